@@ -1,0 +1,55 @@
+# Everything sets itself up: `make demo` and `make test` need Python 3.11+ and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := .tools
+BUN := $(TOOLS)/node_modules/.bin/bun
+export PATH := $(CURDIR)/$(TOOLS)/node_modules/.bin:$(PATH)
+
+.PHONY: help demo test lint types imports check bench format clean bun
+help:           ## Show this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("flowd needs Python 3.11 or newer; this is %d.%d. Set PYTHON=/path/to/python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+# Bun runs the bun steps of the demo and the tests. It comes from the npm registry where npm is there.
+bun:
+	@if [ -x $(BUN) ] || command -v bun >/dev/null 2>&1; then :; \
+	elif command -v npm >/dev/null 2>&1; then \
+	  echo "installing Bun from the npm registry into $(TOOLS)/"; \
+	  npm install --silent --no-audit --no-fund --no-save --prefix $(TOOLS) bun >/dev/null 2>&1 \
+	    || echo "NOTICE: npm could not install Bun; what needs Bun is left out and says so"; \
+	else echo "NOTICE: neither bun nor npm is here; what needs Bun is left out and says so"; fi
+
+demo: $(VENV)/.ready bun ## Start flowd in a scratch workspace and take an event through it
+	@$(BIN)/flowd demo
+
+test: $(VENV)/.ready bun ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+imports: $(VENV)/.ready
+	$(BIN)/lint-imports
+
+check: lint types imports test ## Everything that must be green before a change lands
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.ready ## Measure accept, run, idle and start-up
+	$(BIN)/python -m bench
+
+clean:          ## Remove what make made
+	rm -rf $(VENV) $(TOOLS) .demo dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,333 @@
+"""The wire: method names, error slugs and shapes, once. The daemon and every client read them here.
+
+Members are camelCase, instants ISO 8601 UTC with milliseconds, durations integer milliseconds (``…Ms``). What is unknown
+is absent, never null. Members may be added at any time; a reader ignores what it does not know.
+"""
+
+from typing import Any, Final, Literal, NamedTuple, TypedDict
+
+PROTOCOL_VERSION: Final = 1
+"""Raised when a reader of the older protocol could be misled; additions do not raise it."""
+
+SOCKET_NAME: Final = "flowd.sock"
+STATE_DIR: Final = ".codex/flowd"
+"""Relative to the workspace."""
+
+SOCKET_POINTER: Final = "flowd.sock.path"
+"""Where the socket's path was too long, this file in the state folder holds the path that is used instead."""
+
+DISPATCH: Final = "flow.dispatch"
+REPLAY: Final = "flow.replay"
+CANCEL_RUN: Final = "flow.cancelRun"
+CANCEL_EVENT: Final = "flow.cancelEvent"
+RETRY_RUN: Final = "flow.retryRun"
+LIST_EVENTS: Final = "flow.listEvents"
+GET_EVENT: Final = "flow.getEvent"
+LIST_RUNS: Final = "flow.listRuns"
+GET_RUN: Final = "flow.getRun"
+WAIT_RUN: Final = "flow.waitRun"
+READ_OUTPUT: Final = "flow.readOutput"
+LIST_FLOWS: Final = "flow.listFlows"
+EXPLAIN: Final = "flow.explain"
+SUBSCRIBE: Final = "flow.subscribe"
+UNSUBSCRIBE: Final = "flow.unsubscribe"
+UPDATE: Final = "flow.update"
+STATUS: Final = "daemon.status"
+RELOAD: Final = "daemon.reload"
+DRAIN: Final = "daemon.drain"
+DISCOVER: Final = "rpc.discover"
+
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 500
+"""List limits: missing, 0 or not a number gives the default; everything else is clamped to 1..500."""
+
+PROCESS_STATUSES: Final = ("queued", "running", "completed", "failed", "canceled")
+RESULT_STATUSES: Final = ("skipped", "completed", "changed", "needs_intervention", "blocked", "failed")
+
+
+class Failure(NamedTuple):
+    """How an error slug travels: its JSON-RPC code, its HTTP status, and what it means."""
+
+    code: int
+    http_status: int
+    meaning: str
+
+
+FAILURES: Final[dict[str, Failure]] = {
+    "parse_error": Failure(-32700, 400, "The frame is not JSON in UTF-8."),
+    "invalid_request": Failure(-32600, 400, "The JSON is not a JSON-RPC 2.0 request."),
+    "method_not_found": Failure(-32601, 404, "There is no such method; rpc.discover lists them."),
+    "invalid_params": Failure(-32602, 400, "A parameter is missing, unknown, or out of its range."),
+    "internal": Failure(-32603, 500, "A fault in flowd; its log has the details under the errorId."),
+    "invalid_event": Failure(-32010, 400, "The event lacks id or type, or a member has the wrong type."),
+    "payload_too_large": Failure(-32011, 413, "The event is larger than max_payload_bytes."),
+    "frame_too_large": Failure(-32012, 413, "The frame is larger than max_frame_bytes."),
+    "response_too_large": Failure(-32013, 413, "The answer would be larger than a frame may be; ask for less."),
+    "event_not_found": Failure(-32020, 404, "No event has this id."),
+    "run_not_found": Failure(-32021, 404, "No run has this id."),
+    "step_not_found": Failure(-32022, 404, "No flow, or no step of it, has this name."),
+    "run_finished": Failure(-32030, 409, "The run has ended already."),
+    "run_active": Failure(-32031, 409, "The run is queued or running."),
+    "not_retryable": Failure(-32032, 409, "The run ended well; replay its event to run it anew."),
+    "queue_full": Failure(-32040, 429, "max_queued runs wait already; send the event again later."),
+    "too_many_requests": Failure(-32041, 429, "This connection has too many requests under way."),
+    "too_many_connections": Failure(-32042, 503, "max_connections clients are connected already."),
+    "shutting_down": Failure(-32043, 503, "The daemon is about to exit."),
+    "storage_full": Failure(-32044, 503, "The disk under the state folder is full; nothing was stored."),
+    "storage_busy": Failure(-32045, 503, "Another program holds the database; nothing was stored."),
+    "storage_failed": Failure(-32046, 503, "The disk failed; the daemon stops."),
+    "bad_state": Failure(-32047, 503, "State on disk cannot be read."),
+    "not_authorized": Failure(-32050, 403, "The caller is not this socket's owner."),
+}
+"""Every slug that the daemon answers with."""
+
+CLIENT_FAILURES: Final[dict[str, str]] = {
+    "no_daemon": "No daemon listens for this workspace.",
+    "connection_lost": "The daemon closed the connection before it answered.",
+    "timed_out": "The daemon did not answer in time; what was asked may still happen.",
+    "bad_answer": "The answer is not what the protocol says.",
+}
+"""Slugs that a client raises by itself."""
+
+RETRY_SAFE: Final = frozenset(
+    {DISPATCH, LIST_EVENTS, GET_EVENT, LIST_RUNS, GET_RUN, WAIT_RUN, READ_OUTPUT, LIST_FLOWS, EXPLAIN, STATUS}
+)
+"""Methods that may be sent again after a lost connection: readers, and dispatch by its event's id."""
+
+
+class _OutputEntry(TypedDict):
+    kind: Literal["stdout", "stderr"]
+    text: str
+    createdAt: str
+
+
+class _AttemptRequired(TypedDict):
+    id: str
+    attemptNumber: int
+    status: str
+    workerId: str
+    startedAt: str
+
+
+class AttemptShape(_AttemptRequired, total=False):
+    """One process tree of a run."""
+
+    reason: str
+    error: str
+    exitCode: int
+    signal: int
+    pid: int
+    completedAt: str
+    command: list[str]
+    cwd: str
+    leftovers: list[str]
+    survivors: list[str]
+    maxRssBytes: int
+    cpuMs: int
+
+
+class _RunRequired(TypedDict):
+    id: str
+    eventId: str
+    flowName: str
+    flowVersion: float
+    stepName: str
+    runner: str
+    backend: str
+    status: str
+    processStatus: str
+    effectiveStatus: str
+    needsAttention: bool
+    attemptCount: int
+    packageHash: str
+    createdAt: str
+    updatedAt: str
+
+
+class RunShape(_RunRequired, total=False):
+    """A run. ``status`` is the process status (the reference client derives from it)."""
+
+    resultStatus: str
+    reason: str
+    error: str
+    result: dict[str, Any]
+    resultJson: str
+    reportedResult: dict[str, Any]
+    exitCode: int
+    signal: int
+    replayOf: str
+    startedAt: str
+    completedAt: str
+    durationMs: int
+    attempts: list[AttemptShape]
+    output: list[_OutputEntry]
+    outputTruncated: bool
+    cancelRequested: bool
+
+
+class _EventRequired(TypedDict):
+    id: str
+    type: str
+    receivedAt: str
+    payload: Any
+    raw: dict[str, Any]
+    runIds: list[str]
+    createdAt: str
+
+
+class EventShape(_EventRequired, total=False):
+    """An event; ``raw`` is the whole normalised event with its unknown members."""
+
+    source: str
+    occurredAt: str
+    runs: list[RunShape]
+
+
+class _DispatchRequired(TypedDict):
+    status: Literal["accepted", "duplicate"]
+    eventId: str
+    runIds: list[str]
+    matched: int
+
+
+class DispatchShape(_DispatchRequired, total=False):
+    """Answer of flow.dispatch and flow.replay. ``matched`` is 0 for a duplicate. ``timedOut`` only where waiting did."""
+
+    idempotent: bool
+    conflict: bool
+    warning: str
+    timedOut: bool
+    event: EventShape
+    runs: list[RunShape]
+
+
+class _StepRequired(TypedDict):
+    name: str
+    runner: str
+    script: str
+    timeoutMs: int
+
+
+class StepShape(_StepRequired, total=False):
+    """A step of a flow."""
+
+    triggerType: str
+    schema: str
+    cwd: str
+
+
+class _FlowRequired(TypedDict):
+    name: str
+    version: float
+    root: str
+    origin: Literal["installed", "source"]
+    state: Literal["ok", "stale"]
+    packageHash: str
+    steps: list[StepShape]
+
+
+class FlowShape(_FlowRequired, total=False):
+    """A flow in force."""
+
+    description: str
+    warnings: list[str]
+
+
+class _BrokenRequired(TypedDict):
+    name: str
+    root: str
+    origin: Literal["installed", "source"]
+    file: str
+    error: str
+    remedy: str
+    stale: bool
+
+
+class BrokenShape(_BrokenRequired, total=False):
+    """A package that cannot be used as it is on disk; ``stale``: its last good definition is in force."""
+
+    line: int
+
+
+class ShadowedShape(TypedDict):
+    """A package that another one of the same name hides."""
+
+    name: str
+    root: str
+    by: str
+
+
+class FlowsShape(TypedDict):
+    """Answer of flow.listFlows and daemon.reload."""
+
+    flows: list[FlowShape]
+    broken: list[BrokenShape]
+    shadowed: list[ShadowedShape]
+
+
+class SchemaErrorShape(TypedDict):
+    """Why a payload does not fit: where, which keyword, and a sentence."""
+
+    path: str
+    keyword: str
+    message: str
+
+
+class _VerdictRequired(TypedDict):
+    flow: str
+    step: str
+    matches: bool
+    reason: Literal["matched", "no_trigger", "type", "schema"]
+
+
+class VerdictShape(_VerdictRequired, total=False):
+    """What one step says to an event."""
+
+    triggerType: str
+    schema: str
+    errors: list[SchemaErrorShape]
+
+
+class ExplainShape(TypedDict):
+    """Answer of flow.explain."""
+
+    eventId: str
+    type: str
+    matched: int
+    steps: list[VerdictShape]
+    broken: list[BrokenShape]
+
+
+class OutputShape(TypedDict):
+    """Answer of flow.readOutput. ``nextOffset`` is where to read on; ``eof``: the run has ended and this is its end.
+
+    ``text`` is UTF-8 with U+FFFD where the bytes are none, and never cuts a character in two; with
+    ``encoding: "base64"`` it is the exact bytes.
+    """
+
+    text: str
+    offset: int
+    nextOffset: int
+    size: int
+    eof: bool
+
+
+class StatusShape(TypedDict, total=False):
+    """Answer of daemon.status."""
+
+    version: str
+    protocol: int
+    pid: int
+    state: Literal["ready", "draining"]
+    workspace: str
+    stateDir: str
+    socket: str
+    startedAt: str
+    uptimeMs: int
+    rssBytes: int
+    keeper: dict[str, Any]
+    catalog: dict[str, int]
+    events: int
+    runs: dict[str, int]
+    limits: dict[str, int]
+    settings: list[dict[str, Any]]

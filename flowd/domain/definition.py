@@ -1,0 +1,76 @@
+"""What a run was matched with: a step's definition, pinned, so that a queued run starts as it was promised."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+
+from flowd.domain.flow import Flow, Retry, Step
+
+
+@dataclass(frozen=True)
+class Definition:
+    """All that starting a step needs beyond the event. Survives a restart of the daemon as JSON.
+
+    Attributes are those of `flowd.domain.flow.Flow` and `flowd.domain.flow.Step`.
+    """
+
+    flow_name: str
+    flow_version: int | float
+    flow_root: str
+    package_hash: str
+    step_name: str
+    runner: str
+    script: str
+    timeout_ms: int
+    grace_ms: int
+    cwd: str | None = None
+    config: dict[str, object] | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    retry: Retry | None = None
+    detach: bool = False
+
+    @property
+    def label(self) -> str:
+        """``flow/step``, as messages name it."""
+        return f"{self.flow_name}/{self.step_name}"
+
+    @cached_property
+    def body(self) -> str:
+        """The definition as canonical JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+    @cached_property
+    def id(self) -> str:
+        """A hash of the body: runs of one definition share one stored copy."""
+        return hashlib.blake2b(self.body.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def of(flow: Flow, step: Step) -> Definition:
+    """Pin a step of a flow as it is now."""
+    return Definition(
+        flow_name=flow.name,
+        flow_version=flow.version,
+        flow_root=flow.root,
+        package_hash=flow.package_hash,
+        step_name=step.name,
+        runner=step.runner.value,
+        script=step.script,
+        timeout_ms=step.timeout_ms,
+        grace_ms=step.grace_ms,
+        cwd=step.cwd,
+        config=None if flow.config is None else dict(flow.config),
+        env=dict(step.env),
+        retry=step.retry,
+        detach=step.detach,
+    )
+
+
+def parse(body: str) -> Definition:
+    """Read a stored definition. Members that this version does not know are left out."""
+    members = json.loads(body)
+    known = {item.name for item in fields(Definition)}
+    kept = {name: value for name, value in members.items() if name in known}
+    if kept.get("retry"):
+        kept["retry"] = Retry(**{**kept["retry"], "on": tuple(kept["retry"]["on"])})
+    return Definition(**kept)

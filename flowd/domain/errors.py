@@ -1,0 +1,152 @@
+"""Every deliberate refusal of flowd, as one tree.
+
+    FlowdError
+    ├── InvalidEventError        invalid_event
+    ├── InvalidParamsError       invalid_params
+    ├── PayloadTooLargeError     payload_too_large
+    ├── NotFoundError
+    │   ├── EventNotFoundError   event_not_found
+    │   ├── RunNotFoundError     run_not_found
+    │   └── StepNotFoundError    step_not_found
+    ├── RunFinishedError         run_finished
+    ├── RunActiveError           run_active
+    ├── NotRetryableError        not_retryable
+    ├── RefusedError
+    │   ├── QueueFullError       queue_full
+    │   ├── ShuttingDownError    shutting_down
+    │   ├── StorageFullError     storage_full
+    │   ├── StorageBusyError     storage_busy
+    │   └── StorageFailedError   storage_failed (fatal: the daemon stops)
+    └── StateError               bad_state (the daemon does not start)
+
+The slug is what programs read; `flowd_client.wire` maps each to its JSON-RPC code and HTTP status. The message is a
+whole sentence for people, with the remedy; it never contains a payload or a secret.
+"""
+
+from typing import ClassVar
+
+
+class FlowdError(Exception):
+    """A refusal with a stable slug and facts about it.
+
+    Attributes:
+        slug: What went wrong, for programs.
+        details: JSON-ready facts that go beside the slug.
+    """
+
+    slug: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class InvalidEventError(FlowdError):
+    """The event is not one: no id, no type, or a member of the wrong type."""
+
+    slug = "invalid_event"
+
+
+class InvalidParamsError(FlowdError):
+    """A parameter is missing, unknown, or out of its range."""
+
+    slug = "invalid_params"
+
+
+class PayloadTooLargeError(FlowdError):
+    """The event is larger than `max_payload_bytes`."""
+
+    slug = "payload_too_large"
+
+
+class NotFoundError(FlowdError):
+    """Something was asked for by a name that nothing here has."""
+
+    slug = "not_found"
+
+
+class EventNotFoundError(NotFoundError):
+    """No event has this id."""
+
+    slug = "event_not_found"
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"Unknown event: {event_id[:200]}. `flowd events` lists the stored ones.", eventId=event_id[:200]
+        )
+
+
+class RunNotFoundError(NotFoundError):
+    """No run has this id."""
+
+    slug = "run_not_found"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"Unknown run: {run_id[:200]}. `flowd runs` lists the stored ones.", runId=run_id[:200])
+
+
+class StepNotFoundError(NotFoundError):
+    """No flow, or no step of it, has this name."""
+
+    slug = "step_not_found"
+
+
+class RunFinishedError(FlowdError):
+    """The run has ended already, so there is nothing to cancel."""
+
+    slug = "run_finished"
+
+
+class RunActiveError(FlowdError):
+    """The run is queued or running, so it cannot be retried yet."""
+
+    slug = "run_active"
+
+
+class NotRetryableError(FlowdError):
+    """The run ended well, so there is nothing to retry; a replay makes a new run."""
+
+    slug = "not_retryable"
+
+
+class RefusedError(FlowdError):
+    """flowd cannot take this now; the same call may work later."""
+
+    slug = "refused"
+
+
+class QueueFullError(RefusedError):
+    """`max_queued` runs wait already."""
+
+    slug = "queue_full"
+
+
+class ShuttingDownError(RefusedError):
+    """The daemon is about to exit."""
+
+    slug = "shutting_down"
+
+
+class StorageFullError(RefusedError):
+    """The disk under the state folder is full; nothing was stored."""
+
+    slug = "storage_full"
+
+
+class StorageBusyError(RefusedError):
+    """Another program holds the database's lock; nothing was stored."""
+
+    slug = "storage_busy"
+
+
+class StorageFailedError(RefusedError):
+    """The disk failed a write or an fsync. What SQLite says after that cannot be trusted, so the daemon stops."""
+
+    slug = "storage_failed"
+
+
+class StateError(FlowdError):
+    """State on disk that cannot be read or trusted. flowd never starts empty over it."""
+
+    slug = "bad_state"

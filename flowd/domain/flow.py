@@ -1,0 +1,221 @@
+"""Flow packages as data: flows, steps, triggers, and the catalog snapshot that holds them. No I/O."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+DEFAULT_TIMEOUT_MS = 300_000
+"""The reference system's default for ``timeout_ms``."""
+
+MAX_TIMEOUT_MS = 7 * 86_400_000
+DEFAULT_GRACE_MS = 5_000
+
+
+class Runner(StrEnum):
+    """How a step's script becomes a command."""
+
+    BUN = "bun"
+    NODE = "node"
+    PYTHON = "python"
+    EXEC = "exec"
+    CODE_MODE = "code-mode"
+
+
+class Origin(StrEnum):
+    """Which root a package lies in. Installed ones win over their namesakes in the source root."""
+
+    INSTALLED = "installed"
+    SOURCE = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaError:
+    """Why a payload does not fit: where (``$.a[0]``), which keyword, and a sentence."""
+
+    path: str
+    keyword: str
+    message: str
+
+
+PayloadCheck = Callable[[object], list[SchemaError]]
+"""Checks a payload; an empty list means that it fits. At most 20 errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What a step waits for.
+
+    Attributes:
+        type: An event type, or a prefix when it ends in ``.*``.
+        schema: The schema's path as the manifest has it; None checks nothing.
+        check: The compiled schema; None exactly when ``schema`` is None.
+    """
+
+    type: str
+    schema: str | None = None
+    check: PayloadCheck | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def prefix(self) -> str | None:
+        """``"a."`` for ``"a.*"``, None for an exact type."""
+        return self.type[:-1] if self.type.endswith(".*") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When flowd itself makes another attempt. Off unless the step asks.
+
+    Attributes:
+        max_attempts: Attempts in all, the first included.
+        on: Reasons (`flowd.domain.run.Reason` values) that another attempt is made for.
+        delay_ms: Wait before the second attempt; doubled for each after it.
+    """
+
+    max_attempts: int
+    on: tuple[str, ...]
+    delay_ms: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as its manifest defines it.
+
+    Attributes:
+        script: As written; relative to the flow's folder unless absolute.
+        cwd: As written; None is the flow's folder, ``@`` and ``@/x`` are relative to the workspace.
+        timeout_ms: From 1 to `MAX_TIMEOUT_MS`.
+        grace_ms: Between SIGTERM and SIGKILL.
+        env: Added to the step's environment.
+        detach: Whether processes that the step leaves behind may live on.
+    """
+
+    name: str
+    runner: Runner
+    script: str
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    grace_ms: int = DEFAULT_GRACE_MS
+    cwd: str | None = None
+    trigger: Trigger | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    retry: Retry | None = None
+    detach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One package in force.
+
+    Attributes:
+        name: The manifest's name; what precedence and run ids go by.
+        version: A number, as the manifest has it.
+        root: Absolute path of the package's folder.
+        config: The manifest's ``[config]`` table as JSON values; None when there is none.
+        package_hash: ``sha256:`` over the manifest and every schema and script that it names.
+        stale: The files on disk are broken; this is the last definition that was not.
+        warnings: Sentences about keys that nothing reads and other doubtful things.
+    """
+
+    name: str
+    version: int | float
+    root: str
+    origin: Origin
+    steps: tuple[Step, ...]
+    package_hash: str
+    description: str | None = None
+    config: Mapping[str, object] | None = None
+    stale: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def step(self, name: str) -> Step | None:
+        """The step of this name, or None."""
+        return next((step for step in self.steps if step.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenPackage:
+    """A package that cannot be used as it is on disk.
+
+    Attributes:
+        root: Absolute path of the package's folder.
+        name: Its flow's name as far as it can be told, else the folder's name.
+        file: Absolute path of the file at fault.
+        line: One-based line in it, or None.
+        error: What is wrong, without file and line.
+        remedy: What to do about it.
+        stale: An earlier definition stays in force.
+    """
+
+    root: str
+    name: str
+    origin: Origin
+    file: str
+    error: str
+    remedy: str
+    line: int | None = None
+    stale: bool = False
+
+    def sentence(self) -> str:
+        """File, line, error and remedy in one line, as compilers write it."""
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{where}: {self.error}. {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowedPackage:
+    """A package that another one of the same name hides."""
+
+    name: str
+    root: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The whole catalog at one moment. Immutable; swapped whole, so a dispatch sees one state of it.
+
+    Attributes:
+        flows: In discovery order, which is also the order of matches and run ids.
+    """
+
+    flows: tuple[Flow, ...] = ()
+    broken: tuple[BrokenPackage, ...] = ()
+    shadowed: tuple[ShadowedPackage, ...] = ()
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Flow]:
+        """Flows by name."""
+        return {flow.name: flow for flow in self.flows}
+
+    @cached_property
+    def _exact(self) -> Mapping[str, tuple[tuple[int, Flow, Step], ...]]:
+        index: dict[str, list[tuple[int, Flow, Step]]] = {}
+        for order, flow, step in self._triggered():
+            assert step.trigger is not None
+            if step.trigger.prefix is None:
+                index.setdefault(step.trigger.type, []).append((order, flow, step))
+        return {event_type: tuple(found) for event_type, found in index.items()}
+
+    @cached_property
+    def _prefixed(self) -> tuple[tuple[int, Flow, Step], ...]:
+        return tuple(
+            entry for entry in self._triggered() if entry[2].trigger is not None and entry[2].trigger.prefix is not None
+        )
+
+    def _triggered(self) -> Iterable[tuple[int, Flow, Step]]:
+        order = 0
+        for flow in self.flows:
+            for step in flow.steps:
+                order += 1
+                if step.trigger is not None:
+                    yield order, flow, step
+
+    def candidates(self, event_type: str) -> list[tuple[Flow, Step]]:
+        """Steps whose trigger type fits, in discovery order. Costs the same however many packages there are."""
+        found = list(self._exact.get(event_type, ()))
+        for entry in self._prefixed:
+            trigger = entry[2].trigger
+            if trigger is not None and trigger.prefix is not None and event_type.startswith(trigger.prefix):
+                found.append(entry)
+        found.sort(key=lambda entry: entry[0])
+        return [(flow, step) for _, flow, step in found]

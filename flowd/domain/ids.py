@@ -1,0 +1,47 @@
+"""Identifiers: the reference system's formulas, byte for byte, so that ids stay the same across a migration."""
+
+import hashlib
+import re
+
+_UNIT_UNSAFE = re.compile(r"[^a-z0-9-]+")
+
+
+def _digest(parts: tuple[str, ...], length: int) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:length]
+
+
+def run_id(event_id: str, flow_name: str, step_name: str) -> str:
+    """The id of the first run of a step for an event. Deterministic: the same three give the same run.
+
+    >>> run_id("e1", "demo", "raw")
+    'run_16439a6acab8'
+    """
+    return f"run_{_digest((event_id, flow_name, step_name), 12)}"
+
+
+def replay_run_id(event_id: str, flow_name: str, step_name: str, nonce: str) -> str:
+    """The id of a replayed run: unique by its nonce, told apart by its suffix (consumers test for it).
+
+    >>> replay_run_id("e1", "demo", "raw", "1700000000000:0.5")
+    'run_4cd8114f42ef_replay'
+    """
+    return f"run_{_digest((event_id, flow_name, step_name, nonce), 12)}_replay"
+
+
+def attempt_id(run: str, number: int) -> str:
+    """What the step is told and the views show: the run's id for attempt 1, ``<runId>:<n>`` after it.
+
+    >>> attempt_id("run_1", 1), attempt_id("run_1", 3)
+    ('run_1', 'run_1:3')
+    """
+    return run if number == 1 else f"{run}:{number}"
+
+
+def unit_name(run: str) -> str:
+    """The systemd unit that holds a run (without suffix).
+
+    >>> unit_name("run_af8a4654f5aa")
+    'codex-flow-run-af8a4654f5aa-b746a815ec'
+    """
+    safe = _UNIT_UNSAFE.sub("-", run.lower()).strip("-")[:48]
+    return f"codex-flow-{safe}-{_digest((run,), 10)}"

@@ -1,0 +1,254 @@
+"""Runs and attempts: their statuses, the transitions between them, and how an attempt's end becomes an outcome."""
+
+import signal as signals
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal
+
+from flowd.domain.result import FlowResult, MalformedResult
+
+
+class ProcessStatus(StrEnum):
+    """What flowd saw of the run."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing happens to the run by itself any more."""
+        return self not in (ProcessStatus.QUEUED, ProcessStatus.RUNNING)
+
+
+TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = MappingProxyType(
+    {
+        ProcessStatus.QUEUED: frozenset({ProcessStatus.RUNNING, ProcessStatus.CANCELED}),
+        # Back to the queue: another attempt by the step's retry policy, or a start that provably never happened.
+        ProcessStatus.RUNNING: frozenset(
+            {ProcessStatus.COMPLETED, ProcessStatus.FAILED, ProcessStatus.CANCELED, ProcessStatus.QUEUED}
+        ),
+        ProcessStatus.COMPLETED: frozenset({ProcessStatus.QUEUED}),  # a caller's retry of a run that needs attention
+        ProcessStatus.FAILED: frozenset({ProcessStatus.QUEUED}),
+        ProcessStatus.CANCELED: frozenset({ProcessStatus.QUEUED}),
+    }
+)
+"""The only ways from one status to another. The store changes a status by compare-and-swap along these."""
+
+
+class Reason(StrEnum):
+    """Why an attempt ended other than well."""
+
+    NO_RESULT = "no_result"
+    BAD_RESULT = "bad_result"
+    EXIT = "exit"
+    SIGNAL = "signal"
+    TIMEOUT = "timeout"
+    CANCELED = "canceled"
+    SPAWN = "spawn"
+    OUTPUT_LIMIT = "output_limit"
+    INTERRUPTED = "interrupted"
+
+
+ATTENTION = frozenset({"blocked", "needs_intervention"})
+"""Result statuses that want a person. `failed` is not one: the reference system's tests assert that."""
+
+_KEPT_ON_FAILURE = frozenset({"failed", "blocked", "needs_intervention"})
+
+Cause = Literal["timeout", "canceled", "output_limit"]
+"""Why flowd ended a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process tree ended, as the keeper tells it.
+
+    Attributes:
+        code: Exit code, None when a signal ended it or nothing is known.
+        signal: Signal number, None when it exited or nothing is known.
+        cause: Why flowd ended it; None when it ended by itself.
+        leftovers: ``"<pid> <command>"`` of processes that the step left behind and that were ended.
+        survivors: ``"<pid> <command>"`` of processes that outlived SIGKILL.
+        max_rss_bytes: Peak memory of the largest process, where known.
+        cpu_ms: User and system time of the step and its reaped children, where known.
+    """
+
+    code: int | None = None
+    signal: int | None = None
+    cause: Cause | None = None
+    leftovers: tuple[str, ...] = ()
+    survivors: tuple[str, ...] = ()
+    max_rss_bytes: int | None = None
+    cpu_ms: int | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the exit status was seen."""
+        return self.code is not None or self.signal is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is recorded of an attempt's end.
+
+    Attributes:
+        result: What the step said, when it may stand beside the process status.
+        reported_result: What it said otherwise: a success printed by a failed process must not look like one.
+        error: A sentence, when the process failed or was canceled.
+    """
+
+    status: ProcessStatus
+    reason: Reason | None = None
+    error: str | None = None
+    result: FlowResult | None = None
+    reported_result: FlowResult | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One process tree of a run."""
+
+    id: str
+    run_id: str
+    number: int
+    status: ProcessStatus
+    worker_id: str
+    started_at_ms: int
+    completed_at_ms: int | None = None
+    reason: Reason | None = None
+    error: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    pid: int | None = None
+    command: tuple[str, ...] = ()
+    cwd: str | None = None
+    leftovers: tuple[str, ...] = ()
+    survivors: tuple[str, ...] = ()
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    output_truncated: bool = False
+    max_rss_bytes: int | None = None
+    cpu_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The durable promise to execute one step for one event. ``result`` is the last attempt's."""
+
+    id: str
+    event_id: str
+    flow_name: str
+    flow_version: int | float
+    step_name: str
+    runner: str
+    package_hash: str
+    status: ProcessStatus
+    created_at_ms: int
+    updated_at_ms: int
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+    attempt_count: int = 0
+    result: FlowResult | None = None
+    reported_result: FlowResult | None = None
+    reason: Reason | None = None
+    error: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    replay_of: str | None = None
+    cancel_requested: bool = False
+    attempts: tuple[Attempt, ...] = field(default=())
+
+    @property
+    def effective_status(self) -> str:
+        """What the step said if it said something that stands, else what flowd saw."""
+        return self.result.status if self.result else self.status.value
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether a person is wanted."""
+        return self.effective_status in ATTENTION
+
+
+def decide(
+    exit_: Exit, said: FlowResult | MalformedResult | None, *, label: str, timeout_ms: int, excerpt: str = ""
+) -> Outcome:
+    """The outcome of an attempt from how its process ended and what it said last on stdout.
+
+    Args:
+        exit_: How the process ended.
+        said: The last FLOW_RESULT of stdout; None when there is none.
+        label: ``flow/step``, for the error's sentence.
+        timeout_ms: The step's, for the error's sentence.
+        excerpt: The last lines of its output, appended to the error.
+    """
+    outcome = _decide(exit_, said, label, timeout_ms)
+    if outcome.error and excerpt:
+        outcome = replace(outcome, error=f"{outcome.error}\n{excerpt}")
+    return replace(outcome, exit_code=exit_.code, signal=exit_.signal)
+
+
+def _decide(exit_: Exit, said: FlowResult | MalformedResult | None, label: str, timeout_ms: int) -> Outcome:
+    how = _how_it_ended(exit_)
+    match exit_.cause:
+        case "canceled":
+            reported = said if isinstance(said, FlowResult) else None
+            return Outcome(
+                ProcessStatus.CANCELED, Reason.CANCELED, f"Step {label} was canceled ({how})", reported_result=reported
+            )
+        case "timeout":
+            return _failed(Reason.TIMEOUT, f"Step {label} timed out after {timeout_ms} ms ({how})", said)
+        case "output_limit":
+            return _failed(Reason.OUTPUT_LIMIT, f"Step {label} wrote more output than max_output_bytes ({how})", said)
+        case None:
+            pass
+    if exit_.signal is not None:
+        return _failed(Reason.SIGNAL, f"Step {label} was ended by {signal_name(exit_.signal)}", said)
+    if exit_.code:
+        return _failed(Reason.EXIT, f"Step {label} exited with {exit_.code}", said)
+    if isinstance(said, FlowResult):
+        return Outcome(ProcessStatus.COMPLETED, result=said)
+    if not exit_.is_known:
+        return Outcome(
+            ProcessStatus.FAILED,
+            Reason.INTERRUPTED,
+            f"Step {label} was interrupted: it ended unseen and left no result",
+        )
+    if said is None:
+        return Outcome(
+            ProcessStatus.FAILED,
+            Reason.NO_RESULT,
+            f"Step {label} exited with 0 but printed no FLOW_RESULT line on stdout",
+        )
+    return Outcome(ProcessStatus.FAILED, Reason.BAD_RESULT, f"Step {label} printed a bad FLOW_RESULT: {said.error}")
+
+
+def _failed(reason: Reason, error: str, said: FlowResult | MalformedResult | None) -> Outcome:
+    if not isinstance(said, FlowResult):
+        return Outcome(ProcessStatus.FAILED, reason, error)
+    if said.status in _KEPT_ON_FAILURE:
+        return Outcome(ProcessStatus.FAILED, reason, error, result=said)
+    return Outcome(ProcessStatus.FAILED, reason, error, reported_result=said)
+
+
+def _how_it_ended(exit_: Exit) -> str:
+    if exit_.signal is not None:
+        return f"ended by {signal_name(exit_.signal)}"
+    return "its exit was not seen" if exit_.code is None else f"exited with {exit_.code}"
+
+
+def signal_name(number: int) -> str:
+    """A signal as people write it.
+
+    >>> signal_name(15), signal_name(250)
+    ('SIGTERM', 'signal 250')
+    """
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,358 @@
+"""What the engine needs from the outside, as protocols. Adapters implement them; the composition root chooses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from flowd.domain.definition import Definition
+from flowd.domain.flow import Snapshot
+from flowd.domain.run import Attempt, Exit, Outcome, Run
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Wall time for records. Durations come from the loop's monotonic clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        ...
+
+
+class Catalog(Protocol):
+    """The flow packages in force."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The catalog now. Never touches the disk."""
+        ...
+
+    async def reload(self) -> Snapshot:
+        """Look at the disk now and return the snapshot that came of it."""
+        ...
+
+
+# --- starting and ending processes ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A step as a process to start.
+
+    Attributes:
+        argv: Absolute program first.
+        env: Set on top of the daemon's environment.
+        stdin: What the step reads: the context as JSON.
+    """
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    stdin: bytes
+
+
+class SpawnError(Exception):
+    """The step could not be started; nothing runs. The message names what is missing and the remedy."""
+
+
+class Runners(Protocol):
+    """Turns definitions into commands."""
+
+    async def command(self, definition: Definition, context: "StepContext") -> Command:
+        """The command of a step.
+
+        Raises:
+            SpawnError: The script, its interpreter or the working directory is missing or unusable.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """What a step is told beside its definition.
+
+    Attributes:
+        event_json: The normalised event as JSON.
+        attempt_id: As the views show it.
+    """
+
+    event_id: str
+    event_json: bytes
+    run_id: str
+    attempt_id: str
+    attempt_number: int
+    is_replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """An attempt to start, as the keeper gets it.
+
+    Attributes:
+        stdout_path: Created by the keeper, opened for appending; so is ``stderr_path``.
+        max_output_bytes: Per stream; more ends the step with cause ``output_limit``.
+        detach: Leave processes alone that the step leaves behind.
+    """
+
+    attempt_id: str
+    command: Command
+    stdout_path: str
+    stderr_path: str
+    timeout_s: float
+    grace_s: float
+    max_output_bytes: int
+    detach: bool = False
+
+
+class KeeperLostError(Exception):
+    """The keeper died while this was under way. Whether the step was started is told by `Keeper.known` later on."""
+
+
+class Keeper(Protocol):
+    """The parent of all steps."""
+
+    @property
+    def id(self) -> str:
+        """Names this keeper process in attempts (``workerId``)."""
+        ...
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it is alive."""
+        ...
+
+    async def start(self, launch: Launch) -> int:
+        """Start a step and return its pid. The start is journaled before this returns.
+
+        Raises:
+            SpawnError: It could not be started, and nothing runs.
+            KeeperLostError: The keeper died; ask `knows` once it is back.
+        """
+        ...
+
+    async def wait(self, attempt_id: str) -> Exit:
+        """How the attempt ended. Returns at once when it has ended already. Survives the keeper's death: a new keeper
+        takes over, and an exit that nobody saw comes as an `Exit` with neither code nor signal."""
+        ...
+
+    async def knows(self, attempt_id: str) -> bool:
+        """Whether this attempt was ever begun: False means that no process of it was ever started."""
+        ...
+
+    async def stop(self, attempt_id: str, *, cause: str, grace_s: float) -> None:
+        """Ask for the end of an attempt: SIGTERM to all of it, SIGKILL after ``grace_s``. Idempotent; unknown or ended
+        attempts are left alone. `wait` tells how it went."""
+        ...
+
+    async def forget(self, attempt_id: str) -> None:
+        """The attempt's outcome is on disk: drop its record."""
+        ...
+
+
+# --- remembering -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to accept.
+
+    Attributes:
+        body: The normalised event as JSON.
+        fingerprint: Of its content without ``receivedAt``; tells a duplicate from a conflict.
+    """
+
+    id: str
+    type: str
+    source: str | None
+    occurred_at: str | None
+    received_at: str
+    body: bytes
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as stored, with its runs' ids in match order, replays after."""
+
+    id: str
+    type: str
+    source: str | None
+    occurred_at: str | None
+    received_at: str
+    body: bytes
+    created_at_ms: int
+    run_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to create."""
+
+    id: str
+    definition: Definition
+    replay_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What accepting an event came to.
+
+    Attributes:
+        is_duplicate: The id was known; nothing was created and ``event`` is the stored one.
+        is_conflict: It was known with other content.
+        runs: The created ones, or the stored ones of a duplicate, in match order.
+    """
+
+    event: StoredEvent
+    runs: tuple[Run, ...]
+    is_duplicate: bool = False
+    is_conflict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A queued run that was just marked running, with all that starting it needs."""
+
+    run: Run
+    attempt: Attempt
+    definition: Definition
+    event_body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A run that was not finished when the daemon last ended."""
+
+    run: Run
+    definition: Definition
+    attempt: Attempt | None
+    not_before_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Both streams of an attempt as they are to be remembered: inline bytes, or None where the file stays."""
+
+    stdout: bytes | None = b""
+    stderr: bytes | None = b""
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    is_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs to list. ``status`` is a process status or a result status (then it is the effective one)."""
+
+    event_id: str | None = None
+    status: str | None = None
+    flow: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list, newest first. ``next_cursor`` is None at its end."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many there are."""
+
+    events: int = 0
+    runs: Mapping[str, int] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """Durable memory. Every writing method returns after its commit is on disk, or raises and has changed nothing.
+
+    All of them raise `StorageFullError`, `StorageBusyError` or `StorageFailedError`.
+    """
+
+    async def accept(self, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int) -> Accepted:
+        """Store an event and its queued runs in one transaction, or find it stored already."""
+        ...
+
+    async def add_runs(self, event_id: str, runs: Sequence[NewRun], *, at_ms: int) -> tuple[Run, ...]:
+        """Create queued runs for a stored event (replay).
+
+        Raises:
+            EventNotFoundError: No such event.
+        """
+        ...
+
+    async def begin(self, run_id: str, *, worker_id: str, at_ms: int) -> Begun | None:
+        """Queued → running with a new attempt, before its process is spawned. None when it is not queued any more."""
+        ...
+
+    async def note_start(self, attempt_id: str, *, pid: int, command: Sequence[str], cwd: str) -> None:
+        """Remember what was started."""
+        ...
+
+    async def finish(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        exit_: Exit,
+        output: Output,
+        *,
+        at_ms: int,
+        retry_at_ms: int | None = None,
+    ) -> Run:
+        """Running → the outcome's status, with output and journal, in one transaction; or back to queued for another
+        attempt not before ``retry_at_ms``. Doing it twice changes nothing the second time."""
+        ...
+
+    async def requeue(self, run_id: str, *, at_ms: int) -> None:
+        """Running → queued, dropping an attempt whose process was provably never started."""
+        ...
+
+    async def cancel_queued(self, run_id: str, *, at_ms: int) -> Run | None:
+        """Queued → canceled. None when it is not queued."""
+        ...
+
+    async def request_cancel(self, run_id: str, *, at_ms: int) -> None:
+        """Remember the wish to cancel a running run, so that it outlives the daemon."""
+        ...
+
+    async def retry(self, run_id: str, definition: Definition | None, *, at_ms: int) -> Run | None:
+        """A final run → queued, for another attempt, with the given definition if any. None when it is not final."""
+        ...
+
+    async def event(self, event_id: str) -> StoredEvent | None:
+        """One event."""
+        ...
+
+    async def events(self, *, event_type: str | None, limit: int, cursor: str | None) -> Page[StoredEvent]:
+        """Events, newest first.
+
+        Raises:
+            InvalidParamsError: The cursor is none of ours.
+        """
+        ...
+
+    async def run(self, run_id: str) -> Run | None:
+        """One run with its attempts."""
+        ...
+
+    async def runs(self, where: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
+        """Runs without attempts' output, newest first.
+
+        Raises:
+            InvalidParamsError: The cursor is none of ours.
+        """
+        ...
+
+    async def output(self, attempt_id: str) -> Output | None:
+        """The stored output of a finished attempt. None when there is none (yet)."""
+        ...
+
+    async def unfinished(self) -> list[Unfinished]:
+        """Queued and running runs, oldest first, for start-up."""
+        ...
+
+    async def counts(self) -> Counts:
+        """How many events, and runs by status."""
+        ...
