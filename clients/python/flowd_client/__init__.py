@@ -1,0 +1,105 @@
+"""A client for flowd, the flow daemon. Standard library only.
+
+>>> from flowd_client import create_flow_client
+>>> with create_flow_client() as client:  # doctest: +SKIP
+...     answer = client.dispatch_event({"id": "e1", "type": "demo.hello"}, wait=True)
+...     print(answer.runs[0].effective_status)
+
+`create_flow_client` gives a blocking client, `create_async_flow_client` one for asyncio. Both have the same verbs, give
+the same frozen views and raise the same `FlowClientError` tree. Names are imported on first use, so that
+``import flowd_client`` costs a millisecond and the blocking client never loads asyncio.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowd_client.aio import AsyncFlowClient
+    from flowd_client.client import FlowClient
+    from flowd_client.discovery import find_socket, find_workspace
+    from flowd_client.errors import (
+        BadAnswerError,
+        CallError,
+        ConflictError,
+        ConnectionLostError,
+        DaemonNotRunningError,
+        FlowClientError,
+        InvalidCallError,
+        NotFoundError,
+        RefusedError,
+        TimedOutError,
+        UnavailableModeError,
+    )
+    from flowd_client.factory import create_async_flow_client, create_flow_client
+    from flowd_client.transport import AsyncTransport, Transport
+    from flowd_client.views.catalog import CatalogView, ExplainView
+    from flowd_client.views.event import DispatchView, EventView
+    from flowd_client.views.reading import Page
+    from flowd_client.views.run import AttemptView, OutputEntry, OutputView, RunView
+
+_HOMES = {
+    "factory": ("create_flow_client", "create_async_flow_client"),
+    "client": ("FlowClient",),
+    "aio": ("AsyncFlowClient",),
+    "discovery": ("find_socket", "find_workspace"),
+    "transport": ("AsyncTransport", "Transport"),
+    "errors": (
+        "BadAnswerError",
+        "CallError",
+        "ConflictError",
+        "ConnectionLostError",
+        "DaemonNotRunningError",
+        "FlowClientError",
+        "InvalidCallError",
+        "NotFoundError",
+        "RefusedError",
+        "TimedOutError",
+        "UnavailableModeError",
+    ),
+    "views.reading": ("Page",),
+    "views.run": ("AttemptView", "OutputEntry", "OutputView", "RunView"),
+    "views.event": ("DispatchView", "EventView"),
+    "views.catalog": ("CatalogView", "ExplainView"),
+}
+
+__all__ = [
+    "AsyncFlowClient",
+    "AsyncTransport",
+    "AttemptView",
+    "BadAnswerError",
+    "CallError",
+    "CatalogView",
+    "ConflictError",
+    "ConnectionLostError",
+    "DaemonNotRunningError",
+    "DispatchView",
+    "EventView",
+    "ExplainView",
+    "FlowClient",
+    "FlowClientError",
+    "InvalidCallError",
+    "NotFoundError",
+    "OutputEntry",
+    "OutputView",
+    "Page",
+    "RefusedError",
+    "RunView",
+    "TimedOutError",
+    "Transport",
+    "UnavailableModeError",
+    "create_async_flow_client",
+    "create_flow_client",
+    "find_socket",
+    "find_workspace",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its home on first use."""
+    from importlib import import_module  # noqa: PLC0415 - part of being lazy
+
+    for home, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(import_module(f"flowd_client.{home}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'flowd_client' has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """The wire: method names, error slugs and shapes, once. The daemon and every client read them here.
 
-Members are camelCase, instants ISO 8601 UTC with milliseconds, durations integer milliseconds (``…Ms``). What is unknown
-is absent, never null. Members may be added at any time; a reader ignores what it does not know.
+Members are camelCase, instants ISO 8601 UTC with milliseconds, durations integer milliseconds (``…Ms``). What is
+unknown is absent, never null. Members may be added at any time; a reader ignores what it does not know.
 """
 
 from typing import Any, Final, Literal, NamedTuple, TypedDict
@@ -191,7 +191,7 @@ class _DispatchRequired(TypedDict):
 
 
 class DispatchShape(_DispatchRequired, total=False):
-    """Answer of flow.dispatch and flow.replay. ``matched`` is 0 for a duplicate. ``timedOut`` only where waiting did."""
+    """Answer of flow.dispatch and flow.replay. ``matched`` is 0 for a duplicate. ``timedOut`` only if waiting did."""
 
     idempotent: bool
     conflict: bool

@@ -1,0 +1,166 @@
+"""The asyncio client: the verbs of `flowd_client.client`, told in full there, with ``await`` before them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from flowd_client import requests
+from flowd_client.follow import Follower
+from flowd_client.requests import Encoding, Request, Stream
+from flowd_client.transport import AsyncTransport
+
+if TYPE_CHECKING:
+    from flowd_client.views.catalog import CatalogView, ExplainView
+    from flowd_client.views.event import DispatchView, EventView
+    from flowd_client.views.reading import Page
+    from flowd_client.views.run import OutputView, RunView
+
+T = TypeVar("T")
+
+
+class AsyncFlowClient:
+    """Verbs of a daemon, any number at once. Every verb raises the `FlowClientError` tree.
+
+    Cancelling a verb leaves the others alone and does not undo what was asked. An async context manager: leaving it
+    closes the connection. One client belongs to one event loop.
+    """
+
+    def __init__(self, transport: AsyncTransport, *, timeout_s: float = 30.0) -> None:
+        """Speak through a transport."""
+        self._transport = transport
+        self._timeout_s = timeout_s
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connection. May be called twice."""
+        await self._transport.close()
+
+    async def _do(self, request: Request[T]) -> T:
+        timeout_s = request.timeout_s(self._timeout_s)
+        return request.read(await self._transport.call(request.method, request.params, timeout_s=timeout_s))
+
+    async def dispatch_event(
+        self, event: Mapping[str, Any], *, wait: bool = False, timeout_ms: int | None = None
+    ) -> DispatchView:
+        """Hand in an event. When this returns, the event and a run per matching step are on the daemon's disk."""
+        return await self._do(requests.dispatch_event(event, wait=wait, timeout_ms=timeout_ms))
+
+    async def replay_event(
+        self, event_id: str, *, wait: bool = False, steps: Sequence[str] | None = None
+    ) -> DispatchView:
+        """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names."""
+        return await self._do(requests.replay_event(event_id, wait=wait, steps=steps))
+
+    async def cancel_run(self, run_id: str) -> RunView:
+        """Wish a run to end. It may still be running when this returns; `wait_run` tells how it ended."""
+        return await self._do(requests.cancel_run(run_id))
+
+    async def cancel_event(self, event_id: str) -> Page[RunView]:
+        """Wish every unfinished run of an event to end."""
+        return await self._do(requests.cancel_event(event_id))
+
+    async def retry_run(self, run_id: str) -> RunView:
+        """Another attempt of a run that ended badly."""
+        return await self._do(requests.retry_run(run_id))
+
+    async def list_runs(
+        self,
+        *,
+        event_id: str | None = None,
+        status: str | None = None,
+        flow: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[RunView]:
+        """Runs, newest first, without their output. ``status`` is a process status or an effective one."""
+        return await self._do(
+            requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor)
+        )
+
+    async def get_run(self, run_id: str) -> RunView:
+        """One run with its attempts and the last 64 KiB of each stream."""
+        return await self._do(requests.get_run(run_id))
+
+    async def wait_run(self, run_id: str, *, timeout_ms: int | None = None) -> RunView:
+        """One run, once it has ended (``is_final``) or ``timeout_ms`` has passed; None waits without limit."""
+        return await self._do(requests.wait_run(run_id, timeout_ms=timeout_ms))
+
+    async def list_events(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002 - the wire's name
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[EventView]:
+        """Events, newest first."""
+        return await self._do(requests.list_events(event_type=type, limit=limit, cursor=cursor))
+
+    async def get_event(self, event_id: str) -> EventView:
+        """One event with its runs."""
+        return await self._do(requests.get_event(event_id))
+
+    async def read_output(
+        self,
+        run_id: str,
+        *,
+        stream: Stream = "stdout",
+        offset: int = 0,
+        wait_ms: int = 0,
+        attempt: int | None = None,
+        encoding: Encoding = "utf-8",
+    ) -> OutputView:
+        """A part of a run's output from ``offset`` in bytes; waits up to ``wait_ms`` while there is none yet."""
+        part = requests.read_part(
+            run_id, stream=stream, offset=offset, wait_ms=wait_ms, attempt=attempt, encoding=encoding
+        )
+        return await self._do(part)
+
+    def follow_output(self, run_id: str, *, attempt: int | None = None) -> AsyncIterator[tuple[Stream, str]]:
+        """Output as ``(kind, text)`` from its beginning, as it is written, until the run has ended."""
+        return ((kind, part.text) async for kind, part in self._follow(run_id, "utf-8", attempt))
+
+    def follow_output_bytes(self, run_id: str, *, attempt: int | None = None) -> AsyncIterator[tuple[Stream, bytes]]:
+        """As `follow_output`, with the exact bytes."""
+        return ((kind, part.data) async for kind, part in self._follow(run_id, "base64", attempt))
+
+    async def _follow(
+        self, run_id: str, encoding: Encoding, attempt: int | None
+    ) -> AsyncIterator[tuple[Stream, OutputView]]:
+        follower = Follower(run_id, encoding, attempt=attempt)
+        while (request := follower.next()) is not None:
+            part = await self._do(request)
+            if (kind := follower.take(part)) is not None:
+                yield kind, part
+
+    async def list_flows(self) -> CatalogView:
+        """The flow packages: in force, broken and shadowed."""
+        return await self._do(requests.list_flows())
+
+    async def explain(self, event: Mapping[str, Any]) -> ExplainView:
+        """What every step would say to an event. Stores and starts nothing."""
+        return await self._do(requests.explain(event))
+
+    async def status(self) -> dict[str, Any]:
+        """How the daemon is: `flowd_client.wire.StatusShape`."""
+        return await self._do(requests.status())
+
+    async def reload(self) -> CatalogView:
+        """The flow packages, after the daemon has looked at the disk anew."""
+        return await self._do(requests.reload())
+
+    async def drain(self) -> dict[str, Any]:
+        """Let the daemon start nothing more, finish what runs, and exit."""
+        return await self._do(requests.drain())
+
+    async def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Any method, and its result as it came."""
+        return await self._do(requests.call(method, params))

@@ -1,0 +1,166 @@
+"""The asyncio transport over a Unix socket: many calls at once on one connection, told apart by their ids."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flowd_client.errors import BadAnswerError, CallError, ConnectionLostError, FlowClientError, TimedOutError
+from flowd_client.transport import MAX_FRAME_BYTES, decode, encode, read_result
+from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once
+from flowd_client.wire import RETRY_SAFE
+
+
+class _LostError(Exception):
+    """The connection ended before the answer."""
+
+
+class _ClosedError(Exception):
+    """This side closed the connection before the answer."""
+
+
+class _Connection:
+    """One connected socket with the calls that wait for their answers on it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._last_id = 0
+        self._end: Exception | None = None
+        self._listener: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, path: Path) -> "_Connection":
+        while (sock := connect_once(path)) is None:  # noqa: ASYNC110 - the kernel tells nobody of room in a backlog
+            await asyncio.sleep(BACKLOG_PAUSE_S)
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=sock, limit=MAX_FRAME_BYTES)
+        except BaseException:
+            sock.close()
+            raise
+        connection = cls(reader, writer)
+        connection._listener = asyncio.create_task(connection._listen(), name="flowd-client-listener")
+        return connection
+
+    @property
+    def is_open(self) -> bool:
+        return self._end is None and not self._writer.is_closing()
+
+    async def call(self, method: str, params: Mapping[str, Any]) -> Any:
+        self._last_id += 1
+        request_id = self._last_id
+        frame = encode(request_id, method, params)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = answer
+        try:
+            if self._end is not None:
+                raise self._end
+            self._writer.write(frame)
+            await self._drain()
+            return await answer
+        finally:
+            # Cancelled or timed out: a late answer finds nobody and is dropped.
+            self._waiting.pop(request_id, None)
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # seen, so that asyncio does not report it as lost
+
+    async def _drain(self) -> None:
+        try:
+            await self._writer.drain()
+        except OSError:
+            return  # the listener sees the end too, after it has read what the daemon said before it
+
+    async def _listen(self) -> None:
+        end: Exception = _LostError()
+        try:
+            while line := await self._reader.readline():
+                if line.strip():
+                    self._hand_over(decode(line))
+        except (BadAnswerError, CallError) as error:
+            end = error
+        except ValueError:
+            end = BadAnswerError(f"An answer of the daemon is longer than {MAX_FRAME_BYTES} bytes.")
+        except OSError:
+            pass
+        finally:
+            self._fail_all(end)
+            self._writer.close()
+
+    def _hand_over(self, message: dict[str, Any]) -> None:
+        if "method" in message:
+            return
+        request_id = message.get("id")
+        if request_id is None and "error" in message:
+            # Not about one call: the daemon refuses the connection as a whole, or could not read a frame.
+            read_result(message)
+        waiting = self._waiting.get(request_id) if isinstance(request_id, int) else None
+        if waiting is None or waiting.done():
+            return
+        try:
+            waiting.set_result(read_result(message))
+        except FlowClientError as error:
+            waiting.set_exception(error)
+
+    def _fail_all(self, end: Exception) -> None:
+        self._end = self._end or end
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(self._end)
+
+    async def close(self) -> None:
+        self._fail_all(_ClosedError())
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except OSError:
+            pass
+
+
+class AsyncUnixTransport:
+    """Calls over a Unix socket. Implements `flowd_client.transport.AsyncTransport`."""
+
+    def __init__(self, path: Path) -> None:
+        """Connect to nothing yet; the first call does."""
+        self.path = path
+        self._connection: _Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> Any:
+        """As `flowd_client.transport.AsyncTransport.call`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._call(method, params)
+        except TimeoutError as error:
+            raise TimedOutError(method, timeout_s or 0) from error
+
+    async def _call(self, method: str, params: Mapping[str, Any]) -> Any:
+        try:
+            return await (await self._connected()).call(method, params)
+        except _ClosedError as error:
+            raise ConnectionLostError(method) from error
+        except _LostError as error:
+            if method not in RETRY_SAFE:
+                raise ConnectionLostError(method) from error
+        try:
+            return await (await self._connected()).call(method, params)
+        except (_ClosedError, _LostError) as error:
+            raise ConnectionLostError(method) from error
+
+    async def _connected(self) -> _Connection:
+        async with self._connecting:
+            if self._connection is None or not self._connection.is_open:
+                if self._connection is not None:
+                    await self._connection.close()
+                    self._connection = None
+                self._connection = await _Connection.open(self.path)
+            return self._connection
+
+    async def close(self) -> None:
+        """Let go of the connection; calls under way fail with `ConnectionLostError`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()

@@ -1,0 +1,135 @@
+"""Everything a client raises, as one tree.
+
+FlowClientError
+├── UnavailableModeError       not_available      this version has no such transport
+├── DaemonNotRunningError      no_daemon          nothing was sent
+├── ConnectionLostError        connection_lost    what was asked may have happened
+├── TimedOutError              timed_out          what was asked may still happen
+├── BadAnswerError             bad_answer
+└── CallError                                     the daemon said no, with its code, slug and data
+    ├── InvalidCallError       invalid_…, parse_error, method_not_found, …_too_large
+    ├── NotFoundError          event_not_found, run_not_found, step_not_found
+    ├── ConflictError          run_finished, run_active, not_retryable
+    └── RefusedError           queue_full, shutting_down, storage_full …: the same call may work later
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class FlowClientError(Exception):
+    """A call that did not give an answer.
+
+    Attributes:
+        slug: What went wrong, for programs; one of `flowd_client.wire.FAILURES` or ``CLIENT_FAILURES``.
+        message: A sentence for people, with the remedy.
+        data: JSON-ready facts beside it.
+    """
+
+    def __init__(self, slug: str, message: str, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.slug = slug
+        self.message = message
+        self.data: dict[str, Any] = dict(data or {})
+
+
+class UnavailableModeError(FlowClientError):
+    """This version of the client has no such mode."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("not_available", message)
+
+
+class DaemonNotRunningError(FlowClientError):
+    """No daemon listens on the socket, or it may not be connected to. Nothing was sent."""
+
+    def __init__(self, message: str, *, socket_path: str) -> None:
+        super().__init__("no_daemon", message, {"socket": socket_path})
+
+
+class ConnectionLostError(FlowClientError):
+    """The connection ended before the answer. What was asked may have happened."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(
+            "connection_lost",
+            f"The daemon closed the connection before it answered {method}. It may have been done: look before asking"
+            " again.",
+            {"method": method},
+        )
+
+
+class TimedOutError(FlowClientError):
+    """No answer in time. What was asked may still happen."""
+
+    def __init__(self, method: str, timeout_s: float) -> None:
+        super().__init__(
+            "timed_out",
+            f"The daemon did not answer {method} within {timeout_s:g} s. It may still be done: look before asking"
+            " again.",
+            {"method": method, "timeoutMs": round(timeout_s * 1000)},
+        )
+
+
+class BadAnswerError(FlowClientError):
+    """The answer is not what the protocol says, so nothing is known about what was asked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("bad_answer", message)
+
+
+class CallError(FlowClientError):
+    """The daemon refused the call.
+
+    Attributes:
+        code: The JSON-RPC error code.
+    """
+
+    def __init__(self, code: int, slug: str, message: str, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(slug, message, data)
+        self.code = code
+
+
+class InvalidCallError(CallError):
+    """The call itself is wrong; the same call is refused again."""
+
+
+class NotFoundError(CallError):
+    """Nothing has the id or name that was asked for."""
+
+
+class ConflictError(CallError):
+    """The run's state does not allow it."""
+
+
+class RefusedError(CallError):
+    """The daemon cannot take this now; the same call may work later."""
+
+
+_CLASSES: dict[str, type[CallError]] = {
+    **dict.fromkeys(("event_not_found", "run_not_found", "step_not_found", "not_found"), NotFoundError),
+    **dict.fromkeys(("run_finished", "run_active", "not_retryable"), ConflictError),
+    **dict.fromkeys(("parse_error", "invalid_request", "method_not_found", "invalid_params"), InvalidCallError),
+    **dict.fromkeys(("invalid_event", "payload_too_large", "frame_too_large"), InvalidCallError),
+    **dict.fromkeys(("queue_full", "too_many_requests", "too_many_connections", "shutting_down"), RefusedError),
+    **dict.fromkeys(("storage_full", "storage_busy", "storage_failed", "refused"), RefusedError),
+}
+
+_CODES = {-32700: "parse_error", -32600: "invalid_request", -32601: "method_not_found", -32602: "invalid_params"}
+
+
+def of_answer(error: object) -> CallError:
+    """The exception for the ``error`` member of a JSON-RPC answer. Never raises: a stranger's error is still told."""
+    members = error if isinstance(error, dict) else {}
+    code = members.get("code")
+    if not isinstance(code, int):
+        code = -32603
+    data = members.get("data")
+    facts: dict[str, Any] = data if isinstance(data, dict) else ({} if data is None else {"data": data})
+    slug = facts.get("slug")
+    if not isinstance(slug, str):
+        slug = _CODES.get(code, "internal")
+    message = members.get("message")
+    if not isinstance(message, str) or not message:
+        message = f"The daemon refused the call ({slug})."
+    return _CLASSES.get(slug, CallError)(code, slug, message, facts)

@@ -1,0 +1,195 @@
+"""The blocking transport over a Unix socket: newline-delimited JSON-RPC, one call at a time on a connection."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flowd_client.errors import BadAnswerError, CallError, ConnectionLostError, TimedOutError
+from flowd_client.transport import MAX_FRAME_BYTES, answers, decode, encode, read_result
+from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once
+from flowd_client.wire import RETRY_SAFE
+
+_READ_BYTES = 256 * 1024
+_LAST_WORDS_S = 1.0
+"""How long a connection that takes no more is listened to for the reason."""
+
+
+class _NotSentError(Exception):
+    """The connection ended before the whole frame was handed over, so the daemon cannot have acted on it."""
+
+
+class _LostError(Exception):
+    """The connection ended after the frame was sent."""
+
+
+class _Deadline:
+    """A moment on the monotonic clock, or never."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self.timeout_s = timeout_s
+        self._at = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def left_s(self, method: str) -> float | None:
+        if self._at is None or self.timeout_s is None:
+            return None
+        left_s = self._at - time.monotonic()
+        if left_s <= 0:
+            raise TimedOutError(method, self.timeout_s)
+        return left_s
+
+
+class _Connection:
+    """One connected socket and what was read of the next frame. Used by one call at a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+        self._last_id = 0
+
+    def is_fresh(self) -> bool:
+        """Whether nothing was said on it since the last answer; an idle connection speaks only to end."""
+        if self._buffer:
+            return False
+        self._sock.settimeout(0)
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def call(self, method: str, params: Mapping[str, Any], deadline: _Deadline) -> Any:
+        self._last_id += 1
+        frame = encode(self._last_id, method, params)
+        self._send(frame, method, deadline)
+        while True:
+            line = self._read_line(method, deadline)
+            if line.strip():
+                message = decode(line)
+                if answers(message, self._last_id):
+                    return read_result(message)
+
+    def _send(self, frame: bytes, method: str, deadline: _Deadline) -> None:
+        self._sock.settimeout(deadline.left_s(method))
+        try:
+            self._sock.sendall(frame)
+        except TimeoutError as error:
+            raise TimedOutError(method, deadline.timeout_s or 0) from error
+        except OSError as error:
+            self._hear_last_words()
+            raise _NotSentError from error
+
+    def _hear_last_words(self) -> None:
+        """Raise what the daemon said before it closed (too many connections, say), if it said anything."""
+        try:
+            line = self._read_line("", _Deadline(_LAST_WORDS_S))
+        except (_LostError, TimedOutError):
+            return
+        message = decode(line)
+        if message.get("id") is None and "error" in message:
+            read_result(message)
+
+    def _read_line(self, method: str, deadline: _Deadline) -> bytes:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > MAX_FRAME_BYTES:
+                raise BadAnswerError(f"The daemon's answer to {method} is longer than {MAX_FRAME_BYTES} bytes.")
+            self._sock.settimeout(deadline.left_s(method))
+            try:
+                chunk = self._sock.recv(_READ_BYTES)
+            except TimeoutError as error:
+                raise TimedOutError(method, deadline.timeout_s or 0) from error
+            except OSError as error:
+                raise _LostError from error
+            if not chunk:
+                raise _LostError
+            self._buffer += chunk
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        return line
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class UnixTransport:
+    """Calls over a Unix socket. Implements `flowd_client.transport.Transport`.
+
+    One thread uses one connection for all its calls. A call from another thread while that one waits gets a
+    connection of its own, so that a wait never delays, say, the cancel that would end it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Connect to nothing yet; the first call does."""
+        self.path = path
+        self._lock = threading.Lock()
+        self._idle: list[_Connection] = []
+        self._pid = os.getpid()
+
+    def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> Any:
+        """As `flowd_client.transport.Transport.call`."""
+        deadline = _Deadline(timeout_s)
+        try:
+            return self._call_once(method, params, deadline)
+        except _NotSentError:
+            pass
+        except _LostError as error:
+            if method not in RETRY_SAFE:
+                raise ConnectionLostError(method) from error
+        try:
+            return self._call_once(method, params, deadline)
+        except (_NotSentError, _LostError) as error:
+            raise ConnectionLostError(method) from error
+
+    def _call_once(self, method: str, params: Mapping[str, Any], deadline: _Deadline) -> Any:
+        connection = self._take_idle() or self._connect(method, deadline)
+        try:
+            result = connection.call(method, params, deadline)
+        except CallError:
+            self._put_back(connection)
+            raise
+        except BaseException:
+            # A late answer must not be taken for the next call's, so this connection is of no more use.
+            connection.close()
+            raise
+        self._put_back(connection)
+        return result
+
+    def _connect(self, method: str, deadline: _Deadline) -> _Connection:
+        while (sock := connect_once(self.path)) is None:
+            left_s = deadline.left_s(method)
+            time.sleep(BACKLOG_PAUSE_S if left_s is None else min(BACKLOG_PAUSE_S, left_s))
+        return _Connection(sock)
+
+    def _take_idle(self) -> _Connection | None:
+        with self._lock:
+            self._forget_the_parents()
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.is_fresh():
+                    return connection
+                connection.close()
+        return None
+
+    def _put_back(self, connection: _Connection) -> None:
+        with self._lock:
+            self._idle.append(connection)
+
+    def _forget_the_parents(self) -> None:
+        # After a fork both processes hold the same sockets; only the parent may go on using them.
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            while self._idle:
+                self._idle.pop().close()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()

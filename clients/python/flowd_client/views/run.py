@@ -1,0 +1,289 @@
+"""A run as a client sees it. Also reads the records of the reference server, which say less and wrap the result."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flowd_client.views import reading
+from flowd_client.wire import PROCESS_STATUSES, RESULT_STATUSES
+
+FINAL_STATUSES = frozenset(PROCESS_STATUSES) - {"queued", "running"}
+ATTENTION_STATUSES = frozenset({"blocked", "needs_intervention"})
+
+
+@dataclass(frozen=True)
+class OutputEntry:
+    """A piece of output. ``kind`` is ``stdout`` or ``stderr``."""
+
+    kind: str
+    text: str
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class AttemptView:
+    """One process tree of a run.
+
+    Attributes:
+        reason: Why it ended other than well: ``exit``, ``signal``, ``timeout``, ``spawn`` …
+        leftovers: ``"<pid> <command>"`` of processes that the step left behind and flowd ended.
+        survivors: ``"<pid> <command>"`` of processes that could not be ended.
+    """
+
+    id: str
+    attempt_number: int
+    status: str
+    worker_id: str | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    reason: str | None
+    error: str | None
+    exit_code: int | None
+    signal: int | None
+    pid: int | None
+    command: tuple[str, ...]
+    cwd: str | None
+    leftovers: tuple[str, ...]
+    survivors: tuple[str, ...]
+    max_rss_bytes: int | None
+    cpu_ms: int | None
+
+
+@dataclass(frozen=True)
+class RunView:
+    """The durable promise to execute one step for one event.
+
+    Attributes:
+        status: The same as ``effective_status``.
+        process_status: What the daemon saw: queued, running, completed, failed, canceled.
+        result_status: What the step said: skipped, completed, changed, needs_intervention, blocked, failed; or None.
+        effective_status: ``result_status`` if there is one, else ``process_status``, else ``unknown``.
+        needs_attention: Whether a person is wanted: blocked or needs_intervention.
+        reason: Why it ended other than well; None while it goes on or when it went well.
+        result_payload: The whole FLOW_RESULT; None when there is none.
+        reported_result: A success that a failed process printed: it does not count, but may explain.
+        output: The last 64 KiB of each stream; empty in lists.
+        raw: The record as it came, with members that this version does not know.
+    """
+
+    id: str
+    event_id: str | None
+    flow_name: str | None
+    flow_version: float | None
+    step_name: str | None
+    runner: str | None
+    backend: str | None
+    process_status: str | None
+    result_status: str | None
+    effective_status: str
+    needs_attention: bool
+    reason: str | None
+    error: str | None
+    result_payload: Any
+    reported_result: Mapping[str, Any] | None
+    attempt_count: int
+    attempts: tuple[AttemptView, ...]
+    output: tuple[OutputEntry, ...]
+    output_truncated: bool
+    exit_code: int | None
+    signal: int | None
+    replay_of: str | None
+    cancel_requested: bool
+    package_hash: str | None
+    created_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    updated_at: datetime | None
+    duration_ms: int | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def status(self) -> str:
+        """What counts: what the step said, else what the daemon saw."""
+        return self.effective_status
+
+    @property
+    def latest_output(self) -> OutputEntry | None:
+        """The last piece of output, or None."""
+        return self.output[-1] if self.output else None
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing happens to the run by itself any more."""
+        return self.process_status in FINAL_STATUSES
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether a replay made it."""
+        return self.replay_of is not None or self.id.endswith("_replay")
+
+
+@dataclass(frozen=True)
+class OutputView:
+    """A part of a stream.
+
+    Attributes:
+        data: The exact bytes when they were asked for as base64, else the text in UTF-8.
+        offset: Where the part begins, in bytes.
+        next_offset: Where to read on.
+        size: Bytes written so far.
+        is_end: The run has ended and this is the stream's end.
+    """
+
+    data: bytes
+    text: str
+    offset: int
+    next_offset: int
+    size: int
+    is_end: bool
+
+
+def read_run(value: object) -> RunView:
+    """A run from its record, or from an answer that holds one as ``run``. Understands the reference server's."""
+    source = reading.inner(value, "run")
+    payload = result_payload(source)
+    process_status = reading.text(source, "processStatus", "status")
+    result_status = _result_status(source, payload)
+    effective = result_status or reading.text(source, "effectiveStatus") or process_status or "unknown"
+    attempts = tuple(_attempt(item) for item in reading.items(source, "attempts"))
+    reported = source.get("reportedResult")
+    version = source.get("flowVersion")
+    return RunView(
+        id=reading.text(source, "id", "runId") or "",
+        event_id=reading.text(source, "eventId"),
+        flow_name=reading.text(source, "flowName"),
+        flow_version=version if isinstance(version, int | float) else None,
+        step_name=reading.text(source, "stepName"),
+        runner=reading.text(source, "runner"),
+        backend=reading.text(source, "backend"),
+        process_status=process_status,
+        result_status=result_status,
+        effective_status=effective,
+        needs_attention=effective in ATTENTION_STATUSES,
+        reason=reading.text(source, "reason"),
+        error=reading.text(source, "error"),
+        result_payload=payload,
+        reported_result=reported if isinstance(reported, dict) else None,
+        attempt_count=_attempt_count(source, attempts),
+        attempts=attempts,
+        output=_output(source),
+        output_truncated=reading.flag(source, "outputTruncated"),
+        exit_code=reading.number(source, "exitCode"),
+        signal=reading.number(source, "signal"),
+        replay_of=reading.text(source, "replayOf"),
+        cancel_requested=reading.flag(source, "cancelRequested"),
+        package_hash=reading.text(source, "packageHash"),
+        created_at=reading.instant(source, "createdAt"),
+        started_at=reading.instant(source, "startedAt"),
+        completed_at=reading.instant(source, "finishedAt", "completedAt"),
+        updated_at=reading.instant(source, "updatedAt"),
+        duration_ms=reading.number(source, "durationMs"),
+        raw=source,
+    )
+
+
+def result_payload(source: Mapping[str, Any]) -> Any:
+    """What the step said. The reference server sends a report ``{flow, step, result}`` around it, which is taken off.
+
+    >>> result_payload({"resultJson": '{"flow": "f", "step": "s", "result": {"status": "blocked"}}'})
+    {'status': 'blocked'}
+    """
+    payload = source["result"] if "result" in source else reading.embedded_json(source, "resultJson")
+    if isinstance(payload, dict) and _valid_status(payload) is None and {"flow", "step", "result"} <= payload.keys():
+        return payload["result"]
+    return payload
+
+
+def _valid_status(payload: object) -> str | None:
+    status = payload.get("status") if isinstance(payload, dict) else None
+    return status if status in RESULT_STATUSES else None
+
+
+def _result_status(source: Mapping[str, Any], payload: object) -> str | None:
+    said = _valid_status(payload) or reading.text(source, "resultStatus")
+    if said is not None or "processStatus" in source:
+        return said
+    # A record without processStatus is the reference server's; its client takes the process's word then.
+    status = source.get("status")
+    return status if status in RESULT_STATUSES else None
+
+
+def _attempt_count(source: Mapping[str, Any], attempts: tuple[AttemptView, ...]) -> int:
+    for key in ("attemptCount", "attempts"):
+        count = reading.number(source, key)
+        if count is not None:
+            return count
+    return len(attempts)
+
+
+def _attempt(source: dict[str, Any]) -> AttemptView:
+    return AttemptView(
+        id=reading.text(source, "id", "attemptId") or "",
+        attempt_number=reading.number(source, "attemptNumber") or 1,
+        status=reading.text(source, "status") or "unknown",
+        worker_id=reading.text(source, "workerId"),
+        started_at=reading.instant(source, "startedAt"),
+        completed_at=reading.instant(source, "completedAt"),
+        reason=reading.text(source, "reason"),
+        error=reading.text(source, "error"),
+        exit_code=reading.number(source, "exitCode"),
+        signal=reading.number(source, "signal"),
+        pid=reading.number(source, "pid"),
+        command=reading.texts(source, "command"),
+        cwd=reading.text(source, "cwd"),
+        leftovers=reading.texts(source, "leftovers"),
+        survivors=reading.texts(source, "survivors"),
+        max_rss_bytes=reading.number(source, "maxRssBytes"),
+        cpu_ms=reading.number(source, "cpuMs"),
+    )
+
+
+def _output(source: Mapping[str, Any]) -> tuple[OutputEntry, ...]:
+    if isinstance(source.get("output"), list):
+        return tuple(
+            OutputEntry(
+                reading.text(item, "kind") or "stdout",
+                reading.text(item, "text") or "",
+                reading.instant(item, "createdAt"),
+            )
+            for item in reading.items(source, "output")
+        )
+    streams = (("stdout", reading.text(source, "stdout")), ("stderr", reading.text(source, "stderr")))
+    return tuple(OutputEntry(kind, said) for kind, said in streams if said)
+
+
+def read_runs(answer: object) -> reading.Page[RunView]:
+    """A list answer."""
+    return reading.page(answer, "runs", read_run)
+
+
+def read_output(answer: object) -> OutputView:
+    """A part of a stream from the answer of flow.readOutput, asked for as text."""
+    source = reading.members(answer)
+    text = _text(source)
+    return _part(source, text.encode("utf-8", "surrogatepass"), text)
+
+
+def read_output_bytes(answer: object) -> OutputView:
+    """A part of a stream from the answer of flow.readOutput, asked for as base64."""
+    source = reading.members(answer)
+    data = base64.b64decode(_text(source))
+    return _part(source, data, data.decode("utf-8", "replace"))
+
+
+def _text(source: Mapping[str, Any]) -> str:
+    text = source.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def _part(source: Mapping[str, Any], data: bytes, text: str) -> OutputView:
+    return OutputView(
+        data=data,
+        text=text,
+        offset=reading.number(source, "offset") or 0,
+        next_offset=reading.number(source, "nextOffset") or 0,
+        size=reading.number(source, "size") or 0,
+        is_end=reading.flag(source, "eof"),
+    )
