@@ -1,0 +1,1 @@
+"""How a step becomes a command: interpreters, bootstraps, the context on stdin, and new packages from a template."""

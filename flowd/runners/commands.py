@@ -1,0 +1,211 @@
+"""Turning a step's definition into the command that the keeper starts."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from flowd.domain.definition import Definition
+from flowd.ports import Command, SpawnError, StepContext
+from flowd.runners.context import document
+from flowd.runners.interpreters import Interpreters
+from flowd.runners.places import check_executable, script_path, working_folder
+from flowd.runners.styles import Style, Styles
+
+BOOTSTRAPS: Final = Path(__file__).resolve().parent / "bootstraps"
+
+_BACKEND_URL: Final = "CODEX_WORKSPACE_BACKEND_WS_URL"
+_TYPESCRIPT: Final = (".ts", ".mts", ".cts")
+
+# Linux refuses a single NAME=value of 32 pages (MAX_ARG_STRLEN) with a bare E2BIG.
+_MAX_VARIABLE_BYTES: Final = 131_071
+
+# Larger contexts are put together in a thread, since indenting a megabyte takes milliseconds.
+_LARGE_EVENT_BYTES: Final = 256 * 1024
+
+
+class StepRunners:
+    """Implements `flowd.ports.Runners` for bun, node, python and exec."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Path,
+        socket_path: str | None,
+        environ: Mapping[str, str],
+        interpreters: Mapping[str, str],
+        launched_by: str = "flowd",
+    ) -> None:
+        """Prepare; nothing is looked up yet.
+
+        Args:
+            workspace: What ``@`` stands for, and where version managers are asked.
+            socket_path: Told to steps; None in local mode.
+            environ: The environment that steps inherit: PATH is looked up in it, and the code-mode gate.
+            interpreters: The ``[runners]`` settings by runner.
+            launched_by: Told to steps.
+        """
+        self._workspace = workspace
+        self._socket_path = socket_path
+        self._environ = environ
+        self._launched_by = launched_by
+        self._interpreters = Interpreters(workspace=workspace, environ=environ, overrides=interpreters)
+        self._styles = Styles()
+
+    async def command(self, definition: Definition, context: StepContext) -> Command:
+        """The command of a step, from the package as it is on disk now.
+
+        What costs more than a few file status calls (asking a shim, reading a changed script, a large event) happens in
+        a thread. Cancelling this call leaves nothing behind.
+
+        Raises:
+            SpawnError: Something is missing or unusable; the message names it and the remedy.
+        """
+        if definition.runner == "code-mode":
+            raise SpawnError(self._refuse_code_mode(definition))
+        cwd = working_folder(definition, self._workspace)
+        script = script_path(definition)
+        env = self._env(definition, context)
+        if self._is_known(definition, script):
+            argv = self._argv(definition, script)
+        else:
+            argv = await asyncio.to_thread(self._argv, definition, script)
+        if len(context.event_json) > _LARGE_EVENT_BYTES:
+            stdin = await asyncio.to_thread(self._stdin, definition, context)
+        else:
+            stdin = self._stdin(definition, context)
+        return Command(argv=argv, cwd=cwd, env=env, stdin=stdin)
+
+    def _refuse_code_mode(self, definition: Definition) -> str:
+        gate = self._environ.get("CODEX_FLOWS_ENABLE_CODE_MODE", "").strip().lower()
+        mode = self._environ.get("CODEX_FLOWS_MODE", "").strip().lower()
+        what = f'{definition.label}: runner "code-mode"'
+        if gate not in ("1", "true", "yes", "on") and mode != "code-mode":
+            return f"{what} requires CODEX_FLOWS_ENABLE_CODE_MODE=1 in flowd's environment"
+        return (
+            f"{what} is not supported by flowd yet; use bun, node, python or exec and start the agent from the script"
+        )
+
+    def _is_known(self, definition: Definition, script: str) -> bool:
+        """Whether `_argv` needs neither a process nor a file's content."""
+        if definition.runner not in ("bun", "node", "python"):
+            return True
+        if definition.runner == "node" and script.endswith(_TYPESCRIPT):
+            return False
+        return self._interpreters.cached(definition.runner) is not None and self._style_cached(script) is not None
+
+    def _style_cached(self, script: str) -> Style | None:
+        try:
+            return self._styles.cached(script)
+        except OSError:
+            return None
+
+    def _argv(self, definition: Definition, script: str) -> tuple[str, ...]:
+        runner = definition.runner
+        if runner == "exec":
+            check_executable(definition.label, script, {**self._environ, **definition.env})
+            return (script,)
+        if runner not in ("bun", "node", "python"):
+            raise SpawnError(
+                f'{definition.label}: this flowd knows no runner "{runner}"; use bun, node, python or exec'
+            )
+        try:
+            style = self._styles.of(script, is_python=runner == "python")
+            if runner == "python":
+                return self._python(script, style)
+            prefix = self._node(script) if runner == "node" else (self._interpreters.find("bun"),)
+        except OSError as error:
+            raise SpawnError(f"{definition.label}: the script {script} cannot be read ({error.strerror})") from error
+        except SpawnError as error:
+            raise SpawnError(f"{definition.label}: {error}") from error
+        return (*prefix, str(BOOTSTRAPS / "module.mjs"), script) if style.is_module else (*prefix, script)
+
+    def _python(self, script: str, style: Style) -> tuple[str, ...]:
+        bootstrap = (str(BOOTSTRAPS / "module.py"),) if style.is_module else ()
+        metadata = style.metadata
+        uv = self._interpreters.which("uv") if metadata else None
+        if metadata is None or (uv is None and not metadata.dependencies):
+            return (self._interpreters.find("python"), *bootstrap, script)
+        if uv is None:
+            raise SpawnError(
+                f"the script {script} asks for {', '.join(metadata.dependencies)} (PEP 723), which uv provides, and uv"
+                " is not on flowd's PATH. Install uv (https://docs.astral.sh/uv), or take the block out and use the"
+                " setting `[runners] python` for a virtual environment that has them"
+            )
+        if not bootstrap:
+            return (uv, "run", "--script", script)
+        # `uv run --script` starts the named script itself, so the bootstrap takes the script's requirements over.
+        python = ("--python", metadata.requires_python) if metadata.requires_python else ()
+        return (uv, "run", "--no-project", *python, "--with-requirements", script, "--", "python", *bootstrap, script)
+
+    def _node(self, script: str) -> tuple[str, ...]:
+        node = self._interpreters.find("node")
+        if not script.endswith(_TYPESCRIPT):
+            return (node,)
+        version = self._interpreters.node_version(node)
+        # Type stripping: behind a flag from 22.6, without one from 22.18 and 23.6 (nodejs.org/api/typescript.html).
+        if version >= (23, 6) or (22, 18) <= version < (23, 0):
+            return (node,)
+        if version >= (22, 6):
+            return (node, "--experimental-strip-types")
+        tsx = _nearest_tsx(script) or self._interpreters.which("tsx")
+        if tsx is None:
+            raise SpawnError(
+                f"the script {script} is TypeScript, which {node} (version {version[0]}.{version[1]}) cannot run. Use"
+                ' Node 22.18 or newer, install tsx (`npm install tsx`) in the package or on PATH, or set runner = "bun"'
+            )
+        program = os.path.realpath(tsx)
+        # With the Node that was chosen, not with the one that tsx's own #! line finds.
+        return (node, program) if program.endswith((".mjs", ".cjs", ".js")) else (tsx,)
+
+    def _stdin(self, definition: Definition, context: StepContext) -> bytes:
+        return document(
+            definition,
+            context,
+            launched_by=self._launched_by,
+            socket_path=self._socket_path,
+            backend_url=self._environ.get(_BACKEND_URL),
+        )
+
+    def _env(self, definition: Definition, context: StepContext) -> dict[str, str]:
+        env = dict(definition.env)
+        for name, value in env.items():
+            _check_variable(definition, name, value)
+        env |= {
+            "CODEX_FLOW_EVENT_ID": context.event_id,
+            "CODEX_FLOW_RUN_ID": context.run_id,
+            "CODEX_FLOW_ATTEMPT_ID": context.attempt_id,
+            "CODEX_FLOW_REPLAY": "1" if context.is_replay else "0",
+            "CODEX_FLOW_LAUNCHED_BY": self._launched_by,
+            "FLOWD_RUN_ID": context.run_id,
+            "FLOWD_ATTEMPT": str(context.attempt_number),
+        }
+        if self._socket_path:
+            env["FLOWD_SOCKET"] = self._socket_path
+        if backend_url := self._environ.get(_BACKEND_URL):
+            env[_BACKEND_URL] = backend_url
+        if definition.runner == "python" and "PYTHONUNBUFFERED" not in self._environ:
+            # Otherwise whoever follows the output sees nothing until 8 KiB have come together.
+            env.setdefault("PYTHONUNBUFFERED", "1")
+        return env
+
+
+def _check_variable(definition: Definition, name: str, value: str) -> None:
+    if not name or "=" in name or "\0" in name:
+        problem = "is no name for an environment variable"
+    elif "\0" in value:
+        problem = "has a value with a NUL character, which no environment can hold"
+    elif len(f"{name}={value}".encode("utf-8", "surrogateescape")) > _MAX_VARIABLE_BYTES:
+        problem = f"has a value of more than {_MAX_VARIABLE_BYTES} bytes, which Linux refuses; put it into a file"
+    else:
+        return
+    raise SpawnError(f"{definition.label}: {name[:100]!r} in [steps.env] {problem}")
+
+
+def _nearest_tsx(script: str) -> str | None:
+    for folder in Path(os.path.realpath(script)).parents:
+        candidate = folder / "node_modules" / ".bin" / "tsx"
+        if os.access(candidate, os.X_OK):
+            return str(candidate)
+    return None

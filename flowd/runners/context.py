@@ -1,0 +1,58 @@
+"""What a step reads on stdin: the flow, the event and the run, as one JSON document."""
+
+import msgspec
+
+from flowd.domain.definition import Definition
+from flowd.ports import SpawnError, StepContext
+
+
+def document(
+    definition: Definition,
+    context: StepContext,
+    *,
+    launched_by: str,
+    socket_path: str | None = None,
+    backend_url: str | None = None,
+) -> bytes:
+    """The context as JSON, indented by two spaces, with a line feed at its end.
+
+    The event goes in as it is stored, without being parsed again; a payload of megabytes costs milliseconds. What is
+    unknown is left out, never null.
+
+    Args:
+        launched_by: Named to the step as ``runtime.launchedBy``.
+        socket_path: The daemon's socket.
+        backend_url: The workspace backend that the daemon was told of.
+
+    Raises:
+        SpawnError: The flow's folder has a name that is not text.
+    """
+    flow: dict[str, object] = {
+        "name": definition.flow_name,
+        "version": definition.flow_version,
+        "root": definition.flow_root,
+        "step": definition.step_name,
+    }
+    if definition.config is not None:
+        flow["config"] = definition.config
+    flow["event"] = msgspec.Raw(context.event_json)
+    runtime: dict[str, object] = {
+        "eventId": context.event_id,
+        "runId": context.run_id,
+        "attemptId": context.attempt_id,
+        "attempt": context.attempt_number,
+        "replay": context.is_replay,
+        "launchedBy": launched_by,
+    }
+    if socket_path:
+        runtime["socket"] = socket_path
+    if backend_url:
+        runtime["workspaceBackendUrl"] = backend_url
+    try:
+        compact = msgspec.json.encode({"flow": flow, "runtime": runtime})
+    except UnicodeEncodeError as error:
+        raise SpawnError(
+            f"{definition.label}: the context has text that is not Unicode, most likely the name of the folder"
+            f" {definition.flow_root!r}; rename it"
+        ) from error
+    return msgspec.json.format(compact, indent=2) + b"\n"

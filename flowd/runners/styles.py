@@ -1,0 +1,139 @@
+"""Whether a script is module-style: exports a function that the bootstrap calls, rather than doing everything itself.
+
+Only code counts. The reference system also looked into comments and strings, and broke scripts that merely talked
+about exporting.
+"""
+
+import ast
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from flowd.runners.inline_metadata import InlineMetadata, inline_metadata
+from flowd.runners.javascript import code_of
+
+_EXPORTS_DEFAULT = re.compile(r"(?<![\w$.])export\s+default\b(?!\s+interface\b)")
+_EXPORT_LIST = re.compile(r"(?<![\w$.])export\s*\{([^{}]*)\}")
+_DEFAULT_IN_LIST = re.compile(r"(?:^|\s)default\s*$")
+_CALLS_DEFINE = re.compile(r"(?<![\w$.])(?<!function )define(?:Bun|Node)Flow\s*(?:<[^;()]*>)?\s*\(")
+_PYTHON_RUN = re.compile(r"^(?:async\s+)?def\s+run\s*\(\s*[^\W\d]", re.MULTILINE)
+
+_TOKEN = "FLOW_RESULT"  # noqa: S105 - what raw scripts print
+
+MAX_CACHED: Final = 1024
+"""Scripts whose style is remembered; each costs about 200 bytes."""
+
+
+def javascript_is_module(source: str) -> bool:
+    """Whether the source has a default export, or calls ``defineBunFlow`` or ``defineNodeFlow``.
+
+    >>> javascript_is_module("export { main as default }")
+    True
+    >>> javascript_is_module("// export default\\nconsole.log('export default')")
+    False
+    """
+    if "default" not in source and "Flow" not in source:
+        return False
+    code = code_of(source)
+    if _EXPORTS_DEFAULT.search(code) or _CALLS_DEFINE.search(code):
+        return True
+    return any(
+        _DEFAULT_IN_LIST.search(item) for names in _EXPORT_LIST.finditer(code) for item in names.group(1).split(",")
+    )
+
+
+def python_is_module(source: str | bytes) -> bool:
+    """Whether the source defines ``run(context)`` at its top level and writes no FLOW_RESULT by itself.
+
+    A source that this Python cannot parse may be one for a newer Python, so it is then told by its text; if it is just
+    wrong, either style ends with the same traceback.
+
+    >>> python_is_module("async def run(context): ...")
+    True
+    >>> python_is_module("def run(context): print('FLOW_RESULT {}')")
+    False
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        text = source if isinstance(source, str) else source.decode("utf-8", "replace")
+        return _PYTHON_RUN.search(text) is not None and _TOKEN not in text
+    if not any(_is_run(node) for node in tree.body):
+        return False
+    return not any(_TOKEN in text for text in _strings(tree))
+
+
+def _is_run(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name != "run":
+        return False
+    return bool(node.args.posonlyargs or node.args.args or node.args.vararg)
+
+
+def _strings(tree: ast.AST) -> Iterator[str]:
+    """Every string constant that is no docstring and no other bare expression."""
+    bare = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in bare:
+            if isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node.value, bytes):
+                yield node.value.decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a script wants to be run.
+
+    Attributes:
+        is_module: The bootstrap imports it and calls its function.
+        metadata: A Python script's own requirements (PEP 723), None when it states none.
+    """
+
+    is_module: bool
+    metadata: InlineMetadata | None = None
+
+
+class Styles:
+    """Remembers the style of each script until the file changes. Calls may come from several threads at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int, int, int], Style] = {}
+
+    def cached(self, script: str) -> Style | None:
+        """The remembered style of the file as it is now, None when it has to be read.
+
+        Raises:
+            OSError: The file is not there.
+        """
+        return self._known.get(_identity(script))
+
+    def of(self, script: str, *, is_python: bool) -> Style:
+        """The style of a script. Reads the file unless it is known, so it does not belong on the event loop.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        key = _identity(script)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        with open(script, "rb") as stream:
+            source = stream.read()
+        text = source.decode("utf-8", "replace")
+        if is_python:
+            style = Style(python_is_module(source), inline_metadata(text))
+        else:
+            style = Style(javascript_is_module(text))
+        if len(self._known) >= MAX_CACHED:
+            self._known.clear()  # so rare that remembering who came first is not worth its code
+        self._known[key] = style
+        return style
+
+
+def _identity(script: str) -> tuple[str, int, int, int]:
+    status = os.stat(script)
+    return script, status.st_mtime_ns, status.st_size, status.st_ino
