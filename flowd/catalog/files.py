@@ -1,0 +1,103 @@
+"""Reading a package's files once, with what tells later whether they are still the same."""
+
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Stamp = tuple[int, int, int, int]
+"""Modification time, size, inode and change time (ns). The change time cannot be set back by a program."""
+
+MAX_HASHED_BYTES = 16 * 1024 * 1024
+"""A larger script is told apart by size and modification time."""
+
+# Two writes within one tick of the file system's clock leave the same times (git calls such entries racily clean).
+# Two seconds cover the coarsest clock in use, FAT's.
+_TICK_NS = 2_000_000_000
+
+
+def stamp(path: str) -> Stamp | None:
+    """What tells one state of a file from another, None where there is none."""
+    try:
+        return _stamp(os.stat(path))
+    except OSError:
+        return None
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return (found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
+
+
+@dataclass
+class Reading:
+    """Files read together. Every file asked for is remembered, one that is missing too.
+
+    Attributes:
+        stamps: By absolute path; taken before the content was read, so that a write during the reading shows later.
+        digests: SHA-256 of each content in hex; ``""`` where it could not be read.
+    """
+
+    stamps: dict[str, Stamp | None] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    _read_at_ns: int = field(default_factory=time.time_ns)
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """The content of a regular file.
+
+        Raises:
+            OSError: It is missing, unreadable, no regular file (a pipe would block), or larger than ``max_bytes``.
+        """
+        self.stamps[path], self.digests[path] = None, ""
+        # Without O_NONBLOCK, opening a named pipe waits for a writer.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            found = os.fstat(file.fileno())
+            self.stamps[path] = _stamp(found)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file", path)
+            if found.st_size > max_bytes:
+                raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", path)
+            content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", path)
+        self.digests[path] = hashlib.sha256(content).hexdigest()
+        return content
+
+    def note(self, path: str) -> bool:
+        """Remember a file by its content, whatever its size. False when there is no such regular file."""
+        if path in self.stamps:
+            return bool(self.digests[path])
+        try:
+            self.read(path, MAX_HASHED_BYTES)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                return False
+            self.digests[path] = hashlib.sha256(repr((self.stamps[path] or ())[:2]).encode()).hexdigest()
+        return True
+
+    def is_current(self) -> bool:
+        """Whether no file has changed since, as far as stamps tell. Costs one stat a file."""
+        return all(stamp(path) == seen for path, seen in self.stamps.items())
+
+    def is_settled(self) -> bool:
+        """Whether the files had rested when they were read, so that their stamps can be trusted."""
+        newest = max((seen[3] for seen in self.stamps.values() if seen), default=0)
+        return newest < self._read_at_ns - _TICK_NS
+
+    def again(self) -> "Reading":
+        """The same files, read anew."""
+        reading = Reading()
+        for path in self.stamps:
+            reading.note(path)
+        return reading
+
+
+def digest_of(digests: Mapping[str, str], folder: str) -> str:
+    """``sha256:`` over relative path, NUL, content's SHA-256 and NUL of each file, in the paths' byte order."""
+    total = hashlib.sha256()
+    relative = {os.path.relpath(path, folder).replace(os.sep, "/"): digest for path, digest in digests.items()}
+    for path in sorted(relative, key=os.fsencode):
+        total.update(os.fsencode(path) + b"\0" + relative[path].encode() + b"\0")
+    return f"sha256:{total.hexdigest()}"

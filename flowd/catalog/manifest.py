@@ -1,0 +1,188 @@
+"""The text of a ``flow.toml`` to a flow as data. No files: a schema that it names is only a path here.
+
+What the reference system accepts is accepted, with its defaults; what it silently drops becomes a warning.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+
+import tomli
+
+from flowd.catalog.places import Places
+from flowd.catalog.steps import SchemaUse, read_step
+from flowd.catalog.table import ManifestError, Table, kind_of
+from flowd.domain.flow import Step
+
+MAX_MANIFEST_BYTES = 1024 * 1024
+"""A manifest is written by people; more than this is another file under its name."""
+
+MAX_CONFIG_DEPTH = 64
+"""Deeper config would overflow the readers behind it."""
+
+_INT64 = 2**63
+_NAME_LINE = re.compile(r"""^[ \t]*name[ \t]*=[ \t]*(?:"([^"\\\n]+)"|'([^'\n]+)')""", re.MULTILINE)
+_FIRST_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest that can be used.
+
+    Attributes:
+        schemas: By step name, for the steps whose trigger names a schema.
+        warnings: Sentences about what nothing reads.
+    """
+
+    name: str
+    version: int | float
+    description: str | None
+    config: Mapping[str, object] | None
+    steps: tuple[Step, ...]
+    schemas: Mapping[str, SchemaUse]
+    warnings: tuple[str, ...]
+
+
+def parse(text: bytes) -> Manifest:
+    """Read a manifest. Any bytes give a manifest or a `ManifestError`, nothing else.
+
+    Raises:
+        ManifestError: It is too large, not UTF-8, no TOML, or breaks a rule. The first rule that it breaks is told.
+    """
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise ManifestError(
+            f"the manifest is larger than {MAX_MANIFEST_BYTES} bytes", "Move large data into files of the package."
+        )
+    source = _decode(text)
+    values = _toml(source)
+    try:
+        return _manifest(values, Places(source))
+    except ManifestError as error:
+        error.name = _usable_name(values.get("name"))
+        raise
+
+
+def guess_name(text: bytes) -> str | None:
+    """The flow's name in a text that is no TOML: a ``name = "..."`` line before the first table, or None."""
+    head = text[:MAX_MANIFEST_BYTES].decode("utf-8-sig", "replace")
+    table = _FIRST_TABLE.search(head)
+    found = _NAME_LINE.search(head, 0, table.start() if table else len(head))
+    return _usable_name(found[1] or found[2]) if found else None
+
+
+def _decode(text: bytes) -> str:
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise ManifestError("the manifest is not UTF-8", "Save it as UTF-8.", line=line) from None
+
+
+def _toml(source: str) -> dict[str, object]:
+    remedy = "Correct the TOML there; https://toml.io has the format."
+    try:
+        return tomli.loads(source)
+    except tomli.TOMLDecodeError as error:
+        message = f"not valid TOML: {error.msg[:200]} (column {error.colno})"
+        raise ManifestError(message, remedy, line=error.lineno) from None
+    except RecursionError:
+        raise ManifestError("not usable TOML: it is nested too deeply", "Flatten its tables.") from None
+    except ValueError as error:  # a number of thousands of digits, an impossible date
+        raise ManifestError(f"not usable TOML: {str(error)[:200]}", remedy) from None
+
+
+def _manifest(values: dict[str, object], places: Places) -> Manifest:
+    warnings: list[str] = []
+    table = Table(values, places=places, place=(), label="", warnings=warnings)
+    name = table.needed_string("name", example='"a-name"')
+    version = _version(table)
+    steps, schemas = _steps(table, places, warnings)
+    description = table.text("description")
+    config = _config(table)
+    _check_guidance(table)
+    table.warn_unknown({"name", "version", "description", "config", "guidance", "steps"})
+    return Manifest(name, version, description, config, steps, schemas, tuple(warnings))
+
+
+def _version(table: Table) -> int | float:
+    value = table.values.get("version")
+    # bool is an int in Python; a number that no int64 or double holds cannot be stored or sent.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(_narrow(value)):
+        got = "is missing" if value is None else f"must be a number, got {kind_of(value)}"
+        table.fail("version", f"version {got}", "Add version = 1.")
+    assert isinstance(value, int | float)
+    return value
+
+
+def _steps(table: Table, places: Places, warnings: list[str]) -> tuple[tuple[Step, ...], Mapping[str, SchemaUse]]:
+    values = table.values.get("steps")
+    if not isinstance(values, list) or not values:
+        got = "there are no steps" if values is None or values == [] else f"steps must be a list, got {kind_of(values)}"
+        table.fail("steps", got, "Add a step under [[steps]], with two brackets on each side.")
+    steps: dict[str, Step] = {}
+    schemas: dict[str, SchemaUse] = {}
+    for index, value in enumerate(values):
+        if not isinstance(value, dict):
+            table.fail("steps", f"step {index + 1} must be a table, got {kind_of(value)}", "Write it under [[steps]].")
+        part = Table(value, places=places, place=("steps", index), label=f"step {index + 1}", warnings=warnings)
+        step, use = read_step(part)
+        if step.name in steps:
+            part.fail("name", "another step of this flow has the same name", "Rename one: run ids are made of names.")
+        steps[step.name] = step
+        if use is not None:
+            schemas[step.name] = use
+    return tuple(steps.values()), schemas
+
+
+def _config(table: Table) -> dict[str, object] | None:
+    config = table.table("config")
+    if config is None:
+        return None
+    return {key: _json(config, value, 1) for key, value in config.values.items()}
+
+
+def _json(config: Table, value: object, depth: int) -> object:
+    """A TOML value as JSON has it: dates and times as ISO 8601 strings, what is no finite number as null."""
+    if depth > MAX_CONFIG_DEPTH:
+        config.fail(None, f"config is nested deeper than {MAX_CONFIG_DEPTH} levels", "Flatten it.")
+    match value:
+        case dict():
+            return {key: _json(config, member, depth + 1) for key, member in value.items()}
+        case list():
+            return [_json(config, item, depth + 1) for item in value]
+        case bool() | str():
+            return value
+        case int():
+            return value if -_INT64 <= value < _INT64 else _finite(_narrow(value))
+        case float():
+            return _finite(value)
+        case datetime() | date() | time():
+            return value.isoformat().replace("+00:00", "Z")
+        case _:
+            return None
+
+
+def _narrow(value: object) -> float:
+    """A number as the double that JSON readers make of it; infinite where none can hold it."""
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return math.inf
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _check_guidance(table: Table) -> None:
+    """Nothing reads guidance here either; only its shape is looked at, so that a slip is told."""
+    guidance = table.table("guidance")
+    if guidance is not None:
+        guidance.warn_unknown({"skills"})
+
+
+def _usable_name(name: object) -> str | None:
+    return name if isinstance(name, str) and name.strip() and name.isprintable() else None

@@ -1,0 +1,104 @@
+"""One package's folder to its flow, or to what is wrong with it. Knows no other package."""
+
+import os
+from dataclasses import dataclass, replace
+
+from flowd.catalog import manifest
+from flowd.catalog.files import Reading, digest_of
+from flowd.catalog.manifest import MAX_MANIFEST_BYTES, Manifest
+from flowd.catalog.schemas import SchemaFileError, compile_schema
+from flowd.catalog.table import ManifestError
+from flowd.domain.flow import BrokenPackage, Flow, Origin, PayloadCheck, Step
+
+MANIFEST = "flow.toml"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package as it was when it was read. Exactly one of ``flow`` and ``broken`` is there.
+
+    Attributes:
+        reading: Every file that was looked at.
+        name: The manifest's name, as far as it can be told.
+    """
+
+    reading: Reading
+    flow: Flow | None = None
+    broken: BrokenPackage | None = None
+    name: str | None = None
+
+
+def load(folder: str, origin: Origin) -> Package:
+    """Read a package. Never raises for anything that its files hold.
+
+    Args:
+        folder: Absolute path; it holds a ``flow.toml``.
+    """
+    reading = Reading()
+    path = os.path.join(folder, MANIFEST)
+    text = b""
+    try:
+        text = reading.read(path, MAX_MANIFEST_BYTES)
+        read = manifest.parse(text)
+    except OSError as error:
+        message = f"the manifest cannot be read: {error.strerror or error}"
+        remedy = "Make it a readable file of reasonable size."
+        return _broken(reading, None, BrokenPackage(folder, "", origin, path, message, remedy))
+    except ManifestError as error:
+        name = error.name or manifest.guess_name(text)
+        return _broken(reading, name, BrokenPackage(folder, "", origin, path, error.message, error.remedy, error.line))
+    try:
+        return Package(reading, flow=_flow(read, folder, origin, reading), name=read.name)
+    except SchemaFileError as error:
+        broken = BrokenPackage(folder, "", origin, error.file, error.message, error.remedy, error.line)
+        return _broken(reading, read.name, broken)
+
+
+def resolve(folder: str, path: str) -> str:
+    """A path of the manifest as an absolute one. It may lead anywhere."""
+    return os.path.normpath(os.path.join(folder, path))
+
+
+def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading) -> Flow:
+    checks: dict[tuple[str, bool], PayloadCheck] = {}
+    steps = tuple(_with_check(step, read, folder, reading, checks) for step in read.steps)
+    missing = [
+        f'step "{step.name}": script {step.script} is not there; until it is, its runs fail'
+        for step in steps
+        if not reading.note(resolve(folder, step.script))
+    ]
+    return Flow(
+        name=read.name,
+        version=read.version,
+        root=folder,
+        origin=origin,
+        steps=steps,
+        package_hash=digest_of(reading.digests, folder),
+        description=read.description,
+        config=read.config,
+        warnings=(*read.warnings, *missing),
+    )
+
+
+def _with_check(
+    step: Step, read: Manifest, folder: str, reading: Reading, checks: dict[tuple[str, bool], PayloadCheck]
+) -> Step:
+    use = read.schemas.get(step.name)
+    if use is None or step.trigger is None:
+        return step
+    path = resolve(folder, use.path)
+    key = (path, use.is_subset)
+    if key not in checks:
+        try:
+            checks[key] = compile_schema(path, package=folder, read=reading.read, is_subset=use.is_subset)
+        except SchemaFileError as error:
+            if os.path.lexists(path):
+                raise
+            # A missing file has no line; the one that names it does.
+            message = f'step "{step.name}": schema {use.path} does not exist'
+            raise SchemaFileError(os.path.join(folder, MANIFEST), message, error.remedy, use.line) from None
+    return replace(step, trigger=replace(step.trigger, check=checks[key]))
+
+
+def _broken(reading: Reading, name: str | None, broken: BrokenPackage) -> Package:
+    return Package(reading, broken=replace(broken, name=name or os.path.basename(broken.root)), name=name)

@@ -1,0 +1,132 @@
+"""One ``[[steps]]`` table to a step: the rules that a step's keys obey."""
+
+from dataclasses import dataclass
+
+from flowd.catalog.table import Table, kind_of
+from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Retry, Runner, Step, Trigger
+from flowd.domain.retry import MAX_DELAY_MS
+from flowd.domain.run import Reason
+
+MAX_GRACE_MS = 3_600_000
+MAX_ATTEMPTS = 100
+
+_KNOWN = frozenset({"name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach"})
+# Read by no version yet; packages may carry it for one that will.
+_RESERVED = frozenset({"limits"})
+_RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
+# A canceled run stays canceled: another attempt would undo what its caller asked for.
+_RETRYABLE = tuple(reason.value for reason in Reason if reason is not Reason.CANCELED)
+_OWN_VARIABLES = ("FLOWD_", "CODEX_FLOW_")
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaUse:
+    """A schema file that a trigger names.
+
+    Attributes:
+        path: As the manifest has it.
+        is_subset: Check it as the reference system does, by four keywords only.
+        line: Of the manifest, for messages.
+    """
+
+    path: str
+    is_subset: bool
+    line: int | None
+
+
+def read_step(table: Table) -> tuple[Step, SchemaUse | None]:
+    """The step that a table defines; its trigger has no compiled check yet.
+
+    Raises:
+        ManifestError: A required key is missing, or a key has a value that cannot be used.
+    """
+    runner = _runner(table)
+    name = table.needed_string("name", example='"a-name"')
+    table.label = f'step "{name}"'
+    script = table.needed_string("script", example='"path/to/script"')
+    trigger, use = _trigger(table)
+    step = Step(
+        name=name,
+        runner=runner,
+        script=script,
+        timeout_ms=table.milliseconds("timeout_ms", DEFAULT_TIMEOUT_MS, low=1, high=MAX_TIMEOUT_MS),
+        grace_ms=table.integer("grace_ms", DEFAULT_GRACE_MS, low=0, high=MAX_GRACE_MS),
+        cwd=table.string("cwd"),
+        trigger=trigger,
+        env=_env(table),
+        retry=_retry(table),
+        detach=table.boolean("detach"),
+    )
+    table.warn_unknown(_KNOWN | _RESERVED)
+    return step, use
+
+
+def _runner(table: Table) -> Runner:
+    runner = table.needed_string("runner", example='"bun"')
+    if runner not in tuple(Runner):
+        table.fail("runner", f"runner {kind_of(runner)} is unknown", f"Use one of {', '.join(Runner)}.")
+    return Runner(runner)
+
+
+def _trigger(table: Table) -> tuple[Trigger | None, SchemaUse | None]:
+    trigger = table.table("trigger")
+    if trigger is None:
+        return None, None
+    event_type = trigger.needed_string("type", example='"an.event.type"')
+    # A bare ".*" would be the prefix ".", which nobody means.
+    if event_type == ".*":
+        trigger.fail("type", 'trigger type ".*" has nothing before it', 'Write a prefix, such as "release.*".')
+    schema = trigger.string("schema") or None
+    is_subset = _is_subset(trigger)
+    trigger.warn_unknown({"type", "schema", "schema_mode"})
+    use = None if schema is None else SchemaUse(schema, is_subset, trigger.line("schema"))
+    return Trigger(event_type, schema), use
+
+
+def _is_subset(trigger: Table) -> bool:
+    mode = trigger.values.get("schema_mode", "full")
+    if mode not in ("full", "subset"):
+        trigger.fail("schema_mode", f"schema_mode {kind_of(mode)} is unknown", 'Use "full" or "subset".')
+    return mode == "subset"
+
+
+def _env(table: Table) -> dict[str, str]:
+    env = table.needed_table("env")
+    if env is None:
+        return {}
+    read: dict[str, str] = {}
+    for name, value in env.values.items():
+        if not name or "=" in name or "\0" in name:
+            env.fail(name, f"env has the impossible variable name {kind_of(name)}", "Rename or remove it.")
+        if not isinstance(value, str) or "\0" in value:
+            env.fail(name, f"env variable {name} must be a string", f'Write it in quotes: {name} = "...".')
+        if name.startswith(_OWN_VARIABLES):
+            env.warn(name, f"env variable {name} may be set by flowd itself, which wins")
+        read[name] = value
+    return read
+
+
+def _retry(table: Table) -> Retry | None:
+    retry = table.needed_table("retry")
+    if retry is None:
+        return None
+    if "max_attempts" not in retry.values:
+        retry.fail("max_attempts", "retry needs max_attempts", "Add max_attempts = 3, or remove the retry table.")
+    policy = Retry(
+        max_attempts=retry.integer("max_attempts", 1, low=1, high=MAX_ATTEMPTS),
+        on=_reasons(retry),
+        delay_ms=retry.integer("delay_ms", 1_000, low=0, high=MAX_DELAY_MS),
+    )
+    retry.warn_unknown({"max_attempts", "on", "delay_ms"})
+    return policy
+
+
+def _reasons(retry: Table) -> tuple[str, ...]:
+    reasons = retry.values.get("on", list(_RETRY_DEFAULT))
+    remedy = f"Use a list of {', '.join(_RETRYABLE)}."
+    if not isinstance(reasons, list):
+        retry.fail("on", f"retry.on must be a list, got {kind_of(reasons)}", remedy)
+    for reason in reasons:
+        if reason not in _RETRYABLE:
+            retry.fail("on", f"retry.on has the unknown reason {kind_of(reason)}", remedy)
+    return tuple(reasons)

@@ -1,0 +1,119 @@
+"""The catalog that the daemon holds: a snapshot in memory that follows the disk."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from flowd.catalog.scan import Folders, Scanner
+from flowd.catalog.watcher import Watcher
+from flowd.domain.flow import Origin, Snapshot
+
+_log = logging.getLogger("flowd.catalog")
+
+OnChange = Callable[[Snapshot, Snapshot], None]
+"""Told the old and the new snapshot, in the event loop, after the swap."""
+
+
+class WatchedCatalog:
+    """Flow packages in force, as `flowd.ports.Catalog`. A saved change is in force about 50 ms later.
+
+    Readers get one immutable snapshot and never wait. It is swapped whole, in the event loop, and only when something
+    in it has changed.
+
+    Args:
+        workspace: Where ``.codex/flows`` and ``flows`` lie.
+        roots: Other roots, see `flowd.catalog.scan.Scanner`.
+        rescan_interval_s: Seconds between looks at the disk that nothing asks for.
+        on_change: Called after each swap but the first. What it raises is logged.
+        watching: False looks at the disk in `open` and `reload` only.
+    """
+
+    def __init__(
+        self,
+        workspace: Path,
+        *,
+        roots: Sequence[tuple[str | Path, Origin]] | None = None,
+        rescan_interval_s: float = 10.0,
+        on_change: OnChange | None = None,
+        watching: bool = True,
+    ) -> None:
+        self._scanner = Scanner(workspace, roots)
+        self._rescan_interval_s = rescan_interval_s
+        self._on_change = on_change
+        self._watching = watching
+        # The watcher's thread and `reload` both scan; the scanner is for one at a time.
+        self._scanning = threading.Lock()
+        self._scanned = Snapshot()
+        self._snapshot = Snapshot()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watcher: Watcher | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The catalog now. Never touches the disk."""
+        return self._snapshot
+
+    async def open(self) -> None:
+        """Read the packages, then begin to watch them. The snapshot is complete when this returns."""
+        await asyncio.to_thread(self._scan)
+        self._snapshot = self._scanned
+        _report(Snapshot(), self._snapshot)
+        self._loop = asyncio.get_running_loop()
+        if self._watching:
+            self._watcher = Watcher(self._look, self._folders, rescan_interval_s=self._rescan_interval_s)
+            self._watcher.start()
+
+    async def reload(self) -> Snapshot:
+        """Look at the disk now and return the snapshot that came of it. Cancelling it loses no change it found."""
+        await asyncio.to_thread(self._look)
+        return self._snapshot
+
+    async def close(self) -> None:
+        """Stop watching. The last snapshot stays. May be called twice."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            await asyncio.to_thread(watcher.stop)
+
+    def _look(self) -> bool:
+        with self._scanning:
+            if not self._scan():
+                return False
+            # Posted under the lock, so that swaps come in the order of scans; and before `reload` is told, so that
+            # it finds its own.
+            assert self._loop is not None
+            try:
+                self._loop.call_soon_threadsafe(self._swap, self._scanned)
+            except RuntimeError:  # the loop has ended, and with it everyone who could ask for the snapshot
+                return False
+            return True
+
+    def _folders(self) -> Folders:
+        with self._scanning:
+            return self._scanner.folders()
+
+    def _scan(self) -> bool:
+        scanned = self._scanner.scan()
+        if scanned == self._scanned:
+            return False
+        self._scanned = scanned
+        return True
+
+    def _swap(self, snapshot: Snapshot) -> None:
+        old, self._snapshot = self._snapshot, snapshot
+        _report(old, snapshot)
+        if self._on_change is not None:
+            try:
+                self._on_change(old, snapshot)
+            except Exception:  # noqa: BLE001 - a listener's fault must not stop the catalog
+                _log.exception("catalog_listener_failed")
+
+
+def _report(old: Snapshot, new: Snapshot) -> None:
+    _log.info("catalog_changed", extra={"flows": len(new.flows), "broken": len(new.broken)})
+    known = set(old.broken)
+    for package in new.broken:
+        if package not in known:
+            fields = {"flow": package.name, "file": package.file, "line": package.line, "stale": package.stale}
+            _log.warning("package_broken", extra={**fields, "error": package.error, "remedy": package.remedy})
