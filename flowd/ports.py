@@ -283,12 +283,12 @@ class Store(Protocol):
         """
         ...
 
-    async def begin(self, run_id: str, *, worker_id: str, at_ms: int) -> Begun | None:
+    async def begin(self, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> Begun | None:
         """Queued → running with a new attempt, before its process is spawned. None when it is not queued any more."""
         ...
 
-    async def note_start(self, attempt_id: str, *, pid: int, command: Sequence[str], cwd: str) -> None:
-        """Remember what was started."""
+    async def note_start(self, attempt: Attempt) -> None:
+        """Remember what was started: pid, command and working directory."""
         ...
 
     async def finish(
@@ -345,7 +345,7 @@ class Store(Protocol):
         """
         ...
 
-    async def output(self, attempt_id: str) -> Output | None:
+    async def output(self, run_id: str, number: int) -> Output | None:
         """The stored output of a finished attempt. None when there is none (yet)."""
         ...
 

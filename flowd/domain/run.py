@@ -120,6 +120,7 @@ class Attempt:
     status: ProcessStatus
     worker_id: str
     started_at_ms: int
+    boot_id: str = ""
     completed_at_ms: int | None = None
     reason: Reason | None = None
     error: str | None = None

@@ -1,0 +1,139 @@
+"""JSON-RPC 2.0 on messages: bytes in, bytes out. Owns `jsonrpcserver`.
+
+The library dispatches a single checked request (`dispatch_request`). Its whole-message entry points are not used: they
+validate with a JSON Schema on every call, reject a whole batch for one bad element, and send the text of unexpected
+exceptions to the caller.
+"""
+
+import asyncio
+import inspect
+from typing import Any, cast
+
+from jsonrpcserver import Error, Success
+from jsonrpcserver.async_dispatcher import dispatch_request
+from jsonrpcserver.request import Request
+from jsonrpcserver.sentinels import NOCONTEXT, NOID
+from oslash.either import Left
+
+from flowd.api import codec, params
+from flowd.api.failures import error_from, error_of
+from flowd.api.methods import Method, bare_event
+from flowd_client import wire
+
+MAX_BATCH = 1000
+"""Elements of one batch; they run at the same time."""
+
+_ANYTHING = inspect.Signature(
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
+
+
+class Dispatcher:
+    """Answers JSON-RPC messages from an explicit table of methods."""
+
+    def __init__(self, table: dict[str, Method]) -> None:
+        self._methods = {name: _bind(name, method) for name, method in table.items()}
+
+    async def answer(self, message: bytes) -> bytes | None:
+        """The response to a request or a batch; None where none is due (notifications)."""
+        try:
+            value = codec.decode(message)
+        except RecursionError:
+            return codec.encode(_response(None, error=error_of("parse_error", "The JSON is nested too deeply.")))
+        except ValueError as error:
+            return codec.encode(
+                _response(None, error=error_of("parse_error", f"The frame is not JSON in UTF-8: {error}."))
+            )
+        if not isinstance(value, list):
+            response = await self._one(value)
+            return None if response is None else _encode(response)
+        if not value or len(value) > MAX_BATCH:
+            return codec.encode(_invalid(None, f"A batch has 1 to {MAX_BATCH} requests; this one has {len(value)}."))
+        responses = await asyncio.gather(*map(self._one, value))
+        due = [response for response in responses if response is not None]
+        return _encode(due) if due else None
+
+    async def _one(self, value: object) -> dict[str, Any] | None:
+        problem = _problem(value)
+        if problem is not None:
+            request_id = value.get("id") if isinstance(value, dict) else None
+            return _invalid(request_id if isinstance(request_id, str | int | float) else None, problem)
+        fields = cast("dict[str, Any]", value)
+        given = fields.get("params")
+        if fields["method"] == wire.DISPATCH:
+            given = bare_event(given)
+        if fields["method"] not in self._methods:
+            if "id" not in fields:
+                return None
+            message = f"There is no method {fields['method'][:100]!r}; rpc.discover lists them all."
+            return _response(fields["id"], error=error_of("method_not_found", message))
+        request = Request(fields["method"], {} if given is None else given, fields.get("id", NOID))
+        _, result = await dispatch_request(cast("Any", self._methods), NOCONTEXT, request)
+        if request.id is NOID:
+            return None
+        either: Any = result  # the library's Either has no public accessors
+        if isinstance(result, Left):
+            failure = either._error  # noqa: SLF001
+            return _response(request.id, error={"code": failure.code, "message": failure.message, "data": failure.data})
+        return {"jsonrpc": "2.0", "id": request.id, "result": either._value.result}  # noqa: SLF001
+
+
+def oversize(size: int, limit: int) -> bytes:
+    """The answer to a frame that was too large to read."""
+    message = (
+        f"The frame has {size} bytes; max_frame_bytes is {limit} (max_payload_bytes and some room). "
+        f"Put large data into a file, and its path into the event."
+    )
+    return codec.encode(_response(None, error=error_of("frame_too_large", message, bytes=size, maxFrameBytes=limit)))
+
+
+def refusal(slug: str, message: str) -> bytes:
+    """An error that belongs to no request."""
+    return codec.encode(_response(None, error=error_of(slug, message)))
+
+
+def _bind(name: str, method: Method) -> Any:
+    async def call(*args: object, **kwargs: object) -> Any:
+        try:
+            return Success(await method.call(params.read(method.params, args, kwargs)))
+        except Exception as error:  # noqa: BLE001 - every exception has its answer, and none shows its text
+            failure = error_from(error, method=name)
+            return Error(failure["code"], failure["message"], failure["data"])
+
+    # The library asks for the signature at every call; this one is free, and our own reading of parameters is stricter.
+    call.__signature__ = _ANYTHING  # type: ignore[attr-defined]
+    return call
+
+
+def _problem(value: object) -> str | None:
+    """Why this is no request, None if it is one."""
+    if not isinstance(value, dict):
+        return "A request is a JSON object."
+    if value.get("jsonrpc") != "2.0":
+        return 'A request has "jsonrpc": "2.0".'
+    if not isinstance(value.get("method"), str):
+        return "A request has a method, and it is a string."
+    request_id = value.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, str | int | float | None):
+        return "A request's id is a string or a number."
+    if not isinstance(value.get("params"), dict | list | None):
+        return "A request's params are an object or an array."
+    return None
+
+
+def _invalid(request_id: object, problem: str) -> dict[str, Any]:
+    return _response(request_id, error=error_of("invalid_request", problem))
+
+
+def _response(request_id: object, *, error: dict[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": request_id, "error": error}
+
+
+def _encode(response: object) -> bytes:
+    try:
+        return codec.encode(response)
+    except Exception as error:  # noqa: BLE001 - an answer that cannot be written is our fault, and still an answer
+        return codec.encode(_response(None, error=error_from(error, method="encode")))

@@ -1,0 +1,218 @@
+"""The daemon's life: `serve → open → serve until told to stop → stop`, on one screen each."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack, suppress
+
+import psutil
+
+import flowd
+from flowd import state_dir, wiring
+from flowd.api import codec, unix_socket
+from flowd.api.codec import View
+from flowd.api.dispatcher import Dispatcher
+from flowd.api.methods import Methods
+from flowd.api.unix_socket import UnixServer
+from flowd.domain.errors import StateError, StorageFailedError
+from flowd.observe import logs
+from flowd.settings import Settings
+from flowd_client import wire
+
+log = logging.getLogger("flowd.daemon")
+
+EXIT_OK = 0
+EXIT_STORAGE_FAILED = 74  # EX_IOERR of sysexits.h: a supervisor restarts flowd when the disk is well again
+EXIT_BAD_STATE = 78  # EX_CONFIG: a restart alone does not help
+
+_WAITING_LOG_INTERVAL_S = 10.0
+
+
+def serve(settings: Settings) -> int:
+    """Run the daemon until it is told to stop; return the process's exit code."""
+    logs.configure(settings.log_format, settings.log_level)  # type: ignore[arg-type]
+    try:
+        state_dir.prepare(settings.state_dir)
+        with state_dir.Lock(settings.state_dir):
+            return asyncio.run(Daemon(settings).run())
+    except StateError as error:
+        # One line for people; no traceback, because nothing is wrong with flowd itself.
+        print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_BAD_STATE
+
+
+class Daemon:
+    """One workspace's daemon."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started_at_ms = time.time_ns() // 1_000_000
+        self._started_s = time.monotonic()
+        self._stops = 0
+        self._stop_asked = asyncio.Event()
+        self._failure: StorageFailedError | None = None
+        self._is_draining = False
+
+    async def run(self) -> int:
+        """Open, serve, stop. Every step under way is left to the keeper if the disk fails."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._ask_to_stop)
+        self._socket = state_dir.socket_path(self._settings.socket)
+        self._parts = await wiring.build(
+            self._settings, environ=os.environ, on_storage_failure=self._fail, socket_path=self._socket
+        )
+        end_steps = False
+        try:
+            async with AsyncExitStack() as stack:
+                tasks = await stack.enter_async_context(asyncio.TaskGroup())
+                await self._parts.engine.open(tasks)
+                server = await self._listen()
+                stack.push_async_callback(server.close)
+                loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(self._reload()))
+                self._tell_ready()
+                await self._stop_asked.wait()
+                end_steps = await self._wind_down()
+                await server.close()
+                if not end_steps:
+                    # Runs that go on without us: whoever supervises them lets go, and the next daemon adopts them.
+                    _cancel_others()
+        finally:
+            await self._parts.close(end_steps=end_steps)
+            self._remove_socket()
+        return EXIT_OK if self._failure is None else EXIT_STORAGE_FAILED
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> UnixServer:
+        methods = Methods(self._parts.engine, status=self._status, drain=self._drain)
+        server = UnixServer(
+            unix_socket.bind(self._socket),
+            Dispatcher(methods.table),
+            max_frame_bytes=self._settings.max_frame_bytes,
+            peer_uid=unix_socket.peer_uid,
+        )
+        await server.open()
+        return server
+
+    def _tell_ready(self) -> None:
+        snapshot = self._parts.engine.snapshot()
+        log.info(
+            "ready",
+            extra={
+                "version": flowd.__version__,
+                "workspace": str(self._settings.workspace),
+                "socket": str(self._socket),
+                "flows": len(snapshot.flows),
+                "broken": len(snapshot.broken),
+                "startup_ms": round((time.monotonic() - self._started_s) * 1000),
+            },
+        )
+        for package in snapshot.broken:
+            log.warning("broken package", extra={"package": package.name, "problem": package.sentence()})
+
+    # --- stopping ----------------------------------------------------------------------------------------------------
+
+    def _ask_to_stop(self) -> None:
+        self._stops += 1
+        self._stop_asked.set()
+
+    def _fail(self, failure: StorageFailedError) -> None:
+        log.critical("storage failed", extra={"problem": failure.message})
+        self._failure = failure
+        self._stop_asked.set()
+
+    async def _wind_down(self) -> bool:
+        """Drain, then do with what still runs as ``on_stop`` says. A second signal cancels it, a third kills it.
+
+        Returns:
+            Whether nothing runs any more; False leaves the rest to the keeper.
+        """
+        engine = self._parts.engine
+        engine.drain()
+        self._is_draining = True
+        if self._failure is not None or self._settings.on_stop == "keep":
+            return not engine.active
+        seen = 1
+        if self._settings.on_stop == "cancel":
+            await engine.end_active(grace_s=None)
+        if engine.active:
+            log.info("waiting for running steps; stop again to cancel them", extra={"running": len(engine.active)})
+        told_s = time.monotonic()
+        while engine.active and self._failure is None:
+            if self._stops > seen:
+                seen = self._stops
+                is_kill = seen >= 3  # noqa: PLR2004 - the third signal
+                log.info("killing running steps" if is_kill else "canceling running steps; stop again to kill them")
+                await engine.end_active(grace_s=0.0 if is_kill else None)
+            if time.monotonic() - told_s > _WAITING_LOG_INTERVAL_S:
+                told_s = time.monotonic()
+                log.info("still waiting", extra={"runs": ",".join(engine.active[:10])})
+            await asyncio.sleep(0.05)
+        return not engine.active
+
+    def _remove_socket(self) -> None:
+        with suppress(FileNotFoundError):
+            self._socket.unlink()
+
+    # --- answering ---------------------------------------------------------------------------------------------------
+
+    async def _reload(self) -> None:
+        snapshot = await self._parts.engine.reload()
+        log.info("reloaded", extra={"flows": len(snapshot.flows), "broken": len(snapshot.broken)})
+
+    async def _drain(self) -> View:
+        self._parts.engine.drain()
+        self._is_draining = True
+        log.info("draining")
+        return {"state": "draining", "running": list(self._parts.engine.active)}
+
+    async def _status(self, with_settings: bool) -> View:  # noqa: FBT001 - the one fact the caller chooses
+        settings, engine, keeper = self._settings, self._parts.engine, self._parts.keeper
+        snapshot = engine.snapshot()
+        counts = await engine.counts()
+        view: View = {
+            "version": flowd.__version__,
+            "protocol": wire.PROTOCOL_VERSION,
+            "pid": os.getpid(),
+            "state": "draining" if self._is_draining else "ready",
+            "workspace": str(settings.workspace),
+            "stateDir": str(settings.state_dir),
+            "socket": str(self._socket),
+            "startedAt": codec.instant(self._started_at_ms),
+            "uptimeMs": round((time.monotonic() - self._started_s) * 1000),
+            "rssBytes": psutil.Process().memory_info().rss,
+            "keeper": {"id": keeper.id},
+            "catalog": {
+                "flows": len(snapshot.flows),
+                "broken": len(snapshot.broken),
+                "shadowed": len(snapshot.shadowed),
+                "stale": sum(flow.stale for flow in snapshot.flows),
+            },
+            "events": counts.events,
+            "runs": dict(counts.runs),
+            "limits": {
+                "maxParallel": settings.max_parallel,
+                "maxQueued": settings.max_queued,
+                "maxPayloadBytes": settings.max_payload_bytes,
+                "maxFrameBytes": settings.max_frame_bytes,
+                "maxOutputBytes": settings.max_output_bytes,
+            },
+        }
+        if keeper.pid is not None:
+            view["keeper"]["pid"] = keeper.pid
+            with suppress(psutil.Error):
+                view["keeper"]["rssBytes"] = psutil.Process(keeper.pid).memory_info().rss
+        if with_settings:
+            view["settings"] = settings.table()
+        return view
+
+
+def _cancel_others() -> None:
+    current = asyncio.current_task()
+    for task in asyncio.all_tasks():
+        if task is not current and (task.get_name().startswith(("run ", "adopted "))):
+            task.cancel()

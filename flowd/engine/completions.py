@@ -1,0 +1,32 @@
+"""Waiting for runs to end, without polling."""
+
+import asyncio
+
+from flowd.domain.run import Run
+
+
+class Completions:
+    """Tells those who wait that a run has ended."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[asyncio.Future[Run]]] = {}
+
+    def expect(self, run_id: str) -> asyncio.Future[Run]:
+        """A future for the run's end. Look at the store after calling this, not before: then no end is missed."""
+        future: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(run_id, set()).add(future)
+        future.add_done_callback(lambda done: self._drop(run_id, done))
+        return future
+
+    def tell(self, run: Run) -> None:
+        """The run has ended: wake everybody who waits for it."""
+        for future in tuple(self._waiting.get(run.id, ())):
+            if not future.done():
+                future.set_result(run)
+
+    def _drop(self, run_id: str, future: asyncio.Future[Run]) -> None:
+        waiting = self._waiting.get(run_id)
+        if waiting is not None:
+            waiting.discard(future)
+            if not waiting:
+                del self._waiting[run_id]

@@ -1,0 +1,292 @@
+"""The engine: what flowd can be asked to do, one method a verb. Knows no wire and no process."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from flowd.domain.errors import (
+    EventNotFoundError,
+    InvalidParamsError,
+    NotRetryableError,
+    RunActiveError,
+    RunFinishedError,
+    RunNotFoundError,
+)
+from flowd.domain.event import Event
+from flowd.domain.flow import Snapshot
+from flowd.domain.ids import attempt_id
+from flowd.domain.matching import Verdict, explain
+from flowd.domain.run import ATTENTION, ProcessStatus, Run
+from flowd.engine import recovery
+from flowd.engine.completions import Completions
+from flowd.engine.intake import Intake
+from flowd.engine.outputs import OutputFiles, Stream
+from flowd.engine.scheduler import Scheduler
+from flowd.engine.supervisor import Supervisor
+from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, RunFilter, Store, StoredEvent
+
+_CANCEL_MARGIN_S = 3.0
+"""How long, beyond its grace, a cancel waits to answer with the run as it ended."""
+
+_FOLLOW_INTERVAL_S = 0.05
+"""A file's growth wakes nobody; followers look this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPart:
+    """A piece of a stream.
+
+    Attributes:
+        data: From ``offset``; may be empty.
+        size: Of the stream, as far as it is written.
+        is_final: The attempt has ended, so the stream grows no more.
+    """
+
+    data: bytes
+    offset: int
+    size: int
+    is_final: bool
+
+
+class Engine:
+    """Accepts events, runs their steps, and answers questions about both."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keeper: Keeper,
+        catalog: Catalog,
+        clock: Clock,
+        intake: Intake,
+        scheduler: Scheduler,
+        supervisor: Supervisor,
+        outputs: OutputFiles,
+        completions: Completions,
+        boot_id: str,
+    ) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._catalog = catalog
+        self._clock = clock
+        self._intake = intake
+        self._scheduler = scheduler
+        self._supervisor = supervisor
+        self._outputs = outputs
+        self._completions = completions
+        self._boot_id = boot_id
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def open(self, tasks: asyncio.TaskGroup) -> dict[str, int]:
+        """Take up what an earlier daemon left, then start runs, all as tasks of this group."""
+        counts = await recovery.reconcile(
+            store=self._store,
+            keeper=self._keeper,
+            supervisor=self._supervisor,
+            scheduler=self._scheduler,
+            clock=self._clock,
+            boot_id=self._boot_id,
+            tasks=tasks,
+        )
+        self._scheduler.open(tasks)
+        return counts
+
+    def drain(self) -> None:
+        """Start nothing more. Events are still accepted, and their runs stay queued on disk."""
+        self._scheduler.pause()
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Ids of the runs under way."""
+        return self._supervisor.active
+
+    async def end_active(self, *, grace_s: float | None) -> None:
+        """Cancel every run under way; ``grace_s=0`` kills."""
+        now_ms = self._clock.now_ms()
+        for run_id in self.active:
+            await self._store.request_cancel(run_id, at_ms=now_ms)
+            await self._supervisor.cancel(run_id, grace_s=grace_s)
+
+    # --- changing ----------------------------------------------------------------------------------------------------
+
+    async def dispatch(self, value: object, *, only: tuple[str, str] | None = None) -> Accepted:
+        """Accept an event; see `Intake.accept`. Its runs start as places are free."""
+        accepted = await self._intake.accept(value, only=only)
+        if not accepted.is_duplicate:
+            self._scheduler.submit(run.id for run in accepted.runs)
+        return accepted
+
+    async def replay(self, event_id: str, steps: Sequence[str] | None = None) -> tuple[StoredEvent, tuple[Run, ...]]:
+        """New runs for a stored event; see `Intake.replay`."""
+        runs = await self._intake.replay(event_id, steps)
+        self._scheduler.submit(run.id for run in runs)
+        return await self.get_event(event_id), runs
+
+    async def cancel_run(self, run_id: str) -> Run:
+        """End a run. Answers when it has ended, or soon after its grace with the run as it is then.
+
+        Canceling a canceled run changes nothing.
+
+        Raises:
+            RunNotFoundError: No such run.
+            RunFinishedError: It has ended in another way.
+        """
+        now_ms = self._clock.now_ms()
+        canceled = await self._store.cancel_queued(run_id, at_ms=now_ms)
+        if canceled is not None:
+            self._completions.tell(canceled)
+            return await self.get_run(run_id)
+        ended = self._completions.expect(run_id)
+        try:
+            run = await self.get_run(run_id)
+            if run.status is ProcessStatus.CANCELED:
+                return run
+            if run.status.is_final:
+                raise RunFinishedError(
+                    f"Run {run_id} has ended already ({run.effective_status}); there is nothing to cancel.",
+                    status=run.effective_status,
+                )
+            await self._store.request_cancel(run_id, at_ms=now_ms)
+            await self._supervisor.cancel(run_id)
+            definition = self._intake.current_definition(run.flow_name, run.step_name)
+            grace_s = definition.grace_ms / 1000 if definition else 5.0
+            await asyncio.wait([ended], timeout=grace_s + _CANCEL_MARGIN_S)
+        finally:
+            ended.cancel()
+        return await self.get_run(run_id)
+
+    async def cancel_event(self, event_id: str) -> list[Run]:
+        """End every unfinished run of an event, all at once.
+
+        Raises:
+            EventNotFoundError: No such event.
+        """
+        event = await self.get_event(event_id)
+        runs = [await self.get_run(run_id) for run_id in event.run_ids]
+        unfinished = [run.id for run in runs if not run.status.is_final]
+        await asyncio.gather(*(self.cancel_run(run_id) for run_id in unfinished), return_exceptions=True)
+        return [await self.get_run(run.id) for run in runs]
+
+    async def retry_run(self, run_id: str) -> Run:
+        """Queue another attempt of a run that ended badly, with the step's definition as it is in force now.
+
+        Raises:
+            RunNotFoundError: No such run.
+            RunActiveError: It is queued or running.
+            NotRetryableError: It ended well.
+        """
+        run = await self.get_run(run_id)
+        if not run.status.is_final:
+            raise RunActiveError(
+                f"Run {run_id} is {run.status}; cancel it first, or wait for its end.", status=run.status
+            )
+        if run.status is ProcessStatus.COMPLETED and run.effective_status not in {*ATTENTION, "failed"}:
+            raise NotRetryableError(
+                f"Run {run_id} ended well ({run.effective_status}). To run its step anew, replay event {run.event_id}.",
+                status=run.effective_status,
+            )
+        definition = self._intake.current_definition(run.flow_name, run.step_name)
+        queued = await self._store.retry(run_id, definition, at_ms=self._clock.now_ms())
+        if queued is None:
+            raise RunActiveError(f"Run {run_id} was retried by somebody else just now.")
+        self._scheduler.submit([run_id])
+        return await self.get_run(run_id)
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    async def get_event(self, event_id: str) -> StoredEvent:
+        """One event. Raises `EventNotFoundError`."""
+        event = await self._store.event(event_id)
+        if event is None:
+            raise EventNotFoundError(event_id)
+        return event
+
+    async def list_events(
+        self, *, event_type: str | None = None, limit: int, cursor: str | None = None
+    ) -> Page[StoredEvent]:
+        """Events, newest first."""
+        return await self._store.events(event_type=event_type, limit=limit, cursor=cursor)
+
+    async def get_run(self, run_id: str) -> Run:
+        """One run with its attempts. Raises `RunNotFoundError`."""
+        run = await self._store.run(run_id)
+        if run is None:
+            raise RunNotFoundError(run_id)
+        if run.attempts and not run.attempts[-1].status.is_final:
+            # The pid of a step that runs since a moment ago is not in the store yet.
+            run = replace(run, attempts=(*run.attempts[:-1], self._supervisor.enrich(run.attempts[-1])))
+        return run
+
+    async def list_runs(self, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[Run]:
+        """Runs, newest first."""
+        return await self._store.runs(where, limit=limit, cursor=cursor)
+
+    async def wait_run(self, run_id: str, *, timeout_s: float | None) -> Run:
+        """The run when it has ended, or as it is after ``timeout_s``. Raises `RunNotFoundError`."""
+        ended = self._completions.expect(run_id)
+        try:
+            run = await self.get_run(run_id)
+            if not run.status.is_final:
+                done, _ = await asyncio.wait([ended], timeout=timeout_s)
+                run = await self.get_run(run_id) if done or timeout_s is not None else run
+            return run
+        finally:
+            ended.cancel()
+
+    async def read_output(
+        self, run_id: str, stream: Stream, *, offset: int, count: int, attempt_number: int | None, wait_s: float
+    ) -> OutputPart:
+        """Up to ``count`` bytes of a stream from ``offset``; waits up to ``wait_s`` for some to appear.
+
+        Raises:
+            RunNotFoundError: No such run.
+            InvalidParamsError: It has no such attempt.
+        """
+        run = await self.get_run(run_id)
+        number = run.attempt_count if attempt_number is None else attempt_number
+        if number > run.attempt_count:
+            raise InvalidParamsError(f"Run {run_id} has {run.attempt_count} attempts; there is none {number}.")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        while True:
+            part = await self._output_part(run_id, number, stream, offset, count)
+            if part.data or part.is_final or loop.time() >= deadline:
+                return part
+            await asyncio.sleep(_FOLLOW_INTERVAL_S)
+
+    def snapshot(self) -> Snapshot:
+        """The catalog in force."""
+        return self._catalog.snapshot
+
+    async def reload(self) -> Snapshot:
+        """Look at the packages on disk now."""
+        return await self._catalog.reload()
+
+    def explain(self, value: object) -> tuple[Event, list[Verdict]]:
+        """What every step says to an event. Stores nothing. Raises `InvalidEventError`."""
+        event = self._intake.read(value)
+        return event, explain(self._catalog.snapshot, event)
+
+    async def counts(self) -> Counts:
+        """How many events and runs there are."""
+        return await self._store.counts()
+
+    async def _output_part(self, run_id: str, number: int, stream: Stream, offset: int, count: int) -> OutputPart:
+        if number == 0:  # queued: nothing has started
+            run = await self.get_run(run_id)
+            if run.attempt_count == 0:
+                return OutputPart(b"", offset, 0, is_final=run.status.is_final)
+            number = 1
+        stored = await self._store.output(run_id, number)
+        inline = None if stored is None else getattr(stored, stream)
+        if inline is not None:
+            return OutputPart(inline[offset : offset + count], offset, len(inline), is_final=True)
+        data, size = self._outputs.read(attempt_id(run_id, number), stream, offset, count)
+        if not data and stored is None:
+            # It may have ended, and its file gone into the database, since we looked.
+            stored = await self._store.output(run_id, number)
+            inline = None if stored is None else getattr(stored, stream)
+            if inline is not None:
+                return OutputPart(inline[offset : offset + count], offset, len(inline), is_final=True)
+        return OutputPart(data, offset, size, is_final=stored is not None)

@@ -1,0 +1,89 @@
+"""The files that steps write their output to: where they are, what they say, what of them is remembered."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flowd.domain import result
+from flowd.domain.result import FlowResult, MalformedResult
+from flowd.ports import Output
+
+INLINE_BYTES = 64 * 1024
+"""Streams up to this size move into the database with the outcome: below it a row is cheaper than a file."""
+
+EXCERPT_CHARS = 4_000
+Stream = Literal["stdout", "stderr"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an ended attempt printed."""
+
+    result: FlowResult | MalformedResult | None
+    excerpt: str
+    output: Output
+
+
+class OutputFiles:
+    """The folder with two files for every attempt whose output is not in the database."""
+
+    def __init__(self, folder: Path, *, max_output_bytes: int) -> None:
+        self._folder = folder
+        self._max_output_bytes = max_output_bytes
+
+    def path(self, attempt_id: str, stream: Stream) -> str:
+        """Where a stream of an attempt is written."""
+        return f"{self._folder}/{attempt_id}.{stream}"
+
+    def collect(self, attempt_id: str) -> Said:
+        """Read what an ended attempt printed. A file that is not there counts as empty."""
+        stdout, stdout_size, said, out_tail = self._read(attempt_id, "stdout")
+        stderr, stderr_size, _, err_tail = self._read(attempt_id, "stderr")
+        is_truncated = max(stdout_size, stderr_size) >= self._max_output_bytes
+        excerpt = (err_tail.strip() or out_tail.strip())[-EXCERPT_CHARS:]
+        return Said(said, excerpt, Output(stdout, stderr, stdout_size, stderr_size, is_truncated))
+
+    def remove(self, attempt_id: str, output: Output) -> None:
+        """Remove the files whose content the database has now."""
+        streams: tuple[tuple[Stream, bytes | None], ...] = (("stdout", output.stdout), ("stderr", output.stderr))
+        for stream, inline in streams:
+            if inline is not None:
+                try:
+                    os.unlink(self.path(attempt_id, stream))
+                except FileNotFoundError:
+                    pass
+
+    def read(self, attempt_id: str, stream: Stream, offset: int, count: int) -> tuple[bytes, int]:
+        """Up to ``count`` bytes from ``offset``, and the file's size now. Nothing and 0 where there is no file."""
+        try:
+            with open(self.path(attempt_id, stream), "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                return os.pread(file.fileno(), count, offset) if offset < size else b"", size
+        except FileNotFoundError:
+            return b"", 0
+
+    def _read(
+        self, attempt_id: str, stream: Stream
+    ) -> tuple[bytes | None, int, FlowResult | MalformedResult | None, str]:
+        try:
+            with open(self.path(attempt_id, stream), "rb", buffering=0) as file:
+                descriptor = file.fileno()
+                size = min(os.fstat(descriptor).st_size, self._max_output_bytes)
+                if not size:
+                    return b"", 0, None, ""
+                inline = os.pread(descriptor, size, 0) if size <= INLINE_BYTES else None
+                if inline is not None:
+
+                    def read(offset: int, count: int) -> bytes:
+                        return inline[offset : offset + count]
+                else:
+
+                    def read(offset: int, count: int) -> bytes:
+                        return os.pread(descriptor, count, offset)
+
+                said = result.find(read, size) if stream == "stdout" else None
+                tail = read(max(0, size - 4 * EXCERPT_CHARS), 4 * EXCERPT_CHARS).decode("utf-8", "replace")
+                return inline, size, said, tail
+        except FileNotFoundError:
+            return b"", 0, None, ""

@@ -1,0 +1,266 @@
+"""One attempt, from the queue to its recorded outcome."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from flowd.domain import retry
+from flowd.domain.definition import Definition
+from flowd.domain.errors import StorageBusyError, StorageFullError
+from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run, decide
+from flowd.engine.completions import Completions
+from flowd.engine.outputs import OutputFiles, Said
+from flowd.ports import (
+    Begun,
+    Clock,
+    Command,
+    Keeper,
+    KeeperLostError,
+    Launch,
+    Output,
+    Runners,
+    SpawnError,
+    StepContext,
+    Store,
+)
+
+log = logging.getLogger("flowd.engine")
+
+_INLINE_SCAN_BYTES = 1024 * 1024
+_NOTE_START_AFTER_S = 0.1
+"""Steps that end sooner have their pid and command recorded with their outcome: one commit less for each."""
+
+_STORAGE_RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class _Active:
+    """A run under way.
+
+    Attributes:
+        attempt: Grows its pid, command and working directory as they become known.
+        is_started: Whether the keeper may have a process for it.
+    """
+
+    attempt: Attempt
+    definition: Definition
+    is_canceled: bool = False
+    is_started: bool = False
+
+    def wants_cancel(self) -> bool:
+        """Whether somebody wants it canceled by now."""
+        return self.is_canceled
+
+
+class Supervisor:
+    """Starts steps through the keeper, and records how they end."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keeper: Keeper,
+        runners: Runners,
+        outputs: OutputFiles,
+        completions: Completions,
+        clock: Clock,
+        boot_id: str,
+        max_output_bytes: int,
+        requeue: Callable[[str, float], None],
+    ) -> None:
+        """``requeue(run_id, delay_s)`` puts a run into the scheduler again."""
+        self._store = store
+        self._keeper = keeper
+        self._runners = runners
+        self._outputs = outputs
+        self._completions = completions
+        self._clock = clock
+        self._boot_id = boot_id
+        self._max_output_bytes = max_output_bytes
+        self._requeue = requeue
+        self._active: dict[str, _Active] = {}
+        # Runs between the queue and `_active`, each with whether it was canceled meanwhile.
+        self._beginning: dict[str, bool] = {}
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Ids of the runs under way."""
+        return tuple(self._active)
+
+    def enrich(self, attempt: Attempt) -> Attempt:
+        """An attempt with what is known of it before it is written down."""
+        active = self._active.get(attempt.run_id)
+        return active.attempt if active is not None and active.attempt.number == attempt.number else attempt
+
+    async def supervise(self, run_id: str, release: Callable[[], None]) -> None:
+        """Take a queued run through one attempt. Does nothing when the run is not queued any more.
+
+        Cancelling this call leaves the step running; the next start adopts it.
+        """
+        self._beginning[run_id] = False
+        try:
+            begun = await self._begin(run_id)
+        finally:
+            is_canceled = self._beginning.pop(run_id)
+        if begun is None:
+            return
+        active = self._active[run_id] = _Active(begun.attempt, begun.definition, is_canceled=is_canceled)
+        try:
+            try:
+                await self._start(active, begun)
+            except SpawnError as error:
+                await self._record(active, Exit(), _refused(active, str(error)), Output())
+                return
+            except KeeperLostError:
+                if not await self._keeper.knows(begun.attempt.id):
+                    await self._store.requeue(run_id, at_ms=self._clock.now_ms())
+                    self._requeue(run_id, 0.0)
+                    return
+                active.is_started = True
+                if active.wants_cancel():
+                    await self.cancel(run_id)
+            await self._see_off(active, release)
+        finally:
+            self._active.pop(run_id, None)
+
+    async def adopt(self, run: Run, attempt: Attempt, definition: Definition, release: Callable[[], None]) -> None:
+        """Go on supervising an attempt that an earlier daemon started."""
+        active = self._active[run.id] = _Active(attempt, definition, is_started=True)
+        try:
+            if run.cancel_requested:
+                await self.cancel(run.id)
+            await self._see_off(active, release)
+        finally:
+            self._active.pop(run.id, None)
+
+    async def abandon(self, run: Run, attempt: Attempt, definition: Definition) -> None:
+        """Record the end of an attempt that nobody can have seen: by its result if it left one, else `interrupted`."""
+        active = _Active(attempt, definition, is_started=True)
+        said = await self._collect(attempt.id)
+        exit_ = Exit(cause="canceled") if run.cancel_requested else Exit()
+        await self._record(active, exit_, self._decide(active, exit_, said), said.output)
+
+    async def cancel(self, run_id: str, *, grace_s: float | None = None) -> None:
+        """Ask a run under way to end, at once with ``grace_s=0``. Its outcome comes by itself. Idempotent."""
+        if run_id in self._beginning:
+            self._beginning[run_id] = True
+        active = self._active.get(run_id)
+        if active is None:
+            return
+        active.is_canceled = True
+        if active.is_started:
+            grace = active.definition.grace_ms / 1000 if grace_s is None else grace_s
+            await self._keeper.stop(active.attempt.id, cause="canceled", grace_s=grace)
+
+    async def _begin(self, run_id: str) -> Begun | None:
+        while True:
+            try:
+                return await self._store.begin(
+                    run_id, worker_id=self._keeper.id, boot_id=self._boot_id, at_ms=self._clock.now_ms()
+                )
+            except (StorageFullError, StorageBusyError) as error:
+                log.warning("run waits for storage", extra={"run_id": run_id, "slug": error.slug})
+                await asyncio.sleep(_STORAGE_RETRY_S)
+
+    async def _start(self, active: _Active, begun: Begun) -> None:
+        attempt, definition = begun.attempt, begun.definition
+        context = StepContext(
+            event_id=begun.run.event_id,
+            event_json=begun.event_body,
+            run_id=begun.run.id,
+            attempt_id=attempt.id,
+            attempt_number=attempt.number,
+            is_replay=begun.run.replay_of is not None,
+        )
+        command = await self._runners.command(definition, context)
+        if active.wants_cancel():
+            raise SpawnError("it was canceled before it started")
+        active.attempt = replace(attempt, command=command.argv, cwd=command.cwd)
+        pid = await self._keeper.start(self._launch(attempt, definition, command))
+        active.attempt = replace(active.attempt, pid=pid)
+        active.is_started = True
+        if active.wants_cancel():
+            await self.cancel(begun.run.id)
+
+    def _launch(self, attempt: Attempt, definition: Definition, command: Command) -> Launch:
+        return Launch(
+            attempt_id=attempt.id,
+            command=command,
+            stdout_path=self._outputs.path(attempt.id, "stdout"),
+            stderr_path=self._outputs.path(attempt.id, "stderr"),
+            timeout_s=definition.timeout_ms / 1000,
+            grace_s=definition.grace_ms / 1000,
+            max_output_bytes=self._max_output_bytes,
+            detach=definition.detach,
+        )
+
+    async def _see_off(self, active: _Active, release: Callable[[], None]) -> None:
+        exit_ = await self._wait(active)
+        release()  # The process is gone: the next one may start while this one's end is written down.
+        said = await self._collect(active.attempt.id)
+        await self._record(active, exit_, self._decide(active, exit_, said), said.output)
+
+    async def _wait(self, active: _Active) -> Exit:
+        waiting = asyncio.ensure_future(self._keeper.wait(active.attempt.id))
+        try:
+            done, _ = await asyncio.wait([waiting], timeout=_NOTE_START_AFTER_S)
+            if not done:
+                try:
+                    await self._store.note_start(active.attempt)
+                except (StorageFullError, StorageBusyError):
+                    pass  # It is only for looking at; the keeper's journal has what recovery needs.
+            return await waiting
+        finally:
+            waiting.cancel()
+
+    async def _collect(self, attempt_id: str) -> Said:
+        size = max(self._outputs.read(attempt_id, stream, 0, 0)[1] for stream in ("stdout", "stderr"))
+        if size <= _INLINE_SCAN_BYTES:
+            return self._outputs.collect(attempt_id)
+        return await asyncio.to_thread(self._outputs.collect, attempt_id)
+
+    def _decide(self, active: _Active, exit_: Exit, said: Said) -> Outcome:
+        definition = active.definition
+        return decide(
+            exit_, said.result, label=definition.label, timeout_ms=definition.timeout_ms, excerpt=said.excerpt
+        )
+
+    async def _record(self, active: _Active, exit_: Exit, outcome: Outcome, output: Output) -> None:
+        """Write the outcome down, however long the disk is full, and only then let go of what could tell it again."""
+        attempt = active.attempt
+        delay_ms = retry.delay_before_next_ms(
+            active.definition.retry, attempt_number=attempt.number, reason=outcome.reason
+        )
+        while True:
+            now_ms = self._clock.now_ms()
+            try:
+                run = await self._store.finish(
+                    attempt,
+                    outcome,
+                    exit_,
+                    output,
+                    at_ms=now_ms,
+                    retry_at_ms=None if delay_ms is None else now_ms + delay_ms,
+                )
+                break
+            except (StorageFullError, StorageBusyError) as error:
+                log.warning("outcome waits for storage", extra={"run_id": attempt.run_id, "slug": error.slug})
+                await asyncio.sleep(_STORAGE_RETRY_S)
+        self._outputs.remove(attempt.id, output)
+        await self._keeper.forget(attempt.id)
+        log.info(
+            "run ended",
+            extra={"run_id": run.id, "event_id": run.event_id, "flow": run.flow_name, "step": run.step_name,
+                   "status": outcome.status.value, "reason": outcome.reason, "attempt": attempt.number},
+        )  # fmt: skip
+        if run.status.is_final:
+            self._completions.tell(run)
+        elif delay_ms is not None:
+            self._requeue(run.id, delay_ms / 1000)
+
+
+def _refused(active: _Active, why: str) -> Outcome:
+    if active.is_canceled:
+        return Outcome(ProcessStatus.CANCELED, Reason.CANCELED, f"Step {active.definition.label} was canceled: {why}")
+    return Outcome(ProcessStatus.FAILED, Reason.SPAWN, f"Step {active.definition.label} could not start: {why}")

@@ -1,0 +1,278 @@
+"""Settings and where each came from: flags > environment > the workspace's file > the user's file > defaults."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli
+
+from flowd.domain.errors import StateError
+from flowd_client import discovery, wire
+
+MIB = 1024 * 1024
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+SECRETS = ("FLOWD_HTTP_SECRET", "FLOWD_HTTP_TOKEN", "CODEX_FLOW_BACKEND_SECRET")
+"""Environment variables that steps never see."""
+
+
+class SettingsError(StateError):
+    """A setting has a value that cannot be used. Names the setting, where it came from, and what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set.
+
+    Attributes:
+        max_parallel: Steps that run at the same time; the rest are queued.
+        max_queued: Runs that may wait; then events are refused.
+        max_payload_bytes: Of an event's payload as JSON.
+        max_output_bytes: Of each stream of an attempt; more ends it.
+        on_stop: What a first SIGTERM does to running steps: let them ``finish``, ``cancel`` them, or ``keep`` them
+            running for the next daemon.
+        orphan_grace_s: How long steps go on without any daemon before they are ended; 0 is for ever.
+        interpreters: By runner name, instead of looking on PATH.
+        inherit: Names of environment variables that steps inherit; None is all but flowd's secrets.
+        origins: By setting, where its value came from.
+    """
+
+    workspace: Path
+    state_dir: Path
+    socket: Path
+    max_parallel: int
+    max_queued: int
+    max_payload_bytes: int
+    max_output_bytes: int
+    rescan_interval_s: float
+    on_stop: str
+    orphan_grace_s: float
+    log_format: str
+    log_level: str
+    interpreters: Mapping[str, str]
+    inherit: tuple[str, ...] | None
+    origins: Mapping[str, str]
+
+    @property
+    def max_frame_bytes(self) -> int:
+        """Of a message on the control socket: a payload, escaped, and what is around it."""
+        return self.max_payload_bytes + MIB
+
+    def table(self) -> list[dict[str, Any]]:
+        """Every setting with its value and origin, JSON-ready."""
+        shown = {name: getattr(self, name) for name in self.origins}
+        return [
+            {"name": name, "value": str(value) if isinstance(value, Path) else value, "origin": self.origins[name]}
+            for name, value in shown.items()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    read: Callable[[Any], Any]
+    default: Any
+    environment: tuple[str, ...]
+
+
+def _integer(low: int, high: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"must be a whole number from {low} to {high}") from None
+        if not low <= number <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return number
+
+    return read
+
+
+def _seconds(low: float, high: float) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"must be seconds from {low} to {high}") from None
+        if isinstance(value, bool) or not low <= number <= high:
+            raise ValueError(f"must be seconds from {low} to {high}")
+        return number
+
+    return read
+
+
+def _choice(*choices: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
+_SPECS: Mapping[str, _Spec] = {
+    "max_parallel": _Spec(_integer(1, 10_000), max(4, 2 * _CORES), ("FLOWD_MAX_PARALLEL",)),
+    "max_queued": _Spec(_integer(1, 10_000_000), 100_000, ("FLOWD_MAX_QUEUED",)),
+    "max_payload_bytes": _Spec(_integer(1024, 64 * MIB), 4 * MIB, ("FLOWD_MAX_PAYLOAD_BYTES",)),
+    "max_output_bytes": _Spec(_integer(64 * 1024, 1 << 40), 64 * MIB, ("FLOWD_MAX_OUTPUT_BYTES",)),
+    "rescan_interval_s": _Spec(_seconds(1, 3600), 10.0, ("FLOWD_RESCAN_INTERVAL_S",)),
+    "on_stop": _Spec(_choice("finish", "cancel", "keep"), "finish", ("FLOWD_ON_STOP",)),
+    "orphan_grace_s": _Spec(_seconds(0, 7 * 86_400), 600.0, ("FLOWD_ORPHAN_GRACE_S",)),
+    "log_format": _Spec(_choice("auto", "pretty", "json"), "auto", ("FLOWD_LOG_FORMAT",)),
+    "log_level": _Spec(_choice("debug", "info", "warning", "error"), "info", ("FLOWD_LOG_LEVEL",)),
+}
+
+_INTERPRETERS = {
+    "python": ("FLOWD_PYTHON",),
+    "bun": ("FLOWD_BUN", "CODEX_FLOW_BACKEND_BUN"),
+    "node": ("FLOWD_NODE",),
+}
+
+
+def load(
+    workspace: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    home: Path | None = None,
+) -> Settings:
+    """Gather the settings.
+
+    Args:
+        workspace: As given on the command line; None finds the enclosing one.
+        flags: From the command line, by setting name; None values count as not given.
+
+    Raises:
+        SettingsError: A value or a file cannot be used.
+    """
+    flags = {name: value for name, value in (flags or {}).items() if value is not None}
+    unknown = set(flags) - set(_SPECS) - {"state_dir", "socket"}
+    if unknown:
+        raise SettingsError(f"There is no setting {min(unknown)!r}.")
+    root = Path(workspace).resolve() if workspace is not None else discovery.find_workspace().resolve()
+    if not root.is_dir():
+        raise SettingsError(f"The workspace {root} is not a folder. Make it, or name another with -w.")
+    user_file = (home or Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")) / "flowd" / "config.toml"
+    files = [(path, _read(path)) for path in (root / ".codex" / "flowd.toml", user_file)]
+    sources = _Sources(flags, environ, files)
+    origins = {"workspace": "flag -w" if workspace is not None else "found"}
+    values: dict[str, Any] = {}
+    for name, spec in _SPECS.items():
+        values[name], origins[name] = sources.value(name, spec)
+    state_dir, origins["state_dir"] = sources.path(
+        "state_dir", ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR"), default=root / wire.STATE_DIR, root=root
+    )
+    socket, origins["socket"] = sources.path(
+        "socket", ("FLOWD_SOCKET",), default=state_dir / wire.SOCKET_NAME, root=root
+    )
+    interpreters, inherit = _tables(environ, files, origins)
+    return Settings(
+        workspace=root, state_dir=state_dir, socket=socket, interpreters=interpreters, inherit=inherit, origins=origins,
+        **values,
+    )  # fmt: skip
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"Cannot read {path}: {error}") from error
+    try:
+        members = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    known = {*_SPECS, "state_dir", "socket", "runners", "environment", "http", "hooks"}
+    for name in members:
+        if name not in known:
+            raise SettingsError(f"{path}: there is no setting {name!r}. Known are: {', '.join(sorted(known))}.")
+    return members
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where values come from, the strongest first."""
+
+    flags: Mapping[str, object]
+    environ: Mapping[str, str]
+    files: list[tuple[Path, dict[str, Any]]]
+
+    def first(self, name: str, variables: tuple[str, ...]) -> tuple[object, str | None]:
+        """A setting's strongest value and its origin; the origin is None where nobody set it."""
+        if name in self.flags:
+            return self.flags[name], f"flag --{name.replace('_', '-')}"
+        for variable in variables:
+            if self.environ.get(variable):
+                return self.environ[variable], f"${variable}"
+        for path, members in self.files:
+            if name in members:
+                return members[name], str(path)
+        return None, None
+
+    def value(self, name: str, spec: _Spec) -> tuple[Any, str]:
+        """A checked value and its origin."""
+        raw, origin = self.first(name, spec.environment)
+        if origin is None:
+            return spec.default, "default"
+        try:
+            return spec.read(raw), origin
+        except ValueError as error:
+            raise SettingsError(f"{origin}: {name} {error}, got {str(raw)[:60]!r}.") from None
+
+    def path(self, name: str, variables: tuple[str, ...], *, default: Path, root: Path) -> tuple[Path, str]:
+        """A path and its origin; relative ones are in the workspace."""
+        raw, origin = self.first(name, variables)
+        if origin is None:
+            return default, "default"
+        if not isinstance(raw, str | Path) or not str(raw):
+            raise SettingsError(f"{origin}: {name} must be a path.")
+        return root / Path(raw).expanduser(), origin
+
+
+def _tables(
+    environ: Mapping[str, str], files: list[tuple[Path, dict[str, Any]]], origins: dict[str, str]
+) -> tuple[dict[str, str], tuple[str, ...] | None]:
+    interpreters: dict[str, str] = {}
+    origins["interpreters"] = origins["inherit"] = "default"
+    inherit: tuple[str, ...] | None = None
+    for path, members in reversed(files):
+        runners = members.get("runners", {})
+        if not isinstance(runners, dict) or not all(isinstance(value, str) for value in runners.values()):
+            raise SettingsError(f'{path}: [runners] holds paths by runner name, like bun = "/usr/local/bin/bun".')
+        interpreters |= runners
+        if runners:
+            origins["interpreters"] = str(path)
+        names = members.get("environment", {}).get("inherit")
+        if names is not None:
+            if not isinstance(names, list) or not all(isinstance(value, str) for value in names):
+                raise SettingsError(f"{path}: [environment] inherit is a list of names.")
+            inherit, origins["inherit"] = tuple(names), str(path)
+    for runner, variables in _INTERPRETERS.items():
+        for variable in reversed(variables):
+            if environ.get(variable):
+                interpreters[runner] = environ[variable]
+                origins["interpreters"] = f"${variable}"
+    forwarded = environ.get("CODEX_FLOW_BACKEND_FORWARD_ENV")
+    if forwarded is not None:
+        inherit = tuple(name.strip() for name in forwarded.split(",") if name.strip())
+        origins["inherit"] = "$CODEX_FLOW_BACKEND_FORWARD_ENV"
+    return interpreters, inherit
+
+
+def step_environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What steps inherit: the daemon's environment, or the named part of it, less secrets and what is systemd's."""
+    inherited = environ if settings.inherit is None else {n: environ[n] for n in settings.inherit if n in environ}
+    private = {
+        *SECRETS,
+        "FLOWD_MARK",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+    }
+    return {name: value for name, value in inherited.items() if name not in private}

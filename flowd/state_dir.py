@@ -1,0 +1,109 @@
+"""The state folder: made safe, checked, and locked for one daemon at a time."""
+
+import fcntl
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from flowd.domain.errors import StateError
+
+DATABASE = "flowd.db"
+OUTPUT = "output"
+KEEPER = "keeper"
+LOCK = "daemon.lock"
+MAX_SOCKET_PATH_BYTES = 104 if sys.platform == "darwin" else 108
+"""What `sockaddr_un` holds, the final NUL included."""
+
+
+class LockedError(StateError):
+    """Another daemon serves this workspace."""
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder, for its owner only and invisible to git, or check that it is so.
+
+    Raises:
+        StateError: It cannot be made, belongs to somebody else, or others could write to it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        if status.st_uid != os.geteuid():
+            raise StateError(
+                f"{folder} belongs to user {status.st_uid}, not to you. Set FLOWD_STATE_DIR to a folder of yours."
+            )
+        if stat.S_IMODE(status.st_mode) & 0o022:
+            raise StateError(
+                f"Others can write to {folder}, and so could start processes as you. Run: chmod 700 {folder}"
+            )
+        folder.chmod(0o700)
+        for name in (OUTPUT, KEEPER):
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise StateError(
+            f"Cannot use the state folder {folder}: {error.strerror}. Set FLOWD_STATE_DIR to another."
+        ) from error
+
+
+def socket_path(wanted: Path) -> Path:
+    """Where to bind a socket that is wanted at a path: there, or where that is too long, in the runtime folder.
+
+    A pointer file is left beside the wanted path then, so that clients find it.
+
+    Raises:
+        StateError: No folder can be used.
+    """
+    pointer = wanted.with_name(f"{wanted.name}.path")
+    try:
+        if len(os.fsencode(wanted)) < MAX_SOCKET_PATH_BYTES:
+            pointer.unlink(missing_ok=True)
+            return wanted
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        folder = Path(runtime) / "flowd" if runtime else Path(tempfile.gettempdir()) / f"flowd-{os.geteuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+            raise StateError(f"{folder} is not yours alone. Set FLOWD_SOCKET to a short path in a folder of yours.")
+        short = folder / f"{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]}.sock"
+        pointer.write_text(f"{short}\n", encoding="utf-8")
+    except OSError as error:
+        raise StateError(f"Cannot find a place for the socket {wanted}: {error}. Set FLOWD_SOCKET.") from error
+    return short
+
+
+class Lock:
+    """The daemon's lock on its state folder. The kernel lets it go with the process, however that ends."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lock.
+
+        Raises:
+            LockedError: Another daemon holds it; the message has its pid.
+        """
+        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(self._descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise LockedError(
+                f"A daemon (pid {pid}) serves this workspace already: its state is in {folder}. Talk to it with "
+                f"`flowd status`, or stop it first."
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, b"%d\n" % os.getpid())
+
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)

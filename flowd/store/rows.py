@@ -1,0 +1,109 @@
+"""Rows to domain objects and back. The only place that knows the columns' order."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from flowd.domain.ids import attempt_id
+from flowd.domain.result import FlowResult
+from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
+from flowd.ports import StoredEvent
+
+Row = Sequence[Any]
+
+RUN_COLUMNS = """
+    r.seq, r.id, e.id, r.flow_name, r.flow_version, r.step_name, r.runner, r.package_hash, r.status, r.created_at_ms,
+    r.updated_at_ms, r.started_at_ms, r.completed_at_ms, r.attempt_count, r.result_status, r.result, r.reported_status,
+    r.reported_result, r.reason, r.error, r.exit_code, r.signal, r.replay_of, r.cancel_requested
+"""
+RUNS = f"SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event_seq"
+
+ATTEMPT_COLUMNS = """
+    run_seq, number, status, worker_id, started_at_ms, completed_at_ms, reason, error, exit_code, signal, pid, command,
+    cwd, leftovers, survivors, stdout_bytes, stderr_bytes, truncated, max_rss_bytes, cpu_ms, boot_id
+"""
+
+EVENT_COLUMNS = "seq, id, type, source, occurred_at, received_at, body, created_at_ms, fingerprint"
+
+
+def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
+    """A run from `RUN_COLUMNS`."""
+    return Run(
+        id=row[1],
+        event_id=row[2],
+        flow_name=row[3],
+        flow_version=row[4],
+        step_name=row[5],
+        runner=row[6],
+        package_hash=row[7],
+        status=ProcessStatus(row[8]),
+        created_at_ms=row[9],
+        updated_at_ms=row[10],
+        started_at_ms=row[11],
+        completed_at_ms=row[12],
+        attempt_count=row[13],
+        result=_result(row[14], row[15]),
+        reported_result=_result(row[16], row[17]),
+        reason=None if row[18] is None else Reason(row[18]),
+        error=row[19],
+        exit_code=row[20],
+        signal=row[21],
+        replay_of=row[22],
+        cancel_requested=bool(row[23]),
+        attempts=tuple(attempts),
+    )
+
+
+def attempt(row: Row, run_id: str) -> Attempt:
+    """An attempt from `ATTEMPT_COLUMNS`."""
+    return Attempt(
+        id=attempt_id(run_id, row[1]),
+        run_id=run_id,
+        number=row[1],
+        status=ProcessStatus(row[2]),
+        worker_id=row[3],
+        started_at_ms=row[4],
+        completed_at_ms=row[5],
+        reason=None if row[6] is None else Reason(row[6]),
+        error=row[7],
+        exit_code=row[8],
+        signal=row[9],
+        pid=row[10],
+        command=_strings(row[11]),
+        cwd=row[12],
+        leftovers=_strings(row[13]),
+        survivors=_strings(row[14]),
+        stdout_bytes=row[15],
+        stderr_bytes=row[16],
+        output_truncated=bool(row[17]),
+        max_rss_bytes=row[18],
+        cpu_ms=row[19],
+        boot_id=row[20],
+    )
+
+
+def event(row: Row, run_ids: Sequence[str] = ()) -> StoredEvent:
+    """An event from `EVENT_COLUMNS`."""
+    return StoredEvent(
+        id=row[1],
+        type=row[2],
+        source=row[3],
+        occurred_at=row[4],
+        received_at=row[5],
+        body=row[6].encode(),
+        created_at_ms=row[7],
+        run_ids=tuple(run_ids),
+    )
+
+
+def strings(values: Sequence[str]) -> str | None:
+    """A list of strings as it is stored; None for an empty one."""
+    return json.dumps(list(values), ensure_ascii=False) if values else None
+
+
+def _strings(text: str | None) -> tuple[str, ...]:
+    return tuple(json.loads(text)) if text else ()
+
+
+def _result(status: str | None, text: str | None) -> FlowResult | None:
+    return FlowResult(status, text) if status is not None and text is not None else None

@@ -1,0 +1,159 @@
+"""Every question to the database. Pages go by `seq`, so that they stay right while rows are added."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from flowd.domain import definition as definitions
+from flowd.domain.errors import InvalidParamsError
+from flowd.domain.run import Attempt, Run
+from flowd.ports import Counts, Output, Page, RunFilter, StoredEvent, Unfinished
+from flowd.store import rows
+
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+"""Bodies of events in one page; a page that would be larger ends early and its cursor goes on."""
+
+_NEWEST = 1 << 62
+
+
+def event(db: sqlite3.Connection, event_id: str) -> StoredEvent | None:
+    """One event with the ids of all its runs."""
+    row = db.execute(f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()
+    return None if row is None else rows.event(row, _run_ids(db, [row[0]]).get(row[0], ()))
+
+
+def events(db: sqlite3.Connection, event_type: str | None, limit: int, cursor: str | None) -> Page[StoredEvent]:
+    """Events, newest first."""
+    before = _position(cursor, "e")
+    where, values = ("type = ? AND seq < ?", (event_type, before)) if event_type is not None else ("seq < ?", (before,))
+    found = db.execute(f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE {where} ORDER BY seq DESC", values)
+    taken: list[rows.Row] = []
+    size = 0
+    more = False
+    for row in found:
+        size += len(row[6])
+        if len(taken) == limit or (taken and size > MAX_PAGE_BYTES):
+            more = True
+            break
+        taken.append(row)
+    found.close()
+    run_ids = _run_ids(db, [row[0] for row in taken])
+    items = tuple(rows.event(row, run_ids.get(row[0], ())) for row in taken)
+    return Page(items, f"e{taken[-1][0]}" if more else None)
+
+
+def run(db: sqlite3.Connection, run_id: str) -> Run | None:
+    """One run with its attempts."""
+    row = db.execute(f"{rows.RUNS} WHERE r.id = ?", (run_id,)).fetchone()
+    return None if row is None else rows.run(row, _attempts(db, [row]).get(row[0], ()))
+
+
+def runs(db: sqlite3.Connection, where: RunFilter, limit: int, cursor: str | None) -> Page[Run]:
+    """Runs with their attempts, newest first."""
+    common = ["r.seq < ?"]
+    values: list[object] = [_position(cursor, "r")]
+    if where.event_id is not None:
+        common.append("r.event_seq = (SELECT seq FROM events WHERE id = ?)")
+        values.append(where.event_id)
+    if where.flow is not None:
+        common.append("r.flow_name = ?")
+        values.append(where.flow)
+    taken: list[rows.Row] = []
+    for condition in _status_conditions(where.status):
+        clause = " AND ".join([*common, *condition])
+        taken += db.execute(f"{rows.RUNS} WHERE {clause} ORDER BY r.seq DESC LIMIT ?", [*values, limit + 1])
+    taken.sort(key=lambda row: -row[0])
+    page = taken[:limit]
+    attempts = _attempts(db, page)
+    items = tuple(rows.run(row, attempts.get(row[0], ())) for row in page)
+    return Page(items, f"r{page[-1][0]}" if len(taken) > limit else None)
+
+
+def output(db: sqlite3.Connection, run_id: str, number: int) -> Output | None:
+    """What a finished attempt printed; None while it runs or where there is no such attempt."""
+    row = db.execute(
+        "SELECT stdout, stderr, stdout_bytes, stderr_bytes, truncated FROM attempts"
+        " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ? AND completed_at_ms IS NOT NULL",
+        (run_id, number),
+    ).fetchone()
+    return None if row is None else Output(row[0], row[1], row[2], row[3], bool(row[4]))
+
+
+def unfinished(db: sqlite3.Connection) -> list[Unfinished]:
+    """Queued and running runs, oldest first."""
+    found = db.execute(
+        f"SELECT {rows.RUN_COLUMNS}, d.body, r.not_before_ms FROM runs r JOIN events e ON e.seq = r.event_seq"
+        " JOIN definitions d ON d.id = r.definition_id WHERE r.status IN ('queued', 'running') ORDER BY r.seq"
+    ).fetchall()
+    attempts = _attempts(db, [row for row in found if row[8] == "running"])
+    return [
+        Unfinished(
+            run=rows.run(row),
+            definition=definitions.parse(row[-2]),
+            attempt=attempts[row[0]][-1] if row[0] in attempts else None,
+            not_before_ms=row[-1],
+        )
+        for row in found
+    ]
+
+
+def counts(db: sqlite3.Connection) -> Counts:
+    """How many there are."""
+    found = dict(db.execute("SELECT name, n FROM counts").fetchall())
+    return Counts(events=found.pop("events"), runs=found)
+
+
+def _status_conditions(status: str | None) -> list[list[str]]:
+    """Conditions whose results together are the runs of this status. Literals, because partial indexes need them."""
+    match status:
+        case None:
+            return [[]]
+        case "queued" | "running":
+            return [[f"r.status = '{status}'", "r.status IN ('queued', 'running')"]]
+        case "canceled":
+            return [["r.status = 'canceled'", "r.status IN ('failed', 'canceled')"]]
+        case "completed":
+            return [["r.status = 'completed'"]]
+        case "failed":
+            # The process failed, or it completed and said that it failed.
+            return [
+                ["r.status = 'failed'", "r.status IN ('failed', 'canceled')"],
+                ["r.status = 'completed'", "r.result_status = 'failed'"],
+            ]
+        case "skipped" | "changed" | "needs_intervention" | "blocked":
+            return [[f"r.result_status = '{status}'"]]
+        case _:
+            raise InvalidParamsError(
+                f"Unknown status {status[:40]!r}: it is a process status (queued, running, completed, failed, canceled) "
+                f"or a result status (skipped, completed, changed, needs_intervention, blocked, failed)."
+            )
+
+
+def _position(cursor: str | None, kind: str) -> int:
+    if cursor is None:
+        return _NEWEST
+    if cursor[:1] == kind and cursor[1:].isascii() and cursor[1:].isdigit() and len(cursor) < 20:
+        return int(cursor[1:])
+    raise InvalidParamsError(
+        f"The cursor {cursor[:40]!r} is none that this list gave. Start without one.", param="cursor"
+    )
+
+
+def _attempts(db: sqlite3.Connection, runs_: Sequence[rows.Row]) -> dict[int, list[Attempt]]:
+    names = {row[0]: row[1] for row in runs_}
+    found: dict[int, list[Attempt]] = {}
+    marks = ",".join("?" * len(names))
+    for row in db.execute(
+        f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_seq IN ({marks}) ORDER BY run_seq, number", list(names)
+    ):
+        found.setdefault(row[0], []).append(rows.attempt(row, names[row[0]]))
+    return found
+
+
+def _run_ids(db: sqlite3.Connection, event_seqs: Sequence[int]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    marks = ",".join("?" * len(event_seqs))
+    for event_seq, run_id in db.execute(
+        f"SELECT event_seq, id FROM runs WHERE event_seq IN ({marks}) ORDER BY event_seq, seq", list(event_seqs)
+    ):
+        found.setdefault(event_seq, []).append(run_id)
+    return found

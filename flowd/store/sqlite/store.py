@@ -1,0 +1,144 @@
+"""`SqliteStore`: the store port on SQLite. One writer thread, a few readers."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from flowd.domain.definition import Definition
+from flowd.domain.errors import StorageFailedError
+from flowd.domain.run import Attempt, Exit, Outcome, Run
+from flowd.ports import Accepted, Begun, Counts, NewEvent, NewRun, Output, Page, RunFilter, StoredEvent, Unfinished
+from flowd.store.sqlite import reads, writes
+from flowd.store.sqlite.connection import open_reader, open_writer, translate
+from flowd.store.sqlite.writer import Writer
+
+T = TypeVar("T")
+_READERS = 2
+
+
+class SqliteStore:
+    """Durable memory in one SQLite file. See `flowd.ports.Store` for what every method guarantees."""
+
+    def __init__(
+        self, path: Path, *, max_queued: int, on_failure: Callable[[StorageFailedError], None] = lambda _: None
+    ) -> None:
+        """Open the file, or make it; must be called in a running loop.
+
+        Raises:
+            StateError: The file cannot be used; it is left as it is.
+        """
+        self._path = path
+        self._max_queued = max_queued
+        self._writer = Writer(open_writer(path), on_failure)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+
+    async def close(self) -> None:
+        """Finish the writes under way and close the file."""
+        await self._writer.close()
+        await asyncio.to_thread(self._readers.shutdown)
+        for connection in self._connections:
+            connection.close()
+
+    async def accept(self, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int) -> Accepted:
+        """See `flowd.ports.Store.accept`."""
+        limit = self._max_queued
+        return await self._writer.do(lambda db: writes.accept(db, event, runs, at_ms=at_ms, max_queued=limit))
+
+    async def add_runs(self, event_id: str, runs: Sequence[NewRun], *, at_ms: int) -> tuple[Run, ...]:
+        """See `flowd.ports.Store.add_runs`."""
+        limit = self._max_queued
+        return await self._writer.do(lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, max_queued=limit))
+
+    async def begin(self, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> Begun | None:
+        """See `flowd.ports.Store.begin`."""
+        return await self._writer.do(
+            lambda db: writes.begin(db, run_id, worker_id=worker_id, boot_id=boot_id, at_ms=at_ms)
+        )
+
+    async def note_start(self, attempt: Attempt) -> None:
+        """See `flowd.ports.Store.note_start`."""
+        await self._writer.do(lambda db: writes.note_start(db, attempt))
+
+    async def finish(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        exit_: Exit,
+        output: Output,
+        *,
+        at_ms: int,
+        retry_at_ms: int | None = None,
+    ) -> Run:
+        """See `flowd.ports.Store.finish`."""
+        return await self._writer.do(
+            lambda db: writes.finish(db, attempt, outcome, exit_, output, at_ms=at_ms, retry_at_ms=retry_at_ms)
+        )
+
+    async def requeue(self, run_id: str, *, at_ms: int) -> None:
+        """See `flowd.ports.Store.requeue`."""
+        await self._writer.do(lambda db: writes.requeue(db, run_id, at_ms=at_ms))
+
+    async def cancel_queued(self, run_id: str, *, at_ms: int) -> Run | None:
+        """See `flowd.ports.Store.cancel_queued`."""
+        return await self._writer.do(lambda db: writes.cancel_queued(db, run_id, at_ms=at_ms))
+
+    async def request_cancel(self, run_id: str, *, at_ms: int) -> None:
+        """See `flowd.ports.Store.request_cancel`."""
+        await self._writer.do(lambda db: writes.request_cancel(db, run_id, at_ms=at_ms))
+
+    async def retry(self, run_id: str, definition: Definition | None, *, at_ms: int) -> Run | None:
+        """See `flowd.ports.Store.retry`."""
+        limit = self._max_queued
+        return await self._writer.do(lambda db: writes.retry(db, run_id, definition, at_ms=at_ms, max_queued=limit))
+
+    async def event(self, event_id: str) -> StoredEvent | None:
+        """See `flowd.ports.Store.event`."""
+        return await self._read(lambda db: reads.event(db, event_id))
+
+    async def events(self, *, event_type: str | None, limit: int, cursor: str | None) -> Page[StoredEvent]:
+        """See `flowd.ports.Store.events`."""
+        return await self._read(lambda db: reads.events(db, event_type, limit, cursor))
+
+    async def run(self, run_id: str) -> Run | None:
+        """See `flowd.ports.Store.run`."""
+        return await self._read(lambda db: reads.run(db, run_id))
+
+    async def runs(self, where: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
+        """See `flowd.ports.Store.runs`."""
+        return await self._read(lambda db: reads.runs(db, where, limit, cursor))
+
+    async def output(self, run_id: str, number: int) -> Output | None:
+        """See `flowd.ports.Store.output`."""
+        return await self._read(lambda db: reads.output(db, run_id, number))
+
+    async def unfinished(self) -> list[Unfinished]:
+        """See `flowd.ports.Store.unfinished`."""
+        return await self._read(reads.unfinished)
+
+    async def counts(self) -> Counts:
+        """See `flowd.ports.Store.counts`."""
+        return await self._read(reads.counts)
+
+    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._ask, question)
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        try:
+            if connection is None:
+                connection = self._local.connection = open_reader(self._path)
+                self._connections.append(connection)
+            # One snapshot for all the statements of a question.
+            connection.execute("BEGIN")
+            try:
+                return question(connection)
+            finally:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise translate(error) from error

@@ -1,0 +1,139 @@
+"""The one thread that writes. Group commit: whoever waits when a commit begins is served by that commit."""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flowd.domain.errors import FlowdError, StorageFailedError
+from flowd.store.sqlite.connection import translate
+
+log = logging.getLogger("flowd.store")
+
+T = TypeVar("T")
+MAX_BATCH = 500
+"""Operations in one commit. 500 keep a batch under 20 ms, so that nobody waits long behind others."""
+
+
+@dataclass(slots=True)
+class _Job:
+    operation: Callable[[sqlite3.Connection], Any]
+    future: "asyncio.Future[Any]"
+    value: Any = None
+    error: Exception | None = None
+
+
+class Writer:
+    """Runs operations on the write connection, many to a transaction.
+
+    An operation is a function of the connection. It may raise a `FlowdError` only before it has written anything; any
+    other exception undoes its whole transaction, and the other operations of the batch are done again without it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, on_failure: Callable[[StorageFailedError], None]) -> None:
+        """``on_failure`` is called once, in the loop, when the disk has failed; every later call is refused."""
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._failure: StorageFailedError | None = None
+        self._on_failure = on_failure
+        self._is_failure_told = False
+        self._thread = threading.Thread(target=self._work, name="flowd-writer", daemon=True)
+        self._thread.start()
+
+    async def do(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run an operation and return its value once its commit is on disk.
+
+        Cancelling this call does not undo the operation: it may be committed all the same.
+
+        Raises:
+            FlowdError: The operation's own, or a storage error: nothing was written.
+        """
+        if self._failure is not None:
+            raise StorageFailedError(self._failure.message)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(_Job(operation, future))
+        return await future
+
+    async def close(self) -> None:
+        """Finish what was submitted, then end the thread and close the connection."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        is_open = True
+        while is_open:
+            batch: list[_Job] = []
+            job = self._jobs.get()
+            while True:
+                if job is None:
+                    is_open = False
+                    break
+                batch.append(job)
+                if len(batch) == MAX_BATCH:
+                    break
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            if batch:
+                self._commit(batch)
+                self._loop.call_soon_threadsafe(self._deliver, batch)
+        self._connection.close()
+
+    def _commit(self, batch: list[_Job]) -> None:
+        if self._failure is not None:
+            for job in batch:
+                job.error = StorageFailedError(self._failure.message)
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for job in batch:
+                try:
+                    job.value = job.operation(self._connection)
+                except FlowdError as error:
+                    job.error = error
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's answer
+            self._roll_back()
+            self._answer_failed(batch, error)
+
+    def _answer_failed(self, batch: list[_Job], error: Exception) -> None:
+        if isinstance(error, sqlite3.Error) and not isinstance(
+            error, sqlite3.IntegrityError | sqlite3.ProgrammingError
+        ):
+            refusal = translate(error)
+            if isinstance(refusal, StorageFailedError):
+                self._failure = refusal
+            for job in batch:
+                job.error = type(refusal)(refusal.message)
+        elif len(batch) == 1:
+            batch[0].error = error
+        else:
+            # One of them is at fault: each for itself, so that it harms only itself.
+            for job in batch:
+                job.value = job.error = None
+                self._commit([job])
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            log.error("rollback failed", extra={"error": str(error)})
+
+    def _deliver(self, batch: list[_Job]) -> None:
+        for job in batch:
+            if job.future.done():  # its caller was cancelled
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.value)
+        if self._failure is not None and not self._is_failure_told:
+            self._is_failure_told = True
+            self._on_failure(self._failure)

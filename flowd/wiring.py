@@ -1,0 +1,133 @@
+"""The composition root: settings in, parts out. The only place that chooses implementations."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowd import settings as settings_module
+from flowd import state_dir
+from flowd.api import codec
+from flowd.catalog.watched import WatchedCatalog
+from flowd.domain.errors import StorageFailedError
+from flowd.engine.completions import Completions
+from flowd.engine.engine import Engine
+from flowd.engine.intake import Intake
+from flowd.engine.outputs import OutputFiles
+from flowd.engine.scheduler import Scheduler
+from flowd.engine.supervisor import Supervisor
+from flowd.keeper.capabilities import boot_id
+from flowd.keeper.client import KeeperClient
+from flowd.runners.commands import StepRunners
+from flowd.settings import Settings
+from flowd.store.sqlite.store import SqliteStore
+
+
+class SystemClock:
+    """The machine's wall clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that has a life of its own, and the engine on top."""
+
+    store: SqliteStore
+    keeper: KeeperClient
+    catalog: WatchedCatalog
+    engine: Engine
+
+    async def close(self, *, end_steps: bool) -> None:
+        """Close in the order in which nothing is missed: no new packages, no more exits, then the memory of both."""
+        await self.catalog.close()
+        await self.keeper.close(end_steps=end_steps)
+        await self.store.close()
+
+
+async def build(
+    settings: Settings,
+    *,
+    environ: Mapping[str, str],
+    on_storage_failure: Callable[[StorageFailedError], None],
+    socket_path: Path | None,
+    is_watching: bool = True,
+    launched_by: str = "flowd",
+) -> Parts:
+    """Open everything for one state folder, whose lock the caller holds.
+
+    Raises:
+        StateError: State on disk cannot be used. Nothing stays open.
+    """
+    folder = settings.state_dir
+    store = SqliteStore(folder / state_dir.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
+    keeper = KeeperClient(
+        folder / state_dir.KEEPER,
+        base_env=settings_module.step_environment(settings, environ),
+        orphan_grace_s=settings.orphan_grace_s,
+    )
+    catalog = WatchedCatalog(settings.workspace, rescan_interval_s=settings.rescan_interval_s, watching=is_watching)
+    opened = await asyncio.gather(keeper.open(), catalog.open(), return_exceptions=True)
+    failure = next((error for error in opened if isinstance(error, BaseException)), None)
+    if failure is not None:
+        await catalog.close()
+        await keeper.close(end_steps=False)
+        await store.close()
+        raise failure
+    runners = StepRunners(
+        workspace=settings.workspace,
+        socket_path=None if socket_path is None else str(socket_path),
+        environ=environ,
+        interpreters=settings.interpreters,
+        launched_by=launched_by,
+    )
+    engine = _engine(settings, store=store, keeper=keeper, catalog=catalog, runners=runners)
+    return Parts(store, keeper, catalog, engine)
+
+
+def _engine(
+    settings: Settings, *, store: SqliteStore, keeper: KeeperClient, catalog: WatchedCatalog, runners: StepRunners
+) -> Engine:
+    clock = SystemClock()
+    boot = boot_id()
+    completions = Completions()
+    outputs = OutputFiles(settings.state_dir / state_dir.OUTPUT, max_output_bytes=settings.max_output_bytes)
+    supervisor = Supervisor(
+        store=store,
+        keeper=keeper,
+        runners=runners,
+        outputs=outputs,
+        completions=completions,
+        clock=clock,
+        boot_id=boot,
+        max_output_bytes=settings.max_output_bytes,
+        requeue=lambda run_id, delay_s: scheduler.submit_later(run_id, delay_s),  # noqa: PLW0108 - it is made below
+    )
+    scheduler = Scheduler(supervisor.supervise, max_parallel=settings.max_parallel)
+    intake = Intake(
+        store=store,
+        catalog=catalog,
+        clock=clock,
+        encode=codec.encode,
+        canonical=codec.canonical,
+        decode=codec.decode,
+        instant=codec.instant,
+        nonce=lambda: secrets.token_hex(8),
+        max_payload_bytes=settings.max_payload_bytes,
+    )
+    return Engine(
+        store=store,
+        keeper=keeper,
+        catalog=catalog,
+        clock=clock,
+        intake=intake,
+        scheduler=scheduler,
+        supervisor=supervisor,
+        outputs=outputs,
+        completions=completions,
+        boot_id=boot,
+    )
