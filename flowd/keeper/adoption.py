@@ -1,0 +1,93 @@
+"""A new keeper takes over from one that died: its journal says what it began; the kernel says what became of that."""
+
+from __future__ import annotations
+
+import os
+
+from flowd.keeper.capabilities import Capabilities
+from flowd.keeper.proctree import Process, Processes
+from flowd.keeper.step import INFINITY, Step
+from flowd.keeper.steps import Steps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Adoption:
+    """The attempts of an earlier keeper, until they are settled.
+
+    They are settled once the daemon has said hello, because it may first hand over pidfds that tell the exits of steps
+    that ended while there was no keeper; or without it after a while, because a timeout is kept also when nobody asks.
+    """
+
+    def __init__(self, can: Capabilities, processes: Processes, steps: Steps, boot_id: str) -> None:
+        self._can = can
+        self._processes = processes
+        self._steps = steps
+        self._boot_id = boot_id
+        self._waiting: list[Step] = []
+
+    def take(self, attempts: dict[str, dict[str, Any]]) -> None:
+        """Take over what a journal tells: ended attempts as they are, the others as adopted steps."""
+        marked: list[Process] | None = None
+        for attempt_id, entries in attempts.items():
+            if exit_ := entries.get("exit"):
+                facts = {name: value for name, value in exit_.items() if name not in ("op", "id")}
+                self._steps.ended[attempt_id] = facts
+                continue
+            step = Step(attempt_id, entries["begin"])
+            step.is_own = False
+            step.cause = entries.get("cause", {}).get("cause")
+            if started := entries.get("started"):
+                self._identify(step, started)
+            else:
+                marked = self._marked() if marked is None else marked
+                self._find(step, marked)
+            self._open_pidfd(step)
+            self._steps.active[attempt_id] = step
+            self._waiting.append(step)
+
+    def hand_over(self, attempt_id: str, pidfd: int) -> None:
+        """A pidfd of a step's leader, from the daemon. It is closed when nobody needs it."""
+        for step in self._waiting:
+            if step.id == attempt_id and step.pid and step.pidfd < 0 and self._can.pidfd:
+                step.pidfd = pidfd
+                return
+        os.close(pidfd)
+
+    def settle(self) -> None:
+        """Now decide about each: it runs on under our eyes, or has ended, seen or unseen."""
+        waiting, self._waiting = self._waiting, []
+        for step in waiting:
+            self._steps.settle(step)
+
+    def _identify(self, step: Step, started: dict[str, Any]) -> None:
+        if started["boot"] != self._boot_id:
+            step.pid = 0  # another boot's numbers mean nothing now
+            return
+        step.pid = int(started["pid"])
+        step.start = int(started["start"])
+        step.deadline_s = float(started.get("deadline_s", INFINITY))
+
+    def _find(self, step: Step, marked: list[Process]) -> None:
+        """It was about to be started. If it was, its mark is in the process' environment."""
+        for process in marked:
+            if step.mark in process.marks and process.pid == process.sid:
+                step.pid, step.start = process.pid, process.start
+                return
+
+    def _marked(self) -> list[Process]:
+        return [process for process in self._processes.all().values() if process.marks]
+
+    def _open_pidfd(self, step: Step) -> None:
+        if not (step.pid and self._can.pidfd):
+            return
+        try:
+            pidfd = os.pidfd_open(step.pid)
+        except OSError:
+            return
+        if self._processes.is_same(self._processes.look(step.pid), step.start):
+            step.pidfd = pidfd
+        else:
+            os.close(pidfd)

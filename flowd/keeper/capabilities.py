@@ -1,0 +1,116 @@
+"""What this kernel offers a keeper, probed once. Each can be switched off by name, so that tests run every fallback."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import struct
+import sys
+import time
+
+PIDFD_SIGNAL_PROCESS_GROUP = 4
+_PR_SET_CHILD_SUBREAPER = 36
+_PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes), the first version of struct pidfd_info
+_PIDFD_INFO_EXIT = 1 << 3
+_PIDFD_INFO = struct.Struct("=QQ11Ii")  # mask, cgroup id, pid to fsgid, exit status
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def now_s() -> float:
+    """Seconds since boot, where the system has it with the time asleep: the same for each keeper of one boot."""
+    return time.clock_gettime(_CLOCK)
+
+
+def boot_id() -> str:
+    """Names this boot; empty where the system does not tell (there, start times are wall times and tell boots apart)."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+class Capabilities:
+    """What can be used here.
+
+    Attributes:
+        pidfd: Signals reach exactly the process that was looked at.
+        pidfd_group: A pidfd stands for its process group, even after the leader is gone (Linux 6.9).
+        pidfd_info: A pidfd tells the exit status of a process that is not our child (Linux 6.15).
+        proc: /proc describes processes; without it, `ps` does.
+        subreaper: Whatever a step leaves behind becomes our child.
+        children: /proc lists our children, so that a step without leftovers costs no scan.
+        waitid: A leader can be seen as a zombie before it is reaped, which holds its pid and group (not macOS < 3.13).
+        memfd: Standard input needs no file on a disk.
+    """
+
+    __slots__ = ("children", "memfd", "pidfd", "pidfd_group", "pidfd_info", "proc", "subreaper", "waitid")
+
+    def __init__(self, without: frozenset[str] = frozenset()) -> None:
+        self.pidfd = "pidfd" not in without and _has_pidfd()
+        self.pidfd_group = self.pidfd and "pidfd_group" not in without and _has_pidfd_group()
+        self.pidfd_info = self.pidfd and "pidfd_info" not in without and _has_pidfd_info()
+        self.proc = "proc" not in without and os.path.exists("/proc/self/stat")
+        self.subreaper = "subreaper" not in without and _become_subreaper()
+        self.children = self.proc and self.subreaper and os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+        self.waitid = "waitid" not in without and hasattr(os, "waitid")
+        self.memfd = "memfd" not in without and hasattr(os, "memfd_create")
+
+    def names(self) -> list[str]:
+        """Those that are there."""
+        return [name for name in self.__slots__ if getattr(self, name)]
+
+
+def pidfd_status(pidfd: int) -> int | None:
+    """The wait status of a reaped process; None when it is not reaped yet or the kernel cannot tell."""
+    try:
+        answer = fcntl.ioctl(pidfd, _PIDFD_GET_INFO, _PIDFD_INFO.pack(_PIDFD_INFO_EXIT, *(0,) * 13))
+    except OSError:
+        return None
+    mask, *_, status = _PIDFD_INFO.unpack(answer)
+    return int(status) if mask & _PIDFD_INFO_EXIT else None
+
+
+def _has_pidfd() -> bool:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return hasattr(signal, "pidfd_send_signal")
+
+
+def _has_pidfd_group() -> bool:
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        # We lead no group, so a kernel that knows the flag finds nothing to signal; an older one refuses it.
+        signal.pidfd_send_signal(pidfd, 0, None, PIDFD_SIGNAL_PROCESS_GROUP)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def _has_pidfd_info() -> bool:
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, _PIDFD_INFO.pack(_PIDFD_INFO_EXIT, *(0,) * 13))
+    except OSError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def _become_subreaper() -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    except (OSError, AttributeError):
+        return False

@@ -1,0 +1,130 @@
+"""The keeper's memory on disk: what it began, what it started, how it ended, and what the daemon has taken over.
+
+One JSON object a line, appended before the keeper acts or tells. No fsync: the page cache outlives a kill -9, and
+nothing outlives a power cut that would need these lines. Neither argv nor environment is written: they hold secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from flowd.keeper.protocol import VERSION, dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+COMPACT_AT_BYTES = 1 << 20
+EMPTY_AT_BYTES = 1 << 16
+"""When nothing is left to remember, a file smaller than this is not worth emptying."""
+
+
+class Journal:
+    """An append-only file that never holds half a line between two whole ones."""
+
+    def __init__(self, path: str) -> None:
+        """Open it for appending; `load` it first."""
+        self._path = path
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.size_bytes = os.fstat(self._fd).st_size
+        self._compact_at_bytes = COMPACT_AT_BYTES
+        # Facts that the disk did not take yet; they go before anything else. A torn last line is closed first.
+        self._backlog = b"" if _ends_whole(path, self.size_bytes) else b"\n"
+
+    def intend(self, entry: dict[str, Any]) -> OSError | None:
+        """Write what is about to be done. The error if it could not be written: then it must not be done."""
+        return self._append(self._backlog + _line(entry), self._backlog)
+
+    def note(self, entry: dict[str, Any]) -> None:
+        """Write what has happened; if the disk is full, as soon as it is not."""
+        line = _line(entry)
+        self._append(self._backlog + line, self._backlog + line)
+
+    def compact(self, entries: list[dict[str, Any]]) -> None:
+        """Keep these entries only, when the file has grown enough for that to be worth while. Atomic."""
+        if self.size_bytes > (self._compact_at_bytes if entries else EMPTY_AT_BYTES):
+            self.rewrite(entries)
+
+    def rewrite(self, entries: list[dict[str, Any]]) -> None:
+        """Keep these entries only. Atomic: a crash leaves the old file or the new one; an error leaves the old one."""
+        temporary = self._path + ".new"
+        data = b"".join(map(_line, [{"op": "journal", "v": VERSION}, *entries]))
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                if os.write(fd, data) != len(data):
+                    raise OSError(28, "short write")
+                os.rename(temporary, self._path)
+            except OSError:
+                os.close(fd)
+                raise
+        except OSError:
+            self._compact_at_bytes = self.size_bytes + COMPACT_AT_BYTES
+            return
+        os.close(self._fd)
+        self._fd, self.size_bytes, self._backlog = fd, len(data), b""
+        self._compact_at_bytes = max(COMPACT_AT_BYTES, 2 * len(data))
+
+    def _append(self, data: bytes, keep: bytes) -> OSError | None:
+        self._backlog = b""
+        try:
+            written = os.write(self._fd, data)
+            if written == len(data):
+                self.size_bytes += written
+                return None
+            os.ftruncate(self._fd, self.size_bytes)  # no torn line before the next one
+            failure = OSError(28, "no space left on device")
+        except OSError as error:
+            failure = error
+        self._backlog = keep
+        return failure
+
+
+def load(path: str) -> tuple[dict[str, dict[str, Any]], int]:
+    """Read a journal.
+
+    Returns:
+        Per attempt that was begun and not forgotten: ``begin``, and ``started``, ``cause`` and ``exit`` where known. And
+        the number of lines that could not be read: the last one may be torn by a crash.
+    """
+    attempts: dict[str, dict[str, Any]] = {}
+    bad_lines = 0
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                try:
+                    _apply(attempts, json.loads(line))
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    bad_lines += 1
+    except FileNotFoundError:
+        pass
+    return attempts, bad_lines
+
+
+def _apply(attempts: dict[str, dict[str, Any]], entry: dict[str, Any]) -> None:
+    match entry["op"]:
+        case "begin":
+            attempts[entry["id"]] = {"begin": entry}
+        case "started" | "exit" | "cause" as op if entry["id"] in attempts:
+            attempts[entry["id"]].setdefault(op, entry)
+        case "refused":
+            attempts.pop(entry["id"], None)
+        case "forget":
+            for attempt_id in entry["ids"]:
+                attempts.pop(attempt_id, None)
+
+
+def entries(attempts: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines that say the same as these attempts."""
+    return [entry for attempt in attempts.values() for entry in attempt.values()]
+
+
+def _ends_whole(path: str, size_bytes: int) -> bool:
+    with open(path, "rb") as file:
+        file.seek(max(0, size_bytes - 1))
+        return file.read(1) in (b"", b"\n")
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return dumps(entry).encode() + b"\n"

@@ -1,0 +1,261 @@
+"""Finding the workspace's living keeper or starting one, from the daemon's side. Blocking; the client calls it in a thread.
+
+The lock ``keeper.lock`` decides: whoever can take it knows that no keeper lives, and hands it, locked, to the one it
+starts. So there are never two, and a lock never outlives its keeper.
+"""
+
+import array
+import errno
+import fcntl
+import hashlib
+import os
+import socket
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flowd
+from flowd.keeper.main import LISTEN_FD, LOCK_FD
+from flowd.keeper.proctree import MARK
+from flowd.keeper.protocol import VERSION, FrameError, FrameReader, dumps, encode
+from flowd.ports import KeeperLostError
+
+CONNECT_WITHIN_S = 10.0
+"""A keeper answers within milliseconds; a machine under heavy load takes its time."""
+MAX_LOG_BYTES = 1 << 20
+_MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
+_BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv[1]); from flowd.keeper.main import main; main(*sys.argv[2:])"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A connection to a keeper that has said hello.
+
+    Attributes:
+        reader: Has read the hello; it may hold the beginning of what follows.
+        frames: What came in the same breath as the hello.
+        records: All attempts the keeper knows.
+    """
+
+    socket: socket.socket
+    reader: FrameReader
+    frames: list[tuple[dict[str, Any], bytes]]
+    hello: dict[str, Any]
+    records: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """How to reach the keeper of one folder.
+
+    Attributes:
+        directory: Private to us; holds lock, socket, journal and log of the keeper.
+        python: The interpreter to start it with.
+        without: Capabilities it must not use.
+    """
+
+    directory: Path
+    base_env: Mapping[str, str]
+    orphan_grace_s: float
+    without: frozenset[str]
+    python: str
+
+    def connect(self, pidfds: Mapping[str, int]) -> Link:
+        """Connect to the living keeper, or start one, and introduce ourselves.
+
+        Args:
+            pidfds: Of the steps that ran when the last keeper died, by attempt; a new keeper learns their exits by them.
+
+        Raises:
+            KeeperLostError: No keeper could be started, or the living one does not answer.
+        """
+        deadline = time.monotonic() + CONNECT_WITHIN_S
+        while True:
+            try:
+                return self._try(pidfds, deadline)
+            except (OSError, FrameError) as error:
+                if time.monotonic() > deadline:
+                    raise KeeperLostError(f"{self._describe(error)}") from error
+            time.sleep(0.02)
+
+    def _try(self, pidfds: Mapping[str, int], deadline: float) -> Link:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock_fd = self._take_lock()
+        if lock_fd is not None:
+            try:
+                self._spawn(lock_fd)
+            finally:
+                os.close(lock_fd)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(max(0.1, deadline - time.monotonic()))
+            with _Reachable(self._socket_path()) as address:
+                connection.connect(address)
+            return self._greet(connection, pidfds)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _greet(self, connection: socket.socket, pidfds: Mapping[str, int]) -> Link:
+        for attempt_id, pidfd in pidfds.items():
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pidfd]))]
+            frame = encode({"op": "adopt", "id": attempt_id})
+            sent = connection.sendmsg([frame], ancillary)
+            connection.sendall(frame[sent:])
+        hello = {"op": "hello", "v": VERSION, "orphan_grace_s": self.orphan_grace_s}
+        connection.sendall(encode(hello, dumps(dict(self.base_env)).encode()))
+        reader = FrameReader()
+        frames: list[tuple[dict[str, Any], bytes]] = []
+        while not frames:
+            data = connection.recv(1 << 18)
+            if not data:
+                raise ConnectionResetError(errno.ECONNRESET, "the keeper hung up")
+            frames = reader.feed(data)
+        header, body = frames[0]
+        if header["op"] != "hello":
+            raise FrameError(f"the keeper answered {header.get('error', header['op'])!r}")
+        connection.setblocking(False)
+        (records, _), *_ = FrameReader().feed(b'{"all":' + body + b"}\n")
+        return Link(connection, reader, frames[1:], header, records["all"])
+
+    def _take_lock(self) -> int | None:
+        fd = os.open(self.directory / "keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _spawn(self, lock_fd: int) -> None:
+        """Start a keeper. The spawned process forks and exits, so it is reaped here and the keeper is nobody's child."""
+        listener = self._listen()
+        log_fd = self._open_log()
+        null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        source = str(Path(flowd.__file__).resolve().parent.parent)
+        argv = [self.python, "-I", "-S", "-c", _BOOTSTRAP, source, str(self.directory), ",".join(sorted(self.without))]
+        # The mark tells a flowd around us that this keeper is part of its step.
+        env = {name: os.environ[name] for name in ("PATH", "TZ", MARK) if name in os.environ}
+        high = [
+            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (null_fd, log_fd, log_fd, listener.fileno(), lock_fd)
+        ]
+        try:
+            pid = os.posix_spawn(
+                self.python,
+                argv,
+                env,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, fd, target)
+                    for fd, target in zip(high, (0, 1, 2, LISTEN_FD, LOCK_FD), strict=True)
+                ],
+                setsid=True,
+                setsigmask=[],
+            )
+            _, status = os.waitpid(pid, 0)
+        finally:
+            for fd in (*high, log_fd, null_fd):
+                os.close(fd)
+            listener.close()
+        if status:
+            raise OSError(errno.ECHILD, f"the keeper's start failed (wait status {status})")
+
+    def _listen(self) -> socket.socket:
+        path = self._new_socket_path()
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with _Reachable(path) as address:
+                listener.bind(address)
+            path.chmod(0o600)
+            listener.listen(16)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def _open_log(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        fd = os.open(self.directory / "keeper.log", flags, 0o600)
+        if os.fstat(fd).st_size > MAX_LOG_BYTES:
+            os.ftruncate(fd, 0)
+        return fd
+
+    def _socket_path(self) -> Path:
+        try:
+            return Path((self.directory / "keeper.sock.path").read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            return self.directory / "keeper.sock"
+
+    def _new_socket_path(self) -> Path:
+        """Where to listen. Too long a path is reached through /proc, or else lies elsewhere, with a note where."""
+        path, note = self.directory / "keeper.sock", self.directory / "keeper.sock.path"
+        if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES or self._has_proc():
+            note.unlink(missing_ok=True)
+            return path
+        digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
+        path = _runtime_dir() / f"keeper-{digest}.sock"
+        note.write_text(f"{path}\n", encoding="utf-8")
+        return path
+
+    def _has_proc(self) -> bool:
+        return "proc" not in self.without and Path("/proc/self/fd").is_dir()
+
+    def _describe(self, error: Exception) -> str:
+        try:
+            tail = (self.directory / "keeper.log").read_text(encoding="utf-8", errors="replace")[-500:].strip()
+        except OSError:
+            tail = ""
+        return (
+            f"The keeper in {self.directory} cannot be reached within {CONNECT_WITHIN_S:g} s: {error}\n{tail}".strip()
+        )
+
+
+class _Reachable:
+    """A socket address for a path of any length: a long one goes through a descriptor of its folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def __enter__(self) -> str:
+        if len(os.fsencode(self._path)) <= _MAX_SOCKET_PATH_BYTES:
+            return str(self._path)
+        self._fd = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._fd}/{self._path.name}"
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+
+
+def _runtime_dir() -> Path:
+    """A folder with a short path that only we can enter.
+
+    Raises:
+        PermissionError: Somebody else made it.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    path = Path(base) / f"flowd-{os.geteuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    about = path.lstat()
+    if about.st_uid != os.geteuid() or not stat.S_ISDIR(about.st_mode) or about.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "not a private folder of ours; remove it", str(path))
+    return path
+
+
+def environment_without(names: str | None) -> frozenset[str]:
+    """The capabilities that ``FLOWD_WITHOUT`` switches off, for tests.
+
+    >>> sorted(environment_without("pidfd, proc"))
+    ['pidfd', 'proc']
+    """
+    parts: Iterable[str] = (name.strip() for name in (names or "").split(","))
+    return frozenset(filter(None, parts))

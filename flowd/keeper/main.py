@@ -1,0 +1,306 @@
+"""The keeper process: the parent of all steps. It outlives the daemon and tells the next one what happened meanwhile.
+
+Standard library only, one thread, as few imports as it can do with: whatever is in here can break the one process that
+must not break. It is started as ``python -I -S``; the daemon's side is `flowd.keeper.client`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+from flowd.keeper.adoption import Adoption
+from flowd.keeper.capabilities import Capabilities, boot_id, now_s
+from flowd.keeper.journal import Journal, load
+from flowd.keeper.proctree import Processes
+from flowd.keeper.protocol import VERSION, FrameError, FrameReader, dumps, encode
+from flowd.keeper.spawn import Spawner
+from flowd.keeper.steps import Steps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+IDLE_EXIT_S = 5.0
+"""Without a daemon, without steps and with nothing to tell, a keeper is of no use."""
+SETTLE_WITHOUT_DAEMON_S = 5.0
+MAX_UNSENT_BYTES = 256 << 20
+"""A daemon that does not read is cut off here; it learns everything when it connects again."""
+
+LISTEN_FD = 3
+LOCK_FD = 4
+"""The lock is held for as long as this process lives. It is inherited open, and nothing ever closes it."""
+
+
+class Keeper:
+    """The loop, the connection to the daemon, and the ends of the keeper's own life."""
+
+    def __init__(self, directory: str, without: frozenset[str]) -> None:
+        """Take over what the journal in ``directory`` tells, and listen."""
+        self.id = f"keeper-{os.urandom(6).hex()}"
+        self._boot_id = boot_id()
+        self._poll = select.poll()
+        self._wake_fd = self._catch_signals()
+        self._listener = socket.socket(fileno=LISTEN_FD)
+        self._listener.setblocking(False)
+        self._connection: socket.socket | None = None
+        self._reader = FrameReader()
+        self._unsent = bytearray()
+        self._is_greeted = False
+        self._fds: list[int] = []
+        self._alone_since_s = self._started_s = now_s()
+        self._orphan_grace_s = 600.0
+        self._is_quitting = False
+        self._can = Capabilities(without)
+        processes = Processes(proc=self._can.proc, pidfd=self._can.pidfd)
+        path = os.path.join(directory, "keeper.journal")
+        attempts, bad_lines = load(path)
+        if bad_lines:
+            log(f"{path}: skipped {bad_lines} unreadable line(s)")
+        self._journal = Journal(path)
+        self._steps = Steps(
+            self._can,
+            processes,
+            self._journal,
+            Spawner(directory, memfd=self._can.memfd),
+            self._poll,
+            self._boot_id,
+            self._tell,
+        )
+        self._adoption: Adoption | None = Adoption(self._can, processes, self._steps, self._boot_id)
+        self._adoption.take(attempts)
+        self._journal.rewrite(self._steps.entries())
+        self._poll.register(self._listener, select.POLLIN)
+        self._poll.register(self._wake_fd, select.POLLIN)
+        log(f"{self.id} pid {os.getpid()} can {','.join(self._can.names())}; took over {len(attempts)} attempt(s)")
+
+    def run(self) -> None:
+        """Live until there is nothing left to do."""
+        failures = 0
+        while True:
+            try:
+                if self._is_done():
+                    break
+                self._turn()
+            except Exception as error:  # noqa: BLE001 - a keeper that dies leaves steps without a parent
+                failures += 1
+                if failures <= 100:  # the log stays bounded
+                    log(f"turn failed: {error!r}")
+                time.sleep(0.05)
+        self._flush()
+
+    def _turn(self) -> None:
+        is_waiting = self._connection is None or self._adoption is not None  # for the end of a grace
+        timeout_s = min(self._steps.wake_at_s() - now_s(), 0.5 if is_waiting else 3600.0)
+        for fd, event in self._poll.poll(max(0.0, timeout_s) * 1000):
+            if fd == self._wake_fd:
+                self._on_signals()
+            elif fd == LISTEN_FD:
+                self._accept()
+            elif self._connection is not None and fd == self._connection.fileno():
+                self._on_connection(event)
+            else:
+                self._steps.on_pidfd(fd)
+        if self._adoption and now_s() - self._started_s > SETTLE_WITHOUT_DAEMON_S:
+            self._settle()
+        self._steps.advance()
+        self._flush()
+
+    def _is_done(self) -> bool:
+        if self._steps.active:
+            is_orphaned = self._connection is None and 0 < self._orphan_grace_s <= now_s() - self._alone_since_s
+            if is_orphaned and not self._steps.is_ending:
+                log(f"no daemon for {self._orphan_grace_s} s: ending {len(self._steps.active)} step(s)")
+                self._steps.end_all()
+            return False
+        if self._is_quitting or self._steps.is_ending:
+            return True
+        if self._connection is not None:
+            return False
+        alone_s = now_s() - self._alone_since_s
+        return alone_s > (self._orphan_grace_s or IDLE_EXIT_S if self._steps.ended else IDLE_EXIT_S)
+
+    # --- signals
+
+    def _catch_signals(self) -> int:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        read_end, write_end = os.pipe()
+        os.set_blocking(read_end, False)
+        os.set_blocking(write_end, False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        return read_end
+
+    def _on_signals(self) -> None:
+        numbers = os.read(self._wake_fd, 65536)
+        if signal.SIGTERM in numbers:
+            log("SIGTERM: ending all steps")
+            self._steps.end_all()
+        self._steps.reap()
+
+    # --- the daemon
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        if not _is_same_user(connection):
+            connection.close()
+            return
+        if self._connection is not None:
+            self._tell({"op": "replaced"})
+            self._flush()
+            self._disconnect()
+        connection.setblocking(False)
+        self._connection, self._reader, self._is_greeted = connection, FrameReader(), False
+        self._poll.register(connection, select.POLLIN)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._poll.unregister(self._connection)
+            self._connection.close()
+        self._connection = None
+        self._unsent.clear()
+        while self._fds:
+            os.close(self._fds.pop())
+        self._alone_since_s = now_s()
+
+    def _on_connection(self, event: int) -> None:
+        assert self._connection is not None
+        if event & select.POLLOUT:
+            self._flush()
+        if not event & ~select.POLLOUT or self._connection is None:
+            return
+        try:
+            data, fds = _receive(self._connection)
+            self._fds += fds
+            frames = self._reader.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, FrameError) as error:
+            log(f"disconnected: {error}")
+            self._disconnect()
+            return
+        for header, body in frames:
+            self._obey(header, body)
+        if not data:
+            self._disconnect()
+
+    def _obey(self, header: dict[str, Any], body: bytes) -> None:
+        try:
+            self._dispatch(header, body)
+        except Exception as error:  # noqa: BLE001 - whatever a frame holds, the keeper lives
+            log(f"bad frame {str(header.get('op'))[:40]!r}: {error!r}")
+            self._tell({"op": "bad", "id": header.get("id"), "error": repr(error)[:400]})
+
+    def _dispatch(self, header: dict[str, Any], body: bytes) -> None:
+        match header["op"]:
+            case "start":
+                self._steps.start(header, body)
+            case "stop":
+                self._steps.stop(header["id"], header["cause"], float(header["grace_s"]))
+            case "forget":
+                self._steps.forget(header["ids"])
+            case "adopt":
+                self._hand_over(header["id"], self._fds.pop(0))
+            case "hello":
+                self._hello(header, body)
+            case "end":
+                self._steps.end_all(header.get("cause"))
+            case "quit":
+                self._is_quitting = True
+            case unknown:
+                raise FrameError(f"unknown op {unknown!r}")
+
+    def _hello(self, header: dict[str, Any], body: bytes) -> None:
+        if header["v"] != VERSION:
+            raise FrameError(f"this keeper speaks version {VERSION}")
+        self._steps.base_env = {str(name): str(value) for name, value in json.loads(body).items()}
+        self._orphan_grace_s = float(header["orphan_grace_s"])
+        self._settle()
+        facts = {"op": "hello", "v": VERSION, "pid": os.getpid(), "keeper": self.id, "boot_id": self._boot_id}
+        self._is_greeted = True
+        self._tell({**facts, "capabilities": self._can.names()}, dumps(self._steps.records()).encode())
+
+    def _hand_over(self, attempt_id: str, pidfd: int) -> None:
+        if self._adoption:
+            self._adoption.hand_over(attempt_id, pidfd)
+        else:
+            os.close(pidfd)
+
+    def _settle(self) -> None:
+        adoption, self._adoption = self._adoption, None
+        if adoption:
+            adoption.settle()
+
+    def _tell(self, header: dict[str, Any], body: bytes = b"") -> None:
+        # Whatever happens before the hello is in its records.
+        if self._connection is not None and (self._is_greeted or header["op"] in ("bad", "replaced")):
+            self._unsent += encode(header, body)
+
+    def _flush(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            while self._unsent:
+                del self._unsent[: self._connection.send(self._unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._disconnect()
+            return
+        if len(self._unsent) > MAX_UNSENT_BYTES:
+            log("disconnected: the daemon does not read")
+            self._disconnect()
+            return
+        self._poll.modify(self._connection, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+
+
+def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+    data, fds, _, _ = socket.recv_fds(connection, 65536, 16, flags)
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return data, fds
+
+
+def _is_same_user(connection: socket.socket) -> bool:
+    """Second to the socket's mode and folder; a system without SO_PEERCRED has these only."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return True
+    uid = int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, option, 12)[4:8], sys.byteorder)
+    return uid in (os.geteuid(), 0)
+
+
+def log(text: str) -> None:
+    """Write a line to keeper.log, which is our stderr."""
+    try:
+        os.write(2, f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n".encode("utf-8", "replace"))
+    except OSError:
+        pass
+
+
+def main(directory: str, without: str) -> None:
+    """Become the keeper of ``directory``; the listening socket and the lock are open as 3 and 4.
+
+    The process that was spawned exits at once, so that no daemon ever has a keeper as its child, dead or alive.
+    """
+    if os.fork():
+        os._exit(0)
+    os.set_inheritable(LISTEN_FD, False)
+    os.set_inheritable(LOCK_FD, False)
+    os.closerange(LOCK_FD + 1, 65536)
+    os.chdir("/")
+    try:
+        Keeper(directory, frozenset(filter(None, without.split(",")))).run()
+    except Exception as error:  # noqa: BLE001 - the daemon shows the end of this log
+        log(f"cannot go on: {error!r}")
+        os._exit(1)
+    log("done")
+    os._exit(0)

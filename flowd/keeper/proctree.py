@@ -1,0 +1,211 @@
+"""The processes of this machine: who is whose child, in which session, with which mark; and signals that cannot miss.
+
+A process is identified by its pid and start time, never by the pid alone. The start time is in clock ticks since boot
+(field 22 of /proc/<pid>/stat), or in wall seconds where only `ps` is there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+MARK = "FLOWD_MARK"
+"""Environment variable that names every flowd attempt around a process, innermost last, separated by commas."""
+
+_MARK_BYTES = MARK.encode() + b"="
+_PS_TOLERANCE_S = 2  # `ps` tells ages in whole seconds
+
+
+class Process:
+    """One process as it was when it was looked at."""
+
+    __slots__ = ("_marks", "exit_status", "name", "pgid", "pid", "ppid", "sid", "start", "state")
+
+    def __init__(
+        self, pid: int, ppid: int, pgid: int, sid: int, start: int, state: str, name: str, *, exit_status: int = 0
+    ) -> None:
+        self.pid = pid
+        self.ppid = ppid
+        self.pgid = pgid
+        self.sid = sid
+        self.start = start
+        self.state = state
+        self.name = name
+        self.exit_status = exit_status
+        self._marks: frozenset[bytes] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.pid} {self.name}"
+
+    @property
+    def is_dead(self) -> bool:
+        """It has ended and waits for its parent."""
+        return self.state in "ZX"
+
+    @property
+    def marks(self) -> frozenset[bytes]:
+        """The attempts around it by its environment; none where that cannot be read."""
+        if self._marks is None:
+            try:
+                with open(f"/proc/{self.pid}/environ", "rb") as file:
+                    self._marks = _marks(file.read().split(b"\0"))
+            except OSError:
+                self._marks = frozenset()
+        return self._marks
+
+    def exit_status_if_visible(self) -> int | None:
+        """A zombie's wait status, or None where the kernel would show 0 to us instead: its user or group is not ours."""
+        try:
+            with open(f"/proc/{self.pid}/status", encoding="utf-8", errors="replace") as file:
+                ids = {line.split()[0]: set(line.split()[1:]) for line in file if line.startswith(("Uid:", "Gid:"))}
+        except OSError:
+            return None
+        ours = {"Uid:": {str(os.geteuid())}, "Gid:": {str(os.getegid())}}
+        return self.exit_status if ids == ours and self.is_dead else None
+
+
+class Processes:
+    """Looks at processes through /proc, or through `ps` where there is no /proc."""
+
+    def __init__(self, *, proc: bool, pidfd: bool) -> None:
+        self._proc = proc
+        self._pidfd = pidfd
+
+    def look(self, pid: int) -> Process | None:
+        """One process now; None when there is none."""
+        return _read_stat(pid) if self._proc else _ps(["-p", str(pid)]).get(pid)
+
+    def all(self) -> dict[int, Process]:
+        """All processes now, by pid. 20 µs for each."""
+        if not self._proc:
+            return _ps(["-ax"] if sys.platform == "darwin" else ["ax"])
+        found = ((pid, _read_stat(pid)) for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))))
+        return {pid: process for pid, process in found if process is not None}
+
+    def start_of(self, pid: int) -> int:
+        """The start time of our own child, which was just spawned and cannot be gone."""
+        if not self._proc:
+            return int(time.time())
+        process = _read_stat(pid)
+        return process.start if process else 0
+
+    def is_same(self, process: Process | None, start: int) -> bool:
+        """Whether this is the process that started then, not another one with its pid."""
+        tolerance = 0 if self._proc else _PS_TOLERANCE_S
+        return process is not None and abs(process.start - start) <= tolerance
+
+    def signal(self, process: Process, number: int) -> bool:
+        """Signal exactly this process. False when it is gone, or not ours to signal."""
+        if not self._pidfd:
+            return self._signal_by_pid(process, number)
+        try:
+            pidfd = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return False
+        except OSError:  # out of descriptors
+            return self._signal_by_pid(process, number)
+        try:
+            # Looking after opening: if this is the right one now, the pidfd is its, whatever happens to the pid.
+            if not self.is_same(self.look(process.pid), process.start):
+                return False
+            signal.pidfd_send_signal(pidfd, number)
+        except OSError:
+            return False
+        finally:
+            os.close(pidfd)
+        return True
+
+    def _signal_by_pid(self, process: Process, number: int) -> bool:
+        if not self.is_same(self.look(process.pid), process.start):
+            return False
+        try:
+            os.kill(process.pid, number)
+        except OSError:
+            return False
+        return True
+
+
+def with_descendants(table: dict[int, Process], roots: list[Process]) -> list[Process]:
+    """The roots and everything below them."""
+    children: dict[int, list[Process]] = {}
+    for process in table.values():
+        children.setdefault(process.ppid, []).append(process)
+    found = {process.pid: process for process in roots}
+    queue = list(roots)
+    while queue:
+        for child in children.get(queue.pop().pid, ()):
+            if child.pid not in found:
+                found[child.pid] = child
+                queue.append(child)
+    return list(found.values())
+
+
+def _marks(variables: list[bytes]) -> frozenset[bytes]:
+    for variable in variables:
+        if variable.startswith(_MARK_BYTES):
+            return frozenset(variable[len(_MARK_BYTES) :].split(b","))
+    return frozenset()
+
+
+def _read_stat(pid: int) -> Process | None:
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            line = os.read(fd, 4096)
+        finally:
+            os.close(fd)
+    except OSError:
+        return None
+    # The name stands in parentheses and may hold any byte, so the last closing one ends it.
+    opening, closing = line.find(b"("), line.rfind(b")")
+    fields = line[closing + 2 :].split()
+    name = line[opening + 1 : closing].decode("utf-8", "replace")
+    ppid, pgid, sid = int(fields[1]), int(fields[2]), int(fields[3])
+    return Process(pid, ppid, pgid, sid, int(fields[19]), fields[0].decode(), name, exit_status=int(fields[49]))
+
+
+def _ps(which: list[str]) -> dict[int, Process]:
+    """Ask `ps`, with the environments of our own processes, which it prints after the command."""
+    show_environment = "-E" if sys.platform == "darwin" else "e"
+    read_end, write_end = os.pipe()
+    argv = ["ps", *which, show_environment, "-ww", "-o", "pid=,ppid=,pgid=,sess=,etime=,state=,ucomm=,command="]
+    try:
+        pid = os.posix_spawnp("ps", argv, {"PATH": os.defpath}, file_actions=[(os.POSIX_SPAWN_DUP2, write_end, 1)])
+    except OSError:
+        os.close(read_end)
+        return {}
+    finally:
+        os.close(write_end)
+    with open(read_end, "rb") as output:
+        lines = output.read().splitlines()
+    os.waitpid(pid, 0)
+    found = (_parse_ps(line) for line in lines)
+    return {process.pid: process for process in found if process is not None and process.pid != pid}
+
+
+def _parse_ps(line: bytes) -> Process | None:
+    fields = line.split(None, 7)
+    try:
+        pid, ppid, pgid = (int(field) for field in fields[:3])
+        sid = int(fields[3]) if fields[3].isdigit() else 0  # macOS prints an address or nothing useful
+        start = int(time.time()) - _age_s(fields[4].decode())
+        process = Process(pid, ppid, pgid, sid, start, fields[5][:1].decode(), fields[6].decode("utf-8", "replace"))
+    except (ValueError, IndexError):
+        return None
+    process._marks = _marks(fields[7].split(b" ") if len(fields) > 7 else [])  # noqa: SLF001
+    return process
+
+
+def _age_s(text: str) -> int:
+    """Seconds of an elapsed time ``[[days-]hours:]minutes:seconds``.
+
+    >>> _age_s("1-02:03:04")
+    93784
+    """
+    days, _, clock = text.rpartition("-")
+    seconds = 0
+    for part in clock.split(":"):
+        seconds = seconds * 60 + int(part)
+    return seconds + 86400 * int(days or 0)

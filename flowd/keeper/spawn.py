@@ -1,0 +1,143 @@
+"""Starting one step: its files, its directory, its process. Either a process runs afterwards, or nothing is left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+_OUT_OF_SOMETHING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.E2BIG})
+
+
+class RefusalError(Exception):
+    """Nothing runs. ``what`` is one of cwd, program, interpreter, stdin, stdout, stderr, resource, journal, ending."""
+
+    def __init__(self, what: str, path: str, error: OSError | None = None) -> None:
+        super().__init__(what, path)
+        self.facts: dict[str, Any] = {"what": what, "path": path}
+        if error is not None:
+            self.facts |= {"errno": error.errno or 0, "error": error.strerror or str(error)}
+
+
+class Spawner:
+    """Starts processes that see nothing of their parent: no descriptor, no ignored signal, no raised limit."""
+
+    def __init__(self, directory: str, *, memfd: bool) -> None:
+        """Raise our own limit of open files; call it after the keeper has set its signals."""
+        self._directory = directory
+        self._memfd = memfd
+        self._ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._step_limit = self._own_limit = (soft, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            self._own_limit = (hard, hard)
+        except (OSError, ValueError):  # macOS refuses an unlimited soft limit
+            pass
+
+    def spawn(
+        self, argv: Sequence[str], cwd: str, env: Mapping[str, str], stdin: bytes, stdout: str, stderr: str
+    ) -> int:
+        """Start a process in its own session and return its pid.
+
+        Both output files are created here, for appending; a file that exists already is a refusal, never overwritten.
+
+        Raises:
+            RefusalError: Nothing runs, and no file was left behind.
+        """
+        fds: list[int] = []
+        created: list[str] = []
+        try:
+            fds.append(self._stdin(stdin))
+            for what, path in (("stdout", stdout), ("stderr", stderr)):
+                fds.append(_create(what, path))
+                created.append(path)
+            return self._spawn(argv, cwd, env, fds)
+        except RefusalError:
+            for path in created:
+                os.unlink(path)
+            raise
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _spawn(self, argv: Sequence[str], cwd: str, env: Mapping[str, str], fds: list[int]) -> int:
+        try:
+            os.chdir(cwd)
+        except (OSError, ValueError) as error:
+            raise RefusalError("cwd", cwd, _os_error(error)) from None
+        try:
+            # The kernel copies the limit at the fork, so for that moment ours is the step's. Open files are unaffected.
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._step_limit)
+            return os.posix_spawn(
+                argv[0],
+                argv,
+                env,
+                file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(fds)],
+                setsid=True,
+                setsigmask=[],
+                setsigdef=self._ignored,
+            )
+        except (OSError, ValueError) as error:
+            raise _spawn_refusal(argv[0], _os_error(error)) from None
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._own_limit)
+            os.chdir("/")  # never keep a step's directory busy
+
+    def _stdin(self, content: bytes) -> int:
+        """A file that holds the content, at its start: a step that never reads it blocks nobody."""
+        try:
+            if self._memfd:
+                fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+            else:
+                path = os.path.join(self._directory, "stdin.tmp")
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                os.unlink(path)
+        except OSError as error:
+            raise RefusalError("stdin", self._directory, error) from None
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            os.lseek(fd, 0, os.SEEK_SET)
+        except OSError as error:
+            os.close(fd)
+            raise RefusalError("stdin", self._directory, error) from None
+        return fd
+
+
+def _create(what: str, path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except (OSError, ValueError) as error:
+        raise RefusalError(what, path, _os_error(error)) from None
+
+
+def _spawn_refusal(program: str, error: OSError) -> RefusalError:
+    if error.errno in _OUT_OF_SOMETHING:
+        return RefusalError("resource", program, error)
+    if error.errno == errno.ENOENT and (interpreter := _interpreter(program)):
+        return RefusalError("interpreter", f"{program}: {interpreter}", error)
+    return RefusalError("program", program, error)
+
+
+def _interpreter(program: str) -> str:
+    """What the `#!` line of an existing program names; empty without one."""
+    try:
+        with open(program, "rb") as file:
+            line = file.readline(256)
+    except (OSError, ValueError):
+        return ""
+    words = line[2:].split()
+    return words[0].decode("utf-8", "replace") if line.startswith(b"#!") and words else ""
+
+
+def _os_error(error: OSError | ValueError) -> OSError:
+    """Python itself refuses a zero byte with a ValueError, before the system could."""
+    return error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))

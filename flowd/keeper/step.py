@@ -1,0 +1,146 @@
+"""One attempt under the keeper: what was asked, what runs, how far its end has come. No decisions here."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from flowd.keeper.proctree import Process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+INFINITY = float("inf")
+
+RUNNING = "running"
+SETTLING = "settling"
+"""The leader ended by itself and left processes behind, which have a moment to end as well."""
+STOPPING = "stopping"
+"""SIGTERM was sent; SIGKILL follows at ``kill_at_s``."""
+KILLING = "killing"
+"""SIGKILL goes out in rounds until nothing is left, or until ``give_up_at_s``."""
+
+FIRST_PAUSE_S = 0.01
+LONGEST_PAUSE_S = 0.2
+
+SPEC = ("stdout", "stderr", "timeout_s", "grace_s", "max_output_bytes", "detach", "mark")
+"""Members of a start that must outlive this keeper. Neither argv nor environment: they hold secrets."""
+
+_RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+
+
+class Step:
+    """An attempt that has begun and whose end is not settled.
+
+    Attributes:
+        pid: Of its leader, which leads a session and a group of the same number; 0 when it was never learned.
+        start: The leader's start time; with the pid and the boot, its identity.
+        is_own: The leader is our child. Otherwise an earlier keeper was its parent, and it is ``adopted``.
+        pidfd: Of an adopted leader, else -1.
+        deadline_s: When it times out, on the clock of `now_s`.
+        phase: One of the constants above.
+        is_over: The leader has ended. While ours is not reaped, nobody else gets its pid.
+        is_ending: The pidfd of an adopted leader has reported its end.
+        due_s: When something is to be done about it.
+        status: Wait status of the leader; None when nobody saw it.
+        seen: Processes that were once found below it, by pid with their start times.
+    """
+
+    __slots__ = (
+        "cause", "cpu_ms", "deadline_s", "detach", "due_s", "give_up_at_s", "grace_s", "id", "is_ending", "is_over",
+        "is_own", "kill_at_s", "leftovers", "mark", "max_output_bytes", "max_rss_bytes", "paths", "pause_s", "phase",
+        "pid", "pidfd", "seen", "start", "status", "survivors", "timeout_s",
+    )  # fmt: skip
+
+    def __init__(self, attempt_id: str, spec: dict[str, Any]) -> None:
+        self.id = attempt_id
+        self.mark: bytes = os.fsencode(spec["mark"])
+        self.paths = (str(spec["stdout"]), str(spec["stderr"]))
+        self.timeout_s = float(spec["timeout_s"] or INFINITY)
+        self.grace_s = max(0.0, float(spec["grace_s"]))
+        self.max_output_bytes = int(spec["max_output_bytes"])
+        self.detach = bool(spec["detach"])
+        self.pid = 0
+        self.start = 0
+        self.is_own = True
+        self.pidfd = -1
+        self.deadline_s = INFINITY
+        self.phase = RUNNING
+        self.cause: str | None = None
+        self.is_over = False
+        self.is_ending = False
+        self.due_s = INFINITY
+        self.kill_at_s = self.give_up_at_s = INFINITY
+        self.pause_s = FIRST_PAUSE_S
+        self.status: int | None = None
+        self.max_rss_bytes: int | None = None
+        self.cpu_ms: int | None = None
+        self.seen: dict[int, int] = {}
+        self.leftovers: list[str] = []
+        self.survivors: list[str] = []
+
+    def enter(self, phase: str, now: float) -> None:
+        """Go on to a phase and look again soon."""
+        self.phase = phase
+        self.pause_s = FIRST_PAUSE_S
+        self.pause(now)
+
+    def pause(self, now: float) -> None:
+        """Look again after a pause, each longer than the one before; sooner where a deadline says so."""
+        match self.phase:
+            case "running":
+                self.due_s = now + self.pause_s if self.is_ending else self.deadline_s
+            case "stopping":
+                self.due_s = (
+                    min(self.kill_at_s, now + self.pause_s) if self.is_over or self.is_ending else self.kill_at_s
+                )
+            case _:
+                self.due_s = now + self.pause_s
+        self.pause_s = min(self.pause_s * 1.5, LONGEST_PAUSE_S)
+
+    def name_leftovers(self, members: list[Process]) -> None:
+        """Remember what the leader left behind and what is ended for it, at most 100 of them."""
+        named = set(self.leftovers)
+        self.leftovers += [str(process) for process in members if str(process) not in named][: 100 - len(named)]
+
+    def spent(self, status: int, usage: Any) -> None:
+        """The leader was reaped."""
+        self.status = status
+        self.max_rss_bytes = int(usage.ru_maxrss) * _RSS_UNIT_BYTES
+        self.cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
+
+    def cut_output(self) -> bool:
+        """Cut both files to the limit. True when one was larger, which may also be seen here first."""
+        is_over_limit = False
+        for path in self.paths:
+            try:
+                if os.stat(path).st_size > self.max_output_bytes:
+                    is_over_limit = True
+                    os.truncate(path, self.max_output_bytes)
+            except OSError:
+                pass
+        return is_over_limit
+
+    def output_bytes(self) -> int:
+        """The size of the larger output file."""
+        sizes = [0]
+        for path in self.paths:
+            try:
+                sizes.append(os.stat(path).st_size)
+            except OSError:
+                pass
+        return max(sizes)
+
+    def exit(self) -> dict[str, Any]:
+        """How it ended, as journaled and told. What is not known is absent."""
+        facts: dict[str, Any] = {"pid": self.pid}
+        if self.status is not None:
+            code = os.waitstatus_to_exitcode(self.status)
+            facts |= {"code": code} if code >= 0 else {"signal": -code}
+        for name in ("cause", "leftovers", "survivors", "max_rss_bytes", "cpu_ms"):
+            if value := getattr(self, name):
+                facts[name] = value
+        if self.cpu_ms == 0:
+            facts["cpu_ms"] = 0
+        return facts

@@ -1,0 +1,382 @@
+"""All steps under the keeper: started, watched, ended, swept, reaped. Nothing here blocks; one step never delays another.
+
+The order at a leader's end is the point of this module. While the leader is a zombie, its pid, group and session belong
+to nobody else, so what it left behind is found and ended first; only then is it reaped, journaled and told.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from flowd.keeper.capabilities import PIDFD_SIGNAL_PROCESS_GROUP, Capabilities, now_s, pidfd_status
+from flowd.keeper.journal import Journal
+from flowd.keeper.offspring import Offspring
+from flowd.keeper.proctree import MARK, Processes
+from flowd.keeper.spawn import RefusalError, Spawner
+from flowd.keeper.step import INFINITY, KILLING, RUNNING, SETTLING, SPEC, STOPPING, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import select
+    from collections.abc import Callable
+    from typing import Any
+
+SETTLE_S = 0.1
+"""What ends together with its leader, such as `> >(tee log)`, is not cut short and is no leftover."""
+LEFTOVER_GRACE_S = 2.0
+GIVE_UP_S = 5.0
+"""After this long, only uninterruptible I/O explains a process that outlives SIGKILL."""
+TICK_S = 0.25
+"""How often output sizes are looked at. A step that writes as fast as it can fills about 0.5 GB meanwhile."""
+FLOOD_FACTOR = 4
+"""A step that goes on writing while it is being ended for its output gets no grace beyond this many times the limit."""
+
+
+class Steps:
+    """What the keeper is for."""
+
+    def __init__(
+        self,
+        can: Capabilities,
+        processes: Processes,
+        journal: Journal,
+        spawner: Spawner,
+        poll: select.poll,
+        boot_id: str,
+        tell: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._can = can
+        self._processes = processes
+        self._journal = journal
+        self._spawner = spawner
+        self._poll = poll
+        self._boot_id = boot_id
+        self._tell = tell
+        self._next_tick_s = 0.0
+        self.base_env: dict[str, str] = {}
+        self.active: dict[str, Step] = {}
+        self.ended: dict[str, dict[str, Any]] = {}
+        self.is_ending = False
+        self.leaders: dict[int, Step] = {}
+        self.offspring = Offspring(can, processes, self.active, self.leaders)
+
+    # --- what the daemon asks for
+
+    def start(self, request: dict[str, Any], stdin: bytes) -> None:
+        """Start a step, once: asking again tells what has become of it."""
+        attempt_id = str(request["id"])
+        if attempt_id in self.active or attempt_id in self.ended:
+            self._tell_again(attempt_id)
+            return
+        spec = {name: request[name] for name in SPEC}
+        step = Step(attempt_id, spec)
+        argv, cwd, env = [*map(str, request["argv"])], str(request["cwd"]), self._environment(request)
+        try:
+            self._begin(attempt_id, spec)
+            step.pid = self._spawner.spawn(argv, cwd, env, stdin, *step.paths)
+        except RefusalError as refusal:
+            if refusal.facts["what"] not in ("journal", "ending"):
+                self._journal.note({"op": "refused", "id": attempt_id})
+            self._tell({"op": "refused", "id": attempt_id, **refusal.facts})
+            return
+        step.start = self._processes.start_of(step.pid)
+        step.deadline_s = step.due_s = now_s() + step.timeout_s
+        self.active[attempt_id] = self.leaders[step.pid] = step
+        self._journal.note(self._started(step))
+        self._tell({"op": "started", "id": attempt_id, "pid": step.pid, "start": step.start})
+
+    def stop(self, attempt_id: str, cause: str | None, grace_s: float) -> None:
+        """End a step and everything of it. The first cause stays; a later stop can only shorten the grace."""
+        step = self.active.get(attempt_id)
+        if step is None or step.phase == KILLING:
+            return
+        self.notice_end(step)
+        now = now_s()
+        if not step.is_over and step.cause is None and cause is not None:
+            step.cause = cause
+            self._journal.note({"op": "cause", "id": step.id, "cause": cause})
+        if attempt_id not in self.active:
+            return
+        if step.phase != STOPPING and not step.is_over:
+            if grace_s > 0:
+                self._signal_all(step, signal.SIGTERM)
+            step.kill_at_s = INFINITY
+            step.enter(STOPPING, now)
+        step.kill_at_s = min(step.kill_at_s, now + max(0.0, grace_s))
+        step.due_s = min(step.due_s, step.kill_at_s)
+
+    def forget(self, attempt_ids: list[str]) -> None:
+        """The daemon has these exits on disk."""
+        known = [attempt_id for attempt_id in attempt_ids if self.ended.pop(attempt_id, None) is not None]
+        if known:
+            self._journal.note({"op": "forget", "ids": known})
+            self._journal.compact(self.entries() if self.active or self.ended else [])
+
+    def end_all(self, cause: str | None = None) -> None:
+        """End every step with its own grace, and start no more."""
+        self.is_ending = True
+        for step in list(self.active.values()):
+            self.stop(step.id, cause, step.grace_s)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Everything that is known: what runs, and what ended and was not forgotten."""
+        running = [
+            {"id": step.id, "state": "running", "pid": step.pid, "start": step.start} for step in self.active.values()
+        ]
+        return running + [{"id": attempt_id, "state": "exited", **exit_} for attempt_id, exit_ in self.ended.items()]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The same as journal entries."""
+        lines: list[dict[str, Any]] = []
+        for attempt_id, exit_ in self.ended.items():
+            lines += [{"op": "begin", "id": attempt_id}, {"op": "exit", "id": attempt_id, **exit_}]
+        for step in self.active.values():
+            lines.append(_begun(step))
+            if step.pid:
+                lines.append(self._started(step))
+            if step.cause:
+                lines.append({"op": "cause", "id": step.id, "cause": step.cause})
+        return lines
+
+    # --- what happens by itself
+
+    def wake_at_s(self) -> float:
+        """When `advance` has something to do next."""
+        if not self.active:
+            return INFINITY
+        return min(self._next_tick_s, min(step.due_s for step in self.active.values()))
+
+    def reap(self) -> None:
+        """Children have ended: take note of leaders, reap orphans."""
+        over = [step for step in self.leaders.values() if not step.is_over and self._peek(step)]
+        self.offspring.reap()
+        self.offspring.new_turn()  # a table from before a leader's end could lack its last child
+        for step in over:
+            self._on_over(step)
+        for step in [step for step in self.leaders.values() if step.is_over]:
+            if step.id in self.active and not self.offspring.has_any(step):
+                self._finish(step)
+
+    def on_pidfd(self, pidfd: int) -> None:
+        """An adopted leader has ended; it may take a moment until its new parent has reaped it."""
+        self._poll.unregister(pidfd)
+        for step in self.active.values():
+            if step.pidfd == pidfd:
+                step.is_ending = True
+                step.due_s = 0.0
+
+    def advance(self) -> None:
+        """Do what is due."""
+        now = now_s()
+        self.offspring.new_turn()
+        is_tick = now >= self._next_tick_s
+        if is_tick:
+            self._next_tick_s = now + TICK_S
+        for step in list(self.active.values()):
+            if is_tick:
+                self._tick(step)
+            if now >= step.due_s and step.id in self.active:
+                self._advance(step, now)
+
+    def settle(self, step: Step) -> None:
+        """An adopted step: watch it, time it, and take up again where the last keeper was."""
+        if step.pidfd >= 0:
+            self._poll.register(step.pidfd, 1)  # POLLIN
+        step.pause(now_s())
+        self.notice_end(step)
+        if step.cause and step.id in self.active and not step.is_over:
+            self._signal_all(step, signal.SIGTERM)
+            step.kill_at_s = now_s() + step.grace_s
+            step.enter(STOPPING, now_s())
+
+    def notice_end(self, step: Step) -> None:
+        """Look whether the leader has ended."""
+        if not step.is_over and (self._peek(step) if step.is_own else self._look_at_adopted(step)):
+            self.offspring.reap()
+            self.offspring.new_turn()
+            self._on_over(step)
+
+    # --- inside
+
+    def _begin(self, attempt_id: str, spec: dict[str, Any]) -> None:
+        if self.is_ending:
+            raise RefusalError("ending", "")
+        if failure := self._journal.intend({"op": "begin", "id": attempt_id, **spec}):
+            raise RefusalError("journal", "keeper.journal", failure)
+
+    def _environment(self, request: dict[str, Any]) -> dict[str, str]:
+        env = dict(self.base_env)
+        for name, value in request["env"].items():
+            if value is None:
+                env.pop(name, None)
+            else:
+                env[name] = str(value)
+        outer = self.base_env.get(MARK)
+        env[MARK] = f"{outer},{request['mark']}" if outer else request["mark"]
+        return env
+
+    def _started(self, step: Step) -> dict[str, Any]:
+        entry = {"op": "started", "id": step.id, "pid": step.pid, "start": step.start, "boot": self._boot_id}
+        return entry if step.deadline_s == INFINITY else {**entry, "deadline_s": step.deadline_s}
+
+    def _tell_again(self, attempt_id: str) -> None:
+        if step := self.active.get(attempt_id):
+            self._tell({"op": "started", "id": attempt_id, "pid": step.pid, "start": step.start})
+            return
+        exit_ = self.ended[attempt_id]
+        self._tell({"op": "started", "id": attempt_id, "pid": exit_["pid"], "start": 0})
+        self._tell({"op": "exited", "id": attempt_id, **exit_})
+
+    def _tick(self, step: Step) -> None:
+        if not step.is_own and step.pidfd < 0:
+            self.notice_end(step)
+        if step.is_over or step.id not in self.active:
+            return
+        size = step.output_bytes()
+        if size > step.max_output_bytes and step.phase == RUNNING:
+            self.stop(step.id, "output_limit", step.grace_s)
+        elif size > step.max_output_bytes * FLOOD_FACTOR and step.cause == "output_limit":
+            self.stop(step.id, None, 0)
+
+    def _peek(self, step: Step) -> bool:
+        """Whether our leader has ended; it stays a zombie where the system lets us look without reaping."""
+        try:
+            if self._can.waitid:
+                return os.waitid(os.P_PID, step.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            pid, status, usage = os.wait4(step.pid, os.WNOHANG)
+        except ChildProcessError:
+            return True
+        if pid:
+            step.spent(status, usage)
+        return bool(pid)
+
+    def _look_at_adopted(self, step: Step) -> bool:
+        process = self._processes.look(step.pid)
+        if self._processes.is_same(process, step.start) and process is not None:
+            if not process.is_dead:
+                return False
+            # Its exit is exact once it is reaped, where pidfds tell; some parents never reap, hence the bound.
+            if self._can.pidfd_info and step.pidfd >= 0 and step.pause_s < 0.15:
+                step.is_ending = True
+                return False
+            step.status = process.exit_status_if_visible()
+            return True
+        if self._can.pidfd_info and step.pidfd >= 0:
+            step.status = pidfd_status(step.pidfd)
+        return True
+
+    def _on_over(self, step: Step) -> None:
+        step.is_over = True
+        now = now_s()
+        if not self.offspring.has_any(step):
+            self._finish(step)
+        elif step.phase != RUNNING:
+            step.enter(step.phase, now)
+        elif step.detach:
+            self.offspring.let_go(step)
+            self._finish(step)
+        else:
+            step.kill_at_s = now + SETTLE_S
+            step.enter(SETTLING, now)
+
+    def _advance(self, step: Step, now: float) -> None:
+        if step.is_own and not step.is_over and step.phase == RUNNING:
+            self.stop(step.id, "timeout", step.grace_s)
+            return
+        self.notice_end(step)
+        if step.id not in self.active:
+            return
+        if step.is_over and not self.offspring.has_any(step):
+            self._finish(step)
+            return
+        match step.phase:
+            case "running" if now >= step.deadline_s:
+                self.stop(step.id, "timeout", step.grace_s)
+            case "settling" if now >= step.kill_at_s:
+                step.name_leftovers(self.offspring.of(step))
+                self._signal_all(step, signal.SIGTERM)
+                step.kill_at_s = now + min(step.grace_s, LEFTOVER_GRACE_S)
+                step.enter(STOPPING, now)
+            case "stopping" if now >= step.kill_at_s:
+                if step.is_over:
+                    step.name_leftovers(self.offspring.of(step))
+                step.give_up_at_s = now + GIVE_UP_S
+                self._signal_all(step, signal.SIGKILL)
+                step.enter(KILLING, now)
+            case "killing":
+                self._signal_all(step, signal.SIGKILL)
+                self._give_up(step) if now >= step.give_up_at_s else step.pause(now)
+            case _:
+                step.pause(now)
+
+    def _give_up(self, step: Step) -> None:
+        step.survivors = [str(process) for process in self.offspring.of(step)]
+        self.offspring.let_go(step)
+        self._finish(step)
+
+    def _signal_all(self, step: Step, number: int) -> None:
+        """Signal the group at once, so that no newcomer is missed, and then whoever has left it, each by identity."""
+        members = self.offspring.of(step)
+        has_group = self._signal_group(step, number)
+        outside = [process for process in members if not (has_group and process.pgid == step.pid)]
+        for process in outside:
+            self._processes.signal(process, number)
+        if number != signal.SIGKILL:  # a stopped process sees nothing else before it is continued
+            self._signal_group(step, signal.SIGCONT)
+            for process in outside:
+                self._processes.signal(process, signal.SIGCONT)
+        self.offspring.new_turn()
+
+    def _signal_group(self, step: Step, number: int) -> bool:
+        try:
+            if step.is_own and step.status is None:  # not reaped, so the group's number is still its
+                os.killpg(step.pid, number)
+            elif step.pidfd >= 0 and self._can.pidfd_group:
+                signal.pidfd_send_signal(step.pidfd, number, None, PIDFD_SIGNAL_PROCESS_GROUP)
+            else:
+                return False
+        except OSError:
+            return False
+        return True
+
+    def _finish(self, step: Step) -> None:
+        if step.is_own:
+            self._reap_leader(step)
+        if step.pidfd >= 0:
+            if not step.is_ending:
+                self._poll.unregister(step.pidfd)
+            os.close(step.pidfd)
+        if step.cut_output() and step.cause is None:
+            step.cause = "output_limit"
+        exit_ = step.exit()
+        self._journal.note({"op": "exit", "id": step.id, **exit_})
+        del self.active[step.id]
+        self.ended[step.id] = exit_
+        self._tell({"op": "exited", "id": step.id, **exit_})
+
+    def _reap_leader(self, step: Step) -> None:
+        self.leaders.pop(step.pid, None)
+        if step.status is not None:
+            return
+        try:
+            pid, status, usage = os.wait4(step.pid, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid:
+            step.spent(status, usage)
+
+
+def _begun(step: Step) -> dict[str, Any]:
+    stdout, stderr = step.paths
+    return {
+        "op": "begin",
+        "id": step.id,
+        "stdout": stdout,
+        "stderr": stderr,
+        "timeout_s": 0 if step.timeout_s == INFINITY else step.timeout_s,
+        "grace_s": step.grace_s,
+        "max_output_bytes": step.max_output_bytes,
+        "detach": step.detach,
+        "mark": os.fsdecode(step.mark),
+    }
