@@ -1,0 +1,141 @@
+"""The command line's entry. Light: verbs, the client's views and rich are imported by those who use them."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from flowd import __version__
+from flowd.cli.exits import CommandError, Exit, code_of, flush_stdout, tell
+from flowd.cli.session import Session
+from flowd.cli.verb import Home, LazyGroup
+from flowd_client.errors import FlowClientError
+
+_SECTIONS = {
+    "Events": {
+        "dispatch": Home("flowd.cli.dispatch", "dispatch", "Hand in an event; every matching step runs."),
+        "events": Home("flowd.cli.events", "events", "List events, newest first."),
+        "event": Home("flowd.cli.events", "event", "Show an event and its runs."),
+        "replay": Home("flowd.cli.rerun", "replay", "Run a stored event's steps anew."),
+        "explain": Home("flowd.cli.explain", "explain", "Say why each step would run for an event, or not."),
+    },
+    "Runs": {
+        "runs": Home("flowd.cli.runs", "runs", "List runs, newest first."),
+        "run": Home("flowd.cli.runs", "run", "Show a run: how it ended, its attempts, its output."),
+        "logs": Home("flowd.cli.logs", "logs", "Print a run's output, or follow it."),
+        "retry": Home("flowd.cli.rerun", "retry", "Make another attempt of a run that ended badly."),
+        "cancel": Home("flowd.cli.rerun", "cancel", "End a run, or all runs of an event."),
+    },
+    "Flow packages": {
+        "flows": Home("flowd.cli.flows", "flows", "List the flow packages that the daemon has in force."),
+        "validate": Home("flowd.cli.validate", "validate", "Check flow packages on disk. Needs no daemon."),
+        "new": Home("flowd.cli.new", "new", "Write a working flow package to start from."),
+        "fire": Home("flowd.cli.local", "fire", "Run an event's steps right here. Needs no daemon."),
+        "exec": Home("flowd.cli.local", "exec_", "Run one step right here. Needs no daemon."),
+    },
+    "The daemon": {
+        "serve": Home("flowd.cli.serve", "serve", "Run the daemon of a workspace."),
+        "status": Home("flowd.cli.daemon", "status", "Show how the daemon is."),
+        "reload": Home("flowd.cli.daemon", "reload", "Look at the flow packages on disk now."),
+        "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
+        "demo": Home("flowd.cli.new", "demo", "Watch flowd work in a scratch workspace."),
+    },
+}
+
+_ALIASES = {
+    "list-events": "events",
+    "show-event": "event",
+    "replay-event": "replay",
+    "list-runs": "runs",
+    "show-run": "run",
+}
+"""The reference command line's names."""
+
+_COMPLETE_VARIABLE = "_FLOWD_COMPLETE"
+
+
+@click.group(
+    cls=LazyGroup,
+    sections=_SECTIONS,
+    aliases=_ALIASES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 good, 1 a run ended badly under --wait, 2 usage, 3 no daemon, 4 not found, 5 refused. "
+    'Completion: eval "$(_FLOWD_COMPLETE=bash_source flowd)"; zsh_source and fish_source work alike.',
+)
+@click.version_option(__version__, prog_name="flowd", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Accept events, run every matching flow step, remember everything.
+
+    \b
+    Start here:
+      flowd new hello                        write a flow package
+      flowd serve                            run the daemon (in another terminal)
+      flowd dispatch flows/hello/event.json --wait
+      flowd runs                             what ran, and how it ended
+    """
+    session = ctx.ensure_object(Session)
+    ctx.call_on_close(session.close)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run a command line and give its exit code. Failures are told on stderr, never raised."""
+    try:
+        code = _invoke(list(args))
+    except (KeyboardInterrupt, click.Abort):
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        flush_stdout()
+        return Exit.BROKEN_PIPE
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return Exit.USAGE
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "flowd"
+        tell(f"{error.format_message()} `{where} -h` shows how.")
+        return Exit.USAGE
+    except click.ClickException as error:
+        tell(error.format_message())
+        return error.exit_code
+    except FlowClientError as error:
+        tell(error.message)
+        return code_of(error)
+    except CommandError as error:
+        tell(error.message)
+        return error.code
+    except Exception as error:  # noqa: BLE001 - the last line before the terminal
+        return _tell_fault(error)
+    return code if flush_stdout() else Exit.BROKEN_PIPE
+
+
+def _invoke(args: list[str]) -> int:
+    instruction = os.environ.get(_COMPLETE_VARIABLE)
+    if instruction:
+        from click.shell_completion import shell_complete  # noqa: PLC0415 - only for shells
+
+        return shell_complete(cli, {}, "flowd", _COMPLETE_VARIABLE, instruction)
+    try:
+        with cli.make_context("flowd", args) as ctx:
+            code = cli.invoke(ctx)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    return code if isinstance(code, int) else Exit.GOOD
+
+
+def _tell_fault(error: Exception) -> int:
+    if os.environ.get("FLOWD_DEBUG"):
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exc()
+    tell(f"Fault in flowd: {type(error).__name__}: {error}. FLOWD_DEBUG=1 shows where; please report it.")
+    return Exit.FAULT
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

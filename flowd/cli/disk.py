@@ -1,0 +1,44 @@
+"""The flow packages as they are on disk, for verbs that work without a daemon. Gives the daemon's own shapes."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flowd.api import codec
+from flowd.catalog.scan import scan_once
+from flowd.cli.exits import CommandError
+from flowd.domain import event as events
+from flowd.domain import matching
+from flowd.domain.errors import InvalidEventError
+from flowd.domain.flow import Snapshot
+
+
+def scan(workspace: Path) -> Snapshot:
+    """The catalog of a workspace, read now.
+
+    Raises:
+        CommandError: There is no such folder.
+    """
+    if not workspace.is_dir():
+        raise CommandError(f"{workspace} is no folder.")
+    return scan_once(workspace)
+
+
+def flows(snapshot: Snapshot) -> dict[str, Any]:
+    """As flow.listFlows answers."""
+    return codec.snapshot_view(snapshot)
+
+
+def explain(workspace: Path, body: object) -> dict[str, Any]:
+    """As flow.explain answers.
+
+    Raises:
+        CommandError: The event is not one.
+    """
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        event = events.normalise(body, now=now)
+    except InvalidEventError as error:
+        raise CommandError(error.message) from error
+    snapshot = scan(workspace)
+    return codec.explain_view(event, matching.explain(snapshot, event), snapshot)

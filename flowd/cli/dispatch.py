@@ -1,0 +1,114 @@
+"""``flowd dispatch``: hand in an event, and say what came of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from flowd.cli import printing, waiting
+from flowd.cli.exits import CommandError, Exit
+from flowd.cli.explain import draw_verdicts
+from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
+from flowd.cli.runs import draw_runs
+from flowd.cli.session import Session
+from flowd.cli.verb import Duration, Verb, as_json_option
+from flowd_client import requests
+from flowd_client.views.event import DispatchView, read_dispatch
+
+
+@click.command(cls=Verb, short_help="Hand in an event; every matching step runs.")
+@click.argument("event", required=False, metavar="[EVENT.json|-]")
+@click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@click.option("--id", "event_id", help="The event's id: sending one id twice runs nothing twice. Default: a new one.")
+@click.option("--type", "event_type", help="The event's type.")
+@click.option("--source", help="Who sends it.")
+@click.option("--payload", metavar="JSON|@FILE", help="The payload.")
+@click.option("--wait", is_flag=True, help="Wait for the runs; exit 1 if one ends badly.")
+@click.option(
+    "--timeout", "timeout_s", type=Duration(), metavar="TIME", help="Of --wait: 500ms, 30s, 5m. Default: none."
+)
+@as_json_option
+@click.pass_obj
+def dispatch(
+    session: Session,
+    *,
+    event: str | None,
+    event_option: str | None,
+    event_id: str | None,
+    event_type: str | None,
+    source: str | None,
+    payload: str | None,
+    wait: bool,
+    timeout_s: float | None,
+    as_json: bool,
+) -> int:
+    """Hand in an event, from a file, from stdin (-), or made of options; options win over the file.
+
+    When this returns, the event and a run for each matching step are on the daemon's disk.
+
+    \b
+    Examples:
+      flowd dispatch event.json --wait
+      flowd dispatch --type build.requested --payload '{"ref":"main"}'
+      curl -s https://example.org/event | flowd dispatch - --json
+    """
+    path = one_of(event, event_option)
+    body = with_options(
+        None if path is None else read_event(path),
+        id=event_id,
+        type=event_type,
+        source=source,
+        payload=None if payload is None else read_payload(payload),
+    )
+    if body is None:
+        raise CommandError(
+            "Which event? Name a file, - for stdin, or give at least --type. `flowd dispatch -h` shows how."
+        )
+    # Waiting is done run by run afterwards: what was accepted is known at once, and Ctrl-C or a restart of the
+    # daemon in between loses nothing.
+    answer = session.ask(requests.dispatch_event(body, wait=False, timeout_ms=None))
+    if not as_json:
+        tell_accepted(read_dispatch(answer))
+    elif answer.get("warning"):
+        printing.note(f"flowd: {answer['warning']}")
+    code = finish(session, answer, wait=wait, timeout_s=timeout_s, as_json=as_json)
+    if not as_json and not answer.get("runIds"):
+        _tell_why_not(session, body)
+    return code
+
+
+def tell_accepted(view: DispatchView) -> None:
+    """What was accepted, in a line."""
+    if view.is_duplicate:
+        known = len(view.run_ids)
+        printing.line(f"{printing.status('duplicate')} {view.event_id}: known already, nothing started ({known} runs)")
+        if view.conflict:
+            printing.note(f"flowd: {view.warning or 'The stored event with this id has other content.'}")
+    else:
+        noun = "run" if view.matched == 1 else "runs"
+        printing.line(f"{printing.status('accepted')} {view.event_id}: {view.matched} {noun}")
+
+
+def finish(session: Session, answer: dict[str, Any], *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
+    """Wait if asked to, show the runs, and give the exit code. For dispatch and replay alike."""
+    run_ids = read_dispatch(answer).run_ids
+    is_late = False
+    if wait and run_ids:
+        records, is_late = waiting.wait_for(session, run_ids, timeout_s=timeout_s)
+        answer = {**answer, "runs": records, "timedOut": is_late}
+    runs = read_dispatch(answer).runs
+    if as_json:
+        printing.print_json(answer)
+    elif runs:
+        draw_runs(runs)
+    if not wait:
+        return Exit.GOOD
+    hint = f"See `flowd runs --event {answer.get('eventId', '')}`."
+    return waiting.verdict(runs, is_late=is_late, timeout_s=timeout_s, hint=hint)
+
+
+def _tell_why_not(session: Session, body: Mapping[str, Any]) -> None:
+    view = session.view(requests.explain(body))
+    if not view.matched:
+        printing.line("No step matches, because:")
+        draw_verdicts(view, indent="  ")

@@ -1,0 +1,81 @@
+"""``flowd events`` and ``flowd event``: what came in."""
+
+import json
+
+import click
+
+from flowd.cli import printing
+from flowd.cli.runs import draw_runs
+from flowd.cli.session import Session
+from flowd.cli.verb import Verb, as_json_option
+from flowd_client import requests
+from flowd_client.views.event import EventView, read_event, read_events
+
+
+@click.command(cls=Verb, short_help="List events, newest first.")
+@click.option("--type", "event_type", metavar="TYPE", help="Only of this type.")
+@click.option("--limit", type=int, metavar="N", help="At most so many: 1 to 500. Default: 50.")
+@click.option("--cursor", metavar="CURSOR", help="Go on where the last list ended.")
+@as_json_option
+@click.pass_obj
+def events(session: Session, event_type: str | None, limit: int | None, cursor: str | None, as_json: bool) -> None:
+    """List events, newest first.
+
+    \b
+    Examples:
+      flowd events --type build.requested
+      flowd events --limit 5 --json
+    """
+    answer = session.ask(requests.list_events(event_type=event_type, limit=limit, cursor=cursor))
+    if as_json:
+        printing.print_json(answer)
+        return
+    page = read_events(answer)
+    if not page:
+        printing.note("No events.")
+        return
+    rows = [
+        (item.id, item.type or "-", item.source or "-", str(len(item.run_ids)), printing.when(item.created_at))
+        for item in page
+    ]
+    printing.table(("EVENT", "TYPE", "SOURCE", "RUNS", "STORED"), rows)
+    if page.next_cursor:
+        printing.note(f"More: flowd events --cursor {page.next_cursor}")
+
+
+@click.command(cls=Verb, short_help="Show an event and its runs.")
+@click.argument("event_id", metavar="EVENT")
+@as_json_option
+@click.pass_obj
+def event(session: Session, event_id: str, as_json: bool) -> None:
+    """Show an event with its payload and its runs.
+
+    \b
+    Examples:
+      flowd event release-42
+      flowd event release-42 --json | jq .event.payload
+    """
+    answer = session.ask(requests.get_event(event_id))
+    if as_json:
+        printing.print_json(answer)
+    else:
+        _draw_event(read_event(answer))
+
+
+def _draw_event(item: EventView) -> None:
+    printing.fields(
+        (
+            ("event", item.id),
+            ("type", item.type),
+            ("source", item.source),
+            ("occurred", item.occurred_at),
+            ("received", item.received_at),
+            ("stored", printing.when(item.created_at)),
+            ("payload", json.dumps(item.payload, ensure_ascii=False, indent=2)),
+        )
+    )
+    printing.line()
+    if item.runs:
+        draw_runs(item.runs)
+    else:
+        printing.line("No step matched it.")

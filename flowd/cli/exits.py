@@ -1,0 +1,75 @@
+"""What the command's exit code says, and how a failure becomes one line on stderr."""
+
+import os
+import sys
+from enum import IntEnum
+from typing import TextIO
+
+from flowd_client.errors import CallError, FlowClientError, InvalidCallError, NotFoundError
+
+
+class Exit(IntEnum):
+    """Promised to scripts."""
+
+    GOOD = 0
+    RUN_FAILED = 1
+    """Under --wait a run ended failed, canceled, blocked or needing intervention, or had not ended in time."""
+    USAGE = 2
+    """The command line, a file it names, or the event is wrong."""
+    NO_DAEMON = 3
+    """No daemon listens, or the connection to it was lost or too slow."""
+    NOT_FOUND = 4
+    REFUSED = 5
+    """The daemon declined for any other reason."""
+    FAULT = 70
+    """A fault in flowd itself (EX_SOFTWARE)."""
+    INTERRUPTED = 130
+    """Ctrl-C (128 + SIGINT)."""
+    BROKEN_PIPE = 141
+    """The reader of our output went away (128 + SIGPIPE)."""
+
+
+class CommandError(Exception):
+    """A failure of the command itself, with its exit code."""
+
+    def __init__(self, message: str, code: Exit = Exit.USAGE) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+def code_of(error: FlowClientError) -> Exit:
+    """The exit code for what a client raised."""
+    match error:
+        case NotFoundError():
+            return Exit.NOT_FOUND
+        case InvalidCallError():
+            return Exit.USAGE
+        case CallError():
+            return Exit.REFUSED
+        case _:
+            return Exit.USAGE if error.slug == "invalid_params" else Exit.NO_DAEMON
+
+
+def tell(message: str) -> None:
+    """One line on stderr, ``flowd: …``. A stderr that nobody reads is no reason to fail."""
+    try:
+        print("flowd:", " ".join(message.split()), file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def flush_stdout() -> bool:
+    """Write out what is left. False when the reader has gone, which must not be told again at interpreter exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+        return False
+    return True
+
+
+def _discard(stream: TextIO) -> None:
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, stream.fileno())
+    os.close(devnull)

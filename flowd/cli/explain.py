@@ -1,0 +1,89 @@
+"""``flowd explain``: why each step would run for an event, or not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from flowd.cli import printing
+from flowd.cli.exits import CommandError
+from flowd.cli.reading_events import one_of, read_event
+from flowd.cli.session import Session
+from flowd.cli.verb import Verb, as_json_option
+from flowd_client import requests
+from flowd_client.errors import DaemonNotRunningError
+from flowd_client.views.catalog import ExplainView, VerdictView, read_explain
+
+_MAX_LINES = 30
+"""Steps of other types beyond this are counted, not listed: what was meant is among the near misses."""
+
+
+@click.command(cls=Verb, short_help="Say why each step would run for an event, or not.")
+@click.argument("event", required=False, metavar="EVENT.json|-")
+@click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@as_json_option
+@click.pass_obj
+def explain(session: Session, event: str | None, event_option: str | None, as_json: bool) -> None:
+    """Say for each step whether it would run for an event, and if not, why. Stores and starts nothing.
+
+    Asks the daemon; where none runs, reads the packages on disk.
+
+    \b
+    Examples:
+      flowd explain event.json
+      flowd explain - --json < event.json
+    """
+    path = one_of(event, event_option)
+    if path is None:
+        raise CommandError("Which event? Name a file, or - for stdin. `flowd explain -h` shows how.")
+    body = read_event(path)
+    try:
+        answer = session.ask(requests.explain(body))
+    except DaemonNotRunningError:
+        printing.note("flowd: No daemon runs; this is what the packages on disk say.")
+        answer = _explain_here(session, body)
+    if as_json:
+        printing.print_json(answer)
+        return
+    view = read_explain(answer)
+    noun = "step matches" if view.matched == 1 else "steps match"
+    printing.line(f"{view.matched} {noun} {view.event_id} ({view.type})")
+    draw_verdicts(view)
+
+
+def _explain_here(session: Session, body: object) -> Any:
+    from flowd.cli import disk  # noqa: PLC0415 - 60 ms that asking the daemon does not pay
+
+    return disk.explain(session.workspace, body)
+
+
+def draw_verdicts(view: ExplainView, *, indent: str = "") -> None:
+    """A line or two for each step: matches first, then near misses, then the rest."""
+    ranks = {"matched": 0, "schema": 1, "type": 2, "no_trigger": 3}
+    steps = sorted(view.steps, key=lambda verdict: ranks.get(verdict.reason, 4))
+    for verdict in steps[:_MAX_LINES]:
+        for text in _sentences(verdict, view.type):
+            printing.line(indent + text)
+    if len(steps) > _MAX_LINES:
+        printing.line(f"{indent}… and {len(steps) - _MAX_LINES} more steps; --json lists all")
+    for broken in view.broken:
+        printing.line(f"{indent}{printing.status('broken')} {broken.name}: {broken.sentence()}")
+    if not view.steps and not view.broken:
+        printing.line(f"{indent}there is no flow package. `flowd new NAME` writes one.")
+
+
+def _sentences(verdict: VerdictView, event_type: str | None) -> Iterator[str]:
+    label = f"{verdict.flow}/{verdict.step}"
+    match verdict.reason:
+        case "matched":
+            yield f"{label}: {printing.status('matched')}"
+        case "no_trigger":
+            yield f"{label}: has no trigger, so no event starts it"
+        case "type":
+            yield f"{label}: waits for type {verdict.trigger_type}, not {event_type}"
+        case "schema":
+            yield f"{label}: the payload does not fit {verdict.schema}:"
+            for error in verdict.errors:
+                yield f"    {error.path} {error.keyword}: {error.message}"
+        case _:
+            yield f"{label}: {verdict.reason}"

@@ -1,0 +1,107 @@
+"""``flowd fire`` and ``flowd exec``: run steps right here, without a daemon, without memory.
+
+They print what the reference runner prints for ``fire`` and ``run``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flowd.cli import printing
+from flowd.cli.exits import CommandError, Exit
+from flowd.cli.reading_events import one_of, read_event
+from flowd.cli.session import Session
+from flowd.cli.verb import Verb
+from flowd.domain.errors import FlowdError, InvalidEventError, NotFoundError
+
+if TYPE_CHECKING:
+    from flowd.embedded import RunReport
+
+
+@click.command(cls=Verb, short_help="Run an event's steps right here. Needs no daemon.")
+@click.argument("event", required=False, metavar="EVENT.json|-")
+@click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@click.pass_obj
+def fire(session: Session, event: str | None, event_option: str | None) -> int:
+    """Run every step that matches an event, here and now, and print their results as JSON. Nothing is stored.
+
+    Exits with 1 if a step fails, is blocked or needs intervention.
+
+    \b
+    Examples:
+      flowd fire event.json
+      flowd fire --event event.json | jq '.results[].result.status'
+    """
+    body = _event(event, event_option)
+    from flowd import embedded  # noqa: PLC0415 - heavy
+
+    try:
+        reports = embedded.fire(session.workspace, body)
+    except FlowdError as error:
+        raise _told(error) from error
+    printing.print_json({"eventId": body.get("id"), "results": [_shape(report) for report in reports]})
+    return _code(reports)
+
+
+@click.command("exec", cls=Verb, short_help="Run one step right here. Needs no daemon.")
+@click.argument("flow")
+@click.argument("step")
+@click.argument("event", required=False, metavar="EVENT.json|-")
+@click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@click.pass_obj
+def exec_(session: Session, flow: str, step: str, event: str | None, event_option: str | None) -> int:
+    """Run one step for an event, here and now, whatever its trigger says, and print its result as JSON.
+
+    Exits with 1 if it fails, is blocked or needs intervention.
+
+    \b
+    Examples:
+      flowd exec release publish --event event.json
+    """
+    body = _event(event, event_option)
+    from flowd import embedded  # noqa: PLC0415 - heavy
+
+    try:
+        report = embedded.execute(session.workspace, flow, step, body)
+    except FlowdError as error:
+        raise _told(error) from error
+    printing.print_json(_shape(report))
+    return _code([report])
+
+
+def _event(positional: str | None, option: str | None) -> Any:
+    path = one_of(positional, option)
+    if path is None:
+        raise CommandError("Which event? Name a file, or - for stdin.")
+    body = read_event(path)
+    if not isinstance(body, dict):
+        raise CommandError("An event is a JSON object with id and type.")
+    return body
+
+
+def _told(error: FlowdError) -> CommandError:
+    match error:
+        case NotFoundError():
+            return CommandError(error.message, Exit.NOT_FOUND)
+        case InvalidEventError():
+            return CommandError(error.message, Exit.USAGE)
+        case _:
+            return CommandError(error.message, Exit.REFUSED)
+
+
+def _shape(report: "RunReport") -> dict[str, Any]:
+    shape: dict[str, Any] = {"flow": report.flow, "step": report.step}
+    if report.result is not None:
+        shape["result"] = report.result
+    else:
+        shape["status"] = report.status
+    if report.error is not None:
+        shape["error"] = report.error
+    return shape
+
+
+def _code(reports: "list[RunReport]") -> Exit:
+    for report in reports:
+        if report.error:
+            printing.note(f"flowd: {report.error}")
+    return Exit.GOOD if all(report.exit_ok for report in reports) else Exit.RUN_FAILED

@@ -1,0 +1,166 @@
+"""Drawing for people and printing for programs. rich is imported only when stdout is a terminal."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a step's text must not do to the reader's terminal: everything but tab and newline."""
+
+STATUS_STYLES = {
+    "queued": "dim",
+    "running": "cyan",
+    "completed": "green",
+    "changed": "green",
+    "skipped": "dim",
+    "ok": "green",
+    "matched": "green",
+    "accepted": "green",
+    "duplicate": "yellow",
+    "stale": "yellow",
+    "shadowed": "yellow",
+    "blocked": "yellow",
+    "needs_intervention": "yellow",
+    "canceled": "magenta",
+    "failed": "red",
+    "broken": "red",
+}
+
+
+def is_terminal() -> bool:
+    """Whether a person reads stdout."""
+    return sys.stdout.isatty()
+
+
+def has_colours() -> bool:
+    """Whether stdout is a terminal whose reader wants colours (https://no-color.org)."""
+    return is_terminal() and not os.environ.get("NO_COLOR")
+
+
+def print_json(value: Any) -> None:
+    """JSON: indented for a person, one line for a program."""
+    layout: dict[str, Any] = {"indent": 2} if is_terminal() else {"separators": (",", ":")}
+    text = json.dumps(value, ensure_ascii=False, **layout)
+    # Lone surrogates are in no UTF-8 text; Python's backslash form of one is its JSON escape.
+    click.echo(text.encode("utf-8", "backslashreplace"))
+
+
+def line(text: str = "") -> None:
+    """A line on stdout, made harmless."""
+    click.echo(clean(text).encode("utf-8", "backslashreplace"))
+
+
+def note(text: str) -> None:
+    """A line on stderr, beside the answer."""
+    click.echo(clean(text).encode("utf-8", "backslashreplace"), err=True)
+
+
+def clean(text: str) -> str:
+    r"""The text without what would steer a terminal.
+
+    >>> clean("a\x1b[31mred\x07")
+    'ared'
+    """
+    return _CONTROL.sub("", text)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table: drawn on a terminal, plain aligned columns otherwise. No cell is ever cut."""
+    if is_terminal():
+        _draw(headers, rows)
+        return
+    for text in aligned([headers, *rows]):
+        line(text)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines of aligned columns, two spaces between them.
+
+    >>> aligned([("ID", "STATUS"), ("run_1", "completed")])
+    ['ID     STATUS', 'run_1  completed']
+    """
+    cells = [[_one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _one_line(cell: str) -> str:
+    return " ".join(clean(cell).split()) or "-"
+
+
+def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - 60 ms that piped output does not pay
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for header in headers:
+        drawn.add_column(header, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(_one_line(cell), style=STATUS_STYLES.get(cell, "")) for cell in row))
+    Console(highlight=False).print(drawn)
+
+
+def status(value: str) -> str:
+    """A status as a cell or in a line: coloured on a terminal."""
+    style = STATUS_STYLES.get(value, "")
+    if not has_colours() or not style:
+        return value
+    return click.style(value, dim=True) if style == "dim" else click.style(value, fg=style)
+
+
+def fields(pairs: Sequence[tuple[str, str | None]]) -> None:
+    """Names and values, one a line; those without a value are left out."""
+    present = [(name, value) for name, value in pairs if value]
+    width = max((len(name) for name, _ in present), default=0)
+    for name, value in present:
+        label = click.style(name.ljust(width), bold=True) if has_colours() else name.ljust(width)
+        first, *rest = clean(value).splitlines() or [""]
+        shown = status(first) if name in ("status", "process", "state") else first
+        click.echo(f"{label}  {shown}".encode("utf-8", "backslashreplace"))
+        for more in rest:
+            line(" " * (width + 2) + more)
+
+
+def when(at: datetime | None) -> str:
+    """An instant: as an age for a person, in ISO 8601 otherwise."""
+    if at is None:
+        return "-"
+    if not is_terminal():
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return age((datetime.now(UTC) - at).total_seconds())
+
+
+def age(seconds: float) -> str:
+    """How long ago.
+
+    >>> age(3), age(125), age(7200), age(3 * 86400)
+    ('3s ago', '2m ago', '2h ago', '3d ago')
+    """
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "m"), (129_600, 3600, "h")):
+        if seconds < limit:
+            return f"{max(0, int(seconds // unit))}{name} ago"
+    return f"{int(seconds // 86_400)}d ago"
+
+
+def took(duration_ms: int | None) -> str:
+    """A duration.
+
+    >>> took(12), took(1500), took(75_000), took(None)
+    ('12ms', '1.5s', '1m15s', '-')
+    """
+    if duration_ms is None:
+        return "-"
+    if duration_ms < 1000:
+        return f"{duration_ms}ms"
+    if duration_ms < 60_000:
+        return f"{duration_ms / 1000:.1f}s"
+    minutes, seconds = divmod(duration_ms // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"

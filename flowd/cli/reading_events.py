@@ -1,0 +1,65 @@
+"""Events from the command line: a file, stdin, or options."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from flowd.cli.exits import CommandError
+
+
+def read_event(path: str) -> Any:
+    """The JSON in a file, or on stdin for ``-``.
+
+    Raises:
+        CommandError: It cannot be read or is not JSON; the message has file, line and column.
+    """
+    name = "stdin" if path == "-" else path
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{name}: cannot be read: {error.strerror or error}.") from error
+    return parse_json(data, name)
+
+
+def parse_json(data: str | bytes, name: str) -> Any:
+    """JSON from a place of this name.
+
+    Raises:
+        CommandError: It is not JSON.
+    """
+    try:
+        return json.loads(data)
+    except json.JSONDecodeError as error:
+        raise CommandError(f"{name}:{error.lineno}:{error.colno}: not JSON: {error.msg}.") from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise CommandError(f"{name}: not JSON in UTF-8: {error}.") from error
+
+
+def read_payload(value: str) -> Any:
+    """``--payload``: JSON, or ``@file`` with JSON in it (``@-`` is stdin)."""
+    return read_event(value[1:]) if value.startswith("@") else parse_json(value, "--payload")
+
+
+def with_options(event: Any, **members: Any) -> Any:
+    """An event with the members that were given as options; None when there is neither.
+
+    An event made of options alone gets an id of its own, so that each such call is a new event. One from a file does
+    not: its id is what makes sending it twice harmless.
+    """
+    given = {name: value for name, value in members.items() if value is not None}
+    if event is None:
+        return {"id": f"cli-{uuid4()}", "payload": {}, **given} if given else None
+    return {**event, **given} if isinstance(event, dict) else event
+
+
+def one_of(positional: str | None, option: str | None) -> str | None:
+    """The event's file, which may stand by itself or behind ``--event``.
+
+    Raises:
+        CommandError: It was given in both ways.
+    """
+    if positional is not None and option is not None:
+        raise CommandError("The event was given twice: as an argument and as --event. Leave one out.")
+    return positional if positional is not None else option

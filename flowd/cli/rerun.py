@@ -1,0 +1,100 @@
+"""``flowd replay``, ``flowd retry`` and ``flowd cancel``: what to do with events and runs that are stored."""
+
+import click
+
+from flowd.cli import printing, waiting
+from flowd.cli.dispatch import finish, tell_accepted
+from flowd.cli.exits import CommandError, Exit
+from flowd.cli.runs import draw_runs
+from flowd.cli.session import Session
+from flowd.cli.verb import Duration, Verb, as_json_option
+from flowd_client import requests
+from flowd_client.views.event import read_dispatch
+from flowd_client.views.run import read_run, read_runs
+
+
+@click.command(cls=Verb, short_help="Run a stored event's steps anew.")
+@click.argument("event_id", metavar="EVENT")
+@click.option("--step", "steps", multiple=True, metavar="STEP", help="Only this step or flow/step; may be repeated.")
+@click.option("--wait", is_flag=True, help="Wait for the runs; exit 1 if one ends badly.")
+@click.option(
+    "--timeout", "timeout_s", type=Duration(), metavar="TIME", help="Of --wait: 500ms, 30s, 5m. Default: none."
+)
+@as_json_option
+@click.pass_obj
+def replay(
+    session: Session, *, event_id: str, steps: tuple[str, ...], wait: bool, timeout_s: float | None, as_json: bool
+) -> int:
+    """Make new runs for a stored event, of the steps that match it now. The old runs stay as they are.
+
+    \b
+    Examples:
+      flowd replay release-42 --wait
+      flowd replay release-42 --step publish
+    """
+    request = requests.replay_event(event_id, wait=False, timeout_ms=None, steps=steps or None)
+    answer = session.ask(request)
+    if not as_json:
+        tell_accepted(read_dispatch(answer))
+    return finish(session, answer, wait=wait, timeout_s=timeout_s, as_json=as_json)
+
+
+@click.command(cls=Verb, short_help="Make another attempt of a run that ended badly.")
+@click.argument("run_id", metavar="RUN")
+@click.option("--wait", is_flag=True, help="Wait for its end; exit 1 if it ends badly.")
+@click.option(
+    "--timeout", "timeout_s", type=Duration(), metavar="TIME", help="Of --wait: 500ms, 30s, 5m. Default: none."
+)
+@as_json_option
+@click.pass_obj
+def retry(session: Session, run_id: str, wait: bool, timeout_s: float | None, as_json: bool) -> int:
+    """Make another attempt of a run that ended failed, canceled, blocked or needing intervention.
+
+    \b
+    Examples:
+      flowd retry run_16439a6acab8 --wait
+    """
+    answer = session.ask(requests.retry_run(run_id))
+    is_late = False
+    if wait:
+        records, is_late = waiting.wait_for(session, [run_id], timeout_s=timeout_s)
+        answer = {**answer, "run": records[0]}
+    view = read_run(answer)
+    if as_json:
+        printing.print_json(answer)
+    else:
+        draw_runs([view])
+    if not wait:
+        return Exit.GOOD
+    return waiting.verdict([view], is_late=is_late, timeout_s=timeout_s, hint=f"See `flowd run {run_id}`.")
+
+
+@click.command(cls=Verb, short_help="End a run, or all runs of an event.")
+@click.argument("run_id", required=False, metavar="RUN")
+@click.option("--event", "event_id", metavar="EVENT", help="End every unfinished run of this event.")
+@as_json_option
+@click.pass_obj
+def cancel(session: Session, run_id: str | None, event_id: str | None, as_json: bool) -> None:
+    """End a run and every process it started, or all runs of an event.
+
+    Returns when they have ended: SIGTERM first, SIGKILL after the step's grace.
+
+    \b
+    Examples:
+      flowd cancel run_16439a6acab8
+      flowd cancel --event release-42
+    """
+    if (run_id is None) == (event_id is None):
+        raise CommandError("Which run? Give either a run or --event EVENT.")
+    if run_id is not None:
+        answer = session.ask(requests.cancel_run(run_id))
+        views = [read_run(answer)]
+    else:
+        answer = session.ask(requests.cancel_event(event_id or ""))
+        views = list(read_runs(answer))
+    if as_json:
+        printing.print_json(answer)
+    elif views:
+        draw_runs(views)
+    else:
+        printing.note("The event has no runs.")

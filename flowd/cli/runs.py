@@ -1,0 +1,165 @@
+"""``flowd runs`` and ``flowd run``: what ran, and how it ended."""
+
+import json
+import shlex
+from collections.abc import Sequence
+
+import click
+
+from flowd.cli import printing
+from flowd.cli.session import Session
+from flowd.cli.verb import Verb, as_json_option
+from flowd_client import requests
+from flowd_client.views.run import AttemptView, RunView, read_run, read_runs
+
+_OUTPUT_LINES = 20
+"""Of each stream at the end of `flowd run`."""
+
+
+@click.command(cls=Verb, short_help="List runs, newest first.")
+@click.option("--event", "--event-id", "event_id", metavar="EVENT", help="Only this event's.")
+@click.option("--status", metavar="STATUS", help="queued, running, completed, failed, canceled, changed, blocked …")
+@click.option("--flow", metavar="NAME", help="Only this flow's.")
+@click.option("--limit", type=int, metavar="N", help="At most so many: 1 to 500. Default: 50.")
+@click.option("--cursor", metavar="CURSOR", help="Go on where the last list ended.")
+@as_json_option
+@click.pass_obj
+def runs(
+    session: Session,
+    *,
+    event_id: str | None,
+    status: str | None,
+    flow: str | None,
+    limit: int | None,
+    cursor: str | None,
+    as_json: bool,
+) -> None:
+    """List runs, newest first.
+
+    \b
+    Examples:
+      flowd runs --status failed
+      flowd runs --event release-42 --json
+      flowd runs --status needs_intervention --limit 5
+    """
+    answer = session.ask(requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor))
+    if as_json:
+        printing.print_json(answer)
+        return
+    page = read_runs(answer)
+    if not page:
+        printing.note("No runs.")
+        return
+    draw_runs(page.items)
+    if page.next_cursor:
+        printing.note(f"More: flowd runs --cursor {page.next_cursor}")
+
+
+@click.command(cls=Verb, short_help="Show a run: how it ended, its attempts, its output.")
+@click.argument("run_id", metavar="RUN")
+@as_json_option
+@click.pass_obj
+def run(session: Session, run_id: str, as_json: bool) -> None:
+    """Show a run: how it ended and why, its attempts, its result, and the end of its output.
+
+    \b
+    Examples:
+      flowd run run_16439a6acab8
+      flowd run run_16439a6acab8 --json | jq .run.result
+    """
+    answer = session.ask(requests.get_run(run_id))
+    if as_json:
+        printing.print_json(answer)
+    else:
+        _draw_run(read_run(answer))
+
+
+def draw_runs(items: Sequence[RunView]) -> None:
+    """Runs as a table."""
+    rows = [
+        (
+            item.id,
+            item.effective_status,
+            f"{item.flow_name}/{item.step_name}",
+            item.event_id or "-",
+            printing.when(item.started_at or item.created_at),
+            printing.took(item.duration_ms),
+        )
+        for item in items
+    ]
+    printing.table(("RUN", "STATUS", "STEP", "EVENT", "STARTED", "TOOK"), rows)
+
+
+def _draw_run(item: RunView) -> None:
+    printing.fields(
+        (
+            ("run", item.id),
+            ("status", item.effective_status),
+            ("process", item.process_status),
+            ("reason", item.reason),
+            ("error", item.error),
+            ("attention", "a person is wanted" if item.needs_attention else None),
+            ("step", f"{item.flow_name}/{item.step_name}"),
+            ("event", item.event_id),
+            ("replay of", item.replay_of),
+            ("runner", item.runner),
+            ("package", item.package_hash),
+            ("created", printing.when(item.created_at)),
+            ("took", None if item.duration_ms is None else printing.took(item.duration_ms)),
+            ("result", None if item.result_payload is None else _json(item.result_payload)),
+            ("said", None if item.reported_result is None else f"{_json(item.reported_result)} (does not count)"),
+        )
+    )
+    for attempt in item.attempts:
+        printing.line()
+        _draw_attempt(attempt)
+    _draw_output(item)
+
+
+def _draw_attempt(attempt: AttemptView) -> None:
+    took = None
+    if attempt.started_at and attempt.completed_at:
+        took = printing.took(int((attempt.completed_at - attempt.started_at).total_seconds() * 1000))
+    printing.fields(
+        (
+            ("attempt", str(attempt.attempt_number)),
+            ("status", attempt.status),
+            ("reason", attempt.reason),
+            ("exit", _exit(attempt)),
+            ("started", printing.when(attempt.started_at)),
+            ("took", took),
+            ("command", shlex.join(attempt.command) if attempt.command else None),
+            ("cwd", attempt.cwd),
+            ("pid", None if attempt.pid is None else str(attempt.pid)),
+            (
+                "memory",
+                None if attempt.max_rss_bytes is None else f"{attempt.max_rss_bytes / 1_048_576:.1f} MiB at most",
+            ),
+            ("cpu", None if attempt.cpu_ms is None else printing.took(attempt.cpu_ms)),
+            ("left behind", "\n".join(attempt.leftovers)),
+            ("survivors", "\n".join(attempt.survivors)),
+        )
+    )
+
+
+def _exit(attempt: AttemptView) -> str | None:
+    if attempt.signal is not None:
+        return f"signal {attempt.signal}"
+    return None if attempt.exit_code is None else str(attempt.exit_code)
+
+
+def _draw_output(item: RunView) -> None:
+    for entry in item.output:
+        lines = entry.text.splitlines()
+        printing.line()
+        cut = f", the last {_OUTPUT_LINES} of {len(lines)} lines" if len(lines) > _OUTPUT_LINES else ""
+        printing.line(f"{entry.kind}{cut}:")
+        for text in lines[-_OUTPUT_LINES:]:
+            printing.line(f"  {text}")
+    if item.output:
+        printing.line()
+        printing.note(f"All of it: flowd logs {item.id}")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)

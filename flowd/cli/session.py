@@ -1,0 +1,73 @@
+"""Which workspace a command is about, and the way to its daemon."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flowd_client.discovery import find_socket, find_workspace
+from flowd_client.requests import Request
+from flowd_client.unix import UnixTransport
+
+T = TypeVar("T")
+
+ANSWER_S = 30.0
+"""How long the daemon may take for an answer that waits for nothing on purpose."""
+
+
+class Session:
+    """One invocation of the command line."""
+
+    def __init__(self) -> None:
+        self._workspace: Path | None = None
+        self._socket: Path | None = None
+
+    def choose_workspace(self, value: str) -> None:
+        """The ``-w`` option; taken as it is, without looking upwards."""
+        self._workspace = Path(value).expanduser().absolute()
+
+    def choose_socket(self, value: str) -> None:
+        """The ``--socket`` option."""
+        self._socket = Path(value).expanduser().absolute()
+
+    @property
+    def chosen_workspace(self) -> Path | None:
+        """The ``-w`` option, None when it was not given."""
+        return self._workspace
+
+    @cached_property
+    def workspace(self) -> Path:
+        """The workspace, absolute."""
+        return self._workspace or find_workspace()
+
+    @cached_property
+    def socket_path(self) -> Path:
+        """Where its daemon listens."""
+        if self._socket is not None:
+            return self._socket
+        if self._workspace is not None and "FLOWD_RUN_ID" in os.environ:
+            # Inside a step FLOWD_SOCKET is its own daemon's; a workspace that was named wins over that.
+            os.environ.pop("FLOWD_SOCKET", None)
+        return find_socket(self.workspace)
+
+    @cached_property
+    def _transport(self) -> UnixTransport:
+        return UnixTransport(self.socket_path)
+
+    def ask(self, request: Request[T]) -> Any:
+        """The daemon's answer exactly as it came; ``request.read`` makes a view of it.
+
+        Raises:
+            FlowClientError: Any of its tree.
+        """
+        timeout_s = request.timeout_s(ANSWER_S)
+        return self._transport.call(request.method, request.params, timeout_s=timeout_s)
+
+    def view(self, request: Request[T]) -> T:
+        """The daemon's answer as a view."""
+        return request.read(self.ask(request))
+
+    def close(self) -> None:
+        """Let go of the connection, if there is one."""
+        if "_transport" in self.__dict__:
+            self._transport.close()

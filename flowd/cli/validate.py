@@ -1,0 +1,86 @@
+"""``flowd validate``: check packages on disk."""
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from flowd.cli import disk, printing
+from flowd.cli.exits import CommandError, Exit
+from flowd.cli.flows import remarks
+from flowd.cli.session import Session
+from flowd.cli.verb import Verb
+from flowd.domain.flow import Snapshot
+from flowd_client.views.catalog import CatalogView, read_catalog
+
+_ROOTS = ("flows", ".codex/flows")
+
+
+@click.command(cls=Verb, short_help="Check flow packages on disk. Needs no daemon.")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, in the shape of `flowd flows --json`.")
+@click.pass_obj
+def validate(session: Session, paths: tuple[Path, ...], as_json: bool) -> int:
+    """Check the packages of the workspace, or those in PATHs: package folders, their flow.toml, or workspaces.
+
+    Exits with 1 if a package is broken.
+
+    \b
+    Examples:
+      flowd validate
+      flowd validate flows/release
+      flowd validate --json | jq .broken
+    """
+    snapshots = [_check(path.absolute()) for path in paths] or [disk.scan(session.workspace)]
+    merged = Snapshot(
+        flows=tuple(flow for snapshot in snapshots for flow in snapshot.flows),
+        broken=tuple(item for snapshot in snapshots for item in snapshot.broken),
+        shadowed=tuple(item for snapshot in snapshots for item in snapshot.shadowed),
+    )
+    answer = disk.flows(merged)
+    if as_json:
+        printing.print_json(answer)
+    else:
+        _draw(read_catalog(answer))
+    return Exit.RUN_FAILED if merged.broken else Exit.GOOD
+
+
+def _check(path: Path) -> Snapshot:
+    """The part of a catalog that a path means."""
+    folder = path.parent if path.name == "flow.toml" else path
+    if not folder.is_dir():
+        raise CommandError(f"{path} is no folder.")
+    workspace = _workspace_of(folder)
+    if workspace is None:
+        return disk.scan(folder)
+    snapshot = disk.scan(workspace)
+    root = folder.resolve()
+    return dataclasses.replace(
+        snapshot,
+        flows=tuple(flow for flow in snapshot.flows if Path(flow.root).resolve() == root),
+        broken=tuple(item for item in snapshot.broken if Path(item.root).resolve() == root),
+        shadowed=tuple(item for item in snapshot.shadowed if Path(item.root).resolve() == root),
+    )
+
+
+def _workspace_of(package: Path) -> Path | None:
+    """The workspace in one of whose roots the package lies; None when it does not lie in one."""
+    for root in _ROOTS:
+        depth = len(Path(root).parts)
+        if len(package.parts) > depth + 1 and package.parts[-depth - 1 : -1] == Path(root).parts:
+            workspace = package.parents[depth]
+            if root != "flows" or package.parent.parent.name != ".codex":
+                return workspace
+    if (package / "flow.toml").exists():
+        raise CommandError(f"{package} lies in no flows folder; put it into <workspace>/flows to check it.")
+    return None
+
+
+def _draw(view: CatalogView) -> None:
+    for flow in view.flows:
+        noun = "step" if len(flow.steps) == 1 else "steps"
+        printing.line(f"{printing.status('ok')} {flow.name} ({len(flow.steps)} {noun}) {flow.root}")
+    for text in remarks(view):
+        printing.line(text)
+    if not (view.flows or view.broken or view.shadowed):
+        printing.note("There is no flow package here. `flowd new NAME` writes one.")

@@ -1,0 +1,133 @@
+"""How a verb of the command line is made: lazily imported, with the shared options after it as well as before it."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+from flowd.cli.session import Session
+
+
+class Home(NamedTuple):
+    """Where a verb's command lives, and its line in the list of verbs (so that listing imports none)."""
+
+    module: str
+    name: str
+    short_help: str
+
+
+class Verb(click.Command):
+    """A command that also takes ``-w`` and ``--socket``, which people write after the verb as often as before it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(shared_options())
+
+
+def shared_options() -> list[click.Parameter]:
+    """The options of every verb, new objects each time."""
+    return [
+        click.Option(
+            ["-w", "--workspace"],
+            type=click.Path(file_okay=False),
+            metavar="DIR",
+            expose_value=False,
+            callback=_remember_workspace,
+            help="The workspace. Default: $FLOWD_WORKSPACE, else the nearest folder upwards that is one.",
+        ),
+        click.Option(
+            ["--socket"],
+            type=click.Path(),
+            metavar="PATH",
+            expose_value=False,
+            callback=_remember_socket,
+            help="The daemon's socket, where it is not the workspace's own.",
+        ),
+    ]
+
+
+def _remember_workspace(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Session).choose_workspace(value)
+
+
+def _remember_socket(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Session).choose_socket(value)
+
+
+class LazyGroup(click.Group):
+    """A group whose verbs are imported when they are used."""
+
+    def __init__(
+        self, *args: Any, sections: dict[str, dict[str, Home]], aliases: dict[str, str], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(shared_options())
+        self._sections = sections
+        self._aliases = aliases
+        self._homes = {name: home for homes in sections.values() for name, home in homes.items()}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """All verbs, in the order of the sections."""
+        return list(self._homes)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Import a verb."""
+        home = self._homes.get(self._aliases.get(cmd_name, cmd_name))
+        if home is None:
+            return None
+        command: click.Command = getattr(import_module(home.module), home.name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with a guess at what was meant."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            raise click.UsageError(f"There is no verb {name!r}.{self._guess(name)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def _guess(self, name: str) -> str:
+        import difflib  # noqa: PLC0415 - only after a typing error
+
+        close = difflib.get_close_matches(name, self._homes, n=1)
+        return f" Did you mean {close[0]!r}?" if close else ""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The verbs by section, without importing any."""
+        for title, homes in self._sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, home.short_help) for name, home in homes.items()])
+
+
+class Duration(click.ParamType[float]):
+    """``500ms``, ``30s``, ``5m``, ``1h``; a bare number is seconds. Gives seconds."""
+
+    name = "duration"
+    units: Sequence[tuple[str, float]] = (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read one."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip().lower()
+        factor = 1.0
+        for suffix, unit in self.units:
+            if text.endswith(suffix):
+                text, factor = text[: -len(suffix)], unit
+                break
+        try:
+            seconds = float(text) * factor
+        except ValueError:
+            seconds = -1.0
+        if not 0 < seconds < 1e9:
+            self.fail(f"{value!r} is no duration; write 500ms, 30s, 5m or 1h.", param, ctx)
+        return seconds
+
+
+as_json_option: Callable[[Any], Any] = click.option(
+    "--json", "as_json", is_flag=True, help="The daemon's answer as JSON, and nothing else, on stdout."
+)

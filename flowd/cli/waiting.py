@@ -1,0 +1,84 @@
+"""Waiting for runs to end, with something to look at meanwhile."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from flowd.cli import printing
+from flowd.cli.exits import Exit
+from flowd.cli.session import Session
+from flowd_client import requests
+from flowd_client.errors import ConnectionLostError, DaemonNotRunningError
+from flowd_client.views.run import RunView, read_run
+
+_POLL_MS = 2_000
+"""One wait on the daemon; in between the spinner's words are renewed."""
+
+_RESTART_S = 20.0
+"""How long the daemon may be gone while we wait: runs outlive its restart, so do those who wait for them."""
+
+_RECONNECT_S = 0.2
+
+BAD_STATUSES = frozenset({"failed", "blocked", "needs_intervention", "canceled"})
+
+
+def wait_for(session: Session, run_ids: Sequence[str], *, timeout_s: float | None) -> tuple[list[dict[str, Any]], bool]:
+    """Wait until every run has ended or the time is up.
+
+    Returns:
+        The runs' records as they are then, in the order of the ids, and whether the time was up before all had ended.
+    """
+    deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    records: list[dict[str, Any]] = []
+    is_late = False
+    with _progress() as say:
+        for run_id in run_ids:
+            while True:
+                say(f"{len(records)} of {len(run_ids)} runs have ended; waiting for {run_id}")
+                left_ms = max(0, min(_POLL_MS, (deadline - time.monotonic()) * 1000))
+                record = _patiently(session, requests.wait_run(run_id, timeout_ms=int(left_ms)))
+                if read_run(record).is_final:
+                    break
+                if time.monotonic() >= deadline:
+                    is_late = True
+                    break
+            records.append(record)
+    return records, is_late
+
+
+def _patiently(session: Session, request: requests.Request[RunView]) -> dict[str, Any]:
+    """The run's record, over a restart of the daemon."""
+    give_up_at = time.monotonic() + _RESTART_S
+    while True:
+        try:
+            answer = session.ask(request)
+            record: dict[str, Any] = answer.get("run", answer)
+            return record
+        except (DaemonNotRunningError, ConnectionLostError):
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(_RECONNECT_S)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """A spinner on stderr where somebody sees it."""
+    import sys  # noqa: PLC0415 - beside the check that needs it
+
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where it draws
+
+    with Console(stderr=True).status("") as spinner:
+        yield lambda text: spinner.update(printing.clean(text))
+
+
+def verdict(runs: Sequence[RunView], *, is_late: bool, timeout_s: float | None, hint: str) -> Exit:
+    """The exit code for runs that were waited for; says on stderr what is still under way."""
+    if is_late:
+        left = sum(not run.is_final for run in runs)
+        printing.note(f"flowd: {left} of {len(runs)} runs had not ended after {timeout_s:g} s; they go on. {hint}")
+    return Exit.RUN_FAILED if is_late or any(run.effective_status in BAD_STATUSES for run in runs) else Exit.GOOD
