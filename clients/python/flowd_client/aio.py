@@ -55,17 +55,17 @@ class AsyncFlowClient:
         return await self._do(requests.dispatch_event(event, wait=wait, timeout_ms=timeout_ms))
 
     async def replay_event(
-        self, event_id: str, *, wait: bool = False, steps: Sequence[str] | None = None
+        self, event_id: str, *, wait: bool = False, timeout_ms: int | None = None, steps: Sequence[str] | None = None
     ) -> DispatchView:
         """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names."""
-        return await self._do(requests.replay_event(event_id, wait=wait, steps=steps))
+        return await self._do(requests.replay_event(event_id, wait=wait, timeout_ms=timeout_ms, steps=steps))
 
     async def cancel_run(self, run_id: str) -> RunView:
-        """Wish a run to end. It may still be running when this returns; `wait_run` tells how it ended."""
+        """End a run. Returns when it has ended, or soon after its step's grace with the run as it is then."""
         return await self._do(requests.cancel_run(run_id))
 
     async def cancel_event(self, event_id: str) -> Page[RunView]:
-        """Wish every unfinished run of an event to end."""
+        """End every unfinished run of an event; all its runs as they are then."""
         return await self._do(requests.cancel_event(event_id))
 
     async def retry_run(self, run_id: str) -> RunView:
@@ -136,10 +136,15 @@ class AsyncFlowClient:
         self, run_id: str, encoding: Encoding, attempt: int | None
     ) -> AsyncIterator[tuple[Stream, OutputView]]:
         follower = Follower(run_id, encoding, attempt=attempt)
-        while (request := follower.next()) is not None:
-            part = await self._do(request)
-            if (kind := follower.take(part)) is not None:
-                yield kind, part
+        while True:
+            if (request := follower.next_part()) is not None:
+                part = await self._do(request)
+                if (kind := follower.take_part(part)) is not None:
+                    yield kind, part
+            elif (look := follower.next_look()) is not None:
+                follower.take_look(await self._do(look))
+            else:
+                return
 
     async def list_flows(self) -> CatalogView:
         """The flow packages: in force, broken and shadowed."""
@@ -158,7 +163,7 @@ class AsyncFlowClient:
         return await self._do(requests.reload())
 
     async def drain(self) -> dict[str, Any]:
-        """Let the daemon start nothing more, finish what runs, and exit."""
+        """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
         return await self._do(requests.drain())
 
     async def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:

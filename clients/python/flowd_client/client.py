@@ -65,16 +65,18 @@ class FlowClient:
         """
         return self._do(requests.dispatch_event(event, wait=wait, timeout_ms=timeout_ms))
 
-    def replay_event(self, event_id: str, *, wait: bool = False, steps: Sequence[str] | None = None) -> DispatchView:
+    def replay_event(
+        self, event_id: str, *, wait: bool = False, timeout_ms: int | None = None, steps: Sequence[str] | None = None
+    ) -> DispatchView:
         """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names."""
-        return self._do(requests.replay_event(event_id, wait=wait, steps=steps))
+        return self._do(requests.replay_event(event_id, wait=wait, timeout_ms=timeout_ms, steps=steps))
 
     def cancel_run(self, run_id: str) -> RunView:
-        """Wish a run to end. It may still be running when this returns; `wait_run` tells how it ended."""
+        """End a run. Returns when it has ended, or soon after its step's grace with the run as it is then."""
         return self._do(requests.cancel_run(run_id))
 
     def cancel_event(self, event_id: str) -> Page[RunView]:
-        """Wish every unfinished run of an event to end."""
+        """End every unfinished run of an event; all its runs as they are then."""
         return self._do(requests.cancel_event(event_id))
 
     def retry_run(self, run_id: str) -> RunView:
@@ -137,7 +139,10 @@ class FlowClient:
         return self._do(part)
 
     def follow_output(self, run_id: str, *, attempt: int | None = None) -> Iterator[tuple[Stream, str]]:
-        """Output as ``(kind, text)`` from its beginning, as it is written, until the run has ended."""
+        """Output as ``(kind, text)`` from its beginning, as it is written, until the run has ended.
+
+        Begins with the latest attempt and goes on with those after it; with ``attempt`` it gives just that one.
+        """
         return ((kind, part.text) for kind, part in self._follow(run_id, "utf-8", attempt))
 
     def follow_output_bytes(self, run_id: str, *, attempt: int | None = None) -> Iterator[tuple[Stream, bytes]]:
@@ -146,10 +151,15 @@ class FlowClient:
 
     def _follow(self, run_id: str, encoding: Encoding, attempt: int | None) -> Iterator[tuple[Stream, OutputView]]:
         follower = Follower(run_id, encoding, attempt=attempt)
-        while (request := follower.next()) is not None:
-            part = self._do(request)
-            if (kind := follower.take(part)) is not None:
-                yield kind, part
+        while True:
+            if (request := follower.next_part()) is not None:
+                part = self._do(request)
+                if (kind := follower.take_part(part)) is not None:
+                    yield kind, part
+            elif (look := follower.next_look()) is not None:
+                follower.take_look(self._do(look))
+            else:
+                return
 
     def list_flows(self) -> CatalogView:
         """The flow packages: in force, broken and shadowed."""
@@ -168,7 +178,7 @@ class FlowClient:
         return self._do(requests.reload())
 
     def drain(self) -> dict[str, Any]:
-        """Let the daemon start nothing more, finish what runs, and exit."""
+        """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
         return self._do(requests.drain())
 
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:

@@ -8,29 +8,38 @@ from flowd_client import requests
 from flowd_client.requests import Encoding, Request, Stream
 
 if TYPE_CHECKING:
-    from flowd_client.views.run import OutputView
+    from flowd_client.views.run import OutputView, RunView
 
 POLL_MS = 250
 """How long one poll waits on the stream that spoke last; so much later the other one's output may be seen."""
 
 
 class Follower:
-    """Which part to ask for next, until both streams have ended.
+    """Which request to make next, until the run has ended and both of its streams are read.
 
-    The stream that spoke last is waited on; the other is only looked at, once in between.
+    Begins with the latest attempt (or waits for the first), and goes on with those that come after it. With
+    ``attempt`` it reads just that one. The stream that spoke last is waited on; the other is looked at in between.
     """
 
     def __init__(self, run_id: str, encoding: Encoding, *, attempt: int | None = None, poll_ms: int = POLL_MS) -> None:
         self._run_id = run_id
         self._encoding = encoding
-        self._attempt = attempt
+        self._attempt = attempt or 0
         self._poll_ms = poll_ms
-        self._offsets: dict[Stream, int] = {"stdout": 0, "stderr": 0}
-        self._open: list[Stream] = ["stdout", "stderr"]
+        self._look_ms = 0
+        self._is_last = attempt is not None
         self._is_looking_aside = False
+        self._offsets: dict[Stream, int] = {}
+        self._open: list[Stream] = []
+        if attempt is not None:
+            self._begin()
 
-    def next(self) -> Request[OutputView] | None:
-        """The request to make now; None when both streams have ended."""
+    def _begin(self) -> None:
+        self._offsets = {"stdout": 0, "stderr": 0}
+        self._open = ["stdout", "stderr"]
+
+    def next_part(self) -> Request[OutputView] | None:
+        """The part of the output to read now; None when `next_look` is due."""
         if not self._open:
             return None
         return requests.read_part(
@@ -42,20 +51,31 @@ class Follower:
             encoding=self._encoding,
         )
 
+    def next_look(self) -> Request[RunView] | None:
+        """The look at the run to take now, for an attempt to come; None when all is read."""
+        return None if self._is_last else requests.wait_run(self._run_id, timeout_ms=self._look_ms)
+
     @property
     def _stream(self) -> Stream:
         return self._open[-1 if self._is_looking_aside else 0]
 
-    def take(self, part: OutputView) -> Stream | None:
-        """Note the answer to that request. Returns the stream if the part says something."""
+    def take_part(self, part: OutputView) -> Stream | None:
+        """Note a part. Returns its stream if it says something."""
         stream = self._stream
         self._offsets[stream] = part.next_offset
         has_spoken = bool(part.data)
         if part.is_end:
             self._open.remove(stream)
         elif has_spoken:
-            # Whoever speaks is waited on next time.
             self._open.remove(stream)
             self._open.insert(0, stream)
         self._is_looking_aside = not self._is_looking_aside and len(self._open) > 1
         return stream if has_spoken else None
+
+    def take_look(self, run: RunView) -> None:
+        """Note how the run is."""
+        self._look_ms = self._poll_ms
+        if run.attempt_count > self._attempt:
+            self._attempt = self._attempt + 1 if self._attempt else run.attempt_count
+            self._begin()
+        self._is_last = run.is_final and run.attempt_count == self._attempt

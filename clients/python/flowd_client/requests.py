@@ -23,6 +23,9 @@ T = TypeVar("T")
 Stream = Literal["stdout", "stderr"]
 Encoding = Literal["utf-8", "base64"]
 
+CANCEL_S = 120.0
+"""A cancel is answered when the step has ended, which its grace may delay."""
+
 
 class Request(NamedTuple, Generic[T]):
     """A call to make.
@@ -84,20 +87,23 @@ def dispatch_event(event: Mapping[str, Any], *, wait: bool, timeout_ms: int | No
     return Request(wire.DISPATCH, params, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0)
 
 
-def replay_event(event_id: str, *, wait: bool, steps: Sequence[str] | None) -> Request[DispatchView]:
+def replay_event(
+    event_id: str, *, wait: bool, timeout_ms: int | None, steps: Sequence[str] | None
+) -> Request[DispatchView]:
     """New runs for a stored event."""
-    params = _params(eventId=event_id, wait=wait or None, steps=None if steps is None else list(steps))
-    return Request(wire.REPLAY, params, _read_dispatch, math.inf if wait else 0.0)
+    waiting = _params(wait=True, timeoutMs=timeout_ms) if wait else {}
+    params = _params(eventId=event_id, steps=None if steps is None else list(steps), **waiting)
+    return Request(wire.REPLAY, params, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0)
 
 
 def cancel_run(run_id: str) -> Request[RunView]:
-    """Wish a run to end."""
-    return Request(wire.CANCEL_RUN, {"runId": run_id}, _read_run)
+    """End a run."""
+    return Request(wire.CANCEL_RUN, {"runId": run_id}, _read_run, CANCEL_S)
 
 
 def cancel_event(event_id: str) -> Request[Page[RunView]]:
-    """Wish all runs of an event to end."""
-    return Request(wire.CANCEL_EVENT, {"eventId": event_id}, _read_runs)
+    """End all runs of an event."""
+    return Request(wire.CANCEL_EVENT, {"eventId": event_id}, _read_runs, CANCEL_S)
 
 
 def retry_run(run_id: str) -> Request[RunView]:
@@ -169,7 +175,7 @@ def reload() -> Request[CatalogView]:
 
 
 def drain() -> Request[dict[str, Any]]:
-    """Let the daemon finish what runs and exit."""
+    """Let the daemon start no more runs."""
     return Request(wire.DRAIN, {}, _members)
 
 
