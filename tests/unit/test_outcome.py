@@ -1,0 +1,67 @@
+"""How an exit and a result become an outcome (the table in docs/architecture.md)."""
+
+import pytest
+
+from flowd.domain.result import FlowResult, MalformedResult
+from flowd.domain.run import TRANSITIONS, Exit, Outcome, ProcessStatus, Reason, decide
+
+CHANGED = FlowResult("changed", '{"status":"changed"}')
+BLOCKED = FlowResult("blocked", '{"status":"blocked"}')
+BAD = MalformedResult("it must be a JSON object")
+
+
+def outcome(exit_: Exit, said: FlowResult | MalformedResult | None) -> Outcome:
+    return decide(exit_, said, label="f/s", timeout_ms=1000)
+
+
+def test_exit_0_with_a_result_completes() -> None:
+    assert outcome(Exit(0), CHANGED) == Outcome(ProcessStatus.COMPLETED, result=CHANGED, exit_code=0)
+
+
+@pytest.mark.parametrize(
+    ("exit_", "said", "reason"),
+    [
+        (Exit(0), None, Reason.NO_RESULT),
+        (Exit(0), BAD, Reason.BAD_RESULT),
+        (Exit(3), CHANGED, Reason.EXIT),
+        (Exit(signal=9), CHANGED, Reason.SIGNAL),
+        (Exit(signal=15, cause="timeout"), CHANGED, Reason.TIMEOUT),
+        (Exit(0, cause="timeout"), CHANGED, Reason.TIMEOUT),
+        (Exit(signal=9, cause="output_limit"), None, Reason.OUTPUT_LIMIT),
+        (Exit(), None, Reason.INTERRUPTED),
+        (Exit(), BAD, Reason.INTERRUPTED),
+    ],
+)
+def test_everything_else_fails_with_its_reason(
+    exit_: Exit, said: FlowResult | MalformedResult | None, reason: Reason
+) -> None:
+    decided = outcome(exit_, said)
+    assert (decided.status, decided.reason) == (ProcessStatus.FAILED, reason)
+    assert decided.error
+
+
+@pytest.mark.parametrize("exit_", [Exit(3), Exit(signal=15), Exit(0, cause="timeout"), Exit(0, cause="canceled")])
+def test_a_success_never_hangs_on_a_process_that_failed(exit_: Exit) -> None:
+    decided = outcome(exit_, CHANGED)
+    assert decided.result is None
+    assert decided.reported_result == CHANGED
+
+
+def test_what_wants_attention_is_kept_on_a_failed_process() -> None:
+    assert outcome(Exit(3), BLOCKED).result == BLOCKED
+
+
+def test_cancel_wins_over_whatever_the_step_said() -> None:
+    decided = outcome(Exit(0, cause="canceled"), BLOCKED)
+    assert (decided.status, decided.result) == (ProcessStatus.CANCELED, None)
+
+
+def test_an_unseen_exit_with_a_whole_result_is_believed() -> None:
+    decided = outcome(Exit(), CHANGED)
+    assert (decided.status, decided.result, decided.exit_code) == (ProcessStatus.COMPLETED, CHANGED, None)
+
+
+def test_no_final_status_leads_anywhere_but_back_to_the_queue() -> None:
+    for status in ProcessStatus:
+        if status.is_final:
+            assert TRANSITIONS[status] == {ProcessStatus.QUEUED}

@@ -1,0 +1,79 @@
+"""Settings: where values come from, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from flowd.settings import MIB, SettingsError, load, step_environment
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_flags_beat_the_environment_beats_the_workspace_beats_the_user(tmp_path: Path) -> None:
+    workspace, home = tmp_path / "ws", tmp_path / "home"
+    workspace.mkdir()
+    sources = []
+    for value, source in ((1, "default"), (2, "user"), (3, "workspace"), (4, "environment"), (5, "flag")):
+        environ: dict[str, str] = {"FLOWD_MAX_PARALLEL": "4"} if value >= 4 else {}
+        if source == "user":
+            write(home / "flowd" / "config.toml", "max_parallel = 2\n")
+        if source == "workspace":
+            write(workspace / ".codex" / "flowd.toml", "max_parallel = 3\n")
+        settings = load(workspace, {"max_parallel": 5 if source == "flag" else None}, environ, home)
+        if source != "default":
+            assert settings.max_parallel == value
+        sources.append(settings.origins["max_parallel"])
+    assert sources == [
+        "default",
+        str(home / "flowd" / "config.toml"),
+        str(workspace / ".codex" / "flowd.toml"),
+        "$FLOWD_MAX_PARALLEL",
+        "flag --max-parallel",
+    ]
+
+
+def test_defaults_are_as_documented(tmp_path: Path) -> None:
+    settings = load(tmp_path, {}, {}, tmp_path)
+    assert settings.max_parallel >= 4
+    assert settings.max_payload_bytes == 4 * MIB
+    assert settings.max_output_bytes == 64 * MIB
+    assert settings.state_dir == tmp_path.resolve() / ".codex" / "flowd"
+    assert settings.socket == settings.state_dir / "flowd.sock"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("max_parallel = 0", "max_parallel must be from 1 to 10000"),
+        ("max_parallel = true", "max_parallel must be a whole number"),
+        ('max_parallel = "many"', "max_parallel must be a whole number"),
+        ("rescan_interval_s = 0.1", "rescan_interval_s must be seconds"),
+        ('on_stop = "explode"', "on_stop must be one of finish, cancel, keep"),
+        ("max_paralel = 3", "there is no setting 'max_paralel'"),
+        ("max_parallel = ", "flowd.toml"),
+        ("[runners]\nbun = 3", "[runners]"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_name_and_the_range(tmp_path: Path, text: str, part: str) -> None:
+    write(tmp_path / ".codex" / "flowd.toml", text)
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, {}, {}, tmp_path)
+    assert part in caught.value.message
+    assert "flowd.toml" in caught.value.message
+
+
+def test_the_reference_systems_variables_are_honoured(tmp_path: Path) -> None:
+    environ = {"CODEX_FLOW_BACKEND_DATA_DIR": "data", "CODEX_FLOW_BACKEND_FORWARD_ENV": "PATH, HOME ,"}
+    settings = load(tmp_path, {}, environ, tmp_path)
+    assert settings.state_dir == tmp_path.resolve() / "data"
+    assert settings.inherit == ("PATH", "HOME")
+    assert step_environment(settings, {"PATH": "/bin", "HOME": "/h", "X": "1"}) == {"PATH": "/bin", "HOME": "/h"}
+
+
+def test_steps_never_inherit_secrets(tmp_path: Path) -> None:
+    settings = load(tmp_path, {}, {}, tmp_path)
+    environ = {"CODEX_FLOW_BACKEND_SECRET": "s", "FLOWD_HTTP_SECRET": "s", "NOTIFY_SOCKET": "/x", "A": "1"}
+    assert step_environment(settings, environ) == {"A": "1"}
