@@ -66,7 +66,7 @@ async def build(
     folder = settings.state_dir
     store = SqliteStore(folder / state_dir.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
     keeper = KeeperClient(
-        folder / state_dir.KEEPER,
+        directory=folder / state_dir.KEEPER,
         base_env=settings_module.step_environment(settings, environ),
         orphan_grace_s=settings.orphan_grace_s,
     )
