@@ -72,8 +72,11 @@ class Interpreters:
         return os.path.abspath(found) if found else None
 
     def cached(self, runner: str) -> str | None:
-        """The remembered interpreter, None when finding it may need a process."""
-        found = self._named(runner) or self.which(_PROGRAMS[runner])
+        """The remembered interpreter, None when finding it may need a process, or fail."""
+        try:
+            found = self._named(runner) or self.which(_PROGRAMS[runner])
+        except SpawnError:
+            return None
         known = self._resolved.get(self._key(runner, found)) if found else None
         return known if known and os.access(known, os.X_OK) else None
 

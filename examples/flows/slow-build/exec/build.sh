@@ -1,0 +1,10 @@
+#!/bin/sh
+# A cancel or a timeout comes as SIGTERM, to this script and everything it started.
+trap 'echo "stopping: not all of the work is done"; exit 143' TERM
+second=0
+while [ "$second" -lt 60 ]; do
+  echo "building: $second of 60"
+  sleep 1
+  second=$((second + 1))
+done
+echo 'FLOW_RESULT {"status":"completed","message":"Built."}'

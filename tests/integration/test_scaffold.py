@@ -1,0 +1,139 @@
+"""New packages work as they are, appear whole, and never overwrite anything."""
+
+import asyncio
+import json
+import os
+import threading
+import tomllib
+from pathlib import Path
+
+import pytest
+from runner_rig import interpreter, run, step_context
+
+from flowd.domain import event as events
+from flowd.domain.definition import Definition
+from flowd.runners.commands import StepRunners
+from flowd.runners.scaffold import examples_dir, scaffold
+
+
+@pytest.mark.parametrize("runner", ["python", "bun", "node", "exec"])
+def test_a_new_package_answers_its_own_event(tmp_path: Path, runner: str) -> None:
+    workspace = tmp_path / "ws"
+    workspace.mkdir()
+    files = scaffold(workspace, "my-flow", runner=runner, event_type='odd."type\\x')
+    package = workspace / "flows" / "my-flow"
+    assert files[0] == package / "flow.toml"
+    assert sorted(files) == sorted(path for path in package.rglob("*") if path.is_file())
+
+    manifest = tomllib.loads(files[0].read_text())
+    step = manifest["steps"][0]
+    assert (manifest["name"], step["runner"], step["trigger"]["type"]) == ("my-flow", runner, 'odd."type\\x')
+    schema = json.loads((package / step["trigger"]["schema"]).read_text())
+    event = json.loads((package / "event.json").read_text())
+    assert events.normalise(event, now="now").type == 'odd."type\\x'
+    assert set(schema["required"]) <= set(event["payload"])
+
+    interpreters = {} if runner == "exec" else {runner: interpreter(runner)}
+    definition = Definition(
+        flow_name="my-flow",
+        flow_version=1,
+        flow_root=str(package),
+        package_hash="",
+        step_name="hello",
+        runner=runner,
+        script=step["script"],
+        timeout_ms=1000,
+        grace_ms=1000,
+    )
+    runners = StepRunners(workspace=workspace, socket_path=None, environ=dict(os.environ), interpreters=interpreters)
+    command = asyncio.run(runners.command(definition, step_context(event=event)))
+    ended = run(command, os.environ, tmp_path)
+    assert (ended.code, ended.stderr) == (0, "")
+    assert ended.said["status"] == "completed"
+    assert ended.said["message"].startswith("Hello")
+    assert ended.stdout.startswith(b"working on attempt 1")
+
+
+def test_a_prefix_trigger_gets_an_event_that_fits_it(tmp_path: Path) -> None:
+    files = scaffold(tmp_path, "a", event_type="demo.*", installed=True)
+    assert files[0] == tmp_path / ".codex/flows/a/flow.toml"
+    assert json.loads((tmp_path / ".codex/flows/a/event.json").read_text())["type"] == "demo.example"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../a", "a b", "-x", "a\n", "ü", "x" * 101])
+def test_a_name_that_is_no_safe_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="is no package name; use"):
+        scaffold(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("runner", "event_type", "complaint"),
+    [
+        ("ruby", "a", "use python, bun, node, exec"),
+        ("python", " ", "no event type"),
+        ("python", "a\nb", "no event type"),
+    ],
+)
+def test_what_would_not_work_is_not_written(tmp_path: Path, runner: str, event_type: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        scaffold(tmp_path, "a", runner=runner, event_type=event_type)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
+    flows = tmp_path / "flows"
+    flows.mkdir()
+    (flows / "folder").mkdir()
+    (flows / "file").write_text("mine")
+    (flows / "link").symlink_to("nowhere")
+    for name in ("folder", "file", "link"):
+        with pytest.raises(ValueError, match="exists already"):
+            scaffold(tmp_path, name)
+    assert (flows / "file").read_text() == "mine"
+    assert list((flows / "folder").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["flows"]
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "flows").write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="flows"):
+        scaffold(tmp_path, "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["flows"]
+
+
+def test_whoever_looks_meanwhile_sees_whole_packages_only(tmp_path: Path) -> None:
+    flows = tmp_path / "flows"
+    flows.mkdir()
+    stop = threading.Event()
+    halves: list[list[str]] = []
+
+    def look() -> None:
+        while not stop.is_set():
+            for package in os.scandir(flows):
+                found = sorted(path.name for path in Path(package).rglob("*") if path.is_file())
+                if found != ["event.json", "event.schema.json", "flow.toml", "hello.py"]:
+                    halves.append(found)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for number in range(50):
+            scaffold(tmp_path, f"p{number}")
+    finally:
+        stop.set()
+        watcher.join()
+    assert halves == []
+    assert len(list(flows.iterdir())) == 50
+
+
+def test_a_new_package_is_as_open_as_any_other_folder(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    scaffold(tmp_path, "a", runner="exec")
+    assert (tmp_path / "flows/a").stat().st_mode == plain.stat().st_mode
+
+
+def test_the_examples_are_found_in_a_checkout() -> None:
+    assert (examples_dir() / "flows").is_dir()
+    assert (examples_dir() / "events" / "upstream-release.json").is_file()
