@@ -40,7 +40,7 @@ def _check(value: object, schema: Mapping[str, object], path: str, errors: list[
         errors.append(SchemaError(path, "enum", f"must be one of {_listed(options)}"))
         return
     kind = schema.get("type")
-    if kind and not _has_type(value, kind):
+    if (kind or isinstance(kind, list)) and not _has_type(value, kind):
         errors.append(SchemaError(path, "type", f"must be {_types(kind)}"))
         return
     properties = schema.get("properties")
