@@ -25,7 +25,7 @@ def now_s() -> float:
 
 
 def boot_id() -> str:
-    """Names this boot; empty where the system does not tell (there, start times are wall times and tell boots apart)."""
+    """Names this boot; empty where the system does not tell: there, start times are wall times and tell boots apart."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -111,6 +111,6 @@ def _become_subreaper() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
-        return ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from flowd.domain.run import Exit
-from flowd.keeper.launcher import Launcher, Link
+from flowd.keeper.connection import Connection
+from flowd.keeper.launcher import Launcher, Link, environment_without
+from flowd.keeper.protocol import FrameError, encode
 from flowd.keeper.pursuit import Pursuit
-from flowd.keeper.protocol import FrameError, FrameReader, encode
 from flowd.keeper.refusals import sentence
 from flowd.ports import KeeperLostError, Launch, SpawnError
 
@@ -21,7 +21,6 @@ STABLE_AFTER_S = 30.0
 MAX_DEATHS = 6
 """So many deaths of the keeper, none of them after `STABLE_AFTER_S` of life, are no accident any more."""
 _CLOSE_WITHIN_S = 15.0
-_READ_BYTES = 1 << 18
 
 
 class KeeperClient:
@@ -33,11 +32,11 @@ class KeeperClient:
 
     def __init__(
         self,
-        *,
         directory: Path,
+        *,
         base_env: Mapping[str, str],
         orphan_grace_s: float = 600.0,
-        without: frozenset[str] = frozenset(),
+        without: frozenset[str] | None = None,
         python: str = sys.executable,
         on_lost: Callable[[KeeperLostError], None] | None = None,
     ) -> None:
@@ -47,20 +46,19 @@ class KeeperClient:
             directory: Of the keeper's own files; made with mode 0700.
             base_env: The environment of steps, below what each launch adds.
             orphan_grace_s: How long steps may run on without a daemon; 0 for ever.
-            without: Capabilities to do without, for tests (``FLOWD_WITHOUT``).
+            without: Capabilities to do without, for tests; by default what ``FLOWD_WITHOUT`` names.
             on_lost: Called when no keeper can be kept alive any more; every waiting call raises then.
         """
         directory = directory.absolute()
+        if without is None:
+            without = environment_without(os.environ.get("FLOWD_WITHOUT"))
         self._launcher = Launcher(directory, dict(base_env), orphan_grace_s, without, python)
         self._mark_suffix = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
         self._can_pidfd = "pidfd" not in without and hasattr(os, "pidfd_open")
         self._on_lost = on_lost
-        self._socket: socket.socket | None = None
-        self._reader = FrameReader()
+        self._connection: Connection | None = None
         self._hello: dict[str, Any] = {}
         self._records: tuple[dict[str, Any], ...] = ()
-        self._unsent = bytearray()
-        self._is_flushing = False
         self._pursuits: dict[str, Pursuit] = {}
         self._starts: dict[str, asyncio.Future[int]] = {}
         self._forgets: list[str] = []
@@ -80,7 +78,7 @@ class KeeperClient:
     @property
     def pid(self) -> int | None:
         """Its process id while we are connected."""
-        return int(self._hello["pid"]) if self._socket is not None else None
+        return int(self._hello["pid"]) if self._connection is not None else None
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -97,7 +95,7 @@ class KeeperClient:
         Raises:
             KeeperLostError: There is none, and none could be started; the message has the end of its log.
         """
-        self._adopt(await asyncio.to_thread(self._launcher.connect, {}))
+        self._adopt(await self._connect({}))
 
     async def close(self, *, end_steps: bool) -> None:
         """Let go of the keeper. Waiting calls raise `KeeperLostError`.
@@ -109,15 +107,16 @@ class KeeperClient:
         if self._reconnecting is not None:
             self._reconnecting.cancel()
             await asyncio.gather(self._reconnecting, return_exceptions=True)
-        if self._socket is not None and end_steps:
+        if self._connection is not None and end_steps:
             self._send(encode({"op": "end"}))
             graces = [pursuit.grace_s for pursuit in self._pursuits.values() if pursuit.is_running]
             try:
                 await asyncio.wait_for(self._gone.wait(), max(graces, default=0.0) + _CLOSE_WITHIN_S)
             except TimeoutError:
                 pass
-        elif self._socket is not None:
-            await self._drain()
+        elif self._connection is not None:
+            self._send_forgets()
+            await self._connection.drain()
         self._disconnect()
         self._fail(KeeperLostError("flowd is closing its connection to the keeper"))
         for pursuit in self._pursuits.values():
@@ -190,8 +189,9 @@ class KeeperClient:
         if pursuit is None or pursuit.is_running:
             return
         del self._pursuits[attempt_id]
+        if not self._forgets:
+            asyncio.get_running_loop().call_soon(self._send_forgets)
         self._forgets.append(attempt_id)
-        self._send(b"")
 
     # --- connected
 
@@ -224,7 +224,8 @@ class KeeperClient:
 
     def _adopt(self, link: Link) -> None:
         """A keeper is there: bring our picture in line with what it knows, and listen to it."""
-        self._socket, self._reader, self._hello = link.socket, link.reader, link.hello
+        self._connection = Connection(link, on_frames=self._on_frames, on_gone=self._on_gone)
+        self._hello = link.hello
         self._records = tuple(link.records)
         self._connected_at_s = time.monotonic()
         forgotten = set(self._forgets)
@@ -239,11 +240,10 @@ class KeeperClient:
             self._missing(attempt_id)
         self._gone.clear()
         self._ready.set()
-        asyncio.get_running_loop().add_reader(self._socket, self._on_readable)
         for pursuit in self._pursuits.values():
             if pursuit.is_running and pursuit.stop_wish is not None:
                 self._send(encode(pursuit.stop_wish))
-        self._send(b"")
+        self._send_forgets()
         self._on_frames(link.frames)
 
     def _missing(self, attempt_id: str) -> None:
@@ -257,19 +257,6 @@ class KeeperClient:
         pursuit.was_started = True
         if self._can_pidfd and pid and pursuit.is_running:
             pursuit.hold(pid, start)
-
-    def _on_readable(self) -> None:
-        assert self._socket is not None
-        try:
-            data = self._socket.recv(_READ_BYTES)
-            frames = self._reader.feed(data)
-        except (BlockingIOError, InterruptedError):
-            return
-        except (OSError, FrameError):
-            data, frames = b"", []
-        self._on_frames(frames)
-        if not data:
-            self._on_gone()
 
     def _on_frames(self, frames: list[tuple[dict[str, Any], bytes]]) -> None:
         started = []
@@ -308,50 +295,21 @@ class KeeperClient:
         else:
             future.set_result(answer)
 
-    # --- sending
-
     def _send(self, frame: bytes) -> None:
-        """Send soon, together with whatever else comes up in this turn of the loop."""
-        self._unsent += frame
-        if not self._is_flushing and self._socket is not None:
-            self._is_flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        if self._connection is not None:
+            self._connection.send(frame)
 
-    def _flush(self) -> None:
-        self._is_flushing = False
-        if self._socket is None:
-            return
-        if self._forgets:
-            self._unsent += encode({"op": "forget", "ids": self._forgets})
+    def _send_forgets(self) -> None:
+        if self._connection is not None and self._forgets:
+            self._connection.send(encode({"op": "forget", "ids": self._forgets}))
             self._forgets = []
-        try:
-            while self._unsent:
-                del self._unsent[: self._socket.send(self._unsent)]
-        except (BlockingIOError, InterruptedError):
-            self._is_flushing = True
-            asyncio.get_running_loop().add_writer(self._socket, self._flush)
-            return
-        except OSError:
-            self._unsent.clear()  # the reader finds out and reconnects
-        asyncio.get_running_loop().remove_writer(self._socket)
-
-    async def _drain(self) -> None:
-        deadline = time.monotonic() + 1.0
-        self._flush()
-        while self._unsent and self._socket is not None and time.monotonic() < deadline:
-            await asyncio.sleep(0.005)
 
     # --- the keeper is gone
 
     def _disconnect(self) -> None:
-        if self._socket is not None:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._socket)
-            loop.remove_writer(self._socket)
-            self._socket.close()
-        self._socket = None
-        self._unsent.clear()
-        self._is_flushing = False
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
         self._ready.clear()
         self._gone.set()
 
@@ -366,6 +324,16 @@ class KeeperClient:
             self._deaths = 1 if is_stable else self._deaths + 1
             self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
 
+    async def _connect(self, pidfds: Mapping[str, int]) -> Link:
+        connecting = asyncio.ensure_future(asyncio.to_thread(self._launcher.connect, pidfds))
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:  # the thread ends within its bound; what it brings must not be left open
+            for link in await asyncio.gather(connecting, return_exceptions=True):
+                if isinstance(link, Link):
+                    link.socket.close()
+            raise
+
     async def _reconnect(self) -> None:
         """Start the next keeper: at once after the first death, then ever later, in the end no more."""
         try:
@@ -375,13 +343,7 @@ class KeeperClient:
                 )
             await asyncio.sleep(0.0 if self._deaths <= 1 else 0.05 * 2**self._deaths)
             pidfds = {name: pursuit.pidfd for name, pursuit in self._pursuits.items() if pursuit.pidfd >= 0}
-            connecting = asyncio.ensure_future(asyncio.to_thread(self._launcher.connect, pidfds))
-            try:
-                link = await asyncio.shield(connecting)
-            except asyncio.CancelledError:  # we are closing; the thread ends by itself, within its bound
-                (await connecting).socket.close()
-                raise
-            self._adopt(link)
+            self._adopt(await self._connect(pidfds))
         except KeeperLostError as error:
             self._fail(error)
 

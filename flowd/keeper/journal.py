@@ -85,8 +85,8 @@ def load(path: str) -> tuple[dict[str, dict[str, Any]], int]:
     """Read a journal.
 
     Returns:
-        Per attempt that was begun and not forgotten: ``begin``, and ``started``, ``cause`` and ``exit`` where known. And
-        the number of lines that could not be read: the last one may be torn by a crash.
+        Per attempt that was begun and not forgotten: ``begin``, and ``started``, ``cause`` and ``exit`` where known.
+        And the number of lines that could not be read: the last one may be torn by a crash.
     """
     attempts: dict[str, dict[str, Any]] = {}
     bad_lines = 0

@@ -1,4 +1,4 @@
-"""Finding the workspace's living keeper or starting one, from the daemon's side. Blocking; the client calls it in a thread.
+"""Finding the workspace's living keeper or starting one. Blocking: the client calls it in a thread.
 
 The lock ``keeper.lock`` decides: whoever can take it knows that no keeper lives, and hands it, locked, to the one it
 starts. So there are never two, and a lock never outlives its keeper.
@@ -8,6 +8,7 @@ import array
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import socket
 import stat
@@ -69,7 +70,7 @@ class Launcher:
         """Connect to the living keeper, or start one, and introduce ourselves.
 
         Args:
-            pidfds: Of the steps that ran when the last keeper died, by attempt; a new keeper learns their exits by them.
+            pidfds: By attempt, of the steps that ran when the last keeper died; the new one learns their exits by them.
 
         Raises:
             KeeperLostError: No keeper could be started, or the living one does not answer.
@@ -119,9 +120,8 @@ class Launcher:
         header, body = frames[0]
         if header["op"] != "hello":
             raise FrameError(f"the keeper answered {header.get('error', header['op'])!r}")
-        connection.setblocking(False)
-        (records, _), *_ = FrameReader().feed(b'{"all":' + body + b"}\n")
-        return Link(connection, reader, frames[1:], header, records["all"])
+        connection.settimeout(0)
+        return Link(connection, reader, frames[1:], header, json.loads(body))
 
     def _take_lock(self) -> int | None:
         fd = os.open(self.directory / "keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -136,7 +136,7 @@ class Launcher:
         return fd
 
     def _spawn(self, lock_fd: int) -> None:
-        """Start a keeper. The spawned process forks and exits, so it is reaped here and the keeper is nobody's child."""
+        """Start a keeper. The spawned process forks, exits and is reaped here: the keeper itself is nobody's child."""
         listener = self._listen()
         log_fd = self._open_log()
         null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -47,7 +47,7 @@ class Keeper:
         self._poll = select.poll()
         self._wake_fd = self._catch_signals()
         self._listener = socket.socket(fileno=LISTEN_FD)
-        self._listener.setblocking(False)
+        self._listener.settimeout(0)
         self._connection: socket.socket | None = None
         self._reader = FrameReader()
         self._unsent = bytearray()
@@ -66,11 +66,11 @@ class Keeper:
         self._steps = Steps(
             self._can,
             processes,
-            self._journal,
-            Spawner(directory, memfd=self._can.memfd),
-            self._poll,
-            self._boot_id,
-            self._tell,
+            journal=self._journal,
+            spawner=Spawner(directory, memfd=self._can.memfd),
+            poll=self._poll,
+            boot_id=self._boot_id,
+            tell=self._tell,
         )
         self._adoption: Adoption | None = Adoption(self._can, processes, self._steps, self._boot_id)
         self._adoption.take(attempts)
@@ -156,7 +156,7 @@ class Keeper:
             self._tell({"op": "replaced"})
             self._flush()
             self._disconnect()
-        connection.setblocking(False)
+        connection.settimeout(0)
         self._connection, self._reader, self._is_greeted = connection, FrameReader(), False
         self._poll.register(connection, select.POLLIN)
 
@@ -265,7 +265,7 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
     data, fds, _, _ = socket.recv_fds(connection, 65536, 16, flags)
     for fd in fds:
-        os.set_inheritable(fd, False)
+        os.set_inheritable(fd, False)  # noqa: FBT003
     return data, fds
 
 
@@ -293,8 +293,8 @@ def main(directory: str, without: str) -> None:
     """
     if os.fork():
         os._exit(0)
-    os.set_inheritable(LISTEN_FD, False)
-    os.set_inheritable(LOCK_FD, False)
+    for fd in (LISTEN_FD, LOCK_FD):
+        os.set_inheritable(fd, False)  # noqa: FBT003
     os.closerange(LOCK_FD + 1, 65536)
     os.chdir("/")
     try:

@@ -7,14 +7,15 @@ our children. Without one, or for an adopted step, all processes are searched fo
 from __future__ import annotations
 
 import os
+import signal
 
-from flowd.keeper.capabilities import Capabilities
+from flowd.keeper.capabilities import PIDFD_SIGNAL_PROCESS_GROUP, Capabilities
 from flowd.keeper.proctree import Process, Processes, with_descendants
 from flowd.keeper.step import Step
 
 
 class Offspring:
-    """Finds a step's processes."""
+    """Finds a step's processes and signals them."""
 
     def __init__(
         self, can: Capabilities, processes: Processes, active: dict[str, Step], leaders: dict[int, Step]
@@ -65,6 +66,31 @@ class Offspring:
         ]
         step.seen.update((process.pid, process.start) for process in members)
         return members
+
+    def signal(self, step: Step, number: int) -> None:
+        """Signal the group at once, so that no newcomer is missed, and then whoever has left it, each by identity."""
+        members = self.of(step)
+        has_group = self._signal_group(step, number)
+        outside = [process for process in members if not (has_group and process.pgid == step.pid)]
+        for process in outside:
+            self._processes.signal(process, number)
+        if number != signal.SIGKILL:  # a stopped process sees nothing else before it is continued
+            self._signal_group(step, signal.SIGCONT)
+            for process in outside:
+                self._processes.signal(process, signal.SIGCONT)
+        self.new_turn()
+
+    def _signal_group(self, step: Step, number: int) -> bool:
+        try:
+            if step.is_own and step.status is None:  # not reaped, so the group's number is still its
+                os.killpg(step.pid, number)
+            elif step.pidfd >= 0 and self._can.pidfd_group:
+                signal.pidfd_send_signal(step.pidfd, number, None, PIDFD_SIGNAL_PROCESS_GROUP)
+            else:
+                return False
+        except OSError:
+            return False
+        return True
 
     def let_go(self, step: Step) -> None:
         """Leave alone what is left of a step: it may run on, or cannot be ended."""

@@ -24,7 +24,17 @@ class Process:
     __slots__ = ("_marks", "exit_status", "name", "pgid", "pid", "ppid", "sid", "start", "state")
 
     def __init__(
-        self, pid: int, ppid: int, pgid: int, sid: int, start: int, state: str, name: str, *, exit_status: int = 0
+        self,
+        pid: int,
+        *,
+        ppid: int,
+        pgid: int,
+        sid: int,
+        start: int,
+        state: str,
+        name: str,
+        exit_status: int = 0,
+        marks: frozenset[bytes] | None = None,
     ) -> None:
         self.pid = pid
         self.ppid = ppid
@@ -34,7 +44,7 @@ class Process:
         self.state = state
         self.name = name
         self.exit_status = exit_status
-        self._marks: frozenset[bytes] | None = None
+        self._marks = marks
 
     def __str__(self) -> str:
         return f"{self.pid} {self.name}"
@@ -56,7 +66,7 @@ class Process:
         return self._marks
 
     def exit_status_if_visible(self) -> int | None:
-        """A zombie's wait status, or None where the kernel would show 0 to us instead: its user or group is not ours."""
+        """A zombie's wait status; None where its user or group is not ours, for then the kernel shows 0 instead."""
         try:
             with open(f"/proc/{self.pid}/status", encoding="utf-8", errors="replace") as file:
                 ids = {line.split()[0]: set(line.split()[1:]) for line in file if line.startswith(("Uid:", "Gid:"))}
@@ -161,9 +171,16 @@ def _read_stat(pid: int) -> Process | None:
     # The name stands in parentheses and may hold any byte, so the last closing one ends it.
     opening, closing = line.find(b"("), line.rfind(b")")
     fields = line[closing + 2 :].split()
-    name = line[opening + 1 : closing].decode("utf-8", "replace")
-    ppid, pgid, sid = int(fields[1]), int(fields[2]), int(fields[3])
-    return Process(pid, ppid, pgid, sid, int(fields[19]), fields[0].decode(), name, exit_status=int(fields[49]))
+    return Process(
+        pid,
+        ppid=int(fields[1]),
+        pgid=int(fields[2]),
+        sid=int(fields[3]),
+        start=int(fields[19]),
+        state=fields[0].decode(),
+        name=line[opening + 1 : closing].decode("utf-8", "replace"),
+        exit_status=int(fields[49]),
+    )
 
 
 def _ps(which: list[str]) -> dict[int, Process]:
@@ -188,14 +205,18 @@ def _ps(which: list[str]) -> dict[int, Process]:
 def _parse_ps(line: bytes) -> Process | None:
     fields = line.split(None, 7)
     try:
-        pid, ppid, pgid = (int(field) for field in fields[:3])
-        sid = int(fields[3]) if fields[3].isdigit() else 0  # macOS prints an address or nothing useful
-        start = int(time.time()) - _age_s(fields[4].decode())
-        process = Process(pid, ppid, pgid, sid, start, fields[5][:1].decode(), fields[6].decode("utf-8", "replace"))
+        return Process(
+            int(fields[0]),
+            ppid=int(fields[1]),
+            pgid=int(fields[2]),
+            sid=int(fields[3]) if fields[3].isdigit() else 0,  # macOS prints an address or nothing useful
+            start=int(time.time()) - _age_s(fields[4].decode()),
+            state=fields[5][:1].decode(),
+            name=fields[6].decode("utf-8", "replace"),
+            marks=_marks(fields[7].split(b" ") if len(fields) > 7 else []),
+        )
     except (ValueError, IndexError):
         return None
-    process._marks = _marks(fields[7].split(b" ") if len(fields) > 7 else [])  # noqa: SLF001
-    return process
 
 
 def _age_s(text: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 _SENTENCES = {
     "cwd": "The working directory {path} cannot be used: {error}. Create it, or correct `cwd` of the step.",
     "program": "The program {path} cannot be run: {error}. Install it, or make it executable (chmod +x).",
-    "interpreter": "The interpreter that the script's first line names is missing ({path}). Install it, or correct the line.",
+    "interpreter": "The interpreter in the script's first line is missing ({path}). Install it, or correct the line.",
     "stdin": "The step's standard input could not be prepared in {path}: {error}.",
     "stdout": "The file for the step's standard output {path} could not be created: {error}.",
     "stderr": "The file for the step's standard error {path} could not be created: {error}.",

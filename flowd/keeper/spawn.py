@@ -9,7 +9,7 @@ import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
 _OUT_OF_SOMETHING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.E2BIG})
@@ -42,7 +42,7 @@ class Spawner:
             pass
 
     def spawn(
-        self, argv: Sequence[str], cwd: str, env: Mapping[str, str], stdin: bytes, stdout: str, stderr: str
+        self, argv: list[str], *, cwd: str, env: Mapping[str, str], stdin: bytes, stdout: str, stderr: str
     ) -> int:
         """Start a process in its own session and return its pid.
 
@@ -67,7 +67,7 @@ class Spawner:
             for fd in fds:
                 os.close(fd)
 
-    def _spawn(self, argv: Sequence[str], cwd: str, env: Mapping[str, str], fds: list[int]) -> int:
+    def _spawn(self, argv: list[str], cwd: str, env: Mapping[str, str], fds: list[int]) -> int:
         try:
             os.chdir(cwd)
         except (OSError, ValueError) as error:

@@ -132,6 +132,20 @@ class Step:
                 pass
         return max(sizes)
 
+    def started(self, boot_id: str) -> dict[str, Any]:
+        """The journal's entry for its leader."""
+        entry = {"op": "started", "id": self.id, "pid": self.pid, "start": self.start, "boot": boot_id}
+        return entry if self.deadline_s == INFINITY else {**entry, "deadline_s": self.deadline_s}
+
+    def entries(self, boot_id: str) -> list[dict[str, Any]]:
+        """All that the journal holds of it."""
+        begin: dict[str, Any] = {"op": "begin", "id": self.id, "stdout": self.paths[0], "stderr": self.paths[1]}
+        begin |= {"timeout_s": 0 if self.timeout_s == INFINITY else self.timeout_s, "grace_s": self.grace_s}
+        begin |= {"max_output_bytes": self.max_output_bytes, "detach": self.detach, "mark": os.fsdecode(self.mark)}
+        started = [self.started(boot_id)] if self.pid else []
+        cause = [{"op": "cause", "id": self.id, "cause": self.cause}] if self.cause else []
+        return [begin, *started, *cause]
+
     def exit(self) -> dict[str, Any]:
         """How it ended, as journaled and told. What is not known is absent."""
         facts: dict[str, Any] = {"pid": self.pid}

@@ -1,4 +1,4 @@
-"""All steps under the keeper: started, watched, ended, swept, reaped. Nothing here blocks; one step never delays another.
+"""All steps under the keeper: started, watched, ended, swept, reaped. Nothing blocks: one step never delays another.
 
 The order at a leader's end is the point of this module. While the leader is a zombie, its pid, group and session belong
 to nobody else, so what it left behind is found and ended first; only then is it reaped, journaled and told.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import signal
 
-from flowd.keeper.capabilities import PIDFD_SIGNAL_PROCESS_GROUP, Capabilities, now_s, pidfd_status
+from flowd.keeper.capabilities import Capabilities, now_s
 from flowd.keeper.journal import Journal
+from flowd.keeper.leaders import Leaders
 from flowd.keeper.offspring import Offspring
 from flowd.keeper.proctree import MARK, Processes
 from flowd.keeper.spawn import RefusalError, Spawner
@@ -40,13 +41,13 @@ class Steps:
         self,
         can: Capabilities,
         processes: Processes,
+        *,
         journal: Journal,
         spawner: Spawner,
         poll: select.poll,
         boot_id: str,
         tell: Callable[[dict[str, Any]], None],
     ) -> None:
-        self._can = can
         self._processes = processes
         self._journal = journal
         self._spawner = spawner
@@ -58,8 +59,8 @@ class Steps:
         self.active: dict[str, Step] = {}
         self.ended: dict[str, dict[str, Any]] = {}
         self.is_ending = False
-        self.leaders: dict[int, Step] = {}
-        self.offspring = Offspring(can, processes, self.active, self.leaders)
+        self.leaders = Leaders(can, processes)
+        self.offspring = Offspring(can, processes, self.active, self.leaders.own)
 
     # --- what the daemon asks for
 
@@ -74,7 +75,9 @@ class Steps:
         argv, cwd, env = [*map(str, request["argv"])], str(request["cwd"]), self._environment(request)
         try:
             self._begin(attempt_id, spec)
-            step.pid = self._spawner.spawn(argv, cwd, env, stdin, *step.paths)
+            step.pid = self._spawner.spawn(
+                argv, cwd=cwd, env=env, stdin=stdin, stdout=step.paths[0], stderr=step.paths[1]
+            )
         except RefusalError as refusal:
             if refusal.facts["what"] not in ("journal", "ending"):
                 self._journal.note({"op": "refused", "id": attempt_id})
@@ -82,8 +85,8 @@ class Steps:
             return
         step.start = self._processes.start_of(step.pid)
         step.deadline_s = step.due_s = now_s() + step.timeout_s
-        self.active[attempt_id] = self.leaders[step.pid] = step
-        self._journal.note(self._started(step))
+        self.active[attempt_id] = self.leaders.own[step.pid] = step
+        self._journal.note(step.started(self._boot_id))
         self._tell({"op": "started", "id": attempt_id, "pid": step.pid, "start": step.start})
 
     def stop(self, attempt_id: str, cause: str | None, grace_s: float) -> None:
@@ -100,7 +103,7 @@ class Steps:
             return
         if step.phase != STOPPING and not step.is_over:
             if grace_s > 0:
-                self._signal_all(step, signal.SIGTERM)
+                self.offspring.signal(step, signal.SIGTERM)
             step.kill_at_s = INFINITY
             step.enter(STOPPING, now)
         step.kill_at_s = min(step.kill_at_s, now + max(0.0, grace_s))
@@ -132,11 +135,7 @@ class Steps:
         for attempt_id, exit_ in self.ended.items():
             lines += [{"op": "begin", "id": attempt_id}, {"op": "exit", "id": attempt_id, **exit_}]
         for step in self.active.values():
-            lines.append(_begun(step))
-            if step.pid:
-                lines.append(self._started(step))
-            if step.cause:
-                lines.append({"op": "cause", "id": step.id, "cause": step.cause})
+            lines += step.entries(self._boot_id)
         return lines
 
     # --- what happens by itself
@@ -145,16 +144,16 @@ class Steps:
         """When `advance` has something to do next."""
         if not self.active:
             return INFINITY
-        return min(self._next_tick_s, min(step.due_s for step in self.active.values()))
+        return min(self._next_tick_s, *(step.due_s for step in self.active.values()))
 
     def reap(self) -> None:
         """Children have ended: take note of leaders, reap orphans."""
-        over = [step for step in self.leaders.values() if not step.is_over and self._peek(step)]
+        over = [step for step in self.leaders.own.values() if not step.is_over and self.leaders.has_ended(step)]
         self.offspring.reap()
         self.offspring.new_turn()  # a table from before a leader's end could lack its last child
         for step in over:
             self._on_over(step)
-        for step in [step for step in self.leaders.values() if step.is_over]:
+        for step in [step for step in self.leaders.own.values() if step.is_over]:
             if step.id in self.active and not self.offspring.has_any(step):
                 self._finish(step)
 
@@ -186,13 +185,13 @@ class Steps:
         step.pause(now_s())
         self.notice_end(step)
         if step.cause and step.id in self.active and not step.is_over:
-            self._signal_all(step, signal.SIGTERM)
+            self.offspring.signal(step, signal.SIGTERM)
             step.kill_at_s = now_s() + step.grace_s
             step.enter(STOPPING, now_s())
 
     def notice_end(self, step: Step) -> None:
         """Look whether the leader has ended."""
-        if not step.is_over and (self._peek(step) if step.is_own else self._look_at_adopted(step)):
+        if not step.is_over and self.leaders.has_ended(step):
             self.offspring.reap()
             self.offspring.new_turn()
             self._on_over(step)
@@ -216,10 +215,6 @@ class Steps:
         env[MARK] = f"{outer},{request['mark']}" if outer else request["mark"]
         return env
 
-    def _started(self, step: Step) -> dict[str, Any]:
-        entry = {"op": "started", "id": step.id, "pid": step.pid, "start": step.start, "boot": self._boot_id}
-        return entry if step.deadline_s == INFINITY else {**entry, "deadline_s": step.deadline_s}
-
     def _tell_again(self, attempt_id: str) -> None:
         if step := self.active.get(attempt_id):
             self._tell({"op": "started", "id": attempt_id, "pid": step.pid, "start": step.start})
@@ -238,33 +233,6 @@ class Steps:
             self.stop(step.id, "output_limit", step.grace_s)
         elif size > step.max_output_bytes * FLOOD_FACTOR and step.cause == "output_limit":
             self.stop(step.id, None, 0)
-
-    def _peek(self, step: Step) -> bool:
-        """Whether our leader has ended; it stays a zombie where the system lets us look without reaping."""
-        try:
-            if self._can.waitid:
-                return os.waitid(os.P_PID, step.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-            pid, status, usage = os.wait4(step.pid, os.WNOHANG)
-        except ChildProcessError:
-            return True
-        if pid:
-            step.spent(status, usage)
-        return bool(pid)
-
-    def _look_at_adopted(self, step: Step) -> bool:
-        process = self._processes.look(step.pid)
-        if self._processes.is_same(process, step.start) and process is not None:
-            if not process.is_dead:
-                return False
-            # Its exit is exact once it is reaped, where pidfds tell; some parents never reap, hence the bound.
-            if self._can.pidfd_info and step.pidfd >= 0 and step.pause_s < 0.15:
-                step.is_ending = True
-                return False
-            step.status = process.exit_status_if_visible()
-            return True
-        if self._can.pidfd_info and step.pidfd >= 0:
-            step.status = pidfd_status(step.pidfd)
-        return True
 
     def _on_over(self, step: Step) -> None:
         step.is_over = True
@@ -295,17 +263,17 @@ class Steps:
                 self.stop(step.id, "timeout", step.grace_s)
             case "settling" if now >= step.kill_at_s:
                 step.name_leftovers(self.offspring.of(step))
-                self._signal_all(step, signal.SIGTERM)
+                self.offspring.signal(step, signal.SIGTERM)
                 step.kill_at_s = now + min(step.grace_s, LEFTOVER_GRACE_S)
                 step.enter(STOPPING, now)
             case "stopping" if now >= step.kill_at_s:
                 if step.is_over:
                     step.name_leftovers(self.offspring.of(step))
                 step.give_up_at_s = now + GIVE_UP_S
-                self._signal_all(step, signal.SIGKILL)
+                self.offspring.signal(step, signal.SIGKILL)
                 step.enter(KILLING, now)
             case "killing":
-                self._signal_all(step, signal.SIGKILL)
+                self.offspring.signal(step, signal.SIGKILL)
                 self._give_up(step) if now >= step.give_up_at_s else step.pause(now)
             case _:
                 step.pause(now)
@@ -315,34 +283,9 @@ class Steps:
         self.offspring.let_go(step)
         self._finish(step)
 
-    def _signal_all(self, step: Step, number: int) -> None:
-        """Signal the group at once, so that no newcomer is missed, and then whoever has left it, each by identity."""
-        members = self.offspring.of(step)
-        has_group = self._signal_group(step, number)
-        outside = [process for process in members if not (has_group and process.pgid == step.pid)]
-        for process in outside:
-            self._processes.signal(process, number)
-        if number != signal.SIGKILL:  # a stopped process sees nothing else before it is continued
-            self._signal_group(step, signal.SIGCONT)
-            for process in outside:
-                self._processes.signal(process, signal.SIGCONT)
-        self.offspring.new_turn()
-
-    def _signal_group(self, step: Step, number: int) -> bool:
-        try:
-            if step.is_own and step.status is None:  # not reaped, so the group's number is still its
-                os.killpg(step.pid, number)
-            elif step.pidfd >= 0 and self._can.pidfd_group:
-                signal.pidfd_send_signal(step.pidfd, number, None, PIDFD_SIGNAL_PROCESS_GROUP)
-            else:
-                return False
-        except OSError:
-            return False
-        return True
-
     def _finish(self, step: Step) -> None:
         if step.is_own:
-            self._reap_leader(step)
+            self.leaders.reap(step)
         if step.pidfd >= 0:
             if not step.is_ending:
                 self._poll.unregister(step.pidfd)
@@ -354,29 +297,3 @@ class Steps:
         del self.active[step.id]
         self.ended[step.id] = exit_
         self._tell({"op": "exited", "id": step.id, **exit_})
-
-    def _reap_leader(self, step: Step) -> None:
-        self.leaders.pop(step.pid, None)
-        if step.status is not None:
-            return
-        try:
-            pid, status, usage = os.wait4(step.pid, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid:
-            step.spent(status, usage)
-
-
-def _begun(step: Step) -> dict[str, Any]:
-    stdout, stderr = step.paths
-    return {
-        "op": "begin",
-        "id": step.id,
-        "stdout": stdout,
-        "stderr": stderr,
-        "timeout_s": 0 if step.timeout_s == INFINITY else step.timeout_s,
-        "grace_s": step.grace_s,
-        "max_output_bytes": step.max_output_bytes,
-        "detach": step.detach,
-        "mark": os.fsdecode(step.mark),
-    }
