@@ -33,7 +33,7 @@ def status(session: Session, config: bool, as_json: bool) -> None:
     settings = answer.get("settings")
     if config and isinstance(settings, list):
         printing.line()
-        rows = [tuple(_text(item.get(key)) for key in ("name", "value", "source")) for item in settings]
+        rows = [tuple(_text(item.get(key)) for key in ("name", "value", "origin")) for item in settings]
         printing.table(("SETTING", "VALUE", "FROM"), rows)
 
 
@@ -109,9 +109,9 @@ def drain(session: Session, as_json: bool) -> None:
     if as_json:
         printing.print_json(answer)
         return
-    active = answer.get("active", answer.get("running"))
-    count = len(active) if isinstance(active, list) else active
-    printing.line("draining" if count is None else f"draining; {count} runs under way")
+    running = answer.get("running")
+    count = len(running) if isinstance(running, list) else 0
+    printing.line(f"draining; {count} {'run' if count == 1 else 'runs'} under way")
 
 
 def _text(value: object) -> str:

@@ -23,6 +23,8 @@ class Exit(IntEnum):
     """The daemon declined for any other reason."""
     FAULT = 70
     """A fault in flowd itself (EX_SOFTWARE)."""
+    CONFIG = 78
+    """The daemon cannot start with its settings or state as they are (EX_CONFIG)."""
     INTERRUPTED = 130
     """Ctrl-C (128 + SIGINT)."""
     BROKEN_PIPE = 141

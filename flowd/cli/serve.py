@@ -5,15 +5,16 @@ import click
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
-from flowd.domain.errors import FlowdError
+from flowd.domain.errors import FlowdError, StateError
 
 
 @click.command(cls=Verb, short_help="Run the daemon of a workspace.")
 @click.option("--max-parallel", type=click.IntRange(min=1), metavar="N", help="Runs under way at once.")
-@click.option("--log-format", type=click.Choice(["auto", "text", "json"]), help="How the log on stderr looks.")
+@click.option("--log-format", type=click.Choice(["auto", "pretty", "json"]), help="How the log on stderr looks.")
 @click.pass_obj
 def serve(session: Session, max_parallel: int | None, log_format: str | None) -> int:
-    """Run the daemon of a workspace in the foreground, until SIGTERM or Ctrl-C. Steps under way go on without it.
+    """Run the daemon of a workspace in the foreground, until SIGTERM or Ctrl-C. A first signal lets
+    running steps finish, a second cancels them, a third kills them.
 
     \b
     Examples:
@@ -22,9 +23,10 @@ def serve(session: Session, max_parallel: int | None, log_format: str | None) ->
     """
     from flowd import daemon, settings  # noqa: PLC0415 - heavy
 
-    flags: dict[str, object] = {"max_parallel": max_parallel, "log_format": log_format}
-    given = {name: value for name, value in flags.items() if value is not None}
+    flags = {"max_parallel": max_parallel, "log_format": log_format, "socket": session.chosen_socket}
     try:
-        return daemon.serve(settings.load(workspace=session.workspace, flags=given))
+        return daemon.serve(settings.load(workspace=session.chosen_workspace, flags=flags))
+    except StateError as error:
+        raise CommandError(error.message, Exit.CONFIG) from error
     except FlowdError as error:
         raise CommandError(error.message, Exit.REFUSED) from error

@@ -35,6 +35,11 @@ class Session:
         """The ``-w`` option, None when it was not given."""
         return self._workspace
 
+    @property
+    def chosen_socket(self) -> Path | None:
+        """The ``--socket`` option, None when it was not given."""
+        return self._socket
+
     @cached_property
     def workspace(self) -> Path:
         """The workspace, absolute."""

@@ -1,6 +1,7 @@
 """The asyncio transport over a Unix socket: many calls at once on one connection, told apart by their ids."""
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from flowd_client.errors import BadAnswerError, CallError, ConnectionLostError, 
 from flowd_client.transport import MAX_FRAME_BYTES, decode, encode, read_result
 from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once
 from flowd_client.wire import RETRY_SAFE
+
+_LAST_WORDS_BYTES = 64 * 1024
 
 
 class _LostError(Exception):
@@ -22,13 +25,16 @@ class _ClosedError(Exception):
 class _Connection:
     """One connected socket with the calls that wait for their answers on it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sock: socket.socket) -> None:
         self._reader = reader
         self._writer = writer
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._last_id = 0
         self._end: Exception | None = None
         self._listener: asyncio.Task[None] | None = None
+        # asyncio gives up the socket at the first failed write, with what the daemon said before it hung up still in
+        # it. A descriptor of our own lets us read that, and see an end that the loop has not come to yet.
+        self._ear = sock.dup()
 
     @classmethod
     async def open(cls, path: Path) -> "_Connection":
@@ -39,13 +45,20 @@ class _Connection:
         except BaseException:
             sock.close()
             raise
-        connection = cls(reader, writer)
+        connection = cls(reader, writer, sock)
         connection._listener = asyncio.create_task(connection._listen(), name="flowd-client-listener")
         return connection
 
     @property
     def is_open(self) -> bool:
-        return self._end is None and not self._writer.is_closing()
+        if self._end is not None or self._writer.is_closing():
+            return False
+        try:
+            return bool(self._waiting) or self._ear.recv(1, socket.MSG_PEEK) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
         self._last_id += 1
@@ -75,19 +88,30 @@ class _Connection:
         end: Exception = _LostError()
         try:
             while line := await self._reader.readline():
-                if line.strip():
-                    self._hand_over(decode(line))
+                self._hand_over(line)
         except (BadAnswerError, CallError) as error:
             end = error
         except ValueError:
             end = BadAnswerError(f"An answer of the daemon is longer than {MAX_FRAME_BYTES} bytes.")
         except OSError:
-            pass
+            end = self._last_words() or end
         finally:
             self._fail_all(end)
+            self._ear.close()
             self._writer.close()
 
-    def _hand_over(self, message: dict[str, Any]) -> None:
+    def _last_words(self) -> FlowClientError | None:
+        try:
+            for line in self._ear.recv(_LAST_WORDS_BYTES).splitlines():
+                self._hand_over(line)
+        except (BadAnswerError, CallError) as error:
+            return error
+        except OSError:
+            pass
+        return None
+
+    def _hand_over(self, line: bytes) -> None:
+        message = decode(line) if line.strip() else {"method": ""}
         if "method" in message:
             return
         request_id = message.get("id")
@@ -113,6 +137,7 @@ class _Connection:
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
+        self._ear.close()
         self._writer.close()
         try:
             await self._writer.wait_closed()

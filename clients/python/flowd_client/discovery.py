@@ -10,6 +10,7 @@ _MARKERS = (STATE_DIR, ".codex/flows", ".codex/flowd.toml")
 """Not ``.codex`` alone: that would make every home folder a workspace."""
 
 _WORKSPACE_VARIABLES = ("FLOWD_WORKSPACE", "CODEX_FLOW_BACKEND_CWD")
+_STATE_VARIABLES = ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR")
 
 
 def find_workspace(start: str | Path | None = None) -> Path:
@@ -37,38 +38,45 @@ def is_workspace(folder: Path) -> bool:
         return False
 
 
-def state_dir(workspace: Path) -> Path:
-    """Where the workspace's daemon keeps its state: ``$FLOWD_STATE_DIR``, else ``<workspace>/.codex/flowd``."""
-    value = os.environ.get("FLOWD_STATE_DIR")
-    if value:
-        return workspace / Path(value).expanduser()
-    return _configured(workspace, "state_dir") or workspace / STATE_DIR
-
-
 def find_socket(workspace: str | Path) -> Path:
     """Where the workspace's daemon listens, whether or not one does now.
 
-    ``$FLOWD_SOCKET``, else ``flowd.sock`` in the state folder, else the path that ``flowd.sock.path`` in it holds
-    (which a daemon writes whose socket's path would be too long).
+    As the daemon's own settings say: ``$FLOWD_SOCKET``, else ``socket`` in ``.codex/flowd.toml`` or the user's file,
+    else ``flowd.sock`` in `state_dir`. A daemon for which that path was too long leaves ``flowd.sock.path`` beside it,
+    with the path that it took instead.
     """
-    root = Path(workspace).expanduser().absolute()
-    if value := os.environ.get("FLOWD_SOCKET"):
-        return root / Path(value).expanduser()
-    folder = state_dir(root)
-    socket_path = folder / SOCKET_NAME
-    if socket_path.exists():
-        return socket_path
+    root = Path(workspace).expanduser().resolve()
+    wanted = _setting(root, "socket", ("FLOWD_SOCKET",)) or state_dir(root) / SOCKET_NAME
+    if wanted.exists():
+        return wanted
+    pointer = wanted.with_name(SOCKET_POINTER.replace(SOCKET_NAME, wanted.name))
     try:
-        pointed = (folder / SOCKET_POINTER).read_text(encoding="utf-8", errors="surrogateescape").strip()
+        pointed = pointer.read_text(encoding="utf-8", errors="surrogateescape").strip()
     except OSError:
-        pointed = ""
-    return folder / pointed if pointed else _configured(root, "socket") or socket_path
+        return wanted
+    return wanted.parent / pointed if pointed else wanted
 
 
-def _configured(workspace: Path, key: str) -> Path | None:
-    """A path from the workspace's own settings file. A file that cannot be read is the daemon's to complain about."""
+def state_dir(workspace: Path) -> Path:
+    """Where the workspace's daemon keeps its state: ``<workspace>/.codex/flowd`` unless a setting says otherwise."""
+    return _setting(workspace, "state_dir", _STATE_VARIABLES) or workspace / STATE_DIR
+
+
+def _setting(workspace: Path, key: str, variables: tuple[str, ...]) -> Path | None:
+    for name in variables:
+        if value := os.environ.get(name):
+            return workspace / Path(value).expanduser()
+    user_dir = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    for file in (workspace / ".codex/flowd.toml", user_dir / "flowd/config.toml"):
+        if value := _configured(file, key):
+            return workspace / Path(value).expanduser()
+    return None
+
+
+def _configured(file: Path, key: str) -> str | None:
+    """A path from a settings file. A file that cannot be read is the daemon's to complain about."""
     try:
-        text = (workspace / ".codex/flowd.toml").read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return None
     if key not in text:
@@ -79,7 +87,7 @@ def _configured(workspace: Path, key: str) -> Path | None:
         value = tomllib.loads(text).get(key)
     except tomllib.TOMLDecodeError:
         return None
-    return workspace / Path(value).expanduser() if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and value else None
 
 
 MAX_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103

@@ -1,0 +1,390 @@
+"""The one seam of the client library, run on both of its transports over a real socket."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_daemon import Call, NoAnswerError, RefusalError, Script, ScriptedDaemon
+
+from flowd_client import wire
+from flowd_client.aio_unix import AsyncUnixTransport
+from flowd_client.errors import (
+    BadAnswerError,
+    CallError,
+    ConflictError,
+    ConnectionLostError,
+    DaemonNotRunningError,
+    FlowClientError,
+    NotFoundError,
+    RefusedError,
+    TimedOutError,
+)
+from flowd_client.unix import UnixTransport
+
+Calls = list[tuple[str, dict[str, Any]]]
+Outcome = Any
+
+
+def call_blocking(
+    path: Path, calls: Calls, timeout_s: float | None, between: Callable[[], None] = bool
+) -> list[Outcome]:
+    transport = UnixTransport(path)
+    outcomes = []
+    try:
+        for method, params in calls:
+            try:
+                outcomes.append(transport.call(method, params, timeout_s=timeout_s))
+            except FlowClientError as error:
+                outcomes.append(error)
+            between()
+    finally:
+        transport.close()
+    return outcomes
+
+
+def call_async(path: Path, calls: Calls, timeout_s: float | None, between: Callable[[], None] = bool) -> list[Outcome]:
+    async def run() -> list[Outcome]:
+        transport = AsyncUnixTransport(path)
+        outcomes = []
+        try:
+            for method, params in calls:
+                try:
+                    outcomes.append(await transport.call(method, params, timeout_s=timeout_s))
+                except FlowClientError as error:
+                    outcomes.append(error)
+                between()
+        finally:
+            await transport.close()
+        return outcomes
+
+    return asyncio.run(run())
+
+
+Caller = Callable[..., list[Outcome]]
+
+
+@pytest.fixture(params=[call_blocking, call_async], ids=["blocking", "async"])
+def caller(request: pytest.FixtureRequest) -> Caller:
+    return request.param
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., ScriptedDaemon]]:
+    opened: list[ScriptedDaemon] = []
+
+    def open_one(script: Script, **options: Any) -> ScriptedDaemon:
+        opened.append(ScriptedDaemon(tmp_path / f"{len(opened)}.sock", script, **options))
+        return opened[-1]
+
+    yield open_one
+    for daemon in opened:
+        daemon.close()
+
+
+def echo(call: Call) -> Any:
+    return {"method": call.method, "params": call.params}
+
+
+def test_calls_share_one_connection_and_give_their_results(caller: Caller, serve) -> None:
+    daemon = serve(echo)
+    outcomes = caller(daemon.path, [("a", {"x": 1}), ("b", {"y": "ü\ud800"}), ("c", {})], 10)
+    assert [outcome["method"] for outcome in outcomes] == ["a", "b", "c"]
+    assert outcomes[1]["params"] == {"y": "ü\ud800"}
+    assert len(daemon.connections) == 1
+
+
+def test_a_large_answer_arrives_whole(caller: Caller, serve) -> None:
+    daemon = serve(lambda call: "x" * 3_000_000)
+    (outcome,) = caller(daemon.path, [("big", {"ballast": "y" * 1_000_000})], 30)
+    assert outcome == "x" * 3_000_000
+
+
+def test_an_answer_in_pieces_between_notifications_and_blank_lines_is_found(caller: Caller, serve) -> None:
+    def script(call: Call) -> Any:
+        frame = json.dumps({"jsonrpc": "2.0", "id": call.id, "result": "späte Antwort"}, ensure_ascii=False).encode()
+        call.connection.send(b'{"jsonrpc":"2.0","method":"flow.update","params":{}}\n\n')
+        call.connection.send(b'{"jsonrpc":"2.0","id":99999,"result":"a stranger\'s"}\n')
+        for at in range(0, len(frame), 7):
+            call.connection.send(frame[at : at + 7])
+        call.connection.send(b"\n")
+        raise NoAnswerError
+
+    daemon = serve(script)
+    assert caller(daemon.path, [("slow", {})] * 2, 10) == ["späte Antwort"] * 2
+
+
+@pytest.mark.parametrize(
+    ("code", "slug", "kind"),
+    [
+        (-32021, "run_not_found", NotFoundError),
+        (-32030, "run_finished", ConflictError),
+        (-32040, "queue_full", RefusedError),
+        (-32999, "something_new", CallError),
+    ],
+)
+def test_a_refusal_has_its_class_slug_and_code(caller: Caller, serve, code: int, slug: str, kind: type) -> None:
+    def script(call: Call) -> Any:
+        if call.method == "bad":
+            raise RefusalError(code, slug, "A sentence.")
+        return "fine"
+
+    daemon = serve(script)
+    refused, fine = caller(daemon.path, [("bad", {}), ("good", {})], 10)
+    assert type(refused) is kind
+    assert (refused.slug, refused.code, refused.message) == (slug, code, "A sentence.")
+    assert fine == "fine"
+    assert len(daemon.connections) == 1, "a refusal is an answer: the connection goes on"
+
+
+def test_no_socket_says_where_and_what_to_do(caller: Caller, tmp_path: Path) -> None:
+    path = tmp_path / "ws" / ".codex" / "flowd" / "flowd.sock"
+    (error,) = caller(path, [(wire.STATUS, {})], 10)
+    assert isinstance(error, DaemonNotRunningError)
+    assert error.slug == "no_daemon"
+    assert str(path) in error.message
+    assert f"flowd serve -w {tmp_path / 'ws'}" in error.message
+
+
+def test_a_dead_daemons_socket_is_no_daemon(caller: Caller, tmp_path: Path) -> None:
+    path = tmp_path / "dead.sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+    (error,) = caller(path, [(wire.STATUS, {})], 10)
+    assert isinstance(error, DaemonNotRunningError)
+    assert "nothing listens" in error.message
+
+
+def test_a_silent_daemon_times_out_and_the_next_call_is_answered(caller: Caller, serve) -> None:
+    def script(call: Call) -> Any:
+        if call.method == "silent":
+            raise NoAnswerError
+        return "here"
+
+    daemon = serve(script)
+    begin = time.monotonic()
+    (late,) = caller(daemon.path, [("silent", {})], 0.2)
+    assert time.monotonic() - begin < 5
+    assert isinstance(late, TimedOutError)
+    assert late.slug == "timed_out"
+    assert late.data["timeoutMs"] == 200
+    assert caller(daemon.path, [("talks", {})], 10) == ["here"]
+
+
+def hang_up_on_first(daemon_calls: list[str]) -> Script:
+    def script(call: Call) -> Any:
+        daemon_calls.append(call.method)
+        if len(daemon_calls) == 1:
+            call.connection.hang_up()
+            raise NoAnswerError
+        return "second time"
+
+    return script
+
+
+def test_a_retry_safe_call_is_sent_again_once(caller: Caller, serve) -> None:
+    seen: list[str] = []
+    daemon = serve(hang_up_on_first(seen))
+    assert caller(daemon.path, [(wire.GET_RUN, {"runId": "r"})], 10) == ["second time"]
+    assert seen == [wire.GET_RUN] * 2
+
+
+def test_a_call_that_may_have_happened_is_not_sent_again(caller: Caller, serve) -> None:
+    seen: list[str] = []
+    daemon = serve(hang_up_on_first(seen))
+    (error,) = caller(daemon.path, [(wire.REPLAY, {"eventId": "e"})], 10)
+    assert isinstance(error, ConnectionLostError)
+    assert wire.REPLAY in error.message
+    assert seen == [wire.REPLAY]
+
+
+def test_a_daemon_that_always_hangs_up_is_tried_twice(caller: Caller, serve) -> None:
+    def script(call: Call) -> Any:
+        call.connection.hang_up()
+        raise NoAnswerError
+
+    daemon = serve(script)
+    (error,) = caller(daemon.path, [(wire.GET_RUN, {})], 10)
+    assert isinstance(error, ConnectionLostError)
+    assert daemon.methods == [wire.GET_RUN] * 2
+
+
+def test_a_restarted_daemon_is_found_again_even_by_calls_that_are_not_repeated(caller: Caller, serve) -> None:
+    daemon = serve(lambda call: "here")
+
+    def restart() -> None:
+        for connection in daemon.connections:
+            with contextlib.suppress(OSError):
+                connection.hang_up()
+
+    assert caller(daemon.path, [(wire.REPLAY, {})] * 3, 10, between=restart) == ["here"] * 3
+    assert len(daemon.connections) == 3
+
+
+def test_a_daemon_that_refuses_the_connection_is_quoted(caller: Caller, serve) -> None:
+    refusal = {"code": -32042, "message": "64 clients are connected.", "data": {"slug": "too_many_connections"}}
+    greeting = json.dumps({"jsonrpc": "2.0", "id": None, "error": refusal}).encode() + b"\n"
+    daemon = serve(echo, greeting=greeting)
+    (error,) = caller(daemon.path, [(wire.REPLAY, {"ballast": "x" * 2_000_000})], 10)
+    assert isinstance(error, RefusedError)
+    assert error.slug == "too_many_connections"
+
+
+@pytest.mark.parametrize("frame", [b"HTTP/1.1 400 Bad Request\n", b"[1]\n", b'{"jsonrpc":"2.0","id":1}\n', b"\xff\n"])
+def test_what_is_no_answer_is_said_so(caller: Caller, serve, frame: bytes) -> None:
+    def script(call: Call) -> Any:
+        call.connection.send(frame)
+        raise NoAnswerError
+
+    (error,) = caller(serve(script).path, [(wire.REPLAY, {})], 10)
+    assert isinstance(error, BadAnswerError)
+    assert error.slug == "bad_answer"
+
+
+def test_a_parameter_that_is_no_json_is_refused_before_sending(caller: Caller, serve) -> None:
+    daemon = serve(echo)
+    refused, fine = caller(daemon.path, [("a", {"x": float("nan")}), ("b", {})], 10)
+    assert refused.slug == "invalid_params"
+    assert fine["method"] == "b"
+    assert daemon.methods == ["b"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="the detour over /proc is Linux's")
+def test_a_socket_path_longer_than_the_kernel_takes_is_reached(caller: Caller, tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*["a-folder-with-a-long-name-for-no-reason"] * 4)
+    folder.mkdir(parents=True)
+    before = len(os.listdir("/proc/self/fd"))
+    with ScriptedDaemon(folder / "flowd.sock", echo) as daemon:
+        (outcome,) = caller(daemon.path, [("far", {})], 10)
+    assert outcome["method"] == "far"
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_wait_in_one_thread_does_not_hold_up_another(serve) -> None:
+    release = threading.Event()
+
+    def script(call: Call) -> Any:
+        if call.method == wire.CANCEL_RUN:
+            release.set()
+            return "canceled"
+        assert release.wait(10)
+        return "waited"
+
+    daemon = serve(script)
+    transport = UnixTransport(daemon.path)
+    outcomes: list[Any] = []
+    waiter = threading.Thread(target=lambda: outcomes.append(transport.call(wire.WAIT_RUN, {}, timeout_s=None)))
+    waiter.start()
+    assert transport.call(wire.CANCEL_RUN, {}, timeout_s=10) == "canceled"
+    waiter.join(10)
+    transport.close()
+    assert outcomes == ["waited"]
+
+
+def test_many_threads_get_their_own_answers(serve) -> None:
+    daemon = serve(lambda call: call.params["n"])
+    transport = UnixTransport(daemon.path)
+    wrong: list[int] = []
+
+    def work(base: int) -> None:
+        asked = range(base, base + 25)
+        wrong.extend(n for n in asked if transport.call("echo", {"n": n}, timeout_s=30) != n)
+
+    threads = [threading.Thread(target=work, args=(base * 100,)) for base in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    transport.close()
+    assert wrong == []
+    assert len(daemon.calls) == 200
+    assert len(daemon.connections) <= 8
+
+
+def test_a_forked_child_does_not_speak_on_its_parents_connection(serve) -> None:
+    daemon = serve(echo)
+    transport = UnixTransport(daemon.path)
+    transport.call("before", {}, timeout_s=10)
+    transport._pid = -1  # as fork leaves it in the child: the pid that opened the connections is another
+    transport.call("after", {}, timeout_s=10)
+    transport.close()
+    assert len(daemon.connections) == 2
+
+
+def test_async_calls_at_once_are_told_apart_and_share_one_connection(serve) -> None:
+    everyone_is_here = threading.Barrier(20)
+
+    def script(call: Call) -> Any:
+        everyone_is_here.wait(20)  # no answer before all have asked
+        return call.params["n"]
+
+    daemon = serve(script)
+
+    async def run() -> list[int]:
+        transport = AsyncUnixTransport(daemon.path)
+        try:
+            return await asyncio.gather(*(transport.call("echo", {"n": n}, timeout_s=30) for n in range(20)))
+        finally:
+            await transport.close()
+
+    assert asyncio.run(run()) == list(range(20))
+    assert len(daemon.connections) == 1
+
+
+def test_cancelling_one_async_call_leaves_the_others_alone(serve) -> None:
+    release = threading.Event()
+    came = threading.Event()
+
+    def script(call: Call) -> Any:
+        if call.method == "slow":
+            came.set()
+            assert release.wait(10)
+        return call.method
+
+    daemon = serve(script)
+
+    async def run() -> Any:
+        transport = AsyncUnixTransport(daemon.path)
+        slow = asyncio.ensure_future(transport.call("slow", {}, timeout_s=None))
+        other = asyncio.ensure_future(transport.call("slow", {"other": True}, timeout_s=30))
+        assert await asyncio.to_thread(came.wait, 10)
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        release.set()
+        try:
+            return await other, await transport.call("next", {}, timeout_s=10)
+        finally:
+            await transport.close()
+
+    assert asyncio.run(run()) == ("slow", "next")
+    assert len(daemon.connections) == 1
+
+
+def test_closing_fails_the_async_calls_under_way_and_does_not_reconnect(serve) -> None:
+    came = threading.Event()
+
+    def script(call: Call) -> Any:
+        came.set()
+        raise NoAnswerError
+
+    daemon = serve(script)
+
+    async def run() -> None:
+        transport = AsyncUnixTransport(daemon.path)
+        waiting = asyncio.ensure_future(transport.call(wire.WAIT_RUN, {}, timeout_s=None))
+        assert await asyncio.to_thread(came.wait, 10)
+        await transport.close()
+        with pytest.raises(ConnectionLostError):
+            await waiting
+        await transport.close()
+
+    asyncio.run(run())
+    assert len(daemon.connections) == 1
