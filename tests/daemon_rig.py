@@ -1,0 +1,144 @@
+"""A real daemon in a scratch workspace, for tests that look at it from outside."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from flowd_client import create_flow_client
+from flowd_client.client import FlowClient
+
+START_BOUND_S = 20.0
+
+
+def until(condition: Callable[[], Any], *, bound_s: float = 15.0, what: str = "the condition") -> Any:
+    """The condition's first true value, or a failure after the bound."""
+    deadline = time.monotonic() + bound_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what} did not come true within {bound_s} s"
+        time.sleep(0.02)
+
+
+class Workspace:
+    """A folder with flow packages, and a daemon that can be started and killed in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = path / ".codex" / "flowd" / "flowd.sock"
+        self.log_path = path / "daemon.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def flow(
+        self, name: str, script: str, *, step: str = "", top: str = "", runner: str = "exec", trigger: str = ""
+    ) -> Path:
+        """Add a package with one step ``main`` that waits for ``<name>.go`` (or ``trigger``)."""
+        folder = self.path / "flows" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / {"exec": "main.sh", "python": "main.py", "bun": "main.ts", "node": "main.mjs"}[runner]
+        file.write_text(f"#!/bin/sh\n{script}\n" if runner == "exec" else script, encoding="utf-8")
+        file.chmod(0o755)
+        (folder / "flow.toml").write_text(
+            f'name = "{name}"\nversion = 1\n{top}\n[[steps]]\nname = "main"\nrunner = "{runner}"\n'
+            f'script = "{file.name}"\n{step}\n[steps.trigger]\ntype = "{trigger or name + ".go"}"\n',
+            encoding="utf-8",
+        )
+        return folder
+
+    def start(self, *, bound_s: float = START_BOUND_S, **environment: str) -> None:
+        """Start the daemon and wait until it answers."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flowd", "serve", "-w", str(self.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment},
+            )
+        deadline = time.monotonic() + bound_s
+        while True:
+            assert self.process.poll() is None, f"the daemon ended: {self.log()}"
+            assert time.monotonic() < deadline, f"the daemon did not get ready: {self.log()}"
+            with contextlib.suppress(OSError, Exception), self.client(timeout_s=5) as client:
+                client.status()
+                return
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """``kill -9`` the daemon alone."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, *, bound_s: float = 30.0) -> int:
+        """SIGTERM, and the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(bound_s)
+
+    def client(self, *, timeout_s: float = 60.0) -> FlowClient:
+        """A client of this daemon."""
+        return create_flow_client(mode="socket", workspace=self.path, timeout_s=timeout_s)
+
+    def call(self, method: str, **params: Any) -> Any:
+        """One call of the raw API."""
+        with self.client() as client:
+            return client.call(method, params)
+
+    def log(self) -> str:
+        """What the daemon wrote so far."""
+        return self.log_path.read_text(encoding="utf-8") if self.log_path.exists() else ""
+
+    def processes(self, needle: str) -> list[psutil.Process]:
+        """Processes whose command line has this text, ourselves left out."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if needle in " ".join(process.cmdline()) and process.pid != os.getpid():
+                    found.append(process)
+        return found
+
+    def keeper_pid(self) -> int:
+        """The keeper's process."""
+        return int(self.call("daemon.status")["keeper"]["pid"])
+
+    def clean_up(self) -> None:
+        """End the daemon, the keeper and every step, whatever state they are in."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for process in self.processes(str(self.path)):
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)
+        state = str(self.path / ".codex" / "flowd")
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(value.startswith(state) for value in (process.environ().get("FLOWD_SOCKET", ""),)):
+                    process.send_signal(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def workspace() -> Iterator[Workspace]:
+    """A scratch workspace; everything in it is ended and removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="flowd-test-", ignore_cleanup_errors=True) as folder:
+        place = Workspace(Path(folder))
+        try:
+            yield place
+        finally:
+            place.clean_up()
+
+
+def say(status: str, **more: Any) -> str:
+    """A shell line that prints a FLOW_RESULT."""
+    return f"echo 'FLOW_RESULT {json.dumps({'status': status, **more})}'"
