@@ -111,6 +111,24 @@ def test_a_save_by_rename_is_seen_again_and_again(tmp_path: Path) -> None:
     in_loop(tmp_path, scenario)
 
 
+def test_packages_that_come_and_go_in_a_watched_root_are_seen(tmp_path: Path) -> None:
+    folder = write(tmp_path / "flows" / "a", manifest("a"))
+
+    async def scenario(it: Following) -> None:
+        # The first save may be found by the look that follows the watch's beginning, the others only by a report.
+        for name in ("b", "c", "d"):
+            write(folder, manifest(name))
+            await it.until_names(name)
+        shutil.copytree(folder, tmp_path / "copy")
+        write(tmp_path / "copy", manifest("copy"))
+        (tmp_path / "copy").rename(tmp_path / "flows" / "copy")
+        await it.until_names("d", "copy")
+        (tmp_path / "flows" / "copy").rename(tmp_path / "gone")
+        await it.until_names("d")
+
+    in_loop(tmp_path, scenario)
+
+
 def test_roots_that_do_not_exist_yet_are_seen_when_they_come(tmp_path: Path) -> None:
     async def scenario(it: Following) -> None:
         write(tmp_path / ".codex" / "flows" / "a", manifest("a"))
@@ -274,17 +292,20 @@ def test_reloads_at_once_all_see_the_same(tmp_path: Path) -> None:
     in_loop(tmp_path, scenario)
 
 
-def test_a_cancelled_reload_loses_no_change(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ticks", range(4))
+def test_a_cancelled_reload_loses_no_change(tmp_path: Path, ticks: int) -> None:
     async def run() -> None:
-        changed = asyncio.Event()
-        catalog = WatchedCatalog(tmp_path, watching=False, on_change=lambda _old, _new: changed.set())
+        changes: list[Snapshot] = []
+        catalog = WatchedCatalog(tmp_path, watching=False, on_change=lambda _old, new: changes.append(new))
         await catalog.open()
         write(tmp_path / "flows" / "a", manifest("a"))
         reload = asyncio.ensure_future(catalog.reload())
-        await asyncio.sleep(0)
+        for _ in range(ticks):
+            await asyncio.sleep(0)
         reload.cancel()
-        await asyncio.wait_for(changed.wait(), BOUND_S)
-        assert [flow.name for flow in catalog.snapshot.flows] == ["a"]
+        assert [flow.name for flow in (await catalog.reload()).flows] == ["a"]
+        assert len(changes) == 1
+        await catalog.close()
 
     asyncio.run(run())
 
