@@ -22,6 +22,9 @@ MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_CONFIG_DEPTH = 64
 """Deeper config would overflow the readers behind it."""
 
+MAX_WARNINGS = 50
+"""They travel with every list of flows."""
+
 _INT64 = 2**63
 _NAME_LINE = re.compile(r"""^[ \t]*name[ \t]*=[ \t]*(?:"([^"\\\n]+)"|'([^'\n]+)')""", re.MULTILINE)
 _FIRST_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
@@ -103,7 +106,12 @@ def _manifest(values: dict[str, object], places: Places) -> Manifest:
     config = _config(table)
     _check_guidance(table)
     table.warn_unknown({"name", "version", "description", "config", "guidance", "steps"})
-    return Manifest(name, version, description, config, steps, schemas, tuple(warnings))
+    return Manifest(name, version, description, config, steps, schemas, _bounded(warnings))
+
+
+def _bounded(warnings: list[str]) -> tuple[str, ...]:
+    more = len(warnings) - MAX_WARNINGS
+    return tuple(warnings) if more <= 0 else (*warnings[:MAX_WARNINGS], f"and {more} more")
 
 
 def _version(table: Table) -> int | float:

@@ -192,6 +192,11 @@ def test_what_is_dropped_in_a_step_is_told(addition: str, warning: str) -> None:
     assert told.startswith(warning)
 
 
+def test_warnings_are_bounded() -> None:
+    manifest = read(HEAD + "".join(f"k{number} = 1\n" for number in range(60)) + STEP)
+    assert (len(manifest.warnings), manifest.warnings[-1]) == (51, "and 10 more")
+
+
 def test_an_empty_schema_means_none() -> None:
     manifest = read(HEAD + STEP + '[steps.trigger]\ntype = "a"\nschema = ""\n')
     assert manifest.steps[0].trigger is not None
