@@ -37,7 +37,7 @@ def draw_catalog(view: CatalogView) -> None:
     if not rows:
         printing.note("There is no flow package. `flowd new NAME` writes one.")
         return
-    printing.table(("FLOW", "STATE", "VERSION", "STEPS", "FOLDER"), rows)
+    printing.table(("FLOW", "STATE", "VERSION", "STEPS", "FOLDER"), rows, whole=("FLOW", "STATE"))
     for text in remarks(view):
         printing.line(text)
 

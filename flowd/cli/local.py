@@ -3,12 +3,13 @@
 They print what the reference runner prints for ``fire`` and ``run``.
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowd.cli import printing
-from flowd.cli.exits import CommandError, Exit
+from flowd.cli.exits import CommandError, Exit, tell
 from flowd.cli.reading_events import one_of, read_event
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
@@ -35,10 +36,11 @@ def fire(session: Session, event: str | None, event_option: str | None) -> int:
     body = _event(event, event_option)
     from flowd import embedded  # noqa: PLC0415 - heavy
 
+    _tell_warnings()
     try:
         reports = embedded.fire(session.workspace, body)
-    except FlowdError as error:
-        raise _told(error) from error
+    except* FlowdError as group:
+        raise _told(group) from group
     printing.print_json({"eventId": body.get("id"), "results": [_shape(report) for report in reports]})
     return _code(reports)
 
@@ -61,12 +63,29 @@ def exec_(session: Session, flow: str, step: str, event: str | None, event_optio
     body = _event(event, event_option)
     from flowd import embedded  # noqa: PLC0415 - heavy
 
+    _tell_warnings()
     try:
         report = embedded.execute(session.workspace, flow, step, body)
-    except FlowdError as error:
-        raise _told(error) from error
+    except* FlowdError as group:
+        raise _told(group) from group
     printing.print_json(_shape(report))
     return _code([report])
+
+
+class _Teller(logging.Handler):
+    """Tells the engine's warnings as this command tells its own: a line on stderr, not a log record."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts = vars(record)
+        where = f"{facts.get('file')}:{facts['line']}" if facts.get("line") else facts.get("file")
+        said = (record.getMessage().replace("_", " "), where, facts.get("error"), facts.get("remedy"))
+        tell(": ".join(str(part) for part in said if part))
+
+
+def _tell_warnings() -> None:
+    logger = logging.getLogger("flowd")
+    logger.handlers[:] = [_Teller(logging.WARNING)]
+    logger.propagate = False
 
 
 def _event(positional: str | None, option: str | None) -> Any:
@@ -79,14 +98,19 @@ def _event(positional: str | None, option: str | None) -> Any:
     return body
 
 
-def _told(error: FlowdError) -> CommandError:
+def _told(group: BaseExceptionGroup[FlowdError]) -> CommandError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     match error:
         case NotFoundError():
             return CommandError(error.message, Exit.NOT_FOUND)
         case InvalidEventError():
             return CommandError(error.message, Exit.USAGE)
-        case _:
+        case FlowdError():
             return CommandError(error.message, Exit.REFUSED)
+        case _:
+            return CommandError(str(error), Exit.FAULT)
 
 
 def _shape(report: "RunReport") -> dict[str, Any]:
@@ -103,5 +127,5 @@ def _shape(report: "RunReport") -> dict[str, Any]:
 def _code(reports: "list[RunReport]") -> Exit:
     for report in reports:
         if report.error:
-            printing.note(f"flowd: {report.error}")
+            tell(report.error)
     return Exit.GOOD if all(report.exit_ok for report in reports) else Exit.RUN_FAILED

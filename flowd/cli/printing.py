@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,10 +70,14 @@ def clean(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table: drawn on a terminal, plain aligned columns otherwise. No cell is ever cut."""
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> None:
+    """A table: drawn on a terminal, plain aligned columns otherwise. No cell is ever cut.
+
+    Args:
+        whole: Columns that a narrow terminal does not fold, because their cells are copied or looked for.
+    """
     if is_terminal():
-        _draw(headers, rows)
+        _draw(headers, rows, whole)
         return
     for text in aligned([headers, *rows]):
         line(text)
@@ -94,14 +98,14 @@ def _one_line(cell: str) -> str:
     return " ".join(clean(cell).split()) or "-"
 
 
-def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], whole: Collection[str]) -> None:
     from rich.console import Console  # noqa: PLC0415 - 60 ms that piped output does not pay
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for header in headers:
-        drawn.add_column(header, overflow="fold")
+        drawn.add_column(header, overflow="fold", no_wrap=header in whole)
     for row in rows:
         drawn.add_row(*(Text(_one_line(cell), style=STATUS_STYLES.get(cell, "")) for cell in row))
     Console(highlight=False).print(drawn)

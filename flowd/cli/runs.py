@@ -87,7 +87,7 @@ def draw_runs(items: Sequence[RunView]) -> None:
         )
         for item in items
     ]
-    printing.table(("RUN", "STATUS", "STEP", "EVENT", "STARTED", "TOOK"), rows)
+    printing.table(("RUN", "STATUS", "STEP", "EVENT", "STARTED", "TOOK"), rows, whole=("RUN", "STATUS"))
 
 
 def _draw_run(item: RunView) -> None:

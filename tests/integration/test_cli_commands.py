@@ -1,0 +1,364 @@
+"""The command as a process, against a daemon whose answers the test writes: exit codes, streams, terminals."""
+
+import base64
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_daemon import Call, NoAnswerError, RefusalError, ScriptedDaemon
+
+from flowd_client import wire
+
+FLOWD = [sys.executable, "-m", "flowd"]
+
+
+def run_of(status: str = "completed", **members: Any) -> dict[str, Any]:
+    return {
+        "id": "run_0123456789ab",
+        "eventId": "e1",
+        "flowName": "release",
+        "stepName": "publish",
+        "status": status,
+        "processStatus": status,
+        "attemptCount": 1,
+        "createdAt": "2026-01-02T03:04:05.678Z",
+        "durationMs": 1500,
+        **members,
+    }
+
+
+def accepted(*runs: dict[str, Any]) -> dict[str, Any]:
+    ids = [run["id"] for run in runs]
+    return {"status": "accepted", "eventId": "e1", "runIds": ids, "matched": len(ids), "runs": list(runs)}
+
+
+class Desk:
+    """A daemon with a table of answers, and a command line that talks to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.answers: dict[str, Any] = {}
+        self.daemon = ScriptedDaemon(folder / "d.sock", self._answer)
+        names = ("FLOWD_SOCKET", "FLOWD_WORKSPACE", "FLOWD_STATE_DIR", "FLOWD_RUN_ID", "NO_COLOR")
+        self.env = {name: value for name, value in os.environ.items() if name not in names}
+        self.env["FLOWD_SOCKET"] = str(self.daemon.path)
+
+    def _answer(self, call: Call) -> Any:
+        answer = self.answers.get(call.method, RefusalError(-32601, "method_not_found"))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(call) if callable(answer) else answer
+
+    def start(self, *args: str, **options: Any) -> subprocess.Popen[bytes]:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([*FLOWD, *args], env=self.env, cwd=self.folder, **{**pipes, **options})
+
+    def flowd(self, *args: str, stdin: bytes = b"") -> tuple[int, str, str]:
+        with self.start(*args) as process:
+            out, err = process.communicate(stdin, timeout=60)
+        return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    opened = Desk(tmp_path)
+    yield opened
+    opened.daemon.close()
+
+
+def test_runs_as_a_table_and_as_exact_json(desk: Desk) -> None:
+    answer = {"runs": [run_of(effectiveStatus="blocked", resultStatus="blocked", future=[1])], "nextCursor": "c9"}
+    desk.answers[wire.LIST_RUNS] = answer
+    code, out, err = desk.flowd("runs", "--status", "blocked", "--limit", "1")
+    assert code == 0
+    assert out.splitlines()[1].split() == [
+        "run_0123456789ab",
+        "blocked",
+        "release/publish",
+        "e1",
+        "2026-01-02T03:04:05.678Z",
+        "1.5s",
+    ]
+    assert "--cursor c9" in err
+    assert desk.daemon.calls[0].params == {"status": "blocked", "limit": 1}
+    code, out, err = desk.flowd("runs", "--json")
+    assert (code, json.loads(out), err) == (0, answer, "")
+
+
+def test_dispatch_reads_stdin_and_options(desk: Desk) -> None:
+    desk.answers[wire.DISPATCH] = accepted(run_of("queued"))
+    code, out, _ = desk.flowd("dispatch", "-", "--source", "me", "--payload", "[1]", stdin=b'{"id":"e1","type":"t"}')
+    assert code == 0
+    assert out.startswith("accepted e1: 1 run\n")
+    assert desk.daemon.calls[0].params == {"event": {"id": "e1", "type": "t", "source": "me", "payload": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("members", "code"),
+    [
+        ({}, 0),
+        ({"resultStatus": "changed", "effectiveStatus": "changed"}, 0),
+        ({"resultStatus": "blocked", "effectiveStatus": "blocked"}, 1),
+        ({"resultStatus": "needs_intervention", "effectiveStatus": "needs_intervention"}, 1),
+        ({"status": "failed", "processStatus": "failed"}, 1),
+        ({"status": "canceled", "processStatus": "canceled"}, 1),
+    ],
+)
+def test_waiting_exits_by_how_the_run_ended(desk: Desk, members: dict[str, Any], code: int) -> None:
+    desk.answers[wire.DISPATCH] = accepted(run_of("queued"))
+    looks = iter([run_of("running"), {**run_of(), **members}])
+    desk.answers[wire.WAIT_RUN] = lambda call: {"run": next(looks)}
+    got, out, _ = desk.flowd("dispatch", "--type", "t", "--wait", "--json")
+    assert got == code
+    assert json.loads(out)["runs"] == [{**run_of(), **members}]
+    assert json.loads(out)["timedOut"] is False
+
+
+def test_waiting_gives_up_at_its_timeout(desk: Desk) -> None:
+    desk.answers[wire.DISPATCH] = accepted(run_of("queued"))
+    desk.answers[wire.WAIT_RUN] = {"run": run_of("running")}
+    code, _, err = desk.flowd("dispatch", "--type", "t", "--wait", "--timeout", "200ms")
+    assert code == 1
+    assert "had not ended after 0.2 s" in err
+
+
+def test_waiting_outlives_a_restart_of_the_daemon(desk: Desk) -> None:
+    desk.answers[wire.DISPATCH] = accepted(run_of("queued"))
+    gone = threading.Event()
+
+    def die(call: Call) -> Any:
+        gone.set()
+        raise NoAnswerError
+
+    desk.answers[wire.WAIT_RUN] = die
+    with desk.start("dispatch", "--type", "t", "--wait") as process:
+        assert gone.wait(30)
+        desk.daemon.close()
+        desk.answers[wire.WAIT_RUN] = {"run": run_of()}
+        desk.daemon = ScriptedDaemon(desk.daemon.path, desk._answer)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert b"completed" in out
+
+
+def test_an_event_that_matches_nothing_is_explained(desk: Desk) -> None:
+    desk.answers[wire.DISPATCH] = accepted()
+    error = {"path": "$.name", "keyword": "required", "message": "is missing"}
+    steps = [
+        {"flow": "f", "step": "other", "matches": False, "reason": "type", "triggerType": "u"},
+        {"flow": "f", "step": "near", "matches": False, "reason": "schema", "schema": "s.json", "errors": [error]},
+    ]
+    desk.answers[wire.EXPLAIN] = {"eventId": "e1", "type": "t", "matched": 0, "steps": steps, "broken": []}
+    code, out, _ = desk.flowd("dispatch", "--type", "t")
+    assert code == 0
+    assert out.splitlines()[1:] == [
+        "No step matches, because:",
+        "  f/near: the payload does not fit s.json:",
+        "      $.name required: is missing",
+        "  f/other: waits for type u, not t",
+    ]
+
+
+def test_a_conflicting_duplicate_is_warned_about_on_stderr(desk: Desk) -> None:
+    conflict = {"status": "duplicate", "matched": 0, "conflict": True, "warning": "Other content."}
+    desk.answers[wire.DISPATCH] = {**accepted(run_of()), **conflict}
+    for options in ([], ["--json"]):
+        code, out, err = desk.flowd("dispatch", "--type", "t", *options)
+        assert (code, err) == (0, "flowd: Other content.\n")
+        assert "duplicate" in out
+
+
+@pytest.mark.parametrize(
+    ("slug", "code"), [("run_not_found", 4), ("run_finished", 5), ("storage_full", 5), ("invalid_params", 2)]
+)
+def test_a_refusal_is_one_line_on_stderr(desk: Desk, slug: str, code: int) -> None:
+    desk.answers[wire.CANCEL_RUN] = RefusalError(wire.FAILURES[slug].code, slug, "It cannot.\nDo this.")
+    assert desk.flowd("cancel", "r") == (code, "", "flowd: It cannot. Do this.\n")
+
+
+def test_no_daemon_is_exit_3_with_the_remedy(desk: Desk) -> None:
+    del desk.env["FLOWD_SOCKET"]
+    code, out, err = desk.flowd("status", "-w", str(desk.folder / "ws"))
+    assert (code, out) == (3, "")
+    assert len(err.splitlines()) == 1
+    assert f"flowd serve -w {desk.folder / 'ws'}" in err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["nosuchverb"],
+        ["runs", "--nope"],
+        ["runs", "--limit", "many"],
+        ["run"],
+        ["cancel"],
+        ["cancel", "r", "--event", "e"],
+        ["dispatch"],
+        ["dispatch", "missing.json"],
+        ["dispatch", "--type", "t", "--payload", "{"],
+        ["dispatch", "--type", "t", "--wait", "--timeout", "soon"],
+        ["explain"],
+    ],
+)
+def test_wrong_usage_is_exit_2_in_one_line(desk: Desk, args: list[str]) -> None:
+    code, out, err = desk.flowd(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith("flowd: ")
+    assert len(err.splitlines()) == 1
+    assert desk.daemon.calls == []
+
+
+def test_logs_are_the_exact_bytes_on_their_streams(desk: Desk) -> None:
+    streams = {"stdout": b"out \xff\xfe\n", "stderr": b"err\x00\n"}
+
+    def part(call: Call) -> dict[str, Any]:
+        data = streams[call.params.get("stream", "stdout")]
+        begin = call.params["offset"]
+        text = base64.b64encode(data[begin : begin + 3]).decode()
+        end = min(len(data), begin + 3)
+        return {"text": text, "offset": begin, "nextOffset": end, "size": len(data), "eof": end == len(data)}
+
+    desk.answers[wire.READ_OUTPUT] = part
+    desk.answers[wire.WAIT_RUN] = {"run": run_of()}
+    for options in ([], ["-f"]):
+        with desk.start("logs", "r", *options) as process:
+            assert process.communicate(timeout=60) == (streams["stdout"], streams["stderr"])
+        assert process.returncode == 0
+    with desk.start("logs", "r", "--stderr") as process:
+        assert process.communicate(timeout=60) == (b"", streams["stderr"])
+
+
+def test_reload_says_what_changed(desk: Desk) -> None:
+    def flow(name: str, package_hash: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "version": 1,
+            "root": f"/f/{name}",
+            "state": "ok",
+            "packageHash": package_hash,
+            "steps": [],
+        }
+
+    desk.answers[wire.LIST_FLOWS] = {"flows": [flow("same", "1"), flow("edited", "1"), flow("gone", "1")]}
+    broken = {
+        "name": "bad",
+        "root": "/f/bad",
+        "file": "/f/bad/flow.toml",
+        "line": 3,
+        "error": "no name",
+        "remedy": "Add it.",
+    }
+    desk.answers[wire.RELOAD] = {
+        "flows": [flow("same", "1"), flow("edited", "2"), flow("new", "1")],
+        "broken": [broken],
+    }
+    code, out, _ = desk.flowd("reload")
+    assert code == 0
+    assert out.splitlines() == [
+        "added new",
+        "removed gone",
+        "changed edited",
+        "broken bad: /f/bad/flow.toml:3: no name. Add it.",
+    ]
+
+
+def test_ctrl_c_is_quiet_and_130(desk: Desk) -> None:
+    asked = threading.Event()
+
+    def silent(call: Call) -> Any:
+        asked.set()
+        raise NoAnswerError
+
+    desk.answers[wire.STATUS] = silent
+    with desk.start("status") as process:
+        assert asked.wait(30)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_a_reader_that_goes_away_is_no_error_to_talk_about(desk: Desk) -> None:
+    desk.answers[wire.LIST_RUNS] = {"runs": [run_of(id=f"run_{n}") for n in range(5000)]}
+    reader, writer = os.pipe()
+    os.close(reader)
+    with desk.start("runs", stdout=writer) as process:
+        os.close(writer)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (141, b"")
+
+
+def on_terminal(desk: Desk, *args: str, columns: int = 60) -> tuple[int, str]:
+    master, slave = pty.openpty()
+    env = {**desk.env, "COLUMNS": str(columns), "TERM": "xterm-256color"}
+    process = subprocess.Popen([*FLOWD, *args], env=env, cwd=desk.folder, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    out = b""
+    while True:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # Linux ends a terminal without a writer with EIO
+            break
+        if not chunk:
+            break
+        out += chunk
+    os.close(master)
+    return process.wait(timeout=30), out.decode()
+
+
+def test_a_narrow_terminal_gets_colours_ages_and_whole_run_ids(desk: Desk) -> None:
+    desk.answers[wire.LIST_RUNS] = {"runs": [run_of("failed", eventId="https://example.org/a/very/long/event/id")]}
+    code, out = on_terminal(desk, "runs")
+    assert code == 0
+    assert "run_0123456789ab" in out
+    assert "\x1b[31mfailed" in out
+    assert " ago" in out
+
+
+def test_a_steps_text_cannot_steer_the_terminal(desk: Desk) -> None:
+    desk.answers[wire.GET_RUN] = {"run": run_of("failed", error="bad\x1b]0;owned\x07\x1b[2J")}
+    _, out = on_terminal(desk, "run", "r")
+    assert "bad" in out
+    assert "\x1b]" not in out
+    assert "\x1b[2J" not in out
+
+
+def test_json_on_a_terminal_is_indented(desk: Desk) -> None:
+    desk.answers[wire.STATUS] = {"pid": 7}
+    _, out = on_terminal(desk, "status", "--json")
+    assert out.replace("\r", "") == '{\n  "pid": 7\n}\n'
+
+
+def test_a_verb_loads_only_what_it_needs(desk: Desk) -> None:
+    desk.answers[wire.LIST_RUNS] = {"runs": [run_of()]}
+    script = (
+        "import sys\nfrom flowd.cli.main import run\nassert run(['runs']) == 0\n"
+        "heavy = {'rich', 'asyncio', 'msgspec', 'jsonschema_rs', 'sqlite3', 'psutil'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script], env=desk.env, cwd=desk.folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_completion_lists_the_verbs(desk: Desk) -> None:
+    desk.env |= {"_FLOWD_COMPLETE": "bash_complete", "COMP_WORDS": "flowd re", "COMP_CWORD": "1"}
+    code, out, _ = desk.flowd()
+    assert code == 0
+    assert {line.partition(",")[2] for line in out.splitlines()} == {"replay", "retry", "reload"}
+
+
+def test_time_to_an_answer_is_short(desk: Desk) -> None:
+    desk.answers[wire.LIST_RUNS] = {"runs": [run_of()]}
+    best_s = 60.0
+    for _ in range(5):
+        begin_s = time.monotonic()
+        assert desk.flowd("runs")[0] == 0
+        best_s = min(best_s, time.monotonic() - begin_s)
+    assert best_s < 0.5, "150 ms is the aim; the rest is for busy machines"

@@ -1,0 +1,197 @@
+"""The command line against the real daemon, and the verbs that need none, on real packages."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowd_client import RunView, create_flow_client
+
+FLOWD = [sys.executable, "-m", "flowd"]
+VARIABLES = ("FLOWD_SOCKET", "FLOWD_WORKSPACE", "FLOWD_STATE_DIR", "FLOWD_RUN_ID")
+ENV = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+
+COUNT = """#!/bin/sh
+for n in 1 2 3; do echo "out $n"; echo "err $n" >&2; sleep 0.1; done
+echo 'FLOW_RESULT {"status":"changed"}'
+"""
+BLOCKED = '#!/bin/sh\necho \'FLOW_RESULT {"status":"blocked","why":"no key"}\'\n'
+FAILS = "#!/bin/sh\necho boom >&2\nexit 3\n"
+SLEEPS = "#!/bin/sh\necho started\nexec sleep 60\n"
+
+
+def write_flow(workspace: Path, name: str, script: str) -> None:
+    folder = workspace / "flows" / name
+    folder.mkdir(parents=True)
+    manifest = f'name = "{name}"\nversion = 1\n[[steps]]\nname = "step"\nrunner = "exec"\nscript = "step.sh"\n'
+    (folder / "flow.toml").write_text(f'{manifest}[steps.trigger]\ntype = "{name}"\n')
+    (folder / "step.sh").write_text(script)
+    (folder / "step.sh").chmod(0o755)
+
+
+def make_workspace(folder: Path) -> Path:
+    for name, script in (("count", COUNT), ("blocked", BLOCKED), ("fails", FAILS), ("sleeps", SLEEPS)):
+        write_flow(folder, name, script)
+    return folder
+
+
+def flowd(workspace: Path, *args: str, stdin: bytes = b"") -> tuple[int, str, str]:
+    done = subprocess.run([*FLOWD, "-w", str(workspace), *args], env=ENV, input=stdin, capture_output=True, timeout=60)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def answer(workspace: Path, *args: str, code: int = 0) -> Any:
+    got, out, err = flowd(workspace, *args, "--json")
+    assert got == code, err
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = make_workspace(tmp_path_factory.mktemp("ws"))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*FLOWD, "serve", "-w", str(folder)], env=ENV, stdout=log, stderr=log)
+    try:
+        give_up_at = time.monotonic() + 30
+        while not (folder / ".codex/flowd/flowd.sock").exists():
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < give_up_at
+            time.sleep(0.02)
+        yield folder
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0, (folder / "log").read_text()
+
+
+def test_status_tells_of_the_daemon_and_where_each_setting_comes_from(workspace: Path) -> None:
+    status = answer(workspace, "status", "--config")
+    assert status["state"] == "ready"
+    assert status["workspace"] == str(workspace)
+    code, out, _ = flowd(workspace, "status", "--config")
+    assert code == 0
+    assert "max_parallel" in out
+
+
+def test_an_event_is_run_followed_and_shown(workspace: Path) -> None:
+    code, out, err = flowd(workspace, "dispatch", "--type", "count", "--id", "c1", "--wait")
+    assert code == 0, err
+    assert "changed" in out
+    (run,) = answer(workspace, "runs", "--event", "c1")["runs"]
+    code, out, err = flowd(workspace, "logs", "-f", run["id"])
+    assert (code, out.splitlines()[:3], err.splitlines()) == (
+        0,
+        ["out 1", "out 2", "out 3"],
+        ["err 1", "err 2", "err 3"],
+    )
+    assert flowd(workspace, "logs", run["id"]) == (code, out, err)
+    code, out, _ = flowd(workspace, "run", run["id"])
+    assert code == 0
+    assert f"{workspace}/flows/count/step.sh" in out
+    code, out, _ = flowd(workspace, "event", "c1")
+    assert run["id"] in out
+
+
+def test_runs_that_end_badly_are_exit_1_and_can_be_retried_and_replayed(workspace: Path) -> None:
+    assert flowd(workspace, "dispatch", "--type", "blocked", "--id", "b1", "--wait")[0] == 1
+    assert flowd(workspace, "dispatch", "--type", "fails", "--id", "f1", "--wait")[0] == 1
+    (run,) = answer(workspace, "runs", "--status", "failed", "--flow", "fails")["runs"]
+    retried = answer(workspace, "retry", run["id"], "--wait", code=1)["run"]
+    assert (retried["id"], retried["attemptCount"], retried["reason"]) == (run["id"], 2, "exit")
+    assert flowd(workspace, "logs", run["id"], "--attempt", "1") == (0, "", "boom\n")
+    replayed = answer(workspace, "replay", "f1", "--wait", code=1)["runs"]
+    assert [item["id"].endswith("_replay") for item in replayed] == [True]
+
+
+def test_a_running_run_is_canceled(workspace: Path) -> None:
+    answer(workspace, "dispatch", "--type", "sleeps", "--id", "s1")
+    (run,) = answer(workspace, "cancel", "--event", "s1")["runs"]
+    assert run["effectiveStatus"] == "canceled"
+    assert flowd(workspace, "cancel", run["id"])[0] == 0, "canceling a canceled run changes nothing"
+    assert flowd(workspace, "dispatch", "--type", "sleeps", "--id", "s1", "--wait")[0] == 1
+
+
+def test_unknown_names_are_exit_4_and_refusals_5(workspace: Path) -> None:
+    flowd(workspace, "dispatch", "--type", "count", "--id", "c2", "--wait")
+    (run,) = answer(workspace, "runs", "--event", "c2")["runs"]
+    assert flowd(workspace, "run", "nope")[0] == 4
+    assert flowd(workspace, "event", "nope")[0] == 4
+    assert flowd(workspace, "replay", "nope")[0] == 4
+    assert flowd(workspace, "retry", run["id"])[0] == 5
+    assert flowd(workspace, "cancel", run["id"])[0] == 5
+    assert flowd(workspace, "dispatch", "--id", "no-type")[0] == 2
+    assert flowd(workspace, "runs", "--status", "bogus")[0] == 2
+
+
+def test_the_python_client_follows_a_run_while_it_writes(workspace: Path) -> None:
+    with create_flow_client(socket_path=workspace / ".codex/flowd/flowd.sock") as client:
+        (run_id,) = client.dispatch_event({"id": "py1", "type": "count"}).run_ids
+        said = {"stdout": "", "stderr": ""}
+        for kind, text in client.follow_output(run_id):
+            said[kind] += text
+        run = client.wait_run(run_id)
+    assert isinstance(run, RunView)
+    assert run.effective_status == "changed"
+    assert said["stderr"] == "err 1\nerr 2\nerr 3\n"
+    assert said["stdout"].startswith("out 1\nout 2\nout 3\nFLOW_RESULT ")
+
+
+def test_a_second_daemon_does_not_start(workspace: Path) -> None:
+    code, _, err = flowd(workspace, "serve")
+    assert code == 78
+    assert "serves this workspace already" in err
+
+
+def test_without_a_daemon_packages_are_validated_explained_and_run(tmp_path: Path) -> None:
+    make_workspace(tmp_path)
+    event = tmp_path / "event.json"
+    event.write_text('{"id": "e1", "type": "blocked"}')
+
+    assert flowd(tmp_path, "validate")[0] == 0
+    explained = answer(tmp_path, "explain", str(event))
+    assert [step["flow"] for step in explained["steps"] if step["matches"]] == ["blocked"]
+    assert "No daemon runs" in flowd(tmp_path, "explain", str(event))[2]
+
+    blocked = {"flow": "blocked", "step": "step", "result": {"status": "blocked", "why": "no key"}}
+    code, out, _ = flowd(tmp_path, "fire", "--event", str(event))
+    assert (code, json.loads(out)) == (1, {"eventId": "e1", "results": [blocked]})
+    code, out, _ = flowd(tmp_path, "exec", "count", "step", str(event))
+    assert (code, json.loads(out)) == (0, {"flow": "count", "step": "step", "result": {"status": "changed"}})
+    code, out, err = flowd(tmp_path, "exec", "fails", "step", "-", stdin=b'{"id": "e", "type": "t"}')
+    assert code == 1
+    assert json.loads(out)["status"] == "failed"
+    assert err.startswith("flowd: ")
+    assert flowd(tmp_path, "exec", "count", "nope", str(event))[0] == 4
+    assert flowd(tmp_path, "fire", "-", stdin=b'{"id": "e"}')[0] == 2
+    assert not (tmp_path / ".codex").exists(), "nothing is stored"
+
+
+def test_validate_names_file_and_line_and_can_look_at_one_package(tmp_path: Path) -> None:
+    make_workspace(tmp_path)
+    (tmp_path / "flows/bad").mkdir()
+    (tmp_path / "flows/bad/flow.toml").write_text('name = "bad"\nversion = "one"\n')
+    code, out, err = flowd(tmp_path, "validate")
+    assert (code, err) == (1, "")
+    assert f"{tmp_path}/flows/bad/flow.toml:2: " in out
+    assert answer(tmp_path, "validate", code=1)["broken"][0]["name"] == "bad"
+    assert flowd(tmp_path, "validate", str(tmp_path / "flows/count"))[0] == 0
+    assert flowd(tmp_path, "validate", str(tmp_path / "flows/bad/flow.toml"))[0] == 1
+    assert flowd(tmp_path, "validate", str(tmp_path / "nowhere"))[0] == 2
+
+
+def test_a_new_package_works_as_it_is(tmp_path: Path) -> None:
+    code, out, err = flowd(tmp_path, "new", "hello")
+    assert code == 0
+    assert len(out.splitlines()) == 4
+    assert "dispatch" in err
+    assert flowd(tmp_path, "validate")[0] == 0
+    code, out, _ = flowd(tmp_path, "fire", str(tmp_path / "flows/hello/event.json"))
+    assert code == 0
+    assert json.loads(out)["results"][0]["result"]["status"] == "completed"
+    assert flowd(tmp_path, "new", "hello")[0] == 2

@@ -1,0 +1,120 @@
+"""What the command line draws, and how it reads its own arguments. In process; no daemon."""
+
+import doctest
+import importlib
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from flowd.cli import printing
+from flowd.cli.exits import Exit, code_of
+from flowd.cli.main import _SECTIONS, cli
+from flowd.cli.reading_events import parse_json, with_options
+from flowd.cli.verb import Duration
+from flowd_client import errors, wire
+
+VERBS = [name for homes in _SECTIONS.values() for name in homes]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    done = CliRunner().invoke(cli, [verb, "-h"])
+    assert done.exit_code == 0, done.output
+    assert "Example" in done.output
+    assert f"flowd {verb}" in done.output
+    assert "--workspace" in done.output
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_list_of_verbs_says_what_the_verb_says(verb: str) -> None:
+    home = next(homes[verb] for homes in _SECTIONS.values() if verb in homes)
+    command = getattr(importlib.import_module(home.module), home.name)
+    assert command.short_help == home.short_help
+
+
+@pytest.mark.parametrize("alias", ["list-events", "show-event", "replay-event", "list-runs", "show-run"])
+def test_the_reference_command_lines_names_work(alias: str) -> None:
+    assert CliRunner().invoke(cli, [alias, "-h"]).exit_code == 0
+
+
+def test_doctests() -> None:
+    results = doctest.testmod(printing)
+    assert results.attempted
+    assert not results.failed
+
+
+@pytest.mark.parametrize(
+    ("slug", "code"),
+    [
+        *((slug, Exit.NOT_FOUND) for slug in ("event_not_found", "run_not_found", "step_not_found")),
+        *((slug, Exit.USAGE) for slug in ("invalid_event", "invalid_params", "payload_too_large")),
+        *(
+            (slug, Exit.REFUSED)
+            for slug in ("run_finished", "queue_full", "storage_full", "internal", "not_authorized")
+        ),
+    ],
+)
+def test_a_refusal_has_its_exit_code(slug: str, code: Exit) -> None:
+    assert code_of(errors.of_answer({"code": wire.FAILURES[slug].code, "data": {"slug": slug}})) == code
+
+
+def test_without_an_answer_the_exit_code_is_3() -> None:
+    for error in (errors.ConnectionLostError("m"), errors.TimedOutError("m", 1), errors.BadAnswerError("m")):
+        assert code_of(error) == Exit.NO_DAEMON
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("5m", 300), ("1h", 3600), ("2", 2), ("1.5S", 1.5)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "0", "5 parsecs", "nan", "inf", "1e12"])
+def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Duration().convert(text, None, None)
+
+
+def test_options_win_over_the_file_and_make_no_id_for_it() -> None:
+    assert with_options({"type": "a", "x": 1}, type="b", id=None) == {"type": "b", "x": 1}
+
+
+def test_an_event_of_options_gets_a_new_id_each_time() -> None:
+    first, second = (with_options(None, type="t", id=None) for _ in range(2))
+    assert first["type"] == "t"
+    assert first["payload"] == {}
+    assert first["id"] != second["id"]
+    assert with_options(None, type=None, id=None) is None
+
+
+def test_json_errors_have_line_and_column() -> None:
+    with pytest.raises(Exception, match=r"^event\.json:2:3: not JSON"):
+        parse_json("{\n  x", "event.json")
+
+
+def test_plain_tables_are_aligned_and_cut_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "e" * 300
+    printing.table(("ID", "STATUS"), [("a", "failed"), (long, "ok"), ("", "\x1b[31mred\nnext")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "a".ljust(300) + "  failed"
+    assert lines[2] == f"{long}  ok"
+    assert lines[3] == "-".ljust(300) + "  red next"
+
+
+def test_json_is_one_line_for_programs_and_keeps_every_character(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    printing.print_json({"a": "ü\ud800", "b": [1]})
+    out = capfdbinary.readouterr().out
+    assert out.count(b"\n") == 1
+    assert json.loads(out) == {"a": "ü\ud800", "b": [1]}
+
+
+@pytest.mark.parametrize("verb", ["runs", "status", "flows", "reload", "drain", "events"])
+def test_options_of_all_verbs_stand_before_and_after_the_verb(verb: str, tmp_path: Path) -> None:
+    for args in (["-w", str(tmp_path), verb], [verb, "-w", str(tmp_path)], [verb, "--socket", str(tmp_path / "x")]):
+        error = CliRunner().invoke(cli, args).exception
+        assert isinstance(error, errors.DaemonNotRunningError)
+        assert str(tmp_path) in error.message

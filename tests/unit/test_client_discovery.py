@@ -1,0 +1,97 @@
+"""Where the workspace and its socket are."""
+
+from pathlib import Path
+
+import pytest
+
+from flowd_client.discovery import find_socket, find_workspace
+
+VARIABLES = (
+    "FLOWD_WORKSPACE",
+    "CODEX_FLOW_BACKEND_CWD",
+    "FLOWD_SOCKET",
+    "FLOWD_STATE_DIR",
+    "CODEX_FLOW_BACKEND_DATA_DIR",
+)
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "ws"
+    (folder / "a" / "b").mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize("marker", [".codex/flowd/", ".codex/flows/", ".codex/flowd.toml", "flows/x/flow.toml"])
+def test_the_nearest_folder_with_a_marker_is_the_workspace(root: Path, marker: str) -> None:
+    target = root / marker
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.mkdir() if marker.endswith("/") else target.touch()
+    assert find_workspace(root / "a" / "b") == root
+    assert find_workspace(str(root)) == root
+
+
+@pytest.mark.parametrize("lookalike", [".codex", "flows/x"])
+def test_a_folder_with_less_is_none(root: Path, lookalike: str) -> None:
+    (root / lookalike).mkdir(parents=True)
+    assert find_workspace(root / "a") == root / "a"
+
+
+def test_the_environment_counts_only_where_nothing_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODEX_FLOW_BACKEND_CWD", "/reference")
+    monkeypatch.chdir(root / "a")
+    assert find_workspace() == Path("/reference")
+    monkeypatch.setenv("FLOWD_WORKSPACE", "/ours")
+    assert find_workspace() == Path("/ours")
+    assert find_workspace(root / "a") == root / "a"
+
+
+def test_the_socket_lies_in_the_state_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_socket(root) == root / ".codex/flowd/flowd.sock"
+    monkeypatch.setenv("CODEX_FLOW_BACKEND_DATA_DIR", "data")
+    assert find_socket(root) == root / "data/flowd.sock"
+    monkeypatch.setenv("FLOWD_STATE_DIR", "/state")
+    assert find_socket(root) == Path("/state/flowd.sock")
+    monkeypatch.setenv("FLOWD_SOCKET", "/run/x.sock")
+    assert find_socket(root) == Path("/run/x.sock")
+
+
+def test_a_pointer_leads_to_the_socket_that_was_taken_instead(root: Path) -> None:
+    state = root / ".codex/flowd"
+    state.mkdir(parents=True)
+    (state / "flowd.sock.path").write_text("/run/short.sock\n")
+    assert find_socket(root) == Path("/run/short.sock")
+    (state / "flowd.sock").touch()
+    assert find_socket(root) == state / "flowd.sock"
+
+
+def test_the_workspaces_file_wins_over_the_users(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "config/flowd").mkdir(parents=True)
+    (tmp_path / "config/flowd/config.toml").write_text('socket = "/run/users.sock"\n')
+    assert find_socket(root) == Path("/run/users.sock")
+    (root / ".codex").mkdir()
+    (root / ".codex/flowd.toml").write_text('socket = "mine.sock"\n')
+    assert find_socket(root) == root / "mine.sock"
+
+
+def test_a_settings_file_that_is_no_toml_is_left_to_the_daemon(root: Path) -> None:
+    (root / ".codex").mkdir()
+    (root / ".codex/flowd.toml").write_text("socket = [")
+    assert find_socket(root) == root / ".codex/flowd/flowd.sock"
+
+
+def test_the_client_and_the_daemon_look_in_the_same_place(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowd import settings  # noqa: PLC0415
+
+    (root / ".codex").mkdir()
+    (root / ".codex/flowd.toml").write_text('state_dir = "kept"\n')
+    assert find_socket(root) == settings.load(workspace=root).socket
+    monkeypatch.setenv("FLOWD_SOCKET", "here.sock")
+    assert find_socket(root) == settings.load(workspace=root).socket

@@ -1,0 +1,140 @@
+"""The verbs of both clients, over a real socket: what they send, and what they give."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_daemon import Call, RefusalError, ScriptedDaemon
+
+from flowd_client import DispatchView, NotFoundError, RunView, create_async_flow_client, create_flow_client, wire
+
+RUN = {"id": "r", "status": "completed", "processStatus": "completed", "attemptCount": 1}
+ANSWERS: dict[str, Any] = {
+    wire.DISPATCH: {"status": "accepted", "eventId": "e", "runIds": ["r"], "matched": 1},
+    wire.REPLAY: {"status": "accepted", "eventId": "e", "runIds": ["r_replay"], "matched": 1},
+    wire.GET_RUN: {"run": RUN},
+    wire.WAIT_RUN: {"run": RUN, "timedOut": False},
+    wire.LIST_RUNS: {"runs": [RUN], "nextCursor": "c"},
+    wire.CANCEL_EVENT: {"runs": [RUN]},
+    wire.LIST_EVENTS: {"events": [{"id": "e", "type": "t"}]},
+    wire.GET_EVENT: {"event": {"id": "e"}, "runs": [RUN]},
+    wire.STATUS: {"pid": 7},
+}
+
+
+def script(call: Call) -> Any:
+    if call.method in ANSWERS:
+        return ANSWERS[call.method]
+    raise RefusalError(-32021, "run_not_found")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[ScriptedDaemon]:
+    with ScriptedDaemon(tmp_path / "d.sock", script) as opened:
+        yield opened
+
+
+VERBS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, Any]]] = [
+    ("dispatch_event", ({"id": "e"},), {}, wire.DISPATCH, {"event": {"id": "e"}}),
+    (
+        "dispatch_event",
+        ({"id": "e"},),
+        {"wait": True, "timeout_ms": 5},
+        wire.DISPATCH,
+        {"event": {"id": "e"}, "wait": True, "timeoutMs": 5},
+    ),
+    ("replay_event", ("e",), {"steps": ["s"]}, wire.REPLAY, {"eventId": "e", "steps": ["s"]}),
+    ("get_run", ("r",), {}, wire.GET_RUN, {"runId": "r"}),
+    ("wait_run", ("r",), {}, wire.WAIT_RUN, {"runId": "r"}),
+    ("list_runs", (), {"status": "failed", "limit": 2}, wire.LIST_RUNS, {"status": "failed", "limit": 2}),
+    ("list_events", (), {"type": "t"}, wire.LIST_EVENTS, {"type": "t"}),
+    ("get_event", ("e",), {}, wire.GET_EVENT, {"eventId": "e"}),
+    ("cancel_event", ("e",), {}, wire.CANCEL_EVENT, {"eventId": "e"}),
+    ("status", (), {}, wire.STATUS, {}),
+    ("call", (wire.STATUS, {"settings": True}), {}, wire.STATUS, {"settings": True}),
+]
+
+
+@pytest.mark.parametrize(("verb", "args", "options", "method", "params"), VERBS)
+def test_a_verb_sends_the_same_and_gives_the_same_in_both_clients(
+    daemon: ScriptedDaemon,
+    verb: str,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+    method: str,
+    params: dict[str, Any],
+) -> None:
+    with create_flow_client(socket_path=daemon.path) as client:
+        blocking = getattr(client, verb)(*args, **options)
+
+    async def run() -> Any:
+        async with create_async_flow_client(socket_path=daemon.path) as client:
+            return await getattr(client, verb)(*args, **options)
+
+    assert asyncio.run(run()) == blocking
+    assert [(call.method, call.params) for call in daemon.calls] == [(method, params)] * 2
+
+
+def test_views_come_back(daemon: ScriptedDaemon) -> None:
+    with create_flow_client(socket_path=daemon.path) as client:
+        assert isinstance(client.dispatch_event({"id": "e"}), DispatchView)
+        run = client.get_run("r")
+        assert isinstance(run, RunView)
+        assert run.is_final
+        with pytest.raises(NotFoundError):
+            client.retry_run("nope")
+
+
+class Output:
+    """A run of two attempts, the second of which comes only after the first was read; output grows call by call."""
+
+    def __init__(self) -> None:
+        self.attempt = 0
+        self.streams = {
+            1: {"stdout": [b"one ", b"\xc3\xbc\n"], "stderr": [b"oops\n"]},
+            2: {"stdout": [b"two\n"], "stderr": []},
+        }
+        self.written: dict[tuple[int, str], bytes] = {}
+
+    def __call__(self, call: Call) -> Any:
+        if call.method == wire.WAIT_RUN:
+            self.attempt = min(2, self.attempt + 1)
+            status = "completed" if self.attempt == 2 else "running"
+            return {"run": {"id": "r", "status": status, "processStatus": status, "attemptCount": self.attempt}}
+        key = (call.params["attempt"], call.params["stream"])
+        pending = self.streams[key[0]][key[1]]
+        if pending:
+            self.written[key] = self.written.get(key, b"") + pending.pop(0)
+        data = self.written.get(key, b"")
+        offset = call.params["offset"]
+        text = data[offset:].decode()
+        return {"text": text, "offset": offset, "nextOffset": len(data), "size": len(data), "eof": not pending}
+
+
+@pytest.mark.parametrize("client", ["blocking", "async"])
+def test_following_reads_both_streams_of_every_attempt_to_their_ends(tmp_path: Path, client: str) -> None:
+    with ScriptedDaemon(tmp_path / "o.sock", Output()) as daemon:
+        if client == "blocking":
+            with create_flow_client(socket_path=daemon.path) as blocking:
+                chunks = list(blocking.follow_output("r"))
+        else:
+
+            async def run() -> list[tuple[str, str]]:
+                async with create_async_flow_client(socket_path=daemon.path) as following:
+                    return [chunk async for chunk in following.follow_output("r")]
+
+            chunks = asyncio.run(run())
+    said = {kind: "".join(text for stream, text in chunks if stream == kind) for kind in ("stdout", "stderr")}
+    assert said == {"stdout": "one ü\ntwo\n", "stderr": "oops\n"}
+
+
+def test_following_a_run_that_was_canceled_in_the_queue_ends(tmp_path: Path) -> None:
+    canceled = {"run": {"id": "r", "status": "canceled", "processStatus": "canceled", "attemptCount": 0}}
+    with (
+        ScriptedDaemon(tmp_path / "c.sock", lambda call: canceled) as daemon,
+        create_flow_client(socket_path=daemon.path) as client,
+    ):
+        assert list(client.follow_output("r")) == []
+        assert daemon.methods == [wire.WAIT_RUN]
