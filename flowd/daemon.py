@@ -37,6 +37,7 @@ def serve(settings: Settings) -> int:
     try:
         state_dir.prepare(settings.state_dir)
         with state_dir.Lock(settings.state_dir):
+            sys.setswitchinterval(0.0005)
             return asyncio.run(Daemon(settings).run())
     except StateError as error:
         # One line for people; no traceback, because nothing is wrong with flowd itself.

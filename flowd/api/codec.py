@@ -5,6 +5,7 @@ The shapes are those of `flowd_client.wire`: what is unknown is absent, never nu
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -56,7 +57,12 @@ def instant(at_ms: int) -> str:
     '2023-11-14T22:13:20.123Z'
     """
     seconds, millis = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+    return f"{_second(seconds)}.{millis:03d}Z"
+
+
+@lru_cache(maxsize=4096)  # Instants of one page share their seconds, and formatting them is most of a view's cost.
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def run_view(run: Run, output: Sequence[View] | None = None, *, is_truncated: bool = False) -> View:
@@ -154,16 +160,15 @@ def event_view(event: StoredEvent, runs: Sequence[View] | None = None) -> View:
     return view
 
 
-def dispatch_view(accepted: Accepted) -> View:
-    """The answer to a dispatched event."""
-    runs = [run_view(run) for run in accepted.runs]
+def dispatch_view(accepted: Accepted, runs: Sequence[Run]) -> View:
+    """The answer to a dispatched event; ``runs`` are those of ``accepted``, as they are by now."""
     view: View = {
         "status": "duplicate" if accepted.is_duplicate else "accepted",
         "eventId": accepted.event.id,
         "runIds": [run.id for run in accepted.runs],
         "matched": 0 if accepted.is_duplicate else len(runs),
         "event": event_view(accepted.event),
-        "runs": runs,
+        "runs": [run_view(run) for run in runs],
     }
     if accepted.is_duplicate:
         view["idempotent"] = True

@@ -57,10 +57,10 @@ class Methods:
 
     async def _dispatch(self, given: params.Dispatch) -> View:
         accepted = await self._engine.dispatch(given.event)
-        view = codec.dispatch_view(accepted)
-        if given.wait:
-            await self._wait_all(view, [run.id for run in accepted.runs], given.timeout_ms)
-        return view
+        if not given.wait:
+            return codec.dispatch_view(accepted, accepted.runs)
+        runs = await self._ended(accepted.runs, given.timeout_ms)
+        return {**codec.dispatch_view(accepted, runs), "timedOut": _is_any_open(runs)}
 
     async def _replay(self, given: params.Replay) -> View:
         event, runs = await self._engine.replay(given.event_id, given.steps)
@@ -70,17 +70,16 @@ class Methods:
             "runIds": [run.id for run in runs],
             "matched": len(runs),
             "event": codec.event_view(event),
-            "runs": [codec.run_view(run) for run in runs],
         }
         if given.wait:
-            await self._wait_all(view, [run.id for run in runs], given.timeout_ms)
+            runs = await self._ended(runs, given.timeout_ms)
+            view["timedOut"] = _is_any_open(runs)
+        view["runs"] = [codec.run_view(run) for run in runs]
         return view
 
-    async def _wait_all(self, view: View, run_ids: Sequence[str], timeout_ms: int | None) -> None:
+    async def _ended(self, runs: Sequence[Run], timeout_ms: int | None) -> tuple[Run, ...]:
         timeout_s = None if timeout_ms is None else timeout_ms / 1000
-        runs = await asyncio.gather(*(self._engine.wait_run(run_id, timeout_s=timeout_s) for run_id in run_ids))
-        view["runs"] = [codec.run_view(run) for run in runs]
-        view["timedOut"] = any(not run.status.is_final for run in runs)
+        return tuple(await asyncio.gather(*(self._engine.wait_run(run.id, timeout_s=timeout_s) for run in runs)))
 
     async def _cancel_run(self, given: params.RunId) -> View:
         return {"run": codec.run_view(await self._engine.cancel_run(given.run_id))}
@@ -185,6 +184,10 @@ def bare_event(given: object) -> object:
     if isinstance(given, dict) and "type" in given and not isinstance(given.get("event"), dict):
         return {"event": given}
     return given
+
+
+def _is_any_open(runs: Sequence[Run]) -> bool:
+    return any(not run.status.is_final for run in runs)
 
 
 def _page(name: str, items: list[View], next_cursor: str | None) -> View:

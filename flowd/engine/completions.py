@@ -1,6 +1,7 @@
 """Waiting for runs to end, without polling."""
 
 import asyncio
+from collections.abc import Iterable
 
 from flowd.domain.run import Run
 
@@ -10,6 +11,15 @@ class Completions:
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Future[Run]]] = {}
+        self._pending: set[str] = set()
+
+    def begin(self, run_ids: Iterable[str]) -> None:
+        """These runs are not finished, and their end will be told: who waits for them need not ask the store."""
+        self._pending.update(run_ids)
+
+    def is_pending(self, run_id: str) -> bool:
+        """Whether the run is known to be unfinished. False says nothing."""
+        return run_id in self._pending
 
     def expect(self, run_id: str) -> asyncio.Future[Run]:
         """A future for the run's end. Look at the store after calling this, not before: then no end is missed."""
@@ -20,6 +30,7 @@ class Completions:
 
     def tell(self, run: Run) -> None:
         """The run has ended: wake everybody who waits for it."""
+        self._pending.discard(run.id)
         for future in tuple(self._waiting.get(run.id, ())):
             if not future.done():
                 future.set_result(run)

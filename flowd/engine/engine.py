@@ -114,12 +114,14 @@ class Engine:
         """Accept an event; see `Intake.accept`. Its runs start as places are free."""
         accepted = await self._intake.accept(value, only=only)
         if not accepted.is_duplicate:
+            self._completions.begin(run.id for run in accepted.runs)
             self._scheduler.submit(run.id for run in accepted.runs)
         return accepted
 
     async def replay(self, event_id: str, steps: Sequence[str] | None = None) -> tuple[StoredEvent, tuple[Run, ...]]:
         """New runs for a stored event; see `Intake.replay`."""
         runs = await self._intake.replay(event_id, steps)
+        self._completions.begin(run.id for run in runs)
         self._scheduler.submit(run.id for run in runs)
         return await self.get_event(event_id), runs
 
@@ -226,11 +228,12 @@ class Engine:
         """The run when it has ended, or as it is after ``timeout_s``. Raises `RunNotFoundError`."""
         ended = self._completions.expect(run_id)
         try:
-            run = await self.get_run(run_id)
-            if not run.status.is_final:
-                done, _ = await asyncio.wait([ended], timeout=timeout_s)
-                run = await self.get_run(run_id) if done or timeout_s is not None else run
-            return run
+            if not self._completions.is_pending(run_id):
+                run = await self.get_run(run_id)
+                if run.status.is_final:
+                    return run
+            done, _ = await asyncio.wait([ended], timeout=timeout_s)
+            return ended.result() if done else await self.get_run(run_id)
         finally:
             ended.cancel()
 

@@ -54,6 +54,10 @@ class OutputFiles:
                 except FileNotFoundError:
                     pass
 
+    def size(self, attempt_id: str) -> int:
+        """Of the larger stream, in bytes."""
+        return max(self._size(attempt_id, "stdout"), self._size(attempt_id, "stderr"))
+
     def read(self, attempt_id: str, stream: Stream, offset: int, count: int) -> tuple[bytes, int]:
         """Up to ``count`` bytes from ``offset``, and the file's size now. Nothing and 0 where there is no file."""
         try:
@@ -63,15 +67,21 @@ class OutputFiles:
         except FileNotFoundError:
             return b"", 0
 
+    def _size(self, attempt_id: str, stream: Stream) -> int:
+        try:
+            return os.stat(self.path(attempt_id, stream)).st_size
+        except FileNotFoundError:
+            return 0
+
     def _read(
         self, attempt_id: str, stream: Stream
     ) -> tuple[bytes | None, int, FlowResult | MalformedResult | None, str]:
+        if not self._size(attempt_id, stream):
+            return b"", 0, None, ""
         try:
             with open(self.path(attempt_id, stream), "rb", buffering=0) as file:
                 descriptor = file.fileno()
                 size = min(os.fstat(descriptor).st_size, self._max_output_bytes)
-                if not size:
-                    return b"", 0, None, ""
                 inline = os.pread(descriptor, size, 0) if size <= INLINE_BYTES else None
                 if inline is not None:
 

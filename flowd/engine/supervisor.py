@@ -215,8 +215,7 @@ class Supervisor:
             waiting.cancel()
 
     async def _collect(self, attempt_id: str) -> Said:
-        size = max(self._outputs.read(attempt_id, stream, 0, 0)[1] for stream in ("stdout", "stderr"))
-        if size <= _INLINE_SCAN_BYTES:
+        if self._outputs.size(attempt_id) <= _INLINE_SCAN_BYTES:
             return self._outputs.collect(attempt_id)
         return await asyncio.to_thread(self._outputs.collect, attempt_id)
 

@@ -2,6 +2,8 @@
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 from flowd.domain import definition as definitions
 from flowd.domain.definition import Definition
@@ -93,7 +95,12 @@ def begin(db: sqlite3.Connection, run_id: str, *, worker_id: str, boot_id: str, 
         boot_id=boot_id,
         started_at_ms=at_ms,
     )
-    return Begun(read_run(db, seq), attempt, definitions.parse(definition), body.encode())
+    return Begun(read_run(db, seq), attempt, _definition(definition), body.encode())
+
+
+@lru_cache(maxsize=1024)
+def _definition(body: str) -> Definition:
+    return definitions.parse(body)
 
 
 def note_start(db: sqlite3.Connection, attempt: Attempt) -> None:
@@ -145,7 +152,7 @@ def finish(
         ),
     )
     if ended.rowcount == 0:
-        return read_run(db, seq)
+        return _whole_run(db, seq)
     result, reported = outcome.result, outcome.reported_result
     status = outcome.status if retry_at_ms is None else ProcessStatus.QUEUED
     db.execute(
@@ -170,7 +177,7 @@ def finish(
         ),
     )
     _journal(db, at_ms, event_seq, seq, status)
-    return read_run(db, seq)
+    return _whole_run(db, seq)
 
 
 def requeue(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> None:
@@ -198,7 +205,7 @@ def cancel_queued(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> Run | N
     if changed is None:
         return None
     _journal(db, at_ms, changed[1], changed[0], ProcessStatus.CANCELED)
-    return read_run(db, changed[0])
+    return _whole_run(db, changed[0])
 
 
 def request_cancel(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> None:
@@ -236,6 +243,12 @@ def retry(
 def read_run(db: sqlite3.Connection, seq: int) -> Run:
     """A run without its attempts, as this transaction sees it."""
     return rows.run(db.execute(f"{rows.RUNS} WHERE r.seq = ?", (seq,)).fetchone())
+
+
+def _whole_run(db: sqlite3.Connection, seq: int) -> Run:
+    run = read_run(db, seq)
+    found = db.execute(f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_seq = ? ORDER BY number", (seq,))
+    return replace(run, attempts=tuple(rows.attempt(row, run.id) for row in found))
 
 
 def _insert_run(db: sqlite3.Connection, event_seq: int, event_id: str, new: NewRun, at_ms: int) -> Run:
