@@ -51,13 +51,16 @@ def _shown(file: Path) -> str:
 
 
 @click.command(cls=Verb, short_help="Watch flowd work in a scratch workspace.")
-def demo() -> int:
+@click.option("--keep", is_flag=True, help="Leave the scratch workspace for a look around.")
+@click.option("--fast", is_flag=True, help="Do not pause between scenes.")
+def demo(keep: bool, fast: bool) -> int:
     """Start a daemon in a scratch workspace, take an event through it, and clean up.
 
     \b
     Examples:
       flowd demo
+      flowd demo --fast --keep
     """
     from flowd.cli.demo import run  # noqa: PLC0415 - for this verb alone
 
-    return run() or 0
+    return run(keep=keep, fast=fast)

@@ -288,6 +288,26 @@ def test_a_wait_in_one_thread_does_not_hold_up_another(serve) -> None:
     assert outcomes == ["waited"]
 
 
+def test_a_connection_in_use_at_close_is_closed_by_its_own_call(serve) -> None:
+    came, release = threading.Event(), threading.Event()
+
+    def script(call: Call) -> Any:
+        came.set()
+        assert release.wait(10)
+        return "answered"
+
+    transport = UnixTransport(serve(script).path)
+    outcomes: list[Any] = []
+    caller = threading.Thread(target=lambda: outcomes.append(transport.call(wire.WAIT_RUN, {}, timeout_s=30)))
+    caller.start()
+    assert came.wait(10)
+    transport.close()
+    release.set()
+    caller.join(10)
+    assert outcomes == ["answered"]
+    assert transport._idle == []
+
+
 def test_many_threads_get_their_own_answers(serve) -> None:
     daemon = serve(lambda call: call.params["n"])
     transport = UnixTransport(daemon.path)

@@ -131,6 +131,7 @@ class UnixTransport:
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
         self._pid = os.getpid()
+        self._closings = 0
 
     def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> Any:
         """As `flowd_client.transport.Transport.call`."""
@@ -148,17 +149,18 @@ class UnixTransport:
             raise ConnectionLostError(method) from error
 
     def _call_once(self, method: str, params: Mapping[str, Any], deadline: _Deadline) -> Any:
+        closings = self._closings
         connection = self._take_idle() or self._connect(method, deadline)
         try:
             result = connection.call(method, params, deadline)
         except CallError:
-            self._put_back(connection)
+            self._put_back(connection, closings)
             raise
         except BaseException:
             # A late answer must not be taken for the next call's, so this connection is of no more use.
             connection.close()
             raise
-        self._put_back(connection)
+        self._put_back(connection, closings)
         return result
 
     def _connect(self, method: str, deadline: _Deadline) -> _Connection:
@@ -177,9 +179,12 @@ class UnixTransport:
                 connection.close()
         return None
 
-    def _put_back(self, connection: _Connection) -> None:
+    def _put_back(self, connection: _Connection, closings: int) -> None:
         with self._lock:
-            self._idle.append(connection)
+            if closings == self._closings:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _forget_the_parents(self) -> None:
         # After a fork both processes hold the same sockets; only the parent may go on using them.
@@ -189,7 +194,8 @@ class UnixTransport:
                 self._idle.pop().close()
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every idle connection now, and those in use when their calls have been answered."""
         with self._lock:
+            self._closings += 1
             while self._idle:
                 self._idle.pop().close()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from flowd_client.errors import BadAnswerError
 from flowd_client.views import reading
 from flowd_client.wire import PROCESS_STATUSES, RESULT_STATUSES
 
@@ -269,7 +270,10 @@ def read_output(answer: object) -> OutputView:
 def read_output_bytes(answer: object) -> OutputView:
     """A part of a stream from the answer of flow.readOutput, asked for as base64."""
     source = reading.members(answer)
-    data = base64.b64decode(_text(source))
+    try:
+        data = base64.b64decode(_text(source))
+    except ValueError as error:
+        raise BadAnswerError(f"The daemon's output is not base64: {error}.") from error
     return _part(source, data, data.decode("utf-8", "replace"))
 
 
