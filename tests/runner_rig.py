@@ -50,12 +50,17 @@ class Done:
         return dict(found.value)
 
 
+def plain_environ() -> dict[str, str]:
+    """Ours, without what would change how Python behaves in the steps."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
 @dataclass
 class Rig:
     """A workspace with one package in it."""
 
     workspace: Path
-    environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    environ: dict[str, str] = field(default_factory=plain_environ)
     interpreters: dict[str, str] = field(default_factory=dict)
     socket_path: str | None = None
 

@@ -134,6 +134,7 @@ def test_a_changelog_card_is_made(tmp_path: Path) -> None:
     assert card["link"] in (workspace / "cards" / "rust-v1.2.3.md").read_text()
     ended(workspace, "changelog-card", release(tag="../../x"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stderr", "stdin", "stdout", "ws"]
+    assert [path.name for path in workspace.iterdir()] == ["cards"]
 
 
 def test_a_slow_build_ends_when_it_is_told_to(tmp_path: Path) -> None:

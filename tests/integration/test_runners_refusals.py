@@ -286,6 +286,14 @@ def test_a_shim_of_node_or_bun_is_passed_by(rig: Rig, tmp_path: Path) -> None:
         assert found == os.path.realpath(real)
 
 
+def test_a_shim_that_is_no_script_is_known_by_its_folder(rig: Rig, tmp_path: Path) -> None:
+    real = os.path.realpath(interpreter("node"))
+    (tmp_path / "shims").mkdir()
+    (tmp_path / "shims" / "node").symlink_to(real)
+    found = Interpreters(workspace=rig.workspace, environ={"PATH": f"{tmp_path}/shims"}, overrides={})
+    assert found.find("node") == real
+
+
 def test_a_shim_without_a_version_is_refused_for_node_and_passed_over_for_python(rig: Rig, tmp_path: Path) -> None:
     for name in ("node", "python3"):
         program(tmp_path / "shims" / name, "#!/bin/sh\necho 'no version is set' >&2\nexit 126\n")
@@ -414,9 +422,10 @@ def test_uv_gives_a_step_what_it_asks_for(rig: Rig, tmp_path: Path) -> None:
 def test_a_command_is_made_without_blocking_the_loop(rig: Rig, tmp_path: Path) -> None:
     """While a slow shim is asked, other things go on."""
     go_on = tmp_path / "go-on"
+    answer = program(tmp_path / "real", "#!/bin/sh\n")
     shim = program(
         tmp_path / "shims" / "python3",
-        f'#!/bin/sh\nwhile [ ! -e "{go_on}" ]; do sleep 0.01; done\nexec "{sys.executable}" "$@"\n',
+        f'#!/bin/sh\nwhile [ ! -e "{go_on}" ]; do sleep 0.01; done\necho "{answer}"\n',
     )
     rig.environ["PATH"] = f"{shim.parent}:{os.environ['PATH']}"
     rig.interpreters = {}
@@ -425,11 +434,11 @@ def test_a_command_is_made_without_blocking_the_loop(rig: Rig, tmp_path: Path) -
     async def main() -> str:
         task = asyncio.create_task(rig.runners().command(rig.definition("python", "s.py"), step_context()))
         await asyncio.sleep(0)
-        # Only a loop that is not blocked gets here before the shim answers.
+        # A loop that is blocked gets here only after flowd has given the shim up and taken another Python.
         go_on.touch()
         return (await task).argv[0]
 
-    assert asyncio.run(main()) == sys.executable
+    assert asyncio.run(main()) == str(answer)
 
 
 def test_the_bootstraps_are_files_that_interpreters_can_read() -> None:
