@@ -9,13 +9,17 @@ _TOKEN = re.compile(
     r"""
       (?P<space>   \s+ )
     | (?P<comment> //[^\n]* | /\*.*?(?:\*/|\Z) | \A\#![^\n]* )
-    | (?P<string>  "(?:\\.|[^"\\\n]++)*+" | '(?:\\.|[^'\\\n]++)*+' )
     | (?P<word>    [\w$]+ )
     | (?P<mark>    . )
     """,
     re.VERBOSE | re.DOTALL,
 )
-_REGEX = re.compile(r"/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/\w*")
+# By the character that begins it. Each matches up to where it cannot go on; it is a literal when ``end`` is there.
+_LITERALS = {
+    '"': re.compile(r'"(?:\\[\s\S]|[^"\\\n]++)*+(?P<end>")?'),
+    "'": re.compile(r"'(?:\\[\s\S]|[^'\\\n]++)*+(?P<end>')?"),
+    "/": re.compile(r"/(?:\\.|\[(?:\\.|[^\]\\\n]++)*+\]?|[^/\\\n\[]++)*+(?P<end>/\w*)?"),
+}
 _TEMPLATE = re.compile(r"(?:\\.|\$(?!\{)|[^`\\$]++)*+(?P<end>`|\$\{|\Z)", re.DOTALL)
 
 # After these words a slash begins a regular expression; after any other word it divides.
@@ -35,56 +39,69 @@ def code_of(source: str) -> str:
     >>> code_of("x = /[/']/g; y = 4 / 2; z = `a ${b} c`")
     'x = ""; y = 4 / 2; z = ""b""'
     """
-    out: list[str] = []
-    braces: list[int] = []  # open braces within each template expression that we are in
-    previous = ""
-    at = 0
-    while found := _TOKEN.match(source, at):
-        kind, text, at = found.lastgroup, found.group(), found.end()
-        match kind:
-            case "space":
-                out.append(text)
+    return _Reader(source).read()
+
+
+class _Reader:
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._at = 0
+        self._previous = ""
+        # Open braces within each template expression that we are in.
+        self._braces: list[int] = []
+        # Up to where no literal that begins so can end; searching again would take quadratic time.
+        self._hopeless = dict.fromkeys(_LITERALS, 0)
+
+    def read(self) -> str:
+        out: list[str] = []
+        while found := _TOKEN.match(self._source, self._at):
+            kind, text, self._at = found.lastgroup, found.group(), found.end()
+            if kind in ("space", "comment"):
+                out.append(text if kind == "space" else " ")
                 continue
-            case "comment":
-                out.append(" ")
-                continue
-            case "string":
-                text = '""'
-            case "mark":
-                text, at = _mark(source, text, at, previous, braces)
-        out.append(text)
-        previous = text
-    return "".join(out)
+            if kind == "mark":
+                text = self._mark(text)
+            out.append(text)
+            self._previous = text
+        return "".join(out)
 
+    def _mark(self, mark: str) -> str:
+        """What the punctuation mark that was just read comes to; reads on to the end of what it begins."""
+        if mark == "`":
+            return self._template()
+        if mark in _LITERALS and (mark != "/" or self._may_begin_regex()):
+            return self._literal(mark)
+        if self._braces and mark == "{":
+            self._braces[-1] += 1
+        elif self._braces and mark == "}":
+            self._braces[-1] -= 1
+            if self._braces[-1] == 0:
+                self._braces.pop()
+                return self._template()
+        return mark
 
-def _mark(source: str, mark: str, at: int, previous: str, braces: list[int]) -> tuple[str, int]:
-    """What a punctuation mark just before ``at`` comes to, and where to go on."""
-    if mark == "`":
-        return '""', _end_of_template(source, at, braces)
-    if mark == "/" and _may_begin_regex(previous) and (regex := _REGEX.match(source, at - 1)):
-        return '""', regex.end()
-    if braces and mark == "{":
-        braces[-1] += 1
-    elif braces and mark == "}":
-        braces[-1] -= 1
-        if braces[-1] == 0:
-            braces.pop()
-            return '""', _end_of_template(source, at, braces)
-    return mark, at
+    def _literal(self, mark: str) -> str:
+        if self._at <= self._hopeless[mark]:
+            return mark
+        found = _LITERALS[mark].match(self._source, self._at - 1)
+        if found is None or found["end"] is None:
+            # Up to where the search went, every such mark was an escaped one, so none of them begins a literal either.
+            self._hopeless[mark] = found.end() if found else 0
+            return mark
+        self._at = found.end()
+        return '""'
 
+    def _template(self) -> str:
+        found = _TEMPLATE.match(self._source, self._at)
+        self._at = found.end() if found else len(self._source)
+        if found and found["end"] == "${":
+            self._braces.append(1)
+        return '""'
 
-def _end_of_template(source: str, at: int, braces: list[int]) -> int:
-    found = _TEMPLATE.match(source, at)
-    if found is None:
-        return len(source)
-    if found["end"] == "${":
-        braces.append(1)
-    return found.end()
-
-
-def _may_begin_regex(previous: str) -> bool:
-    if not previous:
-        return True
-    if previous[-1].isalnum() or previous[-1] in "_$":
-        return previous in _BEFORE_REGEX
-    return previous[-1] not in _ENDS_VALUE
+    def _may_begin_regex(self) -> bool:
+        before = self._previous
+        if not before:
+            return True
+        if before[-1].isalnum() or before[-1] in "_$":
+            return before in _BEFORE_REGEX
+        return before[-1] not in _ENDS_VALUE

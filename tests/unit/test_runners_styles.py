@@ -30,6 +30,8 @@ from flowd.runners.styles import Styles, javascript_is_module, python_is_module
         "if (a) { x /= 2 } export default x /* ' */",
         "#!/usr/bin/env bun 'it\nexport default 1",
         "const s = 'it\\'s'; export default s",
+        "const s = 'it\\\n is'; export default s",
+        "<p>don't</p>; export default 1",
     ],
 )
 def test_a_default_export_or_a_define_call_in_code_is_module_style(source: str) -> None:
@@ -82,7 +84,9 @@ def test_what_stands_in_a_template_never_counts(text: str) -> None:
     assert not javascript_is_module(f"const t = `{escaped} export default `;")
 
 
-@pytest.mark.parametrize("unit", ["`", "'", "\\", "`${", "/*", "/", '"\\', "a/"])
+@pytest.mark.parametrize(
+    "unit", ["`", "'", "\\", "`${", "/*", "/", '"\\', "'\\", "a/", "=/[", "=/\\", "`\\", 'x\\"\\\n']
+)
 def test_hostile_sources_take_linear_time(unit: str) -> None:
     started = time.monotonic()
     javascript_is_module("default " + unit * 20_000)
