@@ -70,6 +70,8 @@ async def _run(workspace: Path, event: object, only: tuple[str, str] | None) -> 
                 await parts.engine.open(tasks)
                 accepted = await parts.engine.dispatch(event, only=only)
                 runs = [await parts.engine.wait_run(run.id, timeout_s=None) for run in accepted.runs]
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.
         finally:
             await parts.close(end_steps=True)
     return [_report(run) for run in runs]

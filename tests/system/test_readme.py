@@ -1,0 +1,60 @@
+"""The README's blocks run as they stand, and its tables say what the code does."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from daemon_rig import Workspace
+from flowd_client import wire
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = dict(re.findall(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", README, re.DOTALL))
+
+
+def run(argv: list[str], place: Workspace, text: str) -> str:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        argv, input=text, cwd=place.path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_quick_start_works_to_the_letter(place: Workspace) -> None:
+    said = run(["bash", "-e", "-m"], place, BLOCKS["quickstart"])
+    assert "accepted" in said
+    assert "duplicate" in said
+    assert "hello" in said
+
+
+def test_the_client_example_works(place: Workspace) -> None:
+    run([sys.executable, "-m", "flowd", "new", "hello"], place, "")
+    place.start()
+    said = run([sys.executable, "-"], place, BLOCKS["client"])
+    assert said.startswith("hello ")
+    assert "readme:1" in said
+
+
+def test_the_socket_example_works(place: Workspace) -> None:
+    if not any(os.access(f"{folder}/nc", os.X_OK) for folder in os.environ["PATH"].split(os.pathsep)):
+        pytest.skip("NOT TESTED: the README's nc example, because nc is not here (Debian: netcat-openbsd)")
+    place.start()
+    assert '"runs":[]' in run(["sh"], place, BLOCKS["socket"])
+
+
+def test_every_slug_is_in_the_readme_with_its_code() -> None:
+    for slug, failure in wire.FAILURES.items():
+        assert f"| `{slug}` | {failure.code} |" in README, slug
+
+
+def test_every_method_is_in_the_readme() -> None:
+    methods = [
+        value for name, value in vars(wire).items() if name.isupper() and str(value).startswith(("flow.", "daemon."))
+    ]
+    assert methods
+    for method in methods:
+        assert method == wire.UPDATE or f"`{method}`" in README, method
