@@ -44,6 +44,19 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+_STORAGE_CODES = frozenset(
+    {
+        sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM,
+    }
+)  # fmt: skip
+
+
+def is_about_storage(error: Exception) -> bool:
+    """Whether the disk or the file is at fault, and not the statement that was executed."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _STORAGE_CODES
+
+
 def translate(error: sqlite3.Error) -> RefusedError:
     """What an error of SQLite means to a caller. `StorageFailedError` means that nothing after it can be trusted."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -13,7 +13,7 @@ from flowd.domain.errors import StorageFailedError
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.ports import Accepted, Begun, Counts, NewEvent, NewRun, Output, Page, RunFilter, StoredEvent, Unfinished
 from flowd.store.sqlite import reads, writes
-from flowd.store.sqlite.connection import open_reader, open_writer, translate
+from flowd.store.sqlite.connection import is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -141,4 +141,6 @@ class SqliteStore:
             finally:
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise translate(error) from error
+            if is_about_storage(error):
+                raise translate(error) from error
+            raise

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flowd.domain.errors import FlowdError, StorageFailedError
-from flowd.store.sqlite.connection import translate
+from flowd.store.sqlite.connection import is_about_storage, translate
 
 log = logging.getLogger("flowd.store")
 
