@@ -103,9 +103,7 @@ class Writer:
             self._answer_failed(batch, error)
 
     def _answer_failed(self, batch: list[_Job], error: Exception) -> None:
-        if isinstance(error, sqlite3.Error) and not isinstance(
-            error, sqlite3.IntegrityError | sqlite3.ProgrammingError
-        ):
+        if isinstance(error, sqlite3.Error) and is_about_storage(error):
             refusal = translate(error)
             if isinstance(refusal, StorageFailedError):
                 self._failure = refusal
