@@ -95,7 +95,7 @@ class KeeperClient:
         Raises:
             KeeperLostError: There is none, and none could be started; the message has the end of its log.
         """
-        self._adopt(await self._connect({}))
+        self._adopt(await self._connect({}), is_first=True)
 
     async def close(self, *, end_steps: bool) -> None:
         """Let go of the keeper. Waiting calls raise `KeeperLostError`.
@@ -222,12 +222,17 @@ class KeeperClient:
         if self._failure is not None:
             raise self._failure
 
-    def _adopt(self, link: Link) -> None:
+    def _adopt(self, link: Link, *, is_first: bool) -> None:
         """A keeper is there: bring our picture in line with what it knows, and listen to it."""
         self._connection = Connection(link, on_frames=self._on_frames, on_gone=self._on_gone)
         self._hello = link.hello
         self._records = tuple(link.records)
         self._connected_at_s = time.monotonic()
+        if (
+            not is_first
+        ):  # we knew them all, so what we do not know we have forgotten, and the keeper died before it did
+            strange = [record["id"] for record in link.records if record["id"] not in self._pursuits]
+            self._forgets += [attempt_id for attempt_id in strange if attempt_id not in self._forgets]
         forgotten = set(self._forgets)
         known = {record["id"]: record for record in link.records if record["id"] not in forgotten}
         for attempt_id, record in known.items():
@@ -343,7 +348,7 @@ class KeeperClient:
                 )
             await asyncio.sleep(0.0 if self._deaths <= 1 else 0.05 * 2**self._deaths)
             pidfds = {name: pursuit.pidfd for name, pursuit in self._pursuits.items() if pursuit.pidfd >= 0}
-            self._adopt(await self._connect(pidfds))
+            self._adopt(await self._connect(pidfds), is_first=False)
         except KeeperLostError as error:
             self._fail(error)
 

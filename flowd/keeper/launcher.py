@@ -28,6 +28,8 @@ from flowd.ports import KeeperLostError
 
 CONNECT_WITHIN_S = 10.0
 """A keeper answers within milliseconds; a machine under heavy load takes its time."""
+MAX_SPAWNS = 3
+"""A keeper that dies so often before it says hello will not do it the next time."""
 MAX_LOG_BYTES = 1 << 20
 _MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 _BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv[1]); from flowd.keeper.main import main; main(*sys.argv[2:])"
@@ -76,22 +78,31 @@ class Launcher:
             KeeperLostError: No keeper could be started, or the living one does not answer.
         """
         deadline = time.monotonic() + CONNECT_WITHIN_S
+        spawns_left = MAX_SPAWNS
         while True:
             try:
-                return self._try(pidfds, deadline)
-            except (OSError, FrameError) as error:
-                if time.monotonic() > deadline:
-                    raise KeeperLostError(f"{self._describe(error)}") from error
+                spawns_left -= self._spawn_if_alone()
+            except OSError as error:
+                raise KeeperLostError(self._describe(error)) from error
+            try:
+                return self._reach(pidfds, deadline)
+            except (OSError, FrameError) as error:  # it may be just starting, or just ending
+                if not spawns_left or time.monotonic() > deadline:
+                    raise KeeperLostError(self._describe(error)) from error
             time.sleep(0.02)
 
-    def _try(self, pidfds: Mapping[str, int], deadline: float) -> Link:
+    def _spawn_if_alone(self) -> bool:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock_fd = self._take_lock()
-        if lock_fd is not None:
-            try:
-                self._spawn(lock_fd)
-            finally:
-                os.close(lock_fd)
+        if lock_fd is None:
+            return False
+        try:
+            self._spawn(lock_fd)
+        finally:
+            os.close(lock_fd)
+        return True
+
+    def _reach(self, pidfds: Mapping[str, int], deadline: float) -> Link:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(max(0.1, deadline - time.monotonic()))
@@ -213,9 +224,7 @@ class Launcher:
             tail = (self.directory / "keeper.log").read_text(encoding="utf-8", errors="replace")[-500:].strip()
         except OSError:
             tail = ""
-        return (
-            f"The keeper in {self.directory} cannot be reached within {CONNECT_WITHIN_S:g} s: {error}\n{tail}".strip()
-        )
+        return f"The keeper in {self.directory} cannot be reached: {error}\n{tail}".strip()
 
 
 class _Reachable:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from flowd.keeper.capabilities import Capabilities, pidfd_status
+from flowd.keeper.capabilities import Capabilities, now_s, pidfd_status
 from flowd.keeper.proctree import Processes
-from flowd.keeper.step import Step
+from flowd.keeper.step import INFINITY, Step
 
-_UNREAPED_PAUSE_S = 0.15
-"""A dead adopted leader that is still not reaped when our pauses have grown to this has a parent that never reaps."""
+REAPED_WITHIN_S = 10.0
+"""Some systems' first process takes seconds to reap an orphan; one that takes longer does not reap at all."""
 
 
 class Leaders:
@@ -55,9 +55,15 @@ class Leaders:
             return True
         if not process.is_dead:
             return False
-        # Its pidfd tells the exit once it is reaped, usually at once.
-        if knows_exit and step.pause_s < _UNREAPED_PAUSE_S:
-            step.is_ending = True
-            return False
         step.status = process.exit_status_if_visible()
+        if step.status is None and knows_exit and self._may_be_reaped(step):
+            step.is_ending = True  # its pidfd tells the exit then
+            return False
         return True
+
+    def _may_be_reaped(self, step: Step) -> bool:
+        """Whether to go on waiting for a zombie's parent."""
+        now = now_s()
+        if step.give_up_at_s == INFINITY:
+            step.give_up_at_s = now + REAPED_WITHIN_S
+        return now < step.give_up_at_s

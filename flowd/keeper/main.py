@@ -142,6 +142,7 @@ class Keeper:
         numbers = os.read(self._wake_fd, 65536)
         if signal.SIGTERM in numbers:
             log("SIGTERM: ending all steps")
+            self._settle()
             self._steps.end_all()
         self._steps.reap()
 

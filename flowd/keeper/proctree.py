@@ -19,7 +19,7 @@ _PS_TOLERANCE_S = 2  # `ps` tells ages in whole seconds
 
 
 class Process:
-    """One process as it was when it was looked at."""
+    """One process as it was when it was looked at. `ps` tells no ``exit_status``."""
 
     __slots__ = ("_marks", "exit_status", "name", "pgid", "pid", "ppid", "sid", "start", "state")
 
@@ -33,7 +33,7 @@ class Process:
         start: int,
         state: str,
         name: str,
-        exit_status: int = 0,
+        exit_status: int | None = None,
         marks: frozenset[bytes] | None = None,
     ) -> None:
         self.pid = pid

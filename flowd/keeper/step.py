@@ -38,6 +38,7 @@ class Step:
         start: The leader's start time; with the pid and the boot, its identity.
         is_own: The leader is our child. Otherwise an earlier keeper was its parent, and it is ``adopted``.
         pidfd: Of an adopted leader, else -1.
+        is_settled: Not an adopted step that still waits for what the daemon may hand over.
         deadline_s: When it times out, on the clock of `now_s`.
         phase: One of the constants above.
         is_over: The leader has ended. While ours is not reaped, nobody else gets its pid.
@@ -48,9 +49,33 @@ class Step:
     """
 
     __slots__ = (
-        "cause", "cpu_ms", "deadline_s", "detach", "due_s", "give_up_at_s", "grace_s", "id", "is_ending", "is_over",
-        "is_own", "kill_at_s", "leftovers", "mark", "max_output_bytes", "max_rss_bytes", "paths", "pause_s", "phase",
-        "pid", "pidfd", "seen", "start", "status", "survivors", "timeout_s",
+        "cause",
+        "cpu_ms",
+        "deadline_s",
+        "detach",
+        "due_s",
+        "give_up_at_s",
+        "grace_s",
+        "id",
+        "is_ending",
+        "is_over",
+        "is_own",
+        "is_settled",
+        "kill_at_s",
+        "leftovers",
+        "mark",
+        "max_output_bytes",
+        "max_rss_bytes",
+        "paths",
+        "pause_s",
+        "phase",
+        "pid",
+        "pidfd",
+        "seen",
+        "start",
+        "status",
+        "survivors",
+        "timeout_s",
     )  # fmt: skip
 
     def __init__(self, attempt_id: str, spec: dict[str, Any]) -> None:
@@ -65,6 +90,7 @@ class Step:
         self.start = 0
         self.is_own = True
         self.pidfd = -1
+        self.is_settled = True
         self.deadline_s = INFINITY
         self.phase = RUNNING
         self.cause: str | None = None

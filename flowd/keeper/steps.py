@@ -172,7 +172,7 @@ class Steps:
         is_tick = now >= self._next_tick_s
         if is_tick:
             self._next_tick_s = now + TICK_S
-        for step in list(self.active.values()):
+        for step in [step for step in self.active.values() if step.is_settled]:
             if is_tick:
                 self._tick(step)
             if now >= step.due_s and step.id in self.active:
@@ -180,6 +180,7 @@ class Steps:
 
     def settle(self, step: Step) -> None:
         """An adopted step: watch it, time it, and take up again where the last keeper was."""
+        step.is_settled = True
         if step.pidfd >= 0:
             self._poll.register(step.pidfd, 1)  # POLLIN
         step.pause(now_s())

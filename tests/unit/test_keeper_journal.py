@@ -1,0 +1,91 @@
+"""The keeper's memory: what is read back after a crash at any byte."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flowd.keeper.journal import EMPTY_AT_BYTES, Journal, entries, load
+from flowd.keeper.protocol import dumps
+
+BEGIN = {"op": "begin", "id": "a", "mark": "a@x"}
+STARTED = {"op": "started", "id": "a", "pid": 7, "start": 1, "boot": "b"}
+CAUSE = {"op": "cause", "id": "a", "cause": "timeout"}
+EXIT = {"op": "exit", "id": "a", "code": 3}
+WHOLE = [BEGIN, STARTED, CAUSE, EXIT]
+
+
+def write(path: Path) -> bytes:
+    journal = Journal(str(path))
+    for entry in WHOLE:
+        journal.note(entry)
+    return path.read_bytes()
+
+
+def test_a_crash_at_any_byte_loses_at_most_the_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    data = write(path)
+    for size in range(len(data) + 1):
+        path.write_bytes(data[:size])
+        attempts, bad_lines = load(str(path))
+        # A line is whole with its last brace; the newline after it may be missing.
+        whole = sum(1 for end in range(1, size + 1) if data[end - 1 : end] == b"}")
+        assert entries(attempts) == WHOLE[:whole]
+        assert bad_lines == (0 if size == 0 or data[size - 1 : size] in b"}\n" else 1)
+
+
+def test_writing_goes_on_after_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(b'{"op":"begin","id":"torn"')
+    assert Journal(str(path)).intend(BEGIN) is None
+    assert load(str(path)) == ({"a": {"begin": BEGIN}}, 1)
+
+
+def test_the_first_exit_stays_and_what_is_forgotten_or_refused_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    write(path)
+    journal = Journal(str(path))
+    journal.note({**EXIT, "code": 9})
+    assert load(str(path))[0]["a"]["exit"] == EXIT
+    journal.note({"op": "forget", "ids": ["a", "unknown"]})
+    journal.note({"op": "begin", "id": "b"})
+    journal.note({"op": "refused", "id": "b"})
+    journal.note({"op": "of a newer version", "id": "b"})
+    journal.note(EXIT)
+    assert load(str(path)) == ({}, 0)
+
+
+def test_a_missing_journal_is_an_empty_one(tmp_path: Path) -> None:
+    assert load(str(tmp_path / "none")) == ({}, 0)
+
+
+def test_rewriting_keeps_what_is_asked_and_is_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    for _ in range(2000):
+        journal.note({"op": "forget", "ids": ["x" * 30]})
+    assert journal.size_bytes > EMPTY_AT_BYTES
+    journal.compact([BEGIN])  # something is left, and it is not large enough for that
+    assert path.stat().st_size == journal.size_bytes > EMPTY_AT_BYTES
+    journal.compact([])
+    assert path.stat().st_size == journal.size_bytes < 100
+    journal.rewrite([BEGIN])
+    journal.note(STARTED)
+    assert load(str(path)) == ({"a": {"begin": BEGIN, "started": STARTED}}, 0)
+    assert os.listdir(tmp_path) == ["journal"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_on_a_full_disk_an_intention_fails_and_a_fact_is_kept_for_later(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.symlink_to("/dev/full")
+    journal = Journal(str(path))
+    failure = journal.intend(BEGIN)
+    assert failure is not None
+    assert failure.errno == 28
+    journal.note(STARTED)
+    room = os.open(tmp_path / "room", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(room, journal._fd)
+    os.close(room)
+    journal.note(EXIT)
+    assert (tmp_path / "room").read_text().split("\n")[-3:] == [dumps(STARTED), dumps(EXIT), ""]

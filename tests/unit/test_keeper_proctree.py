@@ -1,0 +1,75 @@
+"""Looking at processes: the same picture by /proc and by ps, and signals that only reach who was looked at."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowd.keeper.proctree import Process, Processes, with_descendants
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="compares with /proc")
+
+WAYS = [Processes(proc=True, pidfd=True), Processes(proc=True, pidfd=False), Processes(proc=False, pidfd=True)]
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process with a mark and a name that would confuse a careless reader, ended by its test."""
+    program = tmp_path / "a) Z (b"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "60"], env={"FLOWD_MARK": "outer@1,run_1:2@3"}, start_new_session=True) as child:
+        yield child
+        child.kill()
+
+
+@pytest.mark.parametrize("processes", WAYS)
+def test_a_process_is_seen_with_family_and_marks(processes: Processes, sleeper: "subprocess.Popen[bytes]") -> None:
+    for seen in (processes.look(sleeper.pid), processes.all()[sleeper.pid]):
+        assert seen is not None
+        assert (seen.ppid, seen.pgid, seen.sid) == (os.getpid(), sleeper.pid, sleeper.pid)
+        assert seen.marks == {b"outer@1", b"run_1:2@3"}
+        assert processes.is_same(seen, processes.start_of(sleeper.pid))
+        assert not processes.is_same(seen, seen.start + 1000)
+
+
+def test_a_name_with_parentheses_is_read_whole(sleeper: "subprocess.Popen[bytes]") -> None:
+    assert str(WAYS[0].look(sleeper.pid)) == f"{sleeper.pid} a) Z (b"
+
+
+@pytest.mark.parametrize("processes", WAYS)
+def test_a_signal_reaches_only_who_was_looked_at(processes: Processes, sleeper: "subprocess.Popen[bytes]") -> None:
+    seen = processes.look(sleeper.pid)
+    assert seen is not None
+    seen.start -= 1000  # as if the pid had been given to another since
+    assert not processes.signal(seen, signal.SIGKILL)
+    assert sleeper.poll() is None
+    seen.start += 1000
+    assert processes.signal(seen, signal.SIGTERM)
+    assert sleeper.wait(10) == -signal.SIGTERM
+    assert not processes.signal(seen, signal.SIGTERM)
+
+
+def test_a_zombie_tells_its_exit_status_by_proc_and_never_by_ps() -> None:
+    child = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 7"], {})
+    try:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        by_proc, by_ps = WAYS[0].look(child), WAYS[2].look(child)
+        assert by_proc is not None
+        assert by_ps is not None
+        assert by_proc.is_dead
+        assert by_ps.is_dead
+        assert by_proc.exit_status_if_visible() == 7 << 8
+        assert by_ps.exit_status_if_visible() is None
+    finally:
+        os.waitpid(child, 0)
+
+
+def test_descendants_are_found_at_any_depth_and_nobody_else() -> None:
+    def process(pid: int, ppid: int) -> Process:
+        return Process(pid, ppid=ppid, pgid=pid, sid=pid, start=0, state="S", name="x")
+
+    table = {pid: process(pid, ppid) for pid, ppid in [(2, 1), (3, 2), (4, 3), (5, 1), (6, 5)]}
+    assert sorted(found.pid for found in with_descendants(table, [table[2]])) == [2, 3, 4]
