@@ -19,12 +19,14 @@ from flowd.api.methods import Methods
 from flowd.api.unix_socket import UnixServer
 from flowd.domain.errors import StateError, StorageFailedError
 from flowd.observe import logs
+from flowd.ports import KeeperLostError
 from flowd.settings import Settings
 from flowd_client import wire
 
 log = logging.getLogger("flowd.daemon")
 
 EXIT_OK = 0
+EXIT_KEEPER_LOST = 70  # EX_SOFTWARE: the keeper dies whenever it is started
 EXIT_STORAGE_FAILED = 74  # EX_IOERR of sysexits.h: a supervisor restarts flowd when the disk is well again
 EXIT_BAD_STATE = 78  # EX_CONFIG: a restart alone does not help
 
@@ -54,7 +56,7 @@ class Daemon:
         self._started_s = time.monotonic()
         self._stops = 0
         self._stop_asked = asyncio.Event()
-        self._failure: StorageFailedError | None = None
+        self._exit_code = EXIT_OK
         self._is_draining = False
 
     async def run(self) -> int:
@@ -64,7 +66,11 @@ class Daemon:
             loop.add_signal_handler(number, self._ask_to_stop)
         self._socket = state_dir.socket_path(self._settings.socket)
         self._parts = await wiring.build(
-            self._settings, environ=os.environ, on_storage_failure=self._fail, socket_path=self._socket
+            self._settings,
+            environ=os.environ,
+            on_storage_failure=self._fail,
+            on_keeper_lost=self._lose_keeper,
+            socket_path=self._socket,
         )
         end_steps = False
         try:
@@ -78,13 +84,13 @@ class Daemon:
                 await self._stop_asked.wait()
                 end_steps = await self._wind_down()
                 await server.close()
-                if not end_steps:
-                    # Runs that go on without us: whoever supervises them lets go, and the next daemon adopts them.
-                    _cancel_others()
+                # Runs that go on without us, or wait for storage: whoever supervises them lets go, and the next daemon
+                # takes them up.
+                _cancel_others()
         finally:
             await self._parts.close(end_steps=end_steps)
             self._remove_socket()
-        return EXIT_OK if self._failure is None else EXIT_STORAGE_FAILED
+        return self._exit_code
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
@@ -123,7 +129,13 @@ class Daemon:
 
     def _fail(self, failure: StorageFailedError) -> None:
         log.critical("storage failed", extra={"problem": failure.message})
-        self._failure = failure
+        self._exit_code = EXIT_STORAGE_FAILED
+        self._stop_asked.set()
+
+    def _lose_keeper(self, loss: KeeperLostError) -> None:
+        # A daemon that accepts and can start nothing is worse than one that its supervisor starts anew.
+        log.critical("keeper lost", extra={"problem": str(loss)})
+        self._exit_code = self._exit_code or EXIT_KEEPER_LOST
         self._stop_asked.set()
 
     async def _wind_down(self) -> bool:
@@ -135,7 +147,9 @@ class Daemon:
         engine = self._parts.engine
         engine.drain()
         self._is_draining = True
-        if self._failure is not None or self._settings.on_stop == "keep":
+        if self._exit_code != EXIT_OK:
+            return False  # what runs is not always active any more: some of it could not be written down
+        if self._settings.on_stop == "keep":
             return not engine.active
         seen = 1
         if self._settings.on_stop == "cancel":
@@ -143,7 +157,7 @@ class Daemon:
         if engine.active:
             log.info("waiting for running steps; stop again to cancel them", extra={"running": len(engine.active)})
         told_s = time.monotonic()
-        while engine.active and self._failure is None:
+        while engine.active and self._exit_code == EXIT_OK:
             if self._stops > seen:
                 seen = self._stops
                 is_kill = seen >= 3  # noqa: PLR2004 - the third signal
@@ -153,7 +167,7 @@ class Daemon:
                 told_s = time.monotonic()
                 log.info("still waiting", extra={"runs": ",".join(engine.active[:10])})
             await asyncio.sleep(0.05)
-        return not engine.active
+        return not engine.active and self._exit_code == EXIT_OK
 
     def _remove_socket(self) -> None:
         with suppress(FileNotFoundError):

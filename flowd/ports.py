@@ -139,6 +139,10 @@ class Keeper(Protocol):
         """Whether this attempt was ever begun: False means that no process of it was ever started."""
         ...
 
+    def records(self) -> Sequence[Mapping[str, object]]:
+        """What it knew when it was last connected to: ``id`` and ``state`` (running, exited) of every attempt."""
+        ...
+
     async def stop(self, attempt_id: str, *, cause: str, grace_s: float) -> None:
         """Ask for the end of an attempt: SIGTERM to all of it, SIGKILL after ``grace_s``. Idempotent; unknown or ended
         attempts are left alone. `wait` tells how it went."""

@@ -20,6 +20,7 @@ from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
 from flowd.keeper.capabilities import boot_id
 from flowd.keeper.client import KeeperClient
+from flowd.ports import KeeperLostError
 from flowd.runners.commands import StepRunners
 from flowd.settings import Settings
 from flowd.store.sqlite.store import SqliteStore
@@ -54,6 +55,7 @@ async def build(
     *,
     environ: Mapping[str, str],
     on_storage_failure: Callable[[StorageFailedError], None],
+    on_keeper_lost: Callable[[KeeperLostError], None] | None = None,
     socket_path: Path | None,
     is_watching: bool = True,
     launched_by: str = "flowd",
@@ -69,6 +71,7 @@ async def build(
         directory=folder / state_dir.KEEPER,
         base_env=settings_module.step_environment(settings, environ),
         orphan_grace_s=settings.orphan_grace_s,
+        on_lost=on_keeper_lost,
     )
     catalog = WatchedCatalog(settings.workspace, rescan_interval_s=settings.rescan_interval_s, watching=is_watching)
     opened = await asyncio.gather(keeper.open(), catalog.open(), return_exceptions=True)

@@ -37,6 +37,16 @@ def attempt_id(run: str, number: int) -> str:
     return run if number == 1 else f"{run}:{number}"
 
 
+def parse_attempt_id(text: str) -> tuple[str, int]:
+    """The run's id and the attempt's number.
+
+    >>> parse_attempt_id("run_1"), parse_attempt_id("run_1:3")
+    (('run_1', 1), ('run_1', 3))
+    """
+    run, _, number = text.partition(":")
+    return run, int(number or 1)
+
+
 def unit_name(run: str) -> str:
     """The systemd unit that holds a run (without suffix).
 

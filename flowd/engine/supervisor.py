@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from flowd.domain import retry
 from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageBusyError, StorageFullError
+from flowd.domain.ids import parse_attempt_id
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run, decide
 from flowd.engine.completions import Completions
 from flowd.engine.outputs import OutputFiles, Said
@@ -26,6 +28,8 @@ from flowd.ports import (
 )
 
 log = logging.getLogger("flowd.engine")
+
+T = TypeVar("T")
 
 _INLINE_SCAN_BYTES = 1024 * 1024
 _NOTE_START_AFTER_S = 0.1
@@ -85,8 +89,8 @@ class Supervisor:
 
     @property
     def active(self) -> tuple[str, ...]:
-        """Ids of the runs under way."""
-        return tuple(self._active)
+        """Ids of the runs under way, those included whose start is being written down."""
+        return (*self._beginning, *self._active)
 
     def enrich(self, attempt: Attempt) -> Attempt:
         """An attempt with what is known of it before it is written down."""
@@ -114,8 +118,7 @@ class Supervisor:
                 return
             except KeeperLostError:
                 if not await self._keeper.knows(begun.attempt.id):
-                    await self._store.requeue(run_id, at_ms=self._clock.now_ms())
-                    self._requeue(run_id, 0.0)
+                    await self.start_over(run_id)
                     return
                 active.is_started = True
                 if active.wants_cancel():
@@ -141,6 +144,18 @@ class Supervisor:
         exit_ = Exit(cause="canceled") if run.cancel_requested else Exit()
         await self._record(active, exit_, self._decide(active, exit_, said), said.output)
 
+    async def start_over(self, run_id: str) -> None:
+        """Queue a run again whose process was provably never started; its attempt is forgotten."""
+        await self._patiently(run_id, lambda: self._store.requeue(run_id, at_ms=self._clock.now_ms()))
+        self._requeue(run_id, 0.0)
+
+    async def let_go(self, attempt_id: str) -> None:
+        """Do what an earlier daemon could not do any more after it had recorded this attempt's outcome."""
+        output = await self._store.output(*parse_attempt_id(attempt_id))
+        if output is not None:
+            self._outputs.remove(attempt_id, output)
+        await self._keeper.forget(attempt_id)
+
     async def cancel(self, run_id: str, *, grace_s: float | None = None) -> None:
         """Ask a run under way to end, at once with ``grace_s=0``. Its outcome comes by itself. Idempotent."""
         if run_id in self._beginning:
@@ -154,11 +169,18 @@ class Supervisor:
             await self._keeper.stop(active.attempt.id, cause="canceled", grace_s=grace)
 
     async def _begin(self, run_id: str) -> Begun | None:
+        return await self._patiently(
+            run_id,
+            lambda: self._store.begin(
+                run_id, worker_id=self._keeper.id, boot_id=self._boot_id, at_ms=self._clock.now_ms()
+            ),
+        )
+
+    async def _patiently(self, run_id: str, write: Callable[[], Awaitable[T]]) -> T:
+        """Write, however long the disk is full or the database locked: giving up would lose the run."""
         while True:
             try:
-                return await self._store.begin(
-                    run_id, worker_id=self._keeper.id, boot_id=self._boot_id, at_ms=self._clock.now_ms()
-                )
+                return await write()
             except (StorageFullError, StorageBusyError) as error:
                 log.warning("run waits for storage", extra={"run_id": run_id, "slug": error.slug})
                 await asyncio.sleep(_STORAGE_RETRY_S)
@@ -231,21 +253,13 @@ class Supervisor:
         delay_ms = retry.delay_before_next_ms(
             active.definition.retry, attempt_number=attempt.number, reason=outcome.reason
         )
-        while True:
+
+        def finish() -> Awaitable[Run]:
             now_ms = self._clock.now_ms()
-            try:
-                run = await self._store.finish(
-                    attempt,
-                    outcome,
-                    exit_,
-                    output,
-                    at_ms=now_ms,
-                    retry_at_ms=None if delay_ms is None else now_ms + delay_ms,
-                )
-                break
-            except (StorageFullError, StorageBusyError) as error:
-                log.warning("outcome waits for storage", extra={"run_id": attempt.run_id, "slug": error.slug})
-                await asyncio.sleep(_STORAGE_RETRY_S)
+            retry_at_ms = None if delay_ms is None else now_ms + delay_ms
+            return self._store.finish(attempt, outcome, exit_, output, at_ms=now_ms, retry_at_ms=retry_at_ms)
+
+        run = await self._patiently(attempt.run_id, finish)
         self._outputs.remove(attempt.id, output)
         await self._keeper.forget(attempt.id)
         log.info(
