@@ -39,8 +39,8 @@ def fire(session: Session, event: str | None, event_option: str | None) -> int:
     _tell_warnings()
     try:
         reports = embedded.fire(session.workspace, body)
-    except* FlowdError as group:
-        raise _told(group) from group
+    except FlowdError as error:
+        raise _told(error) from error
     printing.print_json({"eventId": body.get("id"), "results": [_shape(report) for report in reports]})
     return _code(reports)
 
@@ -66,8 +66,8 @@ def exec_(session: Session, flow: str, step: str, event: str | None, event_optio
     _tell_warnings()
     try:
         report = embedded.execute(session.workspace, flow, step, body)
-    except* FlowdError as group:
-        raise _told(group) from group
+    except FlowdError as error:
+        raise _told(error) from error
     printing.print_json(_shape(report))
     return _code([report])
 
@@ -98,19 +98,14 @@ def _event(positional: str | None, option: str | None) -> Any:
     return body
 
 
-def _told(group: BaseExceptionGroup[FlowdError]) -> CommandError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+def _told(error: FlowdError) -> CommandError:
     match error:
         case NotFoundError():
             return CommandError(error.message, Exit.NOT_FOUND)
         case InvalidEventError():
             return CommandError(error.message, Exit.USAGE)
-        case FlowdError():
-            return CommandError(error.message, Exit.REFUSED)
         case _:
-            return CommandError(str(error), Exit.FAULT)
+            return CommandError(error.message, Exit.REFUSED)
 
 
 def _shape(report: "RunReport") -> dict[str, Any]:

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from flowd.domain.retry import delay_before_next_ms
+from flowd.domain.run import Attempt
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
 from flowd.ports import Clock, Keeper, Store, Unfinished
@@ -35,6 +37,7 @@ async def reconcile(
     counts = {"queued": 0, "adopted": 0, "requeued": 0, "abandoned": 0}
     found = await store.unfinished()
     await _let_go_of_recorded(keeper, supervisor, {entry.attempt.id for entry in found if entry.attempt is not None})
+    pids = {str(record["id"]): record.get("pid") for record in keeper.records()}
     for unfinished in found:
         run, attempt = unfinished.run, unfinished.attempt
         if attempt is None:
@@ -42,7 +45,8 @@ async def reconcile(
             scheduler.submit_later(run.id, _delay_s(unfinished, clock.now_ms()))
         elif await keeper.knows(attempt.id):  # of another boot, too: its journal may have the exit
             counts["adopted"] += 1
-            work = supervisor.adopt(run, attempt, unfinished.definition, scheduler.occupy())
+            seen = _with_pid(attempt, pids.get(attempt.id))
+            work = supervisor.adopt(run, seen, unfinished.definition, scheduler.occupy())
             tasks.create_task(_guarded(work, run.id), name=f"adopted {run.id}")
         elif attempt.boot_id == boot_id and not run.cancel_requested:
             counts["requeued"] += 1
@@ -54,6 +58,11 @@ async def reconcile(
     if any(counts.values()):
         log.info("unfinished runs reconciled", extra=counts)
     return counts
+
+
+def _with_pid(attempt: Attempt, pid: object) -> Attempt:
+    """The attempt with the pid that the keeper knows, for a daemon that died before it wrote one down."""
+    return replace(attempt, pid=pid) if attempt.pid is None and isinstance(pid, int) and pid > 0 else attempt
 
 
 async def _guarded(work: Coroutine[Any, Any, None], run_id: str) -> None:

@@ -1,10 +1,14 @@
 """Where the workspace and its socket are."""
 
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from flowd_client import create_flow_client
 from flowd_client.discovery import find_socket, find_workspace
+from flowd_client.errors import DaemonNotRunningError
 
 VARIABLES = (
     "FLOWD_WORKSPACE",
@@ -95,3 +99,14 @@ def test_the_client_and_the_daemon_look_in_the_same_place(root: Path, monkeypatc
     assert find_socket(root) == settings.load(workspace=root).socket
     monkeypatch.setenv("FLOWD_SOCKET", "here.sock")
     assert find_socket(root) == settings.load(workspace=root).socket
+
+
+def test_a_client_made_before_the_daemon_finds_the_place_that_it_takes_later(root: Path) -> None:
+    client = create_flow_client(workspace=root)
+    state = root / ".codex/flowd"
+    state.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as short, client:
+        elsewhere = Path(short) / "s.sock"
+        (state / "flowd.sock.path").write_text(f"{elsewhere}\n")
+        with pytest.raises(DaemonNotRunningError, match=re.escape(str(elsewhere))):
+            client.status()

@@ -2,13 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from flowd_client.errors import BadAnswerError, CallError, ConnectionLostError, FlowClientError, TimedOutError
 from flowd_client.transport import MAX_FRAME_BYTES, decode, encode, read_result
-from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once
+from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once, locator
 from flowd_client.wire import RETRY_SAFE
 
 _LAST_WORDS_BYTES = 64 * 1024
@@ -148,9 +148,9 @@ class _Connection:
 class AsyncUnixTransport:
     """Calls over a Unix socket. Implements `flowd_client.transport.AsyncTransport`."""
 
-    def __init__(self, path: Path) -> None:
-        """Connect to nothing yet; the first call does."""
-        self.path = path
+    def __init__(self, path: Path | Callable[[], Path]) -> None:
+        """Connect to nothing yet; the first call does. A function is asked for the path at each connection."""
+        self._locate = locator(path)
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
 
@@ -181,7 +181,7 @@ class AsyncUnixTransport:
                 if self._connection is not None:
                     await self._connection.close()
                     self._connection = None
-                self._connection = await _Connection.open(self.path)
+                self._connection = await _Connection.open(self._locate())
             return self._connection
 
     async def close(self) -> None:

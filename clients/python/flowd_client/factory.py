@@ -1,5 +1,6 @@
 """Which transport a client gets. The only place that knows them all."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -53,10 +54,12 @@ def create_async_flow_client(
     return AsyncFlowClient(AsyncUnixTransport(_socket(workspace, socket_path)), timeout_s=timeout_s)
 
 
-def _socket(workspace: str | Path | None, socket_path: str | Path | None) -> Path:
+def _socket(workspace: str | Path | None, socket_path: str | Path | None) -> Path | Callable[[], Path]:
+    """The socket, or what finds it anew for each connection: the daemon may take another place after a restart."""
     if socket_path is not None:
         return Path(socket_path).expanduser().absolute()
-    return find_socket(workspace if workspace is not None else find_workspace())
+    root = find_workspace() if workspace is None else Path(workspace).expanduser().absolute()
+    return lambda: find_socket(root)
 
 
 def _require_socket(mode: str) -> None:

@@ -4,13 +4,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from flowd_client.errors import BadAnswerError, CallError, ConnectionLostError, TimedOutError
 from flowd_client.transport import MAX_FRAME_BYTES, answers, decode, encode, read_result
-from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once
+from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once, locator
 from flowd_client.wire import RETRY_SAFE
 
 _READ_BYTES = 256 * 1024
@@ -125,9 +125,9 @@ class UnixTransport:
     connection of its own, so that a wait never delays, say, the cancel that would end it.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Connect to nothing yet; the first call does."""
-        self.path = path
+    def __init__(self, path: Path | Callable[[], Path]) -> None:
+        """Connect to nothing yet; the first call does. A function is asked for the path at each connection."""
+        self._locate = locator(path)
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
         self._pid = os.getpid()
@@ -164,7 +164,7 @@ class UnixTransport:
         return result
 
     def _connect(self, method: str, deadline: _Deadline) -> _Connection:
-        while (sock := connect_once(self.path)) is None:
+        while (sock := connect_once(self._locate())) is None:
             left_s = deadline.left_s(method)
             time.sleep(BACKLOG_PAUSE_S if left_s is None else min(BACKLOG_PAUSE_S, left_s))
         return _Connection(sock)

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from flowd_client.discovery import MAX_SOCKET_PATH_BYTES
@@ -11,6 +12,13 @@ from flowd_client.errors import DaemonNotRunningError
 
 BACKLOG_PAUSE_S = 0.01
 """Between tries while the daemon's accept queue is full; it empties within a turn of the daemon's loop."""
+
+
+def locator(path: Path | Callable[[], Path]) -> Callable[[], Path]:
+    """What tells where to connect: a daemon that starts later may choose another place for its socket."""
+    if isinstance(path, Path):
+        return lambda: path
+    return path
 
 
 def connect_once(path: Path) -> socket.socket | None:
