@@ -18,6 +18,9 @@ T = TypeVar("T")
 PATIENCE_S = 20.0
 """How long a test waits for what must happen; only a failing test ever waits so long."""
 
+UNTIL_FILE = "echo $$; while [ ! -e $GO ]; do sleep 0.01; done; echo end; exit "
+"""A script that prints its pid and ends, with the code that is put behind it, once the file ``$GO`` is there."""
+
 FALLBACKS = ["", "pidfd_info", "pidfd", "subreaper", "waitid,memfd", "proc", "pidfd,pidfd_info,subreaper,proc,memfd"]
 """What is switched off: nothing, each by itself, and all that macOS lacks."""
 

@@ -340,13 +340,13 @@ class KeeperClient:
             raise
 
     async def _reconnect(self) -> None:
-        """Start the next keeper: at once after the first death, then ever later, in the end no more."""
+        """Start the next keeper: at once at first, then ever later, in the end no more."""
         try:
             if self._deaths > MAX_DEATHS:
                 raise KeeperLostError(
                     f"The keeper died {self._deaths} times in a row; see {self._launcher.directory}/keeper.log"
                 )
-            await asyncio.sleep(0.0 if self._deaths <= 1 else 0.05 * 2**self._deaths)
+            await asyncio.sleep(0.0 if self._deaths <= 3 else 0.1 * 2.0 ** (self._deaths - 3))
             pidfds = {name: pursuit.pidfd for name, pursuit in self._pursuits.items() if pursuit.pidfd >= 0}
             self._adopt(await self._connect(pidfds), is_first=False)
         except KeeperLostError as error:

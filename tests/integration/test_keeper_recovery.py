@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import json
 import os
 import resource
 import signal
@@ -14,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from keeper_rig import Rig, all_of, is_alive, keeper, run, until
+from keeper_rig import UNTIL_FILE, Rig, all_of, is_alive, keeper, run, until
 
 from flowd.domain.run import Exit
 from flowd.keeper.client import KeeperClient
@@ -22,8 +21,6 @@ from flowd.keeper.launcher import environment_without
 from flowd.ports import KeeperLostError, SpawnError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
-
-UNTIL_FILE = "echo $$; while [ ! -e $GO ]; do sleep 0.01; done; echo end; exit "
 
 
 def tells_exits() -> bool:
@@ -150,103 +147,46 @@ def test_a_step_that_ends_while_there_is_no_keeper_has_its_exact_exit(tmp_path: 
     run(test())
 
 
-def test_daemon_and_keeper_die_and_the_next_pair_takes_over(tmp_path: Path) -> None:
+def test_a_second_daemon_takes_the_keeper_and_the_first_does_not_fight_for_it(tmp_path: Path) -> None:
     async def test() -> None:
+        lost: list[KeeperLostError] = []
         rig = Rig(tmp_path)
-        first = await rig.client()
-        go = tmp_path / "go"
-        await first.start(rig.launch("lives", UNTIL_FILE + "9", env={"GO": str(go)}, timeout_s=90))
-        await first.start(rig.launch("ended", "exit 5"))
-        assert (await first.wait("ended")).code == 5
-        unseen = await first.start(rig.launch("unseen", "exec sleep 300"))
-        await rig.pids("lives")
-        pid = first.pid
-        assert pid is not None
+        first = await rig.client(on_lost=lost.append)
+        await first.start(rig.launch("sleeper", "exec sleep 300"))
+        second = await rig.client()
+        with pytest.raises(KeeperLostError, match="Another daemon"):
+            await first.wait("sleeper")
+        assert len(lost) == 1
+        with pytest.raises(KeeperLostError):
+            await first.knows("sleeper")
         await first.close(end_steps=False)
-        os.kill(pid, signal.SIGKILL)
-        await until(lambda: not is_alive(pid), "the keeper is gone")
-        os.kill(unseen, signal.SIGKILL)
-        await until(lambda: not Path(f"/proc/{unseen}").exists(), "the unseen step is reaped")
-        async with keeper(tmp_path) as (rig, second):
-            states = {record["id"]: record["state"] for record in second.records()}
-            assert states == {"lives": "running", "ended": "exited", "unseen": "exited"}
-            assert (await second.wait("ended")).code == 5
-            assert await second.wait("unseen") == Exit()
-            go.touch()
-            end = await second.wait("lives")
-            assert end.code == (9 if "pidfd_info" in second.capabilities else end.code)
-        rig.end()
-
-    run(test())
-
-
-@pytest.mark.parametrize("without", ["", "pidfd", "pidfd_group", "proc"])
-def test_an_adopted_step_can_be_stopped_and_swept(tmp_path: Path, without: str) -> None:
-    async def test() -> None:
-        async with keeper(tmp_path, without) as (rig, client):
-            tree = "echo $$; (trap '' TERM; setsid sh -c 'echo $$; while :; do sleep 1; done') & sleep 300"
-            await client.start(rig.launch("stopped", tree))
-            await client.start(rig.launch("late", tree, timeout_s=3, grace_s=0.2))
-            pids = await rig.pids("stopped", 2) + await rig.pids("late", 2)
-            old_pid = await rig.kill_keeper(client)
-            await rig.reconnected(client, old_pid)
-            await client.stop("stopped", cause="canceled", grace_s=0.2)
-            stopped, late = await all_of(client.wait("stopped"), client.wait("late"))
-            assert (stopped.cause, late.cause) == ("canceled", "timeout")
-            assert not [pid for pid in pids if is_alive(pid)]
-
-    run(test())
-
-
-def test_a_start_that_was_only_announced_may_have_run_and_one_that_was_not_never_did(tmp_path: Path) -> None:
-    async def test() -> None:
-        rig = Rig(tmp_path)
-        rig.directory.mkdir(mode=0o700)
-        spec = {"timeout_s": 60, "grace_s": 0.2, "max_output_bytes": 1000, "detach": False}
-        begun = [
-            {"op": "begin", "id": name, "stdout": "/nowhere/o", "stderr": "/nowhere/e", "mark": f"{name}@x", **spec}
-            for name in ("nothing", "found", "rebooted", "refused")
-        ]
-        begun.append({"op": "started", "id": "rebooted", "pid": os.getpid(), "start": 1, "boot": "another"})
-        begun.append({"op": "refused", "id": "refused"})
-        lines = [json.dumps(entry) for entry in begun]
-        (rig.directory / "keeper.journal").write_text("\n".join(["not json", *lines, '{"op":"exit","id":"found","co']))
-        with subprocess.Popen(
-            ["/bin/sleep", "300"], env={"FLOWD_MARK": "outer@y,found@x"}, start_new_session=True
-        ) as found:
-            async with keeper(tmp_path) as (rig, client):
-                assert await client.wait("nothing") == Exit()
-                assert await client.wait("rebooted") == Exit()
-                assert not await client.knows("refused")
-                assert not await client.knows("never")
-                states = {record["id"]: record for record in client.records()}
-                assert states["found"]["state"] == "running"
-                assert states["found"]["pid"] == found.pid
-                await client.stop("found", cause="canceled", grace_s=1)
-                await asyncio.to_thread(found.wait)
-                assert (await client.wait("found")).cause == "canceled"
-        assert found.returncode == -signal.SIGTERM
+        assert (await second.stop("sleeper", cause="canceled", grace_s=0)) is None
+        assert (await second.wait("sleeper")).cause == "canceled"
+        await second.close(end_steps=True)
 
     run(test())
 
 
 def test_a_keeper_that_keeps_dying_is_given_up_and_everyone_is_told(tmp_path: Path) -> None:
     async def test() -> None:
-        lost: list[KeeperLostError] = []
+        lost: asyncio.Future[KeeperLostError] = asyncio.get_running_loop().create_future()
         rig = Rig(tmp_path)
-        python = tmp_path / "python"
-        python.symlink_to(sys.executable)
-        client = await rig.client(python=str(python), on_lost=lost.append)
-        await client.start(rig.launch("sleeper", "exec sleep 300"))
-        (record,) = (await rig.client()).records()  # the first client is replaced: it must not fight for the keeper
-        with pytest.raises(KeeperLostError, match="Another daemon"):
-            await client.wait("sleeper")
-        assert len(lost) == 1
+        client = await rig.client(on_lost=lost.set_result)
+        pid = await client.start(rig.launch("sleeper", "exec sleep 300"))
+        waiting = asyncio.create_task(client.wait("sleeper"))
+        while not lost.done():
+            if client.pid is not None:
+                await rig.kill_keeper(client)
+            await asyncio.sleep(0.01)
+        with pytest.raises(KeeperLostError, match="in a row"):
+            await waiting
         with pytest.raises(KeeperLostError):
-            await client.knows("sleeper")
+            await client.start(rig.launch("another", "exit 0"))
         await client.close(end_steps=False)
-        os.kill(record["pid"], signal.SIGKILL)
-        rig.end()
+        async with keeper(tmp_path) as (rig, client):  # nothing is lost for the next daemon
+            assert is_alive(pid)
+            await client.stop("sleeper", cause="canceled", grace_s=1)
+            assert (await client.wait("sleeper")).cause == "canceled"
 
     run(test())
 
