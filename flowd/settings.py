@@ -32,10 +32,11 @@ class Settings:
         max_payload_bytes: Of an event's payload as JSON.
         max_output_bytes: Of each stream of an attempt; more ends it.
         on_stop: What a first SIGTERM does to running steps: let them ``finish``, ``cancel`` them, or ``keep`` them
-            running for the next daemon.
+            running for the next daemon; by default ``keep`` where systemd manages us, else ``finish``.
         orphan_grace_s: How long steps go on without any daemon before they are ended; 0 is for ever.
         interpreters: By runner name, instead of looking on PATH.
         inherit: Names of environment variables that steps inherit; None is all but flowd's secrets.
+        redact: Names of environment variables whose values are masked in every view.
         origins: By setting, where its value came from.
     """
 
@@ -53,6 +54,7 @@ class Settings:
     log_level: str
     interpreters: Mapping[str, str]
     inherit: tuple[str, ...] | None
+    redact: tuple[str, ...]
     origins: Mapping[str, str]
 
     @property
@@ -161,6 +163,8 @@ def load(
     values: dict[str, Any] = {}
     for name, spec in _SPECS.items():
         values[name], origins[name] = sources.value(name, spec)
+    if origins["on_stop"] == "default" and is_managed(environ):
+        values["on_stop"], origins["on_stop"] = "keep", "default under systemd"
     state_dir, origins["state_dir"] = sources.path(
         "state_dir", ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR"), default=root / wire.STATE_DIR, root=root
     )
@@ -168,9 +172,10 @@ def load(
         "socket", ("FLOWD_SOCKET",), default=state_dir / wire.SOCKET_NAME, root=root
     )
     interpreters, inherit = _tables(environ, files, origins)
+    redact = _redact(files, origins)
     return Settings(
-        workspace=root, state_dir=state_dir, socket=socket, interpreters=interpreters, inherit=inherit, origins=origins,
-        **values,
+        workspace=root, state_dir=state_dir, socket=socket, interpreters=interpreters, inherit=inherit, redact=redact,
+        origins=origins, **values,
     )  # fmt: skip
 
 
@@ -189,6 +194,8 @@ def _read(path: Path) -> dict[str, Any]:
     for name in members:
         if name not in known:
             raise SettingsError(f"{path}: there is no setting {name!r}. Known are: {', '.join(sorted(known))}.")
+    if not isinstance(members.get("environment", {}), dict):
+        raise SettingsError(f"{path}: environment is a table: [environment] with inherit and redact in it.")
     return members
 
 
@@ -260,6 +267,32 @@ def _tables(
         inherit = tuple(name.strip() for name in forwarded.split(",") if name.strip())
         origins["inherit"] = "$CODEX_FLOW_BACKEND_FORWARD_ENV"
     return interpreters, inherit
+
+
+def _redact(files: list[tuple[Path, dict[str, Any]]], origins: dict[str, str]) -> tuple[str, ...]:
+    """The names in all files together: what somebody wants masked stays masked."""
+    found: dict[str, None] = {}
+    origins["redact"] = "default"
+    for path, members in files:
+        names = members.get("environment", {}).get("redact", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            raise SettingsError(f"{path}: [environment] redact is a list of names of environment variables.")
+        if names:
+            origins["redact"] = str(path) if not found else f"{origins['redact']}, {path}"
+            found |= dict.fromkeys(names)
+    return tuple(found)
+
+
+def is_managed(environ: Mapping[str, str]) -> bool:
+    """Whether systemd started this process (or the wrapper that did), and starts the next one.
+
+    ``INVOCATION_ID`` alone is not enough: what is started from a terminal window inherits the terminal's. systemd 248
+    and later say in ``SYSTEMD_EXEC_PID`` whom they mean.
+    """
+    if environ.get("NOTIFY_SOCKET"):
+        return True
+    meant = environ.get("SYSTEMD_EXEC_PID")
+    return bool(environ.get("INVOCATION_ID")) and meant in (None, str(os.getpid()), str(os.getppid()))
 
 
 def step_environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:

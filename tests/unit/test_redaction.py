@@ -99,6 +99,5 @@ def test_what_is_learned_later_is_masked_too_and_only_named_variables_are_learne
 
 
 def test_names_that_look_secret() -> None:
-    assert [name for name in ("GITHUB_TOKEN", "KEYBOARD", "my_secret", "PGPASSWORD", "TOKENS") if looks_secret(name)] == [
-        "GITHUB_TOKEN", "my_secret", "PGPASSWORD",
-    ]  # fmt: skip
+    names = ("GITHUB_TOKEN", "KEYBOARD", "my_secret", "PGPASSWORD", "TOKENS")
+    assert [name for name in names if looks_secret(name)] == ["GITHUB_TOKEN", "my_secret", "PGPASSWORD"]

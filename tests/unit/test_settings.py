@@ -1,5 +1,6 @@
 """Settings: where values come from, and what is refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ def test_defaults_are_as_documented(tmp_path: Path) -> None:
         ("max_paralel = 3", "there is no setting 'max_paralel'"),
         ("max_parallel = ", "flowd.toml"),
         ("[runners]\nbun = 3", "[runners]"),
+        ("environment = 3", "environment is a table"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_name_and_the_range(tmp_path: Path, text: str, part: str) -> None:
@@ -77,3 +79,31 @@ def test_steps_never_inherit_secrets(tmp_path: Path) -> None:
     settings = load(tmp_path, {}, {}, tmp_path)
     environ = {"CODEX_FLOW_BACKEND_SECRET": "s", "FLOWD_HTTP_SECRET": "s", "NOTIFY_SOCKET": "/x", "A": "1"}
     assert step_environment(settings, environ) == {"A": "1"}
+
+
+def test_names_to_redact_come_from_both_files(tmp_path: Path) -> None:
+    write(tmp_path / ".codex" / "flowd.toml", '[environment]\nredact = ["A_TOKEN", "B"]\n')
+    write(tmp_path / "home" / "flowd" / "config.toml", '[environment]\nredact = ["B", "C"]\n')
+    settings = load(tmp_path, {}, {}, tmp_path / "home")
+    assert settings.redact == ("A_TOKEN", "B", "C")
+    assert settings.origins["redact"].count("toml") == 2
+    write(tmp_path / ".codex" / "flowd.toml", '[environment]\nredact = "A_TOKEN"\n')
+    with pytest.raises(SettingsError, match="redact is a list of names"):
+        load(tmp_path, {}, {}, tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("environ", "on_stop"),
+    [
+        ({}, "finish"),
+        ({"NOTIFY_SOCKET": "/run/notify"}, "keep"),
+        ({"INVOCATION_ID": "ab12"}, "keep"),
+        ({"INVOCATION_ID": "ab12", "SYSTEMD_EXEC_PID": str(os.getpid())}, "keep"),
+        ({"INVOCATION_ID": "ab12", "SYSTEMD_EXEC_PID": "1"}, "finish"),  # a terminal's, inherited
+        ({"NOTIFY_SOCKET": "/run/notify", "FLOWD_ON_STOP": "cancel"}, "cancel"),
+    ],
+)
+def test_running_steps_are_kept_where_systemd_starts_the_next_daemon(
+    tmp_path: Path, environ: dict[str, str], on_stop: str
+) -> None:
+    assert load(tmp_path, {}, environ, tmp_path).on_stop == on_stop
