@@ -44,6 +44,8 @@ class Adoption:
             else:
                 marked = self._marked() if marked is None else marked
                 self._find(step, marked)
+                if not step.pid and _was_never_spawned(step):
+                    continue  # unknown to us, so the daemon starts it
             self._open_pidfd(step)
             self._steps.active[attempt_id] = step
             self._waiting.append(step)
@@ -91,3 +93,19 @@ class Adoption:
             step.pidfd = pidfd
         else:
             os.close(pidfd)
+
+
+def _was_never_spawned(step: Step) -> bool:
+    """Whether the last keeper died between a begin's journaling and its process: both files are made in between.
+
+    With both there, a process may have run and ended unseen. The first alone is removed, because the next start makes
+    it anew.
+    """
+    stdout, stderr = step.paths
+    if os.path.exists(stderr):
+        return False
+    try:
+        os.unlink(stdout)
+    except FileNotFoundError:
+        pass
+    return True
