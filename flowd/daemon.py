@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
@@ -31,6 +32,7 @@ EXIT_STORAGE_FAILED = 74  # EX_IOERR of sysexits.h: a supervisor restarts flowd 
 EXIT_BAD_STATE = 78  # EX_CONFIG: a restart alone does not help
 
 _WAITING_LOG_INTERVAL_S = 10.0
+_GUARD_INTERVAL_S = 1.0
 
 
 def serve(settings: Settings) -> int:
@@ -58,6 +60,7 @@ class Daemon:
         self._stop_asked = asyncio.Event()
         self._exit_code = EXIT_OK
         self._is_draining = False
+        self._is_state_lost = False
 
     async def run(self) -> int:
         """Open, serve, stop. Every step under way is left to the keeper if the disk fails."""
@@ -65,6 +68,18 @@ class Daemon:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._ask_to_stop)
         self._socket = state_dir.socket_path(self._settings.socket)
+        # Before anything else: a daemon that nobody can reach takes up no runs.
+        listener = unix_socket.bind(self._socket)
+        ours = state_dir.Presence([self._socket])
+        try:
+            await self._serve(listener)
+        finally:
+            listener.close()
+            if ours.lost() is None:
+                self._socket.unlink(missing_ok=True)
+        return self._exit_code
+
+    async def _serve(self, listener: socket.socket) -> None:
         self._parts = await wiring.build(
             self._settings,
             environ=os.environ,
@@ -77,27 +92,27 @@ class Daemon:
             async with AsyncExitStack() as stack:
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
                 await self._parts.engine.open(tasks)
-                server = await self._listen()
+                server = await self._listen(listener)
                 stack.push_async_callback(server.close)
-                loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(self._reload()))
+                guard = tasks.create_task(self._guard_state(), name="guard state")
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(self._reload()))
                 self._tell_ready()
                 await self._stop_asked.wait()
                 end_steps = await self._wind_down()
                 await server.close()
+                guard.cancel()
                 # Runs that go on without us, or wait for storage: whoever supervises them lets go, and the next daemon
                 # takes them up.
                 _cancel_others()
         finally:
             await self._parts.close(end_steps=end_steps)
-            self._remove_socket()
-        return self._exit_code
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
-    async def _listen(self) -> UnixServer:
+    async def _listen(self, listener: socket.socket) -> UnixServer:
         methods = Methods(self._parts.engine, status=self._status, drain=self._drain)
         server = UnixServer(
-            unix_socket.bind(self._socket),
+            listener,
             Dispatcher(methods.table),
             max_frame_bytes=self._settings.max_frame_bytes,
             peer_uid=unix_socket.peer_uid,
@@ -132,6 +147,19 @@ class Daemon:
         self._exit_code = EXIT_STORAGE_FAILED
         self._stop_asked.set()
 
+    async def _guard_state(self) -> None:
+        """Stop when the state is taken away: what is accepted then is in files that nobody can open again, and another
+        daemon can lock the new folder beside this one."""
+        folder = self._settings.state_dir
+        names = (state_dir.LOCK, state_dir.DATABASE, f"{state_dir.DATABASE}-wal")
+        presence = state_dir.Presence(folder / name for name in names)
+        while (lost := presence.lost()) is None:  # noqa: ASYNC110 - nothing tells when a file is unlinked
+            await asyncio.sleep(_GUARD_INTERVAL_S)
+        self._is_state_lost = True
+        self._fail(
+            StorageFailedError(f"{lost} was removed or replaced under the daemon; what it runs is ended, and it stops.")
+        )
+
     def _lose_keeper(self, loss: KeeperLostError) -> None:
         # A daemon that accepts and can start nothing is worse than one that its supervisor starts anew.
         log.critical("keeper lost", extra={"problem": str(loss)})
@@ -148,7 +176,9 @@ class Daemon:
         engine.drain()
         self._is_draining = True
         if self._exit_code != EXIT_OK:
-            return False  # what runs is not always active any more: some of it could not be written down
+            # What runs is not always active any more: some of it could not be written down. The next daemon finds it by
+            # the keeper's folder, if that is still there.
+            return self._is_state_lost
         if self._settings.on_stop == "keep":
             return not engine.active
         seen = 1
@@ -168,10 +198,6 @@ class Daemon:
                 log.info("still waiting", extra={"runs": ",".join(engine.active[:10])})
             await asyncio.sleep(0.05)
         return not engine.active and self._exit_code == EXIT_OK
-
-    def _remove_socket(self) -> None:
-        with suppress(FileNotFoundError):
-            self._socket.unlink()
 
     # --- answering ---------------------------------------------------------------------------------------------------
 

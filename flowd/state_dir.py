@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -78,6 +79,26 @@ def socket_path(wanted: Path) -> Path:
     return short
 
 
+class Presence:
+    """Tells whether files are still those that they were: not removed, and not replaced by others of their names."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        """Remember what lies at the paths now; those where nothing lies are left out."""
+        self._known = {path: identity for path in paths if (identity := _identity(path)) is not None}
+
+    def lost(self) -> Path | None:
+        """The first one that is no longer there, None while all are."""
+        return next((path for path, identity in self._known.items() if _identity(path) != identity), None)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class Lock:
     """The daemon's lock on its state folder. The kernel lets it go with the process, however that ends."""
 
@@ -86,8 +107,12 @@ class Lock:
 
         Raises:
             LockedError: Another daemon holds it; the message has its pid.
+            StateError: There can be no lock.
         """
-        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(f"Cannot lock {folder / LOCK}: {error.strerror}.") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,0 +1,105 @@
+"""What a daemon does when its files are taken away, and what it must not take away itself."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+from daemon_rig import Workspace, until
+
+from flowd import state_dir
+
+EXIT_STORAGE_FAILED = 74
+EXIT_BAD_STATE = 78
+
+
+def serve_to_the_end(place: Workspace, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flowd", "serve", "-w", str(place.path)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_a_removed_state_folder_stops_the_daemon_and_what_it_runs(place: Workspace) -> None:
+    place.flow("long", "echo $$ > pid; exec sleep 300")
+    place.start()
+    place.call("flow.dispatch", event={"id": "l1", "type": "long.go"})
+    pid_file = place.path / "flows" / "long" / "pid"
+    pid = int(until(lambda: pid_file.exists() and pid_file.read_text(), what="the step's pid"))
+
+    shutil.rmtree(place.path / ".codex" / "flowd")
+
+    assert place.process is not None
+    assert place.process.wait(30) == EXIT_STORAGE_FAILED
+    assert "was removed or replaced" in place.log()
+    until(lambda: not psutil.pid_exists(pid), what="the step's end")
+
+
+def test_a_daemon_that_was_robbed_of_its_state_leaves_the_next_ones_socket(place: Workspace) -> None:
+    place.start()
+    robbed = place.process
+    assert robbed is not None
+    shutil.rmtree(place.path / ".codex" / "flowd")
+
+    place.start()
+
+    assert robbed.wait(30) == EXIT_STORAGE_FAILED
+    assert place.call("daemon.status")["state"] == "ready"
+
+
+def test_a_file_in_the_sockets_place_is_refused_and_kept(place: Workspace) -> None:
+    precious = place.path / "precious.txt"
+    precious.write_text("mine")
+
+    ended = serve_to_the_end(place, FLOWD_SOCKET=str(precious))
+
+    assert ended.returncode == EXIT_BAD_STATE
+    assert f"{precious} is in the way" in ended.stderr
+    assert precious.read_text() == "mine"
+
+
+def test_another_daemons_socket_is_refused_and_kept(place: Workspace, tmp_path: Path) -> None:
+    place.start()
+
+    ended = serve_to_the_end(place, FLOWD_SOCKET=str(place.socket), FLOWD_STATE_DIR=str(tmp_path / "state"))
+
+    assert ended.returncode == EXIT_BAD_STATE
+    assert "Another program answers" in ended.stderr
+    assert place.call("daemon.status")["state"] == "ready"
+
+
+def test_a_socket_in_a_folder_that_is_not_there_is_refused(place: Workspace) -> None:
+    ended = serve_to_the_end(place, FLOWD_SOCKET="/nonexistent/flowd.sock")
+
+    assert ended.returncode == EXIT_BAD_STATE
+    assert "Cannot find a place" in ended.stderr or "Cannot listen on /nonexistent/flowd.sock" in ended.stderr
+
+
+def test_a_folder_in_the_locks_place_is_refused(place: Workspace) -> None:
+    (place.path / ".codex" / "flowd" / state_dir.LOCK).mkdir(parents=True)
+
+    ended = serve_to_the_end(place)
+
+    assert ended.returncode == EXIT_BAD_STATE
+    assert "Cannot lock" in ended.stderr
+
+
+def test_presence_tells_a_replaced_file_from_the_one_it_was(tmp_path: Path) -> None:
+    here, missing = tmp_path / "here", tmp_path / "missing"
+    here.write_text("1")
+    presence = state_dir.Presence([here, missing])
+    missing.write_text("came later")
+    assert presence.lost() is None
+
+    other = tmp_path / "other"
+    other.write_text("2")
+    other.replace(here)
+
+    assert presence.lost() == here
