@@ -16,7 +16,9 @@ from flowd import state_dir, wiring
 from flowd.api import codec, unix_socket
 from flowd.api.codec import View
 from flowd.api.dispatcher import Dispatcher
+from flowd.api.http.server import HttpServer
 from flowd.api.methods import Methods
+from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.domain.errors import StateError, StorageFailedError
 from flowd.observe import logs
@@ -60,6 +62,7 @@ class Daemon:
         self._stop_asked = asyncio.Event()
         self._exit_code = EXIT_OK
         self._is_draining = False
+        self._http_address: str | None = None
         self._is_state_lost = False
 
     async def run(self) -> int:
@@ -94,6 +97,7 @@ class Daemon:
                 await self._parts.engine.open(tasks)
                 server = await self._listen(listener)
                 stack.push_async_callback(server.close)
+                http = await self._listen_http(stack)
                 guard = tasks.create_task(self._guard_state(), name="guard state")
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(self._reload()))
                 self._tell_ready()
@@ -110,14 +114,29 @@ class Daemon:
     # --- opening -----------------------------------------------------------------------------------------------------
 
     async def _listen(self, listener: socket.socket) -> UnixServer:
-        methods = Methods(self._parts.engine, status=self._status, drain=self._drain)
+        self._methods = Methods(self._parts.engine, status=self._status, drain=self._drain)
         server = UnixServer(
             listener,
-            Dispatcher(methods.table),
+            Dispatcher(self._methods.table),
             max_frame_bytes=self._settings.max_frame_bytes,
             peer_uid=unix_socket.peer_uid,
+            subscriptions=Subscriptions(self._parts.feed, self._parts.engine.snapshot),
         )
         await server.open()
+        return server
+
+    async def _listen_http(self, stack: AsyncExitStack) -> HttpServer | None:
+        if self._settings.http is None:
+            return None
+        server = HttpServer(
+            self._settings.http,
+            self._methods.table,
+            remember_nonce=self._parts.store.remember_nonce,
+            is_ready=lambda: not self._is_draining,
+        )
+        stack.push_async_callback(server.close)
+        await server.open()
+        self._http_address = server.where
         return server
 
     def _tell_ready(self) -> None:
@@ -247,6 +266,8 @@ class Daemon:
             view["keeper"]["pid"] = keeper.pid
             with suppress(psutil.Error):
                 view["keeper"]["rssBytes"] = psutil.Process(keeper.pid).memory_info().rss
+        if self._http_address is not None:
+            view["http"] = self._http_address
         if with_settings:
             view["settings"] = settings.table()
         return view

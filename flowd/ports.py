@@ -6,6 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from flowd.domain.definition import Definition
 from flowd.domain.flow import Snapshot
+from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 
 T = TypeVar("T")
@@ -359,4 +360,20 @@ class Store(Protocol):
 
     async def counts(self) -> Counts:
         """How many events, and runs by status."""
+        ...
+
+
+class Journal(Protocol):
+    """The record of what happened, as far back as it is kept."""
+
+    async def journal(self, interest: Interest, *, after: int | None, limit: int) -> JournalPage:
+        """Entries of interest after a cursor, at most ``limit``; ``after=None`` gives none, only the span."""
+        ...
+
+    async def running(self, interest: Interest) -> list[tuple[str, int]]:
+        """Id and attempt number of every running run of interest."""
+        ...
+
+    async def note_flows(self, flows: Sequence[FlowState], *, at_ms: int) -> None:
+        """Add an entry for each flow that differs from what was noted last; those missing here were removed."""
         ...

@@ -14,7 +14,10 @@ from flowd.catalog.watched import WatchedCatalog
 from flowd.domain.errors import StorageFailedError
 from flowd.engine.completions import Completions
 from flowd.engine.engine import Engine
+from flowd.engine.feed import Feed
+from flowd.engine.flow_notes import FlowNotes
 from flowd.engine.intake import Intake
+from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
@@ -42,10 +45,13 @@ class Parts:
     keeper: KeeperClient
     catalog: WatchedCatalog
     engine: Engine
+    feed: Feed
+    flow_notes: FlowNotes
 
     async def close(self, *, end_steps: bool) -> None:
         """Close in the order in which nothing is missed: no new packages, no more exits, then the memory of both."""
         await self.catalog.close()
+        await self.flow_notes.close()
         await self.keeper.close(end_steps=end_steps)
         await self.store.close()
 
@@ -73,11 +79,18 @@ async def build(
         orphan_grace_s=settings.orphan_grace_s,
         on_lost=on_keeper_lost,
     )
-    catalog = WatchedCatalog(settings.workspace, rescan_interval_s=settings.rescan_interval_s, watching=is_watching)
+    flow_notes = FlowNotes(store, SystemClock())
+    catalog = WatchedCatalog(
+        settings.workspace,
+        rescan_interval_s=settings.rescan_interval_s,
+        on_change=lambda _, snapshot: flow_notes.note(snapshot),
+        watching=is_watching,
+    )
     opened = await asyncio.gather(keeper.open(), catalog.open(), return_exceptions=True)
     failure = next((error for error in opened if isinstance(error, BaseException)), None)
     if failure is not None:
         await catalog.close()
+        await flow_notes.close()
         await keeper.close(end_steps=False)
         await store.close()
         raise failure
@@ -88,13 +101,14 @@ async def build(
         interpreters=settings.interpreters,
         launched_by=launched_by,
     )
-    engine = _engine(settings, store=store, keeper=keeper, catalog=catalog, runners=runners)
-    return Parts(store, keeper, catalog, engine)
+    flow_notes.note(catalog.snapshot)
+    engine, feed = _engine(settings, store=store, keeper=keeper, catalog=catalog, runners=runners)
+    return Parts(store, keeper, catalog, engine, feed, flow_notes)
 
 
 def _engine(
     settings: Settings, *, store: SqliteStore, keeper: KeeperClient, catalog: WatchedCatalog, runners: StepRunners
-) -> Engine:
+) -> tuple[Engine, Feed]:
     clock = SystemClock()
     boot = boot_id()
     completions = Completions()
@@ -122,7 +136,10 @@ def _engine(
         nonce=lambda: secrets.token_hex(8),
         max_payload_bytes=settings.max_payload_bytes,
     )
-    return Engine(
+    reader = OutputReader(store, outputs, is_supervised=supervisor.is_supervising)
+    feed = Feed(journal=store, reader=reader, clock=clock)
+    store.tell_commits(feed.ring)
+    engine = Engine(
         store=store,
         keeper=keeper,
         catalog=catalog,
@@ -130,7 +147,8 @@ def _engine(
         intake=intake,
         scheduler=scheduler,
         supervisor=supervisor,
-        outputs=outputs,
+        reader=reader,
         completions=completions,
         boot_id=boot,
     )
+    return engine, feed

@@ -184,7 +184,7 @@ def dispatch_view(accepted: Accepted, runs: Sequence[Run]) -> View:
 def snapshot_view(snapshot: Snapshot) -> View:
     """The catalog."""
     return {
-        "flows": [_flow_view(flow) for flow in snapshot.flows],
+        "flows": [flow_view(flow) for flow in snapshot.flows],
         "broken": [broken_view(package) for package in snapshot.broken],
         "shadowed": [{"name": hidden.name, "root": hidden.root, "by": hidden.by} for hidden in snapshot.shadowed],
     }
@@ -216,7 +216,8 @@ def explain_view(event: Event, verdicts: Sequence[Verdict], snapshot: Snapshot) 
     }
 
 
-def _flow_view(flow: Flow) -> View:
+def flow_view(flow: Flow) -> View:
+    """A flow in force."""
     view: View = {
         "name": flow.name,
         "version": flow.version,

@@ -12,12 +12,14 @@ from typing import Any, cast
 from jsonrpcserver import Error, Success
 from jsonrpcserver.async_dispatcher import dispatch_request
 from jsonrpcserver.request import Request
-from jsonrpcserver.sentinels import NOCONTEXT, NOID
+from jsonrpcserver.sentinels import NOID
 from oslash.either import Left
 
 from flowd.api import codec, params
 from flowd.api.failures import error_from, error_of
 from flowd.api.methods import Method, bare_event
+from flowd.api.subscriptions import Caller
+from flowd.domain.errors import InvalidParamsError
 from flowd_client import wire
 
 MAX_BATCH = 1000
@@ -37,8 +39,11 @@ class Dispatcher:
     def __init__(self, table: dict[str, Method]) -> None:
         self._methods = {name: _bind(name, method) for name, method in table.items()}
 
-    async def answer(self, message: bytes) -> bytes | None:
-        """The response to a request or a batch; None where none is due (notifications)."""
+    async def answer(self, message: bytes, caller: Caller | None = None) -> bytes | None:
+        """The response to a request or a batch; None where none is due (notifications).
+
+        ``caller`` is whom methods can push to later; without one, those that would are refused.
+        """
         try:
             value = codec.decode(message)
         except RecursionError:
@@ -48,15 +53,15 @@ class Dispatcher:
                 _response(None, error=error_of("parse_error", f"The frame is not JSON in UTF-8: {error}."))
             )
         if not isinstance(value, list):
-            response = await self._one(value)
+            response = await self._one(value, caller)
             return None if response is None else _encode(response)
         if not value or len(value) > MAX_BATCH:
             return codec.encode(_invalid(None, f"A batch has 1 to {MAX_BATCH} requests; this one has {len(value)}."))
-        responses = await asyncio.gather(*map(self._one, value))
+        responses = await asyncio.gather(*(self._one(element, caller) for element in value))
         due = [response for response in responses if response is not None]
         return _encode(due) if due else None
 
-    async def _one(self, value: object) -> dict[str, Any] | None:
+    async def _one(self, value: object, caller: Caller | None) -> dict[str, Any] | None:
         problem = _problem(value)
         if problem is not None:
             request_id = value.get("id") if isinstance(value, dict) else None
@@ -71,7 +76,7 @@ class Dispatcher:
             message = f"There is no method {fields['method'][:100]!r}; rpc.discover lists them all."
             return _response(fields["id"], error=error_of("method_not_found", message))
         request = Request(fields["method"], {} if given is None else given, fields.get("id", NOID))
-        _, result = await dispatch_request(cast("Any", self._methods), NOCONTEXT, request)
+        _, result = await dispatch_request(cast("Any", self._methods), caller, request)
         if request.id is NOID:
             return None
         either: Any = result  # the library's Either has no public accessors
@@ -96,9 +101,14 @@ def refusal(slug: str, message: str) -> bytes:
 
 
 def _bind(name: str, method: Method) -> Any:
-    async def call(*args: object, **kwargs: object) -> Any:
+    async def call(caller: Caller | None, /, *args: object, **kwargs: object) -> Any:
         try:
-            return Success(await method.call(params.read(method.params, args, kwargs)))
+            given = params.read(method.params, args, kwargs)
+            if not method.is_personal:
+                return Success(await method.call(given))
+            if caller is None:
+                raise InvalidParamsError(f"{name} needs a connection that can be pushed to: flowd's control socket.")
+            return Success(await method.call(given, caller))
         except Exception as error:  # noqa: BLE001 - every exception has its answer, and none shows its text
             failure = error_from(error, method=name)
             return Error(failure["code"], failure["message"], failure["data"])

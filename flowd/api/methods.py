@@ -8,19 +8,26 @@ from typing import Any, NamedTuple
 
 from flowd.api import codec, params
 from flowd.api.codec import View
+from flowd.api.subscriptions import Caller
 from flowd.domain.run import Run
-from flowd.engine.engine import Engine, OutputPart
+from flowd.engine.engine import Engine
+from flowd.engine.output_reader import OutputPart
 from flowd.engine.outputs import Stream
 from flowd.ports import Output, RunFilter
 from flowd_client import wire
 
 
 class Method(NamedTuple):
-    """A method: its parameters' type, what does it, and a sentence about it."""
+    """A method: its parameters' type, what does it, and a sentence about it.
+
+    Attributes:
+        is_personal: ``call`` takes the `Caller` as its second argument.
+    """
 
     params: type[params.Params]
-    call: Callable[[Any], Awaitable[Any]]
+    call: Callable[..., Awaitable[Any]]
     summary: str
+    is_personal: bool = False
 
 
 class Methods:
@@ -49,6 +56,8 @@ class Methods:
                 params.NoParams, self._list_flows, "The flow packages in force, and the broken ones."
             ),
             wire.EXPLAIN: Method(params.Explain, self._explain, "Why each step matches an event or does not."),
+            wire.SUBSCRIBE: Method(params.Subscribe, self._subscribe, "Push what happens.", is_personal=True),
+            wire.UNSUBSCRIBE: Method(params.Unsubscribe, _unsubscribe, "End a subscription.", is_personal=True),
             wire.STATUS: Method(params.Status, self._daemon_status, "What the daemon is doing."),
             wire.RELOAD: Method(params.NoParams, self._reload, "Look at the flow packages on disk now."),
             wire.DRAIN: Method(params.NoParams, self._daemon_drain, "Start no more runs; go on accepting events."),
@@ -146,6 +155,7 @@ class Methods:
             count=given.max_bytes,
             attempt_number=given.attempt,
             wait_s=given.wait_ms / 1000,
+            other_offset=given.other_offset,
         )
         text, taken = _text(part, given.encoding)
         next_offset = given.offset + taken
@@ -156,6 +166,11 @@ class Methods:
             "size": part.size,
             "eof": part.is_final and next_offset >= part.size,
         }
+
+    async def _subscribe(self, given: params.Subscribe, caller: Caller) -> View:
+        if given.run_id is not None:
+            await self._engine.get_run(given.run_id)
+        return await caller.subscribe(given)
 
     async def _list_flows(self, _: params.NoParams) -> View:
         return codec.snapshot_view(self._engine.snapshot())
@@ -177,6 +192,10 @@ class Methods:
         from flowd.api import openrpc  # noqa: PLC0415 - schema generation is for the few who ask
 
         return openrpc.document(self.table)
+
+
+async def _unsubscribe(given: params.Unsubscribe, caller: Caller) -> View:
+    return await caller.unsubscribe(given)
 
 
 def bare_event(given: object) -> object:

@@ -10,6 +10,8 @@ from flowd_client import wire
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+Offset = Annotated[int, msgspec.Meta(ge=0)]
+Encoding = Literal["utf-8", "base64"]
 Limit = int | float | str | None
 """A number or a numeric string, as the reference system takes it."""
 
@@ -80,15 +82,48 @@ class WaitRun(Params):
 
 
 class ReadOutput(Params):
-    """Which part of which stream. ``attempt`` is the last one by default; ``waitMs`` waits for something to read."""
+    """Which part of which stream. ``attempt`` is the last one by default; ``waitMs`` waits for something to read, or,
+    with ``otherOffset``, for the other stream to reach beyond that."""
 
     run_id: Identifier
     stream: Literal["stdout", "stderr"] = "stdout"
-    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    offset: Offset = 0
     max_bytes: Annotated[int, msgspec.Meta(ge=1, le=1024 * 1024)] = 256 * 1024
     attempt: Annotated[int, msgspec.Meta(ge=1)] | None = None
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
-    encoding: Literal["utf-8", "base64"] = "utf-8"
+    encoding: Encoding = "utf-8"
+    other_offset: Offset | None = None
+
+
+class OutputPlace(Params):
+    """How far an attempt's output was read, in bytes."""
+
+    run_id: Identifier
+    attempt: Annotated[int, msgspec.Meta(ge=1)]
+    stdout: Offset = 0
+    stderr: Offset = 0
+
+
+class Subscribe(Params):
+    """What to hear of, and from where on.
+
+    ``topics`` are all but output by default; with ``runId`` or ``eventId`` only what is about that run, or that event
+    and its runs. ``after`` is the cursor of the last update that was heard; without it from now on. ``places`` tell how
+    far the output of attempts under way was read. ``encoding`` is of output.
+    """
+
+    topics: Annotated[list[Literal["event", "run", "flow", "output"]], msgspec.Meta(min_length=1)] | None = None
+    run_id: Identifier | None = None
+    event_id: Identifier | None = None
+    after: str | None = None
+    places: Annotated[list[OutputPlace], msgspec.Meta(max_length=10_000)] = []
+    encoding: Encoding = "utf-8"
+
+
+class Unsubscribe(Params):
+    """Which subscription of this connection."""
+
+    subscription: Identifier
 
 
 class Explain(Params):

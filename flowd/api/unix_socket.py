@@ -13,6 +13,7 @@ from pathlib import Path
 from flowd.api import dispatcher
 from flowd.api.dispatcher import Dispatcher
 from flowd.api.framing import Framer, FramingError, Oversize
+from flowd.api.subscriptions import Caller, Subscriptions
 from flowd.domain.errors import StateError
 
 log = logging.getLogger("flowd.api")
@@ -74,10 +75,17 @@ class UnixServer:
         *,
         max_frame_bytes: int,
         peer_uid: Callable[[socket.socket], int | None],
+        subscriptions: Subscriptions | None = None,
     ) -> None:
-        """``peer_uid`` tells the other end's user, None where the platform cannot."""
+        """Serve.
+
+        Args:
+            peer_uid: Tells the other end's user, None where the platform cannot.
+            subscriptions: Without them, whoever asks for one is refused.
+        """
         self._listener = listener
         self._answers = answers
+        self._subscriptions = subscriptions
         self._max_frame_bytes = max_frame_bytes
         self._peer_uid = peer_uid
         self._server: asyncio.Server | None = None
@@ -126,6 +134,12 @@ class UnixServer:
         framer = Framer(max_frame_bytes=self._max_frame_bytes)
         places = asyncio.Semaphore(MAX_REQUESTS_UNDER_WAY)
         tasks: set[asyncio.Task[None]] = set()
+
+        async def push(message: bytes) -> None:
+            writer.write(framer.frame(message))
+            await writer.drain()
+
+        subscriber = None if self._subscriptions is None else self._subscriptions.subscriber(push)
         try:
             while data := await reader.read(_READ_BYTES):
                 for message in framer.feed(data):
@@ -133,25 +147,33 @@ class UnixServer:
                         writer.write(framer.frame(dispatcher.oversize(message.bytes, self._max_frame_bytes)))
                         continue
                     await places.acquire()
-                    task = asyncio.get_running_loop().create_task(self._reply(message, framer, writer))
+                    caller = None if subscriber is None else subscriber.caller()
+                    reply = self._reply(message, framer, writer, caller)
+                    task = asyncio.get_running_loop().create_task(reply)
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                     task.add_done_callback(lambda _: places.release())
             # The other end may have shut down its writing side only, and still wait for its answers.
-            while tasks and not _is_gone(writer.get_extra_info("socket")):
-                await asyncio.wait(tasks, timeout=_GONE_CHECK_S)
+            while (under_way := tasks | (subscriber.tasks if subscriber else set())) and not _is_gone(
+                writer.get_extra_info("socket")
+            ):
+                await asyncio.wait(under_way, timeout=_GONE_CHECK_S)
         finally:
             for task in tuple(tasks):
                 task.cancel()
+            if subscriber is not None:
+                await subscriber.close()
 
-    async def _reply(self, message: bytes, framer: Framer, writer: asyncio.StreamWriter) -> None:
-        response = await self._answers.answer(message)
+    async def _reply(self, message: bytes, framer: Framer, writer: asyncio.StreamWriter, caller: Caller | None) -> None:
+        response = await self._answers.answer(message, caller)
         if response is not None and not writer.is_closing():
             writer.write(framer.frame(response))
-            try:
-                await writer.drain()
-            except ConnectionError:
-                pass
+        if caller is not None:
+            caller.answered()
+        try:
+            await writer.drain()
+        except ConnectionError:
+            pass
 
 
 def _is_gone(connection: socket.socket) -> bool:

@@ -7,12 +7,15 @@
     ├── NotFoundError
     │   ├── EventNotFoundError   event_not_found
     │   ├── RunNotFoundError     run_not_found
-    │   └── StepNotFoundError    step_not_found
+    │   ├── StepNotFoundError    step_not_found
+    │   └── SubscriptionNotFoundError  subscription_not_found
+    ├── CursorExpiredError       cursor_expired
     ├── RunFinishedError         run_finished
     ├── RunActiveError           run_active
     ├── NotRetryableError        not_retryable
     ├── RefusedError
     │   ├── QueueFullError       queue_full
+    │   ├── TooManySubscriptionsError  too_many_subscriptions
     │   ├── ShuttingDownError    shutting_down
     │   ├── StorageFullError     storage_full
     │   ├── StorageBusyError     storage_busy
@@ -92,6 +95,18 @@ class StepNotFoundError(NotFoundError):
     slug = "step_not_found"
 
 
+class SubscriptionNotFoundError(NotFoundError):
+    """This connection has no subscription of this name."""
+
+    slug = "subscription_not_found"
+
+
+class CursorExpiredError(FlowdError):
+    """The journal does not reach back to this cursor, so what came after it cannot be told in full."""
+
+    slug = "cursor_expired"
+
+
 class RunFinishedError(FlowdError):
     """The run has ended already, so there is nothing to cancel."""
 
@@ -120,6 +135,12 @@ class QueueFullError(RefusedError):
     """`max_queued` runs wait already."""
 
     slug = "queue_full"
+
+
+class TooManySubscriptionsError(RefusedError):
+    """This connection, or all of them together, have as many subscriptions as there may be."""
+
+    slug = "too_many_subscriptions"
 
 
 class ShuttingDownError(RefusedError):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from flowd.domain.errors import (
     EventNotFoundError,
@@ -14,38 +14,19 @@ from flowd.domain.errors import (
 )
 from flowd.domain.event import Event
 from flowd.domain.flow import Snapshot
-from flowd.domain.ids import attempt_id
 from flowd.domain.matching import Verdict, explain
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
 from flowd.engine import recovery
 from flowd.engine.completions import Completions
 from flowd.engine.intake import Intake
-from flowd.engine.outputs import OutputFiles, Stream
+from flowd.engine.output_reader import OutputPart, OutputReader
+from flowd.engine.outputs import Stream
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
 from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, RunFilter, Store, StoredEvent
 
 _CANCEL_MARGIN_S = 3.0
 """How long, beyond its grace, a cancel waits to answer with the run as it ended."""
-
-_FOLLOW_INTERVAL_S = 0.05
-"""A file's growth wakes nobody; followers look this often."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutputPart:
-    """A piece of a stream.
-
-    Attributes:
-        data: From ``offset``; may be empty.
-        size: Of the stream, as far as it is written.
-        is_final: The attempt has ended, so the stream grows no more.
-    """
-
-    data: bytes
-    offset: int
-    size: int
-    is_final: bool
 
 
 class Engine:
@@ -61,7 +42,7 @@ class Engine:
         intake: Intake,
         scheduler: Scheduler,
         supervisor: Supervisor,
-        outputs: OutputFiles,
+        reader: OutputReader,
         completions: Completions,
         boot_id: str,
     ) -> None:
@@ -72,7 +53,7 @@ class Engine:
         self._intake = intake
         self._scheduler = scheduler
         self._supervisor = supervisor
-        self._outputs = outputs
+        self._reader = reader
         self._completions = completions
         self._boot_id = boot_id
 
@@ -238,9 +219,19 @@ class Engine:
             ended.cancel()
 
     async def read_output(
-        self, run_id: str, stream: Stream, *, offset: int, count: int, attempt_number: int | None, wait_s: float
+        self,
+        run_id: str,
+        stream: Stream,
+        *,
+        offset: int,
+        count: int,
+        attempt_number: int | None,
+        wait_s: float,
+        other_offset: int | None = None,
     ) -> OutputPart:
         """Up to ``count`` bytes of a stream from ``offset``; waits up to ``wait_s`` for some to appear.
+
+        With ``other_offset`` the waiting also ends when the other stream reaches beyond that.
 
         Raises:
             RunNotFoundError: No such run.
@@ -250,13 +241,9 @@ class Engine:
         number = run.attempt_count if attempt_number is None else attempt_number
         if number > run.attempt_count:
             raise InvalidParamsError(f"Run {run_id} has {run.attempt_count} attempts; there is none {number}.")
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_s
-        while True:
-            part = await self._output_part(run_id, number, stream, offset, count)
-            if part.data or part.is_final or loop.time() >= deadline:
-                return part
-            await asyncio.sleep(_FOLLOW_INTERVAL_S)
+        return await self._reader.wait_for_part(
+            run_id, number, stream, offset=offset, count=count, wait_s=wait_s, other_offset=other_offset
+        )
 
     def snapshot(self) -> Snapshot:
         """The catalog in force."""
@@ -274,22 +261,3 @@ class Engine:
     async def counts(self) -> Counts:
         """How many events and runs there are."""
         return await self._store.counts()
-
-    async def _output_part(self, run_id: str, number: int, stream: Stream, offset: int, count: int) -> OutputPart:
-        if number == 0:  # queued: nothing has started
-            run = await self.get_run(run_id)
-            if run.attempt_count == 0:
-                return OutputPart(b"", offset, 0, is_final=run.status.is_final)
-            number = 1
-        stored = await self._store.output(run_id, number)
-        inline = None if stored is None else getattr(stored, stream)
-        if inline is not None:
-            return OutputPart(inline[offset : offset + count], offset, len(inline), is_final=True)
-        data, size = self._outputs.read(attempt_id(run_id, number), stream, offset, count)
-        if not data and stored is None:
-            # It may have ended, and its file gone into the database, since we looked.
-            stored = await self._store.output(run_id, number)
-            inline = None if stored is None else getattr(stored, stream)
-            if inline is not None:
-                return OutputPart(inline[offset : offset + count], offset, len(inline), is_final=True)
-        return OutputPart(data, offset, size, is_final=stored is not None)

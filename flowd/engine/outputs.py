@@ -56,7 +56,7 @@ class OutputFiles:
 
     def size(self, attempt_id: str) -> int:
         """Of the larger stream, in bytes."""
-        return max(self._size(attempt_id, "stdout"), self._size(attempt_id, "stderr"))
+        return max(self.stream_size(attempt_id, "stdout"), self.stream_size(attempt_id, "stderr"))
 
     def read(self, attempt_id: str, stream: Stream, offset: int, count: int) -> tuple[bytes, int]:
         """Up to ``count`` bytes from ``offset``, and the file's size now. Nothing and 0 where there is no file."""
@@ -67,7 +67,8 @@ class OutputFiles:
         except FileNotFoundError:
             return b"", 0
 
-    def _size(self, attempt_id: str, stream: Stream) -> int:
+    def stream_size(self, attempt_id: str, stream: Stream) -> int:
+        """Of a stream's file, in bytes; 0 where there is none."""
         try:
             return os.stat(self.path(attempt_id, stream)).st_size
         except FileNotFoundError:
@@ -76,7 +77,7 @@ class OutputFiles:
     def _read(
         self, attempt_id: str, stream: Stream
     ) -> tuple[bytes | None, int, FlowResult | MalformedResult | None, str]:
-        if not self._size(attempt_id, stream):
+        if not self.stream_size(attempt_id, stream):
             return b"", 0, None, ""
         try:
             with open(self.path(attempt_id, stream), "rb", buffering=0) as file:

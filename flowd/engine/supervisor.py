@@ -97,6 +97,11 @@ class Supervisor:
         active = self._active.get(attempt.run_id)
         return active.attempt if active is not None and active.attempt.number == attempt.number else attempt
 
+    def is_supervising(self, run_id: str, number: int) -> bool:
+        """Whether this attempt is under way, its end not told to anybody yet."""
+        active = self._active.get(run_id)
+        return active is not None and active.attempt.number == number
+
     async def supervise(self, run_id: str, release: Callable[[], None]) -> None:
         """Take a queued run through one attempt. Does nothing when the run is not queued any more.
 

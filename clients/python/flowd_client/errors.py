@@ -8,7 +8,8 @@ FlowClientError
 ├── BadAnswerError             bad_answer
 └── CallError                                     the daemon said no, with its code, slug and data
     ├── InvalidCallError       invalid_…, parse_error, method_not_found, …_too_large
-    ├── NotFoundError          event_not_found, run_not_found, step_not_found
+    ├── NotFoundError          event_not_found, run_not_found, step_not_found, subscription_not_found
+    ├── CursorExpiredError     cursor_expired
     ├── ConflictError          run_finished, run_active, not_retryable
     └── RefusedError           queue_full, shutting_down, storage_full …: the same call may work later
 """
@@ -98,6 +99,10 @@ class NotFoundError(CallError):
     """Nothing has the id or name that was asked for."""
 
 
+class CursorExpiredError(CallError):
+    """What came after the cursor is kept no more. List what is now, then subscribe without a cursor."""
+
+
 class ConflictError(CallError):
     """The run's state does not allow it."""
 
@@ -108,6 +113,9 @@ class RefusedError(CallError):
 
 _CLASSES: dict[str, type[CallError]] = {
     **dict.fromkeys(("event_not_found", "run_not_found", "step_not_found", "not_found"), NotFoundError),
+    "subscription_not_found": NotFoundError,
+    "cursor_expired": CursorExpiredError,
+    "too_many_subscriptions": RefusedError,
     **dict.fromkeys(("run_finished", "run_active", "not_retryable"), ConflictError),
     **dict.fromkeys(("parse_error", "invalid_request", "method_not_found", "invalid_params"), InvalidCallError),
     **dict.fromkeys(("invalid_event", "payload_too_large", "frame_too_large"), InvalidCallError),

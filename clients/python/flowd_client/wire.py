@@ -66,6 +66,8 @@ FAILURES: Final[dict[str, Failure]] = {
     "event_not_found": Failure(-32020, 404, "No event has this id."),
     "run_not_found": Failure(-32021, 404, "No run has this id."),
     "step_not_found": Failure(-32022, 404, "No flow, or no step of it, has this name."),
+    "subscription_not_found": Failure(-32023, 404, "This connection has no subscription of this name."),
+    "cursor_expired": Failure(-32024, 410, "The journal does not reach back to this cursor: list, then subscribe."),
     "run_finished": Failure(-32030, 409, "The run has ended already."),
     "run_active": Failure(-32031, 409, "The run is queued or running."),
     "not_retryable": Failure(-32032, 409, "The run ended well; replay its event to run it anew."),
@@ -73,6 +75,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "too_many_requests": Failure(-32041, 429, "This connection has too many requests under way."),
     "too_many_connections": Failure(-32042, 503, "max_connections clients are connected already."),
     "shutting_down": Failure(-32043, 503, "The daemon is about to exit."),
+    "too_many_subscriptions": Failure(-32048, 429, "This connection, or all together, have too many subscriptions."),
     "storage_full": Failure(-32044, 503, "The disk under the state folder is full; nothing was stored."),
     "storage_busy": Failure(-32045, 503, "Another program holds the database; nothing was stored."),
     "storage_failed": Failure(-32046, 503, "The disk failed; the daemon stops."),
@@ -310,6 +313,59 @@ class OutputShape(TypedDict):
     nextOffset: int
     size: int
     eof: bool
+
+
+class SubscribeShape(TypedDict):
+    """Answer of flow.subscribe. ``cursor`` is where the journal was then, or ``after``; all updates come after it."""
+
+    subscription: str
+    cursor: str
+
+
+class OutputPlaceShape(TypedDict):
+    """How far a subscriber has read an attempt's output, in bytes: flow.subscribe's ``places``, to go on there."""
+
+    runId: str
+    attempt: int
+    stdout: int
+    stderr: int
+
+
+class _UpdateRequired(TypedDict):
+    subscription: str
+    cursor: str
+    kind: Literal["event", "run", "flow", "output", "lagging", "ended"]
+    at: str
+
+
+class UpdateShape(_UpdateRequired, total=False):
+    """Params of a flow.update notification. ``cursor`` is opaque; pass the last one as ``after`` to miss nothing.
+
+    By ``kind``:
+      event: ``event`` (without payload and raw). It was accepted.
+      run: ``status`` and, where an attempt began or ended, ``attempt``, as they were then; ``run`` as it is now.
+      flow: ``flowName`` and its ``status`` then (ok, stale, broken, removed); ``flow`` and ``broken`` as they are now.
+      output: ``runId attempt stream text offset nextOffset eof``, in bytes, as in `OutputShape`. All of an attempt's
+        output comes before the run's update that tells its end.
+      lagging: ``behind``, how many entries of the journal this subscriber has yet to read. Nothing is dropped.
+      ended: ``error`` (code, message, data). The subscription is over.
+    """
+
+    event: dict[str, Any]
+    run: RunShape
+    status: str
+    attempt: int
+    flowName: str
+    flow: FlowShape
+    broken: list[BrokenShape]
+    runId: str
+    stream: Literal["stdout", "stderr"]
+    text: str
+    offset: int
+    nextOffset: int
+    eof: bool
+    behind: int
+    error: dict[str, Any]
 
 
 class StatusShape(TypedDict, total=False):

@@ -81,15 +81,31 @@ CREATE TABLE attempts (
     PRIMARY KEY (run_seq, number)
 ) STRICT;
 
--- What happened, in order: the cursor of subscriptions.
+-- What happened, in order: the cursor of subscriptions. The oldest rows are dropped now and then.
 CREATE TABLE journal (
     cursor    INTEGER PRIMARY KEY AUTOINCREMENT,
     at_ms     INTEGER NOT NULL,
-    kind      TEXT    NOT NULL,                     -- 'event' or 'run'
-    event_seq INTEGER NOT NULL,
+    kind      TEXT    NOT NULL,                     -- 'event', 'run' or 'flow'
+    event_seq INTEGER,
     run_seq   INTEGER,
-    status    TEXT
+    flow_name TEXT,
+    status    TEXT,                                 -- as it became then
+    attempt   INTEGER                               -- that began or ended then
 ) STRICT;
+
+-- The flow packages as the journal told them last, so that what changes while no daemon runs is told, too.
+CREATE TABLE flows_told (
+    name         TEXT PRIMARY KEY,
+    status       TEXT NOT NULL,
+    package_hash TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Nonces of signed HTTP requests, so that each counts once.
+CREATE TABLE nonces (
+    nonce         TEXT PRIMARY KEY,
+    expires_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX nonces_by_expiry ON nonces (expires_at_ms);
 
 -- Kept by triggers, because counting a million rows takes a second.
 CREATE TABLE counts (

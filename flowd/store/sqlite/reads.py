@@ -18,7 +18,7 @@ _NEWEST = 1 << 62
 def event(db: sqlite3.Connection, event_id: str) -> StoredEvent | None:
     """One event with the ids of all its runs."""
     row = db.execute(f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()
-    return None if row is None else rows.event(row, _run_ids(db, [row[0]]).get(row[0], ()))
+    return None if row is None else rows.event(row, run_ids_by_event(db, [row[0]]).get(row[0], ()))
 
 
 def events(db: sqlite3.Connection, event_type: str | None, limit: int, cursor: str | None) -> Page[StoredEvent]:
@@ -36,7 +36,7 @@ def events(db: sqlite3.Connection, event_type: str | None, limit: int, cursor: s
             break
         taken.append(row)
     found.close()
-    run_ids = _run_ids(db, [row[0] for row in taken])
+    run_ids = run_ids_by_event(db, [row[0] for row in taken])
     items = tuple(rows.event(row, run_ids.get(row[0], ())) for row in taken)
     return Page(items, f"e{taken[-1][0]}" if more else None)
 
@@ -44,7 +44,7 @@ def events(db: sqlite3.Connection, event_type: str | None, limit: int, cursor: s
 def run(db: sqlite3.Connection, run_id: str) -> Run | None:
     """One run with its attempts."""
     row = db.execute(f"{rows.RUNS} WHERE r.id = ?", (run_id,)).fetchone()
-    return None if row is None else rows.run(row, _attempts(db, [row]).get(row[0], ()))
+    return None if row is None else rows.run(row, attempts_by_run(db, [row]).get(row[0], ()))
 
 
 def runs(db: sqlite3.Connection, where: RunFilter, limit: int, cursor: str | None) -> Page[Run]:
@@ -63,7 +63,7 @@ def runs(db: sqlite3.Connection, where: RunFilter, limit: int, cursor: str | Non
         taken += db.execute(f"{rows.RUNS} WHERE {clause} ORDER BY r.seq DESC LIMIT ?", [*values, limit + 1])
     taken.sort(key=lambda row: -row[0])
     page = taken[:limit]
-    attempts = _attempts(db, page)
+    attempts = attempts_by_run(db, page)
     items = tuple(rows.run(row, attempts.get(row[0], ())) for row in page)
     return Page(items, f"r{page[-1][0]}" if len(taken) > limit else None)
 
@@ -84,7 +84,7 @@ def unfinished(db: sqlite3.Connection) -> list[Unfinished]:
         f"SELECT {rows.RUN_COLUMNS}, d.body, r.not_before_ms FROM runs r JOIN events e ON e.seq = r.event_seq"
         " JOIN definitions d ON d.id = r.definition_id WHERE r.status IN ('queued', 'running') ORDER BY r.seq"
     ).fetchall()
-    attempts = _attempts(db, [row for row in found if row[8] == "running"])
+    attempts = attempts_by_run(db, [row for row in found if row[8] == "running"])
     return [
         Unfinished(
             run=rows.run(row),
@@ -138,7 +138,8 @@ def _position(cursor: str | None, kind: str) -> int:
     )
 
 
-def _attempts(db: sqlite3.Connection, runs_: Sequence[rows.Row]) -> dict[int, list[Attempt]]:
+def attempts_by_run(db: sqlite3.Connection, runs_: Sequence[rows.Row]) -> dict[int, list[Attempt]]:
+    """Attempts of these rows of `rows.RUNS`, by the run's seq."""
     names = {row[0]: row[1] for row in runs_}
     found: dict[int, list[Attempt]] = {}
     marks = ",".join("?" * len(names))
@@ -149,7 +150,8 @@ def _attempts(db: sqlite3.Connection, runs_: Sequence[rows.Row]) -> dict[int, li
     return found
 
 
-def _run_ids(db: sqlite3.Connection, event_seqs: Sequence[int]) -> dict[int, list[str]]:
+def run_ids_by_event(db: sqlite3.Connection, event_seqs: Sequence[int]) -> dict[int, list[str]]:
+    """Ids of the runs of these events, by the event's seq."""
     found: dict[int, list[str]] = {}
     marks = ",".join("?" * len(event_seqs))
     for event_seq, run_id in db.execute(

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
+from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.ports import Accepted, Begun, Counts, NewEvent, NewRun, Output, Page, RunFilter, StoredEvent, Unfinished
-from flowd.store.sqlite import reads, writes
+from flowd.store.sqlite import journal, nonces, reads, writes
 from flowd.store.sqlite.connection import is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.writer import Writer
 
@@ -24,19 +25,37 @@ class SqliteStore:
     """Durable memory in one SQLite file. See `flowd.ports.Store` for what every method guarantees."""
 
     def __init__(
-        self, path: Path, *, max_queued: int, on_failure: Callable[[StorageFailedError], None] = lambda _: None
+        self,
+        path: Path,
+        *,
+        max_queued: int,
+        max_journal_rows: int = journal.MAX_ROWS,
+        on_failure: Callable[[StorageFailedError], None] = lambda _: None,
     ) -> None:
         """Open the file, or make it; must be called in a running loop.
+
+        Args:
+            max_queued: Runs that may wait.
+            max_journal_rows: Of the journal; the oldest beyond it are dropped.
+            on_failure: Called once when the disk has failed.
 
         Raises:
             StateError: The file cannot be used; it is left as it is.
         """
         self._path = path
         self._max_queued = max_queued
-        self._writer = Writer(open_writer(path), on_failure)
+        self._writer = Writer(
+            open_writer(path),
+            on_failure,
+            tidy=lambda db: journal.prune(db, max_journal_rows),
+        )
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+
+    def tell_commits(self, listener: Callable[[], None]) -> None:
+        """Call this after each commit, in the loop."""
+        self._writer.on_commit = listener
 
     async def close(self) -> None:
         """Finish the writes under way and close the file."""
@@ -124,6 +143,22 @@ class SqliteStore:
     async def counts(self) -> Counts:
         """See `flowd.ports.Store.counts`."""
         return await self._read(reads.counts)
+
+    async def journal(self, interest: Interest, *, after: int | None, limit: int) -> JournalPage:
+        """See `flowd.ports.Journal.journal`."""
+        return await self._read(lambda db: journal.page(db, interest, after, limit))
+
+    async def running(self, interest: Interest) -> list[tuple[str, int]]:
+        """See `flowd.ports.Journal.running`."""
+        return await self._read(lambda db: journal.running(db, interest))
+
+    async def note_flows(self, flows: Sequence[FlowState], *, at_ms: int) -> None:
+        """See `flowd.ports.Journal.note_flows`."""
+        await self._writer.do(lambda db: journal.note_flows(db, flows, at_ms))
+
+    async def remember_nonce(self, nonce: str, at_ms: int, expires_at_ms: int) -> bool:
+        """Whether the nonce is new; it is on disk until it expires when this returns."""
+        return await self._writer.do(lambda db: nonces.remember(db, nonce, at_ms=at_ms, expires_at_ms=expires_at_ms))
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._ask, question)

@@ -34,13 +34,27 @@ class Writer:
     other exception undoes its whole transaction, and the other operations of the batch are done again without it.
     """
 
-    def __init__(self, connection: sqlite3.Connection, on_failure: Callable[[StorageFailedError], None]) -> None:
-        """``on_failure`` is called once, in the loop, when the disk has failed; every later call is refused."""
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        on_failure: Callable[[StorageFailedError], None],
+        *,
+        tidy: Callable[[sqlite3.Connection], None] = lambda _: None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            on_failure: Called once, in the loop, when the disk has failed; every later call is refused.
+            tidy: Called in the thread within each transaction, as its last operation.
+        """
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._failure: StorageFailedError | None = None
         self._on_failure = on_failure
+        self.on_commit: Callable[[], None] = lambda: None
+        """Called in the loop after each commit."""
+        self._tidy = tidy
         self._is_failure_told = False
         self._thread = threading.Thread(target=self._work, name="flowd-writer", daemon=True)
         self._thread.start()
@@ -97,6 +111,7 @@ class Writer:
                     job.value = job.operation(self._connection)
                 except FlowdError as error:
                     job.error = error
+            self._tidy(self._connection)
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's answer
             self._roll_back()
@@ -132,6 +147,7 @@ class Writer:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.value)
+        self.on_commit()
         if self._failure is not None and not self._is_failure_told:
             self._is_failure_told = True
             self._on_failure(self._failure)

@@ -12,6 +12,7 @@ from flowd.domain.ids import attempt_id
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.ports import Accepted, Begun, NewEvent, NewRun, Output, StoredEvent
 from flowd.store import rows
+from flowd.store.sqlite import journal
 
 
 def accept(db: sqlite3.Connection, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, max_queued: int) -> Accepted:
@@ -42,7 +43,7 @@ def accept(db: sqlite3.Connection, event: NewEvent, runs: Sequence[NewRun], *, a
         ),
     ).lastrowid
     assert seq is not None
-    db.execute("INSERT INTO journal (at_ms, kind, event_seq) VALUES (?, 'event', ?)", (at_ms, seq))
+    journal.add_event(db, at_ms, seq)
     created = tuple(_insert_run(db, seq, event.id, run, at_ms) for run in runs)
     stored_event = StoredEvent(
         event.id,
@@ -83,7 +84,7 @@ def begin(db: sqlite3.Connection, run_id: str, *, worker_id: str, boot_id: str, 
         "INSERT INTO attempts (run_seq, number, status, worker_id, boot_id, started_at_ms) VALUES (?, ?, 'running', ?, ?, ?)",
         (seq, number, worker_id, boot_id, at_ms),
     )
-    _journal(db, at_ms, event_seq, seq, ProcessStatus.RUNNING)
+    journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.RUNNING, attempt=number)
     (definition,) = db.execute("SELECT body FROM definitions WHERE id = ?", (definition_id,)).fetchone()
     (body,) = db.execute("SELECT body FROM events WHERE seq = ?", (event_seq,)).fetchone()
     attempt = Attempt(
@@ -176,7 +177,7 @@ def finish(
             attempt.number,
         ),
     )
-    _journal(db, at_ms, event_seq, seq, status)
+    journal.add_run(db, at_ms, event_seq, seq, status, attempt=attempt.number)
     return _whole_run(db, seq)
 
 
@@ -191,7 +192,7 @@ def requeue(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> None:
     if changed is not None:
         seq, event_seq, left = changed
         db.execute("DELETE FROM attempts WHERE run_seq = ? AND number = ?", (seq, left + 1))
-        _journal(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
 
 
 def cancel_queued(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> Run | None:
@@ -204,7 +205,7 @@ def cancel_queued(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> Run | N
     ).fetchone()
     if changed is None:
         return None
-    _journal(db, at_ms, changed[1], changed[0], ProcessStatus.CANCELED)
+    journal.add_run(db, at_ms, changed[1], changed[0], ProcessStatus.CANCELED)
     return _whole_run(db, changed[0])
 
 
@@ -236,7 +237,7 @@ def retry(
             "UPDATE runs SET definition_id = ?, flow_version = ?, runner = ?, package_hash = ? WHERE seq = ?",
             (definition.id, definition.flow_version, definition.runner, definition.package_hash, seq),
         )
-    _journal(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
     return read_run(db, seq)
 
 
@@ -271,7 +272,7 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, event_id: str, new: NewR
         ),
     ).lastrowid
     assert seq is not None
-    _journal(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
     return Run(
         id=new.id,
         event_id=event_id,
@@ -289,13 +290,6 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, event_id: str, new: NewR
 
 def _remember(db: sqlite3.Connection, definition: Definition) -> None:
     db.execute("INSERT OR IGNORE INTO definitions (id, body) VALUES (?, ?)", (definition.id, definition.body))
-
-
-def _journal(db: sqlite3.Connection, at_ms: int, event_seq: int, run_seq: int, status: ProcessStatus) -> None:
-    db.execute(
-        "INSERT INTO journal (at_ms, kind, event_seq, run_seq, status) VALUES (?, 'run', ?, ?, ?)",
-        (at_ms, event_seq, run_seq, status),
-    )
 
 
 def _refuse_overflow(db: sqlite3.Connection, more: int, max_queued: int) -> None:

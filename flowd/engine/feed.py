@@ -1,0 +1,188 @@
+"""What happens, as it happens: the journal and the output of runs as one stream of updates for each who asks.
+
+Readers pull. Each has a cursor of its own, reads the journal after it in pages, and sleeps until the journal has
+advanced; so one that is slow costs no memory, and misses nothing as long as the journal reaches back to its cursor.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from flowd.domain.errors import CursorExpiredError, InvalidParamsError
+from flowd.domain.journal import Interest, JournalEntry, JournalPage
+from flowd.engine.output_reader import FOLLOW_INTERVAL_S, OutputReader
+from flowd.engine.tails import OutputChunk, OutputPlace, Tails
+from flowd.ports import Clock, Journal
+
+PAGE_ENTRIES = 200
+LAGGING_ENTRIES = 10_000
+"""A reader so far behind is told so, once until it has caught up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One thing to tell: an entry of the journal, a chunk of output, or that the reader lags.
+
+    Attributes:
+        cursor: Whoever goes on after this misses nothing and hears nothing twice. For the output that comes between
+            two entries it is the former's; how far the output was read is told by its offsets.
+        behind: Entries of the journal between this reader and now.
+    """
+
+    cursor: int
+    at_ms: int
+    entry: JournalEntry | None = None
+    chunk: OutputChunk | None = None
+    behind: int | None = None
+
+
+class Feed:
+    """Gives readers their updates. Knows nothing of how they are sent."""
+
+    def __init__(self, *, journal: Journal, reader: OutputReader, clock: Clock) -> None:
+        self._journal = journal
+        self._reader = reader
+        self._clock = clock
+        self._advance = asyncio.Event()
+
+    def ring(self) -> None:
+        """The journal may have advanced: wake everybody who waits for that."""
+        self._advance.set()
+        self._advance = asyncio.Event()
+
+    async def locate(self, after: str | None) -> int:
+        """The cursor to follow from: the one that is given, or where the journal is now.
+
+        Raises:
+            InvalidParamsError: It is no cursor.
+            CursorExpiredError: The journal does not reach back to it.
+        """
+        page = await self._journal.journal(Interest(), after=None, limit=0)
+        if after is None:
+            return page.newest
+        cursor = read_cursor(after)
+        _require_kept(cursor, page)
+        return cursor
+
+    async def follow(
+        self,
+        interest: Interest,
+        after: int,
+        *,
+        is_resumed: bool = False,
+        places: Sequence[OutputPlace] = (),
+        is_text: bool = True,
+    ) -> AsyncIterator[Update]:
+        """Everything of interest after a cursor, then what comes, without end. Nothing is missed or told twice.
+
+        Output of an attempt comes after the entry that it began, and all of it before the entry that it ended.
+        Cancelling this leaves nothing behind.
+
+        Args:
+            interest: What to tell.
+            after: From `locate`.
+            is_resumed: Whether the reader has heard updates up to ``after``, rather than begins there. Then attempts
+                under way are followed from their beginning unless ``places`` has them, else from now on.
+            places: How far the reader has read the output of attempts under way at ``after``.
+            is_text: Output comes in whole UTF-8 characters.
+
+        Raises:
+            CursorExpiredError: The reader was so slow that the journal dropped what it had not heard.
+        """
+        tails = await self._tails(interest, places, is_resumed=is_resumed, is_text=is_text)
+        is_told_of_lag = False
+        while True:
+            advance = self._advance  # before the look, so that nothing falls between look and wait
+            page = await self._journal.journal(interest, after=after, limit=PAGE_ENTRIES)
+            _require_kept(after, page)
+            if page.newest - after > LAGGING_ENTRIES and not is_told_of_lag:
+                is_told_of_lag = True
+                yield Update(after, self._clock.now_ms(), behind=page.newest - after)
+            async for update in _entries(page, interest, tails, after):
+                yield update
+            after = page.reached
+            if after < page.newest:
+                continue
+            is_told_of_lag = False
+            has_news = False
+            if tails is not None:
+                async for chunk in tails.news():
+                    has_news = True
+                    yield Update(after, self._clock.now_ms(), chunk=chunk)
+            if not has_news:
+                await _wait(advance, FOLLOW_INTERVAL_S if tails else None)
+
+    async def _tails(
+        self, interest: Interest, places: Sequence[OutputPlace], *, is_resumed: bool, is_text: bool
+    ) -> Tails | None:
+        if not interest.has_output:
+            return None
+        tails = Tails(self._reader, is_text=is_text)
+        for place in places:
+            tails.give(place)
+        for run_id, attempt in await self._journal.running(interest):
+            tails.find(run_id, attempt, at_end=not is_resumed)
+        return tails
+
+
+def cursor_text(cursor: int) -> str:
+    """A cursor as callers see it; opaque to them."""
+    return f"j{cursor}"
+
+
+def read_cursor(text: str) -> int:
+    """A cursor as it was given out. Raises `InvalidParamsError`.
+
+    >>> read_cursor(cursor_text(7))
+    7
+    """
+    if text[:1] == "j" and text[1:].isascii() and text[1:].isdigit() and len(text) < 20:
+        return int(text[1:])
+    raise InvalidParamsError(
+        f"The cursor {text[:40]!r} is none that an update had. Subscribe without one.", param="after"
+    )
+
+
+def _require_kept(cursor: int, page: JournalPage) -> None:
+    if page.oldest - 1 <= cursor <= page.newest:
+        return
+    oldest = cursor_text(page.oldest - 1)
+    if cursor > page.newest:
+        problem = f"The cursor {cursor_text(cursor)} lies beyond the newest update: the daemon's state was replaced."
+    else:
+        problem = f"What came after {cursor_text(cursor)} is kept no more; {oldest} is the oldest cursor to go on from."
+    raise CursorExpiredError(
+        f"{problem} List events and runs for what is now, then subscribe without a cursor.", oldest=oldest
+    )
+
+
+async def _entries(page: JournalPage, interest: Interest, tails: Tails | None, after: int) -> AsyncIterator[Update]:
+    for entry in page.entries:
+        if tails is not None:
+            async for chunk in _around(tails, entry):
+                yield Update(after, entry.at_ms, chunk=chunk)
+        after = entry.cursor
+        if entry.kind in interest.topics:
+            yield Update(after, entry.at_ms, entry=entry)
+
+
+async def _around(tails: Tails, entry: JournalEntry) -> AsyncIterator[OutputChunk]:
+    """Note what an entry says about attempts, and give the output that belongs before it."""
+    if entry.run is None:
+        return
+    if entry.attempt is None:
+        if entry.status == "queued":
+            tails.drop(entry.run.id)
+    elif entry.status == "running":
+        tails.start(entry.run.id, entry.attempt)
+    else:
+        async for chunk in tails.flush(entry.run.id, entry.attempt):
+            yield chunk
+
+
+async def _wait(event: asyncio.Event, timeout_s: float | None) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        pass

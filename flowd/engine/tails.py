@@ -1,0 +1,117 @@
+"""Following the output of many attempts at once: where each stream was read to, and what is new in it."""
+
+import codecs
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from flowd.engine.output_reader import OutputReader
+from flowd.engine.outputs import Stream
+
+CHUNK_BYTES = 64 * 1024
+_STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChunk:
+    """A piece of a stream of an attempt.
+
+    Attributes:
+        is_end: The attempt has ended and this is the stream's end; ``data`` may be empty then.
+    """
+
+    run_id: str
+    attempt: int
+    stream: Stream
+    offset: int
+    data: bytes
+    is_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlace:
+    """Where a reader of an attempt's output has come to, in bytes."""
+
+    run_id: str
+    attempt: int
+    stdout: int = 0
+    stderr: int = 0
+
+
+class Tails:
+    """Places in the output of attempts. Every byte comes once, in its stream's order."""
+
+    def __init__(self, reader: OutputReader, *, is_text: bool) -> None:
+        """With ``is_text`` no chunk cuts a UTF-8 character in two."""
+        self._reader = reader
+        self._is_text = is_text
+        self._places: dict[tuple[str, int], dict[Stream, int]] = {}
+        self._given: set[tuple[str, int]] = set()
+        self._is_checked = False
+
+    def __bool__(self) -> bool:
+        return bool(self._places)
+
+    def give(self, place: OutputPlace) -> None:
+        """Go on from here, as the reader says."""
+        key = (place.run_id, place.attempt)
+        self._places[key] = {"stdout": place.stdout, "stderr": place.stderr}
+        self._given.add(key)
+
+    def find(self, run_id: str, attempt: int, *, at_end: bool) -> None:
+        """An attempt is under way: follow it from its beginning, or from its end as it is now."""
+        sizes = {stream: self._reader.live_size(run_id, attempt, stream) if at_end else 0 for stream in _STREAMS}
+        self._places.setdefault((run_id, attempt), sizes)
+
+    def start(self, run_id: str, attempt: int) -> None:
+        """An attempt begins: follow it from its beginning."""
+        if (run_id, attempt) not in self._given:
+            self._places[run_id, attempt] = dict.fromkeys(_STREAMS, 0)
+
+    def drop(self, run_id: str) -> None:
+        """No attempt of this run was ever started, after all."""
+        for key in [key for key in self._places if key[0] == run_id]:
+            del self._places[key]
+
+    async def news(self) -> AsyncIterator[OutputChunk]:
+        """What running attempts wrote since the last look, up to `CHUNK_BYTES` of each stream.
+
+        The first look also gives all that is left of those that had ended before they were followed.
+        """
+        if not self._is_checked:
+            self._is_checked = True
+            for key in await self._ended():
+                async for chunk in self.flush(*key):
+                    yield chunk
+        for (run_id, attempt), places in tuple(self._places.items()):
+            for stream in _STREAMS:
+                offset = places[stream]
+                data = self._whole(self._reader.live_part(run_id, attempt, stream, offset, CHUNK_BYTES))
+                if data:
+                    places[stream] = offset + len(data)
+                    yield OutputChunk(run_id, attempt, stream, offset, data)
+
+    async def flush(self, run_id: str, attempt: int) -> AsyncIterator[OutputChunk]:
+        """Everything that is left of an attempt that has ended, and the ends of its streams."""
+        places = self._places.setdefault((run_id, attempt), dict.fromkeys(_STREAMS, 0))
+        for stream in _STREAMS:
+            is_end = False
+            while not is_end:
+                offset = places[stream]
+                part = await self._reader.part(run_id, attempt, stream, offset, CHUNK_BYTES)
+                is_end = offset + len(part.data) >= part.size or not part.data
+                data = part.data if is_end else self._whole(part.data)
+                places[stream] = offset + len(data)
+                yield OutputChunk(run_id, attempt, stream, offset, data, is_end=is_end)
+        self._places.pop((run_id, attempt), None)
+
+    async def _ended(self) -> list[tuple[str, int]]:
+        parts = [(key, await self._reader.part(*key, "stdout", 0, 1)) for key in tuple(self._places)]
+        return [key for key, part in parts if part.is_final]
+
+    def _whole(self, data: bytes) -> bytes:
+        """Without the first bytes of a character whose others are not there yet."""
+        if not self._is_text or not data or data[-1] < 0x80:
+            return data
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        decoder.decode(data[-4:])
+        return data[: len(data) - len(decoder.getstate()[0])]
