@@ -62,7 +62,7 @@ class Daemon:
         self._stop_asked = asyncio.Event()
         self._exit_code = EXIT_OK
         self._is_draining = False
-        self._http_address: str | None = None
+        self._http: HttpServer | None = None
         self._is_state_lost = False
 
     async def run(self) -> int:
@@ -97,7 +97,7 @@ class Daemon:
                 await self._parts.engine.open(tasks)
                 server = await self._listen(listener)
                 stack.push_async_callback(server.close)
-                http = await self._listen_http(stack)
+                await self._listen_http(stack)
                 guard = tasks.create_task(self._guard_state(), name="guard state")
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(self._reload()))
                 self._tell_ready()
@@ -125,9 +125,9 @@ class Daemon:
         await server.open()
         return server
 
-    async def _listen_http(self, stack: AsyncExitStack) -> HttpServer | None:
+    async def _listen_http(self, stack: AsyncExitStack) -> None:
         if self._settings.http is None:
-            return None
+            return
         server = HttpServer(
             self._settings.http,
             self._methods.table,
@@ -136,8 +136,7 @@ class Daemon:
         )
         stack.push_async_callback(server.close)
         await server.open()
-        self._http_address = server.where
-        return server
+        self._http = server
 
     def _tell_ready(self) -> None:
         snapshot = self._parts.engine.snapshot()
@@ -266,8 +265,8 @@ class Daemon:
             view["keeper"]["pid"] = keeper.pid
             with suppress(psutil.Error):
                 view["keeper"]["rssBytes"] = psutil.Process(keeper.pid).memory_info().rss
-        if self._http_address is not None:
-            view["http"] = self._http_address
+        if self._http is not None:
+            view["http"] = self._http.where
         if with_settings:
             view["settings"] = settings.table()
         return view

@@ -8,7 +8,9 @@ from typing import Any
 
 import tomli
 
+from flowd import settings_http
 from flowd.domain.errors import StateError
+from flowd.http_config import HttpConfig
 from flowd_client import discovery, wire
 
 MIB = 1024 * 1024
@@ -37,6 +39,7 @@ class Settings:
         interpreters: By runner name, instead of looking on PATH.
         inherit: Names of environment variables that steps inherit; None is all but flowd's secrets.
         redact: Names of environment variables whose values are masked in every view.
+        http: The HTTP shim; None where nobody asked for it.
         origins: By setting, where its value came from.
     """
 
@@ -55,6 +58,7 @@ class Settings:
     interpreters: Mapping[str, str]
     inherit: tuple[str, ...] | None
     redact: tuple[str, ...]
+    http: HttpConfig | None
     origins: Mapping[str, str]
 
     @property
@@ -65,6 +69,7 @@ class Settings:
     def table(self) -> list[dict[str, Any]]:
         """Every setting with its value and origin, JSON-ready."""
         shown = {name: getattr(self, name) for name in self.origins}
+        shown["http"] = None if self.http is None else str(self.http.address)  # and none of its secrets
         return [
             {"name": name, "value": str(value) if isinstance(value, Path) else value, "origin": self.origins[name]}
             for name, value in shown.items()
@@ -150,7 +155,7 @@ def load(
         SettingsError: A value or a file cannot be used.
     """
     flags = {name: value for name, value in (flags or {}).items() if value is not None}
-    unknown = set(flags) - set(_SPECS) - {"state_dir", "socket"}
+    unknown = set(flags) - set(_SPECS) - {"state_dir", "socket", "http"}
     if unknown:
         raise SettingsError(f"There is no setting {min(unknown)!r}.")
     root = Path(workspace).resolve() if workspace is not None else discovery.find_workspace().resolve()
@@ -172,9 +177,16 @@ def load(
         "socket", ("FLOWD_SOCKET",), default=state_dir / wire.SOCKET_NAME, root=root
     )
     interpreters, inherit = _tables(environ, files, origins)
+    try:
+        http, origins["http"] = settings_http.load(
+            flags.get("http"), environ, files, root=root, max_payload_bytes=values["max_payload_bytes"]
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     redact = _redact(files, origins)
     return Settings(
         workspace=root, state_dir=state_dir, socket=socket, interpreters=interpreters, inherit=inherit, redact=redact,
+        http=http,
         origins=origins, **values,
     )  # fmt: skip
 
@@ -300,6 +312,8 @@ def step_environment(settings: Settings, environ: Mapping[str, str] = os.environ
     inherited = environ if settings.inherit is None else {n: environ[n] for n in settings.inherit if n in environ}
     private = {
         *SECRETS,
+        *(settings.http.private if settings.http is not None else ()),
+        "CREDENTIALS_DIRECTORY",
         "FLOWD_MARK",
         "NOTIFY_SOCKET",
         "WATCHDOG_USEC",

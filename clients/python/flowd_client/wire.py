@@ -84,6 +84,28 @@ FAILURES: Final[dict[str, Failure]] = {
 }
 """Every slug that the daemon answers with."""
 
+HTTP_FAILURES: Final[dict[str, tuple[int, str]]] = {
+    "bad_request": (400, "The request line, a header, the path or the query cannot be read."),
+    "unauthorized": (401, "A token or a signature is needed, or the one sent is unknown."),
+    "invalid_signature": (401, "The signature does not fit the body, or is missing."),
+    "stale_signature": (401, "The signature's timestamp is too far from the daemon's clock."),
+    "nonce_reused": (401, "A request with this nonce came before."),
+    "missing_scope": (403, "The token is good, but not for this."),
+    "host_not_allowed": (403, "The Host header names a host that is not this daemon."),
+    "cross_origin": (403, "A web page of another origin sent this."),
+    "not_found": (404, "There is no such path."),
+    "method_not_allowed": (405, "The path is there, but not with this HTTP method; Allow lists them."),
+    "request_timeout": (408, "The request took too long to arrive."),
+    "body_too_large": (413, "The body is larger than max_body_bytes."),
+    "unsupported_media_type": (415, "The Content-Type is none that this path takes."),
+    "range_not_satisfiable": (416, "The range begins after the end of the output."),
+    "unmapped_hook": (422, "The webhook has no value where the config looks for one."),
+    "headers_too_large": (431, "The request's headers are too large."),
+    "too_many_streams": (503, "max_streams readers follow something already."),
+    "not_ready": (503, "The daemon is draining; it starts nothing more."),
+}
+"""Slugs that only the HTTP shim answers with: HTTP status and meaning. It answers with those of `FAILURES` too."""
+
 CLIENT_FAILURES: Final[dict[str, str]] = {
     "no_daemon": "No daemon listens for this workspace.",
     "connection_lost": "The daemon closed the connection before it answered.",

@@ -1,0 +1,142 @@
+"""Who is calling: signatures of the body (v1) or of the whole request (v2), and bearer tokens with scopes.
+
+v1 is the reference system's: ``x-flow-signature-256: sha256=<hex HMAC-SHA256 of the body>``. It says nothing of the
+path or the time, so whoever catches one request can send its body anywhere, at any time. v2 signs these five lines,
+joined by newlines::
+
+    METHOD
+    /path?query        as sent, percent-encoding included
+    TIMESTAMP          x-flow-timestamp, Unix seconds
+    NONCE              x-flow-nonce, 16 to 128 of A-Z a-z 0-9 . _ ~ + / = -
+    SHA256(body)       lower-case hex
+
+and goes into ``x-flow-signature-v2: sha256=<hex HMAC-SHA256>``. The timestamp must be within the window, and a nonce
+counts once: it is remembered on disk until the window has passed it.
+"""
+
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable
+
+from flowd.api.http.answers import HttpError
+from flowd.api.http.guard import Headers, first
+from flowd.http_config import Access, Scope, Token
+
+V1_HEADERS = (b"x-flow-signature-256", b"x-patch-flow-signature-256")
+"""The first that is there counts, right or wrong."""
+
+V2_HEADER = b"x-flow-signature-v2"
+_NONCE = re.compile(r"[A-Za-z0-9._~+/=-]{16,128}")
+_CHALLENGE = {"www-authenticate": "Bearer"}
+
+RememberNonce = Callable[[str, int, int], Awaitable[bool]]
+"""``(nonce, now_ms, expires_at_ms)`` → whether it is new. Returns once that is on disk."""
+
+
+class Authenticator:
+    """Decides for each request whether its sender may do what it asks."""
+
+    def __init__(self, access: Access, remember_nonce: RememberNonce) -> None:
+        self._access = access
+        self._remember = remember_nonce
+
+    async def check(self, scope: Scope, *, method: str, target: bytes, headers: Headers, body: bytes) -> None:
+        """Let it pass, or refuse. A wrong signature is refused even beside a good token.
+
+        Args:
+            target: Path and query as sent.
+
+        Raises:
+            HttpError: ``invalid_signature``, ``stale_signature``, ``nonce_reused``, ``unauthorized`` or
+                ``missing_scope``.
+        """
+        access = self._access
+        if access.is_open or (scope == "read" and access.is_read_public):
+            return
+        is_signed = bool(access.secrets) and await self._is_signed(method, target, headers, body)
+        token = self._token(headers)
+        if token is not None and scope in token.scopes:
+            return
+        if is_signed:
+            return
+        if token is not None:
+            raise HttpError("missing_scope", f"The token {token.name!r} has no scope {scope!r}.", scope=scope)
+        if access.secrets and not access.tokens:
+            raise HttpError("invalid_signature", "invalid signature", headers=_CHALLENGE)
+        raise HttpError(
+            "unauthorized",
+            "This needs a token of flowd.toml, as Authorization: Bearer TOKEN or X-Api-Key: TOKEN"
+            + (", or a signature." if access.secrets else "."),
+            headers=_CHALLENGE,
+        )
+
+    async def _is_signed(self, method: str, target: bytes, headers: Headers, body: bytes) -> bool:
+        """Whether there is a good signature; one that is there and wrong raises."""
+        kinds = self._access.signatures
+        given = first(headers, V2_HEADER)
+        if given is not None and kinds != "v1":
+            await self._check_v2(given, method, target, headers, body)
+            return True
+        if kinds == "v2":
+            return False
+        v1 = next((value for value in (first(headers, name) for name in V1_HEADERS) if value is not None), None)
+        if v1 is None:
+            return False
+        # A GET has no body to sign, and v1 signs nothing else: the signature of nothing opens nothing.
+        if method == "GET" or not _fits(v1, self._access.secrets, body):
+            raise HttpError("invalid_signature", "invalid signature")
+        return True
+
+    async def _check_v2(self, given: str, method: str, target: bytes, headers: Headers, body: bytes) -> None:
+        timestamp, nonce = first(headers, b"x-flow-timestamp") or "", first(headers, b"x-flow-nonce") or ""
+        if not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > 12 or not _NONCE.fullmatch(nonce):
+            raise HttpError("invalid_signature", "invalid signature")
+        # What is signed is checked first: only a holder of the secret gets to write nonces, or to learn our clock.
+        if not _fits(given, self._access.secrets, signed_text(method, target, timestamp, nonce, body)):
+            raise HttpError("invalid_signature", "invalid signature")
+        now_ms = time.time_ns() // 1_000_000  # noqa: TID251 - the sender's clock is a wall clock, too
+        window_ms = self._access.window_s * 1000
+        at_ms = int(timestamp) * 1000
+        if abs(now_ms - at_ms) > window_ms:
+            raise HttpError(
+                "stale_signature", f"The timestamp is more than {self._access.window_s} s off. Check both clocks."
+            )
+        if not await self._remember(nonce, now_ms, at_ms + window_ms + 1000):
+            raise HttpError("nonce_reused", "A request with this nonce came before; each has its own.")
+
+    def _token(self, headers: Headers) -> Token | None:
+        if not self._access.tokens:
+            return None
+        given = first(headers, b"x-api-key")
+        authorization = first(headers, b"authorization")
+        if authorization is not None and authorization[:7].lower() == "bearer ":
+            given = authorization[7:].strip()
+        if not given:
+            return None
+        digest = hashlib.sha256(given.encode("latin-1")).digest()
+        found: Token | None = None
+        for token in self._access.tokens:  # all of them, so that the time does not tell which
+            if hmac.compare_digest(token.digest, digest):
+                found = token
+        return found
+
+
+def signed_text(method: str, target: bytes, timestamp: str, nonce: str, body: bytes) -> bytes:
+    """What a v2 signature is made of.
+
+    >>> signed_text("POST", b"/events", "1", "n", b"")[:24]
+    b'POST\\n/events\\n1\\nn\\ne3b0c4'
+    """
+    digest = hashlib.sha256(body).hexdigest()
+    return b"\n".join((method.encode(), target, timestamp.encode(), nonce.encode(), digest.encode()))
+
+
+def _fits(given: str, secrets: Iterable[bytes], text: bytes) -> bool:
+    value = given.encode("latin-1")
+    fits = False
+    for secret in secrets:
+        expected = b"sha256=" + hmac.digest(secret, text, "sha256").hex().encode()
+        fits |= hmac.compare_digest(expected, value)
+    return fits

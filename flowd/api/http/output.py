@@ -1,0 +1,100 @@
+"""``GET /runs/{runId}/output``: the bytes a step wrote, whole, in ranges, or as they come."""
+
+import base64
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from starlette.responses import Response
+
+from flowd.api import params
+from flowd.api.codec import View
+from flowd.api.http.answers import COMMON, HttpError
+from flowd.api.http.call import Call, Stream
+
+ReadPart = Callable[[params.ReadOutput], Awaitable[View]]
+
+_CHUNK_BYTES = 256 * 1024
+_WAIT_MS = 15_000
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+async def answer(call: Call, given: params.ReadOutput, read: ReadPart, *, is_following: bool) -> Response | Stream:
+    """The output as the request wants it.
+
+    ``given`` names the run, the stream, the attempt and the first byte. A single ``Range`` gives 206 (RFC 9110, 14);
+    a range that is none we know is ignored, as the RFC says.
+
+    Raises:
+        HttpError: ``range_not_satisfiable``.
+    """
+    exact: dict[str, Any] = {
+        "run_id": given.run_id,
+        "stream": given.stream,
+        "attempt": given.attempt,
+        "encoding": "base64",
+    }
+    first = await read(params.ReadOutput(**exact, offset=given.offset, max_bytes=1))
+    kind = _media_type(call)
+    if is_following:
+        return Stream(_follow(exact, given.offset, read), kind, is_live=True)
+    size = int(first["size"])
+    begin, end = given.offset, size
+    wanted = _range(call.header(b"range"), size)
+    headers = {"accept-ranges": "bytes"}
+    status = 200
+    if wanted is not None:
+        begin, end = wanted
+        if begin >= end:
+            message = f"The output has {size} bytes so far; the range begins after them."
+            raise HttpError("range_not_satisfiable", message, headers={"content-range": f"bytes */{size}"}, size=size)
+        status = 206
+        headers["content-range"] = f"bytes {begin}-{end - 1}/{size}"
+    headers["content-length"] = str(max(0, end - begin))
+    if end <= begin:
+        return Response(b"", status, {**COMMON, **headers, "content-type": kind})
+    return Stream(_slice(exact, begin, end, read), kind, is_live=False, status=status, headers=headers)
+
+
+def _media_type(call: Call) -> str:
+    if "application/octet-stream" in (call.header(b"accept") or ""):
+        return "application/octet-stream"
+    return "text/plain; charset=utf-8"
+
+
+def _range(header: str | None, size: int) -> tuple[int, int] | None:
+    """First byte and the one after the last; None for no range.
+
+    >>> _range("bytes=2-3", 10), _range("bytes=8-", 10), _range("bytes=-3", 10), _range("bytes=0-1,3-4", 10)
+    ((2, 4), (8, 10), (7, 10), None)
+    """
+    match = _RANGE.fullmatch(header.replace(" ", "")) if header else None
+    if match is None or match[0] == "bytes=-":
+        return None
+    first, last = match.groups()
+    if not first:
+        return max(0, size - int(last)), size if int(last) else 0
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(size, int(last) + 1) if last else size
+
+
+async def _slice(exact: dict[str, Any], begin: int, end: int, read: ReadPart) -> AsyncIterator[bytes]:
+    while begin < end:
+        part = await read(params.ReadOutput(**exact, offset=begin, max_bytes=min(_CHUNK_BYTES, end - begin)))
+        data = base64.b64decode(part["text"])
+        if not data:
+            return  # The file was cut meanwhile; the length that was promised tells the reader.
+        begin += len(data)
+        yield data
+
+
+async def _follow(exact: dict[str, Any], begin: int, read: ReadPart) -> AsyncIterator[bytes]:
+    while True:
+        part = await read(params.ReadOutput(**exact, offset=begin, max_bytes=_CHUNK_BYTES, wait_ms=_WAIT_MS))
+        data = base64.b64decode(part["text"])
+        begin += len(data)
+        if data:
+            yield data
+        if part["eof"]:
+            return

@@ -1,0 +1,168 @@
+"""One connection, with the bounds that uvicorn leaves to a proxy in front: headers, time, stalled readers, number.
+
+Everything here ends in a closed connection; what a bounded request *says* is checked further in.
+"""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from flowd.api.http.answers import COMMON, HttpError, refused
+from flowd.http_config import Limits
+
+_LINGER_S = 5.0
+"""How long the rest of a body that was refused is swallowed, so that its sender gets to read the refusal."""
+
+_PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large",
+            503: "Service Unavailable"}  # fmt: skip
+
+
+class BoundedConfig(Config):
+    """uvicorn's configuration, and our limits beside it."""
+
+    limits: Limits
+    open_connections: int = 0
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 on one connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = cast("BoundedConfig", config).limits
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._header_bytes = 0
+        self._is_reading_headers = True
+        self._is_message_complete = True
+
+    # --- what the transport tells ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, unless there are too many already."""
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.max_connections:
+            limit = self._limits.max_connections
+            self._refuse(
+                HttpError("not_ready", f"{limit} connections are open already. Close some, or try again later.")
+            )
+            return
+        self._deadline = self.loop.call_later(self._limits.header_s, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timers with the connection."""
+        self._set_deadline(None)
+        self._set_stall(None)
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; count what comes before the end of the headers."""
+        if self._is_reading_headers:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._deadline is None and self._is_idle:
+            # Line ends between requests stop uvicorn's keep-alive timer, and begin no request.
+            self._set_deadline(self._limits.header_s)
+        # A whole request in one piece is not counted against itself: by now its headers are read.
+        if self._is_reading_headers and self._header_bytes > self._limits.max_header_bytes:
+            limit = self._limits.max_header_bytes
+            self._refuse(HttpError("headers_too_large", f"The headers are larger than {limit} bytes."))
+
+    def pause_writing(self) -> None:
+        """The reader takes nothing. If that stays so, it is not there any more."""
+        super().pause_writing()
+        self._set_stall(self._limits.stall_s)
+
+    def resume_writing(self) -> None:
+        """It took something."""
+        self._set_stall(None)
+        super().resume_writing()
+
+    # --- what the parser tells ---------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins: its headers have a time of their own."""
+        super().on_message_begin()
+        self._is_reading_headers, self._is_message_complete = True, False
+        self._header_bytes = 0
+        self._set_deadline(self._limits.header_s)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header. Trailers come here too, and are dropped: nothing here reads any."""
+        if self._is_reading_headers:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """From here on the body's time is the application's."""
+        self._is_reading_headers = False
+        self._set_deadline(None)
+        self.scope["state"]["header_bytes"] = sum(len(name) + len(value) + 4 for name, value in self.headers)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._is_message_complete = True
+        if self.cycle is not None and self.cycle.response_complete:
+            self._set_deadline(None)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is written, maybe before the request was whole."""
+        super().on_response_complete()
+        if not self._is_message_complete:
+            self._set_deadline(_LINGER_S)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """What is no HTTP is answered once, in JSON like all else. uvicorn's text says nothing more than ours."""
+        self._refuse(HttpError("bad_request", "This is not an HTTP/1.1 request."))
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nobody used the connection; what is still in its buffer gets a moment."""
+        super().timeout_keep_alive_handler()
+        self._set_stall(_LINGER_S)
+
+    # --- ends --------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, refusal: HttpError) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            body = bytes(refused(refusal).body)
+            headers = {**COMMON, "content-type": "application/json", "content-length": str(len(body))}
+            head = f"HTTP/1.1 {refusal.status} {_PHRASES[refusal.status]}\r\n"
+            head += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "connection: close\r\n\r\n"
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+        self._set_stall(_LINGER_S)
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._is_message_complete and (self.cycle is None or self.cycle.response_complete)
+
+    def _give_up(self) -> None:
+        if self._is_idle or not self._is_reading_headers:
+            # It never said anything, or it has had its answer.
+            self.transport.close()
+            self._set_stall(_LINGER_S)
+            return
+        self._refuse(HttpError("request_timeout", "The request took too long to arrive."))
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._give_up)
+
+    def _set_stall(self, seconds: float | None) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+        self._stall = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)

@@ -1,0 +1,222 @@
+"""The shim's server: uvicorn's HTTP/1.1 in the daemon's own loop. Owns `uvicorn`.
+
+uvicorn's own life (its signals, its loop, its ticking main loop) is left out: the daemon has one already.
+"""
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from uvicorn.server import ServerState
+
+from flowd.api.http.app import HttpApp
+from flowd.api.http.auth import Authenticator, RememberNonce
+from flowd.api.http.guard import Guard
+from flowd.api.http.hooks import Hooks
+from flowd.api.http.metrics import Metrics
+from flowd.api.http.protocol import BoundedConfig, BoundedProtocol
+from flowd.api.http.routes import Routes
+from flowd.api.methods import Method
+from flowd.domain.errors import StateError
+from flowd.http_config import Address, HttpConfig, Limits, PassedAddress, TcpAddress, UnixAddress
+
+log = logging.getLogger("flowd.api.http")
+
+_BACKLOG = 1024
+_RESERVED_FILES = 256
+"""Descriptors that connections leave to the database, the keeper and the control socket."""
+
+_CLOSE_S = 2.0
+"""How long answers under way may take once the daemon closes."""
+
+
+class HttpServer:
+    """Serves the API over HTTP on one address."""
+
+    def __init__(
+        self,
+        config: HttpConfig,
+        table: Mapping[str, Method],
+        *,
+        remember_nonce: RememberNonce,
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self._address = config.address
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+        limits = _affordable(config.limits)
+        metrics = Metrics()
+        routes = Routes(
+            table,
+            hooks=Hooks(config.hooks),
+            metrics=metrics,
+            is_ready=is_ready,
+            counts=lambda: (len(self._state.connections), self._app.streams),
+        )
+        self._app = HttpApp(
+            routes,
+            guard=Guard(
+                allowed_hosts=config.allowed_hosts | _own_name(config.address),
+                checks_host=not isinstance(config.address, UnixAddress),
+            ),
+            authenticator=Authenticator(config.access, remember_nonce),
+            limits=limits,
+            metrics=metrics,
+        )
+        self._config = BoundedConfig(
+            self._app,
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="critical",  # what callers send is their affair; what we did wrong is logged in `failures`
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=int(limits.keep_alive_s),
+        )
+        self._config.limits = limits
+        self.where = ""
+
+    async def open(self) -> None:
+        """Begin to accept connections; ``where`` tells on which address, with the port that was taken.
+
+        Raises:
+            StateError: The address cannot be used.
+        """
+        self._config.load()
+        listener = bind(self._address)
+        self.where = _shown(listener, self._address)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: BoundedProtocol(self._config, self._state, {}), sock=listener, backlog=_BACKLOG
+        )
+        log.info("listening", extra={"address": self.where})
+
+    async def close(self) -> None:
+        """Accept no more, end streams and waits, let other answers under way finish within two seconds."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._app.end_streams()
+        for connection in tuple(self._state.connections):
+            connection.shutdown()
+        tasks = tuple(self._state.tasks)
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=_CLOSE_S)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        for connection in tuple(self._state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        self._server = None
+        if isinstance(self._address, UnixAddress):
+            with suppress(FileNotFoundError):
+                os.unlink(self._address.path)
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        StateError: The address is taken or is none of this machine's; the message has the remedy.
+    """
+    match address:
+        case PassedAddress():
+            return _passed(address.name)
+        case UnixAddress():
+            return _bind_unix(address.path)
+        case TcpAddress():
+            return _bind_tcp(address)
+
+
+def _bind_tcp(address: TcpAddress) -> socket.socket:
+    listener: socket.socket | None = None
+    host = "127.0.0.1" if address.host == "localhost" else address.host
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        raise StateError(
+            f"Cannot listen on http://{address}: {error.strerror}. Choose another address with --http HOST:PORT, "
+            f"or look who has this one: ss -ltnp 'sport = :{address.port}'."
+        ) from error
+    listener.setblocking(False)  # noqa: FBT003
+    return listener
+
+
+def _bind_unix(path: str) -> socket.socket:
+    try:
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            # The daemon holds the workspace's lock; what is left here is its predecessor's.
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(path) == 0:
+                    raise StateError(f"Another program answers on {path}. Stop it, or choose another path.")
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(path)
+    except OSError as error:
+        listener.close()
+        raise StateError(f"Cannot listen on unix:{path}: {error.strerror or error}. Choose another path.") from error
+    finally:
+        os.umask(mask)
+    listener.setblocking(False)  # noqa: FBT003
+    return listener
+
+
+def _passed(name: str) -> socket.socket:
+    count = int(os.environ.get("LISTEN_FDS", "0")) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    if name not in names[:count]:
+        raise StateError(f"systemd passed no socket named {name!r}. Its unit needs FileDescriptorName={name}.")
+    listener = socket.socket(fileno=3 + names.index(name))
+    listener.setblocking(False)  # noqa: FBT003
+    return listener
+
+
+def _shown(listener: socket.socket, address: Address) -> str:
+    if isinstance(address, UnixAddress):
+        return str(address)
+    name = listener.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix:{name}"
+    return f"http://{TcpAddress(name[0], name[1])}"
+
+
+def _own_name(address: Address) -> frozenset[str]:
+    return frozenset({address.host.lower()}) if isinstance(address, TcpAddress) else frozenset()
+
+
+def _affordable(limits: Limits) -> Limits:
+    """No more connections than there are descriptors for: a full table stops the database, too."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return limits
+    room = max(16, soft - _RESERVED_FILES)
+    return Limits(
+        max_body_bytes=limits.max_body_bytes,
+        max_header_bytes=limits.max_header_bytes,
+        max_connections=min(limits.max_connections, room),
+        max_streams=min(limits.max_streams, room * 3 // 4),
+        header_s=limits.header_s,
+        body_s=limits.body_s,
+        keep_alive_s=limits.keep_alive_s,
+        stall_s=limits.stall_s,
+    )
