@@ -132,8 +132,24 @@ def _tell_fault(error: Exception) -> int:
     return Exit.FAULT
 
 
+def _hold_standard_streams() -> None:
+    """Open /dev/null where a standard stream is closed, as some supervisors and ``<&- >&-`` leave it.
+
+    Else the next file that is opened, the database say, gets its number, and is written into with our messages.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number, which is this one: those below it are open by now.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115, PTH123
+
+
 def main() -> None:
     """The console script."""
+    _hold_standard_streams()
     sys.exit(run(sys.argv[1:]))
 
 
