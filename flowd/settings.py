@@ -161,8 +161,12 @@ def load(
     root = Path(workspace).resolve() if workspace is not None else discovery.find_workspace().resolve()
     if not root.is_dir():
         raise SettingsError(f"The workspace {root} is not a folder. Make it, or name another with -w.")
-    user_file = (home or Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")) / "flowd" / "config.toml"
-    files = [(path, _read(path)) for path in (root / ".codex" / "flowd.toml", user_file)]
+    if not _is_unicode(root):
+        # Its path is in every answer, and JSON has no way to write it.
+        raise SettingsError(f"The workspace's path {str(root)!r} is not UTF-8. Rename its folder.")
+    user_dir = home or _user_dir(environ)
+    paths = (root / ".codex" / "flowd.toml", *([user_dir / "flowd" / "config.toml"] if user_dir else []))
+    files = [(path, _read(path)) for path in paths]
     sources = _Sources(flags, environ, files)
     origins = {"workspace": "flag -w" if workspace is not None else "found"}
     values: dict[str, Any] = {}
@@ -191,6 +195,24 @@ def load(
     )  # fmt: skip
 
 
+def _is_unicode(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _user_dir(environ: Mapping[str, str]) -> Path | None:
+    """Where the user's settings are; None for a user without a home, as a container may have it."""
+    if configured := environ.get("XDG_CONFIG_HOME"):
+        return Path(configured)
+    try:
+        return Path.home() / ".config"
+    except RuntimeError:
+        return None
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -208,6 +230,11 @@ def _read(path: Path) -> dict[str, Any]:
             raise SettingsError(f"{path}: there is no setting {name!r}. Known are: {', '.join(sorted(known))}.")
     if not isinstance(members.get("environment", {}), dict):
         raise SettingsError(f"{path}: environment is a table: [environment] with inherit and redact in it.")
+    for table, names in (("environment", ("inherit", "redact")), ("runners", tuple(_INTERPRETERS))):
+        given = members.get(table)
+        unknown = [name for name in given if name not in names] if isinstance(given, dict) else []
+        if unknown:
+            raise SettingsError(f"{path}: there is no {unknown[0]!r} in [{table}]. Known are: {', '.join(names)}.")
     return members
 
 
@@ -248,7 +275,13 @@ class _Sources:
             return default, "default"
         if not isinstance(raw, str | Path) or not str(raw):
             raise SettingsError(f"{origin}: {name} must be a path.")
-        return root / Path(raw).expanduser(), origin
+        try:
+            path = root / Path(raw).expanduser()
+        except RuntimeError:
+            raise SettingsError(f"{origin}: {name} {str(raw)!r}: there is no such user's home.") from None
+        if not _is_unicode(path) or "\0" in str(path):
+            raise SettingsError(f"{origin}: {name} {str(raw)!r} is not UTF-8.")
+        return path, origin
 
 
 def _tables(

@@ -1,6 +1,8 @@
 """Settings: where values come from, and what is refused."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,9 @@ def test_defaults_are_as_documented(tmp_path: Path) -> None:
         ("max_parallel = ", "flowd.toml"),
         ("[runners]\nbun = 3", "[runners]"),
         ("environment = 3", "environment is a table"),
+        ('[environment]\ninherits = ["PATH"]', "no 'inherits' in [environment]"),
+        ('[runners]\nruby = "ruby"', "no 'ruby' in [runners]"),
+        ('state_dir = "~nobody-of-this-name/x"', "no such user's home"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_name_and_the_range(tmp_path: Path, text: str, part: str) -> None:
@@ -107,3 +112,23 @@ def test_running_steps_are_kept_where_systemd_starts_the_next_daemon(
     tmp_path: Path, environ: dict[str, str], on_stop: str
 ) -> None:
     assert load(tmp_path, {}, environ, tmp_path).on_stop == on_stop
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems hold Unicode only")
+def test_a_workspace_whose_path_is_not_unicode_is_refused(tmp_path: Path) -> None:
+    workspace = Path(os.fsdecode(os.fsencode(tmp_path) + b"/w\xff"))
+    workspace.mkdir()
+    with pytest.raises(SettingsError, match="is not UTF-8"):
+        load(workspace, {}, {}, tmp_path)
+
+
+def test_a_user_without_a_home_needs_none(tmp_path: Path) -> None:
+    # As in a container that was started with a user id that no passwd file has.
+    code = (
+        "import os, pathlib, sys; from flowd.settings import load; os.getuid = lambda: 54321;"
+        "print(load(pathlib.Path(sys.argv[1])).max_output_bytes)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env={}, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout == f"{64 * MIB}\n", done.stderr
