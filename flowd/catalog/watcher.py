@@ -147,8 +147,11 @@ def _identities(folders: Iterable[str]) -> dict[str, _Identity]:
     found: dict[str, _Identity] = {}
     for folder in folders:
         try:
+            # A name that is not UTF-8 cannot be given to the watch, and would cost all the others theirs. Its package
+            # is refused anyway, and its renaming is a change in the folder above.
+            folder.encode()
             status = os.stat(folder)
-        except OSError:
+        except (OSError, UnicodeEncodeError):
             continue
         if stat.S_ISDIR(status.st_mode):
             found[folder] = (status.st_dev, status.st_ino)
