@@ -40,7 +40,8 @@ class Framer:
         """
         self._buffer += data
         if self._is_lsp is None:
-            start = self._buffer.lstrip()[: len(_LSP_START)].lower()
+            self._buffer = self._buffer.lstrip()  # however much comes: blanks before the first byte say nothing
+            start = self._buffer[: len(_LSP_START)].lower()
             if not start or (len(start) < len(_LSP_START) and _LSP_START.startswith(start)):
                 return []
             self._is_lsp = start == _LSP_START

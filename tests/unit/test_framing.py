@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from flowd.api.framing import Framer, FramingError, Oversize
 
 LIMIT = 64
-messages = st.lists(st.binary(min_size=1, max_size=LIMIT).filter(lambda m: m.strip() == m and b"\n" not in m and m.lstrip()[:1].lower() != b"c"), min_size=1, max_size=8)  # fmt: skip
+lines = st.binary(min_size=1, max_size=LIMIT).filter(
+    lambda line: line.strip() == line and b"\n" not in line and line[:1].lower() != b"c"
+)
+messages = st.lists(lines, min_size=1, max_size=8)
 cuts = st.lists(st.integers(1, 40), min_size=1, max_size=50)
 
 
@@ -53,6 +56,14 @@ def test_an_oversize_line_takes_no_memory() -> None:
         assert framer.feed(b"x" * 1000) == []
     assert len(framer._buffer) <= LIMIT + 1000
     assert framer.feed(b"\n") == [Oversize(1_000_000)]
+
+
+def test_blanks_before_the_first_message_take_no_memory() -> None:
+    framer = Framer(max_frame_bytes=LIMIT)
+    for _ in range(1000):
+        assert framer.feed(b" \n" * 500) == []
+    assert len(framer._buffer) <= LIMIT
+    assert framer.feed(b"{}\n") == [b"{}"]
 
 
 @pytest.mark.parametrize("length", [b"", b"-1", b"x", b"1e3", b"9" * 20])
