@@ -1,9 +1,17 @@
 """Fixtures for everybody."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from daemon_rig import Workspace, workspace
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _programs_can_be_interrupted() -> None:
+    """Whoever is started in the background by a shell ignores SIGINT, and so would every program that a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

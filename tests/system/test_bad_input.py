@@ -189,7 +189,8 @@ def test_a_step_that_cannot_start_says_what_is_missing(served: Workspace, name: 
         (folder / file).write_text(text, encoding="utf-8")
         (folder / file).chmod(mode)
     (folder / "flow.toml").write_text(
-        f'name = "{name}"\nversion = 1\n[[steps]]\nname = "main"\nrunner = "exec"\n{members}\n[steps.trigger]\ntype = "{name}.go"\n',
+        f'name = "{name}"\nversion = 1\n[[steps]]\nname = "main"\nrunner = "exec"\n{members}\n'
+        f'[steps.trigger]\ntype = "{name}.go"\n',
         encoding="utf-8",
     )
     served.call("daemon.reload")

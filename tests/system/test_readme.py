@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from daemon_rig import Workspace
+
 from flowd_client import wire
 
 ROOT = Path(__file__).parents[2]
