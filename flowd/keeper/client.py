@@ -53,7 +53,7 @@ class KeeperClient:
         if without is None:
             without = environment_without(os.environ.get("FLOWD_WITHOUT"))
         self._launcher = Launcher(directory, dict(base_env), orphan_grace_s, without, python)
-        self._mark_suffix = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+        self._mark_suffix = mark_suffix(directory)
         self._can_pidfd = "pidfd" not in without and hasattr(os, "pidfd_open")
         self._on_lost = on_lost
         self._connection: Connection | None = None
@@ -362,6 +362,11 @@ class KeeperClient:
             pursuit.fail(error)
         if self._on_lost is not None and not self._is_closing:
             self._on_lost(error)
+
+
+def mark_suffix(directory: Path) -> str:
+    """What the marks of all steps of a keeper's folder end with, after an ``@``."""
+    return hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
 
 
 def _exit(facts: Mapping[str, Any]) -> Exit:

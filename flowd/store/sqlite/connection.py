@@ -107,6 +107,11 @@ def _migrations() -> list[str]:
     return [script.read_text(encoding="utf-8") for script in scripts]
 
 
+def known_schema() -> int:
+    """The version of the schema that this flowd brings a database to."""
+    return len(_migrations())
+
+
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:
     copy = sqlite3.connect(target)
     try:

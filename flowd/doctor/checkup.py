@@ -1,0 +1,86 @@
+"""The whole checkup: every check in order, none of which can spoil another; and the repairs."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowd import settings as settings_module
+from flowd.doctor import (
+    clocks,
+    daemon_process,
+    database,
+    installation,
+    keeper_process,
+    leftovers,
+    limits,
+    packages,
+    secrets,
+    state_folder,
+)
+from flowd.doctor.finding import Finding, Level, fail, ok
+from flowd.doctor.scene import Scene
+from flowd.domain.errors import StateError
+
+_CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
+    ("packages", packages.check),
+    ("state", state_folder.check),
+    ("daemon", daemon_process.check),
+    ("keeper", keeper_process.check),
+    ("database", database.check),
+    ("leftovers", leftovers.check),
+    ("limits", limits.check),
+    ("clock", clocks.check),
+    ("secrets", secrets.check),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A finding, and what was done about it; empty when nothing was."""
+
+    finding: Finding
+    repaired: str = ""
+
+    @property
+    def level(self) -> Level:
+        """How bad it is now."""
+        return Level.OK if self.repaired else self.finding.level
+
+
+def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None = None) -> Iterator[Finding]:
+    """Look at everything. Changes nothing. Findings come as they are made."""
+    yield from installation.check()
+    try:
+        settings = settings_module.load(workspace=workspace, flags={"socket": socket}, environ=environ)
+    except StateError as error:
+        yield fail("settings", error.message, "Correct it; the rest is looked at when it can be read.")
+        return
+    yield ok("settings", _origins(settings.origins))
+    scene = Scene(settings, environ)
+    for name, check in _CHECKS:
+        yield from _guarded(name, check, scene)
+
+
+def _guarded(name: str, check: Callable[[Scene], Iterable[Finding]], scene: Scene) -> Iterator[Finding]:
+    try:
+        yield from check(scene)
+    except Exception as error:  # noqa: BLE001 - a check that fails is a finding, and the others go on
+        yield fail(name, f"could not be checked: {error or type(error).__name__}", "Mend that, then try again.")
+
+
+def _origins(origins: Mapping[str, str]) -> str:
+    set_ = sorted(name for name, origin in origins.items() if not origin.startswith(("default", "found", "flag -w")))
+    return f"set: {', '.join(set_)}; the rest are defaults" if set_ else "all are defaults"
+
+
+def repair(findings: Iterable[Finding]) -> Iterator[Entry]:
+    """Do what is safe, and say what was done."""
+    for finding in findings:
+        if finding.repair is None:
+            yield Entry(finding)
+            continue
+        try:
+            yield Entry(finding, finding.repair())
+        except OSError as error:
+            remedy = f"{finding.remedy} The repair failed: {error}."
+            yield Entry(Finding(finding.check, finding.level, finding.found, remedy))

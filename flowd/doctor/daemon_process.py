@@ -1,0 +1,159 @@
+"""The daemon: its lock, its process, its socket, and whether it answers."""
+
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flowd import __version__, state_dir
+from flowd.doctor.finding import Finding, fail, ok, warn
+from flowd.doctor.scene import Scene
+from flowd_client import wire
+from flowd_client.discovery import find_socket
+from flowd_client.errors import FlowClientError
+from flowd_client.unix import UnixTransport
+
+ANSWER_S = 5.0
+
+
+def check(scene: Scene) -> Iterator[Finding]:
+    """Lock and process, then socket and pointer, then its own words."""
+    yield _process(scene)
+    socket_path = _socket_path(scene)
+    if scene.has_daemon:
+        yield from _alive(socket_path)
+    else:
+        yield from _left_behind(scene, socket_path)
+    if (lost := _client_finds(scene, socket_path)) is not None:
+        yield lost
+
+
+def _process(scene: Scene) -> Finding:
+    if not scene.has_daemon:
+        return ok("daemon.lock", "no daemon runs")
+    if scene.daemon is None:
+        return warn(
+            "daemon.lock",
+            f"some process holds {scene.folder / state_dir.LOCK} and does not say who it is",
+            "Look for it with: fuser -v " + str(scene.folder / state_dir.LOCK),
+        )
+    return ok("daemon.lock", f"held by the daemon, pid {scene.daemon.pid}")
+
+
+def _socket_path(scene: Scene) -> Path:
+    """Where the daemon of these settings listens, or would: there, or where the pointer beside it leads."""
+    wanted = scene.settings.socket
+    pointer = _pointer(wanted)
+    if not wanted.exists() and pointer.exists():
+        with suppress(OSError):
+            return wanted.parent / pointer.read_text(encoding="utf-8", errors="surrogateescape").strip()
+    return wanted
+
+
+def _pointer(wanted: Path) -> Path:
+    return wanted.with_name(f"{wanted.name}.path")
+
+
+def _alive(path: Path) -> Iterator[Finding]:
+    if not path.exists():
+        yield fail(
+            "daemon.socket",
+            f"the daemon runs, but {path} is not there: nobody can talk to it",
+            "Somebody removed it, or the daemon was started with another FLOWD_SOCKET. Restart the daemon; running "
+            'steps go on with `on_stop = "keep"`.',
+        )
+        return
+    mode = stat.S_IMODE(path.lstat().st_mode)
+    if mode & 0o077:
+        yield fail("daemon.socket", f"{path} has mode {mode:04o}: others may connect", f"Run: chmod 600 {path}")
+    else:
+        yield ok("daemon.socket", f"{path}")
+    yield _answer(path)
+
+
+def _answer(path: Path) -> Finding:
+    transport = UnixTransport(path)
+    try:
+        said: dict[str, Any] = transport.call(wire.STATUS, {}, timeout_s=ANSWER_S)
+    except FlowClientError as error:
+        return fail("daemon.answer", f"it does not answer: {error}", "Look into its log; then restart it.")
+    finally:
+        transport.close()
+    what = f"{said.get('state')}, version {said.get('version')}, pid {said.get('pid')}"
+    if said.get("version") != __version__:
+        return warn(
+            "daemon.answer",
+            f"{what}; this command is version {__version__}",
+            "Restart the daemon, so that both are of one version.",
+        )
+    if said.get("state") == "draining":
+        return warn("daemon.answer", f"{what}: it starts no more runs", "Restart it when its running steps have ended.")
+    return ok("daemon.answer", what)
+
+
+def _left_behind(scene: Scene, path: Path) -> Iterator[Finding]:
+    """What a daemon that was killed leaves. The next one does away with it; clients are misled until then."""
+    pointer = _pointer(scene.settings.socket)
+    if path.exists() and path.is_socket():
+        if _listens(path):
+            yield fail(
+                "daemon.socket",
+                f"something listens at {path}, but no daemon holds the lock of {scene.folder}",
+                f"Look who it is with: fuser -v {path}. Choose another FLOWD_SOCKET if it is not flowd.",
+            )
+            return
+        yield _removable(scene, "daemon.socket", path, f"{path} is left of a daemon that was killed", _is_dead_socket)
+    elif path.exists():
+        yield fail("daemon.socket", f"{path} is no socket: no daemon can listen there", f"Move it away: mv {path} …")
+    else:
+        yield ok("daemon.socket", "none, as there is no daemon")
+    if pointer.exists():
+        yield _removable(
+            scene, "daemon.pointer", pointer, f"{pointer} points to a socket that nobody listens at", os.path.isfile
+        )
+
+
+def _removable(scene: Scene, check_: str, path: Path, found: str, is_still_so: Callable[[Path], bool]) -> Finding:
+    def repair() -> str:
+        with scene.without_daemon() as is_alone:
+            if not is_alone or not is_still_so(path):
+                return ""
+            path.unlink()
+        return f"removed {path}"
+
+    return warn(check_, found, "The next start removes it; so does `flowd doctor --repair`.", repair)
+
+
+def _is_dead_socket(path: Path) -> bool:
+    return path.is_socket() and not _listens(path)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(ANSWER_S)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            is_long = len(os.fsencode(path)) >= state_dir.MAX_SOCKET_PATH_BYTES
+            probe.connect(f"/proc/self/fd/{folder}/{path.name}" if is_long else str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True  # busy, or not ours to connect to: in doubt, somebody is there
+        finally:
+            os.close(folder)
+    return True
+
+
+def _client_finds(scene: Scene, listens: Path) -> Finding | None:
+    """Whether clients, who know less of the settings, look for the socket where the daemon listens."""
+    found = find_socket(scene.settings.workspace)
+    if found == listens:
+        return None
+    return warn(
+        "daemon.discovery",
+        f"the daemon listens at {listens}, but clients look at {found}",
+        "Set FLOWD_SOCKET (or `socket` in .codex/flowd.toml) for both.",
+    )

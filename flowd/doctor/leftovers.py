@@ -1,0 +1,166 @@
+"""What should be gone: processes of runs that have ended, and files of output that the database holds."""
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from flowd import state_dir
+from flowd.doctor.finding import Finding, ok, warn
+from flowd.doctor.scene import Scene
+from flowd.domain.ids import parse_attempt_id
+from flowd.keeper.client import mark_suffix
+from flowd.keeper.proctree import Process, Processes
+
+TERM_WITHIN_S = 2.0
+KILL_WITHIN_S = 3.0
+SETTLED_AFTER_MS = 60_000
+"""A daemon that lives removes a file within milliseconds of the outcome's commit."""
+
+
+def check(scene: Scene) -> Iterator[Finding]:
+    """Processes first, so that a run which ends in between is not taken for an ended one with a process."""
+    processes = Processes(proc=os.path.exists("/proc/self/stat"), pidfd=hasattr(os, "pidfd_open"))
+    marked = _marked(scene, processes)
+    with scene.reading() as connection:
+        if connection is None:
+            return
+        yield _processes(processes, _unwanted(connection, marked))
+        yield _files(scene, connection)
+
+
+# --- processes
+
+
+def _marked(scene: Scene, processes: Processes) -> list[tuple[Process, str]]:
+    """Processes of this state folder's attempts, ourselves and those around us left out, each with its attempt."""
+    ending = f"@{mark_suffix(scene.keeper_folder)}".encode()
+    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in processes.all().values():
+        if process.is_dead or process.pid in ours:
+            continue
+        marks = [mark for mark in process.marks if mark.endswith(ending)]
+        found += [(process, mark[: -len(ending)].decode("utf-8", "replace")) for mark in marks]
+    return found
+
+
+def _unwanted(connection: sqlite3.Connection, marked: list[tuple[Process, str]]) -> list[tuple[Process, str]]:
+    wanted: dict[str, bool] = {}
+    for _, attempt in marked:
+        if attempt not in wanted:
+            wanted[attempt] = _is_wanted(connection, attempt)
+    return [(process, attempt) for process, attempt in marked if not wanted[attempt]]
+
+
+def _is_wanted(connection: sqlite3.Connection, attempt: str) -> bool:
+    """Whether an attempt runs, or its step asked for its processes to be left alone."""
+    run_id, number = parse_attempt_id(attempt)
+    row = connection.execute(
+        "SELECT a.status = 'running' OR coalesce(json_extract(d.body, '$.detach'), 0) FROM attempts a"
+        " JOIN runs r ON r.seq = a.run_seq JOIN definitions d ON d.id = r.definition_id"
+        " WHERE r.id = ? AND a.number = ?",
+        (run_id, number),
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _processes(processes: Processes, unwanted: list[tuple[Process, str]]) -> Finding:
+    alive = [(process, attempt) for process, attempt in unwanted if _is_there(processes, process)]
+    if not alive:
+        return ok("leftovers.processes", "none")
+    named = "; ".join(f"{process} of {attempt}" for process, attempt in alive[:10])
+    more = f" and {len(alive) - 10} more" if len(alive) > 10 else ""
+    return warn(
+        "leftovers.processes",
+        f"run on though their runs have ended: {named}{more}",
+        "End them: kill " + " ".join(str(process.pid) for process, _ in alive[:10]) + "; or `flowd doctor --repair`.",
+        lambda: _end(processes, [process for process, _ in alive]),
+    )
+
+
+def _is_there(processes: Processes, process: Process) -> bool:
+    now = processes.look(process.pid)
+    return now is not None and not now.is_dead and processes.is_same(now, process.start)
+
+
+def _end(processes: Processes, unwanted: list[Process]) -> str:
+    done = []
+    for number, within_s in ((signal.SIGTERM, TERM_WITHIN_S), (signal.SIGKILL, KILL_WITHIN_S)):
+        alive = [process for process in unwanted if _is_there(processes, process)]
+        done += [f"{number.name} to {process}" for process in alive if processes.signal(process, number)]
+        deadline = time.monotonic() + within_s
+        while any(_is_there(processes, process) for process in alive) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    left = [str(process) for process in unwanted if _is_there(processes, process)]
+    return f"sent {', '.join(done)}" + (f"; still there: {', '.join(left)}" if left else "") if done else ""
+
+
+# --- files
+
+
+def _files(scene: Scene, connection: sqlite3.Connection) -> Finding:
+    folder = scene.folder / state_dir.OUTPUT
+    spare, strange = [], []
+    for path in sorted(folder.glob("*.std*")):
+        match _use(connection, path):
+            case "spare":
+                spare.append(path)
+            case "strange":
+                strange.append(path)
+    if strange:
+        size = sum(path.stat().st_size for path in strange) / (1 << 20)
+        return warn(
+            "leftovers.output",
+            f"{len(strange)} files ({size:.1f} MiB) in {folder} are of runs that the database does not know",
+            "If it was restored from a backup, they tell of what came after; remove them when nobody wants to know.",
+        )
+    if spare:
+        return warn(
+            "leftovers.output",
+            f"{len(spare)} files in {folder} hold what the database has too",
+            "They only take space; `flowd doctor --repair` removes them.",
+            lambda: _remove(scene, spare),
+        )
+    return ok("leftovers.output", "none")
+
+
+def _use(connection: sqlite3.Connection, path: Path) -> str:
+    """``needed``, ``spare`` where the database has the very same bytes, or ``strange`` where no attempt wants it."""
+    attempt, _, stream = path.name.rpartition(".")
+    if stream not in ("stdout", "stderr"):
+        return "needed"
+    try:
+        run_id, number = parse_attempt_id(attempt)
+    except ValueError:
+        return "strange"
+    row = connection.execute(
+        f"SELECT a.completed_at_ms, a.{stream} FROM attempts a JOIN runs r ON r.seq = a.run_seq"  # noqa: S608 - see above
+        " WHERE r.id = ? AND a.number = ?",
+        (run_id, number),
+    ).fetchone()
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        status = path.stat()
+        if row is None:
+            return "strange" if now_ms - status.st_mtime_ns // 1_000_000 > SETTLED_AFTER_MS else "needed"
+        completed_at_ms, inline = row
+        if completed_at_ms is None or inline is None or now_ms - completed_at_ms < SETTLED_AFTER_MS:
+            return "needed"
+        return "spare" if status.st_size == len(inline) and path.read_bytes() == inline else "needed"
+    except FileNotFoundError:
+        return "needed"
+
+
+def _remove(scene: Scene, spare: list[Path]) -> str:
+    done = []
+    with scene.reading() as connection:
+        for path in spare:
+            if connection is not None and _use(connection, path) == "spare":
+                path.unlink()
+                done.append(path.name)
+    return f"removed {', '.join(done)}" if done else ""

@@ -1,0 +1,116 @@
+"""What all checks start from: the settings, and who holds which lock."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+
+from flowd import state_dir
+from flowd.settings import Settings
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One workspace, as the doctor comes upon it."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """The state folder."""
+        return self.settings.state_dir
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.folder / state_dir.DATABASE
+
+    @property
+    def keeper_folder(self) -> Path:
+        """The keeper's own folder."""
+        return self.folder / state_dir.KEEPER
+
+    @cached_property
+    def has_daemon(self) -> bool:
+        """Whether a daemon holds the state folder's lock."""
+        return is_locked(self.folder / state_dir.LOCK)
+
+    @cached_property
+    def daemon(self) -> psutil.Process | None:
+        """The daemon's process, where the lock's holder says who it is."""
+        if not self.has_daemon:
+            return None
+        try:
+            return psutil.Process(int((self.folder / state_dir.LOCK).read_text(encoding="ascii")))
+        except (OSError, ValueError, psutil.Error):
+            return None
+
+    @cached_property
+    def has_keeper(self) -> bool:
+        """Whether a keeper lives. It is never connected to: it would take the doctor for its next daemon."""
+        return is_locked(self.keeper_folder / "keeper.lock")
+
+    @property
+    def step_environ(self) -> Mapping[str, str]:
+        """The environment that the daemon runs in, where it may be looked at; else this command's."""
+        try:
+            return self.daemon.environ() if self.daemon is not None else self.environ
+        except psutil.Error:
+            return self.environ
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection | None]:
+        """The database to read from, None where there is none.
+
+        Nothing is written. A database that nobody has open and that was closed properly is read as it is, without the
+        files that SQLite would make beside it.
+
+        Raises:
+            sqlite3.Error: It cannot be read.
+        """
+        if not self.database.exists():
+            yield None
+            return
+        wal = self.database.with_name(f"{self.database.name}-wal")
+        how = "" if self.has_daemon or wal.exists() else "&immutable=1"
+        address = f"file:{quote(str(self.database))}?mode=ro{how}"
+        with closing(sqlite3.connect(address, uri=True, timeout=5.0, isolation_level=None)) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            yield connection
+
+    @contextmanager
+    def without_daemon(self) -> Iterator[bool]:
+        """Keep daemons from starting meanwhile; False when one is there already."""
+        fd = os.open(self.folder / state_dir.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(fd)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the lock. A file that is not there is held by nobody."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

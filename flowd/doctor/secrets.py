@@ -1,0 +1,83 @@
+"""Secrets: files that hold them and who can read these, and variables that are shown unmasked."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from flowd import settings as settings_module
+from flowd.catalog.scan import scan_once
+from flowd.doctor.finding import Finding, fail, ok, warn
+from flowd.doctor.scene import Scene
+from flowd.domain.flow import Snapshot
+from flowd.domain.redaction import MIN_LENGTH, looks_secret
+
+
+def check(scene: Scene) -> Iterator[Finding]:
+    """Names only; no value is ever shown."""
+    snapshot = scan_once(scene.settings.workspace)
+    problems = [*_settings_files(scene), *_secret_file(scene.environ), *_packages(snapshot)]
+    yield from problems or [ok("secrets.files", "no file with a secret is open to others")]
+    yield from _masking(scene, snapshot)
+
+
+def _settings_files(scene: Scene) -> Iterator[Finding]:
+    config = Path(scene.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    for path in (scene.settings.workspace / ".codex" / "flowd.toml", config / "flowd" / "config.toml"):
+        if _mode(path) & 0o022:
+            yield fail(
+                "secrets.files",
+                f"others can write to {path}, and so choose what runs as you",
+                f"Run: chmod go-w {path}",
+            )
+
+
+def _secret_file(environ: Mapping[str, str]) -> Iterator[Finding]:
+    name = environ.get("FLOWD_HTTP_SECRET_FILE")
+    if name and _mode(Path(name)) & 0o077:
+        yield fail("secrets.files", f"others can read {name}, the secret of the HTTP API", f"Run: chmod 600 {name}")
+
+
+def _packages(snapshot: Snapshot) -> Iterator[Finding]:
+    for flow in snapshot.flows:
+        names = sorted({name for step in flow.steps for name in step.env if looks_secret(name)})
+        path = Path(flow.root) / "flow.toml"
+        if names and _mode(path) & 0o004:
+            yield warn(
+                "secrets.files",
+                f"{path} sets {', '.join(names)}, and everybody can read it",
+                f"Set them in the daemon's environment instead, or run: chmod o-r {path}",
+            )
+
+
+def _mode(path: Path) -> int:
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:
+        return 0
+
+
+def _masking(scene: Scene, snapshot: Snapshot) -> Iterator[Finding]:
+    inherited = settings_module.step_environment(scene.settings, scene.step_environ)
+    values: dict[str, str] = dict(inherited)
+    for flow in snapshot.flows:
+        for step in flow.steps:
+            values |= step.env
+    redact = scene.settings.redact
+    bare = sorted(name for name in values if looks_secret(name) and name not in redact and values[name])
+    short = sorted(name for name in redact if 0 < len(values.get(name, "").strip()) < MIN_LENGTH)
+    if short:
+        yield warn(
+            "secrets.masking",
+            f"{', '.join(short)} cannot be masked: a value of fewer than {MIN_LENGTH} characters is part of any text",
+            "Choose a longer secret.",
+        )
+    if bare:
+        listed = ", ".join(f'"{name}"' for name in (*redact, *bare))
+        yield warn(
+            "secrets.masking",
+            f"steps get {', '.join(bare)}, and what they print of it is shown",
+            f"If these are secrets, set `[environment] redact = [{listed}]` in .codex/flowd.toml.",
+        )
+    elif not short:
+        yield ok("secrets.masking", f"{len(redact)} variables are masked" if redact else "nothing looks like a secret")

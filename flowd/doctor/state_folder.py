@@ -1,0 +1,110 @@
+"""The state folder: whose it is, who can look into it, what it lies on, and how much room there is."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from flowd.doctor.finding import Finding, fail, ok, warn
+from flowd.doctor.scene import Scene
+
+LOW_BYTES = 512 << 20
+EMPTY_BYTES = 16 << 20
+"""An accepted event must be written; below this nobody knows how long that goes on."""
+
+_NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "ceph", "glusterfs", "lustre"}
+)
+_SHARED = frozenset({"virtiofs", "vboxsf", "fuse.vmhgfs-fuse", "fakeowner"})
+_VOLATILE = frozenset({"tmpfs", "ramfs"})
+
+
+def check(scene: Scene) -> Iterator[Finding]:
+    """Nothing of this needs the folder to be there; without it there is little to say."""
+    folder = scene.folder
+    if not folder.is_dir():
+        yield ok("state.folder", f"{folder} is not there yet; the first start of the daemon makes it")
+        return
+    yield _access(folder)
+    yield from _contents(folder)
+    yield _space(folder)
+    yield _file_system(folder)
+
+
+def _access(folder: Path) -> Finding:
+    status = folder.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid != os.geteuid():
+        return fail(
+            "state.folder",
+            f"{folder} belongs to user {status.st_uid}, and you are {os.geteuid()}",
+            "Run flowd as that user, or set FLOWD_STATE_DIR to a folder of yours.",
+        )
+    if mode & 0o022:
+        return fail(
+            "state.folder",
+            f"{folder} has mode {mode:04o}: others could start processes as you",
+            f"Run: chmod 700 {folder}",
+        )
+    if mode & 0o077:
+        return warn(
+            "state.folder", f"{folder} has mode {mode:04o}: others can look into it", f"Run: chmod 700 {folder}"
+        )
+    return ok("state.folder", f"{folder}, yours alone")
+
+
+def _contents(folder: Path) -> Iterator[Finding]:
+    """Should somebody open the folder, these are what must stay closed."""
+    for path in sorted([*folder.iterdir(), *folder.glob("keeper/*")]):
+        status = path.lstat()
+        mode = stat.S_IMODE(status.st_mode)
+        is_private = path.name.startswith(("flowd.db", "flowd.sock", "keeper")) or path.name == "output"
+        if is_private and not stat.S_ISLNK(status.st_mode) and mode & 0o022:
+            yield fail("state.files", f"{path} has mode {mode:04o}: others can write to it", f"Run: chmod go-w {path}")
+        if status.st_uid != os.geteuid():
+            yield fail(
+                "state.files",
+                f"{path} belongs to user {status.st_uid}: flowd cannot work with it",
+                f"A flowd that ran as somebody else made it, with sudo perhaps. Run: sudo chown {os.geteuid()} {path}",
+            )
+
+
+def _space(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    inodes = os.statvfs(folder)
+    text = f"{free / (1 << 30):.1f} GiB free" if free >= 1 << 30 else f"{free / (1 << 20):.0f} MiB free"
+    if free < EMPTY_BYTES or (inodes.f_files and inodes.f_favail < 100):
+        return fail(
+            "state.space",
+            f"{text}, {inodes.f_favail} inodes left: events may be refused",
+            f"Free some space on the disk that holds {folder}.",
+        )
+    if free < LOW_BYTES:
+        return warn("state.space", f"{text}: output of steps may fill that", f"Free some space on {folder}'s disk.")
+    return ok("state.space", text)
+
+
+def _file_system(folder: Path) -> Finding:
+    kind = file_system_of(folder)
+    elsewhere = "Set FLOWD_STATE_DIR to a folder on a local disk."
+    if kind in _NETWORK:
+        return warn("state.disk", f"{kind}: SQLite's locks and shared memory are not sound over a network", elsewhere)
+    if kind in _SHARED:
+        return warn("state.disk", f"{kind}: shared with a host, where locks and sockets may not work", elsewhere)
+    if kind in _VOLATILE:
+        return warn("state.disk", f"{kind}: events and runs are lost with the next boot", elsewhere)
+    return ok("state.disk", kind or "of an unknown kind")
+
+
+def file_system_of(path: Path) -> str:
+    """The kind of file system that a path lies on; empty where the system does not tell."""
+    real = path.resolve()
+    best = ""
+    kind = ""
+    for mount in psutil.disk_partitions(all=True):
+        if real.is_relative_to(mount.mountpoint) and len(mount.mountpoint) >= len(best):
+            best, kind = mount.mountpoint, mount.fstype
+    return kind
