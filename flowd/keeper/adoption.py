@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from flowd.keeper.capabilities import Capabilities
+from flowd.keeper.capabilities import Capabilities, now_s
 from flowd.keeper.proctree import Process, Processes
 from flowd.keeper.step import INFINITY, Step
 from flowd.keeper.steps import Steps
@@ -77,6 +77,8 @@ class Adoption:
         for process in marked:
             if step.mark in process.marks and process.pid == process.sid:
                 step.pid, step.start = process.pid, process.start
+                # The last keeper died before it could write the deadline: rather late than never.
+                step.deadline_s = now_s() + step.timeout_s
                 return
 
     def _marked(self) -> list[Process]:

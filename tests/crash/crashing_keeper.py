@@ -1,0 +1,44 @@
+"""A keeper with crash points around what it writes, starts and tells. `crashing_daemon` has it started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from crashpoint import CrashPoints
+
+from flowd.keeper.journal import Journal
+from flowd.keeper.main import Keeper
+from flowd.keeper.main import main as keeper_main
+from flowd.keeper.spawn import Spawner
+
+_TOLD = {"started": "keeper-process.told-start:after", "exited": "keeper-process.told-exit:after"}
+
+
+def main(arming_file: str, *arguments: str) -> None:
+    """Become a keeper that dies where the file says."""
+    points = CrashPoints(arming_file)
+    Journal.intend = _around(points, Journal.intend, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
+    Journal.note = _around(points, Journal.note, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
+    Spawner.spawn = _around(points, Spawner.spawn, lambda *_, **__: "keeper-process.spawn")  # type: ignore[method-assign]
+    tell, flush = Keeper._tell, Keeper._flush
+
+    def telling(self: Keeper, header: dict[str, Any], body: bytes = b"") -> None:
+        tell(self, header, body)
+        if header["op"] in _TOLD:
+            flush(self)
+            points.pass_by(_TOLD[header["op"]])
+
+    Keeper._tell = telling  # type: ignore[method-assign]
+    keeper_main(*arguments)
+
+
+def _around(points: CrashPoints, method: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
+    def wrapped(self: object, *args: Any, **kwargs: Any) -> Any:
+        point = name(*args, **kwargs)
+        points.pass_by(f"{point}:before")
+        value = method(self, *args, **kwargs)
+        points.pass_by(f"{point}:after")
+        return value
+
+    return wrapped

@@ -1,0 +1,57 @@
+"""A named point at which a process kills itself, once, when it was armed. Standard library only: the keeper loads it.
+
+The driver arms a point by writing ``<name>#<n>`` into a file. The n-th time the process comes by, it removes it and
+dies by SIGKILL. Removing comes first, so that one arming is one death.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+STORE = ("accept", "begin", "note_start", "finish", "requeue")
+KEEPER = ("start", "wait", "forget")
+DAEMON_POINTS = tuple(
+    f"{port}.{method}:{when}"
+    for port, methods in (("store", STORE), ("keeper", KEEPER))
+    for method in methods
+    for when in ("before", "after")
+)
+KEEPER_POINTS = (
+    "journal.begin:before",
+    "journal.begin:after",
+    "keeper-process.spawn:after",
+    "journal.started:after",
+    "keeper-process.told-start:after",
+    "journal.exit:before",
+    "journal.exit:after",
+    "keeper-process.told-exit:after",
+    "journal.forget:before",
+    "journal.forget:after",
+)
+
+
+class CrashPoints:
+    """The points of one kind of process (``daemon`` or ``keeper``)."""
+
+    def __init__(self, arming_file: str) -> None:
+        self._file = arming_file
+        self._armed = ""
+        self._passed = 0
+
+    def pass_by(self, name: str) -> None:
+        """Die here, if this is the armed point and it is time."""
+        try:
+            with open(self._file, encoding="ascii") as file:
+                armed = file.read()
+        except OSError:
+            return
+        if armed != self._armed:
+            self._armed, self._passed = armed, 0
+        wanted, _, nth = armed.split(" ")[0].partition("#")
+        if wanted != name:
+            return
+        self._passed += 1
+        if self._passed >= int(nth or 1):
+            os.unlink(self._file)
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,123 @@
+"""A few of the deaths that ``make crash`` deals by the hundred, and named points whose recovery has its own rule."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crash.driver import CLASSES, Kill, Story
+from crash.harness import play
+from crash.stage import Stage
+from crash.verdict import Judge, Verdict
+from daemon_rig import until
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    it = Stage(tmp_path)
+    try:
+        yield it
+    finally:
+        it.clean_up()
+
+
+def dispatch(stage: Stage, event_id: str) -> list[str]:
+    event = {"id": event_id, "type": f"{event_id.partition('-')[0]}.go", "payload": {}}
+    run_ids: list[str] = stage.call("flow.dispatch", event=event)["runIds"]
+    return run_ids
+
+
+def up(stage: Stage) -> None:
+    stage.spawn()
+    assert stage.comes_up()
+
+
+def die_at(stage: Stage, point: str, event_id: str, *, victim: str = "daemon") -> Story:
+    """Accept an event, and let the victim die when it passes the point."""
+    stage.arm(victim, point)
+    story = Story(acknowledged={event_id: dispatch(stage, event_id)})
+    until(lambda: not stage.is_armed(victim), what=f"{victim} passing {point}")
+    story.kills.append(Kill(time.time(), (victim,), point))
+    if victim == "daemon":
+        assert stage.process is not None
+        stage.process.wait(10)
+    return story
+
+
+def verdict(stage: Stage, story: Story) -> Verdict:
+    """What the harness's judge finds, once all runs have ended."""
+    for run_ids in story.acknowledged.values():
+        for run_id in run_ids:
+            stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)
+    return Judge(stage, story).judge()
+
+
+def last_run(stage: Stage) -> Any:
+    return stage.call("flow.listRuns", limit=1)["runs"][0]
+
+
+@pytest.mark.timeout(90)
+def test_ten_deaths_of_all_kinds_lose_double_and_leave_nothing() -> None:
+    played = play([*CLASSES, "daemon, any instant", "both, any instant"], seed=7)
+    assert not played.verdict.problems, "\n".join([*played.verdict.problems, played.log])
+    assert len(played.story.kills) + len(played.story.unreached) >= 10
+    assert played.verdict.events >= 20
+
+
+@pytest.mark.parametrize("point", ["store.begin:after", "keeper.start:before"])
+def test_a_run_begun_but_never_handed_to_the_keeper_is_started_exactly_once(stage: Stage, point: str) -> None:
+    up(stage)
+    story = die_at(stage, point, "fails-1")
+    assert not stage.ledger.exists()
+    up(stage)
+    (run_id,) = story.acknowledged["fails-1"]
+    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    assert (run["attemptCount"], run["exitCode"]) == (1, 3)
+    assert verdict(stage, story).problems == []
+
+
+def test_a_keeper_that_died_before_it_spawned_costs_no_run(stage: Stage) -> None:
+    up(stage)
+    story = die_at(stage, "journal.begin:after", "silent-1", victim="keeper")
+    (run_id,) = story.acknowledged["silent-1"]
+    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    assert (run["reason"], run["exitCode"], run["attemptCount"]) == ("exit", 5, 1)
+    assert verdict(stage, story).problems == []
+
+
+def test_a_step_whose_keeper_died_before_it_noted_the_pid_is_found_by_its_mark(stage: Stage) -> None:
+    up(stage)
+    story = die_at(stage, "keeper-process.spawn:after", "hangs-1", victim="keeper")
+    (run_id,) = story.acknowledged["hangs-1"]
+    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    assert (run["status"], run.get("reason"), run["attemptCount"]) == ("failed", "timeout", 1)
+    assert verdict(stage, story).problems == []
+
+
+@pytest.mark.parametrize("point", ["store.finish:after", "keeper.forget:before"])
+def test_what_a_daemon_could_not_clean_up_after_a_commit_is_cleaned_up_at_the_next_start(
+    stage: Stage, point: str
+) -> None:
+    up(stage)
+    story = die_at(stage, point, "fails-1")
+    up(stage)
+    assert last_run(stage)["exitCode"] == 3
+    assert verdict(stage, story).problems == []  # no output file, no record of the keeper
+
+
+def test_the_judge_sees_a_lost_event_a_doubled_start_and_a_stale_file(stage: Stage) -> None:
+    up(stage)
+    (run_id,) = dispatch(stage, "fails-1")
+    stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)
+    with stage.ledger.open("a") as ledger:
+        ledger.write(f"S {run_id} 1 12345 fails\n")
+    (stage.state / "output" / "run_stale.stdout").touch()
+    story = Story(acknowledged={"fails-1": [run_id], "fails-2": []})
+    found = Judge(stage, story).judge()
+    assert found.doubled == 1
+    assert found.lost >= 1
+    assert found.leftovers == 1
+    with contextlib.suppress(FileNotFoundError):
+        (stage.state / "output" / "run_stale.stdout").unlink()
