@@ -133,6 +133,8 @@ class Daemon:
             self._methods.table,
             remember_nonce=self._parts.store.remember_nonce,
             is_ready=lambda: not self._is_draining,
+            feed=self._parts.feed,
+            snapshot=self._parts.engine.snapshot,
         )
         stack.push_async_callback(server.close)
         await server.open()

@@ -42,6 +42,7 @@ _WAITING = [
     {"name": "timeoutMs", "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 86_400_000},
      "description": "How long to wait at most."},
 ]  # fmt: skip
+_STREAM_PARAMETERS = ("topics", "runId", "eventId", "after", "places", "encoding")
 _ANY_ROUTE = ("400", "401", "403", "404", "405", "408", "413", "415", "431", "500", "503")
 
 
@@ -98,6 +99,8 @@ def _parameters(route: Route) -> list[Schema]:
     if route.method == "POST":
         return [*found, *(_WAITING if route.body in ("event", "options") and route.status == 202 else [])]
     found += [{"name": name, "in": "query", "schema": _of_query(schema)} for name, schema in properties.items()]
+    if route.path == "/stream":
+        found += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in _STREAM_PARAMETERS]
     if route.path.endswith("/output"):
         found.append(
             {"name": "follow", "in": "query", "schema": {"type": "string", "enum": ["1", "true", "0", "false"]}}

@@ -10,13 +10,15 @@ from starlette.responses import Response
 
 from flowd.api import params
 from flowd.api.codec import View
-from flowd.api.http import cloud_events, output
+from flowd.api.http import cloud_events, output, stream
 from flowd.api.http.answers import COMMON, HttpError, json_answer
 from flowd.api.http.call import Call, Stream
 from flowd.api.http.hooks import Hooks, IgnoredError
 from flowd.api.http.metrics import CONTENT_TYPE, Metrics
 from flowd.api.methods import Method
 from flowd.domain.errors import InvalidParamsError
+from flowd.domain.flow import Snapshot
+from flowd.engine.feed import Feed
 from flowd.http_config import Scope
 from flowd_client import wire
 
@@ -64,6 +66,8 @@ class Routes:
         hooks: Hooks,
         metrics: Metrics,
         is_ready: Callable[[], bool],
+        feed: Feed,
+        snapshot: Callable[[], Snapshot],
         counts: Callable[[], tuple[int, int]],
     ) -> None:
         """``counts()`` is how many connections and streams there are."""
@@ -72,6 +76,8 @@ class Routes:
         self._metrics = metrics
         self._is_ready = is_ready
         self._counts = counts
+        self._feed = feed
+        self._snapshot = snapshot
         self._document: View | None = None
         self.all: list[Route] = [
             Route("GET", "/healthz", None, self._healthz, "Whether the daemon answers at all."),
@@ -96,6 +102,7 @@ class Routes:
             self._actor("/runs/{runId}/cancel", wire.CANCEL_RUN),
             self._actor("/runs/{runId}/retry", wire.RETRY_RUN),
             self._reader("/flows", wire.LIST_FLOWS, shape=wire.FlowsShape),
+            Route("GET", "/stream", "read", self._stream, "What happens, as server-sent events."),
             Route("POST", "/explain", "read", self._explain, table[wire.EXPLAIN].summary, params.Explain, body="event",
                   shape=wire.ExplainShape),
             Route("POST", "/hooks/{name}", None, self._hook, "A webhook of the configuration.", body="hook",
@@ -178,6 +185,9 @@ class Routes:
             run = (await self._table[wire.GET_RUN].call(params.RunId(run_id=given.run_id)))["run"]
             given.attempt = run["attemptCount"] or None
         return await output.answer(call, given, read, is_following=is_following)
+
+    async def _stream(self, call: Call) -> Answer:
+        return await stream.answer(call, self._feed, self._snapshot)
 
     async def _explain(self, call: Call) -> Answer:
         event = cloud_events.event(call) if cloud_events.is_one(call) else call.json()

@@ -23,6 +23,8 @@ from flowd.api.http.protocol import BoundedConfig, BoundedProtocol
 from flowd.api.http.routes import Routes
 from flowd.api.methods import Method
 from flowd.domain.errors import StateError
+from flowd.domain.flow import Snapshot
+from flowd.engine.feed import Feed
 from flowd.http_config import Address, HttpConfig, Limits, PassedAddress, TcpAddress, UnixAddress
 
 log = logging.getLogger("flowd.api.http")
@@ -45,6 +47,8 @@ class HttpServer:
         *,
         remember_nonce: RememberNonce,
         is_ready: Callable[[], bool],
+        feed: Feed,
+        snapshot: Callable[[], Snapshot],
     ) -> None:
         self._address = config.address
         self._state = ServerState()
@@ -56,6 +60,8 @@ class HttpServer:
             hooks=Hooks(config.hooks),
             metrics=metrics,
             is_ready=is_ready,
+            feed=feed,
+            snapshot=snapshot,
             counts=lambda: (len(self._state.connections), self._app.streams),
         )
         self._app = HttpApp(

@@ -1,0 +1,110 @@
+"""``GET /stream``: the feed as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+Each update is one message: its ``id`` is the feed's durable cursor, its ``event`` the kind, its ``data`` the view that
+subscribers on the control socket get. A reader that was cut off comes back with ``Last-Event-ID`` and misses nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+from flowd.api import codec, params
+from flowd.api.failures import error_from
+from flowd.api.http.call import Call, Stream, decoded
+from flowd.api.updates import update_view
+from flowd.domain.errors import FlowdError
+from flowd.domain.flow import Snapshot
+from flowd.domain.journal import JOURNALED, Interest
+from flowd.engine.feed import Feed, Update, cursor_text
+from flowd.engine.tails import OutputPlace
+from flowd_client import wire
+
+HEARTBEAT_S = 15.0
+"""A comment after so much silence: it keeps proxies from hanging up, and finds readers that are gone."""
+
+_RETRY_MS = 2000
+
+
+async def answer(call: Call, feed: Feed, snapshot: Callable[[], Snapshot]) -> Stream:
+    """The stream that a request asks for, by the parameters of ``flow.subscribe``.
+
+    In the query ``topics`` are comma-separated and ``places`` is JSON. ``Last-Event-ID`` wins over ``after``, because
+    readers repeat the URL when they reconnect.
+
+    Raises:
+        FlowdError: A parameter is wrong, the cursor is none, or what came after it is kept no more.
+    """
+    given = _parameters(call)
+    interest = Interest(JOURNALED if given.topics is None else frozenset(given.topics), given.run_id, given.event_id)
+    after = await feed.locate(given.after)
+    updates = feed.follow(
+        interest,
+        after,
+        is_resumed=given.after is not None,
+        places=[OutputPlace(place.run_id, place.attempt, place.stdout, place.stderr) for place in given.places],
+        is_text=given.encoding == "utf-8",
+    )
+    messages = _messages(updates, after, snapshot, given.encoding)
+    return Stream(messages, "text/event-stream; charset=utf-8", is_live=True)
+
+
+def _parameters(call: Call) -> params.Subscribe:
+    query = call.query
+    members: dict[str, Any] = {name: query[name] for name in ("runId", "eventId", "encoding") if query.get(name)}
+    members["after"] = call.header(b"last-event-id") or query.get("after") or None
+    if query.get("topics"):
+        members["topics"] = query["topics"].split(",")
+    if query.get("places"):
+        members["places"] = decoded(query["places"].encode())
+    return params.read(params.Subscribe, (), members)
+
+
+async def _messages(
+    updates: AsyncIterator[Update], after: int, snapshot: Callable[[], Snapshot], encoding: str
+) -> AsyncIterator[bytes]:
+    # The first bytes tell the reader that it is connected, and from where a reconnection goes on.
+    yield f"retry: {_RETRY_MS}\nid: {cursor_text(after)}\n: connected\n\n".encode()
+    try:
+        async with aclosing(_with_heartbeat(updates)) as beats:
+            async for update in beats:
+                if update is None:
+                    yield b": \n\n"
+                    continue
+                view = update_view(update, "", snapshot(), encoding=encoding)
+                del view["subscription"]
+                after = update.cursor
+                yield _message(cursor_text(after), view["kind"], view)
+    except FlowdError as error:
+        failure = error_from(error, method=wire.SUBSCRIBE)
+        yield _message(cursor_text(after), "ended", {"kind": "ended", "error": failure["message"], **failure["data"]})
+
+
+def _message(cursor: str, kind: str, view: dict[str, Any]) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), kind.encode(), codec.encode(view))
+
+
+async def _with_heartbeat(updates: AsyncIterator[Update]) -> AsyncGenerator[Update | None, None]:
+    """The updates, and None whenever there was none for a while."""
+    pending: asyncio.Future[Update] | None = None
+    try:
+        while True:
+            if pending is None:
+                pending = asyncio.ensure_future(_next(updates))
+            done, _ = await asyncio.wait((pending,), timeout=HEARTBEAT_S)
+            if not done:
+                yield None
+                continue
+            update, pending = pending.result(), None
+            yield update
+    finally:
+        if pending is not None:
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
+        close = getattr(updates, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _next(updates: AsyncIterator[Update]) -> Update:
+    return await anext(updates)
