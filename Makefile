@@ -6,7 +6,7 @@ TOOLS := .tools
 BUN := $(TOOLS)/node_modules/.bin/bun
 export PATH := $(CURDIR)/$(TOOLS)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo test lint types imports check bench format clean bun
+.PHONY: help demo crash test lint types imports check bench format clean bun
 help:           ## Show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -28,6 +28,9 @@ bun:
 
 demo: $(VENV)/.ready bun ## Start flowd in a scratch workspace and take an event through it
 	@$(BIN)/flowd demo
+
+crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
+	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)
 
 test: $(VENV)/.ready bun ## Run the tests
 	$(BIN)/python -m pytest
