@@ -1,0 +1,131 @@
+"""A daemon that serves HTTP, and plain ways to talk to it that are none of ours: `http.client` and raw sockets."""
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from daemon_rig import START_BOUND_S, Workspace
+
+
+class Reply(NamedTuple):
+    """A response, read whole."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def slug(self) -> str:
+        return str(self.json["slug"])
+
+
+class HttpPlace:
+    """A workspace whose daemon listens on a free port of loopback."""
+
+    def __init__(self, place: Workspace) -> None:
+        self.place = place
+        self.port = 0
+
+    def configure(self, text: str) -> None:
+        """Write ``.codex/flowd.toml``."""
+        folder = self.place.path / ".codex"
+        folder.mkdir(exist_ok=True)
+        (folder / "flowd.toml").write_text(text, encoding="utf-8")
+
+    def start(self, **environment: str) -> "HttpPlace":
+        """Start the daemon and wait for its address."""
+        self.place.start(**{"FLOWD_HTTP": "127.0.0.1:0", **environment})
+        self.port = int(self.place.call("daemon.status")["http"].rpartition(":")[2])
+        return self
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def send(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, timeout_s: float = 20
+    ) -> Reply:
+        """One request on a connection of its own. A body that is no bytes goes as JSON."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"content-type": "application/json"} if data is not None else {}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        try:
+            connection.request(method, path, data, {**sent, **(headers or {})})
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return Reply(response.status, found, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Reply:
+        return self.send("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Reply:
+        return self.send("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    @contextlib.contextmanager
+    def raw(self, timeout_s: float = 20) -> Iterator[socket.socket]:
+        """A connection without any manners."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
+            yield connection
+
+    def talk(self, data: bytes, timeout_s: float = 20) -> bytes:
+        """Send bytes, and read until the other end closes."""
+        with self.raw(timeout_s) as connection:
+            connection.sendall(data)
+            return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What comes until the other end closes."""
+    parts = []
+    with contextlib.suppress(ConnectionError):
+        while data := connection.recv(65536):
+            parts.append(data)
+    return b"".join(parts)
+
+
+def refused_start(place: Workspace, *arguments: str, **environment: str) -> str:
+    """What a daemon says that does not start."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flowd", "serve", "-w", str(place.path), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=START_BOUND_S,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode != 0
+    return done.stderr
+
+
+def curl(*arguments: str, stdin: bytes | None = None) -> str:
+    """What curl prints."""
+    done = subprocess.run(["curl", "-sS", "--max-time", "20", *arguments], input=stdin, capture_output=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
+
+
+def eventually(condition: Any, *, bound_s: float = 10.0) -> None:
+    """Fail when it does not come true."""
+    deadline = time.monotonic() + bound_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def write_secret(path: Path, *secrets: str) -> str:
+    """A file with secrets, one a line."""
+    path.write_text("".join(f"{secret}\n" for secret in secrets), encoding="utf-8")
+    return str(path)
