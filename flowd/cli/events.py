@@ -4,28 +4,44 @@ import json
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import following, printing
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
 from flowd_client import requests
 from flowd_client.views.event import EventView, read_event, read_events
+from flowd_client.views.update import UpdateView
 
 
 @click.command(cls=Verb, short_help="List events, newest first.")
 @click.option("--type", "event_type", metavar="TYPE", help="Only of this type.")
 @click.option("--limit", type=int, metavar="N", help="At most so many: 1 to 500. Default: 50.")
 @click.option("--cursor", metavar="CURSOR", help="Go on where the last list ended.")
+@click.option("-f", "--follow", "is_following", is_flag=True, help="Print events as they come, instead of a list.")
+@click.option("--after", metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON).")
 @as_json_option
 @click.pass_obj
-def events(session: Session, event_type: str | None, limit: int | None, cursor: str | None, as_json: bool) -> None:
-    """List events, newest first.
+def events(
+    session: Session,
+    *,
+    event_type: str | None,
+    limit: int | None,
+    cursor: str | None,
+    is_following: bool,
+    after: str | None,
+    as_json: bool,
+) -> None:
+    """List events, newest first, or print them as they come.
 
     \b
     Examples:
       flowd events --type build.requested
       flowd events --limit 5 --json
+      flowd events -f
     """
+    if is_following:
+        _follow(session, event_type, after, as_json=as_json)
+        return
     answer = session.ask(requests.list_events(event_type=event_type, limit=limit, cursor=cursor))
     if as_json:
         printing.print_json(answer)
@@ -41,6 +57,21 @@ def events(session: Session, event_type: str | None, limit: int | None, cursor: 
     printing.table(("EVENT", "TYPE", "SOURCE", "RUNS", "STORED"), rows)
     if page.next_cursor:
         printing.note(f"More: flowd events --cursor {page.next_cursor}")
+
+
+def _follow(session: Session, event_type: str | None, after: str | None, *, as_json: bool) -> None:
+    def draw(update: UpdateView) -> str:
+        item = update.event
+        if item is None:
+            return update.kind
+        noun = "run" if len(item.run_ids) == 1 else "runs"
+        source = f"  from {item.source}" if item.source else ""
+        return f"{following.clock(update)}  {item.id}  {item.type}{source}  {len(item.run_ids)} {noun}"
+
+    def wants(update: UpdateView) -> bool:
+        return event_type is None or (update.event is not None and update.event.type == event_type)
+
+    following.follow(session, "event", after=after, as_json=as_json, wants=wants, draw=draw)
 
 
 @click.command(cls=Verb, short_help="Show an event and its runs.")

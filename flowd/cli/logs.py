@@ -1,68 +1,124 @@
-"""``flowd logs``: a run's output, byte for byte, on the streams that it was written to."""
+"""``flowd logs``: a run's output, byte for byte, on the streams that it was written to; several runs' line by line."""
 
 import sys
+from collections import Counter
+from collections.abc import Iterator
 
 import click
 
 from flowd.cli import printing
+from flowd.cli.exits import CommandError
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
+from flowd.cli.weaving import Weaver
 from flowd_client import requests
-from flowd_client.follow import Follower
+from flowd_client.client import FlowClient
 from flowd_client.requests import Stream
+from flowd_client.unix import UnixTransport
 
 
 @click.command(cls=Verb, short_help="Print a run's output, or follow it.")
-@click.argument("run_id", metavar="RUN")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
+@click.argument("run_ids", metavar="[RUN]...", nargs=-1)
+@click.option("--event", "--event-id", "event_id", metavar="EVENT", help="All runs of this event.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the runs have ended.")
 @click.option("--stdout", "only", flag_value="stdout", default=None, help="Only what it wrote to stdout.")
 @click.option("--stderr", "only", flag_value="stderr", help="Only what it wrote to stderr.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Which attempt. Default: the latest.")
 @click.pass_obj
-def logs(session: Session, run_id: str, follow: bool, only: Stream | None, attempt: int | None) -> None:
+def logs(
+    session: Session,
+    *,
+    run_ids: tuple[str, ...],
+    event_id: str | None,
+    follow: bool,
+    only: Stream | None,
+    attempt: int | None,
+) -> None:
     """Print what a run wrote, byte for byte: its stdout on stdout, its stderr on stderr.
+
+    Of several runs it prints whole lines, each with the name of its step. -f also follows runs of the event that start
+    later, and goes on over a restart of the daemon.
 
     \b
     Examples:
       flowd logs run_16439a6acab8
       flowd logs -f run_16439a6acab8
+      flowd logs -f --event release-42
       flowd logs run_16439a6acab8 --stderr --attempt 1 2>errors.txt
     """
+    if not run_ids and event_id is None:
+        raise CommandError("Which run? Name one or several, or --event EVENT. `flowd runs` lists them.")
+    if event_id is None and len(run_ids) == 1:
+        _print_one(session, run_ids[0], only, attempt, is_following=follow)
+        return
+    if attempt is not None:
+        raise CommandError("--attempt goes with one run.")
     if follow:
+        from flowd.cli import weaving_runs  # noqa: PLC0415 - asyncio, which nothing else here needs
+
+        weaving_runs.weave(session, run_ids, event_id, only)
+    else:
+        _print_several(session, run_ids, event_id, only)
+
+
+def _print_one(session: Session, run_id: str, only: Stream | None, attempt: int | None, *, is_following: bool) -> None:
+    if is_following:
         _follow(session, run_id, only, attempt)
         return
-    streams: tuple[Stream, ...] = ("stdout", "stderr") if only is None else (only,)
     is_silent = True
-    for stream in streams:
+    for stream in _streams(only):
         is_silent = not _print_all(session, run_id, stream, attempt) and is_silent
     if is_silent and sys.stderr.isatty():
         printing.note("It has written nothing.")
 
 
+def _print_several(session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None) -> None:
+    runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
+    if event_id is not None:
+        runs += reversed(session.view(requests.get_event(event_id)).runs)
+    weaver = Weaver(_write, is_live=False)
+    names = {run.id: f"{run.flow_name}/{run.step_name}" for run in runs}
+    counts = Counter(names.values())
+    names = {run_id: name if counts[name] == 1 else f"{name} {run_id}" for run_id, name in names.items()}
+    for name in names.values():
+        weaver.prefix(name)
+    for run_id, name in names.items():
+        for stream in _streams(only):
+            for data in _parts(session, run_id, stream, None):
+                weaver.feed(name, stream, data)
+            weaver.end(name)
+
+
+def _streams(only: Stream | None) -> tuple[Stream, ...]:
+    return ("stdout", "stderr") if only is None else (only,)
+
+
 def _print_all(session: Session, run_id: str, stream: Stream, attempt: int | None) -> bool:
+    is_silent = True
+    for data in _parts(session, run_id, stream, attempt):
+        _write(stream, data)
+        is_silent = False
+    return not is_silent
+
+
+def _parts(session: Session, run_id: str, stream: Stream, attempt: int | None) -> Iterator[bytes]:
     offset = 0
     while True:
         part = session.view(
             requests.read_part(run_id, stream=stream, offset=offset, wait_ms=0, attempt=attempt, encoding="base64")
         )
-        _write(stream, part.data)
+        if part.data:
+            yield part.data
         offset = part.next_offset
         if part.is_end or not part.data:
-            return offset > 0
+            return
 
 
 def _follow(session: Session, run_id: str, only: Stream | None, attempt: int | None) -> None:
-    follower = Follower(run_id, "base64", attempt=attempt)
-    while True:
-        if (request := follower.next_part()) is not None:
-            part = session.view(request)
-            stream = follower.take_part(part)
-            if stream is not None and only in (None, stream):
-                _write(stream, part.data)
-        elif (look := follower.next_look()) is not None:
-            follower.take_look(session.view(look))
-        else:
-            return
+    with FlowClient(UnixTransport(lambda: session.socket_path)) as client:
+        for stream, data in client.follow_output_bytes(run_id, attempt=attempt):
+            if only in (None, stream):
+                _write(stream, data)
 
 
 def _write(stream: Stream, data: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import following_runs, printing
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
 from flowd_client import requests
@@ -22,6 +22,8 @@ _OUTPUT_LINES = 20
 @click.option("--flow", metavar="NAME", help="Only this flow's.")
 @click.option("--limit", type=int, metavar="N", help="At most so many: 1 to 500. Default: 50.")
 @click.option("--cursor", metavar="CURSOR", help="Go on where the last list ended.")
+@click.option("-f", "--follow", "is_following", is_flag=True, help="Print runs as they change, instead of a list.")
+@click.option("--after", metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON).")
 @as_json_option
 @click.pass_obj
 def runs(
@@ -32,16 +34,22 @@ def runs(
     flow: str | None,
     limit: int | None,
     cursor: str | None,
+    is_following: bool,
+    after: str | None,
     as_json: bool,
 ) -> None:
-    """List runs, newest first.
+    """List runs, newest first, or print them as they change.
 
     \b
     Examples:
       flowd runs --status failed
       flowd runs --event release-42 --json
       flowd runs --status needs_intervention --limit 5
+      flowd runs -f --flow release-notes
     """
+    if is_following:
+        following_runs.follow(session, event_id=event_id, status=status, flow=flow, after=after, as_json=as_json)
+        return
     answer = session.ask(requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor))
     if as_json:
         printing.print_json(answer)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         CallError,
         ConflictError,
         ConnectionLostError,
+        CursorExpiredError,
         DaemonNotRunningError,
         FlowClientError,
         InvalidCallError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import AttemptView, OutputEntry, OutputView, RunView
+    from flowd_client.views.update import UpdateView
 
 _HOMES = {
     "factory": ("create_flow_client", "create_async_flow_client"),
@@ -47,6 +49,7 @@ _HOMES = {
         "CallError",
         "ConflictError",
         "ConnectionLostError",
+        "CursorExpiredError",
         "DaemonNotRunningError",
         "FlowClientError",
         "InvalidCallError",
@@ -57,6 +60,7 @@ _HOMES = {
     ),
     "views.reading": ("Page",),
     "views.run": ("AttemptView", "OutputEntry", "OutputView", "RunView"),
+    "views.update": ("UpdateView",),
     "views.event": ("DispatchView", "EventView"),
     "views.catalog": ("CatalogView", "ExplainView"),
 }
@@ -70,6 +74,7 @@ __all__ = [
     "CatalogView",
     "ConflictError",
     "ConnectionLostError",
+    "CursorExpiredError",
     "DaemonNotRunningError",
     "DispatchView",
     "EventView",
@@ -86,6 +91,7 @@ __all__ = [
     "TimedOutError",
     "Transport",
     "UnavailableModeError",
+    "UpdateView",
     "create_async_flow_client",
     "create_flow_client",
     "find_socket",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from flowd_client import requests
+from flowd_client import requests, wire
+from flowd_client.aio_updates import AsyncUpdates
+from flowd_client.errors import FlowClientError, UnavailableModeError
 from flowd_client.follow import Follower
+from flowd_client.patience import RECONNECT_S, Patience
 from flowd_client.requests import Encoding, Request, Stream
+from flowd_client.subscription import Subscription
 from flowd_client.transport import AsyncTransport
 
 if TYPE_CHECKING:
@@ -136,15 +141,58 @@ class AsyncFlowClient:
         self, run_id: str, encoding: Encoding, attempt: int | None
     ) -> AsyncIterator[tuple[Stream, OutputView]]:
         follower = Follower(run_id, encoding, attempt=attempt)
+        patience = Patience(RECONNECT_S, wire.READ_OUTPUT)
         while True:
             if (request := follower.next_part()) is not None:
-                part = await self._do(request)
+                part = await self._do_patiently(request, patience)
                 if (kind := follower.take_part(part)) is not None:
                     yield kind, part
             elif (look := follower.next_look()) is not None:
-                follower.take_look(await self._do(look))
+                follower.take_look(await self._do_patiently(look, patience))
             else:
                 return
+
+    async def _do_patiently(self, request: Request[T], patience: Patience) -> T:
+        while True:
+            try:
+                answer = await self._do(request)
+                patience.answered()
+                return answer
+            except FlowClientError as error:
+                await asyncio.sleep(patience.pause_s(error, asyncio.get_running_loop().time()))
+
+    def subscribe(
+        self,
+        topics: Sequence[str] | None = None,
+        *,
+        run_id: str | None = None,
+        event_id: str | None = None,
+        after: str | None = None,
+        reconnect_s: float = RECONNECT_S,
+    ) -> AsyncUpdates:
+        """What happens, from now on or behind the cursor ``after``: an endless iterator of `UpdateView`.
+
+        Has a connection of its own; several may be open at once, beside other calls.
+        ``async with`` connects; so does the first update.
+
+        Args:
+            topics: Of ``event``, ``run``, ``flow`` and ``output``; None is all but output.
+            run_id: Only this run's.
+            event_id: Only this event's and its runs'. The event may be yet to come.
+            after: Cursor of the last update that was heard: nothing after it is missed.
+            reconnect_s: How long the daemon may be gone before `ConnectionLostError`. What happens meanwhile is told.
+
+        Raises:
+            CursorExpiredError: The daemon's journal does not reach back to ``after``.
+        """
+        open_stream = getattr(self._transport, "stream", None)
+        if open_stream is None:
+            raise UnavailableModeError('subscribe needs mode "socket": nothing else can be pushed to.')
+        return AsyncUpdates(
+            lambda params: open_stream(wire.SUBSCRIBE, params, timeout_s=self._timeout_s),
+            Subscription(topics=topics, run_id=run_id, event_id=event_id, after=after),
+            reconnect_s=reconnect_s,
+        )
 
     async def list_flows(self) -> CatalogView:
         """The flow packages: in force, broken and shadowed."""

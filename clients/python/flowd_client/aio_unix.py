@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from flowd_client.aio_unix_stream import AsyncUnixStream
 from flowd_client.errors import BadAnswerError, CallError, ConnectionLostError, FlowClientError, TimedOutError
 from flowd_client.transport import MAX_FRAME_BYTES, decode, encode, read_result
 from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once, locator
@@ -174,6 +175,10 @@ class AsyncUnixTransport:
             return await (await self._connected()).call(method, params)
         except (_ClosedError, _LostError) as error:
             raise ConnectionLostError(method) from error
+
+    async def stream(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> AsyncUnixStream:
+        """A connection of its own on which the daemon pushes updates. Raises the `FlowClientError` tree."""
+        return await AsyncUnixStream.open(self._locate(), method, params, timeout_s=timeout_s)
 
     async def _connected(self) -> _Connection:
         async with self._connecting:

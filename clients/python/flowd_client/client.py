@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from flowd_client import requests
+from flowd_client import requests, wire
+from flowd_client.errors import FlowClientError, UnavailableModeError
 from flowd_client.follow import Follower
+from flowd_client.patience import RECONNECT_S, Patience
 from flowd_client.requests import Encoding, Request, Stream
+from flowd_client.subscription import Subscription
 from flowd_client.transport import Transport
+from flowd_client.updates import Updates
 
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
@@ -141,7 +146,8 @@ class FlowClient:
     def follow_output(self, run_id: str, *, attempt: int | None = None) -> Iterator[tuple[Stream, str]]:
         """Output as ``(kind, text)`` from its beginning, as it is written, until the run has ended.
 
-        Begins with the latest attempt and goes on with those after it; with ``attempt`` it gives just that one.
+        Begins with the latest attempt and goes on with those after it; with ``attempt`` it gives just that one. Goes on
+        after a restart of the daemon: nothing is missed and nothing comes twice.
         """
         return ((kind, part.text) for kind, part in self._follow(run_id, "utf-8", attempt))
 
@@ -151,15 +157,58 @@ class FlowClient:
 
     def _follow(self, run_id: str, encoding: Encoding, attempt: int | None) -> Iterator[tuple[Stream, OutputView]]:
         follower = Follower(run_id, encoding, attempt=attempt)
+        patience = Patience(RECONNECT_S, wire.READ_OUTPUT)
         while True:
             if (request := follower.next_part()) is not None:
-                part = self._do(request)
+                part = self._do_patiently(request, patience)
                 if (kind := follower.take_part(part)) is not None:
                     yield kind, part
             elif (look := follower.next_look()) is not None:
-                follower.take_look(self._do(look))
+                follower.take_look(self._do_patiently(look, patience))
             else:
                 return
+
+    def _do_patiently(self, request: Request[T], patience: Patience) -> T:
+        while True:
+            try:
+                answer = self._do(request)
+                patience.answered()
+                return answer
+            except FlowClientError as error:
+                time.sleep(patience.pause_s(error, time.monotonic()))
+
+    def subscribe(
+        self,
+        topics: Sequence[str] | None = None,
+        *,
+        run_id: str | None = None,
+        event_id: str | None = None,
+        after: str | None = None,
+        reconnect_s: float = RECONNECT_S,
+    ) -> Updates:
+        """What happens, from now on or behind the cursor ``after``: an endless iterator of `UpdateView`.
+
+        Has a connection of its own; several may be open at once, beside other calls.
+        Close it, or leave it as a context manager.
+
+        Args:
+            topics: Of ``event``, ``run``, ``flow`` and ``output``; None is all but output.
+            run_id: Only this run's.
+            event_id: Only this event's and its runs'. The event may be yet to come.
+            after: Cursor of the last update that was heard: nothing after it is missed.
+            reconnect_s: How long the daemon may be gone before `ConnectionLostError`. What happens meanwhile is told.
+
+        Raises:
+            CursorExpiredError: The daemon's journal does not reach back to ``after``.
+        """
+        open_stream = getattr(self._transport, "stream", None)
+        if open_stream is None:
+            raise UnavailableModeError('subscribe needs mode "socket": nothing else can be pushed to.')
+        return Updates(
+            lambda params: open_stream(wire.SUBSCRIBE, params, timeout_s=self._timeout_s),
+            Subscription(topics=topics, run_id=run_id, event_id=event_id, after=after),
+            reconnect_s=reconnect_s,
+        )
 
     def list_flows(self) -> CatalogView:
         """The flow packages: in force, broken and shadowed."""

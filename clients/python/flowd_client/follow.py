@@ -10,8 +10,11 @@ from flowd_client.requests import Encoding, Request, Stream
 if TYPE_CHECKING:
     from flowd_client.views.run import OutputView, RunView
 
-POLL_MS = 250
-"""How long one poll waits on the stream that spoke last; so much later the other one's output may be seen."""
+POLL_MS = 10_000
+"""How long one poll waits on the stream that spoke last. It ends as soon as the other one speaks, too."""
+
+LOOK_MS = 100
+"""How long one look waits for a run's end, while it has yet to start or to be started again."""
 
 
 class Follower:
@@ -49,11 +52,18 @@ class Follower:
             wait_ms=0 if self._is_looking_aside else self._poll_ms,
             attempt=self._attempt,
             encoding=self._encoding,
+            other_offset=self._other_offset,
         )
 
     def next_look(self) -> Request[RunView] | None:
         """The look at the run to take now, for an attempt to come; None when all is read."""
         return None if self._is_last else requests.wait_run(self._run_id, timeout_ms=self._look_ms)
+
+    @property
+    def _other_offset(self) -> int | None:
+        if self._is_looking_aside or len(self._open) == 1:
+            return None
+        return self._offsets[self._open[-1]]
 
     @property
     def _stream(self) -> Stream:
@@ -74,7 +84,7 @@ class Follower:
 
     def take_look(self, run: RunView) -> None:
         """Note how the run is."""
-        self._look_ms = self._poll_ms
+        self._look_ms = LOOK_MS
         if run.attempt_count > self._attempt:
             self._attempt = self._attempt + 1 if self._attempt else run.attempt_count
             self._begin()

@@ -140,7 +140,14 @@ def get_event(event_id: str) -> Request[EventView]:
 
 
 def read_part(
-    run_id: str, *, stream: Stream, offset: int, wait_ms: int, attempt: int | None, encoding: Encoding
+    run_id: str,
+    *,
+    stream: Stream,
+    offset: int,
+    wait_ms: int,
+    attempt: int | None,
+    encoding: Encoding,
+    other_offset: int | None = None,
 ) -> Request[OutputView]:
     """A part of a run's output."""
     params = _params(
@@ -150,6 +157,7 @@ def read_part(
         waitMs=wait_ms or None,
         attempt=attempt,
         encoding=None if encoding == "utf-8" else encoding,
+        otherOffset=other_offset,
     )
     return Request(wire.READ_OUTPUT, params, _PART_READERS[encoding], wait_ms / 1000)
 

@@ -11,7 +11,7 @@ from typing import Any
 from flowd_client.errors import BadAnswerError, CallError, ConnectionLostError, TimedOutError
 from flowd_client.transport import MAX_FRAME_BYTES, answers, decode, encode, read_result
 from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once, locator
-from flowd_client.wire import RETRY_SAFE
+from flowd_client.wire import RETRY_SAFE, SUBSCRIBE, UPDATE
 
 _READ_BYTES = 256 * 1024
 _LAST_WORDS_S = 1.0
@@ -94,6 +94,23 @@ class _Connection:
         if message.get("id") is None and "error" in message:
             read_result(message)
 
+    def next_update(self) -> Mapping[str, Any]:
+        """The params of the next flow.update; waits for it without limit."""
+        while True:
+            line = self._read_line(SUBSCRIBE, _Deadline(None))
+            message = decode(line) if line.strip() else {}
+            if message.get("method") == UPDATE and isinstance(message.get("params"), dict):
+                update: Mapping[str, Any] = message["params"]
+                return update
+
+    def hang_up(self) -> None:
+        """End the connection under whoever reads it."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._sock.close()
+
     def _read_line(self, method: str, deadline: _Deadline) -> bytes:
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
@@ -116,6 +133,25 @@ class _Connection:
 
     def close(self) -> None:
         self._sock.close()
+
+
+class UnixStream:
+    """Implements `flowd_client.updates.UpdateStream`."""
+
+    def __init__(self, connection: _Connection, answer: Any) -> None:
+        self.answer = answer
+        self._connection = connection
+
+    def next(self) -> Mapping[str, Any]:
+        """See `flowd_client.updates.UpdateStream.next`."""
+        try:
+            return self._connection.next_update()
+        except (_LostError, OSError) as error:
+            raise ConnectionLostError(SUBSCRIBE) from error
+
+    def close(self) -> None:
+        """See `flowd_client.updates.UpdateStream.close`."""
+        self._connection.hang_up()
 
 
 class UnixTransport:
@@ -162,6 +198,19 @@ class UnixTransport:
             raise
         self._put_back(connection, closings)
         return result
+
+    def stream(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> "UnixStream":
+        """A connection of its own on which the daemon pushes updates. Raises the `FlowClientError` tree."""
+        deadline = _Deadline(timeout_s)
+        connection = self._connect(method, deadline)
+        try:
+            return UnixStream(connection, connection.call(method, params, deadline))
+        except (_NotSentError, _LostError) as error:
+            connection.close()
+            raise ConnectionLostError(method) from error
+        except BaseException:
+            connection.close()
+            raise
 
     def _connect(self, method: str, deadline: _Deadline) -> _Connection:
         while (sock := connect_once(self._locate())) is None:

@@ -1,0 +1,73 @@
+"""What happened, as a subscriber sees it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flowd_client.views import reading
+from flowd_client.views.event import EventView, read_event
+from flowd_client.views.run import RunView, read_run
+
+
+@dataclass(frozen=True)
+class UpdateView:
+    """One update.
+
+    Attributes:
+        kind: ``event``, ``run``, ``flow``, ``output`` or ``lagging``; later versions may have more.
+        cursor: Pass it as ``after`` to go on behind this update.
+        at: When it happened.
+        status: Of the run or flow as it became with this update; None for other kinds.
+        event: Of kind ``event``, without payload.
+        run: Of kind ``run``: the run as it was when this was sent, which may be later than ``status``.
+        run_id: Of kinds ``run`` and ``output``.
+        attempt: That began or ended, or that wrote the output.
+        flow_name: Of kind ``flow``.
+        stream: Of kind ``output``: ``stdout`` or ``stderr``.
+        text: Of kind ``output``, with U+FFFD where its bytes are no UTF-8; follow_output_bytes has the exact ones.
+        offset: Where in the stream it begins, in bytes.
+        is_end: Of kind ``output``: the attempt has ended and this is the stream's end.
+        behind: Of kind ``lagging``: entries of the journal that are yet to be read.
+        raw: The record as it came.
+    """
+
+    kind: str
+    cursor: str
+    at: datetime | None
+    status: str | None
+    event: EventView | None
+    run: RunView | None
+    run_id: str | None
+    attempt: int | None
+    flow_name: str | None
+    stream: str | None
+    text: str
+    offset: int
+    is_end: bool
+    behind: int | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+
+def read_update(source: Mapping[str, Any]) -> UpdateView:
+    """An update from the params of a flow.update."""
+    run = read_run(source["run"]) if isinstance(source.get("run"), dict) else None
+    event = read_event(source["event"]) if isinstance(source.get("event"), dict) else None
+    text = source.get("text")
+    return UpdateView(
+        kind=reading.text(source, "kind") or "unknown",
+        cursor=reading.text(source, "cursor") or "",
+        at=reading.instant(source, "at"),
+        status=reading.text(source, "status"),
+        event=event,
+        run=run,
+        run_id=reading.text(source, "runId") or (run.id if run else None),
+        attempt=reading.number(source, "attempt"),
+        flow_name=reading.text(source, "flowName"),
+        stream=reading.text(source, "stream"),
+        text=text if isinstance(text, str) else "",
+        offset=reading.number(source, "offset") or 0,
+        is_end=reading.flag(source, "eof"),
+        behind=reading.number(source, "behind"),
+        raw=source,
+    )

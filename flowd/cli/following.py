@@ -1,0 +1,61 @@
+"""Following what happens: ``flowd events -f`` and ``flowd runs -f``, a line for each update."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from flowd.cli import printing
+from flowd.cli.session import Session
+from flowd_client import wire
+from flowd_client.client import FlowClient
+from flowd_client.unix import UnixTransport
+from flowd_client.views.update import UpdateView
+
+RECONNECT_S = 60.0
+"""How long the daemon may be gone while somebody watches: its restart, or an upgrade with a package manager."""
+
+
+def follow(
+    session: Session,
+    topic: str,
+    *,
+    event_id: str | None = None,
+    after: str | None = None,
+    as_json: bool,
+    wants: Callable[[UpdateView], bool] = lambda _: True,
+    draw: Callable[[UpdateView], str],
+) -> None:
+    """Print updates of one topic as they come, until Ctrl-C. Goes on over a restart of the daemon.
+
+    Args:
+        wants: Which of them to print.
+        draw: An update as a line for people; with ``as_json`` each is one line of JSON instead.
+    """
+    with (
+        _client(session) as client,
+        client.subscribe([topic], event_id=event_id, after=after, reconnect_s=RECONNECT_S) as updates,
+    ):
+        for update in updates:
+            if update.kind == "lagging":
+                printing.note(f"flowd: {update.behind} updates behind; they follow.")
+            elif wants(update):
+                # echo flushes each line, so that a program behind a pipe sees it at once.
+                printing.line(_one_line(update) if as_json else draw(update))
+
+
+@contextmanager
+def _client(session: Session) -> Iterator[FlowClient]:
+    with FlowClient(UnixTransport(lambda: session.socket_path)) as client:
+        client.call(wire.STATUS)  # where no daemon listens, say so at once
+        yield client
+
+
+def _one_line(update: UpdateView) -> str:
+    return json.dumps(update.raw, separators=(",", ":"))
+
+
+def clock(update: UpdateView) -> str:
+    """When it happened: the local time of day for a person, in ISO 8601 otherwise."""
+    if update.at is None or not printing.is_terminal():
+        return printing.when(update.at)
+    return f"{update.at.astimezone():%H:%M:%S}"

@@ -1,0 +1,94 @@
+"""Several outputs woven into one, line by line, each line with the name of whose it is. Pure but for its sink."""
+
+from collections.abc import Callable
+from typing import Literal
+
+Stream = Literal["stdout", "stderr"]
+Sink = Callable[[Stream, bytes], None]
+
+MAX_LINE_BYTES = 64 * 1024
+"""A longer line comes in pieces, so that output without line ends needs no memory."""
+
+_ERASE = b"\r\x1b[K"
+
+
+class Weaver:
+    r"""Writes whole lines with prefixes, so that outputs that come piecemeal never mix within a line.
+
+    A line that was drawn over with carriage returns (a progress bar) comes once, as it looked in the end. On a
+    terminal the newest unfinished line is shown as well, below the others, and redrawn in its place.
+
+    >>> said = []
+    >>> weaver = Weaver(lambda stream, data: said.append(data), is_live=False)
+    >>> weaver.feed("a/b", "stdout", b"10%\r100%\nno"); weaver.feed("c/d", "stdout", b"other\n"); weaver.end("a/b")
+    >>> b"".join(said)
+    b'a/b | 100%\nc/d | other\na/b | no\n'
+    """
+
+    def __init__(self, sink: Sink, *, is_live: bool, clean: Callable[[bytes], bytes] = lambda data: data) -> None:
+        """Write to a sink.
+
+        Args:
+            is_live: Show unfinished lines, by steering the terminal behind the sink's stdout.
+            clean: Makes a line harmless.
+        """
+        self._sink = sink
+        self._is_live = is_live
+        self._clean = clean
+        self._open: dict[tuple[str, Stream], bytes] = {}
+        self._width = 0
+        self._shown = b""
+
+    def prefix(self, name: str) -> bytes:
+        """What stands before each line of this name; names that were seen before set the width."""
+        self._width = max(self._width, len(name))
+        return f"{name.ljust(self._width)} | ".encode("utf-8", "backslashreplace")
+
+    def feed(self, name: str, stream: Stream, data: bytes) -> None:
+        """Take a piece of an output."""
+        *lines, rest = (self._open.pop((name, stream), b"") + data).split(b"\n")
+        if len(rest) > MAX_LINE_BYTES:
+            rest = final(rest)
+        while len(rest) > MAX_LINE_BYTES:
+            lines.append(rest[:MAX_LINE_BYTES])
+            rest = rest[MAX_LINE_BYTES:]
+        if lines:
+            self._hide()
+            for line in lines:
+                self._sink(stream, self.prefix(name) + self._clean(final(line)) + b"\n")
+        if rest:
+            self._open[name, stream] = rest
+            self._show(self.prefix(name) + self._clean(final(rest)))
+
+    def end(self, name: str) -> None:
+        """No more comes of this name: give what it left unfinished."""
+        for key in [key for key in self._open if key[0] == name]:
+            self._hide()
+            self._sink(key[1], self.prefix(name) + self._clean(final(self._open.pop(key))) + b"\n")
+
+    def close(self) -> None:
+        """Give every unfinished line."""
+        for name in {name for name, _ in self._open}:
+            self.end(name)
+        self._hide()
+
+    def _show(self, line: bytes) -> None:
+        if self._is_live:
+            # Longer ones would wrap, and only their last row could be drawn over.
+            self._shown = line[:79]
+            self._sink("stdout", _ERASE + self._shown)
+
+    def _hide(self) -> None:
+        if self._shown:
+            self._shown = b""
+            self._sink("stdout", _ERASE)
+
+
+def final(line: bytes) -> bytes:
+    r"""What a line shows after its carriage returns: what was drawn last, which begins at its start.
+
+    >>> final(b"10%\r50%\r100%"), final(b"done\r"), final(b"plain")
+    (b'100%', b'done', b'plain')
+    """
+    parts = line.split(b"\r")
+    return next((part for part in reversed(parts) if part), b"")
