@@ -127,7 +127,7 @@ class Subscriber:
         )
         await is_answered.wait()
         try:
-            async with aclosing(updates):  # type: ignore[type-var]
+            async with aclosing(updates):
                 async for update in updates:
                     view = update_view(update, name, self._all.snapshot(), encoding=given.encoding)
                     await self._push(_notification(view))

@@ -5,7 +5,7 @@ advanced; so one that is slow costs no memory, and misses nothing as long as the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from flowd.domain.errors import CursorExpiredError, InvalidParamsError
@@ -72,7 +72,7 @@ class Feed:
         is_resumed: bool = False,
         places: Sequence[OutputPlace] = (),
         is_text: bool = True,
-    ) -> AsyncIterator[Update]:
+    ) -> AsyncGenerator[Update, None]:
         """Everything of interest after a cursor, then what comes, without end. Nothing is missed or told twice.
 
         Output of an attempt comes after the entry that it began, and all of it before the entry that it ended.
