@@ -1,5 +1,6 @@
 """Where the workspace and its socket are."""
 
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowd_client import create_flow_client
-from flowd_client.discovery import find_socket, find_workspace
+from flowd_client.discovery import find_socket, find_workspace, is_workspace
 from flowd_client.errors import DaemonNotRunningError
 
 VARIABLES = (
@@ -110,3 +111,26 @@ def test_a_client_made_before_the_daemon_finds_the_place_that_it_takes_later(roo
         (state / "flowd.sock.path").write_text(f"{elsewhere}\n")
         with pytest.raises(DaemonNotRunningError, match=re.escape(str(elsewhere))):
             client.status()
+
+
+def test_a_folder_that_is_closed_to_us_is_no_fault(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    we = os.geteuid()
+    if we == 0:
+        os.seteuid(65534)  # root is let in everywhere
+    else:
+        closed.chmod(0)
+    try:
+        assert not is_workspace(closed / "ws")
+        assert find_socket(closed / "ws") == closed / "ws/.codex/flowd/flowd.sock"
+    finally:
+        os.seteuid(we)
+        closed.chmod(0o700)
+
+
+def test_a_user_without_a_home_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    assert find_socket(tmp_path) == tmp_path / ".codex/flowd/flowd.sock"
