@@ -65,8 +65,12 @@ async def build(
     socket_path: Path | None,
     is_watching: bool = True,
     launched_by: str = "flowd",
+    step_environ: Mapping[str, str] | None = None,
 ) -> Parts:
     """Open everything for one state folder, whose lock the caller holds.
+
+    Args:
+        step_environ: What steps inherit, instead of what the settings choose from ``environ``.
 
     Raises:
         StateError: State on disk cannot be used. Nothing stays open.
@@ -75,7 +79,7 @@ async def build(
     store = SqliteStore(folder / state_dir.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
     keeper = KeeperClient(
         directory=folder / state_dir.KEEPER,
-        base_env=settings_module.step_environment(settings, environ),
+        base_env=dict(settings_module.step_environment(settings, environ) if step_environ is None else step_environ),
         orphan_grace_s=settings.orphan_grace_s,
         on_lost=on_keeper_lost,
     )

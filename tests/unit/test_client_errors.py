@@ -22,6 +22,9 @@ def test_every_slug_of_the_client_has_a_class() -> None:
         errors.ConnectionLostError("flow.replay"),
         errors.TimedOutError("flow.replay", 1.5),
         errors.BadAnswerError("m"),
+        errors.LocalFlowClientUnsupportedStateError("getRun"),
+        errors.DaemonRunningError("/state", socket_path="/s"),
+        errors.UnavailableModeError("m"),
     ]
     assert {error.slug for error in made} == set(wire.CLIENT_FAILURES)
     assert not any(isinstance(error, CallError) for error in made)

@@ -42,11 +42,67 @@ def test_both_clients_have_the_same_verbs_with_the_same_parameters() -> None:
     assert {"dispatch_event", "wait_run", "follow_output", "call"} <= verbs(FlowClient).keys()
 
 
-@pytest.mark.parametrize("mode", ["http", "local"])
-def test_modes_to_come_say_so(mode: str) -> None:
+def test_a_mode_that_is_none_and_options_of_another_mode_are_refused() -> None:
     for create in (create_flow_client, create_async_flow_client):
-        with pytest.raises(UnavailableModeError, match="not available"):
-            create(mode)  # type: ignore[arg-type]
+        with pytest.raises(UnavailableModeError, match='must be "socket", "http" or "local"'):
+            create("carrier pigeon")  # type: ignore[call-overload]
+        with pytest.raises(TypeError, match="base_url"):
+            create("socket", base_url="http://127.0.0.1:1")  # type: ignore[call-overload]
+        with pytest.raises(UnavailableModeError, match='state="file"'):
+            create("local", state_dir="/somewhere")
+        for url in ("ftp://x", "127.0.0.1:7345", "http://", "http://me:secret@host", "http://host/?a=b", "http://h:x"):
+            with pytest.raises(UnavailableModeError, match="base_url"):
+                create("http", base_url=url)
+
+
+LOADING = "import sys, flowd_client; bare = set(sys.modules); {}; print(*sorted(set(sys.modules)))"
+
+
+def loaded_by(statement: str, folder: Path, *options: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after a statement."""
+    argv = [sys.executable, *options, "-c", LOADING.format(statement)]
+    return set(subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True).stdout.split())
+
+
+HEAVY = {"asyncio", "ssl", "http", "http.client", "socket", "dataclasses", "urllib", "hmac", "flowd"}
+
+
+def test_importing_the_library_loads_next_to_nothing(tmp_path: Path) -> None:
+    tops = {name.partition(".")[0] for name in loaded_by("pass", tmp_path)}
+    assert tops.isdisjoint(HEAVY)
+
+
+def test_a_client_of_one_mode_does_not_load_the_others(tmp_path: Path) -> None:
+    socket_mode = loaded_by("flowd_client.create_flow_client(socket_path='/nowhere')", tmp_path)
+    assert socket_mode.isdisjoint({"asyncio", "ssl", "http.client", "concurrent.futures", "flowd"})
+    http_mode = loaded_by("flowd_client.create_flow_client('http')", tmp_path)
+    assert "http.client" in http_mode
+    assert http_mode.isdisjoint({"asyncio", "flowd"})
+
+
+def test_importing_costs_at_most_40_ms_more_than_bare_python(tmp_path: Path) -> None:
+    statement = "flowd_client.create_flow_client(socket_path='/nowhere')"
+    argv = [sys.executable, "-X", "importtime", "-c", f"import flowd_client; {statement}"]
+
+    def cost_us() -> int:
+        told = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
+        rows = [line.removeprefix("import time:").split("|") for line in told.splitlines() if "|" in line]
+        own = [int(row[0]) for row in rows[1:]]
+        (at,) = (place for place, row in enumerate(rows[1:]) if row[2].strip() == "flowd_client")
+        return int(rows[1:][at][1]) + sum(own[at + 1 :])  # with what it imported itself, and what came after it
+
+    # The best of a few: a busy machine makes an import slower, never faster.
+    assert min(cost_us() for _ in range(5)) <= 40_000
+
+
+def test_without_flowd_local_mode_says_what_to_install(tmp_path: Path) -> None:
+    hide = "sys.modules['flowd'] = None"
+    script = (
+        f"{hide}\ntry: flowd_client.create_flow_client('local')\nexcept flowd_client.FlowClientError as e: print(e)"
+    )
+    argv = [sys.executable, "-c", f"import sys, flowd_client\n{script}"]
+    said = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "pip install codex-flowd" in said
 
 
 def test_the_blocking_client_loads_neither_asyncio_nor_anything_from_outside(tmp_path: Path) -> None:

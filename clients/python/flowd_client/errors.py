@@ -2,6 +2,8 @@
 
 FlowClientError
 ├── UnavailableModeError       not_available      this version has no such transport
+├── LocalFlowClientUnsupportedStateError  no_state  a local client without state was asked about it
+├── DaemonRunningError         daemon_running     a local client found a daemon on its state folder
 ├── DaemonNotRunningError      no_daemon          nothing was sent
 ├── ConnectionLostError        connection_lost    what was asked may have happened
 ├── TimedOutError              timed_out          what was asked may still happen
@@ -11,6 +13,7 @@ FlowClientError
     ├── NotFoundError          event_not_found, run_not_found, step_not_found, subscription_not_found
     ├── CursorExpiredError     cursor_expired
     ├── ConflictError          run_finished, run_active, not_retryable
+    ├── UnauthorizedError      unauthorized, invalid_signature, missing_scope, not_authorized …
     └── RefusedError           queue_full, shutting_down, storage_full …: the same call may work later
 """
 
@@ -41,11 +44,34 @@ class UnavailableModeError(FlowClientError):
         super().__init__("not_available", message)
 
 
-class DaemonNotRunningError(FlowClientError):
-    """No daemon listens on the socket, or it may not be connected to. Nothing was sent."""
+class LocalFlowClientUnsupportedStateError(FlowClientError):
+    """A local client with ``state=None`` keeps nothing that could be asked about. The reference system's name."""
 
-    def __init__(self, message: str, *, socket_path: str) -> None:
-        super().__init__("no_daemon", message, {"socket": socket_path})
+    def __init__(self, operation: str) -> None:
+        super().__init__(
+            "no_state",
+            f'Local flow client {operation} requires local state: make the client with state="memory" or state="file".',
+            {"operation": operation},
+        )
+
+
+class DaemonRunningError(FlowClientError):
+    """A daemon serves the state folder that a local client was to open. Nothing was done."""
+
+    def __init__(self, folder: str, *, socket_path: str) -> None:
+        super().__init__(
+            "daemon_running",
+            f"A daemon serves the state in {folder}, so a local client cannot. Speak to the daemon instead:"
+            f' create_flow_client(mode="socket", socket_path={socket_path!r}).',
+            {"socket": socket_path},
+        )
+
+
+class DaemonNotRunningError(FlowClientError):
+    """No daemon listens there, or it may not be connected to. Nothing was sent."""
+
+    def __init__(self, message: str, *, socket_path: str | None = None, url: str | None = None) -> None:
+        super().__init__("no_daemon", message, {"socket": socket_path} if url is None else {"url": url})
 
 
 class ConnectionLostError(FlowClientError):
@@ -111,6 +137,10 @@ class RefusedError(CallError):
     """The daemon cannot take this now; the same call may work later."""
 
 
+class UnauthorizedError(CallError):
+    """The caller has not shown that it may do this."""
+
+
 _CLASSES: dict[str, type[CallError]] = {
     **dict.fromkeys(("event_not_found", "run_not_found", "step_not_found", "not_found"), NotFoundError),
     "subscription_not_found": NotFoundError,
@@ -120,6 +150,11 @@ _CLASSES: dict[str, type[CallError]] = {
     **dict.fromkeys(("parse_error", "invalid_request", "method_not_found", "invalid_params"), InvalidCallError),
     **dict.fromkeys(("invalid_event", "payload_too_large", "frame_too_large"), InvalidCallError),
     **dict.fromkeys(("queue_full", "too_many_requests", "too_many_connections", "shutting_down"), RefusedError),
+    **dict.fromkeys(("bad_request", "body_too_large", "headers_too_large"), InvalidCallError),
+    **dict.fromkeys(("unsupported_media_type", "method_not_allowed"), InvalidCallError),
+    **dict.fromkeys(("unauthorized", "invalid_signature", "stale_signature", "nonce_reused"), UnauthorizedError),
+    **dict.fromkeys(("missing_scope", "host_not_allowed", "cross_origin", "not_authorized"), UnauthorizedError),
+    **dict.fromkeys(("too_many_streams", "not_ready", "request_timeout"), RefusedError),
     **dict.fromkeys(("storage_full", "storage_busy", "storage_failed", "refused"), RefusedError),
 }
 

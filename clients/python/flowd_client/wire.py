@@ -13,6 +13,9 @@ SOCKET_NAME: Final = "flowd.sock"
 STATE_DIR: Final = ".codex/flowd"
 """Relative to the workspace."""
 
+HTTP_PORT: Final = 7345
+"""Where the HTTP shim listens unless told otherwise: the reference system's tutorial says so."""
+
 SOCKET_POINTER: Final = "flowd.sock.path"
 """Where the socket's path was too long, this file in the state folder holds the path that is used instead."""
 
@@ -111,6 +114,9 @@ CLIENT_FAILURES: Final[dict[str, str]] = {
     "connection_lost": "The daemon closed the connection before it answered.",
     "timed_out": "The daemon did not answer in time; what was asked may still happen.",
     "bad_answer": "The answer is not what the protocol says.",
+    "no_state": "A local client without state was asked about it.",
+    "daemon_running": "A local client found a daemon on its state folder.",
+    "not_available": "This transport cannot do that, or the package it needs is not installed.",
 }
 """Slugs that a client raises by itself."""
 
@@ -395,6 +401,7 @@ class StatusShape(TypedDict, total=False):
 
     version: str
     protocol: int
+    host: Literal["client"]  # only where no daemon answers, but the engine inside a local client
     pid: int
     state: Literal["ready", "draining"]
     workspace: str

@@ -1,17 +1,11 @@
-"""The real engine inside the caller, without a daemon: a state folder of its own that vanishes at the end."""
+"""``flowd fire`` and ``flowd exec``: run an event's steps once, right here, and keep nothing."""
 
 import asyncio
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowd import settings as settings_module
-from flowd import state_dir, wiring
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
-
-_ORPHAN_GRACE_S = 5.0
-"""Nobody comes back for these steps when their caller was killed."""
+from flowd.embedded.running import private_settings, running
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +47,14 @@ def execute(workspace: Path, flow: str, step: str, event: object) -> RunReport:
 
 
 async def _run(workspace: Path, event: object, only: tuple[str, str] | None) -> list[RunReport]:
-    with tempfile.TemporaryDirectory(prefix="flowd-local-", ignore_cleanup_errors=True) as folder:
-        flags = {"state_dir": folder, "orphan_grace_s": _ORPHAN_GRACE_S}
-        settings = settings_module.load(workspace=workspace, flags=flags)
-        state_dir.prepare(settings.state_dir)
-        parts = await wiring.build(
-            settings,
-            environ=os.environ,
-            on_storage_failure=lambda _: None,
-            socket_path=None,
-            is_watching=False,
-            launched_by="flow-runtime-local-client",
-        )
+    runs: list[Run] = []
+    with private_settings(workspace) as settings:
         try:
-            async with asyncio.TaskGroup() as tasks:
-                await parts.engine.open(tasks)
+            async with running(settings) as parts:
                 accepted = await parts.engine.dispatch(event, only=only)
                 runs = [await parts.engine.wait_run(run.id, timeout_s=None) for run in accepted.runs]
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.
-        finally:
-            await parts.close(end_steps=True)
     return [_report(run) for run in runs]
 
 

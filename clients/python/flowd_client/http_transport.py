@@ -1,0 +1,188 @@
+"""The blocking transport over HTTP, on `http.client`."""
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+
+from flowd_client.errors import BadAnswerError, ConnectionLostError, DaemonNotRunningError, FlowClientError
+from flowd_client.http_answers import Reply
+from flowd_client.http_requests import RETRY_STATUSES, Deadline, Exchange, Pause, Server, backoff_s, plan
+from flowd_client.transport import MAX_FRAME_BYTES
+
+_READ_BYTES = 256 * 1024
+
+
+class _UnixConnection(HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class HttpTransport:
+    """Calls over HTTP. Implements `flowd_client.transport.Transport`.
+
+    Connections are kept and shared by threads, one call at a time on each. What may not be repeated goes over a new
+    one: a kept one may have been closed by the server just now, and then nobody could say whether it arrived.
+    """
+
+    def __init__(self, server: Server) -> None:
+        """Connect to nothing yet; the first call does."""
+        self._server = server
+        self._lock = threading.Lock()
+        self._idle: list[HTTPConnection] = []
+        self._closings = 0
+
+    def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> Any:
+        """As `flowd_client.transport.Transport.call`."""
+        deadline = Deadline(method, timeout_s)
+        steps = plan(method, params)
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    deadline.left_s()
+                    time.sleep(step.seconds)
+                    step = next(steps)
+                else:
+                    step = steps.send(self._patiently(step, method, deadline))
+        except StopIteration as end:
+            return end.value
+
+    def _patiently(self, request: Exchange, method: str, deadline: Deadline) -> Reply:
+        attempt = 0
+        while True:
+            reply: Reply | None = None
+            try:
+                reply = self._exchange(request, method, deadline)
+                if reply.status not in RETRY_STATUSES or not request.is_safe:
+                    return reply
+            except DaemonNotRunningError:
+                if attempt >= self._server.retries:
+                    raise
+            except ConnectionLostError:
+                if attempt >= self._server.retries or not request.is_safe:
+                    raise
+            pause_s = backoff_s(attempt, reply)
+            if reply is not None and (attempt >= self._server.retries or not deadline.has(pause_s)):
+                return reply
+            deadline.left_s()
+            time.sleep(pause_s if deadline.has(pause_s) else deadline.left_s() or 0)
+            attempt += 1
+
+    def _exchange(self, request: Exchange, method: str, deadline: Deadline) -> Reply:
+        added = self._server.added_headers()
+        if isinstance(added, Awaitable):
+            raise FlowClientError("invalid_params", "headers must not be awaitable in the blocking client.")
+        headers = self._server.headers(request, added)
+        closings = self._closings
+        connection = (self._take_idle() if request.is_safe else None) or self._connect(deadline)
+        try:
+            reply, keeps = _talk(connection, self._server, request, headers, deadline)
+        except TimeoutError as error:
+            connection.close()
+            raise deadline.error() from error
+        except (OSError, HTTPException) as error:
+            connection.close()
+            raise ConnectionLostError(method) from error
+        except BaseException:
+            connection.close()
+            raise
+        self._put_back(connection, closings, keeps=keeps)
+        return reply
+
+    def _connect(self, deadline: Deadline) -> HTTPConnection:
+        server = self._server
+        timeout_s = deadline.left_s()
+        connection: HTTPConnection
+        if server.unix_path is not None:
+            connection = _UnixConnection(server.unix_path, timeout_s)
+        elif server.is_tls:
+            connection = HTTPSConnection(server.host, server.port, timeout=timeout_s, context=server.ssl_context)
+        else:
+            connection = HTTPConnection(server.host, server.port, timeout=timeout_s)
+        try:
+            connection.connect()
+        except TimeoutError as error:
+            connection.close()
+            raise deadline.error() from error
+        except OSError as error:
+            connection.close()
+            raise unreachable(server, error) from error
+        return connection
+
+    def _take_idle(self) -> HTTPConnection | None:
+        with self._lock:
+            while self._idle:
+                connection = self._idle.pop()
+                # An idle connection has nothing to say but that it ends.
+                if not select.select([connection.sock], [], [], 0)[0]:
+                    return connection
+                connection.close()
+        return None
+
+    def _put_back(self, connection: HTTPConnection, closings: int, *, keeps: bool) -> None:
+        with self._lock:
+            if keeps and closings == self._closings:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Close every idle connection now, and those in use when their calls have been answered."""
+        with self._lock:
+            self._closings += 1
+            while self._idle:
+                self._idle.pop().close()
+
+
+def _talk(
+    connection: HTTPConnection, server: Server, request: Exchange, headers: Mapping[str, str], deadline: Deadline
+) -> tuple[Reply, bool]:
+    """Send a request and read its answer. Returns whether the connection can be used again, too."""
+    connection.sock.settimeout(deadline.left_s())
+    connection.putrequest(request.verb, server.prefix + request.target, skip_host=True, skip_accept_encoding=True)
+    connection.putheader("host", server.host_header)
+    for name, value in headers.items():
+        connection.putheader(name, value.encode("utf-8"))
+    if request.body is not None:
+        connection.putheader("content-length", str(len(request.body)))
+    connection.endheaders(request.body)
+    sock = connection.sock  # http.client lets go of it when the answer ends the connection
+    response = connection.getresponse()
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        sock.settimeout(deadline.left_s())
+        part = response.read1(_READ_BYTES)
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+        if size > MAX_FRAME_BYTES:
+            raise BadAnswerError(
+                f"The answer to {request.verb} {request.target} is longer than {MAX_FRAME_BYTES} bytes."
+            )
+    if response.length:
+        raise ConnectionResetError("the answer is cut short")
+    response.close()  # http.client takes the connection for busy until then, if it was read to its length by parts
+    found = {name.lower(): value for name, value in response.getheaders()}
+    return Reply(response.status, found, b"".join(parts)), not response.will_close
+
+
+def unreachable(server: Server, error: OSError) -> DaemonNotRunningError:
+    """What to raise when no connection came about. Nothing was sent."""
+    return DaemonNotRunningError(
+        f"Cannot reach {server.url} ({error.strerror or error}). Start a daemon there with `flowd serve --http`.",
+        url=server.url,
+    )

@@ -1,0 +1,9 @@
+"""The real engine inside the caller, without a daemon.
+
+`flowd.embedded.firing` runs an event once and forgets it (``flowd fire``); `flowd.embedded.local` is what the client
+library's ``mode="local"`` talks to. Both stand on `flowd.embedded.running`.
+"""
+
+from flowd.embedded.firing import RunReport, execute, fire
+
+__all__ = ["RunReport", "execute", "fire"]

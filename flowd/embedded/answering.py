@@ -1,0 +1,98 @@
+"""What answers a local client's calls: the methods of the API on an engine in this process. JSON values in and out."""
+
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+import flowd
+from flowd.api import codec, params
+from flowd.api.codec import View
+from flowd.api.failures import error_from
+from flowd.api.methods import Method, Methods, bare_event
+from flowd.domain.errors import FlowdError
+from flowd.engine.engine import Engine
+from flowd.settings import Settings
+from flowd_client import wire
+from flowd_client.errors import FlowClientError, of_answer
+from flowd_client.transport import decode, encode
+
+HOST = "client"
+"""``daemon.status`` says so of an engine inside a client; a daemon does not say ``host``."""
+
+_LOOKING = frozenset({wire.DISPATCH, wire.REPLAY, wire.RETRY_RUN, wire.LIST_FLOWS, wire.EXPLAIN})
+"""These look at the packages on disk first: nobody watches them, and a caller who has just written one expects it."""
+
+
+def table(engine: Engine, settings: Settings) -> dict[str, Method]:
+    """The methods of the API on an engine in this process."""
+
+    async def status(with_settings: bool) -> View:  # noqa: FBT001 - the API's own signature
+        counts = await engine.counts()
+        view: View = {
+            "version": flowd.__version__,
+            "protocol": wire.PROTOCOL_VERSION,
+            "host": HOST,
+            "pid": os.getpid(),
+            "state": "ready",
+            "workspace": str(settings.workspace),
+            "stateDir": str(settings.state_dir),
+            "events": counts.events,
+            "runs": dict(counts.runs),
+        }
+        return {**view, "settings": settings.table()} if with_settings else view
+
+    async def drain() -> View:
+        engine.drain()
+        return {"state": "draining", "running": list(engine.active)}
+
+    def looking(call: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        async def look_first(given: Any) -> Any:
+            await engine.reload()
+            return await call(given)
+
+        return look_first
+
+    methods = Methods(engine, status=status, drain=drain)
+    return {
+        name: method._replace(call=looking(method.call)) if name in _LOOKING else method
+        for name, method in methods.table.items()
+    }
+
+
+def plain(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as they would arrive over a socket.
+
+    Raises:
+        FlowClientError: ``invalid_params``: one is no JSON value.
+    """
+    members: dict[str, Any] = decode(encode(0, method, given))["params"]
+    return bare_event(members) if method == wire.DISPATCH else members  # type: ignore[return-value]
+
+
+async def answer(methods: Mapping[str, Method], name: str, given: Mapping[str, Any]) -> Any:
+    """One call's result, as it would come over a socket.
+
+    Raises:
+        FlowClientError: As a client raises it.
+    """
+    method = methods.get(name)
+    if method is None:
+        data = {"slug": "method_not_found"}
+        raise of_answer({"code": -32601, "message": f"There is no method {name!r} in local mode.", "data": data})
+    with as_clients_see_them(name):
+        view = await method.call(params.read(method.params, (), plain(name, given)))
+        return codec.decode(codec.encode(view))
+
+
+@contextlib.contextmanager
+def as_clients_see_them(method: str) -> Iterator[None]:
+    """Refusals of the engine become what a socket client raises for them; faults too, with the fault behind them."""
+    try:
+        yield
+    except FlowClientError:
+        raise
+    except FlowdError as error:
+        raise of_answer(error_from(error, method=method)) from None
+    except Exception as error:
+        raise of_answer(error_from(error, method=method)) from error

@@ -1,0 +1,39 @@
+"""A local client's engine on the folder's control socket, for other clients and for ``flowd status`` and its like."""
+
+import contextlib
+import warnings
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from flowd.api.methods import Method
+from flowd.api.subscriptions import Subscriptions
+from flowd.wiring import Parts
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    path: Path, parts: Parts, methods: dict[str, Method], *, max_frame_bytes: int
+) -> AsyncIterator[None]:
+    """Serve the methods on a Unix socket for the length of a block. The caller holds the folder's lock.
+
+    Raises:
+        StateError: The socket cannot be bound.
+    """
+    with warnings.catch_warnings():
+        # jsonrpcserver reads its schema in a way that newer Pythons call deprecated; a caller may make that an error.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from flowd.api import unix_socket  # noqa: PLC0415
+        from flowd.api.dispatcher import Dispatcher  # noqa: PLC0415
+    server = unix_socket.UnixServer(
+        unix_socket.bind(path),
+        Dispatcher(methods),
+        max_frame_bytes=max_frame_bytes,
+        peer_uid=unix_socket.peer_uid,
+        subscriptions=Subscriptions(parts.feed, parts.engine.snapshot),
+    )
+    await server.open()
+    try:
+        yield
+    finally:
+        await server.close()
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - one system call

@@ -1,0 +1,105 @@
+"""What ``flowd_client``'s ``mode="local"`` talks to: an engine in a thread of its own, called from any other thread."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Literal
+
+from flowd.embedded.seats import NoState, PrivateState, SharedState
+from flowd.embedded.telling import OnOutput, Seat, TellingSeat
+from flowd_client.discovery import find_workspace
+
+State = Literal["memory", "file"] | None
+
+
+class LocalEngine:
+    """Answers calls from an engine in a thread of its own. Implements `flowd_client.local.LocalEngine`.
+
+    May be used from several threads and event loops at once. Nothing is opened before the first call.
+    """
+
+    def __init__(
+        self,
+        *,
+        workspace: str | Path | None,
+        state: State,
+        state_dir: str | Path | None,
+        env: Mapping[str, str] | None,
+        on_output: OnOutput | None,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            workspace: None finds the enclosing one.
+            state: None keeps nothing, ``memory`` for the life of this object, ``file`` for good.
+            state_dir: Where ``file`` keeps it; None is where a daemon would.
+            env: The whole environment of steps; None is the caller's, less flowd's secrets.
+            on_output: Called in the engine's thread with run id, stream and text, as steps write.
+        """
+        self._workspace = find_workspace() if workspace is None else Path(workspace).expanduser().absolute()
+        self._state = state
+        self._folder = None if state_dir is None else Path(state_dir).expanduser().absolute()
+        self._env = None if env is None else dict(env)
+        self._on_output = on_output
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._seat: Seat | None = None
+
+    def submit(self, method: str, params: Mapping[str, Any]) -> "Future[Any]":
+        """Begin a call. Its future raises the `FlowClientError` tree; cancelling it does not undo what was asked."""
+        with self._lock:
+            loop = self._loop or self._start()
+            return asyncio.run_coroutine_threadsafe(self._call(method, params), loop)
+
+    def close(self) -> None:
+        """End what is under way as the kind of state says, and the thread. A later call starts anew."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            if loop is None or thread is None:
+                return
+            asyncio.run_coroutine_threadsafe(self._close(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            self._loop = self._thread = self._seat = None
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=_run, args=(loop,), name="flowd-local", daemon=True)
+        self._thread.start()
+        return loop
+
+    async def _call(self, method: str, params: Mapping[str, Any]) -> Any:
+        if self._seat is None:
+            self._seat = self._make_seat()
+        return await self._seat.call(method, params)
+
+    def _make_seat(self) -> Seat:
+        seat: Seat
+        match self._state:
+            case None:
+                return NoState(self._workspace, self._env, self._on_output)
+            case "memory":
+                seat = PrivateState(self._workspace, self._env)
+            case "file":
+                seat = SharedState(self._workspace, self._folder, self._env)
+        return seat if self._on_output is None else TellingSeat(seat, self._on_output)
+
+    async def _close(self) -> None:
+        current = asyncio.current_task()
+        if self._seat is not None:
+            await self._seat.close()
+        others = [task for task in asyncio.all_tasks() if task is not current]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_asyncgens()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.closing(loop):
+        loop.run_forever()

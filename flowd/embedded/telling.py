@@ -1,0 +1,92 @@
+"""Telling a local client's caller what steps write, as they write it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from flowd_client import wire
+from flowd_client.errors import FlowClientError
+from flowd_client.follow import Follower
+
+log = logging.getLogger("flowd.embedded")
+
+OnOutput = Callable[[str, str, str], None]
+"""``(run_id, stream, text)``."""
+
+
+class Seat(Protocol):
+    """Answers calls for as long as it is open. Lives in one event loop."""
+
+    async def call(self, method: str, params: Mapping[str, Any]) -> Any:
+        """One call's result. Raises the `FlowClientError` tree."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything. A later call opens it anew."""
+        ...
+
+
+class TellingSeat:
+    """A seat whose new runs, of a dispatch or a replay, are followed by a function.
+
+    A call that waits for runs returns after everything they wrote has been told. A function that raises is not called
+    again for that run; its error is logged.
+    """
+
+    def __init__(self, seat: Seat, on_output: OnOutput) -> None:
+        self._seat = seat
+        self._on_output = on_output
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def call(self, method: str, params: Mapping[str, Any]) -> Any:
+        """As `Seat.call`."""
+        if method not in (wire.DISPATCH, wire.REPLAY):
+            return await self._seat.call(method, params)
+        is_waiting = params.get("wait") is True
+        timeout_ms = params.get("timeoutMs")
+        given = {name: value for name, value in params.items() if name not in ("wait", "timeoutMs")}
+        answer = await self._seat.call(method, given)
+        followers = [] if answer["status"] == "duplicate" else [self._follow(run_id) for run_id in answer["runIds"]]
+        if not is_waiting:
+            return answer
+        answer = await self._wait(answer, {} if timeout_ms is None else {"timeoutMs": timeout_ms})
+        if not answer["timedOut"]:
+            await asyncio.gather(*followers, return_exceptions=True)
+        return answer
+
+    async def _wait(self, answer: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
+        waits = (self._seat.call(wire.WAIT_RUN, {"runId": run_id, **limit}) for run_id in answer["runIds"])
+        ended = await asyncio.gather(*waits)
+        runs = [item["run"] for item in ended]
+        return {**answer, "runs": runs, "timedOut": any(item["timedOut"] for item in ended)}
+
+    def _follow(self, run_id: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._tell(run_id), name=f"flowd-local-output {run_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _tell(self, run_id: str) -> None:
+        follower = Follower(run_id, "utf-8")
+        try:
+            while True:
+                if (part := follower.next_part()) is not None:
+                    output = part.read(await self._seat.call(part.method, part.params))
+                    if (stream := follower.take_part(output)) is not None:
+                        self._on_output(run_id, stream, output.text)
+                elif (look := follower.next_look()) is not None:
+                    follower.take_look(look.read(await self._seat.call(look.method, look.params)))
+                else:
+                    return
+        except FlowClientError as error:
+            log.warning("output is not told any more", extra={"run_id": run_id, "error": error.message})
+        except Exception:
+            log.exception("on_output failed", extra={"run_id": run_id})
+
+    async def close(self) -> None:
+        """As `Seat.close`. What was not told yet is not told any more."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._seat.close()
