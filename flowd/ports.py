@@ -56,6 +56,10 @@ class SpawnError(Exception):
     """The step could not be started; nothing runs. The message names what is missing and the remedy."""
 
 
+class NoRoomError(SpawnError):
+    """The disk is full, so the step could not be started; nothing runs. Once there is room, the same start works."""
+
+
 class Runners(Protocol):
     """Turns definitions into commands."""
 
@@ -126,6 +130,7 @@ class Keeper(Protocol):
         """Start a step and return its pid. The start is journaled before this returns.
 
         Raises:
+            NoRoomError: The disk is full, and nothing runs.
             SpawnError: It could not be started, and nothing runs.
             KeeperLostError: The keeper died; ask `knows` once it is back.
         """
@@ -356,6 +361,10 @@ class Store(Protocol):
 
     async def unfinished(self) -> list[Unfinished]:
         """Queued and running runs, oldest first, for start-up."""
+        ...
+
+    async def definitions(self) -> list[Definition]:
+        """Every pinned definition, for start-up."""
         ...
 
     async def counts(self) -> Counts:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from flowd.domain import retry
+from flowd.domain import excerpt, retry
 from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageBusyError, StorageFullError
 from flowd.domain.ids import parse_attempt_id
@@ -20,6 +20,7 @@ from flowd.ports import (
     Keeper,
     KeeperLostError,
     Launch,
+    NoRoomError,
     Output,
     Runners,
     SpawnError,
@@ -72,8 +73,9 @@ class Supervisor:
         boot_id: str,
         max_output_bytes: int,
         requeue: Callable[[str, float], None],
+        mask: Callable[[str], str] = str,
     ) -> None:
-        """``requeue(run_id, delay_s)`` puts a run into the scheduler again."""
+        """``requeue(run_id, delay_s)`` puts a run into the scheduler again; ``mask`` takes secrets out of a text."""
         self._store = store
         self._keeper = keeper
         self._runners = runners
@@ -83,6 +85,7 @@ class Supervisor:
         self._boot_id = boot_id
         self._max_output_bytes = max_output_bytes
         self._requeue = requeue
+        self._mask = mask
         self._active: dict[str, _Active] = {}
         # Runs between the queue and `_active`, each with whether it was canceled meanwhile.
         self._beginning: dict[str, bool] = {}
@@ -118,12 +121,17 @@ class Supervisor:
         try:
             try:
                 await self._start(active, begun)
+            except NoRoomError as error:
+                log.warning("run waits for storage", extra={"run_id": run_id, "problem": str(error)})
+                await asyncio.sleep(_STORAGE_RETRY_S)
+                await self._put_back(active, str(error))
+                return
             except SpawnError as error:
                 await self._record(active, Exit(), _refused(active, str(error)), Output())
                 return
             except KeeperLostError:
                 if not await self._keeper.knows(begun.attempt.id):
-                    await self.start_over(run_id)
+                    await self._put_back(active, "its keeper died before it started")
                     return
                 active.is_started = True
                 if active.wants_cancel():
@@ -153,6 +161,13 @@ class Supervisor:
         """Queue a run again whose process was provably never started; its attempt is forgotten."""
         await self._patiently(run_id, lambda: self._store.requeue(run_id, at_ms=self._clock.now_ms()))
         self._requeue(run_id, 0.0)
+
+    async def _put_back(self, active: _Active, why: str) -> None:
+        """A start that never happened: queue the run again, unless somebody wants it canceled by now."""
+        if active.wants_cancel():
+            await self._record(active, Exit(), _refused(active, why), Output())
+        else:
+            await self.start_over(active.attempt.run_id)
 
     async def let_go(self, attempt_id: str) -> None:
         """Do what an earlier daemon could not do any more after it had recorded this attempt's outcome."""
@@ -248,13 +263,18 @@ class Supervisor:
 
     def _decide(self, active: _Active, exit_: Exit, said: Said) -> Outcome:
         definition = active.definition
-        return decide(
-            exit_, said.result, label=definition.label, timeout_ms=definition.timeout_ms, excerpt=said.excerpt
-        )
+        outcome = decide(exit_, said.result, label=definition.label, timeout_ms=definition.timeout_ms)
+        if outcome.error is None:
+            return outcome
+        # Masked before it is cut: half a secret would not be recognised.
+        end = excerpt.excerpt(self._mask(said.stderr_tail), self._mask(said.stdout_tail))
+        return replace(outcome, error=f"{outcome.error}\n{end}")
 
     async def _record(self, active: _Active, exit_: Exit, outcome: Outcome, output: Output) -> None:
         """Write the outcome down, however long the disk is full, and only then let go of what could tell it again."""
         attempt = active.attempt
+        if outcome.error is not None:
+            outcome = replace(outcome, error=self._mask(outcome.error))
         delay_ms = retry.delay_before_next_ms(
             active.definition.retry, attempt_number=attempt.number, reason=outcome.reason
         )

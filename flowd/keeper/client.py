@@ -1,6 +1,7 @@
 """The daemon's side of the keeper: starts and ends steps through it, waits for them, and outlives its death."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import sys
@@ -15,12 +16,14 @@ from flowd.keeper.launcher import Launcher, Link, environment_without
 from flowd.keeper.protocol import FrameError, encode
 from flowd.keeper.pursuit import Pursuit
 from flowd.keeper.refusals import sentence
-from flowd.ports import KeeperLostError, Launch, SpawnError
+from flowd.ports import KeeperLostError, Launch, NoRoomError, SpawnError
 
 STABLE_AFTER_S = 30.0
 MAX_DEATHS = 6
 """So many deaths of the keeper, none of them after `STABLE_AFTER_S` of life, are no accident any more."""
 _CLOSE_WITHIN_S = 15.0
+_ON_DISK = frozenset({"journal", "stdin", "stdout", "stderr"})
+"""What a start writes to the state folder's disk; elsewhere, a full disk is the step's own trouble."""
 
 
 class KeeperClient:
@@ -287,7 +290,8 @@ class KeeperClient:
 
     def _refused(self, header: dict[str, Any]) -> None:
         pursuit = self._pursuits.pop(header["id"], None)
-        self._answer(header["id"], SpawnError(sentence(header)))
+        is_full = header["what"] in _ON_DISK and header.get("errno") in (errno.ENOSPC, errno.EDQUOT)
+        self._answer(header["id"], (NoRoomError if is_full else SpawnError)(sentence(header)))
         if pursuit is not None:
             pursuit.end(Exit())
 

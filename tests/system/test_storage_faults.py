@@ -1,0 +1,173 @@
+"""The disk fills up, the database is locked, an fsync fails: nothing accepted is lost, and flowd says why."""
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fault_shims
+import pytest
+from daemon_rig import Workspace, say, until
+
+from flowd_client.errors import FlowClientError, RefusedError
+
+WAITING = f"{say('changed')}; touch $PWD/started.$CODEX_FLOW_EVENT_ID; while [ ! -e go ]; do sleep 0.05; done; exit "
+
+
+def dispatch(place: Workspace, event_id: str, *, flow: str = "work", size: int = 0) -> str:
+    event = {"id": event_id, "type": f"{flow}.go", "payload": {"filler": "x" * size}}
+    (run_id,) = place.call("flow.dispatch", event=event)["runIds"]
+    return str(run_id)
+
+
+def ended(place: Workspace, run_id: str) -> Any:
+    run = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    assert run["status"] in ("completed", "failed"), (run, place.log())
+    return run
+
+
+def started(place: Workspace, event_id: str) -> None:
+    file = place.path / "flows/work" / f"started.{event_id}"
+    until(file.exists, what=f"the start of {event_id}")
+
+
+def go(place: Workspace) -> None:
+    (place.path / "flows/work/go").touch()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A file system of this size at the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "flowd-test", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("NOT TESTED: a full disk, because nothing can be mounted here (it needs root)")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Use up all the room there is."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"\0" * 4096)
+    return filler
+
+
+def test_a_full_disk_refuses_events_and_loses_nothing(place: Workspace) -> None:
+    state = place.path / ".codex/flowd"
+    with small_disk(state, "6m"):
+        try:
+            place.flow("work", WAITING + "4")
+            place.start(FLOWD_MAX_PARALLEL="3")
+            runs = {f"e{n}": dispatch(place, f"e{n}") for n in range(3)}
+            for event_id in runs:
+                started(place, event_id)
+            filler = fill(state)
+            refused = None
+            for n in range(200):  # the write-ahead log still has some room of its own
+                try:
+                    runs[f"more{n}"] = dispatch(place, f"more{n}", size=50_000)
+                except RefusedError as error:
+                    refused = error
+                    break
+            assert refused is not None
+            assert refused.slug == "storage_full"
+            go(place)  # the running steps end while nothing can be written down
+            until(lambda: "waits for storage" in place.log(), what="an outcome that waits")
+            assert place.call("flow.listEvents", limit=500)["events"]  # reading goes on
+            filler.unlink()
+            for event_id, run_id in runs.items():
+                run = ended(place, run_id)
+                assert (run["exitCode"], run["attemptCount"]) == (4, 1), (event_id, run)
+            again = dispatch(place, f"more{n}", size=50_000)
+            assert ended(place, again)["exitCode"] == 4
+            assert len(place.call("flow.listEvents", limit=500)["events"]) == len(runs) + 1
+            assert place.stop() == 0
+        finally:
+            place.clean_up()
+
+
+def test_a_keeper_that_cannot_write_its_journal_starts_the_step_when_there_is_room(place: Workspace) -> None:
+    keeper = place.path / ".codex/flowd/keeper"
+    keeper.parent.mkdir(parents=True, mode=0o700)
+    with small_disk(keeper, "64k"):
+        try:
+            place.flow("work", f"echo x >>ran; {say('changed')}")
+            place.start()
+            filler = fill(keeper)
+            # What room is left in the journal's last page is used up by starts that still succeed.
+            runs = [dispatch(place, f"e{n}") for n in range(40)]
+            time.sleep(0.5)
+            filler.unlink()
+            found = [ended(place, run_id) for run_id in runs]
+            assert {(run["status"], run["attemptCount"]) for run in found} == {("completed", 1)}, found[-1]
+            assert len((place.path / "flows/work/ran").read_text().split()) == 40
+            assert place.stop() == 0
+        finally:
+            place.clean_up()
+
+
+def test_a_database_locked_by_another_program_is_a_refusal_until_it_is_free(place: Workspace) -> None:
+    place.flow("work", WAITING + "4")
+    place.start()
+    running = dispatch(place, "e1")
+    started(place, "e1")
+    with contextlib.closing(sqlite3.connect(place.path / ".codex/flowd/flowd.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        refusals: list[FlowClientError] = []
+
+        def attempt() -> None:
+            try:
+                dispatch(place, "e2")
+            except FlowClientError as error:
+                refusals.append(error)
+
+        waiting = threading.Thread(target=attempt)
+        waiting.start()
+        go(place)
+        while waiting.is_alive():
+            began_s = time.monotonic()
+            assert [event["id"] for event in place.call("flow.listEvents")["events"]] == ["e1"]
+            assert time.monotonic() - began_s < 2.0
+            waiting.join(0.25)
+        assert [error.slug for error in refusals] == ["storage_busy"]
+        other.execute("COMMIT")
+    assert ended(place, running)["exitCode"] == 4
+    assert ended(place, dispatch(place, "e2"))["exitCode"] == 4
+    assert place.stop() == 0
+
+
+def test_a_failing_fsync_stops_the_daemon_and_leaves_the_steps_to_the_keeper(place: Workspace, tmp_path: Path) -> None:
+    shim = fault_shims.environment(tmp_path, "fsync")
+    switch = Path(shim["SHIM_FILE"])
+    place.flow("work", WAITING + "4")
+    place.start(**shim)
+    running = dispatch(place, "e1")
+    started(place, "e1")
+    keeper = place.keeper_pid()
+    switch.touch()
+    with pytest.raises(FlowClientError) as refused:
+        dispatch(place, "e2")
+    assert refused.value.slug == "storage_failed"
+    assert place.process is not None
+    assert place.process.wait(15) == 74
+    assert "storage failed" in place.log()
+    os.kill(keeper, 0)  # it lives, and with it the step
+    switch.unlink()
+    place.start(**shim)
+    go(place)
+    run = ended(place, running)
+    assert (run["exitCode"], run["attemptCount"]) == (4, 1)
+    assert ended(place, dispatch(place, "e2"))["exitCode"] == 4
+    assert place.stop() == 0
