@@ -18,6 +18,7 @@ from flowd.api.codec import View
 from flowd.api.dispatcher import Dispatcher
 from flowd.api.http.server import HttpServer
 from flowd.api.methods import Methods
+from flowd.api.http import server as http_server
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.domain.errors import StateError, StorageFailedError
@@ -70,19 +71,30 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._ask_to_stop)
-        self._socket = state_dir.socket_path(self._settings.socket)
-        # Before anything else: a daemon that nobody can reach takes up no runs.
-        listener = unix_socket.bind(self._socket)
+        if "FLOWD_DEBUG_HANG" in os.environ:  # for tests of the watchdog
+            loop.add_signal_handler(signal.SIGUSR2, time.sleep, _HANG_S)
+        passed = listenfds.control_socket(os.environ)
+        if passed is not None:
+            listener, self._socket = passed, Path(passed.getsockname())
+            state_dir.point_to(self._socket, self._settings.workspace)
+        else:
+            self._socket = state_dir.socket_path(self._settings.socket)
+            # Before anything else: a daemon that nobody can reach takes up no runs.
+            listener = unix_socket.bind(self._socket)
+        http_config = self._settings.http
+        http_listener = None if http_config is None else http_server.bind(http_config)
         ours = state_dir.Presence([self._socket])
         try:
-            await self._serve(listener)
+            await self._serve(listener, http_listener)
         finally:
             listener.close()
-            if ours.lost() is None:
+            if http_listener is not None:
+                http_listener.close()
+            if passed is None and ours.lost() is None:
                 self._socket.unlink(missing_ok=True)
         return self._exit_code
 
-    async def _serve(self, listener: socket.socket) -> None:
+    async def _serve(self, listener: socket.socket, http_listener: socket.socket | None) -> None:
         self._parts = await wiring.build(
             self._settings,
             environ=os.environ,
@@ -97,7 +109,7 @@ class Daemon:
                 await self._parts.engine.open(tasks)
                 server = await self._listen(listener)
                 stack.push_async_callback(server.close)
-                await self._listen_http(stack)
+                await self._listen_http(http_listener, stack)
                 guard = tasks.create_task(self._guard_state(), name="guard state")
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(self._reload()))
                 self._tell_ready()
@@ -125,8 +137,8 @@ class Daemon:
         await server.open()
         return server
 
-    async def _listen_http(self, stack: AsyncExitStack) -> None:
-        if self._settings.http is None:
+    async def _listen_http(self, listener: socket.socket | None, stack: AsyncExitStack) -> None:
+        if self._settings.http is None or listener is None:
             return
         server = HttpServer(
             self._settings.http,
@@ -142,6 +154,7 @@ class Daemon:
 
     def _tell_ready(self) -> None:
         snapshot = self._parts.engine.snapshot()
+            listener,
         log.info(
             "ready",
             extra={

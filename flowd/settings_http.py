@@ -32,9 +32,11 @@ Table = Mapping[str, Any]
 _ENVELOPE_BYTES = 64 * 1024
 """What an event may have around its payload."""
 
+_SECONDS = ("header_s", "body_s", "keep_alive_s", "stall_s")
 _HTTP_KEYS = {
     "listen", "secret_file", "secret_env", "signatures", "public_read", "allowed_hosts", "max_body_bytes",
-    "max_connections", "max_streams", "body_s", "tokens", "window_s",
+    "max_connections", "max_streams", "tokens", "window_s",
+    *_SECONDS,
 }  # fmt: skip
 _HOOK_KEYS = {
     "kind", "secret_file", "secret_env", "id", "type", "source", "occurred_at", "payload", "when", "header",
@@ -79,7 +81,10 @@ def load(
         max_body_bytes=_whole(table, "max_body_bytes", place, max_payload_bytes + _ENVELOPE_BYTES, low=1024),
         max_connections=_whole(table, "max_connections", place, Limits.max_connections, low=1),
         max_streams=_whole(table, "max_streams", place, Limits.max_streams, low=0),
-        body_s=float(_whole(table, "body_s", place, int(Limits.body_s), low=1)),
+        header_s=_seconds(table, "header_s", place),
+        body_s=_seconds(table, "body_s", place),
+        keep_alive_s=_seconds(table, "keep_alive_s", place),
+        stall_s=_seconds(table, "stall_s", place),
     )
     hosts = frozenset(host.lower() for host in _strings(table, "allowed_hosts", f"{place}: [http]"))
     return HttpConfig(address, access, limits, hooks, hosts, tuple(reader.variables)), origin
@@ -156,7 +161,7 @@ def _access(table: Table, place: str, reader: "_Secrets", address: Address) -> A
     if not isinstance(public, bool):
         raise ValueError(f"{place}: [http] public_read must be true or false.")
     access = Access(tuple(secrets), tuple(tokens), signatures, public, _whole(table, "window_s", place, 300, low=1))
-    if access.is_open and not address.is_loopback:
+    if access.is_open and not address.is_loopback and not isinstance(address, PassedAddress):
         raise ValueError(
             f"HTTP on {address} would let anybody on the network start processes here. Set FLOWD_HTTP_SECRET_FILE or "
             f"[http.tokens], or listen on {DEFAULT_HOST}:{DEFAULT_PORT}."
@@ -319,6 +324,10 @@ def _strings(members: Table, key: str, where: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{where} {key} must be a list of strings.")
     return value
+
+
+def _seconds(table: Table, key: str, place: str) -> float:
+    return float(_whole(table, key, place, int(getattr(Limits, key)), low=1))
 
 
 def _whole(table: Table, key: str, place: str, default: int, *, low: int) -> int:

@@ -25,7 +25,7 @@ from flowd.api.methods import Method
 from flowd.domain.errors import StateError
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
-from flowd.http_config import Address, HttpConfig, Limits, PassedAddress, TcpAddress, UnixAddress
+from flowd.http_config import DEFAULT_PORT, Address, HttpConfig, Limits, PassedAddress, TcpAddress, UnixAddress
 
 log = logging.getLogger("flowd.api.http")
 
@@ -43,6 +43,7 @@ class HttpServer:
     def __init__(
         self,
         config: HttpConfig,
+        listener: socket.socket,
         table: Mapping[str, Method],
         *,
         remember_nonce: RememberNonce,
@@ -50,7 +51,9 @@ class HttpServer:
         feed: Feed,
         snapshot: Callable[[], Snapshot],
     ) -> None:
+        """``listener`` is of `bind`; it is closed with the server."""
         self._address = config.address
+        self._listener = listener
         self._state = ServerState()
         self._server: asyncio.Server | None = None
         limits = _affordable(config.limits)
@@ -92,17 +95,12 @@ class HttpServer:
         self.where = ""
 
     async def open(self) -> None:
-        """Begin to accept connections; ``where`` tells on which address, with the port that was taken.
-
-        Raises:
-            StateError: The address cannot be used.
-        """
+        """Begin to accept connections; ``where`` tells on which address, with the port that was taken."""
         self._config.load()
-        listener = bind(self._address)
-        self.where = _shown(listener, self._address)
+        self.where = _shown(self._listener, self._address)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: BoundedProtocol(self._config, self._state, {}), sock=listener, backlog=_BACKLOG
+            lambda: BoundedProtocol(self._config, self._state, {}), sock=self._listener, backlog=_BACKLOG
         )
         log.info("listening", extra={"address": self.where})
 
@@ -130,15 +128,24 @@ class HttpServer:
                 os.unlink(self._address.path)
 
 
-def bind(address: Address) -> socket.socket:
-    """A listening socket.
+def bind(config: HttpConfig) -> socket.socket:
+    """A socket to listen on. Nothing is accepted yet.
 
     Raises:
-        StateError: The address is taken or is none of this machine's; the message has the remedy.
+        StateError: The address is taken or is none of this machine's, or strangers could reach it and nothing would
+            keep them out; the message has the remedy.
     """
+    address = config.address
     match address:
         case PassedAddress():
-            return _passed(address.name)
+            listener = _passed(address.name)
+            if config.access.is_open and not _is_private(listener):
+                listener.close()
+                raise StateError(
+                    f"systemd's socket {address.name!r} faces the network, and anybody there could start processes "
+                    f"here. Set FLOWD_HTTP_SECRET_FILE or [http.tokens], or ListenStream=127.0.0.1:{DEFAULT_PORT}."
+                )
+            return listener
         case UnixAddress():
             return _bind_unix(address.path)
         case TcpAddress():
@@ -195,6 +202,11 @@ def _passed(name: str) -> socket.socket:
     listener = socket.socket(fileno=3 + names.index(name))
     listener.setblocking(False)  # noqa: FBT003
     return listener
+
+
+def _is_private(listener: socket.socket) -> bool:
+    name = listener.getsockname()
+    return not isinstance(name, tuple) or TcpAddress(name[0], name[1]).is_loopback
 
 
 def _shown(listener: socket.socket, address: Address) -> str:
