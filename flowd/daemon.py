@@ -8,23 +8,28 @@ import socket
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import psutil
 
 import flowd
+from flowd import settings as settings_module
 from flowd import state_dir, wiring
 from flowd.api import codec, unix_socket
 from flowd.api.codec import View
 from flowd.api.dispatcher import Dispatcher
+from flowd.api.http import server as http_server
 from flowd.api.http.server import HttpServer
 from flowd.api.methods import Methods
-from flowd.api.http import server as http_server
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.domain.errors import StateError, StorageFailedError
-from flowd.observe import logs
+from flowd.domain.redaction import Redactor
+from flowd.observe import listenfds, logs
+from flowd.observe.sdnotify import Notifier
 from flowd.ports import KeeperLostError
-from flowd.settings import Settings
+from flowd.settings import DEFAULT_WHERE_MANAGED, Settings
+from flowd.units import own
 from flowd_client import wire
 
 log = logging.getLogger("flowd.daemon")
@@ -36,6 +41,7 @@ EXIT_BAD_STATE = 78  # EX_CONFIG: a restart alone does not help
 
 _WAITING_LOG_INTERVAL_S = 10.0
 _GUARD_INTERVAL_S = 1.0
+_HANG_S = 3600.0
 
 
 def serve(settings: Settings) -> int:
@@ -67,6 +73,7 @@ class Daemon:
         self._is_state_lost = False
 
     async def run(self) -> int:
+        self._notifier = Notifier.of(os.environ)
         """Open, serve, stop. Every step under way is left to the keeper if the disk fails."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -116,10 +123,12 @@ class Daemon:
                 await self._stop_asked.wait()
                 end_steps = await self._wind_down()
                 await server.close()
+                beat = tasks.create_task(self._notifier.beat(self._summary), name="beat")
                 guard.cancel()
                 # Runs that go on without us, or wait for storage: whoever supervises them lets go, and the next daemon
                 # takes them up.
                 _cancel_others()
+                beat.cancel()
         finally:
             await self._parts.close(end_steps=end_steps)
 
@@ -145,6 +154,7 @@ class Daemon:
             self._methods.table,
             remember_nonce=self._parts.store.remember_nonce,
             is_ready=lambda: not self._is_draining,
+            listener,
             feed=self._parts.feed,
             snapshot=self._parts.engine.snapshot,
         )
@@ -154,7 +164,6 @@ class Daemon:
 
     def _tell_ready(self) -> None:
         snapshot = self._parts.engine.snapshot()
-            listener,
         log.info(
             "ready",
             extra={
@@ -171,6 +180,14 @@ class Daemon:
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
+        self._notifier.ready(self._summary())
+
+    def _summary(self) -> str:
+        """One line for ``systemctl status``."""
+        engine = self._parts.engine
+        flows = len(engine.snapshot().flows)
+        state = "draining" if self._is_draining else "ready"
+        return f"{state}: {len(engine.active)} running, {engine.waiting} queued, {flows} flows"
     def _ask_to_stop(self) -> None:
         self._stops += 1
         self._stop_asked.set()
@@ -212,14 +229,17 @@ class Daemon:
             # What runs is not always active any more: some of it could not be written down. The next daemon finds it by
             # the keeper's folder, if that is still there.
             return self._is_state_lost
-        if self._settings.on_stop == "keep":
+        self._notifier.stopping(self._summary())
+        on_stop = await self._on_stop()
+        log.info("stopping", extra={"on_stop": on_stop, "running": len(engine.active)})
+        if on_stop == "keep":
             return not engine.active
         seen = 1
-        if self._settings.on_stop == "cancel":
+        if on_stop == "cancel":
             await engine.end_active(grace_s=None)
         if engine.active:
             log.info("waiting for running steps; stop again to cancel them", extra={"running": len(engine.active)})
-        told_s = time.monotonic()
+        told_s = extended_s = time.monotonic()
         while engine.active and self._exit_code == EXIT_OK:
             if self._stops > seen:
                 seen = self._stops
@@ -232,10 +252,25 @@ class Daemon:
             await asyncio.sleep(0.05)
         return not engine.active and self._exit_code == EXIT_OK
 
+            if time.monotonic() - extended_s > 1:
+                extended_s = time.monotonic()
+                self._notifier.extend(self._summary())
     # --- answering ---------------------------------------------------------------------------------------------------
 
     async def _reload(self) -> None:
-        snapshot = await self._parts.engine.reload()
+    async def _on_stop(self) -> str:
+        """What to do with running steps. Where systemd manages us and nobody set it, that depends: a restart or an
+        upgrade leaves them to the next daemon, but ``systemctl stop`` means them, too."""
+        on_stop = self._settings.on_stop
+        if on_stop != "keep" or self._settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED:
+            return on_stop
+        return "cancel" if await own.pending_job(os.environ) == "stop" else on_stop
+
+        self._notifier.reloading()
+        try:
+            snapshot = await self._parts.engine.reload()
+        finally:
+            self._notifier.ready(self._summary())
         log.info("reloaded", extra={"flows": len(snapshot.flows), "broken": len(snapshot.broken)})
 
     async def _drain(self) -> View:
@@ -285,10 +320,21 @@ class Daemon:
         if with_settings:
             view["settings"] = settings.table()
         return view
+        if (manager := self._manager()) is not None:
+            view["manager"] = manager
 
 
 def _cancel_others() -> None:
     current = asyncio.current_task()
+    def _manager(self) -> View | None:
+        """Who manages this daemon; None where it was started by hand."""
+        if not settings_module.is_managed(os.environ) or (unit := own.current()) is None:
+            return None
+        view: View = {"kind": "systemd", "scope": unit.scope, "unit": unit.name, "notify": self._notifier.is_connected}
+        if self._notifier.watchdog_s is not None:
+            view["watchdogMs"] = round(self._notifier.watchdog_s * 1000)
+        return view
+
     for task in asyncio.all_tasks():
         if task is not current and (task.get_name().startswith(("run ", "adopted "))):
             task.cancel()

@@ -16,6 +16,9 @@ from flowd_client import discovery, wire
 MIB = 1024 * 1024
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
+DEFAULT_WHERE_MANAGED = "default under systemd"
+"""The origin of a value that is another one's default where systemd manages the daemon."""
+
 SECRETS = ("FLOWD_HTTP_SECRET", "FLOWD_HTTP_TOKEN", "CODEX_FLOW_BACKEND_SECRET")
 """Environment variables that steps never see."""
 
@@ -173,7 +176,7 @@ def load(
     for name, spec in _SPECS.items():
         values[name], origins[name] = sources.value(name, spec)
     if origins["on_stop"] == "default" and is_managed(environ):
-        values["on_stop"], origins["on_stop"] = "keep", "default under systemd"
+        values["on_stop"], origins["on_stop"] = "keep", DEFAULT_WHERE_MANAGED
     state_dir, origins["state_dir"] = sources.path(
         "state_dir", ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR"), default=root / wire.STATE_DIR, root=root
     )
@@ -354,5 +357,10 @@ def step_environment(settings: Settings, environ: Mapping[str, str] = os.environ
         "LISTEN_FDS",
         "LISTEN_PID",
         "LISTEN_FDNAMES",
+        "INVOCATION_ID",
+        "JOURNAL_STREAM",
+        "MANAGERPID",
+        "SYSTEMD_EXEC_PID",
+        "FLOWD_DEBUG_HANG",
     }
     return {name: value for name, value in inherited.items() if name not in private}

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from flowd.domain.errors import StateError
+from flowd_client import wire
 
 DATABASE = "flowd.db"
 OUTPUT = "output"
@@ -77,6 +78,27 @@ def socket_path(wanted: Path) -> Path:
     except OSError as error:
         raise StateError(f"Cannot find a place for the socket {wanted}: {error}. Set FLOWD_SOCKET.") from error
     return short
+
+
+def point_to(socket: Path, workspace: Path) -> None:
+    """Leave word in a workspace where its daemon listens, so that clients without any setting find it.
+
+    Only for sockets that lie elsewhere, such as in a runtime folder. A workspace that we may not write to stays as it
+    is: clients need ``FLOWD_SOCKET`` there.
+    """
+    wanted = workspace / wire.STATE_DIR / wire.SOCKET_NAME
+    if socket == wanted:
+        return
+    try:
+        wanted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        pointer = wanted.with_name(wire.SOCKET_POINTER)
+        if not pointer.exists() or pointer.read_text(encoding="utf-8") != f"{socket}\n":
+            pointer.write_text(f"{socket}\n", encoding="utf-8")
+        ignore = wanted.with_name(".gitignore")
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError:
+        pass
 
 
 class Presence:

@@ -40,6 +40,7 @@ _SECTIONS = {
         "doctor": Home("flowd.cli.doctor", "doctor", "Check everything that flowd stands on."),
         "reload": Home("flowd.cli.daemon", "reload", "Look at the flow packages on disk now."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
+        "service": Home("flowd.cli.service", "service", "Run flowd as a systemd service."),
         "demo": Home("flowd.cli.new", "demo", "Watch flowd work in a scratch workspace."),
     },
 }

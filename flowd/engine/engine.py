@@ -89,6 +89,11 @@ class Engine:
             await self._store.request_cancel(run_id, at_ms=now_ms)
             await self._supervisor.cancel(run_id, grace_s=grace_s)
 
+    @property
+    def waiting(self) -> int:
+        """How many runs are queued."""
+        return self._scheduler.waiting
+
     # --- changing ----------------------------------------------------------------------------------------------------
 
     async def dispatch(self, value: object, *, only: tuple[str, str] | None = None) -> Accepted:

@@ -39,6 +39,11 @@ class Scheduler:
             timer.cancel()
         self._timers.clear()
 
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for a place or for their time."""
+        return len(self._queue) + len(self._timers)
+
     def submit(self, run_ids: Iterable[str]) -> None:
         """Queue runs."""
         self._queue.extend(run_ids)

@@ -1,0 +1,250 @@
+"""Words with a systemd manager over D-Bus. The one owner of `dbus_fast`; everything else here uses `Manager`."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from dbus_fast import BusType, Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+from dbus_fast.errors import DBusError
+
+from flowd.domain.errors import StateError
+
+Scope = Literal["system", "user"]
+
+_NAME = "org.freedesktop.systemd1"
+_PATH = "/org/freedesktop/systemd1"
+_MANAGER = "org.freedesktop.systemd1.Manager"
+_UNIT = "org.freedesktop.systemd1.Unit"
+_SERVICE = "org.freedesktop.systemd1.Service"
+_JOB = "org.freedesktop.systemd1.Job"
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+_CONNECT_WITHIN_S = 10.0
+_CALL_WITHIN_S = 30.0
+
+NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
+UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
+
+
+class BusError(Exception):
+    """The manager refused a call, or the bus did. ``name`` is the D-Bus error's."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{message} ({name})" if message else name)
+        self.name = name
+
+
+def variant(signature: str, value: Any) -> Variant:
+    """A typed value for a unit's property."""
+    return Variant(signature, value)
+
+
+def default_scope() -> Scope:
+    """Root has the system manager; everybody else may only ask their own."""
+    return "system" if os.geteuid() == 0 else "user"
+
+
+def address_of(scope: Scope, environ: Mapping[str, str] = os.environ) -> str:
+    """The bus's address. A user's is where logind puts it even if the environment does not say so.
+
+    Services of the system manager, cron jobs and ``su`` shells lack ``XDG_RUNTIME_DIR``; the bus is there all the same
+    while the user lingers or is logged in.
+    """
+    if scope == "system":
+        return environ.get("DBUS_SYSTEM_BUS_ADDRESS") or "unix:path=/run/dbus/system_bus_socket"
+    home = f"/run/user/{os.geteuid()}/bus"
+    if Path(home).exists():
+        return f"unix:path={home}"
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    return environ.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={runtime}/bus" if runtime else f"unix:path={home}"
+
+
+class Manager:
+    """A connection to one systemd manager."""
+
+    def __init__(self, bus: MessageBus, scope: Scope) -> None:
+        self._bus = bus
+        self.scope = scope
+        self._on_changed: dict[str, Callable[[], None]] = {}
+
+    @classmethod
+    async def connect(cls, scope: Scope, environ: Mapping[str, str] = os.environ) -> "Manager":
+        """Connect, and make sure that it is systemd who answers.
+
+        Raises:
+            StateError: There is no such bus, or no systemd on it; the message has the remedy.
+        """
+        address = address_of(scope, environ)
+        bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM if scope == "system" else BusType.SESSION)
+        try:
+            async with asyncio.timeout(_CONNECT_WITHIN_S):
+                await bus.connect()
+                manager = cls(bus, scope)
+                await manager.get(_PATH, _MANAGER, "Version")
+        except (OSError, TimeoutError, EOFError, DBusError, BusError, ValueError) as error:
+            bus.disconnect()
+            raise StateError(_no_bus(scope, address, error)) from error
+        return manager
+
+    async def __aenter__(self) -> "Manager":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Hang up. Units go on."""
+        self._on_changed.clear()
+        self._bus.disconnect()
+        try:
+            async with asyncio.timeout(1.0):
+                await self._until_disconnected()
+        except (TimeoutError, OSError, EOFError):
+            pass
+
+    async def wait_for_loss(self) -> None:
+        """Return when the connection is lost: the bus has gone, or we have hung up."""
+        try:
+            await self._until_disconnected()
+        except (OSError, EOFError):
+            pass
+
+    async def _until_disconnected(self) -> None:
+        await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+
+    # --- units
+
+    async def start_transient(self, name: str, properties: Sequence[tuple[str, Variant]]) -> None:
+        """Make a unit that lives in memory only, and queue its start.
+
+        Raises:
+            BusError: It was refused; ``UNIT_EXISTS`` where one of that name is loaded.
+        """
+        body = [name, "fail", [[key, value] for key, value in properties], []]
+        await self.call(_PATH, _MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+
+    async def stop(self, name: str) -> None:
+        """Queue a unit's stop. A unit that is not loaded is left alone."""
+        await self._on_unit("StopUnit", "ss", name, "replace")
+
+    async def kill(self, name: str, signal_number: int) -> None:
+        """Signal everything in a unit's cgroup. A unit that is not loaded is left alone."""
+        await self._on_unit("KillUnit", "ssi", name, "all", signal_number)
+
+    async def reset_failed(self, name: str) -> None:
+        """Let a failed unit be forgotten. A unit that is not loaded is left alone."""
+        await self._on_unit("ResetFailedUnit", "s", name)
+
+    async def set_properties(self, name: str, properties: Sequence[tuple[str, Variant]]) -> None:
+        """Change a unit while it runs. A unit that is not loaded is left alone."""
+        is_runtime = True
+        pairs = [[key, value] for key, value in properties]
+        await self._on_unit("SetUnitProperties", "sba(sv)", name, is_runtime, pairs)
+
+    async def unit_path(self, name: str) -> str:
+        """The object of a unit, loaded or not: what is not loaded says so in ``LoadState``."""
+        return str((await self.call(_PATH, _MANAGER, "LoadUnit", "s", [name]))[0])
+
+    async def describe(self, name: str) -> dict[str, Any]:
+        """All properties of a service unit."""
+        path = await self.unit_path(name)
+        unit, service = await asyncio.gather(self.get_all(path, _UNIT), self.get_all(path, _SERVICE))
+        return {**service, **unit}
+
+    async def list_units(self, pattern: str) -> list[tuple[str, str, str]]:
+        """Name, active state and sub state of every loaded unit whose name matches."""
+        body = await self.call(_PATH, _MANAGER, "ListUnitsByPatterns", "asas", [[], [pattern]])
+        return [(unit[0], unit[3], unit[4]) for unit in body[0]]
+
+    async def job_type(self, name: str) -> str | None:
+        """What a unit's pending job is for (``stop``, ``restart``, ``start`` …); None when there is none."""
+        job_id, job_path = await self.get(await self.unit_path(name), _UNIT, "Job")
+        if not job_id:
+            return None
+        try:
+            return str(await self.get(job_path, _JOB, "JobType"))
+        except BusError:
+            return None  # it was done meanwhile
+
+    async def watch(self, on_changed: Callable[[str], None]) -> None:
+        """Hear of every change of a unit's properties, by its object path, from now on."""
+
+        def handle(message: Message) -> None:
+            if message.message_type is MessageType.SIGNAL and message.member == "PropertiesChanged":
+                on_changed(str(message.path))
+
+        self._bus.add_message_handler(handle)
+        rule = f"type='signal',interface='{_PROPERTIES}',member='PropertiesChanged',path_namespace='{_PATH}/unit'"
+        await self._send(
+            Message(
+                destination="org.freedesktop.DBus",
+                path="/org/freedesktop/DBus",
+                interface="org.freedesktop.DBus",
+                member="AddMatch",
+                signature="s",
+                body=[rule],
+            )
+        )
+        await self.call(_PATH, _MANAGER, "Subscribe", "", [])
+
+    # --- plain D-Bus
+
+    async def get(self, path: str, interface: str, name: str) -> Any:
+        """One property."""
+        body = await self.call(path, _PROPERTIES, "Get", "ss", [interface, name])
+        return body[0].value
+
+    async def get_all(self, path: str, interface: str) -> dict[str, Any]:
+        """All properties of an interface."""
+        body = await self.call(path, _PROPERTIES, "GetAll", "s", [interface])
+        return {name: value.value for name, value in body[0].items()}
+
+    async def call(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> list[Any]:
+        """Call systemd.
+
+        Raises:
+            BusError: It answered with an error, or the connection is lost.
+        """
+        return await self._send(
+            Message(destination=_NAME, path=path, interface=interface, member=member, signature=signature, body=body)
+        )
+
+    async def _send(self, message: Message) -> list[Any]:
+        try:
+            async with asyncio.timeout(_CALL_WITHIN_S):
+                reply = await self._bus.call(message)
+        except TimeoutError as error:
+            raise BusError(
+                "flowd.Timeout", f"systemd did not answer {message.member} within {_CALL_WITHIN_S:.0f} s"
+            ) from error
+        except (OSError, EOFError, DBusError) as error:
+            raise BusError("flowd.Lost", f"the connection to systemd was lost: {error}") from error
+        if reply.message_type is MessageType.ERROR:
+            text = str(reply.body[0]) if reply.body else ""
+            raise BusError(str(reply.error_name), text)
+        return list(reply.body)
+
+    async def _on_unit(self, member: str, signature: str, *body: Any) -> None:
+        try:
+            await self.call(_PATH, _MANAGER, member, signature, list(body))
+        except BusError as error:
+            if error.name != NO_SUCH_UNIT:
+                raise
+
+
+def _no_bus(scope: Scope, address: str, error: Exception) -> str:
+    why = str(error) or type(error).__name__
+    if scope == "user":
+        name = os.environ.get("USER") or str(os.geteuid())
+        remedy = (
+            f"Let your user manager run without a login (loginctl enable-linger {name}), install dbus-user-session "
+            'if it is missing, or set executor = "direct"'
+        )
+    else:
+        remedy = 'Start systemd and dbus on this machine, or set executor = "direct"'
+    return f"There is no systemd {scope} manager to start steps with at {address}: {why}. {remedy}."

@@ -1,0 +1,240 @@
+"""A real systemd in namespaces of its own: system manager, user managers, journald, D-Bus and logind.
+
+It needs root, util-linux, and Debian's systemd, dbus and libpam-systemd. Inside, / is the machine's own file system, so
+this checkout runs there as it is; /run, /tmp, /var, /home and /etc/systemd are private, and vanish with the box.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from daemon_rig import until
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+FLOWD = Path(sys.executable).with_name("flowd")
+USER, UID = "flowd-test", 4711
+OTHER_USER, OTHER_UID = "flowd-fresh", 4712
+_SYSTEMD = Path("/lib/systemd/systemd")
+_BOOT_BOUND_S = 30.0
+
+# What would reach the kernel or the machine outside of the box, or only costs time.
+_MASKED = (
+    "systemd-sysctl.service",
+    "systemd-modules-load.service",
+    "systemd-binfmt.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "systemd-remount-fs.service",
+    "systemd-sysusers.service",
+    "systemd-tmpfiles-setup.service",
+    "systemd-udevd.service",
+    "systemd-tmpfiles-setup-dev.service",
+    "systemd-tmpfiles-clean.timer",
+    "systemd-update-utmp.service",
+    "systemd-udev-trigger.service",
+    "systemd-random-seed.service",
+    "systemd-network-generator.service",
+    "systemd-pstore.service",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "getty.target",
+)
+
+_BOOT = r"""
+set -eu
+mount --make-rprivate /
+umount -R /sys/fs/cgroup 2>/dev/null || true
+mount -t cgroup2 none /sys/fs/cgroup
+{opened}
+for d in /run /tmp /home /var/tmp /var/log; do mount -t tmpfs -o mode=0755 tmpfs "$d"; done
+chmod 1777 /tmp /var/tmp
+mkdir -p /var/lib/systemd && mount -t tmpfs -o mode=0755 tmpfs /var/lib/systemd
+mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/system
+mkdir -p /run/box /run/systemd/system /run/lock /etc/systemd/user
+mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/user
+for f in passwd group shadow; do cp -p "/etc/$f" "/run/box/$f"; done
+{users}
+for f in passwd group shadow; do mount --bind "/run/box/$f" "/etc/$f"; done
+for u in {masked}; do ln -sf /dev/null "/run/systemd/system/$u"; done
+export container=flowd-tests
+exec {systemd} --system --unit=multi-user.target --log-target=journal --log-level=notice
+"""
+
+
+def why_not() -> str | None:
+    """What this machine lacks for a box; None when it has everything."""
+    if os.geteuid() != 0:
+        return "needs root, to boot a systemd in namespaces"
+    missing = [name for name in ("unshare", "nsenter", "setpriv", "dbus-daemon") if not shutil.which(name)]
+    missing += [str(path) for path in (_SYSTEMD, *_find_pam()) if not path.exists()]
+    return f"needs {', '.join(missing)} (Debian: systemd, dbus, libpam-systemd, util-linux)" if missing else None
+
+
+def _find_pam() -> list[Path]:
+    found = [*Path("/lib").glob("*/security/pam_systemd.so"), *Path("/lib/security").glob("pam_systemd.so")]
+    return found[:1] or [Path("/lib/security/pam_systemd.so")]
+
+
+def _opened() -> str:
+    """Shell lines that let the test user reach interpreter and checkout, where they lie below a closed folder."""
+    lines: list[str] = []
+    wanted = [Path(sys.base_prefix).resolve(), CHECKOUT, Path(sys.prefix)]
+    closed = {folder for path in wanted for folder in path.parents if not folder.stat().st_mode & 0o001}
+    for folder in sorted(folder for folder in closed if not closed & set(folder.parents)):
+        inside = [path for path in wanted if folder in path.parents]
+        keep = Path("/run/opened") / str(len(lines))
+        lines += ["mkdir -p /run/opened" if not lines else ":", f"mkdir -p {keep}", f"mount --bind {folder} {keep}"]
+        lines += [f"mount -t tmpfs -o mode=0755 tmpfs {folder}"]
+        for path in inside:
+            lines += [f"mkdir -p {path}", f"mount --bind {keep / path.relative_to(folder)} {path}"]
+    return "\n".join(lines)
+
+
+def _users() -> str:
+    lines = []
+    for name, uid in ((USER, UID), (OTHER_USER, OTHER_UID)):
+        lines += [
+            f"echo '{name}:x:{uid}:{uid}::/home/{name}:/bin/sh' >> /run/box/passwd",
+            f"echo '{name}:x:{uid}:' >> /run/box/group",
+            f"echo '{name}:*:19000:0:99999:7:::' >> /run/box/shadow",
+            f"mkdir -p /home/{name} && chown {uid}:{uid} /home/{name}",
+        ]
+    return "\n".join(lines)
+
+
+class Box:
+    """A booted systemd, seen from outside."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def run(
+        self, *argv: str, user: str | None = None, check: bool = True, bound_s: float = 30.0, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command inside, as root or as a user with its own manager's bus in reach."""
+        prefix = ["nsenter", "-t", str(self.pid), "-a", "--", "env"]
+        if user is not None:
+            uid = {USER: UID, OTHER_USER: OTHER_UID}[user]
+            prefix = [*prefix[:-1], "setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "env"]
+            environment = {"HOME": f"/home/{user}", "USER": user, "XDG_RUNTIME_DIR": f"/run/user/{uid}", **environment}
+        settings = [f"{name}={value}" for name, value in environment.items()]
+        done = subprocess.run(
+            [*prefix, *settings, *argv],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=bound_s,
+            cwd="/",
+        )
+        assert not check or done.returncode == 0, f"{shlex.join(argv)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def systemctl(self, *argv: str, user: str | None = None, check: bool = True, bound_s: float = 60.0) -> str:
+        """``systemctl``'s output, of the system manager or of a user's."""
+        scope = ["--user"] if user is not None else []
+        return self.run("systemctl", *scope, *argv, user=user, check=check, bound_s=bound_s).stdout.strip()
+
+    def show(self, unit: str, name: str, *, user: str | None = None) -> str:
+        """One property of a unit."""
+        return self.systemctl("show", "--value", f"--property={name}", unit, user=user)
+
+    def flowd(self, workspace: str, *argv: str, user: str = USER, check: bool = True, **environment: str) -> Any:
+        """A verb of flowd as the test user; its JSON if it printed some, else its text."""
+        done = self.run(str(FLOWD), "-w", workspace, *argv, user=user, check=check, **environment)
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(done.stdout)
+        return done.stdout + done.stderr
+
+    def write(self, path: str, text: str, *, mode: str = "644", owner: str = "root") -> None:
+        """A file inside the box."""
+        script = 'mkdir -p "$(dirname "$1")" && cat > "$1" && chmod "$2" "$1" && chown "$3:" "$1"'
+        command = ["nsenter", "-t", str(self.pid), "-a", "--", "sh", "-c", script, "sh", path, mode, owner]
+        subprocess.run(command, input=text, text=True, check=True, timeout=20, cwd="/")
+
+    def read(self, path: str) -> str:
+        """A file's text; empty where there is none."""
+        return self.run("cat", path, check=False).stdout
+
+    def journal(self, *argv: str) -> list[dict[str, Any]]:
+        """The journal's entries that match, oldest first."""
+        self.run("journalctl", "--sync", check=False)
+        lines = self.run("journalctl", "-o", "json", "--no-pager", *argv).stdout.splitlines()
+        return [json.loads(line) for line in lines]
+
+    def flow(self, workspace: str, name: str, script: str, *, step: str = "", owner: str = USER) -> None:
+        """A package with one step ``main`` that waits for ``<name>.go``."""
+        folder = f"{workspace}/flows/{name}"
+        self.run("install", "-d", "-o", owner, workspace, f"{workspace}/flows", folder)
+        self.write(f"{folder}/main.sh", f"#!/bin/sh\n{script}\n", mode="755", owner=owner)
+        self.write(
+            f"{folder}/flow.toml",
+            f'name = "{name}"\nversion = 1\n[[steps]]\nname = "main"\nrunner = "exec"\nscript = "main.sh"\n{step}\n'
+            f'[steps.trigger]\ntype = "{name}.go"\n',
+            owner=owner,
+        )
+
+    def alive(self, needle: str) -> list[int]:
+        """Pids, as they are inside, of processes whose command line has this text."""
+        found = self.run("pgrep", "-f", "--", needle, check=False).stdout.split()
+        return [int(pid) for pid in found]
+
+
+@contextlib.contextmanager
+def booted() -> Iterator[Box]:
+    """Boot a box, and end everything in it afterwards."""
+    with tempfile.TemporaryDirectory(prefix="flowd-box-") as folder:
+        script = Path(folder) / "boot"
+        text = _BOOT
+        for name, value in (
+            ("opened", _opened()),
+            ("users", _users()),
+            ("masked", " ".join(_MASKED)),
+            ("systemd", str(_SYSTEMD)),
+        ):
+            text = text.replace("{" + name + "}", value)
+        script.write_text(text, encoding="utf-8")
+        log_path = Path(folder) / "log"
+        with log_path.open("wb") as log:
+            outer = subprocess.Popen(
+                ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--cgroup", "--uts", "--ipc",
+                 "--kill-child=KILL", "sh", str(script)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        try:
+            box = Box(_init_of(outer, log_path))
+            until(lambda: _is_up(box), bound_s=_BOOT_BOUND_S, what="the box's boot")
+            yield box
+        finally:
+            outer.send_signal(signal.SIGKILL)  # the kernel ends its init with it, and everything inside with that
+            outer.wait()
+
+
+def _init_of(outer: subprocess.Popen[bytes], log_path: Path) -> int:
+    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+    deadline = time.monotonic() + _BOOT_BOUND_S
+    while time.monotonic() < deadline:
+        assert outer.poll() is None, f"the box ended: {log_path.read_text(errors='replace')}"
+        pids = children.read_text().split()
+        with contextlib.suppress(OSError):
+            if pids and os.readlink(f"/proc/{pids[0]}/exe").endswith("/systemd"):
+                return int(pids[0])
+        time.sleep(0.02)
+    raise AssertionError(f"no systemd came up: {log_path.read_text(errors='replace')}")
+
+
+def _is_up(box: Box) -> bool:
+    state = box.run("systemctl", "is-system-running", check=False).stdout.strip()
+    return state in ("running", "degraded")
