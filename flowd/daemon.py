@@ -71,9 +71,9 @@ class Daemon:
         self._is_draining = False
         self._http: HttpServer | None = None
         self._is_state_lost = False
+        self._notifier = Notifier.of(os.environ)
 
     async def run(self) -> int:
-        self._notifier = Notifier.of(os.environ)
         """Open, serve, stop. Every step under way is left to the keeper if the disk fails."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -120,15 +120,15 @@ class Daemon:
                 guard = tasks.create_task(self._guard_state(), name="guard state")
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(self._reload()))
                 self._tell_ready()
+                beat = tasks.create_task(self._notifier.beat(self._summary), name="beat")
                 await self._stop_asked.wait()
                 end_steps = await self._wind_down()
                 await server.close()
-                beat = tasks.create_task(self._notifier.beat(self._summary), name="beat")
                 guard.cancel()
+                beat.cancel()
                 # Runs that go on without us, or wait for storage: whoever supervises them lets go, and the next daemon
                 # takes them up.
                 _cancel_others()
-                beat.cancel()
         finally:
             await self._parts.close(end_steps=end_steps)
 
@@ -151,10 +151,10 @@ class Daemon:
             return
         server = HttpServer(
             self._settings.http,
+            listener,
             self._methods.table,
             remember_nonce=self._parts.store.remember_nonce,
             is_ready=lambda: not self._is_draining,
-            listener,
             feed=self._parts.feed,
             snapshot=self._parts.engine.snapshot,
         )
@@ -177,9 +177,6 @@ class Daemon:
         )
         for package in snapshot.broken:
             log.warning("broken package", extra={"package": package.name, "problem": package.sentence()})
-
-    # --- stopping ----------------------------------------------------------------------------------------------------
-
         self._notifier.ready(self._summary())
 
     def _summary(self) -> str:
@@ -188,6 +185,9 @@ class Daemon:
         flows = len(engine.snapshot().flows)
         state = "draining" if self._is_draining else "ready"
         return f"{state}: {len(engine.active)} running, {engine.waiting} queued, {flows} flows"
+
+    # --- stopping ----------------------------------------------------------------------------------------------------
+
     def _ask_to_stop(self) -> None:
         self._stops += 1
         self._stop_asked.set()
@@ -249,15 +249,12 @@ class Daemon:
             if time.monotonic() - told_s > _WAITING_LOG_INTERVAL_S:
                 told_s = time.monotonic()
                 log.info("still waiting", extra={"runs": ",".join(engine.active[:10])})
-            await asyncio.sleep(0.05)
-        return not engine.active and self._exit_code == EXIT_OK
-
             if time.monotonic() - extended_s > 1:
                 extended_s = time.monotonic()
                 self._notifier.extend(self._summary())
-    # --- answering ---------------------------------------------------------------------------------------------------
+            await asyncio.sleep(0.05)
+        return not engine.active and self._exit_code == EXIT_OK
 
-    async def _reload(self) -> None:
     async def _on_stop(self) -> str:
         """What to do with running steps. Where systemd manages us and nobody set it, that depends: a restart or an
         upgrade leaves them to the next daemon, but ``systemctl stop`` means them, too."""
@@ -266,6 +263,9 @@ class Daemon:
             return on_stop
         return "cancel" if await own.pending_job(os.environ) == "stop" else on_stop
 
+    # --- answering ---------------------------------------------------------------------------------------------------
+
+    async def _reload(self) -> None:
         self._notifier.reloading()
         try:
             snapshot = await self._parts.engine.reload()
@@ -317,15 +317,12 @@ class Daemon:
                 view["keeper"]["rssBytes"] = psutil.Process(keeper.pid).memory_info().rss
         if self._http is not None:
             view["http"] = self._http.where
+        if (manager := self._manager()) is not None:
+            view["manager"] = manager
         if with_settings:
             view["settings"] = settings.table()
         return view
-        if (manager := self._manager()) is not None:
-            view["manager"] = manager
 
-
-def _cancel_others() -> None:
-    current = asyncio.current_task()
     def _manager(self) -> View | None:
         """Who manages this daemon; None where it was started by hand."""
         if not settings_module.is_managed(os.environ) or (unit := own.current()) is None:
@@ -335,6 +332,9 @@ def _cancel_others() -> None:
             view["watchdogMs"] = round(self._notifier.watchdog_s * 1000)
         return view
 
+
+def _cancel_others() -> None:
+    current = asyncio.current_task()
     for task in asyncio.all_tasks():
         if task is not current and (task.get_name().startswith(("run ", "adopted "))):
             task.cancel()
