@@ -46,12 +46,13 @@ _HANG_S = 3600.0
 
 def serve(settings: Settings) -> int:
     """Run the daemon until it is told to stop; return the process's exit code."""
-    logs.configure(settings.log_format, settings.log_level)  # type: ignore[arg-type]
+    redactor = Redactor(settings.redact, os.environ)
+    logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
     try:
         state_dir.prepare(settings.state_dir)
         with state_dir.Lock(settings.state_dir):
             sys.setswitchinterval(0.0005)
-            return asyncio.run(Daemon(settings).run())
+            return asyncio.run(Daemon(settings, redactor).run())
     except StateError as error:
         # One line for people; no traceback, because nothing is wrong with flowd itself.
         print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
@@ -61,8 +62,9 @@ def serve(settings: Settings) -> int:
 class Daemon:
     """One workspace's daemon."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, redactor: Redactor) -> None:
         self._settings = settings
+        self._redactor = redactor
         self._started_at_ms = time.time_ns() // 1_000_000
         self._started_s = time.monotonic()
         self._stops = 0
@@ -108,6 +110,7 @@ class Daemon:
             on_storage_failure=self._fail,
             on_keeper_lost=self._lose_keeper,
             socket_path=self._socket,
+            redactor=self._redactor,
         )
         end_steps = False
         try:

@@ -12,6 +12,7 @@ from flowd import state_dir
 from flowd.api import codec
 from flowd.catalog.watched import WatchedCatalog
 from flowd.domain.errors import StorageFailedError
+from flowd.domain.redaction import Redactor
 from flowd.engine.completions import Completions
 from flowd.engine.engine import Engine
 from flowd.engine.feed import Feed
@@ -65,11 +66,13 @@ async def build(
     socket_path: Path | None,
     is_watching: bool = True,
     launched_by: str = "flowd",
+    redactor: Redactor | None = None,
     step_environ: Mapping[str, str] | None = None,
 ) -> Parts:
     """Open everything for one state folder, whose lock the caller holds.
 
     Args:
+        redactor: Masks what is shown; by default one for the settings and ``environ``.
         step_environ: What steps inherit, instead of what the settings choose from ``environ``.
 
     Raises:
@@ -106,12 +109,20 @@ async def build(
         launched_by=launched_by,
     )
     flow_notes.note(catalog.snapshot)
-    engine, feed = _engine(settings, store=store, keeper=keeper, catalog=catalog, runners=runners)
+    if redactor is None:
+        redactor = Redactor(settings.redact, environ)
+    engine, feed = _engine(settings, store=store, keeper=keeper, catalog=catalog, runners=runners, redactor=redactor)
     return Parts(store, keeper, catalog, engine, feed, flow_notes)
 
 
 def _engine(
-    settings: Settings, *, store: SqliteStore, keeper: KeeperClient, catalog: WatchedCatalog, runners: StepRunners
+    settings: Settings,
+    *,
+    store: SqliteStore,
+    keeper: KeeperClient,
+    catalog: WatchedCatalog,
+    runners: StepRunners,
+    redactor: Redactor,
 ) -> tuple[Engine, Feed]:
     clock = SystemClock()
     boot = boot_id()
@@ -127,6 +138,7 @@ def _engine(
         boot_id=boot,
         max_output_bytes=settings.max_output_bytes,
         requeue=lambda run_id, delay_s: scheduler.submit_later(run_id, delay_s),  # noqa: PLW0108 - it is made below
+        mask=redactor.text,
     )
     scheduler = Scheduler(supervisor.supervise, max_parallel=settings.max_parallel)
     intake = Intake(
@@ -139,9 +151,10 @@ def _engine(
         instant=codec.instant,
         nonce=lambda: secrets.token_hex(8),
         max_payload_bytes=settings.max_payload_bytes,
+        learn=redactor.learn,
     )
-    reader = OutputReader(store, outputs, is_supervised=supervisor.is_supervising)
-    feed = Feed(journal=store, reader=reader, clock=clock)
+    reader = OutputReader(store, outputs, redactor=redactor, is_supervised=supervisor.is_supervising)
+    feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor)
     store.tell_commits(feed.ring)
     engine = Engine(
         store=store,
@@ -154,5 +167,6 @@ def _engine(
         reader=reader,
         completions=completions,
         boot_id=boot,
+        redactor=redactor,
     )
     return engine, feed

@@ -157,8 +157,7 @@ class Methods:
             wait_s=given.wait_ms / 1000,
             other_offset=given.other_offset,
         )
-        text, taken = _text(part, given.encoding)
-        next_offset = given.offset + taken
+        text, next_offset = _text(part, given.encoding)
         return {
             "text": text,
             "offset": given.offset,
@@ -214,11 +213,11 @@ def _page(name: str, items: list[View], next_cursor: str | None) -> View:
 
 
 def _text(part: OutputPart, encoding: str) -> tuple[str, int]:
-    """The part as text, and how many of its bytes that is: a character that is cut in two waits for its rest."""
+    """The part as text, and where to read on: a character that is cut in two waits for its rest."""
     if encoding == "base64":
-        return base64.b64encode(part.data).decode(), len(part.data)
+        return base64.b64encode(part.data).decode(), part.next_offset
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    is_last = part.is_final and part.offset + len(part.data) >= part.size
+    is_last = part.is_final and part.next_offset >= part.size
     text = decoder.decode(part.data, final=is_last)
     pending = len(decoder.getstate()[0])
-    return text, len(part.data) - pending
+    return text, part.next_offset - pending

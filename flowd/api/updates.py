@@ -71,6 +71,6 @@ def _chunk_view(chunk: OutputChunk, encoding: str) -> View:
         "stream": chunk.stream,
         "text": chunk.data.decode("utf-8", "replace") if is_text else base64.b64encode(chunk.data).decode(),
         "offset": chunk.offset,
-        "nextOffset": chunk.offset + len(chunk.data),
+        "nextOffset": chunk.next_offset,
         "eof": chunk.is_end,
     }

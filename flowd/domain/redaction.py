@@ -81,7 +81,8 @@ class Redactor:
                 end = last
         if not is_end and end > len(whole) - self.longest:
             end = min(end, _held_back_from(whole, spans, self._needles))
-        end = max(begin, end)
+        if end <= begin:
+            return b"", 0
         return _masked(whole, spans, begin, end), end - begin
 
     def _value(self, value: object) -> object:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, assert_never
 
 from flowd.domain.result import FlowResult, MalformedResult
 
@@ -59,7 +59,7 @@ ATTENTION = frozenset({"blocked", "needs_intervention"})
 
 _KEPT_ON_FAILURE = frozenset({"failed", "blocked", "needs_intervention"})
 
-Cause = Literal["timeout", "canceled", "output_limit"]
+Cause = Literal["timeout", "canceled", "output_limit", "orphaned"]
 """Why flowd ended a step."""
 
 
@@ -176,9 +176,7 @@ class Run:
         return self.effective_status in ATTENTION
 
 
-def decide(
-    exit_: Exit, said: FlowResult | MalformedResult | None, *, label: str, timeout_ms: int, excerpt: str = ""
-) -> Outcome:
+def decide(exit_: Exit, said: FlowResult | MalformedResult | None, *, label: str, timeout_ms: int) -> Outcome:
     """The outcome of an attempt from how its process ended and what it said last on stdout.
 
     Args:
@@ -186,32 +184,18 @@ def decide(
         said: The last FLOW_RESULT of stdout; None when there is none.
         label: ``flow/step``, for the error's sentence.
         timeout_ms: The step's, for the error's sentence.
-        excerpt: The last lines of its output, appended to the error.
     """
     outcome = _decide(exit_, said, label, timeout_ms)
-    if outcome.error and excerpt:
-        outcome = replace(outcome, error=f"{outcome.error}\n{excerpt}")
     return replace(outcome, exit_code=exit_.code, signal=exit_.signal)
 
 
 def _decide(exit_: Exit, said: FlowResult | MalformedResult | None, label: str, timeout_ms: int) -> Outcome:
-    how = _how_it_ended(exit_)
-    match exit_.cause:
-        case "canceled":
-            reported = said if isinstance(said, FlowResult) else None
-            return Outcome(
-                ProcessStatus.CANCELED, Reason.CANCELED, f"Step {label} was canceled ({how})", reported_result=reported
-            )
-        case "timeout":
-            return _failed(Reason.TIMEOUT, f"Step {label} timed out after {timeout_ms} ms ({how})", said)
-        case "output_limit":
-            return _failed(Reason.OUTPUT_LIMIT, f"Step {label} wrote more output than max_output_bytes ({how})", said)
-        case None:
-            pass
+    if exit_.cause is not None:
+        return _ended_by_flowd(exit_.cause, exit_, said, label, timeout_ms)
     if exit_.signal is not None:
         return _failed(Reason.SIGNAL, f"Step {label} was ended by {signal_name(exit_.signal)}", said)
     if exit_.code:
-        return _failed(Reason.EXIT, f"Step {label} exited with {exit_.code}", said)
+        return _failed(Reason.EXIT, f"Step {label} exited with {_code(exit_.code)}", said)
     if isinstance(said, FlowResult):
         return Outcome(ProcessStatus.COMPLETED, result=said)
     if not exit_.is_known:
@@ -229,6 +213,27 @@ def _decide(exit_: Exit, said: FlowResult | MalformedResult | None, label: str, 
     return Outcome(ProcessStatus.FAILED, Reason.BAD_RESULT, f"Step {label} printed a bad FLOW_RESULT: {said.error}")
 
 
+def _ended_by_flowd(
+    cause: Cause, exit_: Exit, said: FlowResult | MalformedResult | None, label: str, timeout_ms: int
+) -> Outcome:
+    how = _how_it_ended(exit_)
+    match cause:
+        case "canceled":
+            reported = said if isinstance(said, FlowResult) else None
+            return Outcome(
+                ProcessStatus.CANCELED, Reason.CANCELED, f"Step {label} was canceled ({how})", reported_result=reported
+            )
+        case "timeout":
+            return _failed(Reason.TIMEOUT, f"Step {label} timed out after {timeout_ms} ms ({how})", said)
+        case "output_limit":
+            return _failed(Reason.OUTPUT_LIMIT, f"Step {label} wrote more output than max_output_bytes ({how})", said)
+        case "orphaned":
+            why = f"Step {label} was interrupted: no daemon came back within orphan_grace_s, so it was ended ({how})"
+            return _failed(Reason.INTERRUPTED, why, said)
+        case _:
+            assert_never(cause)
+
+
 def _failed(reason: Reason, error: str, said: FlowResult | MalformedResult | None) -> Outcome:
     if not isinstance(said, FlowResult):
         return Outcome(ProcessStatus.FAILED, reason, error)
@@ -240,7 +245,18 @@ def _failed(reason: Reason, error: str, said: FlowResult | MalformedResult | Non
 def _how_it_ended(exit_: Exit) -> str:
     if exit_.signal is not None:
         return f"ended by {signal_name(exit_.signal)}"
-    return "its exit was not seen" if exit_.code is None else f"exited with {exit_.code}"
+    return "its exit was not seen" if exit_.code is None else f"exited with {_code(exit_.code)}"
+
+
+def _code(code: int) -> str:
+    """An exit code, with what shells mean by it.
+
+    >>> _code(3), _code(127), _code(137)
+    ('3', '127 (command not found)', '137 (a command in it was ended by SIGKILL)')
+    """
+    if code in (126, 127):
+        return f"{code} (command not {'executable' if code == 126 else 'found'})"
+    return f"{code} (a command in it was ended by {signal_name(code - 128)})" if 128 < code <= 128 + 64 else str(code)
 
 
 def signal_name(number: int) -> str:

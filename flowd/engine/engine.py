@@ -14,7 +14,9 @@ from flowd.domain.errors import (
 )
 from flowd.domain.event import Event
 from flowd.domain.flow import Snapshot
+from flowd.domain.masking import masked_run
 from flowd.domain.matching import Verdict, explain
+from flowd.domain.redaction import Redactor
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
 from flowd.engine import recovery
 from flowd.engine.completions import Completions
@@ -45,6 +47,7 @@ class Engine:
         reader: OutputReader,
         completions: Completions,
         boot_id: str,
+        redactor: Redactor,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -56,11 +59,15 @@ class Engine:
         self._reader = reader
         self._completions = completions
         self._boot_id = boot_id
+        self._redactor = redactor
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def open(self, tasks: asyncio.TaskGroup) -> dict[str, int]:
         """Take up what an earlier daemon left, then start runs, all as tasks of this group."""
+        if self._redactor.is_wanted:
+            for definition in await self._store.definitions():
+                self._redactor.learn(definition.env)
         counts = await recovery.reconcile(
             store=self._store,
             keeper=self._keeper,
@@ -82,17 +89,17 @@ class Engine:
         """Ids of the runs under way."""
         return self._supervisor.active
 
+    @property
+    def waiting(self) -> int:
+        """How many runs are queued."""
+        return self._scheduler.waiting
+
     async def end_active(self, *, grace_s: float | None) -> None:
         """Cancel every run under way; ``grace_s=0`` kills."""
         now_ms = self._clock.now_ms()
         for run_id in self.active:
             await self._store.request_cancel(run_id, at_ms=now_ms)
             await self._supervisor.cancel(run_id, grace_s=grace_s)
-
-    @property
-    def waiting(self) -> int:
-        """How many runs are queued."""
-        return self._scheduler.waiting
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
@@ -102,7 +109,7 @@ class Engine:
         if not accepted.is_duplicate:
             self._completions.begin(run.id for run in accepted.runs)
             self._scheduler.submit(run.id for run in accepted.runs)
-        return accepted
+        return replace(accepted, runs=tuple(map(self._shown, accepted.runs)))
 
     async def replay(self, event_id: str, steps: Sequence[str] | None = None) -> tuple[StoredEvent, tuple[Run, ...]]:
         """New runs for a stored event; see `Intake.replay`."""
@@ -204,11 +211,12 @@ class Engine:
         if run.attempts and not run.attempts[-1].status.is_final:
             # The pid of a step that runs since a moment ago is not in the store yet.
             run = replace(run, attempts=(*run.attempts[:-1], self._supervisor.enrich(run.attempts[-1])))
-        return run
+        return self._shown(run)
 
     async def list_runs(self, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[Run]:
         """Runs, newest first."""
-        return await self._store.runs(where, limit=limit, cursor=cursor)
+        page = await self._store.runs(where, limit=limit, cursor=cursor)
+        return replace(page, items=tuple(map(self._shown, page.items)))
 
     async def wait_run(self, run_id: str, *, timeout_s: float | None) -> Run:
         """The run when it has ended, or as it is after ``timeout_s``. Raises `RunNotFoundError`."""
@@ -219,7 +227,7 @@ class Engine:
                 if run.status.is_final:
                     return run
             done, _ = await asyncio.wait([ended], timeout=timeout_s)
-            return ended.result() if done else await self.get_run(run_id)
+            return self._shown(ended.result()) if done else await self.get_run(run_id)
         finally:
             ended.cancel()
 
@@ -266,3 +274,6 @@ class Engine:
     async def counts(self) -> Counts:
         """How many events and runs there are."""
         return await self._store.counts()
+
+    def _shown(self, run: Run) -> Run:
+        return masked_run(run, self._redactor)

@@ -6,10 +6,12 @@ advanced; so one that is slow costs no memory, and misses nothing as long as the
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowd.domain.errors import CursorExpiredError, InvalidParamsError
 from flowd.domain.journal import Interest, JournalEntry, JournalPage
+from flowd.domain.masking import masked_run
+from flowd.domain.redaction import Redactor
 from flowd.engine.output_reader import FOLLOW_INTERVAL_S, OutputReader
 from flowd.engine.tails import OutputChunk, OutputPlace, Tails
 from flowd.ports import Clock, Journal
@@ -39,10 +41,11 @@ class Update:
 class Feed:
     """Gives readers their updates. Knows nothing of how they are sent."""
 
-    def __init__(self, *, journal: Journal, reader: OutputReader, clock: Clock) -> None:
+    def __init__(self, *, journal: Journal, reader: OutputReader, clock: Clock, redactor: Redactor) -> None:
         self._journal = journal
         self._reader = reader
         self._clock = clock
+        self._redactor = redactor
         self._advance = asyncio.Event()
 
     def ring(self) -> None:
@@ -99,7 +102,7 @@ class Feed:
                 is_told_of_lag = True
                 yield Update(after, self._clock.now_ms(), behind=page.newest - after)
             async for update in _entries(page, interest, tails, after):
-                yield update
+                yield self._shown(update)
             after = page.reached
             if after < page.newest:
                 continue
@@ -111,6 +114,12 @@ class Feed:
                     yield Update(after, self._clock.now_ms(), chunk=chunk)
             if not has_news:
                 await _wait(advance, FOLLOW_INTERVAL_S if tails else None)
+
+    def _shown(self, update: Update) -> Update:
+        entry = update.entry
+        if entry is None or entry.run is None:
+            return update
+        return replace(update, entry=replace(entry, run=masked_run(entry.run, self._redactor)))
 
     async def _tails(
         self, interest: Interest, places: Sequence[OutputPlace], *, is_resumed: bool, is_text: bool

@@ -1,6 +1,6 @@
 """Taking events in: normalise, match against the snapshot, and only then store, all of it in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flowd.domain import definition as definitions
 from flowd.domain import event as events
@@ -37,6 +37,7 @@ class Intake:
         instant: Callable[[int], str],
         nonce: Callable[[], str],
         max_payload_bytes: int,
+        learn: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         """Wire the use cases.
 
@@ -55,6 +56,7 @@ class Intake:
         self._instant = instant
         self._nonce = nonce
         self._max_payload_bytes = max_payload_bytes
+        self._learn = learn
         self._pinned: dict[tuple[str, str, str], Definition] = {}
 
     async def accept(self, value: object, *, only: tuple[str, str] | None = None) -> Accepted:
@@ -159,6 +161,7 @@ class Intake:
             if len(self._pinned) > 10_000:  # Packages that were edited ten thousand times; the rest is a lookup away.
                 self._pinned.clear()
             pinned = self._pinned[key] = definitions.of(match.flow, match.step)
+            self._learn(pinned.env)
         return pinned
 
 

@@ -5,24 +5,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flowd.domain import result
+from flowd.domain import excerpt, result
 from flowd.domain.result import FlowResult, MalformedResult
 from flowd.ports import Output
 
 INLINE_BYTES = 64 * 1024
 """Streams up to this size move into the database with the outcome: below it a row is cheaper than a file."""
 
-EXCERPT_CHARS = 4_000
+_TAIL_BYTES = 4 * excerpt.MAX_CHARS
+"""A character has four bytes at most."""
+
 Stream = Literal["stdout", "stderr"]
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What an ended attempt printed."""
+    """What an ended attempt printed.
+
+    Attributes:
+        stdout_tail: The end of it, unmasked; so is ``stderr_tail``.
+    """
 
     result: FlowResult | MalformedResult | None
-    excerpt: str
     output: Output
+    stdout_tail: str
+    stderr_tail: str
 
 
 class OutputFiles:
@@ -41,8 +48,7 @@ class OutputFiles:
         stdout, stdout_size, said, out_tail = self._read(attempt_id, "stdout")
         stderr, stderr_size, _, err_tail = self._read(attempt_id, "stderr")
         is_truncated = max(stdout_size, stderr_size) >= self._max_output_bytes
-        excerpt = (err_tail.strip() or out_tail.strip())[-EXCERPT_CHARS:]
-        return Said(said, excerpt, Output(stdout, stderr, stdout_size, stderr_size, is_truncated))
+        return Said(said, Output(stdout, stderr, stdout_size, stderr_size, is_truncated), out_tail, err_tail)
 
     def remove(self, attempt_id: str, output: Output) -> None:
         """Remove the files whose content the database has now."""
@@ -94,7 +100,7 @@ class OutputFiles:
                         return os.pread(descriptor, count, offset)
 
                 said = result.find(read, size) if stream == "stdout" else None
-                tail = read(max(0, size - 4 * EXCERPT_CHARS), 4 * EXCERPT_CHARS).decode("utf-8", "replace")
+                tail = read(max(0, size - _TAIL_BYTES), _TAIL_BYTES).decode("utf-8", "replace")
                 return inline, size, said, tail
         except FileNotFoundError:
             return b"", 0, None, ""

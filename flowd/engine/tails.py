@@ -16,6 +16,8 @@ class OutputChunk:
     """A piece of a stream of an attempt.
 
     Attributes:
+        data: With secrets masked.
+        next_offset: Where the next chunk begins; a mask has another length than its secret.
         is_end: The attempt has ended and this is the stream's end; ``data`` may be empty then.
     """
 
@@ -24,6 +26,7 @@ class OutputChunk:
     stream: Stream
     offset: int
     data: bytes
+    next_offset: int
     is_end: bool = False
 
 
@@ -85,10 +88,11 @@ class Tails:
         for (run_id, attempt), places in tuple(self._places.items()):
             for stream in _STREAMS:
                 offset = places[stream]
-                data = self._whole(self._reader.live_part(run_id, attempt, stream, offset, CHUNK_BYTES))
+                part = self._reader.live_part(run_id, attempt, stream, offset, CHUNK_BYTES)
+                data = self._whole(part.data)
                 if data:
-                    places[stream] = offset + len(data)
-                    yield OutputChunk(run_id, attempt, stream, offset, data)
+                    places[stream] = part.next_offset - (len(part.data) - len(data))
+                    yield OutputChunk(run_id, attempt, stream, offset, data, places[stream])
 
     async def flush(self, run_id: str, attempt: int) -> AsyncIterator[OutputChunk]:
         """Everything that is left of an attempt that has ended, and the ends of its streams."""
@@ -98,10 +102,10 @@ class Tails:
             while not is_end:
                 offset = places[stream]
                 part = await self._reader.part(run_id, attempt, stream, offset, CHUNK_BYTES)
-                is_end = offset + len(part.data) >= part.size or not part.data
+                is_end = part.next_offset >= part.size or not part.data
                 data = part.data if is_end else self._whole(part.data)
-                places[stream] = offset + len(data)
-                yield OutputChunk(run_id, attempt, stream, offset, data, is_end=is_end)
+                places[stream] = part.next_offset - (len(part.data) - len(data))
+                yield OutputChunk(run_id, attempt, stream, offset, data, places[stream], is_end=is_end)
         self._places.pop((run_id, attempt), None)
 
     async def _ended(self) -> list[tuple[str, int]]:

@@ -116,7 +116,7 @@ class Keeper:
             is_orphaned = self._connection is None and 0 < self._orphan_grace_s <= now_s() - self._alone_since_s
             if is_orphaned and not self._steps.is_ending:
                 log(f"no daemon for {self._orphan_grace_s} s: ending {len(self._steps.active)} step(s)")
-                self._steps.end_all()
+                self._steps.end_all("orphaned")
             return False
         if self._is_quitting or self._steps.is_ending:
             return True

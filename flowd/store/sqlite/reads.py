@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from flowd.domain import definition as definitions
+from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidParamsError
 from flowd.domain.run import Attempt, Run
 from flowd.ports import Counts, Output, Page, RunFilter, StoredEvent, Unfinished
@@ -94,6 +95,11 @@ def unfinished(db: sqlite3.Connection) -> list[Unfinished]:
         )
         for row in found
     ]
+
+
+def all_definitions(db: sqlite3.Connection) -> list[Definition]:
+    """Every pinned definition."""
+    return [definitions.parse(body) for (body,) in db.execute("SELECT body FROM definitions")]
 
 
 def counts(db: sqlite3.Connection) -> Counts:

@@ -140,6 +140,10 @@ class SqliteStore:
         """See `flowd.ports.Store.unfinished`."""
         return await self._read(reads.unfinished)
 
+    async def definitions(self) -> list[Definition]:
+        """See `flowd.ports.Store.definitions`."""
+        return await self._read(reads.all_definitions)
+
     async def counts(self) -> Counts:
         """See `flowd.ports.Store.counts`."""
         return await self._read(reads.counts)
