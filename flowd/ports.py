@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from flowd.domain.definition import Definition
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import FlowState, Interest, JournalPage
+from flowd.domain.limits import Limits
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 
 T = TypeVar("T")
@@ -97,6 +98,7 @@ class Launch:
         stdout_path: Created by the keeper, opened for appending; so is ``stderr_path``.
         max_output_bytes: Per stream; more ends the step with cause ``output_limit``.
         detach: Leave processes alone that the step leaves behind.
+        limits: What it may use; one that cannot be kept is a `SpawnError`.
     """
 
     attempt_id: str
@@ -107,6 +109,7 @@ class Launch:
     grace_s: float
     max_output_bytes: int
     detach: bool = False
+    limits: Limits | None = None
 
 
 class KeeperLostError(Exception):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from flowd.catalog.limits import read_limits
 from flowd.catalog.table import Table, kind_of
 from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Retry, Runner, Step, Trigger
 from flowd.domain.retry import MAX_DELAY_MS
@@ -10,9 +11,9 @@ from flowd.domain.run import Reason
 MAX_GRACE_MS = 3_600_000
 MAX_ATTEMPTS = 100
 
-_KNOWN = frozenset({"name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach"})
-# Read by no version yet; packages may carry it for one that will.
-_RESERVED = frozenset({"limits"})
+_KNOWN = frozenset(
+    {"name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"}
+)
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
 # A canceled run stays canceled: another attempt would undo what its caller asked for.
 _RETRYABLE = tuple(reason.value for reason in Reason if reason is not Reason.CANCELED)
@@ -56,8 +57,9 @@ def read_step(table: Table) -> tuple[Step, SchemaUse | None]:
         env=_env(table),
         retry=_retry(table),
         detach=table.boolean("detach"),
+        limits=read_limits(table),
     )
-    table.warn_unknown(_KNOWN | _RESERVED)
+    table.warn_unknown(_KNOWN)
     return step, use
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 from flowd.domain.flow import Flow, Retry, Step
+from flowd.domain.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Definition:
     env: dict[str, str] = field(default_factory=dict)
     retry: Retry | None = None
     detach: bool = False
+    limits: Limits | None = None
 
     @property
     def label(self) -> str:
@@ -63,6 +65,7 @@ def of(flow: Flow, step: Step) -> Definition:
         env=dict(step.env),
         retry=step.retry,
         detach=step.detach,
+        limits=step.limits,
     )
 
 
@@ -73,4 +76,7 @@ def parse(body: str) -> Definition:
     kept = {name: value for name, value in members.items() if name in known}
     if kept.get("retry"):
         kept["retry"] = Retry(**{**kept["retry"], "on": tuple(kept["retry"]["on"])})
+    if kept.get("limits"):
+        asked = {item.name for item in fields(Limits)}
+        kept["limits"] = Limits(**{name: value for name, value in kept["limits"].items() if name in asked})
     return Definition(**kept)

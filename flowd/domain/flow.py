@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from flowd.domain.limits import Limits
+
 DEFAULT_TIMEOUT_MS = 300_000
 """The reference system's default for ``timeout_ms``."""
 
@@ -88,6 +90,7 @@ class Step:
         grace_ms: Between SIGTERM and SIGKILL.
         env: Added to the step's environment.
         detach: Whether processes that the step leaves behind may live on.
+        limits: None when the step asks for none.
     """
 
     name: str
@@ -100,6 +103,7 @@ class Step:
     env: Mapping[str, str] = field(default_factory=dict)
     retry: Retry | None = None
     detach: bool = False
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)

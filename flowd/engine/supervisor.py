@@ -235,6 +235,7 @@ class Supervisor:
             grace_s=definition.grace_ms / 1000,
             max_output_bytes=self._max_output_bytes,
             detach=definition.detach,
+            limits=definition.limits,
         )
 
     async def _see_off(self, active: _Active, release: Callable[[], None]) -> None:

@@ -53,7 +53,9 @@ max_attempts = 3
 on = ["exit", "interrupted"]
 delay_ms = 5
 [steps.limits]
-memory = "1G"
+memory_bytes = 1073741824
+niceness = 5
+umask = "0027"
 """
     )
     (step,) = manifest.steps

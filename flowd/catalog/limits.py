@@ -1,0 +1,50 @@
+"""``[steps.limits]``: each key with its range. A limit that is misread would be none, so nothing here is a warning."""
+
+import re
+
+from flowd.catalog.table import Table, kind_of
+from flowd.domain.limits import Limits
+
+_RANGES = {
+    # Less than 16 MiB of address space starts no program that is worth limiting.
+    "memory_bytes": (16 << 20, 1 << 50),
+    "cpu_time_s": (1, 7 * 86_400),
+    # 0, 1 and 2 are taken, and a shell wants some more.
+    "open_files": (8, 1 << 20),
+    "processes": (1, 1 << 20),
+    "file_bytes": (1, 1 << 50),
+    "niceness": (-20, 19),
+}
+_OCTAL = re.compile(r"0?[0-7]{3}")
+
+
+def read_limits(step: Table) -> Limits | None:
+    """The limits of a step; None when it asks for none.
+
+    Raises:
+        ManifestError: A limit is unknown, or has a value that cannot be used.
+    """
+    table = step.needed_table("limits")
+    if table is None:
+        return None
+    for key in table.values:
+        if key not in _RANGES and key != "umask":
+            table.fail(key, f"limits has the unknown key {kind_of(key)}", f"Use {', '.join(_RANGES)} or umask.")
+    asked = {
+        key: table.integer(key, low, low=low, high=high) for key, (low, high) in _RANGES.items() if key in table.values
+    }
+    limits = Limits(**asked, umask=_umask(table))
+    return limits if limits.asked() else None
+
+
+def _umask(table: Table) -> int | None:
+    value = table.values.get("umask")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _OCTAL.fullmatch(value):
+        table.fail("umask", f"umask must be an octal string, got {kind_of(value)}", 'Write it as umask = "0027".')
+    mask = int(value, 8)
+    if mask & 0o700:
+        # The step could not read what it has just written, and nobody means that.
+        table.fail("umask", f"umask {value} takes its own files from the step", 'Keep the first digit 0: "0077".')
+    return mask
