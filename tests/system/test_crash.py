@@ -1,6 +1,7 @@
 """A few of the deaths that ``make crash`` deals by the hundred, and named points whose recovery has its own rule."""
 
 import contextlib
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,30 @@ def test_what_a_daemon_could_not_clean_up_after_a_commit_is_cleaned_up_at_the_ne
     up(stage)
     assert last_run(stage)["exitCode"] == 3
     assert verdict(stage, story).problems == []  # no output file, no record of the keeper
+
+
+def test_an_exit_that_the_keeper_wrote_down_before_a_reboot_is_used_after_it(stage: Stage) -> None:
+    up(stage)
+    story = die_at(stage, "store.finish:before", "silent-1")
+    with contextlib.closing(sqlite3.connect(stage.state / "flowd.db", isolation_level=None)) as db:
+        assert db.execute("UPDATE attempts SET boot_id = 'another boot'").rowcount == 1
+    up(stage)
+    assert verdict(stage, story).problems == []
+
+
+def test_a_daemon_whose_keeper_keeps_dying_ends_and_the_next_one_goes_on(stage: Stage) -> None:
+    up(stage)
+    story = Story(acknowledged={"hangs-1": dispatch(stage, "hangs-1")})
+    until(stage.ledger.exists, what="the step's start")
+    until(lambda: (stage.kill_keeper() and False) or not stage.is_up, what="the daemon's end", bound_s=30)
+    story.kills.append(Kill(time.time(), ("keeper",)))
+    assert stage.process is not None
+    assert stage.process.returncode == 70
+    assert "keeper lost" in stage.log()
+    up(stage)
+    (run_id,) = story.acknowledged["hangs-1"]
+    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    assert (run["reason"], run["attemptCount"]) == ("timeout", 1)
 
 
 def test_the_judge_sees_a_lost_event_a_doubled_start_and_a_stale_file(stage: Stage) -> None:

@@ -98,6 +98,29 @@ def test_a_full_disk_refuses_events_and_loses_nothing(place: Workspace) -> None:
             place.clean_up()
 
 
+def test_a_daemon_killed_on_a_full_disk_starts_on_it_and_finishes_when_there_is_room(place: Workspace) -> None:
+    state = place.path / ".codex/flowd"
+    with small_disk(state, "6m"):
+        try:
+            place.flow("work", WAITING + "4")
+            place.start(FLOWD_MAX_PARALLEL="2")
+            runs = [dispatch(place, f"e{n}") for n in range(4)]
+            started(place, "e0")
+            started(place, "e1")
+            filler = fill(state)
+            place.kill()
+            go(place)
+            place.start(FLOWD_MAX_PARALLEL="2")
+            assert len(place.call("flow.listEvents")["events"]) == 4
+            filler.unlink()
+            for run_id in runs:
+                run = ended(place, run_id)
+                assert (run["exitCode"], run["attemptCount"]) == (4, 1), run
+            assert place.stop() == 0
+        finally:
+            place.clean_up()
+
+
 def test_a_keeper_that_cannot_write_its_journal_starts_the_step_when_there_is_room(place: Workspace) -> None:
     keeper = place.path / ".codex/flowd/keeper"
     keeper.parent.mkdir(parents=True, mode=0o700)
