@@ -47,6 +47,13 @@ class Framer:
             self._is_lsp = start == _LSP_START
         return self._lsp() if self._is_lsp else self._lines()
 
+    def finish(self) -> list[bytes | Oversize]:
+        """What is left when the other end writes no more: a last line that no newline ended, as ``printf`` sends it."""
+        rest, self._buffer = bytes(self._buffer).strip(), bytearray()
+        if self._is_lsp or not (rest or self._skipped):
+            return []
+        return [Oversize(self._skipped + len(rest)) if self._skipped else rest]
+
     def frame(self, message: bytes) -> bytes:
         """A message as this connection's other end framed its own."""
         return b"Content-Length: %d\r\n\r\n%b" % (len(message), message) if self._is_lsp else message + b"\n"

@@ -140,24 +140,32 @@ class UnixServer:
             await writer.drain()
 
         subscriber = None if self._subscriptions is None else self._subscriptions.subscriber(push)
+
+        async def take(messages: list[bytes | Oversize]) -> None:
+            for message in messages:
+                if isinstance(message, Oversize):
+                    writer.write(framer.frame(dispatcher.oversize(message.bytes, self._max_frame_bytes)))
+                    continue
+                await places.acquire()
+                caller = None if subscriber is None else subscriber.caller()
+                reply = self._reply(message, framer, writer, caller)
+                task = asyncio.get_running_loop().create_task(reply)
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                task.add_done_callback(lambda _: places.release())
+
         try:
             while data := await reader.read(_READ_BYTES):
-                for message in framer.feed(data):
-                    if isinstance(message, Oversize):
-                        writer.write(framer.frame(dispatcher.oversize(message.bytes, self._max_frame_bytes)))
-                        continue
-                    await places.acquire()
-                    caller = None if subscriber is None else subscriber.caller()
-                    reply = self._reply(message, framer, writer, caller)
-                    task = asyncio.get_running_loop().create_task(reply)
-                    tasks.add(task)
-                    task.add_done_callback(tasks.discard)
-                    task.add_done_callback(lambda _: places.release())
+                await take(framer.feed(data))
+            await take(framer.finish())
             # The other end may have shut down its writing side only, and still wait for its answers.
             while (under_way := tasks | (subscriber.tasks if subscriber else set())) and not _is_gone(
                 writer.get_extra_info("socket")
             ):
                 await asyncio.wait(under_way, timeout=_GONE_CHECK_S)
+        except FramingError as error:
+            writer.write(framer.frame(dispatcher.refusal("parse_error", f"{error} The connection ends.")))
+            raise
         finally:
             for task in tuple(tasks):
                 task.cancel()

@@ -82,3 +82,25 @@ def test_answers_are_framed_as_the_questions_were() -> None:
 
 def test_empty_lines_are_no_messages() -> None:
     assert feed(b"\n\r\n  \n{}\n", [100]) == [b"{}"]
+
+
+def test_a_last_line_needs_no_newline() -> None:
+    for sent, left in ((b"{}\n[1]", b"[1]"), (b"con", b"con"), (b" {} ", b"{}")):
+        framer = Framer(max_frame_bytes=LIMIT)
+        framer.feed(sent)
+        assert framer.finish() == [left]
+        assert framer.finish() == []
+
+
+def test_nothing_is_left_of_whole_lines_and_of_half_an_lsp_frame() -> None:
+    for sent in (b"", b"\n \n", b"{}\n", b"Content-Length: 5\r\n\r\n{"):
+        framer = Framer(max_frame_bytes=LIMIT)
+        framer.feed(sent)
+        assert framer.finish() == []
+
+
+def test_an_oversize_last_line_is_told() -> None:
+    framer = Framer(max_frame_bytes=LIMIT)
+    framer.feed(b"x" * (LIMIT + 1))
+    framer.feed(b"xx")
+    assert framer.finish() == [Oversize(LIMIT + 3)]
