@@ -124,6 +124,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """What is no HTTP is answered once, in JSON like all else. uvicorn's text says nothing more than ours."""
+        # httptools itself stops at URLs of 64 KiB.
+        if len(getattr(self, "url", b"")) > self._limits.max_header_bytes:
+            self._refuse(
+                HttpError("headers_too_large", f"The URL is longer than {self._limits.max_header_bytes} bytes.")
+            )
+            return
         self._refuse(HttpError("bad_request", "This is not an HTTP/1.1 request."))
 
     def timeout_keep_alive_handler(self) -> None:
@@ -136,7 +142,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: HttpError) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        is_unanswered = self.cycle is not None and not self.cycle.response_started and not self.pipeline
+        if self.cycle is None or self.cycle.response_complete or is_unanswered:
             body = bytes(refused(refusal).body)
             headers = {**COMMON, "content-type": "application/json", "content-length": str(len(body))}
             head = f"HTTP/1.1 {refusal.status} {_PHRASES[refusal.status]}\r\n"

@@ -132,31 +132,34 @@ class Routes:
 
     async def _dispatch(self, call: Call) -> Answer:
         if cloud_events.is_one(call):
-            given: dict[str, Any] = {"event": cloud_events.event(call)}
+            given: dict[str, Any] = {}
+            event: Any = cloud_events.event(call)
         else:
             value = call.json()
             # A wrapper {event, wait?} as on the socket, else the event itself.
             is_wrapped = isinstance(value, dict) and isinstance(value.get("event"), dict) and "type" not in value
-            given = value if is_wrapped else {"event": value}
-        return json_answer(await self._waited(wire.DISPATCH, given, call), 202)
+            given = value if is_wrapped else {}
+            event = value["event"] if is_wrapped else value
+        return json_answer(await self._waited(wire.DISPATCH, params.Dispatch(event=event), given, call), 202)
 
     async def _replay(self, call: Call) -> Answer:
         options = call.json() if call.body or call.media_type else None
         given = dict(options) if isinstance(options, dict) else {}
-        kept = {name: given[name] for name in ("wait", "timeoutMs", "steps") if name in given}
-        return json_answer(await self._waited(wire.REPLAY, {**kept, "eventId": call.values["eventId"]}, call), 202)
+        replay = _convert({"steps": given.get("steps"), **call.values}, params.Replay)
+        return json_answer(await self._waited(wire.REPLAY, replay, given, call), 202)
 
-    async def _waited(self, name: str, given: dict[str, Any], call: Call) -> View:
-        """Do it, then wait for the runs if asked to; a caller who hangs up ends the waiting and nothing else."""
-        wait = given.pop("wait", False)
-        timeout_ms = given.pop("timeoutMs", None)
-        method = self._table[name]
-        asked = {"wait": call.query.get("wait"), "timeoutMs": call.query.get("timeoutMs")}
-        is_waiting = asked["wait"].lower() in _TRUE if asked["wait"] is not None else bool(wait)
-        view: View = await method.call(params.read(method.params, (), given))
+    async def _waited(self, name: str, given: params.Params, options: Mapping[str, Any], call: Call) -> View:
+        """Do it, then wait for the runs if asked to; a caller who hangs up ends the waiting and nothing else.
+
+        ``options`` are the body's ``wait`` and ``timeoutMs``; the query's win.
+        """
+        asked = call.query.get("wait")
+        is_waiting = bool(options.get("wait")) if asked is None else asked.lower() in _TRUE
+        limit = call.query.get("timeoutMs") or options.get("timeoutMs")
+        _convert({"runId": "run_none", "timeoutMs": limit}, params.WaitRun)  # before anything is done
+        view: View = await self._table[name].call(given)
         if not is_waiting:
             return view
-        limit = asked["timeoutMs"] or timeout_ms
         calls = [self._ended(run_id, limit) for run_id in view["runIds"]]
         views = await call.unless_gone(asyncio.gather(*calls))
         view["runs"] = [one["run"] for one in views]
