@@ -10,12 +10,10 @@ import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-import psutil
-
 import flowd
 from flowd import settings as settings_module
 from flowd import state_dir, wiring
-from flowd.api import codec, unix_socket
+from flowd.api import unix_socket
 from flowd.api.codec import View
 from flowd.api.dispatcher import Dispatcher
 from flowd.api.http import server as http_server
@@ -23,14 +21,16 @@ from flowd.api.http.server import HttpServer
 from flowd.api.methods import Methods
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
-from flowd.domain.errors import StateError, StorageFailedError
+from flowd.domain.errors import FlowdError, StateError, StorageFailedError
+from flowd.domain.flow import Snapshot
 from flowd.domain.redaction import Redactor
 from flowd.observe import listenfds, logs
 from flowd.observe.sdnotify import Notifier
 from flowd.ports import KeeperLostError
 from flowd.settings import DEFAULT_WHERE_MANAGED, Settings
+from flowd.status import Birth, status_view
+from flowd.stopping import wind_down
 from flowd.units import own
-from flowd_client import wire
 
 log = logging.getLogger("flowd.daemon")
 
@@ -39,7 +39,6 @@ EXIT_KEEPER_LOST = 70  # EX_SOFTWARE: the keeper dies whenever it is started
 EXIT_STORAGE_FAILED = 74  # EX_IOERR of sysexits.h: a supervisor restarts flowd when the disk is well again
 EXIT_BAD_STATE = 78  # EX_CONFIG: a restart alone does not help
 
-_WAITING_LOG_INTERVAL_S = 10.0
 _GUARD_INTERVAL_S = 1.0
 _HANG_S = 3600.0
 
@@ -65,8 +64,8 @@ class Daemon:
     def __init__(self, settings: Settings, redactor: Redactor) -> None:
         self._settings = settings
         self._redactor = redactor
-        self._started_at_ms = time.time_ns() // 1_000_000
-        self._started_s = time.monotonic()
+        self._birth = Birth()
+        self._had_terminal = sys.stderr.isatty()
         self._stops = 0
         self._stop_asked = asyncio.Event()
         self._exit_code = EXIT_OK
@@ -79,7 +78,7 @@ class Daemon:
         """Open, serve, stop. Every step under way is left to the keeper if the disk fails."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._ask_to_stop)
+            loop.add_signal_handler(number, self._ask_to_stop, number)
         if "FLOWD_DEBUG_HANG" in os.environ:  # for tests of the watchdog
             loop.add_signal_handler(signal.SIGUSR2, time.sleep, _HANG_S)
         passed = listenfds.control_socket(os.environ)
@@ -121,7 +120,7 @@ class Daemon:
                 stack.push_async_callback(server.close)
                 await self._listen_http(http_listener, stack)
                 guard = tasks.create_task(self._guard_state(), name="guard state")
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(self._reload()))
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, tasks)
                 self._tell_ready()
                 beat = tasks.create_task(self._notifier.beat(self._summary), name="beat")
                 await self._stop_asked.wait()
@@ -175,7 +174,7 @@ class Daemon:
                 "socket": str(self._socket),
                 "flows": len(snapshot.flows),
                 "broken": len(snapshot.broken),
-                "startup_ms": round((time.monotonic() - self._started_s) * 1000),
+                "startup_ms": self._birth.age_ms,
             },
         )
         for package in snapshot.broken:
@@ -191,7 +190,9 @@ class Daemon:
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
-    def _ask_to_stop(self) -> None:
+    def _ask_to_stop(self, number: int) -> None:
+        if number == signal.SIGINT and self._had_terminal:
+            sys.stderr.write("\r\033[K")  # the ^C that the terminal has just drawn
         self._stops += 1
         self._stop_asked.set()
 
@@ -235,28 +236,17 @@ class Daemon:
         self._notifier.stopping(self._summary())
         on_stop = await self._on_stop()
         log.info("stopping", extra={"on_stop": on_stop, "running": len(engine.active)})
-        if on_stop == "keep":
-            return not engine.active
-        seen = 1
-        if on_stop == "cancel":
-            await engine.end_active(grace_s=None)
-        if engine.active:
-            log.info("waiting for running steps; stop again to cancel them", extra={"running": len(engine.active)})
-        told_s = extended_s = time.monotonic()
-        while engine.active and self._exit_code == EXIT_OK:
-            if self._stops > seen:
-                seen = self._stops
-                is_kill = seen >= 3  # noqa: PLR2004 - the third signal
-                log.info("killing running steps" if is_kill else "canceling running steps; stop again to kill them")
-                await engine.end_active(grace_s=0.0 if is_kill else None)
-            if time.monotonic() - told_s > _WAITING_LOG_INTERVAL_S:
-                told_s = time.monotonic()
-                log.info("still waiting", extra={"runs": ",".join(engine.active[:10])})
-            if time.monotonic() - extended_s > 1:
-                extended_s = time.monotonic()
-                self._notifier.extend(self._summary())
-            await asyncio.sleep(0.05)
-        return not engine.active and self._exit_code == EXIT_OK
+        is_done = await wind_down(
+            engine,
+            on_stop,
+            wishes=lambda: self._stops,
+            has_failed=lambda: self._exit_code != EXIT_OK,
+            tick=lambda: self._notifier.extend(self._summary()),
+        )
+        with suppress(FlowdError):
+            queued = (await engine.counts()).runs["queued"]
+            log.info("stopped", extra={"left_running": len(engine.active), "left_queued": queued})
+        return is_done
 
     async def _on_stop(self) -> str:
         """What to do with running steps. Where systemd manages us and nobody set it, that depends: a restart or an
@@ -270,11 +260,22 @@ class Daemon:
 
     async def _reload(self) -> None:
         self._notifier.reloading()
+        before = self._parts.engine.snapshot()
         try:
-            snapshot = await self._parts.engine.reload()
+            after = await self._parts.engine.reload()
+        except Exception:
+            log.exception("reload failed")  # what was in force stays in force
+            return
         finally:
             self._notifier.ready(self._summary())
-        log.info("reloaded", extra={"flows": len(snapshot.flows), "broken": len(snapshot.broken)})
+        log.info("reloaded", extra={"flows": len(after.flows), "broken": len(after.broken), **_changes(before, after)})
+
+    def _hang_up(self, tasks: asyncio.TaskGroup) -> None:
+        """SIGHUP: look at the packages, unless it says that the terminal we were started in was closed."""
+        if self._had_terminal and not os.isatty(sys.stderr.fileno()):
+            self._ask_to_stop(signal.SIGHUP)
+        else:
+            tasks.create_task(self._reload())
 
     async def _drain(self) -> View:
         self._parts.engine.drain()
@@ -283,47 +284,15 @@ class Daemon:
         return {"state": "draining", "running": list(self._parts.engine.active)}
 
     async def _status(self, with_settings: bool) -> View:  # noqa: FBT001 - the one fact the caller chooses
-        settings, engine, keeper = self._settings, self._parts.engine, self._parts.keeper
-        snapshot = engine.snapshot()
-        counts = await engine.counts()
-        view: View = {
-            "version": flowd.__version__,
-            "protocol": wire.PROTOCOL_VERSION,
-            "pid": os.getpid(),
-            "state": "draining" if self._is_draining else "ready",
-            "workspace": str(settings.workspace),
-            "stateDir": str(settings.state_dir),
-            "socket": str(self._socket),
-            "startedAt": codec.instant(self._started_at_ms),
-            "uptimeMs": round((time.monotonic() - self._started_s) * 1000),
-            "rssBytes": psutil.Process().memory_info().rss,
-            "keeper": {"id": keeper.id},
-            "catalog": {
-                "flows": len(snapshot.flows),
-                "broken": len(snapshot.broken),
-                "shadowed": len(snapshot.shadowed),
-                "stale": sum(flow.stale for flow in snapshot.flows),
-            },
-            "events": counts.events,
-            "runs": dict(counts.runs),
-            "limits": {
-                "maxParallel": settings.max_parallel,
-                "maxQueued": settings.max_queued,
-                "maxPayloadBytes": settings.max_payload_bytes,
-                "maxFrameBytes": settings.max_frame_bytes,
-                "maxOutputBytes": settings.max_output_bytes,
-            },
-        }
-        if keeper.pid is not None:
-            view["keeper"]["pid"] = keeper.pid
-            with suppress(psutil.Error):
-                view["keeper"]["rssBytes"] = psutil.Process(keeper.pid).memory_info().rss
+        view = await status_view(
+            self._settings, self._parts, birth=self._birth, socket=self._socket, is_draining=self._is_draining
+        )
         if self._http is not None:
             view["http"] = self._http.where
         if (manager := self._manager()) is not None:
             view["manager"] = manager
         if with_settings:
-            view["settings"] = settings.table()
+            view["settings"] = self._settings.table()
         return view
 
     def _manager(self) -> View | None:
@@ -334,6 +303,18 @@ class Daemon:
         if self._notifier.watchdog_s is not None:
             view["watchdogMs"] = round(self._notifier.watchdog_s * 1000)
         return view
+
+
+def _changes(before: Snapshot, after: Snapshot) -> dict[str, str]:
+    """What is different, as fields of a log line."""
+    old, new = before.by_name, after.by_name
+    names = {
+        "added": [name for name in new if name not in old],
+        "removed": [name for name in old if name not in new],
+        "changed": [name for name in new if name in old and new[name].package_hash != old[name].package_hash],
+        "broken_packages": [package.name for package in after.broken],
+    }
+    return {what: ",".join(found) for what, found in names.items() if found}
 
 
 def _cancel_others() -> None:

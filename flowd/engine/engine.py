@@ -24,7 +24,7 @@ from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import Stream
 from flowd.engine.scheduler import Scheduler
-from flowd.engine.supervisor import Supervisor
+from flowd.engine.supervisor import Supervisor, UnderWay
 from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, RunFilter, Store, StoredEvent
 
 _CANCEL_MARGIN_S = 3.0
@@ -88,6 +88,10 @@ class Engine:
     def active(self) -> tuple[str, ...]:
         """Ids of the runs under way."""
         return self._supervisor.active
+
+    def under_way(self) -> list[UnderWay]:
+        """The running steps, oldest first."""
+        return self._supervisor.under_way()
 
     @property
     def waiting(self) -> int:

@@ -58,6 +58,23 @@ class _Active:
         return self.is_canceled
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A running step, for those who ask what is going on.
+
+    Attributes:
+        label: ``flow/step``.
+        age_s: Since its start, by the wall clock.
+    """
+
+    run_id: str
+    label: str
+    attempt_number: int
+    started_at_ms: int
+    age_s: float
+    pid: int | None
+
+
 class Supervisor:
     """Starts steps through the keeper, and records how they end."""
 
@@ -94,6 +111,22 @@ class Supervisor:
     def active(self) -> tuple[str, ...]:
         """Ids of the runs under way, those included whose start is being written down."""
         return (*self._beginning, *self._active)
+
+    def under_way(self) -> list[UnderWay]:
+        """The running steps, oldest first."""
+        now_ms = self._clock.now_ms()
+        found = [
+            UnderWay(
+                run_id=active.attempt.run_id,
+                label=active.definition.label,
+                attempt_number=active.attempt.number,
+                started_at_ms=active.attempt.started_at_ms,
+                age_s=max(0.0, (now_ms - active.attempt.started_at_ms) / 1000),
+                pid=active.attempt.pid,
+            )
+            for active in self._active.values()
+        ]
+        return sorted(found, key=lambda step: step.started_at_ms)
 
     def enrich(self, attempt: Attempt) -> Attempt:
         """An attempt with what is known of it before it is written down."""

@@ -414,5 +414,8 @@ class StatusShape(TypedDict, total=False):
     catalog: dict[str, int]
     events: int
     runs: dict[str, int]
+    running: list[dict[str, Any]]
+    onStop: Literal["finish", "cancel", "keep"]
+    database: dict[str, int]
     limits: dict[str, int]
     settings: list[dict[str, Any]]

@@ -1,0 +1,80 @@
+"""The daemon's last phase: what becomes of steps that still run, and saying so."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from flowd.engine.engine import Engine
+
+log = logging.getLogger("flowd.daemon")
+
+SAY_INTERVAL_S = 10.0
+TICK_INTERVAL_S = 1.0
+_LOOK_INTERVAL_S = 0.05
+_MAX_SAID = 10
+"""So many running steps are named; the rest are counted."""
+
+_WAIT, _CANCEL, _KILL = 1, 2, 3
+"""What the first, second and third wish to stop comes to. Where the policy is to cancel, the first counts as two."""
+
+_SAYINGS = {
+    _WAIT: "waiting for running steps; stop again to cancel them",
+    _CANCEL: "canceling running steps; stop again to kill them",
+    _KILL: "killing running steps",
+}
+
+
+async def wind_down(
+    engine: Engine,
+    on_stop: str,
+    *,
+    wishes: Callable[[], int],
+    has_failed: Callable[[], bool],
+    tick: Callable[[], None] = lambda: None,
+) -> bool:
+    """Wait for running steps, end them, or leave them to the keeper. The engine starts no more by now.
+
+    Events are accepted meanwhile, and their runs queued for the next daemon.
+
+    Args:
+        engine: What runs.
+        on_stop: ``finish``, ``cancel`` or ``keep``.
+        wishes: How often somebody has asked for the stop: the second time cancels, the third kills.
+        has_failed: Whether there is no use in waiting any more.
+        tick: Called every second.
+
+    Returns:
+        Whether nothing runs any more; False leaves the rest to the keeper.
+    """
+    if on_stop == "keep":
+        if engine.active:
+            _say(engine, "leaving running steps to the keeper; the next daemon goes on with them")
+        return not engine.active
+    head_start = 1 if on_stop == "cancel" else 0
+    level = 0
+    said_s = ticked_s = time.monotonic()
+    while engine.active and not has_failed():
+        wanted = min(wishes() + head_start, _KILL)
+        if wanted > level:
+            level, said_s = wanted, time.monotonic()
+            _say(engine, _SAYINGS[level])
+            if level > _WAIT:
+                await engine.end_active(grace_s=0.0 if level == _KILL else None)
+        if time.monotonic() - said_s > SAY_INTERVAL_S:
+            said_s = time.monotonic()
+            _say(engine, "still " + _SAYINGS[level])
+        if time.monotonic() - ticked_s > TICK_INTERVAL_S:
+            ticked_s = time.monotonic()
+            tick()
+        await asyncio.sleep(_LOOK_INTERVAL_S)
+    return not engine.active and not has_failed()
+
+
+def _say(engine: Engine, saying: str) -> None:
+    log.info(saying, extra={"running": len(engine.active)})
+    for step in engine.under_way()[:_MAX_SAID]:
+        log.info(
+            "running step",
+            extra={"step": step.label, "run_id": step.run_id, "for_s": round(step.age_s), "pid": step.pid},
+        )
