@@ -41,6 +41,7 @@ _SECTIONS = {
         "reload": Home("flowd.cli.daemon", "reload", "Look at the flow packages on disk now."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
         "service": Home("flowd.cli.service", "service", "Run flowd as a systemd service."),
+        "import": Home("flowd.cli.import_", "import_", "Take over the reference system's events and runs."),
         "demo": Home("flowd.cli.new", "demo", "Watch flowd work in a scratch workspace."),
     },
 }

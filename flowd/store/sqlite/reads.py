@@ -137,8 +137,10 @@ def _status_conditions(status: str | None) -> list[list[str]]:
 def _position(cursor: str | None, kind: str) -> int:
     if cursor is None:
         return _NEWEST
-    if cursor[:1] == kind and cursor[1:].isascii() and cursor[1:].isdigit() and len(cursor) < 20:
-        return int(cursor[1:])
+    place = cursor[1:]
+    digits = place.removeprefix("-")  # what was imported has places below zero
+    if cursor[:1] == kind and digits.isascii() and digits.isdigit() and len(cursor) < 20:
+        return int(place)
     raise InvalidParamsError(
         f"The cursor {cursor[:40]!r} is none that this list gave. Start without one.", param="cursor"
     )

@@ -1,0 +1,158 @@
+"""Writing what happened elsewhere. It gets places before everything that is there: lists go by place, newest first.
+
+The journal is left out: it tells subscribers what happens now.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flowd.domain.definition import Definition
+from flowd.domain.run import Attempt, Outcome
+from flowd.ports import NewEvent, Output
+from flowd.store import rows
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run that is over.
+
+    Attributes:
+        definition: What a retry would start, should no package have the step any more.
+        runner: As it is shown; the definition's may be a stand-in.
+        attempt: None when it never started.
+    """
+
+    id: str
+    event_id: str
+    definition: Definition
+    runner: str
+    replay_of: str | None
+    outcome: Outcome
+    created_at_ms: int
+    updated_at_ms: int
+    started_at_ms: int | None
+    completed_at_ms: int | None
+    attempt: Attempt | None
+    output: Output
+
+
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """An event with its runs, the newest first."""
+
+    new: NewEvent
+    created_at_ms: int
+    runs: Sequence[PastRun]
+
+
+class Places:
+    """Where the events and runs of one import go: each before the one that was given out before it."""
+
+    def __init__(self, db: sqlite3.Connection, run_ids: Sequence[str]) -> None:
+        """``run_ids`` are all that will be written, the newest first."""
+        self._event: int = db.execute("SELECT coalesce(min(seq), 1) FROM events").fetchone()[0]
+        (first,) = db.execute("SELECT coalesce(min(seq), 1) FROM runs").fetchone()
+        self._runs = {run_id: first - 1 - rank for rank, run_id in enumerate(run_ids)}
+
+    def next_event(self) -> int:
+        """The place of the next older event."""
+        self._event -= 1
+        return self._event
+
+    def of_run(self, run_id: str) -> int:
+        """The place of a run."""
+        return self._runs[run_id]
+
+
+def write(db: sqlite3.Connection, event: PastEvent, places: Places) -> tuple[bool, list[PastRun]]:
+    """Write an event and its runs, less what is there already, inside the caller's transaction.
+
+    Returns:
+        Whether the event is new, and the runs that are.
+    """
+    found = db.execute("SELECT seq FROM events WHERE id = ?", (event.new.id,)).fetchone()
+    event_seq = places.next_event() if found is None else found[0]
+    if found is None:
+        new = event.new
+        db.execute(
+            "INSERT INTO events (seq, id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                event_seq,
+                new.id,
+                new.type,
+                new.source,
+                new.occurred_at,
+                new.received_at,
+                event.created_at_ms,
+                new.fingerprint,
+                new.body.decode(),
+            ),
+        )
+    new_runs = [run for run in event.runs if not _is_known(db, run.id)]
+    for run in new_runs:
+        _write_run(db, run, places.of_run(run.id), event_seq)
+    return found is None, new_runs
+
+
+def _is_known(db: sqlite3.Connection, run_id: str) -> bool:
+    return db.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone() is not None
+
+
+def _write_run(db: sqlite3.Connection, run: PastRun, seq: int, event_seq: int) -> None:
+    definition, outcome = run.definition, run.outcome
+    result, reported = outcome.result, outcome.reported_result
+    db.execute("INSERT OR IGNORE INTO definitions (id, body) VALUES (?, ?)", (definition.id, definition.body))
+    members = {
+        "seq": seq,
+        "id": run.id,
+        "event_seq": event_seq,
+        "definition_id": definition.id,
+        "flow_name": definition.flow_name,
+        "flow_version": definition.flow_version,
+        "step_name": definition.step_name,
+        "runner": run.runner,
+        "package_hash": definition.package_hash,
+        "replay_of": run.replay_of,
+        "status": outcome.status,
+        "attempt_count": int(run.attempt is not None),
+        "created_at_ms": run.created_at_ms,
+        "updated_at_ms": run.updated_at_ms,
+        "started_at_ms": run.started_at_ms,
+        "completed_at_ms": run.completed_at_ms,
+        "reason": outcome.reason,
+        "result_status": result.status if result else None,
+        "result": result.text if result else None,
+        "reported_status": reported.status if reported else None,
+        "reported_result": reported.text if reported else None,
+        "error": outcome.error,
+    }
+    _insert(db, "runs", members)
+    if run.attempt is not None:
+        _write_attempt(db, run.attempt, run.output, seq)
+
+
+def _write_attempt(db: sqlite3.Connection, attempt: Attempt, output: Output, run_seq: int) -> None:
+    members = {
+        "run_seq": run_seq,
+        "number": attempt.number,
+        "status": attempt.status,
+        "worker_id": attempt.worker_id,
+        "boot_id": attempt.boot_id,
+        "started_at_ms": attempt.started_at_ms,
+        "completed_at_ms": attempt.completed_at_ms,
+        "reason": attempt.reason,
+        "error": attempt.error,
+        "command": rows.strings(attempt.command),
+        "stdout_bytes": output.stdout_bytes,
+        "stderr_bytes": output.stderr_bytes,
+        "stdout": output.stdout,
+        "stderr": output.stderr,
+    }
+    _insert(db, "attempts", members)
+
+
+def _insert(db: sqlite3.Connection, table: str, members: dict[str, object]) -> None:
+    places = ", ".join("?" * len(members))
+    db.execute(f"INSERT INTO {table} ({', '.join(members)}) VALUES ({places})", tuple(members.values()))
