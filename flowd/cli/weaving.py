@@ -19,21 +19,21 @@ class Weaver:
     terminal the newest unfinished line is shown as well, below the others, and redrawn in its place.
 
     >>> said = []
-    >>> weaver = Weaver(lambda stream, data: said.append(data), is_live=False)
+    >>> weaver = Weaver(lambda stream, data: said.append(data))
     >>> weaver.feed("a/b", "stdout", b"10%\r100%\nno"); weaver.feed("c/d", "stdout", b"other\n"); weaver.end("a/b")
     >>> b"".join(said)
     b'a/b | 100%\nc/d | other\na/b | no\n'
     """
 
-    def __init__(self, sink: Sink, *, is_live: bool, clean: Callable[[bytes], bytes] = lambda data: data) -> None:
+    def __init__(self, sink: Sink, *, live_width: int = 0, clean: Callable[[bytes], bytes] = lambda data: data) -> None:
         """Write to a sink.
 
         Args:
-            is_live: Show unfinished lines, by steering the terminal behind the sink's stdout.
+            live_width: Columns of the terminal behind the sink's stdout, to show unfinished lines on; 0 shows none.
             clean: Makes a line harmless.
         """
         self._sink = sink
-        self._is_live = is_live
+        self._live_width = live_width
         self._clean = clean
         self._open: dict[tuple[str, Stream], bytes] = {}
         self._width = 0
@@ -47,8 +47,7 @@ class Weaver:
     def feed(self, name: str, stream: Stream, data: bytes) -> None:
         """Take a piece of an output."""
         *lines, rest = (self._open.pop((name, stream), b"") + data).split(b"\n")
-        if len(rest) > MAX_LINE_BYTES:
-            rest = final(rest)
+        rest = _latest(rest)
         while len(rest) > MAX_LINE_BYTES:
             lines.append(rest[:MAX_LINE_BYTES])
             rest = rest[MAX_LINE_BYTES:]
@@ -73,15 +72,22 @@ class Weaver:
         self._hide()
 
     def _show(self, line: bytes) -> None:
-        if self._is_live:
+        if self._live_width:
             # Longer ones would wrap, and only their last row could be drawn over.
-            self._shown = line[:79]
+            self._shown = line.decode("utf-8", "replace")[: self._live_width - 1].encode()
             self._sink("stdout", _ERASE + self._shown)
 
     def _hide(self) -> None:
         if self._shown:
             self._shown = b""
             self._sink("stdout", _ERASE)
+
+
+def _latest(rest: bytes) -> bytes:
+    """The unfinished line without what was drawn over, so that endless progress needs no memory."""
+    if b"\r" not in rest:
+        return rest
+    return final(rest) + (b"\r" if rest.endswith(b"\r") else b"")
 
 
 def final(line: bytes) -> bytes:

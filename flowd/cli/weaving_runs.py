@@ -1,6 +1,7 @@
 """The outputs of several runs at once: those that were named, and all of an event, also ones that start later."""
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,8 +26,10 @@ def weave(session: Session, run_ids: Iterable[str], event_id: str | None, only: 
 
 
 async def _weave(session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None) -> None:
-    is_live = printing.is_terminal()
-    weaver = Weaver(_write, is_live=is_live, clean=_clean if is_live else lambda data: data)
+    if printing.is_terminal():
+        weaver = Weaver(_write, live_width=shutil.get_terminal_size().columns, clean=_clean)
+    else:
+        weaver = Weaver(_write)
     async with AsyncFlowClient(AsyncUnixTransport(lambda: session.socket_path)) as client:
         loom = _Loom(client, weaver, only)
         try:
