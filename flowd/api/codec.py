@@ -260,4 +260,6 @@ def _verdict_view(verdict: Verdict) -> View:
 
 def _put(view: View, **members: object) -> None:
     """Add the members that are there."""
-    view.update({name: value for name, value in members.items() if value is not None})
+    for name, value in members.items():
+        if value is not None:
+            view[name] = value

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from flowd.domain.ids import attempt_id
@@ -10,6 +11,8 @@ from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.ports import StoredEvent
 
 Row = Sequence[Any]
+
+_STATUSES = {status.value: status for status in ProcessStatus}  # calling the enum costs ten times a look-up
 
 RUN_COLUMNS = """
     r.seq, r.id, e.id, r.flow_name, r.flow_version, r.step_name, r.runner, r.package_hash, r.status, r.created_at_ms,
@@ -36,7 +39,7 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
         step_name=row[5],
         runner=row[6],
         package_hash=row[7],
-        status=ProcessStatus(row[8]),
+        status=_STATUSES[row[8]],
         created_at_ms=row[9],
         updated_at_ms=row[10],
         started_at_ms=row[11],
@@ -60,7 +63,7 @@ def attempt(row: Row, run_id: str) -> Attempt:
         id=attempt_id(run_id, row[1]),
         run_id=run_id,
         number=row[1],
-        status=ProcessStatus(row[2]),
+        status=_STATUSES[row[2]],
         worker_id=row[3],
         started_at_ms=row[4],
         completed_at_ms=row[5],
@@ -101,6 +104,7 @@ def strings(values: Sequence[str]) -> str | None:
     return json.dumps(list(values), ensure_ascii=False) if values else None
 
 
+@lru_cache(maxsize=1024)  # The runs of one step share their command.
 def _strings(text: str | None) -> tuple[str, ...]:
     return tuple(json.loads(text)) if text else ()
 
