@@ -1,61 +1,19 @@
-"""``flowd status``, ``flowd reload`` and ``flowd drain``: words with the daemon itself."""
+"""``flowd reload`` and ``flowd drain``: words with the daemon itself."""
 
-from typing import Any
+import math
+import time
 
 import click
 
 from flowd.cli import printing
+from flowd.cli.exits import Exit
 from flowd.cli.flows import remarks
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb, as_json_option
+from flowd.cli.verb import Duration, Verb, as_json_option
 from flowd_client import requests, wire
 from flowd_client.views.catalog import CatalogView, read_catalog
 
-
-@click.command(cls=Verb, short_help="Show how the daemon is.")
-@click.option("--config", is_flag=True, help="Also each setting, and where it comes from.")
-@as_json_option
-@click.pass_obj
-def status(session: Session, config: bool, as_json: bool) -> None:
-    """Show how the daemon is: what it runs, what it holds, its limits. Exits with 3 when there is none.
-
-    \b
-    Examples:
-      flowd status
-      flowd status --config
-      flowd status --json | jq .runs
-    """
-    answer = session.ask(requests.call(wire.STATUS, {"settings": True} if config else None))
-    if as_json:
-        printing.print_json(answer)
-        return
-    _draw_status(answer)
-    settings = answer.get("settings")
-    if config and isinstance(settings, list):
-        printing.line()
-        rows = [tuple(_text(item.get(key)) for key in ("name", "value", "origin")) for item in settings]
-        printing.table(("SETTING", "VALUE", "FROM"), rows)
-
-
-def _draw_status(answer: dict[str, Any]) -> None:
-    keeper = answer.get("keeper")
-    printing.fields(
-        (
-            ("state", _text(answer.get("state"))),
-            ("version", _text(answer.get("version"))),
-            ("workspace", _text(answer.get("workspace"))),
-            ("state folder", _text(answer.get("stateDir"))),
-            ("socket", _text(answer.get("socket"))),
-            ("pid", _text(answer.get("pid"))),
-            ("up since", _text(answer.get("startedAt"))),
-            ("memory", _mebibytes(answer.get("rssBytes"))),
-            ("keeper", _counts(keeper) if isinstance(keeper, dict) else None),
-            ("flows", _counts(answer.get("catalog"))),
-            ("events", _text(answer.get("events"))),
-            ("runs", _counts(answer.get("runs"))),
-            ("limits", _counts(answer.get("limits"))),
-        )
-    )
+_LOOK_INTERVAL_S = 0.2
 
 
 @click.command(cls=Verb, short_help="Look at the flow packages on disk now.")
@@ -96,33 +54,46 @@ def _changes(before: CatalogView, after: CatalogView) -> list[str]:
 
 
 @click.command(cls=Verb, short_help="Start no more runs; go on accepting events.")
+@click.option("--wait", is_flag=True, help="Wait until nothing runs any more.")
+@click.option("--timeout", "timeout_s", type=Duration(), metavar="T", help="Wait no longer; then exit with 1.")
 @as_json_option
 @click.pass_obj
-def drain(session: Session, as_json: bool) -> None:
+def drain(session: Session, *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
     """Let the daemon start no more runs. It goes on accepting events; their runs wait on disk for the next daemon.
+
+    With --wait, return when nothing runs any more: the daemon then stops at once when it is told to.
 
     \b
     Examples:
-      flowd drain && systemctl --user restart flowd
+      flowd drain --wait && systemctl --user restart flowd
+      flowd drain --wait --timeout 10m
     """
     answer = session.ask(requests.drain())
-    if as_json:
-        printing.print_json(answer)
-        return
     running = answer.get("running")
     count = len(running) if isinstance(running, list) else 0
-    printing.line(f"draining; {count} {'run' if count == 1 else 'runs'} under way")
+    if not as_json:
+        printing.line(f"draining; {count} {'run' if count == 1 else 'runs'} under way")
+    is_waiting = wait or timeout_s is not None
+    is_idle = _wait_until_idle(session, timeout_s, is_silent=as_json) if is_waiting else not count
+    if as_json:
+        printing.print_json({**answer, "idle": is_idle})
+    elif is_waiting and is_idle:
+        printing.line("nothing runs any more")
+    return Exit.RUN_FAILED if is_waiting and not is_idle else Exit.GOOD
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _counts(value: object) -> str | None:
-    if not isinstance(value, dict):
-        return None
-    return ", ".join(f"{name} {count}" for name, count in value.items() if count is not None)
-
-
-def _mebibytes(value: object) -> str | None:
-    return f"{value / 1_048_576:.1f} MiB" if isinstance(value, int) else None
+def _wait_until_idle(session: Session, timeout_s: float | None, *, is_silent: bool) -> bool:
+    """Watch the running steps come to their ends; names them when they change. False when the time is up."""
+    give_up_at_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    told: list[object] = []
+    while True:
+        running = session.ask(requests.call(wire.STATUS, None)).get("running")
+        if not running:
+            return True
+        names = [step.get("runId") for step in running]
+        if names != told and not is_silent:
+            told = names
+            printing.note("waiting for " + ", ".join(f"{step.get('step')} ({step.get('runId')})" for step in running))
+        if time.monotonic() >= give_up_at_s:
+            return False
+        time.sleep(_LOOK_INTERVAL_S)

@@ -36,7 +36,7 @@ _SECTIONS = {
     },
     "The daemon": {
         "serve": Home("flowd.cli.serve", "serve", "Run the daemon of a workspace."),
-        "status": Home("flowd.cli.daemon", "status", "Show how the daemon is."),
+        "status": Home("flowd.cli.status", "status", "Show how the daemon is."),
         "doctor": Home("flowd.cli.doctor", "doctor", "Check everything that flowd stands on."),
         "reload": Home("flowd.cli.daemon", "reload", "Look at the flow packages on disk now."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal as signals
 from collections.abc import Sequence
 
 import click
@@ -83,8 +84,9 @@ def run(session: Session, run_id: str, as_json: bool) -> None:
 
 
 def draw_runs(items: Sequence[RunView]) -> None:
-    """Runs as a table."""
-    rows = [
+    """Runs as a table, with the first sentence of each one's error if there is any."""
+    whys = [_why(item) for item in items]
+    rows: list[tuple[str, ...]] = [
         (
             item.id,
             item.effective_status,
@@ -95,7 +97,15 @@ def draw_runs(items: Sequence[RunView]) -> None:
         )
         for item in items
     ]
-    printing.table(("RUN", "STATUS", "STEP", "EVENT", "STARTED", "TOOK"), rows, whole=("RUN", "STATUS"))
+    headers: tuple[str, ...] = ("RUN", "STATUS", "STEP", "EVENT", "STARTED", "TOOK")
+    if any(whys):
+        headers, rows = (*headers, "WHY"), [(*row, why) for row, why in zip(rows, whys, strict=True)]
+    printing.table(headers, rows, whole=("RUN", "STATUS"))
+
+
+def _why(item: RunView) -> str:
+    """The error's sentence, without what the row says already."""
+    return (_sentence(item.error) or "").removeprefix(f"Step {item.flow_name}/{item.step_name} ")
 
 
 def _draw_run(item: RunView) -> None:
@@ -105,7 +115,7 @@ def _draw_run(item: RunView) -> None:
             ("status", item.effective_status),
             ("process", item.process_status),
             ("reason", item.reason),
-            ("error", item.error),
+            ("error", _sentence(item.error)),
             ("attention", "a person is wanted" if item.needs_attention else None),
             ("step", f"{item.flow_name}/{item.step_name}"),
             ("event", item.event_id),
@@ -120,11 +130,12 @@ def _draw_run(item: RunView) -> None:
     )
     for attempt in item.attempts:
         printing.line()
-        _draw_attempt(attempt)
+        # The last attempt's output follows below, whole or its end; what earlier ones printed is in their errors.
+        _draw_attempt(attempt, is_last=attempt is item.attempts[-1])
     _draw_output(item)
 
 
-def _draw_attempt(attempt: AttemptView) -> None:
+def _draw_attempt(attempt: AttemptView, *, is_last: bool) -> None:
     took = None
     if attempt.started_at and attempt.completed_at:
         took = printing.took(int((attempt.completed_at - attempt.started_at).total_seconds() * 1000))
@@ -134,6 +145,7 @@ def _draw_attempt(attempt: AttemptView) -> None:
             ("status", attempt.status),
             ("reason", attempt.reason),
             ("exit", _exit(attempt)),
+            ("error", None if is_last else attempt.error),
             ("started", printing.when(attempt.started_at)),
             ("took", took),
             ("command", shlex.join(attempt.command) if attempt.command else None),
@@ -152,8 +164,20 @@ def _draw_attempt(attempt: AttemptView) -> None:
 
 def _exit(attempt: AttemptView) -> str | None:
     if attempt.signal is not None:
-        return f"signal {attempt.signal}"
+        return f"{_signal_name(attempt.signal)} ({attempt.signal})"
     return None if attempt.exit_code is None else str(attempt.exit_code)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return "signal"
+
+
+def _sentence(error: str | None) -> str | None:
+    """What stands before the excerpt of the output."""
+    return None if error is None else error.split("\n", 1)[0]
 
 
 def _draw_output(item: RunView) -> None:
@@ -164,6 +188,9 @@ def _draw_output(item: RunView) -> None:
         printing.line(f"{entry.kind}{cut}:")
         for text in lines[-_OUTPUT_LINES:]:
             printing.line(f"  {text}")
+    if item.is_final and item.attempts and not item.output:
+        printing.line()
+        printing.line("It printed nothing on stdout or stderr.")
     if item.output:
         printing.line()
         printing.note(f"All of it: flowd logs {item.id}")

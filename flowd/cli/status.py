@@ -1,0 +1,155 @@
+"""``flowd status``: what the daemon is doing, on one screen."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from flowd.cli import printing
+from flowd.cli.session import Session
+from flowd.cli.verb import Verb, as_json_option
+from flowd_client import requests, wire
+
+_ON_STOP = {
+    "finish": "finish: running steps go on to their end",
+    "cancel": "cancel: running steps are ended",
+    "keep": "keep: running steps go on, for the next daemon",
+}
+_ENDED = ("completed", "failed", "canceled")
+
+Answer = Mapping[str, Any]
+
+
+@click.command(cls=Verb, short_help="Show how the daemon is.")
+@click.option("--config", is_flag=True, help="Also each setting, and where it comes from.")
+@as_json_option
+@click.pass_obj
+def status(session: Session, config: bool, as_json: bool) -> None:
+    """Show how the daemon is: what it runs, what waits, what it holds, its limits. Exits with 3 when there is none.
+
+    \b
+    Examples:
+      flowd status
+      flowd status --config
+      flowd status --json | jq .runs
+    """
+    answer = session.ask(requests.call(wire.STATUS, {"settings": True} if config else None))
+    if as_json:
+        printing.print_json(answer)
+        return
+    _draw(answer)
+    settings = answer.get("settings")
+    if config and isinstance(settings, list):
+        printing.line()
+        rows = [tuple(_text(item.get(key)) for key in ("name", "value", "origin")) for item in settings]
+        printing.table(("SETTING", "VALUE", "FROM"), rows)
+
+
+def _draw(answer: Answer) -> None:
+    printing.fields(
+        (
+            ("state", _text(answer.get("state"))),
+            ("daemon", _daemon(answer)),
+            ("managed by", _manager(answer.get("manager"))),
+            ("workspace", _text(answer.get("workspace"))),
+            ("socket", _text(answer.get("socket"))),
+            ("http", _text(answer.get("http"))),
+            ("data", _data(answer)),
+            ("memory", _memory(answer)),
+            ("flows", _flows(_table(answer, "catalog"))),
+            ("events", _text(answer.get("events"))),
+            ("running", _of(answer, "running", "maxParallel")),
+            ("queued", _of(answer, "queued", "maxQueued")),
+            ("ended", ", ".join(f"{_table(answer, 'runs').get(name, 0)} {name}" for name in _ENDED)),
+            ("limits", _limits(_table(answer, "limits"))),
+            ("on stop", _ON_STOP.get(_text(answer.get("onStop")))),
+        )
+    )
+    running = answer.get("running")
+    if isinstance(running, list) and running:
+        printing.line()
+        draw_running(running)
+
+
+def draw_running(steps: list[Answer]) -> None:
+    """Running steps as a table, oldest first."""
+    rows = [
+        (
+            _text(step.get("runId")),
+            _text(step.get("step")),
+            _text(step.get("attempt")),
+            printing.when(_instant(step.get("startedAt"))),
+            _text(step.get("pid")),
+        )
+        for step in steps
+    ]
+    printing.table(("RUNNING", "STEP", "ATTEMPT", "SINCE", "PID"), rows, whole=("RUNNING",))
+
+
+def _daemon(answer: Answer) -> str:
+    started = printing.when(_instant(answer.get("startedAt")))
+    return f"{_text(answer.get('version'))}, pid {_text(answer.get('pid'))}, started {started}"
+
+
+def _manager(manager: object) -> str | None:
+    if not isinstance(manager, dict):
+        return None
+    return f"{_text(manager.get('kind'))}, {_text(manager.get('scope'))} unit {_text(manager.get('unit'))}"
+
+
+def _data(answer: Answer) -> str:
+    database = _table(answer, "database")
+    size = f", {_size(database.get('bytes', 0) + database.get('walBytes', 0))} of records" if database else ""
+    return f"{_text(answer.get('stateDir'))}{size}"
+
+
+def _memory(answer: Answer) -> str:
+    keeper = _table(answer, "keeper")
+    if "pid" not in keeper:
+        return f"daemon {_size(answer.get('rssBytes'))}; there is no keeper just now"
+    return f"daemon {_size(answer.get('rssBytes'))}, keeper {_size(keeper.get('rssBytes'))} (pid {keeper['pid']})"
+
+
+def _flows(catalog: Answer) -> str:
+    others = [f"{catalog[name]} {name}" for name in ("stale", "broken", "shadowed") if catalog.get(name)]
+    hint = "; see `flowd flows`" if others else ""
+    return ", ".join([f"{catalog.get('flows', 0)} in force", *others]) + hint
+
+
+def _of(answer: Answer, name: str, limit: str) -> str:
+    return f"{_table(answer, 'runs').get(name, 0)} of at most {_table(answer, 'limits').get(limit, '?')}"
+
+
+def _limits(limits: Answer) -> str:
+    return f"payload {_size(limits.get('maxPayloadBytes'))}, output {_size(limits.get('maxOutputBytes'))} a stream"
+
+
+def _table(answer: Answer, name: str) -> Answer:
+    value = answer.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _instant(value: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _size(value: object) -> str:
+    """
+    >>> _size(4 << 20), _size(1500), _size(3 << 30), _size(None)
+    ('4 MiB', '1.5 KiB', '3 GiB', '?')
+    """
+    if not isinstance(value, int):
+        return "?"
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if value >= unit:
+            digits = 0 if value >= 10 * unit or value % unit == 0 else 1
+            return f"{value / unit:.{digits}f} {name}"
+    return f"{value} bytes"
