@@ -52,7 +52,7 @@ class Parts:
     async def close(self, *, end_steps: bool) -> None:
         """Close in the order in which nothing is missed: no new packages, no more exits, then the memory of both."""
         await self.catalog.close()
-        await self.flow_notes.close()
+        await self.flow_notes.settle()
         await self.keeper.close(end_steps=end_steps)
         await self.store.close()
 
@@ -97,7 +97,7 @@ async def build(
     failure = next((error for error in opened if isinstance(error, BaseException)), None)
     if failure is not None:
         await catalog.close()
-        await flow_notes.close()
+        await flow_notes.settle()
         await keeper.close(end_steps=False)
         await store.close()
         raise failure
@@ -109,6 +109,7 @@ async def build(
         launched_by=launched_by,
     )
     flow_notes.note(catalog.snapshot)
+    await flow_notes.settle()  # before anybody subscribes: what changed without a daemon is no news any more
     if redactor is None:
         redactor = Redactor(settings.redact, environ)
     engine, feed = _engine(settings, store=store, keeper=keeper, catalog=catalog, runners=runners, redactor=redactor)

@@ -27,8 +27,8 @@ class FlowNotes:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work(), name="flow notes")
 
-    async def close(self) -> None:
-        """Finish what was begun."""
+    async def settle(self) -> None:
+        """Return when every snapshot so far is noted."""
         if self._task is not None:
             await self._task
 
