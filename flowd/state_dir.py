@@ -50,7 +50,8 @@ def prepare(folder: Path) -> None:
             ignore.write_text("*\n", encoding="utf-8")
     except OSError as error:
         raise StateError(
-            f"Cannot use the state folder {folder}: {error.strerror}. Set FLOWD_STATE_DIR to another."
+            f"Cannot use {error.filename or folder} for flowd's state: {error.strerror}. Move what is in the way, or "
+            f"set FLOWD_STATE_DIR to another folder."
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 
 log = logging.getLogger("flowd.engine")
@@ -20,7 +20,7 @@ class Scheduler:
         """``supervise(run_id, release)`` takes a run through an attempt, and frees its place once its process ended."""
         self._supervise = supervise
         self._max_parallel = max_parallel
-        self._queue: deque[str] = deque()
+        self._queue: OrderedDict[str, None] = OrderedDict()
         self._occupied = 0
         self._is_paused = True
         self._tasks: asyncio.TaskGroup | None = None
@@ -45,8 +45,11 @@ class Scheduler:
         return len(self._queue) + len(self._timers)
 
     def submit(self, run_ids: Iterable[str]) -> None:
-        """Queue runs."""
-        self._queue.extend(run_ids)
+        """Queue runs. One that is queued already, as a run that was canceled and retried may be, keeps its place."""
+        for run_id in run_ids:
+            self._queue.setdefault(run_id)
+            if timer := self._timers.pop(run_id, None):
+                timer.cancel()
         self._pump()
 
     def submit_later(self, run_id: str, delay_s: float) -> None:
@@ -55,6 +58,8 @@ class Scheduler:
             self.submit([run_id])
         else:
             loop = asyncio.get_running_loop()
+            if timer := self._timers.get(run_id):
+                timer.cancel()
             self._timers[run_id] = loop.call_later(delay_s, self._due, run_id)
 
     def occupy(self) -> Release:
@@ -77,7 +82,7 @@ class Scheduler:
 
     def _pump(self) -> None:
         while self._queue and not self._is_paused and self._occupied < self._max_parallel and self._tasks is not None:
-            run_id = self._queue.popleft()
+            run_id, _ = self._queue.popitem(last=False)
             self._tasks.create_task(self._run(run_id, self.occupy()), name=f"run {run_id}")
 
     async def _run(self, run_id: str, release: Release) -> None:
