@@ -69,6 +69,7 @@ for f in passwd group shadow; do cp -p "/etc/$f" "/run/box/$f"; done
 {users}
 for f in passwd group shadow; do mount --bind "/run/box/$f" "/etc/$f"; done
 for u in {masked}; do ln -sf /dev/null "/run/systemd/system/$u"; done
+mount --make-rshared /  # as PID 1 does where it is in no container; credentials come by such mounts
 export container=flowd-tests
 exec {systemd} --system --unit=multi-user.target --log-target=journal --log-level=notice
 """
@@ -190,6 +191,76 @@ class Box:
         """Pids, as they are inside, of processes whose command line has this text."""
         found = self.run("pgrep", "-f", "--", needle, check=False).stdout.split()
         return [int(pid) for pid in found]
+
+
+class Service:
+    """A workspace with the shipped system units in force for it, run by the unprivileged test user."""
+
+    def __init__(self, box: Box, path: Path, settings: dict[str, str]) -> None:
+        self.box = box
+        self.path = str(path)
+        self.instance = self.path.strip("/").replace("/", "-")
+        self.unit, self.socket_unit = f"flowd@{self.instance}.service", f"flowd@{self.instance}.socket"
+        self.socket = f"/run/flowd/{self.instance}.sock"
+        for name in ("flowd@.service", "flowd@.socket", "flowd-http@.socket"):
+            text = (CHECKOUT / "systemd" / "system" / name).read_text(encoding="utf-8")
+            text = text.replace("/usr/bin/flowd", str(FLOWD)).replace("User=flowd\n", f"User={USER}\n")
+            box.write(f"/etc/systemd/system/{name}", text)
+        box.run("install", "-d", "-o", USER, self.path)
+        if settings:
+            lines = "".join(f"{name}={value}\n" for name, value in settings.items())
+            box.write(f"/etc/systemd/system/{self.unit}.d/settings.conf", f"[Service]\n{lines}")
+        box.systemctl("daemon-reload")
+
+    def flow(self, name: str, script: str, *, step: str = "") -> None:
+        """A package with one step ``main`` that waits for ``<name>.go``."""
+        self.box.flow(self.path, name, script, step=step)
+
+    def flowd(self, *argv: str, check: bool = True) -> Any:
+        """A verb of flowd, as the service's user."""
+        return self.box.flowd(self.path, *argv, check=check)
+
+    def dispatch(self, kind: str, *, count: int = 1) -> list[str]:
+        """Events, and the ids of their runs."""
+        script = (
+            "from flowd_client import create_flow_client\n"
+            "from uuid import uuid4\n"
+            f"with create_flow_client(mode='socket', workspace={self.path!r}, timeout_s=30) as client:\n"
+            f"    for number in range({count}):\n"
+            f"        print(*client.dispatch_event({{'id': uuid4().hex, 'type': {kind!r}}}).run_ids)\n"
+        )
+        return self.box.run(sys.executable, "-c", script, user=USER).stdout.split()
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs as the daemon shows them."""
+        listed: list[dict[str, Any]] = self.flowd("runs", "--limit", "200", "--json")["runs"]
+        return listed
+
+    def systemctl(self, verb: str, *units: str) -> None:
+        """Start, stop, restart or reload the service (or other units); a failure comes with the journal."""
+        done = self.box.run("systemctl", verb, *(units or (self.unit,)), check=False, bound_s=60)
+        assert done.returncode == 0, f"systemctl {verb}: {done.stderr}{self.log()}"
+
+    def main_pid(self) -> int:
+        """The daemon's pid inside of the box; 0 when there is none."""
+        return int(self.box.show(self.unit, "MainPID"))
+
+    def steps(self) -> list[int]:
+        """Pids of the processes of steps: all of the unit's but daemon and keeper."""
+        found = self.box.run("sh", "-c", f"cat $(find /sys/fs/cgroup -path '*{self.unit}*' -name cgroup.procs)")
+        pids = [int(pid) for pid in found.stdout.split()]
+        names = {pid: self.box.run("cat", f"/proc/{pid}/cmdline", check=False).stdout for pid in pids}
+        return [pid for pid, name in names.items() if name and "flowd" not in name.split("main.sh")[0]]
+
+    def log(self) -> str:
+        """The unit's journal, as text."""
+        return self.box.run("journalctl", "-u", self.unit, "-o", "cat", "--no-pager").stdout
+
+    def remove(self) -> None:
+        """Stop everything, and forget the units."""
+        self.box.systemctl("stop", self.socket_unit, self.unit, f"flowd-http@{self.instance}.socket", check=False)
+        self.box.systemctl("reset-failed", self.unit, check=False)
+        self.box.run("rm", "-rf", self.path, f"/etc/systemd/system/{self.unit}.d", f"/var/lib/flowd/{self.instance}")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,9 @@ from flowd_client.wire import SOCKET_NAME, SOCKET_POINTER, STATE_DIR
 _MARKERS = (STATE_DIR, ".codex/flows", ".codex/flowd.toml")
 """Not ``.codex`` alone: that would make every home folder a workspace."""
 
+SYSTEM_SOCKETS = Path("/run/flowd")
+"""Where the sockets of system services are, each named by its workspace."""
+
 _WORKSPACE_VARIABLES = ("FLOWD_WORKSPACE", "CODEX_FLOW_BACKEND_CWD")
 _STATE_VARIABLES = ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR")
 
@@ -43,7 +46,8 @@ def find_socket(workspace: str | Path) -> Path:
 
     As the daemon's own settings say: ``$FLOWD_SOCKET``, else ``socket`` in ``.codex/flowd.toml`` or the user's file,
     else ``flowd.sock`` in `state_dir`. A daemon for which that path was too long leaves ``flowd.sock.path`` beside it,
-    with the path that it took instead.
+    with the path that it took instead. A system service's socket is in ``/run/flowd``, made by systemd before there is
+    a daemon that could leave word.
     """
     root = Path(workspace).expanduser().resolve()
     wanted = _setting(root, "socket", ("FLOWD_SOCKET",)) or state_dir(root) / SOCKET_NAME
@@ -53,8 +57,29 @@ def find_socket(workspace: str | Path) -> Path:
     try:
         pointed = pointer.read_text(encoding="utf-8", errors="surrogateescape").strip()
     except OSError:
-        return wanted
-    return wanted.parent / pointed if pointed else wanted
+        pointed = ""
+    if pointed:
+        return wanted.parent / pointed
+    system = SYSTEM_SOCKETS / f"{systemd_escape(root)}.sock"
+    return system if system.exists() else wanted
+
+
+def systemd_escape(path: Path) -> str:
+    """A path as the instance of a systemd unit, like ``systemd-escape --path`` makes it.
+
+    >>> systemd_escape(Path("/srv/my-app")), systemd_escape(Path("/"))
+    ('srv-my\\\\x2dapp', '-')
+    """
+    parts = [part for part in path.parts if part != "/"]
+    if not parts:
+        return "-"
+    kept = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.")
+    text = os.fsencode("/".join(parts))
+    letters = (
+        "-" if byte == ord("/") else chr(byte) if byte in kept and (index or byte != ord(".")) else f"\\x{byte:02x}"
+        for index, byte in enumerate(text)
+    )
+    return "".join(letters)
 
 
 def state_dir(workspace: Path) -> Path:
