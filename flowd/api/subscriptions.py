@@ -140,7 +140,8 @@ class Subscriber:
             await self._tell_end(name, after, error_from(error, method=wire.SUBSCRIBE))
 
     async def _tell_end(self, name: str, after: int, error: dict[str, Any]) -> None:
-        view = {"subscription": name, "cursor": cursor_text(after), "kind": "ended", "error": error}
+        at = codec.instant(self._all.feed.now_ms())
+        view = {"subscription": name, "cursor": cursor_text(after), "kind": "ended", "at": at, "error": error}
         try:
             await self._push(_notification(view))
         except ConnectionError:

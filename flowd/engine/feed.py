@@ -53,6 +53,10 @@ class Feed:
         self._advance.set()
         self._advance = asyncio.Event()
 
+    def now_ms(self) -> int:
+        """The instant for what is told beside the journal."""
+        return self._clock.now_ms()
+
     async def locate(self, after: str | None) -> int:
         """The cursor to follow from: the one that is given, or where the journal is now.
 

@@ -342,3 +342,25 @@ def test_closing_from_another_thread_ends_the_iterator(place: Workspace) -> None
         thread.join(10)
         assert not thread.is_alive()
         assert len(heard) == 1
+
+
+def test_a_reader_that_was_too_slow_for_the_journal_is_told_so_at_the_end(place: Workspace) -> None:
+    place.start()
+    with listening(place) as listener, listening(place) as sender:
+        listener.call("flow.subscribe", topics=["event"])
+        # More than sockets and buffers hold, so that it stands still in the middle.
+        events = [{"id": f"n{n}", "type": "none", "source": "s" * 4000} for n in range(1000)]
+        sender.send_raw(
+            [{"jsonrpc": "2.0", "id": 1, "method": "flow.dispatch", "params": {"event": event}} for event in events]
+        )
+        assert len(sender.read()) == 1000
+        db = sqlite3.connect(place.path / ".codex/flowd/flowd.db", timeout=10)
+        with db:
+            db.execute("DELETE FROM journal WHERE cursor < 1000")
+        db.close()
+        heard: list[dict[str, Any]] = []
+        while not heard or heard[-1]["kind"] != "ended":
+            heard += listener.updates(1)
+    assert 0 < len(heard) < 1000
+    assert heard[-1]["error"]["data"]["slug"] == "cursor_expired"
+    assert heard[-1]["cursor"] == heard[-2]["cursor"]
