@@ -24,6 +24,8 @@ MAX_REQUESTS_UNDER_WAY = 1024
 
 _READ_BYTES = 256 * 1024
 _GONE_CHECK_S = 1.0
+_BACKLOG = 1024
+"""A connect to a Unix socket whose backlog is full fails at once (EAGAIN), and few clients try again."""
 
 
 def bind(path: Path) -> socket.socket:
@@ -39,7 +41,7 @@ def bind(path: Path) -> socket.socket:
     mask = os.umask(0o177)
     try:
         listener.bind(str(path))
-        listener.listen(128)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise StateError(f"Cannot listen on {path}: {error.strerror}. Set FLOWD_SOCKET to another path.") from error
@@ -93,7 +95,9 @@ class UnixServer:
 
     async def open(self) -> None:
         """Begin to accept connections."""
-        self._server = await asyncio.start_unix_server(self._serve, sock=self._listener, limit=_READ_BYTES)
+        self._server = await asyncio.start_unix_server(
+            self._serve, sock=self._listener, limit=_READ_BYTES, backlog=_BACKLOG
+        )
 
     async def close(self) -> None:
         """Accept no more, and end the connections that are there; requests under way are dropped."""

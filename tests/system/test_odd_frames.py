@@ -1,9 +1,13 @@
 """Clients of the socket that are not ours: a shell's printf, a half-closed connection, headers that make no sense."""
 
 import json
+import signal
 import socket
+import sys
+from contextlib import ExitStack
 from typing import Any
 
+import pytest
 from daemon_rig import Workspace
 
 
@@ -39,3 +43,21 @@ def test_odd_frames_are_answered(place: Workspace) -> None:
     assert "Content-Length" in answer["error"]["message"]
 
     assert place.call("daemon.status")["state"] == "ready"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its kernel caps the backlog at 128")
+def test_a_burst_of_clients_is_let_in_while_the_daemon_is_busy(place: Workspace) -> None:
+    place.start()
+    assert place.process is not None
+    with ExitStack() as stack:
+        place.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(400):
+                connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+                connection.settimeout(20)
+                connection.connect(str(place.socket))
+        finally:
+            place.process.send_signal(signal.SIGCONT)
+        connection.sendall(request("daemon.status") + b"\n")
+        reader = stack.enter_context(connection.makefile("rb"))
+        assert json.loads(reader.readline())["result"]["state"] == "ready"
