@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
-from flowd.embedded.seats import NoState, PrivateState, SharedState
+from flowd.embedded.seats import ENGINE_TASK, NoState, PrivateState, SharedState
 from flowd.embedded.telling import OnOutput, Seat, TellingSeat
 from flowd_client.discovery import find_workspace
 
@@ -94,7 +94,8 @@ class LocalEngine:
             await self._seat.close()
         others = [task for task in asyncio.all_tasks() if task is not current]
         for task in others:
-            task.cancel()
+            if task.get_name() != ENGINE_TASK:
+                task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await asyncio.get_running_loop().shutdown_asyncgens()
         await asyncio.get_running_loop().shutdown_default_executor()

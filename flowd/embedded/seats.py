@@ -27,6 +27,9 @@ from flowd_client.errors import (
 _RETRY_PAUSE_S = 0.05
 """Between looks at a state folder that another client is about to open or to leave."""
 
+ENGINE_TASK = "flowd-local-engine"
+"""Tasks of this name end by themselves, and must not be cancelled."""
+
 _OPERATIONS = {
     wire.REPLAY: "replayEvent",
     wire.CANCEL_RUN: "cancelRun",
@@ -54,8 +57,14 @@ class _Engine:
 
     async def open(self) -> None:
         ready = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._live(ready), name="flowd-local-engine")
-        self.methods = await ready
+        ready.add_done_callback(lambda done: done.exception())  # seen, also when nobody waits for it any more
+        self._task = asyncio.create_task(self._live(ready), name=ENGINE_TASK)
+        try:
+            self.methods = await asyncio.shield(ready)
+        except asyncio.CancelledError:
+            # Half open it cannot be left, nor be torn down halfway: it ends by itself once it is open.
+            self._is_over.set()
+            raise
 
     async def _live(self, ready: "asyncio.Future[dict[str, Method]]") -> None:
         try:
