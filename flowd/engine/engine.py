@@ -1,6 +1,7 @@
 """The engine: what flowd can be asked to do, one method a verb. Knows no wire and no process."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,13 +19,14 @@ from flowd.domain.masking import masked_run
 from flowd.domain.matching import Verdict, explain
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
-from flowd.engine import recovery
+from flowd.engine import recovery, run_log
 from flowd.engine.completions import Completions
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import Stream
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor, UnderWay
+from flowd.engine.unbroken import Unbroken
 from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, RunFilter, Store, StoredEvent
 
 _CANCEL_MARGIN_S = 3.0
@@ -60,6 +62,7 @@ class Engine:
         self._completions = completions
         self._boot_id = boot_id
         self._redactor = redactor
+        self._unbroken = Unbroken()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -108,18 +111,28 @@ class Engine:
     # --- changing ----------------------------------------------------------------------------------------------------
 
     async def dispatch(self, value: object, *, only: tuple[str, str] | None = None) -> Accepted:
-        """Accept an event; see `Intake.accept`. Its runs start as places are free."""
+        """Accept an event; see `Intake.accept`. Its runs start as places are free, even if this call is cancelled."""
+        return await self._unbroken.do(self._dispatch(value, only))
+
+    async def _dispatch(self, value: object, only: tuple[str, str] | None) -> Accepted:
         accepted = await self._intake.accept(value, only=only)
         if not accepted.is_duplicate:
             self._completions.begin(run.id for run in accepted.runs)
             self._scheduler.submit(run.id for run in accepted.runs)
+            for run in accepted.runs:
+                run_log.tell(logging.DEBUG, "run queued", run)
         return replace(accepted, runs=tuple(map(self._shown, accepted.runs)))
 
     async def replay(self, event_id: str, steps: Sequence[str] | None = None) -> tuple[StoredEvent, tuple[Run, ...]]:
-        """New runs for a stored event; see `Intake.replay`."""
+        """New runs for a stored event; see `Intake.replay`. They start even if this call is cancelled."""
+        return await self._unbroken.do(self._replay(event_id, steps))
+
+    async def _replay(self, event_id: str, steps: Sequence[str] | None) -> tuple[StoredEvent, tuple[Run, ...]]:
         runs = await self._intake.replay(event_id, steps)
         self._completions.begin(run.id for run in runs)
         self._scheduler.submit(run.id for run in runs)
+        for run in runs:
+            run_log.tell(logging.DEBUG, "run queued", run, replay_of=run.replay_of)
         return await self.get_event(event_id), runs
 
     async def cancel_run(self, run_id: str) -> Run:
@@ -131,6 +144,9 @@ class Engine:
             RunNotFoundError: No such run.
             RunFinishedError: It has ended in another way.
         """
+        return await self._unbroken.do(self._cancel_run(run_id))
+
+    async def _cancel_run(self, run_id: str) -> Run:
         now_ms = self._clock.now_ms()
         canceled = await self._store.cancel_queued(run_id, at_ms=now_ms)
         if canceled is not None:
@@ -175,6 +191,9 @@ class Engine:
             RunActiveError: It is queued or running.
             NotRetryableError: It ended well.
         """
+        return await self._unbroken.do(self._retry_run(run_id))
+
+    async def _retry_run(self, run_id: str) -> Run:
         run = await self.get_run(run_id)
         if not run.status.is_final:
             raise RunActiveError(
@@ -190,6 +209,7 @@ class Engine:
         if queued is None:
             raise RunActiveError(f"Run {run_id} was retried by somebody else just now.")
         self._scheduler.submit([run_id])
+        run_log.tell(logging.DEBUG, "run queued", queued, attempts_before=run.attempt_count)
         return await self.get_run(run_id)
 
     # --- asking ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The main job, from outside: dispatch, run, remember, replay, cancel, retry."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -186,3 +187,20 @@ def test_stop_waits_for_running_steps_and_leaves_nothing_behind(place: Workspace
     until(lambda: not any(p.pid == keeper for p in place.processes("keeper")), what="the keeper's end")
     place.start()
     assert place.call("flow.getRun", runId=run)["run"]["status"] == "completed"
+
+
+def test_a_caller_that_hangs_up_at_once_still_has_its_event_run(place: Workspace) -> None:
+    place.flow("hello", say("completed"))
+    place.start()
+    for n in range(60):
+        with socket.socket(socket.AF_UNIX) as raw:
+            raw.connect(str(place.socket))
+            event = {"id": f"e{n}", "type": "hello.go"}
+            raw.sendall(
+                json.dumps({"jsonrpc": "2.0", "id": 1, "method": "flow.dispatch", "params": event}).encode() + b"\n"
+            )
+    until(lambda: place.call("daemon.status")["events"] > 0, what="the first event")
+    stored = place.call("flow.listEvents", limit=500)["events"]
+    for event in stored:
+        for run in event["runIds"]:
+            assert place.call("flow.waitRun", runId=run, timeoutMs=5000)["run"]["status"] == "completed"
