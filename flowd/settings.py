@@ -131,7 +131,7 @@ _SPECS: Mapping[str, _Spec] = {
     "rescan_interval_s": _Spec(_seconds(1, 3600), 10.0, ("FLOWD_RESCAN_INTERVAL_S",)),
     "on_stop": _Spec(_choice("finish", "cancel", "keep"), "finish", ("FLOWD_ON_STOP",)),
     "orphan_grace_s": _Spec(_seconds(0, 7 * 86_400), 600.0, ("FLOWD_ORPHAN_GRACE_S",)),
-    "log_format": _Spec(_choice("auto", "pretty", "json"), "auto", ("FLOWD_LOG_FORMAT",)),
+    "log_format": _Spec(_choice("auto", "pretty", "json", "journal"), "auto", ("FLOWD_LOG_FORMAT",)),
     "log_level": _Spec(_choice("debug", "info", "warning", "error"), "info", ("FLOWD_LOG_LEVEL",)),
 }
 

@@ -11,6 +11,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageBusyError, StorageFullError
 from flowd.domain.ids import parse_attempt_id
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run, decide
+from flowd.engine import run_log
 from flowd.engine.completions import Completions
 from flowd.engine.outputs import OutputFiles, Said
 from flowd.ports import (
@@ -255,6 +256,7 @@ class Supervisor:
         pid = await self._keeper.start(self._launch(attempt, definition, command))
         active.attempt = replace(active.attempt, pid=pid)
         active.is_started = True
+        run_log.tell(logging.INFO, "run started", begun.run, attempt=attempt.number, pid=pid)
         if active.wants_cancel():
             await self.cancel(begun.run.id)
 
@@ -321,11 +323,9 @@ class Supervisor:
         run = await self._patiently(attempt.run_id, finish)
         self._outputs.remove(attempt.id, output)
         await self._keeper.forget(attempt.id)
-        log.info(
-            "run ended",
-            extra={"run_id": run.id, "event_id": run.event_id, "flow": run.flow_name, "step": run.step_name,
-                   "status": outcome.status.value, "reason": outcome.reason, "attempt": attempt.number},
-        )  # fmt: skip
+        run_log.tell(
+            logging.INFO, "run ended", run, status=outcome.status.value, reason=outcome.reason, attempt=attempt.number
+        )
         if run.status.is_final:
             self._completions.tell(run)
         elif delay_ms is not None:

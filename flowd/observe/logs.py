@@ -1,26 +1,62 @@
-"""Log lines: an event's name and its fields, for people or as JSON. Never a payload, never a secret."""
+"""Log lines: an event's name and fields, for people, as JSON, or in the journal. Never a payload, never a secret."""
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Literal
 
-Format = Literal["auto", "pretty", "json"]
+from flowd.domain.errors import StateError
+from flowd.engine import run_log
+
+Format = Literal["auto", "pretty", "json", "journal"]
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _NAMES = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error", "CRITICAL": "fatal"}
 
 
 def configure(format_: Format, level: str, mask: Callable[[str], str] = str) -> None:
-    """Send flowd's log to stderr: pretty on a terminal, else one JSON object a line; with what ``mask`` takes out."""
-    is_pretty = format_ == "pretty" or (format_ == "auto" and sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Pretty(mask) if is_pretty else _Json(mask))
+    """Send flowd's log to stderr: pretty on a terminal, else one JSON object a line; with what ``mask`` takes out.
+
+    Where stderr is the journal's, the log goes there natively, with fields to ask for, and tells every step of a run's
+    life: that is where one looks for it.
+
+    Raises:
+        StateError: The journal was asked for, and there is none.
+    """
+    is_journal = format_ == "journal" or (format_ == "auto" and "JOURNAL_STREAM" in os.environ and _is_journal())
+    handler = _journal_handler(mask) if is_journal else _stream_handler(format_, mask)
     root = logging.getLogger()
+    for old in root.handlers:
+        old.close()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("flowd").setLevel(level.upper())
+    logging.getLogger(run_log.LOGGER).setLevel(logging.DEBUG if is_journal else logging.NOTSET)
+
+
+def _is_journal() -> bool:
+    try:
+        from flowd.observe import journal  # noqa: PLC0415 - only there is it needed
+    except ImportError:  # not on Linux
+        return False
+    return journal.is_stderr()
+
+
+def _journal_handler(mask: Callable[[str], str]) -> logging.Handler:
+    try:
+        from flowd.observe.journal import JournalHandler  # noqa: PLC0415 - as above
+    except ImportError:
+        raise StateError("There is no systemd journal here. Choose another log_format: auto, pretty, json.") from None
+    return JournalHandler(mask)
+
+
+def _stream_handler(format_: Format, mask: Callable[[str], str]) -> logging.Handler:
+    is_pretty = format_ == "pretty" or (format_ == "auto" and sys.stderr.isatty())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Pretty(mask) if is_pretty else _Json(mask))
+    return handler
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -164,6 +164,32 @@ def test_a_killed_flowd_is_started_anew_and_adopts_its_steps(box: Box, service: 
     until(lambda: [run["effectiveStatus"] for run in place.runs()] == ["changed"], what="the adopted run's end")
 
 
+def test_the_journal_shows_a_runs_life_by_its_id(box: Box, service: Make) -> None:
+    place = service(Environment="DEPLOY_TOKEN=s3cr3t-in-the-environment")
+    place.flow("quick", f'echo "payload and output stay out: $DEPLOY_TOKEN"\n{QUICK}')
+    place.systemctl("start")
+    answer = place.flowd("dispatch", "--type", "quick.go", "--payload", '{"of": "pay10ad"}', "--wait", "--json")
+    run_id, event_id = answer["runs"][0]["id"], answer["event"]["id"]
+
+    life = until(
+        lambda: len(found := box.journal(f"FLOWD_RUN_ID={run_id}")) == 3 and found, what="three entries of the run"
+    )
+
+    assert [(entry["MESSAGE"].split(" run_id=")[0], entry["PRIORITY"]) for entry in life] == [
+        ("run queued", "7"),
+        ("run started", "6"),
+        ("run ended", "6"),
+    ]
+    assert len({entry["MESSAGE_ID"] for entry in life}) == 3
+    assert {(entry["FLOWD_EVENT_ID"], entry["FLOWD_FLOW"], entry["FLOWD_STEP"]) for entry in life} == {
+        (event_id, "quick", "main")
+    }
+    assert {entry["_SYSTEMD_UNIT"] for entry in life} == {place.unit}
+    everything = json.dumps(box.journal(f"_SYSTEMD_UNIT={place.unit}"))
+    assert "pay10ad" not in everything
+    assert "s3cr3t" not in everything
+
+
 def test_a_reload_has_looked_at_the_packages_when_it_returns(box: Box, service: Make) -> None:
     place = service()
     place.flow("quick", QUICK)

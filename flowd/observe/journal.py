@@ -1,0 +1,101 @@
+"""Log lines as entries of the systemd journal, with fields that one can ask for: ``journalctl FLOWD_RUN_ID=run_…``.
+
+The one owner of `logging_journald`, of which only the transport is used: its handler would make a new MESSAGE_ID for
+every text, and write our source lines into each entry.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+
+from logging_journald import JournaldTransport, check_journal_stream
+
+from flowd.domain.errors import StateError
+
+IDENTIFIER = "flowd"
+
+MESSAGE_IDS: Mapping[str, str] = {
+    "ready": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a01",
+    "stopping": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a02",
+    "stopped": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a03",
+    "reloaded": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a04",
+    "draining": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a05",
+    "storage failed": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a06",
+    "keeper lost": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a07",
+    "unfinished runs reconciled": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a08",
+    "run queued": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a11",
+    "run started": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a12",
+    "run ended": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a13",
+}
+"""Promises, like an API: ``journalctl MESSAGE_ID=…`` finds the same kind of message in every version."""
+
+_PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
+_UNFIT = re.compile(r"[^A-Z0-9]+")
+_MAX_FIELD_CHARS = 4_000
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def is_stderr() -> bool:
+    """Whether our stderr is connected to the journal, so that what we print there would end in it anyway."""
+    try:
+        return bool(check_journal_stream())
+    except (OSError, ValueError):
+        return False
+
+
+class JournalHandler(logging.Handler):
+    """Writes records into the journal, by its native protocol.
+
+    A field ``run_id`` becomes ``FLOWD_RUN_ID``. A record that the journal does not take is dropped: stderr is the
+    journal's own, so there is nowhere else to say it.
+    """
+
+    def __init__(self, mask: Callable[[str], str]) -> None:
+        """Connect.
+
+        Args:
+            mask: Takes secrets out of a text.
+
+        Raises:
+            StateError: There is no journal on this machine.
+        """
+        super().__init__()
+        self._mask = mask
+        try:
+            self._transport = JournaldTransport()
+        except OSError as error:
+            raise StateError(
+                f"There is no journal at {JournaldTransport.SOCKET_PATH}: {error.strerror}. "
+                "Choose another log_format: auto, pretty or json."
+            ) from error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one entry."""
+        try:
+            self._transport.send(self.fields(record).items())
+        except OSError:
+            pass
+
+    def fields(self, record: logging.LogRecord) -> dict[str, str]:
+        """An entry's fields."""
+        event = record.getMessage()
+        extra = {key: str(value) for key, value in vars(record).items() if key not in _STANDARD and value is not None}
+        message = " ".join([event, *(f"{key}={value}" for key, value in extra.items())])
+        if record.exc_info:
+            message = f"{message}\n{logging.Formatter().formatException(record.exc_info)}"
+        entry = {
+            "MESSAGE": self._mask(message)[: 4 * _MAX_FIELD_CHARS],
+            "PRIORITY": str(_PRIORITIES.get(record.levelno, 5)),
+            "SYSLOG_IDENTIFIER": IDENTIFIER,
+            "LOGGER": record.name,
+        }
+        if event in MESSAGE_IDS:
+            entry["MESSAGE_ID"] = MESSAGE_IDS[event]
+        for key, value in extra.items():
+            entry[f"FLOWD_{_UNFIT.sub('_', key.upper())}"] = self._mask(value)[:_MAX_FIELD_CHARS]
+        return entry
+
+    def close(self) -> None:
+        """Hang up."""
+        self._transport.socket.close()
+        super().close()
