@@ -74,12 +74,12 @@ class Adoption:
 
     def _find(self, step: Step, marked: list[Process]) -> None:
         """It was about to be started. If it was, its mark is in the process' environment."""
-        for process in marked:
-            if step.mark in process.marks and process.pid == process.sid:
-                step.pid, step.start = process.pid, process.start
-                # The last keeper died before it could write the deadline: rather late than never.
-                step.deadline_s = now_s() + step.timeout_s
-                return
+        leaders = [process for process in marked if step.mark in process.marks and process.pid == process.sid]
+        if leaders:  # a child of the first one may lead a session, too
+            first = min(leaders, key=lambda process: (process.start, process.pid))
+            step.pid, step.start = first.pid, first.start
+            # The last keeper died before it could write the deadline: rather late than never.
+            step.deadline_s = now_s() + step.timeout_s
 
     def _marked(self) -> list[Process]:
         return [process for process in self._processes.all().values() if process.marks]

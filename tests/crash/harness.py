@@ -87,7 +87,10 @@ def main() -> int:
         name = classes[number % len(classes)]
         seed = options.seed + number
         number += 1
-        played = play([name] * min(KILLS_A_ROUND, options.kills - done), seed)
+        try:
+            played = play([name] * min(KILLS_A_ROUND, options.kills - done), seed)
+        except AssertionError as failure:
+            played = Round(Story(), Verdict(lost=1, problems=[str(failure)]), 0.0)
         done += max(1, len(played.story.kills))
         _add(rows[name], played)
         verdict = played.verdict
@@ -100,8 +103,9 @@ def main() -> int:
             is_good = False
             print(f"      {problem}", flush=True)
         if played.log:
-            Path(f"crash-{seed}.log").write_text(played.log, encoding="utf-8")
-            print(f"      the daemon's log is in crash-{seed}.log", flush=True)
+            log = Path(tempfile.gettempdir()) / f"flowd-crash-{seed}.log"
+            log.write_text(played.log, encoding="utf-8")
+            print(f"      the daemon's log is in {log}", flush=True)
     _print(rows)
     return 0 if is_good else 1
 

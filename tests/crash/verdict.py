@@ -121,12 +121,14 @@ class Judge:
         if run["attemptCount"] > kind.attempts or (is_seen and run["attemptCount"] != kind.attempts):
             self.verdict.doubled += 1
             self._say(f"{where} has {run['attemptCount']} attempts")
-        for number in range(1, run["attemptCount"] + 1):
+        is_edge = run.get("reason") == "interrupted" and not self._starts[run_id, run["attemptCount"]]
+        for number in range(1, run["attemptCount"] + (0 if is_edge else 1)):
             if self._starts[run_id, number] != 1:
                 self._lose(f"{where} attempt {number} was started {self._starts[run_id, number]} times: {run}")
             if kind.ends_itself and not self._ends[run_id, number]:
                 self._lose(f"{where} attempt {number} did not reach its end: {run}")
-        self._output(where, name, kind, run)
+        if not is_edge:
+            self._output(where, name, kind, run)
 
     def _seen(self, where: str, kind: Kind, run: dict[str, Any]) -> None:
         expected = (kind.status, kind.reason, kind.result)
@@ -139,7 +141,9 @@ class Judge:
         if run.get("reason") == "timeout":
             expected = (kind.status, kind.reason, kind.result)  # flowd ended it, which its journal tells
         else:
-            expected = ("completed", None, kind.says) if kind.says else ("failed", "interrupted", None)
+            # Never started is rarely known for certain: its keeper may have died at the very edge of the spawn.
+            has_run = self._starts[run["id"], run["attemptCount"]] > 0
+            expected = ("completed", None, kind.says) if kind.says and has_run else ("failed", "interrupted", None)
         found = (run["status"], run.get("reason"), run.get("resultStatus"))
         if found != expected:
             self._lose(f"{where} ended unseen as {found}, expected {expected}: {run.get('error')}")
@@ -154,7 +158,8 @@ class Judge:
             self._lose(f"{where} ended unseen although no keeper died under it: {run}")
         else:
             alone = "keeper alone" if all(kill.victims == ("keeper",) for kill in deaths) else "keeper and daemon"
-            self.verdict.unseen[f"{alone} {deaths[-1].point}".strip()] += 1
+            why = "" if self._starts[run["id"], run["attemptCount"]] else ", at the edge of its spawn"
+            self.verdict.unseen[f"{alone} {deaths[-1].point}".strip() + why] += 1
 
     def _output(self, where: str, name: str, kind: Kind, run: dict[str, Any]) -> None:
         first, last = lines(name)
