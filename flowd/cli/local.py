@@ -122,5 +122,8 @@ def _shape(report: "RunReport") -> dict[str, Any]:
 def _code(reports: "list[RunReport]") -> Exit:
     for report in reports:
         if report.error:
-            tell(report.error)
+            sentence, _, excerpt = report.error.partition("\n")
+            tell(sentence)
+            if excerpt:
+                printing.note(excerpt)
     return Exit.GOOD if all(report.exit_ok for report in reports) else Exit.RUN_FAILED

@@ -17,6 +17,8 @@ from flowd_client.errors import FlowClientError
 from flowd_client.unix import UnixTransport
 
 ANSWER_S = 5.0
+_ACCEPTS = 0x10000
+"""The flag of a listening socket in /proc/net/unix (__SO_ACCEPTCON)."""
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -99,10 +101,10 @@ def _left_behind(scene: Scene, path: Path) -> Iterator[Finding]:
     pointer = _pointer(scene.settings.socket)
     if path.exists() and path.is_socket():
         if _listens(path):
-            yield fail(
+            yield warn(
                 "daemon.socket",
                 f"something listens at {path}, but no daemon holds the lock of {scene.folder}",
-                f"Look who it is with: fuser -v {path}. Choose another FLOWD_SOCKET if it is not flowd.",
+                f"A socket unit of systemd does, until its first client; else look who it is: fuser -v {path}.",
             )
             return
         yield _removable(scene, "daemon.socket", path, f"{path} is left of a daemon that was killed", _is_dead_socket)
@@ -132,6 +134,21 @@ def _is_dead_socket(path: Path) -> bool:
 
 
 def _listens(path: Path) -> bool:
+    """Whether somebody listens. Connects only where the kernel's list does not say so: for a socket of systemd, a
+    connection would start the daemon."""
+    return _is_listed(path) or _takes_connections(path)
+
+
+def _is_listed(path: Path) -> bool:
+    try:
+        lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    found = [fields for fields in (line.split(None, 7) for line in lines[1:]) if len(fields) == 8]
+    return any(fields[7] == str(path) and int(fields[3], 16) & _ACCEPTS for fields in found)
+
+
+def _takes_connections(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(ANSWER_S)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,0 +1,38 @@
+"""Log lines: masked in every place, and JSON still."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from flowd.domain.redaction import Redactor
+from flowd.observe import logs
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger("flowd")
+    before = root.handlers[:], root.level, ours.level
+    yield
+    root.handlers[:], root.level, ours.level = before
+
+
+@pytest.mark.parametrize("layout", ["json", "pretty"])
+def test_no_log_line_shows_a_secret(layout: logs.Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    logs.configure(layout, "info", Redactor(["A", "N"], {"A": 'hunter"22', "N": "123456"}).text)
+    log = logging.getLogger("flowd.test")
+    try:
+        raise ValueError('bad hunter"22')
+    except ValueError:
+        log.exception("it is %s", 'hunter"22', extra={"where": 'x hunter"22', "number": 123456, "fine": 7})
+    text = stream.getvalue()
+    assert "hunter" not in text
+    assert "123456" not in text
+    assert "Traceback" in text
+    if layout == "json":
+        line = json.loads(text)
+        assert (line["event"], line["where"], line["number"], line["fine"]) == ("it is ***", "x ***", "***", 7)
