@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import signal
+import socket
 import struct
 import sys
 import time
@@ -45,9 +46,24 @@ class Capabilities:
         children: /proc lists our children, so that a step without leftovers costs no scan.
         waitid: A leader can be seen as a zombie before it is reaped, which holds its pid and group (not macOS < 3.13).
         memfd: Standard input needs no file on a disk.
+        peercred: A socket tells the user at its other end.
+        cgroup: Each step has a cgroup of its own; the keeper finds out at its start.
+        clone3: A process may begin its life in a cgroup, instead of joining it; tried at each start.
     """
 
-    __slots__ = ("children", "memfd", "pidfd", "pidfd_group", "pidfd_info", "proc", "subreaper", "waitid")
+    __slots__ = (
+        "cgroup",
+        "children",
+        "clone3",
+        "memfd",
+        "peercred",
+        "pidfd",
+        "pidfd_group",
+        "pidfd_info",
+        "proc",
+        "subreaper",
+        "waitid",
+    )
 
     def __init__(self, without: frozenset[str] = frozenset()) -> None:
         self.pidfd = "pidfd" not in without and _has_pidfd()
@@ -58,6 +74,9 @@ class Capabilities:
         self.children = self.proc and self.subreaper and os.path.exists(f"/proc/self/task/{os.getpid()}/children")
         self.waitid = "waitid" not in without and hasattr(os, "waitid")
         self.memfd = "memfd" not in without and hasattr(os, "memfd_create")
+        self.peercred = "peercred" not in without and hasattr(socket, "SO_PEERCRED")
+        self.cgroup = False
+        self.clone3 = "clone3" not in without and sys.platform.startswith("linux")
 
     def names(self) -> list[str]:
         """Those that are there."""

@@ -42,6 +42,8 @@ class KeeperClient:
         without: frozenset[str] | None = None,
         python: str = sys.executable,
         on_lost: Callable[[KeeperLostError], None] | None = None,
+        cgroup: str = "auto",
+        step_open_files: int | None = None,
     ) -> None:
         """Nothing happens before `open`.
 
@@ -50,12 +52,15 @@ class KeeperClient:
             base_env: The environment of steps, below what each launch adds.
             orphan_grace_s: How long steps may run on without a daemon; 0 for ever.
             without: Capabilities to do without, for tests; by default what ``FLOWD_WITHOUT`` names.
+            cgroup: Whether steps get cgroups of their own: ``auto`` where one is delegated to us, ``off``, or below the
+                cgroup of this path.
+            step_open_files: The soft limit of open files that steps begin with; by default our own.
             on_lost: Called when no keeper can be kept alive any more; every waiting call raises then.
         """
         directory = directory.absolute()
         if without is None:
             without = environment_without(os.environ.get("FLOWD_WITHOUT"))
-        self._launcher = Launcher(directory, dict(base_env), orphan_grace_s, without, python)
+        self._launcher = Launcher(directory, dict(base_env), orphan_grace_s, without, python, cgroup, step_open_files)
         self._mark_suffix = mark_suffix(directory)
         self._can_pidfd = "pidfd" not in without and hasattr(os, "pidfd_open")
         self._on_lost = on_lost
@@ -211,6 +216,7 @@ class KeeperClient:
             "grace_s": launch.grace_s,
             "max_output_bytes": launch.max_output_bytes,
             "detach": launch.detach,
+            "limits": launch.limits.asked() if launch.limits else {},
             "mark": f"{launch.attempt_id}@{self._mark_suffix}",
         }
 

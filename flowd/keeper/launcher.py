@@ -60,6 +60,8 @@ class Launcher:
         directory: Private to us; holds lock, socket, journal and log of the keeper.
         python: The interpreter to start it with.
         without: Capabilities it must not use.
+        cgroup: ``auto``, ``off``, or the path of a cgroup that is to be used for steps.
+        step_open_files: The soft limit of open files for steps; None is our own.
     """
 
     directory: Path
@@ -67,6 +69,8 @@ class Launcher:
     orphan_grace_s: float
     without: frozenset[str]
     python: str
+    cgroup: str = "auto"
+    step_open_files: int | None = None
 
     def connect(self, pidfds: Mapping[str, int]) -> Link:
         """Connect to the living keeper, or start one, and introduce ourselves.
@@ -152,7 +156,9 @@ class Launcher:
         log_fd = self._open_log()
         null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         source = str(Path(flowd.__file__).resolve().parent.parent)
-        argv = [self.python, "-I", "-S", "-c", _BOOTSTRAP, source, str(self.directory), ",".join(sorted(self.without))]
+        without, open_files = ",".join(sorted(self.without)), str(self.step_open_files or "")
+        options = [str(self.directory), without, self.cgroup, open_files]
+        argv = [self.python, "-I", "-S", "-c", _BOOTSTRAP, source, *options]
         # The mark tells a flowd around us that this keeper is part of its step.
         env = {name: os.environ[name] for name in ("PATH", "TZ", MARK) if name in os.environ}
         high = [

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 
+from flowd.keeper import cgroup as cgroup_module
 from flowd.keeper.adoption import Adoption
 from flowd.keeper.capabilities import Capabilities, boot_id, now_s
 from flowd.keeper.journal import Journal, load
@@ -40,8 +41,15 @@ LOCK_FD = 4
 class Keeper:
     """The loop, the connection to the daemon, and the ends of the keeper's own life."""
 
-    def __init__(self, directory: str, without: frozenset[str]) -> None:
-        """Take over what the journal in ``directory`` tells, and listen."""
+    def __init__(
+        self, directory: str, without: frozenset[str], *, cgroup: str = "auto", open_files: int | None = None
+    ) -> None:
+        """Take over what the journal in ``directory`` tells, and listen.
+
+        Args:
+            cgroup: The setting, see `flowd.keeper.cgroup.find`.
+            open_files: The soft limit for steps; by default the one we were started with.
+        """
         self.id = f"keeper-{os.urandom(6).hex()}"
         self._boot_id = boot_id()
         self._poll = select.poll()
@@ -63,21 +71,27 @@ class Keeper:
         if bad_lines:
             log(f"{path}: skipped {bad_lines} unreadable line(s)")
         self._journal = Journal(path)
+        self._cgroups, about_cgroups = cgroup_module.find("off" if "cgroup" in without else cgroup, directory)
+        self._can.cgroup = self._cgroups is not None
         self._steps = Steps(
             self._can,
             processes,
             journal=self._journal,
-            spawner=Spawner(directory, memfd=self._can.memfd),
+            spawner=Spawner(directory, memfd=self._can.memfd, open_files=open_files),
             poll=self._poll,
             boot_id=self._boot_id,
             tell=self._tell,
+            cgroups=self._cgroups,
         )
         self._adoption: Adoption | None = Adoption(self._can, processes, self._steps, self._boot_id)
         self._adoption.take(attempts)
+        if self._cgroups:
+            self._cgroups.sweep({step.cgroup for step in self._steps.active.values()})
         self._journal.rewrite(self._steps.entries())
         self._poll.register(self._listener, select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
-        log(f"{self.id} pid {os.getpid()} can {','.join(self._can.names())}; took over {len(attempts)} attempt(s)")
+        log(f"{self.id} pid {os.getpid()} can {','.join(self._can.names())}; {about_cgroups}")
+        log(f"took over {len(attempts)} attempt(s)")
 
     def run(self) -> None:
         """Live until there is nothing left to do."""
@@ -93,6 +107,8 @@ class Keeper:
                     log(f"turn failed: {error!r}")
                 time.sleep(0.05)
         self._flush()
+        if self._cgroups:
+            self._cgroups.close()
 
     def _turn(self) -> None:
         is_waiting = self._connection is None or self._adoption is not None  # for the end of a grace
@@ -150,7 +166,7 @@ class Keeper:
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
-        if not _is_same_user(connection):
+        if self._can.peercred and not _is_same_user(connection):
             connection.close()
             return
         if self._connection is not None:
@@ -272,10 +288,8 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
 
 def _is_same_user(connection: socket.socket) -> bool:
     """Second to the socket's mode and folder; a system without SO_PEERCRED has these only."""
-    option = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
-        return True
-    uid = int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, option, 12)[4:8], sys.byteorder)
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid = int.from_bytes(credentials[4:8], sys.byteorder)
     return uid in (os.geteuid(), 0)
 
 
@@ -287,7 +301,7 @@ def log(text: str) -> None:
         pass
 
 
-def main(directory: str, without: str) -> None:
+def main(directory: str, without: str, cgroup: str = "auto", open_files: str = "") -> None:
     """Become the keeper of ``directory``; the listening socket and the lock are open as 3 and 4.
 
     The process that was spawned exits at once, so that no daemon ever has a keeper as its child, dead or alive.
@@ -299,7 +313,8 @@ def main(directory: str, without: str) -> None:
     os.closerange(LOCK_FD + 1, 65536)
     os.chdir("/")
     try:
-        Keeper(directory, frozenset(filter(None, without.split(",")))).run()
+        names = frozenset(filter(None, without.split(",")))
+        Keeper(directory, names, cgroup=cgroup, open_files=int(open_files) if open_files else None).run()
     except Exception as error:  # noqa: BLE001 - the daemon shows the end of this log
         log(f"cannot go on: {error!r}")
         os._exit(1)

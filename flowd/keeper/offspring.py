@@ -1,7 +1,8 @@
 """Which processes belong to which step, once they have left its group or outlived its leader.
 
 With a subreaper, everything a step leaves behind becomes our child, so a step without leftovers is told by one read of
-our children. Without one, or for an adopted step, all processes are searched for the step's mark.
+our children. Without one, or for an adopted step, all processes are searched for the step's mark. A cgroup, where steps
+have one, adds whatever is in it; it replaces nothing, because a step of our own user can move itself out of it.
 """
 
 from __future__ import annotations
@@ -10,24 +11,35 @@ import os
 import signal
 
 from flowd.keeper.capabilities import PIDFD_SIGNAL_PROCESS_GROUP, Capabilities
-from flowd.keeper.proctree import Process, Processes, with_descendants
+from flowd.keeper.proctree import Process, Processes, Table
 from flowd.keeper.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flowd.keeper.cgroup import Cgroups
 
 
 class Offspring:
     """Finds a step's processes and signals them."""
 
     def __init__(
-        self, can: Capabilities, processes: Processes, active: dict[str, Step], leaders: dict[int, Step]
+        self,
+        can: Capabilities,
+        processes: Processes,
+        active: dict[str, Step],
+        leaders: dict[int, Step],
+        cgroups: Cgroups | None,
     ) -> None:
         self._can = can
         self._processes = processes
         self._active = active
         self._leaders = leaders
+        self._cgroups = cgroups
         self._orphans: list[int] = []  # our living children that are no leaders
         self._owners: dict[int, str] = {}  # step ids by orphan; "" for one that is left alone
         self._has_let_go = False
-        self._table: dict[int, Process] | None = None
+        self._table: Table | None = None
+        self._orphans_of: dict[str, list[Process]] = {}  # in the table, by owner
         self._children_fd = -1
         if can.children:
             pid = os.getpid()
@@ -46,6 +58,8 @@ class Offspring:
 
     def has_any(self, step: Step) -> bool:
         """Whether anything of an ended step still lives. Cheap where orphans come to us; call `reap` before."""
+        if self._cgroups and step.cgroup and self._cgroups.is_populated(step.cgroup):
+            return True
         if step.is_own and self._can.children:
             return any(self._owner(pid) == step.id for pid in self._orphans)
         return bool(self.of(step))
@@ -53,23 +67,46 @@ class Offspring:
     def of(self, step: Step) -> list[Process]:
         """All living processes of a step, its leader included."""
         table = self._look()
-        leader = table.get(step.pid)
-        is_held = step.is_own and step.status is None  # by us, as a child that is not reaped
-        is_leader_there = leader is not None and (is_held or self._processes.is_same(leader, step.start))
-        # A number without a process is still reserved while it names a group or session. For an adopted step, somebody
-        # else may have had it in between.
-        has_number = step.pid > 0 and (is_leader_there or (step.is_own and leader is None))
-        roots = [process for process in table.values() if self._is_of(step, process, has_number=has_number)]
         own_pid = os.getpid()
         members = [
-            process for process in with_descendants(table, roots) if not process.is_dead and process.pid != own_pid
+            process
+            for process in table.with_descendants(self._roots(table, step))
+            if not process.is_dead and process.pid != own_pid
         ]
         step.seen.update((process.pid, process.start) for process in members)
         return members
 
+    def _roots(self, table: Table, step: Step) -> list[Process]:
+        leader = table.by_pid.get(step.pid)
+        is_held = step.is_own and step.status is None  # by us, as a child that is not reaped
+        is_leader_there = leader is not None and (is_held or self._processes.is_same(leader, step.start))
+        roots = [] if leader is None or not is_leader_there else [leader]
+        # A number without a process is still reserved while it names a group or session. For an adopted step, somebody
+        # else may have had it in between.
+        if step.pid > 0 and (is_leader_there or (step.is_own and leader is None)):
+            roots += table.groups.get(step.pid, ())
+            roots += table.sessions.get(step.pid, ())
+        for pid, start in step.seen.items():
+            process = table.by_pid.get(pid)
+            if process is not None and self._processes.is_same(process, start):
+                roots.append(process)
+        if self._cgroups and step.cgroup:
+            roots += filter(None, map(table.by_pid.get, self._cgroups.pids(step.cgroup)))
+        if step.is_own and self._can.children:
+            roots += self._orphans_of.get(step.id, ())
+        else:
+            roots += table.marked(step.mark)
+        return roots
+
     def signal(self, step: Step, number: int) -> None:
-        """Signal the group at once, so that no newcomer is missed, and then whoever has left it, each by identity."""
+        """Signal the group at once, so that no newcomer is missed, and then whoever has left it, each by identity.
+
+        The table of this turn will do, so that a thousand stops cost one look: whoever has just appeared is found when
+        the leader has ended.
+        """
         members = self.of(step)
+        if number == signal.SIGKILL and self._cgroups and step.cgroup:
+            self._cgroups.kill(step.cgroup)
         has_group = self._signal_group(step, number)
         outside = [process for process in members if not (has_group and process.pgid == step.pid)]
         for process in outside:
@@ -78,7 +115,6 @@ class Offspring:
             self._signal_group(step, signal.SIGCONT)
             for process in outside:
                 self._processes.signal(process, signal.SIGCONT)
-        self.new_turn()
 
     def _signal_group(self, step: Step, number: int) -> bool:
         try:
@@ -101,22 +137,15 @@ class Offspring:
         if step.is_own and not step.is_over:
             self._owners[step.pid] = ""
 
-    def _look(self) -> dict[int, Process]:
+    def _look(self) -> Table:
         if self._table is None:
-            self._table = self._processes.all()
+            self._table = Table(self._processes.all())
+            self._orphans_of = {}
+            if self._can.children:
+                for process in self._table.children.get(os.getpid(), ()):
+                    if process.pid not in self._leaders and (owner := self._owner(process.pid)):
+                        self._orphans_of.setdefault(owner, []).append(process)
         return self._table
-
-    def _is_of(self, step: Step, process: Process, *, has_number: bool) -> bool:
-        if has_number and step.pid in (process.pid, process.pgid, process.sid):
-            return True
-        if process.pid in step.seen and self._processes.is_same(process, step.seen[process.pid]):
-            return True
-        if step.is_own and self._can.children:
-            return process.ppid == os.getpid() and process.pid not in self._leaders and self._is_owned(process, step)
-        return step.mark in process.marks
-
-    def _is_owned(self, process: Process, step: Step) -> bool:
-        return self._owner(process.pid) == step.id
 
     def _children(self) -> list[int]:
         chunks = []
@@ -162,8 +191,12 @@ class Offspring:
         for number in (process.sid, process.pgid):
             if number in self._leaders:
                 return self._leaders[number].id
+        for mark in process.marks:
+            step = self._active.get(os.fsdecode(mark).rpartition("@")[0])
+            if step is not None and step.mark == mark:
+                return step.id
         for step in self._active.values():
-            if step.seen.get(process.pid) == process.start or step.mark in process.marks:
+            if step.seen.get(process.pid) == process.start:
                 return step.id
         # It left the session and dropped its environment. If only one step can have started it, that one did.
         candidates = [step.id for step in self._leaders.values() if step.start <= process.start]

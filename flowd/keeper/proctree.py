@@ -11,6 +11,10 @@ import signal
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MARK = "FLOWD_MARK"
 """Environment variable that names every flowd attempt around a process, innermost last, separated by commas."""
 
@@ -94,6 +98,12 @@ class Processes:
         found = ((pid, _read_stat(pid)) for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))))
         return {pid: process for pid, process in found if process is not None}
 
+    def count_of_user(self) -> int:
+        """How many processes and threads run under our user id; all there are, where only `ps` can tell."""
+        if not self._proc:
+            return len(self.all())
+        return sum(map(_threads_if_ours, filter(str.isdecimal, os.listdir("/proc"))))
+
     def start_of(self, pid: int) -> int:
         """The start time of our own child, which was just spawned and cannot be gone."""
         if not self._proc:
@@ -137,19 +147,39 @@ class Processes:
         return True
 
 
-def with_descendants(table: dict[int, Process], roots: list[Process]) -> list[Process]:
-    """The roots and everything below them."""
-    children: dict[int, list[Process]] = {}
-    for process in table.values():
-        children.setdefault(process.ppid, []).append(process)
-    found = {process.pid: process for process in roots}
-    queue = list(roots)
-    while queue:
-        for child in children.get(queue.pop().pid, ()):
-            if child.pid not in found:
-                found[child.pid] = child
-                queue.append(child)
-    return list(found.values())
+class Table:
+    """All processes as they were at one moment, found by whatever ties them together."""
+
+    def __init__(self, processes: dict[int, Process]) -> None:
+        self.by_pid = processes
+        self.children: dict[int, list[Process]] = {}
+        self.groups: dict[int, list[Process]] = {}
+        self.sessions: dict[int, list[Process]] = {}
+        self._marked: dict[bytes, list[Process]] | None = None
+        for process in processes.values():
+            self.children.setdefault(process.ppid, []).append(process)
+            self.groups.setdefault(process.pgid, []).append(process)
+            self.sessions.setdefault(process.sid, []).append(process)
+
+    def marked(self, mark: bytes) -> list[Process]:
+        """Those with this mark in their environment. The first question costs a file for each process."""
+        if self._marked is None:
+            self._marked = {}
+            for process in self.by_pid.values():
+                for found in process.marks:
+                    self._marked.setdefault(found, []).append(process)
+        return self._marked.get(mark, [])
+
+    def with_descendants(self, roots: Iterable[Process]) -> list[Process]:
+        """The roots and everything below them, each once."""
+        found = {process.pid: process for process in roots}
+        queue = list(found.values())
+        while queue:
+            for child in self.children.get(queue.pop().pid, ()):
+                if child.pid not in found:
+                    found[child.pid] = child
+                    queue.append(child)
+        return list(found.values())
 
 
 def _marks(variables: list[bytes]) -> frozenset[bytes]:
@@ -181,6 +211,16 @@ def _read_stat(pid: int) -> Process | None:
         name=line[opening + 1 : closing].decode("utf-8", "replace"),
         exit_status=int(fields[49]),
     )
+
+
+def _threads_if_ours(pid: str) -> int:
+    try:
+        if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
+            return 0
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return int(file.read().rpartition(b")")[2].split()[17])
+    except OSError:
+        return 0
 
 
 def _ps(which: list[str]) -> dict[int, Process]:

@@ -15,6 +15,18 @@ _SENTENCES = {
     "ending": "The keeper is ending all steps and starts no more.",
 }
 
+_UNKEPT = {
+    "processes": "this system does not enforce it for this user (never for root)",
+    "memory_bytes": "this system does not enforce it",
+}
+_CGROUP_REMEDY = "Let flowd have a cgroup (Delegate=yes in its unit, or the setting cgroup), or remove the limit."
+_HIGHER_REMEDY = "Ask for less, or raise the hard limit that flowd runs under (Limit…= in its unit, ulimit -H)."
+_REMEDIES = {
+    "niceness": "Only root may ask for less than flowd's own; use a higher number.",
+    "memory_bytes": "Ask for more, or remove the limit.",
+    "cgroup": 'See keeper.log; the setting cgroup = "off" does without.',
+}
+
 
 def sentence(facts: Mapping[str, Any]) -> str:
     """The sentence for a ``refused`` frame.
@@ -22,5 +34,18 @@ def sentence(facts: Mapping[str, Any]) -> str:
     >>> sentence({"what": "cwd", "path": "/x", "error": "No such file or directory"})
     'The working directory /x cannot be used: No such file or directory. Create it, or correct `cwd` of the step.'
     """
+    if facts.get("what") == "limit":
+        return _limit_sentence(str(facts.get("path")), facts.get("error"))
     text = _SENTENCES.get(str(facts.get("what")), "The step could not be started: {path} {error}.")
     return text.format(path=facts.get("path", ""), error=facts.get("error", ""))
+
+
+def _limit_sentence(name: str, error: str | None) -> str:
+    """The sentence for a limit.
+
+    >>> _limit_sentence("memory_bytes", "Cannot allocate memory")
+    'The limit memory_bytes cannot be kept: Cannot allocate memory. Ask for more, or remove the limit.'
+    """
+    if error is None:
+        return f"The limit {name} cannot be kept: {_UNKEPT.get(name, 'this system has none')}. {_CGROUP_REMEDY}"
+    return f"The limit {name} cannot be kept: {error}. {_REMEDIES.get(name, _HIGHER_REMEDY)}"

@@ -7,16 +7,25 @@ import os
 import resource
 import signal
 
+from flowd.keeper.fork import ForkError, fork_exec
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from flowd.keeper.confinement import Confinement
+
 _OUT_OF_SOMETHING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.E2BIG})
 
 
 class RefusalError(Exception):
-    """Nothing runs. ``what`` is one of cwd, program, interpreter, stdin, stdout, stderr, resource, journal, ending."""
+    """Nothing runs.
+
+    ``what`` is one of cwd, program, interpreter, stdin, stdout, stderr, resource, limit, journal, ending.
+
+    For a limit, ``path`` is its name, and without an error the system cannot keep it at all.
+    """
 
     def __init__(self, what: str, path: str, error: OSError | None = None) -> None:
         super().__init__(what, path)
@@ -28,13 +37,18 @@ class RefusalError(Exception):
 class Spawner:
     """Starts processes that see nothing of their parent: no descriptor, no ignored signal, no raised limit."""
 
-    def __init__(self, directory: str, *, memfd: bool) -> None:
-        """Raise our own limit of open files; call it after the keeper has set its signals."""
+    def __init__(self, directory: str, *, memfd: bool, open_files: int | None = None) -> None:
+        """Raise our own limit of open files; call it after the keeper has set its signals.
+
+        Args:
+            open_files: The soft limit for steps; by default ours.
+        """
         self._directory = directory
         self._memfd = memfd
         self._ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._step_limit = self._own_limit = (soft, hard)
+        self._own_limit = (soft, hard)
+        self._step_limit = (soft if open_files is None else min(open_files, hard), hard)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             self._own_limit = (hard, hard)
@@ -42,9 +56,17 @@ class Spawner:
             pass
 
     def spawn(
-        self, argv: list[str], *, cwd: str, env: Mapping[str, str], stdin: bytes, stdout: str, stderr: str
+        self,
+        argv: list[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        stdin: bytes,
+        stdout: str,
+        stderr: str,
+        plan: Confinement | None = None,
     ) -> int:
-        """Start a process in its own session and return its pid.
+        """Start a process in its own session, confined if so planned, and return its pid.
 
         Both output files are created here, for appending; a file that exists already is a refusal, never overwritten.
 
@@ -58,7 +80,7 @@ class Spawner:
             for what, path in (("stdout", stdout), ("stderr", stderr)):
                 fds.append(_create(what, path))
                 created.append(path)
-            return self._spawn(argv, cwd, env, fds)
+            return self._spawn(argv, cwd, env, fds, plan)
         except RefusalError:
             for path in created:
                 os.unlink(path)
@@ -67,12 +89,17 @@ class Spawner:
             for fd in fds:
                 os.close(fd)
 
-    def _spawn(self, argv: list[str], cwd: str, env: Mapping[str, str], fds: list[int]) -> int:
+    def _spawn(
+        self, argv: list[str], cwd: str, env: Mapping[str, str], fds: list[int], plan: Confinement | None
+    ) -> int:
         try:
             os.chdir(cwd)
         except (OSError, ValueError) as error:
             raise RefusalError("cwd", cwd, _os_error(error)) from None
         try:
+            if plan is not None:
+                plan.rlimits.insert(0, ("open_files", resource.RLIMIT_NOFILE, *self._step_limit))
+                return fork_exec(argv, env, fds, plan)
             # The kernel copies the limit at the fork, so for that moment ours is the step's. Open files are unaffected.
             resource.setrlimit(resource.RLIMIT_NOFILE, self._step_limit)
             return os.posix_spawn(
@@ -84,6 +111,10 @@ class Spawner:
                 setsigmask=[],
                 setsigdef=self._ignored,
             )
+        except ForkError as failure:
+            if failure.stage == "exec":
+                raise _spawn_refusal(argv[0], failure.error) from None
+            raise RefusalError("limit", failure.stage, failure.error) from None
         except (OSError, ValueError) as error:
             raise _spawn_refusal(argv[0], _os_error(error)) from None
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 
 from flowd.keeper.proctree import Process
@@ -30,6 +31,11 @@ SPEC = ("stdout", "stderr", "timeout_s", "grace_s", "max_output_bytes", "detach"
 _RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
+def own_peak_bytes() -> int:
+    """Our own peak memory, where a child inherits it as its own until it executes another program (Linux)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if sys.platform == "linux" else 0
+
+
 class Step:
     """An attempt that has begun and whose end is not settled.
 
@@ -46,10 +52,13 @@ class Step:
         due_s: When something is to be done about it.
         status: Wait status of the leader; None when nobody saw it.
         seen: Processes that were once found below it, by pid with their start times.
+        cgroup: The folder of its cgroup; empty without one.
+        rss_floor_bytes: Peak memory that the kernel counts as its, though it was ours before it executed its program.
     """
 
     __slots__ = (
         "cause",
+        "cgroup",
         "cpu_ms",
         "deadline_s",
         "detach",
@@ -71,6 +80,7 @@ class Step:
         "phase",
         "pid",
         "pidfd",
+        "rss_floor_bytes",
         "seen",
         "start",
         "status",
@@ -86,6 +96,8 @@ class Step:
         self.grace_s = max(0.0, float(spec["grace_s"]))
         self.max_output_bytes = int(spec["max_output_bytes"])
         self.detach = bool(spec["detach"])
+        self.cgroup = str(spec.get("cgroup", ""))
+        self.rss_floor_bytes = 0
         self.pid = 0
         self.start = 0
         self.is_own = True
@@ -133,8 +145,14 @@ class Step:
     def spent(self, status: int, usage: Any) -> None:
         """The leader was reaped."""
         self.status = status
-        self.max_rss_bytes = int(usage.ru_maxrss) * _RSS_UNIT_BYTES
+        peak_bytes = int(usage.ru_maxrss) * _RSS_UNIT_BYTES
+        self.max_rss_bytes = peak_bytes if peak_bytes > self.rss_floor_bytes else None
         self.cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
+
+    def spent_by_all(self, max_rss_bytes: int | None, cpu_ms: int | None) -> None:
+        """The same of the whole tree, by its cgroup, where that knows."""
+        self.max_rss_bytes = self.max_rss_bytes if max_rss_bytes is None else max_rss_bytes
+        self.cpu_ms = self.cpu_ms if cpu_ms is None else cpu_ms
 
     def cut_output(self) -> bool:
         """Cut both files to the limit. True when one was larger, which may also be seen here first."""
@@ -168,6 +186,7 @@ class Step:
         begin: dict[str, Any] = {"op": "begin", "id": self.id, "stdout": self.paths[0], "stderr": self.paths[1]}
         begin |= {"timeout_s": 0 if self.timeout_s == INFINITY else self.timeout_s, "grace_s": self.grace_s}
         begin |= {"max_output_bytes": self.max_output_bytes, "detach": self.detach, "mark": os.fsdecode(self.mark)}
+        begin |= {"cgroup": self.cgroup} if self.cgroup else {}
         started = [self.started(boot_id)] if self.pid else []
         cause = [{"op": "cause", "id": self.id, "cause": self.cause}] if self.cause else []
         return [begin, *started, *cause]

@@ -10,18 +10,22 @@ import os
 import signal
 
 from flowd.keeper.capabilities import Capabilities, now_s
+from flowd.keeper.confinement import Limiter
 from flowd.keeper.journal import Journal
 from flowd.keeper.leaders import Leaders
 from flowd.keeper.offspring import Offspring
 from flowd.keeper.proctree import MARK, Processes
 from flowd.keeper.spawn import RefusalError, Spawner
-from flowd.keeper.step import INFINITY, KILLING, RUNNING, SETTLING, SPEC, STOPPING, Step
+from flowd.keeper.step import INFINITY, KILLING, RUNNING, SETTLING, SPEC, STOPPING, Step, own_peak_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import select
     from collections.abc import Callable
     from typing import Any
+
+    from flowd.keeper.cgroup import Cgroups
+    from flowd.keeper.confinement import Confinement
 
 SETTLE_S = 0.1
 """What ends together with its leader, such as `> >(tee log)`, is not cut short and is no leftover."""
@@ -47,6 +51,7 @@ class Steps:
         poll: select.poll,
         boot_id: str,
         tell: Callable[[dict[str, Any]], None],
+        cgroups: Cgroups | None = None,
     ) -> None:
         self._processes = processes
         self._journal = journal
@@ -54,13 +59,16 @@ class Steps:
         self._poll = poll
         self._boot_id = boot_id
         self._tell = tell
+        self._cgroups = cgroups
+        controllers = cgroups.controllers if cgroups else frozenset()
+        self._limiter = Limiter(processes, controllers, may_clone=can.clone3)
         self._next_tick_s = 0.0
         self.base_env: dict[str, str] = {}
         self.active: dict[str, Step] = {}
         self.ended: dict[str, dict[str, Any]] = {}
         self.is_ending = False
         self.leaders = Leaders(can, processes)
-        self.offspring = Offspring(can, processes, self.active, self.leaders.own)
+        self.offspring = Offspring(can, processes, self.active, self.leaders.own, cgroups)
 
     # --- what the daemon asks for
 
@@ -71,18 +79,19 @@ class Steps:
             self._tell_again(attempt_id)
             return
         spec = {name: request[name] for name in SPEC}
+        if self._cgroups:
+            spec["cgroup"] = self._cgroups.new_path()
         step = Step(attempt_id, spec)
-        argv, cwd, env = [*map(str, request["argv"])], str(request["cwd"]), self._environment(request)
         try:
+            plan = self._limiter.confine(request.get("limits") or {}, step.cgroup)
             self._begin(attempt_id, spec)
-            step.pid = self._spawner.spawn(
-                argv, cwd=cwd, env=env, stdin=stdin, stdout=step.paths[0], stderr=step.paths[1]
-            )
+            step.pid = self._spawn(step, request, stdin, plan)
         except RefusalError as refusal:
             if refusal.facts["what"] not in ("journal", "ending"):
                 self._journal.note({"op": "refused", "id": attempt_id})
             self._tell({"op": "refused", "id": attempt_id, **refusal.facts})
             return
+        step.rss_floor_bytes = own_peak_bytes()
         step.start = self._processes.start_of(step.pid)
         step.deadline_s = step.due_s = now_s() + step.timeout_s
         self.active[attempt_id] = self.leaders.own[step.pid] = step
@@ -205,6 +214,34 @@ class Steps:
         if failure := self._journal.intend({"op": "begin", "id": attempt_id, **spec}):
             raise RefusalError("journal", "keeper.journal", failure)
 
+    def _spawn(self, step: Step, request: dict[str, Any], stdin: bytes, plan: Confinement | None) -> int:
+        if plan is not None and step.cgroup:
+            self._make_cgroup(step, plan)
+        try:
+            return self._spawner.spawn(
+                [*map(str, request["argv"])],
+                cwd=str(request["cwd"]),
+                env=self._environment(request),
+                stdin=stdin,
+                stdout=step.paths[0],
+                stderr=step.paths[1],
+                plan=plan,
+            )
+        except BaseException:
+            if step.cgroup and self._cgroups:
+                self._cgroups.remove(step.cgroup)
+            raise
+
+    def _make_cgroup(self, step: Step, plan: Confinement) -> None:
+        """Make the step's cgroup; without it, it is supervised as on a machine that has none."""
+        try:
+            if self._cgroups:
+                self._cgroups.make(step.cgroup, plan.values)
+        except OSError as error:
+            if plan.values:
+                raise RefusalError("limit", "cgroup", error) from None
+            step.cgroup = plan.cgroup = ""
+
     def _environment(self, request: dict[str, Any]) -> dict[str, str]:
         env = dict(self.base_env)
         for name, value in request["env"].items():
@@ -291,6 +328,9 @@ class Steps:
             if not step.is_ending:
                 self._poll.unregister(step.pidfd)
             os.close(step.pidfd)
+        if step.cgroup and self._cgroups:
+            step.spent_by_all(*self._cgroups.usage(step.cgroup))
+            self._cgroups.remove(step.cgroup)
         if step.cut_output() and step.cause is None:
             step.cause = "output_limit"
         exit_ = step.exit()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flowd.keeper.proctree import Process, Processes, with_descendants
+from flowd.keeper.proctree import Process, Processes, Table
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="compares with /proc")
 
@@ -72,4 +72,4 @@ def test_descendants_are_found_at_any_depth_and_nobody_else() -> None:
         return Process(pid, ppid=ppid, pgid=pid, sid=pid, start=0, state="S", name="x")
 
     table = {pid: process(pid, ppid) for pid, ppid in [(2, 1), (3, 2), (4, 3), (5, 1), (6, 5)]}
-    assert sorted(found.pid for found in with_descendants(table, [table[2]])) == [2, 3, 4]
+    assert sorted(found.pid for found in Table(table).with_descendants([table[2]])) == [2, 3, 4]
