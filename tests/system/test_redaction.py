@@ -103,6 +103,21 @@ def test_a_follower_never_sees_the_first_half_of_a_secret(place: Workspace) -> N
     assert offset == len(f"x {SECRET} y\n")
 
 
+def test_a_subscriber_sees_masks_in_output_and_in_runs(place: Workspace) -> None:
+    prepare(place)
+    place.start(DEMO_TOKEN=SECRET)
+    run(place, "well")
+    told: list[Any] = []
+    with place.client() as client, client.subscribe(topics=["run", "output"], after="j0") as updates:
+        for update in updates:
+            told.append(update.raw)
+            if update.raw.get("status") == "completed":
+                break
+    assert SECRET not in json.dumps(told)
+    assert "token is ***\n" in "".join(part.get("text", "") for part in told)
+    assert told[-1]["run"]["result"]["token"] == "***"
+
+
 def test_chunks_of_any_size_put_together_are_the_masked_whole(place: Workspace) -> None:
     prepare(place)
     place.flow("many", f'for n in 1 2 3 4 5; do echo "line $n {SECRET}{SECRET} ü"; done; cat big')

@@ -1,0 +1,74 @@
+"""What a failed run says of itself: how it ended, what it said last, what was run where; and how people see that."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from daemon_rig import Workspace
+
+TALKS = "echo out-one; echo err-one >&2; printf '10%%\\r99%%\\n' >&2"
+
+
+def flowd(place: Workspace, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "flowd", "-w", str(place.path), *words], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "step", "sentence"),
+    [
+        ("exit 3", "", "Step f/main exited with 3"),
+        ("nothing-of-this-name", "", "Step f/main exited with 127 (command not found)"),
+        ("kill -SEGV $$", "", "Step f/main was ended by SIGSEGV"),
+        ("exec sleep 60", "timeout_ms = 300", "Step f/main timed out after 300 ms (ended by SIGTERM)"),
+        ("exit 0", "", "Step f/main exited with 0 but printed no FLOW_RESULT line on stdout"),
+    ],
+)
+def test_a_failure_says_how_it_ended_and_shows_both_streams(
+    place: Workspace, script: str, step: str, sentence: str
+) -> None:
+    folder = place.flow("f", f"{TALKS}\n{script}", step=step)
+    place.start(NOBODYS_BUSINESS="of-the-environment")
+    answer = place.call("flow.dispatch", event={"id": "e", "type": "f.go", "payload": {}}, wait=True)
+    run = place.call("flow.getRun", runId=answer["runIds"][0])["run"]
+    first, *excerpt = run["error"].splitlines()
+    assert first == sentence
+    assert excerpt[0] == "stderr:"
+    assert "  err-one" in excerpt
+    assert "  99%" in excerpt
+    assert excerpt[-2:] == ["stdout:", "  out-one"]
+    (attempt,) = run["attempts"]
+    assert attempt["error"] == run["error"]
+    assert attempt["command"] == [str(folder / "main.sh")]
+    assert os.path.samefile(attempt["cwd"], folder)
+    assert "of-the-environment" not in str(run)
+    listed = flowd(place, "runs").splitlines()
+    assert len(listed) == 2
+    assert listed[1].endswith(sentence.removeprefix("Step f/main "))
+    shown = flowd(place, "run", run["id"])
+    assert f"error    {sentence}\n" in shown
+    assert shown.count("err-one") == 1
+    assert "  out-one\n" in shown
+
+
+def test_each_attempts_last_words_are_shown(place: Workspace) -> None:
+    script = 'echo "words of $FLOWD_ATTEMPT" >&2; exit 1'
+    place.flow("f", script, step='[steps.retry]\nmax_attempts = 2\non = ["exit"]\ndelay_ms = 10')
+    place.start()
+    answer = place.call("flow.dispatch", event={"id": "e", "type": "f.go", "payload": {}}, wait=True)
+    shown = flowd(place, "run", answer["runIds"][0])
+    assert "words of 1" in shown.split("attempt  2")[0]
+    assert "words of 2" in shown.split("attempt  2")[1]
+
+
+def test_silence_is_said(place: Workspace) -> None:
+    place.flow("f", "exit 9")
+    place.start()
+    answer = place.call("flow.dispatch", event={"id": "e", "type": "f.go", "payload": {}}, wait=True)
+    run = place.call("flow.getRun", runId=answer["runIds"][0])["run"]
+    assert run["error"] == "Step f/main exited with 9\nIt printed nothing on stdout or stderr."
+    assert "It printed nothing on stdout or stderr." in flowd(place, "run", run["id"])
