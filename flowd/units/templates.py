@@ -1,0 +1,129 @@
+"""flowd's unit files for one workspace, made of the ones that come with flowd. Reads the templates, writes nothing."""
+
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import flowd
+from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, systemd_escape
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flowd.units.bus import Scope
+
+_PACKAGED_COMMAND = "/usr/bin/flowd"
+NOTIFY_RELOAD_SINCE = 253
+"""The version of systemd that introduced ``Type=notify-reload``; an older one would take it for ``simple``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUnits:
+    """The units of one workspace.
+
+    Attributes:
+        socket: Where clients will find the daemon.
+        files: What to write where.
+    """
+
+    service_name: str
+    socket_name: str
+    socket: Path
+    files: dict[Path, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the units are to be for.
+
+    Attributes:
+        command: Absolute path of the flowd to run.
+        run_as: User of a system service.
+        search_path: ``PATH`` for steps of a user's service; systemd's own lacks what people install at home.
+        socket: Where the workspace's settings want the socket of a user's service.
+        systemd_version: Of the running manager.
+    """
+
+    scope: "Scope"
+    workspace: Path
+    command: str
+    run_as: str
+    search_path: str
+    socket: Path
+    systemd_version: int
+
+
+def folder(scope: "Scope", home: Path) -> Path:
+    """Where unit files of people are: of the administrator, or of a user."""
+    if scope == "system":
+        return Path("/etc/systemd/system")
+    return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "systemd" / "user"
+
+
+def names(workspace: Path) -> tuple[str, str]:
+    """The names of a workspace's service and socket units."""
+    instance = systemd_escape(workspace)
+    return f"flowd@{instance}.service", f"flowd@{instance}.socket"
+
+
+def packaged(name: str) -> str:
+    """A file of flowd's ``systemd`` folder.
+
+    Raises:
+        FileNotFoundError: This flowd was installed without it.
+    """
+    here = Path(flowd.__file__).resolve().parent
+    for root in (here / "_systemd", here.parent / "systemd"):
+        if (root / name).is_file():
+            return (root / name).read_text(encoding="utf-8")
+    raise FileNotFoundError(f"flowd's unit files are neither in {here / '_systemd'} nor beside {here}; reinstall flowd")
+
+
+def render(wanted: Wanted, *, home: Path) -> ServiceUnits:
+    """The units of a workspace.
+
+    They are whole files for the instance, not drop-ins: two workspaces may run two installations of flowd.
+    """
+    service_name, socket_name = names(wanted.workspace)
+    service = packaged(f"{wanted.scope}/flowd@.service").replace(_PACKAGED_COMMAND, _quoted(wanted.command))
+    socket_text = packaged(f"{wanted.scope}/flowd@.socket")
+    if wanted.systemd_version >= NOTIFY_RELOAD_SINCE:
+        service = service.replace("Type=notify\n", "Type=notify-reload\n")
+        service = "\n".join(line for line in service.split("\n") if not line.startswith("ExecReload="))
+    if wanted.scope == "system":
+        service = service.replace("User=flowd\n", f"User={wanted.run_as}\n")
+        socket_text = socket_text.replace("SocketUser=flowd\n", f"SocketUser={wanted.run_as}\n")
+        socket = SYSTEM_SOCKETS / f"{systemd_escape(wanted.workspace)}.sock"
+    else:
+        path = _specifier_safe(wanted.search_path)
+        service = service.replace("EnvironmentFile=-", f'Environment="PATH={path}"\nEnvironmentFile=-', 1)
+        socket = _reachable(wanted)
+        if socket != wanted.workspace / ".codex" / "flowd" / "flowd.sock":
+            listen = f"ListenStream={_specifier_safe(str(socket))}"
+            socket_text = socket_text.replace("ListenStream=%f/.codex/flowd/flowd.sock", listen)
+    made = f"# Written by `flowd service install` for {wanted.workspace}; `flowd service uninstall` removes it.\n"
+    where = folder(wanted.scope, home)
+    files = {where / service_name: made + service, where / socket_name: made + socket_text}
+    return ServiceUnits(service_name, socket_name, socket, files)
+
+
+def _reachable(wanted: Wanted) -> Path:
+    """The socket's path, or where that is too long for one, a short one; the daemon leaves word of it."""
+    if len(os.fsencode(wanted.socket)) <= MAX_SOCKET_PATH_BYTES:
+        return wanted.socket
+    digest = sha256(os.fsencode(wanted.socket)).hexdigest()[:16]
+    return Path(f"/run/user/{os.geteuid()}/flowd-{digest}.sock")
+
+
+def _quoted(command: str) -> str:
+    r"""A program's path as the first word of ``ExecStart=``.
+
+    >>> _quoted("/opt/flowd/bin/flowd"), _quoted("/opt/my tools/flowd")
+    ('/opt/flowd/bin/flowd', '"/opt/my tools/flowd"')
+    """
+    safe = _specifier_safe(command).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return f'"{safe}"' if safe != command or " " in command else command
+
+
+def _specifier_safe(text: str) -> str:
+    return text.replace("%", "%%")

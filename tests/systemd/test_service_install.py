@@ -1,0 +1,115 @@
+"""``flowd service``: from a fresh account to a running service, and back to nothing."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from daemon_rig import say, until
+from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, Box
+
+UNITS = f"/home/{OTHER_USER}/.config/systemd/user"
+
+
+@pytest.fixture
+def home(box: Box) -> Iterator[str]:
+    """A workspace in the home of a user who has never logged in."""
+    path = f"/home/{OTHER_USER}/my project"
+    box.flow(path, "quick", f"echo $FLOWD_SOCKET\n{say('changed')}", owner=OTHER_USER)
+    box.flow(path, "long", "setsid sleep 300 &\nsleep 300", owner=OTHER_USER)
+    yield path
+    box.run(str(FLOWD), "service", "uninstall", "-w", path, user=OTHER_USER, check=False)
+    box.run("loginctl", "disable-linger", OTHER_USER)
+    box.systemctl("stop", f"user@{OTHER_UID}.service", check=False)
+    box.run("rm", "-rf", path, UNITS)
+
+
+@pytest.fixture
+def lingering(box: Box, home: str) -> str:
+    """The same, with a user manager that runs."""
+    box.run("loginctl", "enable-linger", OTHER_USER)
+    until(
+        lambda: box.run("test", "-S", f"/run/user/{OTHER_UID}/bus", check=False).returncode == 0, what="the user's bus"
+    )
+    return home
+
+
+def test_an_account_without_a_manager_is_told_how_to_get_one(box: Box, home: str) -> None:
+    refused = box.run(str(FLOWD), "service", "install", "-w", home, user=OTHER_USER, check=False)
+    assert refused.returncode == 5
+    assert f"sudo loginctl enable-linger {OTHER_USER}" in refused.stderr
+    assert box.run("ls", "-A", UNITS, check=False).stdout == ""
+
+
+def test_a_dry_run_shows_all_and_does_nothing(box: Box, lingering: str) -> None:
+    shown = box.flowd(lingering, "service", "install", "--dry-run", user=OTHER_USER)
+    unit = "flowd@home-flowd\\x2dfresh-my\\x20project"
+    assert f"would write {UNITS}/{unit}.service" in shown
+    assert f"ExecStart={FLOWD} serve --workspace %f" in shown
+    assert f"systemctl --user enable {unit}.socket {unit}.service" in shown
+    assert box.run("ls", "-A", UNITS, check=False).stdout == ""
+    assert box.systemctl("list-units", "flowd@*", "--all", "--no-legend", user=OTHER_USER) == ""
+
+
+def test_a_users_service_works_from_install_to_uninstall(box: Box, lingering: str) -> None:
+    installed = box.flowd(lingering, "service", "install", user=OTHER_USER)
+    assert "is ready at" in installed
+    assert "enable-linger" not in installed  # it lingers already
+
+    answer = box.flowd(lingering, "dispatch", "--type", "quick.go", "--wait", "--json", user=OTHER_USER)
+    assert answer["runs"][0]["effectiveStatus"] == "changed"
+    manager = box.flowd(lingering, "status", "--json", user=OTHER_USER)["manager"]
+    assert (manager["scope"], manager["watchdogMs"]) == ("user", 30_000)
+    about = box.flowd(lingering, "service", "status", "--json", user=OTHER_USER)
+    assert (about["installed"], about["startsAtBoot"], about["service"]["ActiveState"]) == (True, True, "active")
+    run_id = answer["runs"][0]["id"]
+    life = until(lambda: len(box.journal(f"FLOWD_RUN_ID={run_id}")) == 3, what="the run's three entries")
+    assert life
+
+    box.flowd(lingering, "dispatch", "--type", "long.go", user=OTHER_USER)
+    until(lambda: len(box.alive("sleep 300")) == 2, what="the step and what it started")
+    box.systemctl("restart", manager["unit"], user=OTHER_USER)
+    assert len(box.alive("sleep 300")) == 2
+
+    removed = box.flowd(lingering, "service", "uninstall", user=OTHER_USER)
+    assert "disable --now" in removed
+    assert box.alive("sleep 300") == []
+    assert box.run("find", f"/home/{OTHER_USER}/.config/systemd", "-name", "flowd*").stdout == ""
+    assert box.systemctl("list-units", "flowd@*", "--all", "--no-legend", user=OTHER_USER) == ""
+    assert box.run("test", "-s", f"{lingering}/.codex/flowd/flowd.db").returncode == 0
+
+
+def test_a_users_service_is_started_by_the_first_dispatch(box: Box, lingering: str) -> None:
+    box.flowd(lingering, "service", "install", "--no-start", user=OTHER_USER)
+    unit = json.loads(
+        box.run(str(FLOWD), "service", "status", "--json", "-w", lingering, user=OTHER_USER, check=False).stdout
+    )
+    assert unit["service"]["ActiveState"] == "inactive"
+    box.systemctl("start", unit["socket"]["unit"], user=OTHER_USER)
+    answer = box.flowd(lingering, "dispatch", "--type", "quick.go", "--wait", "--json", user=OTHER_USER)
+    assert answer["runs"][0]["effectiveStatus"] == "changed"
+
+
+def test_a_second_daemon_beside_one_started_by_hand_is_refused(box: Box, lingering: str) -> None:
+    start = f"{FLOWD} serve -w '{lingering}' >/dev/null 2>&1 & echo $!"
+    pid = box.run("sh", "-c", start, user=OTHER_USER).stdout.strip()
+    until(
+        lambda: box.run(str(FLOWD), "status", "-w", lingering, user=OTHER_USER, check=False).returncode == 0,
+        what="the daemon by hand",
+    )
+    refused = box.run(str(FLOWD), "service", "install", "-w", lingering, user=OTHER_USER, check=False)
+    assert refused.returncode == 5
+    assert f"pid {pid}" in refused.stderr
+    box.run("kill", pid)
+
+
+def test_a_system_service_runs_as_the_workspaces_owner(box: Box, home: str) -> None:
+    installed = box.run(str(FLOWD), "service", "install", "--system", "-w", home).stdout
+    assert "is ready at /run/flowd/" in installed
+    answer = box.flowd(home, "dispatch", "--type", "quick.go", "--wait", "--json", user=OTHER_USER)
+    assert answer["runs"][0]["effectiveStatus"] == "changed"
+    manager = box.flowd(home, "status", "--json", user=OTHER_USER)["manager"]
+    assert manager["scope"] == "system"
+    pid = box.show(manager["unit"], "MainPID")
+    assert box.run("ps", "-o", "uid=", "-p", pid).stdout.split() == [str(OTHER_UID)]
+    box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home)
+    assert box.run("find", "/etc/systemd/system", "-name", "flowd@home*").stdout == ""
