@@ -23,7 +23,13 @@ from flowd.domain.errors import InvalidParamsError
 from flowd_client import wire
 
 MAX_BATCH = 1000
-"""Elements of one batch; they run at the same time."""
+"""Elements of one batch."""
+
+BATCH_AT_ONCE = 32
+"""Elements that run at the same time: each may hold a page of events."""
+
+MAX_RESPONSE_BYTES = 32 * 1024 * 1024
+"""Of an answer, or of all answers of a batch: four of the largest pages of events."""
 
 _ANYTHING = inspect.Signature(
     [
@@ -54,12 +60,27 @@ class Dispatcher:
             )
         if not isinstance(value, list):
             response = await self._one(value, caller)
-            return None if response is None else _encode(response)
+            return None if response is None else _encode(response, MAX_RESPONSE_BYTES)
         if not value or len(value) > MAX_BATCH:
             return codec.encode(_invalid(None, f"A batch has 1 to {MAX_BATCH} requests; this one has {len(value)}."))
-        responses = await asyncio.gather(*(self._one(element, caller) for element in value))
-        due = [response for response in responses if response is not None]
-        return _encode(due) if due else None
+        return await self._batch(value, caller)
+
+    async def _batch(self, elements: list[object], caller: Caller | None) -> bytes | None:
+        room = MAX_RESPONSE_BYTES
+        places = asyncio.Semaphore(BATCH_AT_ONCE)
+
+        async def answer(element: object) -> bytes | None:
+            nonlocal room
+            async with places:
+                response = await self._one(element, caller)
+            if response is None:
+                return None
+            encoded = _encode(response, room)
+            room -= len(encoded)
+            return encoded
+
+        due = [encoded for encoded in await asyncio.gather(*map(answer, elements)) if encoded is not None]
+        return b"[%b]" % b",".join(due) if due else None
 
     async def _one(self, value: object, caller: Caller | None) -> dict[str, Any] | None:
         problem = _problem(value)
@@ -142,8 +163,15 @@ def _response(request_id: object, *, error: dict[str, Any]) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": request_id, "error": error}
 
 
-def _encode(response: object) -> bytes:
+def _encode(response: dict[str, Any], room: int) -> bytes:
+    """A response as JSON, or an error in its place if it takes more than ``room`` bytes or cannot be written."""
     try:
-        return codec.encode(response)
+        encoded = codec.encode(response)
     except Exception as error:  # noqa: BLE001 - an answer that cannot be written is our fault, and still an answer
-        return codec.encode(_response(None, error=error_from(error, method="encode")))
+        return codec.encode(_response(response["id"], error=error_from(error, method="encode")))
+    if len(encoded) <= room:
+        return encoded
+    message = (
+        f"The answer has {len(encoded)} bytes, and an answer holds {MAX_RESPONSE_BYTES}. Ask for less: a smaller limit."
+    )
+    return codec.encode(_response(response["id"], error=error_of("response_too_large", message, bytes=len(encoded))))

@@ -19,7 +19,7 @@ from flowd.domain.errors import StateError
 log = logging.getLogger("flowd.api")
 
 MAX_CONNECTIONS = 512
-MAX_REQUESTS_UNDER_WAY = 1024
+MAX_REQUESTS_UNDER_WAY = 256
 """Of one connection; it is read no further until some are answered."""
 
 _READ_BYTES = 256 * 1024
@@ -150,6 +150,8 @@ class UnixServer:
                 if isinstance(message, Oversize):
                     writer.write(framer.frame(dispatcher.oversize(message.bytes, self._max_frame_bytes)))
                     continue
+                # Who does not read its answers is not asked for more questions: both bounds are of memory.
+                await writer.drain()
                 await places.acquire()
                 caller = None if subscriber is None else subscriber.caller()
                 reply = self._reply(message, framer, writer, caller)

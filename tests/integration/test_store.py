@@ -187,7 +187,7 @@ def test_pages_stay_right_while_rows_are_added(tmp_path: Path) -> None:
 def test_a_page_of_large_events_ends_early_and_goes_on(tmp_path: Path) -> None:
     async def use(store: SqliteStore) -> None:
         for n in range(5):
-            large = NewEvent(f"e{n}", "t", None, None, "now", b'{"payload":"%b"}' % (b"x" * 3_000_000), b"")
+            large = NewEvent(f"e{n}", "t", None, None, "now", b'{"payload":"%b"}' % (b"x" * 1_500_000), b"")
             await store.accept(large, [], at_ms=1)
         page = await store.events(event_type=None, limit=50, cursor=None)
         assert [event.id for event in page.items] == ["e4", "e3"]

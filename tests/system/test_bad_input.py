@@ -1,5 +1,6 @@
 """Bad input: each a clear refusal, and every other run and the daemon unharmed."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -256,3 +257,31 @@ def test_an_unexpected_exception_never_shows_its_text(served: Workspace) -> None
         served, b'{"jsonrpc":"2.0","id":1,"method":"flow.listRuns","params":{"cursor":"r99999999999999999999"}}\n'
     )
     assert answer["error"]["data"]["slug"] == "invalid_params"
+
+
+def test_an_answer_that_would_be_too_large_is_refused_and_its_neighbours_are_not(served: Workspace) -> None:
+    for n in range(4):
+        talk(served, dispatch(b'{"id":"large-%d","type":"large","payload":"%b"}' % (n, b"x" * (3 * MIB))))
+    page = {"jsonrpc": "2.0", "method": "flow.listEvents", "params": {"type": "large"}}
+    batch = [{**page, "id": n} for n in range(8)] + [{"jsonrpc": "2.0", "id": "small", "method": "flow.listFlows"}]
+    (answers,) = talk(served, json.dumps(batch).encode() + b"\n")
+    refused = [answer["error"]["data"]["slug"] for answer in answers if "error" in answer]
+    assert refused
+    assert set(refused) == {"response_too_large"}
+    assert "result" in answers[-1]
+
+
+def test_a_client_that_asks_and_never_reads_costs_little_memory(served: Workspace) -> None:
+    assert served.process is not None
+    daemon = psutil.Process(served.process.pid)
+    talk(served, dispatch(b'{"id":"bulk","type":"bulk","payload":"%b"}' % (b"x" * (3 * MIB))))
+    before = daemon.memory_info().rss
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(served.socket))
+        raw.settimeout(1)
+        asked = 0
+        with contextlib.suppress(TimeoutError):
+            while asked < 2000:
+                raw.sendall(b'{"jsonrpc":"2.0","id":1,"method":"flow.getEvent","params":{"eventId":"bulk"}}\n' * 10)
+                asked += 10
+        assert daemon.memory_info().rss - before < 400 * MIB

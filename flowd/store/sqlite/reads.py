@@ -10,8 +10,8 @@ from flowd.domain.run import Attempt, Run
 from flowd.ports import Counts, Output, Page, RunFilter, StoredEvent, Unfinished
 from flowd.store import rows
 
-MAX_PAGE_BYTES = 8 * 1024 * 1024
-"""Bodies of events in one page; a page that would be larger ends early and its cursor goes on."""
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+"""Bodies of events in one page, which shows each twice (payload and raw); a page that would be larger ends early and its cursor goes on."""
 
 _NEWEST = 1 << 62
 
