@@ -333,6 +333,7 @@ class Supervisor:
 
 
 def _refused(active: _Active, why: str) -> Outcome:
+    why = why.removeprefix(f"{active.definition.label}: ")  # the sentence names the step already
     if active.is_canceled:
         return Outcome(ProcessStatus.CANCELED, Reason.CANCELED, f"Step {active.definition.label} was canceled: {why}")
     return Outcome(ProcessStatus.FAILED, Reason.SPAWN, f"Step {active.definition.label} could not start: {why}")
