@@ -3,16 +3,18 @@
 import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flowd
 from flowd.api import codec, params
 from flowd.api.codec import View
 from flowd.api.failures import error_from
 from flowd.api.methods import Method, Methods, bare_event
+from flowd.api.subscriptions import Subscriptions
 from flowd.domain.errors import FlowdError
 from flowd.engine.engine import Engine
 from flowd.settings import Settings
+from flowd.wiring import Parts
 from flowd_client import wire
 from flowd_client.errors import FlowClientError, of_answer
 from flowd_client.transport import decode, encode
@@ -22,6 +24,18 @@ HOST = "client"
 
 _LOOKING = frozenset({wire.DISPATCH, wire.REPLAY, wire.RETRY_RUN, wire.LIST_FLOWS, wire.EXPLAIN})
 """These look at the packages on disk first: nobody watches them, and a caller who has just written one expects it."""
+
+
+class Answers(NamedTuple):
+    """What an engine in this process can be asked, and what it tells by itself."""
+
+    methods: dict[str, Method]
+    subscriptions: Subscriptions
+
+
+def answers(parts: Parts, settings: Settings) -> Answers:
+    """Of an open engine."""
+    return Answers(table(parts.engine, settings), Subscriptions(parts.feed, parts.engine.snapshot))
 
 
 def table(engine: Engine, settings: Settings) -> dict[str, Method]:
@@ -77,7 +91,7 @@ async def answer(methods: Mapping[str, Method], name: str, given: Mapping[str, A
         FlowClientError: As a client raises it.
     """
     method = methods.get(name)
-    if method is None:
+    if method is None or method.is_personal:
         data = {"slug": "method_not_found"}
         raise of_answer({"code": -32601, "message": f"There is no method {name!r} in local mode.", "data": data})
     with as_clients_see_them(name):

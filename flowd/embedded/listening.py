@@ -5,15 +5,11 @@ import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from flowd.api.methods import Method
-from flowd.api.subscriptions import Subscriptions
-from flowd.wiring import Parts
+from flowd.embedded.answering import Answers
 
 
 @contextlib.asynccontextmanager
-async def listening(
-    path: Path, parts: Parts, methods: dict[str, Method], *, max_frame_bytes: int
-) -> AsyncIterator[None]:
+async def listening(path: Path, answers: Answers, *, max_frame_bytes: int) -> AsyncIterator[None]:
     """Serve the methods on a Unix socket for the length of a block. The caller holds the folder's lock.
 
     Raises:
@@ -26,10 +22,10 @@ async def listening(
         from flowd.api.dispatcher import Dispatcher  # noqa: PLC0415
     server = unix_socket.UnixServer(
         unix_socket.bind(path),
-        Dispatcher(methods),
+        Dispatcher(answers.methods),
         max_frame_bytes=max_frame_bytes,
         peer_uid=unix_socket.peer_uid,
-        subscriptions=Subscriptions(parts.feed, parts.engine.snapshot),
+        subscriptions=answers.subscriptions,
     )
     await server.open()
     try:

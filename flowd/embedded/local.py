@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
 from flowd.embedded.seats import ENGINE_TASK, NoState, PrivateState, SharedState
 from flowd.embedded.telling import OnOutput, Seat, TellingSeat
+from flowd_client.aio_updates import AsyncUpdateStream
 from flowd_client.discovery import find_workspace
 
 State = Literal["memory", "file"] | None
@@ -48,12 +49,19 @@ class LocalEngine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._seat: Seat | None = None
+        self._calls: set[asyncio.Task[Any]] = set()
 
     def submit(self, method: str, params: Mapping[str, Any]) -> "Future[Any]":
         """Begin a call. Its future raises the `FlowClientError` tree; cancelling it does not undo what was asked."""
         with self._lock:
             loop = self._loop or self._start()
             return asyncio.run_coroutine_threadsafe(self._call(method, params), loop)
+
+    def open_stream(self, params: Mapping[str, Any]) -> "Future[HostedStream]":
+        """Begin to hear what happens. Its future raises the `FlowClientError` tree."""
+        with self._lock:
+            loop = self._loop or self._start()
+            return asyncio.run_coroutine_threadsafe(self._stream(loop, params), loop)
 
     def close(self) -> None:
         """End what is under way as the kind of state says, and the thread. A later call starts anew."""
@@ -73,9 +81,27 @@ class LocalEngine:
         return loop
 
     async def _call(self, method: str, params: Mapping[str, Any]) -> Any:
+        with self._noted():
+            return await self._open_seat().call(method, params)
+
+    async def _stream(self, loop: asyncio.AbstractEventLoop, params: Mapping[str, Any]) -> "HostedStream":
+        with self._noted():
+            return HostedStream(loop, await self._open_seat().stream(params))
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._calls.add(task)
+        try:
+            yield
+        finally:
+            self._calls.discard(task)
+
+    def _open_seat(self) -> Seat:
         if self._seat is None:
             self._seat = self._make_seat()
-        return await self._seat.call(method, params)
+        return self._seat
 
     def _make_seat(self) -> Seat:
         seat: Seat
@@ -89,16 +115,44 @@ class LocalEngine:
         return seat if self._on_output is None else TellingSeat(seat, self._on_output)
 
     async def _close(self) -> None:
-        current = asyncio.current_task()
+        await _cancel(self._calls)
         if self._seat is not None:
             await self._seat.close()
-        others = [task for task in asyncio.all_tasks() if task is not current]
-        for task in others:
-            if task.get_name() != ENGINE_TASK:
-                task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.get_running_loop().shutdown_asyncgens()
-        await asyncio.get_running_loop().shutdown_default_executor()
+        # An engine whose opener was given up ends by itself, and its own tasks must see to it; so those come last.
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == ENGINE_TASK))
+        await _cancel(asyncio.all_tasks())
+        loop = asyncio.get_running_loop()
+        await loop.shutdown_asyncgens()
+        await loop.shutdown_default_executor()
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    others = [task for task in tasks if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+class HostedStream:
+    """A stream of the engine's loop, for other threads. Implements `flowd_client.local.LocalUpdates`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stream: AsyncUpdateStream) -> None:
+        self.answer: Any = stream.answer
+        self._loop = loop
+        self._stream = stream
+
+    def next(self) -> "Future[Mapping[str, Any]]":
+        """Begin to wait for the next update; one wait at a time."""
+        return asyncio.run_coroutine_threadsafe(_next(self._stream), self._loop)
+
+    def close(self) -> None:
+        """End it. May be called twice, and after the engine has ended."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._stream.close)
+
+
+async def _next(stream: AsyncUpdateStream) -> Mapping[str, Any]:
+    return await stream.next()
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

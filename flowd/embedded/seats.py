@@ -9,14 +9,16 @@ from typing import Any
 
 from flowd import settings as settings_module
 from flowd import state_dir
-from flowd.api.methods import Method
 from flowd.embedded import answering
+from flowd.embedded.answering import Answers
 from flowd.embedded.listening import listening
 from flowd.embedded.running import private_settings, running
+from flowd.embedded.streaming import EngineStream
 from flowd.embedded.telling import OnOutput, Seat, TellingSeat
 from flowd.settings import Settings
 from flowd_client import wire
 from flowd_client.aio_unix import AsyncUnixTransport
+from flowd_client.aio_updates import AsyncUpdateStream as UpdateStream
 from flowd_client.errors import (
     ConnectionLostError,
     DaemonNotRunningError,
@@ -49,10 +51,10 @@ _OPERATIONS = {
 class _Engine:
     """An engine that is opened by the first call and closed in the task that opened it, as task groups want it."""
 
-    def __init__(self, block: "contextlib.AbstractAsyncContextManager[dict[str, Method]]") -> None:
+    def __init__(self, block: "contextlib.AbstractAsyncContextManager[Answers]") -> None:
         self._block = block
         self._is_over = asyncio.Event()
-        self.methods: dict[str, Method] = {}
+        self._answers: Answers | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -60,16 +62,16 @@ class _Engine:
         ready.add_done_callback(lambda done: done.exception())  # seen, also when nobody waits for it any more
         self._task = asyncio.create_task(self._live(ready), name=ENGINE_TASK)
         try:
-            self.methods = await asyncio.shield(ready)
+            self._answers = await asyncio.shield(ready)
         except asyncio.CancelledError:
             # Half open it cannot be left, nor be torn down halfway: it ends by itself once it is open.
             self._is_over.set()
             raise
 
-    async def _live(self, ready: "asyncio.Future[dict[str, Method]]") -> None:
+    async def _live(self, ready: "asyncio.Future[Answers]") -> None:
         try:
-            async with self._block as methods:
-                ready.set_result(methods)
+            async with self._block as answers:
+                ready.set_result(answers)
                 await self._is_over.wait()
         except BaseException as error:
             if ready.done():
@@ -77,7 +79,14 @@ class _Engine:
             ready.set_exception(_innermost(error))
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
-        return await answering.answer(self.methods, method, params)
+        assert self._answers is not None
+        return await answering.answer(self._answers.methods, method, params)
+
+    async def stream(self, params: Mapping[str, Any]) -> UpdateStream:
+        assert self._answers is not None
+        stream = EngineStream(self._answers.subscriptions)
+        await stream.begin(params)
+        return stream
 
     async def close(self) -> None:
         self._is_over.set()
@@ -92,10 +101,10 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 @contextlib.asynccontextmanager
-async def _private(workspace: Path, env: Mapping[str, str] | None) -> AsyncIterator[dict[str, Method]]:
+async def _private(workspace: Path, env: Mapping[str, str] | None) -> AsyncIterator[Answers]:
     with private_settings(workspace) as settings:
         async with running(settings, step_environ=env) as parts:
-            yield answering.table(parts.engine, settings)
+            yield answering.answers(parts, settings)
 
 
 class NoState:
@@ -131,6 +140,10 @@ class NoState:
         runs = [(await seat.call(wire.GET_RUN, {"runId": run_id}))["run"] for run_id in answer["runIds"]]
         return {**answer, "runs": runs}
 
+    async def stream(self, _: Mapping[str, Any]) -> UpdateStream:
+        """As `Seat.stream`: refused."""
+        raise LocalFlowClientUnsupportedStateError(_OPERATIONS[wire.SUBSCRIBE])
+
     async def close(self) -> None:
         """As `Seat.close`."""
 
@@ -146,13 +159,20 @@ class PrivateState:
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
         """As `Seat.call`."""
+        return await (await self._open(method)).call(method, params)
+
+    async def stream(self, params: Mapping[str, Any]) -> UpdateStream:
+        """As `Seat.stream`."""
+        return await (await self._open(wire.SUBSCRIBE)).stream(params)
+
+    async def _open(self, method: str) -> _Engine:
         async with self._opening:
             if self._engine is None:
                 engine = _Engine(_private(self._workspace, self._env))
                 with answering.as_clients_see_them(method):
                     await engine.open()
                 self._engine = engine
-        return await self._engine.call(method, params)
+            return self._engine
 
     async def close(self) -> None:
         """As `Seat.close`. Runs under way are canceled, and everything is forgotten."""
@@ -197,6 +217,19 @@ class SharedState:
                 await self._leave(peer)
                 if method not in wire.RETRY_SAFE:
                     raise
+
+    async def stream(self, params: Mapping[str, Any]) -> UpdateStream:
+        """As `Seat.stream`. Ends when the client that tells it leaves; another one can go on from its cursor."""
+        while True:
+            with answering.as_clients_see_them(wire.SUBSCRIBE):
+                engine, peer = await self._seat()
+            if engine is not None:
+                return await engine.stream(params)
+            assert peer is not None
+            try:
+                return await peer.stream(wire.SUBSCRIBE, params, timeout_s=None)
+            except (DaemonNotRunningError, ConnectionLostError):
+                await self._leave(peer)
 
     async def _seat(self) -> tuple[_Engine | None, AsyncUnixTransport | None]:
         async with self._seating:
@@ -260,12 +293,10 @@ class SharedState:
 
 
 @contextlib.asynccontextmanager
-async def _shared(
-    settings: Settings, lock: state_dir.Lock, env: Mapping[str, str] | None
-) -> AsyncIterator[dict[str, Method]]:
+async def _shared(settings: Settings, lock: state_dir.Lock, env: Mapping[str, str] | None) -> AsyncIterator[Answers]:
     with lock:
         path = state_dir.socket_path(settings.socket)
         async with running(settings, step_environ=env, socket_path=path, keeps_steps=True) as parts:
-            methods = answering.table(parts.engine, settings)
-            async with listening(path, parts, methods, max_frame_bytes=settings.max_frame_bytes):
-                yield methods
+            answers = answering.answers(parts, settings)
+            async with listening(path, answers, max_frame_bytes=settings.max_frame_bytes):
+                yield answers

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from flowd_client import wire
+from flowd_client.aio_updates import AsyncUpdateStream
 from flowd_client.errors import FlowClientError
 from flowd_client.follow import Follower
 
@@ -20,6 +21,10 @@ class Seat(Protocol):
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
         """One call's result. Raises the `FlowClientError` tree."""
+        ...
+
+    async def stream(self, params: Mapping[str, Any]) -> AsyncUpdateStream:
+        """What happens, from now on or behind a cursor. Raises the `FlowClientError` tree."""
         ...
 
     async def close(self) -> None:
@@ -54,6 +59,10 @@ class TellingSeat:
         if not answer["timedOut"]:
             await asyncio.gather(*followers, return_exceptions=True)
         return answer
+
+    async def stream(self, params: Mapping[str, Any]) -> AsyncUpdateStream:
+        """As `Seat.stream`."""
+        return await self._seat.stream(params)
 
     async def _wait(self, answer: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
         waits = (self._seat.call(wire.WAIT_RUN, {"runId": run_id, **limit}) for run_id in answer["runIds"])

@@ -22,6 +22,7 @@ from flowd_client import (
     TimedOutError,
     create_async_flow_client,
 )
+from flowd_client.views.update import UpdateView
 
 _numbers = count(1)
 
@@ -276,3 +277,74 @@ def test_a_call_has_a_limit_and_the_client_works_after_it(request: pytest.Fixtur
 
 async def _awaited(made: Any) -> Any:
     return await made
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_subscription_tells_an_event_and_its_run_to_the_end_and_goes_on_from_its_cursor(
+    request: pytest.FixtureRequest, kind: Kind
+) -> None:
+    place: Workspace = request.getfixturevalue("unserved" if kind.mode == "local" else "served")
+    if kind.is_async:
+        asyncio.run(_hear_async(kind, place))
+        return
+    with opened(kind, options_of(kind, place)) as client:
+        event = {"id": new_id("drip"), "type": "drip.go"}
+        with client.subscribe(["event", "run", "output"], event_id=event["id"]) as updates:
+            begin = updates.cursor
+            client.dispatch_event(event)
+            heard = [next(updates)]
+            while not _is_over(heard):
+                heard.append(next(updates))
+        _check(heard)
+        with client.subscribe(["event", "run"], event_id=event["id"], after=begin) as updates:
+            assert next(updates).cursor == heard[0].cursor
+
+
+async def _hear_async(kind: Kind, place: Workspace) -> None:
+    async with create_async_flow_client(kind.mode, **options_of(kind, place)) as client:  # type: ignore[call-overload]
+        event = {"id": new_id("drip"), "type": "drip.go"}
+        async with client.subscribe(["event", "run", "output"], event_id=event["id"]) as updates:
+            begin = updates.cursor
+            idle = asyncio.ensure_future(anext(updates))
+            await asyncio.sleep(0)
+            idle.cancel()  # a wait that is given up loses nothing
+            with pytest.raises(asyncio.CancelledError):
+                await idle
+            await client.dispatch_event(event)
+            heard = [await anext(updates)]
+            while not _is_over(heard):
+                heard.append(await anext(updates))
+        _check(heard)
+        async with client.subscribe(["event", "run"], event_id=event["id"], after=begin) as updates:
+            assert (await anext(updates)).cursor == heard[0].cursor
+
+
+def _is_over(heard: list[UpdateView]) -> bool:
+    last = heard[-1]
+    return last.kind == "run" and last.run is not None and last.run.is_final
+
+
+def _check(heard: list[UpdateView]) -> None:
+    assert heard[0].kind == "event"
+    assert [update.run.process_status for update in heard if update.run] == ["queued", "running", "completed"]
+    said = "".join(str(update.raw["text"]) for update in heard if update.kind == "output")
+    assert said.startswith("1\n2\n3\n")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_subscription_with_a_bad_cursor_is_refused(request: pytest.FixtureRequest, kind: Kind) -> None:
+    place: Workspace = request.getfixturevalue("unserved" if kind.mode == "local" else "served")
+
+    async def subscribe() -> None:
+        async with (
+            create_async_flow_client(kind.mode, **options_of(kind, place)) as client,  # type: ignore[call-overload]
+            client.subscribe(after="none of ours"),
+        ):
+            pass
+
+    with pytest.raises(InvalidCallError, match="cursor"):
+        if kind.is_async:
+            asyncio.run(subscribe())
+        else:
+            with opened(kind, options_of(kind, place)) as client:
+                client.subscribe(after="none of ours")

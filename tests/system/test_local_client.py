@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ HOLD = "echo begun; while [ ! -e go ]; do sleep 0.02; done"
 
 def local(place: Workspace, **options: object) -> FlowClient:
     return create_flow_client("local", workspace=place.path, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def temporary() -> Iterator[None]:
+    """A temporary directory of our own, so that other programs' private state is not taken for ours."""
+    with tempfile.TemporaryDirectory(prefix="fl-") as folder:
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        yield
+        tempfile.tempdir = before
 
 
 def private_folders() -> set[str]:

@@ -4,11 +4,20 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from flowd_client.errors import BadAnswerError, ConnectionLostError, DaemonNotRunningError
-from flowd_client.http_answers import Reply
+from flowd_client.aio_http_stream import AsyncHttpStream
+from flowd_client.errors import (
+    BadAnswerError,
+    ConnectionLostError,
+    DaemonNotRunningError,
+    TimedOutError,
+    UnavailableModeError,
+)
+from flowd_client.http_answers import Reply, read_json
 from flowd_client.http_requests import RETRY_STATUSES, Deadline, Exchange, Pause, Server, backoff_s, plan
+from flowd_client.http_stream import request_of
 from flowd_client.http_transport import unreachable
 from flowd_client.transport import MAX_FRAME_BYTES
+from flowd_client.wire import SUBSCRIBE
 
 _HEAD_BYTES = 64 * 1024
 
@@ -40,6 +49,29 @@ class AsyncHttpTransport:
         except TimeoutError as error:
             raise deadline.error() from error
 
+    async def stream(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> AsyncHttpStream:
+        """A connection of its own on which updates come. Raises the `FlowClientError` tree."""
+        if method != SUBSCRIBE:
+            raise UnavailableModeError(f"{method} is no stream.")
+        request = request_of(params)
+        try:
+            async with asyncio.timeout(timeout_s):
+                headers = await self._headers(request)
+                connection = await self._connect()
+                try:
+                    return await connection.open_stream(self._server, request, headers)
+                except BaseException:
+                    connection.close()
+                    raise
+        except TimeoutError as error:
+            raise TimedOutError(method, timeout_s or 0) from error
+        except (OSError, EOFError, asyncio.LimitOverrunError) as error:
+            raise ConnectionLostError(method) from error
+
+    async def _headers(self, request: Exchange) -> dict[str, str]:
+        added = self._server.added_headers()
+        return self._server.headers(request, await added if isinstance(added, Awaitable) else added)
+
     async def _patiently(self, request: Exchange, method: str, deadline: Deadline) -> Reply:
         attempt = 0
         while True:
@@ -61,8 +93,7 @@ class AsyncHttpTransport:
             attempt += 1
 
     async def _exchange(self, request: Exchange, method: str) -> Reply:
-        added = self._server.added_headers()
-        headers = self._server.headers(request, await added if isinstance(added, Awaitable) else added)
+        headers = await self._headers(request)
         closings = self._closings
         connection = (self._take_idle() if request.is_safe else None) or await self._connect()
         keeps = False
@@ -106,6 +137,35 @@ class AsyncHttpTransport:
         await asyncio.gather(*(connection.closed() for connection in closed))
 
 
+class ChunkedBody:
+    """A body in chunks, as it comes. Cancelling a read loses nothing."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._left = 0
+        self._is_between = False
+
+    async def some(self) -> bytes:
+        """What is there next, at least a byte; empty at the end, the trailers unread."""
+        while self._left == 0:
+            line = (await self._reader.readuntil(b"\r\n")).partition(b";")[0].strip()
+            if self._is_between:
+                self._is_between = False  # that was the end of the chunk before
+                continue
+            try:
+                self._left = int(line, 16)
+            except ValueError as error:
+                raise BadAnswerError(f"The server's answer has a chunk of {line[:20]!r} bytes.") from error
+            if self._left <= 0:
+                return b""
+        data = await self._reader.read(min(self._left, _HEAD_BYTES))
+        if not data:
+            raise EOFError
+        self._left -= len(data)
+        self._is_between = self._left == 0
+        return data
+
+
 class _Connection:
     """One connection, used by one call at a time."""
 
@@ -119,18 +179,38 @@ class _Connection:
 
     async def talk(self, server: Server, request: Exchange, headers: Mapping[str, str]) -> tuple[Reply, bool]:
         """Send a request and read its answer. Returns whether the connection can be used again, too."""
+        status, version, found = await self.ask(server, request, headers)
+        body, is_delimited = await self._body(status, found)
+        keeps = is_delimited and version == "HTTP/1.1" and found.get("connection", "").lower() != "close"
+        return Reply(status, found, body), keeps
+
+    async def ask(
+        self, server: Server, request: Exchange, headers: Mapping[str, str]
+    ) -> tuple[int, str, dict[str, str]]:
+        """Send a request and read its answer up to the body."""
         lines = [f"{request.verb} {server.prefix}{request.target} HTTP/1.1", f"host: {server.host_header}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if request.body is not None:
             lines.append(f"content-length: {len(request.body)}")
         self._writer.write("\r\n".join([*lines, "", ""]).encode() + (request.body or b""))
         await self._writer.drain()
-        status, version, found = await self._head()
-        while status < 200:
-            status, version, found = await self._head()
-        body, is_delimited = await self._body(status, found)
-        keeps = is_delimited and version == "HTTP/1.1" and found.get("connection", "").lower() != "close"
-        return Reply(status, found, body), keeps
+        head = await self._head()
+        while head[0] < 200:
+            head = await self._head()
+        return head
+
+    async def open_stream(self, server: Server, request: Exchange, headers: Mapping[str, str]) -> AsyncHttpStream:
+        """Send a request whose answer goes on, and read its first message."""
+        status, _, found = await self.ask(server, request, headers)
+        if status != 200:
+            body, _ = await self._body(status, found)
+            read_json(Reply(status, found, body), request.verb, request.target)
+            raise BadAnswerError(f"{request.target} answers with {status}, and not with a stream.")
+        is_chunked = "chunked" in found.get("transfer-encoding", "").lower()
+        read = ChunkedBody(self._reader).some if is_chunked else lambda: self._reader.read(_HEAD_BYTES)
+        stream = AsyncHttpStream(read, self.close)
+        await stream.begin()
+        return stream
 
     async def _head(self) -> tuple[int, str, dict[str, str]]:
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -156,19 +236,12 @@ class _Connection:
         return await self._reader.readexactly(int(length)), True
 
     async def _chunks(self) -> bytes:
+        chunked = ChunkedBody(self._reader)
         parts = bytearray()
-        while True:
-            line = (await self._reader.readuntil(b"\r\n")).partition(b";")[0].strip()
-            try:
-                size = int(line, 16)
-            except ValueError as error:
-                raise BadAnswerError(f"The server's answer has a chunk of {line[:20]!r} bytes.") from error
-            if size < 0 or len(parts) + size > MAX_FRAME_BYTES:
+        while part := await chunked.some():
+            parts += part
+            if len(parts) > MAX_FRAME_BYTES:
                 raise BadAnswerError(f"The server's answer is longer than {MAX_FRAME_BYTES} bytes.")
-            if size == 0:
-                break
-            parts += await self._reader.readexactly(size)
-            await self._reader.readexactly(2)
         while await self._reader.readuntil(b"\r\n") != b"\r\n":
             pass  # trailers
         return bytes(parts)

@@ -5,13 +5,21 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 
-from flowd_client.errors import BadAnswerError, ConnectionLostError, DaemonNotRunningError, FlowClientError
-from flowd_client.http_answers import Reply
+from flowd_client.errors import (
+    BadAnswerError,
+    ConnectionLostError,
+    DaemonNotRunningError,
+    FlowClientError,
+    UnavailableModeError,
+)
+from flowd_client.http_answers import Reply, read_json
 from flowd_client.http_requests import RETRY_STATUSES, Deadline, Exchange, Pause, Server, backoff_s, plan
+from flowd_client.http_stream import HttpStream, request_of
 from flowd_client.transport import MAX_FRAME_BYTES
+from flowd_client.wire import SUBSCRIBE
 
 _READ_BYTES = 256 * 1024
 
@@ -81,10 +89,7 @@ class HttpTransport:
             attempt += 1
 
     def _exchange(self, request: Exchange, method: str, deadline: Deadline) -> Reply:
-        added = self._server.added_headers()
-        if isinstance(added, Awaitable):
-            raise FlowClientError("invalid_params", "headers must not be awaitable in the blocking client.")
-        headers = self._server.headers(request, added)
+        headers = self._headers(request)
         closings = self._closings
         connection = (self._take_idle() if request.is_safe else None) or self._connect(deadline)
         try:
@@ -100,6 +105,37 @@ class HttpTransport:
             raise
         self._put_back(connection, closings, keeps=keeps)
         return reply
+
+    def stream(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> HttpStream:
+        """A connection of its own on which updates come. Raises the `FlowClientError` tree."""
+        if method != SUBSCRIBE:
+            raise UnavailableModeError(f"{method} is no stream.")
+        deadline = Deadline(method, timeout_s)
+        request = request_of(params)
+        headers = self._headers(request)
+        connection = self._connect(deadline)
+        try:
+            response, sock = _ask(connection, self._server, request, headers, deadline)
+            if response.status == 200:
+                return HttpStream(connection, sock, response)
+            reply = Reply(response.status, _lowered(response), response.read(MAX_FRAME_BYTES))
+            read_json(reply, request.verb, request.target)
+            raise BadAnswerError(f"{request.target} answers with {response.status}, and not with a stream.")
+        except TimeoutError as error:
+            connection.close()
+            raise deadline.error() from error
+        except (OSError, HTTPException) as error:
+            connection.close()
+            raise ConnectionLostError(method) from error
+        except BaseException:
+            connection.close()
+            raise
+
+    def _headers(self, request: Exchange) -> dict[str, str]:
+        added = self._server.added_headers()
+        if isinstance(added, Awaitable):
+            raise FlowClientError("invalid_params", "headers must not be awaitable in the blocking client.")
+        return self._server.headers(request, added)
 
     def _connect(self, deadline: Deadline) -> HTTPConnection:
         server = self._server
@@ -150,16 +186,7 @@ def _talk(
     connection: HTTPConnection, server: Server, request: Exchange, headers: Mapping[str, str], deadline: Deadline
 ) -> tuple[Reply, bool]:
     """Send a request and read its answer. Returns whether the connection can be used again, too."""
-    connection.sock.settimeout(deadline.left_s())
-    connection.putrequest(request.verb, server.prefix + request.target, skip_host=True, skip_accept_encoding=True)
-    connection.putheader("host", server.host_header)
-    for name, value in headers.items():
-        connection.putheader(name, value.encode("utf-8"))
-    if request.body is not None:
-        connection.putheader("content-length", str(len(request.body)))
-    connection.endheaders(request.body)
-    sock = connection.sock  # http.client lets go of it when the answer ends the connection
-    response = connection.getresponse()
+    response, sock = _ask(connection, server, request, headers, deadline)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -176,8 +203,27 @@ def _talk(
     if response.length:
         raise ConnectionResetError("the answer is cut short")
     response.close()  # http.client takes the connection for busy until then, if it was read to its length by parts
-    found = {name.lower(): value for name, value in response.getheaders()}
-    return Reply(response.status, found, b"".join(parts)), not response.will_close
+    return Reply(response.status, _lowered(response), b"".join(parts)), not response.will_close
+
+
+def _ask(
+    connection: HTTPConnection, server: Server, request: Exchange, headers: Mapping[str, str], deadline: Deadline
+) -> tuple[HTTPResponse, socket.socket]:
+    """Send a request and read its answer up to the body. Gives the socket, too, which http.client may let go of."""
+    connection.sock.settimeout(deadline.left_s())
+    connection.putrequest(request.verb, server.prefix + request.target, skip_host=True, skip_accept_encoding=True)
+    connection.putheader("host", server.host_header)
+    for name, value in headers.items():
+        connection.putheader(name, value.encode("utf-8"))
+    if request.body is not None:
+        connection.putheader("content-length", str(len(request.body)))
+    connection.endheaders(request.body)
+    sock = connection.sock
+    return connection.getresponse(), sock
+
+
+def _lowered(response: HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.getheaders()}
 
 
 def unreachable(server: Server, error: OSError) -> DaemonNotRunningError:

@@ -1,0 +1,41 @@
+"""Subscriptions in local mode: what an engine in this process tells, as a stream."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from flowd.api import codec, params
+from flowd.api.subscriptions import Subscriptions
+from flowd.embedded import answering
+from flowd_client import wire
+
+_MAX_WAITING = 64
+"""Updates that a slow reader has yet to take; then the feed waits for it."""
+
+
+class EngineStream:
+    """Implements `flowd_client.aio_updates.AsyncUpdateStream` on an engine in this loop."""
+
+    def __init__(self, subscriptions: Subscriptions) -> None:
+        self.answer: Any = None
+        self._updates: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
+        self._subscriber = subscriptions.subscriber(self._updates.put)
+        self._closing: asyncio.Task[None] | None = None
+
+    async def begin(self, given: Mapping[str, Any]) -> None:
+        """Subscribe. Raises the `FlowClientError` tree."""
+        caller = self._subscriber.caller()
+        with answering.as_clients_see_them(wire.SUBSCRIBE):
+            plain = answering.plain(wire.SUBSCRIBE, given)
+            view = await caller.subscribe(params.read(params.Subscribe, (), plain))
+            self.answer = codec.decode(codec.encode(view))
+        caller.answered()
+
+    async def next(self) -> Mapping[str, Any]:
+        """See `flowd_client.aio_updates.AsyncUpdateStream.next`."""
+        update: Mapping[str, Any] = codec.decode(await self._updates.get())["params"]
+        return update
+
+    def close(self) -> None:
+        """See `flowd_client.aio_updates.AsyncUpdateStream.close`."""
+        self._closing = asyncio.create_task(self._subscriber.close())
