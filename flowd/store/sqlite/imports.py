@@ -53,7 +53,7 @@ class Places:
         """``run_ids`` are all that will be written, the newest first."""
         self._event: int = db.execute("SELECT coalesce(min(seq), 1) FROM events").fetchone()[0]
         (first,) = db.execute("SELECT coalesce(min(seq), 1) FROM runs").fetchone()
-        self._runs = {run_id: first - 1 - rank for rank, run_id in enumerate(run_ids)}
+        self._runs: dict[str, int] = {run_id: first - 1 - rank for rank, run_id in enumerate(run_ids)}
 
     def next_event(self) -> int:
         """The place of the next older event."""
