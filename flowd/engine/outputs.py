@@ -43,10 +43,14 @@ class OutputFiles:
         """Where a stream of an attempt is written."""
         return f"{self._folder}/{attempt_id}.{stream}"
 
-    def collect(self, attempt_id: str) -> Said:
-        """Read what an ended attempt printed. A file that is not there counts as empty."""
-        stdout, stdout_size, said, out_tail = self._read(attempt_id, "stdout")
-        stderr, stderr_size, _, err_tail = self._read(attempt_id, "stderr")
+    def sizes(self, attempt_id: str) -> tuple[int, int]:
+        """Of both streams, in bytes."""
+        return self.stream_size(attempt_id, "stdout"), self.stream_size(attempt_id, "stderr")
+
+    def collect(self, attempt_id: str, sizes: tuple[int, int]) -> Said:
+        """Read what an ended attempt printed; ``sizes`` are those of its streams. A missing file counts as empty."""
+        stdout, stdout_size, said, out_tail = self._read(attempt_id, "stdout", sizes[0])
+        stderr, stderr_size, _, err_tail = self._read(attempt_id, "stderr", sizes[1])
         is_truncated = max(stdout_size, stderr_size) >= self._max_output_bytes
         return Said(said, Output(stdout, stderr, stdout_size, stderr_size, is_truncated), out_tail, err_tail)
 
@@ -59,10 +63,6 @@ class OutputFiles:
                     os.unlink(self.path(attempt_id, stream))
                 except FileNotFoundError:
                     pass
-
-    def size(self, attempt_id: str) -> int:
-        """Of the larger stream, in bytes."""
-        return max(self.stream_size(attempt_id, "stdout"), self.stream_size(attempt_id, "stderr"))
 
     def read(self, attempt_id: str, stream: Stream, offset: int, count: int) -> tuple[bytes, int]:
         """Up to ``count`` bytes from ``offset``, and the file's size now. Nothing and 0 where there is no file."""
@@ -81,26 +81,23 @@ class OutputFiles:
             return 0
 
     def _read(
-        self, attempt_id: str, stream: Stream
+        self, attempt_id: str, stream: Stream, size: int
     ) -> tuple[bytes | None, int, FlowResult | MalformedResult | None, str]:
-        if not self.stream_size(attempt_id, stream):
+        if not size:
             return b"", 0, None, ""
         try:
-            with open(self.path(attempt_id, stream), "rb", buffering=0) as file:
-                descriptor = file.fileno()
-                size = min(os.fstat(descriptor).st_size, self._max_output_bytes)
-                inline = os.pread(descriptor, size, 0) if size <= INLINE_BYTES else None
-                if inline is not None:
-
-                    def read(offset: int, count: int) -> bytes:
-                        return inline[offset : offset + count]
-                else:
-
-                    def read(offset: int, count: int) -> bytes:
-                        return os.pread(descriptor, count, offset)
-
-                said = result.find(read, size) if stream == "stdout" else None
-                tail = read(max(0, size - _TAIL_BYTES), _TAIL_BYTES).decode("utf-8", "replace")
-                return inline, size, said, tail
+            descriptor = os.open(self.path(attempt_id, stream), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return b"", 0, None, ""
+        try:
+            size = min(size, self._max_output_bytes)
+            inline = os.pread(descriptor, size, 0) if size <= INLINE_BYTES else None
+
+            def read(offset: int, count: int) -> bytes:
+                return inline[offset : offset + count] if inline is not None else os.pread(descriptor, count, offset)
+
+            said = result.find(read, size) if stream == "stdout" else None
+            tail = read(max(0, size - _TAIL_BYTES), _TAIL_BYTES).decode("utf-8", "replace")
+            return inline, size, said, tail
+        finally:
+            os.close(descriptor)

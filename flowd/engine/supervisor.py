@@ -293,9 +293,10 @@ class Supervisor:
             waiting.cancel()
 
     async def _collect(self, attempt_id: str) -> Said:
-        if self._outputs.size(attempt_id) <= _INLINE_SCAN_BYTES:
-            return self._outputs.collect(attempt_id)
-        return await asyncio.to_thread(self._outputs.collect, attempt_id)
+        sizes = self._outputs.sizes(attempt_id)
+        if max(sizes) <= _INLINE_SCAN_BYTES:
+            return self._outputs.collect(attempt_id, sizes)
+        return await asyncio.to_thread(self._outputs.collect, attempt_id, sizes)
 
     def _decide(self, active: _Active, exit_: Exit, said: Said) -> Outcome:
         definition = active.definition
