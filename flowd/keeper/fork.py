@@ -11,10 +11,11 @@ import errno
 import os
 import signal
 import struct
+from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
     from flowd.keeper.confinement import Confinement
@@ -34,19 +35,23 @@ class ForkError(Exception):
         self.error = error
 
 
-def fork_exec(argv: list[str], env: Mapping[str, str], fds: list[int], plan: Confinement) -> int:
+def fork_exec(argv: list[str], env: Mapping[str, str], fds: list[int], plan: Confinement, *, signals: list[int]) -> int:
     """Start ``argv`` in a session of its own, with ``fds`` as its first descriptors; return when it is executed.
+
+    Args:
+        signals: All that we handle or ignore; for it they have their default meaning.
 
     Raises:
         ForkError: Nothing runs.
     """
     report, write_end = os.pipe()  # closed by the execution
     # A signal between fork and execution would be told to our own loop, through the pipe that both have then.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         pid, is_in_cgroup = _fork(plan.cgroup if plan.may_clone else "")
         if not pid:
-            _become(argv, env, fds, plan, report=write_end, joins=bool(plan.cgroup) and not is_in_cgroup)
+            joins = bool(plan.cgroup) and not is_in_cgroup
+            _become(argv, env, fds, plan, signals=signals, report=write_end, joins=joins)
     except OSError as error:
         os.close(report)
         raise ForkError("exec", error) from None
@@ -77,22 +82,36 @@ def _fork(cgroup: str) -> tuple[int, bool]:
 
 def _clone_into(folder: int) -> int:
     """Like fork, into a cgroup; -1 where the kernel or a sandbox does not let us."""
-    # PyDLL keeps the interpreter's lock over the call, so that the copy has it as well.
-    syscall = ctypes.PyDLL(None).syscall
-    syscall.restype = ctypes.c_long
     packed = _CLONE_ARGS.pack(_CLONE_INTO_CGROUP, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, folder)
     arguments = ctypes.create_string_buffer(packed, len(packed))
-    return int(syscall(ctypes.c_long(_CLONE3), arguments, ctypes.c_size_t(len(packed))))
+    return int(_syscall()(ctypes.c_long(_CLONE3), arguments, ctypes.c_size_t(len(packed))))
+
+
+@cache
+def _syscall() -> Callable[..., int]:
+    # PyDLL keeps the interpreter's lock over the call, so that the copy has it as well.
+    function = ctypes.PyDLL(None).syscall
+    function.restype = ctypes.c_long
+    return function
 
 
 def _become(
-    argv: list[str], env: Mapping[str, str], fds: list[int], plan: Confinement, *, report: int, joins: bool
+    argv: list[str],
+    env: Mapping[str, str],
+    fds: list[int],
+    plan: Confinement,
+    *,
+    signals: list[int],
+    report: int,
+    joins: bool,
 ) -> NoReturn:
     """In the child: become what the step is to be, or report what was in the way."""
     stage = "exec"
     number = errno.EINVAL
     try:
-        _forget_signals()
+        signal.set_wakeup_fd(-1)
+        for handled in signals:
+            signal.signal(handled, signal.SIG_DFL)
         os.setsid()
         for target, fd in enumerate(fds):
             os.dup2(fd, target)
@@ -113,13 +132,6 @@ def _become(
     finally:
         os.write(report, f"{stage} {number}".encode())
         os._exit(127)
-
-
-def _forget_signals() -> None:
-    signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
-        if signal.getsignal(number) not in (signal.SIG_DFL, None):
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _join(cgroup: str) -> None:

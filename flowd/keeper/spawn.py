@@ -45,7 +45,9 @@ class Spawner:
         """
         self._directory = directory
         self._memfd = memfd
-        self._ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+        uses = {int(number): signal.getsignal(number) for number in signal.valid_signals()}
+        self._ignored = [number for number, use in uses.items() if use is signal.SIG_IGN]
+        self._handled = [number for number, use in uses.items() if use not in (signal.SIG_DFL, signal.SIG_IGN, None)]
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._own_limit = (soft, hard)
         self._step_limit = (soft if open_files is None else min(open_files, hard), hard)
@@ -99,7 +101,7 @@ class Spawner:
         try:
             if plan is not None:
                 plan.rlimits.insert(0, ("open_files", resource.RLIMIT_NOFILE, *self._step_limit))
-                return fork_exec(argv, env, fds, plan)
+                return fork_exec(argv, env, fds, plan, signals=self._ignored + self._handled)
             # The kernel copies the limit at the fork, so for that moment ours is the step's. Open files are unaffected.
             resource.setrlimit(resource.RLIMIT_NOFILE, self._step_limit)
             return os.posix_spawn(

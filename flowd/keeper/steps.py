@@ -21,7 +21,7 @@ from flowd.keeper.step import INFINITY, KILLING, RUNNING, SETTLING, SPEC, STOPPI
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import select
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from flowd.keeper.cgroup import Cgroups
@@ -159,11 +159,9 @@ class Steps:
 
     def reap(self) -> None:
         """Children have ended: take note of leaders, reap orphans."""
-        over = [step for step in self.leaders.own.values() if not step.is_over and self.leaders.has_ended(step)]
-        self.offspring.reap()
-        self.offspring.new_turn()  # a table from before a leader's end could lack its last child
-        for step in over:
-            self._on_over(step)
+        if not self._notice_ends(list(self.leaders.own.values())):
+            self.offspring.reap()
+            self.offspring.new_turn()
         for step in [step for step in self.leaders.own.values() if step.is_over]:
             if step.id in self.active and not self.offspring.has_any(step):
                 self._finish(step)
@@ -183,8 +181,12 @@ class Steps:
         is_tick = now >= self._next_tick_s
         if is_tick:
             self._next_tick_s = now + TICK_S * max(1.0, len(self.active) / STEPS_PER_TICK)
-        for step in [step for step in self.active.values() if step.is_settled]:
-            if is_tick:
+        settled = [step for step in self.active.values() if step.is_settled]
+        self._notice_ends(
+            step for step in settled if now >= step.due_s or (is_tick and not step.is_own and step.pidfd < 0)
+        )
+        for step in settled:
+            if is_tick and step.id in self.active:
                 self._tick(step)
             if now >= step.due_s and step.id in self.active:
                 self._advance(step, now)
@@ -203,10 +205,7 @@ class Steps:
 
     def notice_end(self, step: Step) -> None:
         """Look whether the leader has ended."""
-        if not step.is_over and self.leaders.has_ended(step):
-            self.offspring.reap()
-            self.offspring.new_turn()
-            self._on_over(step)
+        self._notice_ends([step])
 
     # --- inside
 
@@ -263,10 +262,18 @@ class Steps:
         self._tell({"op": "started", "id": attempt_id, "pid": exit_["pid"], "start": 0})
         self._tell({"op": "exited", "id": attempt_id, **exit_})
 
+    def _notice_ends(self, steps: Iterable[Step]) -> bool:
+        """Whether leaders have ended. However many have, orphans and processes are looked at once for all."""
+        over = [step for step in steps if not step.is_over and self.leaders.has_ended(step)]
+        if over:
+            self.offspring.reap()
+            self.offspring.new_turn()  # a table from before a leader's end could lack its last child
+        for step in over:
+            self._on_over(step)
+        return bool(over)
+
     def _tick(self, step: Step) -> None:
-        if not step.is_own and step.pidfd < 0:
-            self.notice_end(step)
-        if step.is_over or step.id not in self.active:
+        if step.is_over:
             return
         size = step.output_bytes()
         if size > step.max_output_bytes and step.phase == RUNNING:
