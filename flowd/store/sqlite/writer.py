@@ -50,6 +50,7 @@ class Writer:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._is_open = True
         self._failure: StorageFailedError | None = None
         self._on_failure = on_failure
         self.on_commit: Callable[[], None] = lambda: None
@@ -79,43 +80,52 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
-        is_open = True
-        while is_open:
-            batch: list[_Job] = []
+        while self._is_open:
             job = self._jobs.get()
-            while True:
-                if job is None:
-                    is_open = False
-                    break
-                batch.append(job)
-                if len(batch) == MAX_BATCH:
-                    break
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-            if batch:
-                self._commit(batch)
-                self._loop.call_soon_threadsafe(self._deliver, batch)
+            if job is None:
+                break
+            batch = [job]
+            self._commit(batch, is_joinable=True)
+            self._loop.call_soon_threadsafe(self._deliver, batch)
         self._connection.close()
 
-    def _commit(self, batch: list[_Job]) -> None:
+    def _join(self, batch: list[_Job]) -> None:
+        """Take what waits by now into the batch."""
+        while self._is_open and len(batch) < MAX_BATCH:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._is_open = False
+            else:
+                batch.append(job)
+
+    def _commit(self, batch: list[_Job], *, is_joinable: bool = False) -> None:
+        """Execute and commit the batch. Jobs that come while others are executed join it: one sync serves them all."""
         if self._failure is not None:
             for job in batch:
                 job.error = StorageFailedError(self._failure.message)
             return
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            for job in batch:
-                try:
-                    job.value = job.operation(self._connection)
-                except FlowdError as error:
-                    job.error = error
+            executed = 0
+            while executed < len(batch):
+                self._execute(batch[executed])
+                executed += 1
+                if is_joinable and executed == len(batch):
+                    self._join(batch)
             self._tidy(self._connection)
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's answer
             self._roll_back()
             self._answer_failed(batch, error)
+
+    def _execute(self, job: _Job) -> None:
+        try:
+            job.value = job.operation(self._connection)
+        except FlowdError as error:
+            job.error = error
 
     def _answer_failed(self, batch: list[_Job], error: Exception) -> None:
         if isinstance(error, sqlite3.Error) and is_about_storage(error):
