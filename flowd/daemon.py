@@ -24,6 +24,7 @@ from flowd.api.unix_socket import UnixServer
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
 from flowd.domain.flow import Snapshot
 from flowd.domain.redaction import Redactor
+from flowd.keeper.launcher import environment_without
 from flowd.observe import listenfds, logs
 from flowd.observe.sdnotify import Notifier
 from flowd.ports import KeeperLostError
@@ -142,7 +143,7 @@ class Daemon:
             listener,
             Dispatcher(self._methods.table),
             max_frame_bytes=self._settings.max_frame_bytes,
-            peer_uid=unix_socket.peer_uid,
+            peer_uid=unix_socket.peer_uid if "peercred" not in environment_without() else unix_socket.unknown_uid,
             subscriptions=Subscriptions(self._parts.feed, self._parts.engine.snapshot),
         )
         await server.open()

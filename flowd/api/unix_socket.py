@@ -197,6 +197,10 @@ def _is_gone(connection: socket.socket) -> bool:
     return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
 
+def unknown_uid(_: socket.socket) -> None:
+    """As on a platform that does not tell: the socket's mode and folder alone keep others out."""
+
+
 def peer_uid(connection: socket.socket) -> int | None:
     """The user at the other end of a Unix socket, None where the platform does not tell."""
     try:

@@ -59,8 +59,14 @@ ATTENTION = frozenset({"blocked", "needs_intervention"})
 
 _KEPT_ON_FAILURE = frozenset({"failed", "blocked", "needs_intervention"})
 
-Cause = Literal["timeout", "canceled", "output_limit", "orphaned"]
+Cause = Literal["timeout", "canceled", "output_limit", "orphaned", "keeper_ended"]
 """Why flowd ended a step."""
+
+_BEYOND_LIMIT = {
+    "SIGXCPU": "it used up cpu_time_s of its limits",
+    "SIGXFSZ": "a file grew beyond file_bytes of its limits",
+}
+"""Signals that the kernel sends for one thing only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +199,9 @@ def _decide(exit_: Exit, said: FlowResult | MalformedResult | None, label: str, 
     if exit_.cause is not None:
         return _ended_by_flowd(exit_.cause, exit_, said, label, timeout_ms)
     if exit_.signal is not None:
-        return _failed(Reason.SIGNAL, f"Step {label} was ended by {signal_name(exit_.signal)}", said)
+        name = signal_name(exit_.signal)
+        why = f": {_BEYOND_LIMIT[name]}" if name in _BEYOND_LIMIT else ""
+        return _failed(Reason.SIGNAL, f"Step {label} was ended by {name}{why}", said)
     if exit_.code:
         return _failed(Reason.EXIT, f"Step {label} exited with {_code(exit_.code)}", said)
     if isinstance(said, FlowResult):
@@ -229,6 +237,9 @@ def _ended_by_flowd(
             return _failed(Reason.OUTPUT_LIMIT, f"Step {label} wrote more output than max_output_bytes ({how})", said)
         case "orphaned":
             why = f"Step {label} was interrupted: no daemon came back within orphan_grace_s, so it was ended ({how})"
+            return _failed(Reason.INTERRUPTED, why, said)
+        case "keeper_ended":
+            why = f"Step {label} was interrupted: flowd's keeper was told to end (SIGTERM) and ended all steps ({how})"
             return _failed(Reason.INTERRUPTED, why, said)
         case _:
             assert_never(cause)

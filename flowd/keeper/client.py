@@ -59,7 +59,7 @@ class KeeperClient:
         """
         directory = directory.absolute()
         if without is None:
-            without = environment_without(os.environ.get("FLOWD_WITHOUT"))
+            without = environment_without()
         self._launcher = Launcher(directory, dict(base_env), orphan_grace_s, without, python, cgroup, step_open_files)
         self._mark_suffix = mark_suffix(directory)
         self._can_pidfd = "pidfd" not in without and hasattr(os, "pidfd_open")

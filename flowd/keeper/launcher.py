@@ -266,11 +266,12 @@ def _runtime_dir() -> Path:
     return path
 
 
-def environment_without(names: str | None) -> frozenset[str]:
-    """The capabilities that ``FLOWD_WITHOUT`` switches off, for tests.
+def environment_without(names: str | None = None) -> frozenset[str]:
+    """The capabilities that ``FLOWD_WITHOUT`` switches off, for tests; by default those of our own environment.
 
     >>> sorted(environment_without("pidfd, proc"))
     ['pidfd', 'proc']
     """
-    parts: Iterable[str] = (name.strip() for name in (names or "").split(","))
+    names = os.environ.get("FLOWD_WITHOUT", "") if names is None else names
+    parts: Iterable[str] = (name.strip() for name in names.split(","))
     return frozenset(filter(None, parts))

@@ -159,7 +159,7 @@ class Keeper:
         if signal.SIGTERM in numbers:
             log("SIGTERM: ending all steps")
             self._settle()
-            self._steps.end_all()
+            self._steps.end_all("keeper_ended")
         self._steps.reap()
 
     # --- the daemon

@@ -28,6 +28,9 @@ def test_exit_0_with_a_result_completes() -> None:
         (Exit(signal=15, cause="timeout"), CHANGED, Reason.TIMEOUT),
         (Exit(0, cause="timeout"), CHANGED, Reason.TIMEOUT),
         (Exit(signal=9, cause="output_limit"), None, Reason.OUTPUT_LIMIT),
+        (Exit(signal=24), None, Reason.SIGNAL),
+        (Exit(signal=15, cause="orphaned"), CHANGED, Reason.INTERRUPTED),
+        (Exit(0, cause="keeper_ended"), CHANGED, Reason.INTERRUPTED),
         (Exit(), None, Reason.INTERRUPTED),
         (Exit(), BAD, Reason.INTERRUPTED),
     ],
@@ -65,3 +68,17 @@ def test_no_final_status_leads_anywhere_but_back_to_the_queue() -> None:
     for status in ProcessStatus:
         if status.is_final:
             assert TRANSITIONS[status] == {ProcessStatus.QUEUED}
+
+
+@pytest.mark.parametrize(
+    ("exit_", "words"),
+    [
+        (Exit(signal=24), "SIGXCPU: it used up cpu_time_s"),
+        (Exit(signal=25), "SIGXFSZ: a file grew beyond file_bytes"),
+        (Exit(signal=9), "was ended by SIGKILL"),
+        (Exit(signal=15, cause="orphaned"), "no daemon came back within orphan_grace_s"),
+        (Exit(signal=15, cause="keeper_ended"), "flowd's keeper was told to end (SIGTERM)"),
+    ],
+)
+def test_an_end_that_nobody_asked_for_says_why(exit_: Exit, words: str) -> None:
+    assert words in (outcome(exit_, None).error or "")
