@@ -38,6 +38,7 @@ class Settings:
         max_output_bytes: Of each stream of an attempt; more ends it.
         on_stop: What a first SIGTERM does to running steps: let them ``finish``, ``cancel`` them, or ``keep`` them
             running for the next daemon; by default ``keep`` where systemd manages us, else ``finish``.
+        executor: Who starts steps: ``direct`` is the keeper, ``systemd`` makes each a unit of its own.
         orphan_grace_s: How long steps go on without any daemon before they are ended; 0 is for ever.
         interpreters: By runner name, instead of looking on PATH.
         inherit: Names of environment variables that steps inherit; None is all but flowd's secrets.
@@ -56,6 +57,7 @@ class Settings:
     rescan_interval_s: float
     on_stop: str
     orphan_grace_s: float
+    executor: str
     log_format: str
     log_level: str
     interpreters: Mapping[str, str]
@@ -123,6 +125,12 @@ def _choice(*choices: str) -> Callable[[Any], str]:
     return read
 
 
+def _executor(value: Any) -> str:
+    if value not in ("direct", "systemd", "systemd-run"):
+        raise ValueError("must be direct or systemd")
+    return str(value).removesuffix("-run")  # the reference system's name for it
+
+
 _SPECS: Mapping[str, _Spec] = {
     "max_parallel": _Spec(_integer(1, 10_000), max(4, 2 * _CORES), ("FLOWD_MAX_PARALLEL",)),
     "max_queued": _Spec(_integer(1, 10_000_000), 100_000, ("FLOWD_MAX_QUEUED",)),
@@ -131,6 +139,7 @@ _SPECS: Mapping[str, _Spec] = {
     "rescan_interval_s": _Spec(_seconds(1, 3600), 10.0, ("FLOWD_RESCAN_INTERVAL_S",)),
     "on_stop": _Spec(_choice("finish", "cancel", "keep"), "finish", ("FLOWD_ON_STOP",)),
     "orphan_grace_s": _Spec(_seconds(0, 7 * 86_400), 600.0, ("FLOWD_ORPHAN_GRACE_S",)),
+    "executor": _Spec(_executor, "direct", ("FLOWD_EXECUTOR", "CODEX_FLOW_BACKEND_EXECUTOR")),
     "log_format": _Spec(_choice("auto", "pretty", "json", "journal"), "auto", ("FLOWD_LOG_FORMAT",)),
     "log_level": _Spec(_choice("debug", "info", "warning", "error"), "info", ("FLOWD_LOG_LEVEL",)),
 }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from flowd import state_dir
 from flowd.keeper import farewell
+from flowd.keeper.capabilities import boot_id
 from flowd.settings import DEFAULT_WHERE_MANAGED, Settings
 from flowd.units import own
 
@@ -24,4 +25,10 @@ async def end_steps(settings: Settings, *, environ: Mapping[str, str], is_asked:
         is_kept = settings.on_stop == "keep" and settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED
         if is_kept or await own.pending_job(environ) != "stop":
             return 0
-    return await farewell.end_steps(settings.state_dir / state_dir.KEEPER, bound_s=_BOUND_S)
+    folder = settings.state_dir / state_dir.KEEPER
+    if settings.executor == "systemd":
+        from flowd.units.bus import default_scope  # noqa: PLC0415 - takes 40 ms, and few need it
+        from flowd.units.keeper import end_units  # noqa: PLC0415
+
+        return await end_units(folder, scope=default_scope(), boot_id=boot_id(), environ=environ, bound_s=_BOUND_S)
+    return await farewell.end_steps(folder, bound_s=_BOUND_S)

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from flowd import settings as settings_module
 from flowd import state_dir
 from flowd.api import codec
 from flowd.catalog.watched import WatchedCatalog
-from flowd.domain.errors import StorageFailedError
+from flowd.domain.errors import StateError, StorageFailedError
 from flowd.domain.redaction import Redactor
 from flowd.engine.completions import Completions
 from flowd.engine.engine import Engine
@@ -24,10 +25,16 @@ from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
 from flowd.keeper.capabilities import boot_id
 from flowd.keeper.client import KeeperClient
-from flowd.ports import KeeperLostError
+from flowd.keeper.journal import load as load_journal
+from flowd.ports import Keeper, KeeperLostError
 from flowd.runners.commands import StepRunners
 from flowd.settings import Settings
 from flowd.store.sqlite.store import SqliteStore
+
+_OTHER_EXECUTOR = (
+    'The executor "{other}" still has steps in this workspace. Start flowd once with executor = "{other}" and let them '
+    "end, or end them: flowd service end-steps --always, then start it once so."
+)
 
 
 class SystemClock:
@@ -38,12 +45,24 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
+class StepKeeper(Keeper, Protocol):
+    """A keeper with a life of its own."""
+
+    async def open(self) -> None:
+        """Take up what an earlier daemon left."""
+        ...
+
+    async def close(self, *, end_steps: bool) -> None:
+        """Let go of steps, or end them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Everything that has a life of its own, and the engine on top."""
 
     store: SqliteStore
-    keeper: KeeperClient
+    keeper: StepKeeper
     catalog: WatchedCatalog
     engine: Engine
     feed: Feed
@@ -55,6 +74,34 @@ class Parts:
         await self.flow_notes.settle()
         await self.keeper.close(end_steps=end_steps)
         await self.store.close()
+
+
+def build_keeper(
+    settings: Settings,
+    *,
+    base_env: Mapping[str, str],
+    environ: Mapping[str, str],
+    on_lost: Callable[[KeeperLostError], None] | None = None,
+) -> StepKeeper:
+    """The executor that the settings choose.
+
+    Raises:
+        StateError: The other one has steps that run, or ends that nobody has recorded: this one would not know them,
+            and they would be started a second time.
+    """
+    folder = settings.state_dir / state_dir.KEEPER
+    if settings.executor == "systemd":
+        if load_journal(str(folder / "keeper.journal"))[0]:
+            raise StateError(_OTHER_EXECUTOR.format(other="direct"))
+        from flowd.units.bus import default_scope  # noqa: PLC0415 - takes 40 ms
+        from flowd.units.keeper import UnitKeeper  # noqa: PLC0415
+
+        return UnitKeeper(
+            folder, base_env=base_env, scope=default_scope(), boot_id=boot_id(), environ=environ, on_lost=on_lost
+        )
+    if any((folder / "units").glob("*.note")):
+        raise StateError(_OTHER_EXECUTOR.format(other="systemd"))
+    return KeeperClient(folder, base_env=base_env, orphan_grace_s=settings.orphan_grace_s, on_lost=on_lost)
 
 
 async def build(
@@ -79,13 +126,13 @@ async def build(
         StateError: State on disk cannot be used. Nothing stays open.
     """
     folder = settings.state_dir
-    store = SqliteStore(folder / state_dir.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
-    keeper = KeeperClient(
-        directory=folder / state_dir.KEEPER,
+    keeper = build_keeper(
+        settings,
         base_env=dict(settings_module.step_environment(settings, environ) if step_environ is None else step_environ),
-        orphan_grace_s=settings.orphan_grace_s,
+        environ=environ,
         on_lost=on_keeper_lost,
     )
+    store = SqliteStore(folder / state_dir.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
     flow_notes = FlowNotes(store, SystemClock())
     catalog = WatchedCatalog(
         settings.workspace,
@@ -120,7 +167,7 @@ def _engine(
     settings: Settings,
     *,
     store: SqliteStore,
-    keeper: KeeperClient,
+    keeper: StepKeeper,
     catalog: WatchedCatalog,
     runners: StepRunners,
     redactor: Redactor,

@@ -10,6 +10,7 @@ from flowd.domain.errors import FlowdError, StateError
 
 @click.command(cls=Verb, short_help="Run the daemon of a workspace.")
 @click.option("--max-parallel", type=click.IntRange(min=1), metavar="N", help="Runs under way at once.")
+@click.option("--executor", type=click.Choice(["direct", "systemd"]), help="Who starts steps: flowd, or systemd.")
 @click.option(
     "--log-format", type=click.Choice(["auto", "pretty", "json", "journal"]), help="How the log on stderr looks."
 )
@@ -17,7 +18,9 @@ from flowd.domain.errors import FlowdError, StateError
     "--http", is_flag=False, flag_value="", metavar="[HOST:PORT]", help="Serve HTTP too, on 127.0.0.1:7345 by default."
 )
 @click.pass_obj
-def serve(session: Session, max_parallel: int | None, log_format: str | None, http: str | None) -> int:
+def serve(
+    session: Session, max_parallel: int | None, executor: str | None, log_format: str | None, http: str | None
+) -> int:
     """Run the daemon of a workspace in the foreground, until SIGTERM or Ctrl-C. A first signal lets
     running steps finish, a second cancels them, a third kills them.
 
@@ -29,7 +32,13 @@ def serve(session: Session, max_parallel: int | None, log_format: str | None, ht
     """
     from flowd import daemon, settings  # noqa: PLC0415 - heavy
 
-    flags = {"max_parallel": max_parallel, "log_format": log_format, "http": http, "socket": session.chosen_socket}
+    flags = {
+        "max_parallel": max_parallel,
+        "executor": executor,
+        "log_format": log_format,
+        "http": http,
+        "socket": session.chosen_socket,
+    }
     try:
         return daemon.serve(settings.load(workspace=session.chosen_workspace, flags=flags))
     except StateError as error:

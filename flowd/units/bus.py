@@ -26,6 +26,7 @@ _CONNECT_WITHIN_S = 10.0
 _CALL_WITHIN_S = 30.0
 
 NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
+_NOT_REFERENCED = "org.freedesktop.systemd1.NotReferenced"
 UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
 
 
@@ -68,7 +69,7 @@ class Manager:
     def __init__(self, bus: MessageBus, scope: Scope) -> None:
         self._bus = bus
         self.scope = scope
-        self._on_changed: dict[str, Callable[[], None]] = {}
+        self._loss = asyncio.get_running_loop().create_task(self._until_lost(), name="systemd's bus")
 
     @classmethod
     async def connect(cls, scope: Scope, environ: Mapping[str, str] = os.environ) -> "Manager":
@@ -99,23 +100,19 @@ class Manager:
 
     async def close(self) -> None:
         """Hang up. Units go on."""
-        self._on_changed.clear()
         self._bus.disconnect()
-        try:
-            async with asyncio.timeout(1.0):
-                await self._until_disconnected()
-        except (TimeoutError, OSError, EOFError):
-            pass
+        await asyncio.wait([self._loss], timeout=1.0)
+        self._loss.cancel()
 
     async def wait_for_loss(self) -> None:
         """Return when the connection is lost: the bus has gone, or we have hung up."""
+        await asyncio.wait([self._loss])  # of which a cancelled waiter cancels nothing
+
+    async def _until_lost(self) -> None:
         try:
-            await self._until_disconnected()
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
         except (OSError, EOFError):
             pass
-
-    async def _until_disconnected(self) -> None:
-        await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
     # --- units
 
@@ -150,9 +147,28 @@ class Manager:
         """The object of a unit, loaded or not: what is not loaded says so in ``LoadState``."""
         return str((await self.call(_PATH, _MANAGER, "LoadUnit", "s", [name]))[0])
 
+    async def ref(self, name: str) -> None:
+        """Keep a unit loaded for as long as we are connected. A unit that is not loaded is left alone."""
+        await self._on_unit("RefUnit", "s", name)
+
+    async def unref(self, name: str) -> None:
+        """Let go of a unit again. A unit that is not loaded, or not held, is left alone."""
+        try:
+            await self._on_unit("UnrefUnit", "s", name)
+        except BusError as error:
+            if error.name != _NOT_REFERENCED:
+                raise
+
+    async def manager_property(self, name: str) -> Any:
+        """A property of the manager itself."""
+        return await self.get(_PATH, _MANAGER, name)
+
     async def describe(self, name: str) -> dict[str, Any]:
         """All properties of a service unit."""
-        path = await self.unit_path(name)
+        return await self.describe_at(await self.unit_path(name))
+
+    async def describe_at(self, path: str) -> dict[str, Any]:
+        """The same, by its object path. A unit that is not loaded says so in ``LoadState``."""
         unit, service = await asyncio.gather(self.get_all(path, _UNIT), self.get_all(path, _SERVICE))
         return {**service, **unit}
 

@@ -1,0 +1,518 @@
+"""The executor ``systemd``: each attempt is a transient service, and systemd is the parent of all steps."""
+
+import asyncio
+import hashlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flowd.domain.errors import StateError
+from flowd.domain.ids import parse_attempt_id, unit_name
+from flowd.domain.run import Exit
+from flowd.ports import KeeperLostError, Launch, NoRoomError, SpawnError
+from flowd.units import cgroups, properties
+from flowd.units.bus import UNIT_EXISTS, BusError, Manager, Scope
+from flowd.units.notes import Note, Notes, is_fit
+
+log = logging.getLogger("flowd.units")
+
+SETTLE_S = 0.1
+"""What ends together with its leader is no leftover."""
+TICK_S = 0.25
+"""How often output sizes are looked at."""
+FLOOD_FACTOR = 4
+"""A step that goes on writing while it is being ended for its output gets no grace beyond this many times the limit."""
+_START_WITHIN_S = 60.0
+_LOOK_AGAIN_S = 5.0
+"""Changes are told by signals; a signal that was lost costs this much and no more."""
+
+
+@dataclass(slots=True)
+class _Unit:
+    """An attempt that runs, or has ended and is not forgotten."""
+
+    note: Note
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    exit: Exit | None = None
+    following: asyncio.Task[None] | None = None
+    killing: asyncio.TimerHandle | None = None
+
+
+class UnitKeeper:
+    """A `flowd.ports.Keeper` that asks a systemd manager.
+
+    Nothing of it must stay alive for steps to go on: systemd remembers how units ended until we have read it, and the
+    notes on disk say which are ours. So there is no orphan grace either: without a daemon, steps end by their timeouts.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        base_env: Mapping[str, str],
+        scope: Scope,
+        boot_id: str,
+        environ: Mapping[str, str] = os.environ,
+        on_lost: Callable[[KeeperLostError], None] | None = None,
+    ) -> None:
+        """Nothing happens before `open`.
+
+        Args:
+            directory: Private to us; holds the notes and what units read at their start.
+            base_env: The environment of steps, below what each launch adds.
+            boot_id: Names this boot: units of another one are gone.
+            on_lost: Called when the connection to systemd is lost; every waiting call raises then.
+        """
+        self._notes = Notes(directory / "units")
+        self._workspace_mark = hashlib.sha256(os.fsencode(directory.absolute())).hexdigest()[:8]
+        self._base_env = {name: value for name, value in base_env.items() if is_fit(value)}
+        self._scope: Scope = scope
+        self._environ = environ
+        self._on_lost = on_lost
+        self._boot_id = boot_id
+        self._units: dict[str, _Unit] = {}
+        self._by_path: dict[str, _Unit] = {}
+        self._records: tuple[dict[str, Any], ...] = ()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: KeeperLostError | None = None
+        self._manager: Manager | None = None
+        self._controllers: frozenset[str] = frozenset()
+
+    @property
+    def id(self) -> str:
+        """Names systemd's manager."""
+        return f"systemd-{self._scope}"
+
+    @property
+    def pid(self) -> int | None:
+        """systemd is no process of ours."""
+        return None
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """The cgroup controllers that limits can be kept with."""
+        return self._controllers
+
+    def records(self) -> tuple[dict[str, Any], ...]:
+        """What was known at `open`: ``id`` and ``state`` (running, exited) of every attempt."""
+        return self._records
+
+    async def open(self) -> None:
+        """Connect, and take up the units of an earlier daemon.
+
+        Raises:
+            StateError: There is no systemd to ask; the message has the remedy.
+        """
+        self._manager = manager = await Manager.connect(self._scope, self._environ)
+        try:
+            self._controllers = await cgroups.controllers(manager)
+            await manager.watch(self._on_changed)
+            for note in self._notes.open().values():
+                await self._adopt(note)
+        except (BusError, OSError) as error:
+            raise StateError(f"Cannot take up steps from systemd: {error}") from error
+        self._records = tuple(
+            {"id": name, "state": "running" if unit.exit is None else "exited"} for name, unit in self._units.items()
+        )
+        self._spawn(self._watch_bus(manager))
+        self._spawn(self._tick())
+
+    async def close(self, *, end_steps: bool) -> None:
+        """Hang up. Waiting calls raise `KeeperLostError`.
+
+        Args:
+            end_steps: Stop all units first, each with its grace; else they go on without us.
+        """
+        if end_steps and self._failure is None:
+            running = [unit for unit in self._units.values() if unit.exit is None]
+            try:
+                for unit in running:
+                    await self._bus.stop(unit.note.unit)
+                if running:
+                    bound_s = max(unit.note.grace_s for unit in running) + _START_WITHIN_S
+                    await asyncio.wait_for(asyncio.gather(*(unit.ended.wait() for unit in running)), bound_s)
+            except (BusError, TimeoutError):
+                pass
+        self._on_lost = None
+        self._fail(KeeperLostError("flowd is closing its connection to systemd"))
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._manager is not None:
+            await self._manager.close()
+
+    async def start(self, launch: Launch) -> int:
+        """Start a step and return its pid. Its note is on disk before systemd is asked.
+
+        Raises:
+            NoRoomError: The disk is full, and nothing runs.
+            SpawnError: It could not be started, and nothing runs.
+            KeeperLostError: The connection to systemd was lost; ask `knows`.
+        """
+        self._check()
+        note = self._note(launch)
+        try:
+            unit_properties = await asyncio.to_thread(self._prepare, launch, note)
+        except OSError as error:
+            self._discard(launch)
+            kind = NoRoomError if error.errno in (28, 122) else SpawnError  # ENOSPC, EDQUOT
+            raise kind(f"The step's files could not be made: {error}") from error
+        except SpawnError:
+            self._discard(launch)
+            raise
+        unit = self._units[launch.attempt_id] = _Unit(note)
+        try:
+            await self._start_unit(note, unit_properties)
+            about = await self._until_started(unit)
+        except BusError as error:
+            raise self._start_failed(launch, error) from error
+        if why := properties.refusal(about, launch):
+            await self._bus.reset_failed(note.unit)
+            self._discard(launch)
+            raise SpawnError(why)
+        note.is_started = True
+        await asyncio.to_thread(self._settled, note)
+        unit.following = self._spawn(self._follow(unit))
+        return int(about["ExecMainPID"])
+
+    async def wait(self, attempt_id: str) -> Exit:
+        """How the attempt ended; without code and signal when that was never seen, or for an unknown attempt.
+
+        Raises:
+            KeeperLostError: The connection to systemd was lost, or closed.
+        """
+        unit = self._units.get(attempt_id)
+        if unit is None:
+            return Exit()
+        await unit.ended.wait()
+        if unit.exit is None:
+            raise self._failure or KeeperLostError("The connection to systemd is closed")
+        return unit.exit
+
+    async def knows(self, attempt_id: str) -> bool:
+        """Whether this attempt was begun and is not forgotten. False: no process of it was ever started."""
+        self._check()
+        return attempt_id in self._units
+
+    async def stop(self, attempt_id: str, *, cause: str, grace_s: float) -> None:
+        """Ask for the end of an attempt: SIGTERM to its whole cgroup, SIGKILL after the grace. Idempotent."""
+        self._check()
+        unit = self._units.get(attempt_id)
+        if unit is None or unit.exit is not None:
+            return
+        if unit.note.cause is None:
+            unit.note.cause = cause
+            await asyncio.to_thread(self._notes.write, unit.note)
+        try:
+            if grace_s <= 0:
+                await self._bus.kill(unit.note.unit, signal.SIGKILL)
+            elif grace_s < unit.note.grace_s and unit.killing is None:  # the unit itself has the longer one
+                unit.killing = asyncio.get_running_loop().call_later(grace_s, self._kill_soon, unit)
+            await self._bus.stop(unit.note.unit)
+        except BusError as error:
+            raise KeeperLostError(f"systemd did not stop {unit.note.unit}: {error}") from error
+
+    async def forget(self, attempt_id: str) -> None:
+        """The attempt's outcome is on disk: drop its note, and let systemd drop the unit. Idempotent."""
+        unit = self._units.get(attempt_id)
+        if unit is None or unit.exit is None:
+            return
+        del self._units[attempt_id]
+        self._by_path.pop(unit_path(unit.note.unit), None)
+        await asyncio.to_thread(self._notes.remove, attempt_id)
+        self._spawn(self._release(unit))
+
+    # --- starting
+
+    def _note(self, launch: Launch) -> Note:
+        run, number = parse_attempt_id(launch.attempt_id)
+        suffix = "" if number == 1 else f"-{number}"
+        return Note(
+            id=launch.attempt_id,
+            unit=f"{unit_name(run)}{suffix}.service",
+            boot_id=self._boot_id,
+            stdout_path=launch.stdout_path,
+            stderr_path=launch.stderr_path,
+            grace_s=launch.grace_s,
+            max_output_bytes=launch.max_output_bytes,
+            detach=launch.detach,
+        )
+
+    def _prepare(self, launch: Launch, note: Note) -> list[tuple[str, Any]]:
+        for name, value in launch.command.env.items():
+            if not is_fit(value):
+                raise SpawnError(f"systemd takes no control characters in a variable's value, and {name} has some.")
+        stdin = self._notes.stdin(launch.attempt_id, launch.command.stdin)
+        environment = self._notes.environment(launch.attempt_id, {**self._base_env, **launch.command.env})
+        made = properties.of_launch(launch, stdin=stdin, environment=environment, controllers=self._controllers)
+        for path in (launch.stdout_path, launch.stderr_path):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        self._notes.write(note)
+        return made
+
+    async def _start_unit(self, note: Note, unit_properties: list[tuple[str, Any]]) -> None:
+        self._by_path[unit_path(note.unit)] = self._units[note.id]
+        try:
+            await self._bus.start_transient(note.unit, unit_properties)
+        except BusError as error:
+            if error.name != UNIT_EXISTS:
+                raise
+            # Another workspace had the same event for a step of the same name: its unit has the name.
+            del self._by_path[unit_path(note.unit)]
+            note.unit = note.unit.removesuffix(".service") + f"-w{self._workspace_mark}.service"
+            await asyncio.to_thread(self._notes.write, note)
+            self._by_path[unit_path(note.unit)] = self._units[note.id]
+            await self._bus.start_transient(note.unit, unit_properties)
+
+    async def _until_started(self, unit: _Unit) -> Mapping[str, Any]:
+        async with asyncio.timeout(_START_WITHIN_S):
+            while True:
+                unit.changed.clear()
+                about = await self._bus.describe_at(unit_path(unit.note.unit))
+                is_pending = about["ActiveState"] == "activating" or bool(about["Job"][0])
+                if not is_pending or self._failure is not None:
+                    return about
+                await self._changed(unit)
+
+    def _settled(self, note: Note) -> None:
+        self._notes.drop_secrets(note.id)
+        self._notes.write(note)
+
+    def _start_failed(self, launch: Launch, error: BusError) -> Exception:
+        if error.name.startswith("flowd."):
+            return KeeperLostError(f"systemd may have started this step: {error}")
+        self._discard(launch)
+        return SpawnError(f"systemd refused to start the step: {error}")
+
+    def _discard(self, launch: Launch) -> None:
+        """Nothing runs: leave nothing behind."""
+        unit = self._units.pop(launch.attempt_id, None)
+        if unit is not None:
+            self._by_path.pop(unit_path(unit.note.unit), None)
+        self._notes.remove(launch.attempt_id)
+        _unlink(launch.stdout_path, launch.stderr_path)
+
+    # --- following
+
+    async def _adopt(self, note: Note) -> None:
+        unit = _Unit(note)
+        if note.exit is not None:
+            self._finish(unit, _exit(note.exit))
+        elif note.boot_id != self._boot_id:
+            self._finish(unit, Exit())  # units do not outlive a boot
+        else:
+            about = await self._bus.describe_at(unit_path(note.unit))
+            if about["LoadState"] == "not-found" and not note.is_started and note.cause is None:
+                self._notes.remove(note.id)  # systemd was never asked: what it starts stays until we have read its end
+                _unlink(note.stdout_path, note.stderr_path)
+                return
+            await self._bus.ref(note.unit)
+            self._by_path[unit_path(note.unit)] = unit
+            unit.following = self._spawn(self._follow(unit))
+        self._units[note.id] = unit
+
+    async def _follow(self, unit: _Unit) -> None:
+        """Until the unit has ended; then read how, end what it left behind, and tell."""
+        path = unit_path(unit.note.unit)
+        while True:
+            unit.changed.clear()
+            about = await self._bus.describe_at(path)
+            if properties.has_ended(about):
+                break
+            await self._changed(unit)
+        exit_ = properties.exit_of(about, unit.note.cause)
+        if about["ActiveState"] == "active" and not unit.note.detach:
+            exit_ = await self._sweep(unit, about, exit_)
+        if unit.killing is not None:
+            unit.killing.cancel()
+        exit_ = await asyncio.to_thread(self._record, unit.note, exit_)
+        self._finish(unit, exit_)
+
+    async def _sweep(self, unit: _Unit, about: Mapping[str, Any], exit_: Exit) -> Exit:
+        """End what the step left behind in its cgroup, by name."""
+        folder = cgroups.folder(str(about["ControlGroup"]))
+        if cgroups.processes(folder):
+            await asyncio.sleep(SETTLE_S)
+        leftovers = tuple(cgroups.processes(folder))
+        if leftovers:
+            unit.note.exit = _facts(exit_)
+            await asyncio.to_thread(self._notes.write, unit.note)
+            await self._bus.stop(unit.note.unit)
+            while True:
+                unit.changed.clear()
+                now = await self._bus.describe_at(unit_path(unit.note.unit))
+                if now["ActiveState"] not in ("active", "deactivating"):
+                    break
+                await self._changed(unit)
+        survivors = tuple(cgroups.processes(folder))
+        return Exit(
+            code=exit_.code,
+            signal=exit_.signal,
+            cause=exit_.cause,
+            leftovers=leftovers,
+            survivors=survivors,
+            max_rss_bytes=exit_.max_rss_bytes,
+            cpu_ms=exit_.cpu_ms,
+        )
+
+    def _record(self, note: Note, exit_: Exit) -> Exit:
+        cause = exit_.cause
+        for path in (note.stdout_path, note.stderr_path):
+            if _size(path) > note.max_output_bytes:
+                os.truncate(path, note.max_output_bytes)
+                cause = cause or "output_limit"
+        facts = {**_facts(exit_), "cause": cause}
+        note.exit = facts
+        self._notes.write(note)
+        return _exit(facts)
+
+    def _finish(self, unit: _Unit, exit_: Exit) -> None:
+        unit.exit = exit_
+        unit.ended.set()
+
+    async def _release(self, unit: _Unit) -> None:
+        try:
+            about = await self._bus.describe_at(unit_path(unit.note.unit))
+            if unit.note.detach and cgroups.processes(cgroups.folder(str(about["ControlGroup"]))):
+                return  # what was detached keeps its unit until it ends, and systemd shows whose it is
+            await self._bus.stop(unit.note.unit)
+            await self._bus.reset_failed(unit.note.unit)
+            await self._bus.unref(unit.note.unit)
+        except BusError as error:
+            log.warning("unit not released", extra={"unit": unit.note.unit, "error": str(error)})
+
+    # --- what happens by itself
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for unit in [unit for unit in self._units.values() if unit.exit is None and unit.note.is_started]:
+                await self._check_output(unit)
+
+    async def _check_output(self, unit: _Unit) -> None:
+        note = unit.note
+        size = max(_size(note.stdout_path), _size(note.stderr_path))
+        if size <= note.max_output_bytes:
+            return
+        try:
+            if note.cause is None:
+                await self.stop(note.id, cause="output_limit", grace_s=note.grace_s)
+            elif note.cause == "output_limit" and size > note.max_output_bytes * FLOOD_FACTOR:
+                await self._bus.kill(note.unit, signal.SIGKILL)
+        except (BusError, KeeperLostError, OSError) as error:
+            log.warning("output limit not kept", extra={"unit": note.unit, "error": str(error)})
+
+    def _kill_soon(self, unit: _Unit) -> None:
+        self._spawn(self._kill(unit))
+
+    async def _kill(self, unit: _Unit) -> None:
+        try:
+            await self._bus.kill(unit.note.unit, signal.SIGKILL)
+        except BusError:
+            pass  # it has ended
+
+    async def _changed(self, unit: _Unit) -> None:
+        try:
+            await asyncio.wait_for(unit.changed.wait(), _LOOK_AGAIN_S)
+        except TimeoutError:
+            pass
+
+    def _on_changed(self, path: str) -> None:
+        unit = self._by_path.get(path)
+        if unit is not None:
+            unit.changed.set()
+
+    async def _watch_bus(self, manager: Manager) -> None:
+        await manager.wait_for_loss()
+        self._fail(KeeperLostError("The connection to systemd was lost; units go on, and the next daemon finds them"))
+
+    def _fail(self, error: KeeperLostError) -> None:
+        self._failure = self._failure or error
+        for unit in self._units.values():
+            unit.ended.set()
+            unit.changed.set()
+        if self._on_lost is not None:
+            self._on_lost(error)
+
+    @property
+    def _bus(self) -> Manager:
+        if self._manager is None:
+            raise KeeperLostError("The executor is not open")
+        return self._manager
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guarded(self, work: Any) -> None:
+        try:
+            await work
+        except (BusError, KeeperLostError, OSError) as error:
+            if self._failure is None:
+                self._fail(KeeperLostError(f"systemd cannot be followed any more: {error}"))
+
+
+async def end_units(directory: Path, *, scope: Scope, boot_id: str, environ: Mapping[str, str], bound_s: float) -> int:
+    """Stop the units that a daemon which is gone has left running; the next daemon records them as canceled.
+
+    Returns:
+        How many were running.
+    """
+    keeper = UnitKeeper(directory, base_env={}, scope=scope, boot_id=boot_id, environ=environ)
+    await keeper.open()
+    running = [str(record["id"]) for record in keeper.records() if record["state"] == "running"]
+    try:
+        async with asyncio.timeout(bound_s):
+            for attempt_id in running:
+                await keeper.stop(attempt_id, cause="canceled", grace_s=float("inf"))
+            await asyncio.gather(*(keeper.wait(attempt_id) for attempt_id in running))
+    except (TimeoutError, KeeperLostError):
+        pass
+    await keeper.close(end_steps=False)
+    return len(running)
+
+
+def unit_path(name: str) -> str:
+    """A unit's object on the bus.
+
+    >>> unit_path("a-1.service")
+    '/org/freedesktop/systemd1/unit/a_2d1_2eservice'
+    """
+    letters = (
+        chr(byte) if chr(byte).isalnum() and byte < 128 and (index or not chr(byte).isdigit()) else f"_{byte:02x}"
+        for index, byte in enumerate(name.encode())
+    )
+    return f"/org/freedesktop/systemd1/unit/{''.join(letters)}"
+
+
+def _facts(exit_: Exit) -> dict[str, Any]:
+    return {name: getattr(exit_, name) for name in Exit.__slots__}
+
+
+def _exit(facts: Mapping[str, Any]) -> Exit:
+    lists = {name: tuple(facts.get(name) or ()) for name in ("leftovers", "survivors")}
+    plain = {name: facts.get(name) for name in ("code", "signal", "cause", "max_rss_bytes", "cpu_ms")}
+    return Exit(**plain, **lists)  # type: ignore[arg-type]
+
+
+def _unlink(*paths: str) -> None:
+    for path in paths:
+        Path(path).unlink(missing_ok=True)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

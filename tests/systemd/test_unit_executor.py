@@ -1,0 +1,214 @@
+"""The executor ``systemd``: every attempt a unit of its own, with the system manager and with a user's."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from daemon_rig import say, until
+from systemd_rig import FLOWD, USER, Box
+
+from flowd.domain.ids import unit_name
+
+
+@dataclass
+class Daemon:
+    """A daemon that was started by hand, as root (system manager) or as the test user (its own manager)."""
+
+    box: Box
+    path: str
+    user: str | None
+
+    def serve(self) -> None:
+        start = f"exec {FLOWD} serve -w {self.path} --executor systemd >> {self.path}/log 2>&1"
+        self.box.run("sh", "-c", f"({start}) & echo $! > {self.path}/pid", user=self.user, SECRET="t0psecret")
+        until(
+            lambda: self.box.run(str(FLOWD), "status", "-w", self.path, user=self.user, check=False).returncode == 0,
+            what="the daemon",
+        )
+
+    def end(self, signal: str) -> None:
+        pid = self.box.read(f"{self.path}/pid").strip()
+        self.box.run("kill", f"-{signal}", pid)
+        until(lambda: self.box.run("test", "-e", f"/proc/{pid}", check=False).returncode != 0, what="the daemon's end")
+
+    def flow(self, name: str, script: str, *, step: str = "") -> None:
+        self.box.flow(self.path, name, script, step=step, owner=self.user or "root")
+
+    def flowd(self, *argv: str, check: bool = True) -> Any:
+        done = self.box.run(str(FLOWD), *argv, "-w", self.path, user=self.user, check=check)
+        return json.loads(done.stdout) if "--json" in argv and done.stdout else done.stdout + done.stderr
+
+    def dispatch(self, kind: str) -> str:
+        answer = self.flowd("dispatch", "--type", kind, "--json")
+        return str(answer["runs"][0]["id"])
+
+    def finished(self, kind: str) -> dict[str, Any]:
+        run_id = self.dispatch(kind)
+        return until(lambda: (run := self.run(run_id))["processStatus"] not in ("queued", "running") and run)
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.flowd("run", run_id, "--json")["run"]
+        return found
+
+    def units(self) -> str:
+        return self.box.systemctl("list-units", "--all", "--no-legend", "--plain", "codex-flow-*", user=self.user)
+
+
+@pytest.fixture(params=["system", "user"])
+def daemon(box: Box, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    user = None if request.param == "system" else USER
+    path = f"/var/tmp/units-{request.param}"
+    if user is not None:
+        box.run("loginctl", "enable-linger", USER)
+        until(lambda: box.run("test", "-S", "/run/user/4711/bus", check=False).returncode == 0, what="the user's bus")
+    box.run("install", "-d", "-o", user or "root", path)
+    started = Daemon(box, path, user)
+    started.flow("quick", f"cat; env; echo $0 err >&2\n{say('changed')}")
+    started.serve()
+    yield started
+    box.run("sh", "-c", f"kill -KILL $(cat {path}/pid)", check=False)
+    box.systemctl("stop", "codex-flow-*", user=user, check=False)
+    box.systemctl("reset-failed", user=user, check=False)
+    print(box.read(f"{path}/log"))
+    box.run("rm", "-rf", path)
+
+
+def test_a_step_is_a_unit_named_by_its_run_and_gone_when_it_is_recorded(box: Box, daemon: Daemon) -> None:
+    go = f"{daemon.path}/go"
+    daemon.flow("long", f"while ! test -e {go}; do sleep 0.05; done\n{say('completed')}", step="timeout_ms = 60000")
+    run_id = daemon.dispatch("long.go")
+    unit = f"{unit_name(run_id)}.service"
+    until(lambda: box.show(unit, "ActiveState", user=daemon.user) == "active", what="the unit")
+    assert box.show(unit, "Slice", user=daemon.user) == "flowd.slice"
+    assert box.show(unit, "RuntimeMaxUSec", user=daemon.user) == "1min"
+    # Nothing of the environment is in what everybody may read over D-Bus, and its file is gone once it was read.
+    assert "t0psecret" not in box.systemctl("show", unit, user=daemon.user)
+    assert box.run("find", f"{daemon.path}/.codex/flowd/keeper/units", "-name", "*.env").stdout == ""
+    box.run("touch", go)
+    run = until(lambda: (run := daemon.run(run_id))["processStatus"] == "completed" and run, what="the run's end")
+    assert run["effectiveStatus"] == "completed"
+    assert run["attempts"][0]["workerId"] == f"systemd-{'user' if daemon.user else 'system'}"
+    until(lambda: daemon.units() == "", what="the unit's end")
+
+
+def test_context_environment_and_output_are_as_without_systemd(daemon: Daemon) -> None:
+    run = daemon.finished("quick.go")
+    assert run["effectiveStatus"] == "changed"
+    output = {entry["kind"]: entry["text"] for entry in run["output"]}
+    assert '"flow"' in output["stdout"]
+    assert f"FLOWD_RUN_ID={run['id']}" in output["stdout"]
+    assert "SECRET=t0psecret" in output["stdout"]
+    assert "main.sh err" in output["stderr"]
+
+
+@pytest.mark.parametrize(
+    ("script", "step", "status", "reason", "facts"),
+    [
+        ("exit 3", "", "failed", "exit", {"exitCode": 3}),
+        ("kill -9 $$", "", "failed", "signal", {"signal": 9}),
+        ("sleep 60", "timeout_ms = 500\ngrace_ms = 1000", "failed", "timeout", {}),
+        ("exec 2>&1; trap '' TERM; sleep 60 & sleep 60", "timeout_ms = 500\ngrace_ms = 300", "failed", "timeout", {}),
+    ],
+)
+def test_ends_are_told_as_without_systemd(
+    daemon: Daemon, script: str, step: str, status: str, reason: str, facts: dict[str, Any]
+) -> None:
+    daemon.flow("ends", script, step=step)
+    daemon.flowd("reload")
+    run = daemon.finished("ends.go")
+    assert (run["processStatus"], run["reason"]) == (status, reason)
+    assert {name: run["attempts"][0].get(name) for name in facts} == facts
+
+
+def test_a_program_that_cannot_run_is_a_start_that_failed(daemon: Daemon) -> None:
+    daemon.flow("ends", say("changed"))
+    daemon.box.write(f"{daemon.path}/flows/ends/main.sh", "#!/no/such/interpreter\n", mode="755")
+    daemon.flowd("reload")
+    run = daemon.finished("ends.go")
+    assert (run["processStatus"], run["reason"]) == ("failed", "spawn")
+    assert daemon.units() == ""
+
+
+def test_a_cancel_leaves_nothing_of_the_cgroup_daemonised_children_included(box: Box, daemon: Daemon) -> None:
+    daemon.flow(
+        "long", "setsid sh -c 'trap \"\" TERM; sleep 333' &\nsetsid sleep 333 & sleep 333", step="grace_ms = 500"
+    )
+    run_id = daemon.dispatch("long.go")
+    until(lambda: len(box.alive("sleep 333")) >= 4, what="the step's processes")
+    daemon.flowd("cancel", run_id)
+    run = until(lambda: (run := daemon.run(run_id))["processStatus"] == "canceled" and run, what="the cancel")
+    assert run["attempts"][0]["reason"] == "canceled"
+    assert box.alive("sleep 333") == []
+    until(lambda: daemon.units() == "", what="the unit's end")
+
+
+def test_what_a_good_step_leaves_behind_is_ended(box: Box, daemon: Daemon) -> None:
+    daemon.flow("long", f"setsid sleep 444 &\n{say('completed')}")
+    run = daemon.finished("long.go")
+    assert run["effectiveStatus"] == "completed"
+    assert box.alive("sleep 444") == []
+
+
+def test_steps_go_on_without_a_daemon_and_the_next_one_tells_how_they_ended(box: Box, daemon: Daemon) -> None:
+    go = f"{daemon.path}/go"
+    wait = f"while ! test -e {go}; do sleep 0.05; done"
+    daemon.flow("good", f"{wait}\n{say('completed')}")
+    daemon.flow("bad", f"{wait}\nexit 7")
+    good, bad = daemon.dispatch("good.go"), daemon.dispatch("bad.go")
+    until(lambda: len(box.alive("main.sh")) == 2, what="the steps' processes")
+    daemon.end("KILL")
+    box.run("touch", go)
+    until(lambda: box.alive("main.sh") == [], what="the steps' ends")
+    daemon.serve()
+    until(lambda: daemon.run(bad)["processStatus"] == "failed", what="the record of the bad one")
+    assert daemon.run(bad)["attempts"][0]["exitCode"] == 7
+    until(lambda: daemon.run(good)["processStatus"] == "completed", what="the record of the good one")
+    assert (daemon.run(good)["attemptCount"], daemon.run(bad)["attemptCount"]) == (1, 1)
+
+
+def test_too_much_output_ends_the_unit(box: Box, daemon: Daemon) -> None:
+    daemon.end("TERM")
+    box.write(f"{daemon.path}/.codex/flowd.toml", "max_output_bytes = 65536\n", owner=daemon.user or "root")
+    daemon.serve()
+    daemon.flow("flood", "yes")
+    daemon.flowd("reload")
+    run = daemon.finished("flood.go")
+    assert (run["processStatus"], run["reason"]) == ("failed", "output_limit")
+
+
+def test_a_memory_limit_is_kept_by_the_cgroup_or_else_by_each_process(box: Box, daemon: Daemon) -> None:
+    daemon.flow(
+        "greedy",
+        'python3 -c "x = bytearray(400 << 20); print(len(x))" || exit 9\n' + say("completed"),
+        step="[steps.limits]\nmemory_bytes = 134217728",
+    )
+    daemon.flowd("reload")
+    run = daemon.finished("greedy.go")
+    assert run["processStatus"] == "failed"
+    assert run["reason"] in ("exit", "signal")
+
+
+def test_without_a_bus_it_refuses_to_start_and_says_what_to_do(box: Box) -> None:
+    path = "/home/flowd-fresh/nobus"
+    box.run("install", "-d", "-o", "flowd-fresh", path)
+    done = box.run(str(FLOWD), "serve", "-w", path, "--executor", "systemd", user="flowd-fresh", check=False)
+    assert done.returncode == 78
+    assert re.search(r"There is no systemd user manager .*loginctl enable-linger flowd-fresh", done.stderr)
+
+
+def test_one_executor_refuses_what_the_other_one_runs(box: Box, daemon: Daemon) -> None:
+    daemon.flow("long", "sleep 555")
+    daemon.dispatch("long.go")
+    until(lambda: box.alive("sleep 555"), what="the step's process")
+    daemon.end("KILL")
+    done = box.run(str(FLOWD), "serve", "-w", daemon.path, user=daemon.user, check=False)
+    assert done.returncode == 78
+    assert 'The executor "systemd" still has steps' in done.stderr
+    ended = box.run(
+        str(FLOWD), "service", "end-steps", "--always", "-w", daemon.path, user=daemon.user, FLOWD_EXECUTOR="systemd"
+    )
+    assert "ended 1 step" in ended.stdout
+    assert box.alive("sleep 555") == []
