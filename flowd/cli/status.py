@@ -106,6 +106,8 @@ def _data(answer: Answer) -> str:
 
 def _memory(answer: Answer) -> str:
     keeper = _table(answer, "keeper")
+    if str(keeper.get("id", "")).startswith("systemd-"):
+        return f"daemon {_size(answer.get('rssBytes'))}; steps are units of systemd"
     if "pid" not in keeper:
         return f"daemon {_size(answer.get('rssBytes'))}; there is no keeper just now"
     return f"daemon {_size(answer.get('rssBytes'))}, keeper {_size(keeper.get('rssBytes'))} (pid {keeper['pid']})"

@@ -15,6 +15,7 @@ from flowd.doctor import (
     limits,
     packages,
     secrets,
+    service,
     state_folder,
 )
 from flowd.doctor.finding import Finding, Level, fail, ok
@@ -31,6 +32,7 @@ _CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
     ("limits", limits.check),
     ("clock", clocks.check),
     ("secrets", secrets.check),
+    ("service", service.check),
 )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,11 @@ def find(cgroups: str) -> OwnUnit | None:
                 is_user = any(_USER_MANAGER.fullmatch(part) for part in parts[:index])
                 return OwnUnit(parts[index], "user" if is_user else "system")
     return None
+
+
+def is_root() -> bool:
+    """Whether the system manager is ours to ask."""
+    return os.geteuid() == 0
 
 
 def current() -> OwnUnit | None:

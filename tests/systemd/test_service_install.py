@@ -33,6 +33,13 @@ def lingering(box: Box, home: str) -> str:
     return home
 
 
+def doctor(box: Box, workspace: str) -> dict[str, tuple[str, str]]:
+    """Level and finding of every check."""
+    done = box.run(str(FLOWD), "doctor", "--json", "-w", workspace, user=OTHER_USER, check=False)
+    entries = json.loads(done.stdout)
+    return {entry["check"]: (entry["level"], entry["found"]) for entry in entries["findings"]}
+
+
 def test_an_account_without_a_manager_is_told_how_to_get_one(box: Box, home: str) -> None:
     refused = box.run(str(FLOWD), "service", "install", "-w", home, user=OTHER_USER, check=False)
     assert refused.returncode == 5
@@ -64,6 +71,17 @@ def test_a_users_service_works_from_install_to_uninstall(box: Box, lingering: st
     run_id = answer["runs"][0]["id"]
     life = until(lambda: len(box.journal(f"FLOWD_RUN_ID={run_id}")) == 3, what="the run's three entries")
     assert life
+
+    found = doctor(box, lingering)
+    assert found["service.manager"] == ("ok", f"{manager['unit']} of the user manager")
+    assert found["service.user"] == ("ok", f"{manager['unit']} is active, enabled")
+    assert not [name for name, (level, _) in found.items() if name.startswith("service") and level != "ok"]
+    box.systemctl("disable", manager["unit"], user=OTHER_USER)
+    mark = f"/var/lib/systemd/linger/{OTHER_USER}"
+    box.run("rm", mark)  # not `disable-linger`, which would end the manager at once
+    found = doctor(box, lingering)
+    assert found["service.user.boot"][0] == found["service.user.lingering"][0] == "warn"
+    box.run("touch", mark)
 
     box.flowd(lingering, "dispatch", "--type", "long.go", user=OTHER_USER)
     until(lambda: len(box.alive("sleep 300")) == 2, what="the step and what it started")
