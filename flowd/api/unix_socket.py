@@ -24,6 +24,8 @@ MAX_REQUESTS_UNDER_WAY = 256
 
 _READ_BYTES = 256 * 1024
 _GONE_CHECK_S = 1.0
+_LAST_ANSWERS_S = 0.3
+"""At the end: for refusals and quick answers. A caller that waits for a run finds it with the next daemon."""
 _BACKLOG = 1024
 """A connect to a Unix socket whose backlog is full fails at once (EAGAIN), and few clients try again."""
 
@@ -92,6 +94,7 @@ class UnixServer:
         self._peer_uid = peer_uid
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._replies: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Begin to accept connections."""
@@ -100,9 +103,11 @@ class UnixServer:
         )
 
     async def close(self) -> None:
-        """Accept no more, and end the connections that are there; requests under way are dropped."""
+        """Accept no more, answer what can be answered at once, and end the connections. Those that wait are dropped."""
         if self._server is not None:
             self._server.close()
+        if self._replies:
+            await asyncio.wait(self._replies, timeout=_LAST_ANSWERS_S)
         for connection in tuple(self._connections):
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -156,8 +161,9 @@ class UnixServer:
                 caller = None if subscriber is None else subscriber.caller()
                 reply = self._reply(message, framer, writer, caller)
                 task = asyncio.get_running_loop().create_task(reply)
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+                for group in (tasks, self._replies):
+                    group.add(task)
+                    task.add_done_callback(group.discard)
                 task.add_done_callback(lambda _: places.release())
 
         try:
