@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import resource
 import signal
 import socket
 import struct
@@ -47,11 +48,13 @@ class Capabilities:
         waitid: A leader can be seen as a zombie before it is reaped, which holds its pid and group (not macOS < 3.13).
         memfd: Standard input needs no file on a disk.
         peercred: A socket tells the user at its other end.
+        badge: A resource limit that nobody uses tells a step's processes, whatever they do to their environment.
         cgroup: Each step has a cgroup of its own; the keeper finds out at its start.
         clone3: A process may begin its life in a cgroup, instead of joining it; tried at each start.
     """
 
     __slots__ = (
+        "badge",
         "cgroup",
         "children",
         "clone3",
@@ -75,6 +78,7 @@ class Capabilities:
         self.waitid = "waitid" not in without and hasattr(os, "waitid")
         self.memfd = "memfd" not in without and hasattr(os, "memfd_create")
         self.peercred = "peercred" not in without and hasattr(socket, "SO_PEERCRED")
+        self.badge = "badge" not in without and _has_badge()
         self.cgroup = False
         self.clone3 = "clone3" not in without and sys.platform.startswith("linux")
 
@@ -91,6 +95,12 @@ def pidfd_status(pidfd: int) -> int | None:
         return None
     mask, *_, status = _PIDFD_INFO.unpack(answer)
     return int(status) if mask & _PIDFD_INFO_EXIT else None
+
+
+def _has_badge() -> bool:
+    if not (hasattr(resource, "prlimit") and hasattr(resource, "RLIMIT_RTTIME")):
+        return False
+    return resource.getrlimit(resource.RLIMIT_RTTIME)[1] == resource.RLIM_INFINITY
 
 
 def _has_pidfd() -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from flowd.domain.run import Exit
 from flowd.keeper.connection import Connection
+from flowd.keeper.frames import exit_of, start_request
 from flowd.keeper.launcher import Launcher, Link, environment_without
 from flowd.keeper.protocol import FrameError, encode
 from flowd.keeper.pursuit import Pursuit
@@ -144,7 +145,7 @@ class KeeperClient:
         future = self._starts.get(attempt_id)
         if future is None:
             try:
-                frame = encode(self._request(launch), launch.command.stdin)
+                frame = encode(start_request(launch, self._mark_suffix), launch.command.stdin)
             except FrameError as error:
                 raise SpawnError(f"The step is too large to start: {error}") from None
             future = self._starts[attempt_id] = asyncio.get_running_loop().create_future()
@@ -203,23 +204,6 @@ class KeeperClient:
 
     # --- connected
 
-    def _request(self, launch: Launch) -> dict[str, Any]:
-        return {
-            "op": "start",
-            "id": launch.attempt_id,
-            "argv": launch.command.argv,
-            "cwd": launch.command.cwd,
-            "env": dict(launch.command.env),
-            "stdout": launch.stdout_path,
-            "stderr": launch.stderr_path,
-            "timeout_s": launch.timeout_s,
-            "grace_s": launch.grace_s,
-            "max_output_bytes": launch.max_output_bytes,
-            "detach": launch.detach,
-            "limits": launch.limits.asked() if launch.limits else {},
-            "mark": f"{launch.attempt_id}@{self._mark_suffix}",
-        }
-
     def _pursuit(self, attempt_id: str) -> Pursuit:
         return self._pursuits.setdefault(attempt_id, Pursuit())
 
@@ -247,7 +231,7 @@ class KeeperClient:
         for attempt_id, record in known.items():
             pursuit = self._pursuit(attempt_id)
             if record["state"] == "exited":
-                pursuit.end(_exit(record))
+                pursuit.end(exit_of(record))
             elif pursuit.is_running:
                 self._watch(pursuit, record["pid"], record["start"])
         for attempt_id in [name for name in self._pursuits if name not in known]:
@@ -282,7 +266,7 @@ class KeeperClient:
                 case "refused":
                     self._refused(header)
                 case "exited":
-                    self._pursuit(header["id"]).end(_exit(header))
+                    self._pursuit(header["id"]).end(exit_of(header))
                 case "replaced":
                     self._failure = KeeperLostError("Another daemon has taken over this workspace's keeper")
                 case "bad":
@@ -377,15 +361,3 @@ class KeeperClient:
 def mark_suffix(directory: Path) -> str:
     """What the marks of all steps of a keeper's folder end with, after an ``@``."""
     return hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
-
-
-def _exit(facts: Mapping[str, Any]) -> Exit:
-    return Exit(
-        code=facts.get("code"),
-        signal=facts.get("signal"),
-        cause=facts.get("cause"),
-        leftovers=tuple(facts.get("leftovers", ())),
-        survivors=tuple(facts.get("survivors", ())),
-        max_rss_bytes=facts.get("max_rss_bytes"),
-        cpu_ms=facts.get("cpu_ms"),
-    )

@@ -11,7 +11,7 @@ import os
 import signal
 
 from flowd.keeper.capabilities import PIDFD_SIGNAL_PROCESS_GROUP, Capabilities
-from flowd.keeper.proctree import Process, Processes, Table
+from flowd.keeper.proctree import Process, Processes, Table, badge_of
 from flowd.keeper.step import Step
 
 TYPE_CHECKING = False
@@ -96,6 +96,7 @@ class Offspring:
             roots += self._orphans_of.get(step.id, ())
         else:
             roots += table.marked(step.mark)
+            roots += table.badged(step.badge) if step.badge else ()
         return roots
 
     def signal(self, step: Step, number: int) -> None:
@@ -195,9 +196,10 @@ class Offspring:
             step = self._active.get(os.fsdecode(mark).rpartition("@")[0])
             if step is not None and step.mark == mark:
                 return step.id
+        badge = badge_of(process.pid) if self._can.badge else 0
         for step in self._active.values():
-            if step.seen.get(process.pid) == process.start:
+            if step.seen.get(process.pid) == process.start or (badge and step.badge == badge):
                 return step.id
-        # It left the session and dropped its environment. If only one step can have started it, that one did.
+        # It left its session, and dropped environment and badge. If only one step can have started it, that one did.
         candidates = [step.id for step in self._leaders.values() if step.start <= process.start]
         return candidates[0] if len(candidates) == 1 and not self._has_let_go else ""

@@ -7,6 +7,7 @@ A process is identified by its pid and start time, never by the pid alone. The s
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 MARK = "FLOWD_MARK"
 """Environment variable that names every flowd attempt around a process, innermost last, separated by commas."""
+
+BADGE = 1 << 61
+"""Badges are random numbers from this one on. As microseconds they are 73,000 years."""
 
 _MARK_BYTES = MARK.encode() + b"="
 _PS_TOLERANCE_S = 2  # `ps` tells ages in whole seconds
@@ -170,6 +174,7 @@ class Table:
         self.groups: dict[int, list[Process]] = {}
         self.sessions: dict[int, list[Process]] = {}
         self._marked: dict[bytes, list[Process]] | None = None
+        self._badged: dict[int, list[Process]] | None = None
         for process in processes.values():
             self.children.setdefault(process.ppid, []).append(process)
             self.groups.setdefault(process.pgid, []).append(process)
@@ -184,6 +189,15 @@ class Table:
                     self._marked.setdefault(found, []).append(process)
         return self._marked.get(mark, [])
 
+    def badged(self, badge: int) -> list[Process]:
+        """Those with this badge; the first question costs 1 µs for each process."""
+        if self._badged is None:
+            self._badged = {}
+            for process in self.by_pid.values():
+                if found := badge_of(process.pid):
+                    self._badged.setdefault(found, []).append(process)
+        return self._badged.get(badge, [])
+
     def with_descendants(self, roots: Iterable[Process]) -> list[Process]:
         """The roots and everything below them, each once."""
         found = {process.pid: process for process in roots}
@@ -194,6 +208,23 @@ class Table:
                     found[child.pid] = child
                     queue.append(child)
         return list(found.values())
+
+
+def new_badge() -> int:
+    """A number that no other step has: a soft RLIMIT_RTTIME, which bounds real-time processes only.
+
+    It is inherited by every child and over every execution, and nobody clears it as they clear an environment.
+    """
+    return BADGE | int.from_bytes(os.urandom(7), "big")
+
+
+def badge_of(pid: int) -> int:
+    """The badge of a process; 0 without one, or where it is another user's."""
+    try:
+        soft = resource.prlimit(pid, resource.RLIMIT_RTTIME)[0]
+    except (OSError, AttributeError):
+        return 0
+    return soft if soft >= BADGE and soft != resource.RLIM_INFINITY else 0
 
 
 def _marks(variables: list[bytes]) -> frozenset[bytes]:

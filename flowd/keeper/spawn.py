@@ -6,12 +6,13 @@ import errno
 import os
 import resource
 import signal
+from contextlib import contextmanager
 
 from flowd.keeper.fork import ForkError, fork_exec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from flowd.keeper.confinement import Confinement
@@ -66,9 +67,10 @@ class Spawner:
         stdin: bytes,
         stdout: str,
         stderr: str,
+        badge: int = 0,
         plan: Confinement | None = None,
     ) -> int:
-        """Start a process in its own session, confined if so planned, and return its pid.
+        """Start a process in its own session, with a badge and confined if so planned, and return its pid.
 
         Both output files are created here, for appending; a file that exists already is a refusal, never overwritten.
 
@@ -82,7 +84,8 @@ class Spawner:
             for what, path in (("stdout", stdout), ("stderr", stderr)):
                 fds.append(_create(what, path))
                 created.append(path)
-            return self._spawn(argv, cwd, env, fds, plan)
+            with _wearing(badge):
+                return self._spawn(argv, cwd, env, fds, plan)
         except RefusalError:
             for path in created:
                 os.unlink(path)
@@ -143,6 +146,20 @@ class Spawner:
             os.close(fd)
             raise RefusalError("stdin", self._directory, error) from None
         return fd
+
+
+@contextmanager
+def _wearing(badge: int) -> Iterator[None]:
+    """Our children begin their lives with what we have at that moment."""
+    if not badge:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+    resource.setrlimit(resource.RLIMIT_RTTIME, (badge, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_RTTIME, (soft, hard))
 
 
 def _create(what: str, path: str) -> int:

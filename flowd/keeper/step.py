@@ -52,11 +52,13 @@ class Step:
         due_s: When something is to be done about it.
         status: Wait status of the leader; None when nobody saw it.
         seen: Processes that were once found below it, by pid with their start times.
+        badge: What tells its processes apart by a resource limit; 0 without one.
         cgroup: The folder of its cgroup; empty without one.
         rss_floor_bytes: Peak memory that the kernel counts as its, though it was ours before it executed its program.
     """
 
     __slots__ = (
+        "badge",
         "cause",
         "cgroup",
         "cpu_ms",
@@ -96,6 +98,7 @@ class Step:
         self.grace_s = max(0.0, float(spec["grace_s"]))
         self.max_output_bytes = int(spec["max_output_bytes"])
         self.detach = bool(spec["detach"])
+        self.badge = int(spec.get("badge", 0))
         self.cgroup = str(spec.get("cgroup", ""))
         self.rss_floor_bytes = 0
         self.pid = 0
@@ -186,7 +189,7 @@ class Step:
         begin: dict[str, Any] = {"op": "begin", "id": self.id, "stdout": self.paths[0], "stderr": self.paths[1]}
         begin |= {"timeout_s": 0 if self.timeout_s == INFINITY else self.timeout_s, "grace_s": self.grace_s}
         begin |= {"max_output_bytes": self.max_output_bytes, "detach": self.detach, "mark": os.fsdecode(self.mark)}
-        begin |= {"cgroup": self.cgroup} if self.cgroup else {}
+        begin |= {"badge": self.badge, "cgroup": self.cgroup}
         started = [self.started(boot_id)] if self.pid else []
         cause = [{"op": "cause", "id": self.id, "cause": self.cause}] if self.cause else []
         return [begin, *started, *cause]

@@ -14,7 +14,7 @@ from flowd.keeper.confinement import Limiter
 from flowd.keeper.journal import Journal
 from flowd.keeper.leaders import Leaders
 from flowd.keeper.offspring import Offspring
-from flowd.keeper.proctree import MARK, Processes
+from flowd.keeper.proctree import MARK, Processes, new_badge
 from flowd.keeper.spawn import RefusalError, Spawner
 from flowd.keeper.step import INFINITY, KILLING, RUNNING, SETTLING, SPEC, STOPPING, Step, own_peak_bytes
 
@@ -55,6 +55,7 @@ class Steps:
         tell: Callable[[dict[str, Any]], None],
         cgroups: Cgroups | None = None,
     ) -> None:
+        self._can = can
         self._processes = processes
         self._journal = journal
         self._spawner = spawner
@@ -81,8 +82,8 @@ class Steps:
             self._tell_again(attempt_id)
             return
         spec = {name: request[name] for name in SPEC}
-        if self._cgroups:
-            spec["cgroup"] = self._cgroups.new_path()
+        spec["badge"] = new_badge() if self._can.badge else 0
+        spec["cgroup"] = self._cgroups.new_path() if self._cgroups else ""
         step = Step(attempt_id, spec)
         try:
             plan = self._limiter.confine(request.get("limits") or {}, step.cgroup)
@@ -226,6 +227,7 @@ class Steps:
                 stdin=stdin,
                 stdout=step.paths[0],
                 stderr=step.paths[1],
+                badge=step.badge,
                 plan=plan,
             )
         except BaseException:

@@ -158,3 +158,44 @@ def test_one_steps_sweep_does_not_delay_another(tmp_path: Path) -> None:
             await client.wait("sweep")
 
     run(test())
+
+
+@pytest.mark.parametrize("without", ["", "subreaper", "pidfd", "pidfd,pidfd_info,subreaper,memfd", "proc"])
+def test_an_escapee_from_session_parent_environment_and_descriptors_is_told_from_another_steps(
+    tmp_path: Path, without: str
+) -> None:
+    async def test() -> None:
+        async with keeper(tmp_path, without) as (rig, client):
+            hide = "(env -i setsid sh -c '(sleep 300 </dev/null >/dev/null 2>&1 & echo $!)' &)"
+            await client.start(rig.launch("other", f"{hide}; sleep 300"))
+            (others,) = await rig.pids("other")
+            script = f"{hide}; while [ ! -s $OUT ]; do sleep 0.01; done; exit 3"
+            end = await rig.run(client, "hidden", script, env={"OUT": str(rig.path("hidden", "out"))})
+            (pid,) = await rig.pids("hidden")
+            assert not is_alive(pid)
+            assert (end.code, end.leftovers) == (3, (f"{pid} sleep",))
+            assert is_alive(others)
+            old = await rig.kill_keeper(client)
+            await rig.reconnected(client, old)
+            await client.stop("other", cause="canceled", grace_s=0.2)
+            await client.wait("other")
+            assert not is_alive(others)
+
+    run(test())
+
+
+def test_a_step_that_signals_its_own_parents_ends_with_the_rest(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with keeper(tmp_path) as (rig, client):
+            await client.start(rig.launch("calm", "echo $$; sleep 300"))
+            await rig.pids("calm")
+            # Its parent is the keeper: SIGINT, SIGHUP and SIGPIPE are nothing to it.
+            for number in ("INT", "HUP", "PIPE", "CHLD"):
+                assert (await rig.run(client, number, f"kill -{number} $PPID; exit 3")).code == 3
+            # SIGTERM ends all steps by design, and each is told why.
+            end = await rig.run(client, "term", "kill -TERM $PPID; sleep 300")
+            assert (end.signal, end.cause) == (signal.SIGTERM, "keeper_ended")
+            calm = await client.wait("calm")
+            assert (calm.signal, calm.cause) == (signal.SIGTERM, "keeper_ended")
+
+    run(test())
