@@ -63,6 +63,19 @@ def address_of(scope: Scope, environ: Mapping[str, str] = os.environ) -> str:
     return environ.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={runtime}/bus" if runtime else f"unix:path={home}"
 
 
+def unit_path(name: str) -> str:
+    """A unit's object on the bus.
+
+    >>> unit_path("a-1.service")
+    '/org/freedesktop/systemd1/unit/a_2d1_2eservice'
+    """
+    letters = (
+        chr(byte) if chr(byte).isalnum() and byte < 128 and (index or not chr(byte).isdigit()) else f"_{byte:02x}"
+        for index, byte in enumerate(name.encode())
+    )
+    return f"{_PATH}/unit/{''.join(letters)}"
+
+
 class Manager:
     """A connection to one systemd manager."""
 

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +14,17 @@ from flowd.domain.ids import parse_attempt_id, unit_name
 from flowd.domain.run import Exit
 from flowd.ports import KeeperLostError, Launch, NoRoomError, SpawnError
 from flowd.units import cgroups, properties
-from flowd.units.bus import UNIT_EXISTS, BusError, Manager, Scope
+from flowd.units.bus import UNIT_EXISTS, BusError, Manager, Scope, unit_path
+from flowd.units.following import Follower, Tracked, exit_from
 from flowd.units.notes import Note, Notes, is_fit
 
 log = logging.getLogger("flowd.units")
 
-SETTLE_S = 0.1
-"""What ends together with its leader is no leftover."""
 TICK_S = 0.25
 """How often output sizes are looked at."""
 FLOOD_FACTOR = 4
 """A step that goes on writing while it is being ended for its output gets no grace beyond this many times the limit."""
-_START_WITHIN_S = 60.0
-_LOOK_AGAIN_S = 5.0
-"""Changes are told by signals; a signal that was lost costs this much and no more."""
-
-
-@dataclass(slots=True)
-class _Unit:
-    """An attempt that runs, or has ended and is not forgotten."""
-
-    note: Note
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    exit: Exit | None = None
-    following: asyncio.Task[None] | None = None
-    killing: asyncio.TimerHandle | None = None
+_STOP_MARGIN_S = 30.0
 
 
 class UnitKeeper:
@@ -75,8 +59,8 @@ class UnitKeeper:
         self._environ = environ
         self._on_lost = on_lost
         self._boot_id = boot_id
-        self._units: dict[str, _Unit] = {}
-        self._by_path: dict[str, _Unit] = {}
+        self._units: dict[str, Tracked] = {}
+        self._by_path: dict[str, Tracked] = {}
         self._records: tuple[dict[str, Any], ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: KeeperLostError | None = None
@@ -110,6 +94,7 @@ class UnitKeeper:
         """
         self._manager = manager = await Manager.connect(self._scope, self._environ)
         try:
+            self._follower = Follower(manager, self._notes)
             self._controllers = await cgroups.controllers(manager)
             await manager.watch(self._on_changed)
             for note in self._notes.open().values():
@@ -134,7 +119,7 @@ class UnitKeeper:
                 for unit in running:
                     await self._bus.stop(unit.note.unit)
                 if running:
-                    bound_s = max(unit.note.grace_s for unit in running) + _START_WITHIN_S
+                    bound_s = max(unit.note.grace_s for unit in running) + _STOP_MARGIN_S
                     await asyncio.wait_for(asyncio.gather(*(unit.ended.wait() for unit in running)), bound_s)
             except (BusError, TimeoutError):
                 pass
@@ -165,19 +150,22 @@ class UnitKeeper:
         except SpawnError:
             self._discard(launch)
             raise
-        unit = self._units[launch.attempt_id] = _Unit(note)
+        unit = self._units[launch.attempt_id] = Tracked(note)
         try:
             await self._start_unit(note, unit_properties)
-            about = await self._until_started(unit)
+            about = await self._follower.until_started(unit)
         except BusError as error:
             raise self._start_failed(launch, error) from error
+        except TimeoutError:  # systemd has its start still to do: it is followed like one that runs
+            self._spawn(self._follow(unit))
+            return 0
         if why := properties.refusal(about, launch):
             await self._bus.reset_failed(note.unit)
             self._discard(launch)
             raise SpawnError(why)
         note.is_started = True
         await asyncio.to_thread(self._settled, note)
-        unit.following = self._spawn(self._follow(unit))
+        self._spawn(self._follow(unit))
         return int(about["ExecMainPID"])
 
     async def wait(self, attempt_id: str) -> Exit:
@@ -223,9 +211,9 @@ class UnitKeeper:
         if unit is None or unit.exit is None:
             return
         del self._units[attempt_id]
-        self._by_path.pop(unit_path(unit.note.unit), None)
+        self._by_path.pop(unit.path, None)
         await asyncio.to_thread(self._notes.remove, attempt_id)
-        self._spawn(self._release(unit))
+        self._spawn(self._follower.release(unit))
 
     # --- starting
 
@@ -269,16 +257,6 @@ class UnitKeeper:
             self._by_path[unit_path(note.unit)] = self._units[note.id]
             await self._bus.start_transient(note.unit, unit_properties)
 
-    async def _until_started(self, unit: _Unit) -> Mapping[str, Any]:
-        async with asyncio.timeout(_START_WITHIN_S):
-            while True:
-                unit.changed.clear()
-                about = await self._bus.describe_at(unit_path(unit.note.unit))
-                is_pending = about["ActiveState"] == "activating" or bool(about["Job"][0])
-                if not is_pending or self._failure is not None:
-                    return about
-                await self._changed(unit)
-
     def _settled(self, note: Note) -> None:
         self._notes.drop_secrets(note.id)
         self._notes.write(note)
@@ -293,98 +271,32 @@ class UnitKeeper:
         """Nothing runs: leave nothing behind."""
         unit = self._units.pop(launch.attempt_id, None)
         if unit is not None:
-            self._by_path.pop(unit_path(unit.note.unit), None)
+            self._by_path.pop(unit.path, None)
         self._notes.remove(launch.attempt_id)
-        _unlink(launch.stdout_path, launch.stderr_path)
+        for path in (launch.stdout_path, launch.stderr_path):
+            Path(path).unlink(missing_ok=True)
 
     # --- following
 
     async def _adopt(self, note: Note) -> None:
-        unit = _Unit(note)
+        unit = Tracked(note)
         if note.exit is not None:
-            self._finish(unit, _exit(note.exit))
+            unit.end(exit_from(note.exit))
         elif note.boot_id != self._boot_id:
-            self._finish(unit, Exit())  # units do not outlive a boot
+            unit.end(Exit())  # units do not outlive a boot
         else:
             about = await self._bus.describe_at(unit_path(note.unit))
             if about["LoadState"] == "not-found" and not note.is_started and note.cause is None:
                 self._notes.remove(note.id)  # systemd was never asked: what it starts stays until we have read its end
-                _unlink(note.stdout_path, note.stderr_path)
+                unit.remove_output()
                 return
             await self._bus.ref(note.unit)
             self._by_path[unit_path(note.unit)] = unit
-            unit.following = self._spawn(self._follow(unit))
+            self._spawn(self._follow(unit))
         self._units[note.id] = unit
 
-    async def _follow(self, unit: _Unit) -> None:
-        """Until the unit has ended; then read how, end what it left behind, and tell."""
-        path = unit_path(unit.note.unit)
-        while True:
-            unit.changed.clear()
-            about = await self._bus.describe_at(path)
-            if properties.has_ended(about):
-                break
-            await self._changed(unit)
-        exit_ = properties.exit_of(about, unit.note.cause)
-        if about["ActiveState"] == "active" and not unit.note.detach:
-            exit_ = await self._sweep(unit, about, exit_)
-        if unit.killing is not None:
-            unit.killing.cancel()
-        exit_ = await asyncio.to_thread(self._record, unit.note, exit_)
-        self._finish(unit, exit_)
-
-    async def _sweep(self, unit: _Unit, about: Mapping[str, Any], exit_: Exit) -> Exit:
-        """End what the step left behind in its cgroup, by name."""
-        folder = cgroups.folder(str(about["ControlGroup"]))
-        if cgroups.processes(folder):
-            await asyncio.sleep(SETTLE_S)
-        leftovers = tuple(cgroups.processes(folder))
-        if leftovers:
-            unit.note.exit = _facts(exit_)
-            await asyncio.to_thread(self._notes.write, unit.note)
-            await self._bus.stop(unit.note.unit)
-            while True:
-                unit.changed.clear()
-                now = await self._bus.describe_at(unit_path(unit.note.unit))
-                if now["ActiveState"] not in ("active", "deactivating"):
-                    break
-                await self._changed(unit)
-        survivors = tuple(cgroups.processes(folder))
-        return Exit(
-            code=exit_.code,
-            signal=exit_.signal,
-            cause=exit_.cause,
-            leftovers=leftovers,
-            survivors=survivors,
-            max_rss_bytes=exit_.max_rss_bytes,
-            cpu_ms=exit_.cpu_ms,
-        )
-
-    def _record(self, note: Note, exit_: Exit) -> Exit:
-        cause = exit_.cause
-        for path in (note.stdout_path, note.stderr_path):
-            if _size(path) > note.max_output_bytes:
-                os.truncate(path, note.max_output_bytes)
-                cause = cause or "output_limit"
-        facts = {**_facts(exit_), "cause": cause}
-        note.exit = facts
-        self._notes.write(note)
-        return _exit(facts)
-
-    def _finish(self, unit: _Unit, exit_: Exit) -> None:
-        unit.exit = exit_
-        unit.ended.set()
-
-    async def _release(self, unit: _Unit) -> None:
-        try:
-            about = await self._bus.describe_at(unit_path(unit.note.unit))
-            if unit.note.detach and cgroups.processes(cgroups.folder(str(about["ControlGroup"]))):
-                return  # what was detached keeps its unit until it ends, and systemd shows whose it is
-            await self._bus.stop(unit.note.unit)
-            await self._bus.reset_failed(unit.note.unit)
-            await self._bus.unref(unit.note.unit)
-        except BusError as error:
-            log.warning("unit not released", extra={"unit": unit.note.unit, "error": str(error)})
+    async def _follow(self, unit: Tracked) -> None:
+        unit.end(await self._follower.until_ended(unit))
 
     # --- what happens by itself
 
@@ -394,9 +306,9 @@ class UnitKeeper:
             for unit in [unit for unit in self._units.values() if unit.exit is None and unit.note.is_started]:
                 await self._check_output(unit)
 
-    async def _check_output(self, unit: _Unit) -> None:
+    async def _check_output(self, unit: Tracked) -> None:
         note = unit.note
-        size = max(_size(note.stdout_path), _size(note.stderr_path))
+        size = unit.output_bytes()
         if size <= note.max_output_bytes:
             return
         try:
@@ -407,20 +319,14 @@ class UnitKeeper:
         except (BusError, KeeperLostError, OSError) as error:
             log.warning("output limit not kept", extra={"unit": note.unit, "error": str(error)})
 
-    def _kill_soon(self, unit: _Unit) -> None:
+    def _kill_soon(self, unit: Tracked) -> None:
         self._spawn(self._kill(unit))
 
-    async def _kill(self, unit: _Unit) -> None:
+    async def _kill(self, unit: Tracked) -> None:
         try:
             await self._bus.kill(unit.note.unit, signal.SIGKILL)
         except BusError:
             pass  # it has ended
-
-    async def _changed(self, unit: _Unit) -> None:
-        try:
-            await asyncio.wait_for(unit.changed.wait(), _LOOK_AGAIN_S)
-        except TimeoutError:
-            pass
 
     def _on_changed(self, path: str) -> None:
         unit = self._by_path.get(path)
@@ -481,38 +387,3 @@ async def end_units(directory: Path, *, scope: Scope, boot_id: str, environ: Map
         pass
     await keeper.close(end_steps=False)
     return len(running)
-
-
-def unit_path(name: str) -> str:
-    """A unit's object on the bus.
-
-    >>> unit_path("a-1.service")
-    '/org/freedesktop/systemd1/unit/a_2d1_2eservice'
-    """
-    letters = (
-        chr(byte) if chr(byte).isalnum() and byte < 128 and (index or not chr(byte).isdigit()) else f"_{byte:02x}"
-        for index, byte in enumerate(name.encode())
-    )
-    return f"/org/freedesktop/systemd1/unit/{''.join(letters)}"
-
-
-def _facts(exit_: Exit) -> dict[str, Any]:
-    return {name: getattr(exit_, name) for name in Exit.__slots__}
-
-
-def _exit(facts: Mapping[str, Any]) -> Exit:
-    lists = {name: tuple(facts.get(name) or ()) for name in ("leftovers", "survivors")}
-    plain = {name: facts.get(name) for name in ("code", "signal", "cause", "max_rss_bytes", "cpu_ms")}
-    return Exit(**plain, **lists)  # type: ignore[arg-type]
-
-
-def _unlink(*paths: str) -> None:
-    for path in paths:
-        Path(path).unlink(missing_ok=True)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
