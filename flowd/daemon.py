@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -59,12 +60,22 @@ def serve(settings: Settings) -> int:
         return EXIT_BAD_STATE
 
 
+def _raise_open_files() -> int:
+    """Raise our soft limit to the hard one, because each running step costs a descriptor. The limit before, for steps:
+    a program may take a higher one as leave to close millions of descriptors that are not open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS refuses an unlimited one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
+
+
 class Daemon:
     """One workspace's daemon."""
 
     def __init__(self, settings: Settings, redactor: Redactor) -> None:
         self._settings = settings
         self._redactor = redactor
+        self._step_open_files = _raise_open_files()
         self._birth = Birth()
         self._had_terminal = sys.stderr.isatty()
         self._stops = 0
@@ -111,6 +122,7 @@ class Daemon:
             on_keeper_lost=self._lose_keeper,
             socket_path=self._socket,
             redactor=self._redactor,
+            step_open_files=self._step_open_files,
         )
         end_steps = False
         try:

@@ -39,6 +39,8 @@ class Settings:
         on_stop: What a first SIGTERM does to running steps: let them ``finish``, ``cancel`` them, or ``keep`` them
             running for the next daemon; by default ``keep`` where systemd manages us, else ``finish``.
         executor: Who starts steps: ``direct`` is the keeper, ``systemd`` makes each a unit of its own.
+        cgroup: Whether the keeper gives each step a cgroup: ``auto`` where one is delegated to flowd's own unit,
+            ``off``, or below the cgroup of this path.
         orphan_grace_s: How long steps go on without any daemon before they are ended; 0 is for ever.
         interpreters: By runner name, instead of looking on PATH.
         inherit: Names of environment variables that steps inherit; None is all but flowd's secrets.
@@ -58,6 +60,7 @@ class Settings:
     on_stop: str
     orphan_grace_s: float
     executor: str
+    cgroup: str
     log_format: str
     log_level: str
     interpreters: Mapping[str, str]
@@ -131,6 +134,12 @@ def _executor(value: Any) -> str:
     return str(value).removesuffix("-run")  # the reference system's name for it
 
 
+def _cgroup(value: Any) -> str:
+    if value not in ("auto", "off") and not (isinstance(value, str) and os.path.isabs(value)):
+        raise ValueError("must be auto, off, or the absolute path of a cgroup (version 2) that flowd may use")
+    return str(value)
+
+
 _SPECS: Mapping[str, _Spec] = {
     "max_parallel": _Spec(_integer(1, 10_000), max(4, 2 * _CORES), ("FLOWD_MAX_PARALLEL",)),
     "max_queued": _Spec(_integer(1, 10_000_000), 100_000, ("FLOWD_MAX_QUEUED",)),
@@ -140,6 +149,7 @@ _SPECS: Mapping[str, _Spec] = {
     "on_stop": _Spec(_choice("finish", "cancel", "keep"), "finish", ("FLOWD_ON_STOP",)),
     "orphan_grace_s": _Spec(_seconds(0, 7 * 86_400), 600.0, ("FLOWD_ORPHAN_GRACE_S",)),
     "executor": _Spec(_executor, "direct", ("FLOWD_EXECUTOR", "CODEX_FLOW_BACKEND_EXECUTOR")),
+    "cgroup": _Spec(_cgroup, "auto", ("FLOWD_CGROUP",)),
     "log_format": _Spec(_choice("auto", "pretty", "json", "journal"), "auto", ("FLOWD_LOG_FORMAT",)),
     "log_level": _Spec(_choice("debug", "info", "warning", "error"), "info", ("FLOWD_LOG_LEVEL",)),
 }

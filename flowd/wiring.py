@@ -82,8 +82,9 @@ def build_keeper(
     base_env: Mapping[str, str],
     environ: Mapping[str, str],
     on_lost: Callable[[KeeperLostError], None] | None = None,
+    step_open_files: int | None = None,
 ) -> StepKeeper:
-    """The executor that the settings choose.
+    """The executor that the settings choose; see `build` for the arguments.
 
     Raises:
         StateError: The other one has steps that run, or ends that nobody has recorded: this one would not know them,
@@ -101,7 +102,14 @@ def build_keeper(
         )
     if any((folder / "units").glob("*.note")):
         raise StateError(_OTHER_EXECUTOR.format(other="systemd"))
-    return KeeperClient(folder, base_env=base_env, orphan_grace_s=settings.orphan_grace_s, on_lost=on_lost)
+    return KeeperClient(
+        folder,
+        base_env=base_env,
+        orphan_grace_s=settings.orphan_grace_s,
+        on_lost=on_lost,
+        cgroup=settings.cgroup,
+        step_open_files=step_open_files,
+    )
 
 
 async def build(
@@ -115,12 +123,14 @@ async def build(
     launched_by: str = "flowd",
     redactor: Redactor | None = None,
     step_environ: Mapping[str, str] | None = None,
+    step_open_files: int | None = None,
 ) -> Parts:
     """Open everything for one state folder, whose lock the caller holds.
 
     Args:
         redactor: Masks what is shown; by default one for the settings and ``environ``.
         step_environ: What steps inherit, instead of what the settings choose from ``environ``.
+        step_open_files: The soft limit of open files that steps begin with; by default our own.
 
     Raises:
         StateError: State on disk cannot be used. Nothing stays open.
@@ -131,6 +141,7 @@ async def build(
         base_env=dict(settings_module.step_environment(settings, environ) if step_environ is None else step_environ),
         environ=environ,
         on_lost=on_keeper_lost,
+        step_open_files=step_open_files,
     )
     store = SqliteStore(folder / state_dir.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
     flow_notes = FlowNotes(store, SystemClock())

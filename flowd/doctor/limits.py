@@ -89,4 +89,5 @@ def _file_limits(scene: Scene) -> tuple[int, int]:
             return scene.daemon.rlimit(psutil.RLIMIT_NOFILE)
         except (psutil.Error, OSError):
             pass
-    return resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return hard, hard  # a daemon raises its own at its start
