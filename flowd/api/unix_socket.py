@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import select
 import socket
 import stat
 import struct
@@ -11,19 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flowd.api import dispatcher
+from flowd.api.connection import READ_BYTES, Connection
 from flowd.api.dispatcher import Dispatcher
-from flowd.api.framing import Framer, FramingError, Oversize
-from flowd.api.subscriptions import Caller, Subscriptions
+from flowd.api.framing import FramingError
+from flowd.api.subscriptions import Subscriptions
 from flowd.domain.errors import StateError
 
 log = logging.getLogger("flowd.api")
 
 MAX_CONNECTIONS = 512
-MAX_REQUESTS_UNDER_WAY = 256
-"""Of one connection; it is read no further until some are answered."""
-
-_READ_BYTES = 256 * 1024
-_GONE_CHECK_S = 1.0
 _LAST_ANSWERS_S = 0.3
 """At the end: for refusals and quick answers. A caller that waits for a run finds it with the next daemon."""
 _BACKLOG = 1024
@@ -93,21 +88,21 @@ class UnixServer:
         self._max_frame_bytes = max_frame_bytes
         self._peer_uid = peer_uid
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
-        self._replies: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], Connection | None] = {}
 
     async def open(self) -> None:
         """Begin to accept connections."""
         self._server = await asyncio.start_unix_server(
-            self._serve, sock=self._listener, limit=_READ_BYTES, backlog=_BACKLOG
+            self._serve, sock=self._listener, limit=READ_BYTES, backlog=_BACKLOG
         )
 
     async def close(self) -> None:
         """Accept no more, answer what can be answered at once, and end the connections. Those that wait are dropped."""
         if self._server is not None:
             self._server.close()
-        if self._replies:
-            await asyncio.wait(self._replies, timeout=_LAST_ANSWERS_S)
+        replies = [task for connection in self._connections.values() if connection for task in connection.replies]
+        if replies:
+            await asyncio.wait(replies, timeout=_LAST_ANSWERS_S)
         for connection in tuple(self._connections):
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -115,16 +110,20 @@ class UnixServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        self._connections[task] = None
         try:
             if self._is_welcome(writer):
-                await self._converse(reader, writer)
+                connection = Connection(
+                    reader, writer, self._answers, self._subscriptions, max_frame_bytes=self._max_frame_bytes
+                )
+                self._connections[task] = connection
+                await connection.converse()
         except asyncio.CancelledError:
             pass  # The daemon ends; a cancelled callback task would be reported as an error.
         except (ConnectionError, FramingError) as error:
             log.debug("connection ended", extra={"error": str(error)})
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             writer.close()
 
     def _is_welcome(self, writer: asyncio.StreamWriter) -> bool:
@@ -138,69 +137,6 @@ class UnixServer:
             writer.write(dispatcher.refusal("too_many_connections", message) + b"\n")
             return False
         return True
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        framer = Framer(max_frame_bytes=self._max_frame_bytes)
-        places = asyncio.Semaphore(MAX_REQUESTS_UNDER_WAY)
-        tasks: set[asyncio.Task[None]] = set()
-
-        async def push(message: bytes) -> None:
-            writer.write(framer.frame(message))
-            await writer.drain()
-
-        subscriber = None if self._subscriptions is None else self._subscriptions.subscriber(push)
-
-        async def take(messages: list[bytes | Oversize]) -> None:
-            for message in messages:
-                if isinstance(message, Oversize):
-                    writer.write(framer.frame(dispatcher.oversize(message.bytes, self._max_frame_bytes)))
-                    continue
-                # Who does not read its answers is not asked for more questions: both bounds are of memory.
-                await writer.drain()
-                await places.acquire()
-                caller = None if subscriber is None else subscriber.caller()
-                reply = self._reply(message, framer, writer, caller)
-                task = asyncio.get_running_loop().create_task(reply)
-                for group in (tasks, self._replies):
-                    group.add(task)
-                    task.add_done_callback(group.discard)
-                task.add_done_callback(lambda _: places.release())
-
-        try:
-            while data := await reader.read(_READ_BYTES):
-                await take(framer.feed(data))
-            await take(framer.finish())
-            # The other end may have shut down its writing side only, and still wait for its answers.
-            while (under_way := tasks | (subscriber.tasks if subscriber else set())) and not _is_gone(
-                writer.get_extra_info("socket")
-            ):
-                await asyncio.wait(under_way, timeout=_GONE_CHECK_S)
-        except FramingError as error:
-            writer.write(framer.frame(dispatcher.refusal("parse_error", f"{error} The connection ends.")))
-            raise
-        finally:
-            for task in tuple(tasks):
-                task.cancel()
-            if subscriber is not None:
-                await subscriber.close()
-
-    async def _reply(self, message: bytes, framer: Framer, writer: asyncio.StreamWriter, caller: Caller | None) -> None:
-        response = await self._answers.answer(message, caller)
-        if response is not None and not writer.is_closing():
-            writer.write(framer.frame(response))
-        if caller is not None:
-            caller.answered()
-        try:
-            await writer.drain()
-        except ConnectionError:
-            pass
-
-
-def _is_gone(connection: socket.socket) -> bool:
-    """Whether the other end has closed both directions: then nobody reads an answer any more."""
-    poll = select.poll()
-    poll.register(connection.fileno(), 0)
-    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
 
 def unknown_uid(_: socket.socket) -> None:
