@@ -1,6 +1,7 @@
 """The daemon's life: `serve → open → serve until told to stop → stop`, on one screen each."""
 
 import asyncio
+import faulthandler
 import logging
 import os
 import resource
@@ -91,6 +92,8 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._ask_to_stop, number)
+        if self._notifier.watchdog_s is not None:
+            faulthandler.enable()  # the watchdog's SIGABRT then leaves word in the log of where the loop is stuck
         if "FLOWD_DEBUG_HANG" in os.environ:  # for tests of the watchdog
             loop.add_signal_handler(signal.SIGUSR2, time.sleep, _HANG_S)
         passed = listenfds.control_socket(os.environ)

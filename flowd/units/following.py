@@ -143,8 +143,10 @@ class Follower:
 
 
 async def _change(unit: Tracked) -> None:
+    # Not wait_for: in Python 3.11 that swallows a cancellation that comes together with the change.
     try:
-        await asyncio.wait_for(unit.changed.wait(), _LOOK_AGAIN_S)
+        async with asyncio.timeout(_LOOK_AGAIN_S):
+            await unit.changed.wait()
     except TimeoutError:
         pass
 

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from daemon_rig import say, until
-from systemd_rig import FLOWD, USER, Box
+from systemd_rig import FLOWD, USER, Box, Service
 
 from flowd.domain.ids import unit_name
 
@@ -104,6 +104,19 @@ def test_context_environment_and_output_are_as_without_systemd(daemon: Daemon) -
     assert "main.sh err" in output["stderr"]
 
 
+def test_values_of_the_environment_arrive_byte_for_byte(daemon: Daemon) -> None:
+    value = "a \"b\" $HOME ${HOME} `id` \\d \\\\ 'e' %h #f\n\tg; é "
+    daemon.flow(
+        "quirk",
+        f'printf %s "$QUIRK" | od -An -tx1 -v\n{say("changed")}',
+        step=f"env = {{ QUIRK = {json.dumps(value)} }}",
+    )
+    daemon.flowd("reload")
+    run = daemon.finished("quirk.go")
+    printed = "".join(entry["text"] for entry in run["output"]).partition("FLOW_RESULT")[0]
+    assert bytes.fromhex("".join(printed.split())).decode() == value
+
+
 @pytest.mark.parametrize(
     ("script", "step", "status", "reason", "facts"),
     [
@@ -189,6 +202,26 @@ def test_a_memory_limit_is_kept_by_the_cgroup_or_else_by_each_process(box: Box, 
     run = daemon.finished("greedy.go")
     assert run["processStatus"] == "failed"
     assert run["reason"] in ("exit", "signal")
+
+
+def test_a_system_service_starts_steps_with_its_users_manager_and_a_stop_ends_them(
+    box: Box, service: Callable[..., Service]
+) -> None:
+    box.run("loginctl", "enable-linger", USER)
+    until(lambda: box.run("test", "-S", "/run/user/4711/bus", check=False).returncode == 0, what="the user's bus")
+    place = service(Environment="FLOWD_EXECUTOR=systemd")
+    place.flow("long", "setsid sleep 666 & sleep 666")
+    place.systemctl("start")
+    run_id = place.dispatch("long.go")[0]
+    until(lambda: len(box.alive("sleep 666")) == 2, what="the step's processes")
+    assert box.show(f"{unit_name(run_id)}.service", "ActiveState", user=USER) == "active"
+    place.systemctl("restart")
+    assert len(box.alive("sleep 666")) == 2
+    assert [run["processStatus"] for run in place.runs()] == ["running"]
+    place.systemctl("stop")
+    assert box.alive("sleep 666") == []
+    place.systemctl("start")
+    assert [(run["processStatus"], run["attemptCount"]) for run in place.runs()] == [("canceled", 1)]
 
 
 def test_without_a_bus_it_refuses_to_start_and_says_what_to_do(box: Box) -> None:

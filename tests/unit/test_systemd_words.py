@@ -1,0 +1,196 @@
+"""What flowd says to a service manager, gets from it, and writes for it. Needs no systemd."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowd.domain.limits import Limits
+from flowd.domain.run import Exit
+from flowd.observe import journal, listenfds
+from flowd.observe.sdnotify import Notifier
+from flowd.ports import Command, Launch, SpawnError
+from flowd.units import properties, templates
+from flowd.units.notes import Note, Notes
+
+
+@pytest.fixture
+def manager() -> Iterator[socket.socket]:
+    """The service manager's end, with a bound on every wait."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(f"{folder}/notify")
+        listener.settimeout(5)
+        yield listener
+
+
+def heard(manager: socket.socket) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in manager.recv(4096).decode().split("\n"))
+
+
+def notifier(manager: socket.socket, **environ: str) -> Notifier:
+    return Notifier.of({"NOTIFY_SOCKET": manager.getsockname(), **environ})
+
+
+def test_ready_reloading_and_stopping_say_what_the_manager_waits_for(manager: socket.socket) -> None:
+    said = notifier(manager)
+    said.ready("ready: 1 running")
+    assert heard(manager) == {"READY": "1", "MAINPID": str(os.getpid()), "STATUS": "ready: 1 running"}
+    said.reloading()
+    assert heard(manager).keys() == {"RELOADING", "MONOTONIC_USEC"}
+    said.stopping("draining")
+    assert heard(manager) == {"STOPPING": "1", "STATUS": "draining", "EXTEND_TIMEOUT_USEC": "30000000"}
+
+
+def test_a_status_with_a_newline_is_one_line(manager: socket.socket) -> None:
+    notifier(manager).status("one\nREADY=1")
+    assert heard(manager) == {"STATUS": "one READY=1"}
+
+
+def test_the_watchdog_is_fed_at_least_twice_in_its_time(manager: socket.socket) -> None:
+    said = notifier(manager, WATCHDOG_USEC="400000")
+
+    async def beat() -> float:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await said.beat(lambda: "fine")
+        return loop.time()
+
+    asyncio.run(beat())
+    manager.settimeout(0.1)
+    fed = 0
+    with contextlib.suppress(TimeoutError):
+        while True:
+            fed += "WATCHDOG" in heard(manager)
+    assert fed >= 4  # 1 s at intervals of 0.2 s, less what a busy machine takes
+
+
+def test_a_watchdog_of_another_process_is_left_alone() -> None:
+    assert Notifier.of({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}).watchdog_s is None
+    assert Notifier.of({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": str(os.getpid())}).watchdog_s == 1.0
+
+
+def test_without_a_manager_or_with_a_deaf_one_nothing_happens(tmp_path: Path) -> None:
+    Notifier(None).ready("fine")
+    Notifier(str(tmp_path / "gone")).ready("fine")
+
+
+def test_a_passed_control_socket_is_found_by_its_name_among_others() -> None:
+    script = (
+        "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid())\n"
+        "from flowd.observe import listenfds\n"
+        "found = listenfds.control_socket(); print(found.getsockname(), os.get_inheritable(found.fileno()))\n"
+        "found.close()"
+    )
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as control, socket.socket() as http:
+        control.bind(f"{folder}/s")
+        for listener in (control, http):
+            listener.listen()
+        shell = f'exec 3<&{http.fileno()} 4<&{control.fileno()}; exec "$0" -c "$1"'
+        done = subprocess.run(
+            ["bash", "-c", shell, sys.executable, script],
+            pass_fds=(http.fileno(), control.fileno()),
+            env={**os.environ, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "http:flowd.sock"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split() == [f"{folder}/s", "False"]
+
+
+def test_sockets_for_another_process_are_not_ours() -> None:
+    assert listenfds.passed({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) == {}
+    assert listenfds.control_socket({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) is None
+
+
+def wanted(**changes: object) -> templates.Wanted:
+    facts = {
+        "scope": "user",
+        "workspace": Path("/home/me/my app"),
+        "command": "/opt/my tools/100%/flowd",
+        "run_as": "me",
+    }
+    facts |= {"search_path": "/usr/bin:/home/me/50%/bin", "systemd_version": 252}
+    facts |= {"socket": Path("/home/me/my app/.codex/flowd/flowd.sock"), **changes}
+    return templates.Wanted(**facts)  # type: ignore[arg-type]
+
+
+def files(made: templates.ServiceUnits) -> dict[str, str]:
+    return {path.suffix: text for path, text in made.files.items()}
+
+
+def test_units_name_this_flowd_and_keep_percent_signs() -> None:
+    made = templates.render(wanted(), home=Path("/home/me"))
+    service = files(made)[".service"]
+    assert 'ExecStart="/opt/my tools/100%%/flowd" serve --workspace %f\n' in service
+    assert 'Environment="PATH=/usr/bin:/home/me/50%%/bin"\n' in service
+    assert "/usr/bin/flowd" not in service
+    assert made.service_name == "flowd@home-me-my\\x20app.service"
+
+
+def test_notify_reload_is_for_systemds_that_know_it() -> None:
+    old, new = (files(templates.render(wanted(systemd_version=v), home=Path("/x")))[".service"] for v in (252, 253))
+    assert "Type=notify\n" in old
+    assert "\nExecReload=" in old
+    assert "Type=notify-reload\n" in new
+    assert "\nExecReload=" not in new
+
+
+def test_a_socket_path_that_is_too_long_gets_a_short_one() -> None:
+    made = templates.render(wanted(socket=Path("/home/me") / ("x" * 120) / "flowd.sock"), home=Path("/home/me"))
+    assert len(os.fsencode(made.socket)) < 60
+    assert f"ListenStream={made.socket}\n" in files(made)[".socket"]
+
+
+def launch(limits: Limits | None = None) -> Launch:
+    command = Command(("/bin/echo", "$HOME %h"), "/tmp", {"A": "b"}, b"{}")
+    return Launch("run_1", command, "/o", "/e", 2.0, 0.0, 1024, limits=limits)
+
+
+def test_limits_go_to_the_cgroup_or_to_each_process_or_are_refused() -> None:
+    def made(limits: Limits, *controllers: str) -> dict[str, object]:
+        pairs = properties.of_launch(
+            launch(limits), stdin=Path("/i"), environment=Path("/v"), controllers=frozenset(controllers)
+        )
+        return {name: value.value for name, value in pairs}
+
+    limits = Limits(memory_bytes=1 << 30, cpu_time_s=5, umask=0o077)
+    assert made(limits, "memory")["MemoryMax"] == 1 << 30
+    without = made(limits)
+    assert (without["LimitAS"], without["LimitCPUSoft"], without["LimitCPU"]) == (1 << 30, 5, 6)
+    assert "MemoryMax" not in without
+    assert made(Limits(processes=9), "pids")["TasksMax"] == 9
+    with pytest.raises(SpawnError, match="no pids controller"):
+        made(Limits(processes=9))
+
+
+def test_an_exit_is_read_from_a_units_properties() -> None:
+    about = {"ExecMainExitTimestampMonotonic": 5, "ExecMainCode": 2, "ExecMainStatus": 9, "CPUUsageNSec": 2_500_000}
+    assert properties.exit_of({**about, "Result": "timeout"}, None) == Exit(signal=9, cause="timeout", cpu_ms=2)
+    assert properties.exit_of({**about, "Result": "timeout"}, "canceled").cause == "canceled"
+    assert not properties.exit_of({"ExecMainExitTimestampMonotonic": 0, "Result": "success"}, None).is_known
+
+
+def test_a_note_is_there_after_a_crash_and_a_torn_one_is_none(tmp_path: Path) -> None:
+    notes = Notes(tmp_path / "units")
+    notes.open()
+    note = Note("run_1", "u.service", "boot", "/o", "/e", 5.0, 1024)
+    notes.write(note)
+    (tmp_path / "units" / "run_2.note").write_text('{"id": "run')
+    assert notes.open() == {"run_1": note}
+    notes.environment("run_1", {"A": 'a "b" $c `d` \\e\nf'})
+    assert (tmp_path / "units" / "run_1.env").stat().st_mode & 0o777 == 0o600
+    notes.remove("run_1")
+    assert notes.open() == {}
+
+
+def test_every_lifecycle_message_has_an_id_of_its_own() -> None:
+    assert len(set(journal.MESSAGE_IDS.values())) == len(journal.MESSAGE_IDS)
+    assert {len(message_id) for message_id in journal.MESSAGE_IDS.values()} == {32}
