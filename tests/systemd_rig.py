@@ -1,7 +1,7 @@
 """A real systemd in namespaces of its own: system manager, user managers, journald, D-Bus and logind.
 
 It needs root, util-linux, and Debian's systemd, dbus and libpam-systemd. Inside, / is the machine's own file system, so
-this checkout runs there as it is; /run, /tmp, /var, /home and /etc/systemd are private, and vanish with the box.
+this checkout runs there as it is; /run, /tmp, /home, flowd's state and systemd's settings are private, and vanish.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ mount -t cgroup2 none /sys/fs/cgroup
 {opened}
 for d in /run /tmp /home /var/tmp /var/log; do mount -t tmpfs -o mode=0755 tmpfs "$d"; done
 chmod 1777 /tmp /var/tmp
-mkdir -p /var/lib/systemd && mount -t tmpfs -o mode=0755 tmpfs /var/lib/systemd
+for d in /var/lib/systemd /var/lib/flowd; do mkdir -p "$d" && mount -t tmpfs -o mode=0755 tmpfs "$d"; done
 mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/system
 mkdir -p /run/box /run/systemd/system /run/lock /etc/systemd/user
 mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/user
@@ -291,6 +291,8 @@ def booted() -> Iterator[Box]:
         finally:
             outer.send_signal(signal.SIGKILL)  # the kernel ends its init with it, and everything inside with that
             outer.wait()
+            with contextlib.suppress(OSError):  # the place of a mount; with something in it, it is not ours
+                Path("/var/lib/flowd").rmdir()
 
 
 def _init_of(outer: subprocess.Popen[bytes], log_path: Path) -> int:

@@ -203,10 +203,10 @@ def test_a_reload_has_looked_at_the_packages_when_it_returns(box: Box, service: 
 
 def test_credentials_arrive_and_http_comes_through_a_socket_of_systemd(box: Box, service: Make) -> None:
     place = service(
-        Environment="FLOWD_HTTP=systemd:http", LoadCredential="flowd-http-token:/etc/flowd-test-http-secret"
+        Environment="FLOWD_HTTP=systemd:http", LoadCredential="flowd-http-token:/run/flowd-test-http-secret"
     )
     place.flow("quick", 'echo "secret: $(env | grep -c 4b1d5ecre7)"\n' + QUICK)
-    box.write("/etc/flowd-test-http-secret", "4b1d5ecre7-of-the-test-4b1d5ecre7\n", mode="600")
+    box.write("/run/flowd-test-http-secret", "4b1d5ecre7-of-the-test-4b1d5ecre7\n", mode="600")
     address = f"/run/{place.instance}-http.sock"
     unit = f"flowd-http@{place.instance}.socket"
     box.write(f"/run/systemd/system/{unit}.d/unix.conf", f"[Socket]\nListenStream=\nListenStream={address}\n")
@@ -221,7 +221,7 @@ def test_credentials_arrive_and_http_comes_through_a_socket_of_systemd(box: Box,
     answer = place.flowd("dispatch", "--type", "quick.go", "--wait", "--json")
     shown = place.flowd("run", answer["runs"][0]["id"], "--json")
     assert "secret: 0" in json.dumps(shown["run"]["output"])
-    box.run("rm", "/etc/flowd-test-http-secret")
+    box.run("rm", "/run/flowd-test-http-secret")
 
 
 _GET = """
