@@ -9,6 +9,7 @@ from flowd.domain.errors import StateError
 from flowd.units import installation, own, templates
 from flowd.units.installation import ServiceManager
 
+_ENABLED = ("enabled", "enabled-runtime")
 _SHOWN = ("LoadState", "ActiveState", "UnitFileState", "Result", "WatchdogUSec", "NeedDaemonReload", "ExecStart")
 
 
@@ -46,8 +47,9 @@ def _managed(scene: Scene) -> Finding:
 def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
     service, socket = templates.names(scene.settings.workspace)
     about = manager.show(service, *_SHOWN)
-    if about.get("LoadState") != "loaded" or about.get("UnitFileState") in ("", None):
-        return
+    is_meant = about.get("UnitFileState") in _ENABLED or about.get("ActiveState") != "inactive"
+    if not is_meant and not installation.is_installed(manager.scope, scene.settings.workspace, home=Path.home()):
+        return  # a packaged template fits every workspace, and says nothing about this one
     scope, call = manager.scope, " ".join(manager.command())
     name = f"service.{scope}"
     if about.get("ActiveState") == "failed":
@@ -58,7 +60,7 @@ def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
         yield ok(name, f"{service} is {about.get('ActiveState')}, {about.get('UnitFileState')}")
     if (missing := _missing_program(about.get("ExecStart", ""))) is not None:
         yield fail(name, f"{service} runs {missing}, which is not there", "flowd service install")
-    if about.get("UnitFileState") not in ("enabled", "enabled-runtime"):
+    if about.get("UnitFileState") not in _ENABLED:
         yield warn(f"{name}.boot", f"{service} does not start by itself", f"{call} enable {socket} {service}")
     if manager.show(socket, "ActiveState").get("ActiveState") != "active":
         yield warn(
