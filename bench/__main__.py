@@ -75,7 +75,7 @@ def run() -> None:
                     f"{callers} callers",
                     f"p50 {percentile(took, 0.5):.2f} ms",
                     f"{rate:.0f}/s",
-                    f"{rate / floor:.2f} × floor",
+                    f"{rate / floor:.2f} x floor",
                 )
 
 
@@ -92,7 +92,7 @@ def packages() -> None:
                 _, took = send(daemon.socket, [frame(f"p{n}", "none") for n in range(1000)], callers=1)
                 p50 = percentile(took, 0.5)
                 base = base or p50
-                row(f"{count} packages", f"{p50:.3f} ms", f"{p50 / base:.2f} ×", f"ready {daemon.ready_s:.2f} s")
+                row(f"{count} packages", f"{p50:.3f} ms", f"{p50 / base:.2f} x", f"ready {daemon.ready_s:.2f} s")
 
 
 def idle() -> None:
