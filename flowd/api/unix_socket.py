@@ -6,8 +6,10 @@ import os
 import socket
 import stat
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flowd.api import dispatcher
 from flowd.api.connection import READ_BYTES, Connection
@@ -92,8 +94,10 @@ class UnixServer:
 
     async def open(self) -> None:
         """Begin to accept connections."""
+        # From Python 3.13 on asyncio removes the socket's file at the end, a passed one's as well; that is its owner's.
+        ours: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         self._server = await asyncio.start_unix_server(
-            self._serve, sock=self._listener, limit=READ_BYTES, backlog=_BACKLOG
+            self._serve, sock=self._listener, limit=READ_BYTES, backlog=_BACKLOG, **ours
         )
 
     async def close(self) -> None:
