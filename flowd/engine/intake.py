@@ -152,6 +152,9 @@ class Intake:
                     )
         except (RecursionError, UnicodeEncodeError) as error:
             raise InvalidEventError(f"The event cannot be written as JSON: {error}.") from error
+        # There are no more levels than brackets, and most events have few.
+        if body.count(b"{") + body.count(b"[") > events.MAX_DEPTH and events.is_too_deep(event.members):
+            raise InvalidEventError(f"The event is nested deeper than {events.MAX_DEPTH} levels.")
         return body
 
     def _pin(self, match: Match) -> Definition:
