@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,8 +21,17 @@ def open_writer(path: Path) -> sqlite3.Connection:
     Raises:
         StateError: The file is no database of ours, is damaged, or was written by a newer flowd. It is left as it is.
     """
+    with ExitStack() as unless_opened:
+        connection = _open(path, unless_opened)
+        unless_opened.pop_all()
+    os.chmod(path, 0o600)
+    return connection
+
+
+def _open(path: Path, unless_opened: ExitStack) -> sqlite3.Connection:
     try:
         connection = _connect(path)
+        unless_opened.callback(connection.close)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _migrate(connection, path)
@@ -33,7 +43,6 @@ def open_writer(path: Path) -> sqlite3.Connection:
             f"Cannot read {path} ({error}). flowd does not start over state that it cannot read: restore the file from a "
             f"backup, or move it aside to begin anew."
         ) from error
-    os.chmod(path, 0o600)
     return connection
 
 
