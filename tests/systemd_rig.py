@@ -26,6 +26,7 @@ USER, UID = "flowd-test", 4711
 OTHER_USER, OTHER_UID = "flowd-fresh", 4712
 _SYSTEMD = Path("/lib/systemd/systemd")
 _BOOT_BOUND_S = 30.0
+_PRIVATE = tuple(map(Path, ("/tmp", "/home", "/var/tmp", "/var/log", "/run")))
 
 # What would reach the kernel or the machine outside of the box, or only costs time.
 _MASKED = (
@@ -59,7 +60,7 @@ mount --make-rprivate /
 umount -R /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 none /sys/fs/cgroup
 {opened}
-for d in /run /tmp /home /var/tmp /var/log; do mount -t tmpfs -o mode=0755 tmpfs "$d"; done
+for d in {private}; do mount -t tmpfs -o mode=0755 tmpfs "$d"; done
 chmod 1777 /tmp /var/tmp
 for d in /var/lib/systemd /var/lib/flowd; do mkdir -p "$d" && mount -t tmpfs -o mode=0755 tmpfs "$d"; done
 mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/system
@@ -89,12 +90,22 @@ def _find_pam() -> list[Path]:
     return found[:1] or [Path("/lib/security/pam_systemd.so")]
 
 
+def _wanted() -> list[Path]:
+    return [Path(sys.base_prefix).resolve(), CHECKOUT, Path(sys.prefix)]
+
+
+def _in_the_way() -> list[Path]:
+    """Folders that would keep the test user from interpreter and checkout: closed ones, and those that are private."""
+    above = {folder for path in _wanted() for folder in path.parents}
+    hiding = {folder for folder in above if folder in _PRIVATE or not folder.stat().st_mode & 0o001}
+    return sorted(folder for folder in hiding if not hiding & set(folder.parents))
+
+
 def _opened() -> str:
-    """Shell lines that let the test user reach interpreter and checkout, where they lie below a closed folder."""
+    """Shell lines that leave interpreter and checkout, and nothing else, in the folders that are in their way."""
     lines: list[str] = []
-    wanted = [Path(sys.base_prefix).resolve(), CHECKOUT, Path(sys.prefix)]
-    closed = {folder for path in wanted for folder in path.parents if not folder.stat().st_mode & 0o001}
-    for folder in sorted(folder for folder in closed if not closed & set(folder.parents)):
+    wanted = _wanted()
+    for folder in _in_the_way():
         inside = [path for path in wanted if folder in path.parents]
         keep = Path("/run/opened") / str(len(lines))
         lines += ["mkdir -p /run/opened" if not lines else ":", f"mkdir -p {keep}", f"mount --bind {folder} {keep}"]
@@ -271,6 +282,7 @@ def booted() -> Iterator[Box]:
         text = _BOOT
         for name, value in (
             ("opened", _opened()),
+            ("private", " ".join(str(folder) for folder in _PRIVATE if folder not in _in_the_way())),
             ("users", _users()),
             ("masked", " ".join(_MASKED)),
             ("systemd", str(_SYSTEMD)),
