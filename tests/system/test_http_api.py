@@ -86,7 +86,7 @@ def test_ids_travel_percent_encoded_in_one_segment(web: HttpPlace, event_id: str
 
 def test_replay_takes_no_body_an_object_or_anything(web: HttpPlace) -> None:
     first = web.post("/events?wait=true", {"id": "rp", "type": "stuck.go"}).json["runIds"]
-    for body in (None, {}, {"wait": True}, {"wait": 1, "unknown": 2}, [], "x", 5):
+    for body in (None, b"", {}, {"wait": True}, {"wait": 1, "unknown": 2}, [], "x", 5):
         answer = web.post("/events/rp/replay", body)
         assert answer.status == 202
         assert answer.json["runIds"][0].endswith("_replay")
@@ -135,7 +135,9 @@ def test_texts_that_clients_know_stay_as_they_are(web: HttpPlace) -> None:
 def test_cancel_and_retry_answer_with_the_run(web: HttpPlace) -> None:
     run_id = web.post("/events", {"id": "c1", "type": "slow.go"}).json["runIds"][0]
     until(lambda: b"begun" in web.get(f"/runs/{run_id}/output").body, what="the step's first word")
-    canceled = web.post(f"/runs/{run_id}/cancel", {})
+    form = web.post(f"/runs/{run_id}/cancel", b"", content_type="text/plain")
+    assert (form.status, form.slug) == (415, "unsupported_media_type")  # as a page might, without a preflight
+    canceled = web.post(f"/runs/{run_id}/cancel", b"")  # nothing, announced as JSON: what many HTTP libraries send
     assert (canceled.status, canceled.json["run"]["status"]) == (200, "canceled")
     bad = web.post("/events?wait=true", {"id": "c2", "type": "bad.go"}).json["runIds"][0]
     assert web.post(f"/runs/{bad}/cancel", {}).slug == "run_finished"

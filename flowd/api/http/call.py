@@ -51,6 +51,16 @@ class Call:
             raise HttpError("unsupported_media_type", "Send the body with Content-Type: application/json.")
         return decoded(self.body)
 
+    def json_if_any(self) -> Any:
+        """The body as JSON where the route can do without one; None where there is none, whatever its announced type.
+
+        Raises:
+            HttpError: As `json`. A type that is not JSON's is refused even without a body: a page could send that.
+        """
+        if not self.body and self.media_type in ("", "application/json"):
+            return None
+        return self.json()
+
     async def unless_gone(self, work: Awaitable[T]) -> T:
         """The work's value; it is cancelled when the caller hangs up first.
 

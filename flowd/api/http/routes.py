@@ -123,7 +123,7 @@ class Routes:
         method = self._table[name]
 
         async def answer(call: Call) -> Answer:
-            call.json() if call.body or call.media_type else None
+            call.json_if_any()
             return json_answer(await method.call(_from_url(call, method.params, query=False)))
 
         return Route("POST", path, "control", answer, method.summary, method.params, body="none")
@@ -143,7 +143,7 @@ class Routes:
         return json_answer(await self._waited(wire.DISPATCH, params.Dispatch(event=event), given, call), 202)
 
     async def _replay(self, call: Call) -> Answer:
-        options = call.json() if call.body or call.media_type else None
+        options = call.json_if_any()
         given = dict(options) if isinstance(options, dict) else {}
         replay = _convert({"steps": given.get("steps"), **call.values}, params.Replay)
         return json_answer(await self._waited(wire.REPLAY, replay, given, call), 202)
