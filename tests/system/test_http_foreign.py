@@ -181,6 +181,9 @@ def test_a_webhook_that_lies_is_refused_and_says_why_in_the_log_too(web: HttpPla
     unmapped = github(web, {**RELEASE, "repository": {}})
     assert (unmapped.status, unmapped.slug) == (422, "unmapped_hook")
     assert "/repository/full_name" in unmapped.json["error"]
+    empty = github(web, {**RELEASE, "release": {"tag_name": "", "published_at": "2026-05-18T10:00:00Z"}})
+    assert (empty.status, empty.slug) == (422, "unmapped_hook")  # or all such webhooks would be one event
+    assert "/release/tag_name (it is empty)" in empty.json["error"]
     assert github(web, RELEASE, name="none").status == 404
     form = github(web, RELEASE, content_type="application/x-www-form-urlencoded")
     assert form.status == 415

@@ -68,9 +68,10 @@ def _made(hook: Hook, call: Call, body: Any) -> dict[str, Any]:
         if found not in accepted:
             raise IgnoredError(f"{reference} is {found[:100]!r}, not {' or '.join(map(repr, accepted))}")
     try:
+        # An id with a gap in it would make duplicates of webhooks that have nothing in common.
         made: dict[str, Any] = {
-            "id": templates.render(hook.id, body, header_of),
-            "type": templates.render(hook.type, body, header_of),
+            "id": templates.render(hook.id, body, header_of, takes_empty=False),
+            "type": templates.render(hook.type, body, header_of, takes_empty=False),
         }
         for member, template in (("source", hook.source), ("occurredAt", hook.occurred_at)):
             if template is not None:

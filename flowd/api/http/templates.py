@@ -14,18 +14,26 @@ class NoValueError(Exception):
     """A template asks for something that the webhook does not have. ``str(error)`` names it."""
 
 
-def render(template: str, body: Any, header_of: HeaderOf) -> str:
+def render(template: str, body: Any, header_of: HeaderOf, *, takes_empty: bool = True) -> str:
     """The template as text.
 
+    Args:
+        takes_empty: Whether a value may be the empty text. What tells one webhook from another may not.
+
     Raises:
-        NoValueError: A pointer or header has no value, or the value is an object or array.
+        NoValueError: A pointer or header has no value, or the value is an object or array, or empty against the rule.
 
     >>> render("rel:{/repo/name}:{/tag}", {"repo": {"name": "a/b"}, "tag": "v1"}, lambda _: None)
     'rel:a/b:v1'
     """
-    if _is_reference(template):
-        return _text(template, lookup(template, body, header_of))
-    return _PLACE.sub(lambda match: _text(match[1], lookup(match[1], body, header_of)), template)
+
+    def text(reference: str) -> str:
+        found = _text(reference, lookup(reference, body, header_of))
+        if not found and not takes_empty:
+            raise NoValueError(f"{reference} (it is empty)")
+        return found
+
+    return text(template) if _is_reference(template) else _PLACE.sub(lambda match: text(match[1]), template)
 
 
 def value(template: str, body: Any, header_of: HeaderOf) -> Any:
