@@ -81,6 +81,8 @@ class Exit:
         survivors: ``"<pid> <command>"`` of processes that outlived SIGKILL.
         max_rss_bytes: Peak memory of the largest process, where known.
         cpu_ms: User and system time of the step and its reaped children, where known.
+        ended_at_ms: When the keeper saw the end of all of it, which may be long before a daemon hears of it. Equal ends
+            may be of different instants.
     """
 
     code: int | None = None
@@ -90,11 +92,22 @@ class Exit:
     survivors: tuple[str, ...] = ()
     max_rss_bytes: int | None = None
     cpu_ms: int | None = None
+    ended_at_ms: int | None = field(default=None, compare=False)
 
     @property
     def is_known(self) -> bool:
         """Whether the exit status was seen."""
         return self.code is not None or self.signal is not None
+
+    def completed_at_ms(self, started_at_ms: int, recorded_at_ms: int) -> int:
+        """The instant to show: not before the start nor after it is recorded, whatever the clock did in between.
+
+        >>> [exit_.completed_at_ms(3, 9) for exit_ in (Exit(ended_at_ms=5), Exit(ended_at_ms=1), Exit())]
+        [5, 3, 9]
+        """
+        if self.ended_at_ms is None:
+            return recorded_at_ms
+        return min(recorded_at_ms, max(self.ended_at_ms, started_at_ms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,4 +36,5 @@ def exit_of(facts: Mapping[str, Any]) -> Exit:
         survivors=tuple(facts.get("survivors", ())),
         max_rss_bytes=facts.get("max_rss_bytes"),
         cpu_ms=facts.get("cpu_ms"),
+        ended_at_ms=facts.get("ended_at_ms"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import time
 
 from flowd.keeper.proctree import Process
 
@@ -195,8 +196,8 @@ class Step:
         return [begin, *started, *cause]
 
     def exit(self) -> dict[str, Any]:
-        """How it ended, as journaled and told. What is not known is absent."""
-        facts: dict[str, Any] = {"pid": self.pid}
+        """How it ended just now, as journaled and told. What is not known is absent."""
+        facts: dict[str, Any] = {"pid": self.pid, "ended_at_ms": time.time_ns() // 1_000_000}
         if self.status is not None:
             code = os.waitstatus_to_exitcode(self.status)
             facts |= {"code": code} if code >= 0 else {"signal": -code}

@@ -124,6 +124,7 @@ def finish(
 ) -> Run:
     """Running → final, or back to queued. A second time changes nothing."""
     seq, event_seq = db.execute("SELECT seq, event_seq FROM runs WHERE id = ?", (attempt.run_id,)).fetchone()
+    completed_at_ms = exit_.completed_at_ms(attempt.started_at_ms, at_ms)
     ended = db.execute(
         "UPDATE attempts SET status = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?, signal = ?,"
         " leftovers = ?, survivors = ?, max_rss_bytes = ?, cpu_ms = ?, stdout_bytes = ?, stderr_bytes = ?, truncated = ?,"
@@ -131,7 +132,7 @@ def finish(
         " WHERE run_seq = ? AND number = ? AND status = 'running'",
         (
             outcome.status,
-            at_ms,
+            completed_at_ms,
             outcome.reason,
             outcome.error,
             outcome.exit_code,
@@ -163,7 +164,7 @@ def finish(
         (
             status,
             at_ms,
-            at_ms if retry_at_ms is None else None,
+            completed_at_ms if retry_at_ms is None else None,
             retry_at_ms or 0,
             outcome.reason,
             outcome.error,
