@@ -92,6 +92,8 @@ class OutputReader:
             inline = None if stored is None else getattr(stored, stream)
             if inline is not None:
                 return _Exact(inline[offset : offset + count], offset, len(inline), is_final=True)
+            if stored is not None:  # it stays a file, which may have grown up to its end since we looked
+                data, size = self._outputs.read(attempt_id(run_id, number), stream, offset, count)
         return _Exact(data, offset, size, is_final=stored is not None)
 
     async def wait_for_part(
