@@ -29,8 +29,14 @@ def check(scene: Scene) -> Iterator[Finding]:
 
 def _life(scene: Scene, running: int) -> Finding:
     if scene.has_keeper:
-        pid = _pid(scene)
-        who = f"pid {pid}" if pid else "of unknown pid"
+        process = _process(scene)
+        who = f"pid {process.pid}" if process else "of unknown pid"
+        if process is not None and _is_stopped(process):
+            return fail(
+                "keeper",
+                f"is stopped, {who}: nothing starts, and no end of a step is noticed",
+                f"Let it go on: `kill -CONT {process.pid}`.",
+            )
         if scene.has_daemon or not running:
             return ok("keeper", f"lives, {who}, with {running} running steps")
         grace_s = scene.settings.orphan_grace_s
@@ -55,12 +61,19 @@ def _life(scene: Scene, running: int) -> Finding:
     return ok("keeper", "none, as there is no daemon")
 
 
-def _pid(scene: Scene) -> int | None:
+def _process(scene: Scene) -> psutil.Process | None:
     folder = str(scene.keeper_folder)
     for process in psutil.process_iter():
         try:
             if folder in process.cmdline() and any("flowd.keeper.main" in word for word in process.cmdline()):
-                return process.pid
+                return process
         except psutil.Error:
             continue
     return None
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
