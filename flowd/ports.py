@@ -284,6 +284,11 @@ class Store(Protocol):
     All of them raise `StorageFullError`, `StorageBusyError` or `StorageFailedError`.
     """
 
+    @property
+    def commits(self) -> int:
+        """Grows with each commit, before anybody is told of it."""
+        ...
+
     async def accept(self, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int) -> Accepted:
         """Store an event and its queued runs in one transaction, or find it stored already."""
         ...

@@ -6,8 +6,11 @@ import codecs
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from flowd.api import codec, params
 from flowd.api.codec import View
+from flowd.api.pages import Pages
 from flowd.api.subscriptions import Caller
 from flowd.domain.run import Run
 from flowd.engine.engine import Engine
@@ -38,6 +41,7 @@ class Methods:
     ) -> None:
         """``status(with_settings)`` and ``drain()`` are the daemon's."""
         self._engine = engine
+        self._pages = Pages(lambda: engine.commits)
         self._status = status
         self._drain = drain
         self.table: dict[str, Method] = {
@@ -112,7 +116,11 @@ class Methods:
         runs = [codec.run_view(run) for run in page.items]
         return {"event": codec.event_view(event, runs), "runs": runs}
 
-    async def _list_runs(self, given: params.ListRuns) -> View:
+    async def _list_runs(self, given: params.ListRuns) -> msgspec.Raw:
+        question = given.event_id, given.status, given.flow, params.page_limit(given.limit), given.cursor
+        return await self._pages.get(question, lambda: self._page_of_runs(given))
+
+    async def _page_of_runs(self, given: params.ListRuns) -> View:
         page = await self._engine.list_runs(
             RunFilter(given.event_id, given.status, given.flow),
             limit=params.page_limit(given.limit),

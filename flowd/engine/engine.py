@@ -295,6 +295,11 @@ class Engine:
         event = self._intake.read(value)
         return event, explain(self._catalog.snapshot, event)
 
+    @property
+    def commits(self) -> int:
+        """Grows with each commit, before anybody is told of it."""
+        return self._store.commits
+
     async def counts(self) -> Counts:
         """How many events and runs there are."""
         return await self._store.counts()

@@ -64,6 +64,11 @@ class SqliteStore:
         for connection in self._connections:
             connection.close()
 
+    @property
+    def commits(self) -> int:
+        """See `flowd.ports.Store.commits`."""
+        return self._writer.commits
+
     async def accept(self, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int) -> Accepted:
         """See `flowd.ports.Store.accept`."""
         limit = self._max_queued

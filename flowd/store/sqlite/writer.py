@@ -51,6 +51,8 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._is_open = True
+        self.commits = 0
+        """Grows with each commit, before anybody is told of it."""
         self._failure: StorageFailedError | None = None
         self._on_failure = on_failure
         self.on_commit: Callable[[], None] = lambda: None
@@ -117,6 +119,7 @@ class Writer:
                     self._join(batch)
             self._tidy(self._connection)
             self._connection.execute("COMMIT")
+            self.commits += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's answer
             self._roll_back()
             self._answer_failed(batch, error)
