@@ -18,14 +18,15 @@ $(VENV)/.ready: pyproject.toml
 	@mkdir -p $(TOOLS)/bin && ln -sf ../../$(BIN)/uv $(TOOLS)/bin/uv
 	@touch $@
 
-# Bun runs the bun steps of the demo and the tests. It comes from the npm registry where npm is there.
+# Bun runs the bun steps of the demo and the tests; vscode-jsonrpc is a client that others wrote. One npm command for
+# both, because npm removes what it is not told of.
 bun:
-	@if [ -x $(BUN) ] || command -v bun >/dev/null 2>&1; then :; \
+	@if [ -x $(BUN) ] && [ -d $(TOOLS)/node_modules/vscode-jsonrpc ]; then :; \
 	elif command -v npm >/dev/null 2>&1; then \
-	  echo "installing Bun from the npm registry into $(TOOLS)/"; \
-	  npm install --silent --no-audit --no-fund --no-save --prefix $(TOOLS) bun >/dev/null 2>&1 \
-	    || echo "NOTICE: npm could not install Bun; what needs Bun is left out and says so"; \
-	else echo "NOTICE: neither bun nor npm is here; what needs Bun is left out and says so"; fi
+	  echo "installing Bun and vscode-jsonrpc from the npm registry into $(TOOLS)/"; \
+	  npm install --silent --no-audit --no-fund --no-save --prefix $(TOOLS) bun vscode-jsonrpc >/dev/null 2>&1 \
+	    || echo "NOTICE: npm could not install them; what needs them is left out and says so"; \
+	else echo "NOTICE: npm is not here; what needs Bun or vscode-jsonrpc is left out and says so"; fi
 
 demo: $(VENV)/.ready bun ## Start flowd in a scratch workspace and take an event through it
 	@$(BIN)/flowd demo
