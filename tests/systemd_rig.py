@@ -212,7 +212,7 @@ class Service:
         self.path = str(path)
         self.instance = self.path.strip("/").replace("/", "-")
         self.unit, self.socket_unit = f"flowd@{self.instance}.service", f"flowd@{self.instance}.socket"
-        self.socket = f"/run/flowd/{self.instance}.sock"
+        self.socket = f"/run/flowd-sockets{self.path}.sock"
         for name in ("flowd@.service", "flowd@.socket", "flowd-http@.socket"):
             text = (CHECKOUT / "systemd" / "system" / name).read_text(encoding="utf-8")
             text = text.replace("/usr/bin/flowd", str(FLOWD)).replace("User=flowd\n", f"User={USER}\n")

@@ -6,12 +6,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import flowd
-from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, systemd_escape
+from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, system_socket, systemd_escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flowd.units.bus import Scope
 
+SYSTEM_STATE = Path("/var/lib/flowd")
+"""``StateDirectory=`` of the system units: a folder for each workspace."""
 _PACKAGED_COMMAND = "/usr/bin/flowd"
 NOTIFY_RELOAD_SINCE = 253
 """The version of systemd that introduced ``Type=notify-reload``; an older one would take it for ``simple``."""
@@ -93,7 +95,7 @@ def render(wanted: Wanted, *, home: Path) -> ServiceUnits:
     if wanted.scope == "system":
         service = service.replace("User=flowd\n", f"User={wanted.run_as}\n")
         socket_text = socket_text.replace("SocketUser=flowd\n", f"SocketUser={wanted.run_as}\n")
-        socket = SYSTEM_SOCKETS / f"{systemd_escape(wanted.workspace)}.sock"
+        socket = system_socket(wanted.workspace)
     else:
         path = _specifier_safe(wanted.search_path)
         service = service.replace("EnvironmentFile=-", f'Environment="PATH={path}"\nEnvironmentFile=-', 1)

@@ -9,8 +9,8 @@ from flowd_client.wire import SOCKET_NAME, SOCKET_POINTER, STATE_DIR
 _MARKERS = (STATE_DIR, ".codex/flows", ".codex/flowd.toml")
 """Not ``.codex`` alone: that would make every home folder a workspace."""
 
-SYSTEM_SOCKETS = Path("/run/flowd")
-"""Where the sockets of system services are, each named by its workspace."""
+SYSTEM_SOCKETS = Path("/run/flowd-sockets")
+"""Where the sockets of system services are, each at the path of its workspace."""
 
 _WORKSPACE_VARIABLES = ("FLOWD_WORKSPACE", "CODEX_FLOW_BACKEND_CWD")
 _STATE_VARIABLES = ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR")
@@ -46,8 +46,8 @@ def find_socket(workspace: str | Path) -> Path:
 
     As the daemon's own settings say: ``$FLOWD_SOCKET``, else ``socket`` in ``.codex/flowd.toml`` or the user's file,
     else ``flowd.sock`` in `state_dir`. A daemon for which that path was too long leaves ``flowd.sock.path`` beside it,
-    with the path that it took instead. A system service's socket is in ``/run/flowd``, made by systemd before there is
-    a daemon that could leave word.
+    with the path that it took instead. A system service's socket is in ``/run/flowd-sockets``, made
+    by systemd before there is a daemon that could leave word.
     """
     root = Path(workspace).expanduser().resolve()
     wanted = _setting(root, "socket", ("FLOWD_SOCKET",)) or state_dir(root) / SOCKET_NAME
@@ -60,8 +60,17 @@ def find_socket(workspace: str | Path) -> Path:
         pointed = ""
     if pointed:
         return wanted.parent / pointed
-    system = SYSTEM_SOCKETS / f"{systemd_escape(root)}.sock"
+    system = system_socket(root)
     return system if system.exists() else wanted
+
+
+def system_socket(workspace: Path) -> Path:
+    """Where systemd holds the socket of a system service.
+
+    >>> str(system_socket(Path("/srv/my-app")))
+    '/run/flowd-sockets/srv/my-app.sock'
+    """
+    return Path(f"{SYSTEM_SOCKETS}{workspace}.sock")
 
 
 def systemd_escape(path: Path) -> str:
