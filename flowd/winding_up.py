@@ -1,34 +1,68 @@
 """What is done after a daemon that a service manager stopped: by `flowd service end-steps`, not by the daemon."""
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 
+from flowd import settings as settings_module
 from flowd import state_dir
+from flowd.domain.errors import FlowdError
 from flowd.keeper import farewell
 from flowd.keeper.capabilities import boot_id
 from flowd.settings import DEFAULT_WHERE_MANAGED, Settings
 from flowd.units import own
+from flowd_client import discovery
+
+log = logging.getLogger("flowd.units")
 
 _BOUND_S = 80.0
 """Less than the 90 s of ``TimeoutStopSec=``, so that a manager never has to kill us."""
 
 
-async def end_steps(settings: Settings, *, environ: Mapping[str, str], is_asked: bool) -> int:
+async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_asked: bool) -> int:
     """End the steps that a daemon left to its keeper, if our unit is being stopped and nobody wants them kept.
 
+    Settings that cannot be used do not keep steps running: then the state folder is looked for where clients look.
+
     Args:
+        workspace: As given on the command line; None finds the enclosing one.
         is_asked: Whatever our unit does, and whatever ``on_stop`` says.
 
     Returns:
         How many were running.
     """
+    settings = _settings(workspace, environ)
     if not is_asked:
-        is_kept = settings.on_stop == "keep" and settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED
+        is_kept = (
+            settings is not None
+            and settings.on_stop == "keep"
+            and settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED
+        )
         if is_kept or await own.pending_job(environ) != "stop":
             return 0
-    folder = settings.state_dir / state_dir.KEEPER
-    if settings.executor == "systemd":
+    folder = (settings.state_dir if settings else _state_dir(workspace, environ)) / state_dir.KEEPER
+    count = 0
+    if settings is None or settings.executor == "direct":
+        count += await farewell.end_steps(folder, bound_s=_BOUND_S)
+    if settings.executor == "systemd" if settings else any((folder / "units").glob("*.note")):
         from flowd.units.bus import default_scope  # noqa: PLC0415 - takes 40 ms, and few need it
         from flowd.units.keeper import end_units  # noqa: PLC0415
 
-        return await end_units(folder, scope=default_scope(), boot_id=boot_id(), environ=environ, bound_s=_BOUND_S)
-    return await farewell.end_steps(folder, bound_s=_BOUND_S)
+        count += await end_units(folder, scope=default_scope(), boot_id=boot_id(), environ=environ, bound_s=_BOUND_S)
+    return count
+
+
+def _settings(workspace: Path | None, environ: Mapping[str, str]) -> Settings | None:
+    """The settings; None where they cannot be used. Without credentials: systemd has them for the daemon alone."""
+    own_environ = {name: value for name, value in environ.items() if name != "CREDENTIALS_DIRECTORY"}
+    try:
+        return settings_module.load(workspace=workspace, environ=own_environ)
+    except FlowdError as error:
+        log.warning("cannot use the settings; looking for steps without them", extra={"error": error.message})
+        return None
+
+
+def _state_dir(workspace: Path | None, environ: Mapping[str, str]) -> Path:
+    if said := environ.get("FLOWD_STATE_DIR"):
+        return Path(said)
+    return discovery.state_dir((workspace or discovery.find_workspace()).resolve())

@@ -109,13 +109,23 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
       flowd service uninstall --dry-run
       flowd service uninstall
     """
-    from flowd.units import installation  # noqa: PLC0415 - heavy
+    from flowd import winding_up  # noqa: PLC0415 - heavy
+    from flowd.units import installation, templates  # noqa: PLC0415 - heavy
+    from flowd_client.discovery import systemd_escape  # noqa: PLC0415 - light, but only here
 
     manager = _manager(session, is_user)
     workspace = session.workspace.resolve()
     if not installation.is_installed(manager.scope, workspace, home=Path.home()):
         raise CommandError(f"No {manager.scope} service is installed for {workspace}.", Exit.NOT_FOUND)
-    _do(installation.uninstall(manager, workspace, home=Path.home()), dry_run=dry_run)
+    environ = dict(os.environ)
+    if manager.scope == "system":
+        environ["FLOWD_STATE_DIR"] = str(templates.SYSTEM_STATE / systemd_escape(workspace))
+
+    def end_steps() -> None:
+        with _told():
+            asyncio.run(winding_up.end_steps(workspace=workspace, environ=environ, is_asked=True))
+
+    _do(installation.uninstall(manager, workspace, home=Path.home(), end_steps=end_steps), dry_run=dry_run)
     if not dry_run:
         printing.line("Removed. What flowd remembers is still there; `flowd serve` or another install goes on with it.")
 
@@ -197,11 +207,12 @@ def end_steps(session: Session, always: bool) -> None:
     A restart, a crash, and a watchdog's kill leave steps to the next daemon. This ends them only where systemd is
     about to stop the unit for good: the daemon does so itself on SIGTERM, unless it hangs or has crashed.
     """
-    from flowd import settings as settings_module  # noqa: PLC0415 - heavy
-    from flowd import winding_up  # noqa: PLC0415
+    from flowd import winding_up  # noqa: PLC0415 - heavy
 
-    settings = settings_module.load(workspace=session.chosen_workspace)
-    count = asyncio.run(winding_up.end_steps(settings, environ=os.environ, is_asked=always))
+    with _told():
+        count = asyncio.run(
+            winding_up.end_steps(workspace=session.chosen_workspace, environ=os.environ, is_asked=always)
+        )
     if count:
         printing.line(f"ended {count} {'step' if count == 1 else 'steps'} that flowd had left running")
 

@@ -127,19 +127,31 @@ def install(manager: ServiceManager, units: ServiceUnits, wanted: Wanted, *, is_
         )
 
 
-def uninstall(manager: ServiceManager, workspace: Path, *, home: Path) -> Iterator[Action]:
-    """What removes a service again, in order. State stays; steps that run are canceled."""
+def uninstall(
+    manager: ServiceManager, workspace: Path, *, home: Path, end_steps: Callable[[], None]
+) -> Iterator[Action]:
+    """What removes a service again, in order. State stays; steps that run are canceled.
+
+    Args:
+        end_steps: Ends what a daemon that is gone has left running: systemd stops nothing of a unit that has failed.
+    """
     service_name, socket_name = templates.names(workspace)
     where = templates.folder(manager.scope, home)
     yield _systemctl(manager, "disable", "--now", socket_name, service_name)
+    yield Action("end the steps that a failed service has left running, if any", end_steps)
+    yield Action(
+        " ".join(manager.command("reset-failed", service_name)),
+        lambda: _quietly(manager, "reset-failed", service_name),
+    )
+    if manager.scope == "system":
+        argv = ("clean", "--what=runtime", service_name)
+        yield Action(" ".join(manager.command(*argv)), lambda: _quietly(manager, *argv))
     for name in (service_name, socket_name):
         if (where / name).exists():
             yield Action(f"remove {where / name}", (where / name).unlink)
+    if manager.scope == "system" and _is_last(where, service_name) and _is_ours(SYSUSERS):
+        yield Action(f"remove {SYSUSERS} (the user flowd stays, because state may be its own)", SYSUSERS.unlink)
     yield _systemctl(manager, "daemon-reload")
-    yield Action(
-        " ".join(manager.command("reset-failed", service_name)),
-        lambda: None if not manager.show(service_name, "LoadState") else _quietly(manager, service_name),
-    )
 
 
 def is_installed(scope: "Scope", workspace: Path, *, home: Path) -> bool:
@@ -178,11 +190,24 @@ def _systemctl(manager: ServiceManager, *argv: str) -> Action:
     return Action(" ".join(manager.command(*argv)), do)
 
 
-def _quietly(manager: ServiceManager, unit: str) -> None:
+def _quietly(manager: ServiceManager, *argv: str) -> None:
     try:
-        manager.run("reset-failed", unit)
+        manager.run(*argv)
     except StateError:
-        pass  # there was nothing to reset
+        pass  # there was nothing to do it to
+
+
+def _is_last(where: Path, service_name: str) -> bool:
+    """Whether no other workspace has a service here, nor will all have one of a package."""
+    return all(path.name == service_name for path in where.glob("flowd@*.service"))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is as `install` wrote it."""
+    try:
+        return path.read_text(encoding="utf-8") == templates.packaged("sysusers.conf")
+    except OSError:
+        return False
 
 
 def _start(manager: ServiceManager, units: ServiceUnits) -> None:
