@@ -17,8 +17,9 @@ from flowd.doctor import (
     secrets,
     service,
     state_folder,
+    whereabouts,
 )
-from flowd.doctor.finding import Finding, Level, fail, ok
+from flowd.doctor.finding import Finding, Level, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.errors import StateError
 
@@ -34,6 +35,9 @@ _CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
     ("secrets", secrets.check),
     ("service", service.check),
 )
+
+_WITHOUT_STATE = frozenset({"service"})
+"""What can be checked where the state folder is closed to us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Entry:
 def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None = None) -> Iterator[Finding]:
     """Look at everything. Changes nothing. Findings come as they are made."""
     yield from installation.check()
+    environ = whereabouts.as_the_daemon_has_it(workspace, environ, socket=socket)
     try:
         settings = settings_module.load(workspace=workspace, flags={"socket": socket}, environ=environ)
     except StateError as error:
@@ -59,7 +64,16 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
         return
     yield ok("settings", _origins(settings.origins))
     scene = Scene(settings, environ)
+    is_closed = whereabouts.is_closed(scene.folder)
+    if is_closed:
+        yield warn(
+            "state.closed",
+            f"only the service's user and root may look into {scene.folder}",
+            "For the other checks: sudo flowd doctor",
+        )
     for name, check in _CHECKS:
+        if is_closed and name not in _WITHOUT_STATE:
+            continue
         yield from _guarded(name, check, scene)
 
 

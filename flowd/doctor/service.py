@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
+from flowd.doctor.whereabouts import is_closed
 from flowd.domain.errors import StateError
 from flowd.units import installation, own, templates
 from flowd.units.installation import ServiceManager
@@ -18,7 +19,8 @@ def check(scene: Scene) -> Iterator[Finding]:
     if not Path("/run/systemd/system").is_dir():
         yield ok("service", "systemd does not manage this machine")
         return
-    yield _managed(scene)
+    if not is_closed(scene.folder):
+        yield _managed(scene)
     for scope in ("user", "system"):
         try:
             manager = ServiceManager("user" if scope == "user" else "system")

@@ -10,6 +10,7 @@ import psutil
 
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
+from flowd.doctor.whereabouts import rightful_owner
 
 LOW_BYTES = 512 << 20
 EMPTY_BYTES = 16 << 20
@@ -37,7 +38,7 @@ def check(scene: Scene) -> Iterator[Finding]:
 def _access(folder: Path) -> Finding:
     status = folder.stat()
     mode = stat.S_IMODE(status.st_mode)
-    if status.st_uid != os.geteuid():
+    if status.st_uid != rightful_owner(folder):
         return fail(
             "state.folder",
             f"{folder} belongs to user {status.st_uid}, and you are {os.geteuid()}",
@@ -53,22 +54,24 @@ def _access(folder: Path) -> Finding:
         return warn(
             "state.folder", f"{folder} has mode {mode:04o}: others can look into it", f"Run: chmod 700 {folder}"
         )
-    return ok("state.folder", f"{folder}, yours alone")
+    whose = "yours" if status.st_uid == os.geteuid() else "its user's"
+    return ok("state.folder", f"{folder}, {whose} alone")
 
 
 def _contents(folder: Path) -> Iterator[Finding]:
     """Should somebody open the folder, these are what must stay closed."""
+    owner = rightful_owner(folder)
     for path in sorted([*folder.iterdir(), *folder.glob("keeper/*")]):
         status = path.lstat()
         mode = stat.S_IMODE(status.st_mode)
         is_private = path.name.startswith(("flowd.db", "flowd.sock", "keeper")) or path.name == "output"
         if is_private and not stat.S_ISLNK(status.st_mode) and mode & 0o022:
             yield fail("state.files", f"{path} has mode {mode:04o}: others can write to it", f"Run: chmod go-w {path}")
-        if status.st_uid != os.geteuid():
+        if status.st_uid != owner:
             yield fail(
                 "state.files",
                 f"{path} belongs to user {status.st_uid}: flowd cannot work with it",
-                f"A flowd that ran as somebody else made it, with sudo perhaps. Run: sudo chown {os.geteuid()} {path}",
+                f"A flowd that ran as somebody else made it, with sudo perhaps. Run: sudo chown {owner} {path}",
             )
 
 

@@ -122,12 +122,52 @@ def test_a_second_daemon_beside_one_started_by_hand_is_refused(box: Box, lingeri
 
 def test_a_system_service_runs_as_the_workspaces_owner(box: Box, home: str) -> None:
     installed = box.run(str(FLOWD), "service", "install", "--system", "-w", home).stdout
-    assert "is ready at /run/flowd/" in installed
+    assert "is ready at /run/flowd-sockets/" in installed
     answer = box.flowd(home, "dispatch", "--type", "quick.go", "--wait", "--json", user=OTHER_USER)
     assert answer["runs"][0]["effectiveStatus"] == "changed"
     manager = box.flowd(home, "status", "--json", user=OTHER_USER)["manager"]
     assert manager["scope"] == "system"
+    box.systemctl("daemon-reload")  # systemd 252 loses sockets there whose path has a backslash
+    box.systemctl("restart", manager["unit"])
+    assert box.flowd(home, "status", "--json", user=OTHER_USER)["manager"] == manager
     pid = box.show(manager["unit"], "MainPID")
     assert box.run("ps", "-o", "uid=", "-p", pid).stdout.split() == [str(OTHER_UID)]
     box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home)
     assert box.run("find", "/etc/systemd/system", "-name", "flowd@home*").stdout == ""
+
+
+def test_the_doctor_finds_the_state_of_a_system_service(box: Box, home: str) -> None:
+    box.run(str(FLOWD), "service", "install", "--system", "-w", home)
+    done = box.run(str(FLOWD), "doctor", "--json", "-w", home)  # as root, whose state folder it is not
+    found = {entry["check"]: entry for entry in json.loads(done.stdout)["findings"]}
+    assert found["daemon.lock"]["found"].startswith("held by the daemon, pid")
+    assert found["daemon.answer"]["level"] == "ok"
+    assert found["state.folder"]["found"].startswith("/var/lib/flowd/home-")
+    assert "daemon.discovery" not in found
+    assert "of the system manager" in found["service.manager"]["found"]
+    box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home)
+
+
+def test_an_uninstall_ends_the_steps_of_a_service_that_has_failed(box: Box, home: str) -> None:
+    box.run(str(FLOWD), "service", "install", "--system", "-w", home)
+    unit = box.flowd(home, "status", "--json", user=OTHER_USER)["manager"]["unit"]
+    box.flowd(home, "dispatch", "--type", "long.go", user=OTHER_USER)
+    until(lambda: box.run("pgrep", "-xc", "sleep", check=False).stdout.strip() == "2", what="the step's processes")
+    box.write(f"{home}/.codex/flowd.toml", "max_parallel = ", owner=OTHER_USER)
+    box.systemctl("restart", unit, check=False)
+    assert box.show(unit, "ActiveState") == "failed"
+    assert box.run("pgrep", "-xc", "sleep").stdout.strip() == "2"  # they wait for the next daemon
+    box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home)
+    assert box.run("pgrep", "-x", "sleep", check=False).stdout == ""
+    left = box.run(
+        "find",
+        "/etc/systemd/system",
+        "/run/flowd",
+        "/run/flowd-sockets",
+        "-name",
+        "*home-flowd*",
+        "-o",
+        "-name",
+        "*.sock",
+    ).stdout
+    assert left == ""
