@@ -9,6 +9,8 @@ _RANGES = {
     # Less than 16 MiB of address space starts no program that is worth limiting.
     "memory_bytes": (16 << 20, 1 << 50),
     "cpu_time_s": (1, 7 * 86_400),
+    # Of one core; the largest machines have fewer than a thousand.
+    "cpu_percent": (1, 100_000),
     # 0, 1 and 2 are taken, and a shell wants some more.
     "open_files": (8, 1 << 20),
     "processes": (1, 1 << 20),

@@ -11,6 +11,8 @@ class Limits:
         memory_bytes: Of the whole process tree where its cgroup has a memory controller; else address space, of each
             process by itself.
         cpu_time_s: Processor time of each process; then SIGXCPU, and SIGKILL a second later.
+        cpu_percent: Processor time of the whole tree while as much passes on the clock, 100 for one core all the time.
+            Only a cgroup with a cpu controller can keep it.
         open_files: Descriptors of each process.
         processes: Processes and threads of the whole tree where its cgroup has a pids controller; else so many more
             than the user runs when the step starts.
@@ -21,6 +23,7 @@ class Limits:
 
     memory_bytes: int | None = None
     cpu_time_s: int | None = None
+    cpu_percent: int | None = None
     open_files: int | None = None
     processes: int | None = None
     file_bytes: int | None = None

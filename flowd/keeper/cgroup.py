@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_WANTED = ("memory", "pids")
+_WANTED = ("memory", "pids", "cpu")
 _UNIT_SUFFIXES = (".service", ".scope", ".slice")
 
 
@@ -21,7 +21,7 @@ class Cgroups:
     """The folder ``flowd-<keeper's directory>`` in the delegated part, with a cgroup below it for each attempt.
 
     Attributes:
-        controllers: Of ``memory`` and ``pids``, those that limit the attempts' cgroups.
+        controllers: Of ``memory``, ``pids`` and ``cpu``, those that limit the attempts' cgroups.
     """
 
     def __init__(self, root: str, directory: str, *, may_control: bool) -> None:

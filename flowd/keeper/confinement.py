@@ -18,6 +18,8 @@ _PLAIN = {
     "open_files": resource.RLIMIT_NOFILE,
     "file_bytes": resource.RLIMIT_FSIZE,
 }
+_PERIOD_US = 100_000
+"""The kernel's own default, and systemd's: a step that has used up its share pauses for the rest of it."""
 _PROBE_BYTES = 1 << 40
 """More address space than any probe has, and than many machines would give."""
 
@@ -82,11 +84,18 @@ class Limiter:
             seconds = limits["cpu_time_s"]
             # First SIGXCPU, which says what it was; then SIGKILL for who catches that.
             plan.rlimits.append(("cpu_time_s", resource.RLIMIT_CPU, seconds, seconds + 1))
+        if "cpu_percent" in limits:
+            self._confine_share(plan, limits["cpu_percent"])
         if "processes" in limits:
             self._confine_processes(plan, limits["processes"])
         if "memory_bytes" in limits:  # the last one: what sets them needs some memory itself
             self._confine_memory(plan, limits["memory_bytes"])
         return plan
+
+    def _confine_share(self, plan: Confinement, percent: int) -> None:
+        if "cpu" not in self._controllers:
+            raise RefusalError("limit", "cpu_percent")  # no limit of a process is one of its share
+        plan.values["cpu.max"] = f"{percent * _PERIOD_US // 100} {_PERIOD_US}"
 
     def _confine_processes(self, plan: Confinement, count: int) -> None:
         if "pids" in self._controllers:

@@ -16,6 +16,7 @@ _SENTENCES = {
 }
 
 _UNKEPT = {
+    "cpu_percent": "there is no cgroup with a cpu controller to keep it with",
     "processes": "this system does not enforce it for this user (never for root)",
     "memory_bytes": "this system does not enforce it",
 }

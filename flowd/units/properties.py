@@ -70,12 +70,11 @@ def _limits(limits: Limits, controllers: frozenset[str]) -> list[tuple[str, Any]
         else:
             found += _resource("AS", limits.memory_bytes)
     if limits.processes is not None:
-        if "pids" not in controllers:
-            raise SpawnError(
-                "The limit processes cannot be kept: this systemd has no pids controller to keep it with. Boot with "
-                "cgroup v2 (systemd.unified_cgroup_hierarchy=1), or remove the limit."
-            )
+        _demand("processes", "pids", controllers)
         found.append(("TasksMax", variant("t", limits.processes)))
+    if limits.cpu_percent is not None:
+        _demand("cpu_percent", "cpu", controllers)
+        found.append(("CPUQuotaPerSecUSec", variant("t", limits.cpu_percent * 10_000)))
     if limits.cpu_time_s is not None:
         # SIGXCPU at the soft limit, SIGKILL a second later, as without systemd.
         found += _resource("CPU", limits.cpu_time_s, limits.cpu_time_s + 1)
@@ -88,6 +87,15 @@ def _limits(limits: Limits, controllers: frozenset[str]) -> list[tuple[str, Any]
     if limits.umask is not None:
         found.append(("UMask", variant("u", limits.umask)))
     return found
+
+
+def _demand(limit: str, controller: str, controllers: frozenset[str]) -> None:
+    if controller not in controllers:
+        raise SpawnError(
+            f"The limit {limit} cannot be kept: this systemd has no {controller} controller to keep it with. Boot with "
+            f"cgroup v2 (systemd.unified_cgroup_hierarchy=1), delegate it to a user's manager (Delegate={controller} "
+            "for user@.service), or remove the limit."
+        )
 
 
 def _resource(name: str, soft: int, hard: int | None = None) -> list[tuple[str, Any]]:

@@ -15,6 +15,8 @@ import pytest
 from keeper_rig import all_of, keeper, run
 
 from flowd.domain.limits import Limits
+from flowd.keeper.confinement import Limiter
+from flowd.keeper.proctree import Processes
 from flowd.ports import SpawnError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
@@ -159,6 +161,21 @@ def test_a_limit_that_the_system_does_not_enforce_is_refused_with_the_remedy(tmp
             with pytest.raises(SpawnError, match=r"limit processes cannot be kept: .*root.*Delegate=yes"):
                 await client.start(rig.launch("many", "true", limits=Limits(processes=10)))
             assert (await rig.run(client, "many", "exit 4")).code == 4
+
+    run(test())
+
+
+def test_a_share_of_the_processors_is_a_cgroups_to_keep_and_refused_without_one(tmp_path: Path) -> None:
+    kept = Limiter(Processes(proc=True, pidfd=True), frozenset({"cpu"}), may_clone=True).confine(
+        {"cpu_percent": 150}, "/c"
+    )
+    assert kept is not None
+    assert kept.values == {"cpu.max": "150000 100000"}
+
+    async def test() -> None:
+        async with keeper(tmp_path) as (rig, client):
+            with pytest.raises(SpawnError, match=r"limit cpu_percent cannot be kept: .*no cgroup.*Delegate=yes"):
+                await client.start(rig.launch("busy", "true", limits=Limits(cpu_percent=50)))
 
     run(test())
 

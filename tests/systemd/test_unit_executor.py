@@ -53,6 +53,11 @@ class Daemon:
         found: dict[str, Any] = self.flowd("run", run_id, "--json")["run"]
         return found
 
+    def controllers(self) -> set[str]:
+        """What its manager can limit units with."""
+        group = self.box.systemctl("show", "--value", "--property=ControlGroup", user=self.user)
+        return set(self.box.read(f"/sys/fs/cgroup{group}/cgroup.controllers").split())
+
     def units(self) -> str:
         return self.box.systemctl("list-units", "--all", "--no-legend", "--plain", "codex-flow-*", user=self.user)
 
@@ -202,6 +207,19 @@ def test_a_memory_limit_is_kept_by_the_cgroup_or_else_by_each_process(box: Box, 
     run = daemon.finished("greedy.go")
     assert run["processStatus"] == "failed"
     assert run["reason"] in ("exit", "signal")
+
+
+def test_shares_and_counts_are_kept_by_the_cgroup_or_else_refused_before_the_step_starts(
+    box: Box, daemon: Daemon
+) -> None:
+    daemon.flow("shared", f"sleep 1; {say('completed')}", step="[steps.limits]\ncpu_percent = 40\nprocesses = 7")
+    daemon.flowd("reload")
+    run = daemon.finished("shared.go")
+    if {"cpu", "pids"} <= daemon.controllers():
+        assert run["processStatus"] == "completed"
+    else:
+        assert (run["processStatus"], run["reason"]) == ("failed", "spawn")
+        assert re.search(r"limit \w+ cannot be kept: this systemd has no (cpu|pids) controller", run["error"])
 
 
 def test_a_system_service_starts_steps_with_its_users_manager_and_a_stop_ends_them(

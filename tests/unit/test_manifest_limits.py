@@ -18,11 +18,12 @@ def read(limits: str) -> Manifest:
 
 def test_every_limit_is_read_and_survives_storage() -> None:
     manifest = read(
-        "memory_bytes = 1073741824\ncpu_time_s = 60\nopen_files = 64\nprocesses = 20\nfile_bytes = 1\nniceness = -3\n"
+        "memory_bytes = 1073741824\ncpu_time_s = 60\ncpu_percent = 150\n"
+        "open_files = 64\nprocesses = 20\nfile_bytes = 1\nniceness = -3\n"
         'umask = "027"'
     )
     (step,) = manifest.steps
-    assert step.limits == Limits(1 << 30, 60, 64, 20, 1, -3, 0o27)
+    assert step.limits == Limits(1 << 30, 60, 150, 64, 20, 1, -3, 0o27)
     assert manifest.warnings == ()
     flow = Flow("rel", 1, "/x", Origin.SOURCE, (step,), "sha256:0")
     pinned = definition.of(flow, step)
@@ -47,6 +48,7 @@ def test_a_definition_from_before_there_were_limits_is_read() -> None:
         ('memory_bytes = "1G"', 'got "1G"'),
         ("cpu_time_s = 0", "cpu_time_s must be 1..604800, got 0"),
         ("cpu_time_s = 1.5", "got 1.5"),
+        ("cpu_percent = 0", "cpu_percent must be 1..100000, got 0"),
         ("open_files = 3", "open_files must be 8..1048576, got 3"),
         ("processes = true", "processes must be 1..1048576, got true"),
         ("niceness = 20", "niceness must be -20..19, got 20"),

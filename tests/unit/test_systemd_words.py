@@ -169,6 +169,9 @@ def test_limits_go_to_the_cgroup_or_to_each_process_or_are_refused() -> None:
     assert made(Limits(processes=9), "pids")["TasksMax"] == 9
     with pytest.raises(SpawnError, match="no pids controller"):
         made(Limits(processes=9))
+    assert made(Limits(cpu_percent=150), "cpu")["CPUQuotaPerSecUSec"] == 1_500_000
+    with pytest.raises(SpawnError, match=r"cpu_percent cannot be kept: .* no cpu controller"):
+        made(Limits(cpu_percent=150), "memory", "pids")
 
 
 def test_an_exit_is_read_from_a_units_properties() -> None:
