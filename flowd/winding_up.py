@@ -46,7 +46,7 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
         count += await farewell.end_steps(folder, bound_s=_BOUND_S)
     if settings.executor == "systemd" if settings else any((folder / "units").glob("*.note")):
         from flowd.units.bus import default_scope  # noqa: PLC0415 - takes 40 ms, and few need it
-        from flowd.units.keeper import end_units  # noqa: PLC0415
+        from flowd.units.farewell import end_units  # noqa: PLC0415
 
         count += await end_units(folder, scope=default_scope(), boot_id=boot_id(), environ=environ, bound_s=_BOUND_S)
     return count

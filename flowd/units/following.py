@@ -10,7 +10,7 @@ from typing import Any
 
 from flowd.domain.run import Exit
 from flowd.units import cgroups, properties
-from flowd.units.bus import BusError, Manager, unit_path
+from flowd.units.bus import Manager, unit_path
 from flowd.units.notes import Note, Notes
 
 log = logging.getLogger("flowd.units")
@@ -82,33 +82,19 @@ class Follower:
 
     async def until_ended(self, unit: Tracked) -> Exit:
         """How it ended, when nothing of it is left, and its note says so."""
+        leftovers: tuple[str, ...] = ()
         while True:
             unit.changed.clear()
             about = await self._manager.describe_at(unit.path)
             if properties.has_ended(about):
                 break
+            if properties.is_ending_leftovers(about):  # those that go at the first SIGTERM are gone by now, unnamed
+                leftovers = leftovers or tuple(cgroups.processes(cgroups.folder(str(about["ControlGroup"]))))
             await _change(unit)
-        exit_ = properties.exit_of(about, unit.note.cause)
+        exit_ = replace(properties.exit_of(about, unit.note.cause), leftovers=leftovers)
         if about["ActiveState"] == "active" and not unit.note.detach:
             exit_ = await self._sweep(unit, about, exit_)
         return await asyncio.to_thread(self._record, unit, exit_)
-
-    async def release(self, unit: Tracked) -> None:
-        """Let systemd forget a unit whose outcome is recorded.
-
-        What was detached keeps its unit until it ends: systemd shows whose it is.
-        """
-        name = unit.note.unit
-        try:
-            if unit.note.detach:
-                about = await self._manager.describe_at(unit.path)
-                if cgroups.processes(cgroups.folder(str(about["ControlGroup"]))):
-                    return
-            await self._manager.stop(name)
-            await self._manager.reset_failed(name)
-            await self._manager.unref(name)
-        except BusError as error:
-            log.warning("unit not released", extra={"unit": name, "error": str(error)})
 
     async def _sweep(self, unit: Tracked, about: Mapping[str, Any], exit_: Exit) -> Exit:
         """End what a step that ended well has left in its cgroup, by name. Of one that ended badly, systemd has."""

@@ -15,6 +15,7 @@ from flowd.domain.run import Exit
 from flowd.ports import KeeperLostError, Launch, NoRoomError, SpawnError
 from flowd.units import cgroups, properties
 from flowd.units.bus import UNIT_EXISTS, BusError, Manager, Scope, unit_path
+from flowd.units.detached import Detached, is_empty, let_go
 from flowd.units.following import Follower, Tracked, exit_from
 from flowd.units.notes import Note, Notes, is_fit
 
@@ -53,6 +54,7 @@ class UnitKeeper:
             on_lost: Called when the connection to systemd is lost; every waiting call raises then.
         """
         self._notes = Notes(directory / "units")
+        self._detached = Detached(directory / "units" / "detached")
         self._workspace_mark = hashlib.sha256(os.fsencode(directory.absolute())).hexdigest()[:8]
         self._base_env = {name: value for name, value in base_env.items() if is_fit(value)}
         self._scope: Scope = scope
@@ -106,6 +108,7 @@ class UnitKeeper:
         )
         self._spawn(self._watch_bus(manager))
         self._spawn(self._tick())
+        self._spawn(self._detached.follow(manager))
 
     async def close(self, *, end_steps: bool) -> None:
         """Hang up. Waiting calls raise `KeeperLostError`.
@@ -210,10 +213,18 @@ class UnitKeeper:
         unit = self._units.get(attempt_id)
         if unit is None or unit.exit is None:
             return
-        del self._units[attempt_id]
-        self._by_path.pop(unit.path, None)
+        name = unit.note.unit
+        try:
+            is_kept = unit.note.detach and not await is_empty(self._bus, name)
+        except BusError as error:
+            raise KeeperLostError(f"systemd did not describe {name}: {error}") from error
+        if is_kept:
+            await asyncio.to_thread(self._detached.add, name)
         await asyncio.to_thread(self._notes.remove, attempt_id)
-        self._spawn(self._follower.release(unit))
+        self._units.pop(attempt_id, None)
+        self._by_path.pop(unit.path, None)
+        if not is_kept:
+            self._spawn(let_go(self._bus, name))
 
     # --- starting
 
@@ -367,23 +378,3 @@ class UnitKeeper:
         except (BusError, KeeperLostError, OSError) as error:
             if self._failure is None:
                 self._fail(KeeperLostError(f"systemd cannot be followed any more: {error}"))
-
-
-async def end_units(directory: Path, *, scope: Scope, boot_id: str, environ: Mapping[str, str], bound_s: float) -> int:
-    """Stop the units that a daemon which is gone has left running; the next daemon records them as canceled.
-
-    Returns:
-        How many were running.
-    """
-    keeper = UnitKeeper(directory, base_env={}, scope=scope, boot_id=boot_id, environ=environ)
-    await keeper.open()
-    running = [str(record["id"]) for record in keeper.records() if record["state"] == "running"]
-    try:
-        async with asyncio.timeout(bound_s):
-            for attempt_id in running:
-                await keeper.stop(attempt_id, cause="canceled", grace_s=float("inf"))
-            await asyncio.gather(*(keeper.wait(attempt_id) for attempt_id in running))
-    except (TimeoutError, KeeperLostError):
-        pass
-    await keeper.close(end_steps=False)
-    return len(running)

@@ -122,13 +122,22 @@ def has_ended(about: Mapping[str, Any]) -> bool:
     )
 
 
+def is_ending_leftovers(about: Mapping[str, Any]) -> bool:
+    """Whether the main process has failed by itself, and systemd is ending what it left behind."""
+    has_failed = about["Result"] in ("exit-code", "signal", "core-dump") and about["ExecMainExitTimestampMonotonic"]
+    return bool(has_failed and about["ActiveState"] == "deactivating" and not about["Job"][0])
+
+
 def refusal(about: Mapping[str, Any], launch: Launch) -> str | None:
     """Why a start has failed before the program ran, as a sentence; None when it did run.
 
-    A program that ends at once may have ended before systemd saw that it ran: then the unit was never active either,
-    and only the exit code tells. A step that ends at once with one of these codes by itself is taken for one of these.
+    A program that ends at once may have ended before systemd saw that it ran: then the unit was never active either.
+    systemd 256 tells all the same. Before that only the exit code does, and a step that ends at once with one of these
+    codes by itself is taken for one of these.
     """
     if about["ActiveState"] != "failed" or about["ActiveEnterTimestampMonotonic"]:
+        return None
+    if about.get("ExecMainHandoffTimestampMonotonic"):
         return None
     status = int(about["ExecMainStatus"])
     has_run = about["ExecMainPID"] and (about["ExecMainCode"] != _CLD_EXITED or status not in _SETUP_CODES)

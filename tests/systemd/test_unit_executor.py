@@ -167,7 +167,38 @@ def test_what_a_good_step_leaves_behind_is_ended(box: Box, daemon: Daemon) -> No
     daemon.flow("long", f"setsid sleep 444 &\n{say('completed')}")
     run = daemon.finished("long.go")
     assert run["effectiveStatus"] == "completed"
+    assert [name.split(" ", 1)[1] for name in run["attempts"][0]["leftovers"]] == ["sleep 444"]
     assert box.alive("sleep 444") == []
+
+
+def test_what_a_failed_step_leaves_behind_is_ended_and_named_if_it_takes_more_than_sigterm(
+    box: Box, daemon: Daemon
+) -> None:
+    deaf = "trap '' TERM; touch deaf; while :; do sleep 0.1; done"
+    daemon.flow(
+        "long",
+        f'setsid sh -c "{deaf}" deaf-one &\nwhile ! test -e deaf; do sleep 0.01; done\nexit 6',
+        step="grace_ms = 400",
+    )
+    run = daemon.finished("long.go")
+    assert (run["reason"], run["attempts"][0]["exitCode"]) == ("exit", 6)
+    assert any("deaf-one" in name for name in run["attempts"][0]["leftovers"])
+    assert box.alive("deaf-one") == []
+    until(lambda: daemon.units() == "", what="the unit's end")
+
+
+def test_what_a_detached_step_leaves_behind_lives_on_in_its_unit(box: Box, daemon: Daemon) -> None:
+    daemon.flow("long", f"setsid sleep 777 &\n{say('completed')}", step="detach = true")
+    run = daemon.finished("long.go")
+    assert run["effectiveStatus"] == "completed"
+    assert not run["attempts"][0].get("leftovers")
+    (pid,) = box.alive("sleep 777")
+    assert unit_name(run["id"]) in daemon.units()
+    daemon.end("KILL")
+    daemon.serve()
+    assert box.alive("sleep 777") == [pid]
+    box.run("kill", str(pid))
+    until(lambda: daemon.units() == "", what="the unit's end")
 
 
 def test_steps_go_on_without_a_daemon_and_the_next_one_tells_how_they_ended(box: Box, daemon: Daemon) -> None:

@@ -174,6 +174,20 @@ def test_limits_go_to_the_cgroup_or_to_each_process_or_are_refused() -> None:
         made(Limits(cpu_percent=150), "memory", "pids")
 
 
+def test_a_start_that_failed_is_told_from_a_step_that_ends_at_once() -> None:
+    about = {
+        "ActiveState": "failed",
+        "ActiveEnterTimestampMonotonic": 0,
+        "ExecMainStatus": 203,
+        "ExecMainPID": 7,
+        "ExecMainCode": 1,
+        "Result": "exit-code",
+    }
+    assert "cannot be run" in str(properties.refusal(about, launch()))
+    assert properties.refusal({**about, "ExecMainStatus": 3}, launch()) is None
+    assert properties.refusal({**about, "ExecMainHandoffTimestampMonotonic": 5}, launch()) is None  # systemd 256
+
+
 def test_an_exit_is_read_from_a_units_properties() -> None:
     about = {"ExecMainExitTimestampMonotonic": 5, "ExecMainCode": 2, "ExecMainStatus": 9, "CPUUsageNSec": 2_500_000}
     assert properties.exit_of({**about, "Result": "timeout"}, None) == Exit(signal=9, cause="timeout", cpu_ms=2)
