@@ -81,6 +81,7 @@ class Exit:
         survivors: ``"<pid> <command>"`` of processes that outlived SIGKILL.
         max_rss_bytes: Peak memory of the largest process, where known.
         cpu_ms: User and system time of the step and its reaped children, where known.
+        out_of_memory: The kernel killed something of it for its cgroup's memory limit, or for want of memory at all.
         ended_at_ms: When the keeper saw the end of all of it, which may be long before a daemon hears of it. Equal ends
             may be of different instants.
     """
@@ -92,6 +93,7 @@ class Exit:
     survivors: tuple[str, ...] = ()
     max_rss_bytes: int | None = None
     cpu_ms: int | None = None
+    out_of_memory: bool = False
     ended_at_ms: int | None = field(default=None, compare=False)
 
     @property
@@ -213,10 +215,9 @@ def _decide(exit_: Exit, said: FlowResult | MalformedResult | None, label: str, 
         return _ended_by_flowd(exit_.cause, exit_, said, label, timeout_ms)
     if exit_.signal is not None:
         name = signal_name(exit_.signal)
-        why = f": {_BEYOND_LIMIT[name]}" if name in _BEYOND_LIMIT else ""
-        return _failed(Reason.SIGNAL, f"Step {label} was ended by {name}{why}", said)
+        return _failed(Reason.SIGNAL, f"Step {label} was ended by {name}{_why(exit_, name)}", said)
     if exit_.code:
-        return _failed(Reason.EXIT, f"Step {label} exited with {_code(exit_.code)}", said)
+        return _failed(Reason.EXIT, f"Step {label} exited with {_code(exit_.code)}{_why(exit_)}", said)
     if isinstance(said, FlowResult):
         return Outcome(ProcessStatus.COMPLETED, result=said)
     if not exit_.is_known:
@@ -270,6 +271,12 @@ def _how_it_ended(exit_: Exit) -> str:
     if exit_.signal is not None:
         return f"ended by {signal_name(exit_.signal)}"
     return "its exit was not seen" if exit_.code is None else f"exited with {_code(exit_.code)}"
+
+
+def _why(exit_: Exit, signal: str = "") -> str:
+    if exit_.out_of_memory:
+        return ": it ran out of memory (memory_bytes of its limits, if it has one, else the machine's)"
+    return f": {_BEYOND_LIMIT[signal]}" if signal in _BEYOND_LIMIT else ""
 
 
 def _code(code: int) -> str:

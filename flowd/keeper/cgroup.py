@@ -84,9 +84,12 @@ class Cgroups:
     def usage(self, path: str) -> tuple[int | None, int | None]:
         """Peak memory in bytes (with page cache) and processor time in ms of the whole tree; None if unknown."""
         peak = _read(os.path.join(path, "memory.peak")).strip()
-        fields = dict(line.split(b" ", 1) for line in _read(os.path.join(path, "cpu.stat")).splitlines())
-        used_us = fields.get(b"usage_usec")
+        used_us = _fields(os.path.join(path, "cpu.stat")).get(b"usage_usec")
         return int(peak) if peak.isdigit() else None, None if used_us is None else round(int(used_us) / 1000)
+
+    def had_oom_kill(self, path: str) -> bool:
+        """Whether the kernel has killed something of it for want of memory."""
+        return int(_fields(os.path.join(path, "memory.events")).get(b"oom_kill", 0)) > 0
 
     def remove(self, path: str) -> None:
         """Remove it with what is below it. What still has processes stays, for the next keeper to sweep."""
@@ -197,6 +200,11 @@ def _read(path: str) -> bytes:
             return file.read()
     except OSError:
         return b""
+
+
+def _fields(path: str) -> dict[bytes, bytes]:
+    """A file of names and values, one pair a line."""
+    return dict(line.split(b" ", 1) for line in _read(path).splitlines())
 
 
 def _write(path: str, value: str) -> None:

@@ -36,5 +36,6 @@ def exit_of(facts: Mapping[str, Any]) -> Exit:
         survivors=tuple(facts.get("survivors", ())),
         max_rss_bytes=facts.get("max_rss_bytes"),
         cpu_ms=facts.get("cpu_ms"),
+        out_of_memory=bool(facts.get("out_of_memory")),
         ended_at_ms=facts.get("ended_at_ms"),
     )

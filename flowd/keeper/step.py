@@ -78,6 +78,7 @@ class Step:
         "mark",
         "max_output_bytes",
         "max_rss_bytes",
+        "out_of_memory",
         "paths",
         "pause_s",
         "phase",
@@ -117,6 +118,7 @@ class Step:
         self.pause_s = FIRST_PAUSE_S
         self.status: int | None = None
         self.max_rss_bytes: int | None = None
+        self.out_of_memory = False
         self.cpu_ms: int | None = None
         self.seen: dict[int, int] = {}
         self.leftovers: list[str] = []
@@ -153,8 +155,9 @@ class Step:
         self.max_rss_bytes = peak_bytes if peak_bytes > self.rss_floor_bytes else None
         self.cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
 
-    def spent_by_all(self, max_rss_bytes: int | None, cpu_ms: int | None) -> None:
+    def spent_by_all(self, max_rss_bytes: int | None, cpu_ms: int | None, *, out_of_memory: bool) -> None:
         """The same of the whole tree, by its cgroup, where that knows."""
+        self.out_of_memory = out_of_memory
         self.max_rss_bytes = self.max_rss_bytes if max_rss_bytes is None else max_rss_bytes
         self.cpu_ms = self.cpu_ms if cpu_ms is None else cpu_ms
 
@@ -201,7 +204,7 @@ class Step:
         if self.status is not None:
             code = os.waitstatus_to_exitcode(self.status)
             facts |= {"code": code} if code >= 0 else {"signal": -code}
-        for name in ("cause", "leftovers", "survivors", "max_rss_bytes", "cpu_ms"):
+        for name in ("cause", "leftovers", "survivors", "max_rss_bytes", "cpu_ms", "out_of_memory"):
             if value := getattr(self, name):
                 facts[name] = value
         if self.cpu_ms == 0:

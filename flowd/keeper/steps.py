@@ -340,7 +340,8 @@ class Steps:
                 self._poll.unregister(step.pidfd)
             os.close(step.pidfd)
         if step.cgroup and self._cgroups:
-            step.spent_by_all(*self._cgroups.usage(step.cgroup))
+            peak_bytes, cpu_ms = self._cgroups.usage(step.cgroup)
+            step.spent_by_all(peak_bytes, cpu_ms, out_of_memory=self._cgroups.had_oom_kill(step.cgroup))
             self._cgroups.remove(step.cgroup)
         if step.cut_output() and step.cause is None:
             step.cause = "output_limit"

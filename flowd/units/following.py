@@ -150,7 +150,7 @@ def exit_from(facts: Mapping[str, Any]) -> Exit:
     """
     lists = {name: tuple(facts.get(name) or ()) for name in ("leftovers", "survivors")}
     plain = {name: facts.get(name) for name in ("code", "signal", "cause", "max_rss_bytes", "cpu_ms")}
-    return Exit(**plain, **lists)  # type: ignore[arg-type]
+    return Exit(**plain, **lists, out_of_memory=bool(facts.get("out_of_memory")))  # type: ignore[arg-type]
 
 
 def _size(path: str) -> int:

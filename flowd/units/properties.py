@@ -166,4 +166,5 @@ def exit_of(about: Mapping[str, Any], cause: str | None) -> Exit:
         cause=cast("Cause | None", cause),
         max_rss_bytes=None if memory in _UNKNOWN else int(memory),
         cpu_ms=None if cpu == _INFINITY else round(cpu / 1e6),
+        out_of_memory=about.get("Result") == "oom-kill",
     )

@@ -74,6 +74,8 @@ def test_no_final_status_leads_anywhere_but_back_to_the_queue() -> None:
     ("exit_", "words"),
     [
         (Exit(signal=24), "SIGXCPU: it used up cpu_time_s"),
+        (Exit(signal=9, out_of_memory=True), "SIGKILL: it ran out of memory (memory_bytes of its limits"),
+        (Exit(code=1, out_of_memory=True), "exited with 1: it ran out of memory"),
         (Exit(signal=25), "SIGXFSZ: a file grew beyond file_bytes"),
         (Exit(signal=9), "was ended by SIGKILL"),
         (Exit(signal=15, cause="orphaned"), "no daemon came back within orphan_grace_s"),

@@ -192,6 +192,7 @@ def test_an_exit_is_read_from_a_units_properties() -> None:
     about = {"ExecMainExitTimestampMonotonic": 5, "ExecMainCode": 2, "ExecMainStatus": 9, "CPUUsageNSec": 2_500_000}
     assert properties.exit_of({**about, "Result": "timeout"}, None) == Exit(signal=9, cause="timeout", cpu_ms=2)
     assert properties.exit_of({**about, "Result": "timeout"}, "canceled").cause == "canceled"
+    assert properties.exit_of({**about, "Result": "oom-kill"}, None).out_of_memory
     assert not properties.exit_of({"ExecMainExitTimestampMonotonic": 0, "Result": "success"}, None).is_known
 
 
