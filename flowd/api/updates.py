@@ -6,8 +6,9 @@ from flowd.api import codec
 from flowd.api.codec import View
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import EventHead, JournalEntry
-from flowd.engine.feed import Update, cursor_text
+from flowd.engine.feed import cursor_text
 from flowd.engine.tails import OutputChunk
+from flowd.engine.updates import Update
 
 
 def update_view(update: Update, subscription: str, snapshot: Snapshot, *, encoding: str = "utf-8") -> View:

@@ -2,40 +2,24 @@
 
 Readers pull. Each has a cursor of its own, reads the journal after it in pages, and sleeps until the journal has
 advanced; so one that is slow costs no memory, and misses nothing as long as the journal reaches back to its cursor.
+Those that want the same from the same place share the page.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import aclosing
 
 from flowd.domain.errors import CursorExpiredError, InvalidParamsError
 from flowd.domain.journal import Interest, JournalEntry, JournalPage
-from flowd.domain.masking import masked_run
 from flowd.domain.redaction import Redactor
+from flowd.engine.bell import Bell
 from flowd.engine.output_reader import FOLLOW_INTERVAL_S, OutputReader
+from flowd.engine.shared_pages import SharedPages
 from flowd.engine.tails import OutputChunk, OutputPlace, Tails
+from flowd.engine.updates import Batch, Update
 from flowd.ports import Clock, Journal
 
-PAGE_ENTRIES = 200
 LAGGING_ENTRIES = 10_000
 """A reader so far behind is told so, once until it has caught up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """One thing to tell: an entry of the journal, a chunk of output, or that the reader lags.
-
-    Attributes:
-        cursor: Whoever goes on after this misses nothing and hears nothing twice. For the output that comes between
-            two entries it is the former's; how far the output was read is told by its offsets.
-        behind: Entries of the journal between this reader and now.
-    """
-
-    cursor: int
-    at_ms: int
-    entry: JournalEntry | None = None
-    chunk: OutputChunk | None = None
-    behind: int | None = None
 
 
 class Feed:
@@ -45,13 +29,13 @@ class Feed:
         self._journal = journal
         self._reader = reader
         self._clock = clock
-        self._redactor = redactor
-        self._advance = asyncio.Event()
+        self._pages = SharedPages(journal, redactor)
+        self._bell = Bell()
 
     def ring(self) -> None:
         """The journal may have advanced: wake everybody who waits for that."""
-        self._advance.set()
-        self._advance = asyncio.Event()
+        self._pages.outdate()
+        self._bell.ring()
 
     def now_ms(self) -> int:
         """The instant for what is told beside the journal."""
@@ -80,6 +64,22 @@ class Feed:
         places: Sequence[OutputPlace] = (),
         is_text: bool = True,
     ) -> AsyncGenerator[Update, None]:
+        """Everything that `batches` gives, one by one."""
+        following = self.batches(interest, after, is_resumed=is_resumed, places=places, is_text=is_text)
+        async with aclosing(following):
+            async for batch in following:
+                for update in batch.updates:
+                    yield update
+
+    async def batches(
+        self,
+        interest: Interest,
+        after: int,
+        *,
+        is_resumed: bool = False,
+        places: Sequence[OutputPlace] = (),
+        is_text: bool = True,
+    ) -> AsyncGenerator[Batch, None]:
         """Everything of interest after a cursor, then what comes, without end. Nothing is missed or told twice.
 
         Output of an attempt comes after the entry that it began, and all of it before the entry that it ended.
@@ -99,14 +99,18 @@ class Feed:
         tails = await self._tails(interest, places, is_resumed=is_resumed, is_text=is_text)
         is_told_of_lag = False
         while True:
-            advance = self._advance  # before the look, so that nothing falls between look and wait
-            page = await self._journal.journal(interest, after=after, limit=PAGE_ENTRIES)
+            heard = self._bell.rings  # before the look, so that nothing falls between look and wait
+            shared = await self._pages.page(interest, after)
+            page = shared.page
             _require_kept(after, page)
             if page.newest - after > LAGGING_ENTRIES and not is_told_of_lag:
                 is_told_of_lag = True
-                yield Update(after, self._clock.now_ms(), behind=page.newest - after)
-            async for update in _entries(page, interest, tails, after):
-                yield self._shown(update)
+                yield _one(Update(after, self._clock.now_ms(), behind=page.newest - after))
+            if tails is not None:
+                async for update in _with_output(page, interest, tails, after):
+                    yield _one(update)
+            elif shared.batch.updates:
+                yield shared.batch
             after = page.reached
             if after < page.newest:
                 continue
@@ -115,15 +119,9 @@ class Feed:
             if tails is not None:
                 async for chunk in tails.news():
                     has_news = True
-                    yield Update(after, self._clock.now_ms(), chunk=chunk)
+                    yield _one(Update(after, self._clock.now_ms(), chunk=chunk))
             if not has_news:
-                await _wait(advance, FOLLOW_INTERVAL_S if tails else None)
-
-    def _shown(self, update: Update) -> Update:
-        entry = update.entry
-        if entry is None or entry.run is None:
-            return update
-        return replace(update, entry=replace(entry, run=masked_run(entry.run, self._redactor)))
+                await self._bell.wait(heard, FOLLOW_INTERVAL_S if tails else None)
 
     async def _tails(
         self, interest: Interest, places: Sequence[OutputPlace], *, is_resumed: bool, is_text: bool
@@ -169,11 +167,14 @@ def _require_kept(cursor: int, page: JournalPage) -> None:
     )
 
 
-async def _entries(page: JournalPage, interest: Interest, tails: Tails | None, after: int) -> AsyncIterator[Update]:
+def _one(update: Update) -> Batch:
+    return Batch((update,))
+
+
+async def _with_output(page: JournalPage, interest: Interest, tails: Tails, after: int) -> AsyncIterator[Update]:
     for entry in page.entries:
-        if tails is not None:
-            async for chunk in _around(tails, entry):
-                yield Update(after, entry.at_ms, chunk=chunk)
+        async for chunk in _around(tails, entry):
+            yield Update(after, entry.at_ms, chunk=chunk)
         after = entry.cursor
         if entry.kind in interest.topics:
             yield Update(after, entry.at_ms, entry=entry)
@@ -191,11 +192,3 @@ async def _around(tails: Tails, entry: JournalEntry) -> AsyncIterator[OutputChun
     else:
         async for chunk in tails.flush(entry.run.id, entry.attempt):
             yield chunk
-
-
-async def _wait(event: asyncio.Event, timeout_s: float | None) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        pass

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from flowd.api import codec, params
 from flowd.api.failures import error_from
@@ -16,14 +17,16 @@ from flowd.api.updates import update_view
 from flowd.domain.errors import FlowdError
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import JOURNALED, Interest
-from flowd.engine.feed import Feed, Update, cursor_text
+from flowd.engine.feed import Feed, cursor_text
 from flowd.engine.tails import OutputPlace
+from flowd.engine.updates import Batch
 from flowd_client import wire
 
 HEARTBEAT_S = 15.0
 """A comment after so much silence: it keeps proxies from hanging up, and finds readers that are gone."""
 
 _RETRY_MS = 2000
+_WRITE_BYTES = 64 * 1024
 
 
 async def answer(call: Call, feed: Feed, snapshot: Callable[[], Snapshot]) -> Stream:
@@ -38,14 +41,14 @@ async def answer(call: Call, feed: Feed, snapshot: Callable[[], Snapshot]) -> St
     given = _parameters(call)
     interest = Interest(JOURNALED if given.topics is None else frozenset(given.topics), given.run_id, given.event_id)
     after = await feed.locate(given.after)
-    updates = feed.follow(
+    batches = feed.batches(
         interest,
         after,
         is_resumed=given.after is not None,
         places=[OutputPlace(place.run_id, place.attempt, place.stdout, place.stderr) for place in given.places],
         is_text=given.encoding == "utf-8",
     )
-    messages = _messages(updates, after, snapshot, given.encoding)
+    messages = _messages(batches, after, snapshot, given.encoding)
     return Stream(messages, "text/event-stream; charset=utf-8", is_live=True)
 
 
@@ -61,50 +64,68 @@ def _parameters(call: Call) -> params.Subscribe:
 
 
 async def _messages(
-    updates: AsyncIterator[Update], after: int, snapshot: Callable[[], Snapshot], encoding: str
+    batches: AsyncIterator[Batch], after: int, snapshot: Callable[[], Snapshot], encoding: str
 ) -> AsyncIterator[bytes]:
     # The first bytes tell the reader that it is connected, and from where a reconnection goes on.
     yield f"retry: {_RETRY_MS}\nid: {cursor_text(after)}\n: connected\n\n".encode()
     try:
-        async with aclosing(_with_heartbeat(updates)) as beats:
-            async for update in beats:
-                if update is None:
+        async with aclosing(_with_heartbeat(batches)) as beats:
+            async for batch in beats:
+                if batch is None:
                     yield b": \n\n"
                     continue
-                view = update_view(update, "", snapshot(), encoding=encoding)
-                del view["subscription"]
-                after = update.cursor
-                yield _message(cursor_text(after), view["kind"], view)
+                for part in _parts(batch, snapshot(), encoding):
+                    yield part
+                after = batch.updates[-1].cursor
     except FlowdError as error:
         failure = error_from(error, method=wire.SUBSCRIBE)
         yield _message(cursor_text(after), "ended", {"kind": "ended", "error": failure["message"], **failure["data"]})
+
+
+_made: WeakKeyDictionary[Batch, tuple[Snapshot, str, list[bytes]]] = WeakKeyDictionary()
+"""What was made of batches that are still about: of one that 500 readers get, it is made once."""
+
+
+def _parts(batch: Batch, snapshot: Snapshot, encoding: str) -> list[bytes]:
+    """The messages of a batch, as few writes of not much more than `_WRITE_BYTES`."""
+    made = _made.get(batch)
+    if made is None or made[0] is not snapshot or made[1] != encoding:
+        parts = [bytearray()]
+        for update in batch.updates:
+            view = update_view(update, "", snapshot, encoding=encoding)
+            del view["subscription"]
+            if len(parts[-1]) >= _WRITE_BYTES:
+                parts.append(bytearray())
+            parts[-1] += _message(cursor_text(update.cursor), view["kind"], view)
+        made = _made[batch] = snapshot, encoding, [bytes(part) for part in parts]
+    return made[2]
 
 
 def _message(cursor: str, kind: str, view: dict[str, Any]) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), kind.encode(), codec.encode(view))
 
 
-async def _with_heartbeat(updates: AsyncIterator[Update]) -> AsyncGenerator[Update | None, None]:
-    """The updates, and None whenever there was none for a while."""
-    pending: asyncio.Future[Update] | None = None
+async def _with_heartbeat(batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch | None, None]:
+    """The batches, and None whenever there was none for a while."""
+    pending: asyncio.Future[Batch] | None = None
     try:
         while True:
             if pending is None:
-                pending = asyncio.ensure_future(_next(updates))
+                pending = asyncio.ensure_future(_next(batches))
             done, _ = await asyncio.wait((pending,), timeout=HEARTBEAT_S)
             if not done:
                 yield None
                 continue
-            update, pending = pending.result(), None
-            yield update
+            batch, pending = pending.result(), None
+            yield batch
     finally:
         if pending is not None:
             pending.cancel()
             await asyncio.gather(pending, return_exceptions=True)
-        close = getattr(updates, "aclose", None)
+        close = getattr(batches, "aclose", None)
         if close is not None:
             await close()
 
 
-async def _next(updates: AsyncIterator[Update]) -> Update:
-    return await anext(updates)
+async def _next(batches: AsyncIterator[Batch]) -> Batch:
+    return await anext(batches)
