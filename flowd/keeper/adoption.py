@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from flowd.keeper import likeness
 from flowd.keeper.capabilities import Capabilities, now_s
 from flowd.keeper.proctree import Process, Processes
 from flowd.keeper.step import INFINITY, Step
@@ -43,7 +44,7 @@ class Adoption:
                 self._identify(step, started)
             else:
                 marked = self._marked() if marked is None else marked
-                self._find(step, marked)
+                self._find(step, marked, entries["begin"].get("imprint"))
                 if not step.pid and _was_never_spawned(step):
                     continue  # unknown to us, so the daemon starts it
             self._open_pidfd(step)
@@ -70,14 +71,20 @@ class Adoption:
             return
         step.pid = int(started["pid"])
         step.start = int(started["start"])
+        step.is_guessed = bool(started.get("guessed"))
         step.deadline_s = float(started.get("deadline_s", INFINITY))
 
-    def _find(self, step: Step, marked: list[Process]) -> None:
-        """It was about to be started. If it was, its mark is in the process' environment."""
-        leaders = [process for process in marked if step.mark in process.marks and process.pid == process.sid]
-        if leaders:  # a child of the first one may lead a session, too
-            first = min(leaders, key=lambda process: (process.start, process.pid))
-            step.pid, step.start = first.pid, first.start
+    def _find(self, step: Step, marked: list[Process], imprint: list[int] | None) -> None:
+        """It was about to be started. If it was, its mark is in the process' environment.
+
+        Children that lead a session have the mark, too. Where none is the leader for certain, the first one stands in
+        for it: as long as that runs, so does the step, but how it ends is not how the step ended.
+        """
+        found = [process for process in marked if step.mark in process.marks and process.pid == process.sid]
+        certain = [process for process in found if imprint and likeness.has(process.pid, imprint)]
+        if found:
+            first = min(certain or found, key=lambda process: (process.start, process.pid))
+            step.pid, step.start, step.is_guessed = first.pid, first.start, not certain
             # The last keeper died before it could write the deadline: rather late than never.
             step.deadline_s = now_s() + step.timeout_s
 

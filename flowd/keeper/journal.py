@@ -1,7 +1,8 @@
 """The keeper's memory on disk: what it began, what it started, how it ended, and what the daemon has taken over.
 
 One JSON object a line, appended before the keeper acts or tells. No fsync: the page cache outlives a kill -9, and
-nothing outlives a power cut that would need these lines. Neither argv nor environment is written: they hold secrets.
+nothing outlives a power cut that would need these lines. Neither argv nor environment is written: they hold secrets
+(of argv, a length and a checksum: `likeness`).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
+from flowd.keeper import likeness
 from flowd.keeper.capabilities import Capabilities, now_s
 from flowd.keeper.confinement import Limiter
 from flowd.keeper.journal import Journal
@@ -82,6 +83,7 @@ class Steps:
             self._tell_again(attempt_id)
             return
         spec = {name: request[name] for name in SPEC}
+        spec["imprint"] = likeness.imprint([*map(str, request["argv"])])
         spec["badge"] = new_badge() if self._can.badge else 0
         spec["cgroup"] = self._cgroups.new_path() if self._cgroups else ""
         step = Step(attempt_id, spec)

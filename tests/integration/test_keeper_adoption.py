@@ -5,12 +5,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from keeper_rig import UNTIL_FILE, Rig, all_of, is_alive, keeper, run, until
 
 from flowd.domain.run import Exit
+from flowd.keeper.likeness import imprint
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
 
@@ -91,5 +93,50 @@ def test_a_start_that_was_only_announced_may_have_run_and_one_that_was_not_never
                 await asyncio.to_thread(found.wait)
                 assert (await client.wait("found")).cause == "canceled"
         assert found.returncode == -signal.SIGTERM
+
+    run(test())
+
+
+DAEMON = "import os; os.fork() and os._exit(0); os.setsid(); open('ready', 'w').close(); input(); os._exit(4)"
+"""What is left of this step leads a session and has its command line, its mark, its all."""
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["/bin/sh", "-c", ">ready; read line; exit 4"], 4),
+        (["./script", "word"], 4),
+        (["/bin/sh", "-c", "exec sh -c '>ready; read line; exit 4'"], None),
+        ([sys.executable, "-c", DAEMON], None),
+    ],
+    ids=["the leader", "a script", "maybe the leader", "a child of the leader"],
+)
+def test_who_is_not_the_leader_for_certain_does_not_tell_how_the_step_ended(
+    tmp_path: Path, argv: list[str], code: int | None
+) -> None:
+    """The keeper died between a spawn and its journaling: only the mark says which processes are the step's."""
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh -e\n>ready\nread line\nexit 4\n")
+    script.chmod(0o700)
+    mark = f"step@{tmp_path.name}"
+    begin = {"op": "begin", "id": "step", "stdout": f"{tmp_path}/o", "stderr": f"{tmp_path}/e", "mark": mark}
+    begin |= {"timeout_s": 60, "grace_s": 0.2, "max_output_bytes": 1000, "detach": False, "imprint": imprint(argv)}
+
+    async def test() -> None:
+        rig = Rig(tmp_path)
+        rig.directory.mkdir(mode=0o700)
+        (rig.directory / "keeper.journal").write_text(json.dumps(begin) + "\n")
+        with subprocess.Popen(
+            argv, cwd=tmp_path, env={"FLOWD_MARK": mark}, start_new_session=True, stdin=subprocess.PIPE
+        ) as process:
+            await until((tmp_path / "ready").exists, "it runs")
+            async with keeper(tmp_path) as (rig, client):
+                assert [record["state"] for record in client.records()] == ["running"]
+                # One more keeper, which has it from the journal of the one before.
+                await rig.reconnected(client, await rig.kill_keeper(client))
+                assert process.stdin is not None
+                process.stdin.write(b"line\n")
+                process.stdin.close()
+                assert (await client.wait("step")).code == code
 
     run(test())

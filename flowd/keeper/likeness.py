@@ -1,0 +1,43 @@
+"""Is a process the one that was started with a command line, and not a child of it?
+
+Not certain by its mark alone, which children inherit. What still has the very command line that it was executed with is
+the one, unless it was forked from it, which the kernel tells. A program that executed another one, or that changed its
+command line, cannot be told from a child.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PF_FORKNOEXEC = 0x40
+"""Forked, and has executed nothing since (linux/sched.h; field 9 of /proc/<pid>/stat)."""
+
+
+def imprint(argv: Sequence[str]) -> list[int]:
+    """The length and checksum of a command line as the kernel keeps it: enough to know it again, not to read it.
+
+    >>> imprint(["/bin/sh", "-c", "true"])
+    [16, 3655601062]
+    """
+    data = b"".join(os.fsencode(word) + b"\0" for word in argv)
+    return [len(data), binascii.crc32(data)]
+
+
+def has(pid: int, made: Sequence[int]) -> bool:
+    """Whether this process was executed with that command line. False as well where there is no /proc to tell."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            cmdline = file.read()
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            flags = int(file.read().rpartition(b")")[2].split()[6])
+    except OSError:
+        return False
+    length, checksum = made
+    # The kernel puts the interpreter of a script in front of the script's own words.
+    before, data = cmdline[:-length], cmdline[-length:]
+    return not flags & _PF_FORKNOEXEC and before[-1:] in (b"", b"\0") and binascii.crc32(data) == checksum
