@@ -12,7 +12,7 @@ import flowd
 from flowd import state_dir
 from flowd.api import codec
 from flowd.api.codec import View
-from flowd.settings import Settings
+from flowd.settings import DEFAULT_WHERE_MANAGED, Settings
 from flowd.wiring import Parts
 from flowd_client import wire
 
@@ -69,6 +69,8 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
             for step in engine.under_way()[:MAX_RUNNING]
         ],
         "onStop": settings.on_stop,
+        # Where systemd manages us, the default depends on what it does: see Daemon._on_stop.
+        **({"onServiceStop": "cancel"} if settings.origins.get("on_stop") == DEFAULT_WHERE_MANAGED else {}),
         "database": _database(settings.state_dir / state_dir.DATABASE),
         "limits": {
             "maxParallel": settings.max_parallel,

@@ -74,7 +74,5 @@ async def wind_down(
 def _say(engine: Engine, saying: str) -> None:
     log.info(saying, extra={"running": len(engine.active)})
     for step in engine.under_way()[:_MAX_SAID]:
-        log.info(
-            "running step",
-            extra={"step": step.label, "run_id": step.run_id, "for_s": round(step.age_s), "pid": step.pid},
-        )
+        about = {"flow": step.flow_name, "step": step.step_name, "run_id": step.run_id}
+        log.info("running step", extra={**about, "for_s": round(step.age_s), "pid": step.pid})

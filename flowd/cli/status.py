@@ -16,6 +16,7 @@ _ON_STOP = {
     "cancel": "cancel: running steps are ended",
     "keep": "keep: running steps go on, for the next daemon",
 }
+_ON_SERVICE_STOP = "cancel: a stop of the service ends running steps; a restart leaves them to the next daemon"
 _ENDED = ("completed", "failed", "canceled")
 
 Answer = Mapping[str, Any]
@@ -63,7 +64,7 @@ def _draw(answer: Answer) -> None:
             ("queued", _of(answer, "queued", "maxQueued")),
             ("ended", ", ".join(f"{_table(answer, 'runs').get(name, 0)} {name}" for name in _ENDED)),
             ("limits", _limits(_table(answer, "limits"))),
-            ("on stop", _ON_STOP.get(_text(answer.get("onStop")))),
+            ("on stop", _on_stop(answer)),
         )
     )
     running = answer.get("running")
@@ -96,6 +97,12 @@ def _manager(manager: object) -> str | None:
     if not isinstance(manager, dict):
         return None
     return f"{_text(manager.get('kind'))}, {_text(manager.get('scope'))} unit {_text(manager.get('unit'))}"
+
+
+def _on_stop(answer: Answer) -> str | None:
+    if answer.get("onServiceStop") == "cancel":
+        return _ON_SERVICE_STOP
+    return _ON_STOP.get(_text(answer.get("onStop")))
 
 
 def _data(answer: Answer) -> str:

@@ -64,16 +64,21 @@ class UnderWay:
     """A running step, for those who ask what is going on.
 
     Attributes:
-        label: ``flow/step``.
         age_s: Since its start, by the wall clock.
     """
 
     run_id: str
-    label: str
+    flow_name: str
+    step_name: str
     attempt_number: int
     started_at_ms: int
     age_s: float
     pid: int | None
+
+    @property
+    def label(self) -> str:
+        """``flow/step``."""
+        return f"{self.flow_name}/{self.step_name}"
 
 
 class Supervisor:
@@ -119,7 +124,8 @@ class Supervisor:
         found = [
             UnderWay(
                 run_id=active.attempt.run_id,
-                label=active.definition.label,
+                flow_name=active.definition.flow_name,
+                step_name=active.definition.step_name,
                 attempt_number=active.attempt.number,
                 started_at_ms=active.attempt.started_at_ms,
                 age_s=max(0.0, (now_ms - active.attempt.started_at_ms) / 1000),

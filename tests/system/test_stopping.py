@@ -259,7 +259,7 @@ def test_ctrl_c_in_a_terminal_reads_well(place: Workspace) -> None:
         run_id = dispatch(place, "e1")
         started(place)
         terminal.write(b"\x03")
-        shown = read_until(terminal, f"running step  step=work/main run_id={run_id}")
+        shown = read_until(terminal, f"running step  flow=work step=main run_id={run_id}")
         assert "waiting for running steps; stop again to cancel them" in shown
         terminal.write(b"\x03")
         shown += read_until(terminal, "left_running=0")

@@ -190,6 +190,28 @@ def test_the_journal_shows_a_runs_life_by_its_id(box: Box, service: Make) -> Non
     assert "s3cr3t" not in everything
 
 
+def test_the_journal_finds_steps_that_a_restart_leaves_running_by_their_flow(box: Box, service: Make) -> None:
+    place = service()
+    place.flow("lasting", "sleep 300")
+    place.systemctl("start")
+    (run_id,) = place.dispatch("lasting.go")
+    until(place.steps, what="the step's process")
+    place.systemctl("restart")
+    found = [entry for entry in box.journal("FLOWD_FLOW=lasting") if entry["MESSAGE"].startswith("running step")]
+    assert [(entry["FLOWD_STEP"], entry["FLOWD_RUN_ID"]) for entry in found] == [("main", run_id)]
+
+
+def test_the_status_says_what_a_stop_and_a_restart_do_to_running_steps(box: Box, service: Make) -> None:
+    place = service()
+    place.systemctl("start")
+    assert place.flowd("status", "--json")["onServiceStop"] == "cancel"
+    assert "a stop of the service ends running steps; a restart leaves them" in place.flowd("status")
+    kept = service(Environment="FLOWD_ON_STOP=keep")
+    kept.systemctl("start")
+    assert "onServiceStop" not in kept.flowd("status", "--json")
+    assert "keep: running steps go on, for the next daemon" in kept.flowd("status")
+
+
 def test_a_reload_has_looked_at_the_packages_when_it_returns(box: Box, service: Make) -> None:
     place = service()
     place.flow("quick", QUICK)

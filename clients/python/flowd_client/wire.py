@@ -415,6 +415,7 @@ class StatusShape(TypedDict, total=False):
     runs: dict[str, int]
     running: list[dict[str, Any]]
     onStop: Literal["finish", "cancel", "keep"]
+    onServiceStop: Literal["cancel"]  # only where a stop by systemd is not what onStop says; a restart is
     database: dict[str, int]
     limits: dict[str, int]
     settings: list[dict[str, Any]]
