@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from flowd_client import create_flow_client
-from flowd_client.discovery import find_socket, find_workspace, is_workspace
+from flowd_client.discovery import (
+    find_service,
+    find_socket,
+    find_workspace,
+    is_workspace,
+    systemd_escape,
+    workspace_of,
+)
 from flowd_client.errors import DaemonNotRunningError
 
 VARIABLES = (
@@ -134,3 +141,20 @@ def test_a_user_without_a_home_needs_none(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 54321)
     assert find_socket(tmp_path) == tmp_path / ".codex/flowd/flowd.sock"
+
+
+def test_a_socket_of_an_installed_service_leads_to_the_service(root: Path, tmp_path: Path) -> None:
+    socket = root / ".codex/flowd/flowd.sock"
+    with create_flow_client(mode="socket", workspace=root) as client, pytest.raises(DaemonNotRunningError) as refused:
+        client.list_events()
+    assert str(refused.value).endswith(f"Start one with `flowd serve -w {root}`.")
+    assert workspace_of(socket) == root
+    assert find_service(root) is None
+    unit = f"flowd@{systemd_escape(root)}.service"
+    folder = tmp_path / "config/systemd/user"
+    folder.mkdir(parents=True)
+    (folder / unit).touch()
+    assert find_service(root) == ("user", unit)
+    with create_flow_client(mode="socket", workspace=root) as client, pytest.raises(DaemonNotRunningError) as refused:
+        client.list_events()
+    assert f"`flowd service status -w {root}` says how it is" in str(refused.value)

@@ -73,6 +73,33 @@ def system_socket(workspace: Path) -> Path:
     return Path(f"{SYSTEM_SOCKETS}{workspace}.sock")
 
 
+def workspace_of(socket: Path) -> Path | None:
+    """The workspace in whose usual place a socket lies; None for one that lies elsewhere.
+
+    >>> str(workspace_of(Path("/srv/my-app/.codex/flowd/flowd.sock")))
+    '/srv/my-app'
+    >>> str(workspace_of(Path("/run/flowd-sockets/srv/my-app.sock")))
+    '/srv/my-app'
+    """
+    if socket.parts[-3:-1] == tuple(STATE_DIR.split("/")):
+        return socket.parents[2]
+    if socket.is_relative_to(SYSTEM_SOCKETS) and socket.suffix == ".sock":
+        return Path("/") / socket.relative_to(SYSTEM_SOCKETS).with_suffix("")
+    return None
+
+
+def find_service(workspace: Path) -> tuple[str, str] | None:
+    """``user`` or ``system``, and the name, of the systemd service that somebody installed for a workspace, whether or
+    not it runs; None where there is none."""
+    unit = f"flowd@{systemd_escape(workspace)}.service"
+    folders = (("user", _user_dir() / "systemd/user"), ("system", Path("/etc/systemd/system")))
+    for scope, folder in folders:
+        for place in (folder, folder / "default.target.wants", folder / "multi-user.target.wants"):
+            if os.path.lexists(place / unit):
+                return scope, unit
+    return None
+
+
 def systemd_escape(path: Path) -> str:
     """A path as the instance of a systemd unit, like ``systemd-escape --path`` makes it.
 
@@ -100,12 +127,15 @@ def _setting(workspace: Path, key: str, variables: tuple[str, ...]) -> Path | No
     for name in variables:
         if value := os.environ.get(name):
             return workspace / Path(value).expanduser()
-    # Unlike Path.home, this is no error for a user without a home, as a container may have it.
-    user_dir = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))  # noqa: PTH111
-    for file in (workspace / ".codex/flowd.toml", user_dir / "flowd/config.toml"):
+    for file in (workspace / ".codex/flowd.toml", _user_dir() / "flowd/config.toml"):
         if value := _configured(file, key):
             return workspace / Path(value).expanduser()
     return None
+
+
+def _user_dir() -> Path:
+    # Unlike Path.home, this is no error for a user without a home, as a container may have it.
+    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))  # noqa: PTH111
 
 
 def _configured(file: Path, key: str) -> str | None:

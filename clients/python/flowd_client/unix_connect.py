@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from flowd_client.discovery import MAX_SOCKET_PATH_BYTES
+from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, find_service, workspace_of
 from flowd_client.errors import DaemonNotRunningError
 
 BACKLOG_PAUSE_S = 0.01
@@ -70,12 +70,19 @@ def _refusal(path: Path, error: OSError) -> DaemonNotRunningError:
                 why = "nothing listens there any more"
             case _:
                 why = error.strerror or str(error)
-        message = f"No daemon at {path} ({why}). Start one with `flowd serve -w {_workspace_of(path)}`."
+        message = f"No daemon at {path} ({why}). {_remedy(path)}"
     return DaemonNotRunningError(message, socket_path=str(path))
 
 
-def _workspace_of(path: Path) -> str:
-    """The workspace in whose usual place the socket lies, else a placeholder."""
-    if path.parent.name == "flowd" and path.parent.parent.name == ".codex":
-        return str(path.parent.parent.parent)
-    return "<workspace>"
+def _remedy(path: Path) -> str:
+    workspace = workspace_of(path)
+    if workspace is None:
+        return "Start one with `flowd serve -w <workspace>`."
+    from shlex import quote  # noqa: PLC0415 - only for people, and the name of a unit may have backslashes
+
+    where = quote(str(workspace))
+    if (service := find_service(workspace)) is None:
+        return f"Start one with `flowd serve -w {where}`."
+    scope, unit = service
+    start = "systemctl --user start" if scope == "user" else "sudo systemctl start"
+    return f"It has a service: `flowd service status -w {where}` says how it is, `{start} {quote(unit)}` starts it."
