@@ -88,11 +88,12 @@ def point_to(socket: Path, workspace: Path) -> None:
     is: clients need ``FLOWD_SOCKET`` there.
     """
     wanted = workspace / wire.STATE_DIR / wire.SOCKET_NAME
-    if socket == wanted:
-        return
+    pointer = wanted.with_name(wire.SOCKET_POINTER)
     try:
+        if socket == wanted:
+            pointer.unlink(missing_ok=True)  # of a daemon that listened elsewhere
+            return
         wanted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        pointer = wanted.with_name(wire.SOCKET_POINTER)
         if not pointer.exists() or pointer.read_text(encoding="utf-8") != f"{socket}\n":
             pointer.write_text(f"{socket}\n", encoding="utf-8")
         ignore = wanted.with_name(".gitignore")
@@ -100,6 +101,21 @@ def point_to(socket: Path, workspace: Path) -> None:
             ignore.write_text("*\n", encoding="utf-8")
     except OSError:
         pass
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds a lock file's lock. A file that is not there is held by nobody."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 class Presence:

@@ -1,13 +1,14 @@
 """What is done after a daemon that a service manager stopped: by `flowd service end-steps`, not by the daemon."""
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from flowd import settings as settings_module
 from flowd import state_dir
-from flowd.domain.errors import FlowdError
-from flowd.keeper import farewell
+from flowd.domain.errors import FlowdError, StateError
+from flowd.keeper import farewell, journal
 from flowd.keeper.capabilities import boot_id
 from flowd.settings import DEFAULT_WHERE_MANAGED, Settings
 from flowd.units import own
@@ -17,6 +18,29 @@ log = logging.getLogger("flowd.units")
 
 _BOUND_S = 80.0
 """Less than the 90 s of ``TimeoutStopSec=``, so that a manager never has to kill us."""
+
+
+def is_called_by_unit(environ: Mapping[str, str]) -> bool:
+    """Whether this process is ``ExecStopPost=`` of a unit, not a person's command (systemd.exec(5))."""
+    return "SERVICE_RESULT" in environ
+
+
+def left_running(*, workspace: Path, environ: Mapping[str, str]) -> int:
+    """How many steps go on without a daemon; 0 where one runs.
+
+    Raises:
+        OSError: The state folder is not ours to look into.
+    """
+    settings = _settings(workspace, environ)
+    root = settings.state_dir if settings else _state_dir(workspace, environ)
+    folder = root / state_dir.KEEPER
+    if state_dir.is_locked(root / state_dir.LOCK):
+        return 0
+    count = sum(json.loads(path.read_bytes()).get("exit") is None for path in (folder / "units").glob("*.note"))
+    if state_dir.is_locked(folder / "keeper.lock"):
+        attempts, _ = journal.load(str(folder / "keeper.journal"))
+        count += sum("exit" not in facts for facts in attempts.values())
+    return count
 
 
 async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_asked: bool) -> int:
@@ -30,8 +54,16 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
 
     Returns:
         How many were running.
+
+    Raises:
+        StateError: Asked, and a daemon runs: its steps are not left to anybody.
     """
     settings = _settings(workspace, environ)
+    root = settings.state_dir if settings else _state_dir(workspace, environ)
+    if is_asked and state_dir.is_locked(root / state_dir.LOCK):
+        raise StateError(
+            f"A daemon serves this workspace: its state is in {root}. `flowd cancel` ends its steps, one by one."
+        )
     if not is_asked:
         is_kept = (
             settings is not None
@@ -40,11 +72,9 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
         )
         if is_kept or await own.pending_job(environ) != "stop":
             return 0
-    folder = (settings.state_dir if settings else _state_dir(workspace, environ)) / state_dir.KEEPER
-    count = 0
-    if settings is None or settings.executor == "direct":
-        count += await farewell.end_steps(folder, bound_s=_BOUND_S)
-    if settings.executor == "systemd" if settings else any((folder / "units").glob("*.note")):
+    folder = root / state_dir.KEEPER
+    count = await farewell.end_steps(folder, bound_s=_BOUND_S)
+    if any((folder / "units").glob("*.note")):  # whichever executor is set now, steps may be of the one before
         from flowd.units.bus import default_scope  # noqa: PLC0415 - takes 40 ms, and few need it
         from flowd.units.farewell import end_units  # noqa: PLC0415
 
@@ -58,7 +88,8 @@ def _settings(workspace: Path | None, environ: Mapping[str, str]) -> Settings | 
     try:
         return settings_module.load(workspace=workspace, environ=own_environ)
     except FlowdError as error:
-        log.warning("cannot use the settings; looking for steps without them", extra={"error": error.message})
+        if is_called_by_unit(environ):
+            log.warning("cannot use the settings; looking for steps without them", extra={"error": error.message})
         return None
 
 

@@ -24,6 +24,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 FLOWD = Path(sys.executable).with_name("flowd")
 USER, UID = "flowd-test", 4711
 OTHER_USER, OTHER_UID = "flowd-fresh", 4712
+OTHER_USER_UNITS = f"/home/{OTHER_USER}/.config/systemd/user"
 _SYSTEMD = Path("/lib/systemd/systemd")
 _BOOT_BOUND_S = 30.0
 _PRIVATE = tuple(map(Path, ("/tmp", "/home", "/var/tmp", "/var/log", "/run")))

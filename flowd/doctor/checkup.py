@@ -56,14 +56,19 @@ class Entry:
 def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None = None) -> Iterator[Finding]:
     """Look at everything. Changes nothing. Findings come as they are made."""
     yield from installation.check()
-    environ = whereabouts.as_the_daemon_has_it(workspace, environ, socket=socket)
+    place = whereabouts.find(workspace, environ, socket=socket)
     try:
-        settings = settings_module.load(workspace=workspace, flags={"socket": socket}, environ=environ)
+        settings = settings_module.load(workspace=workspace, flags={"socket": socket}, environ=place.environ)
     except StateError as error:
-        yield fail("settings", error.message, "Correct it; the rest is looked at when it can be read.")
+        where = f" ({place.unit} has variables of its unit{_files(place.told.files)})" if place.unit else ""
+        yield fail("settings", error.message, f"Correct it{where}; the rest is looked at when it can be read.")
         return
-    yield ok("settings", _origins(settings.origins))
-    scene = Scene(settings, environ)
+    yield ok("settings", _origins(settings.origins) + (f"; as {place.unit} has them" if place.unit else ""))
+    for file, why in place.told.closed:
+        yield warn(
+            "settings.file", f"{file} cannot be read ({why}): what it sets is not known here", "sudo flowd doctor"
+        )
+    scene = Scene(settings, place.environ)
     is_closed = whereabouts.is_closed(scene.folder)
     if is_closed:
         yield warn(
@@ -82,6 +87,10 @@ def _guarded(name: str, check: Callable[[Scene], Iterable[Finding]], scene: Scen
         yield from check(scene)
     except Exception as error:  # noqa: BLE001 - a check that fails is a finding, and the others go on
         yield fail(name, f"could not be checked: {error or type(error).__name__}", "Mend that, then try again.")
+
+
+def _files(files: Iterable[Path]) -> str:
+    return "".join(f" and {file}" for file in files)
 
 
 def _origins(origins: Mapping[str, str]) -> str:

@@ -11,14 +11,13 @@ from typing import Any
 from flowd import __version__, state_dir
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
+from flowd.units.systemctl import is_listening
 from flowd_client import wire
 from flowd_client.discovery import find_socket
 from flowd_client.errors import FlowClientError
 from flowd_client.unix import UnixTransport
 
 ANSWER_S = 5.0
-_ACCEPTS = 0x10000
-"""The flag of a listening socket in /proc/net/unix (__SO_ACCEPTCON)."""
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -136,16 +135,7 @@ def _is_dead_socket(path: Path) -> bool:
 def _listens(path: Path) -> bool:
     """Whether somebody listens. Connects only where the kernel's list does not say so: for a socket of systemd, a
     connection would start the daemon."""
-    return _is_listed(path) or _takes_connections(path)
-
-
-def _is_listed(path: Path) -> bool:
-    try:
-        lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return False
-    found = [fields for fields in (line.split(None, 7) for line in lines[1:]) if len(fields) == 8]
-    return any(fields[7] == str(path) and int(fields[3], 16) & _ACCEPTS for fields in found)
+    return is_listening(path) or _takes_connections(path)
 
 
 def _takes_connections(path: Path) -> bool:

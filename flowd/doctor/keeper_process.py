@@ -43,8 +43,8 @@ def _life(scene: Scene, running: int) -> Finding:
         return warn(
             "keeper",
             f"lives without a daemon, {who}, with {running} running steps",
-            "Start the daemon to go on with them"
-            + (f"; without one they are ended after {grace_s:g} s." if grace_s else "; they go on without one."),
+            "Start the daemon to go on with them, or end them: `flowd service end-steps`; without either they "
+            + (f"are ended after {grace_s:g} s." if grace_s else "go on."),
         )
     if scene.has_daemon:
         return fail(

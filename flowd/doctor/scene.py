@@ -14,6 +14,7 @@ import psutil
 
 from flowd import state_dir
 from flowd.settings import Settings
+from flowd.state_dir import is_locked
 
 
 @dataclass(frozen=True)
@@ -99,18 +100,3 @@ class Scene:
                 yield True
         finally:
             os.close(fd)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether some process holds the lock. A file that is not there is held by nobody."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False

@@ -1,6 +1,6 @@
 """systemd: the workspace's units and socket, lingering, the watchdog, and units of steps that failed and stayed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from flowd.doctor.finding import Finding, fail, ok, warn
@@ -8,10 +8,12 @@ from flowd.doctor.scene import Scene
 from flowd.doctor.whereabouts import is_closed
 from flowd.domain.errors import StateError
 from flowd.units import installation, own, templates
-from flowd.units.installation import ServiceManager
+from flowd.units.systemctl import ENABLED, ServiceManager, user_name
 
-_ENABLED = ("enabled", "enabled-runtime")
-_SHOWN = ("LoadState", "ActiveState", "UnitFileState", "Result", "WatchdogUSec", "NeedDaemonReload", "ExecStart")
+_SHOWN = (
+    "LoadState", "ActiveState", "UnitFileState", "Result", "ExecMainStatus", "NRestarts", "WatchdogUSec",
+    "NeedDaemonReload", "ExecStart",
+)  # fmt: skip
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -25,13 +27,21 @@ def check(scene: Scene) -> Iterator[Finding]:
         try:
             manager = ServiceManager("user" if scope == "user" else "system")
         except StateError as error:
-            if scope == "user" and scene.settings.executor == "systemd" and not own.is_root():
-                yield fail("service.bus", error.message, "Without it the executor systemd cannot start steps.")
+            if scope == "user":
+                yield from _without_user_manager(scene, error.message)
             continue
         yield from _units(scene, manager)
         yield from _failed_steps(manager)
     if scene.settings.executor == "systemd":
         yield _controllers()
+
+
+def _without_user_manager(scene: Scene, why: str) -> Iterator[Finding]:
+    if scene.settings.executor == "systemd" and not own.is_root():
+        yield fail("service.bus", why, "Without it the executor systemd cannot start steps.")
+    if installation.is_installed("user", scene.settings.workspace, home=Path.home()):
+        service, _ = templates.names(scene.settings.workspace)
+        yield fail("service.user", f"{service} is installed, and does not run", why)
 
 
 def _managed(scene: Scene) -> Finding:
@@ -47,34 +57,60 @@ def _managed(scene: Scene) -> Finding:
 
 
 def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
-    service, socket = templates.names(scene.settings.workspace)
+    workspace = scene.settings.workspace
+    service, socket = templates.names(workspace)
     about = manager.show(service, *_SHOWN)
-    is_meant = about.get("UnitFileState") in _ENABLED or about.get("ActiveState") != "inactive"
-    if not is_meant and not installation.is_installed(manager.scope, scene.settings.workspace, home=Path.home()):
+    is_meant = about.get("UnitFileState") in ENABLED or about.get("ActiveState") != "inactive"
+    if not is_meant and not installation.is_installed(manager.scope, workspace, home=Path.home()):
         return  # a packaged template fits every workspace, and says nothing about this one
-    scope, call = manager.scope, " ".join(manager.command())
-    name = f"service.{scope}"
-    if about.get("ActiveState") == "failed":
-        yield fail(name, f"{service} has failed ({about.get('Result')})", "`flowd service logs` says why.")
-    elif about.get("NeedDaemonReload") == "yes":
-        yield warn(name, f"{service} was changed, and systemd still has the old one", f"{call} daemon-reload")
-    else:
-        yield ok(name, f"{service} is {about.get('ActiveState')}, {about.get('UnitFileState')}")
+    name = f"service.{manager.scope}"
+    is_held = manager.holds_socket(socket, service)
+    yield _life(name, service, socket, about, manager, is_held=is_held)
     if (missing := _missing_program(about.get("ExecStart", ""))) is not None:
         yield fail(name, f"{service} runs {missing}, which is not there", "flowd service install")
-    if about.get("UnitFileState") not in _ENABLED:
-        yield warn(f"{name}.boot", f"{service} does not start by itself", f"{call} enable {socket} {service}")
-    if manager.show(socket, "ActiveState").get("ActiveState") != "active":
+    lost = [
+        unit for unit in (service, socket) if manager.show(unit, "UnitFileState").get("UnitFileState") not in ENABLED
+    ]
+    if lost:
+        yield warn(f"{name}.boot", f"{' and '.join(lost)} will not start by itself", manager.typed("enable", *lost))
+    if not is_held and about.get("ActiveState") == "active":
         yield warn(
             f"{name}.socket",
-            f"systemd does not hold {socket}: callers are refused while flowd restarts",
-            f"{call} restart {socket} {service}",
+            f"systemd does not hold {socket}: callers are refused while flowd does not run",
+            f"{manager.typed('restart', socket, service)} (running steps go on)",
+        )
+    if (restarts := about.get("NRestarts", "0")) != "0":
+        yield warn(
+            f"{name}.restarts",
+            f"flowd crashed or hung, and systemd started it anew: {restarts} {'time' if restarts == '1' else 'times'}",
+            f"`flowd service logs` says why; {manager.typed('reset-failed', service)} forgets them.",
         )
     if about.get("WatchdogUSec") in ("0", "infinity"):
         yield warn(f"{name}.watchdog", "a flowd that hangs is not noticed", "Set WatchdogSec=30 in the unit.")
-    user = installation.user_name()
-    if scope == "user" and not installation.lingers(user):
+    user = user_name()
+    if manager.scope == "user" and not installation.lingers(user):
         yield warn(f"{name}.lingering", "it ends when you log out", f"loginctl enable-linger {user}")
+
+
+def _life(
+    name: str, service: str, socket: str, about: Mapping[str, str], manager: ServiceManager, *, is_held: bool
+) -> Finding:
+    state, result = about.get("ActiveState"), about.get("Result")
+    if about.get("LoadState") not in ("loaded", "not-found"):
+        return fail(name, f"{service} cannot be loaded: {about.get('LoadState')}", "flowd service install")
+    if about.get("NeedDaemonReload") == "yes":
+        return warn(name, f"{service} was changed, and systemd still has the old one", "flowd service install")
+    if state == "failed":
+        return fail(
+            name,
+            f"{service} has failed ({result}, exit status {about.get('ExecMainStatus')})",
+            "`flowd service logs` says why. Then `flowd service install` starts it anew.",
+        )
+    if state == "activating":
+        return warn(name, f"{service} is starting, after {result}", "`flowd service logs` says what it waits for.")
+    if state == "inactive" and not is_held:
+        return warn(name, f"{service} is stopped, and so is its socket", manager.typed("start", socket, service))
+    return ok(name, f"{service} is {state}, {about.get('UnitFileState')}")
 
 
 def _failed_steps(manager: ServiceManager) -> Iterator[Finding]:
@@ -83,9 +119,9 @@ def _failed_steps(manager: ServiceManager) -> Iterator[Finding]:
     if names:
         yield warn(
             f"service.{manager.scope}.steps",
-            f"{len(names)} units of steps have failed and are still there, like {names[0]}",
+            f"units of steps have failed and are still there: {len(names)}, like {names[0]}",
             f"Where no daemon runs, start it: it records their ends. Else: "
-            f"{' '.join(manager.command('reset-failed', 'codex-flow-*'))}",
+            f"{manager.typed('reset-failed', 'codex-flow-*')}",
         )
 
 

@@ -1,31 +1,100 @@
-"""Where a workspace's daemon has its state and socket when it is a system service: not where a command would look."""
+"""What a workspace's daemon goes by when it is a service: not what a command would find, who asks from a shell."""
 
 import os
+import pwd
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from flowd.units import installation
+from flowd import state_dir
+from flowd.domain.errors import StateError
+from flowd.units import environment, installation, own, templates
+from flowd.units.environment import UnitEnvironment
+from flowd.units.systemctl import ServiceManager
 from flowd.units.templates import SYSTEM_STATE
+from flowd_client import discovery
 from flowd_client.discovery import find_socket, system_socket, systemd_escape
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flowd.units.bus import Scope
+
 _SAID = ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR", "FLOWD_SOCKET")
+_OURS = ("FLOWD_", "CODEX_FLOW_")
+"""Variables that begin so, in the shell of whoever asks, are none of the service's."""
 
 
-def as_the_daemon_has_it(workspace: Path, environ: Mapping[str, str], *, socket: Path | None) -> Mapping[str, str]:
-    """The environment, with the folder and socket of the workspace's system service where it has one.
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where the daemon's settings come from.
+
+    Attributes:
+        environ: The environment to read them with.
+        unit: The service that they are of; None where there is none, or the daemon was started by hand.
+        told: What its unit says.
+    """
+
+    environ: Mapping[str, str]
+    unit: str | None = None
+    told: UnitEnvironment = field(default_factory=lambda: UnitEnvironment({}))
+
+
+def find(workspace: Path, environ: Mapping[str, str], *, socket: Path | None) -> Whereabouts:
+    """The environment of the workspace's service where it has one.
 
     What the caller says, and a daemon that was started by hand, come first.
     """
     if socket is not None or any(environ.get(name) for name in _SAID):
-        return environ
+        return Whereabouts(environ)
     root = workspace.resolve()
-    instance = systemd_escape(root)
+    if (scope := _scope(root)) is None:
+        return Whereabouts(environ)
+    unit = templates.names(root)[0]
+    known = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
+    if scope == "system":
+        known |= {"FLOWD_STATE_DIR": str(SYSTEM_STATE / systemd_escape(root)), "FLOWD_SOCKET": str(system_socket(root))}
+    try:
+        manager = ServiceManager(scope)
+        told = environment.of(manager, unit)
+        known |= _home(manager, unit)
+    except StateError:
+        told = UnitEnvironment({})  # the check of the service says so
+    return Whereabouts({**known, **told.values}, unit, told)
+
+
+def _scope(root: Path) -> "Scope | None":
+    """Whose service has the workspace; None where nobody's has, or a daemon was started by hand."""
     wanted, found = system_socket(root), find_socket(root)
     is_by_hand = found != wanted and os.path.lexists(found)
-    is_service = found == wanted or installation.is_installed("system", root, home=Path("/"))
-    if is_by_hand or not is_service:
-        return environ
-    return {**environ, "FLOWD_STATE_DIR": str(SYSTEM_STATE / instance), "FLOWD_SOCKET": str(wanted)}
+    if not is_by_hand and (found == wanted or installation.is_installed("system", root, home=Path("/"))):
+        return "system"
+    if installation.is_installed("user", root, home=Path.home()) and not _is_elsewhere(root):
+        return "user"
+    return None
+
+
+def _is_elsewhere(root: Path) -> bool:
+    """Whether a daemon runs that is not the service's."""
+    lock = discovery.state_dir(root) / state_dir.LOCK
+    try:
+        if not state_dir.is_locked(lock):
+            return False
+        pid = int(lock.read_text(encoding="ascii"))
+        unit = own.find(Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return unit is None or unit.name != templates.names(root)[0]
+
+
+def _home(manager: ServiceManager, unit: str) -> dict[str, str]:
+    """Where root finds the settings of the service's user."""
+    user = manager.show(unit, "User").get("User")
+    if manager.scope == "user" or not user or os.geteuid() != 0:
+        return {}
+    try:
+        return {"XDG_CONFIG_HOME": f"{pwd.getpwnam(user).pw_dir}/.config"}
+    except KeyError:
+        return {}
 
 
 def is_closed(folder: Path) -> bool:

@@ -2,24 +2,24 @@
 
 import os
 import pwd
-import re
-import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from flowd.domain.errors import StateError
-from flowd.units import templates
+from flowd.units import preflight, templates
+from flowd.units.systemctl import ENABLED, ServiceManager, is_listening, listens_at
 from flowd.units.templates import ServiceUnits, Wanted
+from flowd_client.discovery import SYSTEM_SOCKETS, system_socket, systemd_escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flowd.units.bus import Scope
 
 SYSUSERS = Path("/etc/sysusers.d/flowd.conf")
-_COMMAND_WITHIN_S = 180.0
-"""More than the two times 90 s that a stop may take at the very most is no use; a start has 90."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,116 +36,79 @@ class Action:
     shows: str = ""
 
 
-class ServiceManager:
-    """``systemctl`` of the system or of the current user, as a person would call it."""
-
-    def __init__(self, scope: "Scope") -> None:
-        """Check that there is such a manager.
-
-        Raises:
-            StateError: There is none; the message has the remedy.
-        """
-        self.scope = scope
-        self._environ = dict(os.environ)
-        if shutil.which("systemctl") is None or not Path("/run/systemd/system").is_dir():
-            raise StateError("systemd does not manage this machine. Let its own service manager run `flowd serve`.")
-        if scope == "user":
-            self._find_user_manager()
-
-    def command(self, *argv: str) -> list[str]:
-        """A call of systemctl."""
-        return ["systemctl", *(["--user"] if self.scope == "user" else []), *argv]
-
-    def run(self, *argv: str) -> str:
-        """Its output.
-
-        Raises:
-            StateError: It failed; the message has what it said.
-        """
-        done = self._call(self.command(*argv))
-        if done.returncode != 0:
-            raise StateError(f"{' '.join(self.command(*argv))} failed: {(done.stderr or done.stdout).strip()}")
-        return done.stdout
-
-    def show(self, unit: str, *names: str) -> dict[str, str]:
-        """Properties of a unit; those of one that does not exist say so in ``LoadState``."""
-        output = self._call(self.command("show", "--property", ",".join(names), unit)).stdout
-        return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
-
-    def version(self) -> int:
-        """systemd's."""
-        output = self._call(["systemctl", "--version"]).stdout
-        found = re.match(r"systemd (\d+)", output)
-        return int(found[1]) if found else 0
-
-    def last_words(self, unit: str) -> str:
-        """The end of a unit's journal."""
-        flag = "--user-unit" if self.scope == "user" else "--unit"
-        argv = ["journalctl", flag, unit, "--lines", "8", "--output", "cat", "--no-pager"]
-        return self._call(argv).stdout.strip()
-
-    def _call(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        try:
-            return subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                env=self._environ,
-                timeout=_COMMAND_WITHIN_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise StateError(f"{' '.join(argv)}: {error}") from error
-
-    def _find_user_manager(self) -> None:
-        runtime = Path(self._environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}")
-        if not (runtime / "systemd" / "private").exists() and not (runtime / "bus").exists():
-            raise StateError(
-                f"Your user manager does not run. Let it run without a login, and try again: "
-                f"sudo loginctl enable-linger {user_name()}"
-            )
-        self._environ["XDG_RUNTIME_DIR"] = str(runtime)
+def check(wanted: Wanted) -> Iterator[Action]:
+    """What is tried out before anything is written. Changes nothing."""
+    if wanted.scope == "system" and os.geteuid() == 0:
+        yield Action(
+            f"check that user {wanted.run_as} can run {wanted.command} in {wanted.workspace}",
+            lambda: preflight.check(wanted.run_as, wanted.command, wanted.workspace),
+        )
 
 
 def install(manager: ServiceManager, units: ServiceUnits, wanted: Wanted, *, is_started: bool) -> Iterator[Action]:
-    """What makes a service of a workspace, in order. Doing it again brings an older one up to date."""
+    """What makes a service of a workspace, in order. Doing it again brings an older one up to date.
+
+    Steps that run go on: systemd is never asked to stop the service, only to restart it, in one transaction with its
+    socket where that has to change.
+    """
+    about = manager.show(units.socket_name, "NeedDaemonReload", "Listen")
+    is_socket_kept = (
+        about.get("NeedDaemonReload") == "no"
+        and all(_is_written(path, text) for path, text in units.files.items() if path.name == units.socket_name)
+        and manager.holds_socket(units.socket_name, units.service_name)
+    )
     if wanted.scope == "system" and wanted.run_as == "flowd" and not _has_user("flowd"):
         text = templates.packaged("sysusers.conf")
         yield Action(f"write {SYSUSERS}", lambda: _write(SYSUSERS, text), text)
         yield Action(f"systemd-sysusers {SYSUSERS}", lambda: _must(["systemd-sysusers", str(SYSUSERS)]))
     for path, text in units.files.items():
-        yield Action(f"write {path}", lambda path=path, text=text: _write(path, text), text)  # type: ignore[misc]
-    names = (units.socket_name, units.service_name)
+        yield Action(f"write {path}", partial(_write, path, text), text)
     yield _systemctl(manager, "daemon-reload")
-    yield _systemctl(manager, "enable", *names)
+    yield _systemctl(manager, "enable", units.socket_name, units.service_name)
     if is_started:
-        yield _systemctl(manager, "start", units.socket_name)
+        # systemd refuses to start or restart a socket by itself whose service runs. Together it stops both first; the
+        # service's job is a restart all the same, which is what flowd keeps its steps for.
+        names = (units.service_name,) if is_socket_kept else (units.socket_name, units.service_name)
+        yield _forget_failures(manager, units.service_name, units.socket_name)
         yield Action(
-            f"{' '.join(manager.command('restart', units.service_name))}, and wait until it is ready",
-            lambda: _start(manager, units),
+            f"{manager.typed('restart', *names)}, and wait until it is ready", lambda: _start(manager, units, names)
         )
+        for old in listens_at(about):
+            if old != units.socket and old.is_socket():
+                remove = partial(_remove_dead, old, units.socket)
+                yield Action(f"remove {old}, where clients looked until now", remove)
 
 
 def uninstall(
-    manager: ServiceManager, workspace: Path, *, home: Path, end_steps: Callable[[], None]
+    manager: ServiceManager, workspace: Path, *, home: Path, end_steps: Callable[[], None] | None
 ) -> Iterator[Action]:
-    """What removes a service again, in order. State stays; steps that run are canceled.
+    """What removes a service again, in order. State stays, and so do files that people wrote; steps are canceled.
 
     Args:
         end_steps: Ends what a daemon that is gone has left running: systemd stops nothing of a unit that has failed.
+            None leaves that to the next daemon.
     """
     service_name, socket_name = templates.names(workspace)
+    http_name = http_socket(workspace)
     where = templates.folder(manager.scope, home)
-    yield _systemctl(manager, "disable", "--now", socket_name, service_name)
-    yield Action("end the steps that a failed service has left running, if any", end_steps)
+    about = manager.show(http_name, "UnitFileState", "ActiveState")
+    has_http = about.get("UnitFileState") in ENABLED or about.get("ActiveState") == "active"
+    names = (*([http_name] if has_http else []), socket_name, service_name)
+    if (where / service_name).exists():  # else it is an install that did not get so far
+        yield _systemctl(manager, "disable", "--now", *names)
+    if end_steps is not None:
+        yield Action("end the steps that a failed service has left running, if any", end_steps)
     yield Action(
-        " ".join(manager.command("reset-failed", service_name)),
-        lambda: _quietly(manager, "reset-failed", service_name),
+        manager.typed("reset-failed", service_name),
+        lambda: _quietly(manager, "reset-failed", service_name, socket_name),
     )
     if manager.scope == "system":
         argv = ("clean", "--what=runtime", service_name)
-        yield Action(" ".join(manager.command(*argv)), lambda: _quietly(manager, *argv))
+        yield Action(manager.typed(*argv), lambda: _quietly(manager, *argv))
+        yield Action(
+            f"remove folders of {system_socket(workspace)} that are empty",
+            lambda: _remove_empty(system_socket(workspace).parent, below=SYSTEM_SOCKETS),
+        )
     for name in (service_name, socket_name):
         if (where / name).exists():
             yield Action(f"remove {where / name}", (where / name).unlink)
@@ -154,22 +117,32 @@ def uninstall(
     yield _systemctl(manager, "daemon-reload")
 
 
+def left_to_its_owner(scope: "Scope", workspace: Path, *, home: Path) -> list[Path]:
+    """Settings of a service that a person wrote and `uninstall` does not touch: drop-ins, the file of variables."""
+    where = templates.folder(scope, home)
+    units = (*templates.names(workspace), http_socket(workspace))
+    settings = Path("/etc") if scope == "system" else where.parent.parent
+    candidates = [
+        *(where / f"{unit}.d" for unit in units),
+        *([where / units[2]] if scope == "system" else []),
+        settings / "flowd" / f"{systemd_escape(workspace)}.env",
+    ]
+    return [path for path in candidates if os.path.lexists(path)]
+
+
 def is_installed(scope: "Scope", workspace: Path, *, home: Path) -> bool:
     """Whether `install` has been here."""
     return (templates.folder(scope, home) / templates.names(workspace)[0]).exists()
 
 
+def http_socket(workspace: Path) -> str:
+    """The unit that holds the HTTP port of a workspace's system service, where somebody wanted one."""
+    return f"flowd-http@{systemd_escape(workspace)}.socket"
+
+
 def lingers(user: str) -> bool:
     """Whether a user's services run without a login."""
     return Path("/var/lib/systemd/linger", user).exists()
-
-
-def user_name() -> str:
-    """Ours."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def owner_of(workspace: Path) -> str:
@@ -187,7 +160,12 @@ def _systemctl(manager: ServiceManager, *argv: str) -> Action:
     def do() -> None:
         manager.run(*argv)
 
-    return Action(" ".join(manager.command(*argv)), do)
+    return Action(manager.typed(*argv), do)
+
+
+def _forget_failures(manager: ServiceManager, *names: str) -> Action:
+    """Else systemd refuses a start that comes soon after several that failed."""
+    return Action(manager.typed("reset-failed", *names), lambda: _quietly(manager, "reset-failed", *names))
 
 
 def _quietly(manager: ServiceManager, *argv: str) -> None:
@@ -204,18 +182,48 @@ def _is_last(where: Path, service_name: str) -> bool:
 
 def _is_ours(path: Path) -> bool:
     """Whether a file is as `install` wrote it."""
+    return _is_written(path, templates.packaged("sysusers.conf"))
+
+
+def _is_written(path: Path, text: str) -> bool:
     try:
-        return path.read_text(encoding="utf-8") == templates.packaged("sysusers.conf")
+        return path.read_text(encoding="utf-8") == text
     except OSError:
         return False
 
 
-def _start(manager: ServiceManager, units: ServiceUnits) -> None:
-    """`restart`, so that a new unit file is in force at once; it leaves running steps alone."""
+def _start(manager: ServiceManager, units: ServiceUnits, names: tuple[str, ...]) -> None:
+    """`restart`, so that new unit files are in force at once; it leaves running steps alone."""
+    began_s = time.time_ns() / 1e9
     try:
-        manager.run("restart", units.service_name)
+        manager.run("restart", *names)
     except StateError as error:
-        raise StateError(f"{error.message}\n{manager.last_words(units.service_name)}") from error
+        about = manager.show(units.service_name, "Result", "ExecMainStatus")
+        result = about.get("Result")
+        why = error.message if result == "success" else f"{result}, exit status {about.get('ExecMainStatus')}"
+        said = manager.last_words(units.service_name, since_s=began_s)
+        raise StateError(
+            f"{units.service_name} did not start: {' '.join(why.split())}.\n"
+            + (f"Its log ends with:\n{said}" if said else "")
+        ) from error
+
+
+def _remove_dead(socket: Path, new: Path) -> None:
+    """systemd removes a socket where the unit says now, and so not the one before."""
+    is_the_same = new.exists() and socket.samefile(new)
+    if not is_the_same and not is_listening(socket):
+        socket.unlink()
+
+
+def _remove_empty(folder: Path, *, below: Path) -> None:
+    while folder.is_relative_to(below) and folder != below:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return  # another workspace's socket is in it
+        folder = folder.parent
 
 
 def _must(argv: list[str]) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import systemd_rig
-from systemd_rig import Box, Service
+from daemon_rig import say, until
+from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, OTHER_USER_UNITS, Box, Service
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,26 @@ def service(box: Box) -> Iterator[Callable[..., Service]]:
     yield make
     for each in made:
         each.remove()
+
+
+@pytest.fixture
+def home(box: Box) -> Iterator[str]:
+    """A workspace in the home of a user who has never logged in."""
+    path = f"/home/{OTHER_USER}/my project"
+    box.flow(path, "quick", f"echo $FLOWD_SOCKET\n{say('changed')}", owner=OTHER_USER)
+    box.flow(path, "long", "setsid sleep 300 &\nsleep 300", owner=OTHER_USER)
+    yield path
+    box.run(str(FLOWD), "service", "uninstall", "-w", path, user=OTHER_USER, check=False)
+    box.run("loginctl", "disable-linger", OTHER_USER)
+    box.systemctl("stop", f"user@{OTHER_UID}.service", check=False)
+    box.run("rm", "-rf", path, OTHER_USER_UNITS)
+
+
+@pytest.fixture
+def lingering(box: Box, home: str) -> str:
+    """The same, with a user manager that runs."""
+    box.run("loginctl", "enable-linger", OTHER_USER)
+    until(
+        lambda: box.run("test", "-S", f"/run/user/{OTHER_UID}/bus", check=False).returncode == 0, what="the user's bus"
+    )
+    return home

@@ -1,36 +1,10 @@
 """``flowd service``: from a fresh account to a running service, and back to nothing."""
 
 import json
-from collections.abc import Iterator
 
-import pytest
-from daemon_rig import say, until
+from daemon_rig import until
 from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, Box
-
-UNITS = f"/home/{OTHER_USER}/.config/systemd/user"
-
-
-@pytest.fixture
-def home(box: Box) -> Iterator[str]:
-    """A workspace in the home of a user who has never logged in."""
-    path = f"/home/{OTHER_USER}/my project"
-    box.flow(path, "quick", f"echo $FLOWD_SOCKET\n{say('changed')}", owner=OTHER_USER)
-    box.flow(path, "long", "setsid sleep 300 &\nsleep 300", owner=OTHER_USER)
-    yield path
-    box.run(str(FLOWD), "service", "uninstall", "-w", path, user=OTHER_USER, check=False)
-    box.run("loginctl", "disable-linger", OTHER_USER)
-    box.systemctl("stop", f"user@{OTHER_UID}.service", check=False)
-    box.run("rm", "-rf", path, UNITS)
-
-
-@pytest.fixture
-def lingering(box: Box, home: str) -> str:
-    """The same, with a user manager that runs."""
-    box.run("loginctl", "enable-linger", OTHER_USER)
-    until(
-        lambda: box.run("test", "-S", f"/run/user/{OTHER_UID}/bus", check=False).returncode == 0, what="the user's bus"
-    )
-    return home
+from systemd_rig import OTHER_USER_UNITS as UNITS
 
 
 def doctor(box: Box, workspace: str) -> dict[str, tuple[str, str]]:
@@ -52,7 +26,7 @@ def test_a_dry_run_shows_all_and_does_nothing(box: Box, lingering: str) -> None:
     unit = "flowd@home-flowd\\x2dfresh-my\\x20project"
     assert f"would write {UNITS}/{unit}.service" in shown
     assert f"ExecStart={FLOWD} serve --workspace %f" in shown
-    assert f"systemctl --user enable {unit}.socket {unit}.service" in shown
+    assert f"systemctl --user enable '{unit}.socket' '{unit}.service'" in shown
     assert box.run("ls", "-A", UNITS, check=False).stdout == ""
     assert box.systemctl("list-units", "flowd@*", "--all", "--no-legend", user=OTHER_USER) == ""
 

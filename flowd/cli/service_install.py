@@ -1,0 +1,171 @@
+"""``flowd service install`` and ``uninstall``: every file and command is shown, then done."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flowd.cli import printing
+from flowd.cli.exits import CommandError, Exit
+from flowd.cli.service_scope import environment_of, manager_of, scope_option, told
+from flowd.cli.session import Session
+from flowd.cli.verb import Verb
+from flowd.domain.errors import FlowdError
+
+if TYPE_CHECKING:
+    from flowd.units.installation import Action
+    from flowd.units.systemctl import ServiceManager
+
+
+@click.command(cls=Verb)
+@scope_option
+@click.option("--run-as", metavar="USER", help="Of a system service. Default: the workspace's owner; flowd for root's.")
+@click.option("--now/--no-start", "is_started", default=True, help="Start it now, and wait until it is ready.")
+@click.option("--dry-run", is_flag=True, help="Show every file and command, and change nothing.")
+@click.pass_obj
+def install(session: Session, is_user: bool | None, run_as: str | None, is_started: bool, dry_run: bool) -> None:
+    """Make a service of this workspace: write its units, enable them, start them, and wait until flowd answers.
+
+    Doing it again brings the units up to date; running steps go on meanwhile. A first install that fails takes back
+    what it did.
+
+    \b
+    Examples:
+      flowd service install
+      sudo flowd service install --system -w /srv/automation
+    """
+    from flowd import settings as settings_module  # noqa: PLC0415 - heavy
+    from flowd.units import installation, systemctl, templates  # noqa: PLC0415
+
+    workspace = session.workspace.resolve()
+    if not workspace.is_dir():
+        raise CommandError(f"The workspace {workspace} is not a folder. Make it, or name another with -w.")
+    manager = manager_of(session, is_user)
+    with told():
+        settings = settings_module.load(workspace=workspace)
+    wanted = templates.Wanted(
+        scope=manager.scope,
+        workspace=workspace,
+        command=_command(),
+        run_as=run_as or installation.owner_of(workspace),
+        search_path=os.environ.get("PATH", os.defpath),
+        socket=settings.socket,
+        systemd_version=manager.version(),
+    )
+    if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
+        raise CommandError("A system service is root's to install: sudo flowd service install --system", Exit.REFUSED)
+    if is_started and not dry_run:
+        _refuse_beside_another(session, manager.scope, templates.names(workspace)[0])
+    units = templates.render(wanted, home=Path.home())
+    is_first = not installation.is_installed(manager.scope, workspace, home=Path.home())
+    _do(installation.check(wanted), dry_run=False)  # which changes nothing
+    try:
+        _do(installation.install(manager, units, wanted, is_started=is_started), dry_run=dry_run)
+    except CommandError:
+        if is_first and not dry_run:
+            _take_back(manager, workspace)
+        raise
+    if manager.scope == "user" and not installation.lingers(systemctl.user_name()):
+        printing.line(
+            "It runs while you are logged in. To let it run from boot on, and after you log out:\n"
+            f"  loginctl enable-linger {systemctl.user_name()}"
+        )
+    if is_started and not dry_run:
+        printing.line(f"{units.service_name} is ready at {units.socket}")
+
+
+@click.command(cls=Verb)
+@scope_option
+@click.option("--dry-run", is_flag=True, help="Show every file and command, and change nothing.")
+@click.pass_obj
+def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
+    """Stop and remove the service of this workspace. Events, runs and flow packages stay as they are.
+
+    \b
+    Examples:
+      flowd service uninstall --dry-run
+      flowd service uninstall
+    """
+    from flowd import winding_up  # noqa: PLC0415 - heavy
+    from flowd.units import installation  # noqa: PLC0415
+
+    manager = manager_of(session, is_user, or_installed=True)
+    workspace = session.workspace.resolve()
+    if not installation.is_installed(manager.scope, workspace, home=Path.home()):
+        raise CommandError(f"No {manager.scope} service is installed for {workspace}.", Exit.NOT_FOUND)
+    if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
+        raise CommandError("A system service is root's to remove: sudo flowd service uninstall --system", Exit.REFUSED)
+    environ = environment_of(manager, workspace)
+
+    def end_steps() -> None:
+        try:
+            asyncio.run(winding_up.end_steps(workspace=workspace, environ=environ, is_asked=True))
+        except FlowdError as error:
+            printing.line(f"  not done: {error.message}")
+
+    kept = installation.left_to_its_owner(manager.scope, workspace, home=Path.home())
+    _do(installation.uninstall(manager, workspace, home=Path.home(), end_steps=end_steps), dry_run=dry_run)
+    if dry_run:
+        return
+    printing.line("Removed. What flowd remembers is still there; `flowd serve` or another install goes on with it.")
+    for path in kept:
+        printing.line(f"Yours, and left as it is: {path}")
+
+
+def _take_back(manager: "ServiceManager", workspace: Path) -> None:
+    """Undo what an install has done so far; steps that a daemon by hand left running are the next daemon's."""
+    from flowd.units import installation  # noqa: PLC0415 - heavy
+
+    printing.line("It failed. What has been done is taken back:")
+    _do(installation.uninstall(manager, workspace, home=Path.home(), end_steps=None), dry_run=False)
+
+
+def _do(actions: "Iterable[Action]", *, dry_run: bool) -> None:
+    for action in actions:
+        printing.line(f"{'would ' if dry_run and action.shows else ''}{action.says}")
+        if dry_run:
+            for text in action.shows.splitlines():
+                printing.line(f"  | {text}")
+            continue
+        try:
+            action.do()
+        except FlowdError as error:
+            sentence, _, more = error.message.partition("\n")
+            for text in more.splitlines():
+                printing.note(text)
+            raise CommandError(sentence, Exit.REFUSED) from error
+
+
+def _command() -> str:
+    """The flowd that is running now, as a path that stays valid."""
+    found = Path(sys.argv[0])
+    if found.name == "flowd" and found.exists():
+        return str(found.absolute())
+    beside = Path(sys.executable).with_name("flowd")
+    chosen = str(beside) if beside.exists() else shutil.which("flowd")
+    if chosen is None:
+        raise CommandError("Cannot find the flowd command; install flowd (pipx install codex-flowd).", Exit.REFUSED)
+    return chosen
+
+
+def _refuse_beside_another(session: Session, scope: str, unit: str) -> None:
+    from flowd_client import requests, wire  # noqa: PLC0415 - light, but only here
+    from flowd_client.errors import FlowClientError  # noqa: PLC0415
+
+    if not session.socket_path.exists():
+        return
+    try:
+        answer = session.ask(requests.call(wire.STATUS, None))
+    except FlowClientError:
+        return
+    found = answer.get("manager", {})
+    if (found.get("scope"), found.get("unit")) != (scope, unit):
+        how = f"as a {found['scope']} service" if found.get("unit") == unit else f"and not as {unit}"
+        raise CommandError(
+            f"A daemon (pid {answer.get('pid')}) serves this workspace already, {how}. Stop it first.", Exit.REFUSED
+        )

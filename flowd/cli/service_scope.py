@@ -1,0 +1,63 @@
+"""Whose service a verb of ``flowd service`` is about, and how its refusals are told."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flowd.cli.exits import CommandError, Exit
+from flowd.cli.session import Session
+from flowd.domain.errors import FlowdError
+
+if TYPE_CHECKING:
+    from flowd.units.systemctl import ServiceManager
+
+scope_option = click.option(
+    "--user/--system",
+    "is_user",
+    default=None,
+    help="Of your own user manager, or of the machine. Default: yours, and the machine's for root; where there is one "
+    "already, that.",
+)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns flowd's own refusals into the command's."""
+    try:
+        yield
+    except FlowdError as error:
+        raise CommandError(error.message, Exit.REFUSED) from error
+
+
+def manager_of(session: Session, is_user: bool | None, *, or_installed: bool = False) -> "ServiceManager":
+    """The manager that is meant. The workspace may be gone: its service is still to be looked at, and removed.
+
+    Args:
+        is_user: As asked for; None chooses.
+        or_installed: Choose the machine's for a workspace that has a service of the machine, and none of the user's.
+    """
+    from flowd.units import installation  # noqa: PLC0415 - heavy
+    from flowd.units.systemctl import ServiceManager  # noqa: PLC0415
+
+    is_system = os.geteuid() == 0 if is_user is None else not is_user
+    if is_user is None and or_installed and not is_system:
+        workspace, home = session.workspace.resolve(), Path.home()
+        has_own = installation.is_installed("user", workspace, home=home)
+        is_system = not has_own and installation.is_installed("system", workspace, home=home)
+    with told():
+        return ServiceManager("system" if is_system else "user")
+
+
+def environment_of(manager: "ServiceManager", workspace: Path) -> Mapping[str, str]:
+    """What the service of a workspace is started with, for looking after what it left."""
+    from flowd.units import environment, templates  # noqa: PLC0415 - heavy
+    from flowd_client.discovery import systemd_escape  # noqa: PLC0415 - light, but only here
+
+    environ = dict(os.environ)
+    if manager.scope == "system":
+        environ["FLOWD_STATE_DIR"] = str(templates.SYSTEM_STATE / systemd_escape(workspace))
+    return {**environ, **environment.of(manager, templates.names(workspace)[0]).values}

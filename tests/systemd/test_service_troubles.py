@@ -1,0 +1,235 @@
+"""What ``flowd service`` and ``flowd doctor`` say of services that cannot run, or do not."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+
+import pytest
+from daemon_rig import until
+from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, OTHER_USER_UNITS, Box, Service
+
+
+def install(box: Box, workspace: str, *options: str, flowd: str = str(FLOWD)) -> subprocess.CompletedProcess[str]:
+    """`flowd service install` for the system, as root."""
+    return box.run(flowd, "service", "install", "--system", "-w", workspace, *options, check=False)
+
+
+def findings(box: Box, workspace: str, user: str | None = None) -> dict[str, dict[str, str]]:
+    """The doctor's findings by check."""
+    done = box.run(str(FLOWD), "doctor", "--json", "-w", workspace, user=user, check=False)
+    return {entry["check"]: entry for entry in json.loads(done.stdout)["findings"]}
+
+
+@pytest.fixture
+def closed(box: Box) -> Iterator[str]:
+    """A folder that is root's alone."""
+    path = "/var/tmp/closed"
+    box.run("install", "-d", "-m", "700", path)
+    yield path
+    box.run("rm", "-rf", path)
+
+
+def is_untouched(box: Box) -> bool:
+    """Whether there is no unit of flowd, enabled or not, and no settings of it."""
+    names = box.run("find", "/etc/systemd/system", "/etc/sysusers.d", "-name", "flowd@home*", check=False).stdout
+    return names == "" and box.systemctl("list-units", "flowd@home*", "--all", "--no-legend") == ""
+
+
+def test_a_user_who_cannot_run_this_flowd_is_found_before_anything_is_written(box: Box, home: str, closed: str) -> None:
+    box.run("ln", "-s", str(FLOWD), f"{closed}/flowd")
+    for options in ((), ("--dry-run",)):
+        refused = install(box, home, *options, flowd=f"{closed}/flowd")
+        assert refused.returncode == 5
+        assert f"would run as {OTHER_USER}, who cannot run {closed}/flowd: {closed} is closed" in refused.stderr
+        assert "/opt/flowd/bin/pip install codex-flowd" in refused.stderr
+    assert is_untouched(box)
+
+
+def test_a_workspace_that_the_services_user_cannot_enter_is_found_before_anything_is_written(
+    box: Box, closed: str
+) -> None:
+    box.run("mkdir", f"{closed}/ws")
+    refused = install(box, f"{closed}/ws", "--run-as", OTHER_USER)
+    assert refused.returncode == 5
+    assert f"cannot look into {closed}/ws: {closed} is closed" in refused.stderr
+    refused = install(box, f"{closed}/ws")  # root's, so that it would run as flowd, who does not exist yet
+    assert "would run as flowd, who cannot look into" in refused.stderr
+    assert "There is no user nosuch" in install(box, f"{closed}/ws", "--run-as", "nosuch").stderr
+    assert box.run("ls", "/etc/sysusers.d/flowd.conf", check=False).returncode != 0
+
+
+def test_a_first_install_that_fails_leaves_nothing_and_an_update_keeps_the_units(box: Box, home: str) -> None:
+    instance = box.run("systemd-escape", "--path", home).stdout.strip()
+    variables = f"/etc/systemd/system/flowd@{instance}.service.d/settings.conf"
+    box.write(variables, "[Service]\nEnvironment=FLOWD_MAX_PARALLEL=many\n")
+    failed = install(box, home)
+    assert failed.returncode == 5
+    assert "did not start: exit-code, exit status 78" in failed.stderr
+    assert "max_parallel must be a whole number" in failed.stderr  # the end of its log
+    left = box.run("find", "/etc/systemd/system", "-name", "flowd@home*").stdout.split()
+    assert left == [str(PurePosixPath(variables).parent)]  # a person's own
+    assert box.systemctl("list-units", "flowd@home*", "--all", "--no-legend") == ""
+
+    box.write(variables, "[Service]\nEnvironment=FLOWD_MAX_PARALLEL=3\n")
+    assert install(box, home).returncode == 0
+    box.write(variables, "[Service]\nEnvironment=FLOWD_MAX_PARALLEL=many\n")
+    assert install(box, home).returncode == 5
+    assert box.show(f"flowd@{instance}.service", "UnitFileState") == "enabled"
+    box.run("rm", "-r", str(PurePosixPath(variables).parent))
+    removed = box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home).stdout
+    assert "Yours, and left as it is" not in removed
+
+
+def test_the_doctor_goes_by_the_units_environment_and_its_file(box: Box, home: str) -> None:
+    instance = box.run("systemd-escape", "--path", home).stdout.strip()
+    box.write(
+        f"/etc/systemd/system/flowd@{instance}.service.d/settings.conf",
+        '[Service]\nEnvironment=FLOWD_MAX_PARALLEL=5 "FLOWD_MAX_QUEUED=70"\n',
+    )
+    box.write(f"/etc/flowd/{instance}.env", '# limits\nFLOWD_MAX_PARALLEL="7"\n')
+    box.run("chmod", "750", "/etc/flowd")
+    assert install(box, home).returncode == 0
+
+    found = findings(box, home)
+    assert "max_parallel 7 needs" in found["limits.files"]["found"]
+    assert "max_queued" in found["settings"]["found"]
+    assert f"as flowd@{instance}.service has them" in found["settings"]["found"]
+    assert "settings.file" not in found
+
+    seen = findings(box, home, user=OTHER_USER)["settings.file"]
+    assert (seen["level"], seen["remedy"]) == ("warn", "sudo flowd doctor")
+    assert f"/etc/flowd/{instance}.env cannot be read (Permission denied)" in seen["found"]
+
+    removed = box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home).stdout
+    for path in (f"/etc/systemd/system/flowd@{instance}.service.d", f"/etc/flowd/{instance}.env"):
+        assert f"Yours, and left as it is: {path}" in removed
+        box.run("rm", "-r", path)
+
+
+def test_the_doctor_goes_by_the_file_of_a_users_service_but_not_for_a_daemon_by_hand(box: Box, lingering: str) -> None:
+    instance = box.run("systemd-escape", "--path", lingering).stdout.strip()
+    file = f"/home/{OTHER_USER}/.config/flowd/{instance}.env"
+    box.write(file, "FLOWD_MAX_PARALLEL=7\n", owner=OTHER_USER)
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    assert "max_parallel 7 needs" in findings(box, lingering, OTHER_USER)["limits.files"]["found"]
+    unit = f"flowd@{instance}"
+    box.systemctl("stop", f"{unit}.socket", f"{unit}.service", user=OTHER_USER)
+    start = f"FLOWD_MAX_PARALLEL=2 {FLOWD} serve -w '{lingering}' >/dev/null 2>&1 & echo $!"
+    pid = box.run("sh", "-c", start, user=OTHER_USER).stdout.strip()
+    until(
+        lambda: box.run(str(FLOWD), "status", "-w", lingering, user=OTHER_USER, check=False).returncode == 0,
+        what="the daemon by hand",
+    )
+    assert "max_parallel 7" not in findings(box, lingering, OTHER_USER)["limits.files"]["found"]
+    box.run("kill", pid)
+    box.run("rm", file)
+
+
+def test_whoever_calls_a_service_that_is_stopped_is_told_of_it(box: Box, lingering: str) -> None:
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    manager = box.flowd(lingering, "status", "--json", user=OTHER_USER)["manager"]
+    unit = manager["unit"]
+    socket_unit = unit.replace(".service", ".socket")
+    box.systemctl("stop", socket_unit, unit, user=OTHER_USER)
+    told = box.run(str(FLOWD), "runs", "-w", lingering, user=OTHER_USER, check=False)
+    assert told.returncode == 3
+    assert f"`flowd service status -w '{lingering}'` says how it is" in told.stderr
+    assert f"`systemctl --user start '{unit}'` starts it" in told.stderr
+    found = findings(box, lingering, OTHER_USER)["service.user"]
+    assert (found["level"], found["found"]) == ("warn", f"{unit} is stopped, and so is its socket")
+    box.run("sh", "-c", told.stderr.split("`")[3], user=OTHER_USER)  # as it is told
+    assert box.flowd(lingering, "status", "--json", user=OTHER_USER)["manager"] == manager
+
+
+def test_a_crash_is_told_by_the_doctor(box: Box, lingering: str) -> None:
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    status = box.flowd(lingering, "status", "--json", user=OTHER_USER)
+    box.run("kill", "-KILL", str(status["pid"]))
+    until(
+        lambda: (
+            box.show(status["manager"]["unit"], "NRestarts", user=OTHER_USER) == "1"
+            and box.show(status["manager"]["unit"], "ActiveState", user=OTHER_USER) == "active"
+        ),
+        what="the next daemon",
+    )
+    found = findings(box, lingering, OTHER_USER)["service.user.restarts"]
+    assert found["level"] == "warn"
+    assert "started it anew: 1 time" in found["found"]
+
+
+def test_units_of_steps_that_failed_and_stayed_are_told_by_the_doctor(box: Box, lingering: str) -> None:
+    box.run("systemd-run", "--user", "--unit=codex-flow-left-1", "false", user=OTHER_USER)
+    failed = "codex-flow-left-1.service"
+    until(lambda: box.show(failed, "ActiveState", user=OTHER_USER) == "failed", what="the unit's failure")
+    found = findings(box, lingering, OTHER_USER)["service.user.steps"]
+    assert (found["level"], failed in found["found"]) == ("warn", True)
+    box.systemctl("reset-failed", "codex-flow-*", user=OTHER_USER)
+    assert "service.user.steps" not in findings(box, lingering, OTHER_USER)
+
+
+def test_a_users_service_whose_manager_is_gone_is_told_by_the_doctor(box: Box, lingering: str) -> None:
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    box.systemctl("stop", f"user@{OTHER_UID}.service")
+    found = findings(box, lingering, OTHER_USER)["service.user"]
+    assert found["level"] == "fail"
+    assert f"sudo loginctl enable-linger {OTHER_USER}" in found["remedy"]
+    box.run("rm", "-rf", OTHER_USER_UNITS)
+
+
+def test_steps_of_a_service_that_failed_are_shown_and_can_be_ended(box: Box, lingering: str) -> None:
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    unit = box.flowd(lingering, "status", "--json", user=OTHER_USER)["manager"]["unit"]
+    run_id = box.flowd(lingering, "dispatch", "--type", "long.go", "--json", user=OTHER_USER)["runs"][0]["id"]
+    until(lambda: len(box.alive("sleep 300")) == 2, what="the step's processes")
+    end = (str(FLOWD), "service", "end-steps", "-w", lingering)
+    refused = box.run(*end, user=OTHER_USER, check=False)
+    assert refused.returncode == 5
+    assert "A daemon serves this workspace" in refused.stderr
+    settings = f"{lingering}/.codex/flowd.toml"
+    box.write(settings, "max_parallel = ", owner=OTHER_USER)
+    box.systemctl("restart", unit, user=OTHER_USER, check=False)
+    assert box.show(unit, "ActiveState", user=OTHER_USER) == "failed"
+    shown = box.run(str(FLOWD), "service", "status", "-w", lingering, user=OTHER_USER, check=False)
+    assert shown.returncode == 3
+    assert "1 step, for the next daemon; `flowd service end-steps` ends them" in shown.stdout
+
+    assert box.run(*end, user=OTHER_USER).stdout == "ended 1 step that flowd had left running\n"
+
+    assert box.alive("sleep 300") == []
+    box.run("rm", settings)
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    assert box.flowd(lingering, "run", run_id, "--json", user=OTHER_USER)["run"]["status"] == "canceled"
+
+
+def test_an_uninstall_stops_the_http_socket_and_leaves_no_empty_folders(
+    box: Box, service: Callable[..., Service]
+) -> None:
+    service()  # for the template of the HTTP socket
+    workspace = "/var/tmp/deep/er/ws"
+    box.run("install", "-d", "-o", OTHER_USER, workspace)
+    assert install(box, workspace).returncode == 0
+    http = "flowd-http@var-tmp-deep-er-ws.socket"
+    box.write(f"/etc/systemd/system/{http}.d/place.conf", "[Socket]\nListenStream=\nListenStream=/run/http.sock\n")
+    box.systemctl("daemon-reload")
+    box.systemctl("stop", "flowd@var-tmp-deep-er-ws.service")
+    box.systemctl("enable", "--now", http)
+    assert box.run("test", "-d", "/run/flowd-sockets/var/tmp/deep/er").returncode == 0
+
+    removed = box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace).stdout
+
+    assert box.show(http, "ActiveState") == "inactive"
+    assert box.show(http, "UnitFileState") == "disabled"
+    assert box.run("test", "-e", "/run/flowd-sockets/var/tmp/deep", check=False).returncode == 1
+    assert f"Yours, and left as it is: /etc/systemd/system/{http}.d" in removed
+    box.run("rm", "-r", f"/etc/systemd/system/{http}.d", "/var/tmp/deep")
+    box.systemctl("daemon-reload")
+
+
+def test_a_service_can_be_removed_when_its_workspace_is_gone(box: Box) -> None:
+    workspace = "/var/tmp/brief"
+    box.run("install", "-d", "-o", OTHER_USER, workspace)
+    assert install(box, workspace).returncode == 0
+    box.run("rm", "-r", workspace)
+    box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace)
+    assert box.run("find", "/etc/systemd/system", "-name", "flowd@var-tmp-brief*").stdout == ""

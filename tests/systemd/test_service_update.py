@@ -1,0 +1,83 @@
+"""``flowd service install`` over a service that runs: new units are in force at once, and its steps go on."""
+
+import json
+from typing import Any
+
+from daemon_rig import say, until
+from systemd_rig import FLOWD, OTHER_USER, Box
+
+
+def wait_for(path: str) -> str:
+    """A script that goes on when a file is there."""
+    return f"echo started >> {path}.started\nwhile ! test -e {path}; do sleep 0.1; done\n{say('changed')}"
+
+
+def is_handed(box: Box, pid: int) -> bool:
+    """Whether a daemon got its socket from systemd."""
+    return box.run("grep", "-qaz", "^LISTEN_FDS=1", f"/proc/{pid}/environ", check=False).returncode == 0
+
+
+def checks(box: Box, workspace: str) -> dict[str, tuple[str, str]]:
+    """Level and remedy of each of the doctor's checks."""
+    done = box.run(str(FLOWD), "doctor", "--json", "-w", workspace, user=OTHER_USER, check=False)
+    found = json.loads(done.stdout)["findings"]
+    return {entry["check"]: (entry["level"], entry.get("remedy", "")) for entry in found}
+
+
+def test_a_socket_moves_under_a_running_step(box: Box, lingering: str) -> None:
+    old, new = f"{lingering}/.codex/flowd/flowd.sock", f"/home/{OTHER_USER}/moved.sock"
+    box.flow(lingering, "long", wait_for("/var/tmp/go"), owner=OTHER_USER)
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    run_id = box.flowd(lingering, "dispatch", "--type", "long.go", "--json", user=OTHER_USER)["runs"][0]["id"]
+    until(lambda: box.read("/var/tmp/go.started"), what="the step's start")
+    box.write(f"{lingering}/.codex/flowd.toml", f'socket = "{new}"\n', owner=OTHER_USER)
+
+    installed = box.flowd(lingering, "service", "install", user=OTHER_USER)
+
+    assert f"is ready at {new}" in installed
+    status = box.flowd(lingering, "status", "--json", user=OTHER_USER)
+    assert (status["socket"], status["runs"]["running"]) == (new, 1)
+    assert is_handed(box, status["pid"])
+    assert box.run("test", "-e", old, check=False).returncode == 1
+    box.run("touch", "/var/tmp/go")
+
+    def ended() -> dict[str, Any] | None:
+        shown: dict[str, Any] = box.flowd(lingering, "run", run_id, "--json", user=OTHER_USER)["run"]
+        return shown if shown["status"] != "running" else None
+
+    run = until(ended, what="the run's end")
+    assert (run["effectiveStatus"], run["attemptCount"]) == ("changed", 1)
+    assert box.read("/var/tmp/go.started").count("started") == 1
+    box.run("rm", "/var/tmp/go", "/var/tmp/go.started")
+
+
+def test_callers_wait_while_an_install_changes_nothing_of_the_socket(box: Box, lingering: str) -> None:
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    unit = box.flowd(lingering, "status", "--json", user=OTHER_USER)["manager"]["unit"].replace(".service", ".socket")
+    since = box.show(unit, "ActiveEnterTimestampMonotonic", user=OTHER_USER)
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    assert box.show(unit, "ActiveEnterTimestampMonotonic", user=OTHER_USER) == since
+
+
+def test_a_socket_that_systemd_lost_is_found_and_mended(box: Box, lingering: str) -> None:
+    """As it is after a package upgrade that changes the socket's path, reloads systemd and restarts the service."""
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    unit = box.flowd(lingering, "status", "--json", user=OTHER_USER)["manager"]["unit"]
+    text = f"[Socket]\nListenStream=\nListenStream=/home/{OTHER_USER}/dropped.sock\n"
+    folder = f"/home/{OTHER_USER}/.config/systemd/user/{unit.replace('.service', '.socket')}.d"
+    box.write(f"{folder}/place.conf", text, owner=OTHER_USER)
+    box.write(f"{lingering}/.codex/flowd.toml", f'socket = "/home/{OTHER_USER}/dropped.sock"\n', owner=OTHER_USER)
+    box.systemctl("daemon-reload", user=OTHER_USER)
+    box.systemctl("restart", unit, user=OTHER_USER)
+    assert not is_handed(box, box.flowd(lingering, "status", "--json", user=OTHER_USER)["pid"])
+    level, remedy = checks(box, lingering)["service.user.socket"]
+    assert level == "warn"
+    assert "systemctl --user restart" in remedy
+
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+
+    assert is_handed(box, box.flowd(lingering, "status", "--json", user=OTHER_USER)["pid"])
+    assert "service.user.socket" not in checks(box, lingering)
+    removed = box.flowd(lingering, "service", "uninstall", user=OTHER_USER)
+    assert f"Yours, and left as it is: {folder}" in removed
+    box.run("rm", "-r", folder)
