@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
 from flowd.embedded.running import private_settings, running
+from flowd.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def fire(workspace: Path, event: object) -> list[RunReport]:
     Raises:
         FlowdError: The event is none.
     """
-    return asyncio.run(_run(workspace, event, None))
+    return _run(workspace, event, None)
 
 
 def execute(workspace: Path, flow: str, step: str, event: object) -> RunReport:
@@ -43,18 +44,24 @@ def execute(workspace: Path, flow: str, step: str, event: object) -> RunReport:
         StepNotFoundError: There is no such flow or step.
         FlowdError: The event is none.
     """
-    return asyncio.run(_run(workspace, event, (flow, step)))[0]
+    return _run(workspace, event, (flow, step))[0]
 
 
-async def _run(workspace: Path, event: object, only: tuple[str, str] | None) -> list[RunReport]:
-    runs: list[Run] = []
+def _run(workspace: Path, event: object, only: tuple[str, str] | None) -> list[RunReport]:
+    # The folder goes after the loop, which sees its threads end even if it is interrupted twice: one of them may be
+    # about to start the keeper in it.
     with private_settings(workspace) as settings:
-        try:
-            async with running(settings) as parts:
-                accepted = await parts.engine.dispatch(event, only=only)
-                runs = [await parts.engine.wait_run(run.id, timeout_s=None) for run in accepted.runs]
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.
+        return asyncio.run(_run_in(settings, event, only))
+
+
+async def _run_in(settings: Settings, event: object, only: tuple[str, str] | None) -> list[RunReport]:
+    runs: list[Run] = []
+    try:
+        async with running(settings) as parts:
+            accepted = await parts.engine.dispatch(event, only=only)
+            runs = [await parts.engine.wait_run(run.id, timeout_s=None) for run in accepted.runs]
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.
     return [_report(run) for run in runs]
 
 

@@ -23,7 +23,8 @@ ORPHAN_GRACE_S = 5.0
 
 _FOLDER_PREFIX = "flowd-local-"
 _ABANDONED_S = 60.0
-"""A private folder this old that nobody holds was left by a caller that was killed; its keeper has ended long since."""
+"""A private folder this old that nobody holds was left by a caller that was killed, or interrupted while it removed the
+folder; its keeper has ended long since."""
 
 _POLL_S = 0.02
 
@@ -110,6 +111,6 @@ def _sweep() -> None:
         with contextlib.suppress(OSError, StateError):
             status = folder.lstat()
             age_s = time.time() - status.st_mtime  # a file's time is the wall's, too
-            if status.st_uid == os.geteuid() and age_s > _ABANDONED_S and (folder / state_dir.LOCK).exists():
+            if status.st_uid == os.geteuid() and age_s > _ABANDONED_S:
                 with state_dir.Lock(folder):
                     shutil.rmtree(folder, ignore_errors=True)

@@ -96,7 +96,8 @@ class Launcher:
             time.sleep(0.02)
 
     def _spawn_if_alone(self) -> bool:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Not its parents: a state folder that was removed under us stays away.
+        self.directory.mkdir(mode=0o700, exist_ok=True)
         lock_fd = self._take_lock()
         if lock_fd is None:
             return False

@@ -201,6 +201,18 @@ def test_no_keeper_can_be_started(tmp_path: Path) -> None:
     run(test())
 
 
+def test_a_state_folder_that_was_removed_is_not_made_again_for_a_keeper(tmp_path: Path) -> None:
+    async def test() -> None:
+        folder = tmp_path / "state"
+        client = KeeperClient(folder / "keeper", base_env={})
+        with pytest.raises(KeeperLostError, match="cannot be reached"):
+            await client.open()
+        await client.close(end_steps=False)
+        assert not folder.exists()
+
+    run(test())
+
+
 def test_a_full_disk_refuses_starts_and_harms_nothing_that_runs(tmp_path: Path) -> None:
     async def test() -> None:
         async with keeper(tmp_path) as (rig, client):

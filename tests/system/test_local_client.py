@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from daemon_rig import Workspace, say, until
 
+from flowd import state_dir
 from flowd_client import (
     DaemonRunningError,
     LocalFlowClientUnsupportedStateError,
@@ -31,8 +33,9 @@ def local(place: Workspace, **options: object) -> FlowClient:
 
 
 @pytest.fixture(autouse=True)
-def temporary() -> Iterator[None]:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A temporary directory of our own, so that other programs' private state is not taken for ours."""
+    tmp_path_factory.getbasetemp()  # later tests' folder, which is made in the temporary directory at its first use
     with tempfile.TemporaryDirectory(prefix="fl-") as folder:
         before, tempfile.tempdir = tempfile.tempdir, folder
         yield
@@ -51,6 +54,19 @@ def test_a_call_that_is_given_up_while_the_engine_opens_leaves_nothing(place: Wo
     assert private_folders() <= before
     with local(place, state="file") as client:  # the lock is free
         assert client.list_flows().flows == ()
+
+
+def test_what_an_interrupted_removal_left_is_removed_by_the_next_client(place: Workspace) -> None:
+    left, held, young = (Path(tempfile.gettempdir(), f"flowd-local-{name}") for name in ("left", "held", "young"))
+    for folder in (left, held, young):
+        (folder / "keeper").mkdir(parents=True)
+    long_ago = time.time() - 3600
+    with state_dir.Lock(held):
+        os.utime(left, (long_ago, long_ago))
+        os.utime(held, (long_ago, long_ago))
+        with local(place) as client:
+            client.list_flows()
+        assert (left.exists(), held.exists(), young.exists()) == (False, True, True)
 
 
 @pytest.mark.parametrize(
