@@ -33,7 +33,8 @@ class Adoption:
         """Take over what a journal tells: ended attempts as they are, the others as adopted steps."""
         marked: list[Process] | None = None
         for attempt_id, entries in attempts.items():
-            if exit_ := entries.get("exit"):
+            # Only what has ended is noted without a mark: then the line that told the exit could not be read.
+            if exit_ := entries.get("exit") or ("mark" not in entries["begin"] and {"op": "exit"}):
                 facts = {name: value for name, value in exit_.items() if name not in ("op", "id")}
                 self._steps.ended[attempt_id] = facts
                 continue

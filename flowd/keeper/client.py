@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import hashlib
+import logging
 import os
 import sys
 import time
@@ -18,6 +19,8 @@ from flowd.keeper.protocol import FrameError, encode
 from flowd.keeper.pursuit import Pursuit
 from flowd.keeper.refusals import sentence
 from flowd.ports import KeeperLostError, Launch, NoRoomError, SpawnError
+
+log = logging.getLogger("flowd.keeper")
 
 STABLE_AFTER_S = 30.0
 MAX_DEATHS = 6
@@ -219,6 +222,9 @@ class KeeperClient:
         """A keeper is there: bring our picture in line with what it knows, and listen to it."""
         self._connection = Connection(link, on_frames=self._on_frames, on_gone=self._on_gone)
         self._hello = link.hello
+        if lines := link.hello.get("bad_lines"):
+            journal = str(self._launcher.directory / "keeper.journal")
+            log.warning("keeper journal damaged", extra={"file": journal, "unreadable_lines": lines})
         self._records = tuple(link.records)
         self._connected_at_s = time.monotonic()
         if (

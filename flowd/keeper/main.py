@@ -67,9 +67,9 @@ class Keeper:
         self._can = Capabilities(without)
         processes = Processes(proc=self._can.proc, pidfd=self._can.pidfd)
         path = os.path.join(directory, "keeper.journal")
-        attempts, bad_lines = load(path)
-        if bad_lines:
-            log(f"{path}: skipped {bad_lines} unreadable line(s)")
+        attempts, self._bad_lines = load(path)
+        if self._bad_lines:
+            log(f"{path}: skipped {self._bad_lines} unreadable line(s)")
         self._journal = Journal(path)
         self._cgroups, about_cgroups = cgroup_module.find("off" if "cgroup" in without else cgroup, directory)
         self._can.cgroup = self._cgroups is not None
@@ -242,6 +242,8 @@ class Keeper:
         self._settle()
         facts = {"op": "hello", "v": VERSION, "pid": os.getpid(), "keeper": self.id, "boot_id": self._boot_id}
         self._is_greeted = True
+        if self._bad_lines:
+            facts["bad_lines"], self._bad_lines = self._bad_lines, 0  # told once
         self._tell({**facts, "capabilities": self._can.names()}, dumps(self._steps.records()).encode())
 
     def _hand_over(self, attempt_id: str, pidfd: int) -> None:

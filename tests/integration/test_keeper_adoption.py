@@ -65,7 +65,9 @@ def test_an_adopted_step_can_be_stopped_and_swept(tmp_path: Path, without: str) 
     run(test())
 
 
-def test_a_start_that_was_only_announced_may_have_run_and_one_that_was_not_never_did(tmp_path: Path) -> None:
+def test_a_start_that_was_only_announced_may_have_run_and_one_that_was_not_never_did(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test() -> None:
         rig = Rig(tmp_path)
         rig.directory.mkdir(mode=0o700)
@@ -76,14 +78,17 @@ def test_a_start_that_was_only_announced_may_have_run_and_one_that_was_not_never
         ]
         begun.append({"op": "started", "id": "rebooted", "pid": os.getpid(), "start": 1, "boot": "another"})
         begun.append({"op": "refused", "id": "refused"})
+        begun.append({"op": "begin", "id": "ended"})  # its exit is the line that is not json
         lines = [json.dumps(entry) for entry in begun]
         (rig.directory / "keeper.journal").write_text("\n".join(["not json", *lines, '{"op":"exit","id":"found","co']))
         with subprocess.Popen(
             ["/bin/sleep", "300"], env={"FLOWD_MARK": "outer@y,found@x"}, start_new_session=True
         ) as found:
             async with keeper(tmp_path) as (rig, client):
+                assert [vars(record)["unreadable_lines"] for record in caplog.records] == [2]
                 assert await client.wait("nothing") == Exit()
                 assert await client.wait("rebooted") == Exit()
+                assert await client.wait("ended") == Exit()
                 assert not await client.knows("refused")
                 assert not await client.knows("never")
                 states = {record["id"]: record for record in client.records()}
