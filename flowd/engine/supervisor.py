@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -14,6 +15,7 @@ from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run,
 from flowd.engine import run_log
 from flowd.engine.completions import Completions
 from flowd.engine.outputs import OutputFiles, Said
+from flowd.engine.storage_waits import StorageWaits
 from flowd.ports import (
     Begun,
     Clock,
@@ -28,8 +30,6 @@ from flowd.ports import (
     StepContext,
     Store,
 )
-
-log = logging.getLogger("flowd.engine")
 
 T = TypeVar("T")
 
@@ -109,6 +109,7 @@ class Supervisor:
         self._max_output_bytes = max_output_bytes
         self._requeue = requeue
         self._mask = mask
+        self._waits = StorageWaits(time.monotonic)
         self._active: dict[str, _Active] = {}
         # Runs between the queue and `_active`, each with whether it was canceled meanwhile.
         self._beginning: dict[str, bool] = {}
@@ -156,13 +157,14 @@ class Supervisor:
         finally:
             is_canceled = self._beginning.pop(run_id)
         if begun is None:
+            self._waits.over(f"start {run_id}")
             return
         active = self._active[run_id] = _Active(begun.attempt, begun.definition, is_canceled=is_canceled)
         try:
             try:
                 await self._start(active, begun)
             except NoRoomError as error:
-                log.warning("run waits for storage", extra={"run_id": run_id, "problem": str(error)})
+                self._waits.wait(f"start {run_id}", problem=str(error))
                 await asyncio.sleep(_STORAGE_RETRY_S)
                 await self._put_back(active, str(error))
                 return
@@ -176,6 +178,7 @@ class Supervisor:
                 active.is_started = True
                 if active.wants_cancel():
                     await self.cancel(run_id)
+            self._waits.over(f"start {run_id}")
             await self._see_off(active, release)
         finally:
             self._active.pop(run_id, None)
@@ -240,10 +243,13 @@ class Supervisor:
         """Write, however long the disk is full or the database locked: giving up would lose the run."""
         while True:
             try:
-                return await write()
+                value = await write()
             except (StorageFullError, StorageBusyError) as error:
-                log.warning("run waits for storage", extra={"run_id": run_id, "slug": error.slug})
+                self._waits.wait(run_id, problem=error.message)
                 await asyncio.sleep(_STORAGE_RETRY_S)
+            else:
+                self._waits.over(run_id)
+                return value
 
     async def _start(self, active: _Active, begun: Begun) -> None:
         attempt, definition = begun.attempt, begun.definition
@@ -328,6 +334,7 @@ class Supervisor:
             return self._store.finish(attempt, outcome, exit_, output, at_ms=now_ms, retry_at_ms=retry_at_ms)
 
         run = await self._patiently(attempt.run_id, finish)
+        self._waits.over(f"start {attempt.run_id}")
         self._outputs.remove(attempt.id, output)
         await self._keeper.forget(attempt.id)
         run_log.tell(
