@@ -141,7 +141,7 @@ def _end_hint(left: object) -> str | None:
     return f"{steps}, for the next daemon; `flowd service end-steps` ends them" if left else None
 
 
-@service.command("end-steps", cls=Verb)
+@service.command("end-steps", cls=Verb, short_help="End the steps that a daemon which is gone has left.")
 @scope_option
 @click.option("--always", is_flag=True, hidden=True, help="Also where the units call this.")
 @click.pass_obj

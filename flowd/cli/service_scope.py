@@ -19,8 +19,7 @@ scope_option = click.option(
     "--user/--system",
     "is_user",
     default=None,
-    help="Of your own user manager, or of the machine. Default: yours, and the machine's for root; where there is one "
-    "already, that.",
+    help="Of your own user manager, or of the machine. Default: yours; for root, or if only it has one, the machine's.",
 )
 
 

@@ -24,8 +24,11 @@ class UnitEnvironment:
 
 
 def of(manager: ServiceManager, unit: str) -> UnitEnvironment:
-    """Ask systemd, drop-ins included, and read the files. Files come last and win, as they do for the service."""
-    about = manager.show(unit, "Environment", "EnvironmentFiles")
+    """Ask systemd, drop-ins included, and read the files. Files come last and win, as they do for the service.
+
+    Where a file is not ours to read, a service of ours that runs tells what it got of it.
+    """
+    about = manager.show(unit, "Environment", "EnvironmentFiles", "MainPID")
     inherited = _assigned(manager.run("show-environment").splitlines())
     values = {name: value for name, value in inherited.items() if name == "PATH"}
     values |= _assigned(shlex.split(about.get("Environment", "")))
@@ -40,7 +43,18 @@ def of(manager: ServiceManager, unit: str) -> UnitEnvironment:
             continue
         except OSError as error:
             closed.append((path, error.strerror or str(error)))
+    if closed and (running := _running(about.get("MainPID", "0"))):
+        return UnitEnvironment({**values, **running}, tuple(files))
     return UnitEnvironment(values, tuple(files), tuple(closed))
+
+
+def _running(pid: str) -> dict[str, str]:
+    """What the service was started with; empty where it does not run, or is not ours to look at."""
+    try:
+        text = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return {}
+    return {name: value for name, value in _assigned(text.split("\0")).items() if name.startswith(("FLOWD_", "CODEX_"))}
 
 
 def parse(text: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -98,10 +99,7 @@ def uninstall(
         yield _systemctl(manager, "disable", "--now", *names)
     if end_steps is not None:
         yield Action("end the steps that a failed service has left running, if any", end_steps)
-    yield Action(
-        manager.typed("reset-failed", service_name),
-        lambda: _quietly(manager, "reset-failed", service_name, socket_name),
-    )
+    yield _forget_failures(manager, service_name, socket_name)
     if manager.scope == "system":
         argv = ("clean", "--what=runtime", service_name)
         yield Action(manager.typed(*argv), lambda: _quietly(manager, *argv))
@@ -125,7 +123,7 @@ def left_to_its_owner(scope: "Scope", workspace: Path, *, home: Path) -> list[Pa
     candidates = [
         *(where / f"{unit}.d" for unit in units),
         *([where / units[2]] if scope == "system" else []),
-        settings / "flowd" / f"{systemd_escape(workspace)}.env",
+        Path(f"{settings}/flowd{workspace}.env"),
     ]
     return [path for path in candidates if os.path.lexists(path)]
 
@@ -202,10 +200,13 @@ def _start(manager: ServiceManager, units: ServiceUnits, names: tuple[str, ...])
         result = about.get("Result")
         why = error.message if result == "success" else f"{result}, exit status {about.get('ExecMainStatus')}"
         said = manager.last_words(units.service_name, since_s=began_s)
-        raise StateError(
-            f"{units.service_name} did not start: {' '.join(why.split())}.\n"
-            + (f"Its log ends with:\n{said}" if said else "")
-        ) from error
+        log = f"Its log ends with:\n{said}" if said else f"`{_read_log(manager, units)}` has its log."
+        raise StateError(f"{units.service_name} did not start: {' '.join(why.split())}.\n{log}") from error
+
+
+def _read_log(manager: ServiceManager, units: ServiceUnits) -> str:
+    field = "_SYSTEMD_USER_UNIT" if manager.scope == "user" else "_SYSTEMD_UNIT"
+    return f"sudo journalctl {shlex.quote(f'{field}={units.service_name}')}"
 
 
 def _remove_dead(socket: Path, new: Path) -> None:

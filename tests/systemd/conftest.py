@@ -40,7 +40,8 @@ def home(box: Box) -> Iterator[str]:
     box.flow(path, "quick", f"echo $FLOWD_SOCKET\n{say('changed')}", owner=OTHER_USER)
     box.flow(path, "long", "setsid sleep 300 &\nsleep 300", owner=OTHER_USER)
     yield path
-    box.run(str(FLOWD), "service", "uninstall", "-w", path, user=OTHER_USER, check=False)
+    box.run(str(FLOWD), "service", "uninstall", "--user", "-w", path, user=OTHER_USER, check=False)
+    box.run(str(FLOWD), "service", "uninstall", "--system", "-w", path, check=False)
     box.run("loginctl", "disable-linger", OTHER_USER)
     box.systemctl("stop", f"user@{OTHER_UID}.service", check=False)
     box.run("rm", "-rf", path, OTHER_USER_UNITS)

@@ -87,7 +87,7 @@ def test_the_doctor_goes_by_the_units_environment_and_its_file(box: Box, home: s
         f"/etc/systemd/system/flowd@{instance}.service.d/settings.conf",
         '[Service]\nEnvironment=FLOWD_MAX_PARALLEL=5 "FLOWD_MAX_QUEUED=70"\n',
     )
-    box.write(f"/etc/flowd/{instance}.env", '# limits\nFLOWD_MAX_PARALLEL="7"\n')
+    box.write(f"/etc/flowd{home}.env", '# limits\nFLOWD_MAX_PARALLEL="7"\n')
     box.run("chmod", "750", "/etc/flowd")
     assert install(box, home).returncode == 0
 
@@ -97,22 +97,27 @@ def test_the_doctor_goes_by_the_units_environment_and_its_file(box: Box, home: s
     assert f"as flowd@{instance}.service has them" in found["settings"]["found"]
     assert "settings.file" not in found
 
+    # Its user may not read the file; the service that runs tells what was in it, one that does not leaves it open.
+    assert "max_parallel 7 needs" in findings(box, home, user=OTHER_USER)["limits.files"]["found"]
+    box.systemctl("stop", f"flowd@{instance}.socket", f"flowd@{instance}.service")
     seen = findings(box, home, user=OTHER_USER)["settings.file"]
     assert (seen["level"], seen["remedy"]) == ("warn", "sudo flowd doctor")
-    assert f"/etc/flowd/{instance}.env cannot be read (Permission denied)" in seen["found"]
+    assert f"/etc/flowd{home}.env cannot be read (Permission denied)" in seen["found"]
 
     removed = box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home).stdout
-    for path in (f"/etc/systemd/system/flowd@{instance}.service.d", f"/etc/flowd/{instance}.env"):
+    for path in (f"/etc/systemd/system/flowd@{instance}.service.d", f"/etc/flowd{home}.env"):
         assert f"Yours, and left as it is: {path}" in removed
         box.run("rm", "-r", path)
 
 
 def test_the_doctor_goes_by_the_file_of_a_users_service_but_not_for_a_daemon_by_hand(box: Box, lingering: str) -> None:
     instance = box.run("systemd-escape", "--path", lingering).stdout.strip()
-    file = f"/home/{OTHER_USER}/.config/flowd/{instance}.env"
+    file = f"/home/{OTHER_USER}/.config/flowd{lingering}.env"
+    box.run("mkdir", "-p", str(PurePosixPath(file).parent), user=OTHER_USER)
     box.write(file, "FLOWD_MAX_PARALLEL=7\n", owner=OTHER_USER)
     box.flowd(lingering, "service", "install", user=OTHER_USER)
     assert "max_parallel 7 needs" in findings(box, lingering, OTHER_USER)["limits.files"]["found"]
+    assert box.flowd(lingering, "status", "--json", user=OTHER_USER)["limits"]["maxParallel"] == 7
     unit = f"flowd@{instance}"
     box.systemctl("stop", f"{unit}.socket", f"{unit}.service", user=OTHER_USER)
     start = f"FLOWD_MAX_PARALLEL=2 {FLOWD} serve -w '{lingering}' >/dev/null 2>&1 & echo $!"
