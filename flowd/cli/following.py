@@ -1,7 +1,7 @@
 """Following what happens: ``flowd events -f`` and ``flowd runs -f``, a line for each update."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from flowd.cli import printing
@@ -24,23 +24,34 @@ def follow(
     as_json: bool,
     wants: Callable[[UpdateView], bool] = lambda _: True,
     draw: Callable[[UpdateView], str],
+    begin: Callable[[FlowClient, str], Iterable[UpdateView]] = lambda *_: (),
 ) -> None:
     """Print updates of one topic as they come, until Ctrl-C. Goes on over a restart of the daemon.
 
     Args:
         wants: Which of them to print.
         draw: An update as a line for people; with ``as_json`` each is one line of JSON instead.
+        begin: What to print first, if the reader does not go on from a cursor. It is called once updates behind the
+            cursor that it is given are sure to come.
     """
+
+    def show(update: UpdateView) -> None:
+        if wants(update):
+            # echo flushes each line, so that a program behind a pipe sees it at once.
+            printing.line(_one_line(update) if as_json else draw(update))
+
     with (
         _client(session) as client,
         client.subscribe([topic], event_id=event_id, after=after, reconnect_s=RECONNECT_S) as updates,
     ):
+        if after is None:
+            for update in begin(client, updates.cursor or ""):
+                show(update)
         for update in updates:
             if update.kind == "lagging":
                 printing.note(f"flowd: {update.behind} updates behind; they follow.")
-            elif wants(update):
-                # echo flushes each line, so that a program behind a pipe sees it at once.
-                printing.line(_one_line(update) if as_json else draw(update))
+            else:
+                show(update)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ _OUTPUT_LINES = 20
 @click.option("--flow", metavar="NAME", help="Only this flow's.")
 @click.option("--limit", type=int, metavar="N", help="At most so many: 1 to 500. Default: 50.")
 @click.option("--cursor", metavar="CURSOR", help="Go on where the last list ended.")
-@click.option("-f", "--follow", "is_following", is_flag=True, help="Print runs as they change, instead of a list.")
+@click.option("-f", "--follow", "is_following", is_flag=True, help="Print what runs and waits, then each change.")
 @click.option("--after", metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON).")
 @as_json_option
 @click.pass_obj

@@ -139,6 +139,64 @@ def test_runs_and_events_are_followed_over_kill_9_and_end_quietly_at_ctrl_c(plac
         assert [u["status"] for u in told if u["run"]["id"] == run_id] == ["queued", "running", "completed"]
 
 
+def test_runs_that_stand_are_shown_first_and_nothing_twice_under_load(place: Workspace, tmp_path: Path) -> None:
+    place.flow("hold", f"while [ ! -e go ]; do sleep 0.02; done; {say('changed')}", trigger="hold.go")
+    place.flow("work", say("completed"))
+    place.start(FLOWD_MAX_PARALLEL="2")
+    (held,) = dispatch(place, "held", "hold.go")
+    (holds_too,) = dispatch(place, "held-too", "hold.go")
+    until(lambda: place.call("flow.getRun", runId=holds_too)["run"]["status"] == "running")
+    (waits,) = dispatch(place, "waits")
+    with command(place, tmp_path, "runs", "-f") as follower:
+        until(lambda: len(follower.out) == 3, what="the runs that stand")
+        assert [line.split()[1:3] for line in follower.out] == [
+            ["running", held], ["running", holds_too], ["queued", waits],
+        ]  # fmt: skip
+    with command(place, tmp_path, "runs", "-f", "--status", "queued", "--json") as queued:
+        until(lambda: len(queued.out) == 1, what="the queued run")
+        assert json.loads(queued.out[0])["run"]["id"] == waits
+    (place.path / "flows/hold/go").touch()
+    stop = threading.Event()
+    ids: list[str] = []
+
+    def load() -> None:
+        while not stop.is_set():
+            ids.extend(dispatch(place, f"e{len(ids)}"))
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    followers = []
+    try:
+        until(lambda: len(ids) > 5)
+        with contextlib.ExitStack() as stack:
+            for _ in range(4):  # each begins in the middle of many changes
+                followers.append(stack.enter_context(command(place, tmp_path, "runs", "-f", "--json")))
+                until(lambda: followers[-1].out, what="a first line")
+            stop.set()
+            thread.join(20)
+            (last,) = dispatch(place, "last")
+            for follower in followers:
+                until(
+                    lambda follower=follower: any(
+                        last in line and '"completed","run"' in line for line in follower.out
+                    ),
+                    what="the last run's end",
+                )
+    finally:
+        stop.set()
+        thread.join(20)
+    whole = ["queued", "running", "completed"]
+    for follower in followers:
+        told: dict[str, list[str]] = {}
+        for update in map(json.loads, follower.out):
+            told.setdefault(update["run"]["id"], []).append(update["status"])
+        # From somewhere on everything, and of the one before that what it had become and what came after.
+        assert all(statuses in (whole, whole[1:], whole[2:]) for statuses in told.values()), told
+        assert [run_id for run_id in ids if told.get(run_id) == whole] == ids[
+            -sum(s == whole for s in told.values()) + 1 :
+        ]
+
+
 def cursor_now(place: Workspace) -> str:
     with place.client() as client, client.subscribe() as updates:
         assert updates.cursor is not None
