@@ -3,16 +3,18 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
 from flowd.cli import printing
-from flowd.cli.exits import CommandError
+from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.cli.weaving import Weaver
 from flowd_client import requests
 from flowd_client.client import FlowClient
+from flowd_client.errors import InvalidCallError
 from flowd_client.requests import Stream
 from flowd_client.unix import UnixTransport
 
@@ -49,7 +51,8 @@ def logs(
     if not run_ids and event_id is None:
         raise CommandError("Which run? Name one or several, or --event EVENT. `flowd runs` lists them.")
     if event_id is None and len(run_ids) == 1:
-        _print_one(session, run_ids[0], only, attempt, is_following=follow)
+        with _telling_no_such_attempt():
+            _print_one(session, run_ids[0], only, attempt, is_following=follow)
         return
     if attempt is not None:
         raise CommandError("--attempt goes with one run.")
@@ -59,6 +62,16 @@ def logs(
         weaving_runs.weave(session, run_ids, event_id, only)
     else:
         _print_several(session, run_ids, event_id, only)
+
+
+@contextmanager
+def _telling_no_such_attempt() -> Iterator[None]:
+    try:
+        yield
+    except InvalidCallError as error:
+        if error.data.get("param") == "attempt":  # the command line is right; the run has no such attempt
+            raise CommandError(error.message, Exit.NOT_FOUND) from error
+        raise
 
 
 def _print_one(session: Session, run_id: str, only: Stream | None, attempt: int | None, *, is_following: bool) -> None:

@@ -277,7 +277,10 @@ class Engine:
         run = await self.get_run(run_id)
         number = run.attempt_count if attempt_number is None else attempt_number
         if number > run.attempt_count:
-            raise InvalidParamsError(f"Run {run_id} has {run.attempt_count} attempts; there is none {number}.")
+            has = "1 attempt" if run.attempt_count == 1 else f"{run.attempt_count or 'no'} attempts"
+            raise InvalidParamsError(
+                f"Run {run_id} has {has} so far; attempt {number} is none of them.", param="attempt"
+            )
         return await self._reader.wait_for_part(
             run_id, number, stream, offset=offset, count=count, wait_s=wait_s, other_offset=other_offset
         )

@@ -105,6 +105,9 @@ def test_runs_that_end_badly_are_exit_1_and_can_be_retried_and_replayed(workspac
     retried = answer(workspace, "retry", run["id"], "--wait", code=1)["run"]
     assert (retried["id"], retried["attemptCount"], retried["reason"]) == (run["id"], 2, "exit")
     assert flowd(workspace, "logs", run["id"], "--attempt", "1") == (0, "", "boom\n")
+    missing = f"flowd: Run {run['id']} has 2 attempts so far; attempt 9 is none of them.\n"
+    assert flowd(workspace, "logs", run["id"], "--attempt", "9") == (4, "", missing)
+    assert flowd(workspace, "logs", "-f", run["id"], "--attempt", "9") == (4, "", missing)
     replayed = answer(workspace, "replay", "f1", "--wait", code=1)["runs"]
     assert [item["id"].endswith("_replay") for item in replayed] == [True]
 
