@@ -158,14 +158,21 @@ def test_output_comes_whole_in_ranges_and_by_attempt(web: HttpPlace) -> None:
     assert web.get(f"{path}?stream=stderr").body == b"err\n"
     assert web.get(path, accept="application/octet-stream").headers["content-type"] == "application/octet-stream"
     size = len(whole.body)
-    for wanted, begin, end in (("0-2", 0, 3), ("4-", 4, size), ("-5", size - 5, size), (f"1-{size * 9}", 1, size)):
+    far = "9" * 20
+    for wanted, begin, end in (
+        ("0-2", 0, 3), ("4-", 4, size), ("-5", size - 5, size), (f"1-{size * 9}", 1, size), (f"1-{far}", 1, size),
+        (f"-{far}", 0, size),
+    ):  # fmt: skip
         part = web.get(path, range=f"bytes={wanted}")
         assert (part.status, part.body) == (206, whole.body[begin:end])
         assert part.headers["content-range"] == f"bytes {begin}-{end - 1}/{size}"
     for ignored in ("bytes=0-1,3-4", "lines=1-2", "bytes=5-2", "bytes=-"):
         assert web.get(path, range=ignored).status == 200
-    beyond = web.get(path, range=f"bytes={size}-")
-    assert (beyond.status, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+    for begin in (size, far):
+        beyond = web.get(path, range=f"bytes={begin}-")
+        assert (beyond.status, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+    nothing_yet = web.get(f"{path}?offset={size + 5}")
+    assert (nothing_yet.status, nothing_yet.body) == (200, b"")
     assert web.get(f"{path}?attempt=2").status == 400
     assert web.get(f"{path}?stream=stdin").status == 400
 
@@ -241,19 +248,21 @@ def test_it_is_off_unless_asked_for_and_stops_with_the_daemon(place: Workspace) 
     place.start()
     assert "http" not in place.call("daemon.status")
     assert place.stop() == 0
-    web = HttpPlace(place).start()
-    follower = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
-    follower.request("GET", "/stream")
-    stream = follower.getresponse()
-    assert stream.status == 200
+    place.flow("hold", f"while [ ! -e go ]; do sleep 0.02; done; {say('changed')}", trigger="hold.go")
+    web = HttpPlace(place).start(FLOWD_ON_STOP="keep")
+    run_id = web.post("/events", {"id": "held", "type": "hold.go"}).json["runIds"][0]
+    followers = [http.client.HTTPConnection("127.0.0.1", web.port, timeout=20) for _ in range(2)]
+    for follower, path in zip(followers, ("/stream", f"/runs/{run_id}/output?follow=1"), strict=True):
+        follower.request("GET", path)
+    stream, output = (follower.getresponse() for follower in followers)
+    assert (stream.status, output.status) == (200, 200)
     began = time.monotonic()
     assert place.stop() == 0
     assert time.monotonic() - began < 10
-    try:
-        stream.read()  # ends, because the daemon has
-    except (http.client.IncompleteRead, ConnectionError):
-        pass
-    finally:
+    assert stream.read().startswith(b"retry: ")  # whole: its reader comes back
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):  # the attempt has not ended
+        output.read()
+    for follower in followers:
         follower.close()
     with pytest.raises(OSError, match="refused"):
         web.get("/healthz")

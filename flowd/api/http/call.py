@@ -94,22 +94,28 @@ def decoded(body: bytes) -> Any:
         raise HttpError("bad_request", f"The body is not JSON in UTF-8: {error}.") from None
 
 
+_LAST = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A response whose parts come over time.
 
     Attributes:
         is_live: It lasts until something happens, so it takes one of the places for streams.
+        is_endless: It ends only because the daemon does, and that is no error: whoever reads it comes back. Another one
+            that is ended early has no last chunk, so that its reader knows.
     """
 
     parts: AsyncIterator[bytes]
     media_type: str
     is_live: bool
+    is_endless: bool = False
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
     async def send(self, call: Call, send: Send) -> None:
-        """Send all of it; ends early when the reader hangs up.
+        """Send all of it; ends early when the reader hangs up, or when this is cancelled.
 
         Raises:
             ClientGoneError: It hung up.
@@ -117,7 +123,12 @@ class Stream:
         headers = {**COMMON, "content-type": self.media_type, **self.headers}
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
-        await call.unless_gone(self._send_parts(send))
+        try:
+            await call.unless_gone(self._send_parts(send))
+        except asyncio.CancelledError:
+            if self.is_endless:
+                await send(_LAST)
+            raise
 
     async def _send_parts(self, send: Send) -> None:
         try:
@@ -127,4 +138,4 @@ class Stream:
             close = getattr(self.parts, "aclose", None)
             if close is not None:
                 await close()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send(_LAST)

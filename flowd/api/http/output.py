@@ -16,7 +16,7 @@ ReadPart = Callable[[params.ReadOutput], Awaitable[View]]
 
 _CHUNK_BYTES = 256 * 1024
 _WAIT_MS = 15_000
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 
 
 async def answer(call: Call, given: params.ReadOutput, read: ReadPart, *, is_following: bool) -> Response | Stream:
@@ -67,16 +67,27 @@ def _range(header: str | None, size: int) -> tuple[int, int] | None:
 
     >>> _range("bytes=2-3", 10), _range("bytes=8-", 10), _range("bytes=-3", 10), _range("bytes=0-1,3-4", 10)
     ((2, 4), (8, 10), (7, 10), None)
+    >>> _range("bytes=99999999999999999999-", 10), _range("bytes=0-99999999999999999999", 10)
+    ((9999999999999999999, 10), (0, 10))
     """
     match = _RANGE.fullmatch(header.replace(" ", "")) if header else None
     if match is None or match[0] == "bytes=-":
         return None
     first, last = match.groups()
     if not first:
-        return max(0, size - int(last)), size if int(last) else 0
-    if last and int(last) < int(first):
+        return max(0, size - _number(last)), size if _number(last) else 0
+    if last and _number(last) < _number(first):
         return None
-    return int(first), min(size, int(last) + 1) if last else size
+    return _number(first), min(size, _number(last) + 1) if last else size
+
+
+def _number(digits: str) -> int:
+    """Of any length: what is larger than every file may be smaller than it says.
+
+    >>> _number("0" * 5000 + "7"), _number("9" * 5000)
+    (7, 9999999999999999999)
+    """
+    return int(digits.lstrip("0")[:19] or 0)
 
 
 async def _slice(exact: dict[str, Any], begin: int, end: int, read: ReadPart) -> AsyncIterator[bytes]:

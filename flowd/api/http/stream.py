@@ -49,7 +49,7 @@ async def answer(call: Call, feed: Feed, snapshot: Callable[[], Snapshot]) -> St
         is_text=given.encoding == "utf-8",
     )
     messages = _messages(batches, after, snapshot, given.encoding)
-    return Stream(messages, "text/event-stream; charset=utf-8", is_live=True)
+    return Stream(messages, "text/event-stream; charset=utf-8", is_live=True, is_endless=True)
 
 
 def _parameters(call: Call) -> params.Subscribe:
