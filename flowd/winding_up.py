@@ -10,6 +10,7 @@ from flowd import state_dir
 from flowd.domain.errors import FlowdError, StateError
 from flowd.keeper import farewell, journal
 from flowd.keeper.capabilities import boot_id
+from flowd.ports import KeeperLostError
 from flowd.settings import DEFAULT_WHERE_MANAGED, Settings
 from flowd.units import own
 from flowd_client import discovery
@@ -29,7 +30,8 @@ def left_running(*, workspace: Path, environ: Mapping[str, str]) -> int:
     """How many steps go on without a daemon; 0 where one runs.
 
     Raises:
-        OSError: The state folder is not ours to look into.
+        OSError: The state folder is not ours to look into,
+            or the keeper does not answer.
     """
     settings = _settings(workspace, environ)
     root = settings.state_dir if settings else _state_dir(workspace, environ)
@@ -56,15 +58,14 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
         How many were running.
 
     Raises:
-        StateError: Asked, and a daemon runs: its steps are not left to anybody.
+        StateError: Asked, and a daemon runs: its steps are not left to anybody. Or the state is not ours to look into,
+            or the keeper does not answer.
     """
     settings = _settings(workspace, environ)
     root = settings.state_dir if settings else _state_dir(workspace, environ)
-    if is_asked and state_dir.is_locked(root / state_dir.LOCK):
-        raise StateError(
-            f"A daemon serves this workspace: its state is in {root}. `flowd cancel` ends its steps, one by one."
-        )
-    if not is_asked:
+    if is_asked:
+        _refuse_beside_daemon(root)
+    else:
         is_kept = (
             settings is not None
             and settings.on_stop == "keep"
@@ -73,13 +74,29 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
         if is_kept or await own.pending_job(environ) != "stop":
             return 0
     folder = root / state_dir.KEEPER
-    count = await farewell.end_steps(folder, bound_s=_BOUND_S)
+    try:
+        count = await farewell.end_steps(folder, bound_s=_BOUND_S)
+    except KeeperLostError as error:
+        raise StateError(
+            f"The keeper of {root} does not answer, so that its steps go on. `flowd doctor` says more of it."
+        ) from error
     if any((folder / "units").glob("*.note")):  # whichever executor is set now, steps may be of the one before
         from flowd.units.bus import default_scope  # noqa: PLC0415 - takes 40 ms, and few need it
         from flowd.units.farewell import end_units  # noqa: PLC0415
 
         count += await end_units(folder, scope=default_scope(), boot_id=boot_id(), environ=environ, bound_s=_BOUND_S)
     return count
+
+
+def _refuse_beside_daemon(root: Path) -> None:
+    try:
+        has_daemon = state_dir.is_locked(root / state_dir.LOCK)
+    except OSError as error:
+        raise StateError(f"Cannot look into {root} ({error.strerror}). Try again as root, with sudo.") from error
+    if has_daemon:
+        raise StateError(
+            f"A daemon serves this workspace: its state is in {root}. `flowd cancel` ends its steps, one by one."
+        )
 
 
 def _settings(workspace: Path | None, environ: Mapping[str, str]) -> Settings | None:

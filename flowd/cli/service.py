@@ -83,7 +83,7 @@ def status(session: Session, is_user: bool | None, as_json: bool) -> int:
             (
                 ("service", f"{service_name}: {about.get('ActiveState')} ({about.get('SubState')})"),
                 ("installed", None if is_there else f"no {manager.scope} service; `flowd service install` makes one"),
-                ("says", about.get("StatusText")),
+                ("says", about.get("StatusText") if about.get("MainPID") != "0" else None),
                 ("since", about.get("ActiveEnterTimestamp")),
                 ("pid", about.get("MainPID") if about.get("MainPID") != "0" else None),
                 ("restarts", about.get("NRestarts")),
@@ -182,5 +182,4 @@ def _installed(session: Session, is_user: bool | None) -> "ServiceManager | None
         if is_user is None:
             return None
         raise
-    is_there = installation.is_installed(manager.scope, session.workspace.resolve(), home=Path.home())
-    return manager if is_there else None
+    return manager if installation.is_meant(manager, session.workspace.resolve(), home=Path.home()) else None

@@ -39,14 +39,13 @@ def manager_of(session: Session, is_user: bool | None, *, or_installed: bool = F
         is_user: As asked for; None chooses.
         or_installed: Choose the machine's for a workspace that has a service of the machine, and none of the user's.
     """
-    from flowd.units import installation  # noqa: PLC0415 - heavy
-    from flowd.units.systemctl import ServiceManager  # noqa: PLC0415
+    from flowd.units.systemctl import ServiceManager  # noqa: PLC0415 - heavy
+    from flowd_client.discovery import find_service  # noqa: PLC0415 - light, but only here
 
     is_system = os.geteuid() == 0 if is_user is None else not is_user
     if is_user is None and or_installed and not is_system:
-        workspace, home = session.workspace.resolve(), Path.home()
-        has_own = installation.is_installed("user", workspace, home=home)
-        is_system = not has_own and installation.is_installed("system", workspace, home=home)
+        found = find_service(session.workspace.resolve())
+        is_system = found is not None and found[0] == "system"
     with told():
         return ServiceManager("system" if is_system else "user")
 

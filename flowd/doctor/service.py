@@ -59,10 +59,9 @@ def _managed(scene: Scene) -> Finding:
 def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
     workspace = scene.settings.workspace
     service, socket = templates.names(workspace)
+    if not installation.is_meant(manager, workspace, home=Path.home()):
+        return
     about = manager.show(service, *_SHOWN)
-    is_meant = about.get("UnitFileState") in ENABLED or about.get("ActiveState") != "inactive"
-    if not is_meant and not installation.is_installed(manager.scope, workspace, home=Path.home()):
-        return  # a packaged template fits every workspace, and says nothing about this one
     name = f"service.{manager.scope}"
     is_held = manager.holds_socket(socket, service)
     yield _life(name, service, socket, about, manager, is_held=is_held)

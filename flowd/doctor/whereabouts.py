@@ -8,12 +8,12 @@ from pathlib import Path
 
 from flowd import state_dir
 from flowd.domain.errors import StateError
-from flowd.units import environment, installation, own, templates
+from flowd.units import environment, own, templates
 from flowd.units.environment import UnitEnvironment
 from flowd.units.systemctl import ServiceManager
 from flowd.units.templates import SYSTEM_STATE
 from flowd_client import discovery
-from flowd_client.discovery import find_socket, system_socket, systemd_escape
+from flowd_client.discovery import find_service, find_socket, system_socket, systemd_escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,19 +58,20 @@ def find(workspace: Path, environ: Mapping[str, str], *, socket: Path | None) ->
         told = environment.of(manager, unit)
         known |= _home(manager, unit)
     except StateError:
-        told = UnitEnvironment({})  # the check of the service says so
+        if scope == "user":
+            return Whereabouts(environ)  # it cannot run; the check of the service says so
+        told = UnitEnvironment({})
     return Whereabouts({**known, **told.values}, unit, told)
 
 
 def _scope(root: Path) -> "Scope | None":
     """Whose service has the workspace; None where nobody's has, or a daemon was started by hand."""
     wanted, found = system_socket(root), find_socket(root)
+    scope, _ = find_service(root) or (None, None)
     is_by_hand = found != wanted and os.path.lexists(found)
-    if not is_by_hand and (found == wanted or installation.is_installed("system", root, home=Path("/"))):
+    if not is_by_hand and (found == wanted or scope == "system"):
         return "system"
-    if installation.is_installed("user", root, home=Path.home()) and not _is_elsewhere(root):
-        return "user"
-    return None
+    return "user" if scope == "user" and not _is_elsewhere(root) else None
 
 
 def _is_elsewhere(root: Path) -> bool:

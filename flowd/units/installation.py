@@ -133,6 +133,14 @@ def is_installed(scope: "Scope", workspace: Path, *, home: Path) -> bool:
     return (templates.folder(scope, home) / templates.names(workspace)[0]).exists()
 
 
+def is_meant(manager: ServiceManager, workspace: Path, *, home: Path) -> bool:
+    """Whether a workspace has a service: `install` has been here, or somebody enabled or started the packaged unit for
+    it, which fits every workspace and says nothing about this one."""
+    about = manager.show(templates.names(workspace)[0], "UnitFileState", "ActiveState")
+    is_used = about.get("UnitFileState") in ENABLED or about.get("ActiveState") != "inactive"
+    return is_used or is_installed(manager.scope, workspace, home=home)
+
+
 def http_socket(workspace: Path) -> str:
     """The unit that holds the HTTP port of a workspace's system service, where somebody wanted one."""
     return f"flowd-http@{systemd_escape(workspace)}.socket"

@@ -48,7 +48,8 @@ class ServiceManager:
 
     def typed(self, *argv: str) -> str:
         """The same as one types it: instances of paths have backslashes in their names."""
-        return shlex.join(self.command(*argv))
+        sudo = ["sudo"] if self.scope == "system" and os.geteuid() != 0 else []
+        return shlex.join([*sudo, *self.command(*argv)])
 
     def run(self, *argv: str) -> str:
         """Its output.

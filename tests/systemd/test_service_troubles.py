@@ -207,6 +207,24 @@ def test_steps_of_a_service_that_failed_are_shown_and_can_be_ended(box: Box, lin
     assert box.flowd(lingering, "run", run_id, "--json", user=OTHER_USER)["run"]["status"] == "canceled"
 
 
+def test_steps_of_a_packaged_unit_that_failed_are_ended_by_root_and_not_by_others(
+    box: Box, service: Callable[..., Service]
+) -> None:
+    place = service()
+    place.flow("long", "sleep 300")
+    place.systemctl("start")
+    place.dispatch("long.go")
+    until(lambda: box.alive("sleep 300"), what="the step's process")
+    box.write(f"{place.path}/.codex/flowd.toml", "max_parallel = ")
+    box.systemctl("restart", place.unit, check=False)
+    end = (str(FLOWD), "service", "end-steps", "--system", "-w", place.path)
+    refused = box.run(*end, user=OTHER_USER, check=False)
+    assert refused.returncode == 5
+    assert f"Cannot look into /var/lib/flowd/{place.instance} (Permission denied)" in refused.stderr
+    assert box.run(*end).stdout == "ended 1 step that flowd had left running\n"
+    assert box.alive("sleep 300") == []
+
+
 def test_an_uninstall_stops_the_http_socket_and_leaves_no_empty_folders(
     box: Box, service: Callable[..., Service]
 ) -> None:
