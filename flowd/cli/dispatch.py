@@ -1,5 +1,6 @@
 """``flowd dispatch``: hand in an event, and say what came of it."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,10 +92,12 @@ def tell_accepted(view: DispatchView) -> None:
 
 def finish(session: Session, answer: dict[str, Any], *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
     """Wait if asked to, show the runs, and give the exit code. For dispatch and replay alike."""
-    run_ids = read_dispatch(answer).run_ids
+    view = read_dispatch(answer)
+    hint = f"See `flowd runs --event {shlex.quote(view.event_id)}`."
     is_late = False
-    if wait and run_ids:
-        records, is_late = waiting.wait_for(session, run_ids, timeout_s=timeout_s)
+    if wait and view.run_ids:
+        stored = f"Event {view.event_id} is stored with its runs"
+        records, is_late = waiting.wait_for(session, view.run_ids, timeout_s=timeout_s, stored=stored, hint=hint)
         answer = {**answer, "runs": records, "timedOut": is_late}
     runs = read_dispatch(answer).runs
     if as_json:
@@ -103,7 +106,6 @@ def finish(session: Session, answer: dict[str, Any], *, wait: bool, timeout_s: f
         draw_runs(runs)
     if not wait:
         return Exit.GOOD
-    hint = f"See `flowd runs --event {answer.get('eventId', '')}`."
     return waiting.verdict(runs, is_late=is_late, timeout_s=timeout_s, hint=hint)
 
 

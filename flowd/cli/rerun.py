@@ -55,9 +55,11 @@ def retry(session: Session, run_id: str, wait: bool, timeout_s: float | None, as
       flowd retry run_16439a6acab8 --wait
     """
     answer = session.ask(requests.retry_run(run_id))
+    hint = f"See `flowd run {run_id}`."
     is_late = False
     if wait:
-        records, is_late = waiting.wait_for(session, [run_id], timeout_s=timeout_s)
+        stored = f"The retry of {run_id} is stored"
+        records, is_late = waiting.wait_for(session, [run_id], timeout_s=timeout_s, stored=stored, hint=hint)
         answer = {**answer, "run": records[0]}
     view = read_run(answer)
     if as_json:
@@ -66,7 +68,7 @@ def retry(session: Session, run_id: str, wait: bool, timeout_s: float | None, as
         draw_runs([view])
     if not wait:
         return Exit.GOOD
-    return waiting.verdict([view], is_late=is_late, timeout_s=timeout_s, hint=f"See `flowd run {run_id}`.")
+    return waiting.verdict([view], is_late=is_late, timeout_s=timeout_s, hint=hint)
 
 
 @click.command(cls=Verb, short_help="End a run, or all runs of an event.")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flowd.cli import printing
-from flowd.cli.exits import Exit
+from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd_client import requests
 from flowd_client.errors import ConnectionLostError, DaemonNotRunningError
@@ -24,11 +24,20 @@ _RECONNECT_S = 0.2
 BAD_STATUSES = frozenset({"failed", "blocked", "needs_intervention", "canceled"})
 
 
-def wait_for(session: Session, run_ids: Sequence[str], *, timeout_s: float | None) -> tuple[list[dict[str, Any]], bool]:
+def wait_for(
+    session: Session, run_ids: Sequence[str], *, timeout_s: float | None, stored: str, hint: str
+) -> tuple[list[dict[str, Any]], bool]:
     """Wait until every run has ended or the time is up.
+
+    Args:
+        stored: What is on the daemon's disk whatever becomes of the daemon, as a sentence.
+        hint: How to look at it later, as a sentence.
 
     Returns:
         The runs' records as they are then, in the order of the ids, and whether the time was up before all had ended.
+
+    Raises:
+        CommandError: The daemon stopped, and none came back within 20 s, or in time.
     """
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     records: list[dict[str, Any]] = []
@@ -38,7 +47,11 @@ def wait_for(session: Session, run_ids: Sequence[str], *, timeout_s: float | Non
             while True:
                 say(f"{len(records)} of {len(run_ids)} runs have ended; waiting for {run_id}")
                 left_ms = max(0, min(_POLL_MS, (deadline - time.monotonic()) * 1000))
-                record = _patiently(session, requests.wait_run(run_id, timeout_ms=int(left_ms)))
+                try:
+                    record = _patiently(session, requests.wait_run(run_id, timeout_ms=int(left_ms)), deadline)
+                except (DaemonNotRunningError, ConnectionLostError) as error:
+                    gone = f"The daemon went away while we waited. {stored}, and goes on with the next one."
+                    raise CommandError(f"{gone} {hint}", Exit.NO_DAEMON) from error
                 if read_run(record).is_final:
                     break
                 if time.monotonic() >= deadline:
@@ -48,9 +61,9 @@ def wait_for(session: Session, run_ids: Sequence[str], *, timeout_s: float | Non
     return records, is_late
 
 
-def _patiently(session: Session, request: requests.Request[RunView]) -> dict[str, Any]:
+def _patiently(session: Session, request: requests.Request[RunView], deadline: float) -> dict[str, Any]:
     """The run's record, over a restart of the daemon."""
-    give_up_at = time.monotonic() + _RESTART_S
+    give_up_at = min(deadline, time.monotonic() + _RESTART_S)
     while True:
         try:
             answer = session.ask(request)

@@ -150,6 +150,36 @@ def test_waiting_outlives_a_restart_of_the_daemon(desk: Desk) -> None:
     assert b"completed" in out
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("dispatch", "--type", "t"), ("Event e1 is stored", "`flowd runs --event e1`")),
+        (("retry", "run_1"), ("The retry of run_1 is stored", "`flowd run run_1`")),
+    ],
+)
+def test_who_waits_for_a_daemon_that_does_not_come_back_is_told_what_is_stored_and_where_to_look(
+    desk: Desk, command: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    desk.answers[wire.DISPATCH] = accepted(run_of("queued"))
+    desk.answers[wire.RETRY_RUN] = {"run": run_of("queued")}
+
+    asked = threading.Event()
+
+    def die(_: Call) -> Any:
+        asked.set()
+        raise NoAnswerError
+
+    desk.answers[wire.WAIT_RUN] = die
+    with desk.start(*command, "--wait", "--timeout", "1s") as process:
+        assert asked.wait(30)
+        desk.daemon.close()
+        began_s = time.monotonic()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert all(word in err.decode() for word in words), err
+    assert time.monotonic() - began_s < 15, "the time to wait is the daemon's, too"
+
+
 def test_an_event_that_matches_nothing_is_explained(desk: Desk) -> None:
     desk.answers[wire.DISPATCH] = accepted()
     error = {"path": "$.name", "keyword": "required", "message": "is missing"}
