@@ -174,6 +174,7 @@ def test_who_waits_for_a_daemon_that_does_not_come_back_is_told_what_is_stored_a
         assert asked.wait(30)
         desk.daemon.close()
         began_s = time.monotonic()
+        desk.daemon = ScriptedDaemon(desk.daemon.path.with_name("another"), desk._answer)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3
     assert all(word in err.decode() for word in words), err
