@@ -18,6 +18,9 @@ _PACKAGED_COMMAND = "/usr/bin/flowd"
 NOTIFY_RELOAD_SINCE = 253
 """The version of systemd that introduced ``Type=notify-reload``; an older one would take it for ``simple``."""
 
+DELEGATE_SUBGROUP_SINCE = 254
+"""The version of systemd that introduced ``DelegateSubgroup=``."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceUnits:
@@ -92,6 +95,9 @@ def render(wanted: Wanted, *, home: Path) -> ServiceUnits:
     if wanted.systemd_version >= NOTIFY_RELOAD_SINCE:
         service = service.replace("Type=notify\n", "Type=notify-reload\n")
         service = "\n".join(line for line in service.split("\n") if not line.startswith("ExecReload="))
+    if wanted.systemd_version >= DELEGATE_SUBGROUP_SINCE:
+        # Beside the daemon's cgroup, and not in its own, the keeper may have the controllers that limit whole steps.
+        service = service.replace("Delegate=yes\n", "Delegate=yes\nDelegateSubgroup=daemon\n")
     if wanted.scope == "system":
         service = service.replace("User=flowd\n", f"User={wanted.run_as}\n")
         socket_text = socket_text.replace("SocketUser=flowd\n", f"SocketUser={wanted.run_as}\n")

@@ -143,6 +143,15 @@ def test_notify_reload_is_for_systemds_that_know_it() -> None:
     assert "\nExecReload=" not in new
 
 
+@pytest.mark.parametrize("scope", ["system", "user"])
+def test_the_daemon_gets_a_cgroup_of_its_own_where_systemd_can_give_it_one(scope: str) -> None:
+    old, new = (
+        files(templates.render(wanted(scope=scope, systemd_version=v), home=Path("/x")))[".service"] for v in (253, 254)
+    )
+    assert "DelegateSubgroup=" not in old
+    assert "\nDelegate=yes\nDelegateSubgroup=daemon\n" in new
+
+
 def test_a_socket_path_that_is_too_long_gets_a_short_one() -> None:
     made = templates.render(wanted(socket=Path("/home/me") / ("x" * 120) / "flowd.sock"), home=Path("/home/me"))
     assert len(os.fsencode(made.socket)) < 60
