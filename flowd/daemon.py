@@ -59,6 +59,11 @@ def serve(settings: Settings) -> int:
         # One line for people; no traceback, because nothing is wrong with flowd itself.
         print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
         return EXIT_BAD_STATE
+    except ExceptionGroup as group:  # of the tasks that take up what an earlier daemon left
+        if not isinstance(failure := group.exceptions[0], StorageFailedError):
+            raise
+        print(f"flowd: {failure.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_STORAGE_FAILED
 
 
 def _raise_open_files() -> int:

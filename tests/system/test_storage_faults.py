@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -195,3 +196,45 @@ def test_a_failing_fsync_stops_the_daemon_and_leaves_the_steps_to_the_keeper(pla
     assert (run["exitCode"], run["attemptCount"]) == (4, 1)
     assert ended(place, dispatch(place, "e2"))["exitCode"] == 4
     assert place.stop() == 0
+
+
+def test_a_read_that_fails_refuses_its_caller_and_the_daemon_goes_on(place: Workspace) -> None:
+    place.flow("work", WAITING + "4")
+    place.start()
+    go(place)
+    for n in range(40):
+        ended(place, dispatch(place, f"e{n}", size=50_000))
+    assert place.stop() == 0
+    path = place.path / ".codex/flowd/flowd.db"
+    with path.open("r+b") as file:  # an old event's payload, far from everything that writing needs
+        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\xff" * 4096)
+    place.start()
+    with pytest.raises(FlowClientError) as refused:
+        place.call("flow.listEvents", limit=500)
+    assert refused.value.slug == "storage_failed"
+    assert "could not be read" in str(refused.value)
+    assert "flowd doctor" in str(refused.value)
+    assert "read failed" in place.log()
+    assert ended(place, dispatch(place, "later"))["exitCode"] == 4
+    assert place.stop() == 0
+
+
+def test_a_daemon_that_cannot_read_what_was_left_says_so_in_one_line(place: Workspace) -> None:
+    place.flow("work", WAITING + "4")
+    place.start()
+    dispatch(place, "e1")
+    go(place)
+    assert place.stop() == 0
+    path = place.path / ".codex/flowd/flowd.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'runs_active'").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 200)
+    daemon = subprocess.run(
+        [sys.executable, "-m", "flowd", "serve", "-w", str(place.path)], capture_output=True, text=True, timeout=30
+    )
+    assert daemon.returncode == 74
+    assert "\nflowd: The database could not be read" in daemon.stderr
+    assert "Fault" not in daemon.stderr

@@ -66,8 +66,9 @@ def is_about_storage(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _STORAGE_CODES
 
 
-def translate(error: sqlite3.Error) -> RefusedError:
-    """What an error of SQLite means to a caller. `StorageFailedError` means that nothing after it can be trusted."""
+def translate(error: sqlite3.Error, *, is_reading: bool = False) -> RefusedError:
+    """What an error of SQLite means to a caller. `StorageFailedError` of a write means that nothing after it can be
+    trusted; of a read, that this one thing could not be read: what was acknowledged is no less stored for it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StorageFullError(
@@ -76,6 +77,10 @@ def translate(error: sqlite3.Error) -> RefusedError:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StorageBusyError(
             "Another program holds flowd's database; nothing was stored. Try again when it is done."
+        )
+    if is_reading:
+        return StorageFailedError(
+            f"The database could not be read: {error}. Run `flowd doctor` to see what is left of it."
         )
     return StorageFailedError(
         f"The database failed: {error}. flowd stops, because nothing after this could be trusted."

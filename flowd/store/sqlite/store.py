@@ -1,8 +1,10 @@
 """`SqliteStore`: the store port on SQLite. One writer thread, a few readers."""
 
 import asyncio
+import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,8 +19,12 @@ from flowd.store.sqlite import journal, nonces, reads, writes
 from flowd.store.sqlite.connection import is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.writer import Writer
 
+log = logging.getLogger("flowd.store")
+
 T = TypeVar("T")
 _READERS = 2
+_TELL_EVERY_S = 10.0
+"""Followers ask again and again."""
 
 
 class SqliteStore:
@@ -52,6 +58,7 @@ class SqliteStore:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._tell_failed_read_at_s = 0.0
 
     def tell_commits(self, listener: Callable[[], None]) -> None:
         """Call this after each commit, in the loop."""
@@ -185,6 +192,10 @@ class SqliteStore:
             finally:
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            if is_about_storage(error):
-                raise translate(error) from error
-            raise
+            if not is_about_storage(error):
+                raise
+            refusal = translate(error, is_reading=True)
+            if isinstance(refusal, StorageFailedError) and time.monotonic() >= self._tell_failed_read_at_s:
+                self._tell_failed_read_at_s = time.monotonic() + _TELL_EVERY_S
+                log.error("read failed", extra={"problem": str(error)})
+            raise refusal from error
