@@ -63,7 +63,7 @@ mount -t cgroup2 none /sys/fs/cgroup
 {opened}
 for d in {private}; do mount -t tmpfs -o mode=0755 tmpfs "$d"; done
 chmod 1777 /tmp /var/tmp
-for d in /var/lib/systemd /var/lib/flowd; do mkdir -p "$d" && mount -t tmpfs -o mode=0755 tmpfs "$d"; done
+for d in /var/lib/systemd /var/lib/flowd /etc/flowd; do mkdir -p "$d" && mount -t tmpfs -o mode=0755 tmpfs "$d"; done
 mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/system
 mkdir -p /run/box /run/systemd/system /run/lock /etc/systemd/user
 mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/user
@@ -304,8 +304,9 @@ def booted() -> Iterator[Box]:
         finally:
             outer.send_signal(signal.SIGKILL)  # the kernel ends its init with it, and everything inside with that
             outer.wait()
-            with contextlib.suppress(OSError):  # the place of a mount; with something in it, it is not ours
-                Path("/var/lib/flowd").rmdir()
+            for place in ("/var/lib/flowd", "/etc/flowd"):
+                with contextlib.suppress(OSError):  # the place of a mount; with something in it, it is not ours
+                    Path(place).rmdir()
 
 
 def _init_of(outer: subprocess.Popen[bytes], log_path: Path) -> int:

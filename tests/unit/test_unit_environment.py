@@ -1,0 +1,30 @@
+"""Variables as systemd reads them from a file, and as `systemctl show` writes them."""
+
+import pytest
+
+from flowd.units import environment
+from flowd.units.systemctl import listens_at
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ("FLOWD_MAX_PARALLEL=2\n", {"FLOWD_MAX_PARALLEL": "2"}),
+        ("# FLOWD_A=1\n; FLOWD_B=2\n\n  FLOWD_C = 3  \n", {"FLOWD_C": "3"}),
+        ('A="two words"\nB=\'as $it is\'\nC=two words\nD=it\'s\n', {"A": "two words", "B": "as $it is",
+                                                                   "C": "two words", "D": "it's"}),
+        ('A="say \\"so\\""\n', {"A": 'say "so"'}),
+        ("A=one \\\ntwo\n", {"A": "one two"}),
+        ("A=1\nA=2\n", {"A": "2"}),
+        ("no variable\n", {}),
+        ("A=b=c\nE=\n", {"A": "b=c", "E": ""}),
+    ],
+)  # fmt: skip
+def test_a_file_of_variables_is_read_as_systemd_reads_it(text: str, variables: dict[str, str]) -> None:
+    assert environment.parse(text) == variables
+
+
+def test_only_unix_sockets_of_a_socket_unit_count() -> None:
+    about = {"Listen": "/run/my flowd.sock (Stream)\n127.0.0.1:7345 (Stream)\n/run/b (1).sock (Stream)"}
+    assert [str(path) for path in listens_at(about)] == ["/run/my flowd.sock", "/run/b (1).sock"]
+    assert listens_at({}) == []
