@@ -18,7 +18,6 @@ from flowd import state_dir, wiring
 from flowd.api import unix_socket
 from flowd.api.codec import View
 from flowd.api.dispatcher import Dispatcher
-from flowd.api.http import server as http_server
 from flowd.api.http.server import HttpServer
 from flowd.api.methods import Methods
 from flowd.api.subscriptions import Subscriptions
@@ -26,6 +25,7 @@ from flowd.api.unix_socket import UnixServer
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
 from flowd.domain.flow import Snapshot
 from flowd.domain.redaction import Redactor
+from flowd.http_listener import listen_for_http
 from flowd.keeper.launcher import environment_without
 from flowd.observe import listenfds, logs
 from flowd.observe.sdnotify import Notifier
@@ -110,7 +110,7 @@ class Daemon:
             # Before anything else: a daemon that nobody can reach takes up no runs.
             listener = unix_socket.bind(self._socket)
         http_config = self._settings.http
-        http_listener = None if http_config is None else http_server.bind(http_config)
+        http_listener = None if http_config is None else listen_for_http(http_config)
         ours = state_dir.Presence([self._socket])
         try:
             await self._serve(listener, http_listener)

@@ -8,7 +8,6 @@ import logging
 import os
 import resource
 import socket
-import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -22,10 +21,9 @@ from flowd.api.http.metrics import Metrics
 from flowd.api.http.protocol import BoundedConfig, BoundedProtocol
 from flowd.api.http.routes import Routes
 from flowd.api.methods import Method
-from flowd.domain.errors import StateError
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
-from flowd.http_config import DEFAULT_PORT, Address, HttpConfig, Limits, PassedAddress, TcpAddress, UnixAddress
+from flowd.http_config import Address, HttpConfig, Limits, TcpAddress, UnixAddress
 
 log = logging.getLogger("flowd.api.http")
 
@@ -51,7 +49,7 @@ class HttpServer:
         feed: Feed,
         snapshot: Callable[[], Snapshot],
     ) -> None:
-        """``listener`` is of `bind`; it is closed with the server."""
+        """``listener`` is of `flowd.http_listener`; it is closed with the server."""
         self._address = config.address
         self._listener = listener
         self._state = ServerState()
@@ -126,87 +124,6 @@ class HttpServer:
         if isinstance(self._address, UnixAddress):
             with suppress(FileNotFoundError):
                 os.unlink(self._address.path)
-
-
-def bind(config: HttpConfig) -> socket.socket:
-    """A socket to listen on. Nothing is accepted yet.
-
-    Raises:
-        StateError: The address is taken or is none of this machine's, or strangers could reach it and nothing would
-            keep them out; the message has the remedy.
-    """
-    address = config.address
-    match address:
-        case PassedAddress():
-            listener = _passed(address.name)
-            if config.access.is_open and not _is_private(listener):
-                listener.close()
-                raise StateError(
-                    f"systemd's socket {address.name!r} faces the network, and anybody there could start processes "
-                    f"here. Set FLOWD_HTTP_SECRET_FILE or [http.tokens], or ListenStream=127.0.0.1:{DEFAULT_PORT}."
-                )
-            return listener
-        case UnixAddress():
-            return _bind_unix(address.path)
-        case TcpAddress():
-            return _bind_tcp(address)
-
-
-def _bind_tcp(address: TcpAddress) -> socket.socket:
-    listener: socket.socket | None = None
-    host = "127.0.0.1" if address.host == "localhost" else address.host
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
-    except OSError as error:
-        if listener is not None:
-            listener.close()
-        raise StateError(
-            f"Cannot listen on http://{address}: {error.strerror}. Choose another address with --http HOST:PORT, "
-            f"or look who has this one: ss -ltnp 'sport = :{address.port}'."
-        ) from error
-    listener.setblocking(False)  # noqa: FBT003
-    return listener
-
-
-def _bind_unix(path: str) -> socket.socket:
-    try:
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            # The daemon holds the workspace's lock; what is left here is its predecessor's.
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(path) == 0:
-                    raise StateError(f"Another program answers on {path}. Stop it, or choose another path.")
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(path)
-    except OSError as error:
-        listener.close()
-        raise StateError(f"Cannot listen on unix:{path}: {error.strerror or error}. Choose another path.") from error
-    finally:
-        os.umask(mask)
-    listener.setblocking(False)  # noqa: FBT003
-    return listener
-
-
-def _passed(name: str) -> socket.socket:
-    count = int(os.environ.get("LISTEN_FDS", "0")) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
-    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
-    if name not in names[:count]:
-        raise StateError(f"systemd passed no socket named {name!r}. Its unit needs FileDescriptorName={name}.")
-    listener = socket.socket(fileno=3 + names.index(name))
-    listener.setblocking(False)  # noqa: FBT003
-    return listener
-
-
-def _is_private(listener: socket.socket) -> bool:
-    name = listener.getsockname()
-    return not isinstance(name, tuple) or TcpAddress(name[0], name[1]).is_loopback
 
 
 def _shown(listener: socket.socket, address: Address) -> str:
