@@ -272,7 +272,7 @@ class Service:
         """Stop everything, and forget the units."""
         self.box.systemctl("stop", self.socket_unit, self.unit, f"flowd-http@{self.instance}.socket", check=False)
         self.box.systemctl("reset-failed", self.unit, check=False)
-        self.box.run("rm", "-rf", self.path, f"/etc/systemd/system/{self.unit}.d", f"/var/lib/flowd/{self.instance}")
+        self.box.run("rm", "-rf", self.path, f"/etc/systemd/system/{self.unit}.d", f"/var/lib/flowd{self.path}.state")
 
 
 @contextlib.contextmanager

@@ -53,9 +53,8 @@ def manager_of(session: Session, is_user: bool | None, *, or_installed: bool = F
 def environment_of(manager: "ServiceManager", workspace: Path) -> Mapping[str, str]:
     """What the service of a workspace is started with, for looking after what it left."""
     from flowd.units import environment, templates  # noqa: PLC0415 - heavy
-    from flowd_client.discovery import systemd_escape  # noqa: PLC0415 - light, but only here
 
     environ = dict(os.environ)
     if manager.scope == "system":
-        environ["FLOWD_STATE_DIR"] = str(templates.SYSTEM_STATE / systemd_escape(workspace))
+        environ["FLOWD_STATE_DIR"] = str(templates.system_state(workspace))
     return {**environ, **environment.of(manager, templates.names(workspace)[0]).values}

@@ -11,9 +11,9 @@ from flowd.domain.errors import StateError
 from flowd.units import environment, own, templates
 from flowd.units.environment import UnitEnvironment
 from flowd.units.systemctl import ServiceManager
-from flowd.units.templates import SYSTEM_STATE
+from flowd.units.templates import SYSTEM_STATE, system_state
 from flowd_client import discovery
-from flowd_client.discovery import find_service, find_socket, system_socket, systemd_escape
+from flowd_client.discovery import find_service, find_socket, system_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def find(workspace: Path, environ: Mapping[str, str], *, socket: Path | None) ->
     unit = templates.names(root)[0]
     known = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
     if scope == "system":
-        known |= {"FLOWD_STATE_DIR": str(SYSTEM_STATE / systemd_escape(root)), "FLOWD_SOCKET": str(system_socket(root))}
+        known |= {"FLOWD_STATE_DIR": str(system_state(root)), "FLOWD_SOCKET": str(system_socket(root))}
     try:
         manager = ServiceManager(scope)
         told = environment.of(manager, unit)
@@ -105,6 +105,6 @@ def is_closed(folder: Path) -> bool:
 
 def rightful_owner(folder: Path) -> int:
     """Whose a state folder should be: ours, but for root who looks at a system service's, its user's."""
-    if os.geteuid() == 0 and folder.parent == SYSTEM_STATE:
+    if os.geteuid() == 0 and folder.is_relative_to(SYSTEM_STATE):
         return folder.stat().st_uid
     return os.geteuid()

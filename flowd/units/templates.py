@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flowd.units.bus import Scope
 
 SYSTEM_STATE = Path("/var/lib/flowd")
-"""``StateDirectory=`` of the system units: a folder for each workspace."""
+"""Below it, `system_state` of each workspace."""
 _PACKAGED_COMMAND = "/usr/bin/flowd"
 NOTIFY_RELOAD_SINCE = 253
 """The version of systemd that introduced ``Type=notify-reload``; an older one would take it for ``simple``."""
@@ -69,6 +69,15 @@ def names(workspace: Path) -> tuple[str, str]:
     """The names of a workspace's service and socket units."""
     instance = systemd_escape(workspace)
     return f"flowd@{instance}.service", f"flowd@{instance}.socket"
+
+
+def system_state(workspace: Path) -> Path:
+    r"""``StateDirectory=`` of a workspace's system service: not by the instance, as systemd 257 takes no backslash there.
+
+    >>> str(system_state(Path("/srv/my-app")))
+    '/var/lib/flowd/srv/my-app.state'
+    """
+    return Path(f"{SYSTEM_STATE}{workspace}.state")
 
 
 def packaged(name: str) -> str:

@@ -116,7 +116,7 @@ def test_the_doctor_finds_the_state_of_a_system_service(box: Box, home: str) -> 
     found = {entry["check"]: entry for entry in json.loads(done.stdout)["findings"]}
     assert found["daemon.lock"]["found"].startswith("held by the daemon, pid")
     assert found["daemon.answer"]["level"] == "ok"
-    assert found["state.folder"]["found"].startswith("/var/lib/flowd/home-")
+    assert found["state.folder"]["found"].startswith("/var/lib/flowd/home/")
     assert "daemon.discovery" not in found
     assert "of the system manager" in found["service.manager"]["found"]
     box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home)

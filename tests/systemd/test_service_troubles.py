@@ -220,7 +220,7 @@ def test_steps_of_a_packaged_unit_that_failed_are_ended_by_root_and_not_by_other
     end = (str(FLOWD), "service", "end-steps", "--system", "-w", place.path)
     refused = box.run(*end, user=OTHER_USER, check=False)
     assert refused.returncode == 5
-    assert f"Cannot look into /var/lib/flowd/{place.instance} (Permission denied)" in refused.stderr
+    assert f"Cannot look into /var/lib/flowd{place.path}.state (Permission denied)" in refused.stderr
     assert box.run(*end).stdout == "ended 1 step that flowd had left running\n"
     assert box.alive("sleep 300") == []
 
