@@ -25,8 +25,9 @@ from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import Stream
 from flowd.engine.scheduler import Scheduler
-from flowd.engine.supervisor import Supervisor, UnderWay
+from flowd.engine.supervisor import Supervisor
 from flowd.engine.unbroken import Unbroken
+from flowd.engine.under_way import UnderWay
 from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, RunFilter, Store, StoredEvent
 
 _CANCEL_MARGIN_S = 3.0

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from flowd.domain import excerpt, retry
@@ -16,6 +16,7 @@ from flowd.engine import run_log
 from flowd.engine.completions import Completions
 from flowd.engine.outputs import OutputFiles, Said
 from flowd.engine.storage_waits import StorageWaits
+from flowd.engine.under_way import Active, UnderWay
 from flowd.ports import (
     Begun,
     Clock,
@@ -38,47 +39,6 @@ _NOTE_START_AFTER_S = 0.1
 """Steps that end sooner have their pid and command recorded with their outcome: one commit less for each."""
 
 _STORAGE_RETRY_S = 1.0
-
-
-@dataclass(slots=True)
-class _Active:
-    """A run under way.
-
-    Attributes:
-        attempt: Grows its pid, command and working directory as they become known.
-        is_started: Whether the keeper may have a process for it.
-    """
-
-    attempt: Attempt
-    definition: Definition
-    is_canceled: bool = False
-    is_started: bool = False
-
-    def wants_cancel(self) -> bool:
-        """Whether somebody wants it canceled by now."""
-        return self.is_canceled
-
-
-@dataclass(frozen=True, slots=True)
-class UnderWay:
-    """A running step, for those who ask what is going on.
-
-    Attributes:
-        age_s: Since its start, by the wall clock.
-    """
-
-    run_id: str
-    flow_name: str
-    step_name: str
-    attempt_number: int
-    started_at_ms: int
-    age_s: float
-    pid: int | None
-
-    @property
-    def label(self) -> str:
-        """``flow/step``."""
-        return f"{self.flow_name}/{self.step_name}"
 
 
 class Supervisor:
@@ -110,7 +70,7 @@ class Supervisor:
         self._requeue = requeue
         self._mask = mask
         self._waits = StorageWaits(time.monotonic)
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, Active] = {}
         # Runs between the queue and `_active`, each with whether it was canceled meanwhile.
         self._beginning: dict[str, bool] = {}
 
@@ -122,18 +82,7 @@ class Supervisor:
     def under_way(self) -> list[UnderWay]:
         """The running steps, oldest first."""
         now_ms = self._clock.now_ms()
-        found = [
-            UnderWay(
-                run_id=active.attempt.run_id,
-                flow_name=active.definition.flow_name,
-                step_name=active.definition.step_name,
-                attempt_number=active.attempt.number,
-                started_at_ms=active.attempt.started_at_ms,
-                age_s=max(0.0, (now_ms - active.attempt.started_at_ms) / 1000),
-                pid=active.attempt.pid,
-            )
-            for active in self._active.values()
-        ]
+        found = [UnderWay.of(active, now_ms=now_ms) for active in self._active.values()]
         return sorted(found, key=lambda step: step.started_at_ms)
 
     def enrich(self, attempt: Attempt) -> Attempt:
@@ -159,7 +108,7 @@ class Supervisor:
         if begun is None:
             self._waits.over(f"start {run_id}")
             return
-        active = self._active[run_id] = _Active(begun.attempt, begun.definition, is_canceled=is_canceled)
+        active = self._active[run_id] = Active(begun.attempt, begun.definition, is_canceled=is_canceled)
         try:
             try:
                 await self._start(active, begun)
@@ -185,7 +134,7 @@ class Supervisor:
 
     async def adopt(self, run: Run, attempt: Attempt, definition: Definition, release: Callable[[], None]) -> None:
         """Go on supervising an attempt that an earlier daemon started."""
-        active = self._active[run.id] = _Active(attempt, definition, is_started=True)
+        active = self._active[run.id] = Active(attempt, definition, is_started=True)
         try:
             if run.cancel_requested:
                 await self.cancel(run.id)
@@ -195,7 +144,7 @@ class Supervisor:
 
     async def abandon(self, run: Run, attempt: Attempt, definition: Definition) -> None:
         """Record the end of an attempt that nobody can have seen: by its result if it left one, else `interrupted`."""
-        active = _Active(attempt, definition, is_started=True)
+        active = Active(attempt, definition, is_started=True)
         said = await self._collect(attempt.id)
         exit_ = Exit(cause="canceled") if run.cancel_requested else Exit()
         await self._record(active, exit_, self._decide(active, exit_, said), said.output)
@@ -205,7 +154,7 @@ class Supervisor:
         await self._patiently(run_id, lambda: self._store.requeue(run_id, at_ms=self._clock.now_ms()))
         self._requeue(run_id, 0.0)
 
-    async def _put_back(self, active: _Active, why: str) -> None:
+    async def _put_back(self, active: Active, why: str) -> None:
         """A start that never happened: queue the run again, unless somebody wants it canceled by now."""
         if active.wants_cancel():
             await self._record(active, Exit(), _refused(active, why), Output())
@@ -251,7 +200,7 @@ class Supervisor:
                 self._waits.over(run_id)
                 return value
 
-    async def _start(self, active: _Active, begun: Begun) -> None:
+    async def _start(self, active: Active, begun: Begun) -> None:
         attempt, definition = begun.attempt, begun.definition
         context = StepContext(
             event_id=begun.run.event_id,
@@ -285,13 +234,13 @@ class Supervisor:
             limits=definition.limits,
         )
 
-    async def _see_off(self, active: _Active, release: Callable[[], None]) -> None:
+    async def _see_off(self, active: Active, release: Callable[[], None]) -> None:
         exit_ = await self._wait(active)
         release()  # The process is gone: the next one may start while this one's end is written down.
         said = await self._collect(active.attempt.id)
         await self._record(active, exit_, self._decide(active, exit_, said), said.output)
 
-    async def _wait(self, active: _Active) -> Exit:
+    async def _wait(self, active: Active) -> Exit:
         waiting = asyncio.ensure_future(self._keeper.wait(active.attempt.id))
         try:
             done, _ = await asyncio.wait([waiting], timeout=_NOTE_START_AFTER_S)
@@ -310,7 +259,7 @@ class Supervisor:
             return self._outputs.collect(attempt_id, sizes)
         return await asyncio.to_thread(self._outputs.collect, attempt_id, sizes)
 
-    def _decide(self, active: _Active, exit_: Exit, said: Said) -> Outcome:
+    def _decide(self, active: Active, exit_: Exit, said: Said) -> Outcome:
         definition = active.definition
         outcome = decide(exit_, said.result, label=definition.label, timeout_ms=definition.timeout_ms)
         if outcome.error is None:
@@ -319,7 +268,7 @@ class Supervisor:
         end = excerpt.excerpt(self._mask(said.stderr_tail), self._mask(said.stdout_tail))
         return replace(outcome, error=f"{outcome.error}\n{end}")
 
-    async def _record(self, active: _Active, exit_: Exit, outcome: Outcome, output: Output) -> None:
+    async def _record(self, active: Active, exit_: Exit, outcome: Outcome, output: Output) -> None:
         """Write the outcome down, however long the disk is full, and only then let go of what could tell it again."""
         attempt = active.attempt
         if outcome.error is not None:
@@ -346,7 +295,7 @@ class Supervisor:
             self._requeue(run.id, delay_ms / 1000)
 
 
-def _refused(active: _Active, why: str) -> Outcome:
+def _refused(active: Active, why: str) -> Outcome:
     why = why.removeprefix(f"{active.definition.label}: ")  # the sentence names the step already
     if active.is_canceled:
         return Outcome(ProcessStatus.CANCELED, Reason.CANCELED, f"Step {active.definition.label} was canceled: {why}")

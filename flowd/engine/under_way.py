@@ -1,0 +1,63 @@
+"""Runs under way: what their supervisor keeps of each, and what others are told of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowd.domain.definition import Definition
+from flowd.domain.run import Attempt
+
+
+@dataclass(slots=True)
+class Active:
+    """A run under way.
+
+    Attributes:
+        attempt: Grows its pid, command and working directory as they become known.
+        is_started: Whether the keeper may have a process for it.
+    """
+
+    attempt: Attempt
+    definition: Definition
+    is_canceled: bool = False
+    is_started: bool = False
+
+    def wants_cancel(self) -> bool:
+        """Whether somebody wants it canceled by now."""
+        return self.is_canceled
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A running step, for those who ask what is going on.
+
+    Attributes:
+        age_s: Since its start, by the wall clock.
+    """
+
+    run_id: str
+    flow_name: str
+    step_name: str
+    attempt_number: int
+    started_at_ms: int
+    age_s: float
+    pid: int | None
+
+    @classmethod
+    def of(cls, active: Active, *, now_ms: int) -> UnderWay:
+        """The running step of an active run."""
+        attempt = active.attempt
+        return cls(
+            run_id=attempt.run_id,
+            flow_name=active.definition.flow_name,
+            step_name=active.definition.step_name,
+            attempt_number=attempt.number,
+            started_at_ms=attempt.started_at_ms,
+            age_s=max(0.0, (now_ms - attempt.started_at_ms) / 1000),
+            pid=attempt.pid,
+        )
+
+    @property
+    def label(self) -> str:
+        """``flow/step``."""
+        return f"{self.flow_name}/{self.step_name}"
