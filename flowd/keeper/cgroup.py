@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _WANTED = ("memory", "pids", "cpu")
+SUBGROUP = "daemon"
+"""``DelegateSubgroup=`` of flowd's units."""
 _UNIT_SUFFIXES = (".service", ".scope", ".slice")
 
 
@@ -156,7 +158,8 @@ def _delegated(own: str) -> tuple[str, bool]:
         return own, False
     parent, name = os.path.split(own)
     is_unit_above = parent.endswith((".service", ".scope")) and not os.path.basename(parent).startswith("user@")
-    if is_unit_above and not name.endswith(_UNIT_SUFFIXES) and _is_delegated(parent):
+    is_subgroup = is_unit_above and not name.endswith(_UNIT_SUFFIXES)
+    if is_subgroup and (_is_delegated(parent) or _is_our_subgroup(parent, name)):
         return parent, True  # DelegateSubgroup=
     return "", False
 
@@ -166,10 +169,20 @@ def _is_delegated(path: str) -> bool:
     for name in ("user.delegate", "trusted.delegate"):
         try:
             if os.getxattr(path, name) == b"1":
-                return os.access(path, os.W_OK) and os.access(os.path.join(path, "cgroup.procs"), os.W_OK)
+                return _is_writable(path)
         except OSError:
             pass
     return False
+
+
+def _is_our_subgroup(unit: str, name: str) -> bool:
+    """Whether it is the one that flowd's own units ask for. Managers of users mark nothing, but only make it there."""
+    is_a_users = "/user@" in os.path.dirname(unit)
+    return is_a_users and name == SUBGROUP and os.path.basename(unit).startswith("flowd@") and _is_writable(unit)
+
+
+def _is_writable(path: str) -> bool:
+    return os.access(path, os.W_OK) and os.access(os.path.join(path, "cgroup.procs"), os.W_OK)
 
 
 def _enable(path: str) -> list[str]:

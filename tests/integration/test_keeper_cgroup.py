@@ -161,3 +161,13 @@ def test_only_what_is_marked_as_delegated_to_our_own_unit_is_used(part: Path) ->
     assert cgroup._delegated(str(users / "init")) == ("", False)
     assert cgroup._delegated(str(app)) == ("", False)
     assert cgroup._delegated("") == ("", False)
+
+
+def test_what_a_users_systemd_delegates_to_our_unit_is_used_though_it_marks_nothing(part: Path) -> None:
+    manager = part / "user@7.service"
+    unit, other, outside = manager / "flowd@srv.service", manager / "other.service", part / "flowd@srv.service"
+    for path in (unit / "daemon", unit / "else", other / "daemon", outside / "daemon"):
+        path.mkdir(parents=True)
+    assert cgroup._delegated(str(unit / "daemon")) == (str(unit), True)
+    for path in (unit, unit / "else", other / "daemon", outside / "daemon"):
+        assert cgroup._delegated(str(path)) == ("", False)
