@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flowd.api import dispatcher
+from flowd.api.closing import stop_accepting
 from flowd.api.connection import READ_BYTES, Connection
 from flowd.api.dispatcher import Dispatcher
 from flowd.api.framing import FramingError
@@ -103,7 +104,8 @@ class UnixServer:
     async def close(self) -> None:
         """Accept no more, answer what can be answered at once, and end the connections. Those that wait are dropped."""
         if self._server is not None:
-            self._server.close()
+            await stop_accepting(self._server)
+            self._server = None
         replies = [task for connection in self._connections.values() if connection for task in connection.replies]
         if replies:
             await asyncio.wait(replies, timeout=_LAST_ANSWERS_S)

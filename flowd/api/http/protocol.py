@@ -16,15 +16,22 @@ from flowd.http_config import Limits
 _LINGER_S = 5.0
 """How long the rest of a body that was refused is swallowed, so that its sender gets to read the refusal."""
 
+_FIRST_WORD_S = 0.25
+"""How long a connection that was accepted just before the server closes may take to say something."""
+
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large",
             503: "Service Unavailable"}  # fmt: skip
 
 
 class BoundedConfig(Config):
-    """uvicorn's configuration, and our limits beside it."""
+    """uvicorn's configuration, and beside it what else all connections share.
+
+    Attributes:
+        emptied: Set when the last connection has gone.
+    """
 
     limits: Limits
-    open_connections: int = 0
+    emptied: asyncio.Event
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -38,7 +45,9 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._limits = cast("BoundedConfig", config).limits
+        self._bounded = cast("BoundedConfig", config)
+        self._limits = self._bounded.limits
+        self._is_last_request = False
         self._deadline: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._header_bytes = 0
@@ -64,6 +73,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._set_stall(None)
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+        if not self.connections:
+            self._bounded.emptied.set()
 
     def data_received(self, data: bytes) -> None:
         """Parse; count what comes before the end of the headers."""
@@ -108,6 +119,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._set_deadline(None)
         self.scope["state"]["header_bytes"] = sum(len(name) + len(value) + 4 for name, value in self.headers)
         super().on_headers_complete()
+        if self._is_last_request:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """The request is whole."""
@@ -136,6 +149,17 @@ class BoundedProtocol(HttpToolsProtocol):
         """Nobody used the connection; what is still in its buffer gets a moment."""
         super().timeout_keep_alive_handler()
         self._set_stall(_LINGER_S)
+
+    def shutdown(self) -> None:
+        """The server closes: an idle connection now, any other with its answer, and a new one has a moment to ask."""
+        self._is_last_request = True
+        has_asked = bool(self.cycle)
+        if has_asked and self._is_idle:
+            self.transport.close()
+        elif has_asked:
+            self.cycle.keep_alive = False
+        elif self._is_message_complete:
+            self._set_deadline(_FIRST_WORD_S)
 
     # --- ends --------------------------------------------------------------------------------------------------------
 

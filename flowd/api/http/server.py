@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from uvicorn.server import ServerState
 
+from flowd.api.closing import stop_accepting
 from flowd.api.http.app import HttpApp
 from flowd.api.http.auth import Authenticator, RememberNonce
 from flowd.api.http.guard import Guard
@@ -90,6 +91,7 @@ class HttpServer:
             timeout_keep_alive=int(limits.keep_alive_s),
         )
         self._config.limits = limits
+        self._config.emptied = asyncio.Event()
         self.where = ""
 
     async def open(self) -> None:
@@ -106,16 +108,19 @@ class HttpServer:
         """Accept no more, end streams and waits, let other answers under way finish within two seconds."""
         if self._server is None:
             return
-        self._server.close()
+        await stop_accepting(self._server)
         self._app.end_streams()
         for connection in tuple(self._state.connections):
             connection.shutdown()
-        tasks = tuple(self._state.tasks)
-        if tasks:
-            _, pending = await asyncio.wait(tasks, timeout=_CLOSE_S)
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+        self._config.emptied.clear()
+        if self._state.connections:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._config.emptied.wait()
+        pending = tuple(self._state.tasks)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
         for connection in tuple(self._state.connections):
             transport = getattr(connection, "transport", None)
             if transport is not None:
