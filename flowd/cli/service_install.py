@@ -17,7 +17,10 @@ from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.domain.errors import FlowdError
 
+_HTTP_VARIABLES = ("FLOWD_HTTP", "CODEX_FLOW_BACKEND_HOST", "CODEX_FLOW_BACKEND_PORT")
+
 if TYPE_CHECKING:
+    from flowd.settings import Settings
     from flowd.units.installation import Action
     from flowd.units.systemctl import ServiceManager
 
@@ -39,15 +42,13 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
       flowd service install
       sudo flowd service install --system -w /srv/automation
     """
-    from flowd import settings as settings_module  # noqa: PLC0415 - heavy
-    from flowd.units import installation, systemctl, templates  # noqa: PLC0415
+    from flowd.units import installation, systemctl, templates  # noqa: PLC0415 - heavy
 
     workspace = session.workspace.resolve()
     if not workspace.is_dir():
         raise CommandError(f"The workspace {workspace} is not a folder. Make it, or name another with -w.")
     manager = manager_of(session, is_user)
-    with told():
-        settings = settings_module.load(workspace=workspace)
+    settings = _settings(manager, workspace)
     wanted = templates.Wanted(
         scope=manager.scope,
         workspace=workspace,
@@ -56,6 +57,7 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
         search_path=os.environ.get("PATH", os.defpath),
         socket=settings.socket,
         systemd_version=manager.version(),
+        http=templates.listen_stream(settings.http),
     )
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
         raise CommandError("A system service is root's to install: sudo flowd service install --system", Exit.REFUSED)
@@ -115,6 +117,17 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
     printing.line("Removed. What flowd remembers is still there; `flowd serve` or another install goes on with it.")
     for path in kept:
         printing.line(f"Yours, and left as it is: {path}")
+
+
+def _settings(manager: "ServiceManager", workspace: Path) -> "Settings":
+    """As the service will have them: it hears nothing of what this shell says of HTTP."""
+    from flowd import settings as settings_module  # noqa: PLC0415 - heavy
+    from flowd.units import environment, templates  # noqa: PLC0415
+
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_HTTP_VARIABLES)}
+    with told():
+        its_own = environment.of(manager, templates.names(workspace)[0]).values
+        return settings_module.load(workspace=workspace, environ={**environ, **its_own})
 
 
 def _take_back(manager: "ServiceManager", workspace: Path) -> None:

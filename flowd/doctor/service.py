@@ -78,6 +78,7 @@ def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
             f"systemd does not hold {socket}: callers are refused while flowd does not run",
             f"{manager.typed('restart', socket, service)} (running steps go on)",
         )
+    yield from _http(scene, manager, f"{name}.http")
     if (restarts := about.get("NRestarts", "0")) != "0":
         yield warn(
             f"{name}.restarts",
@@ -112,6 +113,21 @@ def _life(
     return ok(name, f"{service} is {state}, {about.get('UnitFileState')}")
 
 
+def _http(scene: Scene, manager: ServiceManager, name: str) -> Iterator[Finding]:
+    unit = templates.http_name(scene.settings.workspace)
+    if not templates.is_written_by_install(templates.folder(manager.scope, Path.home()) / unit):
+        return
+    about = manager.show(unit, "ActiveState", "Listen")
+    held, wanted = about.get("Listen", "").rpartition(" (")[0], templates.listen_stream(scene.settings.http)
+    if held != wanted:
+        says = f"have HTTP at {wanted}" if wanted else "have no HTTP for systemd to listen for"
+        yield warn(name, f"{unit} is at {held}, and the settings {says}: callers wait there", "flowd service install")
+    elif about.get("ActiveState") != "active":
+        yield warn(name, f"systemd does not hold {unit}", "flowd service install")
+    else:
+        yield ok(name, f"systemd listens for HTTP at {held}")
+
+
 def _failed_steps(manager: ServiceManager) -> Iterator[Finding]:
     listed = manager.run("list-units", "--failed", "--no-legend", "--plain", "codex-flow-*")
     names = [line.split()[0] for line in listed.splitlines() if line.strip()]
@@ -129,13 +145,13 @@ def _controllers() -> Finding:
         there = Path("/sys/fs/cgroup/cgroup.controllers").read_text(encoding="ascii").split()
     except OSError:
         there = []
-    missing = [name for name in ("memory", "pids") if name not in there]
+    missing = [name for name in ("memory", "pids", "cpu") if name not in there]
     if not missing:
-        return ok("service.limits", "limits of memory and processes hold for whole steps")
+        return ok("service.limits", "limits of memory, processes and processor time hold for whole steps")
     return warn(
         "service.limits",
         f"systemd has no {' and no '.join(missing)} controller: memory is limited for each process by itself, and "
-        "steps with a limit of processes are refused",
+        "steps with a limit of processes or cpu_percent are refused",
         "Boot with cgroup v2 alone: systemd.unified_cgroup_hierarchy=1.",
     )
 

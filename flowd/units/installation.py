@@ -14,7 +14,7 @@ from flowd.domain.errors import StateError
 from flowd.units import preflight, templates
 from flowd.units.systemctl import ENABLED, ServiceManager, is_listening, listens_at
 from flowd.units.templates import ServiceUnits, Wanted
-from flowd_client.discovery import SYSTEM_SOCKETS, system_socket, systemd_escape
+from flowd_client.discovery import SYSTEM_SOCKETS, system_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,11 +52,9 @@ def install(manager: ServiceManager, units: ServiceUnits, wanted: Wanted, *, is_
     Steps that run go on: systemd is never asked to stop the service, only to restart it, in one transaction with its
     socket where that has to change.
     """
-    about = manager.show(units.socket_name, "NeedDaemonReload", "Listen")
-    is_socket_kept = (
-        about.get("NeedDaemonReload") == "no"
-        and all(_is_written(path, text) for path, text in units.files.items() if path.name == units.socket_name)
-        and manager.holds_socket(units.socket_name, units.service_name)
+    about = manager.show(units.sockets[0], "Listen")
+    are_sockets_kept = manager.holds_socket(units.sockets[0], units.service_name) and all(
+        _is_in_force(manager, path, text) for path, text in units.files.items() if path.name in units.sockets
     )
     if wanted.scope == "system" and wanted.run_as == "flowd" and not _has_user("flowd"):
         text = templates.packaged("sysusers.conf")
@@ -64,13 +62,17 @@ def install(manager: ServiceManager, units: ServiceUnits, wanted: Wanted, *, is_
         yield Action(f"systemd-sysusers {SYSUSERS}", lambda: _must(["systemd-sysusers", str(SYSUSERS)]))
     for path, text in units.files.items():
         yield Action(f"write {path}", partial(_write, path, text), text)
+    former = next(iter(units.files)).with_name(templates.http_name(wanted.workspace))
+    if former not in units.files and templates.is_written_by_install(former):
+        yield _systemctl(manager, "disable", "--now", former.name)
+        yield Action(f"remove {former}", former.unlink)
     yield _systemctl(manager, "daemon-reload")
-    yield _systemctl(manager, "enable", units.socket_name, units.service_name)
+    yield _systemctl(manager, "enable", *units.sockets, units.service_name)
     if is_started:
         # systemd refuses to start or restart a socket by itself whose service runs. Together it stops both first; the
         # service's job is a restart all the same, which is what flowd keeps its steps for.
-        names = (units.service_name,) if is_socket_kept else (units.socket_name, units.service_name)
-        yield _forget_failures(manager, units.service_name, units.socket_name)
+        names = (units.service_name,) if are_sockets_kept else (*units.sockets, units.service_name)
+        yield _forget_failures(manager, units.service_name, *units.sockets)
         yield Action(
             f"{manager.typed('restart', *names)}, and wait until it is ready", lambda: _start(manager, units, names)
         )
@@ -90,7 +92,7 @@ def uninstall(
             None leaves that to the next daemon.
     """
     service_name, socket_name = templates.names(workspace)
-    http_name = http_socket(workspace)
+    http_name = templates.http_name(workspace)
     where = templates.folder(manager.scope, home)
     about = manager.show(http_name, "UnitFileState", "ActiveState")
     has_http = about.get("UnitFileState") in ENABLED or about.get("ActiveState") == "active"
@@ -107,9 +109,9 @@ def uninstall(
             f"remove folders of {system_socket(workspace)} that are empty",
             lambda: _remove_empty(system_socket(workspace).parent, below=SYSTEM_SOCKETS),
         )
-    for name in (service_name, socket_name):
-        if (where / name).exists():
-            yield Action(f"remove {where / name}", (where / name).unlink)
+    for path in (where / service_name, where / socket_name, where / http_name):
+        if path.exists() if path.name != http_name else templates.is_written_by_install(path):
+            yield Action(f"remove {path}", path.unlink)
     if manager.scope == "system" and _is_last(where, service_name) and _is_ours(SYSUSERS):
         yield Action(f"remove {SYSUSERS} (the user flowd stays, because state may be its own)", SYSUSERS.unlink)
     yield _systemctl(manager, "daemon-reload")
@@ -118,11 +120,11 @@ def uninstall(
 def left_to_its_owner(scope: "Scope", workspace: Path, *, home: Path) -> list[Path]:
     """Settings of a service that a person wrote and `uninstall` does not touch: drop-ins, the file of variables."""
     where = templates.folder(scope, home)
-    units = (*templates.names(workspace), http_socket(workspace))
+    units = (*templates.names(workspace), templates.http_name(workspace))
     settings = Path("/etc") if scope == "system" else where.parent.parent
     candidates = [
         *(where / f"{unit}.d" for unit in units),
-        *([where / units[2]] if scope == "system" else []),
+        *(where / unit for unit in units[2:] if not templates.is_written_by_install(where / unit)),
         Path(f"{settings}/flowd{workspace}.env"),
     ]
     return [path for path in candidates if os.path.lexists(path)]
@@ -139,11 +141,6 @@ def is_meant(manager: ServiceManager, workspace: Path, *, home: Path) -> bool:
     about = manager.show(templates.names(workspace)[0], "UnitFileState", "ActiveState")
     is_used = about.get("UnitFileState") in ENABLED or about.get("ActiveState") != "inactive"
     return is_used or is_installed(manager.scope, workspace, home=home)
-
-
-def http_socket(workspace: Path) -> str:
-    """The unit that holds the HTTP port of a workspace's system service, where somebody wanted one."""
-    return f"flowd-http@{systemd_escape(workspace)}.socket"
 
 
 def lingers(user: str) -> bool:
@@ -189,6 +186,12 @@ def _is_last(where: Path, service_name: str) -> bool:
 def _is_ours(path: Path) -> bool:
     """Whether a file is as `install` wrote it."""
     return _is_written(path, templates.packaged("sysusers.conf"))
+
+
+def _is_in_force(manager: ServiceManager, path: Path, text: str) -> bool:
+    """Whether systemd goes by this very text of a unit that runs."""
+    about = manager.show(path.name, "NeedDaemonReload", "ActiveState")
+    return about == {"NeedDaemonReload": "no", "ActiveState": "active"} and _is_written(path, text)
 
 
 def _is_written(path: Path, text: str) -> bool:

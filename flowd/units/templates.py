@@ -1,11 +1,13 @@
 """flowd's unit files for one workspace, made of the ones that come with flowd. Reads the templates, writes nothing."""
 
+import ipaddress
 import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import flowd
+from flowd.http_config import HttpConfig, TcpAddress
 from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, system_socket, systemd_escape
 
 TYPE_CHECKING = False
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 SYSTEM_STATE = Path("/var/lib/flowd")
 """Below it, `system_state` of each workspace."""
+_MADE = "# Written by `flowd service install`"
+_WITH_HTTP = "# Wished for only: where the port is taken, flowd itself says so.\nWants=flowd-http@%i.socket\n"
 _PACKAGED_COMMAND = "/usr/bin/flowd"
 NOTIFY_RELOAD_SINCE = 253
 """The version of systemd that introduced ``Type=notify-reload``; an older one would take it for ``simple``."""
@@ -27,12 +31,13 @@ class ServiceUnits:
     """The units of one workspace.
 
     Attributes:
+        sockets: The control socket's unit, and HTTP's where systemd is to hold its port.
         socket: Where clients will find the daemon.
         files: What to write where.
     """
 
     service_name: str
-    socket_name: str
+    sockets: tuple[str, ...]
     socket: Path
     files: dict[Path, str]
 
@@ -47,6 +52,7 @@ class Wanted:
         search_path: ``PATH`` for steps of a user's service; systemd's own lacks what people install at home.
         socket: Where the workspace's settings want the socket of a user's service.
         systemd_version: Of the running manager.
+        http: Where systemd is to listen for HTTP, as `listen_stream` has it.
     """
 
     scope: "Scope"
@@ -56,6 +62,7 @@ class Wanted:
     search_path: str
     socket: Path
     systemd_version: int
+    http: str = ""
 
 
 def folder(scope: "Scope", home: Path) -> Path:
@@ -69,6 +76,34 @@ def names(workspace: Path) -> tuple[str, str]:
     """The names of a workspace's service and socket units."""
     instance = systemd_escape(workspace)
     return f"flowd@{instance}.service", f"flowd@{instance}.socket"
+
+
+def http_name(workspace: Path) -> str:
+    """The name of the unit that holds a workspace's HTTP port."""
+    return f"flowd-http@{systemd_escape(workspace)}.socket"
+
+
+def listen_stream(config: HttpConfig | None) -> str:
+    """Where systemd can listen for HTTP, as ``ListenStream=`` has it; empty where the daemon has to do so itself.
+
+    systemd takes no host names, and does not choose a free port.
+    """
+    address = None if config is None else config.address
+    if not isinstance(address, TcpAddress) or not address.port:
+        return ""
+    try:
+        host = ipaddress.ip_address("127.0.0.1" if address.host == "localhost" else address.host)
+    except ValueError:
+        return ""
+    return str(TcpAddress(str(host), address.port))
+
+
+def is_written_by_install(path: Path) -> bool:
+    """Whether a unit file is of `render`, and not a person's own."""
+    try:
+        return path.read_text(encoding="utf-8").startswith(_MADE)
+    except OSError:
+        return False
 
 
 def system_state(workspace: Path) -> Path:
@@ -118,10 +153,16 @@ def render(wanted: Wanted, *, home: Path) -> ServiceUnits:
         if socket != wanted.workspace / ".codex" / "flowd" / "flowd.sock":
             listen = f"ListenStream={_specifier_safe(str(socket))}"
             socket_text = socket_text.replace("ListenStream=%f/.codex/flowd/flowd.sock", listen)
-    made = f"# Written by `flowd service install` for {wanted.workspace}; `flowd service uninstall` removes it.\n"
+    made = f"{_MADE} for {wanted.workspace}; `flowd service uninstall` removes it.\n"
+    sockets = {socket_name: socket_text}
+    if wanted.http:
+        service = service.replace("After=flowd@%i.socket\n", f"After=flowd@%i.socket\n{_WITH_HTTP}", 1)
+        http_text = packaged(f"{wanted.scope}/flowd-http@.socket")
+        listen = f"ListenStream={wanted.http}"
+        sockets[http_name(wanted.workspace)] = http_text.replace("ListenStream=127.0.0.1:7345", listen)
     where = folder(wanted.scope, home)
-    files = {where / service_name: made + service, where / socket_name: made + socket_text}
-    return ServiceUnits(service_name, socket_name, socket, files)
+    files = {where / name: made + text for name, text in {service_name: service, **sockets}.items()}
+    return ServiceUnits(service_name, tuple(sockets), socket, files)
 
 
 def _reachable(wanted: Wanted) -> Path:
