@@ -67,6 +67,8 @@ def _limits(limits: Limits, controllers: frozenset[str]) -> list[tuple[str, Any]
     if limits.memory_bytes is not None:
         if "memory" in controllers:
             found += [("MemoryMax", variant("t", limits.memory_bytes)), ("MemorySwapMax", variant("t", 0))]
+            # Half a process tree is of no use: the kernel kills all of it at once, where it is one cgroup.
+            found.append(("OOMPolicy", variant("s", "kill")))
         else:
             found += _resource("AS", limits.memory_bytes)
     if limits.processes is not None:

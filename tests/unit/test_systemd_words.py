@@ -172,6 +172,7 @@ def test_limits_go_to_the_cgroup_or_to_each_process_or_are_refused() -> None:
 
     limits = Limits(memory_bytes=1 << 30, cpu_time_s=5, umask=0o077)
     assert made(limits, "memory")["MemoryMax"] == 1 << 30
+    assert made(limits, "memory")["OOMPolicy"] == "kill"
     without = made(limits)
     assert (without["LimitAS"], without["LimitCPUSoft"], without["LimitCPU"]) == (1 << 30, 5, 6)
     assert "MemoryMax" not in without

@@ -50,7 +50,7 @@ def test_a_step_beyond_its_memory_is_killed_as_a_whole_and_told_so(place: Servic
     (run_id,) = place.dispatch("greedy.go")
     ended = place.ended(run_id)
     assert time.monotonic() - began_s < 50  # its leader would sleep for a minute
-    assert ended["processStatus"] == "failed"
+    assert (ended["processStatus"], ended["reason"], ended["attempts"][0]["signal"]) == ("failed", "signal", 9)
     assert "ran out of memory" in ended["error"]
     assert place.show("ActiveState") == "active"
     seen(f"{ended['error']} (peak {ended['attempts'][0].get('maxRssBytes')})")
