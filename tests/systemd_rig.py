@@ -1,7 +1,7 @@
 """A real systemd in namespaces of its own: system manager, user managers, journald, D-Bus and logind.
 
 It needs root, util-linux, and Debian's systemd, dbus and libpam-systemd. Inside, / is the machine's own file system, so
-this checkout runs there as it is; /run, /tmp, /home, flowd's state and systemd's settings are private, and vanish.
+this checkout runs there as it is; /run, /tmp, /home and what is written to /etc and /var/lib are private, and vanish.
 """
 
 import contextlib
@@ -63,13 +63,15 @@ mount -t cgroup2 none /sys/fs/cgroup
 {opened}
 for d in {private}; do mount -t tmpfs -o mode=0755 tmpfs "$d"; done
 chmod 1777 /tmp /var/tmp
+for d in /etc /var/lib; do  # what is written there stays in the box
+  mkdir -p "/run/box$d" "/run/box$d.work"
+  mount -t overlay -o "lowerdir=$d,upperdir=/run/box$d,workdir=/run/box$d.work" overlay "$d"
+done
 for d in /var/lib/systemd /var/lib/flowd /etc/flowd; do mkdir -p "$d" && mount -t tmpfs -o mode=0755 tmpfs "$d"; done
 mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/system
 mkdir -p /run/box /run/systemd/system /run/lock /etc/systemd/user
 mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/user
-for f in passwd group shadow; do cp -p "/etc/$f" "/run/box/$f"; done
 {users}
-for f in passwd group shadow; do mount --bind "/run/box/$f" "/etc/$f"; done
 for u in {masked}; do ln -sf /dev/null "/run/systemd/system/$u"; done
 mount --make-rshared /  # as PID 1 does where it is in no container; credentials come by such mounts
 export container=flowd-tests
@@ -120,9 +122,9 @@ def _users() -> str:
     lines = []
     for name, uid in ((USER, UID), (OTHER_USER, OTHER_UID)):
         lines += [
-            f"echo '{name}:x:{uid}:{uid}::/home/{name}:/bin/sh' >> /run/box/passwd",
-            f"echo '{name}:x:{uid}:' >> /run/box/group",
-            f"echo '{name}:*:19000:0:99999:7:::' >> /run/box/shadow",
+            f"echo '{name}:x:{uid}:{uid}::/home/{name}:/bin/sh' >> /etc/passwd",
+            f"echo '{name}:x:{uid}:' >> /etc/group",
+            f"echo '{name}:*:19000:0:99999:7:::' >> /etc/shadow",
             f"mkdir -p /home/{name} && chown {uid}:{uid} /home/{name}",
         ]
     return "\n".join(lines)
@@ -304,9 +306,6 @@ def booted() -> Iterator[Box]:
         finally:
             outer.send_signal(signal.SIGKILL)  # the kernel ends its init with it, and everything inside with that
             outer.wait()
-            for place in ("/var/lib/flowd", "/etc/flowd"):
-                with contextlib.suppress(OSError):  # the place of a mount; with something in it, it is not ours
-                    Path(place).rmdir()
 
 
 def _init_of(outer: subprocess.Popen[bytes], log_path: Path) -> int:
