@@ -33,7 +33,7 @@ from flowd.store.sqlite.store import SqliteStore
 
 _OTHER_EXECUTOR = (
     'The executor "{other}" still has steps in this workspace. Start flowd once with executor = "{other}" and let them '
-    "end, or end them: flowd service end-steps --always, then start it once so."
+    "end, or end them: `flowd service end-steps`, then start it once so."
 )
 
 

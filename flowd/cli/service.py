@@ -143,9 +143,8 @@ def _end_hint(left: object) -> str | None:
 
 @service.command("end-steps", cls=Verb, short_help="End the steps that a daemon which is gone has left.")
 @scope_option
-@click.option("--always", is_flag=True, hidden=True, help="Also where the units call this.")
 @click.pass_obj
-def end_steps(session: Session, is_user: bool | None, always: bool) -> None:
+def end_steps(session: Session, is_user: bool | None) -> None:
     """End the steps that a daemon which is gone has left running; the next daemon records them as canceled.
 
     systemd stops nothing of a service that has failed. Its steps wait for the next daemon, or until orphan_grace_s has
@@ -161,14 +160,14 @@ def end_steps(session: Session, is_user: bool | None, always: bool) -> None:
     """
     from flowd import winding_up  # noqa: PLC0415 - heavy
 
-    is_asked = always or not winding_up.is_called_by_unit(os.environ)
+    is_asked = not winding_up.is_called_by_unit(os.environ)
     workspace, environ = session.chosen_workspace, dict(os.environ)
     if is_asked and (manager := _installed(session, is_user)) is not None:
         workspace = session.workspace.resolve()
         environ |= environment_of(manager, workspace)
     with told():
         count = asyncio.run(winding_up.end_steps(workspace=workspace, environ=environ, is_asked=is_asked))
-    if count or not winding_up.is_called_by_unit(os.environ):
+    if count or is_asked:
         printing.line(f"ended {count} {'step' if count == 1 else 'steps'} that flowd had left running")
 
 

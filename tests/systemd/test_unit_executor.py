@@ -289,8 +289,6 @@ def test_one_executor_refuses_what_the_other_one_runs(box: Box, daemon: Daemon) 
     done = box.run(str(FLOWD), "serve", "-w", daemon.path, user=daemon.user, check=False)
     assert done.returncode == 78
     assert 'The executor "systemd" still has steps' in done.stderr
-    ended = box.run(
-        str(FLOWD), "service", "end-steps", "--always", "-w", daemon.path, user=daemon.user, FLOWD_EXECUTOR="systemd"
-    )
+    ended = box.run(str(FLOWD), "service", "end-steps", "-w", daemon.path, user=daemon.user, FLOWD_EXECUTOR="systemd")
     assert "ended 1 step" in ended.stdout
     assert box.alive("sleep 555") == []
