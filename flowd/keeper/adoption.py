@@ -72,22 +72,22 @@ class Adoption:
             return
         step.pid = int(started["pid"])
         step.start = int(started["start"])
-        step.is_guessed = bool(started.get("guessed"))
         step.deadline_s = float(started.get("deadline_s", INFINITY))
 
     def _find(self, step: Step, marked: list[Process], imprint: list[int] | None) -> None:
         """It was about to be started. If it was, its mark is in the process' environment.
 
-        Children that lead a session have the mark, too. Where none is the leader for certain, the first one stands in
-        for it: as long as that runs, so does the step, but how it ends is not how the step ended.
+        Its children have the mark, too, and some lead a session. One of them must not be taken for the leader: the step
+        would go on as long as that does, and end as that does. So who is not the leader for certain is left behind by
+        one that has ended unseen.
         """
-        found = [process for process in marked if step.mark in process.marks and process.pid == process.sid]
-        certain = [process for process in found if imprint and likeness.has(process.pid, imprint)]
-        if found:
-            first = min(certain or found, key=lambda process: (process.start, process.pid))
-            step.pid, step.start, step.is_guessed = first.pid, first.start, not certain
-            # The last keeper died before it could write the deadline: rather late than never.
-            step.deadline_s = now_s() + step.timeout_s
+        for process in marked:
+            is_candidate = step.mark in process.marks and process.pid == process.sid
+            if is_candidate and imprint and likeness.has(process.pid, imprint):
+                step.pid, step.start = process.pid, process.start
+                # The last keeper died before it could write the deadline: rather late than never.
+                step.deadline_s = now_s() + step.timeout_s
+                return
 
     def _marked(self) -> list[Process]:
         return [process for process in self._processes.all().values() if process.marks]

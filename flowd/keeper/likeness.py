@@ -1,8 +1,8 @@
 """Is a process the one that was started with a command line, and not a child of it?
 
-Not certain by its mark alone, which children inherit. What still has the very command line that it was executed with is
-the one, unless it was forked from it, which the kernel tells. A program that executed another one, or that changed its
-command line, cannot be told from a child.
+Not certain by its mark alone, which children inherit. What still has the arguments that it was executed with is it,
+unless it was forked from it, which the kernel tells. A program that executed another one with arguments of its own, or
+that changed its command line, cannot be told from a child.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ _PF_FORKNOEXEC = 0x40
 
 
 def imprint(argv: Sequence[str]) -> list[int]:
-    """The length and checksum of a command line as the kernel keeps it: enough to know it again, not to read it.
+    """The length and checksum of arguments as the kernel keeps them: enough to know them again, not to read them.
 
-    >>> imprint(["/bin/sh", "-c", "true"])
-    [16, 3655601062]
+    The program's own name counts only where it is all there is: wrappers execute another one with the same arguments.
+
+    >>> imprint(["/bin/sh", "-c", "true"]) == imprint(["/opt/bin/sh", "-c", "true"])
+    True
     """
-    data = b"".join(os.fsencode(word) + b"\0" for word in argv)
+    data = b"".join(os.fsencode(word) + b"\0" for word in (argv[1:] or argv))
     return [len(data), binascii.crc32(data)]
 
 
 def has(pid: int, made: Sequence[int]) -> bool:
-    """Whether this process was executed with that command line. False as well where there is no /proc to tell."""
+    """Whether this process was executed with those arguments. False as well where there is no /proc to tell."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             cmdline = file.read()
@@ -38,6 +40,6 @@ def has(pid: int, made: Sequence[int]) -> bool:
     except OSError:
         return False
     length, checksum = made
-    # The kernel puts the interpreter of a script in front of the script's own words.
+    # In front are the program, and of a script its interpreter.
     before, data = cmdline[:-length], cmdline[-length:]
     return not flags & _PF_FORKNOEXEC and before[-1:] in (b"", b"\0") and binascii.crc32(data) == checksum

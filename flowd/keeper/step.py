@@ -43,8 +43,6 @@ class Step:
     Attributes:
         pid: Of its leader, which leads a session and a group of the same number; 0 when it was never learned.
         start: The leader's start time; with the pid and the boot, its identity.
-        is_guessed: The leader is who bears the step's mark, and may be a child of the one that is gone. Its exit is not
-            told as the step's.
         is_own: The leader is our child. Otherwise an earlier keeper was its parent, and it is ``adopted``.
         pidfd: Of an adopted leader, else -1.
         is_settled: Not an adopted step that still waits for what the daemon may hand over.
@@ -72,7 +70,6 @@ class Step:
         "grace_s",
         "id",
         "is_ending",
-        "is_guessed",
         "is_over",
         "is_own",
         "is_settled",
@@ -108,7 +105,6 @@ class Step:
         self.rss_floor_bytes = 0
         self.pid = 0
         self.start = 0
-        self.is_guessed = False
         self.is_own = True
         self.pidfd = -1
         self.is_settled = True
@@ -190,8 +186,6 @@ class Step:
     def started(self, boot_id: str) -> dict[str, Any]:
         """The journal's entry for its leader."""
         entry = {"op": "started", "id": self.id, "pid": self.pid, "start": self.start, "boot": boot_id}
-        if self.is_guessed:
-            entry["guessed"] = True
         return entry if self.deadline_s == INFINITY else {**entry, "deadline_s": self.deadline_s}
 
     def entries(self, boot_id: str) -> list[dict[str, Any]]:
@@ -207,7 +201,7 @@ class Step:
     def exit(self) -> dict[str, Any]:
         """How it ended just now, as journaled and told. What is not known is absent."""
         facts: dict[str, Any] = {"pid": self.pid, "ended_at_ms": time.time_ns() // 1_000_000}
-        if self.status is not None and not self.is_guessed:
+        if self.status is not None:
             code = os.waitstatus_to_exitcode(self.status)
             facts |= {"code": code} if code >= 0 else {"signal": -code}
         for name in ("cause", "leftovers", "survivors", "max_rss_bytes", "cpu_ms", "out_of_memory"):

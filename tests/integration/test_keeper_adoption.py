@@ -76,6 +76,7 @@ def test_a_start_that_was_only_announced_may_have_run_and_one_that_was_not_never
             {"op": "begin", "id": name, "stdout": "/nowhere/o", "stderr": "/nowhere/e", "mark": f"{name}@x", **spec}
             for name in ("nothing", "found", "rebooted", "refused")
         ]
+        begun[1]["imprint"] = imprint(["/bin/sleep", "300"])
         begun.append({"op": "started", "id": "rebooted", "pid": os.getpid(), "start": 1, "boot": "another"})
         begun.append({"op": "refused", "id": "refused"})
         begun.append({"op": "begin", "id": "ended"})  # its exit is the line that is not json
@@ -107,41 +108,47 @@ DAEMON = "import os; os.fork() and os._exit(0); os.setsid(); open('ready', 'w').
 
 
 @pytest.mark.parametrize(
-    ("argv", "code"),
+    ("argv", "is_leader"),
     [
-        (["/bin/sh", "-c", ">ready; read line; exit 4"], 4),
-        (["./script", "word"], 4),
-        (["/bin/sh", "-c", "exec sh -c '>ready; read line; exit 4'"], None),
-        ([sys.executable, "-c", DAEMON], None),
+        (["/bin/sh", "-c", ">ready; read line; exit 4"], True),
+        (["./script"], True),
+        (["./wrapper", "word"], True),
+        (["/bin/sh", "-c", "exec sh -c '>ready; read line; exit 4'"], False),
+        ([sys.executable, "-c", DAEMON], False),
     ],
-    ids=["the leader", "a script", "maybe the leader", "a child of the leader"],
+    ids=["the leader", "a script", "a wrapped script", "maybe the leader", "a child of the leader"],
 )
-def test_who_is_not_the_leader_for_certain_does_not_tell_how_the_step_ended(
-    tmp_path: Path, argv: list[str], code: int | None
-) -> None:
+def test_only_who_is_the_leader_for_certain_is_taken_for_it(tmp_path: Path, argv: list[str], is_leader: bool) -> None:
     """The keeper died between a spawn and its journaling: only the mark says which processes are the step's."""
-    script = tmp_path / "script"
-    script.write_text("#!/bin/sh -e\n>ready\nread line\nexit 4\n")
-    script.chmod(0o700)
+    (tmp_path / "script").write_text("#!/bin/sh -e\n>ready\nread line\nexit 4\n")
+    (tmp_path / "wrapper").write_text('#!/bin/sh\nexec ./script "$@"\n')
+    for name in ("script", "wrapper"):
+        (tmp_path / name).chmod(0o700)
     mark = f"step@{tmp_path.name}"
     begin = {"op": "begin", "id": "step", "stdout": f"{tmp_path}/o", "stderr": f"{tmp_path}/e", "mark": mark}
     begin |= {"timeout_s": 60, "grace_s": 0.2, "max_output_bytes": 1000, "detach": False, "imprint": imprint(argv)}
+    for path in (begin["stdout"], begin["stderr"]):
+        Path(str(path)).touch()
 
     async def test() -> None:
         rig = Rig(tmp_path)
         rig.directory.mkdir(mode=0o700)
         (rig.directory / "keeper.journal").write_text(json.dumps(begin) + "\n")
         with subprocess.Popen(
-            argv, cwd=tmp_path, env={"FLOWD_MARK": mark}, start_new_session=True, stdin=subprocess.PIPE
-        ) as process:
+            argv, cwd=tmp_path, env={"FLOWD_MARK": mark, "PATH": os.environ["PATH"]}, start_new_session=True,
+            stdin=subprocess.PIPE,
+        ) as process:  # fmt: skip
             await until((tmp_path / "ready").exists, "it runs")
             async with keeper(tmp_path) as (rig, client):
-                assert [record["state"] for record in client.records()] == ["running"]
-                # One more keeper, which has it from the journal of the one before.
-                await rig.reconnected(client, await rig.kill_keeper(client))
-                assert process.stdin is not None
-                process.stdin.write(b"line\n")
-                process.stdin.close()
-                assert (await client.wait("step")).code == code
+                if is_leader:
+                    # One more keeper, which has it from the journal of the one before.
+                    await rig.reconnected(client, await rig.kill_keeper(client))
+                    assert process.stdin is not None
+                    process.stdin.write(b"line\n")
+                    process.stdin.close()
+                    assert (await client.wait("step")).code == 4
+                else:
+                    end = await client.wait("step")
+                    assert (end.code, end.signal, len(end.leftovers)) == (None, None, 1)
 
     run(test())
