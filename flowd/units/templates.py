@@ -107,7 +107,7 @@ def is_written_by_install(path: Path) -> bool:
 
 
 def system_state(workspace: Path) -> Path:
-    r"""``StateDirectory=`` of a workspace's system service: not by the instance, as systemd 257 takes no backslash there.
+    r"""``StateDirectory=`` of a workspace's service: not by the instance, as systemd 257 takes no backslash there.
 
     >>> str(system_state(Path("/srv/my-app")))
     '/var/lib/flowd/srv/my-app.state'
