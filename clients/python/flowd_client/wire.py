@@ -80,7 +80,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "too_many_subscriptions": Failure(-32048, 429, "This connection, or all together, have too many subscriptions."),
     "storage_full": Failure(-32044, 503, "The disk under the state folder is full; nothing was stored."),
     "storage_busy": Failure(-32045, 503, "Another program holds the database; nothing was stored."),
-    "storage_failed": Failure(-32046, 503, "The disk failed; the daemon stops."),
+    "storage_failed": Failure(-32046, 503, "The disk failed; after a failed write the daemon stops."),
     "bad_state": Failure(-32047, 503, "State on disk cannot be read."),
     "not_authorized": Failure(-32050, 403, "The caller is not this socket's owner."),
 }
