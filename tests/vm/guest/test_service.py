@@ -25,6 +25,7 @@ def wait_for(path: str) -> str:
 @pytest.fixture(scope="module")
 def automation(service: Make) -> Service:
     """What `sudo flowd service install --system -w /srv/automation` makes."""
+    run("sh", "-c", "userdel flowd; rm -rf /etc/sysusers.d/flowd.conf /etc/flowd /var/lib/flowd", check=False)
     with pytest.raises(KeyError):
         pwd.getpwnam("flowd")
     place = service("/srv/automation")

@@ -1,6 +1,7 @@
 """What is going on when the machine goes down, and what must be there when it is up again."""
 
 import json
+import os
 from pathlib import Path
 
 from vm.rig import QUICK, Service, add_user, until
@@ -40,6 +41,7 @@ def prepare(kind: str, service: Service) -> None:
     _NOTES.mkdir(exist_ok=True)
     facts = {"boot": boot_id(), "completed": completed, "running": running, "queued": queued}
     (_NOTES / kind).write_text(json.dumps(facts))
+    os.sync()  # flowd has done so for what it promised
 
 
 def check(kind: str, service: Service) -> dict[str, dict[str, str]]:
