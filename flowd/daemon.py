@@ -22,7 +22,7 @@ from flowd.api.http.server import HttpServer
 from flowd.api.methods import Methods
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
-from flowd.domain.errors import FlowdError, StateError, StorageFailedError
+from flowd.domain.errors import FlowdError, NotYetError, StateError, StorageFailedError
 from flowd.domain.flow import Snapshot
 from flowd.domain.redaction import Redactor
 from flowd.http_listener import listen_for_http
@@ -40,6 +40,7 @@ log = logging.getLogger("flowd.daemon")
 EXIT_OK = 0
 EXIT_KEEPER_LOST = 70  # EX_SOFTWARE: the keeper dies whenever it is started
 EXIT_STORAGE_FAILED = 74  # EX_IOERR of sysexits.h: a supervisor restarts flowd when the disk is well again
+EXIT_NOT_YET = 75  # EX_TEMPFAIL: a supervisor tries again
 EXIT_BAD_STATE = 78  # EX_CONFIG: a restart alone does not help
 
 _GUARD_INTERVAL_S = 1.0
@@ -55,6 +56,9 @@ def serve(settings: Settings) -> int:
         with state_dir.Lock(settings.state_dir):
             sys.setswitchinterval(0.0005)
             return asyncio.run(Daemon(settings, redactor).run())
+    except NotYetError as error:
+        print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_NOT_YET
     except StateError as error:
         # One line for people; no traceback, because nothing is wrong with flowd itself.
         print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201

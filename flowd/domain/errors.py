@@ -171,3 +171,7 @@ class StateError(FlowdError):
     """State on disk that cannot be read or trusted. flowd never starts empty over it."""
 
     slug = "bad_state"
+
+
+class NotYetError(StateError):
+    """Something that flowd was told to use is not there, and may come by itself: another start may find it."""

@@ -11,7 +11,7 @@ from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusError
 
-from flowd.domain.errors import StateError
+from flowd.domain.errors import NotYetError
 
 Scope = Literal["system", "user"]
 
@@ -24,6 +24,7 @@ _JOB = "org.freedesktop.systemd1.Job"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _CONNECT_WITHIN_S = 10.0
 _CALL_WITHIN_S = 30.0
+_RETRY_INTERVAL_S = 0.25
 
 NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
 _NOT_REFERENCED = "org.freedesktop.systemd1.NotReferenced"
@@ -36,6 +37,11 @@ class BusError(Exception):
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"{message} ({name})" if message else name)
         self.name = name
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is, rather than that systemd refused something."""
+        return self.name.startswith("flowd.")
 
 
 def variant(signature: str, value: Any) -> Variant:
@@ -85,12 +91,28 @@ class Manager:
         self._loss = asyncio.get_running_loop().create_task(self._until_lost(), name="systemd's bus")
 
     @classmethod
-    async def connect(cls, scope: Scope, environ: Mapping[str, str] = os.environ) -> "Manager":
+    async def connect(
+        cls, scope: Scope, environ: Mapping[str, str] = os.environ, *, patience_s: float = 0.0
+    ) -> "Manager":
         """Connect, and make sure that it is systemd who answers.
 
+        Args:
+            patience_s: How long to go on trying. At boot, users' managers come up while services start.
+
         Raises:
-            StateError: There is no such bus, or no systemd on it; the message has the remedy.
+            NotYetError: There is no such bus, or no systemd on it; the message has the remedy.
         """
+        deadline = asyncio.get_running_loop().time() + patience_s
+        while True:
+            try:
+                return await cls._connect(scope, environ)
+            except NotYetError:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+            await asyncio.sleep(_RETRY_INTERVAL_S)
+
+    @classmethod
+    async def _connect(cls, scope: Scope, environ: Mapping[str, str]) -> "Manager":
         address = address_of(scope, environ)
         bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM if scope == "system" else BusType.SESSION)
         try:
@@ -100,7 +122,7 @@ class Manager:
                 await manager.get(_PATH, _MANAGER, "Version")
         except (OSError, TimeoutError, EOFError, DBusError, BusError, ValueError) as error:
             bus.disconnect()
-            raise StateError(_no_bus(scope, address, error)) from error
+            raise NotYetError(_no_bus(scope, address, error)) from error
         return manager
 
     async def __aenter__(self) -> "Manager":

@@ -26,6 +26,8 @@ TICK_S = 0.25
 FLOOD_FACTOR = 4
 """A step that goes on writing while it is being ended for its output gets no grace beyond this many times the limit."""
 _STOP_MARGIN_S = 30.0
+_PATIENCE_S = 20.0
+"""At boot, a service may come up before its user's manager."""
 
 
 class UnitKeeper:
@@ -92,9 +94,11 @@ class UnitKeeper:
         """Connect, and take up the units of an earlier daemon.
 
         Raises:
-            StateError: There is no systemd to ask; the message has the remedy.
+            NotYetError: There is no systemd to ask; the message has the remedy.
+            StateError: It does not tell what became of steps.
         """
-        self._manager = manager = await Manager.connect(self._scope, self._environ)
+        patience_s = _PATIENCE_S if self._environ.get("NOTIFY_SOCKET") else 0.0
+        self._manager = manager = await Manager.connect(self._scope, self._environ, patience_s=patience_s)
         try:
             self._follower = Follower(manager, self._notes)
             self._controllers = await cgroups.controllers(manager)
@@ -273,7 +277,7 @@ class UnitKeeper:
         self._notes.write(note)
 
     def _start_failed(self, launch: Launch, error: BusError) -> Exception:
-        if error.name.startswith("flowd."):
+        if error.is_lost:
             return KeeperLostError(f"systemd may have started this step: {error}")
         self._discard(launch)
         return SpawnError(f"systemd refused to start the step: {error}")
@@ -301,10 +305,19 @@ class UnitKeeper:
                 self._notes.remove(note.id)  # systemd was never asked: what it starts stays until we have read its end
                 unit.remove_output()
                 return
-            await self._bus.ref(note.unit)
+            await self._hold(note)
             self._by_path[unit_path(note.unit)] = unit
             self._spawn(self._follow(unit))
         self._units[note.id] = unit
+
+    async def _hold(self, note: Note) -> None:
+        try:
+            await self._bus.ref(note.unit)
+        except BusError as error:
+            if error.is_lost:
+                raise
+            # Its end may be forgotten before we have read it; that is no reason to leave all others alone.
+            log.warning("unit cannot be held", extra={"unit": note.unit, "error": str(error)})
 
     async def _follow(self, unit: Tracked) -> None:
         unit.end(await self._follower.until_ended(unit))

@@ -43,8 +43,11 @@ def of_launch(launch: Launch, *, stdin: Path, environment: Path, controllers: fr
         ("Description", variant("s", f"flowd: attempt {launch.attempt_id}")),
         ("Slice", variant("s", SLICE)),
         ("Type", variant("s", "exec")),
-        # No expansion of $VARIABLES in arguments: the direct executor does none either.
-        ("ExecStartEx", variant("a(sasas)", [[command.argv[0], list(command.argv), ["no-env-expand"]]])),
+        # Doubled, so that nothing is expanded. Not by ExecStartEx, which systemd 252 cannot read back at a daemon-reload.
+        (
+            "ExecStart",
+            variant("a(sasb)", [[command.argv[0], [word.replace("$", "$$") for word in command.argv], False]]),
+        ),
         ("WorkingDirectory", variant("s", command.cwd)),
         ("EnvironmentFiles", variant("a(sb)", [[str(environment), False]])),
         ("StandardInputFile", variant("s", str(stdin))),
