@@ -38,16 +38,13 @@ def of_launch(launch: Launch, *, stdin: Path, environment: Path, controllers: fr
     Raises:
         SpawnError: A limit cannot be kept.
     """
-    command = launch.command
+    command, argv = launch.command, launch.command.argv
     return [
         ("Description", variant("s", f"flowd: attempt {launch.attempt_id}")),
         ("Slice", variant("s", SLICE)),
         ("Type", variant("s", "exec")),
-        # Doubled, so that nothing is expanded. Not by ExecStartEx, which systemd 252 cannot read back at a daemon-reload.
-        (
-            "ExecStart",
-            variant("a(sasb)", [[command.argv[0], [word.replace("$", "$$") for word in command.argv], False]]),
-        ),
+        # Doubled, so that nothing is expanded; not ExecStartEx, which systemd 252 cannot read back at a daemon-reload.
+        ("ExecStart", variant("a(sasb)", [[argv[0], [word.replace("$", "$$") for word in argv], False]])),
         ("WorkingDirectory", variant("s", command.cwd)),
         ("EnvironmentFiles", variant("a(sb)", [[str(environment), False]])),
         ("StandardInputFile", variant("s", str(stdin))),

@@ -179,7 +179,7 @@ def _quoted(command: str) -> str:
     >>> _quoted("/opt/flowd/bin/flowd"), _quoted("/opt/my tools/flowd")
     ('/opt/flowd/bin/flowd', '"/opt/my tools/flowd"')
     """
-    safe = _specifier_safe(command).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    safe = _specifier_safe(command).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{safe}"' if safe != command or " " in command else command
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from daemon_rig import say, until
-from systemd_rig import FLOWD, USER, Box, Service
+from systemd_rig import FLOWD, UID, USER, Box, Service
 
 from flowd.domain.ids import unit_name
 
@@ -277,8 +277,42 @@ def test_without_a_bus_it_refuses_to_start_and_says_what_to_do(box: Box) -> None
     path = "/home/flowd-fresh/nobus"
     box.run("install", "-d", "-o", "flowd-fresh", path)
     done = box.run(str(FLOWD), "serve", "-w", path, "--executor", "systemd", user="flowd-fresh", check=False)
-    assert done.returncode == 78
+    assert done.returncode == 75
     assert re.search(r"There is no systemd user manager .*loginctl enable-linger flowd-fresh", done.stderr)
+
+
+def test_a_daemon_reload_under_a_running_step_changes_nothing_for_it(box: Box, daemon: Daemon) -> None:
+    go = f"{daemon.path}/go"
+    daemon.flow("good", f"while ! test -e {go}; do sleep 0.05; done\n{say('completed')}")
+    run_id = daemon.dispatch("good.go")
+    until(lambda: box.alive("main.sh"), what="the step's process")
+    box.systemctl("daemon-reload", user=daemon.user)
+    assert box.show(f"{unit_name(run_id)}.service", "LoadState", user=daemon.user) == "loaded"
+    daemon.end("KILL")
+    daemon.serve()
+    box.run("touch", go)
+    until(lambda: daemon.run(run_id)["processStatus"] == "completed", what="the run's end")
+    assert daemon.run(run_id)["attemptCount"] == 1
+
+
+def test_a_service_waits_for_its_users_manager_and_comes_back_when_it_went_away(
+    box: Box, service: Callable[..., Service]
+) -> None:
+    box.run("loginctl", "enable-linger", USER)
+    place = service(Environment="FLOWD_EXECUTOR=systemd")
+    place.flow("quick", say("changed"))
+    box.systemctl("stop", f"user@{UID}.service")
+    box.systemctl("start", "--no-block", place.unit)
+    until(lambda: box.show(place.unit, "ActiveState") == "activating", what="its start")
+    box.systemctl("start", f"user@{UID}.service")
+    until(lambda: box.show(place.unit, "ActiveState") == "active", bound_s=25, what="the service")
+    before = place.main_pid()
+    box.systemctl("stop", f"user@{UID}.service")
+    until(lambda: place.main_pid() not in (0, before), bound_s=25, what="its next start")
+    box.systemctl("start", f"user@{UID}.service")
+    until(lambda: box.show(place.unit, "ActiveState") == "active", bound_s=25, what="the service again")
+    run = place.flowd("dispatch", "--type", "quick.go", "--wait", "--json")["runs"][0]
+    assert run["effectiveStatus"] == "changed"
 
 
 def test_one_executor_refuses_what_the_other_one_runs(box: Box, daemon: Daemon) -> None:

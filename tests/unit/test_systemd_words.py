@@ -129,7 +129,7 @@ def files(made: templates.ServiceUnits) -> dict[str, str]:
 def test_units_name_this_flowd_and_keep_percent_signs() -> None:
     made = templates.render(wanted(), home=Path("/home/me"))
     service = files(made)[".service"]
-    assert 'ExecStart="/opt/my tools/100%%/flowd" serve --workspace %f\n' in service
+    assert 'ExecStart=:"/opt/my tools/100%%/flowd" serve --workspace %f\n' in service
     assert 'Environment="PATH=/usr/bin:/home/me/50%%/bin"\n' in service
     assert "/usr/bin/flowd" not in service
     assert made.service_name == "flowd@home-me-my\\x20app.service"
