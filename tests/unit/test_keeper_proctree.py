@@ -27,11 +27,12 @@ def sleeper(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 @pytest.mark.parametrize("processes", WAYS)
 def test_a_process_is_seen_with_family_and_marks(processes: Processes, sleeper: "subprocess.Popen[bytes]") -> None:
+    start = processes.start_of(sleeper.pid)  # at once, as it is meant to be
     for seen in (processes.look(sleeper.pid), processes.all()[sleeper.pid]):
         assert seen is not None
         assert (seen.ppid, seen.pgid, seen.sid) == (os.getpid(), sleeper.pid, sleeper.pid)
         assert seen.marks == {b"outer@1", b"run_1:2@3"}
-        assert processes.is_same(seen, processes.start_of(sleeper.pid))
+        assert processes.is_same(seen, start)
         assert not processes.is_same(seen, seen.start + 1000)
 
 
