@@ -1,6 +1,8 @@
-"""The keeper: whether one lives, and what its journal tells."""
+"""The keeper: whether one lives, and what its journal tells; or systemd in its stead, and the notes of its units."""
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psutil
 
@@ -15,6 +17,14 @@ def check(scene: Scene) -> Iterator[Finding]:
         yield ok("keeper", "none yet")
         return
     attempts, bad_lines = journal.load(str(scene.keeper_folder / "keeper.journal"))
+    noted = _noted(scene)
+    if scene.executor == "systemd":
+        yield _units(scene, noted)
+        if attempts:
+            yield _of_the_other("keeper.journal", len(attempts), "direct")
+        return
+    if noted:
+        yield _of_the_other("keeper.units", len(noted), "systemd")
     running = [name for name, facts in attempts.items() if "exit" not in facts]
     yield _life(scene, len(running))
     if bad_lines > 1:  # the last one may be torn by a crash
@@ -25,6 +35,35 @@ def check(scene: Scene) -> Iterator[Finding]:
         )
     else:
         yield ok("keeper.journal", f"{len(running)} running, {len(attempts) - len(running)} ended and not taken over")
+
+
+def _noted(scene: Scene) -> list[bool]:
+    """Of each step that flowd has noted as a unit of its own, whether it runs."""
+    found = []
+    for path in (scene.keeper_folder / "units").glob("*.note"):
+        with suppress(FileNotFoundError, ValueError, AttributeError):  # it is done with, or nothing of it ever ran
+            found.append(json.loads(path.read_bytes()).get("exit") is None)
+    return found
+
+
+def _units(scene: Scene, noted: list[bool]) -> Finding:
+    running = sum(noted)
+    text = f"systemd is the keeper: {running} running, {len(noted) - running} ended and not taken over"
+    if noted and not scene.has_daemon:
+        return warn(
+            "keeper",
+            f"{text}, and no daemon looks after them",
+            "Start the daemon to go on with them, or end them: `flowd service end-steps`.",
+        )
+    return ok("keeper", text)
+
+
+def _of_the_other(check_: str, count: int, executor: str) -> Finding:
+    return warn(
+        check_,
+        f"{count} steps are of the executor {executor}: no daemon starts with another before they are done with",
+        f'Start it once with executor = "{executor}", and let them end.',
+    )
 
 
 def _life(scene: Scene, running: int) -> Finding:

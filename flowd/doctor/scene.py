@@ -55,6 +55,16 @@ class Scene:
             return None
 
     @cached_property
+    def executor(self) -> str:
+        """Who starts steps: as the daemon was told in words of its own, where one runs, else as the settings say."""
+        try:
+            words = [] if self.daemon is None else " ".join(self.daemon.cmdline()).replace("=", " ").split()
+        except psutil.Error:
+            words = []
+        said = words[words.index("--executor") + 1 :] if "--executor" in words else []
+        return (said or [self.step_environ.get("FLOWD_EXECUTOR") or self.settings.executor])[0]
+
+    @cached_property
     def has_keeper(self) -> bool:
         """Whether a keeper lives. It is never connected to: it would take the doctor for its next daemon."""
         return is_locked(self.keeper_folder / "keeper.lock")

@@ -11,7 +11,7 @@ from flowd.domain.errors import StateError
 from flowd.units import environment, own, templates
 from flowd.units.environment import UnitEnvironment
 from flowd.units.systemctl import ServiceManager
-from flowd.units.templates import SYSTEM_STATE, system_state
+from flowd.units.templates import system_state
 from flowd_client import discovery
 from flowd_client.discovery import find_service, find_socket, system_socket
 
@@ -104,7 +104,5 @@ def is_closed(folder: Path) -> bool:
 
 
 def rightful_owner(folder: Path) -> int:
-    """Whose a state folder should be: ours, but for root who looks at a system service's, its user's."""
-    if os.geteuid() == 0 and folder.is_relative_to(SYSTEM_STATE):
-        return folder.stat().st_uid
-    return os.geteuid()
+    """Whose a state folder and what is in it should be: ours, but for root, who looks after others', its owner's."""
+    return os.geteuid() or folder.stat().st_uid

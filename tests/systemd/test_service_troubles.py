@@ -256,3 +256,32 @@ def test_a_service_can_be_removed_when_its_workspace_is_gone(box: Box) -> None:
     box.run("rm", "-r", workspace)
     box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace)
     assert box.run("find", "/etc/systemd/system", "-name", "flowd@var-tmp-brief*").stdout == ""
+
+
+def test_root_who_looks_at_a_users_workspace_finds_what_is_not_the_users(box: Box, lingering: str) -> None:
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    box.flowd(lingering, "dispatch", "--type", "quick.go", "--wait", user=OTHER_USER)
+    assert "fail" not in {entry["level"] for entry in findings(box, lingering).values()}
+
+    strange = f"{lingering}/.codex/flowd/flowd.db-strange"
+    box.run("touch", strange)
+    for user in (None, OTHER_USER):
+        found = findings(box, lingering, user)["state.files"]
+        assert found["level"] == "fail"
+        assert f"sudo chown {OTHER_UID} " in found["remedy"]
+    box.run("rm", strange)
+
+
+def test_with_the_executor_systemd_the_doctor_misses_no_keeper(box: Box, lingering: str) -> None:
+    instance = box.run("systemd-escape", "--path", lingering).stdout.strip()
+    drop_in = f"{OTHER_USER_UNITS}/flowd@{instance}.service.d/executor.conf"
+    box.run("mkdir", "-p", str(PurePosixPath(drop_in).parent), user=OTHER_USER)
+    box.write(drop_in, "[Service]\nEnvironment=FLOWD_EXECUTOR=systemd\n", owner=OTHER_USER)
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    found = findings(box, lingering, OTHER_USER)["keeper"]
+    assert (found["level"], found["found"]) == ("ok", "systemd is the keeper: 0 running, 0 ended and not taken over")
+    box.flowd(lingering, "dispatch", "--type", "long.go", user=OTHER_USER)
+    until(lambda: len(box.alive("sleep 300")) == 2, what="the step's processes")
+    for user in (None, OTHER_USER):  # root does not know of the user's drop-in, but sees the daemon
+        found = findings(box, lingering, user)["keeper"]
+        assert (found["level"], "1 running" in found["found"]) == ("ok", True)
