@@ -187,6 +187,7 @@ class Service:
         run("install", "-d", "-o", self.user or "root", str(folder))
         (folder / "checks.conf").write_text(f"[Service]\n{text}\n")
         self.systemctl("daemon-reload")
+        self.systemctl("reset-failed", self.unit)  # forgets how often it was started within the last minute
         self.systemctl("restart", self.unit)
 
     def systemctl(self, *argv: str, check: bool = True) -> str:
