@@ -63,7 +63,7 @@ def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
         return
     about = manager.show(service, *_SHOWN)
     name = f"service.{manager.scope}"
-    is_held = manager.holds_socket(socket, service)
+    is_held = manager.listens_for(socket, service)
     yield _life(name, service, socket, about, manager, is_held=is_held)
     if (missing := _missing_program(about.get("ExecStart", ""))) is not None:
         yield fail(name, f"{service} runs {missing}, which is not there", "flowd service install")

@@ -1,11 +1,18 @@
-"""The environment that a unit gives to its service: what it says itself, and the files that it names."""
+"""The environment that a unit gives to its service: what it says itself, the files that it names, and credentials."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowd.units import templates
 from flowd.units.systemctl import ServiceManager
+
+_STAND_INS = {"flowd-http-secret": "FLOWD_HTTP_SECRET", "flowd-http-token": "FLOWD_HTTP_TOKEN"}
+"""Credentials that are flowd's, and the variables that would say the same."""
+_STAND_IN = "(a credential of the unit)"
+_CREDENTIALS = re.compile(r"((?:Load|Set)Credential(?:Encrypted)?)\s*=\s*([^:\s]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +20,8 @@ class UnitEnvironment:
     """What a service would start with.
 
     Attributes:
-        values: Of variables that the unit or one of the files sets, and ``PATH``.
+        values: Of variables that the unit or one of the files sets, and ``PATH``. For a secret that is a credential,
+            which only the service itself can read, there is a stand-in: good to know that there is one, and no more.
         files: That were read.
         closed: That may be there, and are not ours to read, each with the reason.
     """
@@ -43,9 +51,44 @@ def of(manager: ServiceManager, unit: str) -> UnitEnvironment:
             continue
         except OSError as error:
             closed.append((path, error.strerror or str(error)))
+    for name in credentials(_texts(manager, unit)) & _STAND_INS.keys():
+        values[_STAND_INS[name]] = values.get(_STAND_INS[name]) or _STAND_IN
     if closed and (running := _running(about.get("MainPID", "0"))):
         return UnitEnvironment({**values, **running}, tuple(files))
     return UnitEnvironment(values, tuple(files), tuple(closed))
+
+
+def _texts(manager: ServiceManager, unit: str) -> str:
+    """The unit as it is written, drop-ins included: of credentials, ``systemctl show`` says only that they are there.
+
+    Of a unit that is still to be installed systemd knows not even the drop-ins.
+    """
+    if text := manager.text(unit):
+        return text
+    folder = templates.folder(manager.scope, Path.home())
+    texts = []
+    for name in (f"{unit.partition('@')[0]}@.service.d", f"{unit}.d"):
+        for path in sorted((folder / name).glob("*.conf")):
+            try:
+                texts.append(path.read_text(encoding="utf-8", errors="surrogateescape"))
+            except OSError:
+                continue
+    return "\n".join(texts)
+
+
+def credentials(text: str) -> set[str]:
+    """The names of the credentials that a unit gives to its service. One setting without a value takes back those
+    before it.
+
+    >>> sorted(credentials("[Service]\\nLoadCredential=a:/etc/a\\nSetCredential = b:x\\n#LoadCredential=c\\n"))
+    ['a', 'b']
+    """
+    found: dict[str, set[str]] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        if setting := _CREDENTIALS.match(line.strip()):
+            key = setting[1].removesuffix("Encrypted")
+            found[key] = {*found.get(key, ()), setting[2]} if setting[2] else set()
+    return set().union(*found.values())
 
 
 def _running(pid: str) -> dict[str, str]:

@@ -19,6 +19,8 @@ ENABLED = ("enabled", "enabled-runtime")
 """What ``UnitFileState`` is of a unit that starts by itself."""
 _COMMAND_WITHIN_S = 180.0
 """More than the two times 90 s that a stop may take at the very most is no use; a start has 90."""
+_ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)", re.DOTALL)
+_LETTERS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _ACCEPTS = 0x10000
 """The flag of a listening socket in /proc/net/unix (__SO_ACCEPTCON)."""
 
@@ -72,6 +74,10 @@ class ServiceManager:
                 found[name] = f"{found[name]}\n{value}" if name in found else value
         return found
 
+    def text(self, unit: str) -> str:
+        """A unit's files as they are written, drop-ins included; empty where there is no such unit."""
+        return self._call(self.command("cat", unit)).stdout
+
     def version(self) -> int:
         """systemd's."""
         output = self._call(["systemctl", "--version"]).stdout
@@ -98,6 +104,14 @@ class ServiceManager:
         return self._call(argv).stdout.strip()
 
     def holds_socket(self, socket: str, service: str) -> bool:
+        """Whether systemd listens for the service, and goes on with that over a daemon-reload.
+
+        There it looks for the sockets that it has by their addresses, and finds none whose address it had to escape
+        when it wrote that down (systemd 252).
+        """
+        return "\\" not in self.show(socket, "Listen").get("Listen", "") and self.listens_for(socket, service)
+
+    def listens_for(self, socket: str, service: str) -> bool:
         """Whether systemd listens for the service, and does so where the unit says.
 
         Its word alone is not enough: when a socket's path changes in the unit, a daemon-reload closes the old one and
@@ -149,9 +163,20 @@ def listens_at(about: dict[str, str]) -> list[Path]:
 
     >>> listens_at({"Listen": "/run/my flowd.sock (Stream)\n127.0.0.1:7345 (Stream)"})
     [PosixPath('/run/my flowd.sock')]
+    >>> listens_at({"Listen": "/srv/\\303\\234ber/a\\\\x2db.sock (Stream)"})
+    [PosixPath('/srv/Über/a\\x2db.sock')]
     """
     places = [line.rpartition(" (")[0] for line in about.get("Listen", "").splitlines()]
-    return [Path(place) for place in places if place.startswith("/")]
+    return [Path(_unescaped(place)) for place in places if place.startswith("/")]
+
+
+def _unescaped(text: str) -> str:
+    """What systemd wrote as in C, each byte that is not ASCII as three octal digits."""
+    return os.fsdecode(_ESCAPE.sub(lambda found: _byte(found[1]), os.fsencode(text)))
+
+
+def _byte(escape: bytes) -> bytes:
+    return bytes([int(escape, 8)]) if escape.isdigit() else _LETTERS.get(escape, escape)
 
 
 def is_listening(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """What ``flowd service`` and ``flowd doctor`` say of services that cannot run, or do not."""
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
@@ -285,3 +286,45 @@ def test_with_the_executor_systemd_the_doctor_misses_no_keeper(box: Box, lingeri
     for user in (None, OTHER_USER):  # root does not know of the user's drop-in, but sees the daemon
         found = findings(box, lingering, user)["keeper"]
         assert (found["level"], "1 running" in found["found"]) == ("ok", True)
+
+
+def test_a_secret_that_is_a_credential_of_the_unit_is_enough_for_http_on_the_network(box: Box, home: str) -> None:
+    instance = box.run("systemd-escape", "--path", home).stdout.strip()
+    settings, secret = f"{home}/.codex/flowd.toml", "/etc/flowd-secret"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    drop_in = f"/etc/systemd/system/flowd@{instance}.service.d/secret.conf"
+    box.run("install", "-d", "-o", OTHER_USER, str(PurePosixPath(settings).parent))
+    box.write(settings, f'[http]\nlisten = "0.0.0.0:{port}"\n', owner=OTHER_USER)
+    assert "would let anybody on the network" in install(box, home).stderr
+    box.write(secret, "correct-horse-battery\n", mode="600")
+    box.write(drop_in, f"[Service]\nLoadCredential=flowd-http-secret:{secret}\n")
+
+    for _ in range(2):  # of a unit that is not there yet, systemd tells nothing
+        installed = install(box, home)
+        assert (installed.returncode, installed.stderr) == (0, "")
+        for user in (None, OTHER_USER):
+            found = findings(box, home, user)
+            assert found["settings"]["level"] == found["service.system.http"]["level"] == "ok"
+            assert user is None or found["secrets.masking"]["level"] == found["secrets.files"]["level"] == "ok"
+    box.systemctl("stop", f"flowd@{instance}.socket", f"flowd@{instance}.service")
+    assert findings(box, home)["settings"]["level"] == "ok"
+
+    box.run("rm", "-r", str(PurePosixPath(drop_in).parent), secret)
+    box.systemctl("daemon-reload")
+    assert "would let anybody on the network" in findings(box, home)["settings"]["found"]
+
+
+def test_a_workspace_whose_name_is_not_ascii_is_fine(box: Box, home: str) -> None:
+    workspace = f"{home}/Über \u4e2d"
+    box.flow(workspace, "quick", "true", owner=OTHER_USER)
+    try:
+        for _ in range(2):  # at a daemon-reload systemd 252 loses a socket whose path it has to escape
+            installed = install(box, workspace)
+            assert installed.returncode == 0, installed.stderr
+        found = findings(box, workspace)
+        troubles = {check: entry for check, entry in found.items() if check.startswith(("service", "daemon"))}
+        assert {entry["level"] for entry in troubles.values()} == {"ok"}, troubles
+    finally:
+        box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace)

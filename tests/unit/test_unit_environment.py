@@ -28,3 +28,21 @@ def test_only_unix_sockets_of_a_socket_unit_count() -> None:
     about = {"Listen": "/run/my flowd.sock (Stream)\n127.0.0.1:7345 (Stream)\n/run/b (1).sock (Stream)"}
     assert [str(path) for path in listens_at(about)] == ["/run/my flowd.sock", "/run/b (1).sock"]
     assert listens_at({}) == []
+
+
+def test_paths_are_read_as_systemd_escapes_them() -> None:
+    about = {"Listen": r"/srv/\303\234ber \"x\"\t\377/a\\x2db.sock (Stream)"}
+    assert [str(path) for path in listens_at(about)] == ['/srv/Über "x"\t\udcff/a\\x2db.sock']
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("LoadCredential=flowd-http-secret:/etc/s\nLoadCredentialEncrypted=b", {"flowd-http-secret", "b"}),
+        ("SetCredential=a: some: text\nLoadCredential=\nLoadCredential = \\\n c:/x", {"a", "c"}),
+        ("LoadCredential=a:/x\nLoadCredential=\n# LoadCredential=b:/x\nEnvironment=LoadCredential=c:/x", set()),
+        ("LoadCredentialEncrypted=a:/x\nSetCredential=b:x\nLoadCredential=", {"b"}),
+    ],
+)
+def test_the_names_of_credentials_are_read_from_the_units_text(text: str, names: set[str]) -> None:
+    assert environment.credentials(text) == names
