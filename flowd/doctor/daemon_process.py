@@ -11,11 +11,17 @@ from typing import Any
 from flowd import __version__, state_dir
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
-from flowd.units.systemctl import is_listening
+from flowd.domain.errors import StateError
+from flowd.units import templates
+from flowd.units.systemctl import ServiceManager, is_listening, listens_at
 from flowd_client import wire
 from flowd_client.discovery import find_socket
 from flowd_client.errors import FlowClientError
 from flowd_client.unix import UnixTransport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flowd.units.bus import Scope
 
 ANSWER_S = 5.0
 
@@ -100,11 +106,7 @@ def _left_behind(scene: Scene, path: Path) -> Iterator[Finding]:
     pointer = _pointer(scene.settings.socket)
     if path.exists() and path.is_socket():
         if _listens(path):
-            yield warn(
-                "daemon.socket",
-                f"something listens at {path}, but no daemon holds the lock of {scene.folder}",
-                f"A socket unit of systemd does, until its first client; else look who it is: fuser -v {path}.",
-            )
+            yield _listener(scene, path)
             return
         yield _removable(scene, "daemon.socket", path, f"{path} is left of a daemon that was killed", _is_dead_socket)
     elif path.exists():
@@ -115,6 +117,22 @@ def _left_behind(scene: Scene, path: Path) -> Iterator[Finding]:
         yield _removable(
             scene, "daemon.pointer", pointer, f"{pointer} points to a socket that nobody listens at", os.path.isfile
         )
+
+
+def _listener(scene: Scene, path: Path) -> Finding:
+    """Who listens where no daemon does."""
+    unit = templates.names(scene.settings.workspace)[1]
+    scopes: tuple[Scope, ...] = ("user", "system")
+    for scope in scopes:
+        with suppress(StateError):
+            about = ServiceManager(scope).show(unit, "ActiveState", "Listen")
+            if about.get("ActiveState") == "active" and path in listens_at(about):
+                return ok("daemon.socket", f"{path}: systemd listens, and starts the daemon for its first client")
+    return warn(
+        "daemon.socket",
+        f"something listens at {path}, but no daemon holds the lock of {scene.folder}",
+        f"A socket unit of another user may, until its first client; else look who it is: fuser -v {path}.",
+    )
 
 
 def _removable(scene: Scene, check_: str, path: Path, found: str, is_still_so: Callable[[Path], bool]) -> Finding:
@@ -157,7 +175,8 @@ def _takes_connections(path: Path) -> bool:
 def _client_finds(scene: Scene, listens: Path) -> Finding | None:
     """Whether clients, who know less of the settings, look for the socket where the daemon listens."""
     found = find_socket(scene.settings.workspace)
-    if found == listens:
+    is_nowhere = not scene.has_daemon and not os.path.lexists(listens)  # then clients cannot be led there, either
+    if found == listens or is_nowhere:
         return None
     return warn(
         "daemon.discovery",

@@ -85,7 +85,7 @@ def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
             f"flowd crashed or hung, and systemd started it anew: {restarts} {'time' if restarts == '1' else 'times'}",
             f"`flowd service logs` says why; {manager.typed('reset-failed', service)} forgets them.",
         )
-    if about.get("WatchdogUSec") in ("0", "infinity"):
+    if about.get("ActiveState") == "active" and about.get("WatchdogUSec") in ("0", "infinity"):  # it has none before
         yield warn(f"{name}.watchdog", "a flowd that hangs is not noticed", "Set WatchdogSec=30 in the unit.")
     user = user_name()
     if manager.scope == "user" and not installation.lingers(user):

@@ -10,7 +10,7 @@ from flowd import state_dir
 from flowd.domain.errors import StateError
 from flowd.units import environment, own, templates
 from flowd.units.environment import UnitEnvironment
-from flowd.units.systemctl import ServiceManager
+from flowd.units.systemctl import ServiceManager, listens_at
 from flowd.units.templates import system_state
 from flowd_client import discovery
 from flowd_client.discovery import find_service, find_socket, system_socket
@@ -49,7 +49,7 @@ def find(workspace: Path, environ: Mapping[str, str], *, socket: Path | None) ->
     root = workspace.resolve()
     if (scope := _scope(root)) is None:
         return Whereabouts(environ)
-    unit = templates.names(root)[0]
+    unit, socket_unit = templates.names(root)
     known = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
     if scope == "system":
         known |= {"FLOWD_STATE_DIR": str(system_state(root)), "FLOWD_SOCKET": str(system_socket(root))}
@@ -57,11 +57,12 @@ def find(workspace: Path, environ: Mapping[str, str], *, socket: Path | None) ->
         manager = ServiceManager(scope)
         told = environment.of(manager, unit)
         known |= _home(manager, unit)
+        passed = _passed(manager, socket_unit, unit) if "FLOWD_SOCKET" in told.values else {}
     except StateError:
         if scope == "user":
             return Whereabouts(environ)  # it cannot run; the check of the service says so
-        told = UnitEnvironment({})
-    return Whereabouts({**known, **told.values}, unit, told)
+        told, passed = UnitEnvironment({}), {}
+    return Whereabouts({**known, **told.values, **passed}, unit, told)
 
 
 def _scope(root: Path) -> "Scope | None":
@@ -85,6 +86,12 @@ def _is_elsewhere(root: Path) -> bool:
     except (OSError, ValueError):
         return False
     return unit is None or unit.name != templates.names(root)[0]
+
+
+def _passed(manager: ServiceManager, socket: str, service: str) -> dict[str, str]:
+    """The socket that the service gets of systemd, whatever its environment says of another."""
+    places = listens_at(manager.show(socket, "Listen")) if manager.listens_for(socket, service) else []
+    return {"FLOWD_SOCKET": str(places[0])} if places else {}
 
 
 def _home(manager: ServiceManager, unit: str) -> dict[str, str]:

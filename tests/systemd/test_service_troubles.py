@@ -22,6 +22,11 @@ def findings(box: Box, workspace: str, user: str | None = None) -> dict[str, dic
     return {entry["check"]: entry for entry in json.loads(done.stdout)["findings"]}
 
 
+def is_trouble(finding: dict[str, str]) -> bool:
+    """Whether it is one of flowd, and not of the box, whose folders lie in memory."""
+    return finding["level"] != "ok" and finding["check"] != "state.disk"
+
+
 @pytest.fixture
 def closed(box: Box) -> Iterator[str]:
     """A folder that is root's alone."""
@@ -142,8 +147,9 @@ def test_whoever_calls_a_service_that_is_stopped_is_told_of_it(box: Box, lingeri
     assert told.returncode == 3
     assert f"`flowd service status -w '{lingering}'` says how it is" in told.stderr
     assert f"`systemctl --user start '{unit}'` starts it" in told.stderr
-    found = findings(box, lingering, OTHER_USER)["service.user"]
-    assert (found["level"], found["found"]) == ("warn", f"{unit} is stopped, and so is its socket")
+    found = findings(box, lingering, OTHER_USER)
+    assert [check for check, entry in found.items() if is_trouble(entry)] == ["service.user"]
+    assert found["service.user"]["found"] == f"{unit} is stopped, and so is its socket"
     box.run("sh", "-c", told.stderr.split("`")[3], user=OTHER_USER)  # as it is told
     assert box.flowd(lingering, "status", "--json", user=OTHER_USER)["manager"] == manager
 
@@ -328,3 +334,37 @@ def test_a_workspace_whose_name_is_not_ascii_is_fine(box: Box, home: str) -> Non
         assert {entry["level"] for entry in troubles.values()} == {"ok"}, troubles
     finally:
         box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace)
+
+
+@pytest.mark.parametrize("scope", ["user", "system"])
+def test_a_service_that_waits_for_its_first_client_is_fine(box: Box, lingering: str, scope: str) -> None:
+    user = OTHER_USER if scope == "user" else None
+    install_it = (str(FLOWD), "service", "install", f"--{scope}", "-w", lingering)
+
+    def troubles() -> list[str]:
+        return [check for check, entry in findings(box, lingering, user).items() if is_trouble(entry)]
+
+    box.run(*install_it, "--no-start", user=user)
+    assert troubles() == [f"service.{scope}"]  # both are stopped
+    box.run(*install_it, user=user)
+    assert troubles() == []
+    instance = box.run("systemd-escape", "--path", lingering).stdout.strip()
+    service, socket_unit = f"flowd@{instance}.service", f"flowd@{instance}.socket"
+    box.systemctl("stop", service, user=user)
+    assert box.show(socket_unit, "ActiveState", user=user) == "active"
+    found = findings(box, lingering, user)["daemon.socket"]
+    assert (found["level"], "systemd listens" in found["found"]) == ("ok", True)
+    assert troubles() == []
+    assert box.show(service, "ActiveState", user=user) == "inactive"  # the doctor has not knocked
+    box.systemctl("stop", socket_unit, user=user)
+    assert troubles() == [f"service.{scope}"]
+
+
+def test_a_socket_that_systemd_passes_wins_over_one_of_the_environment(box: Box, home: str) -> None:
+    file = f"/etc/flowd{home}.env"
+    box.write(file, "FLOWD_SOCKET=/run/elsewhere.sock\n")
+    assert install(box, home).returncode == 0
+    found = findings(box, home)
+    assert [check for check, entry in found.items() if is_trouble(entry)] == []
+    assert found["daemon.socket"]["found"] == f"/run/flowd-sockets{home}.sock"
+    box.run("rm", file)
