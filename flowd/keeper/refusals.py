@@ -20,7 +20,10 @@ _UNKEPT = {
     "processes": "this system does not enforce it for this user (never for root)",
     "memory_bytes": "this system does not enforce it",
 }
-_CGROUP_REMEDY = "Let flowd have a cgroup (Delegate=yes in its unit, or the setting cgroup), or remove the limit."
+_CGROUP_REMEDY = (
+    "As a service, flowd can have a cgroup for it with systemd 254 or newer (DelegateSubgroup= in its unit, by `flowd "
+    'service install`), or with executor = "systemd"; else name one in the setting cgroup, or remove the limit.'
+)
 _HIGHER_REMEDY = "Ask for less, or raise the hard limit that flowd runs under (Limit…= in its unit, ulimit -H)."
 _REMEDIES = {
     "niceness": "Only root may ask for less than flowd's own; use a higher number.",

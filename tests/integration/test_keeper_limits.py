@@ -158,7 +158,7 @@ def _python_for_all() -> str:
 def test_a_limit_that_the_system_does_not_enforce_is_refused_with_the_remedy(tmp_path: Path) -> None:
     async def test() -> None:
         async with keeper(tmp_path) as (rig, client):
-            with pytest.raises(SpawnError, match=r"limit processes cannot be kept: .*root.*Delegate=yes"):
+            with pytest.raises(SpawnError, match=r"limit processes cannot be kept: .*root.*DelegateSubgroup="):
                 await client.start(rig.launch("many", "true", limits=Limits(processes=10)))
             assert (await rig.run(client, "many", "exit 4")).code == 4
 
@@ -174,7 +174,7 @@ def test_a_share_of_the_processors_is_a_cgroups_to_keep_and_refused_without_one(
 
     async def test() -> None:
         async with keeper(tmp_path) as (rig, client):
-            with pytest.raises(SpawnError, match=r"limit cpu_percent cannot be kept: .*no cgroup.*Delegate=yes"):
+            with pytest.raises(SpawnError, match=r"limit cpu_percent cannot be kept: .*no cgroup.*DelegateSubgroup="):
                 await client.start(rig.launch("busy", "true", limits=Limits(cpu_percent=50)))
 
     run(test())

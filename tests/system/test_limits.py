@@ -34,7 +34,7 @@ def test_a_steps_limits_hold_and_its_use_is_shown(place: Workspace) -> None:
 
 def test_a_limit_that_cannot_be_kept_fails_the_run_with_the_remedy(place: Workspace) -> None:
     # Root is not bound by RLIMIT_NPROC, and nobody else may be nicer to itself.
-    name, value, remedy = ("niceness", -5, "Only root") if os.geteuid() else ("processes", 5, "Delegate=yes")
+    name, value, remedy = ("niceness", -5, "Only root") if os.geteuid() else ("processes", 5, "DelegateSubgroup=")
     place.flow("greedy", "true", step=f"[steps.limits]\n{name} = {value}")
     place.start(FLOWD_CGROUP="off")
     run = run_of(place, "greedy")
