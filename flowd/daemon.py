@@ -62,7 +62,7 @@ def serve(settings: Settings) -> int:
     except StateError as error:
         # One line for people; no traceback, because nothing is wrong with flowd itself.
         print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
-        return EXIT_BAD_STATE
+        return EXIT_STORAGE_FAILED if state_dir.is_disk_failure(error) else EXIT_BAD_STATE
     except ExceptionGroup as group:  # of the tasks that take up what an earlier daemon left
         if not isinstance(failure := group.exceptions[0], StorageFailedError):
             raise
@@ -127,15 +127,22 @@ class Daemon:
         return self._exit_code
 
     async def _serve(self, listener: socket.socket, http_listener: socket.socket | None) -> None:
-        self._parts = await wiring.build(
-            self._settings,
-            environ=os.environ,
-            on_storage_failure=self._fail,
-            on_keeper_lost=self._lose_keeper,
-            socket_path=self._socket,
-            redactor=self._redactor,
-            step_open_files=self._step_open_files,
-        )
+        try:
+            self._parts = await wiring.build(
+                self._settings,
+                environ=os.environ,
+                on_storage_failure=self._fail,
+                on_keeper_lost=self._lose_keeper,
+                socket_path=self._socket,
+                redactor=self._redactor,
+                step_open_files=self._step_open_files,
+            )
+        except OSError as error:
+            raise state_dir.unusable(self._settings.state_dir, error) from error
+        except KeeperLostError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            raise StateError(str(error)) from error
         end_steps = False
         try:
             async with AsyncExitStack() as stack:

@@ -1,8 +1,10 @@
 """The state folder: made safe, checked, and locked for one daemon at a time."""
 
+import errno
 import fcntl
 import hashlib
 import os
+import sqlite3
 import stat
 import sys
 import tempfile
@@ -19,6 +21,10 @@ KEEPER = "keeper"
 LOCK = "daemon.lock"
 MAX_SOCKET_PATH_BYTES = 104 if sys.platform == "darwin" else 108
 """What `sockaddr_un` holds, the final NUL included."""
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_DISK_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 class LockedError(StateError):
@@ -49,10 +55,28 @@ def prepare(folder: Path) -> None:
         if not ignore.exists():
             ignore.write_text("*\n", encoding="utf-8")
     except OSError as error:
-        raise StateError(
-            f"Cannot use {error.filename or folder} for flowd's state: {error.strerror}. Move what is in the way, or "
-            f"set FLOWD_STATE_DIR to another folder."
-        ) from error
+        raise unusable(folder, error) from error
+
+
+def unusable(folder: Path, error: OSError) -> StateError:
+    """What to say where the system declines something that was tried in the state folder."""
+    remedy = "Free some space" if error.errno in _NO_ROOM else "Move what is in the way"
+    return StateError(
+        f"Cannot use {error.filename or folder} for flowd's state: {error.strerror}. {remedy}, or set FLOWD_STATE_DIR "
+        "to another folder."
+    )
+
+
+def is_disk_failure(error: BaseException) -> bool:
+    """Whether an error comes of a disk that is full or fails: one that may be well again without anybody's doing."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (*_NO_ROOM, errno.EIO):
+            return True
+        if isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 0) & 0xFF in _DISK_CODES:
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def socket_path(wanted: Path) -> Path:
@@ -161,8 +185,12 @@ class Lock:
                 f"A daemon (pid {pid}) serves this workspace already: its state is in {folder}. Talk to it with "
                 f"`flowd status`, or stop it first."
             ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, b"%d\n" % os.getpid())
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, b"%d\n" % os.getpid())
+        except OSError as error:
+            os.close(self._descriptor)
+            raise unusable(folder, error) from error
 
     def __enter__(self) -> "Lock":
         return self

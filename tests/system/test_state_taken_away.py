@@ -91,6 +91,17 @@ def test_a_folder_in_the_locks_place_is_refused(place: Workspace) -> None:
     assert "Cannot lock" in ended.stderr
 
 
+def test_a_folder_in_the_place_of_the_keepers_lock_is_refused(place: Workspace) -> None:
+    lock = place.path / ".codex" / "flowd" / state_dir.KEEPER / "keeper.lock"
+    lock.mkdir(parents=True)
+
+    ended = serve_to_the_end(place)
+
+    assert ended.returncode == EXIT_BAD_STATE
+    assert str(lock) in ended.stderr
+    assert "Fault" not in ended.stderr
+
+
 def test_presence_tells_a_replaced_file_from_the_one_it_was(tmp_path: Path) -> None:
     here, missing = tmp_path / "here", tmp_path / "missing"
     here.write_text("1")

@@ -238,3 +238,19 @@ def test_a_daemon_that_cannot_read_what_was_left_says_so_in_one_line(place: Work
     assert daemon.returncode == 74
     assert "\nflowd: The database could not be read" in daemon.stderr
     assert "Fault" not in daemon.stderr
+
+
+def test_a_first_start_on_a_full_disk_says_so_and_may_be_tried_again(place: Workspace) -> None:
+    folder = place.path / ".codex/flowd"
+    with small_disk(folder, "256k"):
+        for name in ("output", "keeper"):
+            (folder / name).mkdir()
+        (folder / ".gitignore").touch()
+        (folder / "daemon.lock").touch()
+        fill(folder)
+        daemon = subprocess.run(
+            [sys.executable, "-m", "flowd", "serve", "-w", str(place.path)], capture_output=True, text=True, timeout=30
+        )
+    assert daemon.returncode == 74
+    assert f"Cannot use {folder} for flowd's state: No space left on device. Free some space" in daemon.stderr
+    assert "Fault" not in daemon.stderr
