@@ -76,6 +76,20 @@ class Parts:
         await self.store.close()
 
 
+def refuse_other_executor(settings: Settings) -> None:
+    """Raise where the executor that the settings do not choose has steps that run, or ends that nobody has recorded.
+
+    Raises:
+        StateError: It has.
+    """
+    folder = settings.state_dir / state_dir.KEEPER
+    if settings.executor == "systemd":
+        if load_journal(str(folder / "keeper.journal"))[0]:
+            raise StateError(_OTHER_EXECUTOR.format(other="direct"))
+    elif any((folder / "units").glob("*.note")):
+        raise StateError(_OTHER_EXECUTOR.format(other="systemd"))
+
+
 def build_keeper(
     settings: Settings,
     *,
@@ -91,17 +105,14 @@ def build_keeper(
             and they would be started a second time.
     """
     folder = settings.state_dir / state_dir.KEEPER
+    refuse_other_executor(settings)
     if settings.executor == "systemd":
-        if load_journal(str(folder / "keeper.journal"))[0]:
-            raise StateError(_OTHER_EXECUTOR.format(other="direct"))
         from flowd.units.bus import default_scope  # noqa: PLC0415 - takes 40 ms
         from flowd.units.keeper import UnitKeeper  # noqa: PLC0415
 
         return UnitKeeper(
             folder, base_env=base_env, scope=default_scope(), boot_id=boot_id(), environ=environ, on_lost=on_lost
         )
-    if any((folder / "units").glob("*.note")):
-        raise StateError(_OTHER_EXECUTOR.format(other="systemd"))
     return KeeperClient(
         folder,
         base_env=base_env,

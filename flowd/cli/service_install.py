@@ -6,18 +6,20 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.service_scope import environment_of, manager_of, scope_option, told
-from flowd.cli.session import Session
+from flowd.cli.session import ANSWER_S, Session
 from flowd.cli.verb import Verb
 from flowd.domain.errors import FlowdError
 
-_HTTP_VARIABLES = ("FLOWD_HTTP", "CODEX_FLOW_BACKEND_HOST", "CODEX_FLOW_BACKEND_PORT")
+_SHELL_ONLY = ("FLOWD_HTTP", "CODEX_FLOW_BACKEND_HOST", "CODEX_FLOW_BACKEND_PORT", "FLOWD_STATE_DIR",
+               "CODEX_FLOW_BACKEND_DATA_DIR", "FLOWD_EXECUTOR", "CODEX_FLOW_BACKEND_EXECUTOR")  # fmt: skip
+"""Variables of a shell that would say something else than what the service is told."""
 
 if TYPE_CHECKING:
     from flowd.settings import Settings
@@ -48,6 +50,8 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
     if not workspace.is_dir():
         raise CommandError(f"The workspace {workspace} is not a folder. Make it, or name another with -w.")
     manager = manager_of(session, is_user)
+    with told():
+        installation.refuse_long_path(manager.scope, workspace)
     settings = _settings(manager, workspace)
     wanted = templates.Wanted(
         scope=manager.scope,
@@ -62,7 +66,7 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
         raise CommandError("A system service is root's to install: sudo flowd service install --system", Exit.REFUSED)
     if is_started and not dry_run:
-        _refuse_beside_another(session, manager.scope, templates.names(workspace)[0])
+        _refuse_under_steps(session, manager, settings)
     units = templates.render(wanted, home=Path.home())
     is_first = not installation.is_installed(manager.scope, workspace, home=Path.home())
     _do(installation.check(wanted), dry_run=False)  # which changes nothing
@@ -95,6 +99,7 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
     """
     from flowd import winding_up  # noqa: PLC0415 - heavy
     from flowd.units import installation  # noqa: PLC0415
+    from flowd_client import discovery  # noqa: PLC0415 - light, but only here
 
     manager = manager_of(session, is_user, or_installed=True)
     workspace = session.workspace.resolve()
@@ -114,17 +119,32 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
     _do(installation.uninstall(manager, workspace, home=Path.home(), end_steps=end_steps), dry_run=dry_run)
     if dry_run:
         return
-    printing.line("Removed. What flowd remembers is still there; `flowd serve` or another install goes on with it.")
+    _tell_left(manager, workspace, Path(environ.get("FLOWD_STATE_DIR") or discovery.state_dir(workspace)))
     for path in kept:
         printing.line(f"Yours, and left as it is: {path}")
 
 
+def _tell_left(manager: "ServiceManager", workspace: Path, state: Path) -> None:
+    """What an uninstall has not removed."""
+    from flowd.units import installation, templates  # noqa: PLC0415 - heavy
+
+    printing.line(f"Removed. What flowd remembers is still in {workspace / state}.")
+    if state == templates.system_state(workspace):
+        printing.line("Another `flowd service install --system` goes on with it; `flowd serve` has a state of its own.")
+    else:
+        printing.line("`flowd serve` or another install goes on with it.")
+    if manager.scope == "system" and installation.has_user("flowd"):
+        printing.line("The user flowd is still there, too: files may be its own.")
+
+
 def _settings(manager: "ServiceManager", workspace: Path) -> "Settings":
-    """As the service will have them: it hears nothing of what this shell says of HTTP."""
+    """As the service will have them: it hears nothing of what this shell says of HTTP, state and executor."""
     from flowd import settings as settings_module  # noqa: PLC0415 - heavy
     from flowd.units import environment, templates  # noqa: PLC0415
 
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(_HTTP_VARIABLES)}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_SHELL_ONLY)}
+    if manager.scope == "system":
+        environ["FLOWD_STATE_DIR"] = str(templates.system_state(workspace))
     with told():
         its_own = environment.of(manager, templates.names(workspace)[0]).values
         return settings_module.load(workspace=workspace, environ={**environ, **its_own})
@@ -166,19 +186,68 @@ def _command() -> str:
     return chosen
 
 
-def _refuse_beside_another(session: Session, scope: str, unit: str) -> None:
+def _refuse_under_steps(session: Session, manager: "ServiceManager", settings: "Settings") -> None:
+    """Decline what would part a daemon from the steps that it, or the one before it, has started."""
+    from flowd import wiring  # noqa: PLC0415 - heavy
+    from flowd.units import templates  # noqa: PLC0415
+
+    unit, socket_unit = templates.names(settings.workspace)
+    answer = _daemon(session, manager, unit, socket_unit)
+    if answer is not None:
+        _refuse_beside_another(answer, manager.scope, unit)
+        _refuse_other_state(answer, settings.state_dir)
+    try:
+        wiring.refuse_other_executor(settings)
+    except FlowdError as error:
+        raise CommandError(f"{error.message} Nothing has been changed.", Exit.REFUSED) from error
+
+
+def _daemon(session: Session, manager: "ServiceManager", unit: str, socket_unit: str) -> dict[str, Any] | None:
+    """What a daemon that runs says of itself. The settings may have moved its socket since it was started, so the
+    service's own is asked, too; only while the service runs, because that would start it."""
+    from flowd.units.systemctl import listens_at  # noqa: PLC0415 - heavy
     from flowd_client import requests, wire  # noqa: PLC0415 - light, but only here
     from flowd_client.errors import FlowClientError  # noqa: PLC0415
+    from flowd_client.unix import UnixTransport  # noqa: PLC0415
 
-    if not session.socket_path.exists():
-        return
-    try:
-        answer = session.ask(requests.call(wire.STATUS, None))
-    except FlowClientError:
-        return
+    sockets = [session.socket_path]
+    if manager.show(unit, "ActiveState").get("ActiveState") == "active":
+        sockets += listens_at(manager.show(socket_unit, "Listen"))
+    request = requests.call(wire.STATUS, None)
+    for socket in dict.fromkeys(sockets):
+        if not os.path.lexists(socket):
+            continue
+        transport = UnixTransport(socket)
+        try:
+            answer: dict[str, Any] = transport.call(
+                request.method, request.params, timeout_s=request.timeout_s(ANSWER_S)
+            )
+        except FlowClientError:
+            continue
+        finally:
+            transport.close()
+        return answer
+    return None
+
+
+def _refuse_beside_another(answer: dict[str, Any], scope: str, unit: str) -> None:
     found = answer.get("manager", {})
     if (found.get("scope"), found.get("unit")) != (scope, unit):
         how = f"as a {found['scope']} service" if found.get("unit") == unit else f"and not as {unit}"
         raise CommandError(
             f"A daemon (pid {answer.get('pid')}) serves this workspace already, {how}. Stop it first.", Exit.REFUSED
+        )
+
+
+def _refuse_other_state(answer: dict[str, Any], wanted: Path) -> None:
+    """A daemon with another state folder knows nothing of the runs in the one before."""
+    current = Path(str(answer.get("stateDir")))
+    running, queued = (int(answer.get("runs", {}).get(status, 0)) for status in ("running", "queued"))
+    if current.resolve() != wanted.resolve() and (running or queued):
+        counted = f"{running} running and {queued} queued {'run' if running + queued == 1 else 'runs'}"
+        raise CommandError(
+            f"The daemon that runs has {counted} in {current}, and its settings now say {wanted}: flowd would lose "
+            "sight of them. Let them end first, or stop the service, which ends those that run. Nothing has been "
+            "changed.",
+            Exit.REFUSED,
         )

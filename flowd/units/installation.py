@@ -14,13 +14,16 @@ from flowd.domain.errors import StateError
 from flowd.units import preflight, templates
 from flowd.units.systemctl import ENABLED, ServiceManager, is_listening, listens_at
 from flowd.units.templates import ServiceUnits, Wanted
-from flowd_client.discovery import SYSTEM_SOCKETS, system_socket
+from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, system_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flowd.units.bus import Scope
 
 SYSUSERS = Path("/etc/sysusers.d/flowd.conf")
+_MAX_NAME_BYTES = 255
+"""Of a file, and so of a unit."""
+_SHORTER = "Move it to a shorter path, or bind-mount it at one; a symbolic link does not help."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,27 @@ class Action:
     says: str
     do: Callable[[], None]
     shows: str = ""
+
+
+def refuse_long_path(scope: "Scope", workspace: Path) -> None:
+    """Raise where units cannot be made for the length of a workspace's path.
+
+    Raises:
+        StateError: The name of one of its units, or the path of its socket, would be too long.
+    """
+    length = max(len(name) for name in (*templates.names(workspace), templates.http_name(workspace)))
+    if length > _MAX_NAME_BYTES:
+        raise StateError(
+            f"The path of {workspace} is too long for a systemd unit, which is named after it: {length} bytes, and "
+            f"{_MAX_NAME_BYTES} at most. {_SHORTER}"
+        )
+    length = len(os.fsencode(system_socket(workspace)))
+    if scope == "system" and length > MAX_SOCKET_PATH_BYTES:
+        raise StateError(
+            f"The path of {workspace} is too long for a system service's socket, which lies below {SYSTEM_SOCKETS}: "
+            f"{length} bytes, and {MAX_SOCKET_PATH_BYTES} at most. {_SHORTER} A service of a user (--user) has its "
+            "socket elsewhere."
+        )
 
 
 def check(wanted: Wanted) -> Iterator[Action]:
@@ -56,7 +80,7 @@ def install(manager: ServiceManager, units: ServiceUnits, wanted: Wanted, *, is_
     are_sockets_kept = manager.holds_socket(units.sockets[0], units.service_name) and all(
         _is_in_force(manager, path, text) for path, text in units.files.items() if path.name in units.sockets
     )
-    if wanted.scope == "system" and wanted.run_as == "flowd" and not _has_user("flowd"):
+    if wanted.scope == "system" and wanted.run_as == "flowd" and not has_user("flowd"):
         text = templates.packaged("sysusers.conf")
         yield Action(f"write {SYSUSERS}", lambda: _write(SYSUSERS, text), text)
         yield Action(f"systemd-sysusers {SYSUSERS}", lambda: _must(["systemd-sysusers", str(SYSUSERS)]))
@@ -98,19 +122,25 @@ def uninstall(
     has_http = about.get("UnitFileState") in ENABLED or about.get("ActiveState") == "active"
     names = (*([http_name] if has_http else []), socket_name, service_name)
     if (where / service_name).exists():  # else it is an install that did not get so far
-        yield _systemctl(manager, "disable", "--now", *names)
+        known = [name for name in names if _is_known(manager, name)]
+        if known:
+            yield _systemctl(manager, "disable", "--now", *known)
+        if others := [name for name in names if name not in known]:
+            argv = ("disable", *others)
+            yield Action(manager.typed(*argv), partial(_quietly, manager, *argv))
     if end_steps is not None:
         yield Action("end the steps that a failed service has left running, if any", end_steps)
     yield _forget_failures(manager, service_name, socket_name)
     if manager.scope == "system":
         argv = ("clean", "--what=runtime", service_name)
         yield Action(manager.typed(*argv), lambda: _quietly(manager, *argv))
+        socket = system_socket(workspace)
         yield Action(
-            f"remove folders of {system_socket(workspace)} that are empty",
-            lambda: _remove_empty(system_socket(workspace).parent, below=SYSTEM_SOCKETS),
+            f"remove {socket} if nobody listens there, and folders of it that are empty",
+            lambda: _remove_socket(socket),
         )
     for path in (where / service_name, where / socket_name, where / http_name):
-        if path.exists() if path.name != http_name else templates.is_written_by_install(path):
+        if os.path.lexists(path) if path.name != http_name else templates.is_written_by_install(path):
             yield Action(f"remove {path}", path.unlink)
     if manager.scope == "system" and _is_last(where, service_name) and _is_ours(SYSUSERS):
         yield Action(f"remove {SYSUSERS} (the user flowd stays, because state may be its own)", SYSUSERS.unlink)
@@ -132,7 +162,7 @@ def left_to_its_owner(scope: "Scope", workspace: Path, *, home: Path) -> list[Pa
 
 def is_installed(scope: "Scope", workspace: Path, *, home: Path) -> bool:
     """Whether `install` has been here."""
-    return (templates.folder(scope, home) / templates.names(workspace)[0]).exists()
+    return os.path.lexists(templates.folder(scope, home) / templates.names(workspace)[0])  # of any length
 
 
 def is_meant(manager: ServiceManager, workspace: Path, *, home: Path) -> bool:
@@ -146,6 +176,15 @@ def is_meant(manager: ServiceManager, workspace: Path, *, home: Path) -> bool:
 def lingers(user: str) -> bool:
     """Whether a user's services run without a login."""
     return Path("/var/lib/systemd/linger", user).exists()
+
+
+def has_user(name: str) -> bool:
+    """Whether this machine has a user of this name."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def owner_of(workspace: Path) -> str:
@@ -176,6 +215,12 @@ def _quietly(manager: ServiceManager, *argv: str) -> None:
         manager.run(*argv)
     except StateError:
         pass  # there was nothing to do it to
+
+
+def _is_known(manager: ServiceManager, name: str) -> bool:
+    """Whether systemd would stop a unit: it refuses for one that it cannot load, unless that is active."""
+    about = manager.show(name, "LoadState", "ActiveState")
+    return about.get("LoadState") in ("loaded", "masked") or about.get("ActiveState", "inactive") != "inactive"
 
 
 def _is_last(where: Path, service_name: str) -> bool:
@@ -227,6 +272,13 @@ def _remove_dead(socket: Path, new: Path) -> None:
         socket.unlink()
 
 
+def _remove_socket(socket: Path) -> None:
+    """systemd forgets sockets over a daemon-reload whose path is not ASCII, and then leaves them there."""
+    if socket.is_socket() and not is_listening(socket):
+        socket.unlink()
+    _remove_empty(socket.parent, below=SYSTEM_SOCKETS)
+
+
 def _remove_empty(folder: Path, *, below: Path) -> None:
     while folder.is_relative_to(below) and folder != below:
         try:
@@ -250,11 +302,3 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StateError(f"Cannot write {path}: {error.strerror}.") from error
-
-
-def _has_user(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True

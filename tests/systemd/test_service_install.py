@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from daemon_rig import until
 from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, Box
 from systemd_rig import OTHER_USER_UNITS as UNITS
@@ -25,7 +26,7 @@ def test_a_dry_run_shows_all_and_does_nothing(box: Box, lingering: str) -> None:
     shown = box.flowd(lingering, "service", "install", "--dry-run", user=OTHER_USER)
     unit = "flowd@home-flowd\\x2dfresh-my\\x20project"
     assert f"would write {UNITS}/{unit}.service" in shown
-    assert f"ExecStart={FLOWD} serve --workspace %f" in shown
+    assert f"ExecStart=:{FLOWD} serve --workspace %f" in shown
     assert f"systemctl --user enable '{unit}.socket' '{unit}.service'" in shown
     assert box.run("ls", "-A", UNITS, check=False).stdout == ""
     assert box.systemctl("list-units", "flowd@*", "--all", "--no-legend", user=OTHER_USER) == ""
@@ -145,3 +146,41 @@ def test_an_uninstall_ends_the_steps_of_a_service_that_has_failed(box: Box, home
         "*.sock",
     ).stdout
     assert left == ""
+
+
+@pytest.mark.parametrize(
+    ("letters", "says"), [(90, "too long for a system service's socket"), (240, "too long for a systemd unit")]
+)
+def test_a_path_that_is_too_long_is_found_before_anything_is_written(box: Box, letters: int, says: str) -> None:
+    workspace = f"/var/tmp/{'b' * letters}"
+    box.run("mkdir", workspace)
+    refused = box.run(str(FLOWD), "service", "install", "--system", "-w", workspace, check=False)
+    assert (refused.returncode, refused.stdout) == (5, "")
+    assert says in refused.stderr
+    for verb, code in (("status", 3), ("uninstall", 4)):
+        told = box.run(str(FLOWD), "service", verb, "--system", "-w", workspace, check=False)
+        assert told.returncode == code, told.stderr
+        assert "Fault" not in told.stderr
+    box.run("rmdir", workspace)
+
+
+def test_an_uninstall_removes_units_that_systemd_cannot_load(box: Box, home: str) -> None:
+    box.run(str(FLOWD), "service", "install", "--system", "--no-start", "-w", home)
+    found = box.run("find", "/etc/systemd/system", "-type", "f", "-name", "flowd@home*.socket").stdout.strip()
+    box.run("sed", "-i", f"s,^ListenStream=.*,ListenStream=/run/{'b' * 108}.sock,", found)
+    box.systemctl("daemon-reload")
+    assert box.show(found.rpartition("/")[2], "LoadState") == "bad-setting"
+    box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home)
+    assert box.run("find", "/etc/systemd/system", "-name", "flowd@home*").stdout == ""
+
+
+def test_an_uninstall_leaves_no_socket_and_says_where_the_state_is(box: Box, home: str) -> None:
+    workspace = "/var/tmp/Über"
+    box.run("install", "-d", "-o", OTHER_USER, workspace)
+    box.run(str(FLOWD), "service", "install", "--system", "-w", workspace)
+    box.systemctl("daemon-reload")  # where systemd 252 loses sight of such a socket
+    removed = box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace).stdout
+    assert f"/var/lib/flowd{workspace}.state" in removed
+    assert "`flowd serve` has a state of its own" in removed
+    assert box.run("find", "/run/flowd-sockets", "-name", "*.sock", check=False).stdout == ""
+    box.run("rm", "-r", workspace)

@@ -3,8 +3,10 @@
 import json
 from typing import Any
 
+import pytest
 from daemon_rig import say, until
 from systemd_rig import FLOWD, OTHER_USER, Box
+from systemd_rig import OTHER_USER_UNITS as UNITS
 
 
 def wait_for(path: str) -> str:
@@ -15,6 +17,12 @@ def wait_for(path: str) -> str:
 def is_handed(box: Box, pid: int) -> bool:
     """Whether a daemon got its socket from systemd."""
     return box.run("grep", "-qaz", "^LISTEN_FDS=1", f"/proc/{pid}/environ", check=False).returncode == 0
+
+
+def units(box: Box, user: str | None = OTHER_USER) -> str:
+    """Every unit file of flowd with its time of change."""
+    where = "/etc/systemd/system" if user is None else UNITS
+    return box.run("find", where, "-name", "flowd*", "-printf", "%p %T@\\n").stdout
 
 
 def checks(box: Box, workspace: str) -> dict[str, tuple[str, str]]:
@@ -81,3 +89,46 @@ def test_a_socket_that_systemd_lost_is_found_and_mended(box: Box, lingering: str
     removed = box.flowd(lingering, "service", "uninstall", user=OTHER_USER)
     assert f"Yours, and left as it is: {folder}" in removed
     box.run("rm", "-r", folder)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ('state_dir = "elsewhere"\n', "has 1 running and 1 queued runs in {workspace}/.codex/flowd, and its settings"),
+        ('executor = "systemd"\n', 'The executor "direct" still has steps'),
+    ],
+)
+def test_settings_that_would_part_flowd_from_its_steps_are_refused(
+    box: Box, lingering: str, setting: str, says: str
+) -> None:
+    settings = f"{lingering}/.codex/flowd.toml"
+    box.run("install", "-d", "-o", OTHER_USER, f"{lingering}/.codex")
+    box.write(settings, "max_parallel = 1\n", owner=OTHER_USER)
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    for _ in range(2):
+        box.flowd(lingering, "dispatch", "--type", "long.go", user=OTHER_USER)
+    until(lambda: len(box.alive("sleep 300")) == 2, what="the step and what it started")
+    before = (units(box), box.flowd(lingering, "status", "--json", user=OTHER_USER)["pid"])
+    box.write(settings, f"max_parallel = 1\n{setting}", owner=OTHER_USER)
+
+    refused = box.run(str(FLOWD), "service", "install", "-w", lingering, user=OTHER_USER, check=False)
+
+    assert refused.returncode == 5
+    assert says.format(workspace=lingering) in refused.stderr
+    assert refused.stderr.endswith("Nothing has been changed.\n")
+    box.write(settings, "max_parallel = 1\n", owner=OTHER_USER)
+    status = box.flowd(lingering, "status", "--json", user=OTHER_USER)
+    assert (units(box), status["pid"]) == before
+    assert status["runs"]["running"] == 1
+    assert len(box.alive("sleep 300")) == 2
+
+
+def test_settings_may_change_under_a_service_that_has_nothing_to_do(box: Box, lingering: str) -> None:
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    answer = box.flowd(lingering, "dispatch", "--type", "quick.go", "--wait", "--json", user=OTHER_USER)
+    assert answer["runs"][0]["effectiveStatus"] == "changed"
+    settings = 'state_dir = "elsewhere"\nexecutor = "systemd"\n'
+    box.write(f"{lingering}/.codex/flowd.toml", settings, owner=OTHER_USER)
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    status = box.flowd(lingering, "status", "--json", user=OTHER_USER)
+    assert (status["stateDir"], status["keeper"]["id"]) == (f"{lingering}/elsewhere", "systemd-user")
