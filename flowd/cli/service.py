@@ -81,15 +81,15 @@ def status(session: Session, is_user: bool | None, as_json: bool) -> int:
     else:
         printing.fields(
             (
-                ("service", f"{service_name}: {about.get('ActiveState')} ({about.get('SubState')})"),
+                ("service", _state(service_name, about)),
                 ("installed", None if is_there else f"no {manager.scope} service; `flowd service install` makes one"),
                 ("says", about.get("StatusText") if about.get("MainPID") != "0" else None),
                 ("since", about.get("ActiveEnterTimestamp")),
                 ("pid", about.get("MainPID") if about.get("MainPID") != "0" else None),
                 ("restarts", about.get("NRestarts")),
-                ("last result", _result(about)),
+                ("last result", _result(about) if "Result" in about else None),
                 ("left running", _end_hint(facts.get("stepsLeftRunning"))),
-                ("socket", f"{socket_name}: {socket.get('ActiveState')} ({socket.get('SubState')})"),
+                ("socket", _state(socket_name, socket)),
                 ("starts at boot", "yes" if facts["startsAtBoot"] else "no"),
                 ("file", about.get("FragmentPath")),
             )
@@ -128,6 +128,11 @@ def _left_running(manager: "ServiceManager", workspace: Path) -> int | None:
         return winding_up.left_running(workspace=workspace, environ=environment_of(manager, workspace))
     except OSError:
         return None
+
+
+def _state(unit: str, about: dict[str, str]) -> str:
+    """Of a name that is too long for a unit, systemd says nothing at all."""
+    return f"{unit}: {about['ActiveState']} ({about['SubState']})" if "ActiveState" in about else f"{unit}: none"
 
 
 def _result(about: dict[str, str]) -> str:
