@@ -8,7 +8,7 @@ from pathlib import Path
 
 import flowd
 from flowd.http_config import HttpConfig, TcpAddress
-from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, system_socket, systemd_escape
+from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, is_plain, system_socket, systemd_escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,6 +146,9 @@ def render(wanted: Wanted, *, home: Path) -> ServiceUnits:
         service = service.replace("User=flowd\n", f"User={wanted.run_as}\n")
         socket_text = socket_text.replace("SocketUser=flowd\n", f"SocketUser={wanted.run_as}\n")
         socket = system_socket(wanted.workspace)
+        if not is_plain(wanted.workspace):
+            service = service.replace("%t/flowd-sockets%f.sock", str(socket))
+            socket_text = socket_text.replace("%t/flowd-sockets%f.sock", str(socket))
     else:
         path = _specifier_safe(wanted.search_path)
         service = service.replace("EnvironmentFile=-", f'Environment="PATH={path}"\nEnvironmentFile=-', 1)
@@ -166,8 +169,8 @@ def render(wanted: Wanted, *, home: Path) -> ServiceUnits:
 
 
 def _reachable(wanted: Wanted) -> Path:
-    """The socket's path, or where that is too long for one, a short one; the daemon leaves word of it."""
-    if len(os.fsencode(wanted.socket)) <= MAX_SOCKET_PATH_BYTES:
+    """The socket's path, or where that is too long or not plain, a short one; the daemon leaves word of it."""
+    if is_plain(wanted.socket) and len(os.fsencode(wanted.socket)) <= MAX_SOCKET_PATH_BYTES:
         return wanted.socket
     digest = sha256(os.fsencode(wanted.socket)).hexdigest()[:16]
     return Path(f"/run/user/{os.geteuid()}/flowd-{digest}.sock")

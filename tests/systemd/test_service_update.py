@@ -132,3 +132,25 @@ def test_settings_may_change_under_a_service_that_has_nothing_to_do(box: Box, li
     box.flowd(lingering, "service", "install", user=OTHER_USER)
     status = box.flowd(lingering, "status", "--json", user=OTHER_USER)
     assert (status["stateDir"], status["keeper"]["id"]) == (f"{lingering}/elsewhere", "systemd-user")
+
+
+@pytest.mark.parametrize("scope", ["--system", "--user"])
+def test_a_path_that_is_not_ascii_keeps_its_socket_over_reloads(box: Box, lingering: str, scope: str) -> None:
+    path = f"/home/{OTHER_USER}/Über's {scope[2:]}"
+    user = OTHER_USER if scope == "--user" else None
+    box.flow(path, "quick", say("changed"), owner=OTHER_USER)
+
+    def flowd(*argv: str, as_user: str | None = OTHER_USER) -> str:
+        return box.run(str(FLOWD), "-w", path, *argv, user=as_user, bound_s=60).stdout
+
+    flowd("service", "install", scope, as_user=user)
+    unit = json.loads(flowd("status", "--json"))["manager"]["unit"]
+    box.systemctl("daemon-reload", user=user)
+    box.systemctl("restart", unit, user=user)
+    assert is_handed(box, json.loads(flowd("status", "--json"))["pid"])
+    box.systemctl("stop", unit, user=user)
+    answer = json.loads(flowd("dispatch", "--type", "quick.go", "--wait", "--json"))
+    assert answer["runs"][0]["effectiveStatus"] == "changed"
+    flowd("service", "uninstall", scope, as_user=user)
+    assert box.run("find", "/run/flowd-sockets", "-name", "*.sock", check=False).stdout == ""
+    box.run("rm", "-r", path)

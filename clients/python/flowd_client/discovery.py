@@ -70,7 +70,20 @@ def system_socket(workspace: Path) -> Path:
     >>> str(system_socket(Path("/srv/my-app")))
     '/run/flowd-sockets/srv/my-app.sock'
     """
-    return Path(f"{SYSTEM_SOCKETS}{workspace}.sock")
+    if is_plain(workspace):
+        return Path(f"{SYSTEM_SOCKETS}{workspace}.sock")
+    from hashlib import sha256  # noqa: PLC0415 - few workspaces need it
+
+    return SYSTEM_SOCKETS / f"{sha256(os.fsencode(workspace)).hexdigest()[:16]}.sock"
+
+
+def is_plain(path: Path) -> bool:
+    """Whether systemd keeps a socket at this path: of one that it would write escaped, 252 loses it at a daemon-reload.
+
+    >>> is_plain(Path("/srv/my app")), is_plain(Path("/srv/Über")), is_plain(Path("/srv/it's"))
+    (True, False, False)
+    """
+    return all(" " <= letter <= "~" and letter not in "\"'\\" for letter in str(path))
 
 
 def workspace_of(socket: Path) -> Path | None:
