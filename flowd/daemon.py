@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import flowd
+from flowd import misspelling, state_dir, wiring
 from flowd import settings as settings_module
-from flowd import state_dir, wiring
 from flowd.api import unix_socket
 from flowd.api.codec import View
 from flowd.api.dispatcher import Dispatcher
@@ -51,6 +51,8 @@ def serve(settings: Settings) -> int:
     """Run the daemon until it is told to stop; return the process's exit code."""
     redactor = Redactor(settings.redact, os.environ)
     logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
+    for sentence in misspelling.find(os.environ, settings):
+        log.warning(sentence)
     try:
         state_dir.prepare(settings.state_dir)
         with state_dir.Lock(settings.state_dir):

@@ -160,6 +160,11 @@ _INTERPRETERS = {
     "node": ("FLOWD_NODE",),
 }
 
+VARIABLES = frozenset(
+    name for names in (*(spec.environment for spec in _SPECS.values()), *_INTERPRETERS.values()) for name in names
+)
+"""Environment variables that set a value."""
+
 
 def load(
     workspace: Path | None = None,
@@ -181,8 +186,7 @@ def load(
     if unknown:
         raise SettingsError(f"There is no setting {min(unknown)!r}.")
     root = Path(workspace).resolve() if workspace is not None else discovery.find_workspace().resolve()
-    if not root.is_dir():
-        raise SettingsError(f"The workspace {root} is not a folder. Make it, or name another with -w.")
+    _check_folder(root)
     if not _is_unicode(root):
         # Its path is in every answer, and JSON has no way to write it.
         raise SettingsError(f"The workspace's path {str(root)!r} is not UTF-8. Rename its folder.")
@@ -215,6 +219,15 @@ def load(
         http=http,
         origins=origins, **values,
     )  # fmt: skip
+
+
+def _check_folder(root: Path) -> None:
+    try:
+        if root.is_dir():
+            return
+    except PermissionError:  # a folder above it is closed
+        raise SettingsError(f"You may not look at the workspace {root}. Name another with -w.") from None
+    raise SettingsError(f"The workspace {root} is not a folder. Make it, or name another with -w.")
 
 
 def _is_unicode(path: Path) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowd import misspelling
 from flowd import settings as settings_module
 from flowd.doctor import (
     clocks,
@@ -64,6 +65,8 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
         yield fail("settings", error.message, f"Correct it{where}; the rest is looked at when it can be read.")
         return
     yield ok("settings", _origins(settings.origins) + (f"; as {place.unit} has them" if place.unit else ""))
+    for sentence in misspelling.find(place.environ, settings):
+        yield warn("settings.variables", sentence, "Correct its name, or take it out of the environment.")
     for file, why in place.told.closed:
         yield warn(
             "settings.file", f"{file} cannot be read ({why}): what it sets is not known here", "sudo flowd doctor"

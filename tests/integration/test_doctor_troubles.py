@@ -249,3 +249,11 @@ def test_variables_that_look_secret_are_named_but_never_shown(place: Workspace) 
     assert "fewer than 4" in doctor(place.path, DEMO_API_TOKEN="abc")["by_check"]["secrets.masking"]["found"]
     settings.chmod(0o666)
     assert doctor(place.path, code=1)["by_check"]["secrets.files"]["level"] == "fail"
+
+
+def test_a_misspelt_variable_is_told_by_the_doctor_and_the_daemon(place: Workspace) -> None:
+    finding = doctor(place.path, FLOWD_ON_STOPP="keep")["by_check"]["settings.variables"]
+    assert (finding["level"], finding["found"]) == ("warn", "FLOWD_ON_STOPP sets nothing: did you mean FLOWD_ON_STOP?")
+    place.start(FLOWD_ON_STOPP="keep")
+    assert "FLOWD_ON_STOPP sets nothing" in place.log()
+    assert place.stop() == 0

@@ -240,17 +240,30 @@ def test_a_daemon_that_cannot_read_what_was_left_says_so_in_one_line(place: Work
     assert "Fault" not in daemon.stderr
 
 
-def test_a_first_start_on_a_full_disk_says_so_and_may_be_tried_again(place: Workspace) -> None:
+@pytest.mark.parametrize(
+    ("free_kib", "sentence"),
+    [
+        (0, "Cannot use {} for flowd's state: No space left on device. Free some space"),
+        (8, "Cannot open {}/flowd.db"),
+        (24, "Cannot open {}/flowd.db"),  # what SQLite calls an I/O error
+    ],
+)
+def test_a_first_start_on_a_full_disk_says_so_and_may_be_tried_again(
+    place: Workspace, free_kib: int, sentence: str
+) -> None:
     folder = place.path / ".codex/flowd"
     with small_disk(folder, "256k"):
         for name in ("output", "keeper"):
             (folder / name).mkdir()
         (folder / ".gitignore").touch()
         (folder / "daemon.lock").touch()
-        fill(folder)
+        filler = fill(folder)
+        os.truncate(filler, filler.stat().st_size - free_kib * 1024)
         daemon = subprocess.run(
             [sys.executable, "-m", "flowd", "serve", "-w", str(place.path)], capture_output=True, text=True, timeout=30
         )
     assert daemon.returncode == 74
-    assert f"Cannot use {folder} for flowd's state: No space left on device. Free some space" in daemon.stderr
+    assert sentence.format(folder) in daemon.stderr
+    assert "full" in daemon.stderr or "No space left" in daemon.stderr
+    assert "backup" not in daemon.stderr
     assert "Fault" not in daemon.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flowd import misspelling
 from flowd.settings import MIB, SettingsError, load, step_environment
 
 
@@ -132,3 +133,28 @@ def test_a_user_without_a_home_needs_none(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path)], env={}, capture_output=True, text=True, timeout=30, check=False
     )
     assert done.stdout == f"{64 * MIB}\n", done.stderr
+
+
+def test_a_workspace_that_we_may_not_look_at_is_refused_as_that(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "ws").mkdir(parents=True)
+    we = os.geteuid()
+    closed.chmod(0o700 if we == 0 else 0)
+    if we == 0:
+        os.seteuid(65534)  # root is let in everywhere
+    try:
+        with pytest.raises(SettingsError, match="may not look at the workspace"):
+            load(closed / "ws", {}, {}, tmp_path / "home")
+    finally:
+        os.seteuid(we)
+        closed.chmod(0o700)
+
+
+def test_a_misspelt_variable_is_told_and_those_that_mean_something_are_not(tmp_path: Path) -> None:
+    write(tmp_path / ".codex/flowd.toml", '[environment]\nredact = ["FLOWD_MINE"]\n')
+    settings = load(tmp_path, {}, {}, tmp_path)
+    meant = ["FLOWD_MAX_PARALLEL", "FLOWD_HTTP_SECRET", "FLOWD_RUN_ID", "FLOWD_MINE", "FLOWDOWN", "PATH"]
+    assert list(misspelling.find([*meant, "FLOWD_MAX_PARALEL", "FLOWD_XYZZY"], settings)) == [
+        "FLOWD_MAX_PARALEL sets nothing: did you mean FLOWD_MAX_PARALLEL?",
+        "FLOWD_XYZZY sets nothing: flowd has no such variable",
+    ]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sqlite3
 from contextlib import ExitStack
 from importlib.resources import files
@@ -39,6 +40,12 @@ def _open(path: Path, unless_opened: ExitStack) -> sqlite3.Connection:
         failure = translate(error)
         if isinstance(failure, StorageFullError | StorageBusyError):
             raise StateError(f"Cannot open {path}: {failure.message}") from error
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
+            # What SQLite says, too, where the last few KiB of a disk do not hold its shared memory.
+            raise StateError(
+                f"Cannot open {path} ({error}): its disk fails or is full. {shutil.disk_usage(path.parent).free // 1024} "
+                f"KiB are free there; free some space, or look after the disk."
+            ) from error
         raise StateError(
             f"Cannot read {path} ({error}). flowd does not start over state that it cannot read: restore the file from a "
             f"backup, or move it aside to begin anew."
