@@ -1,7 +1,6 @@
 """The environment that a unit gives to its service: what it says itself, the files that it names, and credentials."""
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,9 @@ _STAND_INS = {"flowd-http-secret": "FLOWD_HTTP_SECRET", "flowd-http-token": "FLO
 """Credentials that are flowd's, and the variables that would say the same."""
 _STAND_IN = "(a credential of the unit)"
 _CREDENTIALS = re.compile(r"((?:Load|Set)Credential(?:Encrypted)?)\s*=\s*([^:\s]*)")
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+_QUOTED_ESCAPE = re.compile(r'\\(["\\`$])')
+"""Within double quotes, of ``systemctl show`` and of files of variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def of(manager: ServiceManager, unit: str) -> UnitEnvironment:
     about = manager.show(unit, "Environment", "EnvironmentFiles", "MainPID")
     inherited = _assigned(manager.run("show-environment").splitlines())
     values = {name: value for name, value in inherited.items() if name == "PATH"}
-    values |= _assigned(shlex.split(about.get("Environment", "")))
+    values |= _assigned(words(about.get("Environment", "")))
     files: list[Path] = []
     closed: list[tuple[Path, str]] = []
     for line in about.get("EnvironmentFiles", "").splitlines():
@@ -115,14 +117,20 @@ def _assigned(words: list[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
 
-def _unquoted(value: str) -> str:
+def words(text: str) -> list[str]:
+    r"""A list as ``systemctl show`` has it: words that need it stand in double quotes, which a shell would understand.
+
+    >>> words(r'A=1 "B=a b" "C=/srv/a\$b\`c\"d\\e"')
+    ['A=1', 'B=a b', 'C=/srv/a$b`c"d\\e']
     """
-    >>> _unquoted("'as $it is'"), _unquoted('"a \\\\"b\\\\""'), _unquoted("it's")
-    ('as $it is', 'a "b"', "it's")
+    return [_QUOTED_ESCAPE.sub(r"\1", found[1]) if found[2] is None else found[2] for found in _WORD.finditer(text)]
+
+
+def _unquoted(value: str) -> str:
+    r"""
+    >>> _unquoted("'as $it \\ is'"), _unquoted(r'"a \"b\" \$c \d"'), _unquoted("it's")
+    ('as $it \\ is', 'a "b" $c \\d', "it's")
     """
     if len(value) < 2 or value[0] != value[-1] or value[0] not in "'\"":
         return value
-    try:
-        return "".join(shlex.split(value))
-    except ValueError:
-        return value
+    return value[1:-1] if value[0] == "'" else _QUOTED_ESCAPE.sub(r"\1", value[1:-1])

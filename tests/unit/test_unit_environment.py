@@ -14,6 +14,7 @@ from flowd.units.systemctl import listens_at
         ('A="two words"\nB=\'as $it is\'\nC=two words\nD=it\'s\n', {"A": "two words", "B": "as $it is",
                                                                    "C": "two words", "D": "it's"}),
         ('A="say \\"so\\""\n', {"A": 'say "so"'}),
+        ('A="\\$b \\`c\\` \\d"\nB=\'\\$b\'\n', {"A": "$b `c` \\d", "B": "\\$b"}),
         ("A=one \\\ntwo\n", {"A": "one two"}),
         ("A=1\nA=2\n", {"A": "2"}),
         ("no variable\n", {}),
