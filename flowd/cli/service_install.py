@@ -51,7 +51,7 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
         raise CommandError(f"The workspace {workspace} is not a folder. Make it, or name another with -w.")
     manager = manager_of(session, is_user)
     with told():
-        installation.refuse_long_path(manager.scope, workspace)
+        installation.refuse_unfit_path(manager.scope, workspace)
     settings = _settings(manager, workspace)
     wanted = templates.Wanted(
         scope=manager.scope,
@@ -104,7 +104,9 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
     manager = manager_of(session, is_user, or_installed=True)
     workspace = session.workspace.resolve()
     if not installation.is_installed(manager.scope, workspace, home=Path.home()):
-        raise CommandError(f"No {manager.scope} service is installed for {workspace}.", Exit.NOT_FOUND)
+        raise CommandError(
+            f"No {manager.scope} service is installed for {workspace}." + _by_hand(manager, workspace), Exit.NOT_FOUND
+        )
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
         raise CommandError("A system service is root's to remove: sudo flowd service uninstall --system", Exit.REFUSED)
     environ = environment_of(manager, workspace)
@@ -122,6 +124,16 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
     _tell_left(manager, workspace, Path(environ.get("FLOWD_STATE_DIR") or discovery.state_dir(workspace)))
     for path in kept:
         printing.line(f"Yours, and left as it is: {path}")
+
+
+def _by_hand(manager: "ServiceManager", workspace: Path) -> str:
+    """What removes a service that somebody made of a package's units."""
+    from flowd.units import installation, templates  # noqa: PLC0415 - heavy
+
+    if not installation.is_meant(manager, workspace, home=Path.home()):
+        return ""
+    units = (*reversed(templates.names(workspace)), templates.http_name(workspace))
+    return f" Its units are of a package, not of `flowd service install`: {manager.typed('disable', '--now', *units)}"
 
 
 def _tell_left(manager: "ServiceManager", workspace: Path, state: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shlex
 import subprocess
 import time
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 SYSUSERS = Path("/etc/sysusers.d/flowd.conf")
 _MAX_NAME_BYTES = 255
 """Of a file, and so of a unit."""
+_UNFIT = re.compile(r"[\0-\x1f\x7f\udc80-\udcff]").search
+"""A control character, or a byte that is not of UTF-8 (as `os.fsdecode` has it)."""
 _SHORTER = "Move it to a shorter path, or bind-mount it at one; a symbolic link does not help."
 
 
@@ -40,12 +43,18 @@ class Action:
     shows: str = ""
 
 
-def refuse_long_path(scope: "Scope", workspace: Path) -> None:
-    """Raise where units cannot be made for the length of a workspace's path.
+def refuse_unfit_path(scope: "Scope", workspace: Path) -> None:
+    """Raise where units cannot be made for a workspace's path.
 
     Raises:
-        StateError: The name of one of its units, or the path of its socket, would be too long.
+        StateError: It has a letter that systemd does not take; or the name of one of its units, or the path of its
+            socket, would be too long.
     """
+    if _UNFIT(str(workspace)):
+        raise StateError(
+            f"The path of {str(workspace)!r} has a control character or is not UTF-8, which systemd does not take. "
+            "Rename it, or run `flowd serve` there by hand."
+        )
     length = max(len(name) for name in (*templates.names(workspace), templates.http_name(workspace)))
     if length > _MAX_NAME_BYTES:
         raise StateError(

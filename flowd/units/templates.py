@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,8 @@ SYSTEM_STATE = Path("/var/lib/flowd")
 _MADE = "# Written by `flowd service install`"
 _WITH_HTTP = "# Wished for only: where the port is taken, flowd itself says so.\nWants=flowd-http@%i.socket\n"
 _PACKAGED_COMMAND = "/usr/bin/flowd"
+_IS_BARE = re.compile(r"[A-Za-z0-9_./+-]+").fullmatch
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 NOTIFY_RELOAD_SINCE = 253
 """The version of systemd that introduced ``Type=notify-reload``; an older one would take it for ``simple``."""
 
@@ -86,10 +89,11 @@ def http_name(workspace: Path) -> str:
 def listen_stream(config: HttpConfig | None) -> str:
     """Where systemd can listen for HTTP, as ``ListenStream=`` has it; empty where the daemon has to do so itself.
 
-    systemd takes no host names, and does not choose a free port.
+    systemd takes no host names, and does not choose a free port. The zone of an IPv6 address may have any letter, and
+    so does not get into a unit.
     """
     address = None if config is None else config.address
-    if not isinstance(address, TcpAddress) or not address.port:
+    if not isinstance(address, TcpAddress) or not address.port or "%" in address.host:
         return ""
     try:
         host = ipaddress.ip_address("127.0.0.1" if address.host == "localhost" else address.host)
@@ -150,13 +154,13 @@ def render(wanted: Wanted, *, home: Path) -> ServiceUnits:
             service = service.replace("%t/flowd-sockets%f.sock", str(socket))
             socket_text = socket_text.replace("%t/flowd-sockets%f.sock", str(socket))
     else:
-        path = _specifier_safe(wanted.search_path)
-        service = service.replace("EnvironmentFile=-", f'Environment="PATH={path}"\nEnvironmentFile=-', 1)
+        path = _in_quotes(f"PATH={wanted.search_path}")
+        service = service.replace("EnvironmentFile=-", f"Environment={path}\nEnvironmentFile=-", 1)
         socket = _reachable(wanted)
         if socket != wanted.workspace / ".codex" / "flowd" / "flowd.sock":
             listen = f"ListenStream={_specifier_safe(str(socket))}"
             socket_text = socket_text.replace("ListenStream=%f/.codex/flowd/flowd.sock", listen)
-    made = f"{_MADE} for {wanted.workspace}; `flowd service uninstall` removes it.\n"
+    made = f"{_MADE} for {_CONTROL.sub('?', str(wanted.workspace))}; `flowd service uninstall` removes it.\n"
     sockets = {socket_name: socket_text}
     if wanted.http:
         service = service.replace("After=flowd@%i.socket\n", f"After=flowd@%i.socket\n{_WITH_HTTP}", 1)
@@ -182,8 +186,18 @@ def _quoted(command: str) -> str:
     >>> _quoted("/opt/flowd/bin/flowd"), _quoted("/opt/my tools/flowd")
     ('/opt/flowd/bin/flowd', '"/opt/my tools/flowd"')
     """
-    safe = _specifier_safe(command).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{safe}"' if safe != command or " " in command else command
+    return command if _IS_BARE(command) else _in_quotes(command)
+
+
+def _in_quotes(text: str) -> str:
+    r"""One word of a setting, whatever it has in it, and on one line.
+
+    >>> print(_in_quotes('PATH=/100%:/a"b:/c\\d\n[Service]'))
+    "PATH=/100%%:/a\"b:/c\\d\x0a[Service]"
+    """
+    safe = _specifier_safe(text).replace("\\", "\\\\").replace('"', '\\"')
+    one_line = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", safe)
+    return f'"{one_line}"'
 
 
 def _specifier_safe(text: str) -> str:

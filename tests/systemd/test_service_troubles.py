@@ -232,6 +232,19 @@ def test_steps_of_a_packaged_unit_that_failed_are_ended_by_root_and_not_by_other
     assert box.alive("sleep 300") == []
 
 
+def test_an_uninstall_of_a_packages_units_says_what_removes_the_service(
+    box: Box, service: Callable[..., Service]
+) -> None:
+    place = service()
+    place.systemctl("start")
+    refused = box.run(str(FLOWD), "service", "uninstall", "--system", "-w", place.path, check=False)
+    assert refused.returncode == 4
+    _, _, command = refused.stderr.strip().partition("Its units are of a package, not of `flowd service install`: ")
+    box.run("sh", "-c", command)
+    about = box.run("systemctl", "is-active", place.unit, place.socket_unit, check=False).stdout.split()
+    assert about == ["inactive", "inactive"]
+
+
 def test_an_uninstall_stops_the_http_socket_and_leaves_no_empty_folders(
     box: Box, service: Callable[..., Service]
 ) -> None:
