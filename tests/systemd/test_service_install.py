@@ -148,6 +148,47 @@ def test_an_uninstall_ends_the_steps_of_a_service_that_has_failed(box: Box, home
     assert left == ""
 
 
+def test_an_uninstall_finds_the_steps_of_a_workspace_whose_path_systemd_quotes(box: Box) -> None:
+    workspace = "/var/tmp/a$b`c` \\d \"e'"
+    box.flow(workspace, "long", "sleep 300", owner=OTHER_USER)
+    box.run(str(FLOWD), "service", "install", "--system", "-w", workspace)
+    unit = box.flowd(workspace, "status", "--json", user=OTHER_USER)["manager"]["unit"]
+    box.flowd(workspace, "dispatch", "--type", "long.go", user=OTHER_USER)
+    until(lambda: box.alive("sleep 300"), what="the step's process")
+    found = json.loads(box.run(str(FLOWD), "doctor", "--json", "-w", workspace, check=False).stdout)["findings"]
+    assert f"/var/lib/flowd{workspace}.state" in {entry["check"]: entry for entry in found}["state.folder"]["found"]
+    box.write(f"{workspace}/.codex/flowd.toml", "max_parallel = ", owner=OTHER_USER)
+    box.systemctl("restart", unit, check=False)
+    assert box.alive("sleep 300")
+    box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace)
+    assert box.alive("sleep 300") == []
+    box.run("rm", "-r", workspace)
+
+
+def test_a_path_with_a_newline_adds_nothing_to_a_unit(box: Box) -> None:
+    workspace = "/var/tmp/e\n[Service]\nExecStartPre=+touch pwned"
+    box.run("install", "-d", "-o", OTHER_USER, workspace)
+    for options in ((), ("--dry-run",)):
+        refused = box.run(str(FLOWD), "service", "install", "--system", "-w", workspace, *options, check=False)
+        assert (refused.returncode, refused.stdout) == (5, "")
+        assert r"'/var/tmp/e\n[Service]\nExecStartPre=+touch pwned' has a control character" in refused.stderr
+    box.run("rm", "-r", workspace)
+
+
+def test_steps_of_a_users_service_are_canceled_when_the_user_manager_ends(box: Box, lingering: str) -> None:
+    box.flowd(lingering, "service", "install", user=OTHER_USER)
+    box.flowd(lingering, "dispatch", "--type", "long.go", user=OTHER_USER)
+    until(lambda: len(box.alive("sleep 300")) == 2, what="the step and what it started")
+    box.systemctl("restart", f"user@{OTHER_UID}.service")  # as a reboot does
+    until(
+        lambda: box.run(str(FLOWD), "status", "-w", lingering, user=OTHER_USER, check=False).returncode == 0,
+        what="the next daemon",
+    )
+    runs = box.flowd(lingering, "runs", "--json", user=OTHER_USER)["runs"]
+    assert [run["status"] for run in runs] == ["canceled"]
+    assert box.alive("sleep 300") == []
+
+
 @pytest.mark.parametrize(
     ("letters", "says"), [(90, "too long for a system service's socket"), (240, "too long for a systemd unit")]
 )
