@@ -1,6 +1,6 @@
 """What the engine needs from the outside, as protocols. Adapters implement them; the composition root chooses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -278,6 +278,16 @@ class Counts:
     runs: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was forgotten of some events, and where to go on; ``next_seq`` is None when nothing older is left."""
+
+    next_seq: int | None
+    events: int = 0
+    runs: int = 0
+    output_bytes: int = 0
+
+
 class Store(Protocol):
     """Durable memory. Every writing method returns after its commit is on disk, or raises and has changed nothing.
 
@@ -377,6 +387,22 @@ class Store(Protocol):
 
     async def counts(self) -> Counts:
         """How many events, and runs by status."""
+        ...
+
+    async def prune(
+        self, *, before_ms: int, after_seq: int, is_trial: bool, remove_output: Callable[[str], None]
+    ) -> Pruned:
+        """Forget events from before an instant whose runs have all ended before it, with their runs and attempts.
+
+        One call looks at some events only, the oldest first; ``after_seq`` is 0, then the ``next_seq`` of the last
+        answer. The newest event and the event of the newest run are kept. The id of an event that is forgotten is a
+        new one from then on.
+
+        Args:
+            is_trial: Only count.
+            remove_output: Called for each attempt that has files, before its id can be given again: within the
+                transaction, in another thread.
+        """
         ...
 
 

@@ -239,4 +239,5 @@ def _engine(
         boot_id=boot,
         redactor=redactor,
     )
+        outputs=outputs,
     return engine, feed

@@ -65,6 +65,7 @@ class Methods:
             wire.STATUS: Method(params.Status, self._daemon_status, "What the daemon is doing."),
             wire.RELOAD: Method(params.NoParams, self._reload, "Look at the flow packages on disk now."),
             wire.DRAIN: Method(params.NoParams, self._daemon_drain, "Start no more runs; go on accepting events."),
+            wire.PRUNE: Method(params.Prune, self._prune, "Forget old events with their runs and output."),
             wire.DISCOVER: Method(params.NoParams, self._discover, "This API as an OpenRPC document."),
         }
 
@@ -194,6 +195,16 @@ class Methods:
 
     async def _daemon_drain(self, _: params.NoParams) -> View:
         return await self._drain()
+
+    async def _prune(self, given: params.Prune) -> View:
+        before_ms, pruned = await self._engine.prune(older_than_ms=given.older_than_ms, is_trial=given.dry_run)
+        return {
+            "before": codec.instant(before_ms),
+            "dryRun": given.dry_run,
+            "events": pruned.events,
+            "runs": pruned.runs,
+            "outputBytes": pruned.output_bytes,
+        }
 
     async def _discover(self, _: params.NoParams) -> View:
         from flowd.api import openrpc  # noqa: PLC0415 - schema generation is for the few who ask

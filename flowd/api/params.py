@@ -74,6 +74,13 @@ class ListRuns(Params):
     cursor: str | None = None
 
 
+class Prune(Params):
+    """How old what is forgotten must be at least, in milliseconds; ``dryRun`` only counts it."""
+
+    older_than_ms: Annotated[int, msgspec.Meta(ge=60_000, le=100 * 366 * 86_400_000)]
+    dry_run: bool = False
+
+
 class WaitRun(Params):
     """Which run, and how long."""
 

@@ -39,6 +39,7 @@ _SECTIONS = {
         "status": Home("flowd.cli.status", "status", "Show how the daemon is."),
         "doctor": Home("flowd.cli.doctor", "doctor", "Check everything that flowd stands on."),
         "reload": Home("flowd.cli.daemon", "reload", "Look at the flow packages on disk now."),
+        "prune": Home("flowd.cli.prune", "prune", "Forget old events with their runs and output."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
         "service": Home("flowd.cli.service", "service", "Run flowd as a systemd service."),
         "import": Home("flowd.cli.import_", "import_", "Take over the reference system's events and runs."),

@@ -168,3 +168,18 @@ def took(duration_ms: int | None) -> str:
     minutes, seconds = divmod(duration_ms // 1000, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"
+
+
+def size(value: object) -> str:
+    """Bytes for people.
+
+    >>> size(4 << 20), size(1500), size(3 << 30), size(None)
+    ('4 MiB', '1.5 KiB', '3 GiB', '?')
+    """
+    if not isinstance(value, int):
+        return "?"
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if value >= unit:
+            digits = 0 if value >= 10 * unit or value % unit == 0 else 1
+            return f"{value / unit:.{digits}f} {name}"
+    return f"{value} bytes"

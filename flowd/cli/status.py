@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from flowd.cli import printing
+from flowd.cli.printing import size
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
 from flowd_client import requests, wire
@@ -107,17 +108,17 @@ def _on_stop(answer: Answer) -> str | None:
 
 def _data(answer: Answer) -> str:
     database = _table(answer, "database")
-    size = f", {_size(database.get('bytes', 0) + database.get('walBytes', 0))} of records" if database else ""
-    return f"{_text(answer.get('stateDir'))}{size}"
+    records = f", {size(database.get('bytes', 0) + database.get('walBytes', 0))} of records" if database else ""
+    return f"{_text(answer.get('stateDir'))}{records}"
 
 
 def _memory(answer: Answer) -> str:
     keeper = _table(answer, "keeper")
     if str(keeper.get("id", "")).startswith("systemd-"):
-        return f"daemon {_size(answer.get('rssBytes'))}; steps are units of systemd"
+        return f"daemon {size(answer.get('rssBytes'))}; steps are units of systemd"
     if "pid" not in keeper:
-        return f"daemon {_size(answer.get('rssBytes'))}; there is no keeper just now"
-    return f"daemon {_size(answer.get('rssBytes'))}, keeper {_size(keeper.get('rssBytes'))} (pid {keeper['pid']})"
+        return f"daemon {size(answer.get('rssBytes'))}; there is no keeper just now"
+    return f"daemon {size(answer.get('rssBytes'))}, keeper {size(keeper.get('rssBytes'))} (pid {keeper['pid']})"
 
 
 def _flows(catalog: Answer) -> str:
@@ -131,7 +132,7 @@ def _of(answer: Answer, name: str, limit: str) -> str:
 
 
 def _limits(limits: Answer) -> str:
-    return f"payload {_size(limits.get('maxPayloadBytes'))}, output {_size(limits.get('maxOutputBytes'))} a stream"
+    return f"payload {size(limits.get('maxPayloadBytes'))}, output {size(limits.get('maxOutputBytes'))} a stream"
 
 
 def _table(answer: Answer, name: str) -> Answer:
@@ -148,17 +149,3 @@ def _instant(value: object) -> datetime | None:
 
 def _text(value: object) -> str:
     return "" if value is None else str(value)
-
-
-def _size(value: object) -> str:
-    """
-    >>> _size(4 << 20), _size(1500), _size(3 << 30), _size(None)
-    ('4 MiB', '1.5 KiB', '3 GiB', '?')
-    """
-    if not isinstance(value, int):
-        return "?"
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if value >= unit:
-            digits = 0 if value >= 10 * unit or value % unit == 0 else 1
-            return f"{value / unit:.{digits}f} {name}"
-    return f"{value} bytes"

@@ -104,10 +104,10 @@ class LazyGroup(click.Group):
 
 
 class Duration(click.ParamType[float]):
-    """``500ms``, ``30s``, ``5m``, ``1h``; a bare number is seconds. Gives seconds."""
+    """``500ms``, ``30s``, ``5m``, ``1h``, ``7d``; a bare number is seconds. Gives seconds."""
 
     name = "duration"
-    units: Sequence[tuple[str, float]] = (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0))
+    units: Sequence[tuple[str, float]] = (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read one."""
@@ -124,7 +124,7 @@ class Duration(click.ParamType[float]):
         except ValueError:
             seconds = -1.0
         if not 0 < seconds < 1e9:
-            self.fail(f"{value!r} is no duration; write 500ms, 30s, 5m or 1h.", param, ctx)
+            self.fail(f"{value!r} is no duration; write 500ms, 30s, 5m, 1h or 7d.", param, ctx)
         return seconds
 
 

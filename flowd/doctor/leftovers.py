@@ -29,7 +29,9 @@ def check(scene: Scene) -> Iterator[Finding]:
     with scene.reading() as connection:
         if connection is None:
             return
-        yield _processes(processes, _unwanted(connection, marked))
+        standing = {attempt: _standing(connection, attempt) for attempt in {attempt for _, attempt in marked}}
+        yield _processes(processes, [each for each in marked if standing[each[1]] == "ended"])
+        yield from _strangers(processes, [each for each in marked if standing[each[1]] == "unknown"])
         yield _files(scene, connection)
 
 
@@ -49,16 +51,9 @@ def _marked(scene: Scene, processes: Processes) -> list[tuple[Process, str]]:
     return found
 
 
-def _unwanted(connection: sqlite3.Connection, marked: list[tuple[Process, str]]) -> list[tuple[Process, str]]:
-    wanted: dict[str, bool] = {}
-    for _, attempt in marked:
-        if attempt not in wanted:
-            wanted[attempt] = _is_wanted(connection, attempt)
-    return [(process, attempt) for process, attempt in marked if not wanted[attempt]]
-
-
-def _is_wanted(connection: sqlite3.Connection, attempt: str) -> bool:
-    """Whether an attempt runs, or its step asked for its processes to be left alone."""
+def _standing(connection: sqlite3.Connection, attempt: str) -> str:
+    """``wanted`` where an attempt runs, or its step asked for its processes to be left alone; ``ended``, or ``unknown``
+    where the database has no such attempt."""
     run_id, number = parse_attempt_id(attempt)
     row = connection.execute(
         "SELECT a.status = 'running' OR coalesce(json_extract(d.body, '$.detach'), 0) FROM attempts a"
@@ -66,7 +61,9 @@ def _is_wanted(connection: sqlite3.Connection, attempt: str) -> bool:
         " WHERE r.id = ? AND a.number = ?",
         (run_id, number),
     ).fetchone()
-    return row is not None and bool(row[0])
+    if row is None:
+        return "unknown"
+    return "wanted" if row[0] else "ended"
 
 
 def _processes(processes: Processes, unwanted: list[tuple[Process, str]]) -> Finding:
@@ -81,6 +78,18 @@ def _processes(processes: Processes, unwanted: list[tuple[Process, str]]) -> Fin
         "End them: kill " + " ".join(str(process.pid) for process, _ in alive[:10]) + "; or `flowd doctor --repair`.",
         lambda: _end(processes, [process for process, _ in alive]),
     )
+
+
+def _strangers(processes: Processes, unknown: list[tuple[Process, str]]) -> Iterator[Finding]:
+    """Of a run that was pruned, a process may be wanted: its step had ``detach = true``, which nobody knows now."""
+    alive = [(process, attempt) for process, attempt in unknown if _is_there(processes, process)]
+    if alive:
+        yield warn(
+            "leftovers.unknown",
+            "run on, of runs that the database does not know (any more): "
+            + "; ".join(f"{process} of {attempt}" for process, attempt in alive[:10]),
+            "End those that nobody wants: kill " + " ".join(str(process.pid) for process, _ in alive[:10]),
+        )
 
 
 def _is_there(processes: Processes, process: Process) -> bool:

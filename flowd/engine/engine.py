@@ -19,11 +19,12 @@ from flowd.domain.masking import masked_run
 from flowd.domain.matching import Verdict, explain
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
-from flowd.engine import recovery, run_log
+from flowd.engine import pruning, recovery, run_log
 from flowd.engine.completions import Completions
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
-from flowd.engine.outputs import Stream
+from flowd.engine.outputs import OutputFiles, Stream
+from flowd.engine.pruning import Forgotten
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
 from flowd.engine.unbroken import Unbroken
@@ -47,6 +48,7 @@ class Engine:
         intake: Intake,
         scheduler: Scheduler,
         supervisor: Supervisor,
+        outputs: OutputFiles,
         reader: OutputReader,
         completions: Completions,
         boot_id: str,
@@ -59,6 +61,7 @@ class Engine:
         self._intake = intake
         self._scheduler = scheduler
         self._supervisor = supervisor
+        self._outputs = outputs
         self._reader = reader
         self._completions = completions
         self._boot_id = boot_id
@@ -101,6 +104,11 @@ class Engine:
     def waiting(self) -> int:
         """How many runs are queued."""
         return self._scheduler.waiting
+
+    @property
+    def waiting_for_storage(self) -> int:
+        """How many runs have a start or an end that cannot be written down just now."""
+        return self._supervisor.waiting_for_storage
 
     async def end_active(self, *, grace_s: float | None) -> None:
         """Cancel every run under way; ``grace_s=0`` kills."""
@@ -303,6 +311,11 @@ class Engine:
     def commits(self) -> int:
         """Grows with each commit, before anybody is told of it."""
         return self._store.commits
+
+    async def prune(self, *, older_than_ms: int, is_trial: bool) -> tuple[int, Forgotten]:
+        """Forget what is older; see `pruning.prune`. Answers with the instant that it was older than."""
+        before_ms = self._clock.now_ms() - older_than_ms
+        return before_ms, await pruning.prune(self._store, self._outputs, before_ms=before_ms, is_trial=is_trial)
 
     async def counts(self) -> Counts:
         """How many events and runs there are."""

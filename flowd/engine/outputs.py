@@ -64,6 +64,10 @@ class OutputFiles:
                 except FileNotFoundError:
                     pass
 
+    def remove_all(self, attempt_id: str) -> None:
+        """Remove what files an attempt has."""
+        self.remove(attempt_id, Output(b"", b""))
+
     def read(self, attempt_id: str, stream: Stream, offset: int, count: int) -> tuple[bytes, int]:
         """Up to ``count`` bytes from ``offset``, and the file's size now. Nothing and 0 where there is no file."""
         try:

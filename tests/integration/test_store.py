@@ -15,9 +15,11 @@ from flowd.domain.errors import (
     StateError,
     StorageBusyError,
 )
+from flowd.domain.journal import Interest
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason
 from flowd.ports import Begun, NewEvent, NewRun, Output, RunFilter
+from flowd.store.sqlite.pruning import CHUNK_EVENTS
 from flowd.store.sqlite.store import SqliteStore
 
 STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000, 100)
@@ -241,3 +243,70 @@ def _pragma(path: Path, pragma: str) -> None:
     db = sqlite3.connect(path)
     db.execute(f"PRAGMA {pragma}")
     db.close()
+
+
+def test_what_is_old_and_has_ended_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
+    removed: list[str] = []
+
+    async def prune(store: SqliteStore, *, is_trial: bool = False) -> tuple[int, int, int]:
+        done = await store.prune(before_ms=100, after_seq=0, is_trial=is_trial, remove_output=removed.append)
+        return done.events, done.runs, done.output_bytes
+
+    async def end(store: SqliteStore, run_id: str, *, at_ms: int, output: Output) -> None:
+        begun = await begin(store, run_id)
+        await store.finish(begun.attempt, FAILED, Exit(1), output, at_ms=at_ms)
+
+    async def use(store: SqliteStore) -> None:
+        for name in ("inline", "files", "queued", "late", "retried", "newest"):
+            await accept(store, name)
+        await end(store, "run-inline", at_ms=3, output=Output(b"out", b"", 3, 0))
+        for name, at_ms in (("files", 3), ("late", 500), ("retried", 3), ("newest", 3)):
+            await end(store, f"run-{name}", at_ms=at_ms, output=Output(None, b"", 70_000, 0))
+        await store.accept(new_event("unmatched"), [], at_ms=1)
+        await store.accept(new_event("young"), [], at_ms=500)
+        await store.retry("run-retried", None, at_ms=4)
+        before = await store.journal(Interest(), after=0, limit=100)
+
+        assert await prune(store, is_trial=True) == (3, 2, 70_003)
+        assert (await store.counts()).events == 8
+        assert removed == []
+        assert await prune(store) == (3, 2, 70_003)
+        assert await prune(store) == (0, 0, 0)
+
+        assert removed == ["run-files"]
+        page = await store.events(event_type=None, limit=50, cursor=None)
+        kept = ["young", "event-newest", "event-retried", "event-late", "event-queued"]
+        assert [event.id for event in page.items] == kept
+        counts = await store.counts()
+        assert (counts.events, counts.runs["failed"], counts.runs["queued"]) == (5, 2, 2)
+        assert await store.run("run-inline") is None
+        after = await store.journal(Interest(), after=0, limit=100)
+        assert [entry.cursor for entry in after.entries] == [
+            entry.cursor
+            for entry in before.entries
+            if (entry.event.id if entry.event else entry.run.event_id if entry.run else "") in kept
+        ]
+        again = await store.accept(new_event("event-files"), [NewRun("run-files", STEP)], at_ms=600)
+        assert not again.is_duplicate
+
+    with_store(tmp_path, use)
+
+
+def test_forgetting_goes_on_through_many_events_and_never_gives_a_number_twice(tmp_path: Path) -> None:
+    async def use(store: SqliteStore) -> None:
+        for n in range(2 * CHUNK_EVENTS + 1):
+            await store.accept(new_event(str(n)), [], at_ms=1)
+        after_seq: int | None = 0
+        events = 0
+        while after_seq is not None:
+            done = await store.prune(before_ms=100, after_seq=after_seq, is_trial=False, remove_output=print)
+            events, after_seq = events + done.events, done.next_seq
+        assert events == 2 * CHUNK_EVENTS
+        cursor = (await store.journal(Interest(), after=None, limit=1)).newest
+        await accept(store, "new")
+        page = await store.journal(Interest(), after=cursor, limit=10)
+        assert [(entry.kind, entry.event and entry.event.id) for entry in page.entries if entry.kind == "event"] == [
+            ("event", "event-new")
+        ]
+
+    with_store(tmp_path, use)

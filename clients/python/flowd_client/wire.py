@@ -38,6 +38,7 @@ UPDATE: Final = "flow.update"
 STATUS: Final = "daemon.status"
 RELOAD: Final = "daemon.reload"
 DRAIN: Final = "daemon.drain"
+PRUNE: Final = "daemon.prune"
 DISCOVER: Final = "rpc.discover"
 
 DEFAULT_LIMIT: Final = 50

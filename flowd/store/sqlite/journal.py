@@ -94,6 +94,7 @@ def page(db: sqlite3.Connection, interest: Interest, after: int | None, limit: i
             flow_name=row[5],
         )
         for row in found
+        if row[2] == "flow" or (row[3] in events if row[2] == "event" else row[4] in runs)  # else it was pruned
     )
     return JournalPage(entries, found[-1][0] if len(found) == limit else max(after, end), oldest, newest)
 

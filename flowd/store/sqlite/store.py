@@ -14,8 +14,20 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.run import Attempt, Exit, Outcome, Run
-from flowd.ports import Accepted, Begun, Counts, NewEvent, NewRun, Output, Page, RunFilter, StoredEvent, Unfinished
-from flowd.store.sqlite import journal, nonces, reads, writes
+from flowd.ports import (
+    Accepted,
+    Begun,
+    Counts,
+    NewEvent,
+    NewRun,
+    Output,
+    Page,
+    Pruned,
+    RunFilter,
+    StoredEvent,
+    Unfinished,
+)
+from flowd.store.sqlite import journal, nonces, pruning, reads, writes
 from flowd.store.sqlite.connection import is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.writer import Writer
 
@@ -159,6 +171,16 @@ class SqliteStore:
     async def counts(self) -> Counts:
         """See `flowd.ports.Store.counts`."""
         return await self._read(reads.counts)
+
+    async def prune(
+        self, *, before_ms: int, after_seq: int, is_trial: bool, remove_output: Callable[[str], None]
+    ) -> Pruned:
+        """See `flowd.ports.Store.prune`."""
+        return await self._writer.do(
+            lambda db: pruning.prune(
+                db, before_ms=before_ms, after_seq=after_seq, is_trial=is_trial, remove_output=remove_output
+            )
+        )
 
     async def journal(self, interest: Interest, *, after: int | None, limit: int) -> JournalPage:
         """See `flowd.ports.Journal.journal`."""

@@ -1,0 +1,32 @@
+"""Forgetting what is old: only when somebody asks, because a clock that jumps would else forget everything."""
+
+from dataclasses import dataclass
+
+from flowd.engine.outputs import OutputFiles
+from flowd.ports import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How much was forgotten. ``output_bytes`` is of both streams of all attempts."""
+
+    events: int = 0
+    runs: int = 0
+    output_bytes: int = 0
+
+
+async def prune(store: Store, outputs: OutputFiles, *, before_ms: int, is_trial: bool) -> Forgotten:
+    """Forget events from before an instant whose runs have all ended before it, with their runs and output.
+
+    Some at a time, so that events are accepted meanwhile. What was forgotten when this is interrupted stays so.
+    """
+    events = runs = output_bytes = 0
+    next_seq: int | None = 0
+    while next_seq is not None:
+        pruned = await store.prune(
+            before_ms=before_ms, after_seq=next_seq, is_trial=is_trial, remove_output=outputs.remove_all
+        )
+        events, runs = events + pruned.events, runs + pruned.runs
+        output_bytes += pruned.output_bytes
+        next_seq = pruned.next_seq
+    return Forgotten(events, runs, output_bytes)
