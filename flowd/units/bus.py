@@ -29,6 +29,8 @@ _RETRY_INTERVAL_S = 0.25
 NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
 _NOT_REFERENCED = "org.freedesktop.systemd1.NotReferenced"
 UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
+SHUTTING_DOWN = "org.freedesktop.systemd1.TransactionIsDestructive"
+"""Of a start: it would undo the stops of a reboot or logout, the only ones that systemd does not let be undone."""
 
 
 class BusError(Exception):

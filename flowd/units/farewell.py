@@ -12,6 +12,8 @@ from flowd.units.keeper import UnitKeeper
 async def end_units(directory: Path, *, scope: Scope, boot_id: str, environ: Mapping[str, str], bound_s: float) -> int:
     """Stop the units that a daemon which is gone has left running; the next daemon records them as canceled.
 
+    It has that from the notes. So systemd forgets those and all others that have ended: there may be no next daemon.
+
     Returns:
         How many were running.
     """
@@ -22,8 +24,10 @@ async def end_units(directory: Path, *, scope: Scope, boot_id: str, environ: Map
         async with asyncio.timeout(bound_s):
             for attempt_id in running:
                 await keeper.stop(attempt_id, cause="canceled", grace_s=float("inf"))
-            await asyncio.gather(*(keeper.wait(attempt_id) for attempt_id in running))
+            exits = await asyncio.gather(*(keeper.wait(attempt_id) for attempt_id in running))
+            await keeper.release()
+            return sum(exit_.cause == "canceled" for exit_ in exits)  # some had ended, and nobody had asked how
     except (TimeoutError, KeeperLostError):
-        pass
-    await keeper.close(end_steps=False)
-    return len(running)
+        return len(running)
+    finally:
+        await keeper.close(end_steps=False)

@@ -149,7 +149,7 @@ def exit_from(facts: Mapping[str, Any]) -> Exit:
     True
     """
     lists = {name: tuple(facts.get(name) or ()) for name in ("leftovers", "survivors")}
-    plain = {name: facts.get(name) for name in ("code", "signal", "cause", "max_rss_bytes", "cpu_ms")}
+    plain = {name: facts.get(name) for name in ("code", "signal", "cause", "max_rss_bytes", "cpu_ms", "ended_at_ms")}
     return Exit(**plain, **lists, out_of_memory=bool(facts.get("out_of_memory")))  # type: ignore[arg-type]
 
 

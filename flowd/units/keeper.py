@@ -5,7 +5,8 @@ import hashlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from flowd.domain.ids import parse_attempt_id, unit_name
 from flowd.domain.run import Exit
 from flowd.ports import KeeperLostError, Launch, NoRoomError, SpawnError
 from flowd.units import cgroups, properties
-from flowd.units.bus import UNIT_EXISTS, BusError, Manager, Scope, unit_path
+from flowd.units.bus import SHUTTING_DOWN, UNIT_EXISTS, BusError, Manager, Scope, unit_path
 from flowd.units.detached import Detached, is_empty, let_go
 from flowd.units.following import Follower, Tracked, exit_from
 from flowd.units.notes import Note, Notes, is_fit
@@ -82,6 +83,11 @@ class UnitKeeper:
         return None
 
     @property
+    def restarts(self) -> int:
+        """None that we would see."""
+        return 0
+
+    @property
     def capabilities(self) -> frozenset[str]:
         """The cgroup controllers that limits can be kept with."""
         return self._controllers
@@ -110,9 +116,9 @@ class UnitKeeper:
         self._records = tuple(
             {"id": name, "state": "running" if unit.exit is None else "exited"} for name, unit in self._units.items()
         )
-        self._spawn(self._watch_bus(manager))
-        self._spawn(self._tick())
-        self._spawn(self._detached.follow(manager))
+        self._spawn(self._watch_bus, manager)
+        self._spawn(self._tick)
+        self._spawn(self._detached.follow, manager)
 
     async def close(self, *, end_steps: bool) -> None:
         """Hang up. Waiting calls raise `KeeperLostError`.
@@ -144,7 +150,7 @@ class UnitKeeper:
         Raises:
             NoRoomError: The disk is full, and nothing runs.
             SpawnError: It could not be started, and nothing runs.
-            KeeperLostError: The connection to systemd was lost; ask `knows`.
+            KeeperLostError: The connection to systemd was lost, or its manager is being shut down; ask `knows`.
         """
         self._check()
         note = self._note(launch)
@@ -162,9 +168,9 @@ class UnitKeeper:
             await self._start_unit(note, unit_properties)
             about = await self._follower.until_started(unit)
         except BusError as error:
-            raise self._start_failed(launch, error) from error
+            raise await self._start_failed(launch, error) from error
         except TimeoutError:  # systemd has its start still to do: it is followed like one that runs
-            self._spawn(self._follow(unit))
+            self._spawn(self._follow, unit)
             return 0
         if why := properties.refusal(about, launch):
             await self._bus.reset_failed(note.unit)
@@ -172,7 +178,7 @@ class UnitKeeper:
             raise SpawnError(why)
         note.is_started = True
         await asyncio.to_thread(self._settled, note)
-        self._spawn(self._follow(unit))
+        self._spawn(self._follow, unit)
         return int(about["ExecMainPID"])
 
     async def wait(self, attempt_id: str) -> Exit:
@@ -200,10 +206,10 @@ class UnitKeeper:
         unit = self._units.get(attempt_id)
         if unit is None or unit.exit is not None:
             return
-        if unit.note.cause is None:
-            unit.note.cause = cause
-            await asyncio.to_thread(self._notes.write, unit.note)
         try:
+            if unit.note.cause is None and not properties.has_ended(await self._bus.describe_at(unit.path)):
+                unit.note.cause = cause
+                await asyncio.to_thread(self._notes.write, unit.note)
             if grace_s <= 0:
                 await self._bus.kill(unit.note.unit, signal.SIGKILL)
             elif grace_s < unit.note.grace_s and unit.killing is None:  # the unit itself has the longer one
@@ -217,18 +223,26 @@ class UnitKeeper:
         unit = self._units.get(attempt_id)
         if unit is None or unit.exit is None:
             return
-        name = unit.note.unit
-        try:
-            is_kept = unit.note.detach and not await is_empty(self._bus, name)
-        except BusError as error:
-            raise KeeperLostError(f"systemd did not describe {name}: {error}") from error
+        is_kept = await self._is_kept(unit)
         if is_kept:
-            await asyncio.to_thread(self._detached.add, name)
+            await asyncio.to_thread(self._detached.add, unit.note.unit)
         await asyncio.to_thread(self._notes.remove, attempt_id)
         self._units.pop(attempt_id, None)
         self._by_path.pop(unit.path, None)
         if not is_kept:
-            self._spawn(let_go(self._bus, name))
+            self._spawn(let_go, self._bus, unit.note.unit)
+
+    async def release(self) -> None:
+        """Let systemd drop the units of all attempts that have ended: their notes say how, to the next daemon."""
+        for unit in self._units.values():
+            if unit.exit is not None and not await self._is_kept(unit):
+                await let_go(self._bus, unit.note.unit)
+
+    async def _is_kept(self, unit: Tracked) -> bool:
+        try:
+            return unit.note.detach and not await is_empty(self._bus, unit.note.unit)
+        except BusError as error:
+            raise KeeperLostError(f"systemd did not describe {unit.note.unit}: {error}") from error
 
     # --- starting
 
@@ -276,10 +290,15 @@ class UnitKeeper:
         self._notes.drop_secrets(note.id)
         self._notes.write(note)
 
-    def _start_failed(self, launch: Launch, error: BusError) -> Exception:
+    async def _start_failed(self, launch: Launch, error: BusError) -> Exception:
         if error.is_lost:
             return KeeperLostError(f"systemd may have started this step: {error}")
+        note = self._units[launch.attempt_id].note
         self._discard(launch)
+        if error.name == SHUTTING_DOWN:
+            with suppress(BusError):
+                await self._bus.unref(note.unit)  # it is loaded, and would be in the way of the same start later on
+            return KeeperLostError(f"systemd ends everything, and starts nothing: {error}")
         return SpawnError(f"systemd refused to start the step: {error}")
 
     def _discard(self, launch: Launch) -> None:
@@ -307,7 +326,7 @@ class UnitKeeper:
                 return
             await self._hold(note)
             self._by_path[unit_path(note.unit)] = unit
-            self._spawn(self._follow(unit))
+            self._spawn(self._follow, unit)
         self._units[note.id] = unit
 
     async def _hold(self, note: Note) -> None:
@@ -344,13 +363,11 @@ class UnitKeeper:
             log.warning("output limit not kept", extra={"unit": note.unit, "error": str(error)})
 
     def _kill_soon(self, unit: Tracked) -> None:
-        self._spawn(self._kill(unit))
+        self._spawn(self._kill, unit)
 
     async def _kill(self, unit: Tracked) -> None:
-        try:
+        with suppress(BusError):  # it has ended
             await self._bus.kill(unit.note.unit, signal.SIGKILL)
-        except BusError:
-            pass  # it has ended
 
     def _on_changed(self, path: str) -> None:
         unit = self._by_path.get(path)
@@ -379,15 +396,15 @@ class UnitKeeper:
         if self._failure is not None:
             raise self._failure
 
-    def _spawn(self, work: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._guarded(work))
+    def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        # Called in the task: one that is cancelled before its first turn leaves nothing behind that nobody awaits.
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._guarded(work, *arguments))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
-    async def _guarded(self, work: Any) -> None:
+    async def _guarded(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
         try:
-            await work
+            await work(*arguments)
         except (BusError, KeeperLostError, OSError) as error:
             if self._failure is None:
                 self._fail(KeeperLostError(f"systemd cannot be followed any more: {error}"))

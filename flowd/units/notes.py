@@ -7,6 +7,7 @@ begun, why flowd ended it, and how it ended; it goes when the outcome is in the 
 import json
 import os
 import re
+import threading
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,11 @@ class Note:
 
 
 class Notes:
-    """The folder. Every change is on disk when the call returns."""
+    """The folder. Every change is on disk when the call returns. Threads may write the same note."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._writing = threading.Lock()
 
     def open(self) -> dict[str, Note]:
         """Make the folder, and read every note in it. One that cannot be read was never finished, so nothing ran."""
@@ -64,13 +66,14 @@ class Notes:
         """Put a note on disk, whole or not at all."""
         path = self._path(note.id, "note")
         draft = path.with_suffix(".draft")
-        _write(draft, json.dumps(asdict(note), separators=(",", ":")).encode())
-        os.rename(draft, path)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with self._writing:  # a wish to end an attempt, and the end of it
+            _write(draft, json.dumps(asdict(note), separators=(",", ":")).encode())
+            os.rename(draft, path)
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
     def stdin(self, attempt_id: str, content: bytes) -> Path:
         """The file that a step reads."""

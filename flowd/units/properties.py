@@ -152,15 +152,35 @@ def refusal(about: Mapping[str, Any], launch: Launch) -> str | None:
     return sentence.format(cwd=cwd, program=program, result=about["Result"], status=status)
 
 
+def was_stopped(about: Mapping[str, Any]) -> bool:
+    """Whether the manager was asked to stop the unit while its main process ran: by a person, or by its own end.
+
+    Only then, at a timeout and for want of memory does a unit cease to be active before its main process has ended.
+    ``Result`` does not tell: a step that takes longer than its grace is a ``timeout`` there, too.
+    """
+    left, ended = about.get("ActiveExitTimestampMonotonic", 0), about.get("ExecMainExitTimestampMonotonic", 0)
+    if not 0 < left < ended or about["Result"] == "oom-kill":
+        return False
+    return bool(left - about["ActiveEnterTimestampMonotonic"] < about["RuntimeMaxUSec"])
+
+
 def exit_of(about: Mapping[str, Any], cause: str | None) -> Exit:
-    """How a unit's main process ended, with neither code nor signal where that is not known any more."""
+    """How a unit's main process ended, with neither code nor signal where that is not known any more.
+
+    What somebody else than flowd has stopped was canceled all the same, as at a reboot, where the manager stops flowd
+    and its steps together.
+    """
     code: int | None = None
     number: int | None = None
     if about.get("ExecMainExitTimestampMonotonic"):
         status = int(about["ExecMainStatus"])
         code, number = (status, None) if about["ExecMainCode"] == _CLD_EXITED else (None, status)
-    if cause is None and about.get("Result") == "timeout":
+    if cause is None and was_stopped(about):
+        cause = "canceled"
+    elif cause is None and about.get("Result") == "timeout":
         cause = "timeout"
+    # The end of all of it, or while the unit remains for its exit status, of its main process. 0 is unset.
+    ended_at_us = int(about.get("InactiveEnterTimestamp", 0) or about.get("ExecMainExitTimestamp", 0))
     memory, cpu = about.get("MemoryPeak", 0), about.get("CPUUsageNSec", _INFINITY)
     return Exit(
         code=code,
@@ -169,4 +189,5 @@ def exit_of(about: Mapping[str, Any], cause: str | None) -> Exit:
         max_rss_bytes=None if memory in _UNKNOWN else int(memory),
         cpu_ms=None if cpu == _INFINITY else round(cpu / 1e6),
         out_of_memory=about.get("Result") == "oom-kill",
+        ended_at_ms=ended_at_us // 1000 or None,
     )

@@ -2,13 +2,15 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from daemon_rig import say, until
-from systemd_rig import FLOWD, UID, USER, Box, Service
+from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, UID, USER, Box, Service
 
 from flowd.domain.ids import unit_name
 
@@ -211,11 +213,83 @@ def test_steps_go_on_without_a_daemon_and_the_next_one_tells_how_they_ended(box:
     daemon.end("KILL")
     box.run("touch", go)
     until(lambda: box.alive("main.sh") == [], what="the steps' ends")
+    until(lambda: box.show(f"{unit_name(bad)}.service", "ActiveState", user=daemon.user) == "failed")
+    until(lambda: box.show(f"{unit_name(good)}.service", "SubState", user=daemon.user) == "exited")
+    seen_at = datetime.now(UTC)
     daemon.serve()
     until(lambda: daemon.run(bad)["processStatus"] == "failed", what="the record of the bad one")
     assert daemon.run(bad)["attempts"][0]["exitCode"] == 7
     until(lambda: daemon.run(good)["processStatus"] == "completed", what="the record of the good one")
     assert (daemon.run(good)["attemptCount"], daemon.run(bad)["attemptCount"]) == (1, 1)
+    for run_id in (good, bad):
+        assert datetime.fromisoformat(daemon.run(run_id)["attempts"][0]["completedAt"]) <= seen_at
+
+
+def test_ending_steps_without_a_daemon_leaves_systemd_nothing_and_the_next_daemon_their_ends(
+    box: Box, daemon: Daemon
+) -> None:
+    go = f"{daemon.path}/go"
+    daemon.flow("bad", f"while ! test -e {go}; do sleep 0.05; done\nexit 7")
+    daemon.flow("deaf", "trap 'exit 9' TERM\nwhile :; do sleep 0.05; done")
+    bad, deaf = daemon.dispatch("bad.go"), daemon.dispatch("deaf.go")
+    until(lambda: len(box.alive("main.sh")) == 2, what="the steps' processes")
+    daemon.end("KILL")
+    box.run("touch", go)
+    until(lambda: box.show(f"{unit_name(bad)}.service", "ActiveState", user=daemon.user) == "failed")
+    for count in ("1 step", "0 steps"):
+        argv = (str(FLOWD), "service", "end-steps", "-w", daemon.path)
+        ended = box.run(*argv, user=daemon.user, FLOWD_EXECUTOR="systemd")
+        assert (ended.stdout, ended.stderr) == (f"ended {count} that flowd had left running\n", "")
+        assert daemon.units() == ""
+    daemon.serve()
+    until(lambda: daemon.run(deaf)["processStatus"] == "canceled", what="the record of the ended one")
+    assert daemon.run(bad)["reason"] == "exit"
+
+
+def test_a_step_whose_unit_somebody_stops_is_canceled(box: Box, daemon: Daemon) -> None:
+    daemon.flow("long", "sleep 888")
+    daemon.flow("deaf", "trap '' TERM\nwhile :; do sleep 0.05; done", step="grace_ms = 200")
+    for kind in ("long.go", "deaf.go"):
+        run_id = daemon.dispatch(kind)
+        unit = f"{unit_name(run_id)}.service"
+        until(lambda unit=unit: box.show(unit, "ActiveState", user=daemon.user) == "active", what="the unit")
+        box.systemctl("stop", unit, user=daemon.user)
+        run = until(lambda run_id=run_id: (run := daemon.run(run_id))["processStatus"] != "running" and run)
+        assert (run["processStatus"], run["reason"]) == ("canceled", "canceled")
+
+
+def test_what_is_due_while_systemd_ends_everything_waits_for_the_next_daemon(box: Box, daemon: Daemon) -> None:
+    if daemon.user is None:
+        pytest.skip("the box would go, too")
+    # It holds the shutdown up before the bus goes; what is stopped then is not started any more.
+    argv = ("systemd-run", "--user", "--unit=slow", "--property=After=dbus.service", "--property=ExecStop=sleep 2")
+    box.run(*argv, "sleep", "300", user=USER)
+    box.systemctl("start", "--no-block", "--job-mode=replace-irreversibly", "exit.target", user=USER)
+    run_id = daemon.dispatch("quick.go")
+    pid = box.read(f"{daemon.path}/pid").strip()
+    until(lambda: box.run("test", "-e", f"/proc/{pid}", check=False).returncode != 0, what="the daemon's end")
+    box.systemctl("restart", f"user@{UID}.service")
+    daemon.serve()
+    run = until(lambda: (run := daemon.run(run_id))["processStatus"] not in ("queued", "running") and run)
+    assert run["effectiveStatus"] == "changed"
+
+
+def test_a_restart_of_the_users_manager_cancels_the_steps_of_a_service(box: Box, lingering: str) -> None:
+    box.write(f"/home/{OTHER_USER}/.config/flowd{lingering}.env", "FLOWD_EXECUTOR=systemd\n", owner=OTHER_USER)
+    box.run("chown", "-R", f"{OTHER_USER}:", f"/home/{OTHER_USER}/.config")
+    box.run(str(FLOWD), "service", "install", "--user", "-w", lingering, user=OTHER_USER)
+
+    def states() -> list[tuple[str, str | None]]:
+        runs = box.flowd(lingering, "runs", "--json", user=OTHER_USER)["runs"]
+        return [(run["processStatus"], run.get("reason")) for run in runs]
+
+    for _ in range(3):
+        box.flowd(lingering, "dispatch", "--type", "long.go", user=OTHER_USER)
+    until(lambda: len(box.alive("sleep 300")) == 6, what="the steps' processes")
+    box.systemctl("restart", f"user@{OTHER_UID}.service")
+    until(lambda: box.flowd(lingering, "status", user=OTHER_USER, check=False), what="the service")
+    until(lambda: "running" not in dict(states()), what="the runs' ends")
+    assert states() == [("canceled", "canceled")] * 3
 
 
 def test_too_much_output_ends_the_unit(box: Box, daemon: Daemon) -> None:
@@ -271,6 +345,20 @@ def test_a_system_service_starts_steps_with_its_users_manager_and_a_stop_ends_th
     assert box.alive("sleep 666") == []
     place.systemctl("start")
     assert [(run["processStatus"], run["attemptCount"]) for run in place.runs()] == [("canceled", 1)]
+
+
+def test_what_is_closed_as_soon_as_it_is_open_leaves_nothing_that_nobody_awaits(box: Box) -> None:
+    script = (
+        "import asyncio, pathlib, tempfile\n"
+        "from flowd.units.keeper import UnitKeeper\n"
+        "async def main():\n"
+        "    with tempfile.TemporaryDirectory() as folder:\n"
+        "        keeper = UnitKeeper(pathlib.Path(folder), base_env={}, scope='system', boot_id='b')\n"
+        "        await keeper.open()\n"
+        "        await keeper.close(end_steps=False)\n"
+        "asyncio.run(main())\n"
+    )
+    assert box.run(sys.executable, "-c", script).stderr == ""
 
 
 def test_without_a_bus_it_refuses_to_start_and_says_what_to_do(box: Box) -> None:
