@@ -53,7 +53,9 @@ def _units(scene: Scene, noted: list[bool]) -> Finding:
         return warn(
             "keeper",
             f"{text}, and no daemon looks after them",
-            "Start the daemon to go on with them, or end them: `flowd service end-steps`.",
+            "Start the daemon to go on with them, or end them: `flowd service end-steps`."
+            if running
+            else "Start the daemon: it records how they ended.",
         )
     return ok("keeper", text)
 
