@@ -212,10 +212,11 @@ def test_refusals_have_the_same_class_slug_and_text(
 
 
 def test_what_is_no_json_is_refused_before_it_is_sent(client: Any) -> None:
-    for value in (object(), float("nan"), {1, 2}):
-        with pytest.raises(FlowClientError) as raised:
-            client.dispatch_event({"id": new_id("x"), "type": "t", "payload": value})
-        assert raised.value.slug == "invalid_params"
+    for value in (object(), float("nan"), {1, 2}, b"bytes"):
+        for verb in (client.dispatch_event, client.explain):
+            with pytest.raises(InvalidCallError, match="no JSON value") as raised:
+                verb({"id": new_id("x"), "type": "t", "payload": value})
+            assert (raised.value.slug, raised.value.code) == ("invalid_params", -32602)
 
 
 def test_a_run_that_ended_is_not_canceled_and_one_that_ended_well_not_retried(client: Any) -> None:

@@ -262,6 +262,33 @@ def test_only_what_may_be_repeated_is_sent_again(is_async: bool) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("is_answering", [True, False])
+def test_a_server_that_goes_after_its_first_request_leaves_a_lost_call(is_async: bool, is_answering: bool) -> None:
+    taken = json.dumps({"status": "accepted", "eventId": "e", "runIds": ["run_1"], "matched": 1}).encode()
+    answer = f"HTTP/1.1 202 Accepted\r\nconnection: close\r\ncontent-length: {len(taken)}\r\n\r\n".encode() + taken
+
+    def take_one() -> None:
+        connection, _ = listener.accept()
+        listener.close()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer if is_answering else b"")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = threading.Thread(target=take_one, daemon=True)
+        server.start()
+        with client(is_async, base_url=url) as flows:
+            with pytest.raises(ConnectionLostError) as raised:
+                # A server that does not wait for the runs is asked for them afterwards.
+                flows.dispatch_event(EVENT, wait=True) if is_answering else flows.wait_run("run_1")
+            assert isinstance(raised.value.__cause__, DaemonNotRunningError)
+            with pytest.raises(DaemonNotRunningError):
+                flows.wait_run("run_1")
+        server.join(10)
+
+
+@BOTH
 def test_each_sending_has_its_own_nonce(is_async: bool) -> None:
     answers = iter([None, None, (200, {"runs": []})])
     with (

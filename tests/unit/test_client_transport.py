@@ -23,6 +23,7 @@ from flowd_client.errors import (
     ConnectionLostError,
     DaemonNotRunningError,
     FlowClientError,
+    InvalidCallError,
     NotFoundError,
     RefusedError,
     TimedOutError,
@@ -205,6 +206,25 @@ def test_a_call_that_may_have_happened_is_not_sent_again(caller: Caller, serve) 
     assert seen == [wire.REPLAY]
 
 
+@pytest.mark.parametrize(
+    ("method", "remedy"),
+    [(wire.DISPATCH, "send it again with the same id"), (wire.WAIT_RUN, "Ask again."), (wire.REPLAY, "look before")],
+)
+def test_a_daemon_that_hangs_up_and_is_gone_leaves_a_lost_call(caller: Caller, serve, method: str, remedy: str) -> None:
+    def script(call: Call) -> Any:
+        daemon.path.unlink()
+        call.connection.hang_up()
+        raise NoAnswerError
+
+    daemon = serve(script)
+    lost, never_sent = caller(daemon.path, [(method, {})] * 2, 10)
+    assert isinstance(lost, ConnectionLostError)
+    assert remedy in lost.message
+    assert lost.data == {"method": method}
+    assert isinstance(lost.__cause__, DaemonNotRunningError) == (method in wire.RETRY_SAFE)
+    assert isinstance(never_sent, DaemonNotRunningError)
+
+
 def test_a_daemon_that_always_hangs_up_is_tried_twice(caller: Caller, serve) -> None:
     def script(call: Call) -> Any:
         call.connection.hang_up()
@@ -251,7 +271,8 @@ def test_what_is_no_answer_is_said_so(caller: Caller, serve, frame: bytes) -> No
 def test_a_parameter_that_is_no_json_is_refused_before_sending(caller: Caller, serve) -> None:
     daemon = serve(echo)
     refused, fine = caller(daemon.path, [("a", {"x": float("nan")}), ("b", {})], 10)
-    assert refused.slug == "invalid_params"
+    assert isinstance(refused, InvalidCallError)
+    assert (refused.slug, refused.code) == ("invalid_params", -32602)
     assert fine["method"] == "b"
     assert daemon.methods == ["b"]
 

@@ -15,7 +15,7 @@ from flowd_client.errors import (
 from flowd_client.http_answers import Reply, read_json
 from flowd_client.http_requests import RETRY_STATUSES, Deadline, Exchange, Pause, Server, backoff_s, plan
 from flowd_client.http_stream import request_of
-from flowd_client.http_transport import unreachable
+from flowd_client.http_transport import speaks, unreachable
 from flowd_client.transport import MAX_FRAME_BYTES
 from flowd_client.wire import SUBSCRIBE
 
@@ -35,6 +35,7 @@ class AsyncHttpTransport:
         """As `flowd_client.transport.AsyncTransport.call`."""
         deadline = Deadline(method, timeout_s)
         steps = plan(method, params)
+        was_sent = False
         try:
             async with asyncio.timeout(timeout_s):
                 step = next(steps)
@@ -43,7 +44,9 @@ class AsyncHttpTransport:
                         await asyncio.sleep(step.seconds)
                         step = next(steps)
                     else:
-                        step = steps.send(await self._patiently(step, method, deadline))
+                        reply = await self._patiently(step, method, deadline, was_sent=was_sent)
+                        was_sent = True
+                        step = steps.send(reply)
         except StopIteration as end:
             return end.value
         except TimeoutError as error:
@@ -72,7 +75,8 @@ class AsyncHttpTransport:
         added = self._server.added_headers()
         return self._server.headers(request, await added if isinstance(added, Awaitable) else added)
 
-    async def _patiently(self, request: Exchange, method: str, deadline: Deadline) -> Reply:
+    async def _patiently(self, request: Exchange, method: str, deadline: Deadline, *, was_sent: bool) -> Reply:
+        """Send a request, again where that is safe. ``was_sent``: something of the same call was before."""
         attempt = 0
         while True:
             reply: Reply | None = None
@@ -80,12 +84,16 @@ class AsyncHttpTransport:
                 reply = await self._exchange(request, method)
                 if reply.status not in RETRY_STATUSES or not request.is_safe:
                     return reply
-            except DaemonNotRunningError:
+                was_sent = True
+            except DaemonNotRunningError as error:
                 if attempt >= self._server.retries:
+                    if was_sent:
+                        raise ConnectionLostError(method, error) from error
                     raise
             except ConnectionLostError:
                 if attempt >= self._server.retries or not request.is_safe:
                     raise
+                was_sent = True
             pause_s = backoff_s(attempt, reply)
             if reply is not None and (attempt >= self._server.retries or not deadline.has(pause_s)):
                 return reply
@@ -175,7 +183,10 @@ class _Connection:
 
     @property
     def is_open(self) -> bool:
-        return not self._reader.at_eof() and not self._writer.is_closing()
+        if self._reader.at_eof() or self._writer.is_closing():
+            return False
+        # The loop may not have come to its end yet.
+        return not speaks(self._writer.get_extra_info("socket").fileno())
 
     async def talk(self, server: Server, request: Exchange, headers: Mapping[str, str]) -> tuple[Reply, bool]:
         """Send a request and read its answer. Returns whether the connection can be used again, too."""

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from flowd_client.aio_unix_stream import AsyncUnixStream
-from flowd_client.errors import BadAnswerError, CallError, ConnectionLostError, FlowClientError, TimedOutError
+from flowd_client.errors import (
+    BadAnswerError,
+    CallError,
+    ConnectionLostError,
+    DaemonNotRunningError,
+    FlowClientError,
+    TimedOutError,
+)
 from flowd_client.transport import MAX_FRAME_BYTES, decode, encode, read_result
 from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once, locator
 from flowd_client.wire import RETRY_SAFE
@@ -175,6 +182,8 @@ class AsyncUnixTransport:
             return await (await self._connected()).call(method, params)
         except (_ClosedError, _LostError) as error:
             raise ConnectionLostError(method) from error
+        except DaemonNotRunningError as error:
+            raise ConnectionLostError(method, error) from error
 
     async def stream(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> AsyncUnixStream:
         """A connection of its own on which the daemon pushes updates. Raises the `FlowClientError` tree."""

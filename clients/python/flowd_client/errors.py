@@ -4,11 +4,11 @@ FlowClientError
 ├── UnavailableModeError       not_available      this version has no such transport
 ├── LocalFlowClientUnsupportedStateError  no_state  a local client without state was asked about it
 ├── DaemonRunningError         daemon_running     a local client found a daemon on its state folder
-├── DaemonNotRunningError      no_daemon          nothing was sent
+├── DaemonNotRunningError      no_daemon          nothing was sent in the whole call
 ├── ConnectionLostError        connection_lost    what was asked may have happened
 ├── TimedOutError              timed_out          what was asked may still happen
 ├── BadAnswerError             bad_answer
-└── CallError                                     the daemon said no, with its code, slug and data
+└── CallError                                     the call was refused, with a code, a slug and data
     ├── InvalidCallError       invalid_…, parse_error, method_not_found, …_too_large
     ├── NotFoundError          event_not_found, run_not_found, step_not_found, subscription_not_found
     ├── CursorExpiredError     cursor_expired
@@ -19,6 +19,8 @@ FlowClientError
 
 from collections.abc import Mapping
 from typing import Any
+
+from flowd_client import wire
 
 
 class FlowClientError(Exception):
@@ -68,20 +70,32 @@ class DaemonRunningError(FlowClientError):
 
 
 class DaemonNotRunningError(FlowClientError):
-    """No daemon listens there, or it may not be connected to. Nothing was sent."""
+    """No daemon listens there, or it may not be connected to. Nothing was sent, in none of the call's attempts."""
 
     def __init__(self, message: str, *, socket_path: str | None = None, url: str | None = None) -> None:
         super().__init__("no_daemon", message, {"socket": socket_path} if url is None else {"url": url})
 
 
 class ConnectionLostError(FlowClientError):
-    """The connection ended before the answer. What was asked may have happened."""
+    """The connection ended before the answer. What was asked may have happened.
 
-    def __init__(self, method: str) -> None:
+    Also where the daemon could not be reached any more to ask again: ``__cause__`` is that failure then.
+    """
+
+    def __init__(self, method: str, since: FlowClientError | None = None) -> None:
+        """``since`` is why asking again failed."""
+        if method == wire.DISPATCH:
+            remedy = "The event may be stored: send it again with the same id, which runs nothing twice."
+        elif method == wire.SUBSCRIBE:
+            remedy = "Subscribe again; with the last cursor as `after` nothing is missed."
+        elif method in wire.RETRY_SAFE:
+            remedy = "Ask again."
+        else:
+            remedy = "It may have been done: look before asking again."
+        reason = "" if since is None else f" {since.message}"
         super().__init__(
             "connection_lost",
-            f"The daemon closed the connection before it answered {method}. It may have been done: look before asking"
-            " again.",
+            f"The daemon closed the connection before it answered {method}.{reason} {remedy}",
             {"method": method},
         )
 
@@ -106,7 +120,7 @@ class BadAnswerError(FlowClientError):
 
 
 class CallError(FlowClientError):
-    """The daemon refused the call.
+    """The daemon refused the call, or this library did in its place before anything was sent.
 
     Attributes:
         code: The JSON-RPC error code.
@@ -157,6 +171,12 @@ _CLASSES: dict[str, type[CallError]] = {
     **dict.fromkeys(("too_many_streams", "not_ready", "request_timeout"), RefusedError),
     **dict.fromkeys(("storage_full", "storage_busy", "storage_failed", "refused"), RefusedError),
 }
+
+
+def invalid_params(message: str) -> InvalidCallError:
+    """What to raise for a call that cannot even be sent."""
+    return InvalidCallError(wire.FAILURES["invalid_params"].code, "invalid_params", message)
+
 
 _CODES = {-32700: "parse_error", -32600: "invalid_request", -32601: "method_not_found", -32602: "invalid_params"}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from flowd_client import wire
-from flowd_client.errors import BadAnswerError, FlowClientError, TimedOutError, UnavailableModeError
+from flowd_client.errors import BadAnswerError, TimedOutError, UnavailableModeError, invalid_params
 from flowd_client.http_answers import Reply, is_missing_route, read_json
 from flowd_client.http_signing import signed_v1, signed_v2
 
@@ -94,7 +94,7 @@ class Server:
             made |= signed_v1(self._secret, request.body)
         for name, value in made.items():
             if any(character in f"{name}{value}" for character in "\r\n\0"):
-                raise FlowClientError("invalid_params", f"The header {name!r} has a line break in it.")
+                raise invalid_params(f"The header {name!r} has a line break in it.")
         return made
 
 
@@ -136,7 +136,8 @@ def plan(method: str, params: Mapping[str, Any]) -> Plan:
     """What a call does.
 
     Raises:
-        FlowClientError: ``not_available``: HTTP has no such call; or ``invalid_params``.
+        UnavailableModeError: HTTP has no such call.
+        InvalidCallError: A parameter is missing, or no JSON value.
     """
     match method:
         case wire.DISPATCH:
@@ -163,9 +164,9 @@ def _exchange(method: str, params: Mapping[str, Any]) -> Exchange:
         body = _json(rest) if verb == "POST" else None
         query = "" if body is not None or not rest else f"?{urlencode({k: _text(v) for k, v in rest.items()})}"
     except KeyError as error:
-        raise FlowClientError("invalid_params", f"{method} needs {error}.") from error
+        raise invalid_params(f"{method} needs {error}.") from error
     except UnicodeEncodeError as error:
-        raise FlowClientError("invalid_params", f"{method}: a parameter is no Unicode text: {error}.") from error
+        raise invalid_params(f"{method}: a parameter is no Unicode text: {error}.") from error
     return Exchange(verb, target + query, body, is_safe=method in wire.RETRY_SAFE)
 
 
@@ -177,7 +178,7 @@ def _json(value: Any) -> bytes:
     try:
         text = dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise FlowClientError("invalid_params", f"A parameter is no JSON value: {error}.") from error
+        raise invalid_params(f"A parameter is no JSON value: {error}.") from error
     # A lone surrogate is in no UTF-8 text; Python's backslash form of it is just its JSON escape.
     return text.encode("utf-8", "backslashreplace")
 

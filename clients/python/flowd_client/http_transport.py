@@ -1,6 +1,6 @@
 """The blocking transport over HTTP, on `http.client`."""
 
-import select
+import selectors
 import socket
 import threading
 import time
@@ -12,8 +12,8 @@ from flowd_client.errors import (
     BadAnswerError,
     ConnectionLostError,
     DaemonNotRunningError,
-    FlowClientError,
     UnavailableModeError,
+    invalid_params,
 )
 from flowd_client.http_answers import Reply, read_json
 from flowd_client.http_requests import RETRY_STATUSES, Deadline, Exchange, Pause, Server, backoff_s, plan
@@ -55,6 +55,7 @@ class HttpTransport:
         """As `flowd_client.transport.Transport.call`."""
         deadline = Deadline(method, timeout_s)
         steps = plan(method, params)
+        was_sent = False
         try:
             step = next(steps)
             while True:
@@ -63,11 +64,14 @@ class HttpTransport:
                     time.sleep(step.seconds)
                     step = next(steps)
                 else:
-                    step = steps.send(self._patiently(step, method, deadline))
+                    reply = self._patiently(step, method, deadline, was_sent=was_sent)
+                    was_sent = True
+                    step = steps.send(reply)
         except StopIteration as end:
             return end.value
 
-    def _patiently(self, request: Exchange, method: str, deadline: Deadline) -> Reply:
+    def _patiently(self, request: Exchange, method: str, deadline: Deadline, *, was_sent: bool) -> Reply:
+        """Send a request, again where that is safe. ``was_sent``: something of the same call was before."""
         attempt = 0
         while True:
             reply: Reply | None = None
@@ -75,12 +79,16 @@ class HttpTransport:
                 reply = self._exchange(request, method, deadline)
                 if reply.status not in RETRY_STATUSES or not request.is_safe:
                     return reply
-            except DaemonNotRunningError:
+                was_sent = True
+            except DaemonNotRunningError as error:
                 if attempt >= self._server.retries:
+                    if was_sent:
+                        raise ConnectionLostError(method, error) from error
                     raise
             except ConnectionLostError:
                 if attempt >= self._server.retries or not request.is_safe:
                     raise
+                was_sent = True
             pause_s = backoff_s(attempt, reply)
             if reply is not None and (attempt >= self._server.retries or not deadline.has(pause_s)):
                 return reply
@@ -134,7 +142,7 @@ class HttpTransport:
     def _headers(self, request: Exchange) -> dict[str, str]:
         added = self._server.added_headers()
         if isinstance(added, Awaitable):
-            raise FlowClientError("invalid_params", "headers must not be awaitable in the blocking client.")
+            raise invalid_params("headers must not be awaitable in the blocking client.")
         return self._server.headers(request, added)
 
     def _connect(self, deadline: Deadline) -> HTTPConnection:
@@ -161,8 +169,7 @@ class HttpTransport:
         with self._lock:
             while self._idle:
                 connection = self._idle.pop()
-                # An idle connection has nothing to say but that it ends.
-                if not select.select([connection.sock], [], [], 0)[0]:
+                if not speaks(connection.sock.fileno()):
                     return connection
                 connection.close()
         return None
@@ -224,6 +231,13 @@ def _ask(
 
 def _lowered(response: HTTPResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in response.getheaders()}
+
+
+def speaks(descriptor: int) -> bool:
+    """Whether an idle connection has something to say, which can only be that it ends."""
+    with selectors.DefaultSelector() as selector:  # select() itself takes no descriptor beyond 1023
+        selector.register(descriptor, selectors.EVENT_READ)
+        return bool(selector.select(0))
 
 
 def unreachable(server: Server, error: OSError) -> DaemonNotRunningError:

@@ -36,5 +36,7 @@ class Patience:
         if self._since_s is None:
             self._since_s = now_s
         if now_s - self._since_s >= self._limit_s:
-            raise error if isinstance(error, ConnectionLostError) else ConnectionLostError(self._method) from error
+            if isinstance(error, ConnectionLostError):
+                raise error
+            raise ConnectionLostError(self._method, error) from error
         return _PAUSE_S

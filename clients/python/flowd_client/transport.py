@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from flowd_client.errors import BadAnswerError, FlowClientError, of_answer
+from flowd_client.errors import BadAnswerError, invalid_params, of_answer
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """A longer answer is a fault, not data: the daemon refuses to send one above its own, smaller limit."""
@@ -17,7 +17,7 @@ class Transport(Protocol):
         """Send one call and give its result.
 
         A call of `flowd_client.wire.RETRY_SAFE` is sent again, once, when the connection was lost; any other only if
-        it provably never arrived.
+        it provably never arrived. Where nobody can be reached to send it to again, the first loss is what is told.
 
         Args:
             timeout_s: For everything, connecting included; None waits without limit.
@@ -51,13 +51,13 @@ def encode(request_id: int, method: str, params: Mapping[str, Any]) -> bytes:
     b'{"jsonrpc":"2.0","id":1,"method":"daemon.status","params":{}}\n'
 
     Raises:
-        FlowClientError: ``invalid_params``: a parameter is no JSON value.
+        InvalidCallError: A parameter is no JSON value.
     """
     message = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
     try:
         text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise FlowClientError("invalid_params", f"{method}: a parameter is no JSON value: {error}.") from error
+        raise invalid_params(f"{method}: a parameter is no JSON value: {error}.") from error
     # A lone surrogate is in no UTF-8 text; Python's backslash form of it is just its JSON escape.
     return text.encode("utf-8", "backslashreplace") + b"\n"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowd_client.errors import BadAnswerError, CallError, ConnectionLostError, TimedOutError
+from flowd_client.errors import BadAnswerError, CallError, ConnectionLostError, DaemonNotRunningError, TimedOutError
 from flowd_client.transport import MAX_FRAME_BYTES, answers, decode, encode, read_result
 from flowd_client.unix_connect import BACKLOG_PAUSE_S, connect_once, locator
 from flowd_client.wire import RETRY_SAFE, SUBSCRIBE, UPDATE
@@ -172,6 +172,7 @@ class UnixTransport:
     def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> Any:
         """As `flowd_client.transport.Transport.call`."""
         deadline = _Deadline(timeout_s)
+        was_sent = False
         try:
             return self._call_once(method, params, deadline)
         except _NotSentError:
@@ -179,10 +180,15 @@ class UnixTransport:
         except _LostError as error:
             if method not in RETRY_SAFE:
                 raise ConnectionLostError(method) from error
+            was_sent = True
         try:
             return self._call_once(method, params, deadline)
         except (_NotSentError, _LostError) as error:
             raise ConnectionLostError(method) from error
+        except DaemonNotRunningError as error:
+            if was_sent:
+                raise ConnectionLostError(method, error) from error
+            raise
 
     def _call_once(self, method: str, params: Mapping[str, Any], deadline: _Deadline) -> Any:
         closings = self._closings
