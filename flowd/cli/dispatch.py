@@ -14,6 +14,7 @@ from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Duration, Verb, as_json_option
 from flowd_client import requests
+from flowd_client.errors import ConnectionLostError, TimedOutError
 from flowd_client.views.event import DispatchView, read_dispatch
 
 
@@ -67,7 +68,7 @@ def dispatch(
         )
     # Waiting is done run by run afterwards: what was accepted is known at once, and Ctrl-C or a restart of the
     # daemon in between loses nothing.
-    answer = session.ask(requests.dispatch_event(body, wait=False, timeout_ms=None))
+    answer = _hand_in(session, body)
     if not as_json:
         tell_accepted(read_dispatch(answer))
     elif answer.get("warning"):
@@ -76,6 +77,16 @@ def dispatch(
     if not as_json and not answer.get("runIds"):
         _tell_why_not(session, body)
     return code
+
+
+def _hand_in(session: Session, body: Any) -> Any:
+    try:
+        return session.ask(requests.dispatch_event(body, wait=False, timeout_ms=None))
+    except (ConnectionLostError, TimedOutError) as error:
+        # It may be stored, and an id that was made here is known to nobody who wants to look or to send it again.
+        event_id = body.get("id") if isinstance(body, dict) else None
+        told = f" Its id: {shlex.quote(event_id)}." if isinstance(event_id, str) else ""
+        raise CommandError(error.message + told, Exit.NO_DAEMON) from error
 
 
 def tell_accepted(view: DispatchView) -> None:

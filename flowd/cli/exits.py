@@ -50,7 +50,7 @@ def code_of(error: FlowClientError) -> Exit:
         case CallError():
             return Exit.REFUSED
         case _:
-            return Exit.USAGE if error.slug == "invalid_params" else Exit.NO_DAEMON
+            return Exit.NO_DAEMON
 
 
 def tell(message: str) -> None:

@@ -216,6 +216,19 @@ def test_a_refusal_is_one_line_on_stderr(desk: Desk, slug: str, code: int) -> No
     assert desk.flowd("cancel", "r") == (code, "", "flowd: It cannot. Do this.\n")
 
 
+def test_an_event_that_may_be_stored_is_told_with_its_id(desk: Desk) -> None:
+    def hang_up(call: Call) -> Any:
+        call.connection.hang_up()
+        raise NoAnswerError
+
+    desk.answers[wire.DISPATCH] = hang_up
+    code, out, err = desk.flowd("dispatch", "--type", "t", "--wait")
+    (event_id,) = {call.params["event"]["id"] for call in desk.daemon.calls}
+    assert (code, out, len(err.splitlines())) == (3, "", 1)
+    assert "with the same id" in err
+    assert f"Its id: {event_id}." in err
+
+
 def test_no_daemon_is_exit_3_with_the_remedy(desk: Desk) -> None:
     del desk.env["FLOWD_SOCKET"]
     code, out, err = desk.flowd("status", "-w", str(desk.folder / "ws"))
