@@ -96,7 +96,7 @@ def run_view(run: Run, output: Sequence[View] | None = None, *, is_truncated: bo
     if run.completed_at_ms is not None:
         view["completedAt"] = instant(run.completed_at_ms)
         if run.started_at_ms is not None:
-            view["durationMs"] = max(0, run.completed_at_ms - run.started_at_ms)
+            view["durationMs"] = sum(_took_ms(attempt) for attempt in run.attempts)
     if run.cancel_requested:
         view["cancelRequested"] = True
     _put(view, reason=run.reason, error=run.error, exitCode=run.exit_code, signal=run.signal, replayOf=run.replay_of)
@@ -131,6 +131,10 @@ def attempt_view(attempt: Attempt) -> View:
         cpuMs=attempt.cpu_ms,
     )
     return view
+
+
+def _took_ms(attempt: Attempt) -> int:
+    return 0 if attempt.completed_at_ms is None else max(0, attempt.completed_at_ms - attempt.started_at_ms)
 
 
 def output_view(output: Output, at_ms: int) -> list[View]:

@@ -1,6 +1,8 @@
 """When a run ended is when its step did, not when somebody was there again to write it down."""
 
 import time
+from datetime import datetime
+from typing import Any
 
 from daemon_rig import Workspace, say, until
 
@@ -21,3 +23,23 @@ def test_a_step_that_ends_while_no_daemon_lives_took_as_long_as_it_took(place: W
     assert 500 <= run["durationMs"] <= took_ms
     (attempt,) = run["attempts"]
     assert run["completedAt"] == attempt["completedAt"] < run["updatedAt"]
+
+
+def test_the_time_between_attempts_is_no_duration_wherever_the_run_is_told(place: Workspace) -> None:
+    place.flow("again", "exit 1", step="[steps.retry]\nmax_attempts = 2\ndelay_ms = 600")
+    place.start()
+    event = {"id": "e1", "type": "again.go", "payload": {}}
+    (run,) = place.call("flow.dispatch", event=event, wait=True, timeoutMs=15_000)["runs"]
+    first, second = run["attempts"]
+    assert run["durationMs"] == _between_ms(first) + _between_ms(second)
+    assert (run["startedAt"], run["completedAt"]) == (first["startedAt"], second["completedAt"])
+    assert _between_ms(run) - run["durationMs"] >= 600
+    (listed,) = place.call("flow.listRuns")["runs"]
+    (of_event,) = place.call("flow.getEvent", eventId="e1")["runs"]
+    (known,) = place.call("flow.dispatch", event=event)["runs"]
+    assert listed == of_event == known == run
+
+
+def _between_ms(record: dict[str, Any]) -> int:
+    started, completed = (datetime.fromisoformat(record[name]) for name in ("startedAt", "completedAt"))
+    return round((completed - started).total_seconds() * 1000)

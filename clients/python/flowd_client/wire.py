@@ -176,7 +176,11 @@ class _RunRequired(TypedDict):
 
 
 class RunShape(_RunRequired, total=False):
-    """A run. ``status`` is the process status (the reference client derives from it)."""
+    """A run. ``status`` is the process status (the reference client derives from it).
+
+    ``startedAt`` is of its first attempt, ``completedAt`` of its last; ``durationMs`` is how long its attempts took
+    together, without the time between them.
+    """
 
     resultStatus: str
     reason: str

@@ -12,15 +12,18 @@ from flowd.domain.ids import attempt_id
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.ports import Accepted, Begun, NewEvent, NewRun, Output, StoredEvent
 from flowd.store import rows
-from flowd.store.sqlite import journal
+from flowd.store.sqlite import journal, reads
 
 
 def accept(db: sqlite3.Connection, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, max_queued: int) -> Accepted:
     """Store an event with its queued runs, or return what its id already stands for."""
     known = db.execute(f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE id = ?", (event.id,)).fetchone()
     if known is not None:
-        found = db.execute(f"{rows.RUNS} WHERE r.event_seq = ? AND r.replay_of IS NULL ORDER BY r.seq", (known[0],))
-        stored = tuple(rows.run(row) for row in found)
+        found = db.execute(
+            f"{rows.RUNS} WHERE r.event_seq = ? AND r.replay_of IS NULL ORDER BY r.seq", (known[0],)
+        ).fetchall()
+        attempts = reads.attempts_by_run(db, found)
+        stored = tuple(rows.run(row, attempts.get(row[0], ())) for row in found)
         return Accepted(
             event=rows.event(known, [run.id for run in stored]),
             runs=stored,

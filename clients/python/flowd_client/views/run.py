@@ -66,6 +66,9 @@ class RunView:
         result_payload: The whole FLOW_RESULT; None when there is none.
         reported_result: A success that a failed process printed: it does not count, but may explain.
         output: The last 64 KiB of each stream; empty in lists.
+        started_at: When its first attempt began.
+        completed_at: When its last attempt ended.
+        duration_ms: How long its attempts took together; the time between them does not count. None until it ended.
         raw: The record as it came, with members that this version does not know.
     """
 
