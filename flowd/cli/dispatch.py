@@ -92,8 +92,8 @@ def _hand_in(session: Session, body: Any) -> Any:
 def tell_accepted(view: DispatchView) -> None:
     """What was accepted, in a line."""
     if view.is_duplicate:
-        known = len(view.run_ids)
-        printing.line(f"{printing.status('duplicate')} {view.event_id}: known already, nothing started ({known} runs)")
+        known = "1 run" if len(view.run_ids) == 1 else f"{len(view.run_ids)} runs"
+        printing.line(f"{printing.status('duplicate')} {view.event_id}: known already with {known}, nothing started")
         if view.conflict:
             printing.note(f"flowd: {view.warning or 'The stored event with this id has other content.'}")
     else:
@@ -104,7 +104,7 @@ def tell_accepted(view: DispatchView) -> None:
 def finish(session: Session, answer: dict[str, Any], *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
     """Wait if asked to, show the runs, and give the exit code. For dispatch and replay alike."""
     view = read_dispatch(answer)
-    hint = f"See `flowd runs --event {shlex.quote(view.event_id)}`."
+    hint = f"See `{session.typed('runs', event=view.event_id)}`."
     is_late = False
     if wait and view.run_ids:
         stored = f"Event {view.event_id} is stored with its runs"

@@ -8,14 +8,16 @@ from flowd.cli import following, printing
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
-from flowd_client import requests
+from flowd_client import requests, wire
 from flowd_client.views.event import EventView, read_event, read_events
 from flowd_client.views.update import UpdateView
 
 
 @click.command(cls=Verb, short_help="List events, newest first.")
 @click.option("--type", "event_type", metavar="TYPE", help="Only of this type.")
-@click.option("--limit", type=int, metavar="N", help="At most so many: 1 to 500. Default: 50.")
+@click.option(
+    "--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most so many: 1 to 500. Default: 50."
+)
 @click.option("--cursor", metavar="CURSOR", help="Go on where the last list ended.")
 @click.option("-f", "--follow", "is_following", is_flag=True, help="Print events as they come, instead of a list.")
 @click.option("--after", metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON).")
@@ -56,7 +58,8 @@ def events(
     ]
     printing.table(("EVENT", "TYPE", "SOURCE", "RUNS", "STORED"), rows)
     if page.next_cursor:
-        printing.note(f"More: flowd events --cursor {page.next_cursor}")
+        more = session.typed("events", type=event_type, limit=limit, cursor=page.next_cursor)
+        printing.note(f"More: {more}")
 
 
 def _follow(session: Session, event_type: str | None, after: str | None, *, as_json: bool) -> None:

@@ -27,7 +27,7 @@ def follow(
 
     ``status`` is a process status or an effective one.
     """
-    standing = _Standing(event_id=event_id, flow=flow)
+    standing = _Standing(session, event_id=event_id, flow=flow)
 
     def wants(update: UpdateView) -> bool:
         run = update.run
@@ -47,7 +47,8 @@ class _Standing:
     their instants.
     """
 
-    def __init__(self, *, event_id: str | None, flow: str | None) -> None:
+    def __init__(self, session: Session, *, event_id: str | None, flow: str | None) -> None:
+        self._session = session
         self._event_id = event_id
         self._flow = flow
         self._told: dict[str, tuple[datetime, int]] = {}
@@ -60,7 +61,8 @@ class _Standing:
             page = client.list_runs(status=status, event_id=self._event_id, flow=self._flow, limit=_MAX_STANDING)
             found |= {run.id: run for run in page}
             if page.next_cursor:
-                printing.note(f"flowd: the newest {_MAX_STANDING} {status} runs; more: flowd runs --status {status}")
+                more = self._session.typed("runs", event=self._event_id, status=status, flow=self._flow)
+                printing.note(f"flowd: the newest {_MAX_STANDING} {status} runs; more: {more}")
         yield from sorted(
             (read_update(_as_update(run, cursor)) for run in found.values()), key=lambda one: one.raw["at"]
         )

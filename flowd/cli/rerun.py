@@ -55,7 +55,7 @@ def retry(session: Session, run_id: str, wait: bool, timeout_s: float | None, as
       flowd retry run_16439a6acab8 --wait
     """
     answer = session.ask(requests.retry_run(run_id))
-    hint = f"See `flowd run {run_id}`."
+    hint = f"See `{session.typed('run', run_id)}`."
     is_late = False
     if wait:
         stored = f"The retry of {run_id} is stored"

@@ -10,7 +10,7 @@ import click
 from flowd.cli import following_runs, printing
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
-from flowd_client import requests
+from flowd_client import requests, wire
 from flowd_client.views.run import AttemptView, RunView, read_run, read_runs
 
 _OUTPUT_LINES = 20
@@ -21,7 +21,9 @@ _OUTPUT_LINES = 20
 @click.option("--event", "--event-id", "event_id", metavar="EVENT", help="Only this event's.")
 @click.option("--status", metavar="STATUS", help="queued, running, completed, failed, canceled, changed, blocked …")
 @click.option("--flow", metavar="NAME", help="Only this flow's.")
-@click.option("--limit", type=int, metavar="N", help="At most so many: 1 to 500. Default: 50.")
+@click.option(
+    "--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most so many: 1 to 500. Default: 50."
+)
 @click.option("--cursor", metavar="CURSOR", help="Go on where the last list ended.")
 @click.option("-f", "--follow", "is_following", is_flag=True, help="Print what runs and waits, then each change.")
 @click.option("--after", metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON).")
@@ -61,7 +63,8 @@ def runs(
         return
     draw_runs(page.items)
     if page.next_cursor:
-        printing.note(f"More: flowd runs --cursor {page.next_cursor}")
+        more = session.typed("runs", event=event_id, status=status, flow=flow, limit=limit, cursor=page.next_cursor)
+        printing.note(f"More: {more}")
 
 
 @click.command(cls=Verb, short_help="Show a run: how it ended, its attempts, its output.")
@@ -80,7 +83,11 @@ def run(session: Session, run_id: str, as_json: bool) -> None:
     if as_json:
         printing.print_json(answer)
     else:
-        _draw_run(read_run(answer))
+        view = read_run(answer)
+        _draw_run(view)
+        if view.output:
+            printing.line()
+            printing.note(f"All of it: {session.typed('logs', view.id)}")
 
 
 def draw_runs(items: Sequence[RunView]) -> None:
@@ -191,9 +198,6 @@ def _draw_output(item: RunView) -> None:
     if item.is_final and item.attempts and not item.output:
         printing.line()
         printing.line("It printed nothing on stdout or stderr.")
-    if item.output:
-        printing.line()
-        printing.note(f"All of it: flowd logs {item.id}")
 
 
 def _json(value: object) -> str:

@@ -1,6 +1,7 @@
 """Which workspace a command is about, and the way to its daemon."""
 
 import os
+import shlex
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,6 +55,23 @@ class Session:
             # Inside a step FLOWD_SOCKET is its own daemon's; a workspace that was named wins over that.
             os.environ.pop("FLOWD_SOCKET", None)
         return find_socket(self.workspace)
+
+    def typed(self, *words: str, **options: str | int | None) -> str:
+        """A command line of flowd to be typed, for the same daemon: with the ``-w`` and ``--socket`` of this one.
+
+        Args:
+            words: The verb and its arguments.
+            options: Long options in their order; those that are None are left out.
+        """
+        line = ["flowd", *words]
+        if self._workspace is not None:
+            line += ["-w", str(self._workspace)]
+        if self._socket is not None:
+            line += ["--socket", str(self._socket)]
+        for name, value in options.items():
+            if value is not None:
+                line += [f"--{name}", str(value)]
+        return shlex.join(line)
 
     @cached_property
     def _transport(self) -> UnixTransport:

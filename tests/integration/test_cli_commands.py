@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,6 +93,32 @@ def test_runs_as_a_table_and_as_exact_json(desk: Desk) -> None:
     assert desk.daemon.calls[0].params == {"status": "blocked", "limit": 1}
     code, out, err = desk.flowd("runs", "--json")
     assert (code, json.loads(out), err) == (0, answer, "")
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "verb", "options"),
+    [
+        (wire.LIST_RUNS, {"runs": [run_of()]}, "runs", ["--event", "an id", "--status", "failed", "--flow", "f"]),
+        (wire.LIST_EVENTS, {"events": [{"id": "e1", "type": "it's"}]}, "events", ["--type", "it's"]),
+    ],
+)
+def test_the_line_for_more_lists_the_same_of_the_same_daemon(
+    desk: Desk, method: str, answer: dict[str, Any], verb: str, options: list[str]
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def pages(call: Call) -> Any:
+        asked.append(dict(call.params))
+        return {**answer, "nextCursor": "c 9"} if len(asked) == 1 else answer
+
+    desk.answers[method] = pages
+    socket = desk.env.pop("FLOWD_SOCKET")
+    _, _, err = desk.flowd(verb, *options, "--limit", "1", "--socket", socket, "-w", str(desk.folder))
+    program, *words = shlex.split(err.removeprefix("More: "))
+    assert program == "flowd"
+    code, _, err = desk.flowd(*words)
+    assert (code, err) == (0, "")
+    assert asked[1] == {**asked[0], "cursor": "c 9"}
 
 
 def test_dispatch_reads_stdin_and_options(desk: Desk) -> None:
@@ -205,7 +232,7 @@ def test_a_conflicting_duplicate_is_warned_about_on_stderr(desk: Desk) -> None:
     for options in ([], ["--json"]):
         code, out, err = desk.flowd("dispatch", "--type", "t", *options)
         assert (code, err) == (0, "flowd: Other content.\n")
-        assert "duplicate" in out
+        assert '"duplicate"' in out or out.startswith("duplicate e1: known already with 1 run, nothing started\n")
 
 
 @pytest.mark.parametrize(
@@ -243,6 +270,8 @@ def test_no_daemon_is_exit_3_with_the_remedy(desk: Desk) -> None:
         ["nosuchverb"],
         ["runs", "--nope"],
         ["runs", "--limit", "many"],
+        ["runs", "--limit", "0"],
+        ["events", "--limit", "501"],
         ["run"],
         ["cancel"],
         ["cancel", "r", "--event", "e"],
