@@ -1,10 +1,11 @@
-"""Drawing for people and printing for programs. rich is imported only when stdout is a terminal."""
+"""Drawing for people and printing for programs."""
 
 import json
 import os
 import re
+import shutil
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,7 +54,7 @@ def print_json(value: Any) -> None:
 
 def line(text: str = "") -> None:
     """A line on stdout, made harmless."""
-    click.echo(clean(text).encode("utf-8", "backslashreplace"))
+    _echo(clean(text))
 
 
 def note(text: str) -> None:
@@ -71,13 +72,16 @@ def clean(text: str) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> None:
-    """A table: drawn on a terminal, plain aligned columns otherwise. No cell is ever cut.
+    """A table of aligned columns. No cell is ever cut or folded, because people copy ids.
+
+    On a terminal that is too narrow, the widest columns leave the table: their cells stand below their row, behind the
+    column's name.
 
     Args:
-        whole: Columns that a narrow terminal does not fold, because their cells are copied or looked for.
+        whole: Columns that leave it last of all; the first never does.
     """
     if is_terminal():
-        _draw(headers, rows, whole)
+        _draw(headers, [[_one_line(cell) for cell in row] for row in rows], whole)
         return
     for text in aligned([headers, *rows]):
         line(text)
@@ -99,16 +103,46 @@ def _one_line(cell: str) -> str:
 
 
 def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], whole: Collection[str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - 60 ms that piped output does not pay
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    widths = [max(map(_width, column)) for column in zip(headers, *rows, strict=True)]
+    beside, below = list(range(len(headers))), []
+    while len(beside) > 1 and sum(widths[column] + 2 for column in beside) - 2 > shutil.get_terminal_size().columns:
+        widest = max(beside[1:], key=lambda column: (headers[column] not in whole, widths[column]))
+        beside.remove(widest)
+        below.append(widest)
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header in headers:
-        drawn.add_column(header, overflow="fold", no_wrap=header in whole)
+    def shown(cells: Sequence[str], style: Callable[[str], str]) -> str:
+        padded = (style(cells[column]) + " " * (widths[column] - _width(cells[column])) for column in beside)
+        return "  ".join(padded).rstrip()
+
+    _echo(shown(headers, _bold))
     for row in rows:
-        drawn.add_row(*(Text(_one_line(cell), style=STATUS_STYLES.get(cell, "")) for cell in row))
-    Console(highlight=False).print(drawn)
+        _echo(shown(row, status))
+        for column in sorted(below):
+            if row[column] != "-":
+                _echo(f"  {_bold(headers[column])}  {status(row[column])}")
+
+
+def _width(text: str) -> int:
+    """Columns of the terminal that a text takes.
+
+    >>> _width("ab"), _width("\u65e5"), _width("e\u0301")
+    (2, 2, 1)
+    """
+    if text.isascii():
+        return len(text)
+    import unicodedata  # noqa: PLC0415 - only for those who need it
+
+    return sum(
+        0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in ("W", "F")) for char in text
+    )
+
+
+def _bold(text: str) -> str:
+    return click.style(text, bold=True) if has_colours() else text
+
+
+def _echo(text: str) -> None:
+    click.echo(text.encode("utf-8", "backslashreplace"))
 
 
 def status(value: str) -> str:
@@ -124,10 +158,10 @@ def fields(pairs: Sequence[tuple[str, str | None]]) -> None:
     present = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in present), default=0)
     for name, value in present:
-        label = click.style(name.ljust(width), bold=True) if has_colours() else name.ljust(width)
+        label = _bold(name.ljust(width))
         first, *rest = clean(value).splitlines() or [""]
         shown = status(first) if name in ("status", "process", "state") else first
-        click.echo(f"{label}  {shown}".encode("utf-8", "backslashreplace"))
+        _echo(f"{label}  {shown}")
         for more in rest:
             line(" " * (width + 2) + more)
 

@@ -396,6 +396,25 @@ def test_a_narrow_terminal_gets_colours_ages_and_whole_run_ids(desk: Desk) -> No
     assert " ago" in out
 
 
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_no_terminal_is_too_narrow_for_whole_ids_and_sentences(desk: Desk, columns: int) -> None:
+    event_id, why = "cli-8f0e4a52-6f5c-4d5e-9a51-0f6f8a5a7c11", "exited with 127 (command not found) and a long tail"
+    failed = run_of("failed", id="run_fedcba987654", eventId=event_id, error=f"Step release/publish {why}")
+    desk.answers[wire.LIST_RUNS] = {"runs": [failed, run_of(error=None, eventId="e2")]}
+    desk.answers[wire.LIST_EVENTS] = {"events": [{"id": event_id, "type": "release.requested", "runIds": ["r"]}]}
+    desk.env["NO_COLOR"] = "1"
+    _, out = on_terminal(desk, "runs", columns=columns)
+    lines = out.splitlines()
+    assert len(lines) == {40: 10, 80: 6, 200: 3}[columns]
+    first, second = (next(n for n, text in enumerate(lines) if text.startswith(run)) for run in ("run_f", "run_0"))
+    for text in ("run_fedcba987654  failed", event_id, why):
+        assert any(text in line for line in lines[first:second]), out
+    assert not any("WHY  -" in line for line in lines)
+    _, out = on_terminal(desk, "events", columns=columns)
+    assert out.splitlines()[1].startswith(event_id)
+    assert "release.requested" in out
+
+
 def test_a_steps_text_cannot_steer_the_terminal(desk: Desk) -> None:
     desk.answers[wire.GET_RUN] = {"run": run_of("failed", error="bad\x1b]0;owned\x07\x1b[2J")}
     _, out = on_terminal(desk, "run", "r")
