@@ -65,9 +65,11 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
     )
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
         raise CommandError("A system service is root's to install: sudo flowd service install --system", Exit.REFUSED)
+    units = templates.render(wanted, home=Path.home())
+    with told():
+        installation.refuse_masked(manager, units)
     if is_started and not dry_run:
         _refuse_under_steps(session, manager, settings)
-    units = templates.render(wanted, home=Path.home())
     is_first = not installation.is_installed(manager.scope, workspace, home=Path.home())
     _do(installation.check(wanted), dry_run=False)  # which changes nothing
     try:

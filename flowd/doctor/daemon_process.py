@@ -12,7 +12,7 @@ from flowd import __version__, state_dir
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.errors import StateError
-from flowd.units import templates
+from flowd.units import own, templates
 from flowd.units.systemctl import ServiceManager, is_listening, listens_at
 from flowd_client import wire
 from flowd_client.discovery import find_socket
@@ -31,9 +31,11 @@ def check(scene: Scene) -> Iterator[Finding]:
     yield _process(scene)
     socket_path = _socket_path(scene)
     if scene.has_daemon:
-        yield from _alive(socket_path)
+        yield from _alive(scene, socket_path)
     else:
         yield from _left_behind(scene, socket_path)
+    if scene.has_daemon and not socket_path.exists():
+        return  # which has been told
     if (lost := _client_finds(scene, socket_path)) is not None:
         yield lost
 
@@ -64,12 +66,14 @@ def _pointer(wanted: Path) -> Path:
     return wanted.with_name(f"{wanted.name}.path")
 
 
-def _alive(path: Path) -> Iterator[Finding]:
+def _alive(scene: Scene, path: Path) -> Iterator[Finding]:
+    restart = _restart(scene)
     if not path.exists():
         yield fail(
             "daemon.socket",
             f"the daemon runs, but {path} is not there: nobody can talk to it",
-            "Somebody removed it, or the daemon was started with another FLOWD_SOCKET. Restart the daemon; running "
+            restart
+            or "Somebody removed it, or the daemon was started with another FLOWD_SOCKET. Restart the daemon; running "
             'steps go on with `on_stop = "keep"`.',
         )
         return
@@ -78,15 +82,27 @@ def _alive(path: Path) -> Iterator[Finding]:
         yield fail("daemon.socket", f"{path} has mode {mode:04o}: others may connect", f"Run: chmod 600 {path}")
     else:
         yield ok("daemon.socket", f"{path}")
-    yield _answer(path)
+    yield _answer(path, restart)
 
 
-def _answer(path: Path) -> Finding:
+def _restart(scene: Scene) -> str | None:
+    """What restarts a daemon that is a service; None for one that was started by hand."""
+    unit, socket_unit = templates.names(scene.settings.workspace)
+    try:
+        found = own.find(Path(f"/proc/{scene.daemon.pid}/cgroup").read_text(encoding="utf-8")) if scene.daemon else None
+        if found is None or found.name != unit:
+            return None
+        return f"{ServiceManager(found.scope).typed('restart', socket_unit, unit)} (running steps go on)"
+    except (OSError, StateError):
+        return None
+
+
+def _answer(path: Path, restart: str | None) -> Finding:
     transport = UnixTransport(path)
     try:
         said: dict[str, Any] = transport.call(wire.STATUS, {}, timeout_s=ANSWER_S)
     except FlowClientError as error:
-        return fail("daemon.answer", f"it does not answer: {error}", "Look into its log; then restart it.")
+        return fail("daemon.answer", f"it does not answer: {error}", _after_its_log(restart))
     finally:
         transport.close()
     what = f"{said.get('state')}, version {said.get('version')}, pid {said.get('pid')}"
@@ -99,6 +115,10 @@ def _answer(path: Path) -> Finding:
     if said.get("state") == "draining":
         return warn("daemon.answer", f"{what}: it starts no more runs", "Restart it when its running steps have ended.")
     return ok("daemon.answer", what)
+
+
+def _after_its_log(restart: str | None) -> str:
+    return f"`flowd service logs` may say why; then: {restart}" if restart else "Look into its log; then restart it."
 
 
 def _left_behind(scene: Scene, path: Path) -> Iterator[Finding]:

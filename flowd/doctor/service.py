@@ -63,6 +63,13 @@ def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
         return
     about = manager.show(service, *_SHOWN)
     name = f"service.{manager.scope}"
+    if masked := [unit for unit in (service, socket) if _is_masked(manager, unit)]:
+        yield fail(
+            name,
+            f"{' and '.join(masked)} {'is' if len(masked) == 1 else 'are'} masked: systemd does not start it",
+            f"{manager.typed('unmask', *masked)}; then `flowd service install`",
+        )
+        return
     is_held = manager.listens_for(socket, service)
     yield _life(name, service, socket, about, manager, is_held=is_held)
     if (missing := _missing_program(about.get("ExecStart", ""))) is not None:
@@ -90,6 +97,12 @@ def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
     user = user_name()
     if manager.scope == "user" and not installation.lingers(user):
         yield warn(f"{name}.lingering", "it ends when you log out", f"loginctl enable-linger {user}")
+
+
+def _is_masked(manager: ServiceManager, unit: str) -> bool:
+    """Also where systemd has not looked since."""
+    is_known = manager.show(unit, "LoadState").get("LoadState") == "masked"
+    return is_known or installation.is_masked(templates.folder(manager.scope, Path.home()) / unit)
 
 
 def _life(

@@ -70,6 +70,24 @@ def refuse_unfit_path(scope: "Scope", workspace: Path) -> None:
         )
 
 
+def refuse_masked(manager: ServiceManager, units: ServiceUnits) -> None:
+    """Raise where somebody has masked one of the units: what is written to such a file is lost.
+
+    Raises:
+        StateError: The message has the command that takes it back.
+    """
+    if masked := [path.name for path in units.files if is_masked(path)]:
+        raise StateError(
+            f"{' and '.join(masked)} {'is' if len(masked) == 1 else 'are'} masked, so that nothing starts it. To let "
+            f"it start: {manager.typed('unmask', *masked)}"
+        )
+
+
+def is_masked(path: Path) -> bool:
+    """Whether a unit file is a link to nothing, as ``systemctl mask`` makes it."""
+    return path.is_symlink() and os.path.realpath(path) == os.devnull
+
+
 def check(wanted: Wanted) -> Iterator[Action]:
     """What is tried out before anything is written. Changes nothing."""
     if wanted.scope == "system" and os.geteuid() == 0:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -12,7 +13,13 @@ from flowd.domain.errors import StateError
 
 _TRY_WITHIN_S = 60.0
 _NO_WORKSPACE = 3
-_TRY = f'cd -- "$1" && test -r . || exit {_NO_WORKSPACE}; exec "$2" --version'
+_CLOSED_SETTINGS = 4
+_TRY = f"""cd -- "$1" && test -r . || exit {_NO_WORKSPACE}
+if test -d .codex && ! test -x .codex; then printf %s .codex; exit {_CLOSED_SETTINGS}; fi
+for file in .codex .codex/flowd.toml; do
+  if test -e "$file" && ! test -r "$file"; then printf %s "$file"; exit {_CLOSED_SETTINGS}; fi
+done
+exec "$2" --version"""
 _FIRST_CLOSED = 'for folder; do test -x "$folder" || { printf %s "$folder"; exit; }; done'
 _NOBODY = 65534
 
@@ -45,7 +52,7 @@ def account(name: str) -> Account:
 
 
 def check(user: str, command: str, workspace: Path) -> None:
-    """Enter the workspace and run ``flowd --version`` as the user, which must be root's to do.
+    """Enter the workspace, look at its settings, and run ``flowd --version`` as the user, which must be root's to do.
 
     Raises:
         StateError: It does not work; the message says what is in the way, and the remedy.
@@ -60,6 +67,12 @@ def check(user: str, command: str, workspace: Path) -> None:
         raise StateError(
             f"The service would run as {user}, who cannot look into {workspace}: {why}. Open it to {user}, move the "
             "workspace (below /srv, say), or name another user with --run-as."
+        )
+    if done.returncode == _CLOSED_SETTINGS:
+        path = workspace / done.stdout
+        raise StateError(
+            f"The service would run as {user}, who cannot read {path}. Open it to {user} "
+            f"(sudo chown -R {shlex.quote(f'{user}:')} {shlex.quote(str(path))}), or name another user with --run-as."
         )
     closed = _first_closed(who, [Path(command), Path(command).resolve(), Path(sys.executable).resolve()])
     said = done.stderr.strip().splitlines()

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import pytest
 from daemon_rig import until
-from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, OTHER_USER_UNITS, Box, Service
+from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, OTHER_USER_UNITS, USER, Box, Service
 
 
 def install(box: Box, workspace: str, *options: str, flowd: str = str(FLOWD)) -> subprocess.CompletedProcess[str]:
@@ -63,6 +63,58 @@ def test_a_workspace_that_the_services_user_cannot_enter_is_found_before_anythin
     assert "would run as flowd, who cannot look into" in refused.stderr
     assert "There is no user nosuch" in install(box, f"{closed}/ws", "--run-as", "nosuch").stderr
     assert box.run("ls", "/etc/sysusers.d/flowd.conf", check=False).returncode != 0
+
+
+def test_settings_that_the_services_user_cannot_read_are_found_before_a_service_that_works_is_touched(
+    box: Box, home: str
+) -> None:
+    box.run("install", "-d", "-m", "700", "-o", OTHER_USER, f"{home}/.codex")
+    assert install(box, home).returncode == 0
+    pid = box.flowd(home, "status", "--json", user=OTHER_USER)["pid"]
+    for mode, path in (("700", f"{home}/.codex"), ("755", f"{home}/.codex/flowd.toml")):
+        box.write(f"{home}/.codex/flowd.toml", "max_parallel = 2\n", owner=OTHER_USER, mode="600")
+        box.run("chmod", mode, f"{home}/.codex")
+        refused = install(box, home, "--run-as", USER)
+        assert refused.returncode == 5
+        assert f"would run as {USER}, who cannot read {path}. Open it to {USER} (sudo chown -R " in refused.stderr
+    assert box.flowd(home, "status", "--json", user=OTHER_USER)["pid"] == pid
+    box.run("rm", "-r", f"{home}/.codex")
+
+
+@pytest.mark.parametrize("kind", ["service", "socket"])
+def test_a_masked_unit_is_refused_by_the_install_and_told_by_the_doctor(box: Box, home: str, kind: str) -> None:
+    instance = box.run("systemd-escape", "--path", home).stdout.strip()
+    unit = f"flowd@{instance}.{kind}"
+    box.systemctl("mask", unit)
+    unmask = f"systemctl unmask '{unit}'"
+    refused = install(box, home)
+    assert (refused.returncode, unmask in refused.stderr) == (5, True)
+    assert box.run("find", "/etc/systemd/system", "-name", "flowd@home*").stdout == f"/etc/systemd/system/{unit}\n"
+    box.run("sh", "-c", unmask)
+    assert install(box, home).returncode == 0
+    box.run("ln", "-sf", "/dev/null", f"/etc/systemd/system/{unit}")
+    found = findings(box, home)["service.system"]
+    assert (found["level"], f"{unit} is masked" in found["found"]) == ("fail", True)
+    assert found["remedy"] == f"{unmask}; then `flowd service install`"
+    box.run("sh", "-c", unmask)
+    assert install(box, home).returncode == 0
+    assert findings(box, home)["service.system"]["level"] == "ok"
+
+
+def test_a_service_whose_socket_was_removed_is_mended_as_everybody_says(box: Box, home: str) -> None:
+    assert install(box, home).returncode == 0
+    for _ in range(2):
+        box.run("rm", "-r", "/run/flowd-sockets")
+        told = box.run(str(FLOWD), "status", "-w", home, check=False, FLOWD_SOCKET=f"/run/flowd-sockets{home}.sock")
+        assert told.returncode == 3
+        found = findings(box, home)
+        troubles = {check: entry["remedy"] for check, entry in found.items() if is_trouble(entry)}
+        restart, _, _ = troubles["daemon.socket"].partition(" (running steps go on)")
+        assert set(troubles) == {"daemon.socket", "service.system.socket"}
+        assert len(set(troubles.values())) == 1
+        assert f"`sudo {restart}` starts it anew" in told.stderr
+        box.run("sh", "-c", restart)
+        assert box.flowd(home, "status", "--json", user=OTHER_USER)["manager"]["scope"] == "system"
 
 
 def test_a_first_install_that_fails_leaves_nothing_and_an_update_keeps_the_units(box: Box, home: str) -> None:
@@ -146,7 +198,7 @@ def test_whoever_calls_a_service_that_is_stopped_is_told_of_it(box: Box, lingeri
     told = box.run(str(FLOWD), "runs", "-w", lingering, user=OTHER_USER, check=False)
     assert told.returncode == 3
     assert f"`flowd service status -w '{lingering}'` says how it is" in told.stderr
-    assert f"`systemctl --user start '{unit}'` starts it" in told.stderr
+    assert f"`systemctl --user restart '{socket_unit}' '{unit}'` starts it anew" in told.stderr
     found = findings(box, lingering, OTHER_USER)
     assert [check for check, entry in found.items() if is_trouble(entry)] == ["service.user"]
     assert found["service.user"]["found"] == f"{unit} is stopped, and so is its socket"

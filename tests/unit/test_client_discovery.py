@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -158,3 +159,5 @@ def test_a_socket_of_an_installed_service_leads_to_the_service(root: Path, tmp_p
     with create_flow_client(mode="socket", workspace=root) as client, pytest.raises(DaemonNotRunningError) as refused:
         client.list_events()
     assert f"`flowd service status -w {root}` says how it is" in str(refused.value)
+    units = f"{shlex.quote(unit.replace('.service', '.socket'))} {shlex.quote(unit)}"
+    assert f"`systemctl --user restart {units}` starts it anew" in str(refused.value)

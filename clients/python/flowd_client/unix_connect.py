@@ -84,5 +84,7 @@ def _remedy(path: Path) -> str:
     if (service := find_service(workspace)) is None:
         return f"Start one with `flowd serve -w {where}`."
     scope, unit = service
-    start = "systemctl --user start" if scope == "user" else "sudo systemctl start"
-    return f"It has a service: `flowd service status -w {where}` says how it is, `{start} {quote(unit)}` starts it."
+    restart = "systemctl --user restart" if scope == "user" else "sudo systemctl restart"
+    # Also right for one that runs, and has lost its socket; then systemd makes that only together with the service.
+    units = f"{quote(unit.removesuffix('.service') + '.socket')} {quote(unit)}"
+    return f"It has a service: `flowd service status -w {where}` says how it is, `{restart} {units}` starts it anew."
