@@ -89,3 +89,18 @@ def test_a_replay_whose_daemon_is_killed_is_a_lost_call(slow: Workspace, kind: K
         error = failure_of(lambda: client.replay_event("e", wait=True), meanwhile=kill)
         assert isinstance(error, ConnectionLostError)
         assert "look before asking again" in error.message
+
+
+@pytest.mark.parametrize("kind", REMOTE, ids=str)
+def test_a_wait_whose_daemon_stops_and_leaves_its_step_to_the_next_is_a_lost_call(slow: Workspace, kind: Kind) -> None:
+    assert slow.stop() == 0
+    slow.start(FLOWD_HTTP="127.0.0.1:0", FLOWD_ON_STOP="keep")
+
+    def stop() -> None:
+        until(lambda: runs(slow), what="the event's run")
+        assert slow.stop() == 0
+
+    with opened(kind, options_of(kind, slow)) as client:
+        error = failure_of(lambda: client.dispatch_event(EVENT, wait=True), meanwhile=stop)
+    assert isinstance(error, ConnectionLostError)
+    slow.start(FLOWD_ON_STOP="cancel")

@@ -117,14 +117,16 @@ class HttpServer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
                     await self._config.emptied.wait()
-        pending = tuple(self._state.tasks)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        # First the connections: a wait that is cut off has no answer, which callers know how to take, and not uvicorn's
+        # 500. They ask the next daemon.
         for connection in tuple(self._state.connections):
             transport = getattr(connection, "transport", None)
             if transport is not None:
                 transport.abort()
+        pending = tuple(self._state.tasks)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
         self._server = None
         if isinstance(self._address, UnixAddress):
             with suppress(FileNotFoundError):
