@@ -58,6 +58,7 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
         },
         "events": counts.events,
         "runs": dict(counts.runs),
+        **({"waitingForStorage": waiting} if (waiting := engine.waiting_for_storage) else {}),
         "running": [
             {
                 "runId": step.run_id,
@@ -83,7 +84,7 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
 
 
 def _keeper(parts: Parts) -> View:
-    view: View = {"id": parts.keeper.id}
+    view: View = {"id": parts.keeper.id, "restarts": parts.keeper.restarts}
     if parts.keeper.pid is not None:
         view["pid"] = parts.keeper.pid
         with suppress(psutil.Error):

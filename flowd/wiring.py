@@ -48,6 +48,11 @@ class SystemClock:
 class StepKeeper(Keeper, Protocol):
     """A keeper with a life of its own."""
 
+    @property
+    def restarts(self) -> int:
+        """How often another process of it has taken the place of one that died."""
+        ...
+
     async def open(self) -> None:
         """Take up what an earlier daemon left."""
         ...
@@ -234,10 +239,10 @@ def _engine(
         intake=intake,
         scheduler=scheduler,
         supervisor=supervisor,
+        outputs=outputs,
         reader=reader,
         completions=completions,
         boot_id=boot,
         redactor=redactor,
     )
-        outputs=outputs,
     return engine, feed

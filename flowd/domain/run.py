@@ -59,7 +59,7 @@ ATTENTION = frozenset({"blocked", "needs_intervention"})
 
 _KEPT_ON_FAILURE = frozenset({"failed", "blocked", "needs_intervention"})
 
-Cause = Literal["timeout", "canceled", "output_limit", "orphaned", "keeper_ended"]
+Cause = Literal["timeout", "canceled", "output_limit", "orphaned", "keeper_ended", "daemon_ended"]
 """Why flowd ended a step."""
 
 _BEYOND_LIMIT = {
@@ -254,6 +254,9 @@ def _ended_by_flowd(
             return _failed(Reason.INTERRUPTED, why, said)
         case "keeper_ended":
             why = f"Step {label} was interrupted: flowd's keeper was told to end (SIGTERM) and ended all steps ({how})"
+            return _failed(Reason.INTERRUPTED, why, said)
+        case "daemon_ended":
+            why = f"Step {label} was interrupted: flowd ended all steps when it stopped; its log says why ({how})"
             return _failed(Reason.INTERRUPTED, why, said)
         case _:
             assert_never(cause)

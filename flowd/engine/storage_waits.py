@@ -18,6 +18,11 @@ class StorageWaits:
         self._since_s = 0.0
         self._told_s = 0.0
 
+    @property
+    def count(self) -> int:
+        """How many runs wait now; one may wait for two things at a time, ``start run_…`` and ``run_…``."""
+        return len({what.rpartition(" ")[2] for what in self._waiting})
+
     def wait(self, what: str, *, problem: str) -> None:
         """Something waits, or goes on doing so."""
         now_s = self._now_s()
@@ -27,7 +32,7 @@ class StorageWaits:
         if now_s - self._told_s >= TELL_EVERY_S:
             self._told_s = now_s
             for_s = round(now_s - self._since_s)
-            log.warning("runs wait for storage", extra={"runs": len(self._waiting), "for_s": for_s, "problem": problem})
+            log.warning("runs wait for storage", extra={"runs": self.count, "for_s": for_s, "problem": problem})
 
     def over(self, what: str) -> None:
         """It waits no more, if it ever did."""

@@ -79,6 +79,11 @@ class Supervisor:
         """Ids of the runs under way, those included whose start is being written down."""
         return (*self._beginning, *self._active)
 
+    @property
+    def waiting_for_storage(self) -> int:
+        """How many runs have a start or an end that cannot be written down just now."""
+        return self._waits.count
+
     def under_way(self) -> list[UnderWay]:
         """The running steps, oldest first."""
         now_ms = self._clock.now_ms()

@@ -18,6 +18,7 @@ from flowd.keeper.launcher import Launcher, Link, environment_without
 from flowd.keeper.protocol import FrameError, encode
 from flowd.keeper.pursuit import Pursuit
 from flowd.keeper.refusals import sentence
+from flowd.keeper.witness import Witness
 from flowd.ports import KeeperLostError, Launch, NoRoomError, SpawnError
 
 log = logging.getLogger("flowd.keeper")
@@ -80,7 +81,9 @@ class KeeperClient:
         self._failure: KeeperLostError | None = None
         self._is_closing = False
         self._deaths = 0
+        self._restarts = 0
         self._connected_at_s = 0.0
+        self._witness = Witness(can_pidfd=self._can_pidfd)
 
     @property
     def id(self) -> str:
@@ -91,6 +94,11 @@ class KeeperClient:
     def pid(self) -> int | None:
         """Its process id while we are connected."""
         return int(self._hello["pid"]) if self._connection is not None else None
+
+    @property
+    def restarts(self) -> int:
+        """How often another keeper has taken the place of one that died under us."""
+        return self._restarts
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -120,7 +128,7 @@ class KeeperClient:
             self._reconnecting.cancel()
             await asyncio.gather(self._reconnecting, return_exceptions=True)
         if self._connection is not None and end_steps:
-            self._send(encode({"op": "end"}))
+            self._send(encode({"op": "end", "cause": "daemon_ended"}))
             graces = [pursuit.grace_s for pursuit in self._pursuits.values() if pursuit.is_running]
             try:
                 await asyncio.wait_for(self._gone.wait(), max(graces, default=0.0) + _CLOSE_WITHIN_S)
@@ -130,6 +138,7 @@ class KeeperClient:
             self._send_forgets()
             await self._connection.drain()
         self._disconnect()
+        self._witness.close()
         self._fail(KeeperLostError("flowd is closing its connection to the keeper"))
         for pursuit in self._pursuits.values():
             pursuit.close()
@@ -221,7 +230,7 @@ class KeeperClient:
     def _adopt(self, link: Link, *, is_first: bool) -> None:
         """A keeper is there: bring our picture in line with what it knows, and listen to it."""
         self._connection = Connection(link, on_frames=self._on_frames, on_gone=self._on_gone)
-        self._hello = link.hello
+        before, self._hello = self._hello, link.hello
         if lines := link.hello.get("bad_lines"):
             journal = str(self._launcher.directory / "keeper.journal")
             log.warning("keeper journal damaged", extra={"file": journal, "unreadable_lines": lines})
@@ -242,6 +251,9 @@ class KeeperClient:
                 self._watch(pursuit, record["pid"], record["start"])
         for attempt_id in [name for name in self._pursuits if name not in known]:
             self._missing(attempt_id)
+        if not is_first:
+            self._tell_of_loss(before, adopted=sum(record["state"] == "running" for record in known.values()))
+        self._witness.watch(link.hello["pid"])
         self._gone.clear()
         self._ready.set()
         for pursuit in self._pursuits.values():
@@ -249,6 +261,14 @@ class KeeperClient:
                 self._send(encode(pursuit.stop_wish))
         self._send_forgets()
         self._on_frames(link.frames)
+
+    def _tell_of_loss(self, before: Mapping[str, Any], *, adopted: int) -> None:
+        about = {"pid": self._hello["pid"], "adopted": adopted}
+        if before["keeper"] == self._hello["keeper"]:
+            log.warning("keeper connected again", extra=about)
+            return
+        self._restarts += 1
+        log.warning("keeper restarted", extra={"old_pid": before["pid"], **about, "ended": self._witness.ended()})
 
     def _missing(self, attempt_id: str) -> None:
         """The keeper does not know an attempt of ours: it was never begun, or its record is lost with the journal."""

@@ -23,6 +23,7 @@ MESSAGE_IDS: Mapping[str, str] = {
     "storage failed": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a06",
     "keeper lost": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a07",
     "unfinished runs reconciled": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a08",
+    "keeper restarted": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a09",
     "run queued": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a11",
     "run started": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a12",
     "run ended": "3fcb9d04ab6c4d1e8c4f9b1f6f0f1a13",

@@ -18,6 +18,7 @@ from keeper_rig import UNTIL_FILE, Rig, all_of, is_alive, keeper, run, until
 from flowd.domain.run import Exit
 from flowd.keeper.client import KeeperClient
 from flowd.keeper.launcher import environment_without
+from flowd.keeper.witness import Witness
 from flowd.ports import KeeperLostError, SpawnError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
@@ -59,6 +60,41 @@ def test_a_new_daemon_learns_what_ended_and_what_runs(tmp_path: Path) -> None:
                 await second.close(end_steps=True)
 
     run(test())
+
+
+def test_a_keepers_death_leaves_a_warning_and_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with keeper(tmp_path) as (rig, client):
+            go = str(tmp_path / "go")
+            await all_of(*(client.start(rig.launch(f"s{n}", UNTIL_FILE + "0", env={"GO": go})) for n in range(2)))
+            assert (client.restarts, caplog.records) == (0, [])
+            old_pid = await rig.kill_keeper(client)
+            await rig.reconnected(client, old_pid)
+            (told,) = (vars(record) for record in caplog.records)
+            assert (told["levelname"], told["message"]) == ("WARNING", "keeper restarted")
+            assert (told["old_pid"], told["pid"], told["adopted"]) == (old_pid, client.pid, 2)
+            assert told["ended"] in ("SIGKILL", None)  # None where it was reaped, before Linux 6.15
+            assert client.restarts == 1
+
+    run(test())
+
+
+@pytest.mark.parametrize("is_reaped", [False, True])
+def test_a_witness_tells_how_a_process_ended(is_reaped: bool) -> None:
+    if is_reaped and not tells_exits():
+        pytest.skip("NOT TESTED: how a reaped keeper ended, because this kernel does not tell (Linux 6.15 does)")
+    witness = Witness(can_pidfd=True)
+    found = []
+    for end in ("kill -9 $$", "exit 3"):
+        with subprocess.Popen(["/bin/sh", "-c", f"read line; {end}"], stdin=subprocess.PIPE) as process:
+            witness.watch(process.pid)
+            found.append(witness.ended())
+            process.stdin.close()  # type: ignore[union-attr]
+            os.waitid(os.P_PID, process.pid, os.WEXITED | (0 if is_reaped else os.WNOWAIT))
+            found.append(witness.ended())
+    witness.close()
+    assert found == [None, "SIGKILL", None, "exit code 3"]
+    assert witness.ended() is None
 
 
 def test_a_daemon_that_dies_by_sigkill_leaves_its_steps_to_the_keeper(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -208,6 +210,18 @@ def test_metrics_are_in_the_text_format(web: HttpPlace) -> None:
     assert 'flowd_runs{status="completed"}' in text
     for line in text.splitlines():
         assert line.startswith("# ") or float(line.rpartition(" ")[2]) >= 0
+
+
+def test_a_keepers_death_is_counted_and_logged(place: Workspace) -> None:
+    web = HttpPlace(place).start()
+    counted = lambda: b"flowd_keeper_restarts_total 1\n" in web.get("/metrics").body  # noqa: E731
+    assert b"flowd_keeper_restarts_total 0\n" in web.get("/metrics").body
+    keeper = place.keeper_pid()
+    os.kill(keeper, signal.SIGKILL)
+    until(counted, what="the next keeper")
+    assert place.call("daemon.status")["keeper"]["restarts"] == 1
+    (line,) = (line for line in map(json.loads, place.log().splitlines()) if line["event"] == "keeper restarted")
+    assert (line["level"], line["old_pid"], line["pid"]) == ("warn", keeper, place.keeper_pid())
 
 
 def test_curl_and_node_see_the_same(web: HttpPlace) -> None:

@@ -42,6 +42,25 @@ def test_a_removed_state_folder_stops_the_daemon_and_what_it_runs(place: Workspa
     until(lambda: not psutil.pid_exists(pid), what="the step's end")
 
 
+def test_a_step_that_was_ended_because_the_state_was_moved_away_says_so_when_it_is_back(place: Workspace) -> None:
+    place.flow("long", "touch started; exec sleep 300")
+    place.start()
+    (run_id,) = place.call("flow.dispatch", event={"id": "l1", "type": "long.go"})["runIds"]
+    until((place.path / "flows/long/started").exists, what="the step's start")
+    state, moved = place.path / ".codex" / "flowd", place.path / "moved"
+
+    state.rename(moved)
+
+    assert place.process is not None
+    assert place.process.wait(30) == EXIT_STORAGE_FAILED
+    shutil.rmtree(state, ignore_errors=True)
+    moved.rename(state)
+    place.start()
+    run = place.call("flow.waitRun", runId=run_id, timeoutMs=15_000)["run"]
+    assert (run["status"], run["reason"]) == ("failed", "interrupted")
+    assert "flowd ended all steps when it stopped" in run["error"]
+
+
 def test_a_daemon_that_was_robbed_of_its_state_leaves_the_next_ones_socket(place: Workspace) -> None:
     place.start()
     robbed = place.process

@@ -80,6 +80,7 @@ def test_no_final_status_leads_anywhere_but_back_to_the_queue() -> None:
         (Exit(signal=9), "was ended by SIGKILL"),
         (Exit(signal=15, cause="orphaned"), "no daemon came back within orphan_grace_s"),
         (Exit(signal=15, cause="keeper_ended"), "flowd's keeper was told to end (SIGTERM)"),
+        (Exit(signal=15, cause="daemon_ended"), "interrupted: flowd ended all steps when it stopped"),
     ],
 )
 def test_an_end_that_nobody_asked_for_says_why(exit_: Exit, words: str) -> None:

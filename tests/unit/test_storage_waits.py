@@ -36,3 +36,16 @@ def test_a_later_wait_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
         waits.wait("run", problem="locked")
         waits.over("run")
     assert [message for message, _ in lines(caplog)] == ["runs wait for storage", "storage is back"] * 2
+
+
+def test_a_run_that_waits_for_two_things_counts_once() -> None:
+    waits = StorageWaits(lambda: 5.0)
+    waits.wait("start run_1", problem="no room for its output")
+    waits.wait("run_1", problem="The disk is full.")
+    waits.wait("run_2", problem="The disk is full.")
+    assert waits.count == 2
+    waits.over("run_1")
+    waits.over("run_2")
+    assert waits.count == 1
+    waits.over("start run_1")
+    assert waits.count == 0

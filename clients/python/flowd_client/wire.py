@@ -418,6 +418,7 @@ class StatusShape(TypedDict, total=False):
     catalog: dict[str, int]
     events: int
     runs: dict[str, int]
+    waitingForStorage: int  # runs whose start or end cannot be written down just now; absent when there are none
     running: list[dict[str, Any]]
     onStop: Literal["finish", "cancel", "keep"]
     onServiceStop: Literal["cancel"]  # only where a stop by systemd is not what onStop says; a restart is

@@ -34,11 +34,15 @@ class Metrics:
         yield from _family("flowd_resident_bytes", "gauge", "Memory of the daemon.", [({}, status["rssBytes"])])
         keeper = status.get("keeper", {})
         yield from _family("flowd_keeper_up", "gauge", "Whether the keeper is there.", [({}, int("pid" in keeper))])
+        about = "Keepers that took a dead one's place."
+        yield from _family("flowd_keeper_restarts_total", "counter", about, [({}, keeper.get("restarts", 0))])
         if "rssBytes" in keeper:
             yield from _family("flowd_keeper_resident_bytes", "gauge", "Its memory.", [({}, keeper["rssBytes"])])
         yield from _family("flowd_events", "gauge", "Stored events.", [({}, status["events"])])
         runs = [({"status": name}, count) for name, count in sorted(status["runs"].items())]
         yield from _family("flowd_runs", "gauge", "Stored runs by process status; queued is the queue.", runs)
+        about = "Runs whose start or end cannot be written down: a full disk, a locked database."
+        yield from _family("flowd_runs_waiting_for_storage", "gauge", about, [({}, status.get("waitingForStorage", 0))])
         limits = status["limits"]
         yield from _family("flowd_max_parallel", "gauge", "Runs at once.", [({}, limits["maxParallel"])])
         yield from _family("flowd_max_queued", "gauge", "Runs that may wait.", [({}, limits["maxQueued"])])
