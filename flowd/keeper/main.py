@@ -296,9 +296,9 @@ def _is_same_user(connection: socket.socket) -> bool:
 
 
 def log(text: str) -> None:
-    """Write a line to keeper.log, which is our stderr."""
+    """Write a line to keeper.log, which is our stderr. Its time is UTC."""
     try:
-        os.write(2, f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n".encode("utf-8", "replace"))
+        os.write(2, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode("utf-8", "replace"))
     except OSError:
         pass
 

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -84,8 +85,9 @@ class _Pretty(_Masking):
 
 class _Json(_Masking):
     def format(self, record: logging.LogRecord) -> str:
+        second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {
-            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}",
+            "time": f"{second}.{int(record.msecs):03d}Z",
             "level": _NAMES[record.levelname],
             "logger": record.name,
             "event": record.getMessage(),

@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -36,3 +38,20 @@ def test_no_log_line_shows_a_secret(layout: logs.Format, monkeypatch: pytest.Mon
     if layout == "json":
         line = json.loads(text)
         assert (line["event"], line["where"], line["number"], line["fine"]) == ("it is ***", "x ***", "***", 7)
+
+
+def test_json_lines_tell_the_time_in_utc_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        logs.configure("json", "info")
+        logging.getLogger("flowd.test").warning("now")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    told = json.loads(stream.getvalue())["time"]
+    assert len(told) == len("2026-11-23T04:23:32.386Z")
+    assert told.endswith("Z")
+    assert abs(datetime.fromisoformat(told) - datetime.now(UTC)) < timedelta(minutes=1)
