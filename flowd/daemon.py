@@ -220,7 +220,9 @@ class Daemon:
         engine = self._parts.engine
         flows = len(engine.snapshot().flows)
         state = "draining" if self._is_draining else "ready"
-        return f"{state}: {len(engine.active)} running, {engine.waiting} queued, {flows} flows"
+        summary = f"{state}: {len(engine.active)} running, {engine.waiting} queued, {flows} flows"
+        waiting = engine.waiting_for_storage
+        return f"{summary}; {waiting} wait for storage" if waiting else summary
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 

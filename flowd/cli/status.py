@@ -63,6 +63,7 @@ def _draw(answer: Answer) -> None:
             ("events", _text(answer.get("events"))),
             ("running", _of(answer, "running", "maxParallel")),
             ("queued", _of(answer, "queued", "maxQueued")),
+            ("storage", _storage(answer.get("waitingForStorage"))),
             ("ended", ", ".join(f"{_table(answer, 'runs').get(name, 0)} {name}" for name in _ENDED)),
             ("limits", _limits(_table(answer, "limits"))),
             ("on stop", _on_stop(answer)),
@@ -129,6 +130,10 @@ def _flows(catalog: Answer) -> str:
 
 def _of(answer: Answer, name: str, limit: str) -> str:
     return f"{_table(answer, 'runs').get(name, 0)} of at most {_table(answer, 'limits').get(limit, '?')}"
+
+
+def _storage(waiting: object) -> str | None:
+    return f"{waiting} runs wait to be written down: the disk is full, or the database locked" if waiting else None
 
 
 def _limits(limits: Answer) -> str:

@@ -86,12 +86,14 @@ def test_a_full_disk_refuses_events_and_loses_nothing(place: Workspace) -> None:
             assert refused.slug == "storage_full"
             go(place)  # the running steps end while nothing can be written down
             until(lambda: "wait for storage" in place.log(), what="an outcome that waits")
+            until(lambda: place.call("daemon.status").get("waitingForStorage") == 3, what="three runs that wait")
             assert place.call("flow.listEvents", limit=500)["events"]  # reading goes on
             filler.unlink()
             for event_id, run_id in runs.items():
                 run = ended(place, run_id)
                 assert (run["exitCode"], run["attemptCount"]) == (4, 1), (event_id, run)
             until(lambda: "storage is back" in place.log(), what="word that nothing waits any more")
+            assert "waitingForStorage" not in place.call("daemon.status")
             again = dispatch(place, f"more{n}", size=50_000)
             assert ended(place, again)["exitCode"] == 4
             assert len(place.call("flow.listEvents", limit=500)["events"]) == len(runs) + 1
