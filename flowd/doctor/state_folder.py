@@ -27,7 +27,9 @@ def check(scene: Scene) -> Iterator[Finding]:
     """Nothing of this needs the folder to be there; without it there is little to say."""
     folder = scene.folder
     if not folder.is_dir():
-        yield ok("state.folder", f"{folder} is not there yet; the first start of the daemon makes it")
+        there = next(parent for parent in folder.parents if parent.is_dir())
+        absent = ok("state.folder", f"{folder} is not there yet; the first start of the daemon makes it")
+        yield _read_only(there) or absent
         return
     yield _access(folder)
     yield from _contents(folder)
@@ -44,6 +46,14 @@ def _access(folder: Path) -> Finding:
             f"{folder} belongs to user {status.st_uid}, and you are {os.geteuid()}",
             "Run flowd as that user, or set FLOWD_STATE_DIR to a folder of yours.",
         )
+    if (read_only := _read_only(folder)) is not None:
+        return read_only
+    if status.st_uid == os.geteuid() and not os.access(folder, os.W_OK | os.X_OK):
+        return fail(
+            "state.folder",
+            f"{folder} has mode {mode:04o} and cannot be written to: the daemon cannot start",
+            f"Run: chmod 700 {folder}",
+        )
     if mode & 0o022:
         return fail(
             "state.folder",
@@ -56,6 +66,17 @@ def _access(folder: Path) -> Finding:
         )
     whose = "yours" if status.st_uid == os.geteuid() else "its user's"
     return ok("state.folder", f"{folder}, {whose} alone")
+
+
+def _read_only(folder: Path) -> Finding | None:
+    """That the folder's mount takes nothing, from root neither, whatever owner and mode say."""
+    if not os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return None
+    return fail(
+        "state.folder",
+        f"{folder} is on a file system that is mounted read-only: the daemon cannot start",
+        "Mount it read-write, or set FLOWD_STATE_DIR to a folder that can be written to.",
+    )
 
 
 def _contents(folder: Path) -> Iterator[Finding]:
