@@ -23,6 +23,8 @@ class Exit(IntEnum):
     """The daemon declined for any other reason."""
     FAULT = 70
     """A fault in flowd itself (EX_SOFTWARE)."""
+    NO_OUTPUT = 74
+    """What it has to say cannot be written, to a full disk say (EX_IOERR)."""
     CONFIG = 78
     """The daemon cannot start with its settings or state as they are (EX_CONFIG)."""
     INTERRUPTED = 130
@@ -58,20 +60,11 @@ def tell(message: str) -> None:
     try:
         print("flowd:", " ".join(message.split()), file=sys.stderr, flush=True)
     except OSError:
-        _discard(sys.stderr)
+        discard(sys.stderr)
 
 
-def flush_stdout() -> bool:
-    """Write out what is left. False when the reader has gone, which must not be told again at interpreter exit."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _discard(sys.stdout)
-        return False
-    return True
-
-
-def _discard(stream: TextIO) -> None:
+def discard(stream: TextIO) -> None:
+    """Send what is left in a stream that takes no more to nowhere, lest the interpreter fails on it at its exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, stream.fileno())
     os.close(devnull)

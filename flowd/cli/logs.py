@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import output, printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
@@ -89,7 +89,7 @@ def _print_several(session: Session, run_ids: tuple[str, ...], event_id: str | N
     runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
     if event_id is not None:
         runs += reversed(session.view(requests.get_event(event_id)).runs)
-    weaver = Weaver(_write)
+    weaver = Weaver(output.write)
     names = {run.id: f"{run.flow_name}/{run.step_name}" for run in runs}
     counts = Counter(names.values())
     names = {run_id: name if counts[name] == 1 else f"{name} {run_id}" for run_id, name in names.items()}
@@ -109,7 +109,7 @@ def _streams(only: Stream | None) -> tuple[Stream, ...]:
 def _print_all(session: Session, run_id: str, stream: Stream, attempt: int | None) -> bool:
     is_silent = True
     for data in _parts(session, run_id, stream, attempt):
-        _write(stream, data)
+        output.write(stream, data)
         is_silent = False
     return not is_silent
 
@@ -131,11 +131,4 @@ def _follow(session: Session, run_id: str, only: Stream | None, attempt: int | N
     with FlowClient(UnixTransport(lambda: session.socket_path)) as client:
         for stream, data in client.follow_output_bytes(run_id, attempt=attempt):
             if only in (None, stream):
-                _write(stream, data)
-
-
-def _write(stream: Stream, data: bytes) -> None:
-    out = sys.stdout if stream == "stdout" else sys.stderr
-    out.flush()
-    out.buffer.write(data)
-    out.buffer.flush()
+                output.write(stream, data)

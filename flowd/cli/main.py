@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 from flowd import __version__
-from flowd.cli.exits import CommandError, Exit, code_of, flush_stdout, tell
+from flowd.cli.exits import CommandError, Exit, code_of, discard, tell
+from flowd.cli.output import OutputError, watch_stdout
 from flowd.cli.session import Session
 from flowd.cli.verb import Home, LazyGroup
 from flowd_client.errors import FlowClientError
@@ -87,11 +88,16 @@ def run(args: Sequence[str]) -> int:
     """Run a command line and give its exit code. Failures are told on stderr, never raised."""
     try:
         code = _invoke(list(args))
+        sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        flush_stdout()
+        discard(sys.stdout)
         return Exit.BROKEN_PIPE
+    except OutputError as error:
+        discard(sys.stdout)
+        tell(f"Cannot write the output: {error.strerror}.")
+        return Exit.NO_OUTPUT
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return Exit.USAGE
@@ -110,7 +116,7 @@ def run(args: Sequence[str]) -> int:
         return error.code
     except Exception as error:  # noqa: BLE001 - the last line before the terminal
         return _tell_fault(error)
-    return code if flush_stdout() else Exit.BROKEN_PIPE
+    return code
 
 
 def _invoke(args: list[str]) -> int:
@@ -154,6 +160,7 @@ def _hold_standard_streams() -> None:
 def main() -> None:
     """The console script."""
     _hold_standard_streams()
+    watch_stdout()
     sys.exit(run(sys.argv[1:]))
 
 

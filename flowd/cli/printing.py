@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from flowd.cli.exits import discard
+
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """What a step's text must not do to the reader's terminal: everything but tab and newline."""
 
@@ -58,8 +60,13 @@ def line(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """A line on stderr, beside the answer."""
-    click.echo(clean(text).encode("utf-8", "backslashreplace"), err=True)
+    """A line on stderr, beside the answer, which it does not fail."""
+    try:
+        click.echo(clean(text).encode("utf-8", "backslashreplace"), err=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        discard(sys.stderr)
 
 
 def clean(text: str) -> str:

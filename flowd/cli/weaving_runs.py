@@ -2,11 +2,10 @@
 
 import asyncio
 import shutil
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from flowd.cli import printing
+from flowd.cli import output, printing
 from flowd.cli.following import RECONNECT_S
 from flowd.cli.session import Session
 from flowd.cli.weaving import Stream, Weaver
@@ -27,9 +26,9 @@ def weave(session: Session, run_ids: Iterable[str], event_id: str | None, only: 
 
 async def _weave(session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None) -> None:
     if printing.is_terminal():
-        weaver = Weaver(_write, live_width=shutil.get_terminal_size().columns, clean=_clean)
+        weaver = Weaver(output.write, live_width=shutil.get_terminal_size().columns, clean=_clean)
     else:
-        weaver = Weaver(_write)
+        weaver = Weaver(output.write)
     async with AsyncFlowClient(AsyncUnixTransport(lambda: session.socket_path)) as client:
         loom = _Loom(client, weaver, only)
         try:
@@ -95,9 +94,3 @@ class _Loom:
 def _clean(data: bytes) -> bytes:
     text = printing.clean(data.decode("utf-8", "replace"))
     return text.encode("utf-8", "backslashreplace")
-
-
-def _write(stream: Stream, data: bytes) -> None:
-    out = sys.stdout if stream == "stdout" else sys.stderr
-    out.buffer.write(data)
-    out.buffer.flush()

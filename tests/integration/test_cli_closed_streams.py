@@ -1,10 +1,11 @@
-"""The command line where its standard streams are closed, as some supervisors leave them."""
+"""The command line where its standard streams are closed, as some supervisors leave them, or on a full disk."""
 
 import os
 import subprocess
 import sys
 
-from daemon_rig import Workspace, until
+import pytest
+from daemon_rig import Workspace, say, until
 
 FLOWD = f"{sys.executable} -m flowd"
 
@@ -23,6 +24,36 @@ def test_printing_to_a_closed_stdout_is_no_fault(place: Workspace) -> None:
     done = shell(place, f"{FLOWD} validate >&-")
     assert done.returncode == 0
     assert "Fault in flowd" not in done.stderr
+
+
+needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="NOT TESTED: a full disk needs /dev/full")
+FULL_STDOUT = (74, "flowd: Cannot write the output: No space left on device.\n")
+
+
+@needs_dev_full
+@pytest.mark.parametrize("words", ["--help", "runs --help", "--version", "validate --json"])
+def test_a_full_disk_behind_stdout_is_called_that(place: Workspace, words: str) -> None:
+    done = shell(place, f"{FLOWD} {words} >/dev/full")
+    assert (done.returncode, done.stderr) == FULL_STDOUT
+
+
+@needs_dev_full
+def test_a_full_disk_behind_stdout_is_called_that_where_a_daemon_answers(place: Workspace) -> None:
+    place.flow("loud", f"head -c 200000 /dev/zero | tr '\\0' x; echo; echo more >&2; {say('completed')}")
+    place.start()
+    (run,) = place.call("flow.dispatch", event={"id": "e1", "type": "loud.go"}, wait=True)["runs"]
+    logs = f"logs {run['id']}"
+    for words in ("runs", "runs --json", "run " + run["id"], logs, f"{logs} -f", "logs -f --event e1", "status"):
+        done = shell(place, f"{FLOWD} {words} >/dev/full")
+        assert (words, done.returncode, done.stderr.replace("more\n", "")) == (words, *FULL_STDOUT)
+    assert shell(place, f"{FLOWD} {logs} --stderr 2>/dev/full").returncode == 74
+
+
+@needs_dev_full
+def test_a_full_disk_behind_stderr_fails_no_answer(place: Workspace) -> None:
+    place.start()
+    done = shell(place, f"{FLOWD} runs 2>/dev/full")
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_a_daemon_with_closed_streams_keeps_its_files_to_itself(place: Workspace) -> None:

@@ -1,0 +1,49 @@
+"""Telling a stdout that takes nothing more, a full disk say, from everything else that can go wrong with files."""
+
+import io
+import sys
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class OutputError(OSError):
+    """Our output cannot be written, for any reason but that its reader has gone."""
+
+
+class _Output(io.FileIO):
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror) from error
+
+
+def watch_stdout() -> None:
+    """From now on what is written to `sys.stdout` in vain raises `OutputError`."""
+    old = sys.stdout
+    old.flush()
+    raw = _Output(old.fileno(), "w", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=old.encoding, errors=old.errors, line_buffering=old.isatty()
+    )
+
+
+def write(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+    """Write a step's output, at once and as it is.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    out = sys.stdout if stream == "stdout" else sys.stderr
+    try:
+        out.flush()
+        out.buffer.write(data)
+        out.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror) from error
