@@ -20,6 +20,6 @@ def find(names: Iterable[str], settings: Settings) -> Iterator[str]:
     chosen = {*settings.redact, *(settings.inherit or ()), *(settings.http.private if settings.http else ())}
     known = sorted(name for name in _KNOWN if name.startswith(_PREFIX))
     for name in sorted(names):
-        if name.startswith(_PREFIX) and name not in _KNOWN | chosen:
-            close = get_close_matches(name, known, n=1, cutoff=0.75)
+        if name.upper().startswith(_PREFIX) and name not in _KNOWN | chosen:
+            close = get_close_matches(name.upper(), known, n=1, cutoff=0.75)
             yield f"{name} sets nothing" + (f": did you mean {close[0]}?" if close else ": flowd has no such variable")

@@ -71,6 +71,12 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
         yield warn(
             "settings.file", f"{file} cannot be read ({why}): what it sets is not known here", "sudo flowd doctor"
         )
+    for file, line in place.told.dropped:
+        yield warn(
+            "settings.file",
+            f"line {line} of {file} sets nothing: systemd leaves out what is no assignment",
+            "Write NAME=value: no `export`, no colon or dash, and quotes around the value only.",
+        )
     scene = Scene(settings, place.environ)
     is_closed = whereabouts.is_closed(scene.folder)
     if is_closed:

@@ -15,6 +15,17 @@ _CREDENTIALS = re.compile(r"((?:Load|Set)Credential(?:Encrypted)?)\s*=\s*([^:\s]
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _QUOTED_ESCAPE = re.compile(r'\\(["\\`$])')
 """Within double quotes, of ``systemctl show`` and of files of variables."""
+_LINE = re.compile(
+    r"""\s*(?: (?P<comment> [#;] (?:\\.|[^\\\n])* )
+    | (?P<name> [^=\n]+ )
+      (?: =[ \t]* (?P<quoted> (?: (?: '[^']*(?:'|\Z) | "(?:\\.|[^"\\])*(?:"|\Z) ) [ \t]* )* )
+        (?P<rest> (?:\\.|[^\\\n])* ) )? )""",
+    re.DOTALL | re.VERBOSE,
+)
+"""Of a file of variables, as systemd goes through it; what is in quotes may have lines of its own."""
+_QUOTED = re.compile(r"""'([^']*)'?|"((?:\\.|[^"\\])*)"?""", re.DOTALL)
+_REST_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_IS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +37,13 @@ class UnitEnvironment:
             which only the service itself can read, there is a stand-in: good to know that there is one, and no more.
         files: That were read.
         closed: That may be there, and are not ours to read, each with the reason.
+        dropped: Lines of files, by number, that systemd leaves out because they are no assignments.
     """
 
     values: Mapping[str, str]
     files: tuple[Path, ...] = ()
     closed: tuple[tuple[Path, str], ...] = ()
+    dropped: tuple[tuple[Path, int], ...] = ()
 
 
 def of(manager: ServiceManager, unit: str) -> UnitEnvironment:
@@ -44,11 +57,14 @@ def of(manager: ServiceManager, unit: str) -> UnitEnvironment:
     values |= _assigned(words(about.get("Environment", "")))
     files: list[Path] = []
     closed: list[tuple[Path, str]] = []
+    dropped: list[tuple[Path, int]] = []
     for line in about.get("EnvironmentFiles", "").splitlines():
         path = Path(line.rpartition(" (ignore_errors=")[0])
         try:
-            values |= parse(path.read_text(encoding="utf-8", errors="surrogateescape"))
+            found, lost = parse(path.read_text(encoding="utf-8", errors="surrogateescape"))
+            values |= found
             files.append(path)
+            dropped += [(path, line) for line in lost]
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -56,8 +72,8 @@ def of(manager: ServiceManager, unit: str) -> UnitEnvironment:
     for name in credentials(_texts(manager, unit)) & _STAND_INS.keys():
         values[_STAND_INS[name]] = values.get(_STAND_INS[name]) or _STAND_IN
     if closed and (running := _running(about.get("MainPID", "0"))):
-        return UnitEnvironment({**values, **running}, tuple(files))
-    return UnitEnvironment(values, tuple(files), tuple(closed))
+        return UnitEnvironment({**values, **running}, tuple(files), (), tuple(dropped))
+    return UnitEnvironment(values, tuple(files), tuple(closed), tuple(dropped))
 
 
 def _texts(manager: ServiceManager, unit: str) -> str:
@@ -102,14 +118,25 @@ def _running(pid: str) -> dict[str, str]:
     return {name: value for name, value in _assigned(text.split("\0")).items() if name.startswith(("FLOWD_", "CODEX_"))}
 
 
-def parse(text: str) -> dict[str, str]:
-    r"""The variables of an ``EnvironmentFile=``: a line each, ``#`` and ``;`` begin comments, quotes are optional.
+def parse(text: str) -> tuple[dict[str, str], list[int]]:
+    r"""The variables of an ``EnvironmentFile=``, and the numbers of the lines that are none.
 
-    >>> parse('# limits\nFLOWD_MAX_PARALLEL=2\nFLOWD_BUN="/opt/my bun/bun"\nA = b c \\\n d\n;B=1\nnonsense\n')
-    {'FLOWD_MAX_PARALLEL': '2', 'FLOWD_BUN': '/opt/my bun/bun', 'A': 'b c  d'}
+    A line each, ``#`` and ``;`` begin comments, quotes are optional.
+
+    >>> parse('# limits\nFLOWD_BUN="/opt/my bun/bun"\nA = b c \\\n d\n;B=1\nnonsense\nexport C=1\n')
+    ({'FLOWD_BUN': '/opt/my bun/bun', 'A': 'b c  d'}, [6, 7])
     """
-    lines = [line.strip() for line in text.replace("\\\n", "").splitlines()]
-    return {name: _unquoted(value) for name, value in _assigned(lines).items() if not name.startswith(("#", ";"))}
+    values: dict[str, str] = {}
+    dropped: list[int] = []
+    for line in _LINE.finditer(text.replace("\r", "\n")):
+        if line["comment"] is not None:
+            continue
+        name = line["name"].rstrip()
+        if line["rest"] is not None and _IS_NAME(name):
+            values[name] = _value(line["quoted"], line["rest"])
+        else:
+            dropped.append(text.count("\n", 0, line.start("name")) + 1)
+    return values, dropped
 
 
 def _assigned(words: list[str]) -> dict[str, str]:
@@ -126,11 +153,12 @@ def words(text: str) -> list[str]:
     return [_QUOTED_ESCAPE.sub(r"\1", found[1]) if found[2] is None else found[2] for found in _WORD.finditer(text)]
 
 
-def _unquoted(value: str) -> str:
+def _value(quoted: str, rest: str) -> str:
     r"""
-    >>> _unquoted("'as $it \\ is'"), _unquoted(r'"a \"b\" \$c \d"'), _unquoted("it's")
-    ('as $it \\ is', 'a "b" $c \\d', "it's")
+    >>> _value("'as $it \\ is'", ""), _value(r'"a \"b\" \$c \d"', ""), _value("", "it's \\\\ ")
+    ('as $it \\ is', 'a "b" $c \\d', "it's \\")
     """
-    if len(value) < 2 or value[0] != value[-1] or value[0] not in "'\"":
-        return value
-    return value[1:-1] if value[0] == "'" else _QUOTED_ESCAPE.sub(r"\1", value[1:-1])
+    parts = [
+        _QUOTED_ESCAPE.sub(r"\1", found[2]) if found[1] is None else found[1] for found in _QUOTED.finditer(quoted)
+    ]
+    return "".join(parts) + _REST_ESCAPE.sub(lambda found: found[1].strip("\n"), rest.strip())

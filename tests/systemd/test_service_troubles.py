@@ -10,6 +10,8 @@ import pytest
 from daemon_rig import until
 from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, OTHER_USER_UNITS, USER, Box, Service
 
+from flowd.units import environment
+
 
 def install(box: Box, workspace: str, *options: str, flowd: str = str(FLOWD)) -> subprocess.CompletedProcess[str]:
     """`flowd service install` for the system, as root."""
@@ -166,6 +168,24 @@ def test_the_doctor_goes_by_the_units_environment_and_its_file(box: Box, home: s
     for path in (f"/etc/systemd/system/flowd@{instance}.service.d", f"/etc/flowd{home}.env"):
         assert f"Yours, and left as it is: {path}" in removed
         box.run("rm", "-r", path)
+
+
+def test_variables_that_systemd_leaves_out_of_a_file_are_told_by_the_doctor(box: Box, home: str) -> None:
+    lines = ("export FLOWD_MAX_PARALLEL=7", "FLOWD_MAX_PARALLEL: 7", "FLOWD-MAX_PARALLEL=7", "flowd_max_queued=70")
+    text = "\n".join(["CODEX_Y='one", "two'", 'CODEX_X="\\$a \\`b" c\\\\d \\', " e", *lines])
+    box.write(f"/etc/flowd{home}.env", f"{text}\n")
+    assert install(box, home).returncode == 0
+    pid = box.flowd(home, "status", "--json", user=OTHER_USER)["pid"]
+    environ = dict(pair.partition("=")[::2] for pair in box.read(f"/proc/{pid}/environ").split("\0"))
+    found, dropped = environment.parse(f"{text}\n")
+    assert found == {name: environ[name] for name in found}
+    assert (len(found), "export FLOWD_MAX_PARALLEL" in environ, dropped) == (3, False, [5, 6, 7])
+    done = box.run(str(FLOWD), "doctor", "--json", "-w", home, check=False)
+    told = [entry["found"] for entry in json.loads(done.stdout)["findings"] if entry["level"] == "warn"]
+    for line in dropped:
+        assert f"line {line} of /etc/flowd{home}.env sets nothing" in "\n".join(told)
+    assert "flowd_max_queued sets nothing: did you mean FLOWD_MAX_QUEUED?" in told
+    box.run("rm", f"/etc/flowd{home}.env")
 
 
 def test_the_doctor_goes_by_the_file_of_a_users_service_but_not_for_a_daemon_by_hand(box: Box, lingering: str) -> None:

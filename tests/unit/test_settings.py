@@ -154,7 +154,8 @@ def test_a_misspelt_variable_is_told_and_those_that_mean_something_are_not(tmp_p
     write(tmp_path / ".codex/flowd.toml", '[environment]\nredact = ["FLOWD_MINE"]\n')
     settings = load(tmp_path, {}, {}, tmp_path)
     meant = ["FLOWD_MAX_PARALLEL", "FLOWD_HTTP_SECRET", "FLOWD_RUN_ID", "FLOWD_MINE", "FLOWDOWN", "PATH"]
-    assert list(misspelling.find([*meant, "FLOWD_MAX_PARALEL", "FLOWD_XYZZY"], settings)) == [
+    assert list(misspelling.find([*meant, "FLOWD_MAX_PARALEL", "FLOWD_XYZZY", "flowd_max_parallel"], settings)) == [
         "FLOWD_MAX_PARALEL sets nothing: did you mean FLOWD_MAX_PARALLEL?",
         "FLOWD_XYZZY sets nothing: flowd has no such variable",
+        "flowd_max_parallel sets nothing: did you mean FLOWD_MAX_PARALLEL?",
     ]

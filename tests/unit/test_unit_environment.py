@@ -22,7 +22,16 @@ from flowd.units.systemctl import listens_at
     ],
 )  # fmt: skip
 def test_a_file_of_variables_is_read_as_systemd_reads_it(text: str, variables: dict[str, str]) -> None:
-    assert environment.parse(text) == variables
+    assert environment.parse(text)[0] == variables
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["export FLOWD_A=7", "FLOWD_A: 7", '"FLOWD_A=7"', "FLOWD-A=7", "7FLOWD_A=1", "=7", "FLOWD_A"],
+)
+def test_lines_that_systemd_leaves_out_are_counted(line: str) -> None:
+    text = f"# FLOWD_B\\\n more\nFLOWD_C='one\ntwo' \"three\"\n{line}\n\nflowd_d=\\\\4\n  {line}"
+    assert environment.parse(text) == ({"FLOWD_C": "one\ntwothree", "flowd_d": "\\4"}, [5, 8])
 
 
 def test_only_unix_sockets_of_a_socket_unit_count() -> None:
