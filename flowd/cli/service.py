@@ -82,6 +82,7 @@ def status(session: Session, is_user: bool | None, as_json: bool) -> int:
         printing.fields(
             (
                 ("service", _state(service_name, about)),
+                ("workspace", None if workspace.is_dir() else f"{workspace} is not there, or is no folder"),
                 ("installed", None if is_there else f"no {manager.scope} service; `flowd service install` makes one"),
                 ("says", about.get("StatusText") if about.get("MainPID") != "0" else None),
                 ("since", about.get("ActiveEnterTimestamp")),
@@ -138,7 +139,8 @@ def _state(unit: str, about: dict[str, str]) -> str:
 def _result(about: dict[str, str]) -> str:
     if about.get("Result") == "success":
         return "success"
-    return f"{about.get('Result')}, exit status {about.get('ExecMainStatus')}; `flowd service logs` says why"
+    status = about.get("ExecMainStatus", "0")  # of what had run before, where it was not started at all
+    return f"{about.get('Result')}{f', exit status {status}' if status != '0' else ''}; `flowd service logs` says why"
 
 
 def _end_hint(left: object) -> str | None:

@@ -2,14 +2,13 @@
 
 import asyncio
 import os
-import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowd import own_command
 from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.service_scope import environment_of, manager_of, scope_option, told
@@ -64,7 +63,8 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
         http=templates.listen_stream(settings.http),
     )
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
-        raise CommandError("A system service is root's to install: sudo flowd service install --system", Exit.REFUSED)
+        typed = own_command.as_root("service", "install", "--system")
+        raise CommandError(f"A system service is root's to install: {typed}", Exit.REFUSED)
     units = templates.render(wanted, home=Path.home())
     with told():
         installation.refuse_masked(manager, units)
@@ -110,7 +110,8 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
             f"No {manager.scope} service is installed for {workspace}." + _by_hand(manager, workspace), Exit.NOT_FOUND
         )
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
-        raise CommandError("A system service is root's to remove: sudo flowd service uninstall --system", Exit.REFUSED)
+        typed = own_command.as_root("service", "uninstall", "--system")
+        raise CommandError(f"A system service is root's to remove: {typed}", Exit.REFUSED)
     environ = environment_of(manager, workspace)
 
     def end_steps() -> None:
@@ -190,11 +191,7 @@ def _do(actions: "Iterable[Action]", *, dry_run: bool) -> None:
 
 def _command() -> str:
     """The flowd that is running now, as a path that stays valid."""
-    found = Path(sys.argv[0])
-    if found.name == "flowd" and found.exists():
-        return str(found.absolute())
-    beside = Path(sys.executable).with_name("flowd")
-    chosen = str(beside) if beside.exists() else shutil.which("flowd")
+    chosen = own_command.find()
     if chosen is None:
         raise CommandError("Cannot find the flowd command; install flowd (pipx install codex-flowd).", Exit.REFUSED)
     return chosen

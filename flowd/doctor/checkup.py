@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowd import misspelling
+from flowd import misspelling, own_command
 from flowd import settings as settings_module
 from flowd.doctor import (
     clocks,
@@ -69,7 +69,9 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
         yield warn("settings.variables", sentence, "Correct its name, or take it out of the environment.")
     for file, why in place.told.closed:
         yield warn(
-            "settings.file", f"{file} cannot be read ({why}): what it sets is not known here", "sudo flowd doctor"
+            "settings.file",
+            f"{file} cannot be read ({why}): what it sets is not known here",
+            own_command.as_root("doctor"),
         )
     for file, line in place.told.dropped:
         yield warn(
@@ -83,7 +85,7 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
         yield warn(
             "state.closed",
             f"only the service's user and root may look into {scene.folder}",
-            "For the other checks: sudo flowd doctor",
+            f"For the other checks: {own_command.as_root('doctor')}",
         )
     for name, check in _CHECKS:
         if is_closed and name not in _WITHOUT_STATE:

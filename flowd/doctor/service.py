@@ -114,9 +114,10 @@ def _life(
     if about.get("NeedDaemonReload") == "yes":
         return warn(name, f"{service} was changed, and systemd still has the old one", "flowd service install")
     if state == "failed":
+        status = about.get("ExecMainStatus", "0")
         return fail(
             name,
-            f"{service} has failed ({result}, exit status {about.get('ExecMainStatus')})",
+            f"{service} has failed ({result}{f', exit status {status}' if status != '0' else ''})",
             "`flowd service logs` says why. Then `flowd service install` starts it anew.",
         )
     if state == "activating":

@@ -161,7 +161,7 @@ def test_the_doctor_goes_by_the_units_environment_and_its_file(box: Box, home: s
     assert "max_parallel 7 needs" in findings(box, home, user=OTHER_USER)["limits.files"]["found"]
     box.systemctl("stop", f"flowd@{instance}.socket", f"flowd@{instance}.service")
     seen = findings(box, home, user=OTHER_USER)["settings.file"]
-    assert (seen["level"], seen["remedy"]) == ("warn", "sudo flowd doctor")
+    assert (seen["level"], seen["remedy"]) == ("warn", f"sudo {FLOWD} doctor")
     assert f"/etc/flowd{home}.env cannot be read (Permission denied)" in seen["found"]
 
     removed = box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home).stdout
@@ -346,6 +346,10 @@ def test_a_service_can_be_removed_when_its_workspace_is_gone(box: Box) -> None:
     box.run("install", "-d", "-o", OTHER_USER, workspace)
     assert install(box, workspace).returncode == 0
     box.run("rm", "-r", workspace)
+    box.systemctl("restart", "flowd@var-tmp-brief.service", check=False)
+    shown = box.run(str(FLOWD), "service", "status", "--system", "-w", workspace, check=False).stdout
+    assert f"{workspace} is not there, or is no folder" in shown
+    assert "exit status 0" not in shown
     box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace)
     assert box.run("find", "/etc/systemd/system", "-name", "flowd@var-tmp-brief*").stdout == ""
 
