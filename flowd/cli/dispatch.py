@@ -12,7 +12,7 @@ from flowd.cli.explain import draw_verdicts
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Duration, Verb, as_json_option
+from flowd.cli.verb import Duration, Text, Verb, as_json_option
 from flowd_client import requests
 from flowd_client.errors import ConnectionLostError, TimedOutError
 from flowd_client.views.event import DispatchView, read_dispatch
@@ -21,9 +21,11 @@ from flowd_client.views.event import DispatchView, read_dispatch
 @click.command(cls=Verb, short_help="Hand in an event; every matching step runs.")
 @click.argument("event", required=False, metavar="[EVENT.json|-]")
 @click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
-@click.option("--id", "event_id", help="The event's id: sending one id twice runs nothing twice. Default: a new one.")
-@click.option("--type", "event_type", help="The event's type.")
-@click.option("--source", help="Who sends it.")
+@click.option(
+    "--id", "event_id", type=Text(), help="The event's id: sending one id twice runs nothing twice. Default: a new one."
+)
+@click.option("--type", "event_type", type=Text(), help="The event's type.")
+@click.option("--source", type=Text(), help="Who sends it.")
 @click.option("--payload", metavar="JSON|@FILE", help="The payload.")
 @click.option("--wait", is_flag=True, help="Wait for the runs; exit 1 if one ends badly.")
 @click.option(

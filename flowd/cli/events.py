@@ -7,20 +7,22 @@ import click
 from flowd.cli import following, printing
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb, as_json_option
+from flowd.cli.verb import Text, Verb, as_json_option
 from flowd_client import requests, wire
 from flowd_client.views.event import EventView, read_event, read_events
 from flowd_client.views.update import UpdateView
 
 
 @click.command(cls=Verb, short_help="List events, newest first.")
-@click.option("--type", "event_type", metavar="TYPE", help="Only of this type.")
+@click.option("--type", "event_type", type=Text(), metavar="TYPE", help="Only of this type.")
 @click.option(
     "--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most so many: 1 to 500. Default: 50."
 )
-@click.option("--cursor", metavar="CURSOR", help="Go on where the last list ended.")
+@click.option("--cursor", type=Text(), metavar="CURSOR", help="Go on where the last list ended.")
 @click.option("-f", "--follow", "is_following", is_flag=True, help="Print events as they come, instead of a list.")
-@click.option("--after", metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON).")
+@click.option(
+    "--after", type=Text(), metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON)."
+)
 @as_json_option
 @click.pass_obj
 def events(
@@ -78,7 +80,7 @@ def _follow(session: Session, event_type: str | None, after: str | None, *, as_j
 
 
 @click.command(cls=Verb, short_help="Show an event and its runs.")
-@click.argument("event_id", metavar="EVENT")
+@click.argument("event_id", type=Text(), metavar="EVENT")
 @as_json_option
 @click.pass_obj
 def event(session: Session, event_id: str, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit, tell
 from flowd.cli.reading_events import one_of, read_event
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb
+from flowd.cli.verb import Text, Verb
 from flowd.domain.errors import FlowdError, InvalidEventError, NotFoundError
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def fire(session: Session, event: str | None, event_option: str | None) -> int:
 
 
 @click.command("exec", cls=Verb, short_help="Run one step right here. Needs no daemon.")
-@click.argument("flow")
-@click.argument("step")
+@click.argument("flow", type=Text())
+@click.argument("step", type=Text())
 @click.argument("event", required=False, metavar="EVENT.json|-")
 @click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
 @click.pass_obj
@@ -78,7 +78,8 @@ class _Teller(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         facts = vars(record)
         where = f"{facts.get('file')}:{facts['line']}" if facts.get("line") else facts.get("file")
-        said = (record.getMessage().replace("_", " "), where, facts.get("error"), facts.get("remedy"))
+        error = ". ".join(str(part) for part in (facts.get("error"), facts.get("remedy")) if part)
+        said = (record.getMessage().replace("_", " "), where, error)
         tell(": ".join(str(part) for part in said if part))
 
 

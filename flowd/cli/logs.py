@@ -10,7 +10,7 @@ import click
 from flowd.cli import output, printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb
+from flowd.cli.verb import Text, Verb
 from flowd.cli.weaving import Weaver
 from flowd_client import requests
 from flowd_client.client import FlowClient
@@ -20,8 +20,8 @@ from flowd_client.unix import UnixTransport
 
 
 @click.command(cls=Verb, short_help="Print a run's output, or follow it.")
-@click.argument("run_ids", metavar="[RUN]...", nargs=-1)
-@click.option("--event", "--event-id", "event_id", metavar="EVENT", help="All runs of this event.")
+@click.argument("run_ids", type=Text(), metavar="[RUN]...", nargs=-1)
+@click.option("--event", "--event-id", "event_id", type=Text(), metavar="EVENT", help="All runs of this event.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the runs have ended.")
 @click.option("--stdout", "only", flag_value="stdout", default=None, help="Only what it wrote to stdout.")
 @click.option("--stderr", "only", flag_value="stderr", help="Only what it wrote to stderr.")

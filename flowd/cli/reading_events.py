@@ -1,6 +1,7 @@
 """Events from the command line: a file, stdin, or options."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def parse_json(data: str | bytes, name: str) -> Any:
 
 def read_payload(value: str) -> Any:
     """``--payload``: JSON, or ``@file`` with JSON in it (``@-`` is stdin)."""
-    return read_event(value[1:]) if value.startswith("@") else parse_json(value, "--payload")
+    return read_event(value[1:]) if value.startswith("@") else parse_json(os.fsencode(value), "--payload")
 
 
 def with_options(event: Any, **members: Any) -> Any:

@@ -7,15 +7,17 @@ from flowd.cli.dispatch import finish, tell_accepted
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Duration, Verb, as_json_option
+from flowd.cli.verb import Duration, Text, Verb, as_json_option
 from flowd_client import requests
 from flowd_client.views.event import read_dispatch
 from flowd_client.views.run import read_run, read_runs
 
 
 @click.command(cls=Verb, short_help="Run a stored event's steps anew.")
-@click.argument("event_id", metavar="EVENT")
-@click.option("--step", "steps", multiple=True, metavar="STEP", help="Only this step or flow/step; may be repeated.")
+@click.argument("event_id", type=Text(), metavar="EVENT")
+@click.option(
+    "--step", "steps", type=Text(), multiple=True, metavar="STEP", help="Only this step or flow/step; may be repeated."
+)
 @click.option("--wait", is_flag=True, help="Wait for the runs; exit 1 if one ends badly.")
 @click.option(
     "--timeout", "timeout_s", type=Duration(), metavar="TIME", help="Of --wait: 500ms, 30s, 5m. Default: none."
@@ -40,7 +42,7 @@ def replay(
 
 
 @click.command(cls=Verb, short_help="Make another attempt of a run that ended badly.")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", type=Text(), metavar="RUN")
 @click.option("--wait", is_flag=True, help="Wait for its end; exit 1 if it ends badly.")
 @click.option(
     "--timeout", "timeout_s", type=Duration(), metavar="TIME", help="Of --wait: 500ms, 30s, 5m. Default: none."
@@ -72,8 +74,8 @@ def retry(session: Session, run_id: str, wait: bool, timeout_s: float | None, as
 
 
 @click.command(cls=Verb, short_help="End a run, or all runs of an event.")
-@click.argument("run_id", required=False, metavar="RUN")
-@click.option("--event", "event_id", metavar="EVENT", help="End every unfinished run of this event.")
+@click.argument("run_id", type=Text(), required=False, metavar="RUN")
+@click.option("--event", "event_id", type=Text(), metavar="EVENT", help="End every unfinished run of this event.")
 @as_json_option
 @click.pass_obj
 def cancel(session: Session, run_id: str | None, event_id: str | None, as_json: bool) -> None:

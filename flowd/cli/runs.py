@@ -9,7 +9,7 @@ import click
 
 from flowd.cli import following_runs, printing
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb, as_json_option
+from flowd.cli.verb import Text, Verb, as_json_option
 from flowd_client import requests, wire
 from flowd_client.views.run import AttemptView, RunView, read_run, read_runs
 
@@ -18,15 +18,19 @@ _OUTPUT_LINES = 20
 
 
 @click.command(cls=Verb, short_help="List runs, newest first.")
-@click.option("--event", "--event-id", "event_id", metavar="EVENT", help="Only this event's.")
-@click.option("--status", metavar="STATUS", help="queued, running, completed, failed, canceled, changed, blocked …")
-@click.option("--flow", metavar="NAME", help="Only this flow's.")
+@click.option("--event", "--event-id", "event_id", type=Text(), metavar="EVENT", help="Only this event's.")
+@click.option(
+    "--status", type=Text(), metavar="STATUS", help="queued, running, completed, failed, canceled, changed, blocked …"
+)
+@click.option("--flow", type=Text(), metavar="NAME", help="Only this flow's.")
 @click.option(
     "--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most so many: 1 to 500. Default: 50."
 )
-@click.option("--cursor", metavar="CURSOR", help="Go on where the last list ended.")
+@click.option("--cursor", type=Text(), metavar="CURSOR", help="Go on where the last list ended.")
 @click.option("-f", "--follow", "is_following", is_flag=True, help="Print what runs and waits, then each change.")
-@click.option("--after", metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON).")
+@click.option(
+    "--after", type=Text(), metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON)."
+)
 @as_json_option
 @click.pass_obj
 def runs(
@@ -68,7 +72,7 @@ def runs(
 
 
 @click.command(cls=Verb, short_help="Show a run: how it ended, its attempts, its output.")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", type=Text(), metavar="RUN")
 @as_json_option
 @click.pass_obj
 def run(session: Session, run_id: str, as_json: bool) -> None:

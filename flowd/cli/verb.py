@@ -128,6 +128,20 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
+class Text(click.ParamType[str]):
+    """Text for the daemon, in UTF-8 whatever the locale is. Paths are not: they stay the bytes that were typed."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read one."""
+        try:
+            # Python keeps bytes of the command line that the locale knows no character for as lone surrogates.
+            return str(value).encode("utf-8", "surrogateescape").decode("utf-8")
+        except UnicodeError:
+            self.fail(f"{value!r} is no text in UTF-8.", param, ctx)
+
+
 as_json_option: Callable[[Any], Any] = click.option(
     "--json", "as_json", is_flag=True, help="The daemon's answer as JSON, and nothing else, on stdout."
 )

@@ -290,6 +290,24 @@ def test_wrong_usage_is_exit_2_in_one_line(desk: Desk, args: list[str]) -> None:
     assert desk.daemon.calls == []
 
 
+def test_text_is_utf_8_in_a_locale_that_knows_ascii_only(desk: Desk) -> None:
+    desk.env |= {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    desk.answers[wire.GET_EVENT] = {"event": {"id": "é€"}}
+    desk.answers[wire.DISPATCH] = accepted(run_of())
+    code, out, err = desk.flowd("event", "é€")
+    assert (code, err) == (0, "")
+    assert "é€" in out
+    assert desk.flowd("dispatch", "--type", "é", "--payload", '{"a": "€"}')[0] == 0
+    assert desk.daemon.calls[0].params == {"eventId": "é€"}
+    assert desk.daemon.calls[1].params["event"].items() >= {"type": "é", "payload": {"a": "€"}}.items()
+
+
+def test_what_is_no_text_is_refused_before_it_is_sent(desk: Desk) -> None:
+    code, _, err = desk.flowd("event", os.fsdecode(b"caf\xe9"))
+    assert (code, desk.daemon.calls) == (2, [])
+    assert "is no text in UTF-8" in err
+
+
 def test_logs_are_the_exact_bytes_on_their_streams(desk: Desk) -> None:
     streams = {"stdout": b"out \xff\xfe\n", "stderr": b"err\x00\n"}
 

@@ -183,6 +183,8 @@ def test_validate_names_file_and_line_and_can_look_at_one_package(tmp_path: Path
     assert (code, err) == (1, "")
     assert f"{tmp_path}/flows/bad/flow.toml:2: " in out
     assert answer(tmp_path, "validate", code=1)["broken"][0]["name"] == "bad"
+    err = flowd(tmp_path, "fire", "-", stdin=b'{"id": "e", "type": "t"}')[2]
+    assert 'bad/flow.toml:2: version must be a number, got "one". Add version = 1.\n' in err
     assert flowd(tmp_path, "validate", str(tmp_path / "flows/count"))[0] == 0
     assert flowd(tmp_path, "validate", str(tmp_path / "flows/bad/flow.toml"))[0] == 1
     assert flowd(tmp_path, "validate", str(tmp_path / "nowhere"))[0] == 2
