@@ -119,7 +119,7 @@ def finish(session: Session, answer: dict[str, Any], *, wait: bool, timeout_s: f
         draw_runs(runs)
     if not wait:
         return Exit.GOOD
-    return waiting.verdict(runs, is_late=is_late, timeout_s=timeout_s, hint=hint)
+    return waiting.verdict(session, runs, is_late=is_late, timeout_s=timeout_s, hint=hint)
 
 
 def _tell_why_not(session: Session, body: Mapping[str, Any]) -> None:

@@ -70,7 +70,7 @@ def retry(session: Session, run_id: str, wait: bool, timeout_s: float | None, as
         draw_runs([view])
     if not wait:
         return Exit.GOOD
-    return waiting.verdict([view], is_late=is_late, timeout_s=timeout_s, hint=hint)
+    return waiting.verdict(session, [view], is_late=is_late, timeout_s=timeout_s, hint=hint)
 
 
 @click.command(cls=Verb, short_help="End a run, or all runs of an event.")

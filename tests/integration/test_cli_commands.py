@@ -158,6 +158,50 @@ def test_waiting_gives_up_at_its_timeout(desk: Desk) -> None:
     assert "had not ended after 0.2 s" in err
 
 
+@pytest.mark.parametrize(
+    ("run", "status", "words"),
+    [
+        ("queued", {"state": "draining"}, "is draining and starts no more runs"),
+        ("running", {"state": "ready", "waitingForStorage": 1}, "cannot write to its disk"),
+        ("running", {"state": "draining"}, ""),
+    ],
+)
+def test_who_waits_is_told_once_what_for(desk: Desk, run: str, status: dict[str, Any], words: str) -> None:
+    looks: list[Call] = []
+
+    def look(call: Call) -> Any:
+        looks.append(call)
+        return status
+
+    desk.answers |= {wire.DISPATCH: accepted(run_of("queued")), wire.STATUS: look}
+    desk.answers[wire.WAIT_RUN] = lambda _: {"run": run_of("completed" if len(looks) == 3 else run)}
+    code, _, err = desk.flowd("dispatch", "--type", "t", "--wait")
+    assert code == 0
+    assert len(err.splitlines()) == bool(words)
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    ("runs", "outlook"),
+    [(["queued"], "they start with the next daemon"), (["queued", "running"], "the queued ones start with"),
+     (["running"], "they go on")],
+)  # fmt: skip
+def test_runs_that_wait_for_the_next_daemon_are_not_said_to_go_on(desk: Desk, runs: list[str], outlook: str) -> None:
+    records = {f"run_{n}": run_of(status, id=f"run_{n}") for n, status in enumerate(runs)}
+    desk.answers |= {wire.DISPATCH: accepted(*records.values()), wire.STATUS: {"state": "draining"}}
+    desk.answers[wire.WAIT_RUN] = lambda call: {"run": records[call.params["runId"]]}
+    code, _, err = desk.flowd("dispatch", "--type", "t", "--wait", "--timeout", "100ms")
+    assert code == 1
+    assert outlook in err.splitlines()[-1]
+
+
+def test_a_terminal_keeps_the_line_that_says_what_we_wait_for(desk: Desk) -> None:
+    desk.answers |= {wire.DISPATCH: accepted(run_of("queued")), wire.STATUS: {"state": "draining"}}
+    desk.answers[wire.WAIT_RUN] = {"run": run_of("queued")}
+    _, out = on_terminal(desk, "dispatch", "--type", "t", "--wait", "--timeout", "300ms", columns=120)
+    assert out.count("flowd: The daemon is draining and starts no more runs") == 1
+
+
 def test_waiting_outlives_a_restart_of_the_daemon(desk: Desk) -> None:
     desk.answers[wire.DISPATCH] = accepted(run_of("queued"))
     gone = threading.Event()
