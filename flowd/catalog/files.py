@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-Stamp = tuple[int, int, int, int]
-"""Modification time, size, inode and change time (ns). The change time cannot be set back by a program."""
+Stamp = tuple[int, int, int, int, int]
+"""Modification time, size, inode, change time (ns) and mode. The change time cannot be set back by a program."""
 
 MAX_HASHED_BYTES = 16 * 1024 * 1024
 """A larger script is told apart by size and modification time."""
@@ -28,7 +28,7 @@ def stamp(path: str) -> Stamp | None:
 
 
 def _stamp(found: os.stat_result) -> Stamp:
-    return (found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
+    return (found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns, found.st_mode)
 
 
 @dataclass

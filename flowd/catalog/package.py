@@ -1,6 +1,7 @@
 """One package's folder to its flow, or to what is wrong with it. Knows no other package."""
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 
 from flowd.catalog import manifest
@@ -8,7 +9,8 @@ from flowd.catalog.files import Reading, digest_of
 from flowd.catalog.manifest import MAX_MANIFEST_BYTES, Manifest
 from flowd.catalog.schemas import SchemaFileError, compile_schema
 from flowd.catalog.table import ManifestError
-from flowd.domain.flow import BrokenPackage, Flow, Origin, PayloadCheck, Step
+from flowd.domain.flow import BrokenPackage, Flow, Origin, PayloadCheck, Runner, Step
+from flowd.domain.script import HEAD_BYTES, head_problem
 
 MANIFEST = "flow.toml"
 
@@ -62,11 +64,7 @@ def resolve(folder: str, path: str) -> str:
 def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading) -> Flow:
     checks: dict[tuple[str, bool], PayloadCheck] = {}
     steps = tuple(_with_check(step, read, folder, reading, checks) for step in read.steps)
-    missing = [
-        f'step "{step.name}": script {step.script} is not there; until it is, its runs fail'
-        for step in steps
-        if not reading.note(resolve(folder, step.script))
-    ]
+    unusable = [warning for step in steps if (warning := _script_warning(step, folder, reading))]
     return Flow(
         name=read.name,
         version=read.version,
@@ -76,8 +74,28 @@ def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading) -> Flow
         package_hash=digest_of(reading.digests, folder),
         description=read.description,
         config=read.config,
-        warnings=(*read.warnings, *missing),
+        warnings=(*read.warnings, *unusable),
     )
+
+
+def _script_warning(step: Step, folder: str, reading: Reading) -> str | None:
+    """Why the step cannot be started for now, as far as that depends on its script alone."""
+    path = resolve(folder, step.script)
+    if not reading.note(path):
+        return f'step "{step.name}": script {step.script} is not there; until it is, its runs fail'
+    problem = _exec_problem(path) if step.runner is Runner.EXEC else None
+    return problem and f'step "{step.name}": script {step.script} {problem}; until then, its runs fail'
+
+
+def _exec_problem(path: str) -> str | None:
+    """The part of `flowd.runners.places.check_executable` that no environment changes."""
+    try:
+        if not os.stat(path).st_mode & 0o111:
+            return f"is not executable; run `chmod +x {shlex.quote(path)}`"
+        with open(path, "rb") as file:
+            return head_problem(file.read(HEAD_BYTES))
+    except OSError:
+        return None
 
 
 def _with_check(

@@ -17,6 +17,7 @@ _KNOWN = frozenset(
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
 # A canceled run stays canceled: another attempt would undo what its caller asked for.
 _RETRYABLE = tuple(reason.value for reason in Reason if reason is not Reason.CANCELED)
+_NO_WILDCARD = 'is no wildcard: only ".*" behind a prefix is one, such as "release.*", and none fits every type'
 _OWN_VARIABLES = ("FLOWD_", "CODEX_FLOW_")
 
 
@@ -78,6 +79,8 @@ def _trigger(table: Table) -> tuple[Trigger | None, SchemaUse | None]:
     # A bare ".*" would be the prefix ".", which nobody means.
     if event_type == ".*":
         trigger.fail("type", 'trigger type ".*" has nothing before it', 'Write a prefix, such as "release.*".')
+    if "*" in event_type.removesuffix(".*"):
+        trigger.warn("type", f'"*" in trigger type {kind_of(event_type)} {_NO_WILDCARD}')
     schema = trigger.string("schema") or None
     is_subset = _is_subset(trigger)
     trigger.warn_unknown({"type", "schema", "schema_mode"})

@@ -9,16 +9,12 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from flowd.domain.definition import Definition
+from flowd.domain.script import HEAD_BYTES, head_problem
 from flowd.ports import SpawnError
 
-_HEAD_BYTES: Final = 512
-"""More than any kernel reads of a ``#!`` line (Linux: 256)."""
-
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-_BINARY_MAGIC: Final = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xca\xfe\xba\xbe")
 
 
 def working_folder(definition: Definition, workspace: Path) -> str:
@@ -98,22 +94,17 @@ def check_executable(label: str, path: str, environ: Mapping[str, str]) -> None:
         raise SpawnError(f"{what} may not be executed by flowd's user, or lies on a filesystem mounted noexec")
     try:
         with open(path, "rb") as stream:
-            head = stream.read(_HEAD_BYTES)
+            head = stream.read(HEAD_BYTES)
     except OSError:
         return  # to be run, but not to be read: then it is no script
+    if problem := head_problem(head):
+        raise SpawnError(f"{what} {problem}")
     if head.startswith(b"#!"):
         _check_interpreter(what, head, environ)
-    elif not head.startswith(_BINARY_MAGIC) and b"\0" not in head:
-        raise SpawnError(f"{what} has no #! line, so no program is named that runs it; begin it with, say, #!/bin/sh")
 
 
 def _check_interpreter(what: str, head: bytes, environ: Mapping[str, str]) -> None:
-    first = head[2:].split(b"\n", 1)[0]
-    if first.endswith(b"\r"):
-        raise SpawnError(f"{what} has a #! line that ends in a carriage return; save it with Unix line ends")
-    words = os.fsdecode(first).split()
-    if not words:
-        raise SpawnError(f"{what} has an empty #! line; name the program that runs it, say #!/bin/sh")
+    words = os.fsdecode(head[2:].split(b"\n", 1)[0]).split()
     if not os.path.isfile(words[0]):
         raise SpawnError(f"{what} asks for the interpreter {words[0]}, which does not exist; install it or correct #!")
     if not os.access(words[0], os.X_OK):

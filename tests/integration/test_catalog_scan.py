@@ -23,6 +23,7 @@ WITH_SCHEMA = '[steps.trigger]\ntype = "a"\nschema = "schemas/a.json"\n'
 def write(folder: Path, text: str | bytes, schema: str | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o755)
     (folder / "flow.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
     if schema is not None:
         (folder / "schemas").mkdir(exist_ok=True)
@@ -129,6 +130,45 @@ def test_a_missing_script_is_a_warning(tmp_path: Path) -> None:
     (write(tmp_path / "flows" / "x", manifest("x")) / "run.sh").unlink()
     (warning,) = only(scan_once(tmp_path)).warnings
     assert warning == 'step "s": script run.sh is not there; until it is, its runs fail'
+
+
+@pytest.mark.parametrize(
+    ("script", "mode", "problem"),
+    [
+        (b"#!/bin/sh\n", 0o644, "is not executable; run `chmod +x {path}`"),
+        (b"echo hello\n", 0o755, "has no #! line, so no program is named that runs it; begin it with, say, #!/bin/sh"),
+        (b"#!/bin/sh\r\n", 0o755, "has a #! line that ends in a carriage return; save it with Unix line ends"),
+        (b"#!/not/here/yet\n", 0o755, None),
+        (b"\x7fELF", 0o755, None),
+        (b"\0", 0o755, None),
+    ],
+)
+def test_an_exec_script_that_no_kernel_starts_is_a_warning(
+    tmp_path: Path, script: bytes, mode: int, problem: str | None
+) -> None:
+    path = write(tmp_path / "flows" / "x", manifest("x")) / "run.sh"
+    path.write_bytes(script)
+    path.chmod(mode)
+    told = (
+        () if problem is None else (f'step "s": script run.sh {problem.format(path=path)}; until then, its runs fail',)
+    )
+    assert only(scan_once(tmp_path)).warnings == told
+
+
+def test_a_script_that_an_interpreter_runs_needs_no_run_bit(tmp_path: Path) -> None:
+    path = write(tmp_path / "flows" / "x", manifest("x").replace("exec", "python")) / "run.sh"
+    path.write_text("print()")
+    path.chmod(0o644)
+    assert only(scan_once(tmp_path)).warnings == ()
+
+
+def test_a_run_bit_is_seen_when_it_comes(tmp_path: Path) -> None:
+    path = write(tmp_path / "flows" / "x", manifest("x")) / "run.sh"
+    path.chmod(0o644)
+    scanner = Scanner(tmp_path)
+    assert only(scanner.scan()).warnings
+    path.chmod(0o755)
+    assert only(scanner.scan()).warnings == ()
 
 
 @pytest.mark.parametrize(

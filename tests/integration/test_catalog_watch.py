@@ -203,7 +203,9 @@ def test_schemas_and_scripts_in_folders_of_the_package_are_followed(tmp_path: Pa
         await it.until(lambda snapshot: snapshot.flows[0].stale)
         (folder / "schemas" / "v1" / "t.json").write_text("{}")
         await it.until(lambda snapshot: not snapshot.flows[0].stale and bool(snapshot.flows[0].warnings))
-        (folder / "run.sh").write_text("")
+        (folder / "run.sh").write_text("#!/bin/sh\n")
+        await it.until(lambda snapshot: "not executable" in snapshot.flows[0].warnings[0])
+        (folder / "run.sh").chmod(0o755)
         await it.until(lambda snapshot: not snapshot.flows[0].warnings)
 
     in_loop(tmp_path, scenario)

@@ -44,7 +44,7 @@ grace_ms = 0
 cwd = "../.."
 detach = true
 [steps.trigger]
-type = " release.* "
+type = " release.now "
 schema = "schemas/a.json"
 [steps.env]
 CI = "1"
@@ -61,7 +61,7 @@ umask = "0027"
     (step,) = manifest.steps
     assert (step.timeout_ms, step.grace_ms, step.cwd, step.detach) == (1500, 0, "../..", True)
     assert step.trigger is not None
-    assert (step.trigger.type, step.trigger.schema) == (" release.* ", "schemas/a.json")
+    assert (step.trigger.type, step.trigger.schema) == (" release.now ", "schemas/a.json")
     assert step.env == {"CI": "1"}
     assert step.retry == Retry(3, ("exit", "interrupted"), 5)
     assert manifest.warnings == ()
@@ -192,6 +192,19 @@ def test_what_is_dropped_at_the_top_is_told(addition: str, warning: str) -> None
 def test_what_is_dropped_in_a_step_is_told(addition: str, warning: str) -> None:
     (told,) = read(HEAD + STEP + addition).warnings
     assert told.startswith(warning)
+
+
+@pytest.mark.parametrize("event_type", ["*", "**", "*.*", "a*", "a.*.b", "a.*.*"])
+def test_a_star_that_is_no_wildcard_is_told(event_type: str) -> None:
+    manifest = read(HEAD + STEP + f'[steps.trigger]\ntype = "{event_type}"\n')
+    (told,) = manifest.warnings
+    assert told.startswith(f'line 8: step "build": "*" in trigger type "{event_type}" is no wildcard: ')
+    assert manifest.steps[0].trigger is not None
+    assert manifest.steps[0].trigger.type == event_type
+
+
+def test_a_prefix_is_no_reason_to_warn() -> None:
+    assert read(HEAD + STEP + '[steps.trigger]\ntype = "a.*"\n').warnings == ()
 
 
 def test_warnings_are_bounded() -> None:
