@@ -280,7 +280,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was forgotten of some events, and where to go on; ``next_seq`` is None when nothing older is left."""
+    """What was forgotten, and where to go on; ``next_seq`` is None when all events were looked at.
+
+    ``output_bytes`` is of both streams of all attempts.
+    """
 
     next_seq: int | None
     events: int = 0
@@ -394,9 +397,9 @@ class Store(Protocol):
     ) -> Pruned:
         """Forget events from before an instant whose runs have all ended before it, with their runs and attempts.
 
-        One call looks at some events only, the oldest first; ``after_seq`` is 0, then the ``next_seq`` of the last
-        answer. The newest event and the event of the newest run are kept. The id of an event that is forgotten is a
-        new one from then on.
+        One call looks at some events only, in the order of their acceptance; ``after_seq`` is 0, then the ``next_seq``
+        of the last answer. The newest event and the event of the newest run are kept. The id of an event that is
+        forgotten is a new one from then on.
 
         Args:
             is_trial: Only count.

@@ -137,11 +137,9 @@ def _width(text: str) -> int:
     """
     if text.isascii():
         return len(text)
-    import unicodedata  # noqa: PLC0415 - only for those who need it
+    from rich.cells import cell_len  # noqa: PLC0415 - only for those who need it
 
-    return sum(
-        0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in ("W", "F")) for char in text
-    )
+    return cell_len(text)
 
 
 def _bold(text: str) -> str:

@@ -24,12 +24,11 @@ from flowd.engine.completions import Completions
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import OutputFiles, Stream
-from flowd.engine.pruning import Forgotten
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
 from flowd.engine.unbroken import Unbroken
 from flowd.engine.under_way import UnderWay
-from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, RunFilter, Store, StoredEvent
+from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, Pruned, RunFilter, Store, StoredEvent
 
 _CANCEL_MARGIN_S = 3.0
 """How long, beyond its grace, a cancel waits to answer with the run as it ended."""
@@ -312,7 +311,7 @@ class Engine:
         """Grows with each commit, before anybody is told of it."""
         return self._store.commits
 
-    async def prune(self, *, older_than_ms: int, is_trial: bool) -> tuple[int, Forgotten]:
+    async def prune(self, *, older_than_ms: int, is_trial: bool) -> tuple[int, Pruned]:
         """Forget what is older; see `pruning.prune`. Answers with the instant that it was older than."""
         before_ms = self._clock.now_ms() - older_than_ms
         return before_ms, await pruning.prune(self._store, self._outputs, before_ms=before_ms, is_trial=is_trial)

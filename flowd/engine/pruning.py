@@ -1,24 +1,16 @@
 """Forgetting what is old: only when somebody asks, because a clock that jumps would else forget everything."""
 
-from dataclasses import dataclass
-
 from flowd.engine.outputs import OutputFiles
-from flowd.ports import Store
+from flowd.ports import Pruned, Store
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
-    """How much was forgotten. ``output_bytes`` is of both streams of all attempts."""
-
-    events: int = 0
-    runs: int = 0
-    output_bytes: int = 0
-
-
-async def prune(store: Store, outputs: OutputFiles, *, before_ms: int, is_trial: bool) -> Forgotten:
+async def prune(store: Store, outputs: OutputFiles, *, before_ms: int, is_trial: bool) -> Pruned:
     """Forget events from before an instant whose runs have all ended before it, with their runs and output.
 
     Some at a time, so that events are accepted meanwhile. What was forgotten when this is interrupted stays so.
+
+    Returns:
+        All of it together.
     """
     events = runs = output_bytes = 0
     next_seq: int | None = 0
@@ -29,4 +21,4 @@ async def prune(store: Store, outputs: OutputFiles, *, before_ms: int, is_trial:
         events, runs = events + pruned.events, runs + pruned.runs
         output_bytes += pruned.output_bytes
         next_seq = pruned.next_seq
-    return Forgotten(events, runs, output_bytes)
+    return Pruned(next_seq, events, runs, output_bytes)

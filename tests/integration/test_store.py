@@ -296,6 +296,9 @@ def test_forgetting_goes_on_through_many_events_and_never_gives_a_number_twice(t
     async def use(store: SqliteStore) -> None:
         for n in range(2 * CHUNK_EVENTS + 1):
             await store.accept(new_event(str(n)), [], at_ms=1)
+            if n == 0:  # a clock that was ahead for some time
+                for ahead in range(CHUNK_EVENTS):
+                    await store.accept(new_event(f"ahead {ahead}"), [], at_ms=10_000)
         after_seq: int | None = 0
         events = 0
         while after_seq is not None:
@@ -310,3 +313,18 @@ def test_forgetting_goes_on_through_many_events_and_never_gives_a_number_twice(t
         ]
 
     with_store(tmp_path, use)
+
+
+def test_events_with_more_runs_than_a_statement_takes_values_are_forgotten(tmp_path: Path) -> None:
+    count = 1_500
+
+    async def use(store: SqliteStore) -> None:
+        await store._writer.do(lambda db: db.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, count - 1))
+        await store.accept(new_event("old"), [NewRun(f"run-{n}", STEP) for n in range(count)], at_ms=1)
+        await store._writer.do(lambda db: db.execute("UPDATE runs SET status = 'completed', completed_at_ms = 3"))
+        await accept(store, "newest")
+        done = await store.prune(before_ms=100, after_seq=0, is_trial=False, remove_output=print)
+        assert (done.events, done.runs) == (1, count)
+        assert (await store.counts()).runs["completed"] == 0
+
+    with_store(tmp_path, use, max_queued=count + 1)

@@ -1,12 +1,15 @@
 """Settings: where values come from, and what is refused."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import flowd
+import flowd_client
 from flowd import misspelling
 from flowd.settings import MIB, SettingsError, load, step_environment
 
@@ -159,3 +162,11 @@ def test_a_misspelt_variable_is_told_and_those_that_mean_something_are_not(tmp_p
         "FLOWD_XYZZY sets nothing: flowd has no such variable",
         "flowd_max_parallel sets nothing: did you mean FLOWD_MAX_PARALLEL?",
     ]
+
+
+def test_no_variable_that_flowd_reads_is_called_unknown(tmp_path: Path) -> None:
+    folders = (Path(flowd.__file__).parent, Path(flowd_client.__file__).parent)
+    texts = [path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py")]
+    named = {name for text in texts for name in re.findall(r'"(FLOWD_[A-Z_]*[A-Z])"', text)}
+    assert "FLOWD_MAX_PARALLEL" in named
+    assert list(misspelling.find(named, load(tmp_path, {}, {}, tmp_path))) == []
