@@ -324,3 +324,19 @@ def _init_of(outer: subprocess.Popen[bytes], log_path: Path) -> int:
 def _is_up(box: Box) -> bool:
     state = box.run("systemctl", "is-system-running", check=False).stdout.strip()
     return state in ("running", "degraded")
+
+
+def install(box: Box, workspace: str, *options: str, flowd: str = str(FLOWD)) -> subprocess.CompletedProcess[str]:
+    """`flowd service install` for the system, as root."""
+    return box.run(flowd, "service", "install", "--system", "-w", workspace, *options, check=False)
+
+
+def findings(box: Box, workspace: str, user: str | None = None) -> dict[str, dict[str, str]]:
+    """The doctor's findings by check."""
+    done = box.run(str(FLOWD), "doctor", "--json", "-w", workspace, user=user, check=False)
+    return {entry["check"]: entry for entry in json.loads(done.stdout)["findings"]}
+
+
+def is_trouble(finding: dict[str, str]) -> bool:
+    """Whether it is one of flowd, and not of the box, whose folders lie in memory."""
+    return finding["level"] != "ok" and finding["check"] != "state.disk"
