@@ -23,7 +23,10 @@ BADGE = 1 << 61
 """Badges are random numbers from this one on. As microseconds they are 73,000 years."""
 
 _MARK_BYTES = MARK.encode() + b"="
-_PS_TOLERANCE_S = 2  # `ps` tells ages in whole seconds
+_PS_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}  # an instant reads "Sun Nov 22 22:07:49 2026"
+_MONTHS = "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
+_DAYS_BEFORE = dict(zip(_MONTHS, (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334), strict=True))
+_PS_TOLERANCE_S = 2  # `ps` tells whole seconds, on Linux worked out from the uptime each time
 
 
 class Process:
@@ -124,10 +127,10 @@ class Processes:
 
     def start_of(self, pid: int) -> int:
         """The start time of our own child, which was just spawned and cannot be gone."""
-        if not self._proc:
-            return int(time.time())
-        process = _read_stat(pid)
-        return process.start if process else 0
+        process = self.look(pid)
+        if process is None:
+            return 0 if self._proc else int(time.time())  # `ps` cannot run where no process may start
+        return process.start
 
     def is_same(self, process: Process | None, start: int) -> bool:
         """Whether this is the process that started then, not another one with its pid."""
@@ -269,12 +272,15 @@ def _threads_if_ours(pid: str) -> int:
 
 
 def _ps(which: list[str]) -> dict[int, Process]:
-    """Ask `ps`, with the environments of our own processes, which it prints after the command."""
+    """Ask `ps`, with the environments of our own processes, which it prints after the command.
+
+    It is asked when they started, not how old they are: an age is wrong by as long as its reader was kept waiting.
+    """
     show_environment = "-E" if sys.platform == "darwin" else "e"
     read_end, write_end = os.pipe()
-    argv = ["ps", *which, show_environment, "-ww", "-o", "pid=,ppid=,pgid=,sess=,etime=,state=,ucomm=,command="]
+    argv = ["ps", *which, show_environment, "-ww", "-o", "pid=,ppid=,pgid=,sess=,lstart=,state=,ucomm=,command="]
     try:
-        pid = os.posix_spawnp("ps", argv, {"PATH": os.defpath}, file_actions=[(os.POSIX_SPAWN_DUP2, write_end, 1)])
+        pid = os.posix_spawnp("ps", argv, _PS_ENVIRONMENT, file_actions=[(os.POSIX_SPAWN_DUP2, write_end, 1)])
     except OSError:
         os.close(read_end)
         return {}
@@ -288,30 +294,30 @@ def _ps(which: list[str]) -> dict[int, Process]:
 
 
 def _parse_ps(line: bytes) -> Process | None:
-    fields = line.split(None, 7)
+    fields = line.split(None, 11)
     try:
         return Process(
             int(fields[0]),
             ppid=int(fields[1]),
             pgid=int(fields[2]),
             sid=int(fields[3]) if fields[3].isdigit() else 0,  # macOS prints an address or nothing useful
-            start=int(time.time()) - _age_s(fields[4].decode()),
-            state=fields[5][:1].decode(),
-            name=fields[6].decode("utf-8", "replace"),
-            marks=_marks(fields[7].split(b" ") if len(fields) > 7 else []),
+            start=_epoch_s(*map(bytes.decode, fields[5:9])),
+            state=fields[9][:1].decode(),
+            name=fields[10].decode("utf-8", "replace"),
+            marks=_marks(fields[11].split(b" ") if len(fields) > 11 else []),
         )
-    except (ValueError, IndexError):
+    except (LookupError, TypeError, ValueError):
         return None
 
 
-def _age_s(text: str) -> int:
-    """Seconds of an elapsed time ``[[days-]hours:]minutes:seconds``.
+def _epoch_s(month: str, day: str, clock: str, year: str) -> int:
+    """Seconds since 1970 of an instant in UTC. The library's `strptime` would load half a megabyte into the keeper.
 
-    >>> _age_s("1-02:03:04")
-    93784
+    >>> _epoch_s("Mar", "1", "00:00:00", "1972")
+    68256000
     """
-    days, _, clock = text.rpartition("-")
-    seconds = 0
-    for part in clock.split(":"):
-        seconds = seconds * 60 + int(part)
-    return seconds + 86400 * int(days or 0)
+    before = _DAYS_BEFORE[month]
+    leap_days = (int(year) - (1969 if before < 59 else 1968)) // 4
+    days = (int(year) - 1970) * 365 + leap_days + before + int(day) - 1
+    hours, minutes, seconds = map(int, clock.split(":"))
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

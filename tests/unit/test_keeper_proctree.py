@@ -1,14 +1,18 @@
 """Looking at processes: the same picture by /proc and by ps, and signals that only reach who was looked at."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from flowd.keeper.proctree import Process, Processes, Table
+from flowd.keeper.proctree import Process, Processes, Table, _parse_ps
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="compares with /proc")
 
@@ -34,6 +38,27 @@ def test_a_process_is_seen_with_family_and_marks(processes: Processes, sleeper: 
         assert seen.marks == {b"outer@1", b"run_1:2@3"}
         assert processes.is_same(seen, start)
         assert not processes.is_same(seen, seen.start + 1000)
+
+
+def test_a_process_is_the_same_to_a_ps_that_is_kept_waiting(
+    sleeper: "subprocess.Popen[bytes]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = WAYS[2].start_of(sleeper.pid)
+    slow = tmp_path / "ps"
+    slow.write_text(f'#!/bin/sh\n{shutil.which("ps")} "$@"\nsleep 4\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    seen = WAYS[2].look(sleeper.pid)
+    assert WAYS[2].is_same(seen, start)
+
+
+@given(instant=st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2099, 12, 31)))
+def test_starts_are_read_as_ps_writes_them(instant: datetime) -> None:
+    seconds = instant.replace(microsecond=0, tzinfo=UTC)
+    line = f"7 1 7 7 {seconds:%a %b} {seconds.day:2} {seconds:%H:%M:%S %Y} S sleep sleep 60"
+    process = _parse_ps(line.encode())
+    assert process is not None
+    assert process.start == seconds.timestamp()
 
 
 def test_a_name_with_parentheses_is_read_whole(sleeper: "subprocess.Popen[bytes]") -> None:
