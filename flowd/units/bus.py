@@ -31,6 +31,11 @@ _NOT_REFERENCED = "org.freedesktop.systemd1.NotReferenced"
 UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
 SHUTTING_DOWN = "org.freedesktop.systemd1.TransactionIsDestructive"
 """Of a start: it would undo the stops of a reboot or logout, the only ones that systemd does not let be undone."""
+_BUS_CANNOT_REACH = frozenset(
+    f"org.freedesktop.DBus.Error.{name}" for name in ("Disconnected", "NameHasNoOwner", "NoReply", "ServiceUnknown")
+)
+_BUS_CANNOT_START = "org.freedesktop.DBus.Error.Spawn."
+"""The bus tells these for a systemd that has left it, as at a logout a moment before the bus goes as well."""
 
 
 class BusError(Exception):
@@ -42,8 +47,8 @@ class BusError(Exception):
 
     @property
     def is_lost(self) -> bool:
-        """Whether the connection is, rather than that systemd refused something."""
-        return self.name.startswith("flowd.")
+        """Whether systemd was not heard, rather than that it refused something: it may have done what it was asked."""
+        return self.name.startswith(("flowd.", _BUS_CANNOT_START)) or self.name in _BUS_CANNOT_REACH
 
 
 def variant(signature: str, value: Any) -> Variant:

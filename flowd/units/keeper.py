@@ -173,7 +173,8 @@ class UnitKeeper:
             self._spawn(self._follow, unit)
             return 0
         if why := properties.refusal(about, launch):
-            await self._bus.reset_failed(note.unit)
+            with suppress(BusError):
+                await self._bus.reset_failed(note.unit)
             self._discard(launch)
             raise SpawnError(why)
         note.is_started = True
@@ -292,7 +293,9 @@ class UnitKeeper:
 
     async def _start_failed(self, launch: Launch, error: BusError) -> Exception:
         if error.is_lost:
-            return KeeperLostError(f"systemd may have started this step: {error}")
+            loss = KeeperLostError(f"systemd may have started a step without saying so: {error}")
+            self._fail(loss)
+            return loss
         note = self._units[launch.attempt_id].note
         self._discard(launch)
         if error.name == SHUTTING_DOWN:
@@ -379,11 +382,11 @@ class UnitKeeper:
         self._fail(KeeperLostError("The connection to systemd was lost; units go on, and the next daemon finds them"))
 
     def _fail(self, error: KeeperLostError) -> None:
-        self._failure = self._failure or error
+        is_first, self._failure = self._failure is None, self._failure or error
         for unit in self._units.values():
             unit.ended.set()
             unit.changed.set()
-        if self._on_lost is not None:
+        if is_first and self._on_lost is not None:
             self._on_lost(error)
 
     @property

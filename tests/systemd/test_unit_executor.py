@@ -273,6 +273,22 @@ def test_what_is_due_while_systemd_ends_everything_waits_for_the_next_daemon(box
     assert run["effectiveStatus"] == "changed"
 
 
+@pytest.mark.parametrize("daemon", ["user"], indirect=True)
+def test_a_step_whose_start_systemd_never_answered_waits_for_the_next_daemon(box: Box, daemon: Daemon) -> None:
+    manager = box.show(f"user@{UID}.service", "MainPID")
+    box.run("kill", "-STOP", manager)
+    run_id = daemon.dispatch("quick.go")
+    until(lambda: daemon.run(run_id)["processStatus"] == "running", what="the attempt")
+    box.run("sleep", "0.5")  # systemd is asked now
+    pid = box.read(f"{daemon.path}/pid").strip()
+    box.run("kill", "-KILL", manager)
+    until(lambda: box.run("test", "-e", f"/proc/{pid}", check=False).returncode != 0, what="the daemon's end")
+    box.systemctl("restart", f"user@{UID}.service")
+    daemon.serve()
+    run = until(lambda: (run := daemon.run(run_id))["processStatus"] not in ("queued", "running") and run)
+    assert (run["effectiveStatus"], len(run["attempts"])) == ("changed", 1)
+
+
 def test_a_restart_of_the_users_manager_cancels_the_steps_of_a_service(box: Box, lingering: str) -> None:
     box.write(f"/home/{OTHER_USER}/.config/flowd{lingering}.env", "FLOWD_EXECUTOR=systemd\n", owner=OTHER_USER)
     box.run("chown", "-R", f"{OTHER_USER}:", f"/home/{OTHER_USER}/.config")
