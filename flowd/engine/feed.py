@@ -13,7 +13,7 @@ from flowd.domain.journal import Interest, JournalEntry, JournalPage
 from flowd.domain.redaction import Redactor
 from flowd.engine.bell import Bell
 from flowd.engine.output_reader import FOLLOW_INTERVAL_S, OutputReader
-from flowd.engine.shared_pages import SharedPages
+from flowd.engine.shared_pages import PAGE_ENTRIES, SharedPages
 from flowd.engine.tails import OutputChunk, OutputPlace, Tails
 from flowd.engine.updates import Batch, Update
 from flowd.ports import Clock, Journal
@@ -117,7 +117,7 @@ class Feed:
             is_told_of_lag = False
             has_news = False
             if tails is not None:
-                async for chunk in tails.news():
+                async for chunk in self._news(tails, after):
                     has_news = True
                     yield _one(Update(after, self._clock.now_ms(), chunk=chunk))
             if not has_news:
@@ -134,6 +134,19 @@ class Feed:
         for run_id, attempt in await self._journal.running(interest):
             tails.find(run_id, attempt, at_end=not is_resumed)
         return tails
+
+    async def _news(self, tails: Tails, after: int) -> AsyncIterator[OutputChunk]:
+        """What running attempts wrote since the last look.
+
+        The first look also gives all that is left of those whose end is told by no entry after the cursor.
+        """
+        for run_id, attempt in await tails.ended_at_first_look():
+            page = await self._journal.journal(Interest(run_id=run_id), after=after, limit=PAGE_ENTRIES)
+            if not any(entry.attempt == attempt and entry.status != "running" for entry in page.entries):
+                async for chunk in tails.flush(run_id, attempt):
+                    yield chunk
+        async for chunk in tails.news():
+            yield chunk
 
 
 def cursor_text(cursor: int) -> str:

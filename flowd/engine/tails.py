@@ -49,7 +49,7 @@ class Tails:
         self._is_text = is_text
         self._places: dict[tuple[str, int], dict[Stream, int]] = {}
         self._given: set[tuple[str, int]] = set()
-        self._is_checked = False
+        self._is_looked_at = False
 
     def __bool__(self) -> bool:
         return bool(self._places)
@@ -76,15 +76,7 @@ class Tails:
             del self._places[key]
 
     async def news(self) -> AsyncIterator[OutputChunk]:
-        """What running attempts wrote since the last look, up to `CHUNK_BYTES` of each stream.
-
-        The first look also gives all that is left of those that had ended before they were followed.
-        """
-        if not self._is_checked:
-            self._is_checked = True
-            for key in await self._ended():
-                async for chunk in self.flush(*key):
-                    yield chunk
+        """What running attempts wrote since the last look, up to `CHUNK_BYTES` of each stream."""
         for (run_id, attempt), places in tuple(self._places.items()):
             for stream in _STREAMS:
                 offset = places[stream]
@@ -93,6 +85,14 @@ class Tails:
                 if data:
                     places[stream] = part.next_offset - (len(part.data) - len(data))
                     yield OutputChunk(run_id, attempt, stream, offset, data, places[stream])
+
+    async def ended_at_first_look(self) -> list[tuple[str, int]]:
+        """Those among the followed attempts that have ended, by run id and number; none when asked again."""
+        if self._is_looked_at:
+            return []
+        self._is_looked_at = True
+        parts = [(key, await self._reader.part(*key, "stdout", 0, 1)) for key in tuple(self._places)]
+        return [key for key, part in parts if part.is_final]
 
     async def flush(self, run_id: str, attempt: int) -> AsyncIterator[OutputChunk]:
         """Everything that is left of an attempt that has ended, and the ends of its streams."""
@@ -107,10 +107,6 @@ class Tails:
                 places[stream] = part.next_offset - (len(part.data) - len(data))
                 yield OutputChunk(run_id, attempt, stream, offset, data, places[stream], is_end=is_end)
         self._places.pop((run_id, attempt), None)
-
-    async def _ended(self) -> list[tuple[str, int]]:
-        parts = [(key, await self._reader.part(*key, "stdout", 0, 1)) for key in tuple(self._places)]
-        return [key for key, part in parts if part.is_final]
 
     def _whole(self, data: bytes) -> bytes:
         """Without the first bytes of a character whose others are not there yet."""

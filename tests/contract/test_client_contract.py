@@ -322,12 +322,12 @@ async def _hear_async(kind: Kind, place: Workspace) -> None:
 
 def _is_over(heard: list[UpdateView]) -> bool:
     last = heard[-1]
-    return last.kind == "run" and last.run is not None and last.run.is_final
+    return last.kind == "run" and last.status == "completed"
 
 
 def _check(heard: list[UpdateView]) -> None:
     assert heard[0].kind == "event"
-    assert [update.run.process_status for update in heard if update.run] == ["queued", "running", "completed"]
+    assert [update.status for update in heard if update.kind == "run"] == ["queued", "running", "completed"]
     said = "".join(str(update.raw["text"]) for update in heard if update.kind == "output")
     assert said.startswith("1\n2\n3\n")
 

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageBusyError
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.redaction import Redactor
+from flowd.domain.run import Exit, Outcome, ProcessStatus
 from flowd.engine.feed import Feed
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
-from flowd.engine.updates import Batch
+from flowd.engine.tails import OutputPlace
+from flowd.engine.updates import Batch, Update
+from flowd.ports import Begun, NewEvent, NewRun, Output
 from flowd.store.sqlite.store import SqliteStore
 
 FLOWS = Interest(frozenset({"flow"}))
@@ -32,14 +36,31 @@ class CountingStore(SqliteStore):
         return await super().journal(interest, after=after, limit=limit)
 
 
+STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000, 100)
+
+
+class EndingStore(CountingStore):
+    """Records the end of a run's attempt as soon as somebody has read a page of the journal that does not have it."""
+
+    ending: Begun | None = None
+
+    async def journal(self, interest: Interest, *, after: int | None, limit: int) -> JournalPage:
+        page = await super().journal(interest, after=after, limit=limit)
+        if limit and self.ending is not None:
+            attempt, self.ending = self.ending.attempt, None
+            outcome = Outcome(ProcessStatus.COMPLETED, exit_code=0)
+            await self.finish(attempt, outcome, Exit(code=0), Output(b"said", b"", 4, 0), at_ms=3)
+        return page
+
+
 class Clock:
     def now_ms(self) -> int:
         return 1
 
 
-def feeding(path: Path, scenario: Callable[[CountingStore, Feed], Awaitable[None]]) -> None:
+def feeding(path: Path, scenario: Callable[[EndingStore, Feed], Awaitable[None]]) -> None:
     async def run() -> None:
-        store = CountingStore(path / "flowd.db", max_queued=10)
+        store = EndingStore(path / "flowd.db", max_queued=10)
         redactor = Redactor((), {})
         reader = OutputReader(store, OutputFiles(path, max_output_bytes=1000), redactor=redactor)
         feed = Feed(journal=store, reader=reader, clock=Clock(), redactor=redactor)
@@ -127,5 +148,49 @@ def test_long_stories_come_whole_in_pages(tmp_path: Path, count: int) -> None:
         await store.note_flows([FlowState(f"f{n}", "ok", "1") for n in range(count)], at_ms=1)
         cursors, _ = await hear(feed, 0, count)
         assert cursors == list(range(1, count + 1))
+
+    feeding(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("places", [(), (OutputPlace("r", 1, stdout=1),)], ids=["unread", "read-in-part"])
+def test_output_comes_once_when_its_attempt_ends_while_a_reader_comes_back(
+    tmp_path: Path, places: tuple[OutputPlace, ...]
+) -> None:
+    async def scenario(store: EndingStore, feed: Feed) -> None:
+        event = NewEvent("e", "t", None, None, "2026-01-01T00:00:00.000Z", b'{"payload":{}}', b"0")
+        await store.accept(event, [NewRun("r", STEP)], at_ms=1)
+        store.ending = await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=2)
+        begun = await feed.locate(None)
+        heard: list[Update] = []
+        interest = Interest(frozenset({"run", "output", "flow"}))
+        async for update in feed.follow(interest, begun, is_resumed=True, places=places):
+            heard.append(update)
+            if update.entry is not None and update.entry.kind == "run":
+                await change(store, 1)  # one more update, so that what came after the end would be heard
+            elif update.entry is not None:
+                break
+        told = [("chunk", u.chunk.stream, u.chunk.data) if u.chunk else u.entry and u.entry.status for u in heard]
+        rest = b"aid" if places else b"said"
+        assert told == [("chunk", "stdout", rest), ("chunk", "stderr", b""), "completed", "ok"]
+
+    feeding(tmp_path, scenario)
+
+
+def test_what_is_left_of_an_attempt_that_ended_before_its_reader_came_is_told_once(tmp_path: Path) -> None:
+    async def scenario(store: EndingStore, feed: Feed) -> None:
+        event = NewEvent("e", "t", None, None, "2026-01-01T00:00:00.000Z", b'{"payload":{}}', b"0")
+        await store.accept(event, [NewRun("r", STEP)], at_ms=1)
+        store.ending = await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=2)
+        await store.journal(Interest(), after=0, limit=1)  # it ends
+        places = [OutputPlace("r", 1, stdout=1)]
+        following = feed.follow(Interest(frozenset({"output"})), await feed.locate(None), places=places)
+        told = [await anext(following), await anext(following)]
+        assert [update.chunk and (update.chunk.data, update.chunk.is_end) for update in told] == [
+            (b"aid", True),
+            (b"", True),
+        ]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await anext(following)
 
     feeding(tmp_path, scenario)

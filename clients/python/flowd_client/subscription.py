@@ -26,7 +26,7 @@ class Subscription:
         if event_id is not None:
             self._wanted["eventId"] = event_id
         self._places: dict[tuple[str, int], dict[str, int]] = {}
-        self._ended: dict[tuple[str, int], str] = {}
+        self._ended: dict[tuple[str, int, str], str] = {}
 
     @property
     def params(self) -> dict[str, Any]:
@@ -58,18 +58,19 @@ class Subscription:
         return True
 
     def _take_output(self, update: Mapping[str, Any]) -> bool:
-        key = (str(update.get("runId")), int(update.get("attempt", 1)))
-        place = self._places.setdefault(key, {"stdout": 0, "stderr": 0})
-        stream = str(update.get("stream"))
+        run_id, attempt, stream = str(update.get("runId")), int(update.get("attempt", 1)), str(update.get("stream"))
+        place = self._places.setdefault((run_id, attempt), {"stdout": 0, "stderr": 0})
         place[stream] = int(update.get("nextOffset", 0))
-        if update.get("eof") and stream == "stderr":
-            # Its place is of use until the cursor has passed the attempt's end: before that, a daemon that is asked to
-            # go on would tell all of its output again.
-            self._ended[key] = self.cursor or ""
-        return True
+        if not update.get("eof"):
+            return True
+        # Its place is of use until the cursor has passed the attempt's end: before that, a daemon that is asked to
+        # go on would tell all of its output again. It tells the ends again.
+        is_told = (run_id, attempt, stream) in self._ended
+        self._ended[run_id, attempt, stream] = self.cursor or ""
+        return not is_told
 
     def _forget_ended(self, cursor: str) -> None:
-        for key, ended_at in tuple(self._ended.items()):
+        for (run_id, attempt, stream), ended_at in tuple(self._ended.items()):
             if ended_at != cursor:
-                del self._ended[key]
-                self._places.pop(key, None)
+                del self._ended[run_id, attempt, stream]
+                self._places.pop((run_id, attempt), None)
