@@ -198,7 +198,7 @@ async def _around(tails: Tails, entry: JournalEntry) -> AsyncIterator[OutputChun
     if entry.run is None:
         return
     if entry.attempt is None:
-        if entry.status == "queued":
+        if entry.status != "queued":  # canceled
             tails.drop(entry.run.id)
     elif entry.status == "running":
         tails.start(entry.run.id, entry.attempt)

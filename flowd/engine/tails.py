@@ -48,7 +48,7 @@ class Tails:
         self._reader = reader
         self._is_text = is_text
         self._places: dict[tuple[str, int], dict[Stream, int]] = {}
-        self._given: set[tuple[str, int]] = set()
+        self._begun: set[tuple[str, int]] = set()
         self._is_looked_at = False
 
     def __bool__(self) -> bool:
@@ -58,7 +58,7 @@ class Tails:
         """Go on from here, as the reader says."""
         key = (place.run_id, place.attempt)
         self._places[key] = {"stdout": place.stdout, "stderr": place.stderr}
-        self._given.add(key)
+        self._begun.add(key)
 
     def find(self, run_id: str, attempt: int, *, at_end: bool) -> None:
         """An attempt is under way: follow it from its beginning, or from its end as it is now."""
@@ -66,14 +66,24 @@ class Tails:
         self._places.setdefault((run_id, attempt), sizes)
 
     def start(self, run_id: str, attempt: int) -> None:
-        """An attempt begins: follow it from its beginning."""
-        if (run_id, attempt) not in self._given:
-            self._places[run_id, attempt] = dict.fromkeys(_STREAMS, 0)
+        """An attempt begins: follow it from its beginning.
+
+        It may begin again, where nothing had started the first time. Its place stays then: some of its output may have
+        been read before these entries were.
+        """
+        key = (run_id, attempt)
+        if key not in self._begun:
+            self._begun.add(key)
+            self._places[key] = dict.fromkeys(_STREAMS, 0)
 
     def drop(self, run_id: str) -> None:
-        """No attempt of this run was ever started, after all."""
+        """No attempt of this run was ever started, and none will be."""
         for key in [key for key in self._places if key[0] == run_id]:
-            del self._places[key]
+            self._forget(key)
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        self._places.pop(key, None)
+        self._begun.discard(key)
 
     async def news(self) -> AsyncIterator[OutputChunk]:
         """What running attempts wrote since the last look, up to `CHUNK_BYTES` of each stream."""
@@ -106,7 +116,7 @@ class Tails:
                 data = part.data if is_end else self._whole(part.data)
                 places[stream] = part.next_offset - (len(part.data) - len(data))
                 yield OutputChunk(run_id, attempt, stream, offset, data, places[stream], is_end=is_end)
-        self._places.pop((run_id, attempt), None)
+        self._forget((run_id, attempt))
 
     def _whole(self, data: bytes) -> bytes:
         """Without the first bytes of a character whose others are not there yet."""

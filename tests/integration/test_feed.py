@@ -194,3 +194,32 @@ def test_what_is_left_of_an_attempt_that_ended_before_its_reader_came_is_told_on
                 await anext(following)
 
     feeding(tmp_path, scenario)
+
+
+def test_output_comes_once_when_its_attempt_begins_again_while_a_reader_is_behind(tmp_path: Path) -> None:
+    async def scenario(store: EndingStore, feed: Feed) -> None:
+        event = NewEvent("e", "t", None, None, "2026-01-01T00:00:00.000Z", b'{"payload":{}}', b"0")
+        await store.accept(event, [NewRun("r", STEP)], at_ms=1)
+        await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=2)  # and its daemon dies before it starts
+        heard: list[tuple[str | None, bytes]] = []
+        async for update in feed.follow(Interest(frozenset({"run", "output"})), 0, is_resumed=True):
+            if update.chunk is not None:
+                heard.append((update.chunk.stream, update.chunk.data))
+            elif update.entry is not None:
+                heard.append((update.entry.status, b""))
+            if heard[-1] == ("running", b"") and len(heard) == 2:
+                (tmp_path / "r.stdout").write_bytes(b"said")  # it has begun again, and the reader is yet to hear that
+            elif heard[-1] == ("stdout", b"said") and len(heard) == 3:
+                await store.requeue("r", at_ms=3)
+                begun = await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=4)
+                assert begun is not None
+                outcome = Outcome(ProcessStatus.COMPLETED, exit_code=0)
+                await store.finish(begun.attempt, outcome, Exit(code=0), Output(b"said", b"", 4, 0), at_ms=5)
+            elif heard[-1][0] == "completed":
+                break
+        assert heard == [
+            *(("queued", b""), ("running", b""), ("stdout", b"said"), ("queued", b""), ("running", b"")),
+            *(("stdout", b""), ("stderr", b""), ("completed", b"")),
+        ]
+
+    feeding(tmp_path, scenario)
