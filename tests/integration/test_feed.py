@@ -20,6 +20,7 @@ from flowd.ports import Begun, NewEvent, NewRun, Output
 from flowd.store.sqlite.store import SqliteStore
 
 FLOWS = Interest(frozenset({"flow"}))
+STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000, 100)
 
 
 class CountingStore(SqliteStore):
@@ -34,9 +35,6 @@ class CountingStore(SqliteStore):
             self.failures -= 1
             raise StorageBusyError("Another program holds the database.")
         return await super().journal(interest, after=after, limit=limit)
-
-
-STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000, 100)
 
 
 class EndingStore(CountingStore):
@@ -88,6 +86,18 @@ async def hear(feed: Feed, after: int, count: int) -> tuple[list[int], list[Batc
 
 async def change(store: SqliteStore, digest: int) -> None:
     await store.note_flows([FlowState("a", "ok", str(digest))], at_ms=digest)
+
+
+async def accept_run(store: SqliteStore) -> None:
+    """The run ``r`` of an event."""
+    event = NewEvent("e", "t", None, None, "2026-01-01T00:00:00.000Z", b'{"payload":{}}', b"0")
+    await store.accept(event, [NewRun("r", STEP)], at_ms=1)
+
+
+async def begin_run(store: SqliteStore) -> Begun:
+    begun = await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=2)
+    assert begun is not None
+    return begun
 
 
 def test_readers_of_the_same_share_one_look_at_the_journal_for_each_commit(tmp_path: Path) -> None:
@@ -157,9 +167,8 @@ def test_output_comes_once_when_its_attempt_ends_while_a_reader_comes_back(
     tmp_path: Path, places: tuple[OutputPlace, ...]
 ) -> None:
     async def scenario(store: EndingStore, feed: Feed) -> None:
-        event = NewEvent("e", "t", None, None, "2026-01-01T00:00:00.000Z", b'{"payload":{}}', b"0")
-        await store.accept(event, [NewRun("r", STEP)], at_ms=1)
-        store.ending = await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=2)
+        await accept_run(store)
+        store.ending = await begin_run(store)
         begun = await feed.locate(None)
         heard: list[Update] = []
         interest = Interest(frozenset({"run", "output", "flow"}))
@@ -178,9 +187,8 @@ def test_output_comes_once_when_its_attempt_ends_while_a_reader_comes_back(
 
 def test_what_is_left_of_an_attempt_that_ended_before_its_reader_came_is_told_once(tmp_path: Path) -> None:
     async def scenario(store: EndingStore, feed: Feed) -> None:
-        event = NewEvent("e", "t", None, None, "2026-01-01T00:00:00.000Z", b'{"payload":{}}', b"0")
-        await store.accept(event, [NewRun("r", STEP)], at_ms=1)
-        store.ending = await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=2)
+        await accept_run(store)
+        store.ending = await begin_run(store)
         await store.journal(Interest(), after=0, limit=1)  # it ends
         places = [OutputPlace("r", 1, stdout=1)]
         following = feed.follow(Interest(frozenset({"output"})), await feed.locate(None), places=places)
@@ -198,9 +206,8 @@ def test_what_is_left_of_an_attempt_that_ended_before_its_reader_came_is_told_on
 
 def test_output_comes_once_when_its_attempt_begins_again_while_a_reader_is_behind(tmp_path: Path) -> None:
     async def scenario(store: EndingStore, feed: Feed) -> None:
-        event = NewEvent("e", "t", None, None, "2026-01-01T00:00:00.000Z", b'{"payload":{}}', b"0")
-        await store.accept(event, [NewRun("r", STEP)], at_ms=1)
-        await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=2)  # and its daemon dies before it starts
+        await accept_run(store)
+        await begin_run(store)  # and its daemon dies before it starts
         heard: list[tuple[str | None, bytes]] = []
         async for update in feed.follow(Interest(frozenset({"run", "output"})), 0, is_resumed=True):
             if update.chunk is not None:
@@ -211,8 +218,7 @@ def test_output_comes_once_when_its_attempt_begins_again_while_a_reader_is_behin
                 (tmp_path / "r.stdout").write_bytes(b"said")  # it has begun again, and the reader is yet to hear that
             elif heard[-1] == ("stdout", b"said") and len(heard) == 3:
                 await store.requeue("r", at_ms=3)
-                begun = await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=4)
-                assert begun is not None
+                begun = await begin_run(store)
                 outcome = Outcome(ProcessStatus.COMPLETED, exit_code=0)
                 await store.finish(begun.attempt, outcome, Exit(code=0), Output(b"said", b"", 4, 0), at_ms=5)
             elif heard[-1][0] == "completed":
