@@ -44,7 +44,7 @@ class _Standing:
     """Runs as they stand when the following begins, shaped as if each had just become so.
 
     The updates were subscribed to before, so that none is missed; those that the look has in it already are known by
-    their instants.
+    their instants. A run that was over by then, and began after the subscription, is told behind what stands.
     """
 
     def __init__(self, session: Session, *, event_id: str | None, flow: str | None) -> None:
