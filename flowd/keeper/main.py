@@ -113,7 +113,9 @@ class Keeper:
     def _turn(self) -> None:
         is_waiting = self._connection is None or self._adoption is not None  # for the end of a grace
         timeout_s = min(self._steps.wake_at_s() - now_s(), 0.5 if is_waiting else 3600.0)
-        for fd, event in self._poll.poll(max(0.0, timeout_s) * 1000):
+        ready = self._poll.poll(max(0.0, timeout_s) * 1000)
+        # What a daemon said is obeyed before the next one, which takes its place, is heard.
+        for fd, event in sorted(ready, key=lambda found: found[0] == LISTEN_FD):
             if fd == self._wake_fd:
                 self._on_signals()
             elif fd == LISTEN_FD:

@@ -381,6 +381,25 @@ def test_a_folder_whose_path_is_too_long_for_a_socket_works(
     run(test())
 
 
+def test_what_a_daemon_said_is_obeyed_before_the_next_one_is_heard(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with keeper(tmp_path) as (rig, client):
+            await rig.run(client, "ended", "exit 0")
+            assert client.pid is not None
+            os.kill(client.pid, signal.SIGSTOP)
+            try:
+                await client.forget("ended")
+                coming = asyncio.create_task(rig.client())
+                await asyncio.sleep(0.2)  # it has connected and said hello
+            finally:
+                os.kill(client.pid, signal.SIGCONT)
+            again = await coming
+            assert again.records() == ()
+            await again.close(end_steps=True)
+
+    run(test())
+
+
 def test_many_exits_are_compacted_away_once_forgotten(tmp_path: Path) -> None:
     async def test() -> None:
         async with keeper(tmp_path) as (rig, client):
