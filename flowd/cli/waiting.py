@@ -46,7 +46,7 @@ def wait_for(
     records: list[dict[str, Any]] = []
     is_late = False
     poll_ms, told = _FIRST_POLL_MS, ""
-    with _progress() as (say, tell):
+    with _farewell(f"flowd: {stored}, and goes on. {hint}"), _progress() as (say, tell):
         for run_id in run_ids:
             while True:
                 say(f"{len(records)} of {len(run_ids)} runs have ended; waiting for {run_id}")
@@ -101,6 +101,16 @@ def _status(session: Session) -> dict[str, Any]:
     except FlowClientError:
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+@contextmanager
+def _farewell(line: str) -> Iterator[None]:
+    """Ctrl-C ends the waiting and nothing else, and says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        printing.note(line)
+        raise
 
 
 @contextmanager

@@ -421,6 +421,23 @@ def test_ctrl_c_is_quiet_and_130(desk: Desk) -> None:
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
+def test_ctrl_c_in_a_wait_says_that_the_run_goes_on(desk: Desk) -> None:
+    asked = threading.Event()
+
+    def running(call: Call) -> Any:
+        asked.set()
+        raise NoAnswerError
+
+    desk.answers[wire.DISPATCH] = accepted(run_of("queued"))
+    desk.answers[wire.WAIT_RUN] = running
+    with desk.start("dispatch", "--type", "a", "--wait") as process:
+        assert asked.wait(30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.decode().startswith("flowd: Event e1 is stored with its runs, and goes on. See `flowd runs --event e1")
+
+
 def test_a_reader_that_goes_away_is_no_error_to_talk_about(desk: Desk) -> None:
     desk.answers[wire.LIST_RUNS] = {"runs": [run_of(id=f"run_{n}") for n in range(5000)]}
     reader, writer = os.pipe()
