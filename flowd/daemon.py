@@ -319,7 +319,7 @@ class Daemon:
         log.info("draining")
         return {"state": "draining", "running": list(self._parts.engine.active)}
 
-    async def _status(self, with_settings: bool) -> View:  # noqa: FBT001 - the one fact the caller chooses
+    async def _status(self, with_settings: bool) -> View:
         view = await status_view(
             self._settings, self._parts, birth=self._birth, socket=self._socket, is_draining=self._is_draining
         )

@@ -222,7 +222,7 @@ class _Demo:
     def _shout(self, text: str) -> None:
         click.echo(click.style(f"\n!! {text}", fg="yellow", bold=True), color=printing.has_colours())
 
-    def _check(self, holds: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a sentence where it is called
+    def _check(self, holds: bool, sentence: str) -> None:
         if not holds:
             raise DemoError(f"not so: {sentence}")
         click.echo(click.style(f"✓ {sentence}", fg="green"), color=printing.has_colours())

@@ -41,7 +41,7 @@ def answers(parts: Parts, settings: Settings) -> Answers:
 def table(engine: Engine, settings: Settings) -> dict[str, Method]:
     """The methods of the API on an engine in this process."""
 
-    async def status(with_settings: bool) -> View:  # noqa: FBT001 - the API's own signature
+    async def status(with_settings: bool) -> View:
         counts = await engine.counts()
         view: View = {
             "version": flowd.__version__,

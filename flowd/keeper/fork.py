@@ -122,7 +122,7 @@ def _become(
             apply()
         stage = "exec"
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        os.execve(argv[0], argv, env)  # noqa: S606
+        os.execve(argv[0], argv, env)
     except OSError as error:
         number = error.errno or errno.EINVAL
     except MemoryError:

@@ -78,8 +78,8 @@ class Process:
 
     def inherit(self, earlier: Process) -> None:
         """Take over what was seen of the same process before. That it had none means nothing: it may have executed."""
-        if earlier.start == self.start and earlier._marks:  # noqa: SLF001
-            self._marks = earlier._marks  # noqa: SLF001
+        if earlier.start == self.start and earlier._marks:
+            self._marks = earlier._marks
 
     def exit_status_if_visible(self) -> int | None:
         """A zombie's wait status; None where its user or group is not ours, for then the kernel shows 0 instead."""

@@ -176,7 +176,7 @@ def test_a_step_that_ends_while_there_is_no_keeper_has_its_exact_exit(tmp_path: 
             # Reaped as well, so that nothing but the client's pidfds knows how they ended.
             while is_alive(old_pid) or any(Path(f"/proc/{pid}").exists() for pid in pids):
                 assert time.monotonic() < deadline
-                time.sleep(0.005)  # noqa: ASYNC251
+                time.sleep(0.005)
             killed, coded = await all_of(client.wait("code"), client.wait("gone"))
             assert (killed.signal, coded.code) == (signal.SIGKILL, 42)
 

@@ -33,7 +33,7 @@ def find_workspace(start: str | Path | None = None) -> Path:
 
 def is_workspace(folder: Path) -> bool:
     """Whether the folder looks like a workspace."""
-    if any(os.path.exists(folder / marker) for marker in _MARKERS):  # noqa: PTH110 - false where we may not look
+    if any(os.path.exists(folder / marker) for marker in _MARKERS):  # false where we may not look
         return True
     try:
         return any(True for _ in (folder / "flows").glob("*/flow.toml"))
@@ -51,7 +51,7 @@ def find_socket(workspace: str | Path) -> Path:
     """
     root = Path(workspace).expanduser().resolve()
     wanted = _setting(root, "socket", ("FLOWD_SOCKET",)) or state_dir(root) / SOCKET_NAME
-    if os.path.exists(wanted):  # noqa: PTH110 - false where we may not look: the connection says why
+    if os.path.exists(wanted):  # false where we may not look: the connection says why
         return wanted
     pointer = wanted.with_name(SOCKET_POINTER.replace(SOCKET_NAME, wanted.name))
     try:
@@ -148,7 +148,7 @@ def _setting(workspace: Path, key: str, variables: tuple[str, ...]) -> Path | No
 
 def _user_dir() -> Path:
     # Unlike Path.home, this is no error for a user without a home, as a container may have it.
-    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))  # noqa: PTH111
+    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
 
 
 def _configured(file: Path, key: str) -> str | None:

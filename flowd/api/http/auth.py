@@ -96,7 +96,7 @@ class Authenticator:
         # What is signed is checked first: only a holder of the secret gets to write nonces, or to learn our clock.
         if not _fits(given, self._access.secrets, signed_text(method, target, timestamp, nonce, body)):
             raise HttpError("invalid_signature", "invalid signature")
-        now_ms = time.time_ns() // 1_000_000  # noqa: TID251 - the sender's clock is a wall clock, too
+        now_ms = time.time_ns() // 1_000_000  # the sender's clock is a wall clock, too
         window_ms = self._access.window_s * 1000
         at_ms = int(timestamp) * 1000
         if abs(now_ms - at_ms) > window_ms:

@@ -128,5 +128,5 @@ def _prove_standard(hook: Hook, call: Call) -> None:
             fits |= hmac.compare_digest(one, signature)
     if not fits:
         raise HttpError("invalid_signature", "No signature in webhook-signature fits: the secrets differ.")
-    if abs(time.time() - int(timestamp)) > _TOLERANCE_S:  # noqa: TID251 - the sender's clock is a wall clock, too
+    if abs(time.time() - int(timestamp)) > _TOLERANCE_S:  # the sender's clock is a wall clock, too
         raise HttpError("stale_signature", f"webhook-timestamp is more than {_TOLERANCE_S} s off. Check both clocks.")

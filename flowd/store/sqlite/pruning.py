@@ -38,18 +38,18 @@ def prune(
     theirs = f"event_seq IN ({marks})"
     attempts = db.execute(
         "SELECT r.id, a.number, a.stdout_bytes + a.stderr_bytes, a.stdout IS NULL OR a.stderr IS NULL"
-        f" FROM attempts a JOIN runs r ON r.seq = a.run_seq WHERE r.{theirs}",  # noqa: S608 - question marks
+        f" FROM attempts a JOIN runs r ON r.seq = a.run_seq WHERE r.{theirs}",
         old,
     ).fetchall()
     fewer = Counter({"events": len(old)})
-    fewer.update(dict(db.execute(f"SELECT status, count(*) FROM runs WHERE {theirs} GROUP BY status", old)))  # noqa: S608
+    fewer.update(dict(db.execute(f"SELECT status, count(*) FROM runs WHERE {theirs} GROUP BY status", old)))
     if not is_trial:
         for run_id, number, _, has_files in attempts:
             if has_files:
                 remove_output(attempt_id(run_id, number))
-        db.execute(f"DELETE FROM attempts WHERE run_seq IN (SELECT seq FROM runs WHERE {theirs})", old)  # noqa: S608
-        db.execute(f"DELETE FROM runs WHERE {theirs}", old)  # noqa: S608
-        db.execute(f"DELETE FROM events WHERE seq IN ({marks})", old)  # noqa: S608
+        db.execute(f"DELETE FROM attempts WHERE run_seq IN (SELECT seq FROM runs WHERE {theirs})", old)
+        db.execute(f"DELETE FROM runs WHERE {theirs}", old)
+        db.execute(f"DELETE FROM events WHERE seq IN ({marks})", old)
         db.executemany("UPDATE counts SET n = n - ? WHERE name = ?", [(count, name) for name, count in fewer.items()])
     runs = fewer.total() - len(old)
     return Pruned(last_seq, len(old), runs, sum(size for _, _, size, _ in attempts))
