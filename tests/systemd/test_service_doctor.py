@@ -139,6 +139,27 @@ def test_a_crash_is_told_by_the_doctor(box: Box, lingering: str) -> None:
     assert "started it anew: 1 time" in found["found"]
 
 
+def test_a_service_that_no_watchdog_looks_after_is_told_by_the_doctor(box: Box, home: str) -> None:
+    instance = box.run("systemd-escape", "--path", home).stdout.strip()
+    folder = f"/etc/systemd/system/flowd@{instance}.service.d"
+    box.write(f"{folder}/watchdog.conf", "[Service]\nWatchdogSec=0\n")
+    assert install(box, home).returncode == 0
+    seen = findings(box, home)["service.system.watchdog"]
+    assert (seen["level"], seen["remedy"]) == ("warn", "Set WatchdogSec=30 in the unit.")
+    box.run("rm", "-r", folder)
+    assert install(box, home).returncode == 0
+    assert "service.system.watchdog" not in findings(box, home)
+
+
+def test_a_users_service_that_ends_at_logout_is_told_by_the_doctor(box: Box, home: str) -> None:
+    box.systemctl("start", f"user@{OTHER_UID}.service")  # as a login does
+    box.flowd(home, "service", "install", user=OTHER_USER)
+    seen = findings(box, home, OTHER_USER)["service.user.lingering"]
+    assert (seen["level"], seen["remedy"]) == ("warn", f"loginctl enable-linger {OTHER_USER}")
+    box.run("sh", "-c", seen["remedy"])
+    assert "service.user.lingering" not in findings(box, home, OTHER_USER)
+
+
 def test_units_of_steps_that_failed_and_stayed_are_told_by_the_doctor(box: Box, lingering: str) -> None:
     box.run("systemd-run", "--user", "--unit=codex-flow-left-1", "false", user=OTHER_USER)
     failed = "codex-flow-left-1.service"
