@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from flowd.keeper.client import KeeperClient
+from flowd.executors.direct.executor import KeeperClient
 from flowd.ports import Command, Launch
 
 RUNS = 1000

@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from flowd import settings as settings_module
-from flowd import state_dir
 from flowd.api import codec
 from flowd.catalog.watched import WatchedCatalog
 from flowd.domain.errors import StateError, StorageFailedError
 from flowd.domain.redaction import Redactor
+from flowd.engine.catalog_journal import FlowNotes
 from flowd.engine.completions import Completions
 from flowd.engine.engine import Engine
 from flowd.engine.feed import Feed
-from flowd.engine.flow_notes import FlowNotes
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
+from flowd.executors.direct.executor import KeeperClient
 from flowd.keeper.capabilities import boot_id
-from flowd.keeper.client import KeeperClient
 from flowd.keeper.journal import load as load_journal
 from flowd.ports import Keeper, KeeperLostError
 from flowd.runners.commands import StepRunners
-from flowd.settings import Settings
+from flowd.settings import values as settings_values
+from flowd.settings.values import Settings
+from flowd.state import folder as state_folder
 from flowd.store.sqlite.store import SqliteStore
 
 _OTHER_EXECUTOR = (
@@ -87,7 +87,7 @@ def refuse_other_executor(settings: Settings) -> None:
     Raises:
         StateError: It has.
     """
-    folder = settings.state_dir / state_dir.KEEPER
+    folder = settings.state_dir / state_folder.KEEPER
     if settings.executor == "systemd":
         if load_journal(str(folder / "keeper.journal"))[0]:
             raise StateError(_OTHER_EXECUTOR.format(other="direct"))
@@ -109,11 +109,11 @@ def build_keeper(
         StateError: The other one has steps that run, or ends that nobody has recorded: this one would not know them,
             and they would be started a second time.
     """
-    folder = settings.state_dir / state_dir.KEEPER
+    folder = settings.state_dir / state_folder.KEEPER
     refuse_other_executor(settings)
     if settings.executor == "systemd":
-        from flowd.units.bus import default_scope  # noqa: PLC0415 - takes 40 ms
-        from flowd.units.keeper import UnitKeeper  # noqa: PLC0415
+        from flowd.executors.systemd.bus import default_scope  # noqa: PLC0415 - takes 40 ms
+        from flowd.executors.systemd.executor import UnitKeeper  # noqa: PLC0415
 
         return UnitKeeper(
             folder, base_env=base_env, scope=default_scope(), boot_id=boot_id(), environ=environ, on_lost=on_lost
@@ -154,12 +154,12 @@ async def build(
     folder = settings.state_dir
     keeper = build_keeper(
         settings,
-        base_env=dict(settings_module.step_environment(settings, environ) if step_environ is None else step_environ),
+        base_env=dict(settings_values.step_environment(settings, environ) if step_environ is None else step_environ),
         environ=environ,
         on_lost=on_keeper_lost,
         step_open_files=step_open_files,
     )
-    store = SqliteStore(folder / state_dir.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
+    store = SqliteStore(folder / state_folder.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
     flow_notes = FlowNotes(store, SystemClock())
     catalog = WatchedCatalog(
         settings.workspace,
@@ -202,7 +202,7 @@ def _engine(
     clock = SystemClock()
     boot = boot_id()
     completions = Completions()
-    outputs = OutputFiles(settings.state_dir / state_dir.OUTPUT, max_output_bytes=settings.max_output_bytes)
+    outputs = OutputFiles(settings.state_dir / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
     supervisor = Supervisor(
         store=store,
         keeper=keeper,

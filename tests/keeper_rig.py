@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flowd.domain.run import Exit
-from flowd.keeper.client import KeeperClient
+from flowd.executors.direct.executor import KeeperClient
 from flowd.ports import Command, Launch
 
 T = TypeVar("T")

@@ -4,7 +4,8 @@ import json
 
 import click
 
-from flowd.cli import following, printing
+from flowd.cli import printing
+from flowd.cli.follow import events as follow_events
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
@@ -71,12 +72,12 @@ def _follow(session: Session, event_type: str | None, after: str | None, *, as_j
             return update.kind
         noun = "run" if len(item.run_ids) == 1 else "runs"
         source = f"  from {item.source}" if item.source else ""
-        return f"{following.clock(update)}  {item.id}  {item.type}{source}  {len(item.run_ids)} {noun}"
+        return f"{follow_events.clock(update)}  {item.id}  {item.type}{source}  {len(item.run_ids)} {noun}"
 
     def wants(update: UpdateView) -> bool:
         return event_type is None or (update.event is not None and update.event.type == event_type)
 
-    following.follow(session, "event", after=after, as_json=as_json, wants=wants, draw=draw)
+    follow_events.follow(session, "event", after=after, as_json=as_json, wants=wants, draw=draw)
 
 
 @click.command(cls=Verb, short_help="Show an event and its runs.")

@@ -62,15 +62,16 @@ def _usual(workspace: Path) -> list[Path]:
 
 
 def _import(session: Session, files: list[Path], *, is_dry: bool, skip_bad: bool) -> "list[Report]":
-    from flowd import settings, state_dir  # noqa: PLC0415 - for this verb alone
     from flowd.importing import importer, sources  # noqa: PLC0415
+    from flowd.settings import values as settings_values  # noqa: PLC0415
+    from flowd.state import folder as state_folder  # noqa: PLC0415 - for this verb alone
 
     opened = [sources.open_source(file) for file in files]
-    chosen = settings.load(workspace=session.workspace)
-    state_dir.prepare(chosen.state_dir)
+    chosen = settings_values.load(workspace=session.workspace)
+    state_folder.prepare(chosen.state_dir)
     try:
-        lock = state_dir.Lock(chosen.state_dir)
-    except state_dir.LockedError as error:
+        lock = state_folder.Lock(chosen.state_dir)
+    except state_folder.LockedError as error:
         message = f"{error.message} An import writes to the daemon's state, so the daemon has to be stopped for it."
         raise CommandError(message, Exit.REFUSED) from error
     with lock, _progress() as shown:
@@ -79,7 +80,7 @@ def _import(session: Session, files: list[Path], *, is_dry: bool, skip_bad: bool
             for source in opened:
                 if problems := importer.check(source):
                     raise sources.SourceError(importer.refusal(source.path, problems))
-        database = chosen.state_dir / state_dir.DATABASE
+        database = chosen.state_dir / state_folder.DATABASE
         return [
             importer.run(source, database, skip_bad=skip_bad, is_dry=is_dry, on_progress=shown(source.path.name))
             for source in opened

@@ -9,9 +9,9 @@ import click
 
 from flowd.cli import output, printing
 from flowd.cli.exits import CommandError, Exit
+from flowd.cli.follow.lines import Weaver
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb
-from flowd.cli.weaving import Weaver
 from flowd_client import requests
 from flowd_client.client import FlowClient
 from flowd_client.errors import InvalidCallError
@@ -57,9 +57,9 @@ def logs(
     if attempt is not None:
         raise CommandError("--attempt goes with one run.")
     if follow:
-        from flowd.cli import weaving_runs  # noqa: PLC0415 - asyncio, which nothing else here needs
+        from flowd.cli.follow import logs as follow_logs  # noqa: PLC0415 - asyncio, which nothing else here needs
 
-        weaving_runs.weave(session, run_ids, event_id, only)
+        follow_logs.weave(session, run_ids, event_id, only)
     else:
         _print_several(session, run_ids, event_id, only)
 

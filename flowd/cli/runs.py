@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from flowd.cli import following_runs, printing
+from flowd.cli import printing
+from flowd.cli.follow import runs as follow_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
 from flowd_client import requests, wire
@@ -55,7 +56,7 @@ def runs(
       flowd runs -f --flow release-notes
     """
     if is_following:
-        following_runs.follow(session, event_id=event_id, status=status, flow=flow, after=after, as_json=as_json)
+        follow_runs.follow(session, event_id=event_id, status=status, flow=flow, after=after, as_json=as_json)
         return
     answer = session.ask(requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor))
     if as_json:

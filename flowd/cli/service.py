@@ -16,7 +16,7 @@ from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option, shared_options
 
 if TYPE_CHECKING:
-    from flowd.units.systemctl import ServiceManager
+    from flowd.service.systemctl import ServiceManager
 
 _SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "StatusText", "Result", "ExecMainStatus",
           "NRestarts", "ActiveEnterTimestamp", "FragmentPath")  # fmt: skip
@@ -58,7 +58,7 @@ def status(session: Session, is_user: bool | None, as_json: bool) -> int:
       flowd service status
       flowd service status --json
     """
-    from flowd.units import installation, systemctl, templates  # noqa: PLC0415 - heavy
+    from flowd.service import installation, systemctl, templates  # noqa: PLC0415 - for these verbs alone
 
     manager = manager_of(session, is_user, or_installed=True)
     workspace = session.workspace.resolve()
@@ -111,7 +111,7 @@ def logs(session: Session, is_user: bool | None, follow: bool, lines: int) -> No
       flowd service logs --follow
       journalctl FLOWD_RUN_ID=run_85156557233b
     """
-    from flowd.units import templates  # noqa: PLC0415 - heavy
+    from flowd.service import templates  # noqa: PLC0415 - heavy
 
     manager = manager_of(session, is_user, or_installed=True)
     unit = templates.names(session.workspace.resolve())[0]
@@ -123,10 +123,10 @@ def logs(session: Session, is_user: bool | None, follow: bool, lines: int) -> No
 
 def _left_running(manager: "ServiceManager", workspace: Path) -> int | None:
     """How many steps a daemon that is gone has left; None where that is not ours to see."""
-    from flowd import winding_up  # noqa: PLC0415 - heavy
+    from flowd.service import end_steps  # noqa: PLC0415 - heavy
 
     try:
-        return winding_up.left_running(workspace=workspace, environ=environment_of(manager, workspace))
+        return end_steps.left_running(workspace=workspace, environ=environment_of(manager, workspace))
     except OSError:
         return None
 
@@ -165,22 +165,22 @@ def end_steps(session: Session, is_user: bool | None) -> None:
       flowd service end-steps
       sudo flowd service end-steps -w /srv/automation
     """
-    from flowd import winding_up  # noqa: PLC0415 - heavy
+    from flowd.service import end_steps  # noqa: PLC0415 - heavy
 
-    is_asked = not winding_up.is_called_by_unit(os.environ)
+    is_asked = not end_steps.is_called_by_unit(os.environ)
     workspace, environ = session.chosen_workspace, dict(os.environ)
     if is_asked and (manager := _installed(session, is_user)) is not None:
         workspace = session.workspace.resolve()
         environ |= environment_of(manager, workspace)
     with told():
-        count = asyncio.run(winding_up.end_steps(workspace=workspace, environ=environ, is_asked=is_asked))
+        count = asyncio.run(end_steps.end_steps(workspace=workspace, environ=environ, is_asked=is_asked))
     if count or is_asked:
         printing.line(f"ended {count} {'step' if count == 1 else 'steps'} that flowd had left running")
 
 
 def _installed(session: Session, is_user: bool | None) -> "ServiceManager | None":
     """The manager that has a service of the workspace; None where flowd is run by hand."""
-    from flowd.units import installation  # noqa: PLC0415 - heavy
+    from flowd.service import installation  # noqa: PLC0415 - heavy
 
     try:
         manager = manager_of(session, is_user, or_installed=True)

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowd import own_command
 from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.service_scope import environment_of, manager_of, scope_option, told
 from flowd.cli.session import ANSWER_S, Session
 from flowd.cli.verb import Verb
 from flowd.domain.errors import FlowdError
+from flowd.service import executable
 
 _SHELL_ONLY = ("FLOWD_HTTP", "CODEX_FLOW_BACKEND_HOST", "CODEX_FLOW_BACKEND_PORT", "FLOWD_STATE_DIR",
                "CODEX_FLOW_BACKEND_DATA_DIR", "FLOWD_EXECUTOR", "CODEX_FLOW_BACKEND_EXECUTOR")  # fmt: skip
 """Variables of a shell that would say something else than what the service is told."""
 
 if TYPE_CHECKING:
-    from flowd.settings import Settings
-    from flowd.units.installation import Action
-    from flowd.units.systemctl import ServiceManager
+    from flowd.service.installation import Action
+    from flowd.service.systemctl import ServiceManager
+    from flowd.settings.values import Settings
 
 
 @click.command(cls=Verb)
@@ -43,7 +43,7 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
       flowd service install
       sudo flowd service install --system -w /srv/automation
     """
-    from flowd.units import installation, systemctl, templates  # noqa: PLC0415 - heavy
+    from flowd.service import installation, systemctl, templates  # noqa: PLC0415 - for these verbs alone
 
     workspace = session.workspace.resolve()
     if not workspace.is_dir():
@@ -63,7 +63,7 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
         http=templates.listen_stream(settings.http),
     )
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
-        typed = own_command.as_root("service", "install", "--system")
+        typed = executable.as_root("service", "install", "--system")
         raise CommandError(f"A system service is root's to install: {typed}", Exit.REFUSED)
     units = templates.render(wanted, home=Path.home())
     with told():
@@ -99,8 +99,7 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
       flowd service uninstall --dry-run
       flowd service uninstall
     """
-    from flowd import winding_up  # noqa: PLC0415 - heavy
-    from flowd.units import installation  # noqa: PLC0415
+    from flowd.service import end_steps, installation  # noqa: PLC0415 - for these verbs alone
     from flowd_client import discovery  # noqa: PLC0415 - light, but only here
 
     manager = manager_of(session, is_user, or_installed=True)
@@ -110,18 +109,18 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
             f"No {manager.scope} service is installed for {workspace}." + _by_hand(manager, workspace), Exit.NOT_FOUND
         )
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
-        typed = own_command.as_root("service", "uninstall", "--system")
+        typed = executable.as_root("service", "uninstall", "--system")
         raise CommandError(f"A system service is root's to remove: {typed}", Exit.REFUSED)
     environ = environment_of(manager, workspace)
 
-    def end_steps() -> None:
+    def end_left_steps() -> None:
         try:
-            asyncio.run(winding_up.end_steps(workspace=workspace, environ=environ, is_asked=True))
+            asyncio.run(end_steps.end_steps(workspace=workspace, environ=environ, is_asked=True))
         except FlowdError as error:
             printing.line(f"  not done: {error.message}")
 
     kept = installation.left_to_its_owner(manager.scope, workspace, home=Path.home())
-    _do(installation.uninstall(manager, workspace, home=Path.home(), end_steps=end_steps), dry_run=dry_run)
+    _do(installation.uninstall(manager, workspace, home=Path.home(), end_steps=end_left_steps), dry_run=dry_run)
     if dry_run:
         return
     _tell_left(manager, workspace, Path(environ.get("FLOWD_STATE_DIR") or discovery.state_dir(workspace)))
@@ -131,7 +130,7 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
 
 def _by_hand(manager: "ServiceManager", workspace: Path) -> str:
     """What removes a service that somebody made of a package's units."""
-    from flowd.units import installation, templates  # noqa: PLC0415 - heavy
+    from flowd.service import installation, templates  # noqa: PLC0415 - for these verbs alone
 
     if not installation.is_meant(manager, workspace, home=Path.home()):
         return ""
@@ -141,7 +140,7 @@ def _by_hand(manager: "ServiceManager", workspace: Path) -> str:
 
 def _tell_left(manager: "ServiceManager", workspace: Path, state: Path) -> None:
     """What an uninstall has not removed."""
-    from flowd.units import installation, templates  # noqa: PLC0415 - heavy
+    from flowd.service import installation, templates  # noqa: PLC0415 - for these verbs alone
 
     printing.line(f"Removed. What flowd remembers is still in {workspace / state}.")
     if state == templates.system_state(workspace):
@@ -154,20 +153,20 @@ def _tell_left(manager: "ServiceManager", workspace: Path, state: Path) -> None:
 
 def _settings(manager: "ServiceManager", workspace: Path) -> "Settings":
     """As the service will have them: it hears nothing of what this shell says of HTTP, state and executor."""
-    from flowd import settings as settings_module  # noqa: PLC0415 - heavy
-    from flowd.units import environment, templates  # noqa: PLC0415
+    from flowd.service import environment, templates  # noqa: PLC0415 - for these verbs alone
+    from flowd.settings import values as settings_values  # noqa: PLC0415 - heavy
 
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_SHELL_ONLY)}
     if manager.scope == "system":
         environ["FLOWD_STATE_DIR"] = str(templates.system_state(workspace))
     with told():
         its_own = environment.of(manager, templates.names(workspace)[0]).values
-        return settings_module.load(workspace=workspace, environ={**environ, **its_own})
+        return settings_values.load(workspace=workspace, environ={**environ, **its_own})
 
 
 def _take_back(manager: "ServiceManager", workspace: Path) -> None:
     """Undo what an install has done so far; steps that a daemon by hand left running are the next daemon's."""
-    from flowd.units import installation  # noqa: PLC0415 - heavy
+    from flowd.service import installation  # noqa: PLC0415 - heavy
 
     printing.line("It failed. What has been done is taken back:")
     _do(installation.uninstall(manager, workspace, home=Path.home(), end_steps=None), dry_run=False)
@@ -191,7 +190,7 @@ def _do(actions: "Iterable[Action]", *, dry_run: bool) -> None:
 
 def _command() -> str:
     """The flowd that is running now, as a path that stays valid."""
-    chosen = own_command.find()
+    chosen = executable.find()
     if chosen is None:
         raise CommandError("Cannot find the flowd command; install flowd (pipx install codex-flowd).", Exit.REFUSED)
     return chosen
@@ -200,7 +199,7 @@ def _command() -> str:
 def _refuse_under_steps(session: Session, manager: "ServiceManager", settings: "Settings") -> None:
     """Decline what would part a daemon from the steps that it, or the one before it, has started."""
     from flowd import wiring  # noqa: PLC0415 - heavy
-    from flowd.units import templates  # noqa: PLC0415
+    from flowd.service import templates  # noqa: PLC0415
 
     unit, socket_unit = templates.names(settings.workspace)
     answer = _daemon(session, manager, unit, socket_unit)
@@ -216,7 +215,7 @@ def _refuse_under_steps(session: Session, manager: "ServiceManager", settings: "
 def _daemon(session: Session, manager: "ServiceManager", unit: str, socket_unit: str) -> dict[str, Any] | None:
     """What a daemon that runs says of itself. The settings may have moved its socket since it was started, so the
     service's own is asked, too; only while the service runs, because that would start it."""
-    from flowd.units.systemctl import listens_at  # noqa: PLC0415 - heavy
+    from flowd.service.systemctl import listens_at  # noqa: PLC0415 - heavy
     from flowd_client import requests, wire  # noqa: PLC0415 - light, but only here
     from flowd_client.errors import FlowClientError  # noqa: PLC0415
     from flowd_client.unix import UnixTransport  # noqa: PLC0415

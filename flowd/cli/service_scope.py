@@ -13,7 +13,7 @@ from flowd.cli.session import Session
 from flowd.domain.errors import FlowdError
 
 if TYPE_CHECKING:
-    from flowd.units.systemctl import ServiceManager
+    from flowd.service.systemctl import ServiceManager
 
 scope_option = click.option(
     "--user/--system",
@@ -39,7 +39,7 @@ def manager_of(session: Session, is_user: bool | None, *, or_installed: bool = F
         is_user: As asked for; None chooses.
         or_installed: Choose the machine's for a workspace that has a service of the machine, and none of the user's.
     """
-    from flowd.units.systemctl import ServiceManager  # noqa: PLC0415 - heavy
+    from flowd.service.systemctl import ServiceManager  # noqa: PLC0415 - heavy
     from flowd_client.discovery import find_service  # noqa: PLC0415 - light, but only here
 
     is_system = os.geteuid() == 0 if is_user is None else not is_user
@@ -52,7 +52,7 @@ def manager_of(session: Session, is_user: bool | None, *, or_installed: bool = F
 
 def environment_of(manager: "ServiceManager", workspace: Path) -> Mapping[str, str]:
     """What the service of a workspace is started with, for looking after what it left."""
-    from flowd.units import environment, templates  # noqa: PLC0415 - heavy
+    from flowd.service import environment, templates  # noqa: PLC0415 - for these verbs alone
 
     environ = dict(os.environ)
     if manager.scope == "system":

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowd import misspelling, own_command
-from flowd import settings as settings_module
 from flowd.doctor import (
     clocks,
     daemon_process,
@@ -23,6 +21,9 @@ from flowd.doctor import (
 from flowd.doctor.finding import Finding, Level, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.errors import StateError
+from flowd.service import executable
+from flowd.settings import unknown
+from flowd.settings import values as settings_values
 
 _CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
     ("packages", packages.check),
@@ -59,19 +60,19 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
     yield from installation.check()
     place = whereabouts.find(workspace, environ, socket=socket)
     try:
-        settings = settings_module.load(workspace=workspace, flags={"socket": socket}, environ=place.environ)
+        settings = settings_values.load(workspace=workspace, flags={"socket": socket}, environ=place.environ)
     except StateError as error:
         where = f" ({place.unit} has variables of its unit{_files(place.told.files)})" if place.unit else ""
         yield fail("settings", error.message, f"Correct it{where}; the rest is looked at when it can be read.")
         return
     yield ok("settings", _origins(settings.origins) + (f"; as {place.unit} has them" if place.unit else ""))
-    for sentence in misspelling.find(place.environ, settings):
+    for sentence in unknown.find(place.environ, settings):
         yield warn("settings.variables", sentence, "Correct its name, or take it out of the environment.")
     for file, why in place.told.closed:
         yield warn(
             "settings.file",
             f"{file} cannot be read ({why}): what it sets is not known here",
-            own_command.as_root("doctor"),
+            executable.as_root("doctor"),
         )
     for file, line in place.told.dropped:
         yield warn(
@@ -85,7 +86,7 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
         yield warn(
             "state.closed",
             f"only the service's user and root may look into {scene.folder}",
-            f"For the other checks: {own_command.as_root('doctor')}",
+            f"For the other checks: {executable.as_root('doctor')}",
         )
     for name, check in _CHECKS:
         if is_closed and name not in _WITHOUT_STATE:

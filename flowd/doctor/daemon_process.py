@@ -8,12 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from flowd import __version__, state_dir
+from flowd import __version__
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.errors import StateError
-from flowd.units import own, templates
-from flowd.units.systemctl import ServiceManager, is_listening, listens_at
+from flowd.observe import own_unit
+from flowd.service import templates
+from flowd.service.systemctl import ServiceManager, is_listening, listens_at
+from flowd.state import folder as state_folder
 from flowd_client import wire
 from flowd_client.discovery import find_socket
 from flowd_client.errors import FlowClientError
@@ -21,7 +23,7 @@ from flowd_client.unix import UnixTransport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from flowd.units.bus import Scope
+    from flowd.executors.systemd.bus import Scope
 
 ANSWER_S = 5.0
 
@@ -46,8 +48,8 @@ def _process(scene: Scene) -> Finding:
     if scene.daemon is None:
         return warn(
             "daemon.lock",
-            f"some process holds {scene.folder / state_dir.LOCK} and does not say who it is",
-            "Look for it with: fuser -v " + str(scene.folder / state_dir.LOCK),
+            f"some process holds {scene.folder / state_folder.LOCK} and does not say who it is",
+            "Look for it with: fuser -v " + str(scene.folder / state_folder.LOCK),
         )
     return ok("daemon.lock", f"held by the daemon, pid {scene.daemon.pid}")
 
@@ -89,7 +91,11 @@ def _restart(scene: Scene) -> str | None:
     """What restarts a daemon that is a service; None for one that was started by hand."""
     unit, socket_unit = templates.names(scene.settings.workspace)
     try:
-        found = own.find(Path(f"/proc/{scene.daemon.pid}/cgroup").read_text(encoding="utf-8")) if scene.daemon else None
+        found = (
+            own_unit.find(Path(f"/proc/{scene.daemon.pid}/cgroup").read_text(encoding="utf-8"))
+            if scene.daemon
+            else None
+        )
         if found is None or found.name != unit:
             return None
         return f"{ServiceManager(found.scope).typed('restart', socket_unit, unit)} (running steps go on)"
@@ -181,7 +187,7 @@ def _takes_connections(path: Path) -> bool:
         probe.settimeout(ANSWER_S)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            is_long = len(os.fsencode(path)) >= state_dir.MAX_SOCKET_PATH_BYTES
+            is_long = len(os.fsencode(path)) >= state_folder.MAX_SOCKET_PATH_BYTES
             probe.connect(f"/proc/self/fd/{folder}/{path.name}" if is_long else str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return False

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 
-from flowd import state_dir
 from flowd.doctor.finding import Finding, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.ids import parse_attempt_id
-from flowd.keeper.client import mark_suffix
+from flowd.executors.direct.executor import mark_suffix
 from flowd.keeper.proctree import Process, Processes
+from flowd.state import folder as state_folder
 
 TERM_WITHIN_S = 2.0
 KILL_WITHIN_S = 3.0
@@ -113,7 +113,7 @@ def _end(processes: Processes, unwanted: list[Process]) -> str:
 
 
 def _files(scene: Scene, connection: sqlite3.Connection) -> Finding:
-    folder = scene.folder / state_dir.OUTPUT
+    folder = scene.folder / state_folder.OUTPUT
     spare, strange = [], []
     for path in sorted(folder.glob("*.std*")):
         match _use(connection, path):

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import psutil
 
-from flowd import state_dir
-from flowd.settings import Settings
-from flowd.state_dir import is_locked
+from flowd.settings.values import Settings
+from flowd.state import folder as state_folder
+from flowd.state.folder import is_locked
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Scene:
     @property
     def database(self) -> Path:
         """The database file."""
-        return self.folder / state_dir.DATABASE
+        return self.folder / state_folder.DATABASE
 
     @property
     def keeper_folder(self) -> Path:
         """The keeper's own folder."""
-        return self.folder / state_dir.KEEPER
+        return self.folder / state_folder.KEEPER
 
     @cached_property
     def has_daemon(self) -> bool:
         """Whether a daemon holds the state folder's lock."""
-        return is_locked(self.folder / state_dir.LOCK)
+        return is_locked(self.folder / state_folder.LOCK)
 
     @cached_property
     def daemon(self) -> psutil.Process | None:
@@ -50,7 +50,7 @@ class Scene:
         if not self.has_daemon:
             return None
         try:
-            return psutil.Process(int((self.folder / state_dir.LOCK).read_text(encoding="ascii")))
+            return psutil.Process(int((self.folder / state_folder.LOCK).read_text(encoding="ascii")))
         except (OSError, ValueError, psutil.Error):
             return None
 
@@ -100,7 +100,7 @@ class Scene:
     @contextmanager
     def without_daemon(self) -> Iterator[bool]:
         """Keep daemons from starting meanwhile; False when one is there already."""
-        fd = os.open(self.folder / state_dir.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.folder / state_folder.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,12 +5,12 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from flowd import settings as settings_module
 from flowd.catalog.scan import scan_once
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.flow import Snapshot
 from flowd.domain.redaction import MIN_LENGTH, looks_secret
+from flowd.settings import values as settings_values
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -58,7 +58,7 @@ def _mode(path: Path) -> int:
 
 
 def _masking(scene: Scene, snapshot: Snapshot) -> Iterator[Finding]:
-    inherited = settings_module.step_environment(scene.settings, scene.step_environ)
+    inherited = settings_values.step_environment(scene.settings, scene.step_environ)
     values: dict[str, str] = dict(inherited)
     for flow in snapshot.flows:
         for step in flow.steps:

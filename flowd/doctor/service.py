@@ -7,8 +7,9 @@ from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.doctor.whereabouts import is_closed
 from flowd.domain.errors import StateError
-from flowd.units import installation, own, templates
-from flowd.units.systemctl import ENABLED, ServiceManager, user_name
+from flowd.observe import own_unit
+from flowd.service import installation, templates
+from flowd.service.systemctl import ENABLED, ServiceManager, user_name
 
 _SHOWN = (
     "LoadState", "ActiveState", "UnitFileState", "Result", "ExecMainStatus", "NRestarts", "WatchdogUSec",
@@ -37,7 +38,7 @@ def check(scene: Scene) -> Iterator[Finding]:
 
 
 def _without_user_manager(scene: Scene, why: str) -> Iterator[Finding]:
-    if scene.settings.executor == "systemd" and not own.is_root():
+    if scene.settings.executor == "systemd" and not own_unit.is_root():
         yield fail("service.bus", why, "Without it the executor systemd cannot start steps.")
     if installation.is_installed("user", scene.settings.workspace, home=Path.home()):
         service, _ = templates.names(scene.settings.workspace)
@@ -48,7 +49,7 @@ def _managed(scene: Scene) -> Finding:
     if scene.daemon is None:
         return ok("service.manager", "no daemon runs")
     try:
-        unit = own.find(Path(f"/proc/{scene.daemon.pid}/cgroup").read_text(encoding="utf-8"))
+        unit = own_unit.find(Path(f"/proc/{scene.daemon.pid}/cgroup").read_text(encoding="utf-8"))
     except OSError:
         unit = None
     if unit is None or not unit.name.startswith("flowd"):

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flowd import state_dir
 from flowd.domain.errors import StateError
-from flowd.units import environment, own, templates
-from flowd.units.environment import UnitEnvironment
-from flowd.units.systemctl import ServiceManager, listens_at
-from flowd.units.templates import system_state
+from flowd.observe import own_unit
+from flowd.service import environment, templates
+from flowd.service.environment import UnitEnvironment
+from flowd.service.systemctl import ServiceManager, listens_at
+from flowd.service.templates import system_state
+from flowd.state import folder as state_folder
 from flowd_client import discovery
 from flowd_client.discovery import find_service, find_socket, system_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from flowd.units.bus import Scope
+    from flowd.executors.systemd.bus import Scope
 
 _SAID = ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR", "FLOWD_SOCKET")
 _OURS = ("FLOWD_", "CODEX_FLOW_")
@@ -77,12 +78,12 @@ def _scope(root: Path) -> "Scope | None":
 
 def _is_elsewhere(root: Path) -> bool:
     """Whether a daemon runs that is not the service's."""
-    lock = discovery.state_dir(root) / state_dir.LOCK
+    lock = discovery.state_dir(root) / state_folder.LOCK
     try:
-        if not state_dir.is_locked(lock):
+        if not state_folder.is_locked(lock):
             return False
         pid = int(lock.read_text(encoding="ascii"))
-        unit = own.find(Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"))
+        unit = own_unit.find(Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return unit is None or unit.name != templates.names(root)[0]

@@ -13,7 +13,7 @@ from flowd.api.methods import Method, Methods, bare_event
 from flowd.api.subscriptions import Subscriptions
 from flowd.domain.errors import FlowdError
 from flowd.engine.engine import Engine
-from flowd.settings import Settings
+from flowd.settings.values import Settings
 from flowd.wiring import Parts
 from flowd_client import wire
 from flowd_client.errors import FlowClientError, of_answer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
 from flowd.embedded.running import private_settings, running
-from flowd.settings import Settings
+from flowd.settings.values import Settings
 
 
 @dataclass(frozen=True, slots=True)

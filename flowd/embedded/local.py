@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
-from flowd.embedded.seats import ENGINE_TASK, NoState, PrivateState, SharedState
+from flowd.embedded.backends import ENGINE_TASK, NoState, PrivateState, SharedState
 from flowd.embedded.telling import OnOutput, Seat, TellingSeat
 from flowd_client.aio_updates import AsyncUpdateStream
 from flowd_client.discovery import find_workspace

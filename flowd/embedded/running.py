@@ -9,10 +9,11 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
-from flowd import settings as settings_module
-from flowd import state_dir, wiring
+from flowd import wiring
 from flowd.domain.errors import StateError
-from flowd.settings import Settings
+from flowd.settings import values as settings_values
+from flowd.settings.values import Settings
+from flowd.state import folder as state_folder
 from flowd.wiring import Parts
 
 LAUNCHED_BY = "flow-runtime-local-client"
@@ -98,9 +99,9 @@ def private_settings(workspace: Path | None) -> Iterator[Settings]:
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     try:
         flags = {"state_dir": folder, "socket": folder / "flowd.sock", "orphan_grace_s": ORPHAN_GRACE_S}
-        settings = settings_module.load(workspace=workspace, flags=flags)
-        state_dir.prepare(folder)
-        with state_dir.Lock(folder):
+        settings = settings_values.load(workspace=workspace, flags=flags)
+        state_folder.prepare(folder)
+        with state_folder.Lock(folder):
             yield settings
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -112,5 +113,5 @@ def _sweep() -> None:
             status = folder.lstat()
             age_s = time.time() - status.st_mtime  # a file's time is the wall's, too
             if status.st_uid == os.geteuid() and age_s > _ABANDONED_S:
-                with state_dir.Lock(folder):
+                with state_folder.Lock(folder):
                     shutil.rmtree(folder, ignore_errors=True)

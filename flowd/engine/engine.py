@@ -24,10 +24,10 @@ from flowd.engine.completions import Completions
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import OutputFiles, Stream
+from flowd.engine.running_step import UnderWay
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
-from flowd.engine.unbroken import Unbroken
-from flowd.engine.under_way import UnderWay
+from flowd.engine.uncancellable import Unbroken
 from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, Pruned, RunFilter, Store, StoredEvent
 
 _CANCEL_MARGIN_S = 3.0

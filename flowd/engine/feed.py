@@ -11,11 +11,11 @@ from contextlib import aclosing
 from flowd.domain.errors import CursorExpiredError, InvalidParamsError
 from flowd.domain.journal import Interest, JournalEntry, JournalPage
 from flowd.domain.redaction import Redactor
-from flowd.engine.bell import Bell
 from flowd.engine.output_reader import FOLLOW_INTERVAL_S, OutputReader
 from flowd.engine.shared_pages import PAGE_ENTRIES, SharedPages
 from flowd.engine.tails import OutputChunk, OutputPlace, Tails
 from flowd.engine.updates import Batch, Update
+from flowd.engine.wake_queue import Bell
 from flowd.ports import Clock, Journal
 
 LAGGING_ENTRIES = 10_000

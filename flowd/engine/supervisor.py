@@ -15,8 +15,8 @@ from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run,
 from flowd.engine import run_log
 from flowd.engine.completions import Completions
 from flowd.engine.outputs import OutputFiles, Said
+from flowd.engine.running_step import Active, UnderWay
 from flowd.engine.storage_waits import StorageWaits
-from flowd.engine.under_way import Active, UnderWay
 from flowd.ports import (
     Begun,
     Clock,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from flowd.keeper import likeness
+from flowd.keeper import argv_print
 from flowd.keeper.capabilities import Capabilities, now_s
 from flowd.keeper.proctree import Process, Processes
 from flowd.keeper.step import INFINITY, Step
@@ -83,7 +83,7 @@ class Adoption:
         """
         for process in marked:
             is_candidate = step.mark in process.marks and process.pid == process.sid
-            if is_candidate and imprint and likeness.has(process.pid, imprint):
+            if is_candidate and imprint and argv_print.has(process.pid, imprint):
                 step.pid, step.start = process.pid, process.start
                 # The last keeper died before it could write the deadline: rather late than never.
                 step.deadline_s = now_s() + step.timeout_s

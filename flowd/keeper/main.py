@@ -1,7 +1,7 @@
 """The keeper process: the parent of all steps. It outlives the daemon and tells the next one what happened meanwhile.
 
 Standard library only, one thread, as few imports as it can do with: whatever is in here can break the one process that
-must not break. It is started as ``python -I -S``; the daemon's side is `flowd.keeper.client`.
+must not break. It is started as ``python -I -S``; the daemon's side is `flowd.executors.direct.executor`.
 """
 
 from __future__ import annotations

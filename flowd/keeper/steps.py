@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import signal
 
-from flowd.keeper import likeness
+from flowd.keeper import argv_print
 from flowd.keeper.capabilities import Capabilities, now_s
 from flowd.keeper.confinement import Limiter
 from flowd.keeper.journal import Journal
 from flowd.keeper.leaders import Leaders
-from flowd.keeper.offspring import Offspring
 from flowd.keeper.proctree import MARK, Processes, new_badge
 from flowd.keeper.spawn import RefusalError, Spawner
 from flowd.keeper.step import INFINITY, KILLING, RUNNING, SETTLING, SPEC, STOPPING, Step, own_peak_bytes
+from flowd.keeper.step_processes import Offspring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Steps:
             self._tell_again(attempt_id)
             return
         spec = {name: request[name] for name in SPEC}
-        spec["imprint"] = likeness.imprint([*map(str, request["argv"])])
+        spec["imprint"] = argv_print.imprint([*map(str, request["argv"])])
         spec["badge"] = new_badge() if self._can.badge else 0
         spec["cgroup"] = self._cgroups.new_path() if self._cgroups else ""
         step = Step(attempt_id, spec)

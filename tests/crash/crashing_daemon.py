@@ -16,7 +16,7 @@ def main() -> None:
     """Be flowd, with points to die at."""
     arming = Path(sys.argv.pop(1))
     from flowd import wiring  # noqa: PLC0415
-    from flowd.keeper import launcher  # noqa: PLC0415
+    from flowd.executors.direct import launcher  # noqa: PLC0415
 
     points = CrashPoints(str(arming / "daemon"))
     wiring.SqliteStore = _crashing(wiring.SqliteStore, "store", STORE, points)  # type: ignore[misc]

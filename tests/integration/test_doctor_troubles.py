@@ -16,7 +16,7 @@ import pytest
 from daemon_rig import Workspace, say, until
 from doctor_rig import doctor
 
-from flowd.keeper.client import mark_suffix
+from flowd.executors.direct.executor import mark_suffix
 
 SLOW = f"echo $$ >pid; while [ ! -e go ]; do sleep 0.05; done; {say('changed')}"
 

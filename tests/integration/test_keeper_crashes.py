@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from keeper_rig import Rig, is_alive, keeper, run, until
 
-import flowd.keeper.client
-from flowd.keeper.client import KeeperClient
+import flowd.executors.direct.executor
+from flowd.executors.direct.executor import KeeperClient
 from flowd.ports import KeeperLostError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
@@ -20,7 +20,7 @@ CRASHES = 6
 
 
 def test_every_step_runs_at_most_once_and_no_exit_is_made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flowd.keeper.client, "MAX_DEATHS", CRASHES + 1)
+    monkeypatch.setattr(flowd.executors.direct.executor, "MAX_DEATHS", CRASHES + 1)
     rng = random.Random(7)
     unknown: list[str] = []
 

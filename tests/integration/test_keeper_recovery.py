@@ -16,9 +16,9 @@ import pytest
 from keeper_rig import UNTIL_FILE, Rig, all_of, is_alive, keeper, run, until
 
 from flowd.domain.run import Exit
-from flowd.keeper.client import KeeperClient
-from flowd.keeper.launcher import environment_without
-from flowd.keeper.witness import Witness
+from flowd.executors.direct.executor import KeeperClient
+from flowd.executors.direct.exit_watch import Witness
+from flowd.executors.direct.launcher import environment_without
 from flowd.ports import KeeperLostError, SpawnError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")

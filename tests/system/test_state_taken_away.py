@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from daemon_rig import Workspace, until
 
-from flowd import state_dir
+from flowd.state import folder as state_folder
 
 EXIT_STORAGE_FAILED = 74
 EXIT_BAD_STATE = 78
@@ -102,7 +102,7 @@ def test_a_socket_in_a_folder_that_is_not_there_is_refused(place: Workspace) -> 
 
 
 def test_a_folder_in_the_locks_place_is_refused(place: Workspace) -> None:
-    (place.path / ".codex" / "flowd" / state_dir.LOCK).mkdir(parents=True)
+    (place.path / ".codex" / "flowd" / state_folder.LOCK).mkdir(parents=True)
 
     ended = serve_to_the_end(place)
 
@@ -111,7 +111,7 @@ def test_a_folder_in_the_locks_place_is_refused(place: Workspace) -> None:
 
 
 def test_a_folder_in_the_place_of_the_keepers_lock_is_refused(place: Workspace) -> None:
-    lock = place.path / ".codex" / "flowd" / state_dir.KEEPER / "keeper.lock"
+    lock = place.path / ".codex" / "flowd" / state_folder.KEEPER / "keeper.lock"
     lock.mkdir(parents=True)
 
     ended = serve_to_the_end(place)
@@ -124,7 +124,7 @@ def test_a_folder_in_the_place_of_the_keepers_lock_is_refused(place: Workspace) 
 def test_presence_tells_a_replaced_file_from_the_one_it_was(tmp_path: Path) -> None:
     here, missing = tmp_path / "here", tmp_path / "missing"
     here.write_text("1")
-    presence = state_dir.Presence([here, missing])
+    presence = state_folder.Presence([here, missing])
     missing.write_text("came later")
     assert presence.lost() is None
 

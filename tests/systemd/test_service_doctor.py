@@ -16,7 +16,7 @@ from systemd_rig import (
     is_trouble,
 )
 
-from flowd.units import environment
+from flowd.service import environment
 
 
 @pytest.mark.parametrize("kind", ["service", "socket"])

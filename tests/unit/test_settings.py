@@ -10,8 +10,8 @@ import pytest
 
 import flowd
 import flowd_client
-from flowd import misspelling
-from flowd.settings import MIB, SettingsError, load, step_environment
+from flowd.settings import unknown
+from flowd.settings.values import MIB, SettingsError, load, step_environment
 
 
 def write(path: Path, text: str) -> None:
@@ -129,7 +129,7 @@ def test_a_workspace_whose_path_is_not_unicode_is_refused(tmp_path: Path) -> Non
 def test_a_user_without_a_home_needs_none(tmp_path: Path) -> None:
     # As in a container that was started with a user id that no passwd file has.
     code = (
-        "import os, pathlib, sys; from flowd.settings import load; os.getuid = lambda: 54321;"
+        "import os, pathlib, sys; from flowd.settings.values import load; os.getuid = lambda: 54321;"
         "print(load(pathlib.Path(sys.argv[1])).max_output_bytes)"
     )
     done = subprocess.run(
@@ -157,7 +157,7 @@ def test_a_misspelt_variable_is_told_and_those_that_mean_something_are_not(tmp_p
     write(tmp_path / ".codex/flowd.toml", '[environment]\nredact = ["FLOWD_MINE"]\n')
     settings = load(tmp_path, {}, {}, tmp_path)
     meant = ["FLOWD_MAX_PARALLEL", "FLOWD_HTTP_SECRET", "FLOWD_RUN_ID", "FLOWD_MINE", "FLOWDOWN", "PATH"]
-    assert list(misspelling.find([*meant, "FLOWD_MAX_PARALEL", "FLOWD_XYZZY", "flowd_max_parallel"], settings)) == [
+    assert list(unknown.find([*meant, "FLOWD_MAX_PARALEL", "FLOWD_XYZZY", "flowd_max_parallel"], settings)) == [
         "FLOWD_MAX_PARALEL sets nothing: did you mean FLOWD_MAX_PARALLEL?",
         "FLOWD_XYZZY sets nothing: flowd has no such variable",
         "flowd_max_parallel sets nothing: did you mean FLOWD_MAX_PARALLEL?",
@@ -169,4 +169,4 @@ def test_no_variable_that_flowd_reads_is_called_unknown(tmp_path: Path) -> None:
     texts = [path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py")]
     named = {name for text in texts for name in re.findall(r'"(FLOWD_[A-Z_]*[A-Z])"', text)}
     assert "FLOWD_MAX_PARALLEL" in named
-    assert list(misspelling.find(named, load(tmp_path, {}, {}, tmp_path))) == []
+    assert list(unknown.find(named, load(tmp_path, {}, {}, tmp_path))) == []

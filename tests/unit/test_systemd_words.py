@@ -14,11 +14,12 @@ import pytest
 
 from flowd.domain.limits import Limits
 from flowd.domain.run import Exit
+from flowd.executors.systemd import properties
+from flowd.executors.systemd.unit_records import Note, Notes
 from flowd.observe import journal, listenfds
 from flowd.observe.sdnotify import Notifier
 from flowd.ports import Command, Launch, SpawnError
-from flowd.units import properties, templates
-from flowd.units.notes import Note, Notes
+from flowd.service import templates
 
 
 @pytest.fixture

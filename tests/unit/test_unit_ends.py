@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flowd.domain.run import Exit
-from flowd.units import properties
-from flowd.units.following import exit_from, facts_of
-from flowd.units.notes import Note, Notes
+from flowd.executors.systemd import properties
+from flowd.executors.systemd.following import exit_from, facts_of
+from flowd.executors.systemd.unit_records import Note, Notes
 
 
 def test_a_unit_that_was_stopped_under_its_step_is_told_from_one_that_ended_by_itself_or_by_a_limit() -> None:

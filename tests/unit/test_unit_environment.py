@@ -2,8 +2,8 @@
 
 import pytest
 
-from flowd.units import environment
-from flowd.units.systemctl import listens_at
+from flowd.service import environment
+from flowd.service.systemctl import listens_at
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from flowd import http_config
+from flowd.api.http import config as http_config
+from flowd.api.http.config import Access, HttpConfig, TcpAddress
 from flowd.domain.errors import StateError
-from flowd.http_config import Access, HttpConfig, TcpAddress
-from flowd.units import installation, templates
+from flowd.service import installation, templates
 
 
 def test_nothing_that_a_unit_is_made_of_can_add_a_line_or_end_a_quotation() -> None:

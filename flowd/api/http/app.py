@@ -13,11 +13,11 @@ from flowd.api.http.answers import HttpError, failed, refused
 from flowd.api.http.auth import Authenticator
 from flowd.api.http.body import ClientGoneError
 from flowd.api.http.call import Call, Stream
+from flowd.api.http.config import Limits
 from flowd.api.http.guard import Guard, Headers
 from flowd.api.http.metrics import Metrics
 from flowd.api.http.paths import PathTable
 from flowd.api.http.routes import Answer, Route, Routes
-from flowd.http_config import Limits
 
 log = logging.getLogger("flowd.api.http")
 

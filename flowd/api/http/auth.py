@@ -21,8 +21,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from flowd.api.http.answers import HttpError
+from flowd.api.http.config import Access, Scope, Token
 from flowd.api.http.guard import Headers, first
-from flowd.http_config import Access, Scope, Token
 
 V1_HEADERS = (b"x-flow-signature-256", b"x-patch-flow-signature-256")
 """The first that is there counts, right or wrong."""

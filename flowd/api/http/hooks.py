@@ -14,8 +14,8 @@ from typing import Any
 from flowd.api.http import templates
 from flowd.api.http.answers import HttpError
 from flowd.api.http.call import Call
+from flowd.api.http.config import Hook
 from flowd.api.http.templates import NoValueError
-from flowd.http_config import Hook
 
 log = logging.getLogger("flowd.api.hooks")
 

@@ -13,13 +13,13 @@ from flowd.api.codec import View
 from flowd.api.http import cloud_events, output, stream
 from flowd.api.http.answers import COMMON, HttpError, json_answer
 from flowd.api.http.call import Call, Stream
+from flowd.api.http.config import Scope
 from flowd.api.http.hooks import Hooks, IgnoredError
 from flowd.api.http.metrics import CONTENT_TYPE, Metrics
 from flowd.api.methods import Method
 from flowd.domain.errors import InvalidParamsError
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
-from flowd.http_config import Scope
 from flowd_client import wire
 
 Answer = Response | Stream

@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 from flowd.api.closing import stop_accepting
 from flowd.api.http.app import HttpApp
 from flowd.api.http.auth import Authenticator, RememberNonce
+from flowd.api.http.config import Address, HttpConfig, Limits, TcpAddress, UnixAddress
 from flowd.api.http.guard import Guard
 from flowd.api.http.hooks import Hooks
 from flowd.api.http.metrics import Metrics
@@ -24,7 +25,6 @@ from flowd.api.http.routes import Routes
 from flowd.api.methods import Method
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
-from flowd.http_config import Address, HttpConfig, Limits, TcpAddress, UnixAddress
 
 log = logging.getLogger("flowd.api.http")
 
@@ -50,7 +50,7 @@ class HttpServer:
         feed: Feed,
         snapshot: Callable[[], Snapshot],
     ) -> None:
-        """``listener`` is of `flowd.http_listener`; it is closed with the server."""
+        """``listener`` is of `flowd.api.listeners`; it is closed with the server."""
         self._address = config.address
         self._listener = listener
         self._state = ServerState()

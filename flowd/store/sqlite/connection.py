@@ -121,7 +121,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 def _migrations() -> list[str]:
     """The scripts in order; script n brings the schema from n-1 to n."""
-    folder = files("flowd.store") / "migrations"
+    folder = files("flowd.store.sqlite") / "migrations"
     scripts = sorted(
         (entry for entry in folder.iterdir() if _MIGRATION.fullmatch(entry.name)), key=lambda entry: entry.name
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flowd.domain.definition import Definition
 from flowd.domain.run import Attempt, Outcome
 from flowd.ports import NewEvent, Output
-from flowd.store import rows
+from flowd.store.sqlite import rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from flowd.domain.journal import JOURNALED, EventHead, FlowState, Interest, JournalEntry, JournalPage
 from flowd.domain.run import ProcessStatus, Run
-from flowd.store import rows
-from flowd.store.sqlite import reads
+from flowd.store.sqlite import reads, rows
 
 MAX_ROWS = 1_000_000
 """Kept by default: about 60 MB, and 250,000 events with one run each."""

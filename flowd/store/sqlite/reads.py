@@ -8,7 +8,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidParamsError
 from flowd.domain.run import Attempt, Run
 from flowd.ports import Counts, Output, Page, RunFilter, StoredEvent, Unfinished
-from flowd.store import rows
+from flowd.store.sqlite import rows
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Bodies of events in one page, which shows each twice (payload and raw); a page that would be larger ends early and its cursor goes on."""

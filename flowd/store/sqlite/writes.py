@@ -11,8 +11,7 @@ from flowd.domain.errors import EventNotFoundError, QueueFullError
 from flowd.domain.ids import attempt_id
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.ports import Accepted, Begun, NewEvent, NewRun, Output, StoredEvent
-from flowd.store import rows
-from flowd.store.sqlite import journal, reads
+from flowd.store.sqlite import journal, reads, rows
 
 
 def accept(db: sqlite3.Connection, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, max_queued: int) -> Accepted:

@@ -1,0 +1,165 @@
+"""What the HTTP shim is told, as plain values: made by `flowd.settings.http`, used by `flowd.api.http`."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 7345
+
+Scope = Literal["read", "dispatch", "control"]
+SCOPES: tuple[Scope, ...] = ("read", "dispatch", "control")
+"""``read`` looks, ``dispatch`` sends events and replays them, ``control`` cancels and retries."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A host, as a name or an address, and a port; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it. A name other than ``localhost`` could mean anything."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A Unix socket; only its owner can open it."""
+
+    path: str
+    is_loopback = True
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class PassedAddress:
+    """A listening socket that systemd opened, by its ``FileDescriptorName=``. It may face the network."""
+
+    name: str
+    is_loopback = False
+
+    def __str__(self) -> str:
+        return f"systemd:{self.name}"
+
+
+Address = TcpAddress | UnixAddress | PassedAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token, known by its SHA-256 only.
+
+    Attributes:
+        name: For the log; never a secret.
+        digest: SHA-256 of the token.
+    """
+
+    name: str
+    digest: bytes
+    scopes: frozenset[Scope]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may do what.
+
+    Attributes:
+        secrets: Any of them signs; several while keys are exchanged.
+        signatures: Which kinds of signature count.
+        is_read_public: Reading needs neither token nor signature. True on loopback when there are secrets only,
+            because the reference system's client never signs a GET.
+        window_s: How far a v2 timestamp may be from our clock, either way.
+    """
+
+    secrets: tuple[bytes, ...] = ()
+    tokens: tuple[Token, ...] = ()
+    signatures: Literal["v1", "v2", "both"] = "v1"
+    is_read_public: bool = True
+    window_s: int = 300
+
+    @property
+    def is_open(self) -> bool:
+        """Nobody has to show anything; such a shim listens on loopback only."""
+        return not self.secrets and not self.tokens
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a caller can use up.
+
+    Attributes:
+        max_header_bytes: Request line and headers together.
+        header_s: From the first byte of a request, or the start of the connection, to the end of its headers.
+        body_s: For a whole body to arrive; beyond it the request is refused with 408.
+        keep_alive_s: How long an idle connection stays.
+        stall_s: How long a reader of a response may take nothing.
+    """
+
+    max_body_bytes: int
+    max_header_bytes: int = 32 * 1024
+    max_connections: int = 1024
+    max_streams: int = 600
+    header_s: float = 10.0
+    body_s: float = 20.0
+    keep_alive_s: float = 15.0
+    stall_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A webhook of somebody else: how it proves itself, and how it becomes an event.
+
+    ``id``, ``type``, ``source``, ``occurred_at`` and the values of ``payload`` are templates: literal text with
+    ``{/json/pointer}`` and ``{header:NAME}`` in it, or one bare ``/json/pointer`` or ``header:NAME``.
+
+    Attributes:
+        header: With the signature, for kind ``hmac``.
+        prefix: Of the header's value before the signature.
+        payload: One template, or templates by name; None is the whole body.
+        when: Template → values, one of which it must have; everything else is ignored.
+    """
+
+    name: str
+    kind: Literal["github", "standard-webhooks", "hmac"]
+    secrets: tuple[bytes, ...]
+    id: str
+    type: str
+    source: str | None = None
+    occurred_at: str | None = None
+    payload: str | Mapping[str, str] | None = None
+    when: Mapping[str, tuple[str, ...]] | None = None
+    header: str = ""
+    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
+    prefix: str = ""
+    encoding: Literal["hex", "base64"] = "hex"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """The whole of it.
+
+    Attributes:
+        allowed_hosts: Names that a Host header may have beside those of loopback.
+        private: Environment variables that held secrets; steps never see them.
+    """
+
+    address: Address
+    access: Access
+    limits: Limits
+    hooks: Mapping[str, Hook]
+    allowed_hosts: frozenset[str] = frozenset()
+    private: tuple[str, ...] = ()

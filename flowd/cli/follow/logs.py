@@ -1,0 +1,96 @@
+"""The outputs of several runs at once: those that were named, and all of an event, also ones that start later."""
+
+import asyncio
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from flowd.cli import output, printing
+from flowd.cli.follow.events import RECONNECT_S
+from flowd.cli.follow.lines import Stream, Weaver
+from flowd.cli.session import Session
+from flowd_client.aio import AsyncFlowClient
+from flowd_client.aio_unix import AsyncUnixTransport
+from flowd_client.errors import FlowClientError
+from flowd_client.views.run import RunView
+
+
+def weave(session: Session, run_ids: Iterable[str], event_id: str | None, only: Stream | None) -> None:
+    """Print the runs' outputs line by line until all of them have ended. Goes on over a restart of the daemon.
+
+    Raises:
+        FlowClientError: There is no such run or event, or the daemon did not come back.
+    """
+    asyncio.run(_weave(session, tuple(run_ids), event_id, only))
+
+
+async def _weave(session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None) -> None:
+    if printing.is_terminal():
+        weaver = Weaver(output.write, live_width=shutil.get_terminal_size().columns, clean=_clean)
+    else:
+        weaver = Weaver(output.write)
+    async with AsyncFlowClient(AsyncUnixTransport(lambda: session.socket_path)) as client:
+        loom = _Loom(client, weaver, only)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for run in [await client.get_run(run_id) for run_id in run_ids]:
+                    loom.take(run, tasks)
+                if event_id is not None:
+                    await _follow_event(client, loom, event_id, tasks)
+        except* (FlowClientError, OSError) as group:
+            raise group.exceptions[0] from None  # the first reason is the one to tell
+        finally:
+            weaver.close()
+
+
+async def _follow_event(client: AsyncFlowClient, loom: "_Loom", event_id: str, tasks: asyncio.TaskGroup) -> None:
+    """Take up each run of the event, until every one that is known has ended."""
+    async with client.subscribe(["run"], event_id=event_id, reconnect_s=RECONNECT_S) as updates:
+        open_ids: set[str] = set()
+        for run in (await client.get_event(event_id)).runs:
+            loom.take(run, tasks)
+            if not run.is_final:
+                open_ids.add(run.id)
+        while open_ids:
+            update = await anext(updates)
+            if update.run is None:
+                continue
+            loom.take(update.run, tasks)
+            if update.run.is_final:
+                open_ids.discard(update.run.id)
+            else:
+                open_ids.add(update.run.id)
+
+
+@dataclass(slots=True)
+class _Loom:
+    client: AsyncFlowClient
+    weaver: Weaver
+    only: Stream | None
+    followed: dict[str, int] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def take(self, run: RunView, tasks: asyncio.TaskGroup) -> None:
+        """Follow a run, unless that is done already."""
+        if run.id not in self.followed:
+            self.followed[run.id] = run.attempt_count
+            tasks.create_task(self._follow(run.id, self._name(run)))
+
+    def _name(self, run: RunView) -> str:
+        """``flow/step``, and the run's id where another run has that name, too."""
+        name = f"{run.flow_name}/{run.step_name}"
+        if self.names.setdefault(name, run.id) != run.id:
+            name = f"{name} {run.id}"
+        self.weaver.prefix(name)
+        return name
+
+    async def _follow(self, run_id: str, name: str) -> None:
+        async for stream, data in self.client.follow_output_bytes(run_id):
+            if self.only in (None, stream):
+                self.weaver.feed(name, stream, data)
+        self.weaver.end(name)
+
+
+def _clean(data: bytes) -> bytes:
+    text = printing.clean(data.decode("utf-8", "replace"))
+    return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,111 @@
+"""``flowd runs -f``: what is running and queued, then runs as they change."""
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+
+from flowd.cli import printing
+from flowd.cli.follow import events as follow_events
+from flowd.cli.session import Session
+from flowd_client.client import FlowClient
+from flowd_client.views.run import RunView
+from flowd_client.views.update import UpdateView, read_update
+
+_MAX_STANDING = 100
+"""Of the running, and of the queued runs, that are shown first."""
+
+_OVERLAP_S = 5.0
+"""Updates of before the look at what stands are there already, and come at once."""
+
+_ORDER = {"queued": 0, "running": 1}
+"""Of changes in the same millisecond; an end is always news."""
+
+
+def follow(
+    session: Session, *, event_id: str | None, status: str | None, flow: str | None, after: str | None, as_json: bool
+) -> None:
+    """Print what is running and queued, unless behind ``after``, then each change of a run's status, until Ctrl-C.
+
+    ``status`` is a process status or an effective one.
+    """
+    standing = _Standing(session, event_id=event_id, flow=flow)
+
+    def wants(update: UpdateView) -> bool:
+        run = update.run
+        if run is None or standing.has_told(update):
+            return False
+        return flow in (None, run.flow_name) and status in (None, update.status, _effective(update))
+
+    follow_events.follow(
+        session, "run", event_id=event_id, after=after, as_json=as_json, wants=wants, draw=_draw, begin=standing.look
+    )
+
+
+class _Standing:
+    """Runs as they stand when the following begins, shaped as if each had just become so.
+
+    The updates were subscribed to before, so that none is missed; those that the look has in it already are known by
+    their instants. A run that was over by then, and began after the subscription, is told behind what stands.
+    """
+
+    def __init__(self, session: Session, *, event_id: str | None, flow: str | None) -> None:
+        self._session = session
+        self._event_id = event_id
+        self._flow = flow
+        self._told: dict[str, tuple[datetime, int]] = {}
+        self._looked_s = 0.0
+
+    def look(self, client: FlowClient, cursor: str) -> Iterable[UpdateView]:
+        """Running and queued runs, the one that changed last at the end."""
+        found: dict[str, RunView] = {}
+        for status in ("queued", "running"):  # in the order in which runs go through them
+            page = client.list_runs(status=status, event_id=self._event_id, flow=self._flow, limit=_MAX_STANDING)
+            found |= {run.id: run for run in page}
+            if page.next_cursor:
+                more = self._session.typed("runs", event=self._event_id, status=status, flow=self._flow)
+                printing.note(f"flowd: the newest {_MAX_STANDING} {status} runs; more: {more}")
+        yield from sorted(
+            (read_update(_as_update(run, cursor)) for run in found.values()), key=lambda one: one.raw["at"]
+        )
+        self._told = {run.id: told for run in found.values() if (told := _instant(run.updated_at, run.process_status))}
+        self._looked_s = time.monotonic()
+
+    def has_told(self, update: UpdateView) -> bool:
+        """Whether the look had it in it."""
+        told = self._told.get(update.run_id or "")
+        if told is None or time.monotonic() > self._looked_s + _OVERLAP_S:
+            return False
+        happened = _instant(update.at, update.status)
+        return happened is not None and happened <= told
+
+
+def _as_update(run: RunView, cursor: str) -> dict[str, object]:
+    at, status = run.raw["updatedAt"], run.process_status
+    update = {"cursor": cursor, "kind": "run", "at": at, "status": status, "run": run.raw}
+    return update if status != "running" else {**update, "attempt": run.attempt_count}
+
+
+def _instant(at: datetime | None, status: str | None) -> tuple[datetime, int] | None:
+    return None if at is None else (at, _ORDER.get(status or "", 2))
+
+
+def _draw(update: UpdateView) -> str:
+    run = update.run
+    if run is None:
+        return update.kind
+    status = _effective(update)
+    parts = [follow_events.clock(update), printing.status(status.ljust(9)), run.id, f"{run.flow_name}/{run.step_name}"]
+    parts.append(run.event_id or "-")
+    if update.status == run.process_status and run.is_final:
+        parts.append(printing.took(run.duration_ms))
+        if run.reason:
+            parts.append(f"({run.reason})")
+    return "  ".join(parts)
+
+
+def _effective(update: UpdateView) -> str:
+    """What counts: what the step said, if this update is about the run's end and that still stands."""
+    run = update.run
+    if run is not None and update.status == run.process_status and run.is_final:
+        return run.effective_status
+    return update.status or "unknown"

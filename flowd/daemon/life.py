@@ -1,0 +1,361 @@
+"""The daemon's life: `serve → open → serve until told to stop → stop`, on one screen each."""
+
+import asyncio
+import faulthandler
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import flowd
+from flowd import wiring
+from flowd.api import unix_socket
+from flowd.api.codec import View
+from flowd.api.dispatcher import Dispatcher
+from flowd.api.http.server import HttpServer
+from flowd.api.listeners import listen_for_http
+from flowd.api.methods import Methods
+from flowd.api.subscriptions import Subscriptions
+from flowd.api.unix_socket import UnixServer
+from flowd.daemon.shutdown import wind_down
+from flowd.daemon.status import Birth, status_view
+from flowd.domain.errors import FlowdError, NotYetError, StateError, StorageFailedError
+from flowd.domain.flow import Snapshot
+from flowd.domain.redaction import Redactor
+from flowd.executors.direct.launcher import environment_without
+from flowd.observe import listenfds, logs, own_unit
+from flowd.observe.sdnotify import Notifier
+from flowd.ports import KeeperLostError
+from flowd.settings import unknown
+from flowd.settings import values as settings_values
+from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
+from flowd.state import folder as state_folder
+
+log = logging.getLogger("flowd.daemon")
+
+EXIT_OK = 0
+EXIT_KEEPER_LOST = 70  # EX_SOFTWARE: the keeper dies whenever it is started
+EXIT_STORAGE_FAILED = 74  # EX_IOERR of sysexits.h: a supervisor restarts flowd when the disk is well again
+EXIT_NOT_YET = 75  # EX_TEMPFAIL: a supervisor tries again
+EXIT_BAD_STATE = 78  # EX_CONFIG: a restart alone does not help
+
+_GUARD_INTERVAL_S = 1.0
+_HANG_S = 3600.0
+
+
+def serve(settings: Settings) -> int:
+    """Run the daemon until it is told to stop; return the process's exit code."""
+    redactor = Redactor(settings.redact, os.environ)
+    logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
+    for sentence in unknown.find(os.environ, settings):
+        log.warning(sentence)
+    try:
+        state_folder.prepare(settings.state_dir)
+        with state_folder.Lock(settings.state_dir):
+            sys.setswitchinterval(0.0005)
+            return asyncio.run(Daemon(settings, redactor).run())
+    except NotYetError as error:
+        print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_NOT_YET
+    except StateError as error:
+        # One line for people; no traceback, because nothing is wrong with flowd itself.
+        print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_STORAGE_FAILED if state_folder.is_disk_failure(error) else EXIT_BAD_STATE
+    except ExceptionGroup as group:  # of the tasks that take up what an earlier daemon left
+        if not isinstance(failure := group.exceptions[0], StorageFailedError):
+            raise
+        print(f"flowd: {failure.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_STORAGE_FAILED
+
+
+def _raise_open_files() -> int:
+    """Raise our soft limit to the hard one, because each running step costs a descriptor. The limit before, for steps:
+    a program may take a higher one as leave to close millions of descriptors that are not open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS refuses an unlimited one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
+
+
+class Daemon:
+    """One workspace's daemon."""
+
+    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+        self._settings = settings
+        self._redactor = redactor
+        self._step_open_files = _raise_open_files()
+        self._birth = Birth()
+        self._had_terminal = sys.stderr.isatty()
+        self._stops = 0
+        self._stop_asked = asyncio.Event()
+        self._exit_code = EXIT_OK
+        self._is_draining = False
+        self._http: HttpServer | None = None
+        self._is_state_lost = False
+        self._notifier = Notifier.of(os.environ)
+
+    async def run(self) -> int:
+        """Open, serve, stop. Every step under way is left to the keeper if the disk fails."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._ask_to_stop, number)
+        if self._notifier.watchdog_s is not None:
+            faulthandler.enable()  # the watchdog's SIGABRT then leaves word in the log of where the loop is stuck
+        if "FLOWD_DEBUG_HANG" in os.environ:  # for tests of the watchdog
+            loop.add_signal_handler(signal.SIGUSR2, time.sleep, _HANG_S)
+        passed = listenfds.control_socket(os.environ)
+        if passed is not None:
+            listener, self._socket = passed, Path(passed.getsockname())
+            state_folder.point_to(self._socket, self._settings.workspace)
+        else:
+            self._socket = state_folder.socket_path(self._settings.socket)
+            # Before anything else: a daemon that nobody can reach takes up no runs.
+            listener = unix_socket.bind(self._socket)
+        http_config = self._settings.http
+        http_listener = None if http_config is None else listen_for_http(http_config)
+        ours = state_folder.Presence([self._socket])
+        try:
+            await self._serve(listener, http_listener)
+        finally:
+            listener.close()
+            if http_listener is not None:
+                http_listener.close()
+            if passed is None and ours.lost() is None:
+                self._socket.unlink(missing_ok=True)
+        return self._exit_code
+
+    async def _serve(self, listener: socket.socket, http_listener: socket.socket | None) -> None:
+        try:
+            self._parts = await wiring.build(
+                self._settings,
+                environ=os.environ,
+                on_storage_failure=self._fail,
+                on_keeper_lost=self._lose_keeper,
+                socket_path=self._socket,
+                redactor=self._redactor,
+                step_open_files=self._step_open_files,
+            )
+        except OSError as error:
+            raise state_folder.unusable(self._settings.state_dir, error) from error
+        except KeeperLostError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            raise StateError(str(error)) from error
+        end_steps = False
+        try:
+            async with AsyncExitStack() as stack:
+                tasks = await stack.enter_async_context(asyncio.TaskGroup())
+                await self._parts.engine.open(tasks)
+                server = await self._listen(listener)
+                stack.push_async_callback(server.close)
+                await self._listen_http(http_listener, stack)
+                guard = tasks.create_task(self._guard_state(), name="guard state")
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, tasks)
+                self._tell_ready()
+                beat = tasks.create_task(self._notifier.beat(self._summary), name="beat")
+                await self._stop_asked.wait()
+                end_steps = await self._wind_down()
+                await server.close()
+                guard.cancel()
+                beat.cancel()
+                # Runs that go on without us, or wait for storage: whoever supervises them lets go, and the next daemon
+                # takes them up.
+                _cancel_others()
+        finally:
+            await self._parts.close(end_steps=end_steps)
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    async def _listen(self, listener: socket.socket) -> UnixServer:
+        self._methods = Methods(self._parts.engine, status=self._status, drain=self._drain)
+        server = UnixServer(
+            listener,
+            Dispatcher(self._methods.table),
+            max_frame_bytes=self._settings.max_frame_bytes,
+            peer_uid=unix_socket.peer_uid if "peercred" not in environment_without() else unix_socket.unknown_uid,
+            subscriptions=Subscriptions(self._parts.feed, self._parts.engine.snapshot),
+        )
+        await server.open()
+        return server
+
+    async def _listen_http(self, listener: socket.socket | None, stack: AsyncExitStack) -> None:
+        if self._settings.http is None or listener is None:
+            return
+        server = HttpServer(
+            self._settings.http,
+            listener,
+            self._methods.table,
+            remember_nonce=self._parts.store.remember_nonce,
+            is_ready=lambda: not self._is_draining,
+            feed=self._parts.feed,
+            snapshot=self._parts.engine.snapshot,
+        )
+        stack.push_async_callback(server.close)
+        await server.open()
+        self._http = server
+
+    def _tell_ready(self) -> None:
+        snapshot = self._parts.engine.snapshot()
+        log.info(
+            "ready",
+            extra={
+                "version": flowd.__version__,
+                "workspace": str(self._settings.workspace),
+                "socket": str(self._socket),
+                "flows": len(snapshot.flows),
+                "broken": len(snapshot.broken),
+                "startup_ms": self._birth.age_ms,
+            },
+        )
+        for package in snapshot.broken:
+            log.warning("broken package", extra={"package": package.name, "problem": package.sentence()})
+        self._notifier.ready(self._summary())
+
+    def _summary(self) -> str:
+        """One line for ``systemctl status``."""
+        engine = self._parts.engine
+        flows = len(engine.snapshot().flows)
+        state = "draining" if self._is_draining else "ready"
+        summary = f"{state}: {len(engine.active)} running, {engine.waiting} queued, {flows} flows"
+        waiting = engine.waiting_for_storage
+        return f"{summary}; {waiting} wait for storage" if waiting else summary
+
+    # --- stopping ----------------------------------------------------------------------------------------------------
+
+    def _ask_to_stop(self, number: int) -> None:
+        if number == signal.SIGINT and self._had_terminal:
+            sys.stderr.write("\r\033[K")  # the ^C that the terminal has just drawn
+        self._stops += 1
+        self._stop_asked.set()
+
+    def _fail(self, failure: StorageFailedError) -> None:
+        log.critical("storage failed", extra={"problem": failure.message})
+        self._exit_code = EXIT_STORAGE_FAILED
+        self._stop_asked.set()
+
+    async def _guard_state(self) -> None:
+        """Stop when the state is taken away: what is accepted then is in files that nobody can open again, and another
+        daemon can lock the new folder beside this one."""
+        folder = self._settings.state_dir
+        names = (state_folder.LOCK, state_folder.DATABASE, f"{state_folder.DATABASE}-wal")
+        presence = state_folder.Presence(folder / name for name in names)
+        while (lost := presence.lost()) is None:  # noqa: ASYNC110 - nothing tells when a file is unlinked
+            await asyncio.sleep(_GUARD_INTERVAL_S)
+        self._is_state_lost = True
+        self._fail(
+            StorageFailedError(f"{lost} was removed or replaced under the daemon; what it runs is ended, and it stops.")
+        )
+
+    def _lose_keeper(self, loss: KeeperLostError) -> None:
+        # A daemon that accepts and can start nothing is worse than one that its supervisor starts anew.
+        log.critical("keeper lost", extra={"problem": str(loss)})
+        self._exit_code = self._exit_code or EXIT_KEEPER_LOST
+        self._stop_asked.set()
+
+    async def _wind_down(self) -> bool:
+        """Drain, then do with what still runs as ``on_stop`` says. A second signal cancels it, a third kills it.
+
+        Returns:
+            Whether nothing runs any more; False leaves the rest to the keeper.
+        """
+        engine = self._parts.engine
+        engine.drain()
+        self._is_draining = True
+        if self._exit_code != EXIT_OK:
+            # What runs is not always active any more: some of it could not be written down. The next daemon finds it by
+            # the keeper's folder, if that is still there.
+            return self._is_state_lost
+        self._notifier.stopping(self._summary())
+        on_stop = await self._on_stop()
+        log.info("stopping", extra={"on_stop": on_stop, "running": len(engine.active)})
+        is_done = await wind_down(
+            engine,
+            on_stop,
+            wishes=lambda: self._stops,
+            has_failed=lambda: self._exit_code != EXIT_OK,
+            tick=lambda: self._notifier.extend(self._summary()),
+        )
+        with suppress(FlowdError):
+            queued = (await engine.counts()).runs["queued"]
+            log.info("stopped", extra={"left_running": len(engine.active), "left_queued": queued})
+        return is_done
+
+    async def _on_stop(self) -> str:
+        """What to do with running steps. Where systemd manages us and nobody set it, that depends: a restart or an
+        upgrade leaves them to the next daemon, but ``systemctl stop`` means them, too."""
+        on_stop = self._settings.on_stop
+        if on_stop != "keep" or self._settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED:
+            return on_stop
+        return "cancel" if await own_unit.pending_job(os.environ) == "stop" else on_stop
+
+    # --- answering ---------------------------------------------------------------------------------------------------
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        before = self._parts.engine.snapshot()
+        try:
+            after = await self._parts.engine.reload()
+        except Exception:
+            log.exception("reload failed")  # what was in force stays in force
+            return
+        finally:
+            self._notifier.ready(self._summary())
+        log.info("reloaded", extra={"flows": len(after.flows), "broken": len(after.broken), **_changes(before, after)})
+
+    def _hang_up(self, tasks: asyncio.TaskGroup) -> None:
+        """SIGHUP: look at the packages, unless it says that the terminal we were started in was closed."""
+        if self._had_terminal and not os.isatty(sys.stderr.fileno()):
+            self._ask_to_stop(signal.SIGHUP)
+        else:
+            tasks.create_task(self._reload())
+
+    async def _drain(self) -> View:
+        self._parts.engine.drain()
+        self._is_draining = True
+        log.info("draining")
+        return {"state": "draining", "running": list(self._parts.engine.active)}
+
+    async def _status(self, with_settings: bool) -> View:
+        view = await status_view(
+            self._settings, self._parts, birth=self._birth, socket=self._socket, is_draining=self._is_draining
+        )
+        if self._http is not None:
+            view["http"] = self._http.where
+        if (manager := self._manager()) is not None:
+            view["manager"] = manager
+        if with_settings:
+            view["settings"] = self._settings.table()
+        return view
+
+    def _manager(self) -> View | None:
+        """Who manages this daemon; None where it was started by hand."""
+        if not settings_values.is_managed(os.environ) or (unit := own_unit.current()) is None:
+            return None
+        view: View = {"kind": "systemd", "scope": unit.scope, "unit": unit.name, "notify": self._notifier.is_connected}
+        if self._notifier.watchdog_s is not None:
+            view["watchdogMs"] = round(self._notifier.watchdog_s * 1000)
+        return view
+
+
+def _changes(before: Snapshot, after: Snapshot) -> dict[str, str]:
+    """What is different, as fields of a log line."""
+    old, new = before.by_name, after.by_name
+    names = {
+        "added": [name for name in new if name not in old],
+        "removed": [name for name in old if name not in new],
+        "changed": [name for name in new if name in old and new[name].package_hash != old[name].package_hash],
+        "broken_packages": [package.name for package in after.broken],
+    }
+    return {what: ",".join(found) for what, found in names.items() if found}
+
+
+def _cancel_others() -> None:
+    current = asyncio.current_task()
+    for task in asyncio.all_tasks():
+        if task is not current and (task.get_name().startswith(("run ", "adopted "))):
+            task.cancel()

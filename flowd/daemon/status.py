@@ -1,0 +1,100 @@
+"""What the daemon tells of itself: `flowd_client.wire.StatusShape`."""
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+import flowd
+from flowd.api import codec
+from flowd.api.codec import View
+from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
+from flowd.state import folder as state_folder
+from flowd.wiring import Parts
+from flowd_client import wire
+
+MAX_RUNNING = 100
+"""Of running steps that are listed one by one; the counts have them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """When the daemon was started: by the wall clock for records, by the monotonic one for durations."""
+
+    at_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    at_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def age_ms(self) -> int:
+        """How long ago that was."""
+        return round((time.monotonic() - self.at_s) * 1000)
+
+
+async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket: Path, is_draining: bool) -> View:
+    """The daemon now. Running steps are listed oldest first."""
+    engine = parts.engine
+    snapshot = engine.snapshot()
+    counts = await engine.counts()
+    return {
+        "version": flowd.__version__,
+        "protocol": wire.PROTOCOL_VERSION,
+        "pid": os.getpid(),
+        "state": "draining" if is_draining else "ready",
+        "workspace": str(settings.workspace),
+        "stateDir": str(settings.state_dir),
+        "socket": str(socket),
+        "startedAt": codec.instant(birth.at_ms),
+        "uptimeMs": birth.age_ms,
+        "rssBytes": psutil.Process().memory_info().rss,
+        "keeper": _keeper(parts),
+        "catalog": {
+            "flows": len(snapshot.flows),
+            "broken": len(snapshot.broken),
+            "shadowed": len(snapshot.shadowed),
+            "stale": sum(flow.stale for flow in snapshot.flows),
+        },
+        "events": counts.events,
+        "runs": dict(counts.runs),
+        **({"waitingForStorage": waiting} if (waiting := engine.waiting_for_storage) else {}),
+        "running": [
+            {
+                "runId": step.run_id,
+                "step": step.label,
+                "attempt": step.attempt_number,
+                "startedAt": codec.instant(step.started_at_ms),
+                **({} if step.pid is None else {"pid": step.pid}),
+            }
+            for step in engine.under_way()[:MAX_RUNNING]
+        ],
+        "onStop": settings.on_stop,
+        # Where systemd manages us, the default depends on what it does: see Daemon._on_stop.
+        **({"onServiceStop": "cancel"} if settings.origins.get("on_stop") == DEFAULT_WHERE_MANAGED else {}),
+        "database": _database(settings.state_dir / state_folder.DATABASE),
+        "limits": {
+            "maxParallel": settings.max_parallel,
+            "maxQueued": settings.max_queued,
+            "maxPayloadBytes": settings.max_payload_bytes,
+            "maxFrameBytes": settings.max_frame_bytes,
+            "maxOutputBytes": settings.max_output_bytes,
+        },
+    }
+
+
+def _keeper(parts: Parts) -> View:
+    view: View = {"id": parts.keeper.id, "restarts": parts.keeper.restarts}
+    if parts.keeper.pid is not None:
+        view["pid"] = parts.keeper.pid
+        with suppress(psutil.Error):
+            view["rssBytes"] = psutil.Process(parts.keeper.pid).memory_info().rss
+    return view
+
+
+def _database(path: Path) -> View:
+    view: View = {}
+    for name, file in (("bytes", path), ("walBytes", path.with_name(f"{path.name}-wal"))):
+        with suppress(OSError):
+            view[name] = file.stat().st_size
+    return view

@@ -1,0 +1,46 @@
+"""What the kernel says of a unit's cgroup: its processes, and what limits can be kept with."""
+
+from pathlib import Path
+
+from flowd.executors.systemd.bus import Manager
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+async def controllers(manager: Manager) -> frozenset[str]:
+    """The controllers that a manager can give to its units: none where it shares cgroup v1 with others."""
+    group = str(await manager.manager_property("ControlGroup"))
+    return _read_controllers(folder(group))
+
+
+def _read_controllers(path: Path) -> frozenset[str]:
+    try:
+        return frozenset((path / "cgroup.controllers").read_text(encoding="ascii").split())
+    except OSError:
+        return frozenset()
+
+
+def folder(control_group: str) -> Path:
+    """Where a unit's cgroup is; on hybrid machines systemd's own hierarchy is beside the old controllers."""
+    unified = ROOT / "unified"
+    return (unified if unified.is_dir() else ROOT) / control_group.strip("/")
+
+
+def processes(path: Path) -> list[str]:
+    """``"<pid> <command>"`` of everything in a cgroup and below it; nothing where it is gone."""
+    found: list[str] = []
+    for file in (path / "cgroup.procs", *path.glob("**/*/cgroup.procs")):
+        try:
+            pids = file.read_text(encoding="ascii").split()
+        except OSError:
+            continue
+        found += [f"{pid} {name}" for pid in pids if (name := _command(pid))]
+    return found
+
+
+def _command(pid: str) -> str:
+    try:
+        words = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return b" ".join(words).decode("utf-8", "replace").strip()[:200]

@@ -1,0 +1,117 @@
+"""What is done after a daemon that a service manager stopped: by `flowd service end-steps`, not by the daemon."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from flowd.domain.errors import FlowdError, StateError
+from flowd.executors.direct import end_steps as direct_steps
+from flowd.keeper import journal
+from flowd.keeper.capabilities import boot_id
+from flowd.observe import own_unit
+from flowd.ports import KeeperLostError
+from flowd.settings import values as settings_values
+from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
+from flowd.state import folder as state_folder
+from flowd_client import discovery
+
+log = logging.getLogger("flowd.units")
+
+_BOUND_S = 80.0
+"""Less than the 90 s of ``TimeoutStopSec=``, so that a manager never has to kill us."""
+
+
+def is_called_by_unit(environ: Mapping[str, str]) -> bool:
+    """Whether this process is ``ExecStopPost=`` of a unit, not a person's command (systemd.exec(5))."""
+    return "SERVICE_RESULT" in environ
+
+
+def left_running(*, workspace: Path, environ: Mapping[str, str]) -> int:
+    """How many steps go on without a daemon; 0 where one runs.
+
+    Raises:
+        OSError: The state folder is not ours to look into,
+            or the keeper does not answer.
+    """
+    settings = _settings(workspace, environ)
+    root = settings.state_dir if settings else _state_dir(workspace, environ)
+    folder = root / state_folder.KEEPER
+    if state_folder.is_locked(root / state_folder.LOCK):
+        return 0
+    count = sum(json.loads(path.read_bytes()).get("exit") is None for path in (folder / "units").glob("*.note"))
+    if state_folder.is_locked(folder / "keeper.lock"):
+        attempts, _ = journal.load(str(folder / "keeper.journal"))
+        count += sum("exit" not in facts for facts in attempts.values())
+    return count
+
+
+async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_asked: bool) -> int:
+    """End the steps that a daemon left to its keeper, if our unit is being stopped and nobody wants them kept.
+
+    Settings that cannot be used do not keep steps running: then the state folder is looked for where clients look.
+
+    Args:
+        workspace: As given on the command line; None finds the enclosing one.
+        is_asked: Whatever our unit does, and whatever ``on_stop`` says.
+
+    Returns:
+        How many were running.
+
+    Raises:
+        StateError: Asked, and a daemon runs: its steps are not left to anybody. Or the state is not ours to look into,
+            or the keeper does not answer.
+    """
+    settings = _settings(workspace, environ)
+    root = settings.state_dir if settings else _state_dir(workspace, environ)
+    if is_asked:
+        _refuse_beside_daemon(root)
+    else:
+        is_kept = (
+            settings is not None
+            and settings.on_stop == "keep"
+            and settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED
+        )
+        if is_kept or await own_unit.pending_job(environ) != "stop":
+            return 0
+    folder = root / state_folder.KEEPER
+    try:
+        count = await direct_steps.end_steps(folder, bound_s=_BOUND_S)
+    except KeeperLostError as error:
+        raise StateError(
+            f"The keeper of {root} does not answer, so that its steps go on. `flowd doctor` says more of it."
+        ) from error
+    if any((folder / "units").glob("*.note")):  # whichever executor is set now, steps may be of the one before
+        from flowd.executors.systemd.bus import default_scope  # noqa: PLC0415 - takes 40 ms, and few need it
+        from flowd.executors.systemd.end_steps import end_units  # noqa: PLC0415
+
+        count += await end_units(folder, scope=default_scope(), boot_id=boot_id(), environ=environ, bound_s=_BOUND_S)
+    return count
+
+
+def _refuse_beside_daemon(root: Path) -> None:
+    try:
+        has_daemon = state_folder.is_locked(root / state_folder.LOCK)
+    except OSError as error:
+        raise StateError(f"Cannot look into {root} ({error.strerror}). Try again as root, with sudo.") from error
+    if has_daemon:
+        raise StateError(
+            f"A daemon serves this workspace: its state is in {root}. `flowd cancel` ends its steps, one by one."
+        )
+
+
+def _settings(workspace: Path | None, environ: Mapping[str, str]) -> Settings | None:
+    """The settings; None where they cannot be used. Without credentials: systemd has them for the daemon alone."""
+    own_environ = {name: value for name, value in environ.items() if name != "CREDENTIALS_DIRECTORY"}
+    try:
+        return settings_values.load(workspace=workspace, environ=own_environ)
+    except FlowdError as error:
+        if is_called_by_unit(environ):
+            log.warning("cannot use the settings; looking for steps without them", extra={"error": error.message})
+        return None
+
+
+def _state_dir(workspace: Path | None, environ: Mapping[str, str]) -> Path:
+    if said := environ.get("FLOWD_STATE_DIR"):
+        return Path(said)
+    return discovery.state_dir((workspace or discovery.find_workspace()).resolve())

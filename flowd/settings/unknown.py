@@ -1,0 +1,25 @@
+"""Environment variables that begin like flowd's and are none of them: a misspelt one would set nothing, in silence."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+from flowd.settings.values import SECRETS, VARIABLES, Settings
+
+_PREFIX = "FLOWD_"
+_KNOWN = {
+    *VARIABLES, *SECRETS, "FLOWD_HTTP", "FLOWD_HTTP_SECRET_FILE", "FLOWD_WORKSPACE", "FLOWD_STATE_DIR", "FLOWD_SOCKET",
+    "FLOWD_RUN_ID", "FLOWD_ATTEMPT", "FLOWD_MARK", "FLOWD_DEBUG", "FLOWD_DEBUG_HANG", "FLOWD_WITHOUT",
+}  # fmt: skip
+
+
+def find(names: Iterable[str], settings: Settings) -> Iterator[str]:
+    """A sentence for each variable that sets nothing.
+
+    What the settings name themselves, for a secret or for steps, may be called as one likes.
+    """
+    chosen = {*settings.redact, *(settings.inherit or ()), *(settings.http.private if settings.http else ())}
+    known = sorted(name for name in _KNOWN if name.startswith(_PREFIX))
+    for name in sorted(names):
+        if name.upper().startswith(_PREFIX) and name not in _KNOWN | chosen:
+            close = get_close_matches(name.upper(), known, n=1, cutoff=0.75)
+            yield f"{name} sets nothing" + (f": did you mean {close[0]}?" if close else ": flowd has no such variable")
