@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from flowd.executors.direct.executor import KeeperClient
+from flowd.executors.direct.executor import DirectExecutor
 from flowd.ports import Command, Launch
 
 RUNS = 1000
@@ -38,7 +38,7 @@ def floor(folder: Path, concurrency: int) -> float:
     return RUNS / (time.perf_counter() - began)
 
 
-async def through_keeper(client: KeeperClient, folder: Path, concurrency: int) -> tuple[float, list[float]]:
+async def through_keeper(client: DirectExecutor, folder: Path, concurrency: int) -> tuple[float, list[float]]:
     """Runs a second and the milliseconds of each from start to exit."""
     durations_ms: list[float] = []
     numbers = iter(range(RUNS))
@@ -69,7 +69,7 @@ async def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        client = KeeperClient(folder / "keeper", base_env=dict(os.environ))
+        client = DirectExecutor(folder / "keeper", base_env=dict(os.environ))
         await client.open()
         assert client.pid is not None
         print(

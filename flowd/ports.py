@@ -223,7 +223,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedRun:
     """A queued run that was just marked running, with all that starting it needs."""
 
     run: Run
@@ -314,7 +314,7 @@ class Store(Protocol):
         """
         ...
 
-    async def begin(self, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> Begun | None:
+    async def begin(self, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> StartedRun | None:
         """Queued → running with a new attempt, before its process is spawned. None when it is not queued any more."""
         ...
 
@@ -393,7 +393,7 @@ class Store(Protocol):
         ...
 
     async def prune(
-        self, *, before_ms: int, after_seq: int, is_trial: bool, remove_output: Callable[[str], None]
+        self, *, before_ms: int, after_seq: int, dry_run: bool, remove_output: Callable[[str], None]
     ) -> Pruned:
         """Forget events from before an instant whose runs have all ended before it, with their runs and attempts.
 

@@ -12,7 +12,7 @@ from flowd.api import codec
 from flowd.catalog.watched import WatchedCatalog
 from flowd.domain.errors import StateError, StorageFailedError
 from flowd.domain.redaction import Redactor
-from flowd.engine.catalog_journal import FlowNotes
+from flowd.engine.catalog_journal import CatalogJournal
 from flowd.engine.completions import Completions
 from flowd.engine.engine import Engine
 from flowd.engine.feed import Feed
@@ -21,7 +21,7 @@ from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
-from flowd.executors.direct.executor import KeeperClient
+from flowd.executors.direct.executor import DirectExecutor
 from flowd.keeper.capabilities import boot_id
 from flowd.keeper.journal import load as load_journal
 from flowd.ports import Keeper, KeeperLostError
@@ -71,7 +71,7 @@ class Parts:
     catalog: WatchedCatalog
     engine: Engine
     feed: Feed
-    flow_notes: FlowNotes
+    flow_notes: CatalogJournal
 
     async def close(self, *, end_steps: bool) -> None:
         """Close in the order in which nothing is missed: no new packages, no more exits, then the memory of both."""
@@ -113,12 +113,12 @@ def build_keeper(
     refuse_other_executor(settings)
     if settings.executor == "systemd":
         from flowd.executors.systemd.bus import default_scope  # noqa: PLC0415 - takes 40 ms
-        from flowd.executors.systemd.executor import UnitKeeper  # noqa: PLC0415
+        from flowd.executors.systemd.executor import SystemdExecutor  # noqa: PLC0415
 
-        return UnitKeeper(
+        return SystemdExecutor(
             folder, base_env=base_env, scope=default_scope(), boot_id=boot_id(), environ=environ, on_lost=on_lost
         )
-    return KeeperClient(
+    return DirectExecutor(
         folder,
         base_env=base_env,
         orphan_grace_s=settings.orphan_grace_s,
@@ -160,7 +160,7 @@ async def build(
         step_open_files=step_open_files,
     )
     store = SqliteStore(folder / state_folder.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
-    flow_notes = FlowNotes(store, SystemClock())
+    flow_notes = CatalogJournal(store, SystemClock())
     catalog = WatchedCatalog(
         settings.workspace,
         rescan_interval_s=settings.rescan_interval_s,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flowd.domain.run import Exit
-from flowd.executors.direct.executor import KeeperClient
+from flowd.executors.direct.executor import DirectExecutor
 from flowd.ports import Command, Launch
 
 T = TypeVar("T")
@@ -63,9 +63,11 @@ class Rig:
         self._keepers: set[int] = set()
         self.env = {"PATH": os.environ["PATH"], "BASE": "base"}
 
-    async def client(self, **options: Any) -> KeeperClient:
+    async def client(self, **options: Any) -> DirectExecutor:
         """One more daemon."""
-        client = KeeperClient(self.directory, base_env=self.env, without=self._without, **{**self._options, **options})
+        client = DirectExecutor(
+            self.directory, base_env=self.env, without=self._without, **{**self._options, **options}
+        )
         await client.open()
         assert client.pid is not None
         self._keepers.add(client.pid)
@@ -81,7 +83,7 @@ class Rig:
         limits = {"timeout_s": 60.0, "grace_s": 5.0, "max_output_bytes": 1 << 20, **options}
         return Launch(name, command, str(self.path(name, "out")), str(self.path(name, "err")), **limits)
 
-    async def run(self, client: KeeperClient, name: str, script: str, **options: Any) -> Exit:
+    async def run(self, client: DirectExecutor, name: str, script: str, **options: Any) -> Exit:
         """Run a script to its end."""
         await client.start(self.launch(name, script, **options))
         return await client.wait(name)
@@ -104,7 +106,7 @@ class Rig:
 
         return await until(printed, f"{name} printed {count} pids")
 
-    async def kill_keeper(self, client: KeeperClient) -> int:
+    async def kill_keeper(self, client: DirectExecutor) -> int:
         """kill -9 the keeper and wait until it is gone."""
         pid = client.pid
         assert pid is not None
@@ -112,7 +114,7 @@ class Rig:
         await until(lambda: not is_alive(pid), "the keeper is gone")
         return pid
 
-    async def reconnected(self, client: KeeperClient, old_pid: int) -> None:
+    async def reconnected(self, client: DirectExecutor, old_pid: int) -> None:
         """Wait until the client has a new keeper."""
         pid = await until(lambda: client.pid if client.pid not in (None, old_pid) else None, "there is a new keeper")
         assert pid is not None
@@ -127,7 +129,7 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def keeper(folder: Path, without: str = "", **options: Any) -> AsyncIterator[tuple[Rig, KeeperClient]]:
+async def keeper(folder: Path, without: str = "", **options: Any) -> AsyncIterator[tuple[Rig, DirectExecutor]]:
     """A keeper with one client; both end with the block, and so do all steps."""
     rig = Rig(folder, without, **options)
     client = await rig.client()

@@ -197,7 +197,7 @@ class Methods:
         return await self._drain()
 
     async def _prune(self, given: params.Prune) -> View:
-        before_ms, pruned = await self._engine.prune(older_than_ms=given.older_than_ms, is_trial=given.dry_run)
+        before_ms, pruned = await self._engine.prune(older_than_ms=given.older_than_ms, dry_run=given.dry_run)
         return {
             "before": codec.instant(before_ms),
             "dryRun": given.dry_run,

@@ -9,7 +9,7 @@ import click
 
 from flowd.cli import output, printing
 from flowd.cli.exits import CommandError, Exit
-from flowd.cli.follow.lines import Weaver
+from flowd.cli.follow.lines import LineMultiplexer
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb
 from flowd_client import requests
@@ -89,7 +89,7 @@ def _print_several(session: Session, run_ids: tuple[str, ...], event_id: str | N
     runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
     if event_id is not None:
         runs += reversed(session.view(requests.get_event(event_id)).runs)
-    weaver = Weaver(output.write)
+    weaver = LineMultiplexer(output.write)
     names = {run.id: f"{run.flow_name}/{run.step_name}" for run in runs}
     counts = Counter(names.values())
     names = {run_id: name if counts[name] == 1 else f"{name} {run_id}" for run_id, name in names.items()}

@@ -12,7 +12,7 @@ from flowd.embedded.answering import Answers
 from flowd.embedded.listening import listening
 from flowd.embedded.running import private_settings, running
 from flowd.embedded.streaming import EngineStream
-from flowd.embedded.telling import OnOutput, Seat, TellingSeat
+from flowd.embedded.telling import LocalBackend, OnOutput, TellingBackend
 from flowd.settings import values as settings_values
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
@@ -116,7 +116,7 @@ class NoState:
         self._on_output = on_output
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
-        """As `Seat.call`. A dispatch always waits for its runs: nobody could ask for them later.
+        """As `LocalBackend.call`. A dispatch always waits for its runs: nobody could ask for them later.
 
         Raises:
             LocalFlowClientUnsupportedStateError: The call needs state.
@@ -129,23 +129,23 @@ class NoState:
         try:
             if method != wire.DISPATCH:
                 return await engine.call(method, params)
-            seat = engine if self._on_output is None else TellingSeat(engine, self._on_output)
+            seat = engine if self._on_output is None else TellingBackend(engine, self._on_output)
             return await self._see_through(seat, answering.plain(method, params))
         finally:
             await asyncio.shield(engine.close())
 
-    async def _see_through(self, seat: Seat, given: dict[str, Any]) -> Any:
+    async def _see_through(self, seat: LocalBackend, given: dict[str, Any]) -> Any:
         answer = await seat.call(wire.DISPATCH, {**given, "wait": True})
         # With their output, which nobody can ask for later.
         runs = [(await seat.call(wire.GET_RUN, {"runId": run_id}))["run"] for run_id in answer["runIds"]]
         return {**answer, "runs": runs}
 
     async def stream(self, _: Mapping[str, Any]) -> UpdateStream:
-        """As `Seat.stream`: refused."""
+        """As `LocalBackend.stream`: refused."""
         raise LocalFlowClientUnsupportedStateError(_OPERATIONS[wire.SUBSCRIBE])
 
     async def close(self) -> None:
-        """As `Seat.close`."""
+        """As `LocalBackend.close`."""
 
 
 class PrivateState:
@@ -158,11 +158,11 @@ class PrivateState:
         self._opening = asyncio.Lock()
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
-        """As `Seat.call`."""
+        """As `LocalBackend.call`."""
         return await (await self._open(method)).call(method, params)
 
     async def stream(self, params: Mapping[str, Any]) -> UpdateStream:
-        """As `Seat.stream`."""
+        """As `LocalBackend.stream`."""
         return await (await self._open(wire.SUBSCRIBE)).stream(params)
 
     async def _open(self, method: str) -> _Engine:
@@ -175,7 +175,7 @@ class PrivateState:
             return self._engine
 
     async def close(self) -> None:
-        """As `Seat.close`. Runs under way are canceled, and everything is forgotten."""
+        """As `LocalBackend.close`. Runs under way are canceled, and everything is forgotten."""
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.close()
@@ -198,7 +198,7 @@ class SharedState:
         self._seating = asyncio.Lock()
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
-        """As `Seat.call`.
+        """As `LocalBackend.call`.
 
         Raises:
             DaemonRunningError: A daemon serves this folder; ``data["socket"]`` is where.
@@ -219,7 +219,7 @@ class SharedState:
                     raise
 
     async def stream(self, params: Mapping[str, Any]) -> UpdateStream:
-        """As `Seat.stream`. Ends when the client that tells it leaves; another one can go on from its cursor."""
+        """As `LocalBackend.stream`. Ends when the owning client leaves; another can go on from its cursor."""
         while True:
             with answering.as_clients_see_them(wire.SUBSCRIBE):
                 engine, peer = await self._seat()
@@ -282,7 +282,7 @@ class SharedState:
         await peer.close()
 
     async def close(self) -> None:
-        """As `Seat.close`. Runs under way go on with the keeper, and are there for the next client."""
+        """As `LocalBackend.close`. Runs under way go on with the keeper, and are there for the next client."""
         async with self._seating:
             engine, self._engine = self._engine, None
             peer, self._peer = self._peer, None

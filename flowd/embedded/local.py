@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowd.embedded.backends import ENGINE_TASK, NoState, PrivateState, SharedState
-from flowd.embedded.telling import OnOutput, Seat, TellingSeat
+from flowd.embedded.telling import LocalBackend, OnOutput, TellingBackend
 from flowd_client.aio_updates import AsyncUpdateStream
 from flowd_client.discovery import find_workspace
 
@@ -48,7 +48,7 @@ class LocalEngine:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._seat: Seat | None = None
+        self._seat: LocalBackend | None = None
         self._calls: set[asyncio.Task[Any]] = set()
 
     def submit(self, method: str, params: Mapping[str, Any]) -> "Future[Any]":
@@ -98,13 +98,13 @@ class LocalEngine:
         finally:
             self._calls.discard(task)
 
-    def _open_seat(self) -> Seat:
+    def _open_seat(self) -> LocalBackend:
         if self._seat is None:
             self._seat = self._make_seat()
         return self._seat
 
-    def _make_seat(self) -> Seat:
-        seat: Seat
+    def _make_seat(self) -> LocalBackend:
+        seat: LocalBackend
         match self._state:
             case None:
                 return NoState(self._workspace, self._env, self._on_output)
@@ -112,7 +112,7 @@ class LocalEngine:
                 seat = PrivateState(self._workspace, self._env)
             case "file":
                 seat = SharedState(self._workspace, self._folder, self._env)
-        return seat if self._on_output is None else TellingSeat(seat, self._on_output)
+        return seat if self._on_output is None else TellingBackend(seat, self._on_output)
 
     async def _close(self) -> None:
         await _cancel(self._calls)

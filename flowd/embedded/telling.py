@@ -16,7 +16,7 @@ OnOutput = Callable[[str, str, str], None]
 """``(run_id, stream, text)``."""
 
 
-class Seat(Protocol):
+class LocalBackend(Protocol):
     """Answers calls for as long as it is open. Lives in one event loop."""
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
@@ -32,20 +32,20 @@ class Seat(Protocol):
         ...
 
 
-class TellingSeat:
+class TellingBackend:
     """A seat whose new runs, of a dispatch or a replay, are followed by a function.
 
     A call that waits for runs returns after everything they wrote has been told. A function that raises is not called
     again for that run; its error is logged.
     """
 
-    def __init__(self, seat: Seat, on_output: OnOutput) -> None:
+    def __init__(self, seat: LocalBackend, on_output: OnOutput) -> None:
         self._seat = seat
         self._on_output = on_output
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
-        """As `Seat.call`."""
+        """As `LocalBackend.call`."""
         if method not in (wire.DISPATCH, wire.REPLAY):
             return await self._seat.call(method, params)
         is_waiting = params.get("wait") is True
@@ -61,7 +61,7 @@ class TellingSeat:
         return answer
 
     async def stream(self, params: Mapping[str, Any]) -> AsyncUpdateStream:
-        """As `Seat.stream`."""
+        """As `LocalBackend.stream`."""
         return await self._seat.stream(params)
 
     async def _wait(self, answer: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class TellingSeat:
             log.exception("on_output failed", extra={"run_id": run_id})
 
     async def close(self) -> None:
-        """As `Seat.close`. What was not told yet is not told any more."""
+        """As `LocalBackend.close`. What was not told yet is not told any more."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

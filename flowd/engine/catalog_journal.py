@@ -11,7 +11,7 @@ from flowd.ports import Clock, Journal
 log = logging.getLogger("flowd.engine")
 
 
-class FlowNotes:
+class CatalogJournal:
     """Notes each snapshot of the catalog in the journal, which compares it with the one before; so what changes while
     no daemon runs is told, too. One note at a time, and of several snapshots that wait only the newest."""
 

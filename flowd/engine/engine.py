@@ -24,10 +24,10 @@ from flowd.engine.completions import Completions
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import OutputFiles, Stream
-from flowd.engine.running_step import UnderWay
+from flowd.engine.running_step import RunningStep
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
-from flowd.engine.uncancellable import Unbroken
+from flowd.engine.uncancellable import UncancellableCalls
 from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, Pruned, RunFilter, Store, StoredEvent
 
 _CANCEL_MARGIN_S = 3.0
@@ -65,7 +65,7 @@ class Engine:
         self._completions = completions
         self._boot_id = boot_id
         self._redactor = redactor
-        self._unbroken = Unbroken()
+        self._unbroken = UncancellableCalls()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class Engine:
         """Ids of the runs under way."""
         return self._supervisor.active
 
-    def under_way(self) -> list[UnderWay]:
+    def under_way(self) -> list[RunningStep]:
         """The running steps, oldest first."""
         return self._supervisor.under_way()
 
@@ -311,10 +311,10 @@ class Engine:
         """Grows with each commit, before anybody is told of it."""
         return self._store.commits
 
-    async def prune(self, *, older_than_ms: int, is_trial: bool) -> tuple[int, Pruned]:
+    async def prune(self, *, older_than_ms: int, dry_run: bool) -> tuple[int, Pruned]:
         """Forget what is older; see `pruning.prune`. Answers with the instant that it was older than."""
         before_ms = self._clock.now_ms() - older_than_ms
-        return before_ms, await pruning.prune(self._store, self._outputs, before_ms=before_ms, is_trial=is_trial)
+        return before_ms, await pruning.prune(self._store, self._outputs, before_ms=before_ms, dry_run=dry_run)
 
     async def counts(self) -> Counts:
         """How many events and runs there are."""

@@ -15,7 +15,7 @@ from flowd.engine.output_reader import FOLLOW_INTERVAL_S, OutputReader
 from flowd.engine.shared_pages import PAGE_ENTRIES, SharedPages
 from flowd.engine.tails import OutputChunk, OutputPlace, Tails
 from flowd.engine.updates import Batch, Update
-from flowd.engine.wake_queue import Bell
+from flowd.engine.wake_queue import WakeQueue
 from flowd.ports import Clock, Journal
 
 LAGGING_ENTRIES = 10_000
@@ -30,7 +30,7 @@ class Feed:
         self._reader = reader
         self._clock = clock
         self._pages = SharedPages(journal, redactor)
-        self._bell = Bell()
+        self._bell = WakeQueue()
 
     def ring(self) -> None:
         """The journal may have advanced: wake everybody who waits for that."""

@@ -19,7 +19,7 @@ Stream = Literal["stdout", "stderr"]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CollectedOutput:
     """What an ended attempt printed.
 
     Attributes:
@@ -47,12 +47,12 @@ class OutputFiles:
         """Of both streams, in bytes."""
         return self.stream_size(attempt_id, "stdout"), self.stream_size(attempt_id, "stderr")
 
-    def collect(self, attempt_id: str, sizes: tuple[int, int]) -> Said:
+    def collect(self, attempt_id: str, sizes: tuple[int, int]) -> CollectedOutput:
         """Read what an ended attempt printed; ``sizes`` are those of its streams. A missing file counts as empty."""
         stdout, stdout_size, said, out_tail = self._read(attempt_id, "stdout", sizes[0])
         stderr, stderr_size, _, err_tail = self._read(attempt_id, "stderr", sizes[1])
         is_truncated = max(stdout_size, stderr_size) >= self._max_output_bytes
-        return Said(said, Output(stdout, stderr, stdout_size, stderr_size, is_truncated), out_tail, err_tail)
+        return CollectedOutput(said, Output(stdout, stderr, stdout_size, stderr_size, is_truncated), out_tail, err_tail)
 
     def remove(self, attempt_id: str, output: Output) -> None:
         """Remove the files whose content the database has now."""

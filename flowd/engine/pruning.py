@@ -4,7 +4,7 @@ from flowd.engine.outputs import OutputFiles
 from flowd.ports import Pruned, Store
 
 
-async def prune(store: Store, outputs: OutputFiles, *, before_ms: int, is_trial: bool) -> Pruned:
+async def prune(store: Store, outputs: OutputFiles, *, before_ms: int, dry_run: bool) -> Pruned:
     """Forget events from before an instant whose runs have all ended before it, with their runs and output.
 
     Some at a time, so that events are accepted meanwhile. What was forgotten when this is interrupted stays so.
@@ -16,7 +16,7 @@ async def prune(store: Store, outputs: OutputFiles, *, before_ms: int, is_trial:
     next_seq: int | None = 0
     while next_seq is not None:
         pruned = await store.prune(
-            before_ms=before_ms, after_seq=next_seq, is_trial=is_trial, remove_output=outputs.remove_all
+            before_ms=before_ms, after_seq=next_seq, dry_run=dry_run, remove_output=outputs.remove_all
         )
         events, runs = events + pruned.events, runs + pruned.runs
         output_bytes += pruned.output_bytes

@@ -9,7 +9,7 @@ from flowd.domain.run import Attempt
 
 
 @dataclass(slots=True)
-class Active:
+class ActiveRun:
     """A run under way.
 
     Attributes:
@@ -28,7 +28,7 @@ class Active:
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
+class RunningStep:
     """A running step, for those who ask what is going on.
 
     Attributes:
@@ -44,7 +44,7 @@ class UnderWay:
     pid: int | None
 
     @classmethod
-    def of(cls, active: Active, *, now_ms: int) -> UnderWay:
+    def of(cls, active: ActiveRun, *, now_ms: int) -> RunningStep:
         """The running step of an active run."""
         attempt = active.attempt
         return cls(

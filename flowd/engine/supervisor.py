@@ -14,11 +14,10 @@ from flowd.domain.ids import parse_attempt_id
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run, decide
 from flowd.engine import run_log
 from flowd.engine.completions import Completions
-from flowd.engine.outputs import OutputFiles, Said
-from flowd.engine.running_step import Active, UnderWay
+from flowd.engine.outputs import CollectedOutput, OutputFiles
+from flowd.engine.running_step import ActiveRun, RunningStep
 from flowd.engine.storage_waits import StorageWaits
 from flowd.ports import (
-    Begun,
     Clock,
     Command,
     Keeper,
@@ -28,6 +27,7 @@ from flowd.ports import (
     Output,
     Runners,
     SpawnError,
+    StartedRun,
     StepContext,
     Store,
 )
@@ -70,7 +70,7 @@ class Supervisor:
         self._requeue = requeue
         self._mask = mask
         self._waits = StorageWaits(time.monotonic)
-        self._active: dict[str, Active] = {}
+        self._active: dict[str, ActiveRun] = {}
         # Runs between the queue and `_active`, each with whether it was canceled meanwhile.
         self._beginning: dict[str, bool] = {}
 
@@ -84,10 +84,10 @@ class Supervisor:
         """How many runs have a start or an end that cannot be written down just now."""
         return self._waits.count
 
-    def under_way(self) -> list[UnderWay]:
+    def under_way(self) -> list[RunningStep]:
         """The running steps, oldest first."""
         now_ms = self._clock.now_ms()
-        found = [UnderWay.of(active, now_ms=now_ms) for active in self._active.values()]
+        found = [RunningStep.of(active, now_ms=now_ms) for active in self._active.values()]
         return sorted(found, key=lambda step: step.started_at_ms)
 
     def enrich(self, attempt: Attempt) -> Attempt:
@@ -113,7 +113,7 @@ class Supervisor:
         if begun is None:
             self._waits.over(f"start {run_id}")
             return
-        active = self._active[run_id] = Active(begun.attempt, begun.definition, is_canceled=is_canceled)
+        active = self._active[run_id] = ActiveRun(begun.attempt, begun.definition, is_canceled=is_canceled)
         try:
             try:
                 await self._start(active, begun)
@@ -139,7 +139,7 @@ class Supervisor:
 
     async def adopt(self, run: Run, attempt: Attempt, definition: Definition, release: Callable[[], None]) -> None:
         """Go on supervising an attempt that an earlier daemon started."""
-        active = self._active[run.id] = Active(attempt, definition, is_started=True)
+        active = self._active[run.id] = ActiveRun(attempt, definition, is_started=True)
         try:
             if run.cancel_requested:
                 await self.cancel(run.id)
@@ -149,7 +149,7 @@ class Supervisor:
 
     async def abandon(self, run: Run, attempt: Attempt, definition: Definition) -> None:
         """Record the end of an attempt that nobody can have seen: by its result if it left one, else `interrupted`."""
-        active = Active(attempt, definition, is_started=True)
+        active = ActiveRun(attempt, definition, is_started=True)
         said = await self._collect(attempt.id)
         exit_ = Exit(cause="canceled") if run.cancel_requested else Exit()
         await self._record(active, exit_, self._decide(active, exit_, said), said.output)
@@ -159,7 +159,7 @@ class Supervisor:
         await self._patiently(run_id, lambda: self._store.requeue(run_id, at_ms=self._clock.now_ms()))
         self._requeue(run_id, 0.0)
 
-    async def _put_back(self, active: Active, why: str) -> None:
+    async def _put_back(self, active: ActiveRun, why: str) -> None:
         """A start that never happened: queue the run again, unless somebody wants it canceled by now."""
         if active.wants_cancel():
             await self._record(active, Exit(), _refused(active, why), Output())
@@ -185,7 +185,7 @@ class Supervisor:
             grace = active.definition.grace_ms / 1000 if grace_s is None else grace_s
             await self._keeper.stop(active.attempt.id, cause="canceled", grace_s=grace)
 
-    async def _begin(self, run_id: str) -> Begun | None:
+    async def _begin(self, run_id: str) -> StartedRun | None:
         return await self._patiently(
             run_id,
             lambda: self._store.begin(
@@ -205,7 +205,7 @@ class Supervisor:
                 self._waits.over(run_id)
                 return value
 
-    async def _start(self, active: Active, begun: Begun) -> None:
+    async def _start(self, active: ActiveRun, begun: StartedRun) -> None:
         attempt, definition = begun.attempt, begun.definition
         context = StepContext(
             event_id=begun.run.event_id,
@@ -239,13 +239,13 @@ class Supervisor:
             limits=definition.limits,
         )
 
-    async def _see_off(self, active: Active, release: Callable[[], None]) -> None:
+    async def _see_off(self, active: ActiveRun, release: Callable[[], None]) -> None:
         exit_ = await self._wait(active)
         release()  # The process is gone: the next one may start while this one's end is written down.
         said = await self._collect(active.attempt.id)
         await self._record(active, exit_, self._decide(active, exit_, said), said.output)
 
-    async def _wait(self, active: Active) -> Exit:
+    async def _wait(self, active: ActiveRun) -> Exit:
         waiting = asyncio.ensure_future(self._keeper.wait(active.attempt.id))
         try:
             done, _ = await asyncio.wait([waiting], timeout=_NOTE_START_AFTER_S)
@@ -258,13 +258,13 @@ class Supervisor:
         finally:
             waiting.cancel()
 
-    async def _collect(self, attempt_id: str) -> Said:
+    async def _collect(self, attempt_id: str) -> CollectedOutput:
         sizes = self._outputs.sizes(attempt_id)
         if max(sizes) <= _INLINE_SCAN_BYTES:
             return self._outputs.collect(attempt_id, sizes)
         return await asyncio.to_thread(self._outputs.collect, attempt_id, sizes)
 
-    def _decide(self, active: Active, exit_: Exit, said: Said) -> Outcome:
+    def _decide(self, active: ActiveRun, exit_: Exit, said: CollectedOutput) -> Outcome:
         definition = active.definition
         outcome = decide(exit_, said.result, label=definition.label, timeout_ms=definition.timeout_ms)
         if outcome.error is None:
@@ -273,7 +273,7 @@ class Supervisor:
         end = excerpt.excerpt(self._mask(said.stderr_tail), self._mask(said.stdout_tail))
         return replace(outcome, error=f"{outcome.error}\n{end}")
 
-    async def _record(self, active: Active, exit_: Exit, outcome: Outcome, output: Output) -> None:
+    async def _record(self, active: ActiveRun, exit_: Exit, outcome: Outcome, output: Output) -> None:
         """Write the outcome down, however long the disk is full, and only then let go of what could tell it again."""
         attempt = active.attempt
         if outcome.error is not None:
@@ -300,7 +300,7 @@ class Supervisor:
             self._requeue(run.id, delay_ms / 1000)
 
 
-def _refused(active: Active, why: str) -> Outcome:
+def _refused(active: ActiveRun, why: str) -> Outcome:
     why = why.removeprefix(f"{active.definition.label}: ")  # the sentence names the step already
     if active.is_canceled:
         return Outcome(ProcessStatus.CANCELED, Reason.CANCELED, f"Step {active.definition.label} was canceled: {why}")

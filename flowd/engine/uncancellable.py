@@ -10,7 +10,7 @@ log = logging.getLogger("flowd.engine")
 T = TypeVar("T")
 
 
-class Unbroken:
+class UncancellableCalls:
     """Runs work to its end. Cancelling the call lets go of the answer, not of the work.
 
     A change is two steps, the commit and telling the rest of the engine: a caller that hangs up between them must not

@@ -9,7 +9,7 @@ _REST_S = 0.001
 that writes the database would get hardly any of the interpreter meanwhile: 500 at once made an accept 20 ms late."""
 
 
-class Bell:
+class WakeQueue:
     """Sleepers are woken in the order in which they fell asleep: the first few at once, the others soon."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowd.keeper.cgroup import Cgroups
 
 
-class Offspring:
+class StepProcesses:
     """Finds a step's processes and signals them."""
 
     def __init__(

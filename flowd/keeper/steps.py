@@ -17,7 +17,7 @@ from flowd.keeper.leaders import Leaders
 from flowd.keeper.proctree import MARK, Processes, new_badge
 from flowd.keeper.spawn import RefusalError, Spawner
 from flowd.keeper.step import INFINITY, KILLING, RUNNING, SETTLING, SPEC, STOPPING, Step, own_peak_bytes
-from flowd.keeper.step_processes import Offspring
+from flowd.keeper.step_processes import StepProcesses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Steps:
         self.ended: dict[str, dict[str, Any]] = {}
         self.is_ending = False
         self.leaders = Leaders(can, processes)
-        self.offspring = Offspring(can, processes, self.active, self.leaders.own, cgroups)
+        self.offspring = StepProcesses(can, processes, self.active, self.leaders.own, cgroups)
 
     # --- what the daemon asks for
 

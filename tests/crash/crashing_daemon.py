@@ -20,7 +20,7 @@ def main() -> None:
 
     points = CrashPoints(str(arming / "daemon"))
     wiring.SqliteStore = _crashing(wiring.SqliteStore, "store", STORE, points)  # type: ignore[misc]
-    wiring.KeeperClient = _crashing(wiring.KeeperClient, "keeper", KEEPER, points)  # type: ignore[misc]
+    wiring.DirectExecutor = _crashing(wiring.DirectExecutor, "keeper", KEEPER, points)  # type: ignore[misc]
     launcher._BOOTSTRAP = (
         f"import sys; sys.path[:0] = [sys.argv[1], {str(Path(__file__).parent)!r}];"
         f"from crashing_keeper import main; main({str(arming / 'keeper')!r}, *sys.argv[2:])"

@@ -16,7 +16,7 @@ from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.tails import OutputPlace
 from flowd.engine.updates import Batch, Update
-from flowd.ports import Begun, NewEvent, NewRun, Output
+from flowd.ports import NewEvent, NewRun, Output, StartedRun
 from flowd.store.sqlite.store import SqliteStore
 
 FLOWS = Interest(frozenset({"flow"}))
@@ -40,7 +40,7 @@ class CountingStore(SqliteStore):
 class EndingStore(CountingStore):
     """Records the end of a run's attempt as soon as somebody has read a page of the journal that does not have it."""
 
-    ending: Begun | None = None
+    ending: StartedRun | None = None
 
     async def journal(self, interest: Interest, *, after: int | None, limit: int) -> JournalPage:
         page = await super().journal(interest, after=after, limit=limit)
@@ -94,7 +94,7 @@ async def accept_run(store: SqliteStore) -> None:
     await store.accept(event, [NewRun("r", STEP)], at_ms=1)
 
 
-async def begin_run(store: SqliteStore) -> Begun:
+async def begin_run(store: SqliteStore) -> StartedRun:
     begun = await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=2)
     assert begun is not None
     return begun

@@ -10,7 +10,7 @@ import pytest
 from keeper_rig import Rig, is_alive, keeper, run, until
 
 import flowd.executors.direct.executor
-from flowd.executors.direct.executor import KeeperClient
+from flowd.executors.direct.executor import DirectExecutor
 from flowd.ports import KeeperLostError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
@@ -24,7 +24,7 @@ def test_every_step_runs_at_most_once_and_no_exit_is_made_up(tmp_path: Path, mon
     rng = random.Random(7)
     unknown: list[str] = []
 
-    async def one(rig: Rig, client: KeeperClient, number: int) -> None:
+    async def one(rig: Rig, client: DirectExecutor, number: int) -> None:
         name, code = f"s{number}", number % 250
         ran = rig.folder / f"{name}.ran"
         launch = rig.launch(name, f"echo x >> {ran}; sleep 0.0{number % 10}; exit {code}")
@@ -45,7 +45,7 @@ def test_every_step_runs_at_most_once_and_no_exit_is_made_up(tmp_path: Path, mon
             unknown.append(name)
         await client.forget(name)
 
-    async def crash(rig: Rig, client: KeeperClient) -> None:
+    async def crash(rig: Rig, client: DirectExecutor) -> None:
         for _ in range(CRASHES):
             await asyncio.sleep(rng.uniform(0.02, 0.25))  # any moment will do
             pid = await until(lambda: client.pid, "a keeper lives")

@@ -16,8 +16,8 @@ import pytest
 from keeper_rig import UNTIL_FILE, Rig, all_of, is_alive, keeper, run, until
 
 from flowd.domain.run import Exit
-from flowd.executors.direct.executor import KeeperClient
-from flowd.executors.direct.exit_watch import Witness
+from flowd.executors.direct.executor import DirectExecutor
+from flowd.executors.direct.exit_watch import KeeperExitWatch
 from flowd.executors.direct.launcher import environment_without
 from flowd.ports import KeeperLostError, SpawnError
 
@@ -83,7 +83,7 @@ def test_a_keepers_death_leaves_a_warning_and_is_counted(tmp_path: Path, caplog:
 def test_a_witness_tells_how_a_process_ended(is_reaped: bool) -> None:
     if is_reaped and not tells_exits():
         pytest.skip("NOT TESTED: how a reaped keeper ended, because this kernel does not tell (Linux 6.15 does)")
-    witness = Witness(can_pidfd=True)
+    witness = KeeperExitWatch(can_pidfd=True)
     found = []
     for end in ("kill -9 $$", "exit 3"):
         with subprocess.Popen(["/bin/sh", "-c", f"read line; {end}"], stdin=subprocess.PIPE) as process:
@@ -229,7 +229,7 @@ def test_a_keeper_that_keeps_dying_is_given_up_and_everyone_is_told(tmp_path: Pa
 
 def test_no_keeper_can_be_started(tmp_path: Path) -> None:
     async def test() -> None:
-        client = KeeperClient(tmp_path / "keeper", base_env={}, python="/bin/false")
+        client = DirectExecutor(tmp_path / "keeper", base_env={}, python="/bin/false")
         with pytest.raises(KeeperLostError, match="start failed"):
             await client.open()
         await client.close(end_steps=False)
@@ -240,7 +240,7 @@ def test_no_keeper_can_be_started(tmp_path: Path) -> None:
 def test_a_state_folder_that_was_removed_is_not_made_again_for_a_keeper(tmp_path: Path) -> None:
     async def test() -> None:
         folder = tmp_path / "state"
-        client = KeeperClient(folder / "keeper", base_env={})
+        client = DirectExecutor(folder / "keeper", base_env={})
         with pytest.raises(KeeperLostError, match="cannot be reached"):
             await client.open()
         await client.close(end_steps=False)
@@ -430,7 +430,7 @@ def test_many_exits_are_compacted_away_once_forgotten(tmp_path: Path) -> None:
 def test_switches_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         monkeypatch.setenv("FLOWD_WITHOUT", "pidfd, proc")
-        client = KeeperClient(tmp_path / "keeper", base_env={})
+        client = DirectExecutor(tmp_path / "keeper", base_env={})
         await client.open()
         assert not client.capabilities & {"pidfd", "pidfd_info", "proc", "children"}
         await client.close(end_steps=True)

@@ -18,7 +18,7 @@ from flowd.domain.errors import (
 from flowd.domain.journal import Interest
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason
-from flowd.ports import Begun, NewEvent, NewRun, Output, RunFilter
+from flowd.ports import NewEvent, NewRun, Output, RunFilter, StartedRun
 from flowd.store.sqlite.pruning import CHUNK_EVENTS
 from flowd.store.sqlite.store import SqliteStore
 
@@ -47,7 +47,7 @@ async def accept(store: SqliteStore, name: str, *, kind: str = "t") -> str:
     return f"run-{name}"
 
 
-async def begin(store: SqliteStore, run_id: str) -> Begun:
+async def begin(store: SqliteStore, run_id: str) -> StartedRun:
     begun = await store.begin(run_id, worker_id="keeper", boot_id="boot", at_ms=2)
     assert begun is not None
     return begun
@@ -248,8 +248,8 @@ def _pragma(path: Path, pragma: str) -> None:
 def test_what_is_old_and_has_ended_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
     removed: list[str] = []
 
-    async def prune(store: SqliteStore, *, is_trial: bool = False) -> tuple[int, int, int]:
-        done = await store.prune(before_ms=100, after_seq=0, is_trial=is_trial, remove_output=removed.append)
+    async def prune(store: SqliteStore, *, dry_run: bool = False) -> tuple[int, int, int]:
+        done = await store.prune(before_ms=100, after_seq=0, dry_run=dry_run, remove_output=removed.append)
         return done.events, done.runs, done.output_bytes
 
     async def end(store: SqliteStore, run_id: str, *, at_ms: int, output: Output) -> None:
@@ -267,7 +267,7 @@ def test_what_is_old_and_has_ended_is_forgotten_and_nothing_else(tmp_path: Path)
         await store.retry("run-retried", None, at_ms=4)
         before = await store.journal(Interest(), after=0, limit=100)
 
-        assert await prune(store, is_trial=True) == (3, 2, 70_003)
+        assert await prune(store, dry_run=True) == (3, 2, 70_003)
         assert (await store.counts()).events == 8
         assert removed == []
         assert await prune(store) == (3, 2, 70_003)
@@ -302,7 +302,7 @@ def test_forgetting_goes_on_through_many_events_and_never_gives_a_number_twice(t
         after_seq: int | None = 0
         events = 0
         while after_seq is not None:
-            done = await store.prune(before_ms=100, after_seq=after_seq, is_trial=False, remove_output=print)
+            done = await store.prune(before_ms=100, after_seq=after_seq, dry_run=False, remove_output=print)
             events, after_seq = events + done.events, done.next_seq
         assert events == 2 * CHUNK_EVENTS
         cursor = (await store.journal(Interest(), after=None, limit=1)).newest
@@ -323,7 +323,7 @@ def test_events_with_more_runs_than_a_statement_takes_values_are_forgotten(tmp_p
         await store.accept(new_event("old"), [NewRun(f"run-{n}", STEP) for n in range(count)], at_ms=1)
         await store._writer.do(lambda db: db.execute("UPDATE runs SET status = 'completed', completed_at_ms = 3"))
         await accept(store, "newest")
-        done = await store.prune(before_ms=100, after_seq=0, is_trial=False, remove_output=print)
+        done = await store.prune(before_ms=100, after_seq=0, dry_run=False, remove_output=print)
         assert (done.events, done.runs) == (1, count)
         assert (await store.counts()).runs["completed"] == 0
 

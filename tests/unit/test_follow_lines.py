@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowd.cli.follow import lines
-from flowd.cli.follow.lines import MAX_LINE_BYTES, Stream, Weaver
+from flowd.cli.follow.lines import MAX_LINE_BYTES, LineMultiplexer, Stream
 
 
 class Sink:
@@ -33,7 +33,7 @@ def test_doctests() -> None:
 )
 def test_however_outputs_are_cut_each_ones_lines_come_whole_and_once(pieces: list[tuple[str, Stream, bytes]]) -> None:
     sink = Sink()
-    weaver = Weaver(sink)
+    weaver = LineMultiplexer(sink)
     whole: dict[tuple[str, Stream], bytes] = {}
     for name in ("a/b", "long/name"):
         weaver.prefix(name)
@@ -53,7 +53,7 @@ def test_however_outputs_are_cut_each_ones_lines_come_whole_and_once(pieces: lis
 
 def test_a_line_without_end_comes_in_pieces_and_needs_bounded_memory() -> None:
     sink = Sink()
-    weaver = Weaver(sink)
+    weaver = LineMultiplexer(sink)
     for _ in range(10):
         weaver.feed("a", "stdout", b"x" * MAX_LINE_BYTES)
     assert len(sink.text()) > 8 * MAX_LINE_BYTES
@@ -63,7 +63,7 @@ def test_a_line_without_end_comes_in_pieces_and_needs_bounded_memory() -> None:
 
 def test_endless_progress_is_kept_as_its_last_look_only() -> None:
     sink = Sink()
-    weaver = Weaver(sink)
+    weaver = LineMultiplexer(sink)
     for n in range(20_000):
         weaver.feed("a", "stdout", b"%d%%\r" % n)
     weaver.close()
@@ -72,7 +72,7 @@ def test_endless_progress_is_kept_as_its_last_look_only() -> None:
 
 def test_on_a_terminal_an_unfinished_line_is_shown_and_drawn_over() -> None:
     sink = Sink()
-    weaver = Weaver(sink, live_width=80)
+    weaver = LineMultiplexer(sink, live_width=80)
     weaver.feed("a", "stdout", b"10%\r")
     weaver.feed("b", "stderr", b"oops\n")
     weaver.feed("a", "stdout", b"100%\n")

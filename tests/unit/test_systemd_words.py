@@ -15,7 +15,7 @@ import pytest
 from flowd.domain.limits import Limits
 from flowd.domain.run import Exit
 from flowd.executors.systemd import properties
-from flowd.executors.systemd.unit_records import Note, Notes
+from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
 from flowd.observe import journal, listenfds
 from flowd.observe.sdnotify import Notifier
 from flowd.ports import Command, Launch, SpawnError
@@ -208,9 +208,9 @@ def test_an_exit_is_read_from_a_units_properties() -> None:
 
 
 def test_a_note_is_there_after_a_crash_and_a_torn_one_is_none(tmp_path: Path) -> None:
-    notes = Notes(tmp_path / "units")
+    notes = UnitRecords(tmp_path / "units")
     notes.open()
-    note = Note("run_1", "u.service", "boot", "/o", "/e", 5.0, 1024)
+    note = UnitRecord("run_1", "u.service", "boot", "/o", "/e", 5.0, 1024)
     notes.write(note)
     (tmp_path / "units" / "run_2.note").write_text('{"id": "run')
     assert notes.open() == {"run_1": note}

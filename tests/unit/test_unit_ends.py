@@ -6,7 +6,7 @@ from pathlib import Path
 from flowd.domain.run import Exit
 from flowd.executors.systemd import properties
 from flowd.executors.systemd.following import exit_from, facts_of
-from flowd.executors.systemd.unit_records import Note, Notes
+from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
 
 
 def test_a_unit_that_was_stopped_under_its_step_is_told_from_one_that_ended_by_itself_or_by_a_limit() -> None:
@@ -39,9 +39,9 @@ def test_the_end_of_a_step_is_when_systemd_saw_it_and_goes_through_a_note() -> N
 
 
 def test_threads_may_write_one_note_at_the_same_time(tmp_path: Path) -> None:
-    notes = Notes(tmp_path / "units")
+    notes = UnitRecords(tmp_path / "units")
     notes.open()
-    note = Note("run_1", "u.service", "boot", "/o", "/e", 5.0, 1024)
+    note = UnitRecord("run_1", "u.service", "boot", "/o", "/e", 5.0, 1024)
     with ThreadPoolExecutor(4) as threads:
         for done in [threads.submit(notes.write, note) for _ in range(100)]:
             done.result()

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from flowd.engine.wake_queue import Bell
+from flowd.engine.wake_queue import WakeQueue
 
 
 class Sleeper:
-    def __init__(self, bell: Bell) -> None:
+    def __init__(self, bell: WakeQueue) -> None:
         self._bell = bell
         self.heard = bell.rings
         self.wakes = 0
@@ -19,9 +19,9 @@ class Sleeper:
             self.wakes += 1
 
 
-def sleeping(count: int, scenario: Callable[[Bell, list[Sleeper]], Awaitable[None]]) -> None:
+def sleeping(count: int, scenario: Callable[[WakeQueue, list[Sleeper]], Awaitable[None]]) -> None:
     async def run() -> None:
-        bell = Bell()
+        bell = WakeQueue()
         sleepers = [Sleeper(bell) for _ in range(count)]
         tasks = [asyncio.create_task(sleeper.sleep_and_wake()) for sleeper in sleepers]
         await asyncio.sleep(0)
@@ -40,7 +40,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def test_of_many_sleepers_a_few_wake_at_once_and_all_in_the_end_once_each() -> None:
-    async def scenario(bell: Bell, sleepers: list[Sleeper]) -> None:
+    async def scenario(bell: WakeQueue, sleepers: list[Sleeper]) -> None:
         bell.ring()
         for _ in range(3):
             await asyncio.sleep(0)  # what others do in the loop meanwhile
@@ -53,7 +53,7 @@ def test_of_many_sleepers_a_few_wake_at_once_and_all_in_the_end_once_each() -> N
 
 
 def test_a_ring_while_others_are_being_woken_is_heard_by_all() -> None:
-    async def scenario(bell: Bell, sleepers: list[Sleeper]) -> None:
+    async def scenario(bell: WakeQueue, sleepers: list[Sleeper]) -> None:
         bell.ring()
         await asyncio.sleep(0)
         early = [sleeper for sleeper in sleepers if sleeper.wakes]
@@ -67,7 +67,7 @@ def test_a_ring_while_others_are_being_woken_is_heard_by_all() -> None:
 
 
 def test_what_was_rung_before_the_wait_or_never_keeps_nobody() -> None:
-    async def scenario(bell: Bell, _: list[Sleeper]) -> None:
+    async def scenario(bell: WakeQueue, _: list[Sleeper]) -> None:
         heard = bell.rings
         bell.ring()
         await bell.wait(heard, None)
@@ -77,7 +77,7 @@ def test_what_was_rung_before_the_wait_or_never_keeps_nobody() -> None:
 
 
 def test_a_sleeper_that_was_cancelled_is_passed_over() -> None:
-    async def scenario(bell: Bell, sleepers: list[Sleeper]) -> None:
+    async def scenario(bell: WakeQueue, sleepers: list[Sleeper]) -> None:
         gone = [asyncio.create_task(bell.wait(bell.rings, None)) for _ in range(40)]
         await asyncio.sleep(0)
         bell.ring()

@@ -12,7 +12,7 @@ MAX_LINE_BYTES = 64 * 1024
 _ERASE = b"\r\x1b[K"
 
 
-class Weaver:
+class LineMultiplexer:
     r"""Writes whole lines with prefixes, so that outputs that come piecemeal never mix within a line.
 
     A line that was drawn over with carriage returns (a progress bar) comes once, as it looked in the end. On a

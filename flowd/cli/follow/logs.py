@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from flowd.cli import output, printing
 from flowd.cli.follow.events import RECONNECT_S
-from flowd.cli.follow.lines import Stream, Weaver
+from flowd.cli.follow.lines import LineMultiplexer, Stream
 from flowd.cli.session import Session
 from flowd_client.aio import AsyncFlowClient
 from flowd_client.aio_unix import AsyncUnixTransport
@@ -26,11 +26,11 @@ def weave(session: Session, run_ids: Iterable[str], event_id: str | None, only: 
 
 async def _weave(session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None) -> None:
     if printing.is_terminal():
-        weaver = Weaver(output.write, live_width=shutil.get_terminal_size().columns, clean=_clean)
+        weaver = LineMultiplexer(output.write, live_width=shutil.get_terminal_size().columns, clean=_clean)
     else:
-        weaver = Weaver(output.write)
+        weaver = LineMultiplexer(output.write)
     async with AsyncFlowClient(AsyncUnixTransport(lambda: session.socket_path)) as client:
-        loom = _Loom(client, weaver, only)
+        loom = _LogFollower(client, weaver, only)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for run in [await client.get_run(run_id) for run_id in run_ids]:
@@ -43,7 +43,7 @@ async def _weave(session: Session, run_ids: tuple[str, ...], event_id: str | Non
             weaver.close()
 
 
-async def _follow_event(client: AsyncFlowClient, loom: "_Loom", event_id: str, tasks: asyncio.TaskGroup) -> None:
+async def _follow_event(client: AsyncFlowClient, loom: "_LogFollower", event_id: str, tasks: asyncio.TaskGroup) -> None:
     """Take up each run of the event, until every one that is known has ended."""
     async with client.subscribe(["run"], event_id=event_id, reconnect_s=RECONNECT_S) as updates:
         open_ids: set[str] = set()
@@ -63,9 +63,9 @@ async def _follow_event(client: AsyncFlowClient, loom: "_Loom", event_id: str, t
 
 
 @dataclass(slots=True)
-class _Loom:
+class _LogFollower:
     client: AsyncFlowClient
-    weaver: Weaver
+    weaver: LineMultiplexer
     only: Stream | None
     followed: dict[str, int] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)

@@ -5,7 +5,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from flowd.executors.direct.executor import KeeperClient
+from flowd.executors.direct.executor import DirectExecutor
 from flowd.keeper.journal import load
 from flowd.ports import KeeperLostError
 
@@ -27,7 +27,7 @@ async def end_steps(directory: Path, *, bound_s: float) -> int:
     """
     if not _is_alive(directory):
         return 0
-    keeper = KeeperClient(directory, base_env={}, orphan_grace_s=1.0)
+    keeper = DirectExecutor(directory, base_env={}, orphan_grace_s=1.0)
     await keeper.open()
     running = [str(record["id"]) for record in keeper.records() if record["state"] == "running"]
     begun, _ = load(str(directory / "keeper.journal"))

@@ -13,11 +13,11 @@ from typing import Any
 
 from flowd.domain.run import Exit
 from flowd.executors.direct.connection import Connection
-from flowd.executors.direct.exit_watch import Witness
+from flowd.executors.direct.exit_watch import KeeperExitWatch
 from flowd.executors.direct.frames import exit_of, start_request
 from flowd.executors.direct.launcher import Launcher, Link, environment_without
 from flowd.executors.direct.refusals import sentence
-from flowd.executors.direct.tracked import Pursuit
+from flowd.executors.direct.tracked import TrackedAttempt
 from flowd.keeper.protocol import FrameError, encode
 from flowd.ports import KeeperLostError, Launch, NoRoomError, SpawnError
 
@@ -31,7 +31,7 @@ _ON_DISK = frozenset({"journal", "stdin", "stdout", "stderr"})
 """What a start writes to the state folder's disk; elsewhere, a full disk is the step's own trouble."""
 
 
-class KeeperClient:
+class DirectExecutor:
     """A `flowd.ports.Keeper`.
 
     When the keeper dies, the next one is started at once and gets our pidfds of the steps that ran, so that it can tell
@@ -72,7 +72,7 @@ class KeeperClient:
         self._connection: Connection | None = None
         self._hello: dict[str, Any] = {}
         self._records: tuple[dict[str, Any], ...] = ()
-        self._pursuits: dict[str, Pursuit] = {}
+        self._pursuits: dict[str, TrackedAttempt] = {}
         self._starts: dict[str, asyncio.Future[int]] = {}
         self._forgets: list[str] = []
         self._ready = asyncio.Event()
@@ -83,7 +83,7 @@ class KeeperClient:
         self._deaths = 0
         self._restarts = 0
         self._connected_at_s = 0.0
-        self._witness = Witness(can_pidfd=self._can_pidfd)
+        self._witness = KeeperExitWatch(can_pidfd=self._can_pidfd)
 
     @property
     def id(self) -> str:
@@ -216,8 +216,8 @@ class KeeperClient:
 
     # --- connected
 
-    def _pursuit(self, attempt_id: str) -> Pursuit:
-        return self._pursuits.setdefault(attempt_id, Pursuit())
+    def _pursuit(self, attempt_id: str) -> TrackedAttempt:
+        return self._pursuits.setdefault(attempt_id, TrackedAttempt())
 
     async def _until_ready(self) -> None:
         while not self._ready.is_set():
@@ -277,7 +277,7 @@ class KeeperClient:
             del self._pursuits[attempt_id]
         pursuit.end(Exit())
 
-    def _watch(self, pursuit: Pursuit, pid: int, start: int) -> None:
+    def _watch(self, pursuit: TrackedAttempt, pid: int, start: int) -> None:
         pursuit.was_started = True
         if self._can_pidfd and pid and pursuit.is_running:
             pursuit.hold(pid, start)

@@ -11,7 +11,7 @@ _EXIT_CODE = 49
 """Of the fields of /proc/PID/stat behind the name, see proc_pid_stat(5): the wait status of a zombie."""
 
 
-class Witness:
+class KeeperExitWatch:
     """Holds a pidfd of the keeper that we are connected to."""
 
     def __init__(self, *, can_pidfd: bool) -> None:

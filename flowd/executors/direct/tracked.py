@@ -11,7 +11,7 @@ from flowd.ports import KeeperLostError
 _PROCESSES = Processes(proc=True, pidfd=True)
 
 
-class Pursuit:
+class TrackedAttempt:
     """What the client knows of an attempt.
 
     Attributes:

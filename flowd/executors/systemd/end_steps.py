@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flowd.executors.systemd.bus import Scope
-from flowd.executors.systemd.executor import UnitKeeper
+from flowd.executors.systemd.executor import SystemdExecutor
 from flowd.ports import KeeperLostError
 
 
@@ -17,7 +17,7 @@ async def end_units(directory: Path, *, scope: Scope, boot_id: str, environ: Map
     Returns:
         How many were running.
     """
-    keeper = UnitKeeper(directory, base_env={}, scope=scope, boot_id=boot_id, environ=environ)
+    keeper = SystemdExecutor(directory, base_env={}, scope=scope, boot_id=boot_id, environ=environ)
     await keeper.open()
     running = [str(record["id"]) for record in keeper.records() if record["state"] == "running"]
     try:

@@ -16,8 +16,8 @@ from flowd.domain.run import Exit
 from flowd.executors.systemd import cgroups, properties
 from flowd.executors.systemd.bus import SHUTTING_DOWN, UNIT_EXISTS, BusError, Manager, Scope, unit_path
 from flowd.executors.systemd.detached import Detached, is_empty, let_go
-from flowd.executors.systemd.following import Follower, Tracked, exit_from
-from flowd.executors.systemd.unit_records import Note, Notes, is_fit
+from flowd.executors.systemd.following import Follower, TrackedUnit, exit_from
+from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords, is_fit
 from flowd.ports import KeeperLostError, Launch, NoRoomError, SpawnError
 
 log = logging.getLogger("flowd.units")
@@ -31,7 +31,7 @@ _PATIENCE_S = 20.0
 """At boot, a service may come up before its user's manager."""
 
 
-class UnitKeeper:
+class SystemdExecutor:
     """A `flowd.ports.Keeper` that asks a systemd manager.
 
     Nothing of it must stay alive for steps to go on: systemd remembers how units ended until we have read it, and the
@@ -56,7 +56,7 @@ class UnitKeeper:
             boot_id: Names this boot: units of another one are gone.
             on_lost: Called when the connection to systemd is lost; every waiting call raises then.
         """
-        self._notes = Notes(directory / "units")
+        self._notes = UnitRecords(directory / "units")
         self._detached = Detached(directory / "units" / "detached")
         self._workspace_mark = hashlib.sha256(os.fsencode(directory.absolute())).hexdigest()[:8]
         self._base_env = {name: value for name, value in base_env.items() if is_fit(value)}
@@ -64,8 +64,8 @@ class UnitKeeper:
         self._environ = environ
         self._on_lost = on_lost
         self._boot_id = boot_id
-        self._units: dict[str, Tracked] = {}
-        self._by_path: dict[str, Tracked] = {}
+        self._units: dict[str, TrackedUnit] = {}
+        self._by_path: dict[str, TrackedUnit] = {}
         self._records: tuple[dict[str, Any], ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: KeeperLostError | None = None
@@ -163,7 +163,7 @@ class UnitKeeper:
         except SpawnError:
             self._discard(launch)
             raise
-        unit = self._units[launch.attempt_id] = Tracked(note)
+        unit = self._units[launch.attempt_id] = TrackedUnit(note)
         try:
             await self._start_unit(note, unit_properties)
             about = await self._follower.until_started(unit)
@@ -239,7 +239,7 @@ class UnitKeeper:
             if unit.exit is not None and not await self._is_kept(unit):
                 await let_go(self._bus, unit.note.unit)
 
-    async def _is_kept(self, unit: Tracked) -> bool:
+    async def _is_kept(self, unit: TrackedUnit) -> bool:
         try:
             return unit.note.detach and not await is_empty(self._bus, unit.note.unit)
         except BusError as error:
@@ -247,10 +247,10 @@ class UnitKeeper:
 
     # --- starting
 
-    def _note(self, launch: Launch) -> Note:
+    def _note(self, launch: Launch) -> UnitRecord:
         run, number = parse_attempt_id(launch.attempt_id)
         suffix = "" if number == 1 else f"-{number}"
-        return Note(
+        return UnitRecord(
             id=launch.attempt_id,
             unit=f"{unit_name(run)}{suffix}.service",
             boot_id=self._boot_id,
@@ -261,7 +261,7 @@ class UnitKeeper:
             detach=launch.detach,
         )
 
-    def _prepare(self, launch: Launch, note: Note) -> list[tuple[str, Any]]:
+    def _prepare(self, launch: Launch, note: UnitRecord) -> list[tuple[str, Any]]:
         for name, value in launch.command.env.items():
             if not is_fit(value):
                 raise SpawnError(f"systemd takes no control characters in a variable's value, and {name} has some.")
@@ -273,7 +273,7 @@ class UnitKeeper:
         self._notes.write(note)
         return made
 
-    async def _start_unit(self, note: Note, unit_properties: list[tuple[str, Any]]) -> None:
+    async def _start_unit(self, note: UnitRecord, unit_properties: list[tuple[str, Any]]) -> None:
         self._by_path[unit_path(note.unit)] = self._units[note.id]
         try:
             await self._bus.start_transient(note.unit, unit_properties)
@@ -287,7 +287,7 @@ class UnitKeeper:
             self._by_path[unit_path(note.unit)] = self._units[note.id]
             await self._bus.start_transient(note.unit, unit_properties)
 
-    def _settled(self, note: Note) -> None:
+    def _settled(self, note: UnitRecord) -> None:
         self._notes.drop_secrets(note.id)
         self._notes.write(note)
 
@@ -315,8 +315,8 @@ class UnitKeeper:
 
     # --- following
 
-    async def _adopt(self, note: Note) -> None:
-        unit = Tracked(note)
+    async def _adopt(self, note: UnitRecord) -> None:
+        unit = TrackedUnit(note)
         if note.exit is not None:
             unit.end(exit_from(note.exit))
         elif note.boot_id != self._boot_id:
@@ -332,7 +332,7 @@ class UnitKeeper:
             self._spawn(self._follow, unit)
         self._units[note.id] = unit
 
-    async def _hold(self, note: Note) -> None:
+    async def _hold(self, note: UnitRecord) -> None:
         try:
             await self._bus.ref(note.unit)
         except BusError as error:
@@ -341,7 +341,7 @@ class UnitKeeper:
             # Its end may be forgotten before we have read it; that is no reason to leave all others alone.
             log.warning("unit cannot be held", extra={"unit": note.unit, "error": str(error)})
 
-    async def _follow(self, unit: Tracked) -> None:
+    async def _follow(self, unit: TrackedUnit) -> None:
         unit.end(await self._follower.until_ended(unit))
 
     # --- what happens by itself
@@ -352,7 +352,7 @@ class UnitKeeper:
             for unit in [unit for unit in self._units.values() if unit.exit is None and unit.note.is_started]:
                 await self._check_output(unit)
 
-    async def _check_output(self, unit: Tracked) -> None:
+    async def _check_output(self, unit: TrackedUnit) -> None:
         note = unit.note
         size = unit.output_bytes()
         if size <= note.max_output_bytes:
@@ -365,10 +365,10 @@ class UnitKeeper:
         except (BusError, KeeperLostError, OSError) as error:
             log.warning("output limit not kept", extra={"unit": note.unit, "error": str(error)})
 
-    def _kill_soon(self, unit: Tracked) -> None:
+    def _kill_soon(self, unit: TrackedUnit) -> None:
         self._spawn(self._kill, unit)
 
-    async def _kill(self, unit: Tracked) -> None:
+    async def _kill(self, unit: TrackedUnit) -> None:
         with suppress(BusError):  # it has ended
             await self._bus.kill(unit.note.unit, signal.SIGKILL)
 

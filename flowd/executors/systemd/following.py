@@ -11,7 +11,7 @@ from typing import Any
 from flowd.domain.run import Exit
 from flowd.executors.systemd import cgroups, properties
 from flowd.executors.systemd.bus import Manager, unit_path
-from flowd.executors.systemd.unit_records import Note, Notes
+from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
 
 log = logging.getLogger("flowd.units")
 
@@ -23,7 +23,7 @@ _LOOK_AGAIN_S = 5.0
 
 
 @dataclass(slots=True)
-class Tracked:
+class TrackedUnit:
     """An attempt that runs, or has ended and is not forgotten.
 
     Attributes:
@@ -31,7 +31,7 @@ class Tracked:
         ended: Set when ``exit`` is there, or never will be.
     """
 
-    note: Note
+    note: UnitRecord
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     exit: Exit | None = None
@@ -62,11 +62,11 @@ class Tracked:
 class Follower:
     """Follows units of one manager. Everything raises `BusError` when the connection is lost."""
 
-    def __init__(self, manager: Manager, notes: Notes) -> None:
+    def __init__(self, manager: Manager, notes: UnitRecords) -> None:
         self._manager = manager
         self._notes = notes
 
-    async def until_started(self, unit: Tracked) -> Mapping[str, Any]:
+    async def until_started(self, unit: TrackedUnit) -> Mapping[str, Any]:
         """A unit's properties once it runs, has run, or could not be started.
 
         Raises:
@@ -80,7 +80,7 @@ class Follower:
                     return about
                 await _change(unit)
 
-    async def until_ended(self, unit: Tracked) -> Exit:
+    async def until_ended(self, unit: TrackedUnit) -> Exit:
         """How it ended, when nothing of it is left, and its note says so."""
         leftovers: tuple[str, ...] = ()
         while True:
@@ -96,7 +96,7 @@ class Follower:
             exit_ = await self._sweep(unit, about, exit_)
         return await asyncio.to_thread(self._record, unit, exit_)
 
-    async def _sweep(self, unit: Tracked, about: Mapping[str, Any], exit_: Exit) -> Exit:
+    async def _sweep(self, unit: TrackedUnit, about: Mapping[str, Any], exit_: Exit) -> Exit:
         """End what a step that ended well has left in its cgroup, by name. Of one that ended badly, systemd has."""
         folder = cgroups.folder(str(about["ControlGroup"]))
         if not cgroups.processes(folder):
@@ -116,7 +116,7 @@ class Follower:
             await _change(unit)
         return replace(exit_, leftovers=leftovers, survivors=tuple(cgroups.processes(folder)))
 
-    def _record(self, unit: Tracked, exit_: Exit) -> Exit:
+    def _record(self, unit: TrackedUnit, exit_: Exit) -> Exit:
         note = unit.note
         facts = facts_of(exit_)
         for path in (note.stdout_path, note.stderr_path):
@@ -128,7 +128,7 @@ class Follower:
         return exit_from(facts)
 
 
-async def _change(unit: Tracked) -> None:
+async def _change(unit: TrackedUnit) -> None:
     # Not wait_for: in Python 3.11 that swallows a cancellation that comes together with the change.
     try:
         async with asyncio.timeout(_LOOK_AGAIN_S):

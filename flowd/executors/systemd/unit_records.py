@@ -17,7 +17,7 @@ _QUOTED = re.compile(r'["\\$`]')
 
 
 @dataclass(slots=True)
-class Note:
+class UnitRecord:
     """An attempt.
 
     Attributes:
@@ -41,28 +41,28 @@ class Note:
     exit: dict[str, Any] | None = None
 
 
-class Notes:
+class UnitRecords:
     """The folder. Every change is on disk when the call returns. Threads may write the same note."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writing = threading.Lock()
 
-    def open(self) -> dict[str, Note]:
+    def open(self) -> dict[str, UnitRecord]:
         """Make the folder, and read every note in it. One that cannot be read was never finished, so nothing ran."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known = {field.name for field in fields(Note)}
-        found: dict[str, Note] = {}
+        known = {field.name for field in fields(UnitRecord)}
+        found: dict[str, UnitRecord] = {}
         for path in sorted(self._folder.glob("*.note")):
             try:
                 members = json.loads(path.read_bytes())
-                note = Note(**{name: value for name, value in members.items() if name in known})
+                note = UnitRecord(**{name: value for name, value in members.items() if name in known})
             except (ValueError, TypeError):
                 continue
             found[note.id] = note
         return found
 
-    def write(self, note: Note) -> None:
+    def write(self, note: UnitRecord) -> None:
         """Put a note on disk, whole or not at all."""
         path = self._path(note.id, "note")
         draft = path.with_suffix(".draft")

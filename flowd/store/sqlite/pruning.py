@@ -23,7 +23,7 @@ def prune(
     *,
     before_ms: int,
     after_seq: int,
-    is_trial: bool,
+    dry_run: bool,
     remove_output: Callable[[str], None],
 ) -> Pruned:
     """Forget what is old among the next events; see `flowd.ports.Store.prune`."""
@@ -43,7 +43,7 @@ def prune(
     ).fetchall()
     fewer = Counter({"events": len(old)})
     fewer.update(dict(db.execute(f"SELECT status, count(*) FROM runs WHERE {theirs} GROUP BY status", old)))
-    if not is_trial:
+    if not dry_run:
         for run_id, number, _, has_files in attempts:
             if has_files:
                 remove_output(attempt_id(run_id, number))

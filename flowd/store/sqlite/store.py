@@ -16,7 +16,6 @@ from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.ports import (
     Accepted,
-    Begun,
     Counts,
     NewEvent,
     NewRun,
@@ -24,6 +23,7 @@ from flowd.ports import (
     Page,
     Pruned,
     RunFilter,
+    StartedRun,
     StoredEvent,
     Unfinished,
 )
@@ -98,7 +98,7 @@ class SqliteStore:
         limit = self._max_queued
         return await self._writer.do(lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, max_queued=limit))
 
-    async def begin(self, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> Begun | None:
+    async def begin(self, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> StartedRun | None:
         """See `flowd.ports.Store.begin`."""
         return await self._writer.do(
             lambda db: writes.begin(db, run_id, worker_id=worker_id, boot_id=boot_id, at_ms=at_ms)
@@ -173,12 +173,12 @@ class SqliteStore:
         return await self._read(reads.counts)
 
     async def prune(
-        self, *, before_ms: int, after_seq: int, is_trial: bool, remove_output: Callable[[str], None]
+        self, *, before_ms: int, after_seq: int, dry_run: bool, remove_output: Callable[[str], None]
     ) -> Pruned:
         """See `flowd.ports.Store.prune`."""
         return await self._writer.do(
             lambda db: pruning.prune(
-                db, before_ms=before_ms, after_seq=after_seq, is_trial=is_trial, remove_output=remove_output
+                db, before_ms=before_ms, after_seq=after_seq, dry_run=dry_run, remove_output=remove_output
             )
         )
 

@@ -10,7 +10,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, QueueFullError
 from flowd.domain.ids import attempt_id
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
-from flowd.ports import Accepted, Begun, NewEvent, NewRun, Output, StoredEvent
+from flowd.ports import Accepted, NewEvent, NewRun, Output, StartedRun, StoredEvent
 from flowd.store.sqlite import journal, reads, rows
 
 
@@ -71,7 +71,7 @@ def add_runs(
     return tuple(_insert_run(db, found[0], event_id, run, at_ms) for run in runs)
 
 
-def begin(db: sqlite3.Connection, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> Begun | None:
+def begin(db: sqlite3.Connection, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> StartedRun | None:
     """Queued → running, with a new attempt."""
     changed = db.execute(
         "UPDATE runs SET status = 'running', attempt_count = attempt_count + 1, updated_at_ms = ?1, not_before_ms = 0,"
@@ -98,7 +98,7 @@ def begin(db: sqlite3.Connection, run_id: str, *, worker_id: str, boot_id: str, 
         boot_id=boot_id,
         started_at_ms=at_ms,
     )
-    return Begun(read_run(db, seq), attempt, _definition(definition), body.encode())
+    return StartedRun(read_run(db, seq), attempt, _definition(definition), body.encode())
 
 
 @lru_cache(maxsize=1024)
