@@ -19,7 +19,7 @@ class LineMultiplexer:
     terminal the newest unfinished line is shown as well, below the others, and redrawn in its place.
 
     >>> said = []
-    >>> weaver = Weaver(lambda stream, data: said.append(data))
+    >>> weaver = LineMultiplexer(lambda stream, data: said.append(data))
     >>> weaver.feed("a/b", "stdout", b"10%\r100%\nno"); weaver.feed("c/d", "stdout", b"other\n"); weaver.end("a/b")
     >>> b"".join(said)
     b'a/b | 100%\nc/d | other\na/b | no\n'
