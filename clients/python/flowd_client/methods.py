@@ -1,0 +1,190 @@
+"""The methods of the API, said once: name, summary, and the HTTP routes that reach them.
+
+Dispatch, ``rpc.discover``, the HTTP server and its description, the HTTP client's requests and the reference tables of
+the documentation are made of `METHODS`. Parameters and results have their types where they are checked and made: a
+handler in `flowd.api` is annotated with both.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+DISPATCH: Final = "flow.dispatch"
+REPLAY: Final = "flow.replay"
+CANCEL_RUN: Final = "flow.cancelRun"
+CANCEL_EVENT: Final = "flow.cancelEvent"
+RETRY_RUN: Final = "flow.retryRun"
+LIST_EVENTS: Final = "flow.listEvents"
+GET_EVENT: Final = "flow.getEvent"
+LIST_RUNS: Final = "flow.listRuns"
+GET_RUN: Final = "flow.getRun"
+WAIT_RUN: Final = "flow.waitRun"
+READ_OUTPUT: Final = "flow.readOutput"
+LIST_FLOWS: Final = "flow.listFlows"
+EXPLAIN: Final = "flow.explain"
+SUBSCRIBE: Final = "flow.subscribe"
+UNSUBSCRIBE: Final = "flow.unsubscribe"
+STATUS: Final = "daemon.status"
+RELOAD: Final = "daemon.reload"
+DRAIN: Final = "daemon.drain"
+PRUNE: Final = "daemon.prune"
+DISCOVER: Final = "rpc.discover"
+
+UPDATE: Final = "flow.update"
+"""The notification that subscribers get. It is no method: nobody calls it."""
+
+
+class Route(NamedTuple):
+    """Where a method is reached over HTTP.
+
+    Attributes:
+        verb: The HTTP method.
+        path: A template. Its placeholders are parameters of the method; the others come in the query of a GET and in
+            the body of a POST.
+        scope: What a token must allow.
+        status: Of the response to a request that is taken.
+        media: What the response is, unless the request asks for JSON. A route of ``text/event-stream`` serves streams
+            only: no plain call is made through it.
+        note: What there is to say about the route beside the method's summary, in Markdown.
+    """
+
+    verb: Literal["GET", "POST"]
+    path: str
+    scope: Literal["read", "dispatch", "control"]
+    status: int = 200
+    media: str = "application/json"
+    note: str = ""
+
+
+class Method(NamedTuple):
+    """A method of the API.
+
+    Attributes:
+        summary: A sentence about what it does.
+        routes: The first one is the one that clients use; the others are aliases. Empty: not available over HTTP.
+        is_retry_safe: It may be sent again when the connection was lost before the response: it only reads, or the
+            event's id makes a second call harmless.
+    """
+
+    name: str
+    summary: str
+    routes: tuple[Route, ...] = ()
+    is_retry_safe: bool = False
+
+
+_DISPATCH_NOTE = (
+    "`?wait=true&timeoutMs=` waits for the runs; the body is the event, or `{event, wait, timeoutMs}`, or a CloudEvent"
+)
+
+METHODS: Final[dict[str, Method]] = {
+    method.name: method
+    for method in (
+        Method(
+            DISPATCH,
+            "Accept an event and run every step it matches.",
+            (
+                Route("POST", "/events", "dispatch", 202, note=_DISPATCH_NOTE),
+                Route("POST", "/flow-events", "dispatch", 202, note="the same"),
+            ),
+            is_retry_safe=True,
+        ),
+        Method(
+            REPLAY,
+            "New runs for a stored event.",
+            (Route("POST", "/events/{eventId}/replay", "dispatch", 202, note="body `{wait?, timeoutMs?, steps?}`"),),
+        ),
+        Method(
+            CANCEL_EVENT,
+            "End every unfinished run of an event.",
+            (Route("POST", "/events/{eventId}/cancel", "control"),),
+        ),
+        Method(
+            LIST_EVENTS,
+            "Events, newest first.",
+            (Route("GET", "/events", "read"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            GET_EVENT,
+            "An event with its runs.",
+            (Route("GET", "/events/{eventId}", "read"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            LIST_RUNS,
+            "Runs, newest first.",
+            (Route("GET", "/runs", "read", note="`status` is a process status or a result status"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            GET_RUN,
+            "A run with its attempts and the end of its output.",
+            (Route("GET", "/runs/{runId}", "read"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            WAIT_RUN,
+            "A run, once it has ended or the time is up.",
+            (Route("GET", "/runs/{runId}/wait", "read"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            CANCEL_RUN,
+            "End a run and everything it started.",
+            (Route("POST", "/runs/{runId}/cancel", "control"),),
+        ),
+        Method(
+            RETRY_RUN,
+            "Another attempt of a run that ended badly.",
+            (Route("POST", "/runs/{runId}/retry", "control"),),
+        ),
+        Method(
+            READ_OUTPUT,
+            "Part of what a run wrote to stdout or stderr.",
+            (
+                Route(
+                    "GET",
+                    "/runs/{runId}/output",
+                    "read",
+                    media="application/octet-stream",
+                    note="bytes; `Range` gives 206; `follow=1` goes on until the attempt ends; "
+                    "with `Accept: application/json` as the method",
+                ),
+            ),
+            is_retry_safe=True,
+        ),
+        Method(
+            SUBSCRIBE,
+            "Push what happens, as `flow.update` notifications.",
+            (
+                Route(
+                    "GET",
+                    "/stream",
+                    "read",
+                    media="text/event-stream",
+                    note="server-sent events; `Last-Event-ID` resumes where a reader was cut off",
+                ),
+            ),
+        ),
+        Method(UNSUBSCRIBE, "End a subscription of this connection."),
+        Method(
+            LIST_FLOWS,
+            "The flow packages in force, and the broken ones.",
+            (Route("GET", "/flows", "read"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            EXPLAIN,
+            "Why each step matches an event or does not.",
+            (Route("POST", "/explain", "read", note="the body is the event, as for `POST /events`"),),
+            is_retry_safe=True,
+        ),
+        Method(STATUS, "What the daemon is doing.", (Route("GET", "/status", "read"),), is_retry_safe=True),
+        Method(RELOAD, "Look at the flow packages on disk now."),
+        Method(DRAIN, "Start no more runs; go on accepting events."),
+        Method(PRUNE, "Forget old events with their runs and output."),
+        Method(DISCOVER, "This API as an OpenRPC document."),
+    )
+}
+"""Every method by its name, in the order in which the documentation lists them."""
+
+RETRY_SAFE: Final = frozenset(name for name, method in METHODS.items() if method.is_retry_safe)
+"""Methods that may be sent again after a lost connection: those that only read, and dispatch by its event's id."""
