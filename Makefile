@@ -56,8 +56,8 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready ## Measure accept, run, idle and start-up
-	$(BIN)/python -m bench
+bench: $(VENV)/.ready ## Measure flowd beside its rivals, and beside another revision (AGAINST=REV)
+	@$(BIN)/python -m bench $(if $(AGAINST),--against $(AGAINST)) $(BENCH)
 
 clean:          ## Remove what make made
 	rm -rf $(VENV) $(TOOLS) .demo dist .pytest_cache .mypy_cache .ruff_cache
