@@ -5,6 +5,7 @@ more than two absolute figures, and CPU time more than wall time.
 """
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -27,27 +28,36 @@ BENCHES = {**DEFAULT, **FURTHER}
 
 
 def main() -> None:
-    """Measure what was asked for and print the table."""
+    """Measure what was asked for and print the table; exits with 1 if a bench could not be measured."""
     asked = _arguments()
     tree = subjects.this_tree()
     measured = [tree, subjects.revision(asked.against, tree)] if asked.against else [tree]
     _say(noise.sentence())
-    results = measure(asked.benches or list(DEFAULT), measured, asked.rounds)
+    results, failures = measure(asked.benches or list(DEFAULT), measured, asked.rounds)
     _say(noise.sentence())
     table = markdown if asked.markdown else plain
     print(table(results.header(), results.rows()))
+    sys.exit("\n".join(failures) or None)
 
 
-def measure(names: Sequence[str], measured: Sequence[Subject], rounds: int) -> Results:
-    """Each bench of each checkout in turn, round by round; who is first changes with the round."""
+def measure(names: Sequence[str], measured: Sequence[Subject], rounds: int) -> tuple[Results, list[str]]:
+    """Each bench of each checkout in turn, round by round; who is first changes with the round.
+
+    Returns what was measured, and a sentence for each bench that failed: it costs the table its own figures only.
+    """
     results = Results([subject.label for subject in measured])
-    for number in range(rounds):
+    failures: list[str] = []
+    for number in range(1, rounds + 1):
         for name in names:
-            for subject in measured if number % 2 == 0 else reversed(measured):
-                _say(f"round {number + 1} of {rounds}: {name}, {subject.label}")
-                for figure in BENCHES[name](subject):
-                    results.add(subject.label, figure)
-    return results
+            for subject in measured if number % 2 else reversed(measured):
+                _say(f"round {number} of {rounds}: {name}, {subject.label}")
+                try:
+                    for figure in BENCHES[name](subject):
+                        results.add(subject.label, number, figure)
+                except (RuntimeError, OSError, subprocess.SubprocessError) as problem:
+                    failures.append(f"round {number}: {name} failed on {subject.label}: {problem}")
+                    _say(failures[-1])
+    return results, failures
 
 
 def _arguments() -> argparse.Namespace:

@@ -6,8 +6,6 @@ from statistics import median
 
 from bench.subjects import Subject
 
-TIMES = "\N{MULTIPLICATION SIGN}"
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -30,36 +28,20 @@ Bench = Callable[[Subject], Iterable[Figure]]
 """Measures one round of one checkout."""
 
 
-@dataclass
-class Samples:
-    """The rounds of one figure, of one checkout, in order."""
-
-    unit: str
-    values: list[float] = field(default_factory=list)
-    rivals: dict[str, list[float | None]] = field(default_factory=dict)
-
-    def add(self, figure: Figure) -> None:
-        """Take in a round."""
-        self.values.append(figure.value)
-        for name, value in figure.rivals.items():
-            self.rivals.setdefault(name, []).append(value)
-
-    def ratios(self, rival: str) -> list[float]:
-        """The value as a multiple of the rival's, round by round; empty if the rival is missing."""
-        return [value / other for value, other in zip(self.values, self.rivals[rival], strict=True) if other]
+Rounds = dict[int, Figure]
+"""The rounds of one figure of one checkout, by number; a round whose bench failed is missing."""
 
 
 class Results:
-    """All samples: by figure, then by checkout."""
+    """All that was measured: by the figure's name, then by checkout."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = labels
-        self._samples: dict[str, dict[str, Samples]] = {}
+        self._rounds: dict[str, dict[str, Rounds]] = {}
 
-    def add(self, label: str, figure: Figure) -> None:
+    def add(self, label: str, number: int, figure: Figure) -> None:
         """Take in what a round measured."""
-        by_label = self._samples.setdefault(figure.name, {})
-        by_label.setdefault(label, Samples(figure.unit)).add(figure)
+        self._rounds.setdefault(figure.name, {}).setdefault(label, {})[number] = figure
 
     def header(self) -> list[str]:
         """The columns' names."""
@@ -71,13 +53,14 @@ class Results:
 
     def rows(self) -> list[list[str]]:
         """One row a figure, and one more for each further rival."""
-        return [row for name, by_label in self._samples.items() for row in self._rows(name, by_label)]
+        return [row for name, by_label in self._rounds.items() for row in self._rows(name, by_label)]
 
-    def _rows(self, name: str, by_label: dict[str, Samples]) -> Iterable[list[str]]:
-        first, *others = (by_label.get(label, Samples("")) for label in self.labels)
-        for number, rival in enumerate(list(first.rivals) or [""]):
+    def _rows(self, name: str, by_label: dict[str, Rounds]) -> Iterable[list[str]]:
+        first, *others = (by_label.get(label, {}) for label in self.labels)
+        every = [figure for rounds in (first, *others) for figure in rounds.values()]
+        for number, rival in enumerate(list(every[0].rivals) or [""]):
             is_first = number == 0
-            row = [name if is_first else "", _value(first) if is_first else "", _rival(first, rival)]
+            row = [name if is_first else "", _value(first) if is_first else "", _rival(every, rival)]
             row.append(_ratio(first, rival))
             for other in others:
                 row += [_value(other) if is_first else "", _ratio(other, rival)]
@@ -85,26 +68,30 @@ class Results:
             yield row
 
 
-def _value(samples: Samples) -> str:
-    return _spread(samples.values, samples.unit) if samples.values else "not measured"
+def _value(rounds: Rounds) -> str:
+    figures = list(rounds.values())
+    return _spread([figure.value for figure in figures], figures[0].unit) if figures else "failed"
 
 
-def _rival(samples: Samples, rival: str) -> str:
+def _rival(figures: Sequence[Figure], rival: str) -> str:
     if not rival:
         return ""
-    there = [value for value in samples.rivals[rival] if value is not None]
-    return f"{rival}: {_number(median(there))} {samples.unit}" if there else f"{rival}: not installed"
+    values = [value for figure in figures if (value := figure.rivals[rival]) is not None]
+    return f"{rival}: {_number(median(values))} {figures[0].unit}" if values else f"{rival}: not installed"
 
 
-def _ratio(samples: Samples, rival: str) -> str:
-    ratios = samples.ratios(rival) if rival in samples.rivals else []
-    return _spread(ratios, TIMES, digits=2) if ratios else ""
+def _ratio(rounds: Rounds, rival: str) -> str:
+    return _ratios([(figure.value, figure.rivals.get(rival)) for figure in rounds.values()])
 
 
-def _change(first: Samples, other: Samples) -> str:
+def _change(first: Rounds, other: Rounds) -> str:
     # Round by round, as both of a round were measured one after the other.
-    changes = [ours / theirs for ours, theirs in zip(first.values, other.values, strict=False) if theirs]
-    return _spread(changes, TIMES, digits=2) if changes else ""
+    return _ratios([(first[number].value, other[number].value) for number in first if number in other])
+
+
+def _ratios(pairs: Sequence[tuple[float, float | None]]) -> str:
+    ratios = [value / other for value, other in pairs if other]
+    return _spread(ratios, "x", digits=2) if ratios else ""
 
 
 def _spread(values: Sequence[float], unit: str, digits: int | None = None) -> str:
@@ -113,10 +100,6 @@ def _spread(values: Sequence[float], unit: str, digits: int | None = None) -> st
 
 
 def _number(value: float, digits: int | None = None) -> str:
-    """
-    >>> [_number(value) for value in (1423.4, 55.41, 1.618, 0.0312)]
-    ['1,423', '55.4', '1.62', '0.031']
-    """
     if digits is None:
         digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 3
     return f"{value:,.{digits}f}"

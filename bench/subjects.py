@@ -42,6 +42,7 @@ class Subject:
 def this_tree() -> Subject:
     """This checkout as it is now, uncommitted changes included. Its environment is kept, flowd installed anew."""
     environment = CACHE / "tree"
+    print("installing this tree", file=sys.stderr, flush=True)
     is_new = not (environment / "bin" / "pip").exists()
     if is_new:
         venv.create(environment, with_pip=True, clear=True)
@@ -67,6 +68,7 @@ def revision(name: str, same_as: Subject) -> Subject:
     commit = found.stdout.strip()[:12]
     environment = CACHE / commit
     if not (environment / "bin" / "flowd").exists():
+        print(f"installing {name} ({commit})", file=sys.stderr, flush=True)
         venv.create(environment, with_pip=True, clear=True)
         try:
             _install_commit(environment, commit, same_as)
@@ -90,7 +92,6 @@ def _install_commit(environment: Path, commit: str, same_as: Subject) -> None:
 
 
 def _install(environment: Path, checkout: Path, *options: str) -> None:
-    print(f"installing {checkout} into {environment}", file=sys.stderr, flush=True)
     pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run(*pip, *options, str(checkout))
 
