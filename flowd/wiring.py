@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from flowd.api import codec
+from flowd.api import json
 from flowd.catalog.watched import WatchedCatalog
 from flowd.domain.errors import StateError, StorageFailedError
 from flowd.domain.redaction import Redactor
@@ -220,10 +220,10 @@ def _engine(
         store=store,
         catalog=catalog,
         clock=clock,
-        encode=codec.encode,
-        canonical=codec.canonical,
-        decode=codec.decode,
-        instant=codec.instant,
+        encode=json.encode,
+        canonical=json.canonical,
+        decode=json.decode,
+        instant=json.instant,
         nonce=lambda: secrets.token_hex(8),
         max_payload_bytes=settings.max_payload_bytes,
         learn=redactor.learn,

@@ -1,11 +1,10 @@
-"""One conversation on the control socket: requests in, answers and updates out, each within its bounds."""
+"""One connection to the control socket: requests in, responses and updates out, each within its bounds."""
 
 import asyncio
 import select
 import socket
 
-from flowd.api import dispatcher
-from flowd.api.dispatcher import Dispatcher
+from flowd.api.dispatcher import Dispatcher, oversize, refusal
 from flowd.api.framing import Framer, FramingError, Oversize
 from flowd.api.subscriptions import Caller, Subscriptions
 
@@ -23,14 +22,14 @@ class Connection:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        answers: Dispatcher,
+        dispatcher: Dispatcher,
         subscriptions: Subscriptions | None,
         *,
         max_frame_bytes: int,
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._answers = answers
+        self._dispatcher = dispatcher
         self._max_frame_bytes = max_frame_bytes
         self._framer = Framer(max_frame_bytes=max_frame_bytes)
         self._places = asyncio.Semaphore(MAX_REQUESTS_UNDER_WAY)
@@ -57,7 +56,7 @@ class Connection:
             await self._take(self._framer.finish())
             await self._see_out()
         except FramingError as error:
-            self._write(dispatcher.refusal("parse_error", f"{error} The connection ends."))
+            self._write(refusal("parse_error", f"{error} The connection ends."))
             raise
         finally:
             for task in self.replies:
@@ -68,7 +67,7 @@ class Connection:
     async def _take(self, messages: list[bytes | Oversize]) -> None:
         for message in messages:
             if isinstance(message, Oversize):
-                self._write(dispatcher.oversize(message.bytes, self._max_frame_bytes))
+                self._write(oversize(message.bytes, self._max_frame_bytes))
                 continue
             # Who does not read its answers is not asked for more questions: both bounds are of memory.
             await self._writer.drain()
@@ -90,11 +89,11 @@ class Connection:
             await asyncio.wait(under_way, timeout=_GONE_CHECK_S)
 
     async def _reply(self, message: bytes, caller: Caller | None) -> None:
-        response = await self._answers.answer(message, caller)
+        response = await self._dispatcher.respond(message, caller)
         if response is not None and not self._writer.is_closing():
             self._write(response)
         if caller is not None:
-            caller.answered()
+            caller.responded()
         try:
             await self._writer.drain()
         except ConnectionError:

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 on messages: bytes in, bytes out. Owns `jsonrpcserver`.
+"""Answers JSON-RPC 2.0 messages: bytes in, bytes out. Owns `jsonrpcserver`.
 
 The library dispatches a single checked request (`dispatch_request`). Its whole-message entry points are not used: they
 validate with a JSON Schema on every call, reject a whole batch for one bad element, and send the text of unexpected
@@ -7,6 +7,7 @@ exceptions to the caller.
 
 import asyncio
 import inspect
+from collections import OrderedDict
 from typing import Any, cast
 
 from jsonrpcserver import Error, Success
@@ -15,12 +16,13 @@ from jsonrpcserver.request import Request
 from jsonrpcserver.sentinels import NOID
 from oslash.either import Left
 
-from flowd.api import codec, params
+from flowd.api import json, params
 from flowd.api.failures import error_from, error_of
-from flowd.api.methods import Method, bare_event
+from flowd.api.method import Method
+from flowd.api.methods import bare_event
 from flowd.api.subscriptions import Caller
 from flowd.domain.errors import InvalidParamsError
-from flowd_client import wire
+from flowd_client.methods import DISPATCH
 
 MAX_BATCH = 1000
 """Elements of one batch."""
@@ -29,14 +31,17 @@ BATCH_AT_ONCE = 32
 """Elements that run at the same time: each may hold a page of events."""
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
-"""Of an answer, or of all answers of a batch: four of the largest pages of events."""
+"""Of a response, or of all responses of a batch: four of the largest pages of events."""
 
-_ANYTHING = inspect.Signature(
-    [
-        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
-        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
-    ]
-)
+
+class _AnySignature(inspect.Signature):
+    """Takes any arguments without looking at them: `params.read` checks them, and more strictly."""
+
+    def bind(self, *args: Any, **kwargs: Any) -> inspect.BoundArguments:  # noqa: ARG002
+        return inspect.BoundArguments(self, OrderedDict())
+
+
+_ANYTHING = _AnySignature()
 
 
 class Dispatcher:
@@ -45,31 +50,31 @@ class Dispatcher:
     def __init__(self, table: dict[str, Method]) -> None:
         self._methods = {name: _bind(name, method) for name, method in table.items()}
 
-    async def answer(self, message: bytes, caller: Caller | None = None) -> bytes | None:
+    async def respond(self, message: bytes, caller: Caller | None = None) -> bytes | None:
         """The response to a request or a batch; None where none is due (notifications).
 
         ``caller`` is whom methods can push to later; without one, those that would are refused.
         """
         try:
-            value = codec.decode(message)
+            value = json.decode(message)
         except RecursionError:
-            return codec.encode(_response(None, error=error_of("parse_error", "The JSON is nested too deeply.")))
+            return json.encode(_response(None, error=error_of("parse_error", "The JSON is nested too deeply.")))
         except ValueError as error:
-            return codec.encode(
+            return json.encode(
                 _response(None, error=error_of("parse_error", f"The frame is not JSON in UTF-8: {error}."))
             )
         if not isinstance(value, list):
             response = await self._one(value, caller)
             return None if response is None else _encode(response, MAX_RESPONSE_BYTES)
         if not value or len(value) > MAX_BATCH:
-            return codec.encode(_invalid(None, f"A batch has 1 to {MAX_BATCH} requests; this one has {len(value)}."))
+            return json.encode(_invalid(None, f"A batch has 1 to {MAX_BATCH} requests; this one has {len(value)}."))
         return await self._batch(value, caller)
 
     async def _batch(self, elements: list[object], caller: Caller | None) -> bytes | None:
         room = MAX_RESPONSE_BYTES
         places = asyncio.Semaphore(BATCH_AT_ONCE)
 
-        async def answer(element: object) -> bytes | None:
+        async def respond(element: object) -> bytes | None:
             nonlocal room
             async with places:
                 response = await self._one(element, caller)
@@ -79,7 +84,7 @@ class Dispatcher:
             room -= len(encoded)
             return encoded
 
-        due = [encoded for encoded in await asyncio.gather(*map(answer, elements)) if encoded is not None]
+        due = [encoded for encoded in await asyncio.gather(*map(respond, elements)) if encoded is not None]
         return b"[%b]" % b",".join(due) if due else None
 
     async def _one(self, value: object, caller: Caller | None) -> dict[str, Any] | None:
@@ -89,7 +94,7 @@ class Dispatcher:
             return _invalid(request_id if isinstance(request_id, str | int | float) else None, problem)
         fields = cast("dict[str, Any]", value)
         given = fields.get("params")
-        if fields["method"] == wire.DISPATCH:
+        if fields["method"] == DISPATCH:
             given = bare_event(given)
         if fields["method"] not in self._methods:
             if "id" not in fields:
@@ -108,17 +113,17 @@ class Dispatcher:
 
 
 def oversize(size: int, limit: int) -> bytes:
-    """The answer to a frame that was too large to read."""
+    """The response to a frame that was too large to read."""
     message = (
         f"The frame has {size} bytes; max_frame_bytes is {limit} (max_payload_bytes and some room). "
         f"Put large data into a file, and its path into the event."
     )
-    return codec.encode(_response(None, error=error_of("frame_too_large", message, bytes=size, maxFrameBytes=limit)))
+    return json.encode(_response(None, error=error_of("frame_too_large", message, bytes=size, maxFrameBytes=limit)))
 
 
 def refusal(slug: str, message: str) -> bytes:
     """An error that belongs to no request."""
-    return codec.encode(_response(None, error=error_of(slug, message)))
+    return json.encode(_response(None, error=error_of(slug, message)))
 
 
 def _bind(name: str, method: Method) -> Any:
@@ -130,11 +135,11 @@ def _bind(name: str, method: Method) -> Any:
             if caller is None:
                 raise InvalidParamsError(f"{name} needs a connection that can be pushed to: flowd's control socket.")
             return Success(await method.call(given, caller))
-        except Exception as error:  # noqa: BLE001 - every exception has its answer, and none shows its text
+        except Exception as error:  # noqa: BLE001 - every exception becomes an error, and none shows its text
             failure = error_from(error, method=name)
             return Error(failure["code"], failure["message"], failure["data"])
 
-    # The library asks for the signature at every call; this one is free, and our own reading of parameters is stricter.
+    # The library binds the arguments to the signature at every call, which costs as much as reading them.
     call.__signature__ = _ANYTHING  # type: ignore[attr-defined]
     return call
 
@@ -166,12 +171,13 @@ def _response(request_id: object, *, error: dict[str, Any]) -> dict[str, Any]:
 def _encode(response: dict[str, Any], room: int) -> bytes:
     """A response as JSON, or an error in its place if it takes more than ``room`` bytes or cannot be written."""
     try:
-        encoded = codec.encode(response)
-    except Exception as error:  # noqa: BLE001 - an answer that cannot be written is our fault, and still an answer
-        return codec.encode(_response(response["id"], error=error_from(error, method="encode")))
+        encoded = json.encode(response)
+    except Exception as error:  # noqa: BLE001 - a result that cannot be written is our fault; its caller still gets a response
+        return json.encode(_response(response["id"], error=error_from(error, method="encode")))
     if len(encoded) <= room:
         return encoded
     message = (
-        f"The answer has {len(encoded)} bytes, and an answer holds {MAX_RESPONSE_BYTES}. Ask for less: a smaller limit."
+        f"The response would have {len(encoded)} bytes, and at most {MAX_RESPONSE_BYTES} are sent. "
+        f"Ask for less, with a smaller limit."
     )
-    return codec.encode(_response(response["id"], error=error_of("response_too_large", message, bytes=len(encoded))))
+    return json.encode(_response(response["id"], error=error_of("response_too_large", message, bytes=len(encoded))))

@@ -1,162 +1,156 @@
-"""The methods of the API, one for each verb of the engine. The table is explicit; nothing registers itself."""
+"""The handlers of the API's methods, one for each verb of the engine.
+
+`flowd_client.methods` says what each method is called and does. The table is explicit; nothing registers itself.
+"""
 
 import asyncio
 import base64
 import codecs
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 
-from flowd.api import codec, params
-from flowd.api.codec import View
+from flowd.api import params
+from flowd.api.json import instant
+from flowd.api.method import Method, method_of
 from flowd.api.pages import Pages
 from flowd.api.subscriptions import Caller
+from flowd.api.views import catalog, events, runs
+from flowd.api.views.daemon import DrainView, PruneView, StatusView
+from flowd.api.views.updates import SubscribedView, UnsubscribedView
 from flowd.domain.run import Run
 from flowd.engine.engine import Engine
 from flowd.engine.output_reader import OutputPart
 from flowd.engine.outputs import Stream
 from flowd.ports import Output, RunFilter
+from flowd_client import methods as names
 from flowd_client import wire
-
-
-class Method(NamedTuple):
-    """A method: its parameters' type, what does it, and a sentence about it.
-
-    Attributes:
-        is_personal: ``call`` takes the `Caller` as its second argument.
-    """
-
-    params: type[params.Params]
-    call: Callable[..., Awaitable[Any]]
-    summary: str
-    is_personal: bool = False
 
 
 class Methods:
     """The verbs of the API on one engine."""
 
     def __init__(
-        self, engine: Engine, *, status: Callable[[bool], Awaitable[View]], drain: Callable[[], Awaitable[View]]
+        self,
+        engine: Engine,
+        *,
+        status: Callable[[bool], Awaitable[StatusView]],
+        drain: Callable[[], Awaitable[DrainView]],
     ) -> None:
         """``status(with_settings)`` and ``drain()`` are the daemon's."""
         self._engine = engine
         self._pages = Pages(lambda: engine.commits)
         self._status = status
         self._drain = drain
-        self.table: dict[str, Method] = {
-            wire.DISPATCH: Method(params.Dispatch, self._dispatch, "Accept an event and run every step it matches."),
-            wire.REPLAY: Method(params.Replay, self._replay, "New runs for a stored event."),
-            wire.CANCEL_RUN: Method(params.RunId, self._cancel_run, "End a run and everything it started."),
-            wire.CANCEL_EVENT: Method(params.EventId, self._cancel_event, "End every unfinished run of an event."),
-            wire.RETRY_RUN: Method(params.RunId, self._retry_run, "Another attempt of a run that ended badly."),
-            wire.LIST_EVENTS: Method(params.ListEvents, self._list_events, "Events, newest first."),
-            wire.GET_EVENT: Method(params.EventId, self._get_event, "An event with its runs."),
-            wire.LIST_RUNS: Method(params.ListRuns, self._list_runs, "Runs, newest first."),
-            wire.GET_RUN: Method(params.RunId, self._get_run, "A run with its attempts and the end of its output."),
-            wire.WAIT_RUN: Method(params.WaitRun, self._wait_run, "A run when it has ended."),
-            wire.READ_OUTPUT: Method(params.ReadOutput, self._read_output, "Part of a stream of a run."),
-            wire.LIST_FLOWS: Method(
-                params.NoParams, self._list_flows, "The flow packages in force, and the broken ones."
-            ),
-            wire.EXPLAIN: Method(params.Explain, self._explain, "Why each step matches an event or does not."),
-            wire.SUBSCRIBE: Method(params.Subscribe, self._subscribe, "Push what happens.", is_personal=True),
-            wire.UNSUBSCRIBE: Method(params.Unsubscribe, _unsubscribe, "End a subscription.", is_personal=True),
-            wire.STATUS: Method(params.Status, self._daemon_status, "What the daemon is doing."),
-            wire.RELOAD: Method(params.NoParams, self._reload, "Look at the flow packages on disk now."),
-            wire.DRAIN: Method(params.NoParams, self._daemon_drain, "Start no more runs; go on accepting events."),
-            wire.PRUNE: Method(params.Prune, self._prune, "Forget old events with their runs and output."),
-            wire.DISCOVER: Method(params.NoParams, self._discover, "This API as an OpenRPC document."),
+        handlers: dict[str, Callable[..., Awaitable[Any]]] = {
+            names.DISPATCH: self._dispatch,
+            names.REPLAY: self._replay,
+            names.CANCEL_RUN: self._cancel_run,
+            names.CANCEL_EVENT: self._cancel_event,
+            names.RETRY_RUN: self._retry_run,
+            names.LIST_EVENTS: self._list_events,
+            names.GET_EVENT: self._get_event,
+            names.LIST_RUNS: self._list_runs,
+            names.GET_RUN: self._get_run,
+            names.WAIT_RUN: self._wait_run,
+            names.READ_OUTPUT: self._read_output,
+            names.LIST_FLOWS: self._list_flows,
+            names.EXPLAIN: self._explain,
+            names.SUBSCRIBE: self._subscribe,
+            names.UNSUBSCRIBE: _unsubscribe,
+            names.STATUS: self._daemon_status,
+            names.RELOAD: self._reload,
+            names.DRAIN: self._daemon_drain,
+            names.PRUNE: self._prune,
+            names.DISCOVER: self._discover,
         }
+        self.table: dict[str, Method] = {name: method_of(handlers[name]) for name in names.METHODS}
 
-    async def _dispatch(self, given: params.Dispatch) -> View:
+    async def _dispatch(self, given: params.Dispatch) -> events.DispatchView:
         accepted = await self._engine.dispatch(given.event)
         if not given.wait:
-            return codec.dispatch_view(accepted, accepted.runs)
-        runs = await self._ended(accepted.runs, given.timeout_ms)
-        return {**codec.dispatch_view(accepted, runs), "timedOut": _is_any_open(runs)}
-
-    async def _replay(self, given: params.Replay) -> View:
-        event, runs = await self._engine.replay(given.event_id, given.steps)
-        view: View = {
-            "status": "accepted",
-            "eventId": event.id,
-            "runIds": [run.id for run in runs],
-            "matched": len(runs),
-            "event": codec.event_view(event),
-        }
-        if given.wait:
-            runs = await self._ended(runs, given.timeout_ms)
-            view["timedOut"] = _is_any_open(runs)
-        view["runs"] = [codec.run_view(run) for run in runs]
+            return events.dispatch_view(accepted, accepted.runs)
+        ended = await self._ended(accepted.runs, given.timeout_ms)
+        view = events.dispatch_view(accepted, ended)
+        view.timed_out = _is_any_open(ended)
         return view
 
-    async def _ended(self, runs: Sequence[Run], timeout_ms: int | None) -> tuple[Run, ...]:
+    async def _replay(self, given: params.Replay) -> events.DispatchView:
+        event, created = await self._engine.replay(given.event_id, given.steps)
+        if not given.wait:
+            return events.replay_view(event, created)
+        ended = await self._ended(created, given.timeout_ms)
+        view = events.replay_view(event, ended)
+        view.timed_out = _is_any_open(ended)
+        return view
+
+    async def _ended(self, unfinished: Sequence[Run], timeout_ms: int | None) -> tuple[Run, ...]:
         timeout_s = None if timeout_ms is None else timeout_ms / 1000
-        return tuple(await asyncio.gather(*(self._engine.wait_run(run.id, timeout_s=timeout_s) for run in runs)))
+        return tuple(await asyncio.gather(*(self._engine.wait_run(run.id, timeout_s=timeout_s) for run in unfinished)))
 
-    async def _cancel_run(self, given: params.RunId) -> View:
-        return {"run": codec.run_view(await self._engine.cancel_run(given.run_id))}
+    async def _cancel_run(self, given: params.RunId) -> runs.OneRunView:
+        return runs.OneRunView(run=runs.run_view(await self._engine.cancel_run(given.run_id)))
 
-    async def _cancel_event(self, given: params.EventId) -> View:
-        runs = await self._engine.cancel_event(given.event_id)
-        return {"eventId": given.event_id, "runs": [codec.run_view(run) for run in runs]}
+    async def _cancel_event(self, given: params.EventId) -> runs.RunsView:
+        return runs.runs_view(await self._engine.cancel_event(given.event_id), event_id=given.event_id)
 
-    async def _retry_run(self, given: params.RunId) -> View:
-        return {"run": codec.run_view(await self._engine.retry_run(given.run_id))}
+    async def _retry_run(self, given: params.RunId) -> runs.OneRunView:
+        return runs.OneRunView(run=runs.run_view(await self._engine.retry_run(given.run_id)))
 
-    async def _list_events(self, given: params.ListEvents) -> View:
+    async def _list_events(self, given: params.ListEvents) -> events.EventPageView:
         page = await self._engine.list_events(
             event_type=given.type, limit=params.page_limit(given.limit), cursor=given.cursor
         )
-        return _page("events", [codec.event_view(event) for event in page.items], page.next_cursor)
+        return events.EventPageView(
+            events=[events.event_view(event) for event in page.items], next_cursor=page.next_cursor
+        )
 
-    async def _get_event(self, given: params.EventId) -> View:
+    async def _get_event(self, given: params.EventId) -> events.EventWithRunsView:
         event = await self._engine.get_event(given.event_id)
         page = await self._engine.list_runs(RunFilter(event_id=given.event_id), limit=wire.MAX_LIMIT)
-        runs = [codec.run_view(run) for run in page.items]
-        return {"event": codec.event_view(event, runs), "runs": runs}
+        views = [runs.run_view(run) for run in page.items]
+        return events.EventWithRunsView(event=events.event_view(event, views), runs=views)
 
-    async def _list_runs(self, given: params.ListRuns) -> msgspec.Raw:
+    async def _list_runs(self, given: params.ListRuns) -> Annotated[msgspec.Raw, runs.RunsView]:
         question = given.event_id, given.status, given.flow, params.page_limit(given.limit), given.cursor
         return await self._pages.get(question, lambda: self._page_of_runs(given))
 
-    async def _page_of_runs(self, given: params.ListRuns) -> View:
+    async def _page_of_runs(self, given: params.ListRuns) -> runs.RunsView:
         page = await self._engine.list_runs(
             RunFilter(given.event_id, given.status, given.flow),
             limit=params.page_limit(given.limit),
             cursor=given.cursor,
         )
-        view = _page("runs", [codec.run_view(run) for run in page.items], page.next_cursor)
-        return view if given.event_id is None else {"eventId": given.event_id, **view}
+        return runs.runs_view(page.items, event_id=given.event_id, next_cursor=page.next_cursor)
 
-    async def _get_run(self, given: params.RunId) -> View:
-        return {"run": await self._run_with_output(await self._engine.get_run(given.run_id))}
+    async def _get_run(self, given: params.RunId) -> runs.OneRunView:
+        return runs.OneRunView(run=await self._run_with_output(await self._engine.get_run(given.run_id)))
 
-    async def _wait_run(self, given: params.WaitRun) -> View:
+    async def _wait_run(self, given: params.WaitRun) -> runs.WaitedRunView:
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
         run = await self._engine.wait_run(given.run_id, timeout_s=timeout_s)
-        return {"run": await self._run_with_output(run), "timedOut": not run.status.is_final}
+        return runs.WaitedRunView(run=await self._run_with_output(run), timed_out=not run.status.is_final)
 
-    async def _run_with_output(self, run: Run) -> View:
+    async def _run_with_output(self, run: Run) -> runs.RunView:
         if not run.attempts:
-            return codec.run_view(run, [])
+            return runs.run_view(run, [], is_truncated=False)
         tails: dict[Stream, bytes] = {}
         is_cut = run.attempts[-1].output_truncated
         for stream in ("stdout", "stderr"):
             start = await self._part(run.id, stream, 0, 1)
-            offset = max(0, start.size - codec.OUTPUT_TAIL_BYTES)
-            tails[stream] = (await self._part(run.id, stream, offset, codec.OUTPUT_TAIL_BYTES)).data
+            offset = max(0, start.size - runs.OUTPUT_TAIL_BYTES)
+            tails[stream] = (await self._part(run.id, stream, offset, runs.OUTPUT_TAIL_BYTES)).data
             is_cut = is_cut or offset > 0
-        output = codec.output_view(Output(tails["stdout"], tails["stderr"]), run.updated_at_ms)
-        return codec.run_view(run, output, is_truncated=is_cut)
+        output = runs.output_entries(Output(tails["stdout"], tails["stderr"]), run.updated_at_ms)
+        return runs.run_view(run, output, is_truncated=is_cut)
 
     async def _part(self, run_id: str, stream: Stream, offset: int, count: int) -> OutputPart:
         return await self._engine.read_output(
             run_id, stream, offset=offset, count=count, attempt_number=None, wait_s=0.0
         )
 
-    async def _read_output(self, given: params.ReadOutput) -> View:
+    async def _read_output(self, given: params.ReadOutput) -> runs.OutputView:
         part = await self._engine.read_output(
             given.run_id,
             given.stream,
@@ -167,52 +161,52 @@ class Methods:
             other_offset=given.other_offset,
         )
         text, next_offset = _text(part, given.encoding)
-        return {
-            "text": text,
-            "offset": given.offset,
-            "nextOffset": next_offset,
-            "size": part.size,
-            "eof": part.is_final and next_offset >= part.size,
-        }
+        return runs.OutputView(
+            text=text,
+            offset=given.offset,
+            next_offset=next_offset,
+            size=part.size,
+            eof=part.is_final and next_offset >= part.size,
+        )
 
-    async def _subscribe(self, given: params.Subscribe, caller: Caller) -> View:
+    async def _subscribe(self, given: params.Subscribe, caller: Caller) -> SubscribedView:
         if given.run_id is not None:
             await self._engine.get_run(given.run_id)
         return await caller.subscribe(given)
 
-    async def _list_flows(self, _: params.NoParams) -> View:
-        return codec.snapshot_view(self._engine.snapshot())
+    async def _list_flows(self, _: params.NoParams) -> catalog.CatalogView:
+        return catalog.catalog_view(self._engine.snapshot())
 
-    async def _explain(self, given: params.Explain) -> View:
+    async def _explain(self, given: params.Explain) -> catalog.ExplainView:
         event, verdicts = self._engine.explain(given.event)
-        return codec.explain_view(event, verdicts, self._engine.snapshot())
+        return catalog.explain_view(event, verdicts, self._engine.snapshot())
 
-    async def _daemon_status(self, given: params.Status) -> View:
+    async def _daemon_status(self, given: params.Status) -> StatusView:
         return await self._status(given.settings)
 
-    async def _reload(self, _: params.NoParams) -> View:
-        return codec.snapshot_view(await self._engine.reload())
+    async def _reload(self, _: params.NoParams) -> catalog.CatalogView:
+        return catalog.catalog_view(await self._engine.reload())
 
-    async def _daemon_drain(self, _: params.NoParams) -> View:
+    async def _daemon_drain(self, _: params.NoParams) -> DrainView:
         return await self._drain()
 
-    async def _prune(self, given: params.Prune) -> View:
+    async def _prune(self, given: params.Prune) -> PruneView:
         before_ms, pruned = await self._engine.prune(older_than_ms=given.older_than_ms, dry_run=given.dry_run)
-        return {
-            "before": codec.instant(before_ms),
-            "dryRun": given.dry_run,
-            "events": pruned.events,
-            "runs": pruned.runs,
-            "outputBytes": pruned.output_bytes,
-        }
+        return PruneView(
+            before=instant(before_ms),
+            dry_run=given.dry_run,
+            events=pruned.events,
+            runs=pruned.runs,
+            output_bytes=pruned.output_bytes,
+        )
 
-    async def _discover(self, _: params.NoParams) -> View:
+    async def _discover(self, _: params.NoParams) -> dict[str, Any]:
         from flowd.api import openrpc  # noqa: PLC0415 - schema generation is for the few who ask
 
         return openrpc.document(self.table)
 
 
-async def _unsubscribe(given: params.Unsubscribe, caller: Caller) -> View:
+async def _unsubscribe(given: params.Unsubscribe, caller: Caller) -> UnsubscribedView:
     return await caller.unsubscribe(given)
 
 
@@ -223,12 +217,8 @@ def bare_event(given: object) -> object:
     return given
 
 
-def _is_any_open(runs: Sequence[Run]) -> bool:
-    return any(not run.status.is_final for run in runs)
-
-
-def _page(name: str, items: list[View], next_cursor: str | None) -> View:
-    return {name: items} if next_cursor is None else {name: items, "nextCursor": next_cursor}
+def _is_any_open(waited_for: Sequence[Run]) -> bool:
+    return any(not run.status.is_final for run in waited_for)
 
 
 def _text(part: OutputPart, encoding: str) -> tuple[str, int]:

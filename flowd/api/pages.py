@@ -1,12 +1,12 @@
-"""Answers that stay true until something is written: pollers get the same page without its being made again."""
+"""Keeps the latest pages of lists until something is written, so that pollers do not have them made again."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 
 import msgspec
 
-from flowd.api import codec
-from flowd.api.codec import View
+from flowd.api import json
+from flowd.api.views import View
 
 MAX_PAGES = 16
 MAX_PAGE_BYTES = 1024 * 1024
@@ -14,22 +14,22 @@ MAX_PAGE_BYTES = 1024 * 1024
 
 
 class Pages:
-    """The latest answers to the same questions, as JSON, each for as long as nothing has been committed since."""
+    """The latest pages as JSON, each for as long as nothing has been committed since."""
 
     def __init__(self, commits: Callable[[], int]) -> None:
         """``commits()`` grows with each commit, before anybody is told of it."""
         self._commits = commits
         self._pages: OrderedDict[Hashable, tuple[int, msgspec.Raw]] = OrderedDict()
 
-    async def get(self, question: Hashable, answer: Callable[[], Awaitable[View]]) -> msgspec.Raw:
-        """The answer, encoded. What was committed before this call is in it."""
-        # Read before the answer is made: a commit in between makes the page old, never an old page new.
+    async def get(self, question: Hashable, make: Callable[[], Awaitable[View]]) -> msgspec.Raw:
+        """The page that ``question`` asks for, encoded. What was committed before this call is in it."""
+        # Read before the page is made: a commit in between makes the page old, never an old page new.
         commits = self._commits()
         kept = self._pages.get(question)
         if kept is not None and kept[0] == commits:
             self._pages.move_to_end(question)
             return kept[1]
-        page = msgspec.Raw(codec.encode(await answer()))
+        page = msgspec.Raw(json.encode(await make()))
         if len(page) <= MAX_PAGE_BYTES:
             self._pages[question] = commits, page
             if len(self._pages) > MAX_PAGES:

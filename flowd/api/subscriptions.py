@@ -1,7 +1,7 @@
 """Subscriptions: a task for each, which pulls updates from the feed and pushes them to the connection that asked.
 
-A connection has one `Subscriber`, each of its messages one `Caller`. A subscription begins to push when the message
-that asked for it has been answered, so that its first update never comes before its name is known.
+A connection has one `Subscriber`, each of its messages one `Caller`. A subscription begins to push after the response
+to the message that asked for it, so that its first update never comes before its name is known.
 """
 
 import asyncio
@@ -11,10 +11,9 @@ from contextlib import aclosing
 from itertools import count
 from typing import Any
 
-from flowd.api import codec, params
-from flowd.api.codec import View
+from flowd.api import json, params
 from flowd.api.failures import error_from
-from flowd.api.updates import update_view
+from flowd.api.views.updates import SubscribedView, UnsubscribedView, UpdateView, update_view
 from flowd.domain.errors import CursorExpiredError, SubscriptionNotFoundError, TooManySubscriptionsError
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import JOURNALED, Interest
@@ -63,7 +62,7 @@ class Subscriber:
         """For one message of the connection."""
         return Caller(self)
 
-    async def open(self, given: params.Subscribe, is_answered: asyncio.Event) -> View:
+    async def open(self, given: params.Subscribe, has_response: asyncio.Event) -> SubscribedView:
         """Make a subscription that begins when the event is set."""
         self._require_room()
         feed = self._all.feed
@@ -75,13 +74,13 @@ class Subscriber:
         name = f"sub_{next(self._all.names)}"
         self._all.open_count += 1
         self._tasks[name] = asyncio.create_task(
-            self._follow(name, interest, after, given, is_answered), name=f"subscription {name}"
+            self._follow(name, interest, after, given, has_response), name=f"subscription {name}"
         )
         self._tasks[name].add_done_callback(lambda _: self._forget(name))
-        return {"subscription": name, "cursor": cursor_text(after)}
+        return SubscribedView(name, cursor_text(after))
 
-    async def end(self, name: str) -> View:
-        """End a subscription. No update of it comes after the answer.
+    async def end(self, name: str) -> UnsubscribedView:
+        """End a subscription. No update of it comes after the response.
 
         Raises:
             SubscriptionNotFoundError: There is none of this name.
@@ -93,7 +92,7 @@ class Subscriber:
             )
         task.cancel()
         await asyncio.wait([task])
-        return {"subscription": name}
+        return UnsubscribedView(name)
 
     async def close(self) -> None:
         """End them all."""
@@ -116,7 +115,7 @@ class Subscriber:
             raise TooManySubscriptionsError(f"There are {MAX_SUBSCRIPTIONS} subscriptions already. Try again later.")
 
     async def _follow(
-        self, name: str, interest: Interest, after: int, given: params.Subscribe, is_answered: asyncio.Event
+        self, name: str, interest: Interest, after: int, given: params.Subscribe, has_response: asyncio.Event
     ) -> None:
         updates = self._all.feed.follow(
             interest,
@@ -125,7 +124,7 @@ class Subscriber:
             places=[OutputPlace(place.run_id, place.attempt, place.stdout, place.stderr) for place in given.places],
             is_text=given.encoding == "utf-8",
         )
-        await is_answered.wait()
+        await has_response.wait()
         try:
             async with aclosing(updates):
                 async for update in updates:
@@ -140,8 +139,8 @@ class Subscriber:
             await self._tell_end(name, after, error_from(error, method=wire.SUBSCRIBE))
 
     async def _tell_end(self, name: str, after: int, error: dict[str, Any]) -> None:
-        at = codec.instant(self._all.feed.now_ms())
-        view = {"subscription": name, "cursor": cursor_text(after), "kind": "ended", "at": at, "error": error}
+        at = json.instant(self._all.feed.now_ms())
+        view = UpdateView(cursor_text(after), "ended", at, subscription=name, error=error)
         try:
             await self._push(_notification(view))
         except ConnectionError:
@@ -151,27 +150,27 @@ class Subscriber:
 class Caller:
     """Whoever sent one message, as far as methods need to know."""
 
-    __slots__ = ("_is_answered", "_subscriber")
+    __slots__ = ("_has_response", "_subscriber")
 
     def __init__(self, subscriber: Subscriber) -> None:
         self._subscriber = subscriber
-        self._is_answered: asyncio.Event | None = None
+        self._has_response: asyncio.Event | None = None
 
-    async def subscribe(self, given: params.Subscribe) -> View:
-        """See `flowd_client.wire.SubscribeShape`."""
-        if self._is_answered is None:
-            self._is_answered = asyncio.Event()
-        return await self._subscriber.open(given, self._is_answered)
+    async def subscribe(self, given: params.Subscribe) -> SubscribedView:
+        """See `Subscriber.open`."""
+        if self._has_response is None:
+            self._has_response = asyncio.Event()
+        return await self._subscriber.open(given, self._has_response)
 
-    async def unsubscribe(self, given: params.Unsubscribe) -> View:
+    async def unsubscribe(self, given: params.Unsubscribe) -> UnsubscribedView:
         """See `Subscriber.end`."""
         return await self._subscriber.end(given.subscription)
 
-    def answered(self) -> None:
-        """The answer to the message is on its way: its subscriptions may begin."""
-        if self._is_answered is not None:
-            self._is_answered.set()
+    def responded(self) -> None:
+        """The response to the message is on its way: its subscriptions may begin."""
+        if self._has_response is not None:
+            self._has_response.set()
 
 
-def _notification(view: View) -> bytes:
-    return codec.encode({"jsonrpc": "2.0", "method": wire.UPDATE, "params": view})
+def _notification(view: UpdateView) -> bytes:
+    return json.encode({"jsonrpc": "2.0", "method": wire.UPDATE, "params": view})

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flowd.api import dispatcher
 from flowd.api.closing import stop_accepting
 from flowd.api.connection import READ_BYTES, Connection
-from flowd.api.dispatcher import Dispatcher
+from flowd.api.dispatcher import Dispatcher, refusal
 from flowd.api.framing import FramingError
 from flowd.api.subscriptions import Subscriptions
 from flowd.domain.errors import StateError
@@ -73,7 +72,7 @@ class UnixServer:
     def __init__(
         self,
         listener: socket.socket,
-        answers: Dispatcher,
+        dispatcher: Dispatcher,
         *,
         max_frame_bytes: int,
         peer_uid: Callable[[socket.socket], int | None],
@@ -86,7 +85,7 @@ class UnixServer:
             subscriptions: Without them, whoever asks for one is refused.
         """
         self._listener = listener
-        self._answers = answers
+        self._dispatcher = dispatcher
         self._subscriptions = subscriptions
         self._max_frame_bytes = max_frame_bytes
         self._peer_uid = peer_uid
@@ -120,7 +119,7 @@ class UnixServer:
         try:
             if self._is_welcome(writer):
                 connection = Connection(
-                    reader, writer, self._answers, self._subscriptions, max_frame_bytes=self._max_frame_bytes
+                    reader, writer, self._dispatcher, self._subscriptions, max_frame_bytes=self._max_frame_bytes
                 )
                 self._connections[task] = connection
                 await connection.converse()
@@ -136,11 +135,11 @@ class UnixServer:
         uid = self._peer_uid(writer.get_extra_info("socket"))
         if uid is not None and uid not in (os.geteuid(), 0):
             log.warning("connection refused", extra={"peer_uid": uid})
-            writer.write(dispatcher.refusal("not_authorized", "This socket is its owner's only.") + b"\n")
+            writer.write(refusal("not_authorized", "This socket is its owner's only.") + b"\n")
             return False
         if len(self._connections) > MAX_CONNECTIONS:
             message = f"{MAX_CONNECTIONS} clients are connected already. Close some, or try again later."
-            writer.write(dispatcher.refusal("too_many_connections", message) + b"\n")
+            writer.write(refusal("too_many_connections", message) + b"\n")
             return False
         return True
 

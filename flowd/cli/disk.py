@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flowd.api import codec
+from flowd.api import json
+from flowd.api.views import View
+from flowd.api.views import catalog as views
 from flowd.catalog.scan import scan_once
 from flowd.cli.exits import CommandError
 from flowd.domain import event as events
@@ -26,7 +28,7 @@ def scan(workspace: Path) -> Snapshot:
 
 def flows(snapshot: Snapshot) -> dict[str, Any]:
     """As flow.listFlows answers."""
-    return codec.snapshot_view(snapshot)
+    return _plain(views.catalog_view(snapshot))
 
 
 def explain(workspace: Path, body: object) -> dict[str, Any]:
@@ -41,4 +43,9 @@ def explain(workspace: Path, body: object) -> dict[str, Any]:
     except InvalidEventError as error:
         raise CommandError(error.message) from error
     snapshot = scan(workspace)
-    return codec.explain_view(event, matching.explain(snapshot, event), snapshot)
+    return _plain(views.explain_view(event, matching.explain(snapshot, event), snapshot))
+
+
+def _plain(view: View) -> dict[str, Any]:
+    members: dict[str, Any] = json.decode(json.encode(view))
+    return members

@@ -11,17 +11,18 @@ import sys
 import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import flowd
 from flowd import wiring
 from flowd.api import unix_socket
-from flowd.api.codec import View
 from flowd.api.dispatcher import Dispatcher
 from flowd.api.http.server import HttpServer
 from flowd.api.listeners import listen_for_http
 from flowd.api.methods import Methods
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
+from flowd.api.views.daemon import DrainView, StatusView
 from flowd.daemon.shutdown import wind_down
 from flowd.daemon.status import Birth, status_view
 from flowd.domain.errors import FlowdError, NotYetError, StateError, StorageFailedError
@@ -314,29 +315,33 @@ class Daemon:
         else:
             tasks.create_task(self._reload())
 
-    async def _drain(self) -> View:
+    async def _drain(self) -> DrainView:
         self._parts.engine.drain()
         self._is_draining = True
         log.info("draining")
-        return {"state": "draining", "running": list(self._parts.engine.active)}
+        return DrainView(state="draining", running=list(self._parts.engine.active))
 
-    async def _status(self, with_settings: bool) -> View:
+    async def _status(self, with_settings: bool) -> StatusView:
         view = await status_view(
             self._settings, self._parts, birth=self._birth, socket=self._socket, is_draining=self._is_draining
         )
         if self._http is not None:
-            view["http"] = self._http.where
-        if (manager := self._manager()) is not None:
-            view["manager"] = manager
+            view.http = self._http.where
+        view.manager = self._manager()
         if with_settings:
-            view["settings"] = self._settings.table()
+            view.settings = self._settings.table()
         return view
 
-    def _manager(self) -> View | None:
+    def _manager(self) -> dict[str, Any] | None:
         """Who manages this daemon; None where it was started by hand."""
         if not settings_values.is_managed(os.environ) or (unit := own_unit.current()) is None:
             return None
-        view: View = {"kind": "systemd", "scope": unit.scope, "unit": unit.name, "notify": self._notifier.is_connected}
+        view: dict[str, Any] = {
+            "kind": "systemd",
+            "scope": unit.scope,
+            "unit": unit.name,
+            "notify": self._notifier.is_connected,
+        }
         if self._notifier.watchdog_s is not None:
             view["watchdogMs"] = round(self._notifier.watchdog_s * 1000)
         return view

@@ -1,16 +1,17 @@
-"""What the daemon tells of itself: `flowd_client.wire.StatusShape`."""
+"""What the daemon tells of itself."""
 
 import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 import flowd
-from flowd.api import codec
-from flowd.api.codec import View
+from flowd.api.json import instant
+from flowd.api.views.daemon import StatusView
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
 from flowd.wiring import Parts
@@ -33,58 +34,58 @@ class Birth:
         return round((time.monotonic() - self.at_s) * 1000)
 
 
-async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket: Path, is_draining: bool) -> View:
+async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket: Path, is_draining: bool) -> StatusView:
     """The daemon now. Running steps are listed oldest first."""
     engine = parts.engine
     snapshot = engine.snapshot()
     counts = await engine.counts()
-    return {
-        "version": flowd.__version__,
-        "protocol": wire.PROTOCOL_VERSION,
-        "pid": os.getpid(),
-        "state": "draining" if is_draining else "ready",
-        "workspace": str(settings.workspace),
-        "stateDir": str(settings.state_dir),
-        "socket": str(socket),
-        "startedAt": codec.instant(birth.at_ms),
-        "uptimeMs": birth.age_ms,
-        "rssBytes": psutil.Process().memory_info().rss,
-        "keeper": _keeper(parts),
-        "catalog": {
+    return StatusView(
+        version=flowd.__version__,
+        protocol=wire.PROTOCOL_VERSION,
+        pid=os.getpid(),
+        state="draining" if is_draining else "ready",
+        workspace=str(settings.workspace),
+        state_dir=str(settings.state_dir),
+        socket=str(socket),
+        started_at=instant(birth.at_ms),
+        uptime_ms=birth.age_ms,
+        rss_bytes=psutil.Process().memory_info().rss,
+        keeper=_keeper(parts),
+        catalog={
             "flows": len(snapshot.flows),
             "broken": len(snapshot.broken),
             "shadowed": len(snapshot.shadowed),
             "stale": sum(flow.stale for flow in snapshot.flows),
         },
-        "events": counts.events,
-        "runs": dict(counts.runs),
-        **({"waitingForStorage": waiting} if (waiting := engine.waiting_for_storage) else {}),
-        "running": [
+        events=counts.events,
+        runs=dict(counts.runs),
+        waiting_for_storage=engine.waiting_for_storage,
+        running=[
             {
                 "runId": step.run_id,
                 "step": step.label,
                 "attempt": step.attempt_number,
-                "startedAt": codec.instant(step.started_at_ms),
+                "startedAt": instant(step.started_at_ms),
                 **({} if step.pid is None else {"pid": step.pid}),
             }
             for step in engine.under_way()[:MAX_RUNNING]
         ],
-        "onStop": settings.on_stop,
+        on_stop=settings.on_stop,
         # Where systemd manages us, the default depends on what it does: see Daemon._on_stop.
-        **({"onServiceStop": "cancel"} if settings.origins.get("on_stop") == DEFAULT_WHERE_MANAGED else {}),
-        "database": _database(settings.state_dir / state_folder.DATABASE),
-        "limits": {
+        on_service_stop="cancel" if settings.origins.get("on_stop") == DEFAULT_WHERE_MANAGED else None,
+        database=_database(settings.state_dir / state_folder.DATABASE),
+        limits={
             "maxParallel": settings.max_parallel,
             "maxQueued": settings.max_queued,
             "maxPayloadBytes": settings.max_payload_bytes,
             "maxFrameBytes": settings.max_frame_bytes,
             "maxOutputBytes": settings.max_output_bytes,
         },
-    }
+    )
 
 
-def _keeper(parts: Parts) -> View:
-    view: View = {"id": parts.keeper.id, "restarts": parts.keeper.restarts}
+def _keeper(parts: Parts) -> dict[str, Any]:
+    view: dict[str, Any] = {"id": parts.keeper.id, "restarts": parts.keeper.restarts}
     if parts.keeper.pid is not None:
         view["pid"] = parts.keeper.pid
         with suppress(psutil.Error):
@@ -92,8 +93,8 @@ def _keeper(parts: Parts) -> View:
     return view
 
 
-def _database(path: Path) -> View:
-    view: View = {}
+def _database(path: Path) -> dict[str, Any]:
+    view: dict[str, Any] = {}
     for name, file in (("bytes", path), ("walBytes", path.with_name(f"{path.name}-wal"))):
         with suppress(OSError):
             view[name] = file.stat().st_size

@@ -3,14 +3,15 @@
 import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import flowd
-from flowd.api import codec, params
-from flowd.api.codec import View
+from flowd.api import json, params
 from flowd.api.failures import error_from
-from flowd.api.methods import Method, Methods, bare_event
+from flowd.api.method import Method
+from flowd.api.methods import Methods, bare_event
 from flowd.api.subscriptions import Subscriptions
+from flowd.api.views.daemon import DrainView, StatusView
 from flowd.domain.errors import FlowdError
 from flowd.engine.engine import Engine
 from flowd.settings.values import Settings
@@ -19,7 +20,7 @@ from flowd_client import wire
 from flowd_client.errors import FlowClientError, of_answer
 from flowd_client.transport import decode, encode
 
-HOST = "client"
+HOST: Final = "client"
 """``daemon.status`` says so of an engine inside a client; a daemon does not say ``host``."""
 
 _LOOKING = frozenset({wire.DISPATCH, wire.REPLAY, wire.RETRY_RUN, wire.LIST_FLOWS, wire.EXPLAIN})
@@ -41,24 +42,24 @@ def answers(parts: Parts, settings: Settings) -> Answers:
 def table(engine: Engine, settings: Settings) -> dict[str, Method]:
     """The methods of the API on an engine in this process."""
 
-    async def status(with_settings: bool) -> View:
+    async def status(with_settings: bool) -> StatusView:
         counts = await engine.counts()
-        view: View = {
-            "version": flowd.__version__,
-            "protocol": wire.PROTOCOL_VERSION,
-            "host": HOST,
-            "pid": os.getpid(),
-            "state": "ready",
-            "workspace": str(settings.workspace),
-            "stateDir": str(settings.state_dir),
-            "events": counts.events,
-            "runs": dict(counts.runs),
-        }
-        return {**view, "settings": settings.table()} if with_settings else view
+        return StatusView(
+            version=flowd.__version__,
+            protocol=wire.PROTOCOL_VERSION,
+            host=HOST,
+            pid=os.getpid(),
+            state="ready",
+            workspace=str(settings.workspace),
+            state_dir=str(settings.state_dir),
+            events=counts.events,
+            runs=dict(counts.runs),
+            settings=settings.table() if with_settings else None,
+        )
 
-    async def drain() -> View:
+    async def drain() -> DrainView:
         engine.drain()
-        return {"state": "draining", "running": list(engine.active)}
+        return DrainView(state="draining", running=list(engine.active))
 
     def looking(call: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
         async def look_first(given: Any) -> Any:
@@ -96,7 +97,7 @@ async def answer(methods: Mapping[str, Method], name: str, given: Mapping[str, A
         raise of_answer({"code": -32601, "message": f"There is no method {name!r} in local mode.", "data": data})
     with as_clients_see_them(name):
         view = await method.call(params.read(method.params, (), plain(name, given)))
-        return codec.decode(codec.encode(view))
+        return json.decode(json.encode(view))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from flowd.api import codec, params
+from flowd.api import json, params
 from flowd.api.subscriptions import Subscriptions
 from flowd.embedded import answering
 from flowd_client import wire
@@ -28,12 +28,12 @@ class EngineStream:
         with answering.as_clients_see_them(wire.SUBSCRIBE):
             plain = answering.plain(wire.SUBSCRIBE, given)
             view = await caller.subscribe(params.read(params.Subscribe, (), plain))
-            self.answer = codec.decode(codec.encode(view))
-        caller.answered()
+            self.answer = json.decode(json.encode(view))
+        caller.responded()
 
     async def next(self) -> Mapping[str, Any]:
         """See `flowd_client.aio_updates.AsyncUpdateStream.next`."""
-        update: Mapping[str, Any] = codec.decode(await self._updates.get())["params"]
+        update: Mapping[str, Any] = json.decode(await self._updates.get())["params"]
         return update
 
     def close(self) -> None:

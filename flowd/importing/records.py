@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from flowd.api import codec
+from flowd.api.json import canonical, encode, instant
 from flowd.domain import event as events
 from flowd.domain import ids
 from flowd.domain.definition import Definition
@@ -50,7 +50,7 @@ def read_event(record: Mapping[str, Any], runs: Sequence[PastRun]) -> PastEvent:
     if created_at_ms is None:
         raise BadRecordError(f"{label} has neither createdAt nor receivedAt")
     try:
-        event = events.normalise(members, now=codec.instant(created_at_ms))
+        event = events.normalise(members, now=instant(created_at_ms))
         content = {key: value for key, value in event.members.items() if key != "receivedAt"}
         new = NewEvent(
             id=event.id,
@@ -58,8 +58,8 @@ def read_event(record: Mapping[str, Any], runs: Sequence[PastRun]) -> PastEvent:
             source=event.source,
             occurred_at=event.occurred_at,
             received_at=event.received_at,
-            body=codec.encode(event.members),
-            fingerprint=events.fingerprint(codec.canonical(content)),
+            body=encode(event.members),
+            fingerprint=events.fingerprint(canonical(content)),
         )
     except (InvalidEventError, UnicodeEncodeError, RecursionError) as error:
         raise BadRecordError(f"{label} is no event: {error}") from error

@@ -20,9 +20,9 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from flowd.api.http.answers import HttpError
 from flowd.api.http.config import Access, Scope, Token
 from flowd.api.http.guard import Headers, first
+from flowd.api.http.responses import HttpError
 
 V1_HEADERS = (b"x-flow-signature-256", b"x-patch-flow-signature-256")
 """The first that is there counts, right or wrong."""

@@ -2,14 +2,9 @@
 
 import asyncio
 
-from starlette.types import Receive
-
-from flowd.api.http.answers import HttpError
+from flowd.api.http.asgi import ClientGoneError, Receive
 from flowd.api.http.guard import Headers, first
-
-
-class ClientGoneError(Exception):
-    """The caller hung up; there is nobody to answer."""
+from flowd.api.http.responses import HttpError
 
 
 async def read(receive: Receive, headers: Headers, *, max_bytes: int, within_s: float) -> bytes:

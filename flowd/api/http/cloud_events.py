@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
-from flowd.api.http.answers import HttpError
 from flowd.api.http.call import Call, decoded
+from flowd.api.http.responses import HttpError
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"

@@ -8,7 +8,7 @@ content type: a form or a `no-cors` fetch cannot send it, and there are no CORS 
 import ipaddress
 from urllib.parse import urlsplit
 
-from flowd.api.http.answers import HttpError
+from flowd.api.http.responses import HttpError
 
 Headers = list[tuple[bytes, bytes]]
 

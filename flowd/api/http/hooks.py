@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowd.api.http import templates
-from flowd.api.http.answers import HttpError
 from flowd.api.http.call import Call
 from flowd.api.http.config import Hook
+from flowd.api.http.responses import HttpError
 from flowd.api.http.templates import NoValueError
 
 log = logging.getLogger("flowd.api.hooks")

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+
+from flowd.api.views.daemon import StatusView
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -19,34 +20,34 @@ class Metrics:
         self._requests[route, status] += 1
         self._seconds[route] = self._seconds.get(route, 0.0) + seconds
 
-    def text(self, status: Mapping[str, Any], *, connections: int, streams: int) -> str:
+    def text(self, status: StatusView, *, connections: int, streams: int) -> str:
         """The whole page.
 
         Args:
-            status: The answer of ``daemon.status``.
+            status: What ``daemon.status`` tells.
         """
         return "\n".join(self._lines(status, connections, streams)) + "\n"
 
-    def _lines(self, status: Mapping[str, Any], connections: int, streams: int) -> Iterator[str]:
-        yield from _family("flowd_info", "gauge", "What runs.", [({"version": status["version"]}, 1)])
-        yield from _family("flowd_uptime_seconds", "gauge", "Since the start.", [({}, status["uptimeMs"] / 1000)])
-        yield from _family("flowd_ready", "gauge", "0 while draining.", [({}, int(status["state"] == "ready"))])
-        yield from _family("flowd_resident_bytes", "gauge", "Memory of the daemon.", [({}, status["rssBytes"])])
-        keeper = status.get("keeper", {})
+    def _lines(self, status: StatusView, connections: int, streams: int) -> Iterator[str]:
+        yield from _family("flowd_info", "gauge", "What runs.", [({"version": status.version}, 1)])
+        yield from _family("flowd_uptime_seconds", "gauge", "Since the start.", [({}, (status.uptime_ms or 0) / 1000)])
+        yield from _family("flowd_ready", "gauge", "0 while draining.", [({}, int(status.state == "ready"))])
+        yield from _family("flowd_resident_bytes", "gauge", "Memory of the daemon.", [({}, status.rss_bytes or 0)])
+        keeper = status.keeper or {}
         yield from _family("flowd_keeper_up", "gauge", "Whether the keeper is there.", [({}, int("pid" in keeper))])
         about = "Keepers that took a dead one's place."
         yield from _family("flowd_keeper_restarts_total", "counter", about, [({}, keeper.get("restarts", 0))])
         if "rssBytes" in keeper:
             yield from _family("flowd_keeper_resident_bytes", "gauge", "Its memory.", [({}, keeper["rssBytes"])])
-        yield from _family("flowd_events", "gauge", "Stored events.", [({}, status["events"])])
-        runs = [({"status": name}, count) for name, count in sorted(status["runs"].items())]
+        yield from _family("flowd_events", "gauge", "Stored events.", [({}, status.events)])
+        runs = [({"status": name}, count) for name, count in sorted(status.runs.items())]
         yield from _family("flowd_runs", "gauge", "Stored runs by process status; queued is the queue.", runs)
         about = "Runs whose start or end cannot be written down: a full disk, a locked database."
-        yield from _family("flowd_runs_waiting_for_storage", "gauge", about, [({}, status.get("waitingForStorage", 0))])
-        limits = status["limits"]
+        yield from _family("flowd_runs_waiting_for_storage", "gauge", about, [({}, status.waiting_for_storage)])
+        limits = status.limits or {}
         yield from _family("flowd_max_parallel", "gauge", "Runs at once.", [({}, limits["maxParallel"])])
         yield from _family("flowd_max_queued", "gauge", "Runs that may wait.", [({}, limits["maxQueued"])])
-        packages = [({"state": name}, count) for name, count in sorted(status["catalog"].items())]
+        packages = [({"state": name}, count) for name, count in sorted((status.catalog or {}).items())]
         yield from _family("flowd_packages", "gauge", "Flow packages.", packages)
         yield from _family("flowd_http_connections", "gauge", "Open now.", [({}, connections)])
         yield from _family("flowd_http_streams", "gauge", "Readers that follow something.", [({}, streams)])

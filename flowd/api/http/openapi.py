@@ -1,19 +1,20 @@
-"""The API as an OpenAPI 3.1 document, from the types that check the parameters and the shapes of the wire."""
+"""The API over HTTP as an OpenAPI 3.1 document, made of the same types that check parameters and make results."""
 
-import inspect
 import re
 from typing import Any
 
 import msgspec
 
 import flowd
-from flowd.api.http.routes import Route
+from flowd.api import openrpc
+from flowd.api.http.cloud_events import STRUCTURED
+from flowd.api.http.responses import JSON
+from flowd.api.http.route import Route
 from flowd.domain.event import MAX_ID_CHARS, MAX_TYPE_CHARS
 from flowd_client import wire
 
 Schema = dict[str, Any]
 
-_REF = "#/components/schemas/{name}"
 _NO_CONTROLS = r"^[^\x00-\x1f\x7f]+$"
 _EVENT: Schema = {
     "type": "object",
@@ -28,29 +29,20 @@ _EVENT: Schema = {
         "payload": {},
     },
 }
-_OPTIONS: Schema = {
-    "type": "object",
-    "properties": {
-        "wait": {"type": "boolean"},
-        "timeoutMs": {"type": "integer", "minimum": 0, "maximum": 86_400_000},
-        "steps": {"type": "array", "items": {"type": "string"}},
-    },
-}
 _WAITING = [
     {"name": "wait", "in": "query", "schema": {"type": "string", "enum": ["true", "false"]},
      "description": "Answer when all runs have ended."},
     {"name": "timeoutMs", "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 86_400_000},
      "description": "How long to wait at most."},
 ]  # fmt: skip
-_STREAM_PARAMETERS = ("topics", "runId", "eventId", "after", "places", "encoding")
+_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 2048}
+_BYTES = "application/octet-stream"
 _ANY_ROUTE = ("400", "401", "403", "404", "405", "408", "413", "415", "431", "500", "503")
 
 
 def document(routes: list[Route]) -> Schema:
     """The whole document."""
-    shapes = [wire.RunShape, wire.EventShape, wire.AttemptShape, *(route.shape for route in routes if route.shape)]
-    unique = list(dict.fromkeys(shapes))
-    _, components = msgspec.json.schema_components(unique, ref_template=_REF)
+    components = openrpc.schemas([route.gives for route in routes if route.gives is not None])
     components["Event"] = _EVENT
     components["Error"] = {
         "type": "object",
@@ -59,7 +51,7 @@ def document(routes: list[Route]) -> Schema:
     }
     paths: dict[str, Schema] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.verb.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
         "info": {"title": "flowd", "version": flowd.__version__, "summary": "Events in, supervised runs out."},
@@ -94,21 +86,23 @@ def _operation(route: Route) -> Schema:
 
 def _parameters(route: Route) -> list[Schema]:
     properties = _properties(route)
-    in_path = re.findall(r"{(\w+)}", route.path)
-    found = [{"name": name, "in": "path", "required": True, "schema": properties.pop(name, _NAME)} for name in in_path]
-    if route.method == "POST":
-        return [*found, *(_WAITING if route.body in ("event", "options") and route.status == 202 else [])]
+    found = [
+        {"name": name, "in": "path", "required": True, "schema": properties.pop(name, _NAME)}
+        for name in _placeholders(route)
+    ]
+    if route.verb == "POST":
+        return [*found, *(_WAITING if "wait" in properties else [])]
+    if route.media == "text/event-stream":
+        properties = {name: {"type": "string"} for name in properties}
     found += [{"name": name, "in": "query", "schema": _of_query(schema)} for name, schema in properties.items()]
-    if route.path == "/stream":
-        found += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in _STREAM_PARAMETERS]
-    if route.path.endswith("/output"):
-        found.append(
-            {"name": "follow", "in": "query", "schema": {"type": "string", "enum": ["1", "true", "0", "false"]}}
-        )
+    if route.media == _BYTES:
+        flag = {"type": "string", "enum": ["1", "true", "0", "false"]}
+        found.append({"name": "follow", "in": "query", "schema": flag})
     return found
 
 
-_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 2048}
+def _placeholders(route: Route) -> list[str]:
+    return re.findall(r"{(\w+)}", route.path)
 
 
 def _properties(route: Route) -> dict[str, Schema]:
@@ -127,26 +121,24 @@ def _of_query(schema: Schema) -> Schema:
 
 
 def _body(route: Route) -> Schema | None:
-    match route.body:
-        case "event":
-            content = {"application/json": {"schema": {"$ref": _REF.format(name="Event")}}}
-            content["application/cloudevents+json"] = {"schema": {"type": "object"}}
-            return {"required": True, "content": content}
-        case "options":
-            return {"content": {"application/json": {"schema": _OPTIONS}}}
-        case "none":
-            return {"content": {"application/json": {"schema": {"type": "object"}}}}
-        case "hook":
-            return {"required": True, "content": {"application/json": {"schema": {}}}}
-        case _:
-            return None
+    """The body of a POST: an event, or the parameters that are not in the path, or whatever a webhook sends."""
+    if route.verb == "GET":
+        return None
+    if route.takes is None:
+        return {"required": True, "content": {JSON: {"schema": {}}}}
+    properties = _properties(route)
+    if "event" in properties:
+        event = {"schema": {"$ref": openrpc.REF.format(name="Event")}}
+        return {"required": True, "content": {JSON: event, STRUCTURED: {"schema": {"type": "object"}}}}
+    options = {name: _of_query(schema) for name, schema in properties.items() if name not in _placeholders(route)}
+    return {"content": {JSON: {"schema": {"type": "object", "properties": options}}}}
 
 
 def _responses(route: Route) -> dict[str, Schema]:
-    error = {"application/json": {"schema": {"$ref": _REF.format(name="Error")}}}
+    error = {JSON: {"schema": {"$ref": openrpc.REF.format(name="Error")}}}
     found: dict[str, Schema] = {str(route.status): _success(route)}
-    codes = [*_ANY_ROUTE, *(("409", "422", "429") if route.method == "POST" else ())]
-    if route.path.endswith("/output"):
+    codes = [*_ANY_ROUTE, *(("409", "422", "429") if route.verb == "POST" else ())]
+    if route.media == _BYTES:
         found["206"] = found["200"]
         codes.append("416")
     found |= {code: {"description": "Refused.", "content": error} for code in sorted(codes)}
@@ -154,30 +146,9 @@ def _responses(route: Route) -> dict[str, Schema]:
 
 
 def _success(route: Route) -> Schema:
-    if route.path.endswith("/output"):
-        content: Schema = {"text/plain": {}, "application/octet-stream": {}}
-        content["application/json"] = {"schema": {"type": "object"}}
-    elif route.path == "/metrics":
-        content = {"text/plain": {}}
-    elif route.path == "/stream":
-        content = {"text/event-stream": {}}
-    else:
-        content = {"application/json": {"schema": _answer_schema(route)}}
-    return {"description": inspect.cleandoc(route.summary), "content": content}
-
-
-def _answer_schema(route: Route) -> Schema:
-    if route.shape is not None:
-        return {"$ref": _REF.format(name=route.shape.__name__)}
-    run, event = ({"$ref": _REF.format(name=name)} for name in ("RunShape", "EventShape"))
-    if route.path in ("/runs", "/events"):
-        name = route.path[1:]
-        item = run if name == "runs" else event
-        properties: Schema = {name: {"type": "array", "items": item}, "nextCursor": {"type": "string"}}
-        return {"type": "object", "required": [name], "properties": properties}
-    if route.path.startswith("/runs/{runId}"):
-        return {"type": "object", "required": ["run"], "properties": {"run": run}}
-    if route.path == "/events/{eventId}":
-        runs = {"type": "array", "items": run}
-        return {"type": "object", "required": ["event", "runs"], "properties": {"event": event, "runs": runs}}
-    return {"type": "object"}
+    content: Schema = {route.media: {}}
+    if route.media == _BYTES:
+        content["text/plain"] = {}
+    if route.media in (JSON, _BYTES):
+        content[JSON] = {"schema": openrpc.result_schema(route.gives)}
+    return {"description": route.summary, "content": content}

@@ -5,21 +5,19 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from starlette.responses import Response
-
 from flowd.api import params
-from flowd.api.codec import View
-from flowd.api.http.answers import COMMON, HttpError
-from flowd.api.http.call import Call, Stream
+from flowd.api.http.call import Call
+from flowd.api.http.responses import HttpError, Response, Stream
+from flowd.api.views.runs import OutputView
 
-ReadPart = Callable[[params.ReadOutput], Awaitable[View]]
+ReadPart = Callable[[params.ReadOutput], Awaitable[OutputView]]
 
 _CHUNK_BYTES = 256 * 1024
 _WAIT_MS = 15_000
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 
 
-async def answer(call: Call, given: params.ReadOutput, read: ReadPart, *, is_following: bool) -> Response | Stream:
+async def respond(call: Call, given: params.ReadOutput, read: ReadPart, *, is_following: bool) -> Response | Stream:
     """The output as the request wants it.
 
     ``given`` names the run, the stream, the attempt and the first byte. A single ``Range`` gives 206 (RFC 9110, 14);
@@ -38,7 +36,7 @@ async def answer(call: Call, given: params.ReadOutput, read: ReadPart, *, is_fol
     kind = _media_type(call)
     if is_following:
         return Stream(_follow(exact, given.offset, read), kind, is_live=True)
-    size = int(first["size"])
+    size = first.size
     begin, end = given.offset, size
     wanted = _range(call.header(b"range"), size)
     headers = {"accept-ranges": "bytes"}
@@ -52,7 +50,7 @@ async def answer(call: Call, given: params.ReadOutput, read: ReadPart, *, is_fol
         headers["content-range"] = f"bytes {begin}-{end - 1}/{size}"
     headers["content-length"] = str(max(0, end - begin))
     if end <= begin:
-        return Response(b"", status, {**COMMON, **headers, "content-type": kind})
+        return Response(b"", kind, status, headers)
     return Stream(_slice(exact, begin, end, read), kind, is_live=False, status=status, headers=headers)
 
 
@@ -93,7 +91,7 @@ def _number(digits: str) -> int:
 async def _slice(exact: dict[str, Any], begin: int, end: int, read: ReadPart) -> AsyncIterator[bytes]:
     while begin < end:
         part = await read(params.ReadOutput(**exact, offset=begin, max_bytes=min(_CHUNK_BYTES, end - begin)))
-        data = base64.b64decode(part["text"])
+        data = base64.b64decode(part.text)
         if not data:
             return  # The file was cut meanwhile; the length that was promised tells the reader.
         begin += len(data)
@@ -103,9 +101,9 @@ async def _slice(exact: dict[str, Any], begin: int, end: int, read: ReadPart) ->
 async def _follow(exact: dict[str, Any], begin: int, read: ReadPart) -> AsyncIterator[bytes]:
     while True:
         part = await read(params.ReadOutput(**exact, offset=begin, max_bytes=_CHUNK_BYTES, wait_ms=_WAIT_MS))
-        data = base64.b64decode(part["text"])
+        data = base64.b64decode(part.text)
         begin += len(data)
         if data:
             yield data
-        if part["eof"]:
+        if part.eof:
             return

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from flowd.api.http.answers import HttpError
+from flowd.api.http.responses import HttpError
 
 T = TypeVar("T")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")

@@ -10,8 +10,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from flowd.api.http.answers import COMMON, HttpError, refused
 from flowd.api.http.config import Limits
+from flowd.api.http.responses import COMMON, HttpError, refused
 
 _LINGER_S = 5.0
 """How long the rest of a body that was refused is swallowed, so that its sender gets to read the refusal."""

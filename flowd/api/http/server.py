@@ -22,7 +22,7 @@ from flowd.api.http.hooks import Hooks
 from flowd.api.http.metrics import Metrics
 from flowd.api.http.protocol import BoundedConfig, BoundedProtocol
 from flowd.api.http.routes import Routes
-from flowd.api.methods import Method
+from flowd.api.method import Method
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
 

@@ -10,17 +10,18 @@ from contextlib import aclosing
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from flowd.api import codec, params
+from flowd.api import json, params
 from flowd.api.failures import error_from
-from flowd.api.http.call import Call, Stream, decoded
-from flowd.api.updates import update_view
+from flowd.api.http.call import Call, decoded
+from flowd.api.http.responses import Stream
+from flowd.api.views.updates import update_view
 from flowd.domain.errors import FlowdError
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import JOURNALED, Interest
 from flowd.engine.feed import Feed, cursor_text
 from flowd.engine.tails import OutputPlace
 from flowd.engine.updates import Batch
-from flowd_client import wire
+from flowd_client.methods import SUBSCRIBE
 
 HEARTBEAT_S = 15.0
 """A comment after so much silence: it keeps proxies from hanging up, and finds readers that are gone."""
@@ -29,7 +30,7 @@ _RETRY_MS = 2000
 _WRITE_BYTES = 64 * 1024
 
 
-async def answer(call: Call, feed: Feed, snapshot: Callable[[], Snapshot]) -> Stream:
+async def respond(call: Call, feed: Feed, snapshot: Callable[[], Snapshot]) -> Stream:
     """The stream that a request asks for, by the parameters of ``flow.subscribe``.
 
     In the query ``topics`` are comma-separated and ``places`` is JSON. ``Last-Event-ID`` wins over ``after``, because
@@ -78,7 +79,7 @@ async def _messages(
                     yield part
                 after = batch.updates[-1].cursor
     except FlowdError as error:
-        failure = error_from(error, method=wire.SUBSCRIBE)
+        failure = error_from(error, method=SUBSCRIBE)
         yield _message(cursor_text(after), "ended", {"kind": "ended", "error": failure["message"], **failure["data"]})
 
 
@@ -92,17 +93,16 @@ def _parts(batch: Batch, snapshot: Snapshot, encoding: str) -> list[bytes]:
     if made is None or made[0] is not snapshot or made[1] != encoding:
         parts = [bytearray()]
         for update in batch.updates:
-            view = update_view(update, "", snapshot, encoding=encoding)
-            del view["subscription"]
+            view = update_view(update, None, snapshot, encoding=encoding)
             if len(parts[-1]) >= _WRITE_BYTES:
                 parts.append(bytearray())
-            parts[-1] += _message(cursor_text(update.cursor), view["kind"], view)
+            parts[-1] += _message(cursor_text(update.cursor), view.kind, view)
         made = _made[batch] = snapshot, encoding, [bytes(part) for part in parts]
     return made[2]
 
 
-def _message(cursor: str, kind: str, view: dict[str, Any]) -> bytes:
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), kind.encode(), codec.encode(view))
+def _message(cursor: str, kind: str, view: object) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), kind.encode(), json.encode(view))
 
 
 async def _with_heartbeat(batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch | None, None]:

@@ -1,0 +1,172 @@
+"""The flow packages, and what they say to an event, as callers see them."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from flowd.api.views import View
+from flowd.domain.event import Event
+from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot, Step
+from flowd.domain.matching import Verdict, Why
+
+
+class StepView(View):
+    """A step of a flow. Without ``triggerType`` no event starts it."""
+
+    name: str
+    runner: str
+    script: str
+    timeout_ms: int
+    trigger_type: str | None = None
+    schema: str | None = None
+    cwd: str | None = None
+
+
+class FlowView(View):
+    """A flow in force; ``stale``: its files are broken, and its last good definition is kept."""
+
+    name: str
+    version: float
+    root: str
+    origin: Origin
+    state: Literal["ok", "stale"]
+    package_hash: str
+    steps: list[StepView]
+    description: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class BrokenView(View):
+    """A package that cannot be used as it is on disk; ``stale``: its last good definition is in force."""
+
+    name: str
+    root: str
+    origin: Origin
+    file: str
+    error: str
+    remedy: str
+    stale: bool
+    line: int | None = None
+
+
+class ShadowedView(View):
+    """A package that another one of the same name hides."""
+
+    name: str
+    root: str
+    by: str
+
+
+class CatalogView(View):
+    """All flow packages."""
+
+    flows: list[FlowView]
+    broken: list[BrokenView]
+    shadowed: list[ShadowedView]
+
+
+class SchemaErrorView(View):
+    """Why a payload does not fit: where, which keyword, and a sentence."""
+
+    path: str
+    keyword: str
+    message: str
+
+
+class VerdictView(View):
+    """What one step says to an event. ``reason`` is ``matched``, or what failed first."""
+
+    flow: str
+    step: str
+    matches: bool
+    reason: Why
+    trigger_type: str | None = None
+    schema: str | None = None
+    errors: list[SchemaErrorView] | None = None
+
+
+class ExplainView(View):
+    """What every step says to an event, and the packages that could not be asked."""
+
+    event_id: str
+    type: str
+    matched: int
+    steps: list[VerdictView]
+    broken: list[BrokenView]
+
+
+def catalog_view(snapshot: Snapshot) -> CatalogView:
+    """The catalog."""
+    return CatalogView(
+        flows=[flow_view(flow) for flow in snapshot.flows],
+        broken=[broken_view(package) for package in snapshot.broken],
+        shadowed=[ShadowedView(name=hidden.name, root=hidden.root, by=hidden.by) for hidden in snapshot.shadowed],
+    )
+
+
+def flow_view(flow: Flow) -> FlowView:
+    """A flow in force."""
+    return FlowView(
+        name=flow.name,
+        version=flow.version,
+        root=flow.root,
+        origin=flow.origin,
+        state="stale" if flow.stale else "ok",
+        package_hash=flow.package_hash,
+        steps=[_step_view(step) for step in flow.steps],
+        description=flow.description,
+        warnings=tuple(flow.warnings),
+    )
+
+
+def broken_view(package: BrokenPackage) -> BrokenView:
+    """A package that cannot be used."""
+    return BrokenView(
+        name=package.name,
+        root=package.root,
+        origin=package.origin,
+        file=package.file,
+        error=package.error,
+        remedy=package.remedy,
+        stale=package.stale,
+        line=package.line,
+    )
+
+
+def explain_view(event: Event, verdicts: Sequence[Verdict], snapshot: Snapshot) -> ExplainView:
+    """What every step says to an event."""
+    return ExplainView(
+        event_id=event.id,
+        type=event.type,
+        matched=sum(verdict.why == "matched" for verdict in verdicts),
+        steps=[_verdict_view(verdict) for verdict in verdicts],
+        broken=[broken_view(package) for package in snapshot.broken],
+    )
+
+
+def _step_view(step: Step) -> StepView:
+    trigger = step.trigger
+    return StepView(
+        name=step.name,
+        runner=step.runner.value,
+        script=step.script,
+        timeout_ms=step.timeout_ms,
+        trigger_type=None if trigger is None else trigger.type,
+        schema=None if trigger is None else trigger.schema,
+        cwd=step.cwd,
+    )
+
+
+def _verdict_view(verdict: Verdict) -> VerdictView:
+    trigger = verdict.step.trigger
+    errors = [
+        SchemaErrorView(path=error.path, keyword=error.keyword, message=error.message) for error in verdict.errors
+    ]
+    return VerdictView(
+        flow=verdict.flow.name,
+        step=verdict.step.name,
+        matches=verdict.why == "matched",
+        reason=verdict.why,
+        trigger_type=None if trigger is None else trigger.type,
+        schema=None if trigger is None else trigger.schema,
+        errors=errors or None,
+    )

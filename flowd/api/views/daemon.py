@@ -1,0 +1,60 @@
+"""The daemon itself, as callers see it."""
+
+from typing import Any, Literal
+
+from flowd.api.views import View
+
+
+class StatusView(View):
+    """What a daemon is doing. ``host`` is there only where no daemon answers but the engine inside a local client.
+
+    Attributes:
+        waiting_for_storage: Runs whose start or end cannot be written down just now; absent when there are none.
+        running: The steps under way, oldest first; the counts have them all.
+        on_service_stop: There only where a stop by systemd is not what ``onStop`` says; a restart is.
+        http: The address that HTTP is served on.
+        manager: Who manages the daemon; absent where it was started by hand.
+        settings: Every setting with its value and its source; only where they were asked for.
+    """
+
+    version: str
+    protocol: int
+    pid: int
+    state: Literal["ready", "draining"]
+    workspace: str
+    state_dir: str
+    events: int
+    runs: dict[str, int]
+    host: Literal["client"] | None = None
+    socket: str | None = None
+    started_at: str | None = None
+    uptime_ms: int | None = None
+    rss_bytes: int | None = None
+    keeper: dict[str, Any] | None = None
+    catalog: dict[str, int] | None = None
+    waiting_for_storage: int = 0
+    running: list[dict[str, Any]] | None = None
+    on_stop: str | None = None
+    on_service_stop: Literal["cancel"] | None = None
+    database: dict[str, int] | None = None
+    limits: dict[str, int] | None = None
+    http: str | None = None
+    manager: dict[str, Any] | None = None
+    settings: list[dict[str, Any]] | None = None
+
+
+class DrainView(View):
+    """A daemon that starts nothing more; ``running`` are the runs whose steps are still under way."""
+
+    state: Literal["draining"]
+    running: list[str]
+
+
+class PruneView(View):
+    """What was forgotten, or would be with ``dryRun``: all that ended before ``before``."""
+
+    before: str
+    dry_run: bool
+    events: int
+    runs: int
+    output_bytes: int

@@ -1,0 +1,115 @@
+"""Events, and what dispatching one came to, as callers see them."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from flowd.api.json import instant
+from flowd.api.views import View
+from flowd.api.views.runs import JsonObject, RunView, run_view
+from flowd.domain.run import Run
+from flowd.ports import Accepted, StoredEvent
+
+
+class EventView(View):
+    """An event; ``raw`` is the whole normalised event with its unknown members. Lists have no ``runs``."""
+
+    id: str
+    type: str
+    received_at: str
+    payload: Any
+    raw: JsonObject
+    run_ids: tuple[str, ...]
+    created_at: str
+    source: str | None = None
+    occurred_at: str | None = None
+    runs: list[RunView] | None = None
+
+
+class EventPageView(View):
+    """Events, newest first. Without ``nextCursor`` there are no more."""
+
+    events: list[EventView]
+    next_cursor: str | None = None
+
+
+class EventWithRunsView(View):
+    """An event and its runs."""
+
+    event: EventView
+    runs: list[RunView]
+
+
+class DispatchView(View):
+    """What a dispatch or replay came to.
+
+    ``matched`` is 0 for a duplicate, whose ``runs`` are the original ones. ``conflict``: the id is stored already, with
+    other content. ``timedOut`` is there only where runs were waited for: whether the time was up before they ended.
+    """
+
+    status: Literal["accepted", "duplicate"]
+    event_id: str
+    run_ids: list[str]
+    matched: int
+    event: EventView
+    runs: list[RunView]
+    idempotent: bool = False
+    conflict: bool = False
+    warning: str | None = None
+    timed_out: bool | None = None
+
+
+class _Body(msgspec.Struct):
+    payload: msgspec.Raw
+
+
+_body_decoder = msgspec.json.Decoder(_Body)
+
+
+def event_view(event: StoredEvent, runs: list[RunView] | None = None) -> EventView:
+    """A stored event. ``payload`` and ``raw`` are embedded as they are stored, not parsed again."""
+    return EventView(
+        id=event.id,
+        type=event.type,
+        received_at=event.received_at,
+        payload=_body_decoder.decode(event.body).payload,
+        raw=msgspec.Raw(event.body),
+        run_ids=event.run_ids,
+        created_at=instant(event.created_at_ms),
+        source=event.source,
+        occurred_at=event.occurred_at,
+        runs=runs,
+    )
+
+
+def dispatch_view(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
+    """What dispatching an event came to; ``runs`` are those of ``accepted``, as they are by now."""
+    view = _dispatched(accepted.event, runs)
+    if accepted.is_duplicate:
+        view.status = "duplicate"
+        view.matched = 0
+        view.idempotent = True
+    if accepted.is_conflict:
+        view.conflict = True
+        view.warning = (
+            f"Event {accepted.event.id} is stored already with other content; this one was not taken. "
+            f"An event's id names its content: send changed content under a new id."
+        )
+    return view
+
+
+def replay_view(event: StoredEvent, runs: Sequence[Run]) -> DispatchView:
+    """What replaying an event came to; ``runs`` are the new ones."""
+    return _dispatched(event, runs)
+
+
+def _dispatched(event: StoredEvent, runs: Sequence[Run]) -> DispatchView:
+    return DispatchView(
+        status="accepted",
+        event_id=event.id,
+        run_ids=[run.id for run in runs],
+        matched=len(runs),
+        event=event_view(event),
+        runs=[run_view(run) for run in runs],
+    )

@@ -1,0 +1,209 @@
+"""Runs, their attempts and their output, as callers see them."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from flowd.api.json import instant
+from flowd.api.views import View
+from flowd.domain.result import FlowResult
+from flowd.domain.run import Attempt, Run
+from flowd.engine.outputs import Stream
+from flowd.ports import Output
+
+OUTPUT_TAIL_BYTES = 64 * 1024
+"""Of each stream, in the view of a single run."""
+
+JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+"""JSON that is embedded as it was stored, without being parsed again."""
+
+
+class OutputEntry(View):
+    """A piece of output."""
+
+    kind: Stream
+    text: str
+    created_at: str
+
+
+class AttemptView(View):
+    """One process tree of a run."""
+
+    id: str
+    attempt_number: int
+    status: str
+    worker_id: str
+    started_at: str
+    reason: str | None = None
+    error: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    pid: int | None = None
+    completed_at: str | None = None
+    command: tuple[str, ...] = ()
+    cwd: str | None = None
+    leftovers: tuple[str, ...] = ()
+    survivors: tuple[str, ...] = ()
+    max_rss_bytes: int | None = None
+    cpu_ms: int | None = None
+
+
+class RunView(View):
+    """A run. ``status`` is the process status: clients of the reference system derive everything from it.
+
+    ``startedAt`` is when its first attempt began, ``completedAt`` when its last one ended; ``durationMs`` is how long
+    its attempts took together, without the time between them. ``output`` is only in the view of a single run.
+    """
+
+    id: str
+    event_id: str
+    flow_name: str
+    flow_version: float
+    step_name: str
+    runner: str
+    backend: Literal["flowd"]
+    status: str
+    process_status: str
+    effective_status: str
+    needs_attention: bool
+    attempt_count: int
+    package_hash: str
+    created_at: str
+    updated_at: str
+    attempts: list[AttemptView]
+    result_status: str | None = None
+    result: JsonObject | None = None
+    result_json: str | None = None
+    reported_result: JsonObject | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    duration_ms: int | None = None
+    cancel_requested: bool = False
+    reason: str | None = None
+    error: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    replay_of: str | None = None
+    output: list[OutputEntry] | None = None
+    output_truncated: bool | None = None
+
+
+class OneRunView(View):
+    """A run."""
+
+    run: RunView
+
+
+class WaitedRunView(View):
+    """A run, and whether waiting for it ended before it did."""
+
+    run: RunView
+    timed_out: bool
+
+
+class RunsView(View):
+    """Runs: a page of them, or all unfinished ones of an event. Without ``nextCursor`` there are no more."""
+
+    runs: list[RunView]
+    event_id: str | None = None
+    next_cursor: str | None = None
+
+
+class OutputView(View):
+    """Part of a stream. ``nextOffset`` is where to read on; ``eof``: the attempt has ended, and this is its end.
+
+    ``text`` is UTF-8 with U+FFFD where the bytes are not UTF-8, and never cuts a character in two; with
+    ``encoding: "base64"`` it is the exact bytes.
+    """
+
+    text: str
+    offset: int
+    next_offset: int
+    size: int
+    eof: bool
+
+
+def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated: bool | None = None) -> RunView:
+    """A run; with ``output`` and ``is_truncated`` only where a single run was asked for."""
+    started_at_ms, completed_at_ms = run.started_at_ms, run.completed_at_ms
+    has_ended = started_at_ms is not None and completed_at_ms is not None
+    return RunView(
+        id=run.id,
+        event_id=run.event_id,
+        flow_name=run.flow_name,
+        flow_version=run.flow_version,
+        step_name=run.step_name,
+        runner=run.runner,
+        backend="flowd",
+        status=run.status.value,
+        process_status=run.status.value,
+        effective_status=run.effective_status,
+        needs_attention=run.needs_attention,
+        attempt_count=run.attempt_count,
+        package_hash=run.package_hash,
+        created_at=instant(run.created_at_ms),
+        updated_at=instant(run.updated_at_ms),
+        attempts=[attempt_view(attempt) for attempt in run.attempts],
+        result_status=None if run.result is None else run.result.status,
+        result=_embedded(run.result),
+        result_json=None if run.result is None else run.result.text,
+        reported_result=_embedded(run.reported_result),
+        started_at=None if started_at_ms is None else instant(started_at_ms),
+        completed_at=None if completed_at_ms is None else instant(completed_at_ms),
+        duration_ms=sum(_took_ms(attempt) for attempt in run.attempts) if has_ended else None,
+        cancel_requested=run.cancel_requested,
+        reason=run.reason,
+        error=run.error,
+        exit_code=run.exit_code,
+        signal=run.signal,
+        replay_of=run.replay_of,
+        output=output,
+        output_truncated=is_truncated,
+    )
+
+
+def attempt_view(attempt: Attempt) -> AttemptView:
+    """One attempt of a run."""
+    return AttemptView(
+        id=attempt.id,
+        attempt_number=attempt.number,
+        status=attempt.status.value,
+        worker_id=attempt.worker_id,
+        started_at=instant(attempt.started_at_ms),
+        reason=attempt.reason,
+        error=attempt.error,
+        exit_code=attempt.exit_code,
+        signal=attempt.signal,
+        pid=attempt.pid,
+        completed_at=None if attempt.completed_at_ms is None else instant(attempt.completed_at_ms),
+        command=attempt.command,
+        cwd=attempt.cwd,
+        leftovers=attempt.leftovers,
+        survivors=attempt.survivors,
+        max_rss_bytes=attempt.max_rss_bytes,
+        cpu_ms=attempt.cpu_ms,
+    )
+
+
+def runs_view(runs: Sequence[Run], *, event_id: str | None = None, next_cursor: str | None = None) -> RunsView:
+    """Several runs, without their output."""
+    return RunsView(event_id=event_id, runs=[run_view(run) for run in runs], next_cursor=next_cursor)
+
+
+def output_entries(output: Output, at_ms: int) -> list[OutputEntry]:
+    """The ends of both streams, as far as they are inline."""
+    streams: tuple[tuple[Stream, bytes | None], ...] = (("stdout", output.stdout), ("stderr", output.stderr))
+    return [
+        OutputEntry(kind, data[-OUTPUT_TAIL_BYTES:].decode("utf-8", "replace"), instant(at_ms))
+        for kind, data in streams
+        if data
+    ]
+
+
+def _embedded(result: FlowResult | None) -> msgspec.Raw | None:
+    return None if result is None else msgspec.Raw(result.text.encode())
+
+
+def _took_ms(attempt: Attempt) -> int:
+    return 0 if attempt.completed_at_ms is None else max(0, attempt.completed_at_ms - attempt.started_at_ms)
