@@ -6,7 +6,7 @@ TOOLS := .tools
 BUN := $(TOOLS)/node_modules/.bin/bun
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo crash vm test lint types imports check bench format clean bun
+.PHONY: help demo crash vm test lint types imports check docs bench format clean bun
 help:           ## Show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -55,6 +55,9 @@ check: lint types imports test ## Everything that must be green before a change 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.ready ## Write the reference tables of the documentation
+	PYTHONPATH=. $(BIN)/python docs/reference.py
 
 bench: $(VENV)/.ready ## Measure flowd beside its rivals, and beside another revision (AGAINST=REV)
 	@$(BIN)/python -m bench $(if $(AGAINST),--against $(AGAINST)) $(BENCH)

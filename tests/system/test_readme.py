@@ -1,4 +1,4 @@
-"""The README's blocks run as they stand, and its tables say what the code does."""
+"""The README's blocks run as they stand."""
 
 import os
 import re
@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 from daemon_rig import Workspace
-
-from flowd_client import wire
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,17 +43,3 @@ def test_the_socket_example_works(place: Workspace) -> None:
         pytest.skip("NOT TESTED: the README's nc example, because nc is not here (Debian: netcat-openbsd)")
     place.start()
     assert '"runs":[]' in run(["sh"], place, BLOCKS["socket"])
-
-
-def test_every_slug_is_in_the_readme_with_its_code() -> None:
-    for slug, failure in wire.FAILURES.items():
-        assert f"| `{slug}` | {failure.code} |" in README, slug
-
-
-def test_every_method_is_in_the_readme() -> None:
-    methods = [
-        value for name, value in vars(wire).items() if name.isupper() and str(value).startswith(("flow.", "daemon."))
-    ]
-    assert methods
-    for method in methods:
-        assert method == wire.UPDATE or f"`{method}`" in README, method

@@ -43,7 +43,7 @@ class Route(NamedTuple):
         status: Of the response to a request that is taken.
         media: What the response is, unless the request asks for JSON. A route of ``text/event-stream`` serves streams
             only: no plain call is made through it.
-        note: What there is to say about the route beside the method's summary, in Markdown.
+        note: Sentences about the route, in Markdown, to follow the method's summary.
     """
 
     verb: Literal["GET", "POST"]
@@ -71,7 +71,7 @@ class Method(NamedTuple):
 
 
 _DISPATCH_NOTE = (
-    "`?wait=true&timeoutMs=` waits for the runs; the body is the event, or `{event, wait, timeoutMs}`, or a CloudEvent"
+    "The body is the event, or `{event, wait, timeoutMs}`, or a CloudEvent. `?wait=true&timeoutMs=` waits for the runs."
 )
 
 METHODS: Final[dict[str, Method]] = {
@@ -82,14 +82,22 @@ METHODS: Final[dict[str, Method]] = {
             "Accept an event and run every step it matches.",
             (
                 Route("POST", "/events", "dispatch", 202, note=_DISPATCH_NOTE),
-                Route("POST", "/flow-events", "dispatch", 202, note="the same"),
+                Route("POST", "/flow-events", "dispatch", 202, note="The same."),
             ),
             is_retry_safe=True,
         ),
         Method(
             REPLAY,
             "New runs for a stored event.",
-            (Route("POST", "/events/{eventId}/replay", "dispatch", 202, note="body `{wait?, timeoutMs?, steps?}`"),),
+            (
+                Route(
+                    "POST",
+                    "/events/{eventId}/replay",
+                    "dispatch",
+                    202,
+                    note="The body may have `wait`, `timeoutMs` and `steps`.",
+                ),
+            ),
         ),
         Method(
             CANCEL_EVENT,
@@ -111,7 +119,7 @@ METHODS: Final[dict[str, Method]] = {
         Method(
             LIST_RUNS,
             "Runs, newest first.",
-            (Route("GET", "/runs", "read", note="`status` is a process status or a result status"),),
+            (Route("GET", "/runs", "read", note="`status` is a process status or a result status."),),
             is_retry_safe=True,
         ),
         Method(
@@ -145,22 +153,22 @@ METHODS: Final[dict[str, Method]] = {
                     "/runs/{runId}/output",
                     "read",
                     media="application/octet-stream",
-                    note="bytes; `Range` gives 206; `follow=1` goes on until the attempt ends; "
-                    "with `Accept: application/json` as the method",
+                    note="`Range` gives 206. `follow=1` goes on until the attempt ends. With `Accept: application/json`, the "
+                    "response is as of `flow.readOutput`.",
                 ),
             ),
             is_retry_safe=True,
         ),
         Method(
             SUBSCRIBE,
-            "Push what happens, as `flow.update` notifications.",
+            "What happens, from now on or from a cursor on. The socket pushes it as `flow.update`.",
             (
                 Route(
                     "GET",
                     "/stream",
                     "read",
                     media="text/event-stream",
-                    note="server-sent events; `Last-Event-ID` resumes where a reader was cut off",
+                    note="Server-sent events. `Last-Event-ID` resumes where a reader was cut off.",
                 ),
             ),
         ),
@@ -174,7 +182,7 @@ METHODS: Final[dict[str, Method]] = {
         Method(
             EXPLAIN,
             "Why each step matches an event or does not.",
-            (Route("POST", "/explain", "read", note="the body is the event, as for `POST /events`"),),
+            (Route("POST", "/explain", "read", note="The body is as for `POST /events`."),),
             is_retry_safe=True,
         ),
         Method(STATUS, "What the daemon is doing.", (Route("GET", "/status", "read"),), is_retry_safe=True),
