@@ -153,15 +153,15 @@ METHODS: Final[dict[str, Method]] = {
                     "/runs/{runId}/output",
                     "read",
                     media="application/octet-stream",
-                    note="`Range` gives 206. `follow=1` goes on until the attempt ends. With `Accept: application/json`, the "
-                    "response is as of `flow.readOutput`.",
+                    note="`Range` gives 206. `follow=1` goes on until the attempt ends. "
+                    "With `Accept: application/json`, the result of `flow.readOutput`.",
                 ),
             ),
             is_retry_safe=True,
         ),
         Method(
             SUBSCRIBE,
-            "What happens, from now on or from a cursor on. The socket pushes it as `flow.update`.",
+            "What happens, from now on or from a cursor on.",
             (
                 Route(
                     "GET",
