@@ -1,114 +1,224 @@
 """One connection to the control socket: requests in, responses and updates out, each within its bounds."""
 
 import asyncio
+import logging
 import select
-import socket
+from collections import deque
+from collections.abc import Callable
+from typing import cast
 
 from flowd.api.dispatcher import Dispatcher, oversize, refusal
 from flowd.api.framing import Framer, FramingError, Oversize
 from flowd.api.subscriptions import Caller, Subscriptions
 
-MAX_REQUESTS_UNDER_WAY = 256
-"""Of one connection; it is read no further until some are answered."""
+log = logging.getLogger("flowd.api")
 
-READ_BYTES = 256 * 1024
+MAX_REQUESTS_UNDER_WAY = 256
+"""Of one connection; it is read no further until some have their responses."""
+
+_WRITE_BYTES = 64 * 1024
+"""What leaves in one turn of the loop leaves in one write, but not much more than this at once."""
+
 _GONE_CHECK_S = 1.0
 
 
-class Connection:
-    """Reads requests, and answers each as soon as it can."""
+class Connection(asyncio.Protocol):
+    """Reads requests, and responds to each as soon as it can.
+
+    A caller who does not read is not asked for more requests: what is under way and what is written are both bounded.
+    A caller who has shut down only its writing side still gets its responses, and its updates.
+    """
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
         dispatcher: Dispatcher,
         subscriptions: Subscriptions | None,
         *,
         max_frame_bytes: int,
+        refuse: Callable[["Connection"], bytes | None],
+        on_end: Callable[["Connection"], None],
     ) -> None:
-        self._reader = reader
-        self._writer = writer
+        """Serve one caller.
+
+        Args:
+            refuse: Called once the caller is there. Gives the message to send it away with, None to let it in.
+            on_end: Called when the connection is gone.
+        """
         self._dispatcher = dispatcher
         self._max_frame_bytes = max_frame_bytes
+        self._refuse = refuse
+        self._on_end = on_end
         self._framer = Framer(max_frame_bytes=max_frame_bytes)
-        self._places = asyncio.Semaphore(MAX_REQUESTS_UNDER_WAY)
-        self._replies: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
         self._subscriber = None if subscriptions is None else subscriptions.subscriber(self._push)
+        self._waiting: deque[bytes | Oversize] = deque()
+        self._replies: set[asyncio.Task[None]] = set()
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._is_reading = True
+        self._is_at_end = False
+        self._end_check: asyncio.TimerHandle | None = None
 
     @property
     def replies(self) -> frozenset[asyncio.Task[None]]:
-        """The requests that are not answered yet."""
+        """The requests that have no response yet."""
         return frozenset(self._replies)
 
-    async def converse(self) -> None:
-        """Talk until the other end has closed, or has nothing more to ask and everything it asked for.
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The socket's."""
+        return self._transport
 
-        Cancelling this call drops what is not answered yet.
+    async def close(self) -> None:
+        """End the connection. What has no response yet gets none."""
+        self._drop()
+        await asyncio.gather(*self._replies, return_exceptions=True)
+        if self._subscriber is not None:
+            await self._subscriber.close()
+        self._flush()
+        self._transport.close()
 
-        Raises:
-            FramingError: Its bytes are no frames. It was told so.
-            ConnectionError: It is gone.
-        """
+    # --- what the transport tells ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the caller in, or send it away."""
+        self._transport = cast("asyncio.Transport", transport)
+        message = self._refuse(self)
+        if message is not None:
+            self._end_with(message)
+
+    def data_received(self, data: bytes) -> None:
+        """Start what is whole."""
+        if self._transport.is_closing():
+            return
         try:
-            while data := await self._reader.read(READ_BYTES):
-                await self._take(self._framer.feed(data))
-            await self._take(self._framer.finish())
-            await self._see_out()
+            self._waiting += self._framer.feed(data)
         except FramingError as error:
-            self._write(refusal("parse_error", f"{error} The connection ends."))
-            raise
-        finally:
-            for task in self.replies:
-                task.cancel()
-            if self._subscriber is not None:
-                await self._subscriber.close()
+            log.debug("connection ended", extra={"error": str(error)})
+            self._end_with(refusal("parse_error", f"{error} The connection ends."))
+            return
+        self._start()
 
-    async def _take(self, messages: list[bytes | Oversize]) -> None:
-        for message in messages:
+    def eof_received(self) -> bool:
+        """The caller sends no more; it may still wait for responses."""
+        self._waiting += self._framer.finish()
+        self._is_at_end = True
+        self._start()
+        self._see_out()
+        return True
+
+    def pause_writing(self) -> None:
+        """The caller does not read."""
+        self._has_room.clear()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._has_room.set()
+        self._start()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Drop what has no response yet: nobody is there to read it."""
+        if exc is not None:
+            log.debug("connection ended", extra={"error": str(exc)})
+        if self._end_check is not None:
+            self._end_check.cancel()
+        self._drop()
+        self._has_room.set()
+        self._on_end(self)
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Start as many of the requests as may be under way, and read on only if none is left."""
+        while self._waiting and len(self._replies) < MAX_REQUESTS_UNDER_WAY and self._has_room.is_set():
+            message = self._waiting.popleft()
             if isinstance(message, Oversize):
                 self._write(oversize(message.bytes, self._max_frame_bytes))
                 continue
-            # Who does not read its answers is not asked for more questions: both bounds are of memory.
-            await self._writer.drain()
-            await self._places.acquire()
             caller = None if self._subscriber is None else self._subscriber.caller()
-            task = asyncio.get_running_loop().create_task(self._reply(message, caller))
-            self._replies.add(task)
-            task.add_done_callback(self._replied)
+            self._replies.add(self._loop.create_task(self._reply(message, caller)))
+        self._read_on(is_wanted=not self._waiting)
 
-    def _replied(self, task: asyncio.Task[None]) -> None:
-        self._replies.discard(task)
-        self._places.release()
-
-    async def _see_out(self) -> None:
-        """The other end may have shut down its writing side only, and still wait for its answers."""
-        while under_way := self.replies | (self._subscriber.tasks if self._subscriber else set()):
-            if _is_gone(self._writer.get_extra_info("socket")):
-                break
-            await asyncio.wait(under_way, timeout=_GONE_CHECK_S)
+    def _read_on(self, *, is_wanted: bool) -> None:
+        if is_wanted == self._is_reading or self._is_at_end or self._transport.is_closing():
+            return
+        self._is_reading = is_wanted
+        if is_wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     async def _reply(self, message: bytes, caller: Caller | None) -> None:
-        response = await self._dispatcher.respond(message, caller)
-        if response is not None and not self._writer.is_closing():
-            self._write(response)
-        if caller is not None:
-            caller.responded()
         try:
-            await self._writer.drain()
-        except ConnectionError:
-            pass
+            response = await self._dispatcher.respond(message, caller)
+            if response is not None:
+                self._write(response)
+            if caller is not None:
+                caller.responded()
+        finally:
+            self._replies.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            if self._waiting:
+                self._start()
+            if self._is_at_end:
+                self._see_out()
+
+    # --- responses and updates ---------------------------------------------------------------------------------------
 
     async def _push(self, message: bytes) -> None:
         self._write(message)
-        await self._writer.drain()
+        await self._has_room.wait()
+        if self._transport.is_closing():
+            raise ConnectionResetError
 
     def _write(self, message: bytes) -> None:
-        self._writer.write(self._framer.frame(message))
+        if self._transport.is_closing():
+            return
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(self._framer.frame(message))
+        self._unsent_bytes += len(message)
+        if self._unsent_bytes >= _WRITE_BYTES:
+            self._flush()
 
+    def _flush(self) -> None:
+        if self._unsent:
+            data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
+            self._unsent.clear()
+            self._unsent_bytes = 0
+            self._transport.write(data)
 
-def _is_gone(connection: socket.socket) -> bool:
-    """Whether the other end has closed both directions: then nobody reads an answer any more."""
-    poll = select.poll()
-    poll.register(connection.fileno(), 0)
-    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+    # --- ends --------------------------------------------------------------------------------------------------------
+
+    def _end_with(self, message: bytes) -> None:
+        self._write(message)
+        self._flush()
+        self._transport.close()
+
+    def _see_out(self) -> None:
+        """Close once the caller, who sends no more, has all it asked for, or is gone."""
+        if self._end_check is not None:
+            self._end_check.cancel()
+            self._end_check = None
+        if self._transport.is_closing():
+            return
+        is_owed = self._waiting or self._replies or (self._subscriber is not None and self._subscriber.tasks)
+        if is_owed and not self._is_gone():
+            self._end_check = self._loop.call_later(_GONE_CHECK_S, self._see_out)
+            return
+        self._flush()
+        self._transport.close()
+
+    def _is_gone(self) -> bool:
+        """Whether the other end has closed both directions: then nobody reads a response any more."""
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), 0)
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+    def _drop(self) -> None:
+        self._waiting.clear()
+        for task in tuple(self._replies):
+            task.cancel()
+        if self._subscriber is not None:
+            self._subscriber.cancel()

@@ -1,4 +1,4 @@
-"""Bytes of a connection to messages and back. Two framings, told apart by a connection's first bytes.
+"""Cuts the bytes of a connection into messages. Two framings, told apart by a connection's first bytes.
 
 Newline: one JSON value a line. LSP: ``Content-Length: n``, an empty line, n bytes. Pure: no sockets here.
 """
@@ -10,7 +10,7 @@ _MAX_HEADER_BYTES = 4096
 
 
 class FramingError(Exception):
-    """The bytes are no frames; nothing after them can be understood, so the connection ends."""
+    """The bytes are not framed in either way; nothing after them can be understood, so the connection ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,6 @@ class Framer:
         self._buffer = bytearray()
         self._is_lsp: bool | None = None
         self._skipped = 0  # of an oversize line, so far
-        self._searched = 0  # of the buffer, for a newline
         self._to_skip = 0  # of an oversize LSP body, still to come
         self._oversize = 0  # its whole length
 
@@ -38,14 +37,16 @@ class Framer:
         Raises:
             FramingError: LSP headers without a valid ``Content-Length``.
         """
-        self._buffer += data
         if self._is_lsp is None:
-            self._buffer = self._buffer.lstrip()  # however much comes: blanks before the first byte say nothing
-            start = self._buffer[: len(_LSP_START)].lower()
+            # However much comes: blanks before the first byte say nothing.
+            data = bytes(self._buffer + data).lstrip()
+            self._buffer.clear()
+            start = data[: len(_LSP_START)].lower()
             if not start or (len(start) < len(_LSP_START) and _LSP_START.startswith(start)):
+                self._buffer += data
                 return []
             self._is_lsp = start == _LSP_START
-        return self._lsp() if self._is_lsp else self._lines()
+        return self._lsp(data) if self._is_lsp else self._lines(data)
 
     def finish(self) -> list[bytes | Oversize]:
         """What is left when the other end writes no more: a last line that no newline ended, as ``printf`` sends it."""
@@ -58,28 +59,28 @@ class Framer:
         """A message as this connection's other end framed its own."""
         return b"Content-Length: %d\r\n\r\n%b" % (len(message), message) if self._is_lsp else message + b"\n"
 
-    def _lines(self) -> list[bytes | Oversize]:
+    def _lines(self, data: bytes) -> list[bytes | Oversize]:
         found: list[bytes | Oversize] = []
-        start = 0
-        while (end := self._buffer.find(b"\n", max(start, self._searched))) >= 0:
-            size = end - start
-            if self._skipped or size > self._max:
-                found.append(Oversize(self._skipped + size))
-                self._skipped = 0
-            else:
-                line = bytes(self._buffer[start:end]).strip()
-                if line:
-                    found.append(line)
-            start = end + 1
-        del self._buffer[:start]
+        *whole, rest = data.split(b"\n")
+        for line in whole:
+            if self._buffer:
+                line = bytes(self._buffer + line)  # noqa: PLW2901 - its beginning came before
+                self._buffer.clear()
+            size = self._skipped + len(line)
+            if size > self._max:
+                found.append(Oversize(size))
+            elif line := line.strip():
+                found.append(line)
+            self._skipped = 0
+        self._buffer += rest
         if len(self._buffer) > self._max:
             self._skipped += len(self._buffer)
             self._buffer.clear()
-        self._searched = len(self._buffer)
         return found
 
-    def _lsp(self) -> list[bytes | Oversize]:
+    def _lsp(self, data: bytes) -> list[bytes | Oversize]:
         found: list[bytes | Oversize] = []
+        self._buffer += data
         while True:
             if self._to_skip:
                 dropped = min(self._to_skip, len(self._buffer))

@@ -94,11 +94,15 @@ class Subscriber:
         await asyncio.wait([task])
         return UnsubscribedView(name)
 
+    def cancel(self) -> None:
+        """Begin to end them all."""
+        for task in self.tasks:
+            task.cancel()
+
     async def close(self) -> None:
         """End them all."""
         tasks = self.tasks
-        for task in tasks:
-            task.cancel()
+        self.cancel()
         if tasks:
             await asyncio.wait(tasks)
 

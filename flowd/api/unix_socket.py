@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from flowd.api.closing import stop_accepting
-from flowd.api.connection import READ_BYTES, Connection
+from flowd.api.connection import Connection
 from flowd.api.dispatcher import Dispatcher, refusal
-from flowd.api.framing import FramingError
 from flowd.api.subscriptions import Subscriptions
 from flowd.domain.errors import StateError
 
 log = logging.getLogger("flowd.api")
 
 MAX_CONNECTIONS = 512
-_LAST_ANSWERS_S = 0.3
-"""At the end: for refusals and quick answers. A caller that waits for a run finds it with the next daemon."""
+_LAST_RESPONSES_S = 0.3
+"""At the end: for refusals and what is quickly done. A caller that waits for a run finds it with the next daemon."""
 _BACKLOG = 1024
 """A connect to a Unix socket whose backlog is full fails at once (EAGAIN), and few clients try again."""
 
@@ -90,58 +89,45 @@ class UnixServer:
         self._max_frame_bytes = max_frame_bytes
         self._peer_uid = peer_uid
         self._server: asyncio.Server | None = None
-        self._connections: dict[asyncio.Task[None], Connection | None] = {}
+        self._connections: set[Connection] = set()
 
     async def open(self) -> None:
         """Begin to accept connections."""
         # From Python 3.13 on asyncio removes the socket's file at the end, a passed one's as well; that is its owner's.
         ours: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        self._server = await asyncio.start_unix_server(
-            self._serve, sock=self._listener, limit=READ_BYTES, backlog=_BACKLOG, **ours
+        self._server = await asyncio.get_running_loop().create_unix_server(
+            self._connection, sock=self._listener, backlog=_BACKLOG, **ours
         )
 
     async def close(self) -> None:
-        """Accept no more, answer what can be answered at once, and end the connections. Those that wait are dropped."""
+        """Accept no more, let finish what is quickly done, and end the connections. Requests that wait are dropped."""
         if self._server is not None:
             await stop_accepting(self._server)
             self._server = None
-        replies = [task for connection in self._connections.values() if connection for task in connection.replies]
+        replies = [task for connection in self._connections for task in connection.replies]
         if replies:
-            await asyncio.wait(replies, timeout=_LAST_ANSWERS_S)
-        for connection in tuple(self._connections):
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+            await asyncio.wait(replies, timeout=_LAST_RESPONSES_S)
+        await asyncio.gather(*(connection.close() for connection in tuple(self._connections)))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections[task] = None
-        try:
-            if self._is_welcome(writer):
-                connection = Connection(
-                    reader, writer, self._dispatcher, self._subscriptions, max_frame_bytes=self._max_frame_bytes
-                )
-                self._connections[task] = connection
-                await connection.converse()
-        except asyncio.CancelledError:
-            pass  # The daemon ends; a cancelled callback task would be reported as an error.
-        except (ConnectionError, FramingError) as error:
-            log.debug("connection ended", extra={"error": str(error)})
-        finally:
-            del self._connections[task]
-            writer.close()
+    def _connection(self) -> Connection:
+        return Connection(
+            self._dispatcher,
+            self._subscriptions,
+            max_frame_bytes=self._max_frame_bytes,
+            refuse=self._refuse,
+            on_end=self._connections.discard,
+        )
 
-    def _is_welcome(self, writer: asyncio.StreamWriter) -> bool:
-        uid = self._peer_uid(writer.get_extra_info("socket"))
+    def _refuse(self, connection: Connection) -> bytes | None:
+        self._connections.add(connection)
+        uid = self._peer_uid(connection.transport.get_extra_info("socket"))
         if uid is not None and uid not in (os.geteuid(), 0):
             log.warning("connection refused", extra={"peer_uid": uid})
-            writer.write(refusal("not_authorized", "This socket is its owner's only.") + b"\n")
-            return False
+            return refusal("not_authorized", "This socket is only for the user whom the daemon runs as.")
         if len(self._connections) > MAX_CONNECTIONS:
             message = f"{MAX_CONNECTIONS} clients are connected already. Close some, or try again later."
-            writer.write(refusal("too_many_connections", message) + b"\n")
-            return False
-        return True
+            return refusal("too_many_connections", message)
+        return None
 
 
 def unknown_uid(_: socket.socket) -> None:
