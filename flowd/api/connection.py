@@ -52,7 +52,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._subscriber = None if subscriptions is None else subscriptions.subscriber(self._push)
         self._waiting: deque[bytes | Oversize] = deque()
-        self._replies: set[asyncio.Task[None]] = set()
+        self._replies: dict[int, asyncio.Task[None]] = {}
+        self._started = 0
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._has_room = asyncio.Event()
@@ -64,7 +65,7 @@ class Connection(asyncio.Protocol):
     @property
     def replies(self) -> frozenset[asyncio.Task[None]]:
         """The requests that have no response yet."""
-        return frozenset(self._replies)
+        return frozenset(self._replies.values())
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -74,7 +75,7 @@ class Connection(asyncio.Protocol):
     async def close(self) -> None:
         """End the connection. What has no response yet gets none."""
         self._drop()
-        await asyncio.gather(*self._replies, return_exceptions=True)
+        await asyncio.gather(*self.replies, return_exceptions=True)
         if self._subscriber is not None:
             await self._subscriber.close()
         self._flush()
@@ -138,7 +139,8 @@ class Connection(asyncio.Protocol):
                 self._write(oversize(message.bytes, self._max_frame_bytes))
                 continue
             caller = None if self._subscriber is None else self._subscriber.caller()
-            self._replies.add(self._loop.create_task(self._reply(message, caller)))
+            self._started += 1
+            self._replies[self._started] = self._loop.create_task(self._reply(self._started, message, caller))
         self._read_on(is_wanted=not self._waiting)
 
     def _read_on(self, *, is_wanted: bool) -> None:
@@ -150,7 +152,7 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.pause_reading()
 
-    async def _reply(self, message: bytes, caller: Caller | None) -> None:
+    async def _reply(self, number: int, message: bytes, caller: Caller | None) -> None:
         try:
             response = await self._dispatcher.respond(message, caller)
             if response is not None:
@@ -158,7 +160,7 @@ class Connection(asyncio.Protocol):
             if caller is not None:
                 caller.responded()
         finally:
-            self._replies.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            del self._replies[number]
             if self._waiting:
                 self._start()
             if self._is_at_end:
@@ -218,7 +220,7 @@ class Connection(asyncio.Protocol):
 
     def _drop(self) -> None:
         self._waiting.clear()
-        for task in tuple(self._replies):
+        for task in self.replies:
             task.cancel()
         if self._subscriber is not None:
             self._subscriber.cancel()
