@@ -1,9 +1,9 @@
-"""How a server ends without losing whoever has just come."""
+"""Closes a listening server without dropping callers who have just connected."""
 
 import asyncio
 
 _SETTLE_S = 0.02
-"""A caller on this machine has sent its request by then."""
+"""By then a caller on this machine has sent its request."""
 
 
 async def stop_accepting(server: asyncio.Server) -> None:

@@ -1,4 +1,4 @@
-"""Answers JSON-RPC 2.0 messages: bytes in, bytes out. Owns `jsonrpcserver`.
+"""Responds to JSON-RPC 2.0 messages: bytes in, bytes out. Owns `jsonrpcserver`.
 
 The library dispatches a single checked request (`dispatch_request`). Its whole-message entry points are not used: they
 validate with a JSON Schema on every call, reject a whole batch for one bad element, and send the text of unexpected
@@ -45,7 +45,7 @@ _ANYTHING = _AnySignature()
 
 
 class Dispatcher:
-    """Answers JSON-RPC messages from an explicit table of methods."""
+    """Responds to JSON-RPC messages from an explicit table of methods."""
 
     def __init__(self, table: dict[str, Method]) -> None:
         self._methods = {name: _bind(name, method) for name, method in table.items()}
@@ -53,7 +53,7 @@ class Dispatcher:
     async def respond(self, message: bytes, caller: Caller | None = None) -> bytes | None:
         """The response to a request or a batch; None where none is due (notifications).
 
-        ``caller`` is whom methods can push to later; without one, those that would are refused.
+        ``caller`` is the connection that methods may push to later; without one, methods that push are refused.
         """
         try:
             value = json.decode(message)
@@ -145,7 +145,7 @@ def _bind(name: str, method: Method) -> Any:
 
 
 def _problem(value: object) -> str | None:
-    """Why this is no request, None if it is one."""
+    """Why this is not a request; None if it is one."""
     if not isinstance(value, dict):
         return "A request is a JSON object."
     if value.get("jsonrpc") != "2.0":

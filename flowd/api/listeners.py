@@ -1,4 +1,4 @@
-"""The socket that HTTP is served on: systemd's where it holds one, else our own."""
+"""Opens the socket that HTTP is served on, or takes the one that systemd holds."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""The parameters of every method, typed: what is checked, and what `rpc.discover` describes."""
+"""The parameters of every method as types, which check them and which `rpc.discover` describes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar

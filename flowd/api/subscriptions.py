@@ -88,7 +88,8 @@ class Subscriber:
         task = self._tasks.get(name)
         if task is None:
             raise SubscriptionNotFoundError(
-                f"This connection has no subscription {name[:40]!r}; they end with their connection.", subscription=name
+                f"This connection has no subscription {name[:40]!r}. A subscription ends with its connection.",
+                subscription=name,
             )
         task.cancel()
         await asyncio.wait([task])
@@ -113,10 +114,12 @@ class Subscriber:
     def _require_room(self) -> None:
         if len(self._tasks) >= MAX_OF_CONNECTION:
             raise TooManySubscriptionsError(
-                f"This connection has {MAX_OF_CONNECTION} subscriptions already. End one, or let one tell of more."
+                f"This connection has {MAX_OF_CONNECTION} subscriptions already. End one first."
             )
         if self._all.open_count >= MAX_SUBSCRIPTIONS:
-            raise TooManySubscriptionsError(f"There are {MAX_SUBSCRIPTIONS} subscriptions already. Try again later.")
+            raise TooManySubscriptionsError(
+                f"The daemon has {MAX_SUBSCRIPTIONS} subscriptions already. Try again later."
+            )
 
     async def _follow(
         self, name: str, interest: Interest, after: int, given: params.Subscribe, has_response: asyncio.Event

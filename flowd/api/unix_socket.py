@@ -29,7 +29,7 @@ _BACKLOG = 1024
 def bind(path: Path) -> socket.socket:
     """A listening socket that only its owner can open (mode 0600, from its first moment on).
 
-    The caller holds the daemon's lock, so what lies at the path is stale, unless somebody answers there.
+    The caller holds the daemon's lock, so what lies at the path is stale, unless another program listens there.
 
     Raises:
         StateError: The path is taken by something else.
@@ -62,7 +62,7 @@ def _clear(path: Path) -> None:
         except OSError:
             path.unlink(missing_ok=True)
             return
-    raise StateError(f"Another program answers on {path}. Stop it, or set FLOWD_SOCKET to another path.")
+    raise StateError(f"Another program listens on {path}. Stop it, or set FLOWD_SOCKET to another path.")
 
 
 class UnixServer:
@@ -131,7 +131,7 @@ class UnixServer:
 
 
 def unknown_uid(_: socket.socket) -> None:
-    """As on a platform that does not tell: the socket's mode and folder alone keep others out."""
+    """For platforms that do not tell the user: the modes of the socket and its folder alone keep others out."""
 
 
 def peer_uid(connection: socket.socket) -> int | None:

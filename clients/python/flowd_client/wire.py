@@ -47,12 +47,14 @@ FAILURES: Final[dict[str, Failure]] = {
     "invalid_event": Failure(-32010, 400, "The event lacks id or type, or a member has the wrong type."),
     "payload_too_large": Failure(-32011, 413, "The event is larger than max_payload_bytes."),
     "frame_too_large": Failure(-32012, 413, "The frame is larger than max_frame_bytes."),
-    "response_too_large": Failure(-32013, 413, "The answer would be larger than 32 MiB; ask for less."),
+    "response_too_large": Failure(-32013, 413, "The response would be larger than 32 MiB; ask for less."),
     "event_not_found": Failure(-32020, 404, "No event has this id."),
     "run_not_found": Failure(-32021, 404, "No run has this id."),
     "step_not_found": Failure(-32022, 404, "No flow, or no step of it, has this name."),
     "subscription_not_found": Failure(-32023, 404, "This connection has no subscription of this name."),
-    "cursor_expired": Failure(-32024, 410, "The journal does not reach back to this cursor: list, then subscribe."),
+    "cursor_expired": Failure(
+        -32024, 410, "Entries after this cursor were dropped. List what there is, then subscribe without a cursor."
+    ),
     "run_finished": Failure(-32030, 409, "The run has ended already."),
     "run_active": Failure(-32031, 409, "The run is queued or running."),
     "not_retryable": Failure(-32032, 409, "The run ended well; replay its event to run it anew."),
@@ -66,35 +68,35 @@ FAILURES: Final[dict[str, Failure]] = {
     "bad_state": Failure(-32047, 503, "State on disk cannot be read."),
     "not_authorized": Failure(-32050, 403, "The caller is not this socket's owner."),
 }
-"""Every slug that the daemon answers with."""
+"""Every slug of the daemon's errors."""
 
 HTTP_FAILURES: Final[dict[str, tuple[int, str]]] = {
     "bad_request": (400, "The request line, a header, the path or the query cannot be read."),
     "unauthorized": (401, "A token or a signature is needed, or the one sent is unknown."),
-    "invalid_signature": (401, "The signature does not fit the body, or is missing."),
+    "invalid_signature": (401, "The signature does not match, or is missing."),
     "stale_signature": (401, "The signature's timestamp is too far from the daemon's clock."),
     "nonce_reused": (401, "A request with this nonce came before."),
-    "missing_scope": (403, "The token is good, but not for this."),
+    "missing_scope": (403, "The token is valid, but does not allow this."),
     "host_not_allowed": (403, "The Host header names a host that is not this daemon."),
     "cross_origin": (403, "A web page of another origin sent this."),
     "not_found": (404, "There is no such path."),
     "method_not_allowed": (405, "The path is there, but not with this HTTP method; Allow lists them."),
     "request_timeout": (408, "The request took too long to arrive."),
     "body_too_large": (413, "The body is larger than max_body_bytes."),
-    "unsupported_media_type": (415, "The Content-Type is none that this path takes."),
+    "unsupported_media_type": (415, "This path does not take the Content-Type."),
     "range_not_satisfiable": (416, "The range begins after the end of the output."),
     "unmapped_hook": (422, "The webhook has no value where the config looks for one."),
     "headers_too_large": (431, "The request's headers are too large."),
     "too_many_streams": (503, "max_streams readers follow something already."),
     "not_ready": (503, "The daemon is draining; it starts nothing more."),
 }
-"""Slugs that only the HTTP shim answers with: HTTP status and meaning. It answers with those of `FAILURES` too."""
+"""Slugs of HTTP alone: status and meaning. Those of `FAILURES` come over HTTP, too."""
 
 CLIENT_FAILURES: Final[dict[str, str]] = {
     "no_daemon": "No daemon listens for this workspace.",
-    "connection_lost": "The daemon closed the connection before it answered.",
-    "timed_out": "The daemon did not answer in time; what was asked may still happen.",
-    "bad_answer": "The answer is not what the protocol says.",
+    "connection_lost": "The daemon closed the connection before it responded.",
+    "timed_out": "The daemon did not respond in time; what was asked may still happen.",
+    "bad_answer": "The response is not what the protocol says.",
     "no_state": "A local client without state was asked about it.",
     "daemon_running": "A local client found a daemon on its state folder.",
     "not_available": "This transport cannot do that, or the package it needs is not installed.",

@@ -1,4 +1,4 @@
-"""Who is calling: signatures of the body (v1) or of the whole request (v2), and bearer tokens with scopes.
+"""Checks who is calling: signatures of the body (v1) or of the whole request (v2), and bearer tokens with scopes.
 
 v1 is the reference system's: ``x-flow-signature-256: sha256=<hex HMAC-SHA256 of the body>``. It says nothing of the
 path or the time, so whoever catches one request can send its body anywhere, at any time. v2 signs these five lines,
@@ -101,10 +101,13 @@ class Authenticator:
         at_ms = int(timestamp) * 1000
         if abs(now_ms - at_ms) > window_ms:
             raise HttpError(
-                "stale_signature", f"The timestamp is more than {self._access.window_s} s off. Check both clocks."
+                "stale_signature",
+                f"The timestamp is more than {self._access.window_s} s from the daemon's clock. Check both clocks.",
             )
         if not await self._remember(nonce, now_ms, at_ms + window_ms + 1000):
-            raise HttpError("nonce_reused", "A request with this nonce came before; each has its own.")
+            raise HttpError(
+                "nonce_reused", "A request with this nonce came before. Each request needs a nonce of its own."
+            )
 
     def _token(self, headers: Headers) -> Token | None:
         if not self._access.tokens:

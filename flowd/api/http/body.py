@@ -1,4 +1,4 @@
-"""Request bodies: read whole, within a size and a time."""
+"""Reads request bodies whole, within a size and a time."""
 
 import asyncio
 
@@ -47,7 +47,7 @@ async def _whole(receive: Receive, max_bytes: int) -> bytes:
 
 def _too_large(max_bytes: int) -> HttpError:
     # Without `closes`: the connection lingers a moment and swallows the rest, or the caller would see a reset
-    # connection instead of this answer (RFC 9112, 9.6).
+    # connection instead of this response (RFC 9112, 9.6).
     return HttpError(
         "body_too_large",
         f"The body is larger than {max_bytes} bytes. Put large data into a file, and its path into the event; "

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 to flow events. Owns `cloudevents`, whose rules for attributes apply; imported when one comes.
+"""Reads CloudEvents 1.0 as flow events. Owns `cloudevents`, whose rules for attributes apply; imported when one comes.
 
 ``id``, ``type`` and ``source`` keep their names, ``time`` becomes ``occurredAt`` and ``data`` the ``payload``; all
 other attributes, extensions included, stay beside them as members of the event. flowd knows events by their id alone,
@@ -98,4 +98,4 @@ def _check(attributes: dict[str, Any], data: Any) -> None:
         names = ", ".join(sorted(error.errors))
         raise HttpError("bad_request", f"Not a CloudEvent of version 1.0: see {names}.", attributes=names) from None
     except (TypeError, ValueError):
-        raise HttpError("bad_request", "Not a CloudEvent of version 1.0: time is no RFC 3339 timestamp.") from None
+        raise HttpError("bad_request", "Not a CloudEvent of version 1.0: time is not an RFC 3339 timestamp.") from None

@@ -1,4 +1,4 @@
-"""What the HTTP shim is told, as plain values: made by `flowd.settings.http`, used by `flowd.api.http`."""
+"""The configuration of HTTP as plain values: made by `flowd.settings.http`, used by `flowd.api.http`."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ SCOPES: tuple[Scope, ...] = ("read", "dispatch", "control")
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A host, as a name or an address, and a port; port 0 takes a free one."""
+    """A host (a name or an address) and a port; port 0 takes a free one."""
 
     host: str
     port: int

@@ -1,8 +1,8 @@
-"""Keeps web pages out: nothing a browser loads from elsewhere may reach the shim, whatever it is tricked into.
+"""Keeps web pages out: whatever a browser loads from elsewhere must not reach flowd.
 
 Three things, each enough against one way in. The Host allow-list: a name that an attacker rebinds to 127.0.0.1 is not
 ours. ``Origin`` and ``Sec-Fetch-Site``: browsers say who sends, and pages cannot forge either. JSON as the only
-content type: a form or a `no-cors` fetch cannot send it, and there are no CORS answers that would allow more.
+content type: a form or a `no-cors` fetch cannot send it, and there are no CORS headers that would allow more.
 """
 
 import ipaddress
@@ -58,7 +58,7 @@ class Guard:
         if name is None or not (name in self._allowed or _is_address(name)):
             raise HttpError(
                 "host_not_allowed",
-                f"This daemon does not answer to the host {host[:100]!r}. "
+                f"This daemon does not serve the host {host[:100]!r}. "
                 f"If it should, add the name to [http] allowed_hosts in flowd.toml.",
             )
 

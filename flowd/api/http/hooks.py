@@ -1,6 +1,6 @@
-"""Other people's webhooks: proven by their own signature, then made into an event by the configuration.
+"""Turns webhooks of other services into events: checks the signature, then fills in the configured templates.
 
-A provider sends a webhook again when it got no answer, so the event's id must come from the webhook: then the second
+A provider sends a webhook again when it got no response, so the event's id must come from the webhook: then the second
 one is a duplicate. Every refusal says its reason to the sender and in the log.
 """
 
@@ -24,7 +24,7 @@ _TOLERANCE_S = 300
 
 
 class IgnoredError(Exception):
-    """The webhook is genuine, and the configuration has no use for it. ``str(error)`` says why."""
+    """The webhook is genuine, but does not meet the hook's ``when``. ``str(error)`` says why."""
 
 
 class Hooks:
@@ -101,14 +101,16 @@ def _prove(hook: Hook, call: Call) -> None:
 def _prove_hmac(hook: Hook, call: Call, *, header: str, prefix: str) -> None:
     given = call.header(header.lower().encode())
     if given is None:
-        raise HttpError("invalid_signature", f"The webhook has no header {header}: set its secret where it comes from.")
+        raise HttpError("invalid_signature", f"The webhook has no header {header}. Set the secret at its sender, too.")
     fits = False
     for secret in hook.secrets:
         digest = hmac.digest(secret, call.body, hook.algorithm)
         text = base64.b64encode(digest).decode() if hook.encoding == "base64" else digest.hex()
         fits |= hmac.compare_digest(f"{prefix}{text}".encode(), given.encode("latin-1"))
     if not fits:
-        raise HttpError("invalid_signature", f"The signature in {header} does not fit: the secrets differ.")
+        raise HttpError(
+            "invalid_signature", f"The signature in {header} does not match: the sender has another secret."
+        )
 
 
 def _prove_standard(hook: Hook, call: Call) -> None:
@@ -127,6 +129,11 @@ def _prove_standard(hook: Hook, call: Call) -> None:
         for one in expected:
             fits |= hmac.compare_digest(one, signature)
     if not fits:
-        raise HttpError("invalid_signature", "No signature in webhook-signature fits: the secrets differ.")
+        raise HttpError(
+            "invalid_signature", "No signature in webhook-signature matches: the sender has another secret."
+        )
     if abs(time.time() - int(timestamp)) > _TOLERANCE_S:  # the sender's clock is a wall clock, too
-        raise HttpError("stale_signature", f"webhook-timestamp is more than {_TOLERANCE_S} s off. Check both clocks.")
+        raise HttpError(
+            "stale_signature",
+            f"webhook-timestamp is more than {_TOLERANCE_S} s from the daemon's clock. Check both clocks.",
+        )

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus, in its text format 0.0.4."""
+"""Metrics for Prometheus, in its text format 0.0.4."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,14 +9,14 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Counts what the shim does; the rest is asked of the daemon when somebody looks."""
+    """Counts HTTP requests; all other figures are asked of the daemon when somebody looks."""
 
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, int]] = Counter()
         self._seconds: dict[str, float] = {}
 
     def note(self, route: str, status: int, seconds: float) -> None:
-        """A request was answered. ``route`` is a template, never a path: there are few of them."""
+        """A request has had its response. ``route`` is a template, never a path: there are few of them."""
         self._requests[route, status] += 1
         self._seconds[route] = self._seconds.get(route, 0.0) + seconds
 

@@ -31,7 +31,7 @@ _EVENT: Schema = {
 }
 _WAITING = [
     {"name": "wait", "in": "query", "schema": {"type": "string", "enum": ["true", "false"]},
-     "description": "Answer when all runs have ended."},
+     "description": "Respond when all runs have ended."},
     {"name": "timeoutMs", "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 86_400_000},
      "description": "How long to wait at most."},
 ]  # fmt: skip

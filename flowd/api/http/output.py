@@ -21,7 +21,7 @@ async def respond(call: Call, given: params.ReadOutput, read: ReadPart, *, is_fo
     """The output as the request wants it.
 
     ``given`` names the run, the stream, the attempt and the first byte. A single ``Range`` gives 206 (RFC 9110, 14);
-    a range that is none we know is ignored, as the RFC says.
+    a range in an unknown form is ignored, as the RFC says.
 
     Raises:
         HttpError: ``range_not_satisfiable``.

@@ -1,4 +1,4 @@
-"""Paths: matched segment by segment on the raw bytes, because an id may hold an encoded ``/``."""
+"""Finds the route of a path: segment by segment on the raw bytes, because an id may hold an encoded ``/``."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -62,7 +62,7 @@ def decode(text: bytes) -> str:
     if b"%" not in text:
         raw = text
     elif _BAD_ESCAPE.search(text):
-        raise HttpError("bad_request", "The URL has a % that no two hex digits follow.")
+        raise HttpError("bad_request", "The URL has a % without two hex digits after it.")
     else:
         raw = unquote_to_bytes(text)
     try:

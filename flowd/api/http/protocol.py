@@ -1,4 +1,4 @@
-"""One connection, with the bounds that uvicorn leaves to a proxy in front: headers, time, stalled readers, number.
+"""One HTTP connection, with bounds that uvicorn leaves to a proxy: headers, time, stalled readers, number.
 
 Everything here ends in a closed connection; what a bounded request *says* is checked further in.
 """
@@ -14,7 +14,7 @@ from flowd.api.http.config import Limits
 from flowd.api.http.responses import COMMON, HttpError, refused
 
 _LINGER_S = 5.0
-"""How long the rest of a body that was refused is swallowed, so that its sender gets to read the refusal."""
+"""How long the rest of a refused body is read and dropped, so that its sender gets to read the refusal."""
 
 _FIRST_WORD_S = 0.25
 """How long a connection that was accepted just before the server closes may take to say something."""
@@ -90,7 +90,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(HttpError("headers_too_large", f"The headers are larger than {limit} bytes."))
 
     def pause_writing(self) -> None:
-        """The reader takes nothing. If that stays so, it is not there any more."""
+        """The reader takes nothing. If that lasts, the connection ends."""
         super().pause_writing()
         self._set_stall(self._limits.stall_s)
 
@@ -130,13 +130,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The answer is written, maybe before the request was whole."""
+        """The response is written, maybe before the request was whole."""
         super().on_response_complete()
         if not self._is_message_complete:
             self._set_deadline(_LINGER_S)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        """What is no HTTP is answered once, in JSON like all else. uvicorn's text says nothing more than ours."""
+        """What is not HTTP gets one response, in JSON like all others. uvicorn's text says nothing more than ours."""
         # httptools itself stops at URLs of 64 KiB.
         if len(getattr(self, "url", b"")) > self._limits.max_header_bytes:
             self._refuse(
@@ -146,12 +146,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(HttpError("bad_request", "This is not an HTTP/1.1 request."))
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nobody used the connection; what is still in its buffer gets a moment."""
+        """The connection was idle for too long; what is still in its buffer gets a moment."""
         super().timeout_keep_alive_handler()
         self._set_stall(_LINGER_S)
 
     def shutdown(self) -> None:
-        """The server closes: an idle connection now, any other with its answer, and a new one has a moment to ask."""
+        """The server closes: an idle connection at once, others after their response; a new one has a moment to ask."""
         self._is_last_request = True
         has_asked = bool(self.cycle)
         if has_asked and self._is_idle:
@@ -166,8 +166,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: HttpError) -> None:
         if self.transport.is_closing():
             return
-        is_unanswered = self.cycle is not None and not self.cycle.response_started and not self.pipeline
-        if self.cycle is None or self.cycle.response_complete or is_unanswered:
+        has_no_response = self.cycle is not None and not self.cycle.response_started and not self.pipeline
+        if self.cycle is None or self.cycle.response_complete or has_no_response:
             body = bytes(refused(refusal).body)
             headers = {**COMMON, "content-type": "application/json", "content-length": str(len(body))}
             head = f"HTTP/1.1 {refusal.status} {_PHRASES[refusal.status]}\r\n"
@@ -182,7 +182,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         if self._is_idle or not self._is_reading_headers:
-            # It never said anything, or it has had its answer.
+            # It never said anything, or it has had its response.
             self.transport.close()
             self._set_stall(_LINGER_S)
             return

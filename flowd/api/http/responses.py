@@ -1,4 +1,4 @@
-"""Responses: JSON with the shapes of the wire, and refusals as ``{error, slug, …}``. Never HTML, never a trace."""
+"""Responses: whole ones, streams, and refusals as ``{error, slug, …}``. Never HTML, never a stack trace."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

@@ -61,7 +61,7 @@ class Routes:
         self.all: list[Route] = [
             *(self._route(name, route) for name, method in names.METHODS.items() for route in method.routes),
             Route("POST", "/hooks/{name}", None, self._hook, "A webhook of the configuration.", status=202),
-            Route("GET", "/healthz", None, self._healthz, "Whether the daemon answers at all."),
+            Route("GET", "/healthz", None, self._healthz, "Whether the daemon responds at all."),
             Route("GET", "/readyz", None, self._readyz, "Whether it takes work; 503 while it drains."),
             Route("GET", "/metrics", "read", self._prometheus, "Numbers for Prometheus.", media="text/plain"),
             Route("GET", "/openapi.json", None, self._openapi, "This API as an OpenAPI document."),

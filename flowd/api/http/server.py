@@ -1,4 +1,4 @@
-"""The shim's server: uvicorn's HTTP/1.1 in the daemon's own loop. Owns `uvicorn`.
+"""Serves the API over HTTP/1.1, with uvicorn in the daemon's own loop. Owns `uvicorn`.
 
 uvicorn's own life (its signals, its loop, its ticking main loop) is left out: the daemon has one already.
 """
@@ -33,7 +33,7 @@ _RESERVED_FILES = 256
 """Descriptors that connections leave to the database, the keeper and the control socket."""
 
 _CLOSE_S = 2.0
-"""How long answers under way may take once the daemon closes."""
+"""How long responses under way may take once the daemon closes."""
 
 
 class HttpServer:
@@ -105,7 +105,7 @@ class HttpServer:
         log.info("listening", extra={"address": self.where})
 
     async def close(self) -> None:
-        """Accept no more, end streams and waits, let other answers under way finish within two seconds."""
+        """Accept no more, end streams and waits, let other responses under way finish within two seconds."""
         if self._server is None:
             return
         await stop_accepting(self._server)
@@ -117,8 +117,8 @@ class HttpServer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
                     await self._config.emptied.wait()
-        # First the connections: a wait that is cut off has no answer, which callers know how to take, and not uvicorn's
-        # 500. They ask the next daemon.
+        # First the connections: callers know how to take a wait that is cut off without a response, and ask the next
+        # daemon. uvicorn would respond with 500.
         for connection in tuple(self._state.connections):
             transport = getattr(connection, "transport", None)
             if transport is not None:

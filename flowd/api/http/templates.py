@@ -1,4 +1,4 @@
-"""Templates of the hook configuration: literal text with ``{/json/pointer}`` and ``{header:NAME}`` in it."""
+"""Renders the templates of a hook: literal text with ``{/json/pointer}`` and ``{header:NAME}`` in it."""
 
 import re
 from collections.abc import Callable

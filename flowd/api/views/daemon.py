@@ -6,7 +6,7 @@ from flowd.api.views import View
 
 
 class StatusView(View):
-    """What a daemon is doing. ``host`` is there only where no daemon answers but the engine inside a local client.
+    """What a daemon is doing. ``host`` is there only where the engine inside a local client responds, and no daemon.
 
     Attributes:
         waiting_for_storage: Runs whose start or end cannot be written down just now; absent when there are none.
