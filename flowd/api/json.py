@@ -1,4 +1,4 @@
-"""Encodes and decodes JSON, and instants as the wire has them. The shapes are in `flowd.api.views`."""
+"""Encodes and decodes JSON, and instants as the wire has them. The shapes are in `flowd.api.shapes`."""
 
 from datetime import UTC, datetime
 from functools import lru_cache

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, get_args
 
 from flowd.api.params import Params
-from flowd.api.views import View
+from flowd.api.shapes import View
 
 
 class Method(NamedTuple):

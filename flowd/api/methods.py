@@ -15,10 +15,8 @@ from flowd.api import params
 from flowd.api.json import instant
 from flowd.api.method import Method, method_of
 from flowd.api.pages import Pages
+from flowd.api.shapes import catalog, daemon, events, runs, updates
 from flowd.api.subscriptions import Caller
-from flowd.api.views import catalog, events, runs
-from flowd.api.views.daemon import DrainView, PruneView, StatusView
-from flowd.api.views.updates import SubscribedView, UnsubscribedView
 from flowd.domain.run import Run
 from flowd.engine.engine import Engine
 from flowd.engine.output_reader import OutputPart
@@ -35,8 +33,8 @@ class Methods:
         self,
         engine: Engine,
         *,
-        status: Callable[[bool], Awaitable[StatusView]],
-        drain: Callable[[], Awaitable[DrainView]],
+        status: Callable[[bool], Awaitable[daemon.StatusView]],
+        drain: Callable[[], Awaitable[daemon.DrainView]],
     ) -> None:
         """``status(with_settings)`` and ``drain()`` are the daemon's."""
         self._engine = engine
@@ -67,7 +65,7 @@ class Methods:
         }
         self.table: dict[str, Method] = {name: method_of(handlers[name]) for name in names.METHODS}
 
-    async def _dispatch(self, given: params.Dispatch) -> events.DispatchView:
+    async def _dispatch(self, given: events.Dispatch) -> events.DispatchView:
         accepted = await self._engine.dispatch(given.event)
         if not given.wait:
             return events.dispatch_view(accepted, accepted.runs)
@@ -76,7 +74,7 @@ class Methods:
         view.timed_out = _is_any_open(ended)
         return view
 
-    async def _replay(self, given: params.Replay) -> events.DispatchView:
+    async def _replay(self, given: events.Replay) -> events.DispatchView:
         event, created = await self._engine.replay(given.event_id, given.steps)
         if not given.wait:
             return events.replay_view(event, created)
@@ -89,16 +87,16 @@ class Methods:
         timeout_s = None if timeout_ms is None else timeout_ms / 1000
         return tuple(await asyncio.gather(*(self._engine.wait_run(run.id, timeout_s=timeout_s) for run in unfinished)))
 
-    async def _cancel_run(self, given: params.RunId) -> runs.OneRunView:
+    async def _cancel_run(self, given: runs.RunId) -> runs.OneRunView:
         return runs.OneRunView(run=runs.run_view(await self._engine.cancel_run(given.run_id)))
 
-    async def _cancel_event(self, given: params.EventId) -> runs.RunsView:
+    async def _cancel_event(self, given: events.EventId) -> runs.RunsView:
         return runs.runs_view(await self._engine.cancel_event(given.event_id), event_id=given.event_id)
 
-    async def _retry_run(self, given: params.RunId) -> runs.OneRunView:
+    async def _retry_run(self, given: runs.RunId) -> runs.OneRunView:
         return runs.OneRunView(run=runs.run_view(await self._engine.retry_run(given.run_id)))
 
-    async def _list_events(self, given: params.ListEvents) -> events.EventPageView:
+    async def _list_events(self, given: events.ListEvents) -> events.EventPageView:
         page = await self._engine.list_events(
             event_type=given.type, limit=params.page_limit(given.limit), cursor=given.cursor
         )
@@ -106,17 +104,17 @@ class Methods:
             events=[events.event_view(event) for event in page.items], next_cursor=page.next_cursor
         )
 
-    async def _get_event(self, given: params.EventId) -> events.EventWithRunsView:
+    async def _get_event(self, given: events.EventId) -> events.EventWithRunsView:
         event = await self._engine.get_event(given.event_id)
         page = await self._engine.list_runs(RunFilter(event_id=given.event_id), limit=wire.MAX_LIMIT)
         views = [runs.run_view(run) for run in page.items]
         return events.EventWithRunsView(event=events.event_view(event, views), runs=views)
 
-    async def _list_runs(self, given: params.ListRuns) -> Annotated[msgspec.Raw, runs.RunsView]:
+    async def _list_runs(self, given: runs.ListRuns) -> Annotated[msgspec.Raw, runs.RunsView]:
         question = given.event_id, given.status, given.flow, params.page_limit(given.limit), given.cursor
         return await self._pages.get(question, lambda: self._page_of_runs(given))
 
-    async def _page_of_runs(self, given: params.ListRuns) -> runs.RunsView:
+    async def _page_of_runs(self, given: runs.ListRuns) -> runs.RunsView:
         page = await self._engine.list_runs(
             RunFilter(given.event_id, given.status, given.flow),
             limit=params.page_limit(given.limit),
@@ -124,10 +122,10 @@ class Methods:
         )
         return runs.runs_view(page.items, event_id=given.event_id, next_cursor=page.next_cursor)
 
-    async def _get_run(self, given: params.RunId) -> runs.OneRunView:
+    async def _get_run(self, given: runs.RunId) -> runs.OneRunView:
         return runs.OneRunView(run=await self._run_with_output(await self._engine.get_run(given.run_id)))
 
-    async def _wait_run(self, given: params.WaitRun) -> runs.WaitedRunView:
+    async def _wait_run(self, given: runs.WaitRun) -> runs.WaitedRunView:
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
         run = await self._engine.wait_run(given.run_id, timeout_s=timeout_s)
         return runs.WaitedRunView(run=await self._run_with_output(run), timed_out=not run.status.is_final)
@@ -150,7 +148,7 @@ class Methods:
             run_id, stream, offset=offset, count=count, attempt_number=None, wait_s=0.0
         )
 
-    async def _read_output(self, given: params.ReadOutput) -> runs.OutputView:
+    async def _read_output(self, given: runs.ReadOutput) -> runs.OutputView:
         part = await self._engine.read_output(
             given.run_id,
             given.stream,
@@ -169,7 +167,7 @@ class Methods:
             eof=part.is_final and next_offset >= part.size,
         )
 
-    async def _subscribe(self, given: params.Subscribe, caller: Caller) -> SubscribedView:
+    async def _subscribe(self, given: updates.Subscribe, caller: Caller) -> updates.SubscribedView:
         if given.run_id is not None:
             await self._engine.get_run(given.run_id)
         return await caller.subscribe(given)
@@ -177,22 +175,22 @@ class Methods:
     async def _list_flows(self, _: params.NoParams) -> catalog.CatalogView:
         return catalog.catalog_view(self._engine.snapshot())
 
-    async def _explain(self, given: params.Explain) -> catalog.ExplainView:
+    async def _explain(self, given: catalog.Explain) -> catalog.ExplainView:
         event, verdicts = self._engine.explain(given.event)
         return catalog.explain_view(event, verdicts, self._engine.snapshot())
 
-    async def _daemon_status(self, given: params.Status) -> StatusView:
+    async def _daemon_status(self, given: daemon.Status) -> daemon.StatusView:
         return await self._status(given.settings)
 
     async def _reload(self, _: params.NoParams) -> catalog.CatalogView:
         return catalog.catalog_view(await self._engine.reload())
 
-    async def _daemon_drain(self, _: params.NoParams) -> DrainView:
+    async def _daemon_drain(self, _: params.NoParams) -> daemon.DrainView:
         return await self._drain()
 
-    async def _prune(self, given: params.Prune) -> PruneView:
+    async def _prune(self, given: daemon.Prune) -> daemon.PruneView:
         before_ms, pruned = await self._engine.prune(older_than_ms=given.older_than_ms, dry_run=given.dry_run)
-        return PruneView(
+        return daemon.PruneView(
             before=instant(before_ms),
             dry_run=given.dry_run,
             events=pruned.events,
@@ -206,7 +204,7 @@ class Methods:
         return openrpc.document(self.table)
 
 
-async def _unsubscribe(given: params.Unsubscribe, caller: Caller) -> UnsubscribedView:
+async def _unsubscribe(given: updates.Unsubscribe, caller: Caller) -> updates.UnsubscribedView:
     return await caller.unsubscribe(given)
 
 

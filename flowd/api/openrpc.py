@@ -7,7 +7,7 @@ import msgspec
 
 import flowd
 from flowd.api.method import Method
-from flowd.api.views import View
+from flowd.api.shapes import View
 from flowd_client import wire
 from flowd_client.methods import METHODS
 

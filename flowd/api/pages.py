@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable
 import msgspec
 
 from flowd.api import json
-from flowd.api.views import View
+from flowd.api.shapes import View
 
 MAX_PAGES = 16
 MAX_PAGE_BYTES = 1024 * 1024

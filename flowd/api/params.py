@@ -1,7 +1,7 @@
-"""The parameters of every method as types, which check them and which `rpc.discover` describes."""
+"""What the parameters of all methods have in common: how they are read, and types that several use."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -27,124 +27,6 @@ class NoParams(Params):
     """Nothing."""
 
 
-class Dispatch(Params, forbid_unknown_fields=False):
-    """An event, and whether to wait for its runs. Unknown members are ignored, as the reference system does."""
-
-    event: Any
-    wait: bool = False
-    timeout_ms: Milliseconds | None = None
-
-
-class Replay(Params):
-    """Which event, whether to wait for the new runs, and which steps only."""
-
-    event_id: Identifier
-    wait: bool = False
-    timeout_ms: Milliseconds | None = None
-    steps: list[str] | None = None
-
-
-class RunId(Params):
-    """Which run."""
-
-    run_id: Identifier
-
-
-class EventId(Params):
-    """Which event."""
-
-    event_id: Identifier
-
-
-class ListEvents(Params):
-    """Which events."""
-
-    type: str | None = None
-    limit: Limit = None
-    cursor: str | None = None
-
-
-class ListRuns(Params):
-    """Which runs. ``status`` is a process status or a result status."""
-
-    event_id: str | None = None
-    status: str | None = None
-    flow: str | None = None
-    limit: Limit = None
-    cursor: str | None = None
-
-
-class Prune(Params):
-    """How old what is forgotten must be at least, in milliseconds; ``dryRun`` only counts it."""
-
-    older_than_ms: Annotated[int, msgspec.Meta(ge=60_000, le=100 * 366 * 86_400_000)]
-    dry_run: bool = False
-
-
-class WaitRun(Params):
-    """Which run, and how long."""
-
-    run_id: Identifier
-    timeout_ms: Milliseconds | None = None
-
-
-class ReadOutput(Params):
-    """Which part of which stream. ``attempt`` is the last one by default; ``waitMs`` waits for something to read, or,
-    with ``otherOffset``, for the other stream to reach beyond that."""
-
-    run_id: Identifier
-    stream: Literal["stdout", "stderr"] = "stdout"
-    offset: Offset = 0
-    max_bytes: Annotated[int, msgspec.Meta(ge=1, le=1024 * 1024)] = 256 * 1024
-    attempt: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
-    encoding: Encoding = "utf-8"
-    other_offset: Offset | None = None
-
-
-class OutputPlace(Params):
-    """How far an attempt's output was read, in bytes."""
-
-    run_id: Identifier
-    attempt: Annotated[int, msgspec.Meta(ge=1)]
-    stdout: Offset = 0
-    stderr: Offset = 0
-
-
-class Subscribe(Params):
-    """What to hear of, and from where on.
-
-    ``topics`` are all but output by default; with ``runId`` or ``eventId`` only what is about that run, or that event
-    and its runs. ``after`` is the cursor of the last update that was heard; without it from now on. ``places`` tell how
-    far the output of attempts under way was read. ``encoding`` is of output.
-    """
-
-    topics: Annotated[list[Literal["event", "run", "flow", "output"]], msgspec.Meta(min_length=1)] | None = None
-    run_id: Identifier | None = None
-    event_id: Identifier | None = None
-    after: str | None = None
-    places: Annotated[list[OutputPlace], msgspec.Meta(max_length=10_000)] = []
-    encoding: Encoding = "utf-8"
-
-
-class Unsubscribe(Params):
-    """Which subscription of this connection."""
-
-    subscription: Identifier
-
-
-class Explain(Params):
-    """An event to explain."""
-
-    event: Any
-
-
-class Status(Params):
-    """Whether to tell the settings, too."""
-
-    settings: bool = False
-
-
 def read(kind: type[P], args: Sequence[object], kwargs: Mapping[str, object]) -> P:
     """Parameters by name or by position.
 
@@ -157,8 +39,21 @@ def read(kind: type[P], args: Sequence[object], kwargs: Mapping[str, object]) ->
         if len(args) > len(names):
             raise InvalidParamsError(f"Takes at most {len(names)} parameters ({', '.join(names)}), got {len(args)}.")
         members = dict(zip(names, args, strict=False))
+    return convert(members, kind)
+
+
+def convert(members: Mapping[str, object], kind: type[P], *, is_text: bool = False) -> P:
+    """Parameters from their members by name; a null counts as absent.
+
+    Args:
+        is_text: Numbers and truth values may come as text, as in a URL.
+
+    Raises:
+        InvalidParamsError: One is missing, unknown or wrong; the message says which.
+    """
+    present = {name: value for name, value in members.items() if value is not None}
     try:
-        return msgspec.convert({name: value for name, value in members.items() if value is not None}, kind)
+        return msgspec.convert(present, kind, strict=not is_text)
     except msgspec.ValidationError as error:
         raise InvalidParamsError(f"{error}.".replace("`", "'")) from None
 

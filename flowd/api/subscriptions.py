@@ -11,9 +11,9 @@ from contextlib import aclosing
 from itertools import count
 from typing import Any
 
-from flowd.api import json, params
+from flowd.api import json
 from flowd.api.failures import error_from
-from flowd.api.views.updates import SubscribedView, UnsubscribedView, UpdateView, update_view
+from flowd.api.shapes.updates import Subscribe, SubscribedView, Unsubscribe, UnsubscribedView, UpdateView, update_view
 from flowd.domain.errors import CursorExpiredError, SubscriptionNotFoundError, TooManySubscriptionsError
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import JOURNALED, Interest
@@ -62,7 +62,7 @@ class Subscriber:
         """For one message of the connection."""
         return Caller(self)
 
-    async def open(self, given: params.Subscribe, has_response: asyncio.Event) -> SubscribedView:
+    async def open(self, given: Subscribe, has_response: asyncio.Event) -> SubscribedView:
         """Make a subscription that begins when the event is set."""
         self._require_room()
         feed = self._all.feed
@@ -122,7 +122,7 @@ class Subscriber:
             )
 
     async def _follow(
-        self, name: str, interest: Interest, after: int, given: params.Subscribe, has_response: asyncio.Event
+        self, name: str, interest: Interest, after: int, given: Subscribe, has_response: asyncio.Event
     ) -> None:
         updates = self._all.feed.follow(
             interest,
@@ -163,13 +163,13 @@ class Caller:
         self._subscriber = subscriber
         self._has_response: asyncio.Event | None = None
 
-    async def subscribe(self, given: params.Subscribe) -> SubscribedView:
+    async def subscribe(self, given: Subscribe) -> SubscribedView:
         """See `Subscriber.open`."""
         if self._has_response is None:
             self._has_response = asyncio.Event()
         return await self._subscriber.open(given, self._has_response)
 
-    async def unsubscribe(self, given: params.Unsubscribe) -> UnsubscribedView:
+    async def unsubscribe(self, given: Unsubscribe) -> UnsubscribedView:
         """See `Subscriber.end`."""
         return await self._subscriber.end(given.subscription)
 

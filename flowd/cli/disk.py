@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from flowd.api import json
-from flowd.api.views import View
-from flowd.api.views import catalog as views
+from flowd.api.shapes import View
+from flowd.api.shapes import catalog as shapes
 from flowd.catalog.scan import scan_once
 from flowd.cli.exits import CommandError
 from flowd.domain import event as events
@@ -28,7 +28,7 @@ def scan(workspace: Path) -> Snapshot:
 
 def flows(snapshot: Snapshot) -> dict[str, Any]:
     """As flow.listFlows answers."""
-    return _plain(views.catalog_view(snapshot))
+    return _plain(shapes.catalog_view(snapshot))
 
 
 def explain(workspace: Path, body: object) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def explain(workspace: Path, body: object) -> dict[str, Any]:
     except InvalidEventError as error:
         raise CommandError(error.message) from error
     snapshot = scan(workspace)
-    return _plain(views.explain_view(event, matching.explain(snapshot, event), snapshot))
+    return _plain(shapes.explain_view(event, matching.explain(snapshot, event), snapshot))
 
 
 def _plain(view: View) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from flowd.api.dispatcher import Dispatcher
 from flowd.api.http.server import HttpServer
 from flowd.api.listeners import listen_for_http
 from flowd.api.methods import Methods
+from flowd.api.shapes.daemon import DrainView, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
-from flowd.api.views.daemon import DrainView, StatusView
 from flowd.daemon.shutdown import wind_down
 from flowd.daemon.status import Birth, status_view
 from flowd.domain.errors import FlowdError, NotYetError, StateError, StorageFailedError

@@ -11,7 +11,7 @@ import psutil
 
 import flowd
 from flowd.api.json import instant
-from flowd.api.views.daemon import StatusView
+from flowd.api.shapes.daemon import StatusView
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
 from flowd.wiring import Parts

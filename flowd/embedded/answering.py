@@ -10,8 +10,8 @@ from flowd.api import json, params
 from flowd.api.failures import error_from
 from flowd.api.method import Method
 from flowd.api.methods import Methods, bare_event
+from flowd.api.shapes.daemon import DrainView, StatusView
 from flowd.api.subscriptions import Subscriptions
-from flowd.api.views.daemon import DrainView, StatusView
 from flowd.domain.errors import FlowdError
 from flowd.engine.engine import Engine
 from flowd.settings.values import Settings

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowd.api import json, params
+from flowd.api.shapes.updates import Subscribe
 from flowd.api.subscriptions import Subscriptions
 from flowd.embedded import answering
 from flowd_client import wire
@@ -27,7 +28,7 @@ class EngineStream:
         caller = self._subscriber.caller()
         with answering.as_clients_see_them(wire.SUBSCRIBE):
             plain = answering.plain(wire.SUBSCRIBE, given)
-            view = await caller.subscribe(params.read(params.Subscribe, (), plain))
+            view = await caller.subscribe(params.read(Subscribe, (), plain))
             self.answer = json.decode(json.encode(view))
         caller.responded()
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from flowd.api.views.daemon import StatusView
+from flowd.api.shapes.daemon import StatusView
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -5,19 +5,18 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from flowd.api import params
 from flowd.api.http.call import Call
 from flowd.api.http.responses import HttpError, Response, Stream
-from flowd.api.views.runs import OutputView
+from flowd.api.shapes.runs import OutputView, ReadOutput
 
-ReadPart = Callable[[params.ReadOutput], Awaitable[OutputView]]
+ReadPart = Callable[[ReadOutput], Awaitable[OutputView]]
 
 _CHUNK_BYTES = 256 * 1024
 _WAIT_MS = 15_000
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 
 
-async def respond(call: Call, given: params.ReadOutput, read: ReadPart, *, is_following: bool) -> Response | Stream:
+async def respond(call: Call, given: ReadOutput, read: ReadPart, *, is_following: bool) -> Response | Stream:
     """The output as the request wants it.
 
     ``given`` names the run, the stream, the attempt and the first byte. A single ``Range`` gives 206 (RFC 9110, 14);
@@ -32,7 +31,7 @@ async def respond(call: Call, given: params.ReadOutput, read: ReadPart, *, is_fo
         "attempt": given.attempt,
         "encoding": "base64",
     }
-    first = await read(params.ReadOutput(**exact, offset=given.offset, max_bytes=1))
+    first = await read(ReadOutput(**exact, offset=given.offset, max_bytes=1))
     kind = _media_type(call)
     if is_following:
         return Stream(_follow(exact, given.offset, read), kind, is_live=True)
@@ -90,7 +89,7 @@ def _number(digits: str) -> int:
 
 async def _slice(exact: dict[str, Any], begin: int, end: int, read: ReadPart) -> AsyncIterator[bytes]:
     while begin < end:
-        part = await read(params.ReadOutput(**exact, offset=begin, max_bytes=min(_CHUNK_BYTES, end - begin)))
+        part = await read(ReadOutput(**exact, offset=begin, max_bytes=min(_CHUNK_BYTES, end - begin)))
         data = base64.b64decode(part.text)
         if not data:
             return  # The file was cut meanwhile; the length that was promised tells the reader.
@@ -100,7 +99,7 @@ async def _slice(exact: dict[str, Any], begin: int, end: int, read: ReadPart) ->
 
 async def _follow(exact: dict[str, Any], begin: int, read: ReadPart) -> AsyncIterator[bytes]:
     while True:
-        part = await read(params.ReadOutput(**exact, offset=begin, max_bytes=_CHUNK_BYTES, wait_ms=_WAIT_MS))
+        part = await read(ReadOutput(**exact, offset=begin, max_bytes=_CHUNK_BYTES, wait_ms=_WAIT_MS))
         data = base64.b64decode(part.text)
         begin += len(data)
         if data:

@@ -8,7 +8,7 @@ from flowd.api.http.call import Call
 from flowd.api.http.config import Scope
 from flowd.api.http.responses import JSON, Response, Stream
 from flowd.api.params import Params
-from flowd.api.views import View
+from flowd.api.shapes import View
 
 Respond = Callable[[Call], Awaitable[Response | Stream]]
 

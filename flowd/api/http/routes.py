@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import msgspec
-
 from flowd.api import params
 from flowd.api.http import cloud_events, output, stream
 from flowd.api.http.call import Call
@@ -14,9 +12,10 @@ from flowd.api.http.metrics import CONTENT_TYPE, Metrics
 from flowd.api.http.responses import HttpError, Response, Stream, json_response
 from flowd.api.http.route import Respond, Route
 from flowd.api.method import Method
-from flowd.api.views.events import DispatchView
-from flowd.api.views.runs import RunView, WaitedRunView
-from flowd.domain.errors import InvalidParamsError
+from flowd.api.shapes.catalog import Explain
+from flowd.api.shapes.daemon import Status
+from flowd.api.shapes.events import Dispatch, DispatchView, Replay
+from flowd.api.shapes.runs import ReadOutput, RunId, RunView, WaitedRunView, WaitRun
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
 from flowd_client import methods as names
@@ -80,7 +79,7 @@ class Routes:
         )  # fmt: skip
 
     async def _status(self, _: Call) -> Response:
-        return json_response(await self._table[names.STATUS].call(params.Status()))
+        return json_response(await self._table[names.STATUS].call(Status()))
 
     # --- methods with more to them -----------------------------------------------------------------------------------
 
@@ -94,12 +93,12 @@ class Routes:
             is_wrapped = isinstance(value, dict) and isinstance(value.get("event"), dict) and "type" not in value
             given = value if is_wrapped else {}
             event = value["event"] if is_wrapped else value
-        return json_response(await self._waited(names.DISPATCH, params.Dispatch(event=event), given, call), 202)
+        return json_response(await self._waited(names.DISPATCH, Dispatch(event=event), given, call), 202)
 
     async def _replay(self, call: Call) -> Response | Stream:
         options = call.json_if_any()
         given = dict(options) if isinstance(options, dict) else {}
-        replay = _convert({"steps": given.get("steps"), **call.values}, params.Replay)
+        replay = params.convert({"steps": given.get("steps"), **call.values}, Replay, is_text=True)
         return json_response(await self._waited(names.REPLAY, replay, given, call), 202)
 
     async def _waited(self, name: str, given: params.Params, options: Mapping[str, Any], call: Call) -> DispatchView:
@@ -110,7 +109,7 @@ class Routes:
         asked = call.query.get("wait")
         is_waiting = bool(options.get("wait")) if asked is None else asked.lower() in _TRUE
         limit = call.query.get("timeoutMs") or options.get("timeoutMs")
-        _convert({"runId": "run_none", "timeoutMs": limit}, params.WaitRun)  # before anything is done
+        params.convert({"runId": "run_none", "timeoutMs": limit}, WaitRun, is_text=True)  # before anything is done
         view: DispatchView = await self._table[name].call(given)
         if not is_waiting:
             return view
@@ -121,23 +120,23 @@ class Routes:
         return view
 
     async def _ended(self, run_id: str, timeout_ms: object) -> WaitedRunView:
-        given = _convert({"runId": run_id, "timeoutMs": timeout_ms}, params.WaitRun)
+        given = params.convert({"runId": run_id, "timeoutMs": timeout_ms}, WaitRun, is_text=True)
         view: WaitedRunView = await self._table[names.WAIT_RUN].call(given)
         return view
 
     async def _wait(self, call: Call) -> Response | Stream:
-        given = _from_url(call, params.WaitRun)
+        given = _from_url(call, WaitRun)
         return json_response(await call.unless_gone(self._table[names.WAIT_RUN].call(given)))
 
     async def _output(self, call: Call) -> Response | Stream:
-        given = _from_url(call, params.ReadOutput)
+        given = _from_url(call, ReadOutput)
         read = self._table[names.READ_OUTPUT].call
         is_following = call.query.get("follow", "").lower() in _TRUE
         if "application/json" in (call.header(b"accept") or "") and not is_following:
             return json_response(await call.unless_gone(read(given)))
         if is_following and given.attempt is None:
             # Of one attempt: where it is retried meanwhile, its offsets are not the next one's.
-            run = (await self._table[names.GET_RUN].call(params.RunId(run_id=given.run_id))).run
+            run = (await self._table[names.GET_RUN].call(RunId(run_id=given.run_id))).run
             given.attempt = run.attempt_count or None
         return await output.respond(call, given, read, is_following=is_following)
 
@@ -148,14 +147,14 @@ class Routes:
         event = cloud_events.event(call) if cloud_events.is_one(call) else call.json()
         if isinstance(event, dict) and isinstance(event.get("event"), dict) and "type" not in event:
             event = event["event"]
-        return json_response(await self._table[names.EXPLAIN].call(params.Explain(event=event)))
+        return json_response(await self._table[names.EXPLAIN].call(Explain(event=event)))
 
     async def _hook(self, call: Call) -> Response | Stream:
         try:
             event = self._hooks.event(call)
         except IgnoredError as reason:
             return json_response({"status": "ignored", "reason": str(reason)}, 202)
-        view: DispatchView = await self._table[names.DISPATCH].call(params.Dispatch(event=event))
+        view: DispatchView = await self._table[names.DISPATCH].call(Dispatch(event=event))
         # The sender learns what became of it, and nothing of the workspace.
         told = {"status": view.status, "eventId": view.event_id, "runIds": view.run_ids, "matched": view.matched}
         return json_response({**told, "conflict": True} if view.conflict else told, 202)
@@ -172,7 +171,7 @@ class Routes:
 
     async def _prometheus(self, _: Call) -> Response | Stream:
         connections, streams = self._counts()
-        status = await self._table[names.STATUS].call(params.Status())
+        status = await self._table[names.STATUS].call(Status())
         text = self._metrics.text(status, connections=connections, streams=streams)
         return Response(text.encode(), CONTENT_TYPE)
 
@@ -204,16 +203,8 @@ def _from_url(call: Call, kind: type[P], *, query: bool = True) -> P:
     given: dict[str, Any] = {}
     if query:
         given = {name: value for name, value in call.query.items() if value and name in _names(kind)}
-    return _convert({**given, **call.values}, kind)
+    return params.convert({**given, **call.values}, kind, is_text=True)
 
 
 def _names(kind: type[params.Params]) -> tuple[str, ...]:
     return kind.__struct_encode_fields__
-
-
-def _convert(given: Mapping[str, object], kind: type[P]) -> P:
-    try:
-        present = {name: value for name, value in given.items() if value is not None}
-        return msgspec.convert(present, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidParamsError(f"{error}.".replace("`", "'")) from None

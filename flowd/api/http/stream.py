@@ -14,7 +14,7 @@ from flowd.api import json, params
 from flowd.api.failures import error_from
 from flowd.api.http.call import Call, decoded
 from flowd.api.http.responses import Stream
-from flowd.api.views.updates import update_view
+from flowd.api.shapes.updates import Subscribe, update_view
 from flowd.domain.errors import FlowdError
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import JOURNALED, Interest
@@ -53,7 +53,7 @@ async def respond(call: Call, feed: Feed, snapshot: Callable[[], Snapshot]) -> S
     return Stream(messages, "text/event-stream; charset=utf-8", is_live=True, is_endless=True)
 
 
-def _parameters(call: Call) -> params.Subscribe:
+def _parameters(call: Call) -> Subscribe:
     query = call.query
     members: dict[str, Any] = {name: query[name] for name in ("runId", "eventId", "encoding") if query.get(name)}
     members["after"] = call.header(b"last-event-id") or query.get("after") or None
@@ -61,7 +61,7 @@ def _parameters(call: Call) -> params.Subscribe:
         members["topics"] = query["topics"].split(",")
     if query.get("places"):
         members["places"] = decoded(query["places"].encode())
-    return params.read(params.Subscribe, (), members)
+    return params.read(Subscribe, (), members)
 
 
 async def _messages(

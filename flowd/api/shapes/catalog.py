@@ -1,12 +1,19 @@
 """The flow packages, and what they say to an event, as callers see them."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from flowd.api.views import View
+from flowd.api.params import Params
+from flowd.api.shapes import View
 from flowd.domain.event import Event
 from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot, Step
 from flowd.domain.matching import Verdict, Why
+
+
+class Explain(Params):
+    """An event to explain."""
+
+    event: Any
 
 
 class StepView(View):

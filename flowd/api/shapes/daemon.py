@@ -1,8 +1,24 @@
 """The daemon itself, as callers see it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from flowd.api.views import View
+import msgspec
+
+from flowd.api.params import Params
+from flowd.api.shapes import View
+
+
+class Status(Params):
+    """Whether to tell the settings, too."""
+
+    settings: bool = False
+
+
+class Prune(Params):
+    """How old what is forgotten must be at least, in milliseconds; ``dryRun`` only counts it."""
+
+    older_than_ms: Annotated[int, msgspec.Meta(ge=60_000, le=100 * 366 * 86_400_000)]
+    dry_run: bool = False
 
 
 class StatusView(View):

@@ -6,10 +6,42 @@ from typing import Any, Literal
 import msgspec
 
 from flowd.api.json import instant
-from flowd.api.views import View
-from flowd.api.views.runs import JsonObject, RunView, run_view
+from flowd.api.params import Identifier, Limit, Milliseconds, Params
+from flowd.api.shapes import View
+from flowd.api.shapes.runs import JsonObject, RunView, run_view
 from flowd.domain.run import Run
 from flowd.ports import Accepted, StoredEvent
+
+
+class Dispatch(Params, forbid_unknown_fields=False):
+    """An event, and whether to wait for its runs. Unknown members are ignored, as the reference system does."""
+
+    event: Any
+    wait: bool = False
+    timeout_ms: Milliseconds | None = None
+
+
+class Replay(Params):
+    """Which event, whether to wait for the new runs, and which steps only."""
+
+    event_id: Identifier
+    wait: bool = False
+    timeout_ms: Milliseconds | None = None
+    steps: list[str] | None = None
+
+
+class EventId(Params):
+    """Which event."""
+
+    event_id: Identifier
+
+
+class ListEvents(Params):
+    """Which events."""
+
+    type: str | None = None
+    limit: Limit = None
+    cursor: str | None = None
 
 
 class EventView(View):

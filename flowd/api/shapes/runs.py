@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from flowd.api.json import instant
-from flowd.api.views import View
+from flowd.api.params import Encoding, Identifier, Limit, Milliseconds, Offset, Params
+from flowd.api.shapes import View
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, Run
 from flowd.engine.outputs import Stream
@@ -17,6 +18,43 @@ OUTPUT_TAIL_BYTES = 64 * 1024
 
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """JSON that is embedded as it was stored, without being parsed again."""
+
+
+class RunId(Params):
+    """Which run."""
+
+    run_id: Identifier
+
+
+class ListRuns(Params):
+    """Which runs. ``status`` is a process status or a result status."""
+
+    event_id: str | None = None
+    status: str | None = None
+    flow: str | None = None
+    limit: Limit = None
+    cursor: str | None = None
+
+
+class WaitRun(Params):
+    """Which run, and how long."""
+
+    run_id: Identifier
+    timeout_ms: Milliseconds | None = None
+
+
+class ReadOutput(Params):
+    """Which part of which stream. ``attempt`` is the last one by default; ``waitMs`` waits for something to read, or,
+    with ``otherOffset``, for the other stream to reach beyond that."""
+
+    run_id: Identifier
+    stream: Literal["stdout", "stderr"] = "stdout"
+    offset: Offset = 0
+    max_bytes: Annotated[int, msgspec.Meta(ge=1, le=1024 * 1024)] = 256 * 1024
+    attempt: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
+    encoding: Encoding = "utf-8"
+    other_offset: Offset | None = None
 
 
 class OutputEntry(View):

@@ -1,18 +1,52 @@
 """Updates of the feed as subscribers see them. The same over every transport."""
 
 import base64
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from flowd.api.json import instant
-from flowd.api.views import View
-from flowd.api.views.catalog import BrokenView, FlowView, broken_view, flow_view
-from flowd.api.views.runs import RunView, run_view
+from flowd.api.params import Encoding, Identifier, Offset, Params
+from flowd.api.shapes import View
+from flowd.api.shapes.catalog import BrokenView, FlowView, broken_view, flow_view
+from flowd.api.shapes.runs import RunView, run_view
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import EventHead, JournalEntry
 from flowd.engine.feed import cursor_text
 from flowd.engine.outputs import Stream
 from flowd.engine.tails import OutputChunk
 from flowd.engine.updates import Update
+
+
+class OutputPlace(Params):
+    """How far an attempt's output was read, in bytes."""
+
+    run_id: Identifier
+    attempt: Annotated[int, msgspec.Meta(ge=1)]
+    stdout: Offset = 0
+    stderr: Offset = 0
+
+
+class Subscribe(Params):
+    """What to hear of, and from where on.
+
+    ``topics`` are all but output by default; with ``runId`` or ``eventId`` only what is about that run, or that event
+    and its runs. ``after`` is the cursor of the last update that was heard; without it from now on. ``places`` tell how
+    far the output of attempts under way was read. ``encoding`` is of output.
+    """
+
+    topics: Annotated[list[Literal["event", "run", "flow", "output"]], msgspec.Meta(min_length=1)] | None = None
+    run_id: Identifier | None = None
+    event_id: Identifier | None = None
+    after: str | None = None
+    places: Annotated[list[OutputPlace], msgspec.Meta(max_length=10_000)] = msgspec.field(default_factory=list)
+    encoding: Encoding = "utf-8"
+
+
+class Unsubscribe(Params):
+    """Which subscription of this connection."""
+
+    subscription: Identifier
 
 
 class SubscribedView(View):
