@@ -10,6 +10,7 @@ from typing import cast
 from flowd.api.dispatcher import Dispatcher, oversize, refusal
 from flowd.api.framing import Framer, FramingError, Oversize
 from flowd.api.subscriptions import Caller, Subscriptions
+from flowd.api.turns import LargeTurns
 
 log = logging.getLogger("flowd.api")
 
@@ -58,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._unsent_bytes = 0
         self._has_room = asyncio.Event()
         self._has_room.set()
+        self._large_turns = LargeTurns(self._has_room)
         self._is_reading = True
         self._is_at_end = False
         self._end_check: asyncio.TimerHandle | None = None
@@ -154,7 +156,7 @@ class Connection(asyncio.Protocol):
 
     async def _reply(self, number: int, message: bytes, caller: Caller | None) -> None:
         try:
-            response = await self._dispatcher.respond(message, caller)
+            response = await self._dispatcher.respond(message, caller, self._large_turns)
             if response is not None:
                 self._write(response)
             if caller is not None:

@@ -21,8 +21,9 @@ from flowd.api.failures import error_from, error_of
 from flowd.api.method import Method
 from flowd.api.methods import bare_event
 from flowd.api.subscriptions import Caller
+from flowd.api.turns import LargeTurns
 from flowd.domain.errors import InvalidParamsError
-from flowd_client.methods import DISPATCH
+from flowd_client.methods import DISPATCH, GET_EVENT, LIST_EVENTS
 
 MAX_BATCH = 1000
 """Elements of one batch."""
@@ -32,6 +33,9 @@ BATCH_AT_ONCE = 32
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 """Of a response, or of all responses of a batch: four of the largest pages of events."""
+
+_LARGE = frozenset({LIST_EVENTS, GET_EVENT})
+"""Methods whose results carry payloads."""
 
 
 class _AnySignature(inspect.Signature):
@@ -50,10 +54,14 @@ class Dispatcher:
     def __init__(self, table: dict[str, Method]) -> None:
         self._methods = {name: _bind(name, method) for name, method in table.items()}
 
-    async def respond(self, message: bytes, caller: Caller | None = None) -> bytes | None:
+    async def respond(
+        self, message: bytes, caller: Caller | None = None, large_turns: LargeTurns | None = None
+    ) -> bytes | None:
         """The response to a request or a batch; None where none is due (notifications).
 
-        ``caller`` is the connection that methods may push to later; without one, methods that push are refused.
+        Args:
+            caller: The connection that methods may push to later; without one, methods that push are refused.
+            large_turns: Where methods with large results wait for their turn.
         """
         try:
             value = json.decode(message)
@@ -64,20 +72,22 @@ class Dispatcher:
                 _response(None, error=error_of("parse_error", f"The frame is not JSON in UTF-8: {error}."))
             )
         if not isinstance(value, list):
-            response = await self._one(value, caller)
+            response = await self._one(value, caller, large_turns)
             return None if response is None else _encode(response, MAX_RESPONSE_BYTES)
         if not value or len(value) > MAX_BATCH:
             return json.encode(_invalid(None, f"A batch has 1 to {MAX_BATCH} requests; this one has {len(value)}."))
-        return await self._batch(value, caller)
+        return await self._batch(value, caller, large_turns)
 
-    async def _batch(self, elements: list[object], caller: Caller | None) -> bytes | None:
+    async def _batch(
+        self, elements: list[object], caller: Caller | None, large_turns: LargeTurns | None
+    ) -> bytes | None:
         room = MAX_RESPONSE_BYTES
         places = asyncio.Semaphore(BATCH_AT_ONCE)
 
         async def respond(element: object) -> bytes | None:
             nonlocal room
             async with places:
-                response = await self._one(element, caller)
+                response = await self._one(element, caller, large_turns)
             if response is None:
                 return None
             encoded = _encode(response, room)
@@ -87,7 +97,7 @@ class Dispatcher:
         due = [encoded for encoded in await asyncio.gather(*map(respond, elements)) if encoded is not None]
         return b"[%b]" % b",".join(due) if due else None
 
-    async def _one(self, value: object, caller: Caller | None) -> dict[str, Any] | None:
+    async def _one(self, value: object, caller: Caller | None, large_turns: LargeTurns | None) -> dict[str, Any] | None:
         problem = _problem(value)
         if problem is not None:
             request_id = value.get("id") if isinstance(value, dict) else None
@@ -102,7 +112,11 @@ class Dispatcher:
             message = f"There is no method {fields['method'][:100]!r}; rpc.discover lists them all."
             return _response(fields["id"], error=error_of("method_not_found", message))
         request = Request(fields["method"], {} if given is None else given, fields.get("id", NOID))
-        _, result = await dispatch_request(cast("Any", self._methods), caller, request)
+        if large_turns is not None and request.method in _LARGE:
+            async with large_turns:
+                _, result = await dispatch_request(cast("Any", self._methods), caller, request)
+        else:
+            _, result = await dispatch_request(cast("Any", self._methods), caller, request)
         if request.id is NOID:
             return None
         either: Any = result  # the library's Either has no public accessors
