@@ -6,9 +6,9 @@ TOOLS := .tools
 BUN := $(TOOLS)/node_modules/.bin/bun
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo crash vm test lint types imports check docs bench format clean bun
+.PHONY: help demo crash vm test lint types imports check docs bench sync-client format clean bun
 help:           ## Show this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("flowd needs Python 3.11 or newer; this is %d.%d. Set PYTHON=/path/to/python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -51,6 +51,9 @@ imports: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 check: lint types imports test ## Everything that must be green before a change lands
+
+sync-client: $(VENV)/.ready ## Generate what the client library has twice (CHECK=1 only tells what is out of date)
+	$(BIN)/python clients/python/generate.py $(if $(CHECK),--check)
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix --quiet . || true

@@ -47,7 +47,7 @@ def events(
     if is_following:
         _follow(session, event_type, after, as_json=as_json)
         return
-    answer = session.ask(requests.list_events(event_type=event_type, limit=limit, cursor=cursor))
+    answer = session.ask(requests.list_events(type=event_type, limit=limit, cursor=cursor))
     if as_json:
         printing.print_json(answer)
         return

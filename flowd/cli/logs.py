@@ -118,7 +118,7 @@ def _parts(session: Session, run_id: str, stream: Stream, attempt: int | None) -
     offset = 0
     while True:
         part = session.view(
-            requests.read_part(run_id, stream=stream, offset=offset, wait_ms=0, attempt=attempt, encoding="base64")
+            requests.read_output(run_id, stream=stream, offset=offset, wait_ms=0, attempt=attempt, encoding="base64")
         )
         if part.data:
             yield part.data

@@ -13,7 +13,16 @@ import pytest
 import flowd_client
 from flowd_client import AsyncFlowClient, FlowClient, UnavailableModeError, create_async_flow_client, create_flow_client
 
-MODULES = ("transport", "views.reading", "views.run")
+MODULES = (
+    "_core.http11",
+    "_core.http_requests",
+    "_core.jsonrpc",
+    "_core.signing",
+    "_core.sse",
+    "discovery",
+    "views.reading",
+    "views.run",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -74,10 +83,10 @@ def test_importing_the_library_loads_next_to_nothing(tmp_path: Path) -> None:
 
 def test_a_client_of_one_mode_does_not_load_the_others(tmp_path: Path) -> None:
     socket_mode = loaded_by("flowd_client.create_flow_client(socket_path='/nowhere')", tmp_path)
-    assert socket_mode.isdisjoint({"asyncio", "ssl", "http.client", "concurrent.futures", "flowd"})
+    assert socket_mode.isdisjoint({"asyncio", "ssl", "concurrent.futures", "flowd", "flowd_client._core.http11"})
     http_mode = loaded_by("flowd_client.create_flow_client('http')", tmp_path)
-    assert "http.client" in http_mode
-    assert http_mode.isdisjoint({"asyncio", "flowd"})
+    assert "flowd_client._core.http11" in http_mode
+    assert http_mode.isdisjoint({"asyncio", "ssl", "flowd"})
 
 
 def test_importing_costs_at_most_40_ms_more_than_bare_python(tmp_path: Path) -> None:

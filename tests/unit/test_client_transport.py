@@ -326,7 +326,7 @@ def test_a_connection_in_use_at_close_is_closed_by_its_own_call(serve) -> None:
     release.set()
     caller.join(10)
     assert outcomes == ["answered"]
-    assert transport._idle == []
+    assert transport._channels._pool._idle == []
 
 
 def test_many_threads_get_their_own_answers(serve) -> None:
@@ -353,7 +353,9 @@ def test_a_forked_child_does_not_speak_on_its_parents_connection(serve) -> None:
     daemon = serve(echo)
     transport = UnixTransport(daemon.path)
     transport.call("before", {}, timeout_s=10)
-    transport._pid = -1  # as fork leaves it in the child: the pid that opened the connections is another
+    transport._channels._pool._pid = (
+        -1
+    )  # as fork leaves it in the child: the pid that opened the connections is another
     transport.call("after", {}, timeout_s=10)
     transport.close()
     assert len(daemon.connections) == 2

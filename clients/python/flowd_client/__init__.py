@@ -13,8 +13,12 @@ the same frozen views and raise the same `FlowClientError` tree. Names are impor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowd_client.aio import AsyncFlowClient
-    from flowd_client.client import FlowClient
+    from flowd_client._async.client import AsyncFlowClient
+    from flowd_client._async.factory import create_async_flow_client
+    from flowd_client._async.transport import AsyncTransport
+    from flowd_client._sync.client import FlowClient
+    from flowd_client._sync.factory import create_flow_client
+    from flowd_client._sync.transport import Transport
     from flowd_client.discovery import find_socket, find_workspace
     from flowd_client.errors import (
         BadAnswerError,
@@ -33,8 +37,6 @@ if TYPE_CHECKING:
         UnauthorizedError,
         UnavailableModeError,
     )
-    from flowd_client.factory import create_async_flow_client, create_flow_client
-    from flowd_client.transport import AsyncTransport, Transport
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.reading import Page
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
     from flowd_client.views.update import UpdateView
 
 _HOMES = {
-    "factory": ("create_flow_client", "create_async_flow_client"),
-    "client": ("FlowClient",),
-    "aio": ("AsyncFlowClient",),
+    "_sync.factory": ("create_flow_client",),
+    "_async.factory": ("create_async_flow_client",),
+    "_sync.client": ("FlowClient",),
+    "_async.client": ("AsyncFlowClient",),
     "discovery": ("find_socket", "find_workspace"),
-    "transport": ("AsyncTransport", "Transport"),
+    "_async.transport": ("AsyncTransport",),
+    "_sync.transport": ("Transport",),
     "errors": (
         "BadAnswerError",
         "CallError",

@@ -45,25 +45,21 @@ class Follower:
         """The part of the output to read now; None when `next_look` is due."""
         if not self._open:
             return None
-        return requests.read_part(
+        request = requests.read_output(
             self._run_id,
             stream=self._stream,
             offset=self._offsets[self._stream],
             wait_ms=0 if self._is_looking_aside else self._poll_ms,
             attempt=self._attempt,
             encoding=self._encoding,
-            other_offset=self._other_offset,
         )
+        if self._is_looking_aside or len(self._open) == 1:
+            return request
+        return request._replace(params={**request.params, "otherOffset": self._offsets[self._open[-1]]})
 
     def next_look(self) -> Request[RunView] | None:
         """The look at the run to take now, for an attempt to come; None when all is read."""
         return None if self._is_last else requests.wait_run(self._run_id, timeout_ms=self._look_ms)
-
-    @property
-    def _other_offset(self) -> int | None:
-        if self._is_looking_aside or len(self._open) == 1:
-            return None
-        return self._offsets[self._open[-1]]
 
     @property
     def _stream(self) -> Stream:

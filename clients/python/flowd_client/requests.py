@@ -1,7 +1,7 @@
-"""Every verb as a pure request: method, params, how long it may take, and how to read its answer.
+"""Every verb as a pure request: method, params, how long it may take, and how to read its response.
 
-Both clients send these and nothing else, so a verb is written once. Views are imported by the first answer that needs
-them: their classes take longer to build (20 ms) than most calls take to answer.
+A verb is written here alone: clients/python/generate.py makes a method of both clients of each public function.
+Views are imported by the first response that needs them: their classes take longer to build than most calls to answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Request(NamedTuple, Generic[T]):
     """A call to make.
 
     Attributes:
-        read: The answer as a view.
+        read: The response as a view.
         wait_s: How long the daemon may take on purpose, on top of the client's own limit; infinite for no limit.
     """
 
@@ -45,27 +45,11 @@ class Request(NamedTuple, Generic[T]):
         return None if math.isinf(self.wait_s) else self.wait_s + margin_s
 
 
-def _params(**members: Any) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def _wait_s(timeout_ms: int | None) -> float:
-    return math.inf if timeout_ms is None else timeout_ms / 1000
-
-
-def _itself(answer: Any) -> Any:
-    return answer
-
-
-def _members(answer: Any) -> dict[str, Any]:
-    return answer if isinstance(answer, dict) else {}
-
-
 def _reader(module: str, name: str) -> Callable[[Any], Any]:
     """A reader of `flowd_client.views` that is imported by its first use."""
 
-    def read(answer: Any) -> Any:
-        return getattr(import_module(f"flowd_client.views.{module}"), name)(answer)
+    def read(response: Any) -> Any:
+        return getattr(import_module(f"flowd_client.views.{module}"), name)(response)
 
     return read
 
@@ -77,61 +61,89 @@ _read_events = _reader("event", "read_events")
 _read_dispatch = _reader("event", "read_dispatch")
 _read_catalog = _reader("catalog", "read_catalog")
 _read_explain = _reader("catalog", "read_explain")
+_read_members = _reader("reading", "members")
 _PART_READERS = {"utf-8": _reader("run", "read_output"), "base64": _reader("run", "read_output_bytes")}
 
 
-def dispatch_event(event: Mapping[str, Any], *, wait: bool, timeout_ms: int | None) -> Request[DispatchView]:
-    """Hand in an event."""
-    waiting = _params(wait=True, timeoutMs=timeout_ms) if wait else {}
-    params = {"event": event, **waiting}
-    return Request(wire.DISPATCH, params, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0)
+def _given(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _wait_s(timeout_ms: int | None) -> float:
+    return math.inf if timeout_ms is None else timeout_ms / 1000
+
+
+def dispatch_event(
+    event: Mapping[str, Any], *, wait: bool = False, timeout_ms: int | None = None
+) -> Request[DispatchView]:
+    """Hand in an event. When this returns, the event and a run per matching step are on the daemon's disk.
+
+    Sent again once when the connection is lost: the event's id makes that safe, and the result may then say
+    ``duplicate`` with the runs that the first sending made.
+
+    Args:
+        wait: Return when every run has ended or ``timeout_ms`` has passed (then ``timed_out`` is set).
+        timeout_ms: Of the waiting; None waits without limit.
+    """
+    waiting = _given(wait=True, timeoutMs=timeout_ms) if wait else {}
+    return Request(wire.DISPATCH, {"event": event, **waiting}, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0)
 
 
 def replay_event(
-    event_id: str, *, wait: bool, timeout_ms: int | None, steps: Sequence[str] | None
+    event_id: str, *, wait: bool = False, timeout_ms: int | None = None, steps: Sequence[str] | None = None
 ) -> Request[DispatchView]:
-    """New runs for a stored event."""
-    waiting = _params(wait=True, timeoutMs=timeout_ms) if wait else {}
-    params = _params(eventId=event_id, steps=None if steps is None else list(steps), **waiting)
+    """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names."""
+    waiting = _given(wait=True, timeoutMs=timeout_ms) if wait else {}
+    params = _given(eventId=event_id, steps=None if steps is None else list(steps), **waiting)
     return Request(wire.REPLAY, params, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0)
 
 
 def cancel_run(run_id: str) -> Request[RunView]:
-    """End a run."""
+    """End a run. Returns when it has ended, or soon after its step's grace with the run as it is then."""
     return Request(wire.CANCEL_RUN, {"runId": run_id}, _read_run, CANCEL_S)
 
 
 def cancel_event(event_id: str) -> Request[Page[RunView]]:
-    """End all runs of an event."""
+    """End every unfinished run of an event; all its runs as they are then."""
     return Request(wire.CANCEL_EVENT, {"eventId": event_id}, _read_runs, CANCEL_S)
 
 
 def retry_run(run_id: str) -> Request[RunView]:
-    """Another attempt of a run."""
+    """Another attempt of a run that ended badly."""
     return Request(wire.RETRY_RUN, {"runId": run_id}, _read_run)
 
 
 def list_runs(
-    *, event_id: str | None, status: str | None, flow: str | None, limit: int | None, cursor: str | None
+    *,
+    event_id: str | None = None,
+    status: str | None = None,
+    flow: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
 ) -> Request[Page[RunView]]:
-    """Runs, newest first."""
-    params = _params(eventId=event_id, status=status, flow=flow, limit=limit, cursor=cursor)
+    """Runs, newest first, without their output. ``status`` is a process status or an effective one."""
+    params = _given(eventId=event_id, status=status, flow=flow, limit=limit, cursor=cursor)
     return Request(wire.LIST_RUNS, params, _read_runs)
 
 
 def get_run(run_id: str) -> Request[RunView]:
-    """One run."""
+    """One run with its attempts and the last 64 KiB of each stream."""
     return Request(wire.GET_RUN, {"runId": run_id}, _read_run)
 
 
-def wait_run(run_id: str, *, timeout_ms: int | None) -> Request[RunView]:
-    """One run, once it has ended or the time is up."""
-    return Request(wire.WAIT_RUN, _params(runId=run_id, timeoutMs=timeout_ms), _read_run, _wait_s(timeout_ms))
+def wait_run(run_id: str, *, timeout_ms: int | None = None) -> Request[RunView]:
+    """One run, once it has ended (``is_final``) or ``timeout_ms`` has passed; None waits without limit."""
+    return Request(wire.WAIT_RUN, _given(runId=run_id, timeoutMs=timeout_ms), _read_run, _wait_s(timeout_ms))
 
 
-def list_events(*, event_type: str | None, limit: int | None, cursor: str | None) -> Request[Page[EventView]]:
+def list_events(
+    *,
+    type: str | None = None,  # noqa: A002 - the wire's name
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Request[Page[EventView]]:
     """Events, newest first."""
-    return Request(wire.LIST_EVENTS, _params(type=event_type, limit=limit, cursor=cursor), _read_events)
+    return Request(wire.LIST_EVENTS, _given(type=type, limit=limit, cursor=cursor), _read_events)
 
 
 def get_event(event_id: str) -> Request[EventView]:
@@ -139,54 +151,51 @@ def get_event(event_id: str) -> Request[EventView]:
     return Request(wire.GET_EVENT, {"eventId": event_id}, _read_event)
 
 
-def read_part(
+def read_output(
     run_id: str,
     *,
-    stream: Stream,
-    offset: int,
-    wait_ms: int,
-    attempt: int | None,
-    encoding: Encoding,
-    other_offset: int | None = None,
+    stream: Stream = "stdout",
+    offset: int = 0,
+    wait_ms: int = 0,
+    attempt: int | None = None,
+    encoding: Encoding = "utf-8",
 ) -> Request[OutputView]:
-    """A part of a run's output."""
-    params = _params(
-        runId=run_id,
-        stream=stream,
-        offset=offset,
-        waitMs=wait_ms or None,
-        attempt=attempt,
-        encoding=None if encoding == "utf-8" else encoding,
-        otherOffset=other_offset,
-    )
+    """A part of a run's output from ``offset`` in bytes; waits up to ``wait_ms`` while there is none yet.
+
+    Args:
+        attempt: Which one; None is the latest.
+        encoding: ``base64`` gives the exact bytes in ``data``, ``utf-8`` what is no text as U+FFFD.
+    """
+    given = _given(attempt=attempt, waitMs=wait_ms or None, encoding=None if encoding == "utf-8" else encoding)
+    params = {"runId": run_id, "stream": stream, "offset": offset, **given}
     return Request(wire.READ_OUTPUT, params, _PART_READERS[encoding], wait_ms / 1000)
 
 
 def list_flows() -> Request[CatalogView]:
-    """The flow packages."""
+    """The flow packages: in force, broken and shadowed."""
     return Request(wire.LIST_FLOWS, {}, _read_catalog)
 
 
 def explain(event: Mapping[str, Any]) -> Request[ExplainView]:
-    """What every step would say to an event."""
+    """What every step would say to an event. Stores and starts nothing."""
     return Request(wire.EXPLAIN, {"event": event}, _read_explain)
 
 
 def status() -> Request[dict[str, Any]]:
-    """How the daemon is."""
-    return Request(wire.STATUS, {}, _members)
+    """How the daemon is, as ``daemon.status`` tells it."""
+    return Request(wire.STATUS, {}, _read_members)
 
 
 def reload() -> Request[CatalogView]:
-    """The flow packages, looked at anew."""
+    """The flow packages, after the daemon has looked at the disk anew."""
     return Request(wire.RELOAD, {}, _read_catalog)
 
 
 def drain() -> Request[dict[str, Any]]:
-    """Let the daemon start no more runs."""
-    return Request(wire.DRAIN, {}, _members)
+    """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
+    return Request(wire.DRAIN, {}, _read_members)
 
 
-def call(method: str, params: Mapping[str, Any] | None) -> Request[Any]:
-    """Any method."""
-    return Request(method, params or {}, _itself)
+def call(method: str, params: Mapping[str, Any] | None = None) -> Request[Any]:
+    """Any method, and its result as it came."""
+    return Request(method, params or {}, lambda result: result)

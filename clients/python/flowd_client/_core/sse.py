@@ -1,21 +1,17 @@
-"""Subscriptions over HTTP: server-sent events, read by a pure parser, and a blocking stream of them."""
+"""Server-sent events: what to ask for, and cutting what comes into updates."""
 
-import socket
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 from json import loads
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from flowd_client.errors import BadAnswerError, ConnectionLostError
-from flowd_client.http_requests import Exchange
-from flowd_client.transport import MAX_FRAME_BYTES
-from flowd_client.wire import FAILURES, SUBSCRIBE
+from flowd_client._core.http_requests import Exchange
+from flowd_client._core.jsonrpc import MAX_FRAME_BYTES
+from flowd_client.errors import BadAnswerError
+from flowd_client.wire import FAILURES
 
 SILENCE_S = 45.0
 """The server says something every 15 s; after three times that it is gone, whatever the connection looks like."""
-
-READ_BYTES = 64 * 1024
 
 
 class Message(NamedTuple):
@@ -92,44 +88,3 @@ def update_of(message: Message) -> dict[str, Any] | None:
         code = FAILURES[slug].code if slug in FAILURES else -32603
         return {"kind": "ended", "error": {"code": code, "message": update.get("error"), "data": {"slug": slug}}}
     return update
-
-
-class HttpStream:
-    """Implements `flowd_client.updates.UpdateStream` on a response that goes on."""
-
-    def __init__(self, connection: HTTPConnection, sock: socket.socket, response: HTTPResponse) -> None:
-        """Read the first message, which says from where the updates go on."""
-        self._connection = connection
-        self._sock = sock
-        self._response = response
-        self._parser = SseParser()
-        self._waiting: list[Message] = []
-        self.answer: Any = {"cursor": self._message().id}
-
-    def next(self) -> Mapping[str, Any]:
-        """See `flowd_client.updates.UpdateStream.next`."""
-        while (update := update_of(self._message())) is None:
-            pass
-        return update
-
-    def _message(self) -> Message:
-        while not self._waiting:
-            try:
-                self._sock.settimeout(SILENCE_S)
-                chunk = self._response.read1(READ_BYTES)
-            except (OSError, HTTPException, ValueError, AttributeError) as error:
-                # The last two: http.client's buffers were taken away by a `close` in another thread.
-                raise ConnectionLostError(SUBSCRIBE) from error
-            if not chunk:
-                raise ConnectionLostError(SUBSCRIBE)
-            self._waiting = self._parser.feed(chunk)
-        return self._waiting.pop(0)
-
-    def close(self) -> None:
-        """See `flowd_client.updates.UpdateStream.close`."""
-        try:
-            self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self._response.close()
-        self._connection.close()

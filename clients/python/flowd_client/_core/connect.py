@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import socket
 import sys
 from collections.abc import Callable
@@ -19,6 +20,13 @@ def locator(path: Path | Callable[[], Path]) -> Callable[[], Path]:
     if isinstance(path, Path):
         return lambda: path
     return path
+
+
+def speaks(descriptor: int) -> bool:
+    """Whether there is something to read, be it the end."""
+    poll = select.poll()  # select() itself takes no descriptor beyond 1023
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def connect_once(path: Path) -> socket.socket | None:

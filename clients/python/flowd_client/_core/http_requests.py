@@ -6,14 +6,14 @@ plans, so that neither knows a route.
 
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from json import dumps
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from flowd_client import wire
-from flowd_client.errors import BadAnswerError, TimedOutError, UnavailableModeError, invalid_params
-from flowd_client.http_answers import Reply, is_missing_route, read_json
-from flowd_client.http_signing import signed_v1, signed_v2
+from flowd_client._core.http_responses import Reply, is_missing_route, read_json
+from flowd_client._core.jsonrpc import json_bytes
+from flowd_client._core.signing import signed_v1, signed_v2
+from flowd_client.errors import BadAnswerError, DaemonNotRunningError, UnavailableModeError, invalid_params
 
 if TYPE_CHECKING:
     import ssl
@@ -64,18 +64,26 @@ class Server:
         except ValueError as error:
             raise UnavailableModeError(f"base_url has no such port: {error}.") from error
         self.host = parts.hostname or "localhost"
-        self.host_header = "localhost" if self.unix_path else parts.netloc
+        host = "localhost" if self.unix_path else parts.netloc
         self.prefix = "" if self.unix_path else parts.path.rstrip("/")
-        self.ssl_context = ssl_context
+        self._tls = ssl_context
         self.retries = retries
         self._secret = None if hmac_secret is None else hmac_secret.encode()
         self._signature = signature
         self._headers = headers
-        self._own = {"accept": "application/json", "user-agent": "flowd-client"}
+        self._own = {"host": host, "accept": "application/json", "user-agent": "flowd-client"}
         if bearer_token:
             self._own["authorization"] = f"Bearer {bearer_token}"
         if api_key:
             self._own["x-api-key"] = api_key
+
+    def tls(self) -> "ssl.SSLContext | None":
+        """For ``https``, the caller's or Python's default, which verifies; None for the others."""
+        if self.is_tls and self._tls is None:
+            from ssl import create_default_context  # noqa: PLC0415 - 10 ms
+
+            self._tls = create_default_context()
+        return self._tls if self.is_tls else None
 
     def added_headers(self) -> Mapping[str, str] | Awaitable[Mapping[str, str]]:
         """What the caller adds to the next request."""
@@ -84,7 +92,7 @@ class Server:
         return self._headers() if callable(self._headers) else self._headers
 
     def headers(self, request: "Exchange", added: Mapping[str, str]) -> dict[str, str]:
-        """All headers of a request but Host and Content-Length. To be made anew for each sending: v2 signs once."""
+        """All headers of a request but Content-Length. To be made anew for each sending: v2 signs once."""
         made = {name.lower(): value for name, value in added.items()} | self._own
         if request.body is not None:
             made["content-type"] = "application/json"
@@ -175,12 +183,7 @@ def _text(value: Any) -> str:
 
 
 def _json(value: Any) -> bytes:
-    try:
-        text = dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise invalid_params(f"A parameter is no JSON value: {error}.") from error
-    # A lone surrogate is in no UTF-8 text; Python's backslash form of it is just its JSON escape.
-    return text.encode("utf-8", "backslashreplace")
+    return json_bytes(value, "A parameter is")
 
 
 def _one(exchange: Exchange) -> Plan:
@@ -268,27 +271,9 @@ RETRY_STATUSES = frozenset({429, 502, 503, 504})
 """Nothing was done, or it may be done again by a request that is safe to repeat."""
 
 
-class Deadline:
-    """A moment on the monotonic clock, or never."""
-
-    def __init__(self, method: str, timeout_s: float | None) -> None:
-        self._method = method
-        self._timeout_s = timeout_s
-        self._at = None if timeout_s is None else time.monotonic() + timeout_s
-
-    def left_s(self) -> float | None:
-        """Seconds left, None without limit. Raises `TimedOutError` when there are none."""
-        if self._at is None:
-            return None
-        left_s = self._at - time.monotonic()
-        if left_s <= 0:
-            raise self.error()
-        return left_s
-
-    def has(self, seconds: float) -> bool:
-        """Whether so many seconds are left."""
-        return self._at is None or self._at - time.monotonic() > seconds
-
-    def error(self) -> TimedOutError:
-        """What to raise when it has passed."""
-        return TimedOutError(self._method, self._timeout_s or 0)
+def unreachable(server: Server, error: BaseException) -> DaemonNotRunningError:
+    """What to raise when no connection came about. Nothing was sent."""
+    why = getattr(error, "strerror", None) or error
+    return DaemonNotRunningError(
+        f"Cannot reach {server.url} ({why}). Start a daemon there with `flowd serve --http`.", url=server.url
+    )

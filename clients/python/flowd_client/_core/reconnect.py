@@ -9,7 +9,7 @@ _PAUSE_S = 0.1
 _PASSING = frozenset({"shutting_down", "too_many_connections", "too_many_subscriptions", "storage_busy"})
 
 
-class Patience:
+class ReconnectPolicy:
     """Tells whether a failure may pass, once there was a success, and for how long to wait before trying again."""
 
     def __init__(self, limit_s: float, method: str) -> None:
