@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowd_client.views import reading
+from flowd_client.views.reading import called, members, read
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class FlowView:
     version: float | None
     root: str | None
     origin: str | None
-    state: str
+    state: str = field(metadata=called("state", default="ok"))
     description: str | None
     package_hash: str | None
     steps: tuple[StepView, ...]
@@ -47,7 +47,7 @@ class BrokenView:
     line: int | None
     error: str
     remedy: str
-    is_stale: bool
+    is_stale: bool = field(metadata=called("stale"))
 
     def sentence(self) -> str:
         """File, line, error and remedy in one line, as compilers write it."""
@@ -78,7 +78,7 @@ class CatalogView:
 class SchemaErrorView:
     """Why a payload does not fit: where (``$.a[0]``), which keyword, and a sentence."""
 
-    path: str
+    path: str = field(metadata=called("path", default="$"))
     keyword: str
     message: str
 
@@ -108,90 +108,11 @@ class ExplainView:
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
-def read_catalog(answer: object) -> CatalogView:
-    """The catalog from the answer of flow.listFlows or daemon.reload."""
-    source = reading.members(answer)
-    return CatalogView(
-        flows=tuple(_flow(item) for item in reading.items(source, "flows")),
-        broken=tuple(_broken(item) for item in reading.items(source, "broken")),
-        shadowed=tuple(
-            ShadowedView(
-                reading.text(item, "name") or "", reading.text(item, "root") or "", reading.text(item, "by") or ""
-            )
-            for item in reading.items(source, "shadowed")
-        ),
-        raw=source,
-    )
+def read_catalog(response: object) -> CatalogView:
+    """The catalog from the response of flow.listFlows or daemon.reload."""
+    return read(CatalogView, members(response))
 
 
-def read_explain(answer: object) -> ExplainView:
-    """The verdicts from the answer of flow.explain."""
-    source = reading.members(answer)
-    return ExplainView(
-        event_id=reading.text(source, "eventId"),
-        type=reading.text(source, "type"),
-        matched=reading.number(source, "matched") or 0,
-        steps=tuple(_verdict(item) for item in reading.items(source, "steps")),
-        broken=tuple(_broken(item) for item in reading.items(source, "broken")),
-        raw=source,
-    )
-
-
-def _flow(source: dict[str, Any]) -> FlowView:
-    version = source.get("version")
-    return FlowView(
-        name=reading.text(source, "name") or "",
-        version=version if isinstance(version, int | float) else None,
-        root=reading.text(source, "root"),
-        origin=reading.text(source, "origin"),
-        state=reading.text(source, "state") or "ok",
-        description=reading.text(source, "description"),
-        package_hash=reading.text(source, "packageHash"),
-        steps=tuple(_step(item) for item in reading.items(source, "steps")),
-        warnings=reading.texts(source, "warnings"),
-        raw=source,
-    )
-
-
-def _step(source: dict[str, Any]) -> StepView:
-    return StepView(
-        name=reading.text(source, "name") or "",
-        runner=reading.text(source, "runner"),
-        script=reading.text(source, "script"),
-        timeout_ms=reading.number(source, "timeoutMs"),
-        trigger_type=reading.text(source, "triggerType"),
-        schema=reading.text(source, "schema"),
-        cwd=reading.text(source, "cwd"),
-    )
-
-
-def _broken(source: dict[str, Any]) -> BrokenView:
-    return BrokenView(
-        name=reading.text(source, "name") or "",
-        root=reading.text(source, "root"),
-        origin=reading.text(source, "origin"),
-        file=reading.text(source, "file") or "",
-        line=reading.number(source, "line"),
-        error=reading.text(source, "error") or "",
-        remedy=reading.text(source, "remedy") or "",
-        is_stale=reading.flag(source, "stale"),
-    )
-
-
-def _verdict(source: dict[str, Any]) -> VerdictView:
-    return VerdictView(
-        flow=reading.text(source, "flow") or "",
-        step=reading.text(source, "step") or "",
-        matches=reading.flag(source, "matches"),
-        reason=reading.text(source, "reason") or "",
-        trigger_type=reading.text(source, "triggerType"),
-        schema=reading.text(source, "schema"),
-        errors=tuple(
-            SchemaErrorView(
-                reading.text(item, "path") or "$",
-                reading.text(item, "keyword") or "",
-                reading.text(item, "message") or "",
-            )
-            for item in reading.items(source, "errors")
-        ),
-    )
+def read_explain(response: object) -> ExplainView:
+    """The verdicts from the response of flow.explain."""
+    return read(ExplainView, members(response))

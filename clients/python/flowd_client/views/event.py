@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from flowd_client.views import reading
+from flowd_client.views.reading import Page, called, inner, members, page, read, records, texts
 from flowd_client.views.run import RunView, read_run
 
 
@@ -19,7 +19,7 @@ class EventView:
         raw: The record as it came.
     """
 
-    id: str
+    id: str = field(metadata=called("id", "eventId"))
     type: str | None
     source: str | None
     occurred_at: str | None
@@ -45,7 +45,7 @@ class DispatchView:
         runs: As they are now; final if waited for.
     """
 
-    status: str
+    status: str = field(metadata=called("status", default="unknown"))
     event_id: str
     run_ids: tuple[str, ...]
     matched: int
@@ -63,44 +63,22 @@ class DispatchView:
 
 
 def read_event(value: object) -> EventView:
-    """An event from its record, or from an answer ``{event, runs}``."""
-    answer = reading.members(value)
-    source = reading.inner(value, "event")
-    runs = tuple(read_run(item) for item in reading.items(source, "runs") or reading.items(answer, "runs"))
-    named = reading.texts(source, "runIds")
-    return EventView(
-        id=reading.text(source, "id", "eventId") or "",
-        type=reading.text(source, "type"),
-        source=reading.text(source, "source"),
-        occurred_at=reading.text(source, "occurredAt"),
-        received_at=reading.text(source, "receivedAt"),
-        payload=source.get("payload"),
-        run_ids=named + tuple(run.id for run in runs if run.id not in named),
-        runs=runs,
-        created_at=reading.instant(source, "createdAt"),
-        raw=source,
-    )
+    """An event from its record, or from a response ``{event, runs}``."""
+    source = inner(value, "event")
+    runs = tuple(map(read_run, records(source.get("runs")) or records(members(value).get("runs"))))
+    named = texts(source.get("runIds"))
+    return read(EventView, source, runs=runs, run_ids=named + tuple(run.id for run in runs if run.id not in named))
 
 
-def read_events(answer: object) -> reading.Page[EventView]:
-    """A list answer."""
-    return reading.page(answer, "events", read_event)
+def read_events(response: object) -> Page[EventView]:
+    """A list's response."""
+    return page(response, "events", read_event)
 
 
-def read_dispatch(answer: object) -> DispatchView:
-    """What a dispatch or replay came to, from its answer."""
-    source = reading.members(answer)
-    runs = tuple(read_run(item) for item in reading.items(source, "runs"))
-    event = source.get("event")
-    return DispatchView(
-        status=reading.text(source, "status") or "unknown",
-        event_id=reading.text(source, "eventId") or "",
-        run_ids=reading.texts(source, "runIds") or tuple(run.id for run in runs),
-        matched=reading.number(source, "matched") or 0,
-        conflict=reading.flag(source, "conflict"),
-        warning=reading.text(source, "warning"),
-        timed_out=reading.flag(source, "timedOut"),
-        event=read_event(event) if isinstance(event, dict) else None,
-        runs=runs,
-        raw=source,
-    )
+def read_dispatch(response: object) -> DispatchView:
+    """What a dispatch or replay came to, from its response."""
+    source = members(response)
+    runs = tuple(map(read_run, records(source.get("runs"))))
+    event = read_event(source["event"]) if isinstance(source.get("event"), dict) else None
+    run_ids = texts(source.get("runIds")) or tuple(run.id for run in runs)
+    return read(DispatchView, source, event=event, runs=runs, run_ids=run_ids)

@@ -1,13 +1,24 @@
 """A run as a client sees it. Also reads the records of the reference server, which say less and wrap the result."""
 
 import base64
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from flowd_client.errors import BadAnswerError
-from flowd_client.views import reading
+from flowd_client.views.reading import (
+    Members,
+    Page,
+    called,
+    embedded_json,
+    inner,
+    members,
+    number,
+    page,
+    read,
+    records,
+    text,
+)
 from flowd_client.wire import PROCESS_STATUSES, RESULT_STATUSES
 
 FINAL_STATUSES = frozenset(PROCESS_STATUSES) - {"queued", "running"}
@@ -18,7 +29,7 @@ ATTENTION_STATUSES = frozenset({"blocked", "needs_intervention"})
 class OutputEntry:
     """A piece of output. ``kind`` is ``stdout`` or ``stderr``."""
 
-    kind: str
+    kind: str = field(metadata=called("kind", default="stdout"))
     text: str
     created_at: datetime | None = None
 
@@ -33,9 +44,9 @@ class AttemptView:
         survivors: ``"<pid> <command>"`` of processes that could not be ended.
     """
 
-    id: str
-    attempt_number: int
-    status: str
+    id: str = field(metadata=called("id", "attemptId"))
+    attempt_number: int = field(metadata=called("attemptNumber", default=1))
+    status: str = field(metadata=called("status", default="unknown"))
     worker_id: str | None
     started_at: datetime | None
     completed_at: datetime | None
@@ -72,7 +83,7 @@ class RunView:
         raw: The record as it came, with members that this version does not know.
     """
 
-    id: str
+    id: str = field(metadata=called("id", "runId"))
     event_id: str | None
     flow_name: str | None
     flow_version: float | None
@@ -86,7 +97,7 @@ class RunView:
     reason: str | None
     error: str | None
     result_payload: Any
-    reported_result: Mapping[str, Any] | None
+    reported_result: Members | None
     attempt_count: int
     attempts: tuple[AttemptView, ...]
     output: tuple[OutputEntry, ...]
@@ -98,10 +109,10 @@ class RunView:
     package_hash: str | None
     created_at: datetime | None
     started_at: datetime | None
-    completed_at: datetime | None
+    completed_at: datetime | None = field(metadata=called("finishedAt", "completedAt"))
     updated_at: datetime | None
     duration_ms: int | None
-    raw: Mapping[str, Any] = field(repr=False, compare=False)
+    raw: Members = field(repr=False, compare=False)
 
     @property
     def status(self) -> str:
@@ -141,60 +152,38 @@ class OutputView:
     offset: int
     next_offset: int
     size: int
-    is_end: bool
+    is_end: bool = field(metadata=called("eof"))
 
 
 def read_run(value: object) -> RunView:
-    """A run from its record, or from an answer that holds one as ``run``. Understands the reference server's."""
-    source = reading.inner(value, "run")
+    """A run from its record, or from a response that holds one as ``run``. Understands the reference server's."""
+    source = inner(value, "run")
     payload = result_payload(source)
-    process_status = reading.text(source, "processStatus", "status")
     result_status = _result_status(source, payload)
-    effective = result_status or reading.text(source, "effectiveStatus") or process_status or "unknown"
-    attempts = tuple(_attempt(item) for item in reading.items(source, "attempts"))
-    reported = source.get("reportedResult")
-    version = source.get("flowVersion")
-    return RunView(
-        id=reading.text(source, "id", "runId") or "",
-        event_id=reading.text(source, "eventId"),
-        flow_name=reading.text(source, "flowName"),
-        flow_version=version if isinstance(version, int | float) else None,
-        step_name=reading.text(source, "stepName"),
-        runner=reading.text(source, "runner"),
-        backend=reading.text(source, "backend"),
+    process_status = text(source.get("processStatus")) or text(source.get("status"))
+    effective = result_status or text(source.get("effectiveStatus")) or process_status or "unknown"
+    attempts = tuple(read(AttemptView, record) for record in records(source.get("attempts")))
+    return read(
+        RunView,
+        source,
         process_status=process_status,
         result_status=result_status,
         effective_status=effective,
         needs_attention=effective in ATTENTION_STATUSES,
-        reason=reading.text(source, "reason"),
-        error=reading.text(source, "error"),
         result_payload=payload,
-        reported_result=reported if isinstance(reported, dict) else None,
         attempt_count=_attempt_count(source, attempts),
         attempts=attempts,
         output=_output(source),
-        output_truncated=reading.flag(source, "outputTruncated"),
-        exit_code=reading.number(source, "exitCode"),
-        signal=reading.number(source, "signal"),
-        replay_of=reading.text(source, "replayOf"),
-        cancel_requested=reading.flag(source, "cancelRequested"),
-        package_hash=reading.text(source, "packageHash"),
-        created_at=reading.instant(source, "createdAt"),
-        started_at=reading.instant(source, "startedAt"),
-        completed_at=reading.instant(source, "finishedAt", "completedAt"),
-        updated_at=reading.instant(source, "updatedAt"),
-        duration_ms=reading.number(source, "durationMs"),
-        raw=source,
     )
 
 
-def result_payload(source: Mapping[str, Any]) -> Any:
+def result_payload(source: Members) -> Any:
     """What the step said. The reference server sends a report ``{flow, step, result}`` around it, which is taken off.
 
     >>> result_payload({"resultJson": '{"flow": "f", "step": "s", "result": {"status": "blocked"}}'})
     {'status': 'blocked'}
     """
-    payload = source["result"] if "result" in source else reading.embedded_json(source, "resultJson")
+    payload = source["result"] if "result" in source else embedded_json(source.get("resultJson"))
     if isinstance(payload, dict) and _valid_status(payload) is None and {"flow", "step", "result"} <= payload.keys():
         return payload["result"]
     return payload
@@ -205,8 +194,8 @@ def _valid_status(payload: object) -> str | None:
     return status if status in RESULT_STATUSES else None
 
 
-def _result_status(source: Mapping[str, Any], payload: object) -> str | None:
-    said = _valid_status(payload) or reading.text(source, "resultStatus")
+def _result_status(source: Members, payload: object) -> str | None:
+    said = _valid_status(payload) or text(source.get("resultStatus"))
     if said is not None or "processStatus" in source:
         return said
     # A record without processStatus is the reference server's; its client takes the process's word then.
@@ -214,83 +203,38 @@ def _result_status(source: Mapping[str, Any], payload: object) -> str | None:
     return status if status in RESULT_STATUSES else None
 
 
-def _attempt_count(source: Mapping[str, Any], attempts: tuple[AttemptView, ...]) -> int:
+def _attempt_count(source: Members, attempts: tuple[AttemptView, ...]) -> int:
     for key in ("attemptCount", "attempts"):
-        count = reading.number(source, key)
+        count = number(source.get(key))
         if count is not None:
             return count
     return len(attempts)
 
 
-def _attempt(source: dict[str, Any]) -> AttemptView:
-    return AttemptView(
-        id=reading.text(source, "id", "attemptId") or "",
-        attempt_number=reading.number(source, "attemptNumber") or 1,
-        status=reading.text(source, "status") or "unknown",
-        worker_id=reading.text(source, "workerId"),
-        started_at=reading.instant(source, "startedAt"),
-        completed_at=reading.instant(source, "completedAt"),
-        reason=reading.text(source, "reason"),
-        error=reading.text(source, "error"),
-        exit_code=reading.number(source, "exitCode"),
-        signal=reading.number(source, "signal"),
-        pid=reading.number(source, "pid"),
-        command=reading.texts(source, "command"),
-        cwd=reading.text(source, "cwd"),
-        leftovers=reading.texts(source, "leftovers"),
-        survivors=reading.texts(source, "survivors"),
-        max_rss_bytes=reading.number(source, "maxRssBytes"),
-        cpu_ms=reading.number(source, "cpuMs"),
-    )
-
-
-def _output(source: Mapping[str, Any]) -> tuple[OutputEntry, ...]:
+def _output(source: Members) -> tuple[OutputEntry, ...]:
     if isinstance(source.get("output"), list):
-        return tuple(
-            OutputEntry(
-                reading.text(item, "kind") or "stdout",
-                reading.text(item, "text") or "",
-                reading.instant(item, "createdAt"),
-            )
-            for item in reading.items(source, "output")
-        )
-    streams = (("stdout", reading.text(source, "stdout")), ("stderr", reading.text(source, "stderr")))
+        return tuple(read(OutputEntry, record) for record in records(source["output"]))
+    streams = (("stdout", text(source.get("stdout"))), ("stderr", text(source.get("stderr"))))
     return tuple(OutputEntry(kind, said) for kind, said in streams if said)
 
 
-def read_runs(answer: object) -> reading.Page[RunView]:
-    """A list answer."""
-    return reading.page(answer, "runs", read_run)
+def read_runs(response: object) -> Page[RunView]:
+    """A list's response."""
+    return page(response, "runs", read_run)
 
 
-def read_output(answer: object) -> OutputView:
-    """A part of a stream from the answer of flow.readOutput, asked for as text."""
-    source = reading.members(answer)
-    text = _text(source)
-    return _part(source, text.encode("utf-8", "surrogatepass"), text)
+def read_output(response: object) -> OutputView:
+    """A part of a stream from the response of flow.readOutput, asked for as text."""
+    source = members(response)
+    said = text(source.get("text")) or ""
+    return read(OutputView, source, data=said.encode("utf-8", "surrogatepass"), text=said)
 
 
-def read_output_bytes(answer: object) -> OutputView:
-    """A part of a stream from the answer of flow.readOutput, asked for as base64."""
-    source = reading.members(answer)
+def read_output_bytes(response: object) -> OutputView:
+    """A part of a stream from the response of flow.readOutput, asked for as base64."""
+    source = members(response)
     try:
-        data = base64.b64decode(_text(source))
+        data = base64.b64decode(text(source.get("text")) or "")
     except ValueError as error:
         raise BadAnswerError(f"The daemon's output is not base64: {error}.") from error
-    return _part(source, data, data.decode("utf-8", "replace"))
-
-
-def _text(source: Mapping[str, Any]) -> str:
-    text = source.get("text")
-    return text if isinstance(text, str) else ""
-
-
-def _part(source: Mapping[str, Any], data: bytes, text: str) -> OutputView:
-    return OutputView(
-        data=data,
-        text=text,
-        offset=reading.number(source, "offset") or 0,
-        next_offset=reading.number(source, "nextOffset") or 0,
-        size=reading.number(source, "size") or 0,
-        is_end=reading.flag(source, "eof"),
-    )
+    return read(OutputView, source, data=data, text=data.decode("utf-8", "replace"))

@@ -1,12 +1,10 @@
 """What happened, as a subscriber sees it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from flowd_client.views import reading
 from flowd_client.views.event import EventView, read_event
+from flowd_client.views.reading import Members, called, read, text
 from flowd_client.views.run import RunView, read_run
 
 
@@ -32,7 +30,7 @@ class UpdateView:
         raw: The record as it came.
     """
 
-    kind: str
+    kind: str = field(metadata=called("kind", default="unknown"))
     cursor: str
     at: datetime | None
     status: str | None
@@ -44,30 +42,14 @@ class UpdateView:
     stream: str | None
     text: str
     offset: int
-    is_end: bool
+    is_end: bool = field(metadata=called("eof"))
     behind: int | None
-    raw: Mapping[str, Any] = field(repr=False, compare=False)
+    raw: Members = field(repr=False, compare=False)
 
 
-def read_update(source: Mapping[str, Any]) -> UpdateView:
+def read_update(source: Members) -> UpdateView:
     """An update from the params of a flow.update."""
     run = read_run(source["run"]) if isinstance(source.get("run"), dict) else None
     event = read_event(source["event"]) if isinstance(source.get("event"), dict) else None
-    text = source.get("text")
-    return UpdateView(
-        kind=reading.text(source, "kind") or "unknown",
-        cursor=reading.text(source, "cursor") or "",
-        at=reading.instant(source, "at"),
-        status=reading.text(source, "status"),
-        event=event,
-        run=run,
-        run_id=reading.text(source, "runId") or (run.id if run else None),
-        attempt=reading.number(source, "attempt"),
-        flow_name=reading.text(source, "flowName"),
-        stream=reading.text(source, "stream"),
-        text=text if isinstance(text, str) else "",
-        offset=reading.number(source, "offset") or 0,
-        is_end=reading.flag(source, "eof"),
-        behind=reading.number(source, "behind"),
-        raw=source,
-    )
+    run_id = text(source.get("runId")) or (run.id if run else None)
+    return read(UpdateView, source, run=run, event=event, run_id=run_id)
