@@ -15,7 +15,7 @@ from flowd_client import AsyncFlowClient, FlowClient, UnavailableModeError, crea
 
 MODULES = (
     "_core.http11",
-    "_core.http_requests",
+    "_core.http_plans",
     "_core.jsonrpc",
     "_core.signing",
     "_core.sse",

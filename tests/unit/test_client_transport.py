@@ -15,6 +15,8 @@ import pytest
 from scripted_daemon import Call, NoAnswerError, RefusalError, Script, ScriptedDaemon
 
 from flowd_client import wire
+from flowd_client._core.deadline import Deadline
+from flowd_client._sync.net import Stream
 from flowd_client.aio_unix import AsyncUnixTransport
 from flowd_client.errors import (
     BadAnswerError,
@@ -359,6 +361,35 @@ def test_a_forked_child_does_not_speak_on_its_parents_connection(serve) -> None:
     transport.call("after", {}, timeout_s=10)
     transport.close()
     assert len(daemon.connections) == 2
+
+
+def test_letting_go_of_a_connection_does_not_end_it_for_a_forked_process() -> None:
+    ours, daemons = socket.socketpair()
+    with ours, daemons:
+        childs = Stream(ours.dup(), Deadline("any", 10))
+        childs.close()
+        ours.send(b"still here")
+        assert daemons.recv(64) == b"still here"
+
+
+def test_closing_a_subscription_ends_a_wait_for_its_next_update_in_another_thread(serve) -> None:
+    daemon = serve(lambda call: {"cursor": "c"})
+    transport = UnixTransport(daemon.path)
+    stream = transport.stream(wire.SUBSCRIBE, {}, timeout_s=10)
+    raised: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            stream.next()
+        except ConnectionLostError as error:
+            raised.append(error)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    stream.close()
+    waiter.join(10)
+    transport.close()
+    assert [type(error) for error in raised] == [ConnectionLostError]
 
 
 def test_async_calls_at_once_are_told_apart_and_share_one_connection(serve) -> None:

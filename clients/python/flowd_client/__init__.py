@@ -2,8 +2,8 @@
 
 >>> from flowd_client import create_flow_client
 >>> with create_flow_client() as client:  # doctest: +SKIP
-...     answer = client.dispatch_event({"id": "e1", "type": "demo.hello"}, wait=True)
-...     print(answer.runs[0].effective_status)
+...     dispatched = client.dispatch_event({"id": "e1", "type": "demo.hello"}, wait=True)
+...     print(dispatched.runs[0].effective_status)
 
 `create_flow_client` gives a blocking client, `create_async_flow_client` one for asyncio. Both have the same verbs, give
 the same frozen views and raise the same `FlowClientError` tree. Names are imported on first use, so that
@@ -20,105 +20,40 @@ if TYPE_CHECKING:
     from flowd_client._sync.factory import create_flow_client
     from flowd_client._sync.transport import Transport
     from flowd_client.discovery import find_socket, find_workspace
-    from flowd_client.errors import (
-        BadAnswerError,
-        CallError,
-        ConflictError,
-        ConnectionLostError,
-        CursorExpiredError,
-        DaemonNotRunningError,
-        DaemonRunningError,
-        FlowClientError,
-        InvalidCallError,
-        LocalFlowClientUnsupportedStateError,
-        NotFoundError,
-        RefusedError,
-        TimedOutError,
-        UnauthorizedError,
-        UnavailableModeError,
-    )
+    from flowd_client.errors import *  # noqa: F403
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import AttemptView, OutputEntry, OutputView, RunView
     from flowd_client.views.update import UpdateView
 
-_HOMES = {
-    "_sync.factory": ("create_flow_client",),
-    "_async.factory": ("create_async_flow_client",),
-    "_sync.client": ("FlowClient",),
-    "_async.client": ("AsyncFlowClient",),
-    "discovery": ("find_socket", "find_workspace"),
-    "_async.transport": ("AsyncTransport",),
-    "_sync.transport": ("Transport",),
-    "errors": (
-        "BadAnswerError",
-        "CallError",
-        "ConflictError",
-        "ConnectionLostError",
-        "CursorExpiredError",
-        "DaemonNotRunningError",
-        "DaemonRunningError",
-        "FlowClientError",
-        "InvalidCallError",
-        "LocalFlowClientUnsupportedStateError",
-        "NotFoundError",
-        "RefusedError",
-        "TimedOutError",
-        "UnauthorizedError",
-        "UnavailableModeError",
-    ),
-    "views.reading": ("Page",),
-    "views.run": ("AttemptView", "OutputEntry", "OutputView", "RunView"),
-    "views.update": ("UpdateView",),
-    "views.event": ("DispatchView", "EventView"),
-    "views.catalog": ("CatalogView", "ExplainView"),
-}
-
-__all__ = [
-    "AsyncFlowClient",
-    "AsyncTransport",
-    "AttemptView",
-    "BadAnswerError",
-    "CallError",
-    "CatalogView",
-    "ConflictError",
-    "ConnectionLostError",
-    "CursorExpiredError",
-    "DaemonNotRunningError",
-    "DaemonRunningError",
-    "DispatchView",
-    "EventView",
-    "ExplainView",
-    "FlowClient",
-    "FlowClientError",
-    "InvalidCallError",
-    "LocalFlowClientUnsupportedStateError",
-    "NotFoundError",
-    "OutputEntry",
-    "OutputView",
-    "Page",
-    "RefusedError",
-    "RunView",
-    "TimedOutError",
-    "Transport",
-    "UnauthorizedError",
-    "UnavailableModeError",
-    "UpdateView",
-    "create_async_flow_client",
-    "create_flow_client",
-    "find_socket",
-    "find_workspace",
+# fmt: off
+__all__ = [  # noqa: F405
+    "AsyncFlowClient", "AsyncTransport", "AttemptView", "BadAnswerError", "CallError", "CatalogView", "ConflictError",
+    "ConnectionLostError", "CursorExpiredError", "DaemonNotRunningError", "DaemonRunningError", "DispatchView",
+    "EventView", "ExplainView", "FlowClient", "FlowClientError", "InvalidCallError",
+    "LocalFlowClientUnsupportedStateError", "NotFoundError", "OutputEntry", "OutputView", "Page", "RefusedError",
+    "RunView", "TimedOutError", "Transport", "UnauthorizedError", "UnavailableModeError", "UpdateView",
+    "create_async_flow_client", "create_flow_client", "find_socket", "find_workspace",
 ]
+_HOMES = {
+    "AsyncFlowClient": "_async.client", "AsyncTransport": "_async.transport", "FlowClient": "_sync.client",
+    "Transport": "_sync.transport", "create_async_flow_client": "_async.factory", "create_flow_client": "_sync.factory",
+    "find_socket": "discovery", "find_workspace": "discovery", "CatalogView": "views.catalog",
+    "ExplainView": "views.catalog", "DispatchView": "views.event", "EventView": "views.event", "Page": "views.reading",
+    "AttemptView": "views.run", "OutputEntry": "views.run", "OutputView": "views.run", "RunView": "views.run",
+    "UpdateView": "views.update",
+}
+"""Where a name is defined; all others are errors."""
+# fmt: on
 
 
 def __getattr__(name: str) -> object:
     """Import a public name from its home on first use."""
     from importlib import import_module  # noqa: PLC0415 - part of being lazy
 
-    for home, names in _HOMES.items():
-        if name in names:
-            value: object = getattr(import_module(f"flowd_client.{home}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module 'flowd_client' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'flowd_client' has no attribute {name!r}")
+    value: object = getattr(import_module(f"flowd_client.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value

@@ -155,22 +155,25 @@ class UnauthorizedError(CallError):
     """The caller has not shown that it may do this."""
 
 
-_CLASSES: dict[str, type[CallError]] = {
-    **dict.fromkeys(("event_not_found", "run_not_found", "step_not_found", "not_found"), NotFoundError),
-    "subscription_not_found": NotFoundError,
-    "cursor_expired": CursorExpiredError,
-    "too_many_subscriptions": RefusedError,
-    **dict.fromkeys(("run_finished", "run_active", "not_retryable"), ConflictError),
-    **dict.fromkeys(("parse_error", "invalid_request", "method_not_found", "invalid_params"), InvalidCallError),
-    **dict.fromkeys(("invalid_event", "payload_too_large", "frame_too_large"), InvalidCallError),
-    **dict.fromkeys(("queue_full", "too_many_requests", "too_many_connections", "shutting_down"), RefusedError),
-    **dict.fromkeys(("bad_request", "body_too_large", "headers_too_large"), InvalidCallError),
-    **dict.fromkeys(("unsupported_media_type", "method_not_allowed"), InvalidCallError),
-    **dict.fromkeys(("unauthorized", "invalid_signature", "stale_signature", "nonce_reused"), UnauthorizedError),
-    **dict.fromkeys(("missing_scope", "host_not_allowed", "cross_origin", "not_authorized"), UnauthorizedError),
-    **dict.fromkeys(("too_many_streams", "not_ready", "request_timeout"), RefusedError),
-    **dict.fromkeys(("storage_full", "storage_busy", "storage_failed", "refused"), RefusedError),
+_SLUGS: dict[type[CallError], tuple[str, ...]] = {
+    InvalidCallError: (
+        *("parse_error", "invalid_request", "method_not_found", "invalid_params", "invalid_event", "payload_too_large"),
+        *("frame_too_large", "bad_request", "body_too_large", "headers_too_large", "unsupported_media_type"),
+        "method_not_allowed",
+    ),
+    NotFoundError: ("event_not_found", "run_not_found", "step_not_found", "subscription_not_found", "not_found"),
+    CursorExpiredError: ("cursor_expired",),
+    ConflictError: ("run_finished", "run_active", "not_retryable"),
+    UnauthorizedError: (
+        *("unauthorized", "invalid_signature", "stale_signature", "nonce_reused", "missing_scope", "host_not_allowed"),
+        *("cross_origin", "not_authorized"),
+    ),
+    RefusedError: (
+        *("queue_full", "too_many_requests", "too_many_connections", "too_many_subscriptions", "too_many_streams"),
+        *("shutting_down", "storage_full", "storage_busy", "storage_failed", "not_ready", "request_timeout", "refused"),
+    ),
 }
+_CLASSES = {slug: kind for kind, slugs in _SLUGS.items() for slug in slugs}
 
 
 def invalid_params(message: str) -> InvalidCallError:

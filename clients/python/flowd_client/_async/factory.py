@@ -43,7 +43,7 @@ def create_async_flow_client(mode: Mode = "socket", *, timeout_s: float = 30.0, 
             return AsyncFlowClient(AsyncUnixTransport(given.socket_place(**options)), timeout_s=timeout_s)
         case "http":
             from flowd_client._async.http import AsyncHttpTransport  # noqa: PLC0415
-            from flowd_client._core.http_requests import Server  # noqa: PLC0415
+            from flowd_client._core.http_server import Server  # noqa: PLC0415
 
             return AsyncFlowClient(AsyncHttpTransport(Server(**options)), timeout_s=timeout_s)
         case "local":

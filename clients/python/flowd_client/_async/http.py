@@ -6,10 +6,11 @@ from typing import Any
 
 from flowd_client._async.net import Limit, Stream, sleep
 from flowd_client._core.http11 import Response, request_bytes
-from flowd_client._core.http_requests import RETRY_STATUSES, Exchange, Pause, Server, backoff_s, plan, unreachable
-from flowd_client._core.http_responses import Reply, read_json
+from flowd_client._core.http_plans import RETRY_STATUSES, Exchange, Pause, backoff_s, plan
+from flowd_client._core.http_responses import Reply
+from flowd_client._core.http_server import Server, unreachable
 from flowd_client._core.pool import Pool
-from flowd_client._core.sse import SILENCE_S, Message, SseParser, request_of, update_of
+from flowd_client._core.sse import SILENCE_S, Message, SseParser, stream_request, update_of
 from flowd_client.errors import (
     BadAnswerError,
     ConnectionLostError,
@@ -99,7 +100,7 @@ class AsyncHttpTransport:
         """A connection of its own on which updates come. Raises the `FlowClientError` tree."""
         if method != SUBSCRIBE:
             raise UnavailableModeError(f"{method} is no stream.")
-        request = request_of(params)
+        request = stream_request(params)
         async with Limit(method, timeout_s) as limit:
             data = await self._bytes(request)
             stream = AsyncHttpStream(await self._connect(limit))
@@ -143,7 +144,7 @@ class AsyncHttpStream:
 
     def __init__(self, stream: Stream) -> None:
         self.answer: Any = None
-        self.close = stream.close
+        self.close = stream.hang_up
         self._stream = stream
         self._response = Response()
         self._parser = SseParser()
@@ -160,7 +161,7 @@ class AsyncHttpStream:
         if self._response.status != 200:
             while not self._response.is_complete:
                 await self._receive()
-            read_json(self._response.reply, request.verb, request.target)
+            request.read(self._response.reply)
             raise BadAnswerError(f"{request.target} answers with {self._response.status}, and not with a stream.")
         while not self._waiting:
             await self._receive()

@@ -115,6 +115,8 @@ class Stream:
         if self._ear is not None:
             self._ear.close()
 
+    hang_up = close
+
     async def closed(self) -> None:
         """Return when `close` is done."""
         try:

@@ -59,7 +59,7 @@ class AsyncUnixStream:
 
     def __init__(self, stream: Stream) -> None:
         self.answer: Any = None
-        self.close = stream.close
+        self.close = stream.hang_up
         self._stream = stream
         self._conversation = Conversation()
 

@@ -10,7 +10,7 @@ from flowd_client.errors import UnavailableModeError
 if TYPE_CHECKING:
     import ssl
 
-    from flowd_client._core.http_requests import Headers
+    from flowd_client._core.http_server import Headers
     from flowd_client._core.local_engine import LocalEngine, OnOutput, State
 
 Mode = Literal["socket", "http", "local"]

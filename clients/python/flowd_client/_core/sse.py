@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from json import loads
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
-from flowd_client._core.http_requests import Exchange
+from flowd_client._core.http_plans import Exchange, exchange
 from flowd_client._core.jsonrpc import MAX_FRAME_BYTES
 from flowd_client.errors import BadAnswerError
-from flowd_client.wire import FAILURES
+from flowd_client.wire import FAILURES, SUBSCRIBE
 
 SILENCE_S = 45.0
 """The server says something every 15 s; after three times that it is gone, whatever the connection looks like."""
@@ -60,13 +59,11 @@ class SseParser:
         return messages
 
 
-def request_of(params: Mapping[str, Any]) -> Exchange:
+def stream_request(params: Mapping[str, Any]) -> Exchange:
     """The request for the updates that flow.subscribe would push."""
     topics = params.get("topics")
-    asked = {"topics": None if topics is None else ",".join(topics)}
-    asked |= {name: params.get(name) for name in ("runId", "eventId", "after")}
-    query = urlencode({name: value for name, value in asked.items() if value is not None})
-    return Exchange("GET", f"/stream?{query}" if query else "/stream", None, is_safe=True)
+    asked = {name: params.get(name) for name in ("runId", "eventId", "after")}
+    return exchange(SUBSCRIBE, {"topics": None if topics is None else ",".join(topics), **asked})
 
 
 def update_of(message: Message) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ def create_flow_client(mode: Mode = "socket", *, timeout_s: float = 30.0, **opti
 
             return FlowClient(UnixTransport(given.socket_place(**options)), timeout_s=timeout_s)
         case "http":
-            from flowd_client._core.http_requests import Server  # noqa: PLC0415
+            from flowd_client._core.http_server import Server  # noqa: PLC0415
             from flowd_client._sync.http import HttpTransport  # noqa: PLC0415
 
             return FlowClient(HttpTransport(Server(**options)), timeout_s=timeout_s)

@@ -133,6 +133,10 @@ class Stream:
             raise self.limit.error()
 
     def close(self) -> None:
+        """Let go of the connection; a forked process may go on with it. May be called twice."""
+        self._sock.close()
+
+    def hang_up(self) -> None:
         """End the connection, also under another thread that waits on it. May be called twice."""
         try:
             self._sock.shutdown(socket.SHUT_RDWR)
