@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -122,6 +126,35 @@ def test_what_http_has_not_is_said(place: Workspace, is_async: bool) -> None:
     assert raised.value.slug == "not_available"
 
 
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for ``localhost`` with its key, in one file."""
+    if (openssl := shutil.which("openssl")) is None:
+        pytest.skip("openssl is not here to make a certificate")
+    file = tmp_path / "localhost.pem"
+    argv = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    argv += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(file), "-out", str(tmp_path / "public.pem")]
+    subprocess.run(argv, check=True, capture_output=True)
+    with file.open("ab") as both:
+        both.write((tmp_path / "public.pem").read_bytes())
+    return file
+
+
+@BOTH
+def test_over_tls(is_async: bool, certificate: Path) -> None:
+    big = {"runs": [], "ballast": "x" * 3_000_000}
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    with Other(lambda _: (200, big), tls=server_side) as server:
+        url = server.url.replace("127.0.0.1", "localhost").replace("http:", "https:")
+        with client(is_async, base_url=url, ssl_context=trusting) as flows:
+            assert len(flows.list_runs().raw["ballast"]) == 3_000_000
+            assert flows.explain({"id": "e", "type": "t", "payload": "y" * 3_000_000}).raw == big
+        with client(is_async, base_url=url) as wary, pytest.raises(DaemonNotRunningError, match="certificate"):
+            wary.list_runs()
+
+
 # --- other servers ---------------------------------------------------------------------------------------------------
 
 
@@ -137,7 +170,7 @@ class Seen(NamedTuple):
 class Other:
     """A real HTTP server whose answers a function gives: ``(status, value)``, or None to hang up."""
 
-    def __init__(self, answer: Callable[[Seen], tuple[int, Any] | None]) -> None:
+    def __init__(self, answer: Callable[[Seen], tuple[int, Any] | None], tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Seen] = []
         outer = self
 
@@ -165,6 +198,8 @@ class Other:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from flowd_client import wire
 from flowd_client._async.net import sleep
-from flowd_client._async.transport import AsyncTransport
 from flowd_client._async.updates import AsyncUpdates
 from flowd_client._async.verbs import AsyncVerbs
 from flowd_client._core.reconnect import RECONNECT_S, ReconnectPolicy
@@ -19,6 +18,7 @@ from flowd_client.requests import Encoding, Request, Stream
 from flowd_client.subscription import Subscription
 
 if TYPE_CHECKING:
+    from flowd_client._async.transport import AsyncTransport
     from flowd_client.views.run import OutputView
 
 T = TypeVar("T")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from flowd_client import wire
 from flowd_client._async.net import sleep
-from flowd_client._async.transport import AsyncUpdateStream
 from flowd_client._core.reconnect import ReconnectPolicy
 from flowd_client.errors import ConnectionLostError, FlowClientError
 from flowd_client.subscription import Subscription
 
 if TYPE_CHECKING:
+    from flowd_client._async.transport import AsyncUpdateStream
     from flowd_client.views.update import UpdateView
 
 

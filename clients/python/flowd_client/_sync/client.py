@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from flowd_client import wire
 from flowd_client._core.reconnect import RECONNECT_S, ReconnectPolicy
 from flowd_client._sync.net import sleep
-from flowd_client._sync.transport import Transport
 from flowd_client._sync.updates import Updates
 from flowd_client._sync.verbs import Verbs
 from flowd_client.errors import FlowClientError, UnavailableModeError
@@ -20,6 +19,7 @@ from flowd_client.requests import Encoding, Request, Stream
 from flowd_client.subscription import Subscription
 
 if TYPE_CHECKING:
+    from flowd_client._sync.transport import Transport
     from flowd_client.views.run import OutputView
 
 T = TypeVar("T")

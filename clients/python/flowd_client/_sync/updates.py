@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 from flowd_client import wire
 from flowd_client._core.reconnect import ReconnectPolicy
 from flowd_client._sync.net import sleep
-from flowd_client._sync.transport import UpdateStream
 from flowd_client.errors import ConnectionLostError, FlowClientError
 from flowd_client.subscription import Subscription
 
 if TYPE_CHECKING:
+    from flowd_client._sync.transport import UpdateStream
     from flowd_client.views.update import UpdateView
 
 
