@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "clients/python/generate.py"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def generate() -> ModuleType:
     module = ModuleType("generate")
     module.__file__ = str(SCRIPT)
@@ -49,6 +49,12 @@ def test_a_file_that_was_changed_is_outdated(generate: ModuleType, tmp_path: Pat
 )
 def test_the_translation_takes_away_what_is_asynchronous(generate: ModuleType, source: str, blocking: str) -> None:
     assert generate.translated(source) == blocking
+
+
+def test_every_rule_of_the_translation_is_of_use(generate: ModuleType) -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (generate.PACKAGE / "_async").glob("*.py")]
+    unused = [rule.pattern for rule, _ in generate.WORDS if not any(rule.search(source) for source in sources)]
+    assert unused == []
 
 
 def test_a_request_becomes_a_verb_with_its_parameters_and_its_docstring(generate: ModuleType) -> None:

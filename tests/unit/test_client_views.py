@@ -1,5 +1,6 @@
 """Views: what the wire says, also in the reference server's older words, and nothing is taken on trust."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 
@@ -7,9 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowd_client.views.catalog import read_catalog, read_explain
-from flowd_client.views.event import read_dispatch, read_event, read_events
-from flowd_client.views.run import read_output, read_output_bytes, read_run, read_runs
+from flowd_client import wire
+from flowd_client.views import reading
+from flowd_client.views.catalog import (
+    BrokenView,
+    CatalogView,
+    ExplainView,
+    FlowView,
+    SchemaErrorView,
+    ShadowedView,
+    StepView,
+    VerdictView,
+    read_catalog,
+    read_explain,
+)
+from flowd_client.views.event import DispatchView, EventView, read_dispatch, read_event, read_events
+from flowd_client.views.run import AttemptView, OutputView, RunView, read_output, read_output_bytes, read_run, read_runs
+from flowd_client.views.update import UpdateView
 
 RUN = {
     "id": "run_1",
@@ -173,6 +188,38 @@ def test_output_as_text_and_as_bytes() -> None:
     assert read_output({"text": "ü", "offset": 0, "nextOffset": 2, "size": 2, "eof": True}).data == "ü".encode()
     part = read_output_bytes({"text": "//4=", "offset": 4, "nextOffset": 6, "size": 9, "eof": False})
     assert (part.data, part.text, part.next_offset, part.is_end) == (b"\xff\xfe", "��", 6, False)
+
+
+OLDER = {"eventId", "runId", "attemptId", "finishedAt"}
+"""Names of the reference server's records, and of flowd's dispatches, that stand for others."""
+
+
+@pytest.mark.parametrize(
+    ("view", "shape", "only_in_view", "only_on_wire"),
+    [
+        (AttemptView, wire.AttemptShape, set(), set()),
+        (RunView, wire.RunShape, {"resultPayload"}, {"status", "result", "resultJson"}),
+        (EventView, wire.EventShape, set(), set()),
+        (DispatchView, wire.DispatchShape, set(), {"idempotent"}),
+        (OutputView, wire.OutputShape, {"data"}, set()),
+        (FlowView, wire.FlowShape, set(), set()),
+        (StepView, wire.StepShape, set(), set()),
+        (BrokenView, wire.BrokenShape, set(), set()),
+        (ShadowedView, wire.ShadowedShape, set(), set()),
+        (CatalogView, wire.FlowsShape, set(), set()),
+        (VerdictView, wire.VerdictShape, set(), set()),
+        (SchemaErrorView, wire.SchemaErrorShape, set(), set()),
+        (ExplainView, wire.ExplainShape, set(), set()),
+        (UpdateView, wire.UpdateShape, set(), {"subscription", "flow", "broken", "nextOffset", "error"}),
+    ],
+)
+def test_a_view_has_a_field_for_every_member_of_its_shape(
+    view: type, shape: type, only_in_view: set[str], only_on_wire: set[str]
+) -> None:
+    read_from = {key for field in dataclasses.fields(view) if field.name != "raw" for key in reading.keys_of(field)}
+    on_wire = set(shape.__annotations__) - {"raw"}
+    assert read_from - on_wire - OLDER == only_in_view
+    assert on_wire - read_from == only_on_wire
 
 
 JSON = st.recursive(

@@ -23,7 +23,7 @@ def create_flow_client(
     mode: Literal["local"], *, timeout_s: float = 30.0, **options: Unpack[LocalOptions]
 ) -> "FlowClient": ...
 def create_flow_client(mode: Mode = "socket", *, timeout_s: float = 30.0, **options: Any) -> "FlowClient":
-    """A client for asyncio. Connects to nothing yet; the first call does. May be used from several threads.
+    """A blocking client. Connects to nothing yet; the first call does. May be used from several threads.
 
     Args:
         mode: ``socket`` speaks to the workspace's daemon, ``http`` to a daemon by its URL, ``local`` runs flowd's

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Updates:
-    """What happens, without end. An iterator and a context manager; leaving it, or `close`, ends it.
+    """What happens, without end. An iterator and a context manager; leaving it, or `close` from any thread, ends it.
 
     Begins behind the cursor ``after``, else when it is made. Goes on after
-    a restart of the daemon: nothing is missed and nothing comes twice, also when waiting for an update is cancelled.
+    a restart of the daemon: nothing is missed and nothing comes twice.
 
     Raises:
         ConnectionLostError: The daemon did not come back in time.

@@ -78,9 +78,14 @@ def _plan(view: type) -> tuple[tuple[str, Callable[[Members], Any]], ...]:
     return tuple((field.name, _reader(field)) for field in dataclasses.fields(view))
 
 
-def _reader(field: "dataclasses.Field[Any]") -> Callable[[Members], Any]:
+def keys_of(field: "dataclasses.Field[Any]") -> tuple[str, ...]:
+    """The members that a field is read from."""
     camel = re.sub(r"_(\w)", lambda found: found[1].upper(), field.name)
-    keys, default = field.metadata.get("keys") or (camel,), field.metadata.get("default")
+    return field.metadata.get("keys") or (camel,)
+
+
+def _reader(field: "dataclasses.Field[Any]") -> Callable[[Members], Any]:
+    keys, default = keys_of(field), field.metadata.get("default")
     convert, empty = _CONVERTERS.get(field.type) or (_of_views(field.type), ())
     default = empty if default is None else default
 
