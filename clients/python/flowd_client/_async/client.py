@@ -87,7 +87,7 @@ class AsyncFlowClient(AsyncVerbs):
         while True:
             try:
                 view = await self._do(request)
-                policy.answered()
+                policy.succeeded()
                 return view
             except FlowClientError as error:
                 await sleep(policy.pause_s(error, time.monotonic()))

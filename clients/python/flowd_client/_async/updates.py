@@ -90,7 +90,7 @@ class AsyncUpdates:
 
     async def _open(self) -> AsyncUpdateStream:
         stream = await self._connect(self._subscription.params)
-        self._policy.answered()
+        self._policy.succeeded()
         self._subscription.take_answer(stream.answer)
         return stream
 

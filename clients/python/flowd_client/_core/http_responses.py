@@ -1,4 +1,4 @@
-"""What an HTTP answer means, flowd's own or the reference system's (which knows neither slugs nor JSON errors)."""
+"""What an HTTP response means, flowd's own or the reference system's (which knows neither slugs nor JSON errors)."""
 
 from collections.abc import Mapping
 from json import loads
@@ -9,7 +9,7 @@ from flowd_client.errors import BadAnswerError, CallError, of_answer
 
 
 class Reply(NamedTuple):
-    """An answer. Names of headers are lower-case."""
+    """A response. Names of headers are lower-case."""
 
     status: int
     headers: Mapping[str, str]
@@ -25,14 +25,14 @@ _SLUGS = {
     415: "unsupported_media_type",
     429: "too_many_requests",
 }
-"""By status, where the answer has no slug."""
+"""By status, where the response has no slug."""
 
 _TEXTS = {"event not found": "event_not_found", "run not found": "run_not_found"}
 """By the text of the reference system's errors."""
 
 
 def read_json(reply: Reply, verb: str, target: str) -> Any:
-    """The answer's value.
+    """The result in a response.
 
     Raises:
         CallError: It is a refusal; the message has ``failed with <status>`` in it, which programs look for.

@@ -15,12 +15,12 @@ class ReconnectPolicy:
     def __init__(self, limit_s: float, method: str) -> None:
         self._limit_s = limit_s
         self._method = method
-        self._was_answered = False
+        self._has_succeeded = False
         self._since_s: float | None = None
 
-    def answered(self) -> None:
+    def succeeded(self) -> None:
         """The daemon is there."""
-        self._was_answered = True
+        self._has_succeeded = True
         self._since_s = None
 
     def pause_s(self, error: FlowClientError, now_s: float) -> float:
@@ -31,7 +31,7 @@ class ReconnectPolicy:
             ConnectionLostError: The time is up.
         """
         is_passing = isinstance(error, ConnectionLostError | DaemonNotRunningError) or error.slug in _PASSING
-        if not is_passing or not self._was_answered:
+        if not is_passing or not self._has_succeeded:
             raise error
         if self._since_s is None:
             self._since_s = now_s

@@ -85,7 +85,7 @@ class FlowClient(Verbs):
         while True:
             try:
                 view = self._do(request)
-                policy.answered()
+                policy.succeeded()
                 return view
             except FlowClientError as error:
                 sleep(policy.pause_s(error, time.monotonic()))

@@ -128,8 +128,6 @@ class HttpTransport:
             return Stream.to_server(server.host, server.port, server.tls(), limit)
         except DaemonNotRunningError as error:
             raise unreachable(server, error.__cause__ or error) from error
-        except TimeoutError as error:
-            raise limit.error() from error
         except OSError as error:
             raise unreachable(server, error) from error
 

@@ -79,8 +79,9 @@ class Stream:
     @classmethod
     def to_server(cls, host: str, port: int, tls: ssl.SSLContext | None, limit: Deadline) -> Stream:
         """Connect by TCP, with TLS if there is a context for it. Raises `OSError`."""
-        sock = socket.create_connection((host, port), timeout=limit.left_s())
+        sock = None
         try:
+            sock = socket.create_connection((host, port), timeout=limit.left_s())
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls is None:
                 return cls(sock, limit)
@@ -89,8 +90,11 @@ class Stream:
             sock.settimeout(limit.left_s())
             sock = tls.wrap_socket(sock, server_hostname=host)
             return cls(sock, limit, (SSLWantReadError, SSLWantWriteError))
-        except BaseException:
-            sock.close()
+        except BaseException as error:
+            if sock is not None:
+                sock.close()
+            if isinstance(error, TimeoutError):
+                raise limit.error() from error
             raise
 
     def send(self, data: bytes) -> None:

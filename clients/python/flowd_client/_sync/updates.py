@@ -91,7 +91,7 @@ class Updates:
 
     def _open(self) -> UpdateStream:
         stream = self._connect(self._subscription.params)
-        self._policy.answered()
+        self._policy.succeeded()
         self._subscription.take_answer(stream.answer)
         return stream
 
