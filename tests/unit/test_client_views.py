@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct, structs
 
-from flowd_client import wire
+from flowd.api.shapes import catalog, events, runs, updates
 from flowd_client.views import reading
 from flowd_client.views.catalog import (
     BrokenView,
@@ -197,27 +198,27 @@ OLDER = {"eventId", "runId", "attemptId", "finishedAt"}
 @pytest.mark.parametrize(
     ("view", "shape", "only_in_view", "only_on_wire"),
     [
-        (AttemptView, wire.AttemptShape, set(), set()),
-        (RunView, wire.RunShape, {"resultPayload"}, {"status", "result", "resultJson"}),
-        (EventView, wire.EventShape, set(), set()),
-        (DispatchView, wire.DispatchShape, set(), {"idempotent"}),
-        (OutputView, wire.OutputShape, {"data"}, set()),
-        (FlowView, wire.FlowShape, set(), set()),
-        (StepView, wire.StepShape, set(), set()),
-        (BrokenView, wire.BrokenShape, set(), set()),
-        (ShadowedView, wire.ShadowedShape, set(), set()),
-        (CatalogView, wire.FlowsShape, set(), set()),
-        (VerdictView, wire.VerdictShape, set(), set()),
-        (SchemaErrorView, wire.SchemaErrorShape, set(), set()),
-        (ExplainView, wire.ExplainShape, set(), set()),
-        (UpdateView, wire.UpdateShape, set(), {"subscription", "flow", "broken", "nextOffset", "error"}),
+        (AttemptView, runs.AttemptView, set(), set()),
+        (RunView, runs.RunView, {"resultPayload"}, {"status", "result", "resultJson"}),
+        (EventView, events.EventView, set(), set()),
+        (DispatchView, events.DispatchView, set(), {"idempotent"}),
+        (OutputView, runs.OutputView, {"data"}, set()),
+        (FlowView, catalog.FlowView, set(), set()),
+        (StepView, catalog.StepView, set(), set()),
+        (BrokenView, catalog.BrokenView, set(), set()),
+        (ShadowedView, catalog.ShadowedView, set(), set()),
+        (CatalogView, catalog.CatalogView, set(), set()),
+        (VerdictView, catalog.VerdictView, set(), set()),
+        (SchemaErrorView, catalog.SchemaErrorView, set(), set()),
+        (ExplainView, catalog.ExplainView, set(), set()),
+        (UpdateView, updates.UpdateView, set(), {"subscription", "flow", "broken", "nextOffset", "error"}),
     ],
 )
-def test_a_view_has_a_field_for_every_member_of_its_shape(
-    view: type, shape: type, only_in_view: set[str], only_on_wire: set[str]
+def test_a_view_has_a_field_for_every_member_that_the_daemon_sends(
+    view: type, shape: type[Struct], only_in_view: set[str], only_on_wire: set[str]
 ) -> None:
     read_from = {key for field in dataclasses.fields(view) if field.name != "raw" for key in reading.keys_of(field)}
-    on_wire = set(shape.__annotations__) - {"raw"}
+    on_wire = {field.encode_name for field in structs.fields(shape)} - {"raw"}
     assert read_from - on_wire - OLDER == only_in_view
     assert on_wire - read_from == only_on_wire
 

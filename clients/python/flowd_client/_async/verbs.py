@@ -119,7 +119,7 @@ class AsyncVerbs:
         return await self._do(requests.explain(event))
 
     async def status(self) -> dict[str, Any]:
-        """How the daemon is: `flowd_client.wire.StatusShape`."""
+        """How the daemon is, as ``daemon.status`` tells it."""
         return await self._do(requests.status())
 
     async def reload(self) -> CatalogView:

@@ -117,7 +117,7 @@ class Verbs:
         return self._do(requests.explain(event))
 
     def status(self) -> dict[str, Any]:
-        """How the daemon is: `flowd_client.wire.StatusShape`."""
+        """How the daemon is, as ``daemon.status`` tells it."""
         return self._do(requests.status())
 
     def reload(self) -> CatalogView:
