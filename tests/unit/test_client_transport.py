@@ -181,6 +181,12 @@ def test_a_silent_daemon_times_out_and_the_next_call_is_answered(caller: Caller,
     assert caller(daemon.path, [("talks", {})], 10) == ["here"]
 
 
+def test_a_limit_may_be_years_away(caller: Caller, serve) -> None:
+    daemon = serve(echo)
+    (outcome,) = caller(daemon.path, [("patient", {})], 1e10)
+    assert outcome["method"] == "patient"
+
+
 def hang_up_on_first(daemon_calls: list[str]) -> Script:
     def script(call: Call) -> Any:
         daemon_calls.append(call.method)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _READ_BYTES = 64 * 1024
+_MAX_POLL_MS = 2**31 - 1
+"""A C int."""
+
 _LAST_WORDS_S = 1.0
 """How long a connection that takes no more is listened to for the reason."""
 
@@ -130,11 +133,12 @@ class Stream:
         return pending() > 0
 
     def _wait(self, events: select.poll) -> None:
-        left_s = self.limit.left_s()
-        if self._sock.fileno() < 0:
-            raise ConnectionAbortedError("closed by another thread")
-        if not events.poll(None if left_s is None else math.ceil(left_s * 1000)):
-            raise self.limit.error()
+        while True:
+            left_s = self.limit.left_s()
+            if self._sock.fileno() < 0:
+                raise ConnectionAbortedError("closed by another thread")
+            if events.poll(None if left_s is None else min(math.ceil(left_s * 1000), _MAX_POLL_MS)):
+                return
 
     def close(self) -> None:
         """Let go of the connection; a forked process may go on with it. May be called twice."""
