@@ -2,13 +2,11 @@
 
 import json
 import shlex
-import signal as signals
 from collections.abc import Sequence
 
 import click
 
 from flowd.cli import printing
-from flowd.cli.follow import runs as follow_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
 from flowd_client import requests, wire
@@ -56,6 +54,8 @@ def runs(
       flowd runs -f --flow release-notes
     """
     if is_following:
+        from flowd.cli.follow import runs as follow_runs  # noqa: PLC0415 - 5 ms that a list does not pay
+
         follow_runs.follow(session, event_id=event_id, status=status, flow=flow, after=after, as_json=as_json)
         return
     answer = session.ask(requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor))
@@ -181,8 +181,10 @@ def _exit(attempt: AttemptView) -> str | None:
 
 
 def _signal_name(number: int) -> str:
+    from signal import Signals  # noqa: PLC0415 - few runs end so
+
     try:
-        return signals.Signals(number).name
+        return Signals(number).name
     except ValueError:
         return "signal"
 

@@ -4,11 +4,13 @@ import os
 import shlex
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowd_client.discovery import find_socket, find_workspace
-from flowd_client.requests import Request
-from flowd_client.unix import UnixTransport
+
+if TYPE_CHECKING:
+    from flowd_client.requests import Request
+    from flowd_client.unix import UnixTransport
 
 T = TypeVar("T")
 
@@ -74,10 +76,12 @@ class Session:
         return shlex.join(line)
 
     @cached_property
-    def _transport(self) -> UnixTransport:
+    def _transport(self) -> "UnixTransport":
+        from flowd_client.unix import UnixTransport  # noqa: PLC0415 - 5 ms that `--version` does not pay
+
         return UnixTransport(self.socket_path)
 
-    def ask(self, request: Request[T]) -> Any:
+    def ask(self, request: "Request[T]") -> Any:
         """The daemon's answer exactly as it came; ``request.read`` makes a view of it.
 
         Raises:
@@ -86,7 +90,7 @@ class Session:
         timeout_s = request.timeout_s(ANSWER_S)
         return self._transport.call(request.method, request.params, timeout_s=timeout_s)
 
-    def view(self, request: Request[T]) -> T:
+    def view(self, request: "Request[T]") -> T:
         """The daemon's answer as a view."""
         return request.read(self.ask(request))
 
