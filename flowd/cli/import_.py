@@ -63,11 +63,11 @@ def _usual(workspace: Path) -> list[Path]:
 
 def _import(session: Session, files: list[Path], *, is_dry: bool, skip_bad: bool) -> "list[Report]":
     from flowd.importing import importer, sources  # noqa: PLC0415
-    from flowd.settings import values as settings_values  # noqa: PLC0415
+    from flowd.settings import sources as settings_sources  # noqa: PLC0415
     from flowd.state import folder as state_folder  # noqa: PLC0415 - for this verb alone
 
     opened = [sources.open_source(file) for file in files]
-    chosen = settings_values.load(workspace=session.workspace)
+    chosen = settings_sources.load(workspace=session.workspace)
     state_folder.prepare(chosen.state_dir)
     try:
         lock = state_folder.Lock(chosen.state_dir)

@@ -154,14 +154,14 @@ def _tell_left(manager: "ServiceManager", workspace: Path, state: Path) -> None:
 def _settings(manager: "ServiceManager", workspace: Path) -> "Settings":
     """As the service will have them: it hears nothing of what this shell says of HTTP, state and executor."""
     from flowd.service import environment, templates  # noqa: PLC0415 - for these verbs alone
-    from flowd.settings import values as settings_values  # noqa: PLC0415 - heavy
+    from flowd.settings import sources as settings_sources  # noqa: PLC0415 - heavy
 
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_SHELL_ONLY)}
     if manager.scope == "system":
         environ["FLOWD_STATE_DIR"] = str(templates.system_state(workspace))
     with told():
         its_own = environment.of(manager, templates.names(workspace)[0]).values
-        return settings_values.load(workspace=workspace, environ={**environ, **its_own})
+        return settings_sources.load(workspace=workspace, environ={**environ, **its_own})
 
 
 def _take_back(manager: "ServiceManager", workspace: Path) -> None:

@@ -22,8 +22,8 @@ from flowd.doctor.finding import Finding, Level, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.errors import StateError
 from flowd.service import executable
+from flowd.settings import sources as settings_sources
 from flowd.settings import unknown
-from flowd.settings import values as settings_values
 
 _CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
     ("packages", packages.check),
@@ -60,7 +60,7 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
     yield from installation.check()
     place = whereabouts.find(workspace, environ, socket=socket)
     try:
-        settings = settings_values.load(workspace=workspace, flags={"socket": socket}, environ=place.environ)
+        settings = settings_sources.load(workspace=workspace, flags={"socket": socket}, environ=place.environ)
     except StateError as error:
         where = f" ({place.unit} has variables of its unit{_files(place.told.files)})" if place.unit else ""
         yield fail("settings", error.message, f"Correct it{where}; the rest is looked at when it can be read.")

@@ -13,7 +13,7 @@ from flowd.embedded.listening import listening
 from flowd.embedded.running import private_settings, running
 from flowd.embedded.streaming import EngineStream
 from flowd.embedded.telling import LocalBackend, OnOutput, TellingBackend
-from flowd.settings import values as settings_values
+from flowd.settings import sources as settings_sources
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd_client import wire
@@ -251,7 +251,7 @@ class SharedState:
         flags: dict[str, object] = {}
         if self._folder is not None:
             flags = {"state_dir": self._folder, "socket": self._folder / wire.SOCKET_NAME}
-        return settings_values.load(workspace=self._workspace, flags=flags, environ=environ)
+        return settings_sources.load(workspace=self._workspace, flags=flags, environ=environ)
 
     async def _open(self, settings: Settings, lock: state_folder.Lock) -> _Engine:
         engine = _Engine(_shared(settings, lock, self._env))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flowd import wiring
 from flowd.domain.errors import StateError
-from flowd.settings import values as settings_values
+from flowd.settings import sources as settings_sources
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.wiring import Parts
@@ -99,7 +99,7 @@ def private_settings(workspace: Path | None) -> Iterator[Settings]:
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     try:
         flags = {"state_dir": folder, "socket": folder / "flowd.sock", "orphan_grace_s": ORPHAN_GRACE_S}
-        settings = settings_values.load(workspace=workspace, flags=flags)
+        settings = settings_sources.load(workspace=workspace, flags=flags)
         state_folder.prepare(folder)
         with state_folder.Lock(folder):
             yield settings

@@ -1,9 +1,8 @@
 """What a step reads on stdin: the flow, the event and the run, as one JSON document."""
 
-import msgspec
-
 from flowd.domain.definition import Definition
 from flowd.ports import SpawnError, StepContext
+from flowd.typed import Raw, to_json
 
 
 def document(
@@ -35,7 +34,7 @@ def document(
     }
     if definition.config is not None:
         flow["config"] = definition.config
-    flow["event"] = msgspec.Raw(context.event_json)
+    flow["event"] = Raw(context.event_json)
     runtime: dict[str, object] = {
         "eventId": context.event_id,
         "runId": context.run_id,
@@ -49,10 +48,9 @@ def document(
     if backend_url:
         runtime["workspaceBackendUrl"] = backend_url
     try:
-        compact = msgspec.json.encode({"flow": flow, "runtime": runtime})
+        return to_json({"flow": flow, "runtime": runtime}, indent=2) + b"\n"
     except UnicodeEncodeError as error:
         raise SpawnError(
             f"{definition.label}: the context has text that is not Unicode, most likely the name of the folder"
             f" {definition.flow_root!r}; rename it"
         ) from error
-    return msgspec.json.format(compact, indent=2) + b"\n"

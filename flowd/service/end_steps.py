@@ -11,7 +11,7 @@ from flowd.keeper import journal
 from flowd.keeper.capabilities import boot_id
 from flowd.observe import own_unit
 from flowd.ports import KeeperLostError
-from flowd.settings import values as settings_values
+from flowd.settings import sources as settings_sources
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
 from flowd_client import discovery
@@ -104,7 +104,7 @@ def _settings(workspace: Path | None, environ: Mapping[str, str]) -> Settings | 
     """The settings; None where they cannot be used. Without credentials: systemd has them for the daemon alone."""
     own_environ = {name: value for name, value in environ.items() if name != "CREDENTIALS_DIRECTORY"}
     try:
-        return settings_values.load(workspace=workspace, environ=own_environ)
+        return settings_sources.load(workspace=workspace, environ=own_environ)
     except FlowdError as error:
         if is_called_by_unit(environ):
             log.warning("cannot use the settings; looking for steps without them", extra={"error": error.message})

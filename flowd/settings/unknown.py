@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
-from flowd.settings.values import SECRETS, VARIABLES, Settings
+from flowd.settings.sources import VARIABLES
+from flowd.settings.values import SECRETS, Settings
 
 _PREFIX = "FLOWD_"
 _KNOWN = {
-    *VARIABLES, *SECRETS, "FLOWD_HTTP", "FLOWD_HTTP_SECRET_FILE", "FLOWD_WORKSPACE", "FLOWD_STATE_DIR", "FLOWD_SOCKET",
+    *VARIABLES, *SECRETS, "FLOWD_HTTP", "FLOWD_HTTP_SECRET_FILE", "FLOWD_WORKSPACE",
     "FLOWD_RUN_ID", "FLOWD_ATTEMPT", "FLOWD_MARK", "FLOWD_DEBUG", "FLOWD_DEBUG_HANG", "FLOWD_WITHOUT",
 }  # fmt: skip
 

@@ -65,4 +65,4 @@ def test_settings_that_cannot_be_read_are_a_finding(tmp_path: Path) -> None:
     (tmp_path / ".codex/flowd.toml").write_text("max_parallel = 0\n")
     found = doctor(tmp_path, code=1)["by_check"]
     assert found["settings"]["level"] == "fail"
-    assert "max_parallel must be from 1 to 10000" in found["settings"]["found"]
+    assert "max_parallel must be a whole number from 1 to 10000" in found["settings"]["found"]

@@ -101,13 +101,13 @@ def test_a_settings_file_that_is_no_toml_is_left_to_the_daemon(root: Path) -> No
 
 
 def test_the_client_and_the_daemon_look_in_the_same_place(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flowd.settings import values as settings_values  # noqa: PLC0415
+    from flowd.settings import sources as settings_sources  # noqa: PLC0415
 
     (root / ".codex").mkdir()
     (root / ".codex/flowd.toml").write_text('state_dir = "kept"\n')
-    assert find_socket(root) == settings_values.load(workspace=root).socket
+    assert find_socket(root) == settings_sources.load(workspace=root).socket
     monkeypatch.setenv("FLOWD_SOCKET", "here.sock")
-    assert find_socket(root) == settings_values.load(workspace=root).socket
+    assert find_socket(root) == settings_sources.load(workspace=root).socket
 
 
 def test_a_client_made_before_the_daemon_finds_the_place_that_it_takes_later(root: Path) -> None:

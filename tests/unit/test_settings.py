@@ -11,7 +11,8 @@ import pytest
 import flowd
 import flowd_client
 from flowd.settings import unknown
-from flowd.settings.values import MIB, SettingsError, load, step_environment
+from flowd.settings.sources import load
+from flowd.settings.values import MIB, SettingsError, step_environment
 
 
 def write(path: Path, text: str) -> None:
@@ -54,17 +55,17 @@ def test_defaults_are_as_documented(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("max_parallel = 0", "max_parallel must be from 1 to 10000"),
+        ("max_parallel = 0", "max_parallel must be a whole number from 1 to 10000, got '0'"),
         ("max_parallel = true", "max_parallel must be a whole number"),
         ('max_parallel = "many"', "max_parallel must be a whole number"),
-        ("rescan_interval_s = 0.1", "rescan_interval_s must be seconds"),
+        ("rescan_interval_s = 0.1", "rescan_interval_s must be a number from 1 to 3600"),
         ('on_stop = "explode"', "on_stop must be one of finish, cancel, keep"),
-        ("max_paralel = 3", "there is no setting 'max_paralel'"),
+        ("max_paralel = 3", "has no setting 'max_paralel'"),
         ("max_parallel = ", "flowd.toml"),
         ("[runners]\nbun = 3", "[runners]"),
-        ("environment = 3", "environment is a table"),
-        ('[environment]\ninherits = ["PATH"]', "no 'inherits' in [environment]"),
-        ('[runners]\nruby = "ruby"', "no 'ruby' in [runners]"),
+        ("environment = 3", "[environment] must be a table"),
+        ('[environment]\ninherits = ["PATH"]', "[environment] has no setting 'inherits'"),
+        ('[runners]\nruby = "ruby"', "[runners] has no setting 'ruby'"),
         ('state_dir = "~nobody-of-this-name/x"', "no such user's home"),
     ],
 )
@@ -74,6 +75,41 @@ def test_a_bad_file_is_refused_with_its_name_and_the_range(tmp_path: Path, text:
         load(tmp_path, {}, {}, tmp_path)
     assert part in caught.value.message
     assert "flowd.toml" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("http = 3", "[http] must be a table."),
+        ("[http]\nlisten = []", "[http] listen must be an address."),
+        ("[http]\nlsten = '1'", "[http] has no setting 'lsten'. Known are: allowed_hosts, body_s, header_s"),
+        ("[http]\nmax_body_bytes = 5", "[http] max_body_bytes must be a whole number, 1024 or more, got '5'."),
+        ("[http]\nsignatures = 'v3'", "[http] signatures must be one of v1, v2, both, got 'v3'."),
+        ("[http]\npublic_read = 1", "[http] public_read must be true or false, got '1'."),
+        ("[http]\nallowed_hosts = 'a'", "[http] allowed_hosts must be a list of strings."),
+        ("[http]\ntokens.t = 'hush'", "[http] tokens must be tables by name, like [http.tokens.ci]."),
+        (
+            "[http.tokens.t]\nscopes = ['all']",
+            "[http.tokens.t] scopes must be a list of strings, some of read, dispatch",
+        ),
+        ("[http.tokens.t]\nscopes = ['read']", "[http.tokens.t] needs file (a path) or env (a variable's name)."),
+        ("[http.tokens.t]\nscopes = ['read']\nsha256 = 'hush'", "sha256 must be 64 hex digits: printf %s TOKEN"),
+        ("hooks = 3", "hooks must be tables by name, like [hooks.github]."),
+        ("[hooks.h]\nkind = 'x'", "[hooks.h] kind must be one of github, standard-webhooks, hmac, got 'x'."),
+        ("[hooks.h]\nkind = 'hmac'\nsecret_env = 'S'", "[hooks.h] needs id and type and header."),
+        ("[hooks.h]\nkind = 'github'\npayload = 3", "payload must be a JSON Pointer, or a table of them by name."),
+    ],
+)
+def test_a_bad_table_for_http_is_refused_with_its_name_and_without_a_secret(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    file = tmp_path / ".codex" / "flowd.toml"
+    write(file, text)
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, {"http": ""}, {"S": "secret"}, tmp_path)
+    assert caught.value.message.startswith(str(file))
+    assert sentence in caught.value.message
+    assert "hush" not in caught.value.message
 
 
 def test_the_reference_systems_variables_are_honoured(tmp_path: Path) -> None:
@@ -97,7 +133,7 @@ def test_names_to_redact_come_from_both_files(tmp_path: Path) -> None:
     assert settings.redact == ("A_TOKEN", "B", "C")
     assert settings.origins["redact"].count("toml") == 2
     write(tmp_path / ".codex" / "flowd.toml", '[environment]\nredact = "A_TOKEN"\n')
-    with pytest.raises(SettingsError, match="redact is a list of names"):
+    with pytest.raises(SettingsError, match="redact must be a list of names"):
         load(tmp_path, {}, {}, tmp_path / "home")
 
 
@@ -129,7 +165,7 @@ def test_a_workspace_whose_path_is_not_unicode_is_refused(tmp_path: Path) -> Non
 def test_a_user_without_a_home_needs_none(tmp_path: Path) -> None:
     # As in a container that was started with a user id that no passwd file has.
     code = (
-        "import os, pathlib, sys; from flowd.settings.values import load; os.getuid = lambda: 54321;"
+        "import os, pathlib, sys; from flowd.settings.sources import load; os.getuid = lambda: 54321;"
         "print(load(pathlib.Path(sys.argv[1])).max_output_bytes)"
     )
     done = subprocess.run(
@@ -168,5 +204,5 @@ def test_no_variable_that_flowd_reads_is_called_unknown(tmp_path: Path) -> None:
     folders = (Path(flowd.__file__).parent, Path(flowd_client.__file__).parent)
     texts = [path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py")]
     named = {name for text in texts for name in re.findall(r'"(FLOWD_[A-Z_]*[A-Z])"', text)}
-    assert "FLOWD_MAX_PARALLEL" in named
+    assert "FLOWD_HTTP" in named
     assert list(unknown.find(named, load(tmp_path, {}, {}, tmp_path))) == []

@@ -1,0 +1,82 @@
+"""The two settings files, ``<workspace>/.codex/flowd.toml`` and the user's ``flowd/config.toml``: read and checked."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tomli
+
+from flowd.settings.values import SettingsError, Simple
+from flowd.typed import Meta, Struct, read_table, types_of
+
+_Program = Annotated[str, Meta(description='the path of a program, like "/usr/local/bin/bun"')]
+_Name = Annotated[str, Meta(min_length=1)]
+_NAMES = Meta(description="a list of names of environment variables")
+_TablesByName = Annotated[dict[str, dict[str, Any]], Meta(description="tables by name, like [hooks.github]")]
+
+
+class Runners(Struct, forbid_unknown_fields=True):
+    """``[runners]``: interpreters that are not looked for on PATH."""
+
+    python: _Program | None = None
+    bun: _Program | None = None
+    node: _Program | None = None
+
+
+class Environment(Struct, forbid_unknown_fields=True):
+    """``[environment]``: what steps inherit, and what is masked."""
+
+    inherit: Annotated[tuple[str, ...], _NAMES] | None = None
+    redact: Annotated[tuple[_Name, ...], _NAMES] = ()
+
+
+class _Tables(Struct):
+    hooks: _TablesByName | None = None
+
+
+class SettingsFile(NamedTuple):
+    """A file's members as they are written, and its tables as they are meant."""
+
+    path: Path
+    members: Mapping[str, Any]
+    runners: Runners
+    environment: Environment
+    hooks: Mapping[str, Mapping[str, Any]]
+
+
+_KNOWN = {*types_of(Simple), "state_dir", "socket", "runners", "environment", "http", "hooks"}
+
+
+def read_file(path: Path) -> SettingsFile:
+    """Read a settings file; one that is not there says nothing.
+
+    Raises:
+        SettingsError: It cannot be read, or has a name in it that is no setting, or a table that is wrong.
+    """
+    members = _parse(path)
+    for name in members:
+        if name not in _KNOWN:
+            raise SettingsError(f"{path} has no setting {name!r}. Known are: {', '.join(sorted(_KNOWN))}.")
+    try:
+        return SettingsFile(
+            path,
+            members,
+            runners=read_table(members.get("runners", {}), Runners, f"{path}: [runners]"),
+            environment=read_table(members.get("environment", {}), Environment, f"{path}: [environment]"),
+            hooks=read_table(members, _Tables, f"{path}:").hooks or {},
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"Cannot read {path}: {error}") from error
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}") from error

@@ -1,0 +1,70 @@
+"""``[hooks.NAME]``: webhooks of other systems, and how each becomes an event."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from flowd.api.http.config import Hook
+from flowd.settings.secrets import SecretsReader
+from flowd.typed import Meta, Struct, read_table
+
+_Payload = Annotated[str | dict[str, str], Meta(description="a JSON Pointer, or a table of them by name")]
+
+_DEFAULTS: Mapping[str, Mapping[str, str]] = {
+    "github": {"id": "{header:X-GitHub-Delivery}", "type": "github.{header:X-GitHub-Event}", "source": "github"},
+    "standard-webhooks": {"id": "{header:webhook-id}", "type": "/type"},
+    "hmac": {},
+}
+_NEEDED = {"github": ("id", "type"), "standard-webhooks": ("id", "type"), "hmac": ("id", "type", "header")}
+
+
+class _HookTable(Struct, forbid_unknown_fields=True):
+    kind: Literal["github", "standard-webhooks", "hmac"]
+    secret_file: Annotated[str, Meta(description="a path")] | None = None
+    secret_env: Annotated[str, Meta(description="a variable's name")] | None = None
+    id: str | None = None
+    type: str | None = None
+    source: str | None = None
+    occurred_at: str | None = None
+    payload: _Payload | None = None
+    when: Annotated[dict[str, Any], Meta(description='a table, like "/action" = ["published"]')] | None = None
+    header: str | None = None
+    algorithm: Literal["sha1", "sha256", "sha512"] | None = None
+    prefix: str | None = None
+    encoding: Literal["hex", "base64"] | None = None
+
+
+def read_hook(name: str, members: Mapping[str, Any], where: str, secrets: SecretsReader) -> Hook:
+    """A webhook, with its secrets.
+
+    Args:
+        where: The file, for messages.
+
+    Raises:
+        ValueError: Something in it cannot be used.
+    """
+    where = f"{where}: [hooks.{name}]"
+    table = read_table(members, _HookTable, where)
+    found = secrets.named(table.secret_file, table.secret_env, where)
+    if table.kind == "standard-webhooks":
+        found = [_standard_secret(secret, where) for secret in found]
+    texts = ("id", "type", "source", "occurred_at", "header", "algorithm", "prefix", "encoding")
+    given = {key: value for key in texts if (value := getattr(table, key)) is not None}
+    given = {**_DEFAULTS[table.kind], **given}
+    missing = [key for key in _NEEDED[table.kind] if not given.get(key)]
+    if missing:
+        raise ValueError(f"{where} needs {' and '.join(missing)}.")
+    when = None if table.when is None else {key: _values(value) for key, value in table.when.items()}
+    return Hook(name=name, kind=table.kind, secrets=tuple(found), payload=table.payload, when=when, **given)
+
+
+def _values(value: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in (value if isinstance(value, list) else [value]))
+
+
+def _standard_secret(secret: bytes, where: str) -> bytes:
+    try:
+        return base64.b64decode(secret.removeprefix(b"whsec_"), validate=True)
+    except binascii.Error:
+        raise ValueError(f"{where}: a Standard Webhooks secret is whsec_ and base64.") from None

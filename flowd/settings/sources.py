@@ -1,0 +1,214 @@
+"""Gathers the settings: flags > environment > the workspace's file > the user's file > defaults."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flowd.api.http.config import HttpConfig
+from flowd.settings import http as settings_http
+from flowd.settings.files import SettingsFile, read_file
+from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, is_managed
+from flowd.typed import convert, types_of
+from flowd_client import discovery, wire
+
+_SIMPLE = types_of(Simple)
+
+_MORE_VARIABLES = {
+    "executor": ("CODEX_FLOW_BACKEND_EXECUTOR",),
+    "state_dir": ("CODEX_FLOW_BACKEND_DATA_DIR",),
+}
+"""Beside ``FLOWD_<NAME>``: the reference system's."""
+
+_INTERPRETERS = {
+    "python": ("FLOWD_PYTHON",),
+    "bun": ("FLOWD_BUN", "CODEX_FLOW_BACKEND_BUN"),
+    "node": ("FLOWD_NODE",),
+}
+
+
+def _variables(name: str) -> tuple[str, ...]:
+    return (f"FLOWD_{name.upper()}", *_MORE_VARIABLES.get(name, ()))
+
+
+VARIABLES = frozenset(
+    variable
+    for variables in (*map(_variables, (*_SIMPLE, "state_dir", "socket")), *_INTERPRETERS.values())
+    for variable in variables
+)
+"""Environment variables that set a value."""
+
+
+def load(
+    workspace: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    home: Path | None = None,
+) -> Settings:
+    """Gather the settings.
+
+    Args:
+        workspace: As given on the command line; None finds the enclosing one.
+        flags: From the command line, by setting name; None values count as not given.
+
+    Raises:
+        SettingsError: A value or a file cannot be used.
+    """
+    flags = {name: value for name, value in (flags or {}).items() if value is not None}
+    unknown = set(flags) - set(_SIMPLE) - {"state_dir", "socket", "http"}
+    if unknown:
+        raise SettingsError(f"There is no setting {min(unknown)!r}.")
+    root = _workspace(workspace)
+    user_dir = home or _user_dir(environ)
+    paths = (root / ".codex" / "flowd.toml", *([user_dir / "flowd" / "config.toml"] if user_dir else []))
+    sources = _Sources(flags, environ, [read_file(path) for path in paths], root)
+    sources.origins["workspace"] = "flag -w" if workspace is not None else "found"
+    values = {name: sources.value(name, kind, default) for name, (kind, default) in _SIMPLE.items()}
+    values["executor"] = values["executor"].removesuffix("-run")
+    if sources.origins["on_stop"] == "default" and is_managed(environ):
+        values["on_stop"], sources.origins["on_stop"] = "keep", DEFAULT_WHERE_MANAGED
+    state_dir = sources.path("state_dir", default=root / wire.STATE_DIR)
+    return Settings(
+        workspace=root,
+        state_dir=state_dir,
+        socket=sources.path("socket", default=state_dir / wire.SOCKET_NAME),
+        interpreters=sources.interpreters(),
+        inherit=sources.inherit(),
+        http=sources.http(values["max_payload_bytes"]),
+        redact=sources.redact(),
+        origins=sources.origins,
+        **values,
+    )
+
+
+def _workspace(chosen: Path | None) -> Path:
+    root = Path(chosen).resolve() if chosen is not None else discovery.find_workspace().resolve()
+    try:
+        is_folder = root.is_dir()
+    except PermissionError:  # a folder above it is closed
+        raise SettingsError(f"You may not look at the workspace {root}. Name another with -w.") from None
+    if not is_folder:
+        raise SettingsError(f"The workspace {root} is not a folder. Make it, or name another with -w.")
+    if not _is_unicode(root):
+        # Its path is in every answer, and JSON has no way to write it.
+        raise SettingsError(f"The workspace's path {str(root)!r} is not UTF-8. Rename its folder.")
+    return root
+
+
+def _is_unicode(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _user_dir(environ: Mapping[str, str]) -> Path | None:
+    """Where the user's settings are; None for a user without a home, as a container may have it."""
+    if configured := environ.get("XDG_CONFIG_HOME"):
+        return Path(configured)
+    try:
+        return Path.home() / ".config"
+    except RuntimeError:
+        return None
+
+
+class _Sources:
+    """Where values come from, the strongest first. Each question notes in `origins` where its answer is from."""
+
+    def __init__(
+        self, flags: Mapping[str, object], environ: Mapping[str, str], files: Sequence[SettingsFile], root: Path
+    ) -> None:
+        self._flags = flags
+        self._environ = environ
+        self._files = files
+        self._root = root
+        self.origins: dict[str, str] = {}
+
+    def _first(self, name: str) -> tuple[object, str | None]:
+        """A setting's strongest value and its origin; the origin is None where nobody set it."""
+        if name in self._flags:
+            return self._flags[name], f"flag --{name.replace('_', '-')}"
+        for variable in _variables(name):
+            if self._environ.get(variable):
+                return self._environ[variable], f"${variable}"
+        for file in self._files:
+            if name in file.members:
+                return file.members[name], str(file.path)
+        return None, None
+
+    def value(self, name: str, kind: Any, default: Any) -> Any:
+        """One of the simple settings, checked."""
+        raw, origin = self._first(name)
+        self.origins[name] = origin or "default"
+        if origin is None:
+            return default
+        try:
+            return convert(raw, kind)
+        except ValueError as error:
+            raise SettingsError(f"{origin}: {name} {error}") from None
+
+    def path(self, name: str, *, default: Path) -> Path:
+        """A path; relative ones are in the workspace."""
+        raw, origin = self._first(name)
+        self.origins[name] = origin or "default"
+        if origin is None:
+            return default
+        if not isinstance(raw, str | Path) or not str(raw):
+            raise SettingsError(f"{origin}: {name} must be a path.")
+        try:
+            path = self._root / Path(raw).expanduser()
+        except RuntimeError:
+            raise SettingsError(f"{origin}: {name} {str(raw)!r}: there is no such user's home.") from None
+        if not _is_unicode(path) or "\0" in str(path):
+            raise SettingsError(f"{origin}: {name} {str(raw)!r} is not UTF-8.")
+        return path
+
+    def interpreters(self) -> dict[str, str]:
+        """Each runner's from its strongest source; the origin is the strongest source of any."""
+        found: dict[str, str] = {}
+        self.origins["interpreters"] = "default"
+        for file in reversed(self._files):
+            named = {runner: path for runner in _INTERPRETERS if (path := getattr(file.runners, runner)) is not None}
+            found |= named
+            if named:
+                self.origins["interpreters"] = str(file.path)
+        for runner, variables in _INTERPRETERS.items():
+            for variable in reversed(variables):
+                if self._environ.get(variable):
+                    found[runner] = self._environ[variable]
+                    self.origins["interpreters"] = f"${variable}"
+        return found
+
+    def inherit(self) -> tuple[str, ...] | None:
+        """The names of the strongest source that has some; None where nobody restricts what steps inherit."""
+        forwarded = self._environ.get("CODEX_FLOW_BACKEND_FORWARD_ENV")
+        if forwarded is not None:
+            self.origins["inherit"] = "$CODEX_FLOW_BACKEND_FORWARD_ENV"
+            return tuple(name.strip() for name in forwarded.split(",") if name.strip())
+        for file in self._files:
+            if file.environment.inherit is not None:
+                self.origins["inherit"] = str(file.path)
+                return file.environment.inherit
+        self.origins["inherit"] = "default"
+        return None
+
+    def http(self, max_payload_bytes: int) -> HttpConfig | None:
+        """The HTTP shim."""
+        try:
+            http, self.origins["http"] = settings_http.load(
+                self._flags.get("http"),
+                self._environ,
+                self._files,
+                root=self._root,
+                max_payload_bytes=max_payload_bytes,
+            )
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        return http
+
+    def redact(self) -> tuple[str, ...]:
+        """The names in all files together: what somebody wants masked stays masked."""
+        files = [file for file in self._files if file.environment.redact]
+        self.origins["redact"] = ", ".join(str(file.path) for file in files) or "default"
+        return tuple(dict.fromkeys(name for file in files for name in file.environment.redact))
