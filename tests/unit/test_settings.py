@@ -90,7 +90,7 @@ def test_a_bad_file_is_refused_with_its_name_and_the_range(tmp_path: Path, text:
         ("[http]\ntokens.t = 'hush'", "[http] tokens must be tables by name, like [http.tokens.ci]."),
         (
             "[http.tokens.t]\nscopes = ['all']",
-            "[http.tokens.t] scopes must be a list of strings, some of read, dispatch",
+            "[http.tokens.t] scopes must be a list of strings, some of read",
         ),
         ("[http.tokens.t]\nscopes = ['read']", "[http.tokens.t] needs file (a path) or env (a variable's name)."),
         ("[http.tokens.t]\nscopes = ['read']\nsha256 = 'hush'", "sha256 must be 64 hex digits: printf %s TOKEN"),
