@@ -2,11 +2,12 @@
 
 import os
 import socket
-import stat
+from pathlib import Path
 
 from flowd.api.http.config import DEFAULT_PORT, HttpConfig, PassedAddress, TcpAddress, UnixAddress
 from flowd.domain.errors import StateError
 from flowd.observe import listenfds
+from flowd.state.sockets import bind
 
 
 def listen_for_http(config: HttpConfig) -> socket.socket:
@@ -27,7 +28,7 @@ def listen_for_http(config: HttpConfig) -> socket.socket:
                     f"here. Set FLOWD_HTTP_SECRET_FILE or [http.tokens], or ListenStream=127.0.0.1:{DEFAULT_PORT}."
                 )
         case UnixAddress():
-            listener = _bind_unix(address.path)
+            listener = bind(Path(address.path), remedy="choose another path")
         case TcpAddress():
             listener = _tcp(address)
     listener.setblocking(False)  # noqa: FBT003
@@ -72,28 +73,6 @@ def _passed(name: str) -> socket.socket:
     if not descriptors:
         raise StateError(f"systemd passed no socket named {name!r}. Its unit needs FileDescriptorName={name}.")
     return socket.socket(fileno=os.dup(descriptors[0]))
-
-
-def _bind_unix(path: str) -> socket.socket:
-    try:
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            # The daemon holds the workspace's lock; what is left here is its predecessor's.
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(path) == 0:
-                    raise StateError(f"Another program answers on {path}. Stop it, or choose another path.")
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(path)
-    except OSError as error:
-        listener.close()
-        raise StateError(f"Cannot listen on unix:{path}: {error.strerror or error}. Choose another path.") from error
-    finally:
-        os.umask(mask)
-    return listener
 
 
 def _is_private(listener: socket.socket) -> bool:

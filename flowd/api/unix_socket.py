@@ -4,65 +4,21 @@ import asyncio
 import logging
 import os
 import socket
-import stat
-import struct
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from flowd.api.closing import stop_accepting
 from flowd.api.connection import Connection
 from flowd.api.dispatcher import Dispatcher, refusal
 from flowd.api.subscriptions import Subscriptions
-from flowd.domain.errors import StateError
+from flowd.state.sockets import BACKLOG
 
 log = logging.getLogger("flowd.api")
 
 MAX_CONNECTIONS = 512
 _LAST_RESPONSES_S = 0.3
 """At the end: for refusals and what is quickly done. A caller that waits for a run finds it with the next daemon."""
-_BACKLOG = 1024
-"""A connect to a Unix socket whose backlog is full fails at once (EAGAIN), and few clients try again."""
-
-
-def bind(path: Path) -> socket.socket:
-    """A listening socket that only its owner can open (mode 0600, from its first moment on).
-
-    The caller holds the daemon's lock, so what lies at the path is stale, unless another program listens there.
-
-    Raises:
-        StateError: The path is taken by something else.
-    """
-    _clear(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise StateError(f"Cannot listen on {path}: {error.strerror}. Set FLOWD_SOCKET to another path.") from error
-    finally:
-        os.umask(mask)
-    listener.setblocking(False)  # noqa: FBT003
-    return listener
-
-
-def _clear(path: Path) -> None:
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise StateError(f"{path} is in the way: it is not a socket. Move it, or set FLOWD_SOCKET to another path.")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            path.unlink(missing_ok=True)
-            return
-    raise StateError(f"Another program listens on {path}. Stop it, or set FLOWD_SOCKET to another path.")
 
 
 class UnixServer:
@@ -96,7 +52,7 @@ class UnixServer:
         # From Python 3.13 on asyncio removes the socket's file at the end, a passed one's as well; that is its owner's.
         ours: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         self._server = await asyncio.get_running_loop().create_unix_server(
-            self._connection, sock=self._listener, backlog=_BACKLOG, **ours
+            self._connection, sock=self._listener, backlog=BACKLOG, **ours
         )
 
     async def close(self) -> None:
@@ -132,16 +88,3 @@ class UnixServer:
 
 def unknown_uid(_: socket.socket) -> None:
     """For platforms that do not tell the user: the modes of the socket and its folder alone keep others out."""
-
-
-def peer_uid(connection: socket.socket) -> int | None:
-    """The user at the other end of a Unix socket, None where the platform does not tell."""
-    try:
-        if hasattr(socket, "SO_PEERCRED"):
-            _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return int(uid)
-        # macOS: getsockopt(SOL_LOCAL, LOCAL_PEERCRED) gives a `struct xucred` of a version and the uid, to begin with.
-        version, uid = struct.unpack_from("2I", connection.getsockopt(0, 1, 76))
-        return int(uid) if version == 0 else None
-    except (OSError, struct.error):
-        return None

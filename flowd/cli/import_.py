@@ -65,13 +65,14 @@ def _import(session: Session, files: list[Path], *, is_dry: bool, skip_bad: bool
     from flowd.importing import importer, sources  # noqa: PLC0415
     from flowd.settings import sources as settings_sources  # noqa: PLC0415
     from flowd.state import folder as state_folder  # noqa: PLC0415 - for this verb alone
+    from flowd.state.lock import Lock, LockedError  # noqa: PLC0415
 
     opened = [sources.open_source(file) for file in files]
     chosen = settings_sources.load(workspace=session.workspace)
     state_folder.prepare(chosen.state_dir)
     try:
-        lock = state_folder.Lock(chosen.state_dir)
-    except state_folder.LockedError as error:
+        lock = Lock(chosen.state_dir)
+    except LockedError as error:
         message = f"{error.message} An import writes to the daemon's state, so the daemon has to be stopped for it."
         raise CommandError(message, Exit.REFUSED) from error
     with lock, _progress() as shown:

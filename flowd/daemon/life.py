@@ -29,6 +29,7 @@ from flowd.domain.errors import FlowdError, NotYetError, StateError, StorageFail
 from flowd.domain.flow import Snapshot
 from flowd.domain.redaction import Redactor
 from flowd.executors.direct.launcher import environment_without
+from flowd.keeper.peer import peer_uid
 from flowd.observe import listenfds, logs, own_unit
 from flowd.observe.sdnotify import Notifier
 from flowd.ports import KeeperLostError
@@ -36,6 +37,8 @@ from flowd.settings import unknown
 from flowd.settings import values as settings_values
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
+from flowd.state import sockets
+from flowd.state.lock import Lock
 
 log = logging.getLogger("flowd.daemon")
 
@@ -57,7 +60,7 @@ def serve(settings: Settings) -> int:
         log.warning(sentence)
     try:
         state_folder.prepare(settings.state_dir)
-        with state_folder.Lock(settings.state_dir):
+        with Lock(settings.state_dir):
             sys.setswitchinterval(0.0005)
             return asyncio.run(Daemon(settings, redactor).run())
     except NotYetError as error:
@@ -112,11 +115,11 @@ class Daemon:
         passed = listenfds.control_socket(os.environ)
         if passed is not None:
             listener, self._socket = passed, Path(passed.getsockname())
-            state_folder.point_to(self._socket, self._settings.workspace)
+            sockets.point_to(self._socket, self._settings.workspace)
         else:
-            self._socket = state_folder.socket_path(self._settings.socket)
+            self._socket = sockets.socket_path(self._settings.socket)
             # Before anything else: a daemon that nobody can reach takes up no runs.
-            listener = unix_socket.bind(self._socket)
+            listener = sockets.bind(self._socket)
         http_config = self._settings.http
         http_listener = None if http_config is None else listen_for_http(http_config)
         ours = state_folder.Presence([self._socket])
@@ -178,7 +181,7 @@ class Daemon:
             listener,
             Dispatcher(self._methods.table),
             max_frame_bytes=self._settings.max_frame_bytes,
-            peer_uid=unix_socket.peer_uid if "peercred" not in environment_without() else unix_socket.unknown_uid,
+            peer_uid=peer_uid if "peercred" not in environment_without() else unix_socket.unknown_uid,
             subscriptions=Subscriptions(self._parts.feed, self._parts.engine.snapshot),
         )
         await server.open()

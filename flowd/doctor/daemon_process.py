@@ -16,6 +16,7 @@ from flowd.observe import own_unit
 from flowd.service import templates
 from flowd.service.systemctl import ServiceManager, is_listening, listens_at
 from flowd.state import folder as state_folder
+from flowd.state.sockets import is_bindable
 from flowd_client import wire
 from flowd_client.discovery import find_socket
 from flowd_client.errors import FlowClientError
@@ -187,7 +188,7 @@ def _takes_connections(path: Path) -> bool:
         probe.settimeout(ANSWER_S)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            is_long = len(os.fsencode(path)) >= state_folder.MAX_SOCKET_PATH_BYTES
+            is_long = not is_bindable(path)
             probe.connect(f"/proc/self/fd/{folder}/{path.name}" if is_long else str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return False

@@ -1,6 +1,5 @@
 """What all checks start from: the settings, and who holds which lock."""
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ import psutil
 
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
-from flowd.state.folder import is_locked
+from flowd.state.lock import is_locked, try_lock
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,9 @@ class Scene:
     @contextmanager
     def without_daemon(self) -> Iterator[bool]:
         """Keep daemons from starting meanwhile; False when one is there already."""
-        fd = os.open(self.folder / state_folder.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = try_lock(self.folder / state_folder.LOCK)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+            yield descriptor is not None
         finally:
-            os.close(fd)
+            if descriptor is not None:
+                os.close(descriptor)

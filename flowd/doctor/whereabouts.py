@@ -13,6 +13,7 @@ from flowd.service.environment import UnitEnvironment
 from flowd.service.systemctl import ServiceManager, listens_at
 from flowd.service.templates import system_state
 from flowd.state import folder as state_folder
+from flowd.state.lock import is_locked
 from flowd_client import discovery
 from flowd_client.discovery import find_service, find_socket, system_socket
 
@@ -80,7 +81,7 @@ def _is_elsewhere(root: Path) -> bool:
     """Whether a daemon runs that is not the service's."""
     lock = discovery.state_dir(root) / state_folder.LOCK
     try:
-        if not state_folder.is_locked(lock):
+        if not is_locked(lock):
             return False
         pid = int(lock.read_text(encoding="ascii"))
         unit = own_unit.find(Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"))

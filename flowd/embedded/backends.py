@@ -16,6 +16,8 @@ from flowd.embedded.telling import LocalBackend, OnOutput, TellingBackend
 from flowd.settings import sources as settings_sources
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
+from flowd.state import sockets
+from flowd.state.lock import Lock, LockedError
 from flowd_client import wire
 from flowd_client.aio_unix import AsyncUnixTransport
 from flowd_client.aio_updates import AsyncUpdateStream as UpdateStream
@@ -237,8 +239,8 @@ class SharedState:
                 settings = self._settings()
                 state_folder.prepare(settings.state_dir)
                 try:
-                    lock = state_folder.Lock(settings.state_dir)
-                except state_folder.LockedError:
+                    lock = Lock(settings.state_dir)
+                except LockedError:
                     self._peer = await self._find_peer(settings)
                 else:
                     self._engine = await self._open(settings, lock)
@@ -253,14 +255,14 @@ class SharedState:
             flags = {"state_dir": self._folder, "socket": self._folder / wire.SOCKET_NAME}
         return settings_sources.load(workspace=self._workspace, flags=flags, environ=environ)
 
-    async def _open(self, settings: Settings, lock: state_folder.Lock) -> _Engine:
+    async def _open(self, settings: Settings, lock: Lock) -> _Engine:
         engine = _Engine(_shared(settings, lock, self._env))
         await engine.open()
         return engine
 
     async def _find_peer(self, settings: Settings) -> AsyncUnixTransport | None:
         """Another client's engine behind the lock; None when it is not there yet or not any more."""
-        path = state_folder.socket_path(settings.socket)
+        path = sockets.socket_path(settings.socket)
         peer = AsyncUnixTransport(path)
         try:
             status = await peer.call(wire.STATUS, {}, timeout_s=None)
@@ -293,9 +295,9 @@ class SharedState:
 
 
 @contextlib.asynccontextmanager
-async def _shared(settings: Settings, lock: state_folder.Lock, env: Mapping[str, str] | None) -> AsyncIterator[Answers]:
+async def _shared(settings: Settings, lock: Lock, env: Mapping[str, str] | None) -> AsyncIterator[Answers]:
     with lock:
-        path = state_folder.socket_path(settings.socket)
+        path = sockets.socket_path(settings.socket)
         async with running(settings, step_environ=env, socket_path=path, keeps_steps=True) as parts:
             answers = answering.answers(parts, settings)
             async with listening(path, answers, max_frame_bytes=settings.max_frame_bytes):

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from flowd.embedded.answering import Answers
+from flowd.keeper.peer import peer_uid
+from flowd.state.sockets import bind
 
 
 @contextlib.asynccontextmanager
@@ -21,10 +23,10 @@ async def listening(path: Path, answers: Answers, *, max_frame_bytes: int) -> As
         from flowd.api import unix_socket  # noqa: PLC0415
         from flowd.api.dispatcher import Dispatcher  # noqa: PLC0415
     server = unix_socket.UnixServer(
-        unix_socket.bind(path),
+        bind(path),
         Dispatcher(answers.methods),
         max_frame_bytes=max_frame_bytes,
-        peer_uid=unix_socket.peer_uid,
+        peer_uid=peer_uid,
         subscriptions=answers.subscriptions,
     )
     await server.open()

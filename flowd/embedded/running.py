@@ -14,6 +14,7 @@ from flowd.domain.errors import StateError
 from flowd.settings import sources as settings_sources
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
+from flowd.state.lock import Lock
 from flowd.wiring import Parts
 
 LAUNCHED_BY = "flow-runtime-local-client"
@@ -101,7 +102,7 @@ def private_settings(workspace: Path | None) -> Iterator[Settings]:
         flags = {"state_dir": folder, "socket": folder / "flowd.sock", "orphan_grace_s": ORPHAN_GRACE_S}
         settings = settings_sources.load(workspace=workspace, flags=flags)
         state_folder.prepare(folder)
-        with state_folder.Lock(folder):
+        with Lock(folder):
             yield settings
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -113,5 +114,5 @@ def _sweep() -> None:
             status = folder.lstat()
             age_s = time.time() - status.st_mtime  # a file's time is the wall's, too
             if status.st_uid == os.geteuid() and age_s > _ABANDONED_S:
-                with state_folder.Lock(folder):
+                with Lock(folder):
                     shutil.rmtree(folder, ignore_errors=True)

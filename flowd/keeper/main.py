@@ -11,13 +11,13 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 
 from flowd.keeper import cgroup as cgroup_module
 from flowd.keeper.adoption import Adoption
 from flowd.keeper.capabilities import Capabilities, boot_id, now_s
 from flowd.keeper.journal import Journal, load
+from flowd.keeper.peer import peer_uid
 from flowd.keeper.proctree import Processes
 from flowd.keeper.protocol import VERSION, FrameError, FrameReader, dumps, encode
 from flowd.keeper.spawn import Spawner
@@ -168,7 +168,7 @@ class Keeper:
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
-        if self._can.peercred and not _is_same_user(connection):
+        if self._can.peercred and peer_uid(connection) not in (os.geteuid(), 0):
             connection.close()
             return
         if self._connection is not None:
@@ -288,13 +288,6 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     for fd in fds:
         os.set_inheritable(fd, False)  # noqa: FBT003
     return data, fds
-
-
-def _is_same_user(connection: socket.socket) -> bool:
-    """Second to the socket's mode and folder; a system without SO_PEERCRED has these only."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    uid = int.from_bytes(credentials[4:8], sys.byteorder)
-    return uid in (os.geteuid(), 0)
 
 
 def log(text: str) -> None:

@@ -14,6 +14,7 @@ from flowd.ports import KeeperLostError
 from flowd.settings import sources as settings_sources
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
+from flowd.state.lock import is_locked
 from flowd_client import discovery
 
 log = logging.getLogger("flowd.units")
@@ -37,10 +38,10 @@ def left_running(*, workspace: Path, environ: Mapping[str, str]) -> int:
     settings = _settings(workspace, environ)
     root = settings.state_dir if settings else _state_dir(workspace, environ)
     folder = root / state_folder.KEEPER
-    if state_folder.is_locked(root / state_folder.LOCK):
+    if is_locked(root / state_folder.LOCK):
         return 0
     count = sum(json.loads(path.read_bytes()).get("exit") is None for path in (folder / "units").glob("*.note"))
-    if state_folder.is_locked(folder / "keeper.lock"):
+    if is_locked(folder / "keeper.lock"):
         attempts, _ = journal.load(str(folder / "keeper.journal"))
         count += sum("exit" not in facts for facts in attempts.values())
     return count
@@ -91,7 +92,7 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
 
 def _refuse_beside_daemon(root: Path) -> None:
     try:
-        has_daemon = state_folder.is_locked(root / state_folder.LOCK)
+        has_daemon = is_locked(root / state_folder.LOCK)
     except OSError as error:
         raise StateError(f"Cannot look into {root} ({error.strerror}). Try again as root, with sudo.") from error
     if has_daemon:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from daemon_rig import Workspace, say, until
 
-from flowd.state import folder as state_folder
+from flowd.state.lock import Lock
 from flowd_client import (
     DaemonRunningError,
     LocalFlowClientUnsupportedStateError,
@@ -61,7 +61,7 @@ def test_what_an_interrupted_removal_left_is_removed_by_the_next_client(place: W
     for folder in (left, held, young):
         (folder / "keeper").mkdir(parents=True)
     long_ago = time.time() - 3600
-    with state_folder.Lock(held):
+    with Lock(held):
         os.utime(left, (long_ago, long_ago))
         os.utime(held, (long_ago, long_ago))
         with local(place) as client:

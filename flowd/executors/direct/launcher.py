@@ -7,13 +7,9 @@ starts. So there are never two, and a lock never outlives its keeper.
 import array
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import socket
-import stat
-import sys
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,13 +21,14 @@ from flowd.keeper.main import LISTEN_FD, LOCK_FD
 from flowd.keeper.proctree import MARK
 from flowd.keeper.protocol import VERSION, FrameError, FrameReader, dumps, encode
 from flowd.ports import KeeperLostError
+from flowd.state.lock import try_lock
+from flowd.state.sockets import is_bindable, short_path
 
 CONNECT_WITHIN_S = 10.0
 """A keeper answers within milliseconds; a machine under heavy load takes its time."""
 MAX_SPAWNS = 3
 """A keeper that dies so often before it says hello will not do it the next time."""
 MAX_LOG_BYTES = 1 << 20
-_MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 _BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv[1]); from flowd.keeper.main import main; main(*sys.argv[2:])"
 
 
@@ -98,7 +95,7 @@ class Launcher:
     def _spawn_if_alone(self) -> bool:
         # Not its parents: a state folder that was removed under us stays away.
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        lock_fd = self._take_lock()
+        lock_fd = try_lock(self.directory / "keeper.lock")
         if lock_fd is None:
             return False
         try:
@@ -138,18 +135,6 @@ class Launcher:
             raise FrameError(f"the keeper answered {header.get('error', header['op'])!r}")
         connection.settimeout(0)
         return Link(connection, reader, frames[1:], header, json.loads(body))
-
-    def _take_lock(self) -> int | None:
-        fd = os.open(self.directory / "keeper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return None
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
 
     def _spawn(self, lock_fd: int) -> None:
         """Start a keeper. The spawned process forks, exits and is reaped here: the keeper itself is nobody's child."""
@@ -215,11 +200,10 @@ class Launcher:
     def _new_socket_path(self) -> Path:
         """Where to listen. Too long a path is reached through /proc, or else lies elsewhere, with a note where."""
         path, note = self.directory / "keeper.sock", self.directory / "keeper.sock.path"
-        if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES or self._has_proc():
+        if is_bindable(path) or self._has_proc():
             note.unlink(missing_ok=True)
             return path
-        digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
-        path = _runtime_dir() / f"keeper-{digest}.sock"
+        path = short_path(path)
         note.write_text(f"{path}\n", encoding="utf-8")
         return path
 
@@ -242,7 +226,7 @@ class _Reachable:
         self._fd: int | None = None
 
     def __enter__(self) -> str:
-        if len(os.fsencode(self._path)) <= _MAX_SOCKET_PATH_BYTES:
+        if is_bindable(self._path):
             return str(self._path)
         self._fd = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return f"/proc/self/fd/{self._fd}/{self._path.name}"
@@ -250,21 +234,6 @@ class _Reachable:
     def __exit__(self, *_: object) -> None:
         if self._fd is not None:
             os.close(self._fd)
-
-
-def _runtime_dir() -> Path:
-    """A folder with a short path that only we can enter.
-
-    Raises:
-        PermissionError: Somebody else made it.
-    """
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    path = Path(base) / f"flowd-{os.geteuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    about = path.lstat()
-    if about.st_uid != os.geteuid() or not stat.S_ISDIR(about.st_mode) or about.st_mode & 0o077:
-        raise PermissionError(errno.EPERM, "not a private folder of ours; remove it", str(path))
-    return path
 
 
 def environment_without(names: str | None = None) -> frozenset[str]:
