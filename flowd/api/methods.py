@@ -20,7 +20,6 @@ from flowd.api.subscriptions import Caller
 from flowd.domain.run import Run
 from flowd.engine.engine import Engine
 from flowd.engine.output_reader import OutputPart
-from flowd.engine.outputs import Stream
 from flowd.ports import Output, RunFilter
 from flowd_client import methods as names
 from flowd_client import wire
@@ -133,9 +132,9 @@ class Methods:
     async def _run_with_output(self, run: Run) -> runs.RunView:
         if not run.attempts:
             return runs.run_view(run, [], is_truncated=False)
-        tails: dict[Stream, bytes] = {}
+        tails: dict[wire.Stream, bytes] = {}
         is_cut = run.attempts[-1].output_truncated
-        for stream in ("stdout", "stderr"):
+        for stream in wire.STREAMS:
             start = await self._part(run.id, stream, 0, 1)
             offset = max(0, start.size - runs.OUTPUT_TAIL_BYTES)
             tails[stream] = (await self._part(run.id, stream, offset, runs.OUTPUT_TAIL_BYTES)).data
@@ -143,7 +142,7 @@ class Methods:
         output = runs.output_entries(Output(tails["stdout"], tails["stderr"]), run.updated_at_ms)
         return runs.run_view(run, output, is_truncated=is_cut)
 
-    async def _part(self, run_id: str, stream: Stream, offset: int, count: int) -> OutputPart:
+    async def _part(self, run_id: str, stream: wire.Stream, offset: int, count: int) -> OutputPart:
         return await self._engine.read_output(
             run_id, stream, offset=offset, count=count, attempt_number=None, wait_s=0.0
         )

@@ -12,7 +12,7 @@ from flowd.cli.explain import draw_verdicts
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Duration, Text, Verb, as_json_option
+from flowd.cli.verb import Text, Verb, wait_options
 from flowd_client import requests
 from flowd_client.errors import ConnectionLostError, TimedOutError
 from flowd_client.views.event import DispatchView, read_dispatch
@@ -27,11 +27,7 @@ from flowd_client.views.event import DispatchView, read_dispatch
 @click.option("--type", "event_type", type=Text(), help="The event's type.")
 @click.option("--source", type=Text(), help="Who sends it.")
 @click.option("--payload", metavar="JSON|@FILE", help="The payload.")
-@click.option("--wait", is_flag=True, help="Wait for the runs; exit 1 if one ends badly.")
-@click.option(
-    "--timeout", "timeout_s", type=Duration(), metavar="TIME", help="Of --wait: 500ms, 30s, 5m. Default: none."
-)
-@as_json_option
+@wait_options("Wait for the runs; exit 1 if one ends badly.")
 @click.pass_obj
 def dispatch(
     session: Session,

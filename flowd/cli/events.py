@@ -8,8 +8,8 @@ import click
 from flowd.cli import printing
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option
-from flowd_client import requests, wire
+from flowd.cli.verb import Text, Verb, as_json_option, list_options
+from flowd_client import requests
 from flowd_client.views.event import EventView, read_event, read_events
 
 if TYPE_CHECKING:
@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Verb, short_help="List events, newest first.")
 @click.option("--type", "event_type", type=Text(), metavar="TYPE", help="Only of this type.")
-@click.option(
-    "--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most so many: 1 to 500. Default: 50."
-)
-@click.option("--cursor", type=Text(), metavar="CURSOR", help="Go on where the last list ended.")
-@click.option("-f", "--follow", "is_following", is_flag=True, help="Print events as they come, instead of a list.")
-@click.option(
-    "--after", type=Text(), metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON)."
-)
-@as_json_option
+@list_options(following="Print events as they come, instead of a list.")
 @click.pass_obj
 def events(
     session: Session,

@@ -15,8 +15,8 @@ from flowd.cli.verb import Text, Verb
 from flowd_client import requests
 from flowd_client.client import FlowClient
 from flowd_client.errors import InvalidCallError
-from flowd_client.requests import Stream
 from flowd_client.unix import UnixTransport
+from flowd_client.wire import STREAMS, Stream
 
 
 @click.command(cls=Verb, short_help="Print a run's output, or follow it.")
@@ -103,7 +103,7 @@ def _print_several(session: Session, run_ids: tuple[str, ...], event_id: str | N
 
 
 def _streams(only: Stream | None) -> tuple[Stream, ...]:
-    return ("stdout", "stderr") if only is None else (only,)
+    return STREAMS if only is None else (only,)
 
 
 def _print_all(session: Session, run_id: str, stream: Stream, attempt: int | None) -> bool:

@@ -2,7 +2,9 @@
 
 import io
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from flowd_client.wire import Stream
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -32,7 +34,7 @@ def watch_stdout() -> None:
     )
 
 
-def write(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+def write(stream: Stream, data: bytes) -> None:
     """Write a step's output, at once and as it is.
 
     Raises:

@@ -7,7 +7,7 @@ from flowd.cli.dispatch import finish, tell_accepted
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Duration, Text, Verb, as_json_option
+from flowd.cli.verb import Text, Verb, as_json_option, wait_options
 from flowd_client import requests
 from flowd_client.views.event import read_dispatch
 from flowd_client.views.run import read_run, read_runs
@@ -18,11 +18,7 @@ from flowd_client.views.run import read_run, read_runs
 @click.option(
     "--step", "steps", type=Text(), multiple=True, metavar="STEP", help="Only this step or flow/step; may be repeated."
 )
-@click.option("--wait", is_flag=True, help="Wait for the runs; exit 1 if one ends badly.")
-@click.option(
-    "--timeout", "timeout_s", type=Duration(), metavar="TIME", help="Of --wait: 500ms, 30s, 5m. Default: none."
-)
-@as_json_option
+@wait_options("Wait for the runs; exit 1 if one ends badly.")
 @click.pass_obj
 def replay(
     session: Session, *, event_id: str, steps: tuple[str, ...], wait: bool, timeout_s: float | None, as_json: bool
@@ -43,11 +39,7 @@ def replay(
 
 @click.command(cls=Verb, short_help="Make another attempt of a run that ended badly.")
 @click.argument("run_id", type=Text(), metavar="RUN")
-@click.option("--wait", is_flag=True, help="Wait for its end; exit 1 if it ends badly.")
-@click.option(
-    "--timeout", "timeout_s", type=Duration(), metavar="TIME", help="Of --wait: 500ms, 30s, 5m. Default: none."
-)
-@as_json_option
+@wait_options("Wait for its end; exit 1 if it ends badly.")
 @click.pass_obj
 def retry(session: Session, run_id: str, wait: bool, timeout_s: float | None, as_json: bool) -> int:
     """Make another attempt of a run that ended failed, canceled, blocked or needing intervention.

@@ -8,8 +8,8 @@ import click
 
 from flowd.cli import printing
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option
-from flowd_client import requests, wire
+from flowd.cli.verb import Text, Verb, as_json_option, list_options
+from flowd_client import requests
 from flowd_client.views.run import AttemptView, RunView, read_run, read_runs
 
 _OUTPUT_LINES = 20
@@ -22,15 +22,7 @@ _OUTPUT_LINES = 20
     "--status", type=Text(), metavar="STATUS", help="queued, running, completed, failed, canceled, changed, blocked …"
 )
 @click.option("--flow", type=Text(), metavar="NAME", help="Only this flow's.")
-@click.option(
-    "--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most so many: 1 to 500. Default: 50."
-)
-@click.option("--cursor", type=Text(), metavar="CURSOR", help="Go on where the last list ended.")
-@click.option("-f", "--follow", "is_following", is_flag=True, help="Print what runs and waits, then each change.")
-@click.option(
-    "--after", type=Text(), metavar="CURSOR", help="With -f: begin behind this update (its cursor is in the JSON)."
-)
-@as_json_option
+@list_options(following="Print what runs and waits, then each change.")
 @click.pass_obj
 def runs(
     session: Session,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import click
 
 from flowd.cli.session import Session
+from flowd_client import wire
 
 
 class Home(NamedTuple):
@@ -140,6 +141,51 @@ class Text(click.ParamType[str]):
             return str(value).encode("utf-8", "surrogateescape").decode("utf-8")
         except UnicodeError:
             self.fail(f"{value!r} is no text in UTF-8.", param, ctx)
+
+
+def list_options(*, following: str) -> Callable[[Any], Any]:
+    """The options of a verb that lists something.
+
+    Args:
+        following: What ``--follow`` does.
+    """
+    options = (
+        click.option(
+            "--limit",
+            type=click.IntRange(1, wire.MAX_LIMIT),
+            metavar="N",
+            help="At most so many: 1 to 500. Default: 50.",
+        ),
+        click.option("--cursor", type=Text(), metavar="CURSOR", help="Go on where the last list ended."),
+        click.option("-f", "--follow", "is_following", is_flag=True, help=following),
+        click.option(
+            "--after",
+            type=Text(),
+            metavar="CURSOR",
+            help="With -f: begin behind this update (its cursor is in the JSON).",
+        ),
+        as_json_option,
+    )
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def wait_options(waiting: str) -> Callable[[Any], Any]:
+    """``--wait``, ``--timeout`` and ``--json``, of a verb that makes runs.
+
+    Args:
+        waiting: What ``--wait`` does.
+    """
+    wait = click.option("--wait", is_flag=True, help=waiting)
+    timeout = click.option(
+        "--timeout", "timeout_s", type=Duration(), metavar="TIME", help="Of --wait: 500ms, 30s, 5m. Default: none."
+    )
+    return lambda function: wait(timeout(as_json_option(function)))
 
 
 as_json_option: Callable[[Any], Any] = click.option(

@@ -15,6 +15,7 @@ from flowd.domain.ids import parse_attempt_id
 from flowd.executors.direct.executor import mark_suffix
 from flowd.keeper.proctree import Process, Processes
 from flowd.state import folder as state_folder
+from flowd_client import wire
 
 TERM_WITHIN_S = 2.0
 KILL_WITHIN_S = 3.0
@@ -141,7 +142,7 @@ def _files(scene: Scene, connection: sqlite3.Connection) -> Finding:
 def _use(connection: sqlite3.Connection, path: Path) -> str:
     """``needed``, ``spare`` where the database has the very same bytes, or ``strange`` where no attempt wants it."""
     attempt, _, stream = path.name.rpartition(".")
-    if stream not in ("stdout", "stderr"):
+    if stream not in wire.STREAMS:
         return "needed"
     try:
         run_id, number = parse_attempt_id(attempt)

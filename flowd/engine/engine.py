@@ -23,12 +23,13 @@ from flowd.engine import pruning, recovery, run_log
 from flowd.engine.completions import Completions
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
-from flowd.engine.outputs import OutputFiles, Stream
+from flowd.engine.outputs import OutputFiles
 from flowd.engine.running_step import RunningStep
 from flowd.engine.scheduler import Scheduler
 from flowd.engine.supervisor import Supervisor
 from flowd.engine.uncancellable import UncancellableCalls
 from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, Pruned, RunFilter, Store, StoredEvent
+from flowd_client.wire import Stream
 
 _CANCEL_MARGIN_S = 3.0
 """How long, beyond its grace, a cancel waits to answer with the run as it ended."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from flowd.domain.ids import attempt_id
 from flowd.domain.redaction import Redactor
-from flowd.engine.outputs import OutputFiles, Stream
+from flowd.engine.outputs import OutputFiles
 from flowd.ports import Store
+from flowd_client.wire import Stream
 
 FOLLOW_INTERVAL_S = 0.05
 """A file's growth wakes nobody; followers look this often."""

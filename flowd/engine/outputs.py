@@ -3,19 +3,17 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from flowd.domain import excerpt, result
 from flowd.domain.result import FlowResult, MalformedResult
 from flowd.ports import Output
+from flowd_client.wire import Stream
 
 INLINE_BYTES = 64 * 1024
 """Streams up to this size move into the database with the outcome: below it a row is cheaper than a file."""
 
 _TAIL_BYTES = 4 * excerpt.MAX_CHARS
 """A character has four bytes at most."""
-
-Stream = Literal["stdout", "stderr"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from flowd.engine.output_reader import OutputReader
-from flowd.engine.outputs import Stream
+from flowd_client.wire import STREAMS, Stream
 
 CHUNK_BYTES = 64 * 1024
-_STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Tails:
 
     def find(self, run_id: str, attempt: int, *, at_end: bool) -> None:
         """An attempt is under way: follow it from its beginning, or from its end as it is now."""
-        sizes = {stream: self._reader.live_size(run_id, attempt, stream) if at_end else 0 for stream in _STREAMS}
+        sizes = {stream: self._reader.live_size(run_id, attempt, stream) if at_end else 0 for stream in STREAMS}
         self._places.setdefault((run_id, attempt), sizes)
 
     def start(self, run_id: str, attempt: int) -> None:
@@ -74,7 +73,7 @@ class Tails:
         key = (run_id, attempt)
         if key not in self._begun:
             self._begun.add(key)
-            self._places[key] = dict.fromkeys(_STREAMS, 0)
+            self._places[key] = dict.fromkeys(STREAMS, 0)
 
     def drop(self, run_id: str) -> None:
         """No attempt of this run was ever started, and none will be."""
@@ -88,7 +87,7 @@ class Tails:
     async def news(self) -> AsyncIterator[OutputChunk]:
         """What running attempts wrote since the last look, up to `CHUNK_BYTES` of each stream."""
         for (run_id, attempt), places in tuple(self._places.items()):
-            for stream in _STREAMS:
+            for stream in STREAMS:
                 offset = places[stream]
                 part = self._reader.live_part(run_id, attempt, stream, offset, CHUNK_BYTES)
                 data = self._whole(part.data)
@@ -106,8 +105,8 @@ class Tails:
 
     async def flush(self, run_id: str, attempt: int) -> AsyncIterator[OutputChunk]:
         """Everything that is left of an attempt that has ended, and the ends of its streams."""
-        places = self._places.setdefault((run_id, attempt), dict.fromkeys(_STREAMS, 0))
-        for stream in _STREAMS:
+        places = self._places.setdefault((run_id, attempt), dict.fromkeys(STREAMS, 0))
+        for stream in STREAMS:
             is_end = False
             while not is_end:
                 offset = places[stream]

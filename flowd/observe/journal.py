@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from logging_journald import JournaldTransport, check_journal_stream
 
 from flowd.domain.errors import StateError
+from flowd.observe.logs import fields_of
 
 IDENTIFIER = "flowd"
 
@@ -33,7 +34,6 @@ MESSAGE_IDS: Mapping[str, str] = {
 _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
 _UNFIT = re.compile(r"[^A-Z0-9]+")
 _MAX_FIELD_CHARS = 4_000
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def is_stderr() -> bool:
@@ -80,7 +80,7 @@ class JournalHandler(logging.Handler):
     def fields(self, record: logging.LogRecord) -> dict[str, str]:
         """An entry's fields."""
         event = record.getMessage()
-        extra = {key: str(value) for key, value in vars(record).items() if key not in _STANDARD and value is not None}
+        extra = {key: str(value) for key, value in fields_of(record).items()}
         message = " ".join([event, *(f"{key}={value}" for key, value in extra.items())])
         if record.exc_info:
             message = f"{message}\n{logging.Formatter().formatException(record.exc_info)}"

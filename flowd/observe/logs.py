@@ -60,7 +60,8 @@ def _stream_handler(format_: Format, mask: Callable[[str], str]) -> logging.Hand
     return handler
 
 
-def _fields(record: logging.LogRecord) -> dict[str, object]:
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """What was given as ``extra``, without what is None."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD and value is not None}
 
 
@@ -77,7 +78,7 @@ class _Masking(logging.Formatter):
 
 class _Pretty(_Masking):
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{key}={value}" for key, value in _fields(record).items())
+        fields = " ".join(f"{key}={value}" for key, value in fields_of(record).items())
         line = f"{self.formatTime(record, '%H:%M:%S')} {_NAMES[record.levelname]:5} {record.getMessage()}"
         line = f"{line}  {fields}" if fields else line
         return self._mask(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
@@ -91,7 +92,7 @@ class _Json(_Masking):
             "level": _NAMES[record.levelname],
             "logger": record.name,
             "event": record.getMessage(),
-            **_fields(record),
+            **fields_of(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flowd_client.views.run import OutputView, RunView
 
 T = TypeVar("T")
-Stream = Literal["stdout", "stderr"]
+Stream = wire.Stream
 Encoding = Literal["utf-8", "base64"]
 
 CANCEL_S = 120.0

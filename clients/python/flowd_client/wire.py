@@ -5,7 +5,7 @@ integer milliseconds (``…Ms``). What is unknown is absent, never null. Members
 ignores what it does not know.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from flowd_client.methods import *  # noqa: F403 - the methods' names are part of the wire
 
@@ -25,6 +25,9 @@ SOCKET_POINTER: Final = "flowd.sock.path"
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
 """List limits: missing, 0 or not a number gives the default; everything else is clamped to 1..500."""
+
+Stream = Literal["stdout", "stderr"]
+STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
 
 PROCESS_STATUSES: Final = ("queued", "running", "completed", "failed", "canceled")
 RESULT_STATUSES: Final = ("skipped", "completed", "changed", "needs_intervention", "blocked", "failed")

@@ -1,9 +1,9 @@
 """Several outputs woven into one, line by line, each line with the name of whose it is. Pure but for its sink."""
 
 from collections.abc import Callable
-from typing import Literal
 
-Stream = Literal["stdout", "stderr"]
+from flowd_client.wire import Stream
+
 Sink = Callable[[Stream, bytes], None]
 
 MAX_LINE_BYTES = 64 * 1024

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from flowd.cli import output, printing
 from flowd.cli.follow.events import RECONNECT_S
-from flowd.cli.follow.lines import LineMultiplexer, Stream
+from flowd.cli.follow.lines import LineMultiplexer
 from flowd.cli.session import Session
 from flowd_client.aio import AsyncFlowClient
 from flowd_client.aio_unix import AsyncUnixTransport
 from flowd_client.errors import FlowClientError
 from flowd_client.views.run import RunView
+from flowd_client.wire import Stream
 
 
 def weave(session: Session, run_ids: Iterable[str], event_id: str | None, only: Stream | None) -> None:
