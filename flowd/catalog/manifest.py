@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
-import tomli
-
 from flowd.catalog.places import Places
 from flowd.catalog.steps import SchemaUse, read_step
 from flowd.catalog.table import ManifestError, Table, kind_of
 from flowd.domain.flow import Step
+from flowd.formats import toml
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is written by people; more than this is another file under its name."""
@@ -86,14 +85,10 @@ def _decode(text: bytes) -> str:
 def _toml(source: str) -> dict[str, object]:
     remedy = "Correct the TOML there; https://toml.io has the format."
     try:
-        return tomli.loads(source)
-    except tomli.TOMLDecodeError as error:
-        message = f"not valid TOML: {error.msg[:200]} (column {error.colno})"
-        raise ManifestError(message, remedy, line=error.lineno) from None
-    except RecursionError:
-        raise ManifestError("not usable TOML: it is nested too deeply", "Flatten its tables.") from None
-    except ValueError as error:  # a number of thousands of digits, an impossible date
-        raise ManifestError(f"not usable TOML: {str(error)[:200]}", remedy) from None
+        return toml.parse(source)
+    except toml.TomlError as error:
+        remedy = "Flatten its tables." if error.is_nested else remedy
+        raise ManifestError(str(error), remedy, line=error.line) from None
 
 
 def _manifest(values: dict[str, object], places: Places) -> Manifest:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import click
-import psutil
 
 from flowd.cli import printing
 from flowd.cli.demo_stage import DemoError, Stage
+from flowd.observe.processes import find_process
 from flowd_client import FlowClientError, RunView
 
 EVENT: Final = "patch:upstream.release:openai/codex:rust-v1.2.3"
@@ -164,21 +164,21 @@ class _Demo:
         pid = self._pid(run_id)
         printing.line(f"\n$ kill -9 {self.stage.pid}")
         self.stage.kill()
-        self._check(psutil.pid_exists(pid), f"the daemon is gone, the step's process {pid} goes on")
+        self._check(find_process(pid) is not None, f"the daemon is gone, the step's process {pid} goes on")
         printing.line("\n$ flowd serve &")
         self.stage.start()
         self._wait_for_output(run_id, "building: 1")
         self.stage.flowd("logs", run_id)
         run = self.client.get_run(run_id)
         self._check(
-            run.process_status == "running" and run.attempt_count == 1 and psutil.pid_exists(pid),
+            run.process_status == "running" and run.attempt_count == 1 and find_process(pid) is not None,
             "the new daemon took the same process over: still the first attempt, nothing lost",
         )
         self._scene("Somebody does not want it any more")
         self.stage.flowd("cancel", run_id)
         ended = self.client.wait_run(run_id, timeout_ms=10_000)
         self._check(ended.process_status == "canceled", "the run is canceled")
-        self._check(not psutil.pid_exists(pid), "its process is gone")
+        self._check(find_process(pid) is None, "its process is gone")
 
     def edit_a_package(self) -> None:
         """The catalog follows the disk."""

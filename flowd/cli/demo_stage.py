@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from flowd.cli import printing
+from flowd.observe.processes import all_processes
 from flowd.runners.scaffold import examples_dir
 from flowd_client import FlowClient, FlowClientError, create_flow_client
 
@@ -180,11 +179,11 @@ class Stage:
     def leftovers(self) -> dict[int, str]:
         """Processes that belong to this workspace: what they are, by process id."""
         found = {}
-        for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
-            command = " ".join(process.info["cmdline"] or ())
-            place = process.info["cwd"] or ""
-            is_ours = str(self.workspace) in command or Path(place).is_relative_to(self.workspace)
-            if process.pid != os.getpid() and is_ours and process.status() != psutil.STATUS_ZOMBIE:
+        for process in all_processes():
+            command = " ".join(process.command_line)
+            folder = process.folder
+            is_ours = str(self.workspace) in command or (folder and folder.is_relative_to(self.workspace))
+            if process.pid != os.getpid() and is_ours and not process.is_zombie:
                 found[process.pid] = command
         return found
 

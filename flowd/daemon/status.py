@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 import flowd
 from flowd.api.json import instant
 from flowd.api.shapes.daemon import StatusView
+from flowd.observe.processes import find_process
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
 from flowd.wiring import Parts
@@ -49,7 +48,7 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
         socket=str(socket),
         started_at=instant(birth.at_ms),
         uptime_ms=birth.age_ms,
-        rss_bytes=psutil.Process().memory_info().rss,
+        rss_bytes=_rss_bytes(os.getpid()) or 0,
         keeper=_keeper(parts),
         catalog={
             "flows": len(snapshot.flows),
@@ -88,9 +87,14 @@ def _keeper(parts: Parts) -> dict[str, Any]:
     view: dict[str, Any] = {"id": parts.keeper.id, "restarts": parts.keeper.restarts}
     if parts.keeper.pid is not None:
         view["pid"] = parts.keeper.pid
-        with suppress(psutil.Error):
-            view["rssBytes"] = psutil.Process(parts.keeper.pid).memory_info().rss
+        if (rss_bytes := _rss_bytes(parts.keeper.pid)) is not None:
+            view["rssBytes"] = rss_bytes
     return view
+
+
+def _rss_bytes(pid: int) -> int | None:
+    process = find_process(pid)
+    return None if process is None else process.rss_bytes
 
 
 def _database(path: Path) -> dict[str, Any]:

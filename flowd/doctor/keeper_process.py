@@ -4,11 +4,10 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 
-import psutil
-
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.keeper import journal
+from flowd.observe.processes import ProcessView, all_processes
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -72,7 +71,7 @@ def _life(scene: Scene, running: int) -> Finding:
     if scene.has_keeper:
         process = _process(scene)
         who = f"pid {process.pid}" if process else "of unknown pid"
-        if process is not None and _is_stopped(process):
+        if process is not None and process.is_stopped:
             return fail(
                 "keeper",
                 f"is stopped, {who}: nothing starts, and no end of a step is noticed",
@@ -102,19 +101,10 @@ def _life(scene: Scene, running: int) -> Finding:
     return ok("keeper", "none, as there is no daemon")
 
 
-def _process(scene: Scene) -> psutil.Process | None:
+def _process(scene: Scene) -> ProcessView | None:
     folder = str(scene.keeper_folder)
-    for process in psutil.process_iter():
-        try:
-            if folder in process.cmdline() and any("flowd.keeper.main" in word for word in process.cmdline()):
-                return process
-        except psutil.Error:
-            continue
+    for process in all_processes():
+        words = process.command_line
+        if folder in words and any("flowd.keeper.main" in word for word in words):
+            return process
     return None
-
-
-def _is_stopped(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() == psutil.STATUS_STOPPED)
-    except psutil.Error:
-        return False

@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from flowd.doctor.finding import Finding, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.ids import parse_attempt_id
 from flowd.executors.direct.executor import mark_suffix
 from flowd.keeper.proctree import Process, Processes
+from flowd.observe.processes import ancestors
 from flowd.state import folder as state_folder
 from flowd_client import wire
 
@@ -42,7 +41,7 @@ def check(scene: Scene) -> Iterator[Finding]:
 def _marked(scene: Scene, processes: Processes) -> list[tuple[Process, str]]:
     """Processes of this state folder's attempts, ourselves and those around us left out, each with its attempt."""
     ending = f"@{mark_suffix(scene.keeper_folder)}".encode()
-    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    ours = ancestors()
     found = []
     for process in processes.all().values():
         if process.is_dead or process.pid in ours:

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from flowd.catalog.scan import Scanner
 from flowd.doctor.finding import Finding, ok, warn
 from flowd.doctor.scene import Scene
@@ -84,10 +82,7 @@ def _open_files(scene: Scene) -> Finding:
 
 def _file_limits(scene: Scene) -> tuple[int, int]:
     """Of the daemon where it runs and the system tells, else of whoever asks."""
-    if scene.daemon is not None and hasattr(scene.daemon, "rlimit"):
-        try:
-            return scene.daemon.rlimit(psutil.RLIMIT_NOFILE)
-        except (psutil.Error, OSError):
-            pass
+    if scene.daemon is not None and (limits := scene.daemon.file_limits) is not None:
+        return limits
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return hard, hard  # a daemon raises its own at its start

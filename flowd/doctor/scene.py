@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
-
+from flowd.observe.processes import ProcessView, find_process
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.state.lock import is_locked, try_lock
@@ -44,22 +43,19 @@ class Scene:
         return is_locked(self.folder / state_folder.LOCK)
 
     @cached_property
-    def daemon(self) -> psutil.Process | None:
+    def daemon(self) -> ProcessView | None:
         """The daemon's process, where the lock's holder says who it is."""
         if not self.has_daemon:
             return None
         try:
-            return psutil.Process(int((self.folder / state_folder.LOCK).read_text(encoding="ascii")))
-        except (OSError, ValueError, psutil.Error):
+            return find_process(int((self.folder / state_folder.LOCK).read_text(encoding="ascii")))
+        except (OSError, ValueError):
             return None
 
     @cached_property
     def executor(self) -> str:
         """Who starts steps: as the daemon was told in words of its own, where one runs, else as the settings say."""
-        try:
-            words = [] if self.daemon is None else " ".join(self.daemon.cmdline()).replace("=", " ").split()
-        except psutil.Error:
-            words = []
+        words = [] if self.daemon is None else " ".join(self.daemon.command_line).replace("=", " ").split()
         said = words[words.index("--executor") + 1 :] if "--executor" in words else []
         return (said or [self.step_environ.get("FLOWD_EXECUTOR") or self.settings.executor])[0]
 
@@ -71,10 +67,8 @@ class Scene:
     @property
     def step_environ(self) -> Mapping[str, str]:
         """The environment that the daemon runs in, where it may be looked at; else this command's."""
-        try:
-            return self.daemon.environ() if self.daemon is not None else self.environ
-        except psutil.Error:
-            return self.environ
+        environ = None if self.daemon is None else self.daemon.environ
+        return self.environ if environ is None else environ
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:

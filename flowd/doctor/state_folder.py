@@ -6,11 +6,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.doctor.whereabouts import rightful_owner
+from flowd.observe.processes import mounts
 
 LOW_BYTES = 512 << 20
 EMPTY_BYTES = 16 << 20
@@ -126,9 +125,6 @@ def _file_system(folder: Path) -> Finding:
 def file_system_of(path: Path) -> str:
     """The kind of file system that a path lies on; empty where the system does not tell."""
     real = path.resolve()
-    best = ""
-    kind = ""
-    for mount in psutil.disk_partitions(all=True):
-        if real.is_relative_to(mount.mountpoint) and len(mount.mountpoint) >= len(best):
-            best, kind = mount.mountpoint, mount.fstype
-    return kind
+    kinds = mounts()
+    above = [folder for folder in kinds if real.is_relative_to(folder)]
+    return kinds[max(above, key=lambda folder: len(folder.parts))] if above else ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from logging_journald import JournaldTransport, check_journal_stream
 
 from flowd.domain.errors import StateError
-from flowd.observe.logs import fields_of
+from flowd.observe.record import fields_of
 
 IDENTIFIER = "flowd"
 

@@ -10,10 +10,10 @@ from typing import Literal
 
 from flowd.domain.errors import StateError
 from flowd.engine import run_log
+from flowd.observe.record import fields_of
 
 Format = Literal["auto", "pretty", "json", "journal"]
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _NAMES = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error", "CRITICAL": "fatal"}
 
 
@@ -58,11 +58,6 @@ def _stream_handler(format_: Format, mask: Callable[[str], str]) -> logging.Hand
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Pretty(mask) if is_pretty else _Json(mask))
     return handler
-
-
-def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """What was given as ``extra``, without what is None."""
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD and value is not None}
 
 
 class _Masking(logging.Formatter):

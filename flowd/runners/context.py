@@ -1,8 +1,8 @@
 """What a step reads on stdin: the flow, the event and the run, as one JSON document."""
 
 from flowd.domain.definition import Definition
+from flowd.formats.typed import Raw, to_json
 from flowd.ports import SpawnError, StepContext
-from flowd.typed import Raw, to_json
 
 
 def document(

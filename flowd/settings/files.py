@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import tomli
-
+from flowd.formats import toml
+from flowd.formats.typed import Meta, Struct, read_table, types_of
 from flowd.settings.values import SettingsError, Simple
-from flowd.typed import Meta, Struct, read_table, types_of
 
 _Program = Annotated[str, Meta(description='the path of a program, like "/usr/local/bin/bun"')]
 _Name = Annotated[str, Meta(min_length=1)]
@@ -77,6 +76,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"Cannot read {path}: {error}") from error
     try:
-        return tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: {error}") from error
+        return toml.parse(text)
+    except toml.TomlError as error:
+        where = str(path) if error.line is None else f"{path}:{error.line}"
+        raise SettingsError(f"{where}: {error}.") from error

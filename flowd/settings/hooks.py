@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from flowd.api.http.config import Hook
+from flowd.formats.typed import Meta, Struct, read_table
 from flowd.settings.secrets import SecretsReader
-from flowd.typed import Meta, Struct, read_table
 
 _Payload = Annotated[str | dict[str, str], Meta(description="a JSON Pointer, or a table of them by name")]
 

@@ -17,11 +17,11 @@ from flowd.api.http.config import (
     Scope,
     Token,
 )
+from flowd.formats.typed import Meta, Struct, read_table
 from flowd.settings.addresses import choose_address
 from flowd.settings.files import SettingsFile
 from flowd.settings.hooks import read_hook
 from flowd.settings.secrets import SecretsReader
-from flowd.typed import Meta, Struct, read_table
 
 _ENVELOPE_BYTES = 64 * 1024
 """What an event may have around its payload."""

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from flowd.api.http.config import HttpConfig
+from flowd.formats.typed import convert, types_of
 from flowd.settings import http as settings_http
 from flowd.settings.files import SettingsFile, read_file
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, is_managed
-from flowd.typed import convert, types_of
 from flowd_client import discovery, wire
 
 _SIMPLE = types_of(Simple)

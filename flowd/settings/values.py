@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from flowd.api.http.config import HttpConfig
 from flowd.domain.errors import StateError
-from flowd.typed import Meta, Struct
+from flowd.formats.typed import Meta, Struct
 
 MIB = 1024 * 1024
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
