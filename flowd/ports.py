@@ -402,7 +402,7 @@ class Store(Protocol):
         forgotten is a new one from then on.
 
         Args:
-            is_trial: Only count.
+            dry_run: Only count.
             remove_output: Called for each attempt that has files, before its id can be given again: within the
                 transaction, in another thread.
         """

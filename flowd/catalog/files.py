@@ -1,4 +1,4 @@
-"""Reading a package's files once, with what tells later whether they are still the same."""
+"""Reads a package's files once, and remembers by what to tell later whether they have changed."""
 
 import errno
 import hashlib

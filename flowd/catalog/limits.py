@@ -1,4 +1,4 @@
-"""``[steps.limits]``: each key with its range. A limit that is misread would be none, so nothing here is a warning."""
+"""Reads ``[steps.limits]``. A limit that was misread would be no limit, so every mistake is an error."""
 
 import re
 

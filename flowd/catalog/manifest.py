@@ -1,4 +1,4 @@
-"""The text of a ``flow.toml`` to a flow as data. No files: a schema that it names is only a path here.
+"""Reads the text of a ``flow.toml`` into a flow as data. Opens no files: a schema is only a path here.
 
 What the reference system accepts is accepted, with its defaults; what it silently drops becomes a warning.
 """

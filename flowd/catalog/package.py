@@ -1,4 +1,4 @@
-"""One package's folder to its flow, or to what is wrong with it. Knows no other package."""
+"""Reads one package's folder into its flow, or into what is wrong with it. Knows no other package."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Where things stand in a TOML text: dotted places to one-based lines. TOML parsers keep no lines past the syntax.
+"""Finds the line of each place in a TOML text, which TOML parsers do not tell.
 
 A scanner, not a parser: it is only shown texts that a parser has accepted, and a place that it cannot find is answered
 with the nearest table around it.

@@ -1,4 +1,4 @@
-"""Which of the packages that were found are in force. Pure: first come, first served, by name."""
+"""Decides which of the packages with the same name is in force. Pure: the first one found wins."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

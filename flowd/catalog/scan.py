@@ -1,4 +1,4 @@
-"""The flow folders on disk to a snapshot, again and again: only what changed is read, the last good stays."""
+"""Scans the flow folders into a snapshot. Only what changed is read; a broken package keeps its last good flow."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Schema files to payload checks: JSON Schema, draft 2020-12 unless ``$schema`` says otherwise.
+"""Compiles schema files into payload checks: JSON Schema, draft 2020-12 unless ``$schema`` says otherwise.
 
 A ``$ref`` may lead to other files of the same package and nowhere else, least of all to the network. Patterns run on
 an engine of linear time; one that needs look-around runs on a backtracking one with a limit, and a payload that

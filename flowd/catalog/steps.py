@@ -1,4 +1,4 @@
-"""One ``[[steps]]`` table to a step: the rules that a step's keys obey."""
+"""Reads one ``[[steps]]`` table into a step, and checks the rules that its keys obey."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Reading one table of a manifest: typed, with warnings for what is dropped and errors that say where."""
+"""Reads a table of a manifest, typed: with warnings for what is dropped, and errors that say where."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""The catalog that the daemon holds: a snapshot in memory that follows the disk."""
+"""The daemon's catalog: a snapshot in memory that follows the disk."""
 
 import asyncio
 import logging

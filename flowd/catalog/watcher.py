@@ -1,4 +1,4 @@
-"""Telling that the flow folders may have changed, from a thread of its own. What changed is for the scanner to see.
+"""Watches the flow folders from a thread of its own, and tells that something may have changed. The scanner finds what.
 
 Reports of the operating system are only hints here: a watch on a folder that was removed and made again is silently
 dead, an overflowing queue is not told, and a save by rename comes as almost anything. So every report means "look",

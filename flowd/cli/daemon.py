@@ -1,4 +1,4 @@
-"""``flowd reload`` and ``flowd drain``: words with the daemon itself."""
+"""``flowd reload`` and ``flowd drain``: requests to the daemon itself."""
 
 import math
 import time

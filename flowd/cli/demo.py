@@ -1,4 +1,4 @@
-"""``flowd demo``: an event's way through flowd, shown with real commands and checked on the way."""
+"""``flowd demo``: takes an event through flowd with real commands, and checks each step on the way."""
 
 import json
 import shutil

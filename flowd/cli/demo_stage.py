@@ -1,4 +1,4 @@
-"""What `flowd demo` plays on: a scratch workspace, the real daemon, and the real command line as a subprocess."""
+"""Sets up what ``flowd demo`` needs: a scratch workspace, a daemon, and the command line as a subprocess."""
 
 import os
 import shlex

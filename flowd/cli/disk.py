@@ -1,4 +1,4 @@
-"""The flow packages as they are on disk, for verbs that work without a daemon. Gives the daemon's own shapes."""
+"""Reads the flow packages on disk for verbs that work without a daemon, in the daemon's own shapes."""
 
 from datetime import UTC, datetime
 from pathlib import Path

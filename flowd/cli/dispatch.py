@@ -1,4 +1,4 @@
-"""``flowd dispatch``: hand in an event, and say what came of it."""
+"""``flowd dispatch``: sends an event, and reports what came of it."""
 
 import shlex
 from collections.abc import Mapping

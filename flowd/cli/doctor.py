@@ -1,4 +1,4 @@
-"""``flowd doctor``: look at everything that flowd stands on, and say what to do about what is wrong."""
+"""``flowd doctor``: checks everything that flowd depends on, and says what to do about what is wrong."""
 
 import os
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""``flowd events`` and ``flowd event``: what came in."""
+"""``flowd events`` and ``flowd event``: lists stored events, and shows one."""
 
 import json
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What the command's exit code says, and how a failure becomes one line on stderr."""
+"""The exit codes, and how a failure becomes one line on stderr."""
 
 import os
 import sys

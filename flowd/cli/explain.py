@@ -1,4 +1,4 @@
-"""``flowd explain``: why each step would run for an event, or not."""
+"""``flowd explain``: says for each step why it would run for an event, or why not."""
 
 from collections.abc import Iterator
 from typing import Any

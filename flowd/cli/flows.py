@@ -1,4 +1,4 @@
-"""``flowd flows``: the packages in force. Also how packages are drawn, for the verbs that show some."""
+"""``flowd flows``: lists the packages in force. Also prints packages for other verbs."""
 
 from collections.abc import Iterator
 

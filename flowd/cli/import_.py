@@ -1,4 +1,4 @@
-"""``flowd import``: take over what the reference system remembers."""
+"""``flowd import``: takes over the events and runs of the reference system."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""``flowd fire`` and ``flowd exec``: run steps right here, without a daemon, without memory.
+"""``flowd fire`` and ``flowd exec``: run steps in this process, without a daemon, and store nothing.
 
 They print what the reference runner prints for ``fire`` and ``run``.
 """

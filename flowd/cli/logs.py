@@ -1,4 +1,4 @@
-"""``flowd logs``: a run's output, byte for byte, on the streams that it was written to; several runs' line by line."""
+"""``flowd logs``: prints one run's output byte for byte, or several runs' output line by line."""
 
 import sys
 from collections import Counter
@@ -59,7 +59,7 @@ def logs(
     if follow:
         from flowd.cli.follow import logs as follow_logs  # noqa: PLC0415 - asyncio, which nothing else here needs
 
-        follow_logs.weave(session, run_ids, event_id, only)
+        follow_logs.follow(session, run_ids, event_id, only)
     else:
         _print_several(session, run_ids, event_id, only)
 
@@ -89,17 +89,17 @@ def _print_several(session: Session, run_ids: tuple[str, ...], event_id: str | N
     runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
     if event_id is not None:
         runs += reversed(session.view(requests.get_event(event_id)).runs)
-    weaver = LineMultiplexer(output.write)
+    lines = LineMultiplexer(output.write)
     names = {run.id: f"{run.flow_name}/{run.step_name}" for run in runs}
     counts = Counter(names.values())
     names = {run_id: name if counts[name] == 1 else f"{name} {run_id}" for run_id, name in names.items()}
     for name in names.values():
-        weaver.prefix(name)
+        lines.prefix(name)
     for run_id, name in names.items():
         for stream in _streams(only):
             for data in _parts(session, run_id, stream, None):
-                weaver.feed(name, stream, data)
-            weaver.end(name)
+                lines.feed(name, stream, data)
+            lines.end(name)
 
 
 def _streams(only: Stream | None) -> tuple[Stream, ...]:

@@ -1,4 +1,4 @@
-"""The command line's entry. Light: verbs, the client's views and rich are imported by those who use them."""
+"""The command line's entry. It imports little: a verb is imported when it is used."""
 
 import gc
 import os

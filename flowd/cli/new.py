@@ -1,4 +1,4 @@
-"""``flowd new`` and ``flowd demo``: the first minutes with flowd."""
+"""``flowd new`` and ``flowd demo``: a first package, and a first look at flowd."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Telling a stdout that takes nothing more, a full disk say, from everything else that can go wrong with files."""
+"""Distinguishes write errors on stdout from other file errors."""
 
 import io
 import sys

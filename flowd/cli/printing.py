@@ -1,4 +1,4 @@
-"""Drawing for people and printing for programs."""
+"""Prints tables and fields for people, and JSON for programs."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""``flowd prune``."""
+"""``flowd prune``: deletes old events with their runs and output."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Events from the command line: a file, stdin, or options."""
+"""Reads the event of a command line: from a file, from stdin, or from options."""
 
 import json
 import os

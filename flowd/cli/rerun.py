@@ -1,4 +1,4 @@
-"""``flowd replay``, ``flowd retry`` and ``flowd cancel``: what to do with events and runs that are stored."""
+"""``flowd replay``, ``flowd retry`` and ``flowd cancel``: act on stored events and runs."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""``flowd runs`` and ``flowd run``: what ran, and how it ended."""
+"""``flowd runs`` and ``flowd run``: list runs, and show how one ended."""
 
 import json
 import shlex

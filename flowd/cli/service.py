@@ -1,4 +1,4 @@
-"""``flowd service``: flowd as a service of this machine, or of yours on it."""
+"""``flowd service``: runs flowd as a systemd service, of the machine or of a user."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""``flowd service install`` and ``uninstall``: every file and command is shown, then done."""
+"""``flowd service install`` and ``uninstall``: show every file and command, then carry them out."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Whose service a verb of ``flowd service`` is about, and how its refusals are told."""
+"""Decides whether a verb of ``flowd service`` is about the system's service or the user's, and words its refusals."""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Which workspace a command is about, and the way to its daemon."""
+"""Finds the workspace of a command and the socket of its daemon."""
 
 import os
 import shlex

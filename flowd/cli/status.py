@@ -1,4 +1,4 @@
-"""``flowd status``: what the daemon is doing, on one screen."""
+"""``flowd status``: shows on one screen what the daemon is doing."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

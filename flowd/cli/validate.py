@@ -1,4 +1,4 @@
-"""``flowd validate``: check packages on disk."""
+"""``flowd validate``: checks packages on disk."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How a verb of the command line is made: lazily imported, with the shared options after it as well as before it."""
+"""Builds verbs: imported when used, with the shared options accepted before and after the verb."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Waiting for runs to end, with something to look at meanwhile."""
+"""Waits for runs to end, and shows progress meanwhile."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""The daemon's life: `serve → open → serve until told to stop → stop`, on one screen each."""
+"""The daemon's life: open, serve until told to stop, stop."""
 
 import asyncio
 import faulthandler

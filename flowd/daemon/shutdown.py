@@ -1,4 +1,4 @@
-"""The daemon's last phase: what becomes of steps that still run, and saying so."""
+"""The daemon's last phase: waits for running steps, ends them, or leaves them to the keeper."""
 
 import asyncio
 import logging

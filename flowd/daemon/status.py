@@ -1,4 +1,4 @@
-"""What the daemon tells of itself."""
+"""The daemon's status, as `flowd.api.shapes.daemon.StatusView` has it."""
 
 import os
 import time

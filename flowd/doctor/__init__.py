@@ -1,1 +1,1 @@
-"""What `flowd doctor` looks at, one module a subject. Looking changes nothing; repairs are few and safe."""
+"""The checks of ``flowd doctor``, one subject a module. Checks change nothing; repairs are few and safe."""

@@ -1,4 +1,4 @@
-"""The whole checkup: every check in order, none of which can spoil another; and the repairs."""
+"""Runs every check in order, so that none can spoil another, and carries out the repairs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The clocks: whether time ran backwards, and whether boots can be told apart."""
+"""Checks the clocks: whether time ran backwards, and whether boots can be told apart."""
 
 import sqlite3
 import time

@@ -1,4 +1,4 @@
-"""The daemon: its lock, its process, its socket, and whether it answers."""
+"""Checks the daemon: its lock, its process, its socket, and whether it replies."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""The database: integrity, schema, and the size of its log. Read only."""
+"""Checks the database: its integrity, its schema, and the size of its log. Read only."""
 
 import sqlite3
 import time

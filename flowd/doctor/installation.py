@@ -1,4 +1,4 @@
-"""Python, flowd and the libraries that it stands on."""
+"""Checks Python, flowd, and the libraries that flowd needs."""
 
 import sys
 from collections.abc import Iterator

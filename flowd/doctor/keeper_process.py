@@ -1,4 +1,4 @@
-"""The keeper: whether one lives, and what its journal tells; or systemd in its stead, and the notes of its units."""
+"""Checks the keeper and its journal, or the records of systemd's units where systemd starts the steps."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What should be gone: processes of runs that have ended, and files of output that the database holds."""
+"""Finds what should be gone: processes of runs that have ended, and output files that the database holds."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Limits of the machine against what flowd needs: watched folders, and open files."""
+"""Checks the machine's limits against what flowd needs: watched folders, and open files."""
 
 import ctypes
 import errno

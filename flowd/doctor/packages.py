@@ -1,4 +1,4 @@
-"""The workspace's flow packages, and the interpreters that their steps need."""
+"""Checks the workspace's flow packages, and the interpreters that their steps need."""
 
 import subprocess
 from collections.abc import Iterator

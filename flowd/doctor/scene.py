@@ -1,4 +1,4 @@
-"""What all checks start from: the settings, and who holds which lock."""
+"""What all checks start from: the settings, the paths, and who holds which lock."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""Secrets: files that hold them and who can read these, and variables that are shown unmasked."""
+"""Checks who can read the files that hold secrets, and which variables are shown unmasked."""
 
 import os
 import stat

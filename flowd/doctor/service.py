@@ -1,4 +1,4 @@
-"""systemd: the workspace's units and socket, lingering, the watchdog, and units of steps that failed and stayed."""
+"""Checks systemd: the workspace's units and socket, lingering, the watchdog, and failed units of steps."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The state folder: whose it is, who can look into it, what it lies on, and how much room there is."""
+"""Checks the state folder: its owner, its mode, its file system, and the room that is left."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What a workspace's daemon goes by when it is a service: not what a command would find, who asks from a shell."""
+"""Finds the settings of the service, not of this shell."""
 
 import os
 import pwd

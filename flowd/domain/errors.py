@@ -1,4 +1,4 @@
-"""Every deliberate refusal of flowd, as one tree.
+"""The refusals that callers are told of, as one tree. `SettingsError` and others specialise one where they are raised.
 
     FlowdError
     ├── InvalidEventError        invalid_event
@@ -16,7 +16,6 @@
     ├── RefusedError
     │   ├── QueueFullError       queue_full
     │   ├── TooManySubscriptionsError  too_many_subscriptions
-    │   ├── ShuttingDownError    shutting_down
     │   ├── StorageFullError     storage_full
     │   ├── StorageBusyError     storage_busy
     │   └── StorageFailedError   storage_failed (fatal: the daemon stops)
@@ -141,12 +140,6 @@ class TooManySubscriptionsError(RefusedError):
     """This connection, or all of them together, have as many subscriptions as there may be."""
 
     slug = "too_many_subscriptions"
-
-
-class ShuttingDownError(RefusedError):
-    """The daemon is about to exit."""
-
-    slug = "shutting_down"
 
 
 class StorageFullError(RefusedError):

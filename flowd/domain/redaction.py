@@ -1,4 +1,4 @@
-"""Masking secrets in what people and programs are shown. What is stored stays exact; only views are masked.
+"""Masks secrets in what is shown. Payloads and output are stored exact; a run's error is masked before it is stored.
 
 A byte is masked exactly if some secret covers it, whatever chunks a stream is read in. Forms of a secret that a step
 computes (base64, a hash, every second letter) are not recognised, but its JSON string form is.

@@ -1,4 +1,4 @@
-"""The real engine inside the caller, without a daemon.
+"""Runs the engine inside the caller's process, without a daemon.
 
 `flowd.embedded.firing` runs an event once and forgets it (``flowd fire``); `flowd.embedded.local` is what the client
 library's ``mode="local"`` talks to. Both stand on `flowd.embedded.running`.

@@ -1,4 +1,4 @@
-"""What answers a local client's calls: the methods of the API on an engine in this process. JSON values in and out."""
+"""The API's methods on an engine in this process, for local clients. JSON values in and out."""
 
 import contextlib
 import os

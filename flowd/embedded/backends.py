@@ -1,4 +1,4 @@
-"""Where a local client's calls go, one class a kind of state: nowhere lasting, a private folder, or a shared one."""
+"""The three backends of local mode: no state, state in a private folder, and state in a shared folder."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,10 @@ from typing import Any
 
 from flowd.embedded import answering
 from flowd.embedded.answering import Answers
+from flowd.embedded.callback import CallbackBackend, LocalBackend, OnOutput
 from flowd.embedded.listening import listening
 from flowd.embedded.running import private_settings, running
 from flowd.embedded.streaming import EngineStream
-from flowd.embedded.telling import LocalBackend, OnOutput, TellingBackend
 from flowd.settings import sources as settings_sources
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
@@ -131,15 +131,15 @@ class NoState:
         try:
             if method != wire.DISPATCH:
                 return await engine.call(method, params)
-            seat = engine if self._on_output is None else TellingBackend(engine, self._on_output)
-            return await self._see_through(seat, answering.plain(method, params))
+            backend = engine if self._on_output is None else CallbackBackend(engine, self._on_output)
+            return await self._run_to_end(backend, answering.plain(method, params))
         finally:
             await asyncio.shield(engine.close())
 
-    async def _see_through(self, seat: LocalBackend, given: dict[str, Any]) -> Any:
-        answer = await seat.call(wire.DISPATCH, {**given, "wait": True})
+    async def _run_to_end(self, backend: LocalBackend, given: dict[str, Any]) -> Any:
+        answer = await backend.call(wire.DISPATCH, {**given, "wait": True})
         # With their output, which nobody can ask for later.
-        runs = [(await seat.call(wire.GET_RUN, {"runId": run_id}))["run"] for run_id in answer["runIds"]]
+        runs = [(await backend.call(wire.GET_RUN, {"runId": run_id}))["run"] for run_id in answer["runIds"]]
         return {**answer, "runs": runs}
 
     async def stream(self, _: Mapping[str, Any]) -> UpdateStream:
@@ -197,7 +197,7 @@ class SharedState:
         self._env = env
         self._engine: _Engine | None = None
         self._peer: AsyncUnixTransport | None = None
-        self._seating = asyncio.Lock()
+        self._opening = asyncio.Lock()
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
         """As `LocalBackend.call`.
@@ -207,7 +207,7 @@ class SharedState:
         """
         while True:
             with answering.as_clients_see_them(method):
-                engine, peer = await self._seat()
+                engine, peer = await self._engine_or_peer()
             if engine is not None:
                 return await engine.call(method, params)
             assert peer is not None
@@ -224,7 +224,7 @@ class SharedState:
         """As `LocalBackend.stream`. Ends when the owning client leaves; another can go on from its cursor."""
         while True:
             with answering.as_clients_see_them(wire.SUBSCRIBE):
-                engine, peer = await self._seat()
+                engine, peer = await self._engine_or_peer()
             if engine is not None:
                 return await engine.stream(params)
             assert peer is not None
@@ -233,8 +233,8 @@ class SharedState:
             except (DaemonNotRunningError, ConnectionLostError):
                 await self._leave(peer)
 
-    async def _seat(self) -> tuple[_Engine | None, AsyncUnixTransport | None]:
-        async with self._seating:
+    async def _engine_or_peer(self) -> tuple[_Engine | None, AsyncUnixTransport | None]:
+        async with self._opening:
             while self._engine is None and self._peer is None:
                 settings = self._settings()
                 state_folder.prepare(settings.state_dir)
@@ -285,7 +285,7 @@ class SharedState:
 
     async def close(self) -> None:
         """As `LocalBackend.close`. Runs under way go on with the keeper, and are there for the next client."""
-        async with self._seating:
+        async with self._opening:
             engine, self._engine = self._engine, None
             peer, self._peer = self._peer, None
         if peer is not None:

@@ -1,4 +1,4 @@
-"""``flowd fire`` and ``flowd exec``: run an event's steps once, right here, and keep nothing."""
+"""Runs an event's steps once and keeps nothing: for ``flowd fire`` and ``flowd exec``."""
 
 import asyncio
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A local client's engine on the folder's control socket, for other clients and for ``flowd status`` and its like."""
+"""Serves a local client's engine on the folder's socket, for other clients and for the command line."""
 
 import contextlib
 import warnings

@@ -1,4 +1,4 @@
-"""What ``flowd_client``'s ``mode="local"`` talks to: an engine in a thread of its own, called from any other thread."""
+"""The engine of ``mode="local"``: it runs in a thread of its own, and any thread may call it."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowd.embedded.backends import ENGINE_TASK, NoState, PrivateState, SharedState
-from flowd.embedded.telling import LocalBackend, OnOutput, TellingBackend
+from flowd.embedded.callback import CallbackBackend, LocalBackend, OnOutput
 from flowd_client.aio_updates import AsyncUpdateStream
 from flowd_client.discovery import find_workspace
 
@@ -48,7 +48,7 @@ class LocalEngine:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._seat: LocalBackend | None = None
+        self._backend: LocalBackend | None = None
         self._calls: set[asyncio.Task[Any]] = set()
 
     def submit(self, method: str, params: Mapping[str, Any]) -> "Future[Any]":
@@ -72,7 +72,7 @@ class LocalEngine:
             asyncio.run_coroutine_threadsafe(self._close(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
-            self._loop = self._thread = self._seat = None
+            self._loop = self._thread = self._backend = None
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = self._loop = asyncio.new_event_loop()
@@ -82,11 +82,11 @@ class LocalEngine:
 
     async def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         with self._noted():
-            return await self._open_seat().call(method, params)
+            return await self._open_backend().call(method, params)
 
     async def _stream(self, loop: asyncio.AbstractEventLoop, params: Mapping[str, Any]) -> "HostedStream":
         with self._noted():
-            return HostedStream(loop, await self._open_seat().stream(params))
+            return HostedStream(loop, await self._open_backend().stream(params))
 
     @contextlib.contextmanager
     def _noted(self) -> Iterator[None]:
@@ -98,26 +98,26 @@ class LocalEngine:
         finally:
             self._calls.discard(task)
 
-    def _open_seat(self) -> LocalBackend:
-        if self._seat is None:
-            self._seat = self._make_seat()
-        return self._seat
+    def _open_backend(self) -> LocalBackend:
+        if self._backend is None:
+            self._backend = self._make_backend()
+        return self._backend
 
-    def _make_seat(self) -> LocalBackend:
-        seat: LocalBackend
+    def _make_backend(self) -> LocalBackend:
+        backend: LocalBackend
         match self._state:
             case None:
                 return NoState(self._workspace, self._env, self._on_output)
             case "memory":
-                seat = PrivateState(self._workspace, self._env)
+                backend = PrivateState(self._workspace, self._env)
             case "file":
-                seat = SharedState(self._workspace, self._folder, self._env)
-        return seat if self._on_output is None else TellingBackend(seat, self._on_output)
+                backend = SharedState(self._workspace, self._folder, self._env)
+        return backend if self._on_output is None else CallbackBackend(backend, self._on_output)
 
     async def _close(self) -> None:
         await _cancel(self._calls)
-        if self._seat is not None:
-            await self._seat.close()
+        if self._backend is not None:
+            await self._backend.close()
         # An engine whose opener was given up ends by itself, and its own tasks must see to it; so those come last.
         await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == ENGINE_TASK))
         await _cancel(asyncio.all_tasks())

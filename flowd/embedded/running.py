@@ -1,4 +1,4 @@
-"""An engine that runs for the length of a ``with`` block. Nothing about threads, sockets or who asks."""
+"""Runs an engine for the length of a ``with`` block. Knows nothing of threads, sockets or callers."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Subscriptions in local mode: what an engine in this process tells, as a stream."""
+"""Subscriptions of local clients: updates of an engine in this process, as a stream."""
 
 import asyncio
 from collections.abc import Mapping

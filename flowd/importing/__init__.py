@@ -1,1 +1,1 @@
-"""Taking over what the reference system remembers: its backend's SQLite file and its local client's ``state.json``."""
+"""Imports what the reference system stored: its backend's SQLite file, or its local client's ``state.json``."""

@@ -1,4 +1,4 @@
-"""Importing files into a state folder: look at everything first, then write in batches that may be repeated."""
+"""Imports a file into a state folder: checks all of it first, then writes in batches that may be repeated."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""One record of the reference system as what flowd stores. Pure: a mapping in, domain values out.
+"""Translates one record of the reference system into what flowd stores. Pure.
 
 Both of its stores are read to records with the members of the wire (``eventId``, ``resultJson``, ``startedAt`` …).
 """

@@ -1,4 +1,4 @@
-"""The two files that can be imported, each as a `Source` of events with their runs. They are only read."""
+"""Reads the two kinds of file that can be imported, each as a `Source` of events with their runs."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""Log lines as entries of the systemd journal, with fields that one can ask for: ``journalctl FLOWD_RUN_ID=run_…``.
+"""Writes log lines to the systemd journal, with fields that can be queried: ``journalctl FLOWD_RUN_ID=run_…``.
 
 The one owner of `logging_journald`, of which only the transport is used: its handler would make a new MESSAGE_ID for
 every text, and write our source lines into each entry.

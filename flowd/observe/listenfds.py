@@ -1,4 +1,4 @@
-"""Sockets that the service manager has opened for us: sd_listen_fds(3), by name."""
+"""Takes over the sockets that systemd opened for the daemon: sd_listen_fds(3), by name."""
 
 import os
 import socket

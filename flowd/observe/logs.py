@@ -1,4 +1,4 @@
-"""Log lines: an event's name and fields, for people, as JSON, or in the journal. Never a payload, never a secret."""
+"""Formats log lines for people, as JSON, or for the journal: an event's name and fields, never a payload or a secret."""
 
 import json
 import logging

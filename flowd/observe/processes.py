@@ -1,4 +1,4 @@
-"""Processes and mounts of this machine, as the system tells of them. The one owner of `psutil`.
+"""Looks at processes and mounts of this machine. The one owner of `psutil`.
 
 What the system does not tell, or does not tell us, is None or empty: never an error. The keeper, which must know whose
 a process is, reads ``/proc`` itself (`flowd.keeper.proctree`).

@@ -1,4 +1,4 @@
-"""What a log record tells beside its event's name."""
+"""Reads the fields of a log record."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Telling the service manager how we are: sd_notify(3), and the watchdog that is fed from the event loop itself.
+"""Tells systemd that the daemon is ready, alive or stopping: sd_notify(3), fed from the event loop itself.
 
 Thirty lines of protocol instead of a library: the ones there are have not been released for years, or need libsystemd.
 """

@@ -1,1 +1,1 @@
-"""How a step becomes a command: interpreters, bootstraps, the context on stdin, and new packages from a template."""
+"""Turns steps into commands: interpreters, bootstraps, the context on stdin, and new packages from a template."""

@@ -1,4 +1,4 @@
-"""Turning a step's definition into the command that the keeper starts."""
+"""Turns a step's definition into the command that an executor starts."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What a step reads on stdin: the flow, the event and the run, as one JSON document."""
+"""Writes what a step reads on stdin: the flow, the event and the run, as one JSON document."""
 
 from flowd.domain.definition import Definition
 from flowd.formats.typed import Raw, to_json

@@ -1,4 +1,4 @@
-"""What a Python script says about its own requirements, in comments (PEP 723)."""
+"""Reads the requirements that a Python script states in its comments (PEP 723)."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Finding the programs that run scripts: by setting, by PATH, and past version managers' shims.
+"""Finds the programs that run scripts: by setting, by PATH, and past version managers' shims.
 
 A shim is a small script or program that looks up the real interpreter each time it is started, which costs a run up to
 85 ms. It is asked once, in the workspace, which interpreter it stands for.

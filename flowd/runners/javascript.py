@@ -1,4 +1,4 @@
-"""The code of a JavaScript or TypeScript source without its comments, strings, templates and regular expressions.
+"""Strips comments, strings, templates and regular expressions from a JavaScript or TypeScript source.
 
 Only what telling module-style scripts apart needs: no grammar, never an exception, time linear in the source.
 """

@@ -1,4 +1,4 @@
-"""Where a step runs and what it runs: folder and script on disk, checked, with refusals that name the one at fault."""
+"""Finds a step's folder and script on disk. Its refusals name the one that is at fault."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""New flow packages for `flowd new`, and where the example packages are."""
+"""Writes new flow packages for ``flowd new``, and finds the example packages."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Whether a script is module-style: exports a function that the bootstrap calls, rather than doing everything itself.
+"""Tells whether a script is module-style: whether it exports a function that the bootstrap calls.
 
 Only code counts. The reference system also looked into comments and strings, and broke scripts that merely talked
 about exporting.

@@ -1,4 +1,4 @@
-"""Where the HTTP shim listens: ``--http``, ``FLOWD_HTTP``, or ``listen`` in ``[http]``."""
+"""Finds the address that the HTTP shim listens on: ``--http``, ``FLOWD_HTTP``, or ``listen`` in ``[http]``."""
 
 from collections.abc import Mapping
 from pathlib import Path

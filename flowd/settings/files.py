@@ -1,4 +1,4 @@
-"""The two settings files, ``<workspace>/.codex/flowd.toml`` and the user's ``flowd/config.toml``: read and checked."""
+"""Reads and checks the two settings files: ``<workspace>/.codex/flowd.toml`` and the user's ``flowd/config.toml``."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``[hooks.NAME]``: webhooks of other systems, and how each becomes an event."""
+"""Reads ``[hooks.NAME]``: webhooks of other systems, and how each becomes an event."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""The HTTP shim's settings: the table ``[http]`` of a file, with who may do what. Every refusal is a `ValueError`."""
+"""Reads ``[http]``: what the HTTP shim listens on, and who may do what there. Every refusal is a `ValueError`."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Environment variables that begin like flowd's and are none of them: a misspelt one would set nothing, in silence."""
+"""Warns of ``FLOWD_*`` variables that flowd does not know: a misspelt one would set nothing, in silence."""
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""The settings: what each may be, what it is by default, and what follows from them."""
+"""The settings: their types, their defaults, and what follows from them."""
 
 import os
 from collections.abc import Mapping

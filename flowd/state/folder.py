@@ -1,4 +1,4 @@
-"""The state folder: made safe for its owner, and watched, so that it is told when somebody takes it away."""
+"""Makes the state folder safe for its owner, and notices when somebody removes or replaces what is in it."""
 
 import errno
 import os

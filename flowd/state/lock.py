@@ -1,4 +1,4 @@
-"""Locks on files: one daemon for each state folder, one keeper for each daemon's folder.
+"""Locks that keep a second daemon, or a second keeper, out of a state folder.
 
 The kernel lets a lock go with the last process that holds it, however that ends.
 """

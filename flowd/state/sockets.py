@@ -1,4 +1,4 @@
-"""Unix sockets: where they lie, and how one is bound so that only its owner can open it."""
+"""Chooses where Unix sockets lie, and binds them so that only their owner can open them."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Following what happens: ``flowd events -f`` and ``flowd runs -f``, a line for each update."""
+"""Prints updates as they come, a line each: for ``flowd events -f`` and ``flowd runs -f``."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator

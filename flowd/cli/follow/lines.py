@@ -1,4 +1,4 @@
-"""Several outputs woven into one, line by line, each line with the name of whose it is. Pure but for its sink."""
+"""Merges several outputs into one, line by line, each line behind its owner's name. Pure but for its sink."""
 
 from collections.abc import Callable
 
@@ -18,10 +18,10 @@ class LineMultiplexer:
     A line that was drawn over with carriage returns (a progress bar) comes once, as it looked in the end. On a
     terminal the newest unfinished line is shown as well, below the others, and redrawn in its place.
 
-    >>> said = []
-    >>> weaver = LineMultiplexer(lambda stream, data: said.append(data))
-    >>> weaver.feed("a/b", "stdout", b"10%\r100%\nno"); weaver.feed("c/d", "stdout", b"other\n"); weaver.end("a/b")
-    >>> b"".join(said)
+    >>> written = []
+    >>> lines = LineMultiplexer(lambda stream, data: written.append(data))
+    >>> lines.feed("a/b", "stdout", b"10%\r100%\nno"); lines.feed("c/d", "stdout", b"other\n"); lines.end("a/b")
+    >>> b"".join(written)
     b'a/b | 100%\nc/d | other\na/b | no\n'
     """
 

@@ -1,4 +1,4 @@
-"""The outputs of several runs at once: those that were named, and all of an event, also ones that start later."""
+"""Follows the output of several runs at once: of those that are named, and of all runs of an event, later ones too."""
 
 import asyncio
 import shutil
@@ -16,47 +16,49 @@ from flowd_client.views.run import RunView
 from flowd_client.wire import Stream
 
 
-def weave(session: Session, run_ids: Iterable[str], event_id: str | None, only: Stream | None) -> None:
+def follow(session: Session, run_ids: Iterable[str], event_id: str | None, only: Stream | None) -> None:
     """Print the runs' outputs line by line until all of them have ended. Goes on over a restart of the daemon.
 
     Raises:
         FlowClientError: There is no such run or event, or the daemon did not come back.
     """
-    asyncio.run(_weave(session, tuple(run_ids), event_id, only))
+    asyncio.run(_follow_all(session, tuple(run_ids), event_id, only))
 
 
-async def _weave(session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None) -> None:
+async def _follow_all(session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None) -> None:
     if printing.is_terminal():
-        weaver = LineMultiplexer(output.write, live_width=shutil.get_terminal_size().columns, clean=_clean)
+        lines = LineMultiplexer(output.write, live_width=shutil.get_terminal_size().columns, clean=_clean)
     else:
-        weaver = LineMultiplexer(output.write)
+        lines = LineMultiplexer(output.write)
     async with AsyncFlowClient(AsyncUnixTransport(lambda: session.socket_path)) as client:
-        loom = _LogFollower(client, weaver, only)
+        follower = _LogFollower(client, lines, only)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for run in [await client.get_run(run_id) for run_id in run_ids]:
-                    loom.take(run, tasks)
+                    follower.take(run, tasks)
                 if event_id is not None:
-                    await _follow_event(client, loom, event_id, tasks)
+                    await _follow_event(client, follower, event_id, tasks)
         except* (FlowClientError, OSError) as group:
             raise group.exceptions[0] from None  # the first reason is the one to tell
         finally:
-            weaver.close()
+            lines.close()
 
 
-async def _follow_event(client: AsyncFlowClient, loom: "_LogFollower", event_id: str, tasks: asyncio.TaskGroup) -> None:
+async def _follow_event(
+    client: AsyncFlowClient, follower: "_LogFollower", event_id: str, tasks: asyncio.TaskGroup
+) -> None:
     """Take up each run of the event, until every one that is known has ended."""
     async with client.subscribe(["run"], event_id=event_id, reconnect_s=RECONNECT_S) as updates:
         open_ids: set[str] = set()
         for run in (await client.get_event(event_id)).runs:
-            loom.take(run, tasks)
+            follower.take(run, tasks)
             if not run.is_final:
                 open_ids.add(run.id)
         while open_ids:
             update = await anext(updates)
             if update.run is None:
                 continue
-            loom.take(update.run, tasks)
+            follower.take(update.run, tasks)
             if update.run.is_final:
                 open_ids.discard(update.run.id)
             else:
@@ -66,7 +68,7 @@ async def _follow_event(client: AsyncFlowClient, loom: "_LogFollower", event_id:
 @dataclass(slots=True)
 class _LogFollower:
     client: AsyncFlowClient
-    weaver: LineMultiplexer
+    lines: LineMultiplexer
     only: Stream | None
     followed: dict[str, int] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
@@ -82,14 +84,14 @@ class _LogFollower:
         name = f"{run.flow_name}/{run.step_name}"
         if self.names.setdefault(name, run.id) != run.id:
             name = f"{name} {run.id}"
-        self.weaver.prefix(name)
+        self.lines.prefix(name)
         return name
 
     async def _follow(self, run_id: str, name: str) -> None:
         async for stream, data in self.client.follow_output_bytes(run_id):
             if self.only in (None, stream):
-                self.weaver.feed(name, stream, data)
-        self.weaver.end(name)
+                self.lines.feed(name, stream, data)
+        self.lines.end(name)
 
 
 def _clean(data: bytes) -> bytes:

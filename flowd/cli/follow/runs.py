@@ -1,4 +1,4 @@
-"""``flowd runs -f``: what is running and queued, then runs as they change."""
+"""``flowd runs -f``: prints what is running and queued, then each change of a run."""
 
 import time
 from collections.abc import Iterable

@@ -1,1 +1,1 @@
-"""The programs that run module-style steps. Files to be started by an interpreter, never imported by flowd."""
+"""The programs that run module-style steps. An interpreter starts them; flowd never imports them."""

@@ -1,4 +1,4 @@
-"""Rows to domain objects and back. The only place that knows the columns' order."""
+"""Reads rows of the database into domain objects, and says which columns each kind of row needs."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Telling a local client's caller what steps write, as they write it."""
+"""Calls a local client's function with what steps write, as they write it."""
 
 import asyncio
 import logging
@@ -32,26 +32,26 @@ class LocalBackend(Protocol):
         ...
 
 
-class TellingBackend:
-    """A seat whose new runs, of a dispatch or a replay, are followed by a function.
+class CallbackBackend:
+    """A backend that calls a function with what its new runs write, of a dispatch or a replay.
 
     A call that waits for runs returns after everything they wrote has been told. A function that raises is not called
     again for that run; its error is logged.
     """
 
-    def __init__(self, seat: LocalBackend, on_output: OnOutput) -> None:
-        self._seat = seat
+    def __init__(self, backend: LocalBackend, on_output: OnOutput) -> None:
+        self._backend = backend
         self._on_output = on_output
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
         """As `LocalBackend.call`."""
         if method not in (wire.DISPATCH, wire.REPLAY):
-            return await self._seat.call(method, params)
+            return await self._backend.call(method, params)
         is_waiting = params.get("wait") is True
         timeout_ms = params.get("timeoutMs")
         given = {name: value for name, value in params.items() if name not in ("wait", "timeoutMs")}
-        answer = await self._seat.call(method, given)
+        answer = await self._backend.call(method, given)
         followers = [] if answer["status"] == "duplicate" else [self._follow(run_id) for run_id in answer["runIds"]]
         if not is_waiting:
             return answer
@@ -62,10 +62,10 @@ class TellingBackend:
 
     async def stream(self, params: Mapping[str, Any]) -> AsyncUpdateStream:
         """As `LocalBackend.stream`."""
-        return await self._seat.stream(params)
+        return await self._backend.stream(params)
 
     async def _wait(self, answer: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
-        waits = (self._seat.call(wire.WAIT_RUN, {"runId": run_id, **limit}) for run_id in answer["runIds"])
+        waits = (self._backend.call(wire.WAIT_RUN, {"runId": run_id, **limit}) for run_id in answer["runIds"])
         ended = await asyncio.gather(*waits)
         runs = [item["run"] for item in ended]
         return {**answer, "runs": runs, "timedOut": any(item["timedOut"] for item in ended)}
@@ -81,11 +81,11 @@ class TellingBackend:
         try:
             while True:
                 if (part := follower.next_part()) is not None:
-                    output = part.read(await self._seat.call(part.method, part.params))
+                    output = part.read(await self._backend.call(part.method, part.params))
                     if (stream := follower.take_part(output)) is not None:
                         self._on_output(run_id, stream, output.text)
                 elif (look := follower.next_look()) is not None:
-                    follower.take_look(look.read(await self._seat.call(look.method, look.params)))
+                    follower.take_look(look.read(await self._backend.call(look.method, look.params)))
                 else:
                     return
         except FlowClientError as error:
@@ -98,4 +98,4 @@ class TellingBackend:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._seat.close()
+        await self._backend.close()
