@@ -20,7 +20,7 @@ _TICK_NS = 2_000_000_000
 
 
 def stamp(path: str) -> Stamp | None:
-    """What tells one state of a file from another, None where there is none."""
+    """What changes whenever the file does; None where there is no file."""
     try:
         return _stamp(os.stat(path))
     except OSError:

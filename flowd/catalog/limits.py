@@ -48,5 +48,7 @@ def _umask(table: Table) -> int | None:
     mask = int(value, 8)
     if mask & 0o700:
         # The step could not read what it has just written, and nobody means that.
-        table.fail("umask", f"umask {value} takes its own files from the step", 'Keep the first digit 0: "0077".')
+        table.fail(
+            "umask", f"umask {value} would lock the step out of its own files", 'Keep the first digit 0: "0077".'
+        )
     return mask

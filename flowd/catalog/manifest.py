@@ -181,7 +181,7 @@ def _finite(value: float) -> float | None:
 
 
 def _check_guidance(table: Table) -> None:
-    """Nothing reads guidance here either; only its shape is looked at, so that a slip is told."""
+    """Check guidance's shape, so that a mistake is told. Nothing reads it here."""
     guidance = table.table("guidance")
     if guidance is not None:
         guidance.warn_unknown({"skills"})

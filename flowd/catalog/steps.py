@@ -17,7 +17,7 @@ _KNOWN = frozenset(
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
 # A canceled run stays canceled: another attempt would undo what its caller asked for.
 _RETRYABLE = tuple(reason.value for reason in Reason if reason is not Reason.CANCELED)
-_NO_WILDCARD = 'is no wildcard: only ".*" behind a prefix is one, such as "release.*", and none fits every type'
+_NO_WILDCARD = 'is not a wildcard: only ".*" after a prefix is, such as "release.*"; nothing matches every type'
 _OWN_VARIABLES = ("FLOWD_", "CODEX_FLOW_")
 
 
@@ -102,7 +102,7 @@ def _env(table: Table) -> dict[str, str]:
     read: dict[str, str] = {}
     for name, value in env.values.items():
         if not name or "=" in name or "\0" in name:
-            env.fail(name, f"env has the impossible variable name {kind_of(name)}", "Rename or remove it.")
+            env.fail(name, f"env has the invalid variable name {kind_of(name)}", "Rename or remove it.")
         if not isinstance(value, str) or "\0" in value:
             env.fail(name, f"env variable {name} must be a string", f'Write it in quotes: {name} = "...".')
         if name.startswith(_OWN_VARIABLES):

@@ -16,11 +16,11 @@ from flowd_client.views.catalog import CatalogView, read_catalog
 _LOOK_INTERVAL_S = 0.2
 
 
-@click.command(cls=Verb, short_help="Look at the flow packages on disk now.")
+@click.command(cls=Verb, short_help="Read the flow packages on disk now.")
 @as_json_option
 @click.pass_obj
 def reload(session: Session, as_json: bool) -> None:
-    """Make the daemon look at the flow packages on disk now, and print what changed and what is broken.
+    """Make the daemon read the flow packages on disk now, and print what changed and what is broken.
 
     It watches them anyway; this is for scripts that want to be sure, and for file systems that tell nobody.
 
@@ -83,7 +83,7 @@ def drain(session: Session, *, wait: bool, timeout_s: float | None, as_json: boo
 
 
 def _wait_until_idle(session: Session, timeout_s: float | None, *, is_silent: bool) -> bool:
-    """Watch the running steps come to their ends; names them when they change. False when the time is up."""
+    """Wait until no step runs, naming the running ones whenever they change. False when the time is up."""
     give_up_at_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
     told: list[object] = []
     while True:

@@ -146,7 +146,7 @@ class _Demo:
 
     def replay(self) -> None:
         """New runs for a stored event, when somebody wants them."""
-        self._scene("Running a stored event anew is a wish of its own")
+        self._scene("A replay makes new runs of a stored event")
         before = self._count()
         self.stage.flowd("replay", EVENT, "--wait")
         runs = self.client.list_runs(event_id=EVENT)
@@ -174,7 +174,7 @@ class _Demo:
             run.process_status == "running" and run.attempt_count == 1 and find_process(pid) is not None,
             "the new daemon took the same process over: still the first attempt, nothing lost",
         )
-        self._scene("Somebody does not want it any more")
+        self._scene("The run is not wanted any more")
         self.stage.flowd("cancel", run_id)
         ended = self.client.wait_run(run_id, timeout_ms=10_000)
         self._check(ended.process_status == "canceled", "the run is canceled")

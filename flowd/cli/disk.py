@@ -22,7 +22,7 @@ def scan(workspace: Path) -> Snapshot:
         CommandError: There is no such folder.
     """
     if not workspace.is_dir():
-        raise CommandError(f"{workspace} is no folder.")
+        raise CommandError(f"{workspace} is not a folder.")
     return scan_once(workspace)
 
 

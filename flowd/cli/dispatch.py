@@ -18,7 +18,7 @@ from flowd_client.errors import ConnectionLostError, TimedOutError
 from flowd_client.views.event import DispatchView, read_dispatch
 
 
-@click.command(cls=Verb, short_help="Hand in an event; every matching step runs.")
+@click.command(cls=Verb, short_help="Send an event; every matching step runs.")
 @click.argument("event", required=False, metavar="[EVENT.json|-]")
 @click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
 @click.option(
@@ -42,7 +42,7 @@ def dispatch(
     timeout_s: float | None,
     as_json: bool,
 ) -> int:
-    """Hand in an event, from a file, from stdin (-), or made of options; options win over the file.
+    """Send an event, from a file, from stdin (-), or made of options; options win over the file.
 
     When this returns, the event and a run for each matching step are on the daemon's disk.
 

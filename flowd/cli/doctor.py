@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command(cls=Verb, short_help="Check everything that flowd stands on.")
+@click.command(cls=Verb, short_help="Check everything that flowd depends on.")
 @click.option("--repair", is_flag=True, help="Also do what is safe: remove stale files, end leftover processes.")
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON, and nothing else, on stdout.")
 @click.pass_obj

@@ -9,7 +9,7 @@ from flowd_client.errors import CallError, FlowClientError, InvalidCallError, No
 
 
 class Exit(IntEnum):
-    """Promised to scripts."""
+    """The exit codes that scripts may rely on."""
 
     GOOD = 0
     RUN_FAILED = 1
@@ -43,7 +43,7 @@ class CommandError(Exception):
 
 
 def code_of(error: FlowClientError) -> Exit:
-    """The exit code for what a client raised."""
+    """The exit code for a client's error."""
     match error:
         case NotFoundError():
             return Exit.NOT_FOUND
@@ -56,7 +56,7 @@ def code_of(error: FlowClientError) -> Exit:
 
 
 def tell(message: str) -> None:
-    """One line on stderr, ``flowd: …``. A stderr that nobody reads is no reason to fail."""
+    """Print one line on stderr, ``flowd: …``. It is no error when nobody reads stderr."""
     try:
         print("flowd:", " ".join(message.split()), file=sys.stderr, flush=True)
     except OSError:
@@ -64,7 +64,7 @@ def tell(message: str) -> None:
 
 
 def discard(stream: TextIO) -> None:
-    """Send what is left in a stream that takes no more to nowhere, lest the interpreter fails on it at its exit."""
+    """Discard what a broken stream still holds: the interpreter would fail on it at its exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, stream.fileno())
     os.close(devnull)

@@ -73,7 +73,7 @@ def exec_(session: Session, flow: str, step: str, event: str | None, event_optio
 
 
 class _Teller(logging.Handler):
-    """Tells the engine's warnings as this command tells its own: a line on stderr, not a log record."""
+    """Prints the engine's warnings like the command's own: a line on stderr, not a log record."""
 
     def emit(self, record: logging.LogRecord) -> None:
         facts = vars(record)

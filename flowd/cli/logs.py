@@ -82,7 +82,7 @@ def _print_one(session: Session, run_id: str, only: Stream | None, attempt: int 
     for stream in _streams(only):
         is_silent = not _print_all(session, run_id, stream, attempt) and is_silent
     if is_silent and sys.stderr.isatty():
-        printing.note("It has written nothing.")
+        printing.note("The run has written nothing.")
 
 
 def _print_several(session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None) -> None:

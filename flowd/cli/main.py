@@ -16,10 +16,10 @@ from flowd_client.errors import FlowClientError
 
 _SECTIONS = {
     "Events": {
-        "dispatch": Home("flowd.cli.dispatch", "dispatch", "Hand in an event; every matching step runs."),
+        "dispatch": Home("flowd.cli.dispatch", "dispatch", "Send an event; every matching step runs."),
         "events": Home("flowd.cli.events", "events", "List events, newest first."),
         "event": Home("flowd.cli.events", "event", "Show an event and its runs."),
-        "replay": Home("flowd.cli.rerun", "replay", "Run a stored event's steps anew."),
+        "replay": Home("flowd.cli.rerun", "replay", "Run a stored event's steps again."),
         "explain": Home("flowd.cli.explain", "explain", "Say why each step would run for an event, or not."),
     },
     "Runs": {
@@ -38,9 +38,9 @@ _SECTIONS = {
     },
     "The daemon": {
         "serve": Home("flowd.cli.serve", "serve", "Run the daemon of a workspace."),
-        "status": Home("flowd.cli.status", "status", "Show how the daemon is."),
-        "doctor": Home("flowd.cli.doctor", "doctor", "Check everything that flowd stands on."),
-        "reload": Home("flowd.cli.daemon", "reload", "Look at the flow packages on disk now."),
+        "status": Home("flowd.cli.status", "status", "Show what the daemon does."),
+        "doctor": Home("flowd.cli.doctor", "doctor", "Check everything that flowd depends on."),
+        "reload": Home("flowd.cli.daemon", "reload", "Read the flow packages on disk now."),
         "prune": Home("flowd.cli.prune", "prune", "Forget old events with their runs and output."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
         "service": Home("flowd.cli.service", "service", "Run flowd as a systemd service."),
@@ -88,7 +88,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def run(args: Sequence[str]) -> int:
-    """Run a command line and give its exit code. Failures are told on stderr, never raised."""
+    """Run a command line and return its exit code. Failures are printed on stderr, never raised."""
     try:
         code = _invoke(list(args))
         sys.stdout.flush()

@@ -51,7 +51,7 @@ def _shown(file: Path) -> str:
 
 
 @click.command(cls=Verb, short_help="Watch flowd work in a scratch workspace.")
-@click.option("--keep", is_flag=True, help="Leave the scratch workspace for a look around.")
+@click.option("--keep", is_flag=True, help="Keep the scratch workspace to look around in.")
 @click.option("--fast", is_flag=True, help="Do not pause between scenes.")
 def demo(keep: bool, fast: bool) -> int:
     """Start a daemon in a scratch workspace, take an event through it, and clean up.

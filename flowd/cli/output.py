@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class OutputError(OSError):
-    """Our output cannot be written, for any reason but that its reader has gone."""
+    """The output cannot be written, and not because its reader has gone."""
 
 
 class _Output(io.FileIO):
@@ -25,7 +25,7 @@ class _Output(io.FileIO):
 
 
 def watch_stdout() -> None:
-    """From now on what is written to `sys.stdout` in vain raises `OutputError`."""
+    """Make `sys.stdout` raise `OutputError` where it cannot be written."""
     old = sys.stdout
     old.flush()
     raw = _Output(old.fileno(), "w", closefd=False)

@@ -13,7 +13,7 @@ import click
 from flowd.cli.exits import discard
 
 _CONTROL = r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-"""What a step's text must not do to the reader's terminal: everything but tab and newline."""
+"""Control sequences and control characters, all but tab and newline."""
 
 STATUS_STYLES = {
     "queued": "dim",
@@ -46,7 +46,7 @@ def has_colours() -> bool:
 
 
 def print_json(value: Any) -> None:
-    """JSON: indented for a person, one line for a program."""
+    """Print JSON: indented for a person, on one line for a program."""
     layout: dict[str, Any] = {"indent": 2} if is_terminal() else {"separators": (",", ":")}
     text = json.dumps(value, ensure_ascii=False, **layout)
     # Lone surrogates are in no UTF-8 text; Python's backslash form of one is its JSON escape.
@@ -54,12 +54,12 @@ def print_json(value: Any) -> None:
 
 
 def line(text: str = "") -> None:
-    """A line on stdout, made harmless."""
+    """Print a line on stdout, without control characters."""
     _echo(clean(text))
 
 
 def note(text: str) -> None:
-    """A line on stderr, beside the answer, which it does not fail."""
+    """Print a note on stderr. It is no error when it cannot be written."""
     try:
         click.echo(clean(text).encode("utf-8", "backslashreplace"), err=True)
     except BrokenPipeError:
@@ -69,7 +69,7 @@ def note(text: str) -> None:
 
 
 def clean(text: str) -> str:
-    r"""The text without what would steer a terminal.
+    r"""The text without control characters, which could take over the reader's terminal.
 
     >>> clean("a\x1b[31mred\x07")
     'ared'
@@ -79,7 +79,7 @@ def clean(text: str) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> None:
-    """A table of aligned columns. No cell is ever cut or folded, because people copy ids.
+    """Print a table of aligned columns. No cell is ever cut or folded, because people copy ids.
 
     On a terminal that is too narrow, the widest columns leave the table: their cells stand below their row, behind the
     column's name.
@@ -161,7 +161,7 @@ def status(value: str) -> str:
 
 
 def fields(pairs: Sequence[tuple[str, str | None]]) -> None:
-    """Names and values, one a line; those without a value are left out."""
+    """Print names and values, one a line. Names without a value are left out."""
     present = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in present), default=0)
     for name, value in present:

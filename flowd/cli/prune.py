@@ -21,9 +21,9 @@ _MIN_S = 60
     type=Duration(),
     metavar="T",
     required=True,
-    help="Events that came, and whose runs have ended, so long ago: 90d, 12h; a minute at least.",
+    help="Events whose runs ended this long ago: 90d, 12h; at least a minute.",
 )
-@click.option("--dry-run", is_flag=True, help="Say how much that would be, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Say how much would be deleted, and change nothing.")
 @as_json_option
 @click.pass_obj
 def prune(session: Session, older_than_s: float, dry_run: bool, as_json: bool) -> None:
@@ -39,7 +39,7 @@ def prune(session: Session, older_than_s: float, dry_run: bool, as_json: bool) -
       0 4 * * *  flowd prune -w /srv/automation --older-than 90d      (a line of a crontab)
     """
     if older_than_s < _MIN_S:
-        raise CommandError("--older-than is a minute at least: 60s, 12h, 90d.")
+        raise CommandError("--older-than is at least a minute: 60s, 12h, 90d.")
     params = {"olderThanMs": round(older_than_s * 1000), "dryRun": dry_run}
     answer = session.ask(requests.call(wire.PRUNE, params)._replace(wait_s=math.inf))
     if as_json:

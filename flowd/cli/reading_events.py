@@ -56,7 +56,7 @@ def with_options(event: Any, **members: Any) -> Any:
 
 
 def one_of(positional: str | None, option: str | None) -> str | None:
-    """The event's file, which may stand by itself or behind ``--event``.
+    """The event's file, given as the argument or with ``--event``.
 
     Raises:
         CommandError: It was given in both ways.

@@ -13,7 +13,7 @@ from flowd_client.views.event import read_dispatch
 from flowd_client.views.run import read_run, read_runs
 
 
-@click.command(cls=Verb, short_help="Run a stored event's steps anew.")
+@click.command(cls=Verb, short_help="Run a stored event's steps again.")
 @click.argument("event_id", type=Text(), metavar="EVENT")
 @click.option(
     "--step", "steps", type=Text(), multiple=True, metavar="STEP", help="Only this step or flow/step; may be repeated."

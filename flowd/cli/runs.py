@@ -22,7 +22,7 @@ _OUTPUT_LINES = 20
     "--status", type=Text(), metavar="STATUS", help="queued, running, completed, failed, canceled, changed, blocked …"
 )
 @click.option("--flow", type=Text(), metavar="NAME", help="Only this flow's.")
-@list_options(following="Print what runs and waits, then each change.")
+@list_options(following="Print what is running and queued, then each change.")
 @click.pass_obj
 def runs(
     session: Session,
@@ -120,7 +120,7 @@ def _draw_run(item: RunView) -> None:
             ("process", item.process_status),
             ("reason", item.reason),
             ("error", _sentence(item.error)),
-            ("attention", "a person is wanted" if item.needs_attention else None),
+            ("attention", "needs a person" if item.needs_attention else None),
             ("step", f"{item.flow_name}/{item.step_name}"),
             ("event", item.event_id),
             ("replay of", item.replay_of),

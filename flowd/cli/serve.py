@@ -9,10 +9,10 @@ from flowd.domain.errors import FlowdError, StateError
 
 
 @click.command(cls=Verb, short_help="Run the daemon of a workspace.")
-@click.option("--max-parallel", type=click.IntRange(min=1), metavar="N", help="Runs under way at once.")
+@click.option("--max-parallel", type=click.IntRange(min=1), metavar="N", help="Steps that run at the same time.")
 @click.option("--executor", type=click.Choice(["direct", "systemd"]), help="Who starts steps: flowd, or systemd.")
 @click.option(
-    "--log-format", type=click.Choice(["auto", "pretty", "json", "journal"]), help="How the log on stderr looks."
+    "--log-format", type=click.Choice(["auto", "pretty", "json", "journal"]), help="The format of the log on stderr."
 )
 @click.option(
     "--http", is_flag=False, flag_value="", metavar="[HOST:PORT]", help="Serve HTTP too, on 127.0.0.1:7345 by default."

@@ -82,7 +82,7 @@ def status(session: Session, is_user: bool | None, as_json: bool) -> int:
         printing.fields(
             (
                 ("service", _state(service_name, about)),
-                ("workspace", None if workspace.is_dir() else f"{workspace} is not there, or is no folder"),
+                ("workspace", None if workspace.is_dir() else f"{workspace} is not there, or is not a folder"),
                 ("installed", None if is_there else f"no {manager.scope} service; `flowd service install` makes one"),
                 ("says", about.get("StatusText") if about.get("MainPID") != "0" else None),
                 ("since", about.get("ActiveEnterTimestamp")),
@@ -100,7 +100,7 @@ def status(session: Session, is_user: bool | None, as_json: bool) -> int:
 
 @service.command(cls=Verb)
 @scope_option
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing new lines.")
 @click.option("-n", "--lines", default=50, show_default=True, help="How many of the last lines.")
 @click.pass_obj
 def logs(session: Session, is_user: bool | None, follow: bool, lines: int) -> None:
@@ -122,7 +122,7 @@ def logs(session: Session, is_user: bool | None, follow: bool, lines: int) -> No
 
 
 def _left_running(manager: "ServiceManager", workspace: Path) -> int | None:
-    """How many steps a daemon that is gone has left; None where that is not ours to see."""
+    """How many steps a daemon that is gone has left running; None where we may not look."""
     from flowd.service import end_steps  # noqa: PLC0415 - heavy
 
     try:
@@ -132,7 +132,7 @@ def _left_running(manager: "ServiceManager", workspace: Path) -> int | None:
 
 
 def _state(unit: str, about: dict[str, str]) -> str:
-    """Of a name that is too long for a unit, systemd says nothing at all."""
+    """The unit's state; empty where its name is too long for systemd."""
     return f"{unit}: {about['ActiveState']} ({about['SubState']})" if "ActiveState" in about else f"{unit}: none"
 
 

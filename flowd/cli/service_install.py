@@ -64,7 +64,7 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
     )
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
         typed = executable.as_root("service", "install", "--system")
-        raise CommandError(f"A system service is root's to install: {typed}", Exit.REFUSED)
+        raise CommandError(f"Only root can install a system service: {typed}", Exit.REFUSED)
     units = templates.render(wanted, home=Path.home())
     with told():
         installation.refuse_masked(manager, units)
@@ -110,7 +110,7 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
         )
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
         typed = executable.as_root("service", "uninstall", "--system")
-        raise CommandError(f"A system service is root's to remove: {typed}", Exit.REFUSED)
+        raise CommandError(f"Only root can remove a system service: {typed}", Exit.REFUSED)
     environ = environment_of(manager, workspace)
 
     def end_left_steps() -> None:
@@ -125,11 +125,11 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
         return
     _tell_left(manager, workspace, Path(environ.get("FLOWD_STATE_DIR") or discovery.state_dir(workspace)))
     for path in kept:
-        printing.line(f"Yours, and left as it is: {path}")
+        printing.line(f"Yours, and not removed: {path}")
 
 
 def _by_hand(manager: "ServiceManager", workspace: Path) -> str:
-    """What removes a service that somebody made of a package's units."""
+    """How to remove a service that was made from a distribution package's units."""
     from flowd.service import installation, templates  # noqa: PLC0415 - for these verbs alone
 
     if not installation.is_meant(manager, workspace, home=Path.home()):
@@ -142,17 +142,17 @@ def _tell_left(manager: "ServiceManager", workspace: Path, state: Path) -> None:
     """What an uninstall has not removed."""
     from flowd.service import installation, templates  # noqa: PLC0415 - for these verbs alone
 
-    printing.line(f"Removed. What flowd remembers is still in {workspace / state}.")
+    printing.line(f"Removed. flowd's data is still in {workspace / state}.")
     if state == templates.system_state(workspace):
-        printing.line("Another `flowd service install --system` goes on with it; `flowd serve` has a state of its own.")
+        printing.line("Another `flowd service install --system` continues with it; `flowd serve` has its own state.")
     else:
-        printing.line("`flowd serve` or another install goes on with it.")
+        printing.line("`flowd serve` or another install continues with it.")
     if manager.scope == "system" and installation.has_user("flowd"):
-        printing.line("The user flowd is still there, too: files may be its own.")
+        printing.line("The user flowd was kept: files may belong to it.")
 
 
 def _settings(manager: "ServiceManager", workspace: Path) -> "Settings":
-    """As the service will have them: it hears nothing of what this shell says of HTTP, state and executor."""
+    """The settings as the service will have them, without what this shell's environment says."""
     from flowd.service import environment, templates  # noqa: PLC0415 - for these verbs alone
     from flowd.settings import sources as settings_sources  # noqa: PLC0415 - heavy
 
@@ -165,10 +165,10 @@ def _settings(manager: "ServiceManager", workspace: Path) -> "Settings":
 
 
 def _take_back(manager: "ServiceManager", workspace: Path) -> None:
-    """Undo what an install has done so far; steps that a daemon by hand left running are the next daemon's."""
+    """Undo what an install has done so far. Steps that an earlier daemon left running are kept for the next one."""
     from flowd.service import installation  # noqa: PLC0415 - heavy
 
-    printing.line("It failed. What has been done is taken back:")
+    printing.line("It failed. Undoing what was done:")
     _do(installation.uninstall(manager, workspace, home=Path.home(), end_steps=None), dry_run=False)
 
 
@@ -197,7 +197,7 @@ def _command() -> str:
 
 
 def _refuse_under_steps(session: Session, manager: "ServiceManager", settings: "Settings") -> None:
-    """Decline what would part a daemon from the steps that it, or the one before it, has started."""
+    """Refuse an install that would separate running steps from the daemon that knows them."""
     from flowd import wiring  # noqa: PLC0415 - heavy
     from flowd.service import templates  # noqa: PLC0415
 
@@ -250,7 +250,7 @@ def _refuse_beside_another(answer: dict[str, Any], scope: str, unit: str) -> Non
 
 
 def _refuse_other_state(answer: dict[str, Any], wanted: Path) -> None:
-    """A daemon with another state folder knows nothing of the runs in the one before."""
+    """Refuse to change the state folder while runs in the old one are unfinished."""
     current = Path(str(answer.get("stateDir")))
     running, queued = (int(answer.get("runs", {}).get(status, 0)) for status in ("running", "queued"))
     if current.resolve() != wanted.resolve() and (running or queued):

@@ -25,7 +25,7 @@ scope_option = click.option(
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turns flowd's own refusals into the command's."""
+    """Turn flowd's refusals into errors of the command."""
     try:
         yield
     except FlowdError as error:

@@ -59,7 +59,7 @@ class Session:
         return find_socket(self.workspace)
 
     def typed(self, *words: str, **options: str | int | None) -> str:
-        """A command line of flowd to be typed, for the same daemon: with the ``-w`` and ``--socket`` of this one.
+        """A flowd command line for the same daemon, with the ``-w`` and ``--socket`` of this one.
 
         Args:
             words: The verb and its arguments.
@@ -95,6 +95,6 @@ class Session:
         return request.read(self.ask(request))
 
     def close(self) -> None:
-        """Let go of the connection, if there is one."""
+        """Close the connection, if there is one."""
         if "_transport" in self.__dict__:
             self._transport.close()

@@ -23,12 +23,12 @@ _ENDED = ("completed", "failed", "canceled")
 Answer = Mapping[str, Any]
 
 
-@click.command(cls=Verb, short_help="Show how the daemon is.")
+@click.command(cls=Verb, short_help="Show what the daemon does.")
 @click.option("--config", is_flag=True, help="Also each setting, and where it comes from.")
 @as_json_option
 @click.pass_obj
 def status(session: Session, config: bool, as_json: bool) -> None:
-    """Show how the daemon is: what it runs, what waits, what it holds, its limits. Exits with 3 when there is none.
+    """Show what the daemon does: what it runs, what waits, what it holds, its limits. Exits with 3 when there is none.
 
     \b
     Examples:
@@ -133,7 +133,7 @@ def _of(answer: Answer, name: str, limit: str) -> str:
 
 
 def _storage(waiting: object) -> str | None:
-    return f"{waiting} runs wait to be written down: the disk is full, or the database locked" if waiting else None
+    return f"{waiting} runs wait for storage: the disk is full, or the database is locked" if waiting else None
 
 
 def _limits(limits: Answer) -> str:

@@ -46,10 +46,10 @@ def validate(session: Session, paths: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _check(path: Path) -> Snapshot:
-    """The part of a catalog that a path means."""
+    """The packages that a path means."""
     folder = path.parent if path.name == "flow.toml" else path
     if not folder.is_dir():
-        raise CommandError(f"{path} is no folder.")
+        raise CommandError(f"{path} is not a folder.")
     workspace = _workspace_of(folder)
     if workspace is None:
         return disk.scan(folder)

@@ -85,7 +85,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, with a guess at what was meant."""
+        """Find a verb as click does, and guess what a misspelt one means."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             raise click.UsageError(f"There is no verb {name!r}.{self._guess(name)}", ctx)
@@ -125,7 +125,7 @@ class Duration(click.ParamType[float]):
         except ValueError:
             seconds = -1.0
         if not 0 < seconds < 1e9:
-            self.fail(f"{value!r} is no duration; write 500ms, 30s, 5m, 1h or 7d.", param, ctx)
+            self.fail(f"{value!r} is not a duration; write 500ms, 30s, 5m, 1h or 7d.", param, ctx)
         return seconds
 
 
@@ -140,7 +140,7 @@ class Text(click.ParamType[str]):
             # Python keeps bytes of the command line that the locale knows no character for as lone surrogates.
             return str(value).encode("utf-8", "surrogateescape").decode("utf-8")
         except UnicodeError:
-            self.fail(f"{value!r} is no text in UTF-8.", param, ctx)
+            self.fail(f"{value!r} is not UTF-8.", param, ctx)
 
 
 def list_options(*, following: str) -> Callable[[Any], Any]:
@@ -154,15 +154,15 @@ def list_options(*, following: str) -> Callable[[Any], Any]:
             "--limit",
             type=click.IntRange(1, wire.MAX_LIMIT),
             metavar="N",
-            help="At most so many: 1 to 500. Default: 50.",
+            help="At most N: 1 to 500. Default: 50.",
         ),
-        click.option("--cursor", type=Text(), metavar="CURSOR", help="Go on where the last list ended."),
+        click.option("--cursor", type=Text(), metavar="CURSOR", help="Continue where the last list ended."),
         click.option("-f", "--follow", "is_following", is_flag=True, help=following),
         click.option(
             "--after",
             type=Text(),
             metavar="CURSOR",
-            help="With -f: begin behind this update (its cursor is in the JSON).",
+            help="With -f: begin after this update (its cursor is in the JSON).",
         ),
         as_json_option,
     )
@@ -183,7 +183,11 @@ def wait_options(waiting: str) -> Callable[[Any], Any]:
     """
     wait = click.option("--wait", is_flag=True, help=waiting)
     timeout = click.option(
-        "--timeout", "timeout_s", type=Duration(), metavar="TIME", help="Of --wait: 500ms, 30s, 5m. Default: none."
+        "--timeout",
+        "timeout_s",
+        type=Duration(),
+        metavar="TIME",
+        help="How long --wait waits: 500ms, 30s, 5m. Default: no limit.",
     )
     return lambda function: wait(timeout(as_json_option(function)))
 

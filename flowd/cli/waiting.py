@@ -46,15 +46,15 @@ def wait_for(
     records: list[dict[str, Any]] = []
     is_late = False
     poll_ms, told = _FIRST_POLL_MS, ""
-    with _farewell(f"flowd: {stored}, and goes on. {hint}"), _progress() as (say, tell):
+    with _telling_on_interrupt(f"flowd: {stored}, and goes on. {hint}"), _progress() as (say, tell):
         for run_id in run_ids:
             while True:
                 say(f"{len(records)} of {len(run_ids)} runs have ended; waiting for {run_id}")
                 left_ms = max(0, min(poll_ms, (deadline - time.monotonic()) * 1000))
                 try:
-                    record = _patiently(session, requests.wait_run(run_id, timeout_ms=int(left_ms)), deadline)
+                    record = _ask_over_restarts(session, requests.wait_run(run_id, timeout_ms=int(left_ms)), deadline)
                 except (DaemonNotRunningError, ConnectionLostError) as error:
-                    gone = f"The daemon went away while we waited. {stored}, and goes on with the next one."
+                    gone = f"The daemon stopped while this command waited. {stored}, and goes on with the next one."
                     raise CommandError(f"{gone} {hint}", Exit.NO_DAEMON) from error
                 run = read_run(record)
                 if run.is_final:
@@ -71,8 +71,8 @@ def wait_for(
     return records, is_late
 
 
-def _patiently(session: Session, request: requests.Request[RunView], deadline: float) -> dict[str, Any]:
-    """The run's record, over a restart of the daemon."""
+def _ask_over_restarts(session: Session, request: requests.Request[RunView], deadline: float) -> dict[str, Any]:
+    """Ask for the run's record, and ask again where the daemon restarts meanwhile."""
     give_up_at = min(deadline, time.monotonic() + _RESTART_S)
     while True:
         try:
@@ -89,9 +89,9 @@ def _obstacle(session: Session, run: RunView) -> str | None:
     """Why the run cannot go on for now, as a sentence; None where the daemon does not know of anything."""
     status = _status(session)
     if run.process_status == "queued" and status.get("state") == "draining":
-        return "The daemon is draining and starts no more runs; we wait for the next one."
+        return "The daemon is draining and starts no more runs; waiting for the next one."
     if status.get("waitingForStorage"):
-        return "The daemon cannot write to its disk just now, its log says why; it goes on as soon as it can."
+        return "The daemon cannot write to its disk; its log says why. It continues as soon as it can."
     return None
 
 
@@ -104,8 +104,8 @@ def _status(session: Session) -> dict[str, Any]:
 
 
 @contextmanager
-def _farewell(line: str) -> Iterator[None]:
-    """Ctrl-C ends the waiting and nothing else, and says so."""
+def _telling_on_interrupt(line: str) -> Iterator[None]:
+    """On Ctrl-C, say that only the waiting ends."""
     try:
         yield
     except KeyboardInterrupt:
@@ -115,7 +115,7 @@ def _farewell(line: str) -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
-    """A spinner on stderr where somebody sees it: what sets its words, and what prints a line that stays."""
+    """Show a spinner on a terminal. Gives what sets its text, and what prints a line that stays."""
     import sys  # noqa: PLC0415 - beside the check that needs it
 
     if not sys.stderr.isatty():
@@ -129,7 +129,7 @@ def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]
 
 
 def verdict(session: Session, runs: Sequence[RunView], *, is_late: bool, timeout_s: float | None, hint: str) -> Exit:
-    """The exit code for runs that were waited for; says on stderr what is still under way."""
+    """The exit code for runs that were waited for. Says on stderr which have not ended."""
     if is_late:
         left = [run for run in runs if not run.is_final]
         late = f"{len(left)} of {len(runs)} runs had not ended after {timeout_s:g} s"

@@ -243,8 +243,11 @@ class Daemon:
         self._stop_asked.set()
 
     async def _guard_state(self) -> None:
-        """Stop when the state is taken away: what is accepted then is in files that nobody can open again, and another
-        daemon can lock the new folder beside this one."""
+        """Stop when somebody removes or replaces the state.
+
+        What is accepted after that is in files that nobody can open again, and another daemon can lock the new folder
+        beside this one.
+        """
         folder = self._settings.state_dir
         names = (state_folder.LOCK, state_folder.DATABASE, f"{state_folder.DATABASE}-wal")
         presence = state_folder.Presence(folder / name for name in names)
@@ -252,7 +255,9 @@ class Daemon:
             await asyncio.sleep(_GUARD_INTERVAL_S)
         self._is_state_lost = True
         self._fail(
-            StorageFailedError(f"{lost} was removed or replaced under the daemon; what it runs is ended, and it stops.")
+            StorageFailedError(
+                f"{lost} was removed or replaced while the daemon used it; the daemon ends its steps and stops."
+            )
         )
 
     def _lose_keeper(self, loss: KeeperLostError) -> None:

@@ -56,14 +56,14 @@ class Entry:
 
 
 def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None = None) -> Iterator[Finding]:
-    """Look at everything. Changes nothing. Findings come as they are made."""
+    """Run every check. Changes nothing. Findings come as they are made."""
     yield from installation.check()
     place = whereabouts.find(workspace, environ, socket=socket)
     try:
         settings = settings_sources.load(workspace=workspace, flags={"socket": socket}, environ=place.environ)
     except StateError as error:
         where = f" ({place.unit} has variables of its unit{_files(place.told.files)})" if place.unit else ""
-        yield fail("settings", error.message, f"Correct it{where}; the rest is looked at when it can be read.")
+        yield fail("settings", error.message, f"Correct it{where}; the rest is checked once it can be read.")
         return
     yield ok("settings", _origins(settings.origins) + (f"; as {place.unit} has them" if place.unit else ""))
     for sentence in unknown.find(place.environ, settings):
@@ -77,7 +77,7 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
     for file, line in place.told.dropped:
         yield warn(
             "settings.file",
-            f"line {line} of {file} sets nothing: systemd leaves out what is no assignment",
+            f"line {line} of {file} sets nothing: systemd ignores what is not an assignment",
             "Write NAME=value: no `export`, no colon or dash, and quotes around the value only.",
         )
     scene = Scene(settings, place.environ)
@@ -98,7 +98,7 @@ def _guarded(name: str, check: Callable[[Scene], Iterable[Finding]], scene: Scen
     try:
         yield from check(scene)
     except Exception as error:  # noqa: BLE001 - a check that fails is a finding, and the others go on
-        yield fail(name, f"could not be checked: {error or type(error).__name__}", "Mend that, then try again.")
+        yield fail(name, f"could not be checked: {error or type(error).__name__}", "Fix that, then try again.")
 
 
 def _files(files: Iterable[Path]) -> str:

@@ -21,7 +21,7 @@ def check(scene: Scene) -> Iterator[Finding]:
             yield warn(
                 "clock.wall",
                 f"it says {_instant(now_ms)}, but the newest record is of {_instant(newest_ms)}",
-                "The clock was set back, or runs wrong. Set it right (timedatectl); flowd goes on meanwhile.",
+                "The clock was set back, or is wrong. Correct it (timedatectl); flowd continues meanwhile.",
             )
         else:
             yield ok("clock.wall", _instant(now_ms))
@@ -31,11 +31,11 @@ def check(scene: Scene) -> Iterator[Finding]:
 def _boot(scene: Scene, others: int) -> Finding:
     boot = boot_id()
     if not boot:
-        return ok("clock.boot", "the system names no boots; start times tell them apart")
+        return ok("clock.boot", "the system has no boot id; boots are told apart by start times")
     if others and not scene.has_daemon:
         return warn(
             "clock.boot",
-            f"{others} runs were running when the machine was booted anew",
+            f"{others} runs were running when the machine was rebooted",
             "Start the daemon: it records how they ended.",
         )
     return ok("clock.boot", boot)

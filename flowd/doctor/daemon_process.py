@@ -30,7 +30,7 @@ ANSWER_S = 5.0
 
 
 def check(scene: Scene) -> Iterator[Finding]:
-    """Lock and process, then socket and pointer, then its own words."""
+    """Check the lock and the process, then the socket and its pointer, then the status."""
     yield _process(scene)
     socket_path = _socket_path(scene)
     if scene.has_daemon:
@@ -74,7 +74,7 @@ def _alive(scene: Scene, path: Path) -> Iterator[Finding]:
     if not path.exists():
         yield fail(
             "daemon.socket",
-            f"the daemon runs, but {path} is not there: nobody can talk to it",
+            f"the daemon runs, but {path} is not there: nobody can connect to it",
             restart
             or "Somebody removed it, or the daemon was started with another FLOWD_SOCKET. Restart the daemon; running "
             'steps go on with `on_stop = "keep"`.',
@@ -129,7 +129,7 @@ def _after_its_log(restart: str | None) -> str:
 
 
 def _left_behind(scene: Scene, path: Path) -> Iterator[Finding]:
-    """What a daemon that was killed leaves. The next one does away with it; clients are misled until then."""
+    """What a killed daemon left: it misleads clients until the next daemon removes it."""
     pointer = _pointer(scene.settings.socket)
     if path.exists() and path.is_socket():
         if _listens(path):
@@ -137,7 +137,7 @@ def _left_behind(scene: Scene, path: Path) -> Iterator[Finding]:
             return
         yield _removable(scene, "daemon.socket", path, f"{path} is left of a daemon that was killed", _is_dead_socket)
     elif path.exists():
-        yield fail("daemon.socket", f"{path} is no socket: no daemon can listen there", f"Move it away: mv {path} …")
+        yield fail("daemon.socket", f"{path} is not a socket: no daemon can listen there", f"Move it away: mv {path} …")
     else:
         yield ok("daemon.socket", "none, as there is no daemon")
     if pointer.exists():

@@ -13,7 +13,7 @@ _STEPS = 100_000
 """Instructions of SQLite's machine between two looks at the clock: some milliseconds."""
 
 LARGE_WAL_BYTES = 256 << 20
-_RESTORE = "Stop flowd; restore the file from a backup, or move it aside to begin anew."
+_RESTORE = "Stop flowd; restore the file from a backup, or move it aside to start over."
 
 
 def check(scene: Scene) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ def ok(check: str, found: str) -> Finding:
 
 
 def warn(check: str, found: str, remedy: str, repair: Callable[[], str] | None = None) -> Finding:
-    """It works, but."""
+    """It works, with a flaw."""
     return Finding(check, Level.WARN, found, remedy, repair)
 
 

@@ -13,7 +13,7 @@ MIN_PYTHON = (3, 11)
 
 
 def check(_: Scene | None = None) -> Iterator[Finding]:
-    """Needs no workspace."""
+    """Check the installation. Needs no workspace."""
     python = ".".join(map(str, sys.version_info[:3]))
     where = f"{python} at {sys.executable}"
     if sys.version_info < MIN_PYTHON:
@@ -36,7 +36,7 @@ def _packages() -> Finding:
         except metadata.PackageNotFoundError:
             missing.append(line)
     if missing:
-        return fail("flowd", f"{__version__} lacks {', '.join(missing)}", f"Install anew: pip install {DISTRIBUTION}")
+        return fail("flowd", f"{__version__} lacks {', '.join(missing)}", f"Reinstall: pip install {DISTRIBUTION}")
     return ok("flowd", f"{__version__} with {', '.join(found)}")
 
 

@@ -11,7 +11,7 @@ from flowd.observe.processes import ProcessView, all_processes
 
 
 def check(scene: Scene) -> Iterator[Finding]:
-    """The keeper is never connected to: it would take the doctor for its next daemon."""
+    """Check the keeper without connecting: it would take the doctor for its next daemon."""
     if not scene.keeper_folder.is_dir():
         yield ok("keeper", "none yet")
         return
@@ -30,14 +30,14 @@ def check(scene: Scene) -> Iterator[Finding]:
         yield warn(
             "keeper.journal",
             f"{bad_lines} lines of {scene.keeper_folder / 'keeper.journal'} cannot be read",
-            "Exits that they told are lost; look whether the disk is well.",
+            "The exits in them are lost; check the disk.",
         )
     else:
         yield ok("keeper.journal", f"{len(running)} running, {len(attempts) - len(running)} ended and not taken over")
 
 
 def _noted(scene: Scene) -> list[bool]:
-    """Of each step that flowd has noted as a unit of its own, whether it runs."""
+    """Whether each step runs that flowd has recorded as a unit."""
     found = []
     for path in (scene.keeper_folder / "units").glob("*.note"):
         with suppress(FileNotFoundError, ValueError, AttributeError):  # it is done with, or nothing of it ever ran
@@ -75,14 +75,14 @@ def _life(scene: Scene, running: int) -> Finding:
             return fail(
                 "keeper",
                 f"is stopped, {who}: nothing starts, and no end of a step is noticed",
-                f"Let it go on: `kill -CONT {process.pid}`.",
+                f"Continue it: `kill -CONT {process.pid}`.",
             )
         if scene.has_daemon or not running:
-            return ok("keeper", f"lives, {who}, with {running} running steps")
+            return ok("keeper", f"is alive, {who}, with {running} running steps")
         grace_s = scene.settings.orphan_grace_s
         return warn(
             "keeper",
-            f"lives without a daemon, {who}, with {running} running steps",
+            f"is alive without a daemon, {who}, with {running} running steps",
             "Start the daemon to go on with them, or end them: `flowd service end-steps`; without either they "
             + (f"are ended after {grace_s:g} s." if grace_s else "go on."),
         )

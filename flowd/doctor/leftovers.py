@@ -23,7 +23,7 @@ SETTLED_AFTER_MS = 60_000
 
 
 def check(scene: Scene) -> Iterator[Finding]:
-    """Processes first, so that a run which ends in between is not taken for an ended one with a process."""
+    """Look for processes first: else a run that ends in between would seem to have left its process behind."""
     processes = Processes(proc=os.path.exists("/proc/self/stat"), pidfd=hasattr(os, "pidfd_open"))
     marked = _marked(scene, processes)
     with scene.reading() as connection:
@@ -74,7 +74,7 @@ def _processes(processes: Processes, unwanted: list[tuple[Process, str]]) -> Fin
     more = f" and {len(alive) - 10} more" if len(alive) > 10 else ""
     return warn(
         "leftovers.processes",
-        f"run on though their runs have ended: {named}{more}",
+        f"still run though their runs have ended: {named}{more}",
         "End them: kill " + " ".join(str(process.pid) for process, _ in alive[:10]) + "; or `flowd doctor --repair`.",
         lambda: _end(processes, [process for process, _ in alive]),
     )
@@ -86,7 +86,7 @@ def _strangers(processes: Processes, unknown: list[tuple[Process, str]]) -> Iter
     if alive:
         yield warn(
             "leftovers.unknown",
-            "run on, of runs that the database does not know (any more): "
+            "still run, of runs that the database does not know (any more): "
             + "; ".join(f"{process} of {attempt}" for process, attempt in alive[:10]),
             "End those that nobody wants: kill " + " ".join(str(process.pid) for process, _ in alive[:10]),
         )
@@ -126,7 +126,7 @@ def _files(scene: Scene, connection: sqlite3.Connection) -> Finding:
         return warn(
             "leftovers.output",
             f"{len(strange)} files ({size:.1f} MiB) in {folder} are of runs that the database does not know",
-            "If it was restored from a backup, they tell of what came after; remove them when nobody wants to know.",
+            "If the database was restored from a backup, they are newer than it; remove them when nobody needs them.",
         )
     if spare:
         return warn(

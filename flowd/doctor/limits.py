@@ -20,7 +20,7 @@ _INOTIFY = Path("/proc/sys/fs/inotify")
 
 
 def check(scene: Scene) -> Iterator[Finding]:
-    """What can be tried out is tried out: a limit is shared with all other programs of this user."""
+    """Try out what can be tried: a limit is shared with all other programs of this user."""
     yield _watches(scene)
     yield _open_files(scene)
 
@@ -81,7 +81,7 @@ def _open_files(scene: Scene) -> Finding:
 
 
 def _file_limits(scene: Scene) -> tuple[int, int]:
-    """Of the daemon where it runs and the system tells, else of whoever asks."""
+    """The daemon's limits where they can be read, else our own."""
     if scene.daemon is not None and (limits := scene.daemon.file_limits) is not None:
         return limits
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -17,7 +17,7 @@ from flowd.state.lock import is_locked, try_lock
 
 @dataclass(frozen=True)
 class Scene:
-    """One workspace, as the doctor comes upon it."""
+    """What the checks share: one workspace, its paths and its processes."""
 
     settings: Settings
     environ: Mapping[str, str]
@@ -54,7 +54,7 @@ class Scene:
 
     @cached_property
     def executor(self) -> str:
-        """Who starts steps: as the daemon was told in words of its own, where one runs, else as the settings say."""
+        """Who starts steps: as the running daemon was told, else as the settings say."""
         words = [] if self.daemon is None else " ".join(self.daemon.command_line).replace("=", " ").split()
         said = words[words.index("--executor") + 1 :] if "--executor" in words else []
         return (said or [self.step_environ.get("FLOWD_EXECUTOR") or self.settings.executor])[0]

@@ -14,7 +14,7 @@ from flowd.settings import values as settings_values
 
 
 def check(scene: Scene) -> Iterator[Finding]:
-    """Names only; no value is ever shown."""
+    """Check secrets. Shows names only, never a value."""
     snapshot = scan_once(scene.settings.workspace)
     problems = [*_settings_files(scene), *_secret_file(scene.environ), *_packages(snapshot)]
     yield from problems or [ok("secrets.files", "no file with a secret is open to others")]

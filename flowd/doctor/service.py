@@ -18,7 +18,7 @@ _SHOWN = (
 
 
 def check(scene: Scene) -> Iterator[Finding]:
-    """Only what is installed is looked at; a flowd that is started by hand needs none of it."""
+    """Check the service where one is installed; a flowd that is started by hand needs none."""
     if not Path("/run/systemd/system").is_dir():
         yield ok("service", "systemd does not manage this machine")
         return
@@ -90,11 +90,11 @@ def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
     if (restarts := about.get("NRestarts", "0")) != "0":
         yield warn(
             f"{name}.restarts",
-            f"flowd crashed or hung, and systemd started it anew: {restarts} {'time' if restarts == '1' else 'times'}",
+            f"flowd crashed or hung, and systemd restarted it: {restarts} {'time' if restarts == '1' else 'times'}",
             f"`flowd service logs` says why; {manager.typed('reset-failed', service)} forgets them.",
         )
     if about.get("ActiveState") == "active" and about.get("WatchdogUSec") in ("0", "infinity"):  # it has none before
-        yield warn(f"{name}.watchdog", "a flowd that hangs is not noticed", "Set WatchdogSec=30 in the unit.")
+        yield warn(f"{name}.watchdog", "systemd would not notice a flowd that hangs", "Set WatchdogSec=30 in the unit.")
     user = user_name()
     if manager.scope == "user" and not installation.lingers(user):
         yield warn(f"{name}.lingering", "it ends when you log out", f"loginctl enable-linger {user}")
@@ -119,7 +119,7 @@ def _life(
         return fail(
             name,
             f"{service} has failed ({result}{f', exit status {status}' if status != '0' else ''})",
-            "`flowd service logs` says why. Then `flowd service install` starts it anew.",
+            "`flowd service logs` says why. Then `flowd service install` starts it again.",
         )
     if state == "activating":
         return warn(name, f"{service} is starting, after {result}", "`flowd service logs` says what it waits for.")

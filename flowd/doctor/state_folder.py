@@ -23,7 +23,7 @@ _VOLATILE = frozenset({"tmpfs", "ramfs"})
 
 
 def check(scene: Scene) -> Iterator[Finding]:
-    """Nothing of this needs the folder to be there; without it there is little to say."""
+    """Check the folder, or where it will be."""
     folder = scene.folder
     if not folder.is_dir():
         there = next(parent for parent in folder.parents if parent.is_dir())
@@ -79,7 +79,7 @@ def _read_only(folder: Path) -> Finding | None:
 
 
 def _contents(folder: Path) -> Iterator[Finding]:
-    """Should somebody open the folder, these are what must stay closed."""
+    """Check the modes of what is in the folder, in case somebody opens the folder."""
     owner = rightful_owner(folder)
     for path in sorted([*folder.iterdir(), *folder.glob("keeper/*")]):
         status = path.lstat()

@@ -91,7 +91,7 @@ def _is_elsewhere(root: Path) -> bool:
 
 
 def _passed(manager: ServiceManager, socket: str, service: str) -> dict[str, str]:
-    """The socket that the service gets of systemd, whatever its environment says of another."""
+    """The socket that systemd passes to the service, whatever the service's environment says."""
     places = listens_at(manager.show(socket, "Listen")) if manager.listens_for(socket, service) else []
     return {"FLOWD_SOCKET": str(places[0])} if places else {}
 

@@ -35,7 +35,7 @@ class Answers(NamedTuple):
 
 
 def answers(parts: Parts, settings: Settings) -> Answers:
-    """Of an open engine."""
+    """The methods and subscriptions of an open engine."""
     return Answers(table(parts.engine, settings), Subscriptions(parts.feed, parts.engine.snapshot))
 
 
@@ -102,7 +102,7 @@ async def answer(methods: Mapping[str, Method], name: str, given: Mapping[str, A
 
 @contextlib.contextmanager
 def as_clients_see_them(method: str) -> Iterator[None]:
-    """Refusals of the engine become what a socket client raises for them; faults too, with the fault behind them."""
+    """Turn refusals and faults of the engine into what a socket client raises for them."""
     try:
         yield
     except FlowClientError:

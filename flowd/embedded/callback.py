@@ -24,11 +24,11 @@ class LocalBackend(Protocol):
         ...
 
     async def stream(self, params: Mapping[str, Any]) -> AsyncUpdateStream:
-        """What happens, from now on or behind a cursor. Raises the `FlowClientError` tree."""
+        """Updates from now on, or after a cursor. Raises the `FlowClientError` tree."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything. A later call opens it anew."""
+        """Close everything. A later call opens it again."""
         ...
 
 
@@ -94,7 +94,7 @@ class CallbackBackend:
             log.exception("on_output failed", extra={"run_id": run_id})
 
     async def close(self) -> None:
-        """As `LocalBackend.close`. What was not told yet is not told any more."""
+        """As `LocalBackend.close`. Output that has not been passed on yet is dropped."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -32,7 +32,7 @@ _POLL_S = 0.02
 
 
 class _EndedError(Exception):
-    """Ends the task group: whoever supervises a step lets go of it."""
+    """Ends the task group, and with it the supervision of all steps."""
 
 
 @contextlib.asynccontextmanager

@@ -21,7 +21,7 @@ MAX_PROBLEMS = 20
 
 @dataclass(slots=True)
 class Report:
-    """What importing one file came to, or with a dry run, what it would come to.
+    """What an import did, or would do as a dry run.
 
     Attributes:
         known_events: There already, like ``known_runs``; left as they are.
@@ -114,7 +114,7 @@ def _write(
 
 
 def refusal(path: Path, problems: Sequence[str]) -> str:
-    """What to say of a file with bad records."""
+    """The error for a file with bad records."""
     shown = "; ".join(problems[:MAX_PROBLEMS])
     more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
     return f"{path}: {shown}{more}. Nothing was imported; --skip-bad imports the rest."

@@ -62,7 +62,7 @@ def read_event(record: Mapping[str, Any], runs: Sequence[PastRun]) -> PastEvent:
             fingerprint=events.fingerprint(canonical(content)),
         )
     except (InvalidEventError, UnicodeEncodeError, RecursionError) as error:
-        raise BadRecordError(f"{label} is no event: {error}") from error
+        raise BadRecordError(f"{label} is not an event: {error}") from error
     return PastEvent(new, created_at_ms, runs)
 
 
@@ -100,7 +100,7 @@ def read_run(record: Mapping[str, Any], event_id: str) -> PastRun:
 
 
 def _outcome(record: Mapping[str, Any], label: str) -> Outcome:
-    """How it ended. What the reference system left running or queued ended unseen, and is never started from here."""
+    """How a run ended. One that was running or queued counts as interrupted, and is never started here."""
     word = record.get("processStatus", record.get("status"))
     error = record["error"] if isinstance(record.get("error"), str) and record["error"] else None
     said = _said(record)
@@ -220,5 +220,5 @@ def _instant_ms(record: Mapping[str, Any], name: str, label: str) -> int | None:
     try:
         parsed = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise BadRecordError(f"{label} has a {name} that is no instant: {str(value)[:40]!r}") from None
+        raise BadRecordError(f"{label} has a {name} that is not an instant: {str(value)[:40]!r}") from None
     return round((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -89,7 +89,7 @@ class SqliteSource:
             for table, needed in (("flow_events", _EVENT_COLUMNS), ("flow_runs", _RUN_COLUMNS)):
                 columns = {row[1] for row in self._ask(db, f"PRAGMA table_info({table})")}
                 if not columns:
-                    raise SourceError(f"{path}: has no table {table}; it is no database of the reference system.")
+                    raise SourceError(f"{path}: has no table {table}; it is not a database of the reference system.")
                 if missing := needed - columns:
                     raise SourceError(f"{path}: the table {table} has no column {', '.join(sorted(missing))}.")
             events = self._ask(db, "SELECT id FROM flow_events ORDER BY created_at DESC, id DESC")
@@ -184,7 +184,9 @@ class StateSource:
     def _objects(self, value: object, name: str) -> list[dict[str, Any]]:
         items = value.get(name) if isinstance(value, dict) else None
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise SourceError(f'{self.path}: "{name}" is no list of objects; it is no state of the reference client.')
+            raise SourceError(
+                f'{self.path}: "{name}" is not a list of objects; this is not the state of the reference client.'
+            )
         return sorted(items, key=lambda item: str(item.get("createdAt", "")), reverse=True)
 
     @property

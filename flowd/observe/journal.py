@@ -37,7 +37,7 @@ _MAX_FIELD_CHARS = 4_000
 
 
 def is_stderr() -> bool:
-    """Whether our stderr is connected to the journal, so that what we print there would end in it anyway."""
+    """Whether our stderr is connected to the journal."""
     try:
         return bool(check_journal_stream())
     except (OSError, ValueError):
@@ -97,6 +97,6 @@ class JournalHandler(logging.Handler):
         return entry
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._transport.socket.close()
         super().close()

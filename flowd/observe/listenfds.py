@@ -10,7 +10,7 @@ CONTROL_NAMES = ("flowd.sock", "control")
 
 
 def passed(environ: Mapping[str, str] = os.environ) -> dict[str, list[int]]:
-    """The descriptors that were passed to this very process, by name, and closed in whatever it starts.
+    """The descriptors that systemd passed to this process, by name. Processes that it starts do not get them.
 
     A unit without ``FileDescriptorName=`` gives its own name; what has no name at all is under ``unknown``.
     """
@@ -31,7 +31,7 @@ def passed(environ: Mapping[str, str] = os.environ) -> dict[str, list[int]]:
 
 
 def control_socket(environ: Mapping[str, str] = os.environ) -> socket.socket | None:
-    """The listening control socket that was passed; None where there is none, and we bind our own.
+    """The control socket that systemd passed; None where it passed none, and the daemon binds its own.
 
     Known by its name, or by being the only Unix stream socket among those that have no name of another purpose. The
     manager made it, keeps it across our restarts, and removes it: closing our copy disturbs nobody.

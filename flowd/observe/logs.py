@@ -1,4 +1,4 @@
-"""Formats log lines for people, as JSON, or for the journal: an event's name and fields, never a payload or a secret."""
+"""Formats log lines for people, as JSON, or for the journal: an event's name and fields, never a payload or secret."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ _NAMES = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error",
 
 
 def configure(format_: Format, level: str, mask: Callable[[str], str] = str) -> None:
-    """Send flowd's log to stderr: pretty on a terminal, else one JSON object a line; with what ``mask`` takes out.
+    """Send flowd's log to stderr, masked by ``mask``: pretty on a terminal, else one JSON object a line.
 
     Where stderr is the journal's, the log goes there natively, with fields to ask for, and tells every step of a run's
     life: that is where one looks for it.

@@ -16,7 +16,7 @@ _EXTEND_S = 30.0
 
 
 class Notifier:
-    """The way to the service manager. Without one, every method does nothing.
+    """The connection to the service manager. Without one, every method does nothing.
 
     Sending never raises and never blocks: a service manager that does not listen is no reason to stop working.
     """
@@ -29,7 +29,7 @@ class Notifier:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Notifier":
-        """As the manager's variables say. A watchdog that is meant for another process is not ours to feed."""
+        """Read the manager's variables. A watchdog that is meant for another process is left alone."""
         try:
             watchdog_s = int(environ.get("WATCHDOG_USEC", "")) / 1e6
         except ValueError:
@@ -44,29 +44,29 @@ class Notifier:
 
     @property
     def watchdog_s(self) -> float | None:
-        """The watchdog's patience, None where there is no watchdog."""
+        """How long the watchdog waits for a sign of life; None where there is no watchdog."""
         return self._watchdog_s
 
     def ready(self, status: str) -> None:
-        """We serve: what waits for us may begin. Also ends a reload."""
+        """Say that the daemon serves, so that units which wait for it may start. Also ends a reload."""
         self._status = status
         self.send(READY="1", MAINPID=str(os.getpid()), STATUS=status)
 
     def reloading(self) -> None:
-        """A reload has begun; `ready` ends it. The time tells this reload from an earlier one (systemd 253)."""
+        """Say that a reload has begun; `ready` ends it. The time marks this reload (systemd 253)."""
         self.send(RELOADING="1", MONOTONIC_USEC=str(time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000))
 
     def stopping(self, status: str) -> None:
-        """We wind down; `extend` says that it goes on."""
+        """Say that the daemon stops. `extend` asks for more time."""
         self._status = status
         self.send(STOPPING="1", STATUS=status, EXTEND_TIMEOUT_USEC=_usec(_EXTEND_S))
 
     def extend(self, status: str) -> None:
-        """We still wind down, and need a little longer."""
+        """Ask for more time to stop."""
         self.send(STATUS=status, EXTEND_TIMEOUT_USEC=_usec(_EXTEND_S))
 
     def status(self, status: str) -> None:
-        """What ``systemctl status`` shows. Sent only when it has changed."""
+        """Set the line that ``systemctl status`` shows. Sent only when it has changed."""
         if status != self._status:
             self._status = status
             self.send(STATUS=status)

@@ -39,7 +39,7 @@ class StepRunners:
         interpreters: Mapping[str, str],
         launched_by: str = "flowd",
     ) -> None:
-        """Prepare; nothing is looked up yet.
+        """Look nothing up yet.
 
         Args:
             workspace: What ``@`` stands for, and where version managers are asked.
@@ -111,7 +111,7 @@ class StepRunners:
             return (script,)
         if runner not in ("bun", "node", "python"):
             raise SpawnError(
-                f'{definition.label}: this flowd knows no runner "{runner}"; use bun, node, python or exec'
+                f'{definition.label}: this flowd does not know the runner "{runner}"; use bun, node, python or exec'
             )
         try:
             style = self._styles.of(script, is_python=runner == "python")
@@ -206,7 +206,7 @@ class StepRunners:
 
 def _check_variable(definition: Definition, name: str, value: str) -> None:
     if not name or "=" in name or "\0" in name:
-        problem = "is no name for an environment variable"
+        problem = "is not a name for an environment variable"
     elif "\0" in value:
         problem = "has a value with a NUL character, which no environment can hold"
     elif len(f"{name}={value}".encode("utf-8", "surrogateescape")) > _MAX_VARIABLE_BYTES:

@@ -53,7 +53,7 @@ class Interpreters:
     """
 
     def __init__(self, *, workspace: Path, environ: Mapping[str, str], overrides: Mapping[str, str]) -> None:
-        """Prepare; nothing is looked up yet.
+        """Look nothing up yet.
 
         Args:
             workspace: Where shims are asked.
@@ -124,7 +124,7 @@ class Interpreters:
         found = self.which(path) if "/" not in path else os.path.join(self._workspace, path)
         if found is None or not os.path.isfile(found) or not os.access(found, os.X_OK):
             raise SpawnError(
-                f"{source} names {name}, which is no executable file. {_REMEDIES[runner]} there, or change it"
+                f"{source} names {name}, which is not an executable file. {_REMEDIES[runner]} there, or change it"
             )
         return os.path.abspath(found)
 

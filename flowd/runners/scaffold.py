@@ -148,13 +148,13 @@ def examples_dir() -> Path:
 def _check(name: str, runner: str, event_type: str) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name[:100]!r} is no package name; use up to 100 letters, digits, dots, dashes and underscores, beginning"
-            " with a letter or digit"
+            f"{name[:100]!r} is not a package name; use up to 100 letters, digits, dots, dashes and underscores,"
+            " beginning with a letter or digit"
         )
     if runner not in _SCRIPTS:
-        raise ValueError(f"{runner!r} is no runner that a package can be made for; use {', '.join(_SCRIPTS)}")
+        raise ValueError(f"{runner!r} is not a runner that a package can be made for; use {', '.join(_SCRIPTS)}")
     if not event_type.strip() or len(event_type) > _MAX_TYPE_CHARS or _CONTROL.search(event_type):
-        raise ValueError(f"{event_type[:100]!r} is no event type; use 1 to {_MAX_TYPE_CHARS} printable characters")
+        raise ValueError(f"{event_type[:100]!r} is not an event type; use 1 to {_MAX_TYPE_CHARS} printable characters")
 
 
 def _files(name: str, runner: str, event_type: str) -> dict[str, str]:

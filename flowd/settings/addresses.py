@@ -12,7 +12,7 @@ _ON = ("1", "on", "yes", "true")
 def choose_address(
     flag: object, environ: Mapping[str, str], listen: str | None, place: str, root: Path
 ) -> tuple[Address | None, str]:
-    """The address, and who asked for it; None where nobody did.
+    """Choose the address, and say who asked for it; None where nobody did.
 
     Args:
         flag: The value of ``--http``; an empty string asks for the default address.

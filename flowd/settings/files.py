@@ -34,7 +34,7 @@ class _Tables(Struct):
 
 
 class SettingsFile(NamedTuple):
-    """A file's members as they are written, and its tables as they are meant."""
+    """A settings file: its members as they are written, and its tables read."""
 
     path: Path
     members: Mapping[str, Any]
@@ -47,7 +47,7 @@ _KNOWN = {*types_of(Simple), "state_dir", "socket", "runners", "environment", "h
 
 
 def read_file(path: Path) -> SettingsFile:
-    """Read a settings file; one that is not there says nothing.
+    """Read a settings file. One that does not exist sets nothing.
 
     Raises:
         SettingsError: It cannot be read, or has a name in it that is no setting, or a table that is wrong.

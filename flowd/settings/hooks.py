@@ -36,7 +36,7 @@ class _HookTable(Struct, forbid_unknown_fields=True):
 
 
 def read_hook(name: str, members: Mapping[str, Any], where: str, secrets: SecretsReader) -> Hook:
-    """A webhook, with its secrets.
+    """Read a webhook, with its secrets.
 
     Args:
         where: The file, for messages.

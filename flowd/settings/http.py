@@ -70,7 +70,7 @@ def load(
     root: Path,
     max_payload_bytes: int,
 ) -> tuple[HttpConfig | None, str]:
-    """What was asked for, and where that was; None where nobody asked for HTTP.
+    """Read HTTP's settings, and say who asked for HTTP; None where nobody did.
 
     Args:
         flag: The value of ``--http``; an empty string asks for the default address.

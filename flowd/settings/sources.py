@@ -165,7 +165,7 @@ class _Sources:
         return path
 
     def interpreters(self) -> dict[str, str]:
-        """Each runner's from its strongest source; the origin is the strongest source of any."""
+        """Each runner's interpreter from its strongest source; the origin is the strongest source of any."""
         found: dict[str, str] = {}
         self.origins["interpreters"] = "default"
         for file in reversed(self._files):

@@ -14,9 +14,9 @@ _KNOWN = {
 
 
 def find(names: Iterable[str], settings: Settings) -> Iterator[str]:
-    """A sentence for each variable that sets nothing.
+    """Say in a sentence for each variable that it sets nothing.
 
-    What the settings name themselves, for a secret or for steps, may be called as one likes.
+    A variable that the settings name, for a secret or for steps, may have any name.
     """
     chosen = {*settings.redact, *(settings.inherit or ()), *(settings.http.private if settings.http else ())}
     known = sorted(name for name in _KNOWN if name.startswith(_PREFIX))

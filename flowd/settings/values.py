@@ -98,7 +98,7 @@ class Settings:
 
     @property
     def max_frame_bytes(self) -> int:
-        """Of a message on the control socket: a payload, escaped, and what is around it."""
+        """The size of the largest message on the control socket: a payload, escaped, and what is around it."""
         return self.max_payload_bytes + MIB
 
     def table(self) -> list[dict[str, Any]]:

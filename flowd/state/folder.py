@@ -19,7 +19,7 @@ _DISK_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder, for its owner only and invisible to git, or check that it is so.
+    """Make the folder, or check it: only its owner may open it, and git ignores it.
 
     Raises:
         StateError: It cannot be made, belongs to somebody else, or others could write to it.
@@ -51,7 +51,7 @@ def ignore_in_git(folder: Path) -> None:
 
 
 def unusable(folder: Path, error: OSError) -> StateError:
-    """What to say where the system declines something that was tried in the state folder."""
+    """The error for a system call that failed in the state folder."""
     remedy = "Free some space" if error.errno in _NO_ROOM else "Move what is in the way"
     return StateError(
         f"Cannot use {error.filename or folder} for flowd's state: {error.strerror}. {remedy}, or set FLOWD_STATE_DIR "
@@ -60,7 +60,7 @@ def unusable(folder: Path, error: OSError) -> StateError:
 
 
 def is_disk_failure(error: BaseException) -> bool:
-    """Whether an error comes of a disk that is full or fails: one that may be well again without anybody's doing."""
+    """Whether an error comes from a full or failing disk, which may work again later."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in (*_NO_ROOM, errno.EIO):
@@ -72,14 +72,14 @@ def is_disk_failure(error: BaseException) -> bool:
 
 
 class Presence:
-    """Tells whether files are still those that they were: not removed, and not replaced by others of their names."""
+    """Notices when files are removed, or replaced by others of the same name."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        """Remember what lies at the paths now; those where nothing lies are left out."""
+        """Remember the files at the paths. Paths without a file are left out."""
         self._known = {path: identity for path in paths if (identity := _identity(path)) is not None}
 
     def lost(self) -> Path | None:
-        """The first one that is no longer there, None while all are."""
+        """The first file that was removed or replaced; None while all are there."""
         return next((path for path, identity in self._known.items() if _identity(path) != identity), None)
 
 

@@ -57,7 +57,7 @@ def short_path(wanted: Path) -> Path:
 
 
 def point_to(path: Path, workspace: Path) -> None:
-    """Leave word in a workspace where its daemon listens, so that clients without any setting find it.
+    """Write a pointer file into a workspace, so that clients without any setting find its daemon's socket.
 
     Only for sockets that lie elsewhere, such as in a runtime folder. A workspace that we may not write to stays as it
     is: clients need ``FLOWD_SOCKET`` there.
@@ -77,7 +77,7 @@ def point_to(path: Path, workspace: Path) -> None:
 
 
 def bind(path: Path, *, remedy: str = "set FLOWD_SOCKET to another path") -> socket.socket:
-    """A listening socket that only its owner can open (mode 0600, from its first moment on). It does not block.
+    """Bind a listening socket that only its owner can open (mode 0600 from the first moment on). It does not block.
 
     The caller holds the daemon's lock, so a socket at the path is stale, unless somebody answers there.
 

@@ -349,7 +349,7 @@ def test_text_is_utf_8_in_a_locale_that_knows_ascii_only(desk: Desk) -> None:
 def test_what_is_no_text_is_refused_before_it_is_sent(desk: Desk) -> None:
     code, _, err = desk.flowd("event", os.fsdecode(b"caf\xe9"))
     assert (code, desk.daemon.calls) == (2, [])
-    assert "is no text in UTF-8" in err
+    assert "is not UTF-8" in err
 
 
 def test_logs_are_the_exact_bytes_on_their_streams(desk: Desk) -> None:

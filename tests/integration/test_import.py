@@ -242,8 +242,8 @@ def bad_files(folder: Path) -> dict[str, Path]:
     (folder / "cut.sqlite").write_bytes(whole[:8192] + b"x" * 8192)
     return {
         "neither SQLite nor JSON": folder / "text",
-        '"events" is no list': folder / "list.json",
-        '"runs" is no list': folder / "runs.json",
+        '"events" is not a list': folder / "list.json",
+        '"runs" is not a list': folder / "runs.json",
         "events[0] has no event": folder / "event.json",
         "no table flow_events": folder / "other.sqlite",
         "flow_runs has no column": folder / "thin.sqlite",

@@ -185,9 +185,9 @@ def test_a_flow_folder_that_is_gone_is_named(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
-        ("A=B", "x", "is no name"),
-        ("", "x", "is no name"),
-        ("A\0", "x", "is no name"),
+        ("A=B", "x", "is not a name"),
+        ("", "x", "is not a name"),
+        ("A\0", "x", "is not a name"),
         ("A", "x\0y", "NUL"),
         ("A", "x" * 131_072, "131071 bytes"),
     ],
@@ -218,7 +218,7 @@ def test_code_mode_is_refused_with_or_without_its_gate(rig: Rig) -> None:
 
 def test_an_unknown_runner_of_a_stored_run_is_refused(rig: Rig) -> None:
     rig.write("s", "")
-    assert 'knows no runner "ruby"' in refusal(rig, "ruby", "s")
+    assert 'does not know the runner "ruby"' in refusal(rig, "ruby", "s")
 
 
 # --- interpreters ----------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_missing_interpreter_is_refused_with_install_and_setting(rig: Rig, bin
 def test_an_interpreter_setting_that_leads_nowhere_is_refused(rig: Rig, bin_dir: Path) -> None:
     rig.write("s.mjs", "1")
     rig.interpreters = {"node": "/no/such/node", "bun": "no-such-bun"}
-    assert "`[runners] node` names /no/such/node, which is no executable file" in refusal(rig, "node", "s.mjs")
+    assert "`[runners] node` names /no/such/node, which is not an executable file" in refusal(rig, "node", "s.mjs")
     assert "`[runners] bun` names no-such-bun" in refusal(rig, "bun", "s.mjs")
     rig.environ["CODEX_FLOW_BACKEND_BUN"] = "/no/such/bun"
     assert "CODEX_FLOW_BACKEND_BUN names /no/such/bun" in refusal(rig, "bun", "s.mjs")

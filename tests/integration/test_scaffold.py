@@ -62,7 +62,7 @@ def test_a_prefix_trigger_gets_an_event_that_fits_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../a", "a b", "-x", "a\n", "ü", "x" * 101])
 def test_a_name_that_is_no_safe_folder_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="is no package name; use"):
+    with pytest.raises(ValueError, match="is not a package name; use"):
         scaffold(tmp_path, name)
     assert list(tmp_path.iterdir()) == []
 
@@ -71,8 +71,8 @@ def test_a_name_that_is_no_safe_folder_is_refused(tmp_path: Path, name: str) -> 
     ("runner", "event_type", "complaint"),
     [
         ("ruby", "a", "use python, bun, node, exec"),
-        ("python", " ", "no event type"),
-        ("python", "a\nb", "no event type"),
+        ("python", " ", "is not an event type"),
+        ("python", "a\nb", "is not an event type"),
     ],
 )
 def test_what_would_not_work_is_not_written(tmp_path: Path, runner: str, event_type: str, complaint: str) -> None:

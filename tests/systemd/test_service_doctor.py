@@ -80,7 +80,7 @@ def test_the_doctor_goes_by_the_units_environment_and_its_file(box: Box, home: s
 
     removed = box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home).stdout
     for path in (f"/etc/systemd/system/flowd@{instance}.service.d", f"/etc/flowd{home}.env"):
-        assert f"Yours, and left as it is: {path}" in removed
+        assert f"Yours, and not removed: {path}" in removed
         box.run("rm", "-r", path)
 
 
@@ -136,7 +136,7 @@ def test_a_crash_is_told_by_the_doctor(box: Box, lingering: str) -> None:
     )
     found = findings(box, lingering, OTHER_USER)["service.user.restarts"]
     assert found["level"] == "warn"
-    assert "started it anew: 1 time" in found["found"]
+    assert "restarted it: 1 time" in found["found"]
 
 
 def test_a_service_that_no_watchdog_looks_after_is_told_by_the_doctor(box: Box, home: str) -> None:

@@ -177,7 +177,7 @@ def test_an_uninstall_stops_the_http_socket_and_leaves_no_empty_folders(
     assert box.show(http, "ActiveState") == "inactive"
     assert box.show(http, "UnitFileState") == "disabled"
     assert box.run("test", "-e", "/run/flowd-sockets/var/tmp/deep", check=False).returncode == 1
-    assert f"Yours, and left as it is: /etc/systemd/system/{http}.d" in removed
+    assert f"Yours, and not removed: /etc/systemd/system/{http}.d" in removed
     box.run("rm", "-r", f"/etc/systemd/system/{http}.d", "/var/tmp/deep")
     box.systemctl("daemon-reload")
 
@@ -189,7 +189,7 @@ def test_a_service_can_be_removed_when_its_workspace_is_gone(box: Box) -> None:
     box.run("rm", "-r", workspace)
     box.systemctl("restart", "flowd@var-tmp-brief.service", check=False)
     shown = box.run(str(FLOWD), "service", "status", "--system", "-w", workspace, check=False).stdout
-    assert f"{workspace} is not there, or is no folder" in shown
+    assert f"{workspace} is not there, or is not a folder" in shown
     assert "exit status 0" not in shown
     box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace)
     assert box.run("find", "/etc/systemd/system", "-name", "flowd@var-tmp-brief*").stdout == ""

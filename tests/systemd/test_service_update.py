@@ -87,7 +87,7 @@ def test_a_socket_that_systemd_lost_is_found_and_mended(box: Box, lingering: str
     assert is_handed(box, box.flowd(lingering, "status", "--json", user=OTHER_USER)["pid"])
     assert "service.user.socket" not in checks(box, lingering)
     removed = box.flowd(lingering, "service", "uninstall", user=OTHER_USER)
-    assert f"Yours, and left as it is: {folder}" in removed
+    assert f"Yours, and not removed: {folder}" in removed
     box.run("rm", "-r", folder)
 
 

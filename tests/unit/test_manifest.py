@@ -198,7 +198,7 @@ def test_what_is_dropped_in_a_step_is_told(addition: str, warning: str) -> None:
 def test_a_star_that_is_no_wildcard_is_told(event_type: str) -> None:
     manifest = read(HEAD + STEP + f'[steps.trigger]\ntype = "{event_type}"\n')
     (told,) = manifest.warnings
-    assert told.startswith(f'line 8: step "build": "*" in trigger type "{event_type}" is no wildcard: ')
+    assert told.startswith(f'line 8: step "build": "*" in trigger type "{event_type}" is not a wildcard: ')
     assert manifest.steps[0].trigger is not None
     assert manifest.steps[0].trigger.type == event_type
 

@@ -54,7 +54,7 @@ def test_a_definition_from_before_there_were_limits_is_read() -> None:
         ("niceness = 20", "niceness must be -20..19, got 20"),
         ("umask = 27", "umask must be an octal string, got 27"),
         ('umask = "0089"', 'got "0089"'),
-        ('umask = "0777"', "takes its own files from the step"),
+        ('umask = "0777"', "would lock the step out of its own files"),
         ("memory = 1", 'unknown key "memory"'),
     ],
 )

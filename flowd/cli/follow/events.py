@@ -66,7 +66,7 @@ def _one_line(update: UpdateView) -> str:
 
 
 def clock(update: UpdateView) -> str:
-    """When it happened: the local time of day for a person, in ISO 8601 otherwise."""
+    """When an update happened: the local time of day for a person, ISO 8601 otherwise."""
     if update.at is None or not printing.is_terminal():
         return printing.when(update.at)
     return f"{update.at.astimezone():%H:%M:%S}"

@@ -60,13 +60,13 @@ class LineMultiplexer:
             self._show(self.prefix(name) + self._clean(final(rest)))
 
     def end(self, name: str) -> None:
-        """No more comes of this name: give what it left unfinished."""
+        """Write what this name left unfinished: no more comes."""
         for key in [key for key in self._open if key[0] == name]:
             self._hide()
             self._sink(key[1], self.prefix(name) + self._clean(final(self._open.pop(key))) + b"\n")
 
     def close(self) -> None:
-        """Give every unfinished line."""
+        """Write every unfinished line."""
         for name in {name for name, _ in self._open}:
             self.end(name)
         self._hide()

@@ -42,7 +42,7 @@ def follow(
 
 
 class _Standing:
-    """Runs as they stand when the following begins, shaped as if each had just become so.
+    """The runs that are running or queued when following begins, each as an update.
 
     The updates were subscribed to before, so that none is missed; those that the look has in it already are known by
     their instants. A run that was over by then, and began after the subscription, is told behind what stands.
@@ -71,7 +71,7 @@ class _Standing:
         self._looked_s = time.monotonic()
 
     def has_told(self, update: UpdateView) -> bool:
-        """Whether the look had it in it."""
+        """Whether `look` has shown this update already."""
         told = self._told.get(update.run_id or "")
         if told is None or time.monotonic() > self._looked_s + _OVERLAP_S:
             return False
@@ -104,7 +104,7 @@ def _draw(update: UpdateView) -> str:
 
 
 def _effective(update: UpdateView) -> str:
-    """What counts: what the step said, if this update is about the run's end and that still stands."""
+    """The effective status: the step's own result counts once the run has ended."""
     run = update.run
     if run is not None and update.status == run.process_status and run.is_final:
         return run.effective_status
