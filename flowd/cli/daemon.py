@@ -29,11 +29,11 @@ def reload(session: Session, as_json: bool) -> None:
       flowd reload
     """
     before = session.view(requests.list_flows())
-    answer = session.ask(requests.reload())
+    response = session.ask(requests.reload())
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
         return
-    after = read_catalog(answer)
+    after = read_catalog(response)
     for text in _changes(before, after) or ["nothing changed"]:
         printing.line(text)
     for text in remarks(after):
@@ -68,15 +68,15 @@ def drain(session: Session, *, wait: bool, timeout_s: float | None, as_json: boo
       flowd drain --wait && systemctl --user restart flowd
       flowd drain --wait --timeout 10m
     """
-    answer = session.ask(requests.drain())
-    running = answer.get("running")
+    response = session.ask(requests.drain())
+    running = response.get("running")
     count = len(running) if isinstance(running, list) else 0
     if not as_json:
         printing.line(f"draining; {count} {'run' if count == 1 else 'runs'} under way")
     is_waiting = wait or timeout_s is not None
     is_idle = _wait_until_idle(session, timeout_s, is_silent=as_json) if is_waiting else not count
     if as_json:
-        printing.print_json({**answer, "idle": is_idle})
+        printing.print_json({**response, "idle": is_idle})
     elif is_waiting and is_idle:
         printing.line("nothing runs any more")
     return Exit.RUN_FAILED if is_waiting and not is_idle else Exit.GOOD

@@ -27,12 +27,12 @@ def scan(workspace: Path) -> Snapshot:
 
 
 def flows(snapshot: Snapshot) -> dict[str, Any]:
-    """As flow.listFlows answers."""
+    """The same as flow.listFlows returns."""
     return _plain(shapes.catalog_view(snapshot))
 
 
 def explain(workspace: Path, body: object) -> dict[str, Any]:
-    """As flow.explain answers.
+    """The same as flow.explain returns.
 
     Raises:
         CommandError: The event is not one.

@@ -66,13 +66,13 @@ def dispatch(
         )
     # Waiting is done run by run afterwards: what was accepted is known at once, and Ctrl-C or a restart of the
     # daemon in between loses nothing.
-    answer = _hand_in(session, body)
+    response = _hand_in(session, body)
     if not as_json:
-        tell_accepted(read_dispatch(answer))
-    elif answer.get("warning"):
-        printing.note(f"flowd: {answer['warning']}")
-    code = finish(session, answer, wait=wait, timeout_s=timeout_s, as_json=as_json)
-    if not as_json and not answer.get("runIds"):
+        tell_accepted(read_dispatch(response))
+    elif response.get("warning"):
+        printing.note(f"flowd: {response['warning']}")
+    code = finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json)
+    if not as_json and not response.get("runIds"):
         _tell_why_not(session, body)
     return code
 
@@ -99,18 +99,18 @@ def tell_accepted(view: DispatchView) -> None:
         printing.line(f"{printing.status('accepted')} {view.event_id}: {view.matched} {noun}")
 
 
-def finish(session: Session, answer: dict[str, Any], *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
+def finish(session: Session, response: dict[str, Any], *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
     """Wait if asked to, show the runs, and give the exit code. For dispatch and replay alike."""
-    view = read_dispatch(answer)
+    view = read_dispatch(response)
     hint = f"See `{session.typed('runs', event=view.event_id)}`."
     is_late = False
     if wait and view.run_ids:
         stored = f"Event {view.event_id} is stored with its runs"
         records, is_late = waiting.wait_for(session, view.run_ids, timeout_s=timeout_s, stored=stored, hint=hint)
-        answer = {**answer, "runs": records, "timedOut": is_late}
-    runs = read_dispatch(answer).runs
+        response = {**response, "runs": records, "timedOut": is_late}
+    runs = read_dispatch(response).runs
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
     elif runs:
         draw_runs(runs)
     if not wait:

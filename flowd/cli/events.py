@@ -41,11 +41,11 @@ def events(
     if is_following:
         _follow(session, event_type, after, as_json=as_json)
         return
-    answer = session.ask(requests.list_events(type=event_type, limit=limit, cursor=cursor))
+    response = session.ask(requests.list_events(type=event_type, limit=limit, cursor=cursor))
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
         return
-    page = read_events(answer)
+    page = read_events(response)
     if not page:
         printing.note("No events.")
         return
@@ -88,11 +88,11 @@ def event(session: Session, event_id: str, as_json: bool) -> None:
       flowd event release-42
       flowd event release-42 --json | jq .event.payload
     """
-    answer = session.ask(requests.get_event(event_id))
+    response = session.ask(requests.get_event(event_id))
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
     else:
-        _draw_event(read_event(answer))
+        _draw_event(read_event(response))
 
 
 def _draw_event(item: EventView) -> None:

@@ -38,14 +38,14 @@ def explain(session: Session, event: str | None, event_option: str | None, as_js
         raise CommandError("Which event? Name a file, or - for stdin. `flowd explain -h` shows how.")
     body = read_event(path)
     try:
-        answer = session.ask(requests.explain(body))
+        response = session.ask(requests.explain(body))
     except DaemonNotRunningError:
         printing.note("flowd: No daemon runs; this is what the packages on disk say.")
-        answer = _explain_here(session, body)
+        response = _explain_here(session, body)
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
         return
-    view = read_explain(answer)
+    view = read_explain(response)
     noun = "step matches" if view.matched == 1 else "steps match"
     printing.line(f"{view.matched} {noun} {view.event_id} ({view.type})")
     draw_verdicts(view)

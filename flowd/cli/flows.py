@@ -22,11 +22,11 @@ def flows(session: Session, as_json: bool) -> None:
       flowd flows
       flowd flows --json | jq -r '.flows[].name'
     """
-    answer = session.ask(requests.list_flows())
+    response = session.ask(requests.list_flows())
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
     else:
-        draw_catalog(read_catalog(answer))
+        draw_catalog(read_catalog(response))
 
 
 def draw_catalog(view: CatalogView) -> None:

@@ -41,13 +41,13 @@ def prune(session: Session, older_than_s: float, dry_run: bool, as_json: bool) -
     if older_than_s < _MIN_S:
         raise CommandError("--older-than is at least a minute: 60s, 12h, 90d.")
     params = {"olderThanMs": round(older_than_s * 1000), "dryRun": dry_run}
-    answer = session.ask(requests.call(wire.PRUNE, params)._replace(wait_s=math.inf))
+    response = session.ask(requests.call(wire.PRUNE, params)._replace(wait_s=math.inf))
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
         return
     done = "would forget" if dry_run else "forgot"
-    much = f"{_count(answer['events'], 'event')} and {_count(answer['runs'], 'run')}"
-    printing.line(f"{done} {much} with {size(answer['outputBytes'])} of output, from before {answer['before']}")
+    much = f"{_count(response['events'], 'event')} and {_count(response['runs'], 'run')}"
+    printing.line(f"{done} {much} with {size(response['outputBytes'])} of output, from before {response['before']}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -31,10 +31,10 @@ def replay(
       flowd replay release-42 --step publish
     """
     request = requests.replay_event(event_id, wait=False, timeout_ms=None, steps=steps or None)
-    answer = session.ask(request)
+    response = session.ask(request)
     if not as_json:
-        tell_accepted(read_dispatch(answer))
-    return finish(session, answer, wait=wait, timeout_s=timeout_s, as_json=as_json)
+        tell_accepted(read_dispatch(response))
+    return finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json)
 
 
 @click.command(cls=Verb, short_help="Make another attempt of a run that ended badly.")
@@ -48,16 +48,16 @@ def retry(session: Session, run_id: str, wait: bool, timeout_s: float | None, as
     Examples:
       flowd retry run_16439a6acab8 --wait
     """
-    answer = session.ask(requests.retry_run(run_id))
+    response = session.ask(requests.retry_run(run_id))
     hint = f"See `{session.typed('run', run_id)}`."
     is_late = False
     if wait:
         stored = f"The retry of {run_id} is stored"
         records, is_late = waiting.wait_for(session, [run_id], timeout_s=timeout_s, stored=stored, hint=hint)
-        answer = {**answer, "run": records[0]}
-    view = read_run(answer)
+        response = {**response, "run": records[0]}
+    view = read_run(response)
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
     else:
         draw_runs([view])
     if not wait:
@@ -83,13 +83,13 @@ def cancel(session: Session, run_id: str | None, event_id: str | None, as_json: 
     if (run_id is None) == (event_id is None):
         raise CommandError("Which run? Give either a run or --event EVENT.")
     if run_id is not None:
-        answer = session.ask(requests.cancel_run(run_id))
-        views = [read_run(answer)]
+        response = session.ask(requests.cancel_run(run_id))
+        views = [read_run(response)]
     else:
-        answer = session.ask(requests.cancel_event(event_id or ""))
-        views = list(read_runs(answer))
+        response = session.ask(requests.cancel_event(event_id or ""))
+        views = list(read_runs(response))
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
     elif views:
         draw_runs(views)
     else:

@@ -50,11 +50,11 @@ def runs(
 
         follow_runs.follow(session, event_id=event_id, status=status, flow=flow, after=after, as_json=as_json)
         return
-    answer = session.ask(requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor))
+    response = session.ask(requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor))
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
         return
-    page = read_runs(answer)
+    page = read_runs(response)
     if not page:
         printing.note("No runs.")
         return
@@ -76,11 +76,11 @@ def run(session: Session, run_id: str, as_json: bool) -> None:
       flowd run run_16439a6acab8
       flowd run run_16439a6acab8 --json | jq .run.result
     """
-    answer = session.ask(requests.get_run(run_id))
+    response = session.ask(requests.get_run(run_id))
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
     else:
-        view = read_run(answer)
+        view = read_run(response)
         _draw_run(view)
         if view.output:
             printing.line()

@@ -30,7 +30,7 @@ def serve(
       flowd serve -w ~/project --max-parallel 4
       flowd serve --http 127.0.0.1:7345
     """
-    from flowd.daemon import life  # noqa: PLC0415 - heavy
+    from flowd.daemon import process  # noqa: PLC0415 - heavy
     from flowd.settings import sources as settings_sources  # noqa: PLC0415 - heavy
 
     flags = {
@@ -41,7 +41,7 @@ def serve(
         "socket": session.chosen_socket,
     }
     try:
-        return life.serve(settings_sources.load(workspace=session.chosen_workspace, flags=flags))
+        return process.serve(settings_sources.load(workspace=session.chosen_workspace, flags=flags))
     except StateError as error:
         raise CommandError(error.message, Exit.CONFIG) from error
     except FlowdError as error:

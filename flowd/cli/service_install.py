@@ -11,7 +11,7 @@ import click
 from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.service_scope import environment_of, manager_of, scope_option, told
-from flowd.cli.session import ANSWER_S, Session
+from flowd.cli.session import RESPONSE_S, Session
 from flowd.cli.verb import Verb
 from flowd.domain.errors import FlowdError
 from flowd.service import executable
@@ -202,10 +202,10 @@ def _refuse_under_steps(session: Session, manager: "ServiceManager", settings: "
     from flowd.service import templates  # noqa: PLC0415
 
     unit, socket_unit = templates.names(settings.workspace)
-    answer = _daemon(session, manager, unit, socket_unit)
-    if answer is not None:
-        _refuse_beside_another(answer, manager.scope, unit)
-        _refuse_other_state(answer, settings.state_dir)
+    response = _daemon(session, manager, unit, socket_unit)
+    if response is not None:
+        _refuse_beside_another(response, manager.scope, unit)
+        _refuse_other_state(response, settings.state_dir)
     try:
         wiring.refuse_other_executor(settings)
     except FlowdError as error:
@@ -229,30 +229,30 @@ def _daemon(session: Session, manager: "ServiceManager", unit: str, socket_unit:
             continue
         transport = UnixTransport(socket)
         try:
-            answer: dict[str, Any] = transport.call(
-                request.method, request.params, timeout_s=request.timeout_s(ANSWER_S)
+            response: dict[str, Any] = transport.call(
+                request.method, request.params, timeout_s=request.timeout_s(RESPONSE_S)
             )
         except FlowClientError:
             continue
         finally:
             transport.close()
-        return answer
+        return response
     return None
 
 
-def _refuse_beside_another(answer: dict[str, Any], scope: str, unit: str) -> None:
-    found = answer.get("manager", {})
+def _refuse_beside_another(response: dict[str, Any], scope: str, unit: str) -> None:
+    found = response.get("manager", {})
     if (found.get("scope"), found.get("unit")) != (scope, unit):
         how = f"as a {found['scope']} service" if found.get("unit") == unit else f"and not as {unit}"
         raise CommandError(
-            f"A daemon (pid {answer.get('pid')}) serves this workspace already, {how}. Stop it first.", Exit.REFUSED
+            f"A daemon (pid {response.get('pid')}) serves this workspace already, {how}. Stop it first.", Exit.REFUSED
         )
 
 
-def _refuse_other_state(answer: dict[str, Any], wanted: Path) -> None:
+def _refuse_other_state(response: dict[str, Any], wanted: Path) -> None:
     """Refuse to change the state folder while runs in the old one are unfinished."""
-    current = Path(str(answer.get("stateDir")))
-    running, queued = (int(answer.get("runs", {}).get(status, 0)) for status in ("running", "queued"))
+    current = Path(str(response.get("stateDir")))
+    running, queued = (int(response.get("runs", {}).get(status, 0)) for status in ("running", "queued"))
     if current.resolve() != wanted.resolve() and (running or queued):
         counted = f"{running} running and {queued} queued {'run' if running + queued == 1 else 'runs'}"
         raise CommandError(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ANSWER_S = 30.0
-"""How long the daemon may take for an answer that waits for nothing on purpose."""
+RESPONSE_S = 30.0
+"""How long the daemon may take for a response that waits for nothing on purpose."""
 
 
 class Session:
@@ -82,16 +82,16 @@ class Session:
         return UnixTransport(self.socket_path)
 
     def ask(self, request: "Request[T]") -> Any:
-        """The daemon's answer exactly as it came; ``request.read`` makes a view of it.
+        """The daemon's response exactly as it came; ``request.read`` makes a view of it.
 
         Raises:
             FlowClientError: Any of its tree.
         """
-        timeout_s = request.timeout_s(ANSWER_S)
+        timeout_s = request.timeout_s(RESPONSE_S)
         return self._transport.call(request.method, request.params, timeout_s=timeout_s)
 
     def view(self, request: "Request[T]") -> T:
-        """The daemon's answer as a view."""
+        """The daemon's response as a view."""
         return request.read(self.ask(request))
 
     def close(self) -> None:

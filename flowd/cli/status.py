@@ -20,7 +20,7 @@ _ON_STOP = {
 _ON_SERVICE_STOP = "cancel: a stop of the service ends running steps; a restart leaves them to the next daemon"
 _ENDED = ("completed", "failed", "canceled")
 
-Answer = Mapping[str, Any]
+Response = Mapping[str, Any]
 
 
 @click.command(cls=Verb, short_help="Show what the daemon does.")
@@ -36,46 +36,46 @@ def status(session: Session, config: bool, as_json: bool) -> None:
       flowd status --config
       flowd status --json | jq .runs
     """
-    answer = session.ask(requests.call(wire.STATUS, {"settings": True} if config else None))
+    response = session.ask(requests.call(wire.STATUS, {"settings": True} if config else None))
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
         return
-    _draw(answer)
-    settings = answer.get("settings")
+    _draw(response)
+    settings = response.get("settings")
     if config and isinstance(settings, list):
         printing.line()
         rows = [tuple(_text(item.get(key)) for key in ("name", "value", "origin")) for item in settings]
         printing.table(("SETTING", "VALUE", "FROM"), rows)
 
 
-def _draw(answer: Answer) -> None:
+def _draw(response: Response) -> None:
     printing.fields(
         (
-            ("state", _text(answer.get("state"))),
-            ("daemon", _daemon(answer)),
-            ("managed by", _manager(answer.get("manager"))),
-            ("workspace", _text(answer.get("workspace"))),
-            ("socket", _text(answer.get("socket"))),
-            ("http", _text(answer.get("http"))),
-            ("data", _data(answer)),
-            ("memory", _memory(answer)),
-            ("flows", _flows(_table(answer, "catalog"))),
-            ("events", _text(answer.get("events"))),
-            ("running", _of(answer, "running", "maxParallel")),
-            ("queued", _of(answer, "queued", "maxQueued")),
-            ("storage", _storage(answer.get("waitingForStorage"))),
-            ("ended", ", ".join(f"{_table(answer, 'runs').get(name, 0)} {name}" for name in _ENDED)),
-            ("limits", _limits(_table(answer, "limits"))),
-            ("on stop", _on_stop(answer)),
+            ("state", _text(response.get("state"))),
+            ("daemon", _daemon(response)),
+            ("managed by", _manager(response.get("manager"))),
+            ("workspace", _text(response.get("workspace"))),
+            ("socket", _text(response.get("socket"))),
+            ("http", _text(response.get("http"))),
+            ("data", _data(response)),
+            ("memory", _memory(response)),
+            ("flows", _flows(_table(response, "catalog"))),
+            ("events", _text(response.get("events"))),
+            ("running", _of(response, "running", "maxParallel")),
+            ("queued", _of(response, "queued", "maxQueued")),
+            ("storage", _storage(response.get("waitingForStorage"))),
+            ("ended", ", ".join(f"{_table(response, 'runs').get(name, 0)} {name}" for name in _ENDED)),
+            ("limits", _limits(_table(response, "limits"))),
+            ("on stop", _on_stop(response)),
         )
     )
-    running = answer.get("running")
+    running = response.get("running")
     if isinstance(running, list) and running:
         printing.line()
         draw_running(running)
 
 
-def draw_running(steps: list[Answer]) -> None:
+def draw_running(steps: list[Response]) -> None:
     """Running steps as a table, oldest first."""
     rows = [
         (
@@ -90,9 +90,9 @@ def draw_running(steps: list[Answer]) -> None:
     printing.table(("RUNNING", "STEP", "ATTEMPT", "SINCE", "PID"), rows, whole=("RUNNING",))
 
 
-def _daemon(answer: Answer) -> str:
-    started = printing.when(_instant(answer.get("startedAt")))
-    return f"{_text(answer.get('version'))}, pid {_text(answer.get('pid'))}, started {started}"
+def _daemon(response: Response) -> str:
+    started = printing.when(_instant(response.get("startedAt")))
+    return f"{_text(response.get('version'))}, pid {_text(response.get('pid'))}, started {started}"
 
 
 def _manager(manager: object) -> str | None:
@@ -101,47 +101,47 @@ def _manager(manager: object) -> str | None:
     return f"{_text(manager.get('kind'))}, {_text(manager.get('scope'))} unit {_text(manager.get('unit'))}"
 
 
-def _on_stop(answer: Answer) -> str | None:
-    if answer.get("onServiceStop") == "cancel":
+def _on_stop(response: Response) -> str | None:
+    if response.get("onServiceStop") == "cancel":
         return _ON_SERVICE_STOP
-    return _ON_STOP.get(_text(answer.get("onStop")))
+    return _ON_STOP.get(_text(response.get("onStop")))
 
 
-def _data(answer: Answer) -> str:
-    database = _table(answer, "database")
+def _data(response: Response) -> str:
+    database = _table(response, "database")
     records = f", {size(database.get('bytes', 0) + database.get('walBytes', 0))} of records" if database else ""
-    return f"{_text(answer.get('stateDir'))}{records}"
+    return f"{_text(response.get('stateDir'))}{records}"
 
 
-def _memory(answer: Answer) -> str:
-    keeper = _table(answer, "keeper")
+def _memory(response: Response) -> str:
+    keeper = _table(response, "keeper")
     if str(keeper.get("id", "")).startswith("systemd-"):
-        return f"daemon {size(answer.get('rssBytes'))}; steps are units of systemd"
+        return f"daemon {size(response.get('rssBytes'))}; steps are units of systemd"
     if "pid" not in keeper:
-        return f"daemon {size(answer.get('rssBytes'))}; there is no keeper just now"
-    return f"daemon {size(answer.get('rssBytes'))}, keeper {size(keeper.get('rssBytes'))} (pid {keeper['pid']})"
+        return f"daemon {size(response.get('rssBytes'))}; there is no keeper just now"
+    return f"daemon {size(response.get('rssBytes'))}, keeper {size(keeper.get('rssBytes'))} (pid {keeper['pid']})"
 
 
-def _flows(catalog: Answer) -> str:
+def _flows(catalog: Response) -> str:
     others = [f"{catalog[name]} {name}" for name in ("stale", "broken", "shadowed") if catalog.get(name)]
     hint = "; see `flowd flows`" if others else ""
     return ", ".join([f"{catalog.get('flows', 0)} in force", *others]) + hint
 
 
-def _of(answer: Answer, name: str, limit: str) -> str:
-    return f"{_table(answer, 'runs').get(name, 0)} of at most {_table(answer, 'limits').get(limit, '?')}"
+def _of(response: Response, name: str, limit: str) -> str:
+    return f"{_table(response, 'runs').get(name, 0)} of at most {_table(response, 'limits').get(limit, '?')}"
 
 
 def _storage(waiting: object) -> str | None:
     return f"{waiting} runs wait for storage: the disk is full, or the database is locked" if waiting else None
 
 
-def _limits(limits: Answer) -> str:
+def _limits(limits: Response) -> str:
     return f"payload {size(limits.get('maxPayloadBytes'))}, output {size(limits.get('maxOutputBytes'))} a stream"
 
 
-def _table(answer: Answer, name: str) -> Answer:
-    value = answer.get(name)
+def _table(response: Response, name: str) -> Response:
+    value = response.get(name)
     return value if isinstance(value, dict) else {}
 
 

@@ -37,11 +37,11 @@ def validate(session: Session, paths: tuple[Path, ...], as_json: bool) -> int:
         broken=tuple(item for snapshot in snapshots for item in snapshot.broken),
         shadowed=tuple(item for snapshot in snapshots for item in snapshot.shadowed),
     )
-    answer = disk.flows(merged)
+    response = disk.flows(merged)
     if as_json:
-        printing.print_json(answer)
+        printing.print_json(response)
     else:
-        _draw(read_catalog(answer))
+        _draw(read_catalog(response))
     return Exit.RUN_FAILED if merged.broken else Exit.GOOD
 
 

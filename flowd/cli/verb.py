@@ -193,5 +193,5 @@ def wait_options(waiting: str) -> Callable[[Any], Any]:
 
 
 as_json_option: Callable[[Any], Any] = click.option(
-    "--json", "as_json", is_flag=True, help="The daemon's answer as JSON, and nothing else, on stdout."
+    "--json", "as_json", is_flag=True, help="The daemon's response as JSON, and nothing else, on stdout."
 )

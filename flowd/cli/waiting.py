@@ -76,8 +76,8 @@ def _ask_over_restarts(session: Session, request: requests.Request[RunView], dea
     give_up_at = min(deadline, time.monotonic() + _RESTART_S)
     while True:
         try:
-            answer = session.ask(request)
-            record: dict[str, Any] = answer.get("run", answer)
+            response = session.ask(request)
+            record: dict[str, Any] = response.get("run", response)
             return record
         except (DaemonNotRunningError, ConnectionLostError):
             if time.monotonic() >= give_up_at:
@@ -97,10 +97,10 @@ def _obstacle(session: Session, run: RunView) -> str | None:
 
 def _status(session: Session) -> dict[str, Any]:
     try:
-        answer = session.ask(requests.call(wire.STATUS, None))
+        response = session.ask(requests.call(wire.STATUS, None))
     except FlowClientError:
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return response if isinstance(response, dict) else {}
 
 
 @contextmanager

@@ -23,58 +23,26 @@ from flowd.api.methods import Methods
 from flowd.api.shapes.daemon import DrainView, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
+from flowd.daemon.exits import EXIT_KEEPER_LOST, EXIT_OK, EXIT_STORAGE_FAILED
 from flowd.daemon.shutdown import wind_down
 from flowd.daemon.status import Birth, status_view
-from flowd.domain.errors import FlowdError, NotYetError, StateError, StorageFailedError
+from flowd.domain.errors import FlowdError, StateError, StorageFailedError
 from flowd.domain.flow import Snapshot
 from flowd.domain.redaction import Redactor
 from flowd.executors.direct.launcher import environment_without
 from flowd.keeper.peer import peer_uid
-from flowd.observe import listenfds, logs, own_unit
+from flowd.observe import listenfds, own_unit
 from flowd.observe.sdnotify import Notifier
 from flowd.ports import KeeperLostError
-from flowd.settings import unknown
 from flowd.settings import values as settings_values
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
 from flowd.state import sockets
-from flowd.state.lock import Lock
 
 log = logging.getLogger("flowd.daemon")
 
-EXIT_OK = 0
-EXIT_KEEPER_LOST = 70  # EX_SOFTWARE: the keeper dies whenever it is started
-EXIT_STORAGE_FAILED = 74  # EX_IOERR of sysexits.h: a supervisor restarts flowd when the disk is well again
-EXIT_NOT_YET = 75  # EX_TEMPFAIL: a supervisor tries again
-EXIT_BAD_STATE = 78  # EX_CONFIG: a restart alone does not help
-
 _GUARD_INTERVAL_S = 1.0
 _HANG_S = 3600.0
-
-
-def serve(settings: Settings) -> int:
-    """Run the daemon until it is told to stop; return the process's exit code."""
-    redactor = Redactor(settings.redact, os.environ)
-    logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
-    for sentence in unknown.find(os.environ, settings):
-        log.warning(sentence)
-    try:
-        state_folder.prepare(settings.state_dir)
-        with Lock(settings.state_dir):
-            sys.setswitchinterval(0.0005)
-            return asyncio.run(Daemon(settings, redactor).run())
-    except NotYetError as error:
-        print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
-        return EXIT_NOT_YET
-    except StateError as error:
-        # One line for people; no traceback, because nothing is wrong with flowd itself.
-        print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
-        return EXIT_STORAGE_FAILED if state_folder.is_disk_failure(error) else EXIT_BAD_STATE
-    except ExceptionGroup as group:  # of the tasks that take up what an earlier daemon left
-        if not isinstance(failure := group.exceptions[0], StorageFailedError):
-            raise
-        print(f"flowd: {failure.message}", file=sys.stderr)  # noqa: T201
-        return EXIT_STORAGE_FAILED
 
 
 def _raise_open_files() -> int:

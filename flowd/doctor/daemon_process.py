@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flowd.executors.systemd.bus import Scope
 
-ANSWER_S = 5.0
+RESPONSE_S = 5.0
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -107,7 +107,7 @@ def _restart(scene: Scene) -> str | None:
 def _answer(path: Path, restart: str | None) -> Finding:
     transport = UnixTransport(path)
     try:
-        said: dict[str, Any] = transport.call(wire.STATUS, {}, timeout_s=ANSWER_S)
+        said: dict[str, Any] = transport.call(wire.STATUS, {}, timeout_s=RESPONSE_S)
     except FlowClientError as error:
         return fail("daemon.answer", f"it does not answer: {error}", _after_its_log(restart))
     finally:
@@ -185,7 +185,7 @@ def _listens(path: Path) -> bool:
 
 def _takes_connections(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(ANSWER_S)
+        probe.settimeout(RESPONSE_S)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             is_long = not is_bindable(path)

@@ -1,0 +1,43 @@
+"""Makes this process the daemon of a workspace: its log, the lock on the state folder, and the exit code."""
+
+import asyncio
+import logging
+import os
+import sys
+
+from flowd.daemon.exits import EXIT_BAD_STATE, EXIT_NOT_YET, EXIT_STORAGE_FAILED
+from flowd.daemon.life import Daemon
+from flowd.domain.errors import NotYetError, StateError, StorageFailedError
+from flowd.domain.redaction import Redactor
+from flowd.observe import logs
+from flowd.settings import unknown
+from flowd.settings.values import Settings
+from flowd.state import folder as state_folder
+from flowd.state.lock import Lock
+
+log = logging.getLogger("flowd.daemon")
+
+
+def serve(settings: Settings) -> int:
+    """Run the daemon until it is told to stop; return the process's exit code."""
+    redactor = Redactor(settings.redact, os.environ)
+    logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
+    for sentence in unknown.find(os.environ, settings):
+        log.warning(sentence)
+    try:
+        state_folder.prepare(settings.state_dir)
+        with Lock(settings.state_dir):
+            sys.setswitchinterval(0.0005)
+            return asyncio.run(Daemon(settings, redactor).run())
+    except NotYetError as error:
+        print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_NOT_YET
+    except StateError as error:
+        # One line for people; no traceback, because nothing is wrong with flowd itself.
+        print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_STORAGE_FAILED if state_folder.is_disk_failure(error) else EXIT_BAD_STATE
+    except ExceptionGroup as group:  # of the tasks that take up what an earlier daemon left
+        if not isinstance(failure := group.exceptions[0], StorageFailedError):
+            raise
+        print(f"flowd: {failure.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_STORAGE_FAILED
