@@ -1,7 +1,6 @@
 """``flowd runs`` and ``flowd run``: list runs, and show how one ended."""
 
 import json
-import shlex
 from collections.abc import Sequence
 
 import click
@@ -152,7 +151,7 @@ def _draw_attempt(attempt: AttemptView, *, is_last: bool) -> None:
             ("error", None if is_last else attempt.error),
             ("started", printing.when(attempt.started_at)),
             ("took", took),
-            ("command", shlex.join(attempt.command) if attempt.command else None),
+            ("command", _command(attempt.command)),
             ("cwd", attempt.cwd),
             ("pid", None if attempt.pid is None else str(attempt.pid)),
             (
@@ -164,6 +163,12 @@ def _draw_attempt(attempt: AttemptView, *, is_last: bool) -> None:
             ("survivors", "\n".join(attempt.survivors)),
         )
     )
+
+
+def _command(words: Sequence[str]) -> str | None:
+    from shlex import join  # noqa: PLC0415 - a list shows no commands
+
+    return join(words) if words else None
 
 
 def _exit(attempt: AttemptView) -> str | None:

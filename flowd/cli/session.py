@@ -1,7 +1,6 @@
 """Finds the workspace of a command and the socket of its daemon."""
 
 import os
-import shlex
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -73,7 +72,9 @@ class Session:
         for name, value in options.items():
             if value is not None:
                 line += [f"--{name}", str(value)]
-        return shlex.join(line)
+        from shlex import join  # noqa: PLC0415 - most lists have no more to come
+
+        return join(line)
 
     @cached_property
     def _transport(self) -> "UnixTransport":
