@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowd.embedded import answering
-from flowd.embedded.answering import Answers
+from flowd.embedded import methods
 from flowd.embedded.callback import CallbackBackend, LocalBackend, OnOutput
 from flowd.embedded.listening import listening
+from flowd.embedded.methods import LocalMethods
 from flowd.embedded.running import private_settings, running
 from flowd.embedded.streaming import EngineStream
 from flowd.settings import sources as settings_sources
@@ -53,10 +53,10 @@ _OPERATIONS = {
 class _Engine:
     """An engine that is opened by the first call and closed in the task that opened it, as task groups want it."""
 
-    def __init__(self, block: "contextlib.AbstractAsyncContextManager[Answers]") -> None:
+    def __init__(self, block: "contextlib.AbstractAsyncContextManager[LocalMethods]") -> None:
         self._block = block
         self._is_over = asyncio.Event()
-        self._answers: Answers | None = None
+        self._local: LocalMethods | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -64,16 +64,16 @@ class _Engine:
         ready.add_done_callback(lambda done: done.exception())  # seen, also when nobody waits for it any more
         self._task = asyncio.create_task(self._live(ready), name=ENGINE_TASK)
         try:
-            self._answers = await asyncio.shield(ready)
+            self._local = await asyncio.shield(ready)
         except asyncio.CancelledError:
             # Half open it cannot be left, nor be torn down halfway: it ends by itself once it is open.
             self._is_over.set()
             raise
 
-    async def _live(self, ready: "asyncio.Future[Answers]") -> None:
+    async def _live(self, ready: "asyncio.Future[LocalMethods]") -> None:
         try:
-            async with self._block as answers:
-                ready.set_result(answers)
+            async with self._block as local:
+                ready.set_result(local)
                 await self._is_over.wait()
         except BaseException as error:
             if ready.done():
@@ -81,12 +81,12 @@ class _Engine:
             ready.set_exception(_innermost(error))
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
-        assert self._answers is not None
-        return await answering.answer(self._answers.methods, method, params)
+        assert self._local is not None
+        return await methods.call(self._local.methods, method, params)
 
     async def stream(self, params: Mapping[str, Any]) -> UpdateStream:
-        assert self._answers is not None
-        stream = EngineStream(self._answers.subscriptions)
+        assert self._local is not None
+        stream = EngineStream(self._local.subscriptions)
         await stream.begin(params)
         return stream
 
@@ -103,10 +103,10 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 @contextlib.asynccontextmanager
-async def _private(workspace: Path, env: Mapping[str, str] | None) -> AsyncIterator[Answers]:
+async def _private(workspace: Path, env: Mapping[str, str] | None) -> AsyncIterator[LocalMethods]:
     with private_settings(workspace) as settings:
         async with running(settings, step_environ=env) as parts:
-            yield answering.answers(parts, settings)
+            yield methods.local_methods(parts, settings)
 
 
 class NoState:
@@ -126,21 +126,21 @@ class NoState:
         if method in _OPERATIONS:
             raise LocalFlowClientUnsupportedStateError(_OPERATIONS[method])
         engine = _Engine(_private(self._workspace, self._env))
-        with answering.as_clients_see_them(method):
+        with methods.as_clients_see_them(method):
             await engine.open()
         try:
             if method != wire.DISPATCH:
                 return await engine.call(method, params)
             backend = engine if self._on_output is None else CallbackBackend(engine, self._on_output)
-            return await self._run_to_end(backend, answering.plain(method, params))
+            return await self._run_to_end(backend, methods.plain(method, params))
         finally:
             await asyncio.shield(engine.close())
 
     async def _run_to_end(self, backend: LocalBackend, given: dict[str, Any]) -> Any:
-        answer = await backend.call(wire.DISPATCH, {**given, "wait": True})
+        response = await backend.call(wire.DISPATCH, {**given, "wait": True})
         # With their output, which nobody can ask for later.
-        runs = [(await backend.call(wire.GET_RUN, {"runId": run_id}))["run"] for run_id in answer["runIds"]]
-        return {**answer, "runs": runs}
+        runs = [(await backend.call(wire.GET_RUN, {"runId": run_id}))["run"] for run_id in response["runIds"]]
+        return {**response, "runs": runs}
 
     async def stream(self, _: Mapping[str, Any]) -> UpdateStream:
         """As `LocalBackend.stream`: refused."""
@@ -171,7 +171,7 @@ class PrivateState:
         async with self._opening:
             if self._engine is None:
                 engine = _Engine(_private(self._workspace, self._env))
-                with answering.as_clients_see_them(method):
+                with methods.as_clients_see_them(method):
                     await engine.open()
                 self._engine = engine
             return self._engine
@@ -206,7 +206,7 @@ class SharedState:
             DaemonRunningError: A daemon serves this folder; ``data["socket"]`` is where.
         """
         while True:
-            with answering.as_clients_see_them(method):
+            with methods.as_clients_see_them(method):
                 engine, peer = await self._engine_or_peer()
             if engine is not None:
                 return await engine.call(method, params)
@@ -223,7 +223,7 @@ class SharedState:
     async def stream(self, params: Mapping[str, Any]) -> UpdateStream:
         """As `LocalBackend.stream`. Ends when the owning client leaves; another can go on from its cursor."""
         while True:
-            with answering.as_clients_see_them(wire.SUBSCRIBE):
+            with methods.as_clients_see_them(wire.SUBSCRIBE):
                 engine, peer = await self._engine_or_peer()
             if engine is not None:
                 return await engine.stream(params)
@@ -273,7 +273,7 @@ class SharedState:
         except BaseException:
             await peer.close()
             raise
-        if status.get("host") != answering.HOST:
+        if status.get("host") != methods.HOST:
             await peer.close()
             raise DaemonRunningError(str(settings.state_dir), socket_path=str(path))
         return peer
@@ -295,10 +295,10 @@ class SharedState:
 
 
 @contextlib.asynccontextmanager
-async def _shared(settings: Settings, lock: Lock, env: Mapping[str, str] | None) -> AsyncIterator[Answers]:
+async def _shared(settings: Settings, lock: Lock, env: Mapping[str, str] | None) -> AsyncIterator[LocalMethods]:
     with lock:
         path = sockets.socket_path(settings.socket)
         async with running(settings, step_environ=env, socket_path=path, keeps_steps=True) as parts:
-            answers = answering.answers(parts, settings)
-            async with listening(path, answers, max_frame_bytes=settings.max_frame_bytes):
-                yield answers
+            local = methods.local_methods(parts, settings)
+            async with listening(path, local, max_frame_bytes=settings.max_frame_bytes):
+                yield local

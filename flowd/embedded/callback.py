@@ -51,24 +51,24 @@ class CallbackBackend:
         is_waiting = params.get("wait") is True
         timeout_ms = params.get("timeoutMs")
         given = {name: value for name, value in params.items() if name not in ("wait", "timeoutMs")}
-        answer = await self._backend.call(method, given)
-        followers = [] if answer["status"] == "duplicate" else [self._follow(run_id) for run_id in answer["runIds"]]
+        response = await self._backend.call(method, given)
+        followers = [] if response["status"] == "duplicate" else [self._follow(run_id) for run_id in response["runIds"]]
         if not is_waiting:
-            return answer
-        answer = await self._wait(answer, {} if timeout_ms is None else {"timeoutMs": timeout_ms})
-        if not answer["timedOut"]:
+            return response
+        response = await self._wait(response, {} if timeout_ms is None else {"timeoutMs": timeout_ms})
+        if not response["timedOut"]:
             await asyncio.gather(*followers, return_exceptions=True)
-        return answer
+        return response
 
     async def stream(self, params: Mapping[str, Any]) -> AsyncUpdateStream:
         """As `LocalBackend.stream`."""
         return await self._backend.stream(params)
 
-    async def _wait(self, answer: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
-        waits = (self._backend.call(wire.WAIT_RUN, {"runId": run_id, **limit}) for run_id in answer["runIds"])
+    async def _wait(self, response: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
+        waits = (self._backend.call(wire.WAIT_RUN, {"runId": run_id, **limit}) for run_id in response["runIds"])
         ended = await asyncio.gather(*waits)
         runs = [item["run"] for item in ended]
-        return {**answer, "runs": runs, "timedOut": any(item["timedOut"] for item in ended)}
+        return {**response, "runs": runs, "timedOut": any(item["timedOut"] for item in ended)}
 
     def _follow(self, run_id: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._tell(run_id), name=f"flowd-local-output {run_id}")

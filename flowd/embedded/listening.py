@@ -5,13 +5,13 @@ import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from flowd.embedded.answering import Answers
+from flowd.embedded.methods import LocalMethods
 from flowd.keeper.peer import peer_uid
 from flowd.state.sockets import bind
 
 
 @contextlib.asynccontextmanager
-async def listening(path: Path, answers: Answers, *, max_frame_bytes: int) -> AsyncIterator[None]:
+async def listening(path: Path, local: LocalMethods, *, max_frame_bytes: int) -> AsyncIterator[None]:
     """Serve the methods on a Unix socket for the length of a block. The caller holds the folder's lock.
 
     Raises:
@@ -24,10 +24,10 @@ async def listening(path: Path, answers: Answers, *, max_frame_bytes: int) -> As
         from flowd.api.dispatcher import Dispatcher  # noqa: PLC0415
     server = unix_socket.UnixServer(
         bind(path),
-        Dispatcher(answers.methods),
+        Dispatcher(local.methods),
         max_frame_bytes=max_frame_bytes,
         peer_uid=peer_uid,
-        subscriptions=answers.subscriptions,
+        subscriptions=local.subscriptions,
     )
     await server.open()
     try:

@@ -7,7 +7,7 @@ from typing import Any
 from flowd.api import json, params
 from flowd.api.shapes.updates import Subscribe
 from flowd.api.subscriptions import Subscriptions
-from flowd.embedded import answering
+from flowd.embedded import methods
 from flowd_client import wire
 
 _MAX_WAITING = 64
@@ -26,8 +26,8 @@ class EngineStream:
     async def begin(self, given: Mapping[str, Any]) -> None:
         """Subscribe. Raises the `FlowClientError` tree."""
         caller = self._subscriber.caller()
-        with answering.as_clients_see_them(wire.SUBSCRIBE):
-            plain = answering.plain(wire.SUBSCRIBE, given)
+        with methods.as_clients_see_them(wire.SUBSCRIBE):
+            plain = methods.plain(wire.SUBSCRIBE, given)
             view = await caller.subscribe(params.read(Subscribe, (), plain))
             self.answer = json.decode(json.encode(view))
         caller.responded()

@@ -10,8 +10,8 @@ from flowd.api.params import Encoding, Identifier, Limit, Milliseconds, Offset, 
 from flowd.api.shapes import View
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, Run
-from flowd.engine.outputs import Stream
 from flowd.ports import Output
+from flowd_client.wire import Stream
 
 OUTPUT_TAIL_BYTES = 64 * 1024
 """Of each stream, in the view of a single run."""
@@ -48,7 +48,7 @@ class ReadOutput(Params):
     with ``otherOffset``, for the other stream to reach beyond that."""
 
     run_id: Identifier
-    stream: Literal["stdout", "stderr"] = "stdout"
+    stream: Stream = "stdout"
     offset: Offset = 0
     max_bytes: Annotated[int, msgspec.Meta(ge=1, le=1024 * 1024)] = 256 * 1024
     attempt: Annotated[int, msgspec.Meta(ge=1)] | None = None

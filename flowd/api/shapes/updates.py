@@ -13,9 +13,9 @@ from flowd.api.shapes.runs import RunView, run_view
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import EventHead, JournalEntry
 from flowd.engine.feed import cursor_text
-from flowd.engine.outputs import Stream
 from flowd.engine.tails import OutputChunk
 from flowd.engine.updates import Update
+from flowd_client.wire import Stream
 
 
 class OutputPlace(Params):

@@ -27,16 +27,16 @@ _LOOKING = frozenset({wire.DISPATCH, wire.REPLAY, wire.RETRY_RUN, wire.LIST_FLOW
 """These look at the packages on disk first: nobody watches them, and a caller who has just written one expects it."""
 
 
-class Answers(NamedTuple):
+class LocalMethods(NamedTuple):
     """What an engine in this process can be asked, and what it tells by itself."""
 
     methods: dict[str, Method]
     subscriptions: Subscriptions
 
 
-def answers(parts: Parts, settings: Settings) -> Answers:
+def local_methods(parts: Parts, settings: Settings) -> LocalMethods:
     """The methods and subscriptions of an open engine."""
-    return Answers(table(parts.engine, settings), Subscriptions(parts.feed, parts.engine.snapshot))
+    return LocalMethods(table(parts.engine, settings), Subscriptions(parts.feed, parts.engine.snapshot))
 
 
 def table(engine: Engine, settings: Settings) -> dict[str, Method]:
@@ -85,7 +85,7 @@ def plain(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return bare_event(members) if method == wire.DISPATCH else members  # type: ignore[return-value]
 
 
-async def answer(methods: Mapping[str, Method], name: str, given: Mapping[str, Any]) -> Any:
+async def call(methods: Mapping[str, Method], name: str, given: Mapping[str, Any]) -> Any:
     """One call's result, as it would come over a socket.
 
     Raises:
