@@ -144,7 +144,7 @@ def _bind(name: str, method: Method) -> Any:
     async def call(caller: Caller | None, /, *args: object, **kwargs: object) -> Any:
         try:
             given = params.read(method.params, args, kwargs)
-            if not method.is_personal:
+            if not method.needs_connection:
                 return Success(await method.call(given))
             if caller is None:
                 raise InvalidParamsError(f"{name} needs a connection that can be pushed to: flowd's control socket.")

@@ -13,14 +13,14 @@ class Method(NamedTuple):
     Attributes:
         params: The type that parameters are checked against.
         result: The type that the description of the result is made of.
-        call: The handler. It gets the parameters, and the `flowd.api.subscriptions.Caller` where it ``is_personal``.
-        is_personal: It needs a connection that can be pushed to.
+        call: The handler. It gets the parameters, and the `flowd.api.subscriptions.Caller` if it ``needs_connection``.
+        needs_connection: It pushes to the connection later on.
     """
 
     params: type[Params]
     result: Any
     call: Callable[..., Awaitable[Any]]
-    is_personal: bool = False
+    needs_connection: bool = False
 
     @property
     def view(self) -> type[View] | None:
@@ -34,4 +34,4 @@ class Method(NamedTuple):
 def method_of(handler: Callable[..., Awaitable[Any]]) -> Method:
     """The method that a handler's annotations describe: ``(given: Params) -> Result``, perhaps with a ``caller``."""
     given, *caller, result = handler.__annotations__.values()
-    return Method(given, result, handler, is_personal=bool(caller))
+    return Method(given, result, handler, needs_connection=bool(caller))

@@ -46,6 +46,9 @@ def result_schema(view: type[View] | None) -> Schema:
 def schemas(types: list[Any]) -> Schema:
     """The JSON Schemas of types and of all that they refer to, by name."""
     _, components = msgspec.json.schema_components(list(dict.fromkeys(types)), ref_template=REF)
+    for schema in components.values():
+        if "description" in schema:
+            schema["description"] = inspect.cleandoc(schema["description"])
     views = {view.__name__ for view in _all_views(View)}
     for name in views & components.keys():
         components[name]["properties"] = {

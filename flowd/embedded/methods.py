@@ -92,7 +92,7 @@ async def call(methods: Mapping[str, Method], name: str, given: Mapping[str, Any
         FlowClientError: As a client raises it.
     """
     method = methods.get(name)
-    if method is None or method.is_personal:
+    if method is None or method.needs_connection:
         data = {"slug": "method_not_found"}
         raise of_answer({"code": -32601, "message": f"There is no method {name!r} in local mode.", "data": data})
     with as_clients_see_them(name):
