@@ -9,7 +9,7 @@ from flowd.api.json import instant
 from flowd.api.params import Encoding, Identifier, Limit, Milliseconds, Offset, Params
 from flowd.api.shapes import View
 from flowd.domain.result import FlowResult
-from flowd.domain.run import Attempt, Run
+from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.ports import Output
 from flowd_client.wire import Stream
 
@@ -70,7 +70,7 @@ class AttemptView(View):
 
     id: str
     attempt_number: int
-    status: str
+    status: ProcessStatus
     worker_id: str
     started_at: str
     reason: str | None = None
@@ -101,8 +101,8 @@ class RunView(View):
     step_name: str
     runner: str
     backend: Literal["flowd"]
-    status: str
-    process_status: str
+    status: ProcessStatus
+    process_status: ProcessStatus
     effective_status: str
     needs_attention: bool
     attempt_count: int
@@ -174,8 +174,8 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         step_name=run.step_name,
         runner=run.runner,
         backend="flowd",
-        status=run.status.value,
-        process_status=run.status.value,
+        status=run.status,
+        process_status=run.status,
         effective_status=run.effective_status,
         needs_attention=run.needs_attention,
         attempt_count=run.attempt_count,
@@ -206,7 +206,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
     return AttemptView(
         id=attempt.id,
         attempt_number=attempt.number,
-        status=attempt.status.value,
+        status=attempt.status,
         worker_id=attempt.worker_id,
         started_at=instant(attempt.started_at_ms),
         reason=attempt.reason,
