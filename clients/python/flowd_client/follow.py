@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowd_client import requests
 from flowd_client.requests import Encoding, Request, Stream
+from flowd_client.wire import STREAMS
 
 if TYPE_CHECKING:
     from flowd_client.views.run import OutputView, RunView
@@ -38,8 +39,8 @@ class Follower:
             self._begin()
 
     def _begin(self) -> None:
-        self._offsets = {"stdout": 0, "stderr": 0}
-        self._open = ["stdout", "stderr"]
+        self._offsets = dict.fromkeys(STREAMS, 0)
+        self._open = list(STREAMS)
 
     def next_part(self) -> Request[OutputView] | None:
         """The part of the output to read now; None when `next_look` is due."""

@@ -1,6 +1,6 @@
 """A run as a client sees it. Also reads the records of the reference server, which say less and wrap the result."""
 
-import base64
+from binascii import a2b_base64
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -234,7 +234,7 @@ def read_output_bytes(response: object) -> OutputView:
     """A part of a stream from the response of flow.readOutput, asked for as base64."""
     source = members(response)
     try:
-        data = base64.b64decode(text(source.get("text")) or "")
+        data = a2b_base64(text(source.get("text")) or "")
     except ValueError as error:
         raise BadAnswerError(f"The daemon's output is not base64: {error}.") from error
     return read(OutputView, source, data=data, text=data.decode("utf-8", "replace"))
