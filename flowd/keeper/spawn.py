@@ -9,30 +9,15 @@ import signal
 from contextlib import contextmanager
 
 from flowd.keeper.fork import ForkError, fork_exec
+from flowd.keeper.refusal import RefusalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any
 
     from flowd.keeper.confinement import Confinement
 
 _OUT_OF_SOMETHING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.E2BIG})
-
-
-class RefusalError(Exception):
-    """Nothing runs.
-
-    ``what`` is one of cwd, program, interpreter, stdin, stdout, stderr, resource, limit, journal, ending.
-
-    For a limit, ``path`` is its name, and without an error the system cannot keep it at all.
-    """
-
-    def __init__(self, what: str, path: str, error: OSError | None = None) -> None:
-        super().__init__(what, path)
-        self.facts: dict[str, Any] = {"what": what, "path": path}
-        if error is not None:
-            self.facts |= {"errno": error.errno or 0, "error": error.strerror or str(error)}
 
 
 class Spawner:

@@ -11,11 +11,12 @@ import signal
 
 from flowd.keeper import argv_print
 from flowd.keeper.capabilities import Capabilities, now_s
-from flowd.keeper.confinement import Limiter
 from flowd.keeper.journal import Journal
 from flowd.keeper.leaders import Leaders
+from flowd.keeper.limiter import Limiter
 from flowd.keeper.proctree import MARK, Processes, new_badge
-from flowd.keeper.spawn import RefusalError, Spawner
+from flowd.keeper.refusal import RefusalError
+from flowd.keeper.spawn import Spawner
 from flowd.keeper.step import INFINITY, KILLING, RUNNING, SETTLING, SPEC, STOPPING, Step, own_peak_bytes
 from flowd.keeper.step_processes import StepProcesses
 

@@ -15,7 +15,7 @@ import pytest
 from keeper_rig import all_of, keeper, run
 
 from flowd.domain.limits import Limits
-from flowd.keeper.confinement import Limiter
+from flowd.keeper.limiter import Limiter
 from flowd.keeper.proctree import Processes
 from flowd.ports import SpawnError
 

@@ -365,10 +365,10 @@ def test_a_system_service_starts_steps_with_its_users_manager_and_a_stop_ends_th
 def test_what_is_closed_as_soon_as_it_is_open_leaves_nothing_that_nobody_awaits(box: Box) -> None:
     script = (
         "import asyncio, pathlib, tempfile\n"
-        "from flowd.executors.systemd.executor import UnitKeeper\n"
+        "from flowd.executors.systemd.executor import SystemdExecutor\n"
         "async def main():\n"
         "    with tempfile.TemporaryDirectory() as folder:\n"
-        "        keeper = UnitKeeper(pathlib.Path(folder), base_env={}, scope='system', boot_id='b')\n"
+        "        keeper = SystemdExecutor(pathlib.Path(folder), base_env={}, scope='system', boot_id='b')\n"
         "        await keeper.open()\n"
         "        await keeper.close(end_steps=False)\n"
         "asyncio.run(main())\n"
