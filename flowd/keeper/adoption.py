@@ -1,4 +1,4 @@
-"""A new keeper takes over from one that died: its journal says what it began; the kernel says what became of that."""
+"""Takes over the steps of a keeper that died: its journal says what it began, the kernel what has become of that."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Adoption:
         self._waiting: list[Step] = []
 
     def take(self, attempts: dict[str, dict[str, Any]]) -> None:
-        """Take over what a journal tells: ended attempts as they are, the others as adopted steps."""
+        """Take over the attempts of a journal: those that have ended as they are, the others as adopted steps."""
         marked: list[Process] | None = None
         for attempt_id, entries in attempts.items():
             # Only what has ended is noted without a mark: then the line that told the exit could not be read.
@@ -61,7 +61,7 @@ class Adoption:
         os.close(pidfd)
 
     def settle(self) -> None:
-        """Now decide about each: it runs on under our eyes, or has ended, seen or unseen."""
+        """Decide about each: it goes on under our watch, or has ended, and its exit is known or not."""
         waiting, self._waiting = self._waiting, []
         for step in waiting:
             self._steps.settle(step)
@@ -83,7 +83,7 @@ class Adoption:
         """
         for process in marked:
             is_candidate = step.mark in process.marks and process.pid == process.sid
-            if is_candidate and imprint and argv_print.has(process.pid, imprint):
+            if is_candidate and imprint and argv_print.matches(process.pid, imprint):
                 step.pid, step.start = process.pid, process.start
                 # The last keeper died before it could write the deadline: rather late than never.
                 step.deadline_s = now_s() + step.timeout_s
@@ -106,10 +106,10 @@ class Adoption:
 
 
 def _was_never_spawned(step: Step) -> bool:
-    """Whether the last keeper died between a begin's journaling and its process: both files are made in between.
+    """Whether the last keeper journaled that a step begins, and died before it made the process.
 
-    With both there, a process may have run and ended unseen. The first alone is removed, because the next start makes
-    it anew.
+    In between it makes both output files. With both there, a process may have run and ended unseen. The first alone is
+    removed, because the next start makes it anew.
     """
     stdout, stderr = step.paths
     if os.path.exists(stderr):

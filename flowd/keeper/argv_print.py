@@ -1,8 +1,8 @@
-"""Is a process the one that was started with a command line, and not a child of it?
+"""Recognises a step's leader by the arguments that it was executed with.
 
-Not certain by its mark alone, which children inherit. What still has the arguments that it was executed with is it,
-unless it was forked from it, which the kernel tells. A program that executed another one with arguments of its own, or
-that changed its command line, cannot be told from a child.
+Its mark is not enough, because children inherit it. A process that still has those arguments is the leader, unless it
+was forked from the leader, which the kernel tells. A leader that has executed another program with other arguments, or
+has changed its command line, cannot be told from a child.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PF_FORKNOEXEC = 0x40
 
 
 def imprint(argv: Sequence[str]) -> list[int]:
-    """The length and checksum of arguments as the kernel keeps them: enough to know them again, not to read them.
+    """The length and checksum of arguments as the kernel keeps them: enough to recognise them, not to read them.
 
     The program's own name counts only where it is all there is: wrappers execute another one with the same arguments.
 
@@ -30,8 +30,8 @@ def imprint(argv: Sequence[str]) -> list[int]:
     return [len(data), binascii.crc32(data)]
 
 
-def has(pid: int, made: Sequence[int]) -> bool:
-    """Whether this process was executed with those arguments. False as well where there is no /proc to tell."""
+def matches(pid: int, expected: Sequence[int]) -> bool:
+    """Whether a process was executed with the arguments of an `imprint`. False as well where /proc does not tell."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             cmdline = file.read()
@@ -39,7 +39,7 @@ def has(pid: int, made: Sequence[int]) -> bool:
             flags = int(file.read().rpartition(b")")[2].split()[6])
     except OSError:
         return False
-    length, checksum = made
+    length, checksum = expected
     # In front are the program, and of a script its interpreter.
     before, data = cmdline[:-length], cmdline[-length:]
     return not flags & _PF_FORKNOEXEC and before[-1:] in (b"", b"\0") and binascii.crc32(data) == checksum

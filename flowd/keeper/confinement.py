@@ -35,8 +35,8 @@ class Confinement:
         self.niceness = niceness
         self.umask = umask
 
-    def acts(self) -> Iterator[tuple[str, Callable[[], object]]]:
-        """What the process does to itself, by the limit's name."""
+    def calls(self) -> Iterator[tuple[str, Callable[[], object]]]:
+        """The system calls that the process makes to confine itself, by the limit's name."""
         if self.niceness is not None:
             yield "niceness", partial(os.setpriority, os.PRIO_PROCESS, 0, self.niceness)
         if self.umask is not None:

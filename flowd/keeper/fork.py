@@ -1,4 +1,4 @@
-"""Starting a process that is confined before its program begins, which `posix_spawn` cannot do.
+"""Starts a process that is confined before its program begins, which `posix_spawn` cannot do.
 
 A fork of the keeper costs little because the keeper is small (0.3 ms more than `posix_spawn`), and steps that ask for
 nothing do not pay for it. The keeper has one thread, so its copy may run Python until it executes the program.
@@ -51,7 +51,7 @@ def fork_exec(argv: list[str], env: Mapping[str, str], fds: list[int], plan: Con
         pid, is_in_cgroup = _fork(plan.cgroup if plan.may_clone else "")
         if not pid:
             joins = bool(plan.cgroup) and not is_in_cgroup
-            _become(argv, env, fds, plan, signals=signals, report=write_end, joins=joins)
+            _run_child(argv, env, fds, plan, signals=signals, report=write_end, joins=joins)
     except OSError as error:
         os.close(report)
         raise ForkError("exec", error) from None
@@ -95,7 +95,7 @@ def _syscall() -> Callable[..., int]:
     return function
 
 
-def _become(
+def _run_child(
     argv: list[str],
     env: Mapping[str, str],
     fds: list[int],
@@ -105,7 +105,7 @@ def _become(
     report: int,
     joins: bool,
 ) -> NoReturn:
-    """In the child: become what the step is to be, or report what was in the way."""
+    """In the child: confine this process and execute the program, or report what failed."""
     stage = "exec"
     number = errno.EINVAL
     try:
@@ -118,7 +118,7 @@ def _become(
         if joins:
             stage = "cgroup"
             _join(plan.cgroup)
-        for stage, apply in plan.acts():  # noqa: B007 - for the report
+        for stage, apply in plan.calls():  # noqa: B007 - for the report
             apply()
         stage = "exec"
         signal.pthread_sigmask(signal.SIG_SETMASK, [])

@@ -1,8 +1,8 @@
-"""The keeper's memory on disk: what it began, what it started, how it ended, and what the daemon has taken over.
+"""The keeper's journal on disk: what it has begun and started, how that ended, and what the daemon has recorded.
 
-One JSON object a line, appended before the keeper acts or tells. No fsync: the page cache outlives a kill -9, and
-nothing outlives a power cut that would need these lines. Neither argv nor environment is written: they hold secrets
-(of argv, a length and a checksum: `likeness`).
+One JSON object a line, appended before the keeper acts or reports. There is no fsync: the page cache outlives a kill
+-9, and no step outlives a power cut. Neither argv nor environment is written, because they hold secrets; of
+argv there is a length and a checksum (`flowd.keeper.argv_print`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Journal:
         self._backlog = b"" if _ends_whole(path, self.size_bytes) else b"\n"
 
     def intend(self, entry: dict[str, Any]) -> OSError | None:
-        """Write what is about to be done. The error if it could not be written: then it must not be done."""
+        """Write what is about to be done. Returns the error where that failed: then it must not be done."""
         return self._append(self._backlog + _line(entry), self._backlog)
 
     def note(self, entry: dict[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""Has a step's leader ended, and how? Our own children are peeked at and reaped; of others, the kernel is asked."""
+"""Finds out whether and how the leaders of steps have ended.
+
+A leader that is our child is looked at before it is reaped; of one that an earlier keeper started, the kernel is asked.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ class Leaders:
         self.own: dict[int, Step] = {}
 
     def has_ended(self, step: Step) -> bool:
-        """Look now. An own leader stays a zombie, so that its numbers stay its, where the system lets us look so."""
+        """Whether the leader has ended. A leader of ours stays a zombie, if the system lets it: that keeps its pid."""
         return self._peek(step) if step.is_own else self._look(step)
 
     def reap(self, step: Step) -> None:
-        """Take the exit of an own leader that has ended, and let go of its numbers."""
+        """Reap a leader of ours that has ended. From then on its pid may be another process's."""
         self.own.pop(step.pid, None)
         if step.status is not None:
             return
@@ -34,7 +37,7 @@ class Leaders:
         except ChildProcessError:
             return
         if pid:
-            step.spent(status, usage)
+            step.record_usage(status, usage)
 
     def _peek(self, step: Step) -> bool:
         try:
@@ -44,7 +47,7 @@ class Leaders:
         except ChildProcessError:
             return True
         if pid:
-            step.spent(status, usage)
+            step.record_usage(status, usage)
         return bool(pid)
 
     def _look(self, step: Step) -> bool:

@@ -1,7 +1,7 @@
-"""The keeper process: the parent of all steps. It outlives the daemon and tells the next one what happened meanwhile.
+"""The keeper process: the parent of all steps. It outlives the daemon and reports to the next one what has happened.
 
-Standard library only, one thread, as few imports as it can do with: whatever is in here can break the one process that
-must not break. It is started as ``python -I -S``; the daemon's side is `flowd.executors.direct.executor`.
+It uses the standard library alone, one thread, and few imports, because a fault in any of them would break the one
+process that must not break. It is started as ``python -I -S``; the daemon's side is `flowd.executors.direct`.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ LOCK_FD = 4
 
 
 class Keeper:
-    """The loop, the connection to the daemon, and the ends of the keeper's own life."""
+    """The keeper's loop: its connection to the daemon, and when it has nothing left to do."""
 
     def __init__(
         self, directory: str, without: frozenset[str], *, cgroup: str = "auto", open_files: int | None = None
     ) -> None:
-        """Take over what the journal in ``directory`` tells, and listen.
+        """Take over the attempts in the journal of ``directory``, and listen.
 
         Args:
             cgroup: The setting, see `flowd.keeper.cgroup.find`.
@@ -80,7 +80,7 @@ class Keeper:
             spawner=Spawner(directory, memfd=self._can.memfd, open_files=open_files),
             poll=self._poll,
             boot_id=self._boot_id,
-            tell=self._tell,
+            report=self._send,
             cgroups=self._cgroups,
         )
         self._adoption: Adoption | None = Adoption(self._can, processes, self._steps, self._boot_id)
@@ -94,7 +94,7 @@ class Keeper:
         log(f"took over {len(attempts)} attempt(s)")
 
     def run(self) -> None:
-        """Live until there is nothing left to do."""
+        """Serve until there is nothing left to do."""
         failures = 0
         while True:
             try:
@@ -114,7 +114,7 @@ class Keeper:
         is_waiting = self._connection is None or self._adoption is not None  # for the end of a grace
         timeout_s = min(self._steps.wake_at_s() - now_s(), 0.5 if is_waiting else 3600.0)
         ready = self._poll.poll(max(0.0, timeout_s) * 1000)
-        # What a daemon said is obeyed before the next one, which takes its place, is heard.
+        # What a daemon has asked for is done before the next one, which takes its place, is accepted.
         for fd, event in sorted(ready, key=lambda found: found[0] == LISTEN_FD):
             if fd == self._wake_fd:
                 self._on_signals()
@@ -172,7 +172,7 @@ class Keeper:
             connection.close()
             return
         if self._connection is not None:
-            self._tell({"op": "replaced"})
+            self._send({"op": "replaced"})
             self._flush()
             self._disconnect()
         connection.settimeout(0)
@@ -206,16 +206,16 @@ class Keeper:
             self._disconnect()
             return
         for header, body in frames:
-            self._obey(header, body)
+            self._handle(header, body)
         if not data:
             self._disconnect()
 
-    def _obey(self, header: dict[str, Any], body: bytes) -> None:
+    def _handle(self, header: dict[str, Any], body: bytes) -> None:
         try:
             self._dispatch(header, body)
         except Exception as error:  # noqa: BLE001 - whatever a frame holds, the keeper lives
             log(f"bad frame {str(header.get('op'))[:40]!r}: {error!r}")
-            self._tell({"op": "bad", "id": header.get("id"), "error": repr(error)[:400]})
+            self._send({"op": "bad", "id": header.get("id"), "error": repr(error)[:400]})
 
     def _dispatch(self, header: dict[str, Any], body: bytes) -> None:
         match header["op"]:
@@ -239,14 +239,14 @@ class Keeper:
     def _hello(self, header: dict[str, Any], body: bytes) -> None:
         if header["v"] != VERSION:
             raise FrameError(f"this keeper speaks version {VERSION}")
-        self._steps.base_env = {str(name): str(value) for name, value in json.loads(body).items()}
+        self._steps.starter.base_env = {str(name): str(value) for name, value in json.loads(body).items()}
         self._orphan_grace_s = float(header["orphan_grace_s"])
         self._settle()
         facts = {"op": "hello", "v": VERSION, "pid": os.getpid(), "keeper": self.id, "boot_id": self._boot_id}
         self._is_greeted = True
         if self._bad_lines:
             facts["bad_lines"], self._bad_lines = self._bad_lines, 0  # told once
-        self._tell({**facts, "capabilities": self._can.names()}, dumps(self._steps.records()).encode())
+        self._send({**facts, "capabilities": self._can.names()}, dumps(self._steps.records()).encode())
 
     def _hand_over(self, attempt_id: str, pidfd: int) -> None:
         if self._adoption:
@@ -259,8 +259,8 @@ class Keeper:
         if adoption:
             adoption.settle()
 
-    def _tell(self, header: dict[str, Any], body: bytes = b"") -> None:
-        # Whatever happens before the hello is in its records.
+    def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
+        # What happens before the hello is among its records.
         if self._connection is not None and (self._is_greeted or header["op"] in ("bad", "replaced")):
             self._unsent += encode(header, body)
 

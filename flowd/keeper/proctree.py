@@ -1,4 +1,4 @@
-"""The processes of this machine: who is whose child, in which session, with which mark; and signals that cannot miss.
+"""Looks at the processes of this machine (parents, sessions, marks) and signals exactly the one that was meant.
 
 A process is identified by its pid and start time, never by the pid alone. The start time is in clock ticks since boot
 (field 22 of /proc/<pid>/stat), or in wall seconds where only `ps` is there.

@@ -1,4 +1,4 @@
-"""Starting one step: its files, its directory, its process. Either a process runs afterwards, or nothing is left."""
+"""Starts a step's process with its files and its directory. Either it runs afterwards, or nothing is left of it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Spawner:
             for what, path in (("stdout", stdout), ("stderr", stderr)):
                 fds.append(_create(what, path))
                 created.append(path)
-            with _wearing(badge):
+            with _with_badge(badge):
                 return self._spawn(argv, cwd, env, fds, plan)
         except RefusalError:
             for path in created:
@@ -134,8 +134,8 @@ class Spawner:
 
 
 @contextmanager
-def _wearing(badge: int) -> Iterator[None]:
-    """Our children begin their lives with what we have at that moment."""
+def _with_badge(badge: int) -> Iterator[None]:
+    """Wear a badge while a child is made, which inherits it."""
     if not badge:
         yield
         return

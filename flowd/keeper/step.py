@@ -1,4 +1,4 @@
-"""One attempt under the keeper: what was asked, what runs, how far its end has come. No decisions here."""
+"""The state of one attempt under the keeper: what was asked, what runs, how far its end has come. Decides nothing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ INFINITY = float("inf")
 RUNNING = "running"
 SETTLING = "settling"
 """The leader ended by itself and left processes behind, which have a moment to end as well."""
+SETTLE_S = 0.1
+"""How long that moment is. What ends with its leader, such as `> >(tee log)`, is not cut short and is no leftover."""
 STOPPING = "stopping"
 """SIGTERM was sent; SIGKILL follows at ``kill_at_s``."""
 KILLING = "killing"
@@ -148,48 +150,26 @@ class Step:
         named = set(self.leftovers)
         self.leftovers += [str(process) for process in members if str(process) not in named][: 100 - len(named)]
 
-    def spent(self, status: int, usage: Any) -> None:
-        """The leader was reaped."""
+    def record_usage(self, status: int, usage: Any) -> None:
+        """The leader was reaped: this is its status, and what it and its children have used."""
         self.status = status
         peak_bytes = int(usage.ru_maxrss) * _RSS_UNIT_BYTES
         self.max_rss_bytes = peak_bytes if peak_bytes > self.rss_floor_bytes else None
         self.cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
 
-    def spent_by_all(self, max_rss_bytes: int | None, cpu_ms: int | None, *, out_of_memory: bool) -> None:
-        """The same of the whole tree, by its cgroup, where that knows."""
+    def record_cgroup_usage(self, max_rss_bytes: int | None, cpu_ms: int | None, *, out_of_memory: bool) -> None:
+        """What the whole tree has used, by its cgroup. None leaves what is known of the leader."""
         self.out_of_memory = out_of_memory
         self.max_rss_bytes = self.max_rss_bytes if max_rss_bytes is None else max_rss_bytes
         self.cpu_ms = self.cpu_ms if cpu_ms is None else cpu_ms
 
-    def cut_output(self) -> bool:
-        """Cut both files to the limit. True when one was larger, which may also be seen here first."""
-        is_over_limit = False
-        for path in self.paths:
-            try:
-                if os.stat(path).st_size > self.max_output_bytes:
-                    is_over_limit = True
-                    os.truncate(path, self.max_output_bytes)
-            except OSError:
-                pass
-        return is_over_limit
-
-    def output_bytes(self) -> int:
-        """The size of the larger output file."""
-        sizes = [0]
-        for path in self.paths:
-            try:
-                sizes.append(os.stat(path).st_size)
-            except OSError:
-                pass
-        return max(sizes)
-
     def started(self, boot_id: str) -> dict[str, Any]:
-        """The journal's entry for its leader."""
+        """The journal entry that identifies its leader."""
         entry = {"op": "started", "id": self.id, "pid": self.pid, "start": self.start, "boot": boot_id}
         return entry if self.deadline_s == INFINITY else {**entry, "deadline_s": self.deadline_s}
 
     def entries(self, boot_id: str) -> list[dict[str, Any]]:
-        """All that the journal holds of it."""
+        """The journal entries that describe it, for a journal that is written anew."""
         begin: dict[str, Any] = {"op": "begin", "id": self.id, "stdout": self.paths[0], "stderr": self.paths[1]}
         begin |= {"timeout_s": 0 if self.timeout_s == INFINITY else self.timeout_s, "grace_s": self.grace_s}
         begin |= {"max_output_bytes": self.max_output_bytes, "detach": self.detach, "mark": os.fsdecode(self.mark)}
@@ -199,7 +179,7 @@ class Step:
         return [begin, *started, *cause]
 
     def exit(self) -> dict[str, Any]:
-        """How it ended just now, as journaled and told. What is not known is absent."""
+        """How it ended just now, as it is journaled and reported. What is not known is absent."""
         facts: dict[str, Any] = {"pid": self.pid, "ended_at_ms": time.time_ns() // 1_000_000}
         if self.status is not None:
             code = os.waitstatus_to_exitcode(self.status)

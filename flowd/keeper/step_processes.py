@@ -1,4 +1,4 @@
-"""Which processes belong to which step, once they have left its group or outlived its leader.
+"""Finds and signals the processes of a step, also those that have left its group or outlived its leader.
 
 With a subreaper, everything a step leaves behind becomes our child, so a step without leftovers is told by one read of
 our children. Without one, or for an adopted step, all processes are searched for the step's mark. A cgroup, where steps
@@ -37,7 +37,7 @@ class StepProcesses:
         self._cgroups = cgroups
         self._orphans: list[int] = []  # our living children that are no leaders
         self._owners: dict[int, str] = {}  # step ids by orphan; "" for one that is left alone
-        self._has_let_go = False
+        self._has_disowned = False
         self._table: Table | None = None
         self._orphans_of: dict[str, list[Process]] = {}  # in the table, by owner
         self._children_fd = -1
@@ -46,11 +46,11 @@ class StepProcesses:
             self._children_fd = os.open(f"/proc/self/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
 
     def new_turn(self) -> None:
-        """What was seen of the process table is out of date."""
+        """Forget the process table, which is out of date."""
         self._table = None
 
     def reap(self) -> None:
-        """Reap the orphans that have ended and list those that live."""
+        """Reap the orphans that have ended, and list those that live."""
         if self._can.children:
             self._orphans = [pid for pid in self._children() if pid not in self._leaders and not self._is_reaped(pid)]
         elif self._can.subreaper and self._can.waitid:
@@ -129,9 +129,9 @@ class StepProcesses:
             return False
         return True
 
-    def let_go(self, step: Step) -> None:
-        """Leave alone what is left of a step: it may run on, or cannot be ended."""
-        self._has_let_go = True
+    def disown(self, step: Step) -> None:
+        """Leave the remaining processes of a step alone from now on: they may run on, or cannot be ended."""
+        self._has_disowned = True
         for pid in self._orphans:
             if self._owner(pid) == step.id:
                 self._owners[pid] = ""
@@ -202,4 +202,4 @@ class StepProcesses:
                 return step.id
         # It left its session, and dropped environment and badge. If only one step can have started it, that one did.
         candidates = [step.id for step in self._leaders.values() if step.start <= process.start]
-        return candidates[0] if len(candidates) == 1 and not self._has_let_go else ""
+        return candidates[0] if len(candidates) == 1 and not self._has_disowned else ""

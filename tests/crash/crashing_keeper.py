@@ -21,15 +21,15 @@ def main(arming_file: str, *arguments: str) -> None:
     Journal.intend = _around(points, Journal.intend, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
     Journal.note = _around(points, Journal.note, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
     Spawner.spawn = _around(points, Spawner.spawn, lambda *_, **__: "keeper-process.spawn")  # type: ignore[method-assign]
-    tell, flush = Keeper._tell, Keeper._flush
+    send, flush = Keeper._send, Keeper._flush
 
-    def telling(self: Keeper, header: dict[str, Any], body: bytes = b"") -> None:
-        tell(self, header, body)
+    def sending(self: Keeper, header: dict[str, Any], body: bytes = b"") -> None:
+        send(self, header, body)
         if header["op"] in _TOLD:
             flush(self)
             points.pass_by(_TOLD[header["op"]])
 
-    Keeper._tell = telling  # type: ignore[method-assign]
+    Keeper._send = sending  # type: ignore[method-assign]
     keeper_main(*arguments)
 
 
