@@ -24,6 +24,7 @@ from flowd.engine.supervisor import Supervisor
 from flowd.executors.direct.executor import DirectExecutor
 from flowd.keeper.capabilities import boot_id
 from flowd.keeper.journal import load as load_journal
+from flowd.observe.own_unit import default_scope
 from flowd.ports import Keeper, KeeperLostError
 from flowd.runners.commands import StepRunners
 from flowd.settings import values as settings_values
@@ -112,8 +113,7 @@ def build_keeper(
     folder = settings.state_dir / state_folder.KEEPER
     refuse_other_executor(settings)
     if settings.executor == "systemd":
-        from flowd.executors.systemd.bus import default_scope  # noqa: PLC0415 - takes 40 ms
-        from flowd.executors.systemd.executor import SystemdExecutor  # noqa: PLC0415
+        from flowd.executors.systemd.executor import SystemdExecutor  # noqa: PLC0415 - takes 40 ms
 
         return SystemdExecutor(
             folder, base_env=base_env, scope=default_scope(), boot_id=boot_id(), environ=environ, on_lost=on_lost

@@ -30,6 +30,7 @@ from flowd.domain.errors import FlowdError, StateError, StorageFailedError
 from flowd.domain.flow import Snapshot
 from flowd.domain.redaction import Redactor
 from flowd.executors.direct.launcher import environment_without
+from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper.peer import peer_uid
 from flowd.observe import listenfds, own_unit
 from flowd.observe.sdnotify import Notifier
@@ -268,7 +269,7 @@ class Daemon:
         on_stop = self._settings.on_stop
         if on_stop != "keep" or self._settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED:
             return on_stop
-        return "cancel" if await own_unit.pending_job(os.environ) == "stop" else on_stop
+        return "cancel" if await pending_job(os.environ) == "stop" else on_stop
 
     # --- answering ---------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.errors import StateError
 from flowd.observe import own_unit
+from flowd.observe.own_unit import Scope
 from flowd.service import templates
 from flowd.service.systemctl import ServiceManager, is_listening, listens_at
 from flowd.state import folder as state_folder
@@ -21,10 +22,6 @@ from flowd_client import wire
 from flowd_client.discovery import find_socket
 from flowd_client.errors import FlowClientError
 from flowd_client.unix import UnixTransport
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from flowd.executors.systemd.bus import Scope
 
 RESPONSE_S = 5.0
 

@@ -38,7 +38,7 @@ def check(scene: Scene) -> Iterator[Finding]:
 
 
 def _without_user_manager(scene: Scene, why: str) -> Iterator[Finding]:
-    if scene.settings.executor == "systemd" and not own_unit.is_root():
+    if scene.settings.executor == "systemd" and own_unit.default_scope() == "user":
         yield fail("service.bus", why, "Without it the executor systemd cannot start steps.")
     if installation.is_installed("user", scene.settings.workspace, home=Path.home()):
         service, _ = templates.names(scene.settings.workspace)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flowd.domain.errors import StateError
 from flowd.observe import own_unit
+from flowd.observe.own_unit import Scope
 from flowd.service import environment, templates
 from flowd.service.environment import UnitEnvironment
 from flowd.service.systemctl import ServiceManager, listens_at
@@ -16,10 +17,6 @@ from flowd.state import folder as state_folder
 from flowd.state.lock import is_locked
 from flowd_client import discovery
 from flowd_client.discovery import find_service, find_socket, system_socket
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from flowd.executors.systemd.bus import Scope
 
 _SAID = ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR", "FLOWD_SOCKET")
 _OURS = ("FLOWD_", "CODEX_FLOW_")

@@ -19,7 +19,7 @@ from flowd.keeper.capabilities import Capabilities, boot_id, now_s
 from flowd.keeper.journal import Journal, load
 from flowd.keeper.peer import peer_uid
 from flowd.keeper.proctree import Processes
-from flowd.keeper.protocol import VERSION, FrameError, FrameReader, dumps, encode
+from flowd.keeper.protocol import LISTEN_FD, LOCK_FD, VERSION, FrameError, FrameReader, dumps, encode
 from flowd.keeper.spawn import Spawner
 from flowd.keeper.steps import Steps
 
@@ -32,10 +32,6 @@ IDLE_EXIT_S = 5.0
 SETTLE_WITHOUT_DAEMON_S = 5.0
 MAX_UNSENT_BYTES = 256 << 20
 """A daemon that does not read is cut off here; it learns everything when it connects again."""
-
-LISTEN_FD = 3
-LOCK_FD = 4
-"""The lock is held for as long as this process lives. It is inherited open, and nothing ever closes it."""
 
 
 class Keeper:

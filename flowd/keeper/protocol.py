@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 VERSION = 1
 """Told in ``hello`` by both sides. A reader ignores members it does not know, so additions do not raise it."""
 
+LISTEN_FD = 3
+"""The listening socket, open when the keeper is started."""
+LOCK_FD = 4
+"""The lock, held for as long as the keeper lives. It is inherited open, and nothing ever closes it."""
+
 MAX_HEADER_BYTES = 1 << 20
 MAX_BODY_BYTES = 64 << 20
 

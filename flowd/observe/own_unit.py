@@ -1,22 +1,14 @@
-"""Which unit we are ourselves, and what its manager is about to do with it."""
+"""Which systemd unit a process belongs to, and which manager it may ask."""
 
-import asyncio
-import logging
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from flowd.domain.errors import StateError
+Scope = Literal["system", "user"]
+"""A systemd manager: the machine's, or a user's own."""
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from flowd.executors.systemd.bus import Scope
-
-log = logging.getLogger("flowd.units")
-
-_ASK_WITHIN_S = 3.0
 _USER_MANAGER = re.compile(r"user@\d+\.service")
 
 
@@ -25,7 +17,7 @@ class OwnUnit:
     """The unit that a process belongs to."""
 
     name: str
-    scope: "Scope"
+    scope: Scope
 
 
 def find(cgroups: str) -> OwnUnit | None:
@@ -52,9 +44,9 @@ def find(cgroups: str) -> OwnUnit | None:
     return None
 
 
-def is_root() -> bool:
-    """Whether the system manager is ours to ask."""
-    return os.geteuid() == 0
+def default_scope() -> Scope:
+    """The manager to start units with: root has the machine's, everybody else may only ask their own."""
+    return "system" if os.geteuid() == 0 else "user"
 
 
 def current() -> OwnUnit | None:
@@ -62,23 +54,4 @@ def current() -> OwnUnit | None:
     try:
         return find(Path("/proc/self/cgroup").read_text(encoding="utf-8"))
     except OSError:
-        return None
-
-
-async def pending_job(environ: Mapping[str, str]) -> str | None:
-    """What the manager is about to do with our own unit: ``stop``, ``restart`` …; None when nothing, or nobody tells.
-
-    This is how a daemon that gets SIGTERM, or a command in ``ExecStopPost=``, tells ``systemctl stop`` from
-    ``systemctl restart``: systemd runs the same commands for both, but the unit's job has the type.
-    """
-    unit = current()
-    if unit is None:
-        return None
-    from flowd.executors.systemd.bus import BusError, Manager  # noqa: PLC0415 - takes 40 ms, and few daemons ever ask
-
-    try:
-        async with asyncio.timeout(_ASK_WITHIN_S), await Manager.connect(unit.scope, environ) as manager:
-            return await manager.job_type(unit.name)
-    except (StateError, BusError, TimeoutError) as error:
-        log.warning("cannot ask systemd why it stops flowd", extra={"unit": unit.name, "error": str(error)})
         return None

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from flowd.domain.errors import FlowdError, StateError
 from flowd.executors.direct import end_steps as direct_steps
+from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper import journal
 from flowd.keeper.capabilities import boot_id
-from flowd.observe import own_unit
+from flowd.observe.own_unit import default_scope
 from flowd.ports import KeeperLostError
 from flowd.settings import sources as settings_sources
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
@@ -73,20 +74,23 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
             and settings.on_stop == "keep"
             and settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED
         )
-        if is_kept or await own_unit.pending_job(environ) != "stop":
+        if is_kept or await pending_job(environ) != "stop":
             return 0
     folder = root / state_folder.KEEPER
+    count = 0
     try:
-        count = await direct_steps.end_steps(folder, bound_s=_BOUND_S)
+        if state_folder.is_locked(folder / "keeper.lock"):
+            count = await direct_steps.end_steps(folder, bound_s=_BOUND_S)
     except KeeperLostError as error:
         raise StateError(
             f"The keeper of {root} does not answer, so that its steps go on. `flowd doctor` says more of it."
         ) from error
     if any((folder / "units").glob("*.note")):  # whichever executor is set now, steps may be of the one before
-        from flowd.executors.systemd.bus import default_scope  # noqa: PLC0415 - takes 40 ms, and few need it
-        from flowd.executors.systemd.end_steps import end_units  # noqa: PLC0415
+        from flowd.executors.systemd import end_steps as systemd_steps  # noqa: PLC0415 - takes 40 ms, and few need it
 
-        count += await end_units(folder, scope=default_scope(), boot_id=boot_id(), environ=environ, bound_s=_BOUND_S)
+        count += await systemd_steps.end_steps(
+            folder, scope=default_scope(), boot_id=boot_id(), environ=environ, bound_s=_BOUND_S
+        )
     return count
 
 

@@ -12,14 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from flowd.domain.errors import StateError
+from flowd.observe.own_unit import Scope
 from flowd.service import preflight, templates
 from flowd.service.systemctl import ENABLED, ServiceManager, is_listening, listens_at
 from flowd.service.templates import ServiceUnits, Wanted
 from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, system_socket
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from flowd.executors.systemd.bus import Scope
 
 SYSUSERS = Path("/etc/sysusers.d/flowd.conf")
 _MAX_NAME_BYTES = 255
@@ -43,7 +40,7 @@ class Action:
     shows: str = ""
 
 
-def refuse_unfit_path(scope: "Scope", workspace: Path) -> None:
+def refuse_unfit_path(scope: Scope, workspace: Path) -> None:
     """Raise where units cannot be made for a workspace's path.
 
     Raises:
@@ -174,7 +171,7 @@ def uninstall(
     yield _systemctl(manager, "daemon-reload")
 
 
-def left_to_its_owner(scope: "Scope", workspace: Path, *, home: Path) -> list[Path]:
+def left_to_its_owner(scope: Scope, workspace: Path, *, home: Path) -> list[Path]:
     """Settings of a service that a person wrote and `uninstall` does not touch: drop-ins, the file of variables."""
     where = templates.folder(scope, home)
     units = (*templates.names(workspace), templates.http_name(workspace))
@@ -187,7 +184,7 @@ def left_to_its_owner(scope: "Scope", workspace: Path, *, home: Path) -> list[Pa
     return [path for path in candidates if os.path.lexists(path)]
 
 
-def is_installed(scope: "Scope", workspace: Path, *, home: Path) -> bool:
+def is_installed(scope: Scope, workspace: Path, *, home: Path) -> bool:
     """Whether `install` has been here."""
     return os.path.lexists(templates.folder(scope, home) / templates.names(workspace)[0])  # of any length
 

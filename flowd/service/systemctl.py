@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowd.domain.errors import StateError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from flowd.executors.systemd.bus import Scope
+from flowd.observe.own_unit import Scope
 
 ENABLED = ("enabled", "enabled-runtime")
 """What ``UnitFileState`` is of a unit that starts by itself."""
@@ -28,7 +25,7 @@ _ACCEPTS = 0x10000
 class ServiceManager:
     """``systemctl`` of the system or of the current user."""
 
-    def __init__(self, scope: "Scope") -> None:
+    def __init__(self, scope: Scope) -> None:
         """Check that there is such a manager.
 
         Raises:

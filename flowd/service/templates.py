@@ -9,11 +9,8 @@ from pathlib import Path
 
 import flowd
 from flowd.api.http.config import HttpConfig, TcpAddress
+from flowd.observe.own_unit import Scope
 from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, is_plain, system_socket, systemd_escape
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from flowd.executors.systemd.bus import Scope
 
 SYSTEM_STATE = Path("/var/lib/flowd")
 """Below it, `system_state` of each workspace."""
@@ -58,7 +55,7 @@ class Wanted:
         http: Where systemd is to listen for HTTP, as `listen_stream` has it.
     """
 
-    scope: "Scope"
+    scope: Scope
     workspace: Path
     command: str
     run_as: str
@@ -68,7 +65,7 @@ class Wanted:
     http: str = ""
 
 
-def folder(scope: "Scope", home: Path) -> Path:
+def folder(scope: Scope, home: Path) -> Path:
     """Where unit files of people are: of the administrator, or of a user."""
     if scope == "system":
         return Path("/etc/systemd/system")

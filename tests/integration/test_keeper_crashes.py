@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from keeper_rig import Rig, is_alive, keeper, run, until
 
-import flowd.executors.direct.executor
+import flowd.executors.direct.keeper_link
 from flowd.executors.direct.executor import DirectExecutor
 from flowd.ports import KeeperLostError
 
@@ -20,7 +20,7 @@ CRASHES = 6
 
 
 def test_every_step_runs_at_most_once_and_no_exit_is_made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flowd.executors.direct.executor, "MAX_DEATHS", CRASHES + 1)
+    monkeypatch.setattr(flowd.executors.direct.keeper_link, "MAX_DEATHS", CRASHES + 1)
     rng = random.Random(7)
     unknown: list[str] = []
 

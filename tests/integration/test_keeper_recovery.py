@@ -80,21 +80,21 @@ def test_a_keepers_death_leaves_a_warning_and_is_counted(tmp_path: Path, caplog:
 
 
 @pytest.mark.parametrize("is_reaped", [False, True])
-def test_a_witness_tells_how_a_process_ended(is_reaped: bool) -> None:
+def test_how_a_watched_process_ended_is_found_out(is_reaped: bool) -> None:
     if is_reaped and not tells_exits():
         pytest.skip("NOT TESTED: how a reaped keeper ended, because this kernel does not tell (Linux 6.15 does)")
-    witness = KeeperExitWatch(can_pidfd=True)
+    exit_watch = KeeperExitWatch(can_pidfd=True)
     found = []
     for end in ("kill -9 $$", "exit 3"):
         with subprocess.Popen(["/bin/sh", "-c", f"read line; {end}"], stdin=subprocess.PIPE) as process:
-            witness.watch(process.pid)
-            found.append(witness.ended())
+            exit_watch.watch(process.pid)
+            found.append(exit_watch.ended())
             process.stdin.close()  # type: ignore[union-attr]
             os.waitid(os.P_PID, process.pid, os.WEXITED | (0 if is_reaped else os.WNOWAIT))
-            found.append(witness.ended())
-    witness.close()
+            found.append(exit_watch.ended())
+    exit_watch.close()
     assert found == [None, "SIGKILL", None, "exit code 3"]
-    assert witness.ended() is None
+    assert exit_watch.ended() is None
 
 
 def test_a_daemon_that_dies_by_sigkill_leaves_its_steps_to_the_keeper(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_a_note_is_there_after_a_crash_and_a_torn_one_is_none(tmp_path: Path) ->
     notes.write(note)
     (tmp_path / "units" / "run_2.note").write_text('{"id": "run')
     assert notes.open() == {"run_1": note}
-    notes.environment("run_1", {"A": 'a "b" $c `d` \\e\nf'})
+    notes.write_environment("run_1", {"A": 'a "b" $c `d` \\e\nf'})
     assert (tmp_path / "units" / "run_1.env").stat().st_mode & 0o777 == 0o600
     notes.remove("run_1")
     assert notes.open() == {}

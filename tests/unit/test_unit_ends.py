@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flowd.domain.run import Exit
+from flowd.executors.exit_facts import exit_of, facts_of
 from flowd.executors.systemd import properties
-from flowd.executors.systemd.following import exit_from, facts_of
 from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
 
 
@@ -33,7 +33,7 @@ def test_the_end_of_a_step_is_when_systemd_saw_it_and_goes_through_a_note() -> N
     about |= {"ExecMainExitTimestamp": 1_700_000_000_123_456, "InactiveEnterTimestamp": 0}
     assert properties.exit_of(about, None).ended_at_ms == 1_700_000_000_123
     failed = properties.exit_of({**about, "InactiveEnterTimestamp": 1_700_000_002_000_999}, None)
-    assert exit_from(facts_of(failed)).ended_at_ms == 1_700_000_002_000
+    assert exit_of(facts_of(failed)).ended_at_ms == 1_700_000_002_000
     gone = {**about, "ExecMainExitTimestampMonotonic": 0, "ExecMainExitTimestamp": 0}
     assert properties.exit_of(gone, None).ended_at_ms is None
 

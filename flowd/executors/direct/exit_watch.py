@@ -1,4 +1,4 @@
-"""How a keeper ended, for the daemon's log. It is nobody's child here, so only a pidfd and /proc can tell."""
+"""Finds out how a keeper ended, for the daemon's log: by a pidfd and /proc, as it is no child of the daemon."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ _EXIT_CODE = 49
 
 
 class KeeperExitWatch:
-    """Holds a pidfd of the keeper that we are connected to."""
+    """Holds a pidfd of the keeper that the daemon is connected to."""
 
     def __init__(self, *, can_pidfd: bool) -> None:
         self._can_pidfd = can_pidfd
@@ -20,7 +20,7 @@ class KeeperExitWatch:
         self._pidfd = -1
 
     def watch(self, pid: int) -> None:
-        """This one from now on. One that is gone already leaves nothing to tell."""
+        """Watch this process from now on, instead of the one before."""
         self.close()
         if self._can_pidfd:
             try:

@@ -1,4 +1,4 @@
-"""Finding the workspace's living keeper or starting one. Blocking: the client calls it in a thread.
+"""Finds the workspace's living keeper, or starts one. Blocking: `KeeperLink` calls it in a thread.
 
 The lock ``keeper.lock`` decides: whoever can take it knows that no keeper lives, and hands it, locked, to the one it
 starts. So there are never two, and a lock never outlives its keeper.
@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import flowd
-from flowd.keeper.main import LISTEN_FD, LOCK_FD
 from flowd.keeper.proctree import MARK
-from flowd.keeper.protocol import VERSION, FrameError, FrameReader, dumps, encode
+from flowd.keeper.protocol import LISTEN_FD, LOCK_FD, VERSION, FrameError, FrameReader, dumps, encode
 from flowd.ports import KeeperLostError
 from flowd.state.lock import try_lock
 from flowd.state.sockets import is_bindable, short_path
@@ -34,12 +33,12 @@ _BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv[1]); from flowd.keeper.mai
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A connection to a keeper that has said hello.
+    """A connection to a keeper that has replied to our hello.
 
     Attributes:
         reader: Has read the hello; it may hold the beginning of what follows.
-        frames: What came in the same breath as the hello.
-        records: All attempts the keeper knows.
+        frames: What was received together with the hello.
+        records: All attempts that the keeper knows.
     """
 
     socket: socket.socket
@@ -198,13 +197,13 @@ class Launcher:
             return self.directory / "keeper.sock"
 
     def _new_socket_path(self) -> Path:
-        """Where to listen. Too long a path is reached through /proc, or else lies elsewhere, with a note where."""
-        path, note = self.directory / "keeper.sock", self.directory / "keeper.sock.path"
+        """Where to listen: at a path that is too long through /proc, or else elsewhere, with a pointer file."""
+        path, pointer = self.directory / "keeper.sock", self.directory / "keeper.sock.path"
         if is_bindable(path) or self._has_proc():
-            note.unlink(missing_ok=True)
+            pointer.unlink(missing_ok=True)
             return path
         path = short_path(path)
-        note.write_text(f"{path}\n", encoding="utf-8")
+        pointer.write_text(f"{path}\n", encoding="utf-8")
         return path
 
     def _has_proc(self) -> bool:

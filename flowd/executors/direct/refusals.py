@@ -32,22 +32,22 @@ _REMEDIES = {
 }
 
 
-def sentence(facts: Mapping[str, Any]) -> str:
+def refusal_message(facts: Mapping[str, Any]) -> str:
     """The sentence for a ``refused`` frame.
 
-    >>> sentence({"what": "cwd", "path": "/x", "error": "No such file or directory"})
+    >>> refusal_message({"what": "cwd", "path": "/x", "error": "No such file or directory"})
     'The working directory /x cannot be used: No such file or directory. Create it, or correct `cwd` of the step.'
     """
     if facts.get("what") == "limit":
-        return _limit_sentence(str(facts.get("path")), facts.get("error"))
+        return _limit_message(str(facts.get("path")), facts.get("error"))
     text = _SENTENCES.get(str(facts.get("what")), "The step could not be started: {path} {error}.")
     return text.format(path=facts.get("path", ""), error=facts.get("error", ""))
 
 
-def _limit_sentence(name: str, error: str | None) -> str:
+def _limit_message(name: str, error: str | None) -> str:
     """The sentence for a limit.
 
-    >>> _limit_sentence("memory_bytes", "Cannot allocate memory")
+    >>> _limit_message("memory_bytes", "Cannot allocate memory")
     'The limit memory_bytes cannot be kept: Cannot allocate memory. Ask for more, or remove the limit.'
     """
     if error is None:

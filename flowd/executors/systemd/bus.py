@@ -1,19 +1,18 @@
-"""Words with a systemd manager over D-Bus. The one owner of `dbus_fast`; everything else here uses `Manager`."""
+"""Talks to a systemd manager over D-Bus. The one owner of `dbus_fast`; everything else uses `Manager`."""
 
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusError
 
 from flowd.domain.errors import NotYetError
-
-Scope = Literal["system", "user"]
+from flowd.observe.own_unit import Scope
 
 _NAME = "org.freedesktop.systemd1"
 _PATH = "/org/freedesktop/systemd1"
@@ -35,7 +34,7 @@ _BUS_CANNOT_REACH = frozenset(
     f"org.freedesktop.DBus.Error.{name}" for name in ("Disconnected", "NameHasNoOwner", "NoReply", "ServiceUnknown")
 )
 _BUS_CANNOT_START = "org.freedesktop.DBus.Error.Spawn."
-"""The bus tells these for a systemd that has left it, as at a logout a moment before the bus goes as well."""
+"""Errors of the bus for a systemd that has left it, as at a logout a moment before the bus goes as well."""
 
 
 class BusError(Exception):
@@ -47,18 +46,13 @@ class BusError(Exception):
 
     @property
     def is_lost(self) -> bool:
-        """Whether systemd was not heard, rather than that it refused something: it may have done what it was asked."""
+        """Whether systemd did not answer, and may have done what it was asked; else it has refused."""
         return self.name.startswith(("flowd.", _BUS_CANNOT_START)) or self.name in _BUS_CANNOT_REACH
 
 
 def variant(signature: str, value: Any) -> Variant:
     """A typed value for a unit's property."""
     return Variant(signature, value)
-
-
-def default_scope() -> Scope:
-    """Root has the system manager; everybody else may only ask their own."""
-    return "system" if os.geteuid() == 0 else "user"
 
 
 def address_of(scope: Scope, environ: Mapping[str, str] = os.environ) -> str:
@@ -101,7 +95,7 @@ class Manager:
     async def connect(
         cls, scope: Scope, environ: Mapping[str, str] = os.environ, *, patience_s: float = 0.0
     ) -> "Manager":
-        """Connect, and make sure that it is systemd who answers.
+        """Connect, and check that systemd answers.
 
         Args:
             patience_s: How long to go on trying. At boot, users' managers come up while services start.
@@ -141,13 +135,13 @@ class Manager:
         await self.close()
 
     async def close(self) -> None:
-        """Hang up. Units go on."""
+        """Disconnect. Units go on."""
         self._bus.disconnect()
         await asyncio.wait([self._loss], timeout=1.0)
         self._loss.cancel()
 
     async def wait_for_loss(self) -> None:
-        """Return when the connection is lost: the bus has gone, or we have hung up."""
+        """Return when the connection is lost: the bus has gone, or `close` was called."""
         await asyncio.wait([self._loss])  # of which a cancelled waiter cancels nothing
 
     async def _until_lost(self) -> None:
@@ -176,14 +170,8 @@ class Manager:
         await self._on_unit("KillUnit", "ssi", name, "all", signal_number)
 
     async def reset_failed(self, name: str) -> None:
-        """Let a failed unit be forgotten. A unit that is not loaded is left alone."""
+        """Have a failed unit forgotten. A unit that is not loaded is left alone."""
         await self._on_unit("ResetFailedUnit", "s", name)
-
-    async def set_properties(self, name: str, properties: Sequence[tuple[str, Variant]]) -> None:
-        """Change a unit while it runs. A unit that is not loaded is left alone."""
-        is_runtime = True
-        pairs = [[key, value] for key, value in properties]
-        await self._on_unit("SetUnitProperties", "sba(sv)", name, is_runtime, pairs)
 
     async def unit_path(self, name: str) -> str:
         """The object of a unit, loaded or not: what is not loaded says so in ``LoadState``."""
@@ -194,7 +182,7 @@ class Manager:
         await self._on_unit("RefUnit", "s", name)
 
     async def unref(self, name: str) -> None:
-        """Let go of a unit again. A unit that is not loaded, or not held, is left alone."""
+        """Undo `ref`. A unit that is not loaded, or was not referenced, is left alone."""
         try:
             await self._on_unit("UnrefUnit", "s", name)
         except BusError as error:
@@ -205,19 +193,10 @@ class Manager:
         """A property of the manager itself."""
         return await self.get(_PATH, _MANAGER, name)
 
-    async def describe(self, name: str) -> dict[str, Any]:
-        """All properties of a service unit."""
-        return await self.describe_at(await self.unit_path(name))
-
     async def describe_at(self, path: str) -> dict[str, Any]:
-        """The same, by its object path. A unit that is not loaded says so in ``LoadState``."""
+        """All properties of a service, by its object path. A unit that is not loaded says so in ``LoadState``."""
         unit, service = await asyncio.gather(self.get_all(path, _UNIT), self.get_all(path, _SERVICE))
         return {**service, **unit}
-
-    async def list_units(self, pattern: str) -> list[tuple[str, str, str]]:
-        """Name, active state and sub state of every loaded unit whose name matches."""
-        body = await self.call(_PATH, _MANAGER, "ListUnitsByPatterns", "asas", [[], [pattern]])
-        return [(unit[0], unit[3], unit[4]) for unit in body[0]]
 
     async def job_type(self, name: str) -> str | None:
         """What a unit's pending job is for (``stop``, ``restart``, ``start`` …); None when there is none."""
@@ -227,10 +206,10 @@ class Manager:
         try:
             return str(await self.get(job_path, _JOB, "JobType"))
         except BusError:
-            return None  # it was done meanwhile
+            return None  # it has been done meanwhile
 
     async def watch(self, on_changed: Callable[[str], None]) -> None:
-        """Hear of every change of a unit's properties, by its object path, from now on."""
+        """Call back with the object path of every unit whose properties change, from now on."""
 
         def handle(message: Message) -> None:
             if message.message_type is MessageType.SIGNAL and message.member == "PropertiesChanged":

@@ -1,4 +1,4 @@
-"""What the kernel says of a unit's cgroup: its processes, and what limits can be kept with."""
+"""Reads a unit's cgroup: its processes, and the controllers that limits can be kept with."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""Units whose steps have ended, and left something alive on purpose (``detach = true``).
+"""Watches units whose steps have ended and left something alive on purpose (``detach = true``).
 
-Such a unit shows whose the processes are, and lets them be stopped by name. Nothing in systemd lets go of it when the
-last of them has ended, because it was told to remember how its step ended. So this does, at whichever daemon is there.
+Such a unit shows whose processes these are, and lets them be stopped by name. systemd keeps it after the last of them
+has ended, because it was asked to remember how the step ended; so whichever daemon runs then has systemd forget it.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ log = logging.getLogger("flowd.units")
 LOOK_INTERVAL_S = 5.0
 
 
-class Detached:
+class DetachedUnits:
     """An empty file for each such unit, in one folder; its name is the unit's."""
 
     def __init__(self, folder: Path) -> None:
@@ -28,12 +28,12 @@ class Detached:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         os.close(os.open(self._folder / unit, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
-    async def follow(self, manager: Manager) -> None:
-        """Let go of units as they end, for ever. Raises `BusError` when the connection is lost."""
+    async def watch(self, manager: Manager) -> None:
+        """Release units as they become empty, for ever. Raises `BusError` when the connection is lost."""
         while True:
             for unit in self._units():
                 if await is_empty(manager, unit):
-                    await let_go(manager, unit)
+                    await release_unit(manager, unit)
                     (self._folder / unit).unlink(missing_ok=True)
             await asyncio.sleep(LOOK_INTERVAL_S)
 
@@ -45,13 +45,13 @@ class Detached:
 
 
 async def is_empty(manager: Manager, unit: str) -> bool:
-    """Whether no process of a unit lives; so it is for one that is not loaded."""
+    """Whether no process of a unit lives. True as well for a unit that is not loaded."""
     about = await manager.describe_at(unit_path(unit))
     return not cgroups.processes(cgroups.folder(str(about["ControlGroup"]))) if about["ControlGroup"] else True
 
 
-async def let_go(manager: Manager, unit: str) -> None:
-    """Let systemd forget a unit that has ended."""
+async def release_unit(manager: Manager, unit: str) -> None:
+    """Have systemd forget a unit that has ended."""
     try:
         await manager.stop(unit)
         await manager.reset_failed(unit)

@@ -1,33 +1,35 @@
-"""Ending the units of a daemon that is gone, when no other will come soon."""
+"""Ending the units of a daemon that is gone."""
 
-import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from flowd.executors.systemd.bus import Scope
+from flowd.executors import end_steps as shared
 from flowd.executors.systemd.executor import SystemdExecutor
+from flowd.observe.own_unit import Scope
 from flowd.ports import KeeperLostError
 
 
-async def end_units(directory: Path, *, scope: Scope, boot_id: str, environ: Mapping[str, str], bound_s: float) -> int:
-    """Stop the units that a daemon which is gone has left running; the next daemon records them as canceled.
+async def end_steps(directory: Path, *, scope: Scope, boot_id: str, environ: Mapping[str, str], bound_s: float) -> int:
+    """Stop the units that a daemon has left running. The next daemon records them as canceled, by the unit records.
 
-    It has that from the notes. So systemd forgets those and all others that have ended: there may be no next daemon.
+    systemd forgets them, and all others that have ended, because there may be no next daemon.
+
+    Args:
+        bound_s: How long to wait for their ends; systemd goes on ending them afterwards, too.
 
     Returns:
         How many were running.
     """
-    keeper = SystemdExecutor(directory, base_env={}, scope=scope, boot_id=boot_id, environ=environ)
-    await keeper.open()
-    running = [str(record["id"]) for record in keeper.records() if record["state"] == "running"]
+    executor = SystemdExecutor(directory, base_env={}, scope=scope, boot_id=boot_id, environ=environ)
+    await executor.open()
     try:
-        async with asyncio.timeout(bound_s):
-            for attempt_id in running:
-                await keeper.stop(attempt_id, cause="canceled", grace_s=float("inf"))
-            exits = await asyncio.gather(*(keeper.wait(attempt_id) for attempt_id in running))
-            await keeper.release()
-            return sum(exit_.cause == "canceled" for exit_ in exits)  # some had ended, and nobody had asked how
-    except (TimeoutError, KeeperLostError):
-        return len(running)
+        graces_s = dict.fromkeys(shared.running(executor), float("inf"))  # each unit has its own
+        exits = await shared.cancel(executor, graces_s, bound_s=bound_s)
+        if exits is None:
+            return len(graces_s)
+        with suppress(KeeperLostError):
+            await executor.release()
+        return sum(exit_.cause == "canceled" for exit_ in exits)  # others had ended before, unread
     finally:
-        await keeper.close(end_steps=False)
+        await executor.close(end_steps=False)

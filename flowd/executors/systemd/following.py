@@ -1,70 +1,30 @@
-"""One unit from its start to its end: waiting for changes, reading how it ended, and leaving nothing of it behind."""
+"""Follows a unit from its start to its end: waits for changes, reads how it ended, and leaves nothing of it behind."""
 
 import asyncio
-import logging
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from flowd.domain.run import Exit
+from flowd.executors.exit_facts import facts_of
 from flowd.executors.systemd import cgroups, properties
-from flowd.executors.systemd.bus import Manager, unit_path
-from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
+from flowd.executors.systemd.bus import Manager
+from flowd.executors.systemd.tracked_unit import TrackedUnit
+from flowd.executors.systemd.unit_records import UnitRecords
+from flowd.keeper import output_limit
+from flowd.keeper.step import SETTLE_S
 
-log = logging.getLogger("flowd.units")
-
-SETTLE_S = 0.1
-"""What ends together with its leader is no leftover."""
 _START_WITHIN_S = 60.0
 _LOOK_AGAIN_S = 5.0
-"""Changes are told by signals; a signal that was lost costs this much and no more."""
+"""Changes are reported by signals; a signal that was lost costs this much and no more."""
 
 
-@dataclass(slots=True)
-class TrackedUnit:
-    """An attempt that runs, or has ended and is not forgotten.
+class UnitFollower:
+    """Follows units of one manager. All methods raise `BusError` when the connection is lost."""
 
-    Attributes:
-        changed: Set when systemd tells of a change of its unit.
-        ended: Set when ``exit`` is there, or never will be.
-    """
-
-    note: UnitRecord
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    exit: Exit | None = None
-    killing: asyncio.TimerHandle | None = None
-
-    @property
-    def path(self) -> str:
-        """Its unit's object on the bus."""
-        return unit_path(self.note.unit)
-
-    def end(self, exit_: Exit) -> None:
-        """It has ended so."""
-        if self.killing is not None:
-            self.killing.cancel()
-        self.exit = exit_
-        self.ended.set()
-
-    def output_bytes(self) -> int:
-        """The size of the larger output file."""
-        return max(_size(self.note.stdout_path), _size(self.note.stderr_path))
-
-    def remove_output(self) -> None:
-        """Nothing ran: leave no files."""
-        for path in (self.note.stdout_path, self.note.stderr_path):
-            Path(path).unlink(missing_ok=True)
-
-
-class Follower:
-    """Follows units of one manager. Everything raises `BusError` when the connection is lost."""
-
-    def __init__(self, manager: Manager, notes: UnitRecords) -> None:
+    def __init__(self, manager: Manager, records: UnitRecords) -> None:
         self._manager = manager
-        self._notes = notes
+        self._records = records
 
     async def until_started(self, unit: TrackedUnit) -> Mapping[str, Any]:
         """A unit's properties once it runs, has run, or could not be started.
@@ -81,23 +41,23 @@ class Follower:
                 await _change(unit)
 
     async def until_ended(self, unit: TrackedUnit) -> Exit:
-        """How it ended, when nothing of it is left, and its note says so."""
+        """How a unit ended. Nothing of it is left then, and its record says how."""
         leftovers: tuple[str, ...] = ()
         while True:
             unit.changed.clear()
             about = await self._manager.describe_at(unit.path)
             if properties.has_ended(about):
                 break
-            if properties.is_ending_leftovers(about):  # those that go at the first SIGTERM are gone by now, unnamed
+            if properties.is_ending_leftovers(about):  # what ends at the first SIGTERM has gone by now, without a name
                 leftovers = leftovers or tuple(cgroups.processes(cgroups.folder(str(about["ControlGroup"]))))
             await _change(unit)
-        exit_ = replace(properties.exit_of(about, unit.note.cause), leftovers=leftovers)
-        if about["ActiveState"] == "active" and not unit.note.detach:
+        exit_ = replace(properties.exit_of(about, unit.record.cause), leftovers=leftovers)
+        if about["ActiveState"] == "active" and not unit.record.detach:
             exit_ = await self._sweep(unit, about, exit_)
         return await asyncio.to_thread(self._record, unit, exit_)
 
     async def _sweep(self, unit: TrackedUnit, about: Mapping[str, Any], exit_: Exit) -> Exit:
-        """End what a step that ended well has left in its cgroup, by name. Of one that ended badly, systemd has."""
+        """End and name what a step that ended well has left in its cgroup. After one that failed, systemd does."""
         folder = cgroups.folder(str(about["ControlGroup"]))
         if not cgroups.processes(folder):
             return exit_
@@ -105,9 +65,9 @@ class Follower:
         leftovers = tuple(cgroups.processes(folder))
         if not leftovers:
             return exit_
-        unit.note.exit = facts_of(replace(exit_, leftovers=leftovers))
-        await asyncio.to_thread(self._notes.write, unit.note)  # stopped, the unit may forget how its step ended
-        await self._manager.stop(unit.note.unit)
+        unit.record.exit = facts_of(replace(exit_, leftovers=leftovers))
+        await asyncio.to_thread(self._records.write, unit.record)  # stopped, the unit may forget how its step ended
+        await self._manager.stop(unit.record.unit)
         while True:
             unit.changed.clear()
             now = await self._manager.describe_at(unit.path)
@@ -117,15 +77,12 @@ class Follower:
         return replace(exit_, leftovers=leftovers, survivors=tuple(cgroups.processes(folder)))
 
     def _record(self, unit: TrackedUnit, exit_: Exit) -> Exit:
-        note = unit.note
-        facts = facts_of(exit_)
-        for path in (note.stdout_path, note.stderr_path):
-            if _size(path) > note.max_output_bytes:
-                os.truncate(path, note.max_output_bytes)
-                facts["cause"] = exit_.cause or "output_limit"
-        note.exit = facts
-        self._notes.write(note)
-        return exit_from(facts)
+        record = unit.record
+        if output_limit.cut(unit.output_paths, record.max_output_bytes):
+            exit_ = replace(exit_, cause=exit_.cause or "output_limit")
+        record.exit = facts_of(exit_)
+        self._records.write(record)
+        return exit_
 
 
 async def _change(unit: TrackedUnit) -> None:
@@ -135,26 +92,3 @@ async def _change(unit: TrackedUnit) -> None:
             await unit.changed.wait()
     except TimeoutError:
         pass
-
-
-def facts_of(exit_: Exit) -> dict[str, Any]:
-    """An exit, JSON-ready."""
-    return {name: getattr(exit_, name) for name in Exit.__slots__}
-
-
-def exit_from(facts: Mapping[str, Any]) -> Exit:
-    """An exit of a note.
-
-    >>> exit_from(facts_of(Exit(code=3, leftovers=("7 sleep",)))) == Exit(code=3, leftovers=("7 sleep",))
-    True
-    """
-    lists = {name: tuple(facts.get(name) or ()) for name in ("leftovers", "survivors")}
-    plain = {name: facts.get(name) for name in ("code", "signal", "cause", "max_rss_bytes", "cpu_ms", "ended_at_ms")}
-    return Exit(**plain, **lists, out_of_memory=bool(facts.get("out_of_memory")))  # type: ignore[arg-type]
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0

@@ -1,4 +1,4 @@
-"""A launch as the properties of a transient service, and a service's properties as an exit. Pure."""
+"""Turns a launch into the properties of a transient service, and a service's properties into an exit. Pure."""
 
 import math
 from collections.abc import Mapping

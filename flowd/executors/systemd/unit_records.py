@@ -1,7 +1,7 @@
-"""What is remembered of attempts that run as units, on disk before systemd is asked for anything.
+"""Records of the attempts that run as units: a file each, on disk before systemd is asked for anything.
 
-A folder with one note an attempt, beside the files that its unit reads at its start. A note says that an attempt was
-begun, why flowd ended it, and how it ended; it goes when the outcome is in the database.
+A record says that an attempt was begun, why flowd ended it, and how it ended. It goes when the outcome is in the
+database. Beside it are the files that the unit reads at its start.
 """
 
 import json
@@ -12,13 +12,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+_SUFFIX = "note"
+"""Of records on disk since the first version that had them."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _QUOTED = re.compile(r'["\\$`]')
 
 
 @dataclass(slots=True)
 class UnitRecord:
-    """An attempt.
+    """One attempt.
 
     Attributes:
         unit: The unit's name.
@@ -42,32 +44,32 @@ class UnitRecord:
 
 
 class UnitRecords:
-    """The folder. Every change is on disk when the call returns. Threads may write the same note."""
+    """The folder. Every change is on disk when the call returns. Threads may write the same record."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writing = threading.Lock()
 
     def open(self) -> dict[str, UnitRecord]:
-        """Make the folder, and read every note in it. One that cannot be read was never finished, so nothing ran."""
+        """Make the folder, and read every record. One that cannot be read was never written whole, so nothing ran."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = {field.name for field in fields(UnitRecord)}
         found: dict[str, UnitRecord] = {}
-        for path in sorted(self._folder.glob("*.note")):
+        for path in sorted(self._folder.glob(f"*.{_SUFFIX}")):
             try:
                 members = json.loads(path.read_bytes())
-                note = UnitRecord(**{name: value for name, value in members.items() if name in known})
+                record = UnitRecord(**{name: value for name, value in members.items() if name in known})
             except (ValueError, TypeError):
                 continue
-            found[note.id] = note
+            found[record.id] = record
         return found
 
-    def write(self, note: UnitRecord) -> None:
-        """Put a note on disk, whole or not at all."""
-        path = self._path(note.id, "note")
+    def write(self, record: UnitRecord) -> None:
+        """Put a record on disk, whole or not at all."""
+        path = self._path(record.id, _SUFFIX)
         draft = path.with_suffix(".draft")
-        with self._writing:  # a wish to end an attempt, and the end of it
-            _write(draft, json.dumps(asdict(note), separators=(",", ":")).encode())
+        with self._writing:  # a stop and the end of an attempt may come together
+            _write(draft, json.dumps(asdict(record), separators=(",", ":")).encode())
             os.rename(draft, path)
             folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -75,11 +77,11 @@ class UnitRecords:
             finally:
                 os.close(folder)
 
-    def stdin(self, attempt_id: str, content: bytes) -> Path:
-        """The file that a step reads."""
+    def write_stdin(self, attempt_id: str, content: bytes) -> Path:
+        """The file of a step's standard input."""
         return _write(self._path(attempt_id, "stdin"), content)
 
-    def environment(self, attempt_id: str, variables: dict[str, str]) -> Path:
+    def write_environment(self, attempt_id: str, variables: dict[str, str]) -> Path:
         """The file that systemd reads a step's environment from.
 
         Not the unit's ``Environment=``: everybody on the machine can read that over D-Bus.
@@ -87,23 +89,23 @@ class UnitRecords:
         lines = "".join(f'{name}="{_QUOTED.sub(_escape, value)}"\n' for name, value in variables.items())
         return _write(self._path(attempt_id, "env"), lines.encode("utf-8", "surrogateescape"))
 
-    def drop_secrets(self, attempt_id: str) -> None:
-        """The step has started: nobody reads its environment from here any more."""
+    def remove_environment(self, attempt_id: str) -> None:
+        """Remove the environment, which has secrets, as soon as the step has started."""
         self._path(attempt_id, "env").unlink(missing_ok=True)
 
     def remove(self, attempt_id: str) -> None:
-        """Everything of an attempt."""
-        for kind in ("env", "stdin", "note"):
+        """Remove the record of an attempt and the files beside it."""
+        for kind in ("env", "stdin", _SUFFIX):
             self._path(attempt_id, kind).unlink(missing_ok=True)
 
     def _path(self, attempt_id: str, kind: str) -> Path:
         return self._folder / f"{attempt_id}.{kind}"
 
 
-def is_fit(value: str) -> bool:
+def is_valid_value(value: str) -> bool:
     """Whether systemd takes this as a variable's value: UTF-8, and no control characters but tab and newline.
 
-    >>> is_fit("two\\nlines"), is_fit("\\x1b[1m"), is_fit("\\udcff")
+    >>> is_valid_value("two\\nlines"), is_valid_value("\\x1b[1m"), is_valid_value("\\udcff")
     (True, False, False)
     """
     try:
