@@ -26,8 +26,15 @@ def folder(control_group: str) -> Path:
     return (unified if unified.is_dir() else ROOT) / control_group.strip("/")
 
 
-def processes(path: Path) -> list[str]:
-    """``"<pid> <command>"`` of everything in a cgroup and below it; nothing where it is gone."""
+def processes(control_group: str) -> list[str]:
+    """``"<pid> <command>"`` of everything in a unit's cgroup and below it; nothing where it is gone.
+
+    Args:
+        control_group: As the unit's property has it: empty once systemd has removed the cgroup.
+    """
+    if not control_group.strip("/"):
+        return []
+    path = folder(control_group)
     found: list[str] = []
     for file in (path / "cgroup.procs", *path.glob("**/*/cgroup.procs")):
         try:

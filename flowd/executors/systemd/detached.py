@@ -47,7 +47,7 @@ class DetachedUnits:
 async def is_empty(manager: Manager, unit: str) -> bool:
     """Whether no process of a unit lives. True as well for a unit that is not loaded."""
     about = await manager.describe_at(unit_path(unit))
-    return not cgroups.processes(cgroups.folder(str(about["ControlGroup"]))) if about["ControlGroup"] else True
+    return not cgroups.processes(str(about["ControlGroup"]))
 
 
 async def release_unit(manager: Manager, unit: str) -> None:

@@ -49,7 +49,7 @@ class UnitFollower:
             if properties.has_ended(about):
                 break
             if properties.is_ending_leftovers(about):  # what ends at the first SIGTERM has gone by now, without a name
-                leftovers = leftovers or tuple(cgroups.processes(cgroups.folder(str(about["ControlGroup"]))))
+                leftovers = leftovers or tuple(cgroups.processes(str(about["ControlGroup"])))
             await _change(unit)
         exit_ = replace(properties.exit_of(about, unit.record.cause), leftovers=leftovers)
         if about["ActiveState"] == "active" and not unit.record.detach:
@@ -58,11 +58,11 @@ class UnitFollower:
 
     async def _sweep(self, unit: TrackedUnit, about: Mapping[str, Any], exit_: Exit) -> Exit:
         """End and name what a step that ended well has left in its cgroup. After one that failed, systemd does."""
-        folder = cgroups.folder(str(about["ControlGroup"]))
-        if not cgroups.processes(folder):
+        control_group = str(about["ControlGroup"])
+        if not cgroups.processes(control_group):
             return exit_
         await asyncio.sleep(SETTLE_S)
-        leftovers = tuple(cgroups.processes(folder))
+        leftovers = tuple(cgroups.processes(control_group))
         if not leftovers:
             return exit_
         unit.record.exit = facts_of(replace(exit_, leftovers=leftovers))
@@ -74,7 +74,7 @@ class UnitFollower:
             if now["ActiveState"] not in ("active", "deactivating"):
                 break
             await _change(unit)
-        return replace(exit_, leftovers=leftovers, survivors=tuple(cgroups.processes(folder)))
+        return replace(exit_, leftovers=leftovers, survivors=tuple(cgroups.processes(control_group)))
 
     def _record(self, unit: TrackedUnit, exit_: Exit) -> Exit:
         record = unit.record
