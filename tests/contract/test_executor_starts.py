@@ -1,0 +1,130 @@
+"""One suite for both executors: starts that are asked for twice, given up, or refused. Real processes."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from executor_rig import UNTIL_GO, Executor, ExecutorRig, ended, numbers, said
+
+from flowd.ports import NoRoomError, SpawnError
+
+
+def test_what_is_started_twice_runs_once(executor_rig: ExecutorRig) -> None:
+    async def test(executor: Executor) -> None:
+        launch = executor_rig.launch("echo $$; " + UNTIL_GO + "exit 5")
+        pids = await asyncio.gather(executor.start(launch), executor.start(launch))
+        pids += await numbers(launch)
+        assert len({*pids, await executor.start(launch)}) == 1
+        (executor_rig.folder / "go").touch()
+        assert (await executor.wait(launch.attempt_id)).code == 5
+        assert isinstance(await executor.start(launch), int)
+        assert (await executor.wait(launch.attempt_id)).code == 5
+        assert len(said(launch).split()) == 1
+
+    executor_rig.run(test)
+
+
+def test_cancelling_the_call_does_not_undo_the_start(executor_rig: ExecutorRig) -> None:
+    async def test(executor: Executor) -> None:
+        launch = executor_rig.launch("echo 1; exit 5")
+        starting = asyncio.create_task(executor.start(launch))
+        await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        assert await executor.knows(launch.attempt_id)
+        assert (await executor.wait(launch.attempt_id)).code == 5
+        assert said(launch) == "1\n"
+
+    executor_rig.run(test)
+
+
+@pytest.mark.parametrize("what", ["program", "interpreter", "directory"])
+def test_a_start_that_fails_names_what_is_missing_and_leaves_nothing(executor_rig: ExecutorRig, what: str) -> None:
+    async def test(executor: Executor) -> None:
+        script = executor_rig.folder / "script"
+        script.write_text("#!/no/such/interpreter\n")
+        script.chmod(0o700)
+        launch, named = {
+            "program": (executor_rig.launch_program("/no/such/program"), "/no/such/program"),
+            "interpreter": (executor_rig.launch_program(str(script)), str(script)),
+            "directory": (executor_rig.launch("exit 0", cwd="/no/such/directory"), "/no/such/directory"),
+        }[what]
+        with pytest.raises(SpawnError, match=named) as caught:
+            await executor.start(launch)
+        assert not isinstance(caught.value, NoRoomError)
+        assert not await executor.knows(launch.attempt_id)
+        assert not os.path.exists(launch.stdout_path)
+        assert not os.path.exists(launch.stderr_path)
+        await executor.close(end_steps=False)
+        assert (await executor_rig.open()).records() == ()
+
+    executor_rig.run(test)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_an_output_file_that_is_there_already_is_refused_and_left_alone(executor_rig: ExecutorRig, stream: str) -> None:
+    async def test(executor: Executor) -> None:
+        launch = executor_rig.launch("exit 0")
+        path = Path(launch.stdout_path if stream == "stdout" else launch.stderr_path)
+        path.write_text("of somebody")
+        with pytest.raises(SpawnError):
+            await executor.start(launch)
+        assert path.read_text() == "of somebody"
+        assert sorted(executor_rig.folder.glob("run_*")) == [path]
+        assert not await executor.knows(launch.attempt_id)
+
+    executor_rig.run(test)
+
+
+@contextlib.contextmanager
+def small_disk(path: Path) -> Iterator[None]:
+    """A file system of 256 KB and 60 files at a path."""
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=60", "tmpfs", str(path)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"NOT TESTED: a full disk, because nothing can be mounted: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Leave no room for another file, nor for more in one."""
+    with contextlib.suppress(OSError), (path / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    with contextlib.suppress(OSError):
+        for number in range(100):
+            (path / f"filler-{number}").touch()
+
+
+def test_on_a_full_disk_nothing_starts_and_once_there_is_room_the_same_start_works(executor_rig: ExecutorRig) -> None:
+    async def test(executor: Executor) -> None:
+        await executor.close(end_steps=False)
+        with small_disk(executor_rig.folder / "disk"):
+            executor_rig.folder /= "disk"
+            executor_rig.directory = executor_rig.folder / "keeper"
+            executor_rig.directory.mkdir()
+            executor = await executor_rig.open()
+            running = executor_rig.launch(UNTIL_GO + "exit 7", cwd=str(executor_rig.folder.parent))
+            await executor.start(running)
+            fill(executor_rig.folder)
+            launch = executor_rig.launch("exit 5")
+            with pytest.raises(NoRoomError):
+                await executor.start(launch)
+            assert not await executor.knows(launch.attempt_id)
+            (executor_rig.folder.parent / "go").touch()
+            for filler in executor_rig.folder.glob("filler*"):
+                filler.unlink()
+            assert (await executor.wait(running.attempt_id)).code == 7
+            assert (await ended(executor, launch)).code == 5
+            await executor.close(end_steps=True)
+
+    executor_rig.run(test)
