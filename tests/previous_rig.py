@@ -1,0 +1,76 @@
+"""The flowd before this one, as its wheel: built from this repository's history once, and kept in ``.tools``."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+COMMIT = "32c47be48364a75e1873ecb9e61218d9c3b2d3c9"
+"""What its state looks like, and what its keepers and units are, must be understood by this one."""
+
+
+def previous_version() -> Path:
+    """A folder with the packages of the wheel, for ``PYTHONPATH``; what they depend on is that of this flowd.
+
+    Skips where the history does not reach back so far.
+    """
+    folder = CHECKOUT / ".tools" / f"flowd-{COMMIT[:12]}"
+    if not folder.exists():
+        _require_history()
+        with tempfile.TemporaryDirectory(prefix=folder.name, dir=_made(folder.parent)) as scratch:
+            unpacked = _build(Path(scratch))
+            try:
+                unpacked.rename(folder)
+            except OSError:  # another worker was faster
+                assert folder.exists()
+    return folder
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """What has ``python -m flowd`` be the one in that folder."""
+    return {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _require_history() -> None:
+    if shutil.which("git") is None:
+        pytest.skip("NOT TESTED: an upgrade from the version before, because there is no git to get it with")
+    found = _git("cat-file", "-e", f"{COMMIT}^{{commit}}", check=False)
+    if found.returncode:
+        pytest.skip(
+            f"NOT TESTED: an upgrade from the version before, because this checkout's history has no commit {COMMIT}; "
+            f"`git fetch --unshallow` gets it: {found.stderr.strip()}"
+        )
+
+
+def _build(scratch: Path) -> Path:
+    source, wheels, unpacked = scratch / "source", scratch / "wheels", scratch / "unpacked"
+    source.mkdir()
+    _git("archive", f"--output={scratch / 'source.tar'}", COMMIT)
+    shutil.unpack_archive(scratch / "source.tar", source, filter="data")
+    built = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(source)],
+        capture_output=True, text=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+    )  # fmt: skip
+    assert built.returncode == 0, f"the wheel of {COMMIT} cannot be built: {built.stdout}{built.stderr}"
+    (wheel,) = wheels.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(unpacked)
+    unpacked.chmod(0o755)
+    return unpacked
+
+
+def _git(*argv: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    # The checkout may be another user's, as in a container.
+    command = ["git", "-c", f"safe.directory={CHECKOUT}", "-C", str(CHECKOUT), *argv]
+    return subprocess.run(command, check=check, capture_output=True, text=True)
