@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from daemon_rig import say, until
+from previous_rig import environment_of, previous_version
 from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, UID, USER, Box, Service
 
 from flowd.domain.ids import unit_name
@@ -23,9 +24,10 @@ class Daemon:
     path: str
     user: str | None
 
-    def serve(self) -> None:
-        start = f"exec {FLOWD} serve -w {self.path} --executor systemd >> {self.path}/log 2>&1"
-        self.box.run("sh", "-c", f"({start}) & echo $! > {self.path}/pid", user=self.user, SECRET="t0psecret")
+    def serve(self, **environment: str) -> None:
+        start = f"exec {sys.executable} -m flowd serve -w {self.path} --executor systemd >> {self.path}/log 2>&1"
+        script = f"({start}) & echo $! > {self.path}/pid"
+        self.box.run("sh", "-c", script, user=self.user, SECRET="t0psecret", **environment)
         until(
             lambda: self.box.run(str(FLOWD), "status", "-w", self.path, user=self.user, check=False).returncode == 0,
             what="the daemon",
@@ -223,6 +225,36 @@ def test_steps_go_on_without_a_daemon_and_the_next_one_tells_how_they_ended(box:
     assert (daemon.run(good)["attemptCount"], daemon.run(bad)["attemptCount"]) == (1, 1)
     for run_id in (good, bad):
         assert datetime.fromisoformat(daemon.run(run_id)["attempts"][0]["completedAt"]) <= seen_at
+
+
+def test_the_units_of_the_version_before_are_adopted_with_their_records(daemon: Daemon) -> None:
+    wait = f"echo one; while ! test -e {daemon.path}/go; do sleep 0.05; done; echo two"
+    daemon.flow("good", f"{wait}\n{say('completed')}")
+    daemon.flow("bad", f"{wait}\nexit 7")
+    daemon.flow("long", "sleep 999")
+    daemon.flow("gone", f"while ! test -e {daemon.path}/first; do sleep 0.05; done; exit 5")
+    daemon.end("KILL")
+    daemon.serve(**environment_of(previous_version()))
+    good, bad, long, gone = (daemon.dispatch(f"{name}.go") for name in ("good", "bad", "long", "gone"))
+    until(lambda: len(daemon.box.alive("main.sh")) == 4, what="the steps' processes")
+    daemon.end("KILL")
+    daemon.box.run("touch", f"{daemon.path}/first")
+    until(lambda: len(daemon.box.alive("main.sh")) == 3, what="the end of a step without a daemon")
+    daemon.serve()
+    daemon.box.run("touch", f"{daemon.path}/go")
+    daemon.flowd("cancel", long)
+    for run_id, end in (
+        (good, ("completed", None, 0)),
+        (bad, ("failed", "exit", 7)),
+        (long, ("canceled", "canceled", None)),
+        (gone, ("failed", "exit", 5)),
+    ):
+        until(lambda run_id=run_id: daemon.run(run_id)["processStatus"] != "running", what=f"the end of {run_id}")
+        run = daemon.run(run_id)
+        assert (run["processStatus"], run.get("reason"), run["attempts"][0].get("exitCode")) == end
+        assert run["attemptCount"] == 1
+    assert daemon.run(good)["output"][0]["text"].startswith("one\ntwo\n")
+    until(lambda: daemon.units() == "", what="the units' end")
 
 
 def test_ending_steps_without_a_daemon_leaves_systemd_nothing_and_the_next_daemon_their_ends(
