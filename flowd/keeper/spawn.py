@@ -6,14 +6,13 @@ import errno
 import os
 import resource
 import signal
-from contextlib import contextmanager
 
 from flowd.keeper.fork import ForkError, fork_exec
 from flowd.keeper.refusal import RefusalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from flowd.keeper.confinement import Confinement
 
@@ -37,6 +36,10 @@ class Spawner:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._own_limit = (soft, hard)
         self._step_limit = (soft if open_files is None else min(open_files, hard), hard)
+        # Badges are worn only where this limit is unbounded; macOS has none.
+        self._own_rttime_limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        if hasattr(resource, "RLIMIT_RTTIME"):
+            self._own_rttime_limit = resource.getrlimit(resource.RLIMIT_RTTIME)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             self._own_limit = (hard, hard)
@@ -69,8 +72,7 @@ class Spawner:
             for what, path in (("stdout", stdout), ("stderr", stderr)):
                 fds.append(_create(what, path))
                 created.append(path)
-            with _with_badge(badge):
-                return self._spawn(argv, cwd, env, fds, plan)
+            return self._spawn(argv, cwd, env, fds, badge=badge, plan=plan)
         except RefusalError:
             for path in created:
                 os.unlink(path)
@@ -80,18 +82,28 @@ class Spawner:
                 os.close(fd)
 
     def _spawn(
-        self, argv: list[str], cwd: str, env: Mapping[str, str], fds: list[int], plan: Confinement | None
+        self,
+        argv: list[str],
+        cwd: str,
+        env: Mapping[str, str],
+        fds: list[int],
+        *,
+        badge: int,
+        plan: Confinement | None,
     ) -> int:
         try:
             os.chdir(cwd)
         except (OSError, ValueError) as error:
             raise RefusalError("cwd", cwd, _os_error(error)) from None
         try:
+            # The kernel copies limits at the fork, so for that moment ours are the step's.
+            if badge:
+                resource.setrlimit(resource.RLIMIT_RTTIME, (badge, resource.RLIM_INFINITY))
             if plan is not None:
                 plan.rlimits.insert(0, ("open_files", resource.RLIMIT_NOFILE, *self._step_limit))
                 return fork_exec(argv, env, fds, plan, signals=self._ignored + self._handled)
-            # The kernel copies the limit at the fork, so for that moment ours is the step's. Open files are unaffected.
-            resource.setrlimit(resource.RLIMIT_NOFILE, self._step_limit)
+            if self._own_limit != self._step_limit:  # files that are open already are unaffected
+                resource.setrlimit(resource.RLIMIT_NOFILE, self._step_limit)
             return os.posix_spawn(
                 argv[0],
                 argv,
@@ -108,7 +120,10 @@ class Spawner:
         except (OSError, ValueError) as error:
             raise _spawn_refusal(argv[0], _os_error(error)) from None
         finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, self._own_limit)
+            if badge:
+                resource.setrlimit(resource.RLIMIT_RTTIME, self._own_rttime_limit)
+            if plan is None and self._own_limit != self._step_limit:
+                resource.setrlimit(resource.RLIMIT_NOFILE, self._own_limit)
             os.chdir("/")  # never keep a step's directory busy
 
     def _stdin(self, content: bytes) -> int:
@@ -123,28 +138,13 @@ class Spawner:
         except OSError as error:
             raise RefusalError("stdin", self._directory, error) from None
         try:
-            rest = memoryview(content)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
-            os.lseek(fd, 0, os.SEEK_SET)
+            written = 0
+            while written < len(content):  # without moving the place where the step begins to read
+                written += os.pwrite(fd, memoryview(content)[written:], written)
         except OSError as error:
             os.close(fd)
             raise RefusalError("stdin", self._directory, error) from None
         return fd
-
-
-@contextmanager
-def _with_badge(badge: int) -> Iterator[None]:
-    """Wear a badge while a child is made, which inherits it."""
-    if not badge:
-        yield
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
-    resource.setrlimit(resource.RLIMIT_RTTIME, (badge, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_RTTIME, (soft, hard))
 
 
 def _create(what: str, path: str) -> int:
