@@ -1,4 +1,4 @@
-"""What is done after a daemon that a service manager stopped: by `flowd service end-steps`, not by the daemon."""
+"""Ends the steps of a daemon that is gone: `flowd service end-steps`, also called by a unit's ``ExecStopPost=``."""
 
 import json
 import logging
@@ -25,16 +25,15 @@ _BOUND_S = 80.0
 
 
 def is_called_by_unit(environ: Mapping[str, str]) -> bool:
-    """Whether this process is ``ExecStopPost=`` of a unit, not a person's command (systemd.exec(5))."""
+    """Whether a unit's ``ExecStopPost=`` runs this process, not a person (systemd.exec(5))."""
     return "SERVICE_RESULT" in environ
 
 
 def left_running(*, workspace: Path, environ: Mapping[str, str]) -> int:
-    """How many steps go on without a daemon; 0 where one runs.
+    """How many steps run without a daemon; 0 where there is a daemon.
 
     Raises:
-        OSError: The state folder is not ours to look into,
-            or the keeper does not answer.
+        OSError: We may not look into the state folder.
     """
     settings = _settings(workspace, environ)
     root = settings.state_dir if settings else _state_dir(workspace, environ)
@@ -49,20 +48,20 @@ def left_running(*, workspace: Path, environ: Mapping[str, str]) -> int:
 
 
 async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_asked: bool) -> int:
-    """End the steps that a daemon left to its keeper, if our unit is being stopped and nobody wants them kept.
+    """End the steps that a daemon has left running, if our unit is being stopped and the settings do not keep them.
 
-    Settings that cannot be used do not keep steps running: then the state folder is looked for where clients look.
+    With settings that cannot be used, steps are ended as well: the state folder is looked for where clients look.
 
     Args:
         workspace: As given on the command line; None finds the enclosing one.
-        is_asked: Whatever our unit does, and whatever ``on_stop`` says.
+        is_asked: A person asks: whatever our unit does, and whatever ``on_stop`` says.
 
     Returns:
         How many were running.
 
     Raises:
-        StateError: Asked, and a daemon runs: its steps are not left to anybody. Or the state is not ours to look into,
-            or the keeper does not answer.
+        StateError: A person asks although a daemon runs; or we may not look into the state; or the keeper does not
+            answer.
     """
     settings = _settings(workspace, environ)
     root = settings.state_dir if settings else _state_dir(workspace, environ)
@@ -83,9 +82,9 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
             count = await direct_steps.end_steps(folder, bound_s=_BOUND_S)
     except KeeperLostError as error:
         raise StateError(
-            f"The keeper of {root} does not answer, so that its steps go on. `flowd doctor` says more of it."
+            f"The keeper of {root} does not answer, so its steps go on. `flowd doctor` says more."
         ) from error
-    if any((folder / "units").glob("*.note")):  # whichever executor is set now, steps may be of the one before
+    if any((folder / "units").glob("*.note")):  # steps may be of another executor than the one that is set now
         from flowd.executors.systemd import end_steps as systemd_steps  # noqa: PLC0415 - takes 40 ms, and few need it
 
         count += await systemd_steps.end_steps(
@@ -101,12 +100,12 @@ def _refuse_beside_daemon(root: Path) -> None:
         raise StateError(f"Cannot look into {root} ({error.strerror}). Try again as root, with sudo.") from error
     if has_daemon:
         raise StateError(
-            f"A daemon serves this workspace: its state is in {root}. `flowd cancel` ends its steps, one by one."
+            f"A daemon serves this workspace: its state is in {root}. `flowd cancel` ends its steps one by one."
         )
 
 
 def _settings(workspace: Path | None, environ: Mapping[str, str]) -> Settings | None:
-    """The settings; None where they cannot be used. Without credentials: systemd has them for the daemon alone."""
+    """The settings; None where they cannot be used. Without credentials, which systemd gives to the daemon alone."""
     own_environ = {name: value for name, value in environ.items() if name != "CREDENTIALS_DIRECTORY"}
     try:
         return settings_sources.load(workspace=workspace, environ=own_environ)

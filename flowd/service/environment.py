@@ -1,4 +1,4 @@
-"""The environment that a unit gives to its service: what it says itself, the files that it names, and credentials."""
+"""Reads the environment that a unit gives to its service: its own settings, the files that it names, credentials."""
 
 import re
 from collections.abc import Mapping
@@ -34,10 +34,10 @@ class UnitEnvironment:
 
     Attributes:
         values: Of variables that the unit or one of the files sets, and ``PATH``. For a secret that is a credential,
-            which only the service itself can read, there is a stand-in: good to know that there is one, and no more.
-        files: That were read.
-        closed: That may be there, and are not ours to read, each with the reason.
-        dropped: Lines of files, by number, that systemd leaves out because they are no assignments.
+            which only the service itself can read, there is a placeholder.
+        files: Those that were read.
+        closed: Files that we may not read, each with the reason.
+        dropped: Lines of files, by number, that systemd ignores because they are no assignments.
     """
 
     values: Mapping[str, str]
@@ -47,9 +47,9 @@ class UnitEnvironment:
 
 
 def of(manager: ServiceManager, unit: str) -> UnitEnvironment:
-    """Ask systemd, drop-ins included, and read the files. Files come last and win, as they do for the service.
+    """The environment of a unit, with its drop-ins. Files come last and win, as they do for the service.
 
-    Where a file is not ours to read, a service of ours that runs tells what it got of it.
+    Where we may not read a file, a running service of ours shows what it got from it.
     """
     about = manager.show(unit, "Environment", "EnvironmentFiles", "MainPID")
     inherited = _assigned(manager.run("show-environment").splitlines())
@@ -77,9 +77,9 @@ def of(manager: ServiceManager, unit: str) -> UnitEnvironment:
 
 
 def _texts(manager: ServiceManager, unit: str) -> str:
-    """The unit as it is written, drop-ins included: of credentials, ``systemctl show`` says only that they are there.
+    """The unit's text with its drop-ins. ``systemctl show`` does not name credentials.
 
-    Of a unit that is still to be installed systemd knows not even the drop-ins.
+    For a unit that is not installed yet, systemd does not know the drop-ins either.
     """
     if text := manager.text(unit):
         return text
@@ -110,7 +110,7 @@ def credentials(text: str) -> set[str]:
 
 
 def _running(pid: str) -> dict[str, str]:
-    """What the service was started with; empty where it does not run, or is not ours to look at."""
+    """The environment of the running service; empty where it does not run, or we may not look."""
     try:
         text = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:

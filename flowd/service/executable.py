@@ -1,4 +1,4 @@
-"""The flowd command that runs, as people and units can call it again."""
+"""Finds the flowd command that is running, as people and units can call it."""
 
 import shlex
 import shutil
@@ -10,7 +10,7 @@ _PATH_OF_SUDO = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def find() -> str | None:
-    """Its path, one that stays valid; None where there is no such command."""
+    """The path of the command, which stays valid; None where there is no such command."""
     found = Path(sys.argv[0])
     if found.name == "flowd" and found.exists():
         return str(found.absolute())
@@ -19,6 +19,6 @@ def find() -> str | None:
 
 
 def as_root(*argv: str) -> str:
-    """A call of it as one types it with sudo."""
+    """The command line to run flowd as root."""
     command = "flowd" if shutil.which("flowd", path=_PATH_OF_SUDO) else find() or "flowd"
     return shlex.join(["sudo", command, *argv])

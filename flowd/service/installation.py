@@ -1,4 +1,4 @@
-"""Installing and removing flowd as a service: a list of actions that can be shown before any of them is done."""
+"""Installs and removes flowd as a service, by actions that can be shown before any of them is done."""
 
 import os
 import pwd
@@ -31,8 +31,8 @@ class Action:
     """One thing to do.
 
     Attributes:
-        says: It, as a command or a sentence.
-        shows: More of it: a file's text.
+        says: The action as a command or a sentence.
+        shows: More about it, such as a file's text.
     """
 
     says: str
@@ -44,7 +44,7 @@ def refuse_unfit_path(scope: Scope, workspace: Path) -> None:
     """Raise where units cannot be made for a workspace's path.
 
     Raises:
-        StateError: It has a letter that systemd does not take; or the name of one of its units, or the path of its
+        StateError: It has a character that systemd does not take; or the name of one of its units, or the path of its
             socket, would be too long.
     """
     if _UNFIT(str(workspace)):
@@ -68,14 +68,14 @@ def refuse_unfit_path(scope: Scope, workspace: Path) -> None:
 
 
 def refuse_masked(manager: ServiceManager, units: ServiceUnits) -> None:
-    """Raise where somebody has masked one of the units: what is written to such a file is lost.
+    """Raise where one of the units is masked: what is written to such a file is lost.
 
     Raises:
-        StateError: The message has the command that takes it back.
+        StateError: The message has the command that unmasks it.
     """
     if masked := [path.name for path in units.files if is_masked(path)]:
         raise StateError(
-            f"{' and '.join(masked)} {'is' if len(masked) == 1 else 'are'} masked, so that nothing starts it. To let "
+            f"{' and '.join(masked)} {'is' if len(masked) == 1 else 'are'} masked, so nothing can start it. To let "
             f"it start: {manager.typed('unmask', *masked)}"
         )
 
@@ -86,7 +86,7 @@ def is_masked(path: Path) -> bool:
 
 
 def check(wanted: Wanted) -> Iterator[Action]:
-    """What is tried out before anything is written. Changes nothing."""
+    """What to check before anything is written. Changes nothing."""
     if wanted.scope == "system" and os.geteuid() == 0:
         yield Action(
             f"check that user {wanted.run_as} can run {wanted.command} in {wanted.workspace}",
@@ -95,9 +95,9 @@ def check(wanted: Wanted) -> Iterator[Action]:
 
 
 def install(manager: ServiceManager, units: ServiceUnits, wanted: Wanted, *, is_started: bool) -> Iterator[Action]:
-    """What makes a service of a workspace, in order. Doing it again brings an older one up to date.
+    """The actions that install a service for a workspace, in order. Doing them again updates an older one.
 
-    Steps that run go on: systemd is never asked to stop the service, only to restart it, in one transaction with its
+    Running steps go on: systemd is never asked to stop the service, only to restart it, in one transaction with its
     socket where that has to change.
     """
     about = manager.show(units.sockets[0], "Listen")
@@ -133,7 +133,7 @@ def install(manager: ServiceManager, units: ServiceUnits, wanted: Wanted, *, is_
 def uninstall(
     manager: ServiceManager, workspace: Path, *, home: Path, end_steps: Callable[[], None] | None
 ) -> Iterator[Action]:
-    """What removes a service again, in order. State stays, and so do files that people wrote; steps are canceled.
+    """The actions that remove a service, in order. State and files that people wrote stay; steps are canceled.
 
     Args:
         end_steps: Ends what a daemon that is gone has left running: systemd stops nothing of a unit that has failed.
@@ -185,7 +185,7 @@ def left_to_its_owner(scope: Scope, workspace: Path, *, home: Path) -> list[Path
 
 
 def is_installed(scope: Scope, workspace: Path, *, home: Path) -> bool:
-    """Whether `install` has been here."""
+    """Whether `install` has installed a service for a workspace."""
     return os.path.lexists(templates.folder(scope, home) / templates.names(workspace)[0])  # of any length
 
 
@@ -212,7 +212,7 @@ def has_user(name: str) -> bool:
 
 
 def owner_of(workspace: Path) -> str:
-    """Whom a system service of this workspace runs as: its owner; never root."""
+    """The user that a system service of this workspace runs as: its owner, never root."""
     uid = workspace.stat().st_uid
     if uid == 0:
         return "flowd"
@@ -230,7 +230,7 @@ def _systemctl(manager: ServiceManager, *argv: str) -> Action:
 
 
 def _forget_failures(manager: ServiceManager, *names: str) -> Action:
-    """Else systemd refuses a start that comes soon after several that failed."""
+    """Reset failures: systemd refuses a start that comes soon after several that failed."""
     return Action(manager.typed("reset-failed", *names), lambda: _quietly(manager, "reset-failed", *names))
 
 
@@ -242,13 +242,13 @@ def _quietly(manager: ServiceManager, *argv: str) -> None:
 
 
 def _is_known(manager: ServiceManager, name: str) -> bool:
-    """Whether systemd would stop a unit: it refuses for one that it cannot load, unless that is active."""
+    """Whether systemd can stop a unit: not one that it cannot load, unless that is active."""
     about = manager.show(name, "LoadState", "ActiveState")
     return about.get("LoadState") in ("loaded", "masked") or about.get("ActiveState", "inactive") != "inactive"
 
 
 def _is_last(where: Path, service_name: str) -> bool:
-    """Whether no other workspace has a service here, nor will all have one of a package."""
+    """Whether no other workspace has a service here, and no package provides one for all."""
     return all(path.name == service_name for path in where.glob("flowd@*.service"))
 
 
@@ -258,7 +258,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _is_in_force(manager: ServiceManager, path: Path, text: str) -> bool:
-    """Whether systemd goes by this very text of a unit that runs."""
+    """Whether systemd uses exactly this text for a unit that runs."""
     about = manager.show(path.name, "NeedDaemonReload", "ActiveState")
     return about == {"NeedDaemonReload": "no", "ActiveState": "active"} and _is_written(path, text)
 
@@ -271,7 +271,7 @@ def _is_written(path: Path, text: str) -> bool:
 
 
 def _start(manager: ServiceManager, units: ServiceUnits, names: tuple[str, ...]) -> None:
-    """`restart`, so that new unit files are in force at once; it leaves running steps alone."""
+    """Restart the service, so that new unit files are in force at once. Running steps go on."""
     began_s = time.time_ns() / 1e9
     try:
         manager.run("restart", *names)
@@ -290,14 +290,14 @@ def _read_log(manager: ServiceManager, units: ServiceUnits) -> str:
 
 
 def _remove_dead(socket: Path, new: Path) -> None:
-    """systemd removes a socket where the unit says now, and so not the one before."""
+    """Remove the socket of the unit before: systemd removes the one that the unit names now."""
     is_the_same = new.exists() and socket.samefile(new)
     if not is_the_same and not is_listening(socket):
         socket.unlink()
 
 
 def _remove_socket(socket: Path) -> None:
-    """systemd forgets sockets over a daemon-reload whose path is not ASCII, and then leaves them there."""
+    """Remove sockets that systemd has forgotten at a daemon-reload, because their paths are not ASCII."""
     if socket.is_socket() and not is_listening(socket):
         socket.unlink()
     _remove_empty(socket.parent, below=SYSTEM_SOCKETS)

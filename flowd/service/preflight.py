@@ -1,4 +1,4 @@
-"""Whether the user of a system service could run it at all: tried as that user, before anything is written."""
+"""Checks, as the user of a system service and before anything is written, that this user can run it."""
 
 import os
 import pwd
@@ -26,7 +26,7 @@ _NOBODY = 65534
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user to try things as."""
+    """A user as whom the check runs."""
 
     name: str
     uid: int
@@ -36,7 +36,7 @@ class Account:
 
 
 def account(name: str) -> Account:
-    """A user by name or number; ``flowd``, which the install makes where it is missing, is as closed out as nobody is.
+    """A user by name or number. ``flowd``, where the install is still to make it, has the rights of nobody.
 
     Raises:
         StateError: There is no such user.
@@ -52,7 +52,7 @@ def account(name: str) -> Account:
 
 
 def check(user: str, command: str, workspace: Path) -> None:
-    """Enter the workspace, look at its settings, and run ``flowd --version`` as the user, which must be root's to do.
+    """Enter the workspace, read its settings, and run ``flowd --version`` as the user. We must be root.
 
     Raises:
         StateError: It does not work; the message says what is in the way, and the remedy.

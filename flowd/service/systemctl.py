@@ -1,4 +1,4 @@
-"""``systemctl`` as a person would call it, and what it says of flowd's units."""
+"""Calls ``systemctl`` and ``journalctl`` as a person would, and reads their output."""
 
 import os
 import pwd
@@ -42,19 +42,19 @@ class ServiceManager:
             self._find_user_manager()
 
     def command(self, *argv: str) -> list[str]:
-        """A call of systemctl."""
+        """The command line of a call of systemctl."""
         return ["systemctl", *(["--user"] if self.scope == "user" else []), *argv]
 
     def typed(self, *argv: str) -> str:
-        """The same as one types it: instances of paths have backslashes in their names."""
+        """The same as text to type: names of instances have backslashes."""
         sudo = ["sudo"] if self.scope == "system" and os.geteuid() != 0 else []
         return shlex.join([*sudo, *self.command(*argv)])
 
     def run(self, *argv: str) -> str:
-        """Its output.
+        """Call systemctl and return its output.
 
         Raises:
-            StateError: It failed; the message has what it said.
+            StateError: It failed; the message has its output.
         """
         done = self._call(self.command(*argv))
         if done.returncode != 0:
@@ -76,13 +76,13 @@ class ServiceManager:
         return self._call(self.command("cat", unit)).stdout
 
     def version(self) -> int:
-        """systemd's."""
+        """The version of systemd; 0 where that is not known."""
         output = self._call(["systemctl", "--version"]).stdout
         found = re.match(r"systemd (\d+)", output)
         return int(found[1]) if found else 0
 
     def last_words(self, unit: str, *, since_s: float) -> str:
-        """The end of a unit's journal.
+        """The last lines of a unit's journal.
 
         Args:
             since_s: Nothing older than this instant, in seconds since the epoch.
@@ -101,17 +101,17 @@ class ServiceManager:
         return self._call(argv).stdout.strip()
 
     def holds_socket(self, socket: str, service: str) -> bool:
-        """Whether systemd listens for the service, and goes on with that over a daemon-reload.
+        """Whether systemd listens for the service, and will go on listening over a daemon-reload.
 
-        There it looks for the sockets that it has by their addresses, and finds none whose address it had to escape
+        At a daemon-reload it looks up its sockets by their addresses, and misses those whose address it had to escape
         when it wrote that down (systemd 252).
         """
         return "\\" not in self.show(socket, "Listen").get("Listen", "") and self.listens_for(socket, service)
 
     def listens_for(self, socket: str, service: str) -> bool:
-        """Whether systemd listens for the service, and does so where the unit says.
+        """Whether systemd listens for the service at the address in its unit.
 
-        Its word alone is not enough: when a socket's path changes in the unit, a daemon-reload closes the old one and
+        An active unit is not enough: when a socket's path changes in the unit, a daemon-reload closes the old one and
         leaves the unit active with none, and flowd's next start then makes one of its own (systemd 252).
         """
         about = self.show(socket, "ActiveState", "Listen")
@@ -121,7 +121,7 @@ class ServiceManager:
         try:
             return pid == "0" or b"LISTEN_FDS=" in Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
-            return True  # it has just ended, or is not ours to look at
+            return True  # it has just ended, or we may not look
 
     def _call(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
         try:
@@ -148,7 +148,7 @@ class ServiceManager:
 
 
 def user_name() -> str:
-    """Ours."""
+    """The name of our user, or the number where it has no name."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -168,7 +168,7 @@ def listens_at(about: dict[str, str]) -> list[Path]:
 
 
 def _unescaped(text: str) -> str:
-    """What systemd wrote as in C, each byte that is not ASCII as three octal digits."""
+    """Undo systemd's C escapes, in which each byte that is not ASCII is three octal digits."""
     return os.fsdecode(_ESCAPE.sub(lambda found: _byte(found[1]), os.fsencode(text)))
 
 
@@ -177,10 +177,9 @@ def _byte(escape: bytes) -> bytes:
 
 
 def is_listening(path: Path) -> bool:
-    """Whether somebody listens at a Unix socket's path, and can be found there. Connects to nothing: that would start
-    a service."""
+    """Whether some process listens at a Unix socket's path. Does not connect, because that would start a service."""
     if not os.path.lexists(path):
-        return False  # removed under its listener, which goes on and hears nobody
+        return False  # removed: its listener goes on, and nobody reaches it
     try:
         lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""flowd's unit files for one workspace, made of the ones that come with flowd. Reads the templates, writes nothing."""
+"""Renders the unit files of one workspace from those that come with flowd. Reads the templates, writes nothing."""
 
 import ipaddress
 import os
@@ -44,7 +44,7 @@ class ServiceUnits:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the units are to be for.
+    """What the units are rendered for.
 
     Attributes:
         command: Absolute path of the flowd to run.
@@ -66,7 +66,7 @@ class Wanted:
 
 
 def folder(scope: Scope, home: Path) -> Path:
-    """Where unit files of people are: of the administrator, or of a user."""
+    """The folder of unit files that the administrator, or a user, has written."""
     if scope == "system":
         return Path("/etc/systemd/system")
     return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "systemd" / "user"
@@ -86,8 +86,8 @@ def http_name(workspace: Path) -> str:
 def listen_stream(config: HttpConfig | None) -> str:
     """Where systemd can listen for HTTP, as ``ListenStream=`` has it; empty where the daemon has to do so itself.
 
-    systemd takes no host names, and does not choose a free port. The zone of an IPv6 address may have any letter, and
-    so does not get into a unit.
+    systemd takes no host names, and does not choose a free port. The zone of an IPv6 address may have any character,
+    so it does not get into a unit.
     """
     address = None if config is None else config.address
     if not isinstance(address, TcpAddress) or not address.port or "%" in address.host:
@@ -100,7 +100,7 @@ def listen_stream(config: HttpConfig | None) -> str:
 
 
 def is_written_by_install(path: Path) -> bool:
-    """Whether a unit file is of `render`, and not a person's own."""
+    """Whether `flowd service install` wrote a unit file, and not a person."""
     try:
         return path.read_text(encoding="utf-8").startswith(_MADE)
     except OSError:
@@ -117,7 +117,7 @@ def system_state(workspace: Path) -> Path:
 
 
 def packaged(name: str) -> str:
-    """A file of flowd's ``systemd`` folder.
+    """The text of a file in flowd's ``systemd`` folder.
 
     Raises:
         FileNotFoundError: This flowd was installed without it.
@@ -170,7 +170,7 @@ def render(wanted: Wanted, *, home: Path) -> ServiceUnits:
 
 
 def _reachable(wanted: Wanted) -> Path:
-    """The socket's path, or where that is too long or not plain, a short one; the daemon leaves word of it."""
+    """The socket's path; where it is too long or not plain, a short one, to which the daemon leaves a pointer."""
     if is_plain(wanted.socket) and len(os.fsencode(wanted.socket)) <= MAX_SOCKET_PATH_BYTES:
         return wanted.socket
     digest = sha256(os.fsencode(wanted.socket)).hexdigest()[:16]

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from flowd.executors.direct.connection import Connection
 from flowd.executors.direct.exit_watch import KeeperExitWatch
 from flowd.executors.direct.launcher import Launcher, Link
+from flowd.executors.direct.stream import KeeperStream
 from flowd.ports import KeeperLostError
 
 log = logging.getLogger("flowd.keeper")
@@ -63,7 +63,7 @@ class KeeperLink:
         self._on_lost = on_lost
         self._exit_watch = KeeperExitWatch(can_pidfd=can_pidfd)
         self._user: LinkUser | None = None
-        self._connection: Connection | None = None
+        self._connection: KeeperStream | None = None
         self._is_ready = asyncio.Event()
         self._is_gone = asyncio.Event()
         self._reconnecting: asyncio.Task[None] | None = None
@@ -137,7 +137,7 @@ class KeeperLink:
     # --- inside
 
     def _use(self, user: LinkUser, link: Link, *, is_first: bool) -> None:
-        self._connection = Connection(
+        self._connection = KeeperStream(
             link, on_frames=lambda frames: self._on_frames(user, frames), on_gone=lambda: self._on_gone(user)
         )
         before, self.hello, self.records = self.hello, link.hello, tuple(link.records)

@@ -16,7 +16,7 @@ from flowd.executors.exit_facts import exit_of
 from flowd.executors.systemd import cgroups, output_watch, properties
 from flowd.executors.systemd.bus import BusError, Manager, unit_path
 from flowd.executors.systemd.detached import DetachedUnits, is_empty, release_unit
-from flowd.executors.systemd.following import UnitFollower
+from flowd.executors.systemd.follower import UnitFollower
 from flowd.executors.systemd.starter import UnitStarter
 from flowd.executors.systemd.tracked_unit import TrackedUnit, TrackedUnits
 from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords

@@ -1,4 +1,4 @@
-"""The stream to the keeper inside the event loop: frames in, coalesced bytes out."""
+"""The stream of frames to a keeper inside the event loop: writes of one turn are sent together."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ _READ_BYTES = 1 << 18
 _DRAIN_WITHIN_S = 1.0
 
 
-class Connection:
+class KeeperStream:
     """Reads and writes one `Link` until it ends."""
 
     def __init__(
@@ -22,7 +22,7 @@ class Connection:
         on_frames: Callable[[list[tuple[dict[str, Any], bytes]]], None],
         on_gone: Callable[[], None],
     ) -> None:
-        """Listen from now on.
+        """Read from now on.
 
         Args:
             on_frames: Called with the frames of one read.
@@ -47,7 +47,7 @@ class Connection:
             self._loop.call_soon(self._flush)
 
     def close(self) -> None:
-        """Hang up. What was not sent is dropped."""
+        """Close it. What was not sent is dropped."""
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._socket)
@@ -73,7 +73,7 @@ class Connection:
             self._loop.add_writer(self._socket, self._flush)
             return
         except OSError:
-            self._unsent.clear()  # the reading side finds out what is the matter
+            self._unsent.clear()  # the reading side learns that it is closed
         self._loop.remove_writer(self._socket)
 
     def _read(self) -> None:
