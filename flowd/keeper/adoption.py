@@ -53,7 +53,7 @@ class Adoption:
             self._waiting.append(step)
 
     def hand_over(self, attempt_id: str, pidfd: int) -> None:
-        """A pidfd of a step's leader, from the daemon. It is closed when nobody needs it."""
+        """Take a pidfd of a step's leader from the daemon. It is closed where it is not needed."""
         for step in self._waiting:
             if step.id == attempt_id and step.pid and step.pidfd < 0 and self._can.pidfd:
                 step.pidfd = pidfd
@@ -75,11 +75,11 @@ class Adoption:
         step.deadline_s = float(started.get("deadline_s", INFINITY))
 
     def _find(self, step: Step, marked: list[Process], imprint: list[int] | None) -> None:
-        """It was about to be started. If it was, its mark is in the process' environment.
+        """Find the leader of a step that was about to be started, by the mark in its environment.
 
         Its children have the mark, too, and some lead a session. One of them must not be taken for the leader: the step
-        would go on as long as that does, and end as that does. So who is not the leader for certain is left behind by
-        one that has ended unseen.
+        would run as long as that child does, and end as it does. So a process that may be a child counts as left behind
+        by a leader whose exit nobody saw.
         """
         for process in marked:
             is_candidate = step.mark in process.marks and process.pid == process.sid

@@ -1,4 +1,4 @@
-"""What this kernel offers a keeper, probed once. Each can be switched off by name, so that tests run every fallback."""
+"""Probes once what this kernel offers a keeper. Each can be switched off by name, so that tests run every fallback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def now_s() -> float:
 
 
 def boot_id() -> str:
-    """Names this boot; empty where the system does not tell: there, start times are wall times and tell boots apart."""
+    """Names this boot; empty where the system does not: there, start times are wall times and differ by boot."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -36,7 +36,7 @@ def boot_id() -> str:
 
 
 class Capabilities:
-    """What can be used here.
+    """The capabilities of this machine.
 
     Attributes:
         pidfd: Signals reach exactly the process that was looked at.
@@ -83,7 +83,7 @@ class Capabilities:
         self.clone3 = "clone3" not in without and sys.platform.startswith("linux")
 
     def names(self) -> list[str]:
-        """Those that are there."""
+        """The names of the capabilities that are there."""
         return [name for name in self.__slots__ if getattr(self, name)]
 
 

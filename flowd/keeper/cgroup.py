@@ -1,4 +1,4 @@
-"""A cgroup (version 2) of its own for each step, where a part of the tree was given to us.
+"""Gives each step a cgroup (version 2) of its own, where a part of the tree is delegated to flowd.
 
 A process does not leave its cgroup by `setsid`, a double fork or a cleared environment, and ``cgroup.kill`` ends all of
 it without a race (Linux 5.14). Each part of the tree has a single writer (systemd's docs/CGROUP_DELEGATION.md), so
@@ -77,7 +77,7 @@ class Cgroups:
         return found
 
     def kill(self, path: str) -> None:
-        """SIGKILL all of it at once, whatever it forks meanwhile."""
+        """Send SIGKILL to all of it at once, including what it forks meanwhile."""
         try:
             _write(os.path.join(path, "cgroup.kill"), "1")
         except OSError:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 IDLE_EXIT_S = 5.0
-"""Without a daemon, without steps and with nothing to tell, a keeper is of no use."""
+"""A keeper without a daemon, without steps and without an exit to report is of no use."""
 SETTLE_WITHOUT_DAEMON_S = 5.0
 MAX_UNSENT_BYTES = 256 << 20
-"""A daemon that does not read is cut off here; it learns everything when it connects again."""
+"""A daemon that does not read so much is disconnected; it learns everything when it connects again."""
 
 
 class Keeper:

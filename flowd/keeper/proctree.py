@@ -30,7 +30,7 @@ _PS_TOLERANCE_S = 2  # `ps` tells whole seconds, on Linux worked out from the up
 
 
 class Process:
-    """One process as it was when it was looked at. `ps` tells no ``exit_status``."""
+    """One process as it was when it was looked at. `ps` does not show ``exit_status``."""
 
     __slots__ = ("_marks", "exit_status", "name", "pgid", "pid", "ppid", "sid", "start", "state")
 
@@ -138,7 +138,7 @@ class Processes:
         return process is not None and abs(process.start - start) <= tolerance
 
     def signal(self, process: Process, number: int) -> bool:
-        """Signal exactly this process. False when it is gone, or not ours to signal."""
+        """Signal exactly this process. False when it is gone, or we may not signal it."""
         if not self._pidfd:
             return self._signal_by_pid(process, number)
         try:

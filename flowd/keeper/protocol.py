@@ -1,6 +1,6 @@
 """Frames between the daemon and its keeper: one JSON object a line, then as many raw bytes as its ``body_bytes`` says.
 
-Both sides import this module; it must stay as small as the keeper. What travels:
+Both sides import this module; it must stay as small as the keeper. The frames:
 
 - to the keeper: ``hello``, ``adopt`` (each with one pidfd by SCM_RIGHTS), ``start`` (its body is the step's stdin),
   ``stop``, ``forget``, ``end``, ``quit``;
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = 1
-"""Told in ``hello`` by both sides. A reader ignores members it does not know, so additions do not raise it."""
+"""Sent in ``hello`` by both sides. A reader ignores members it does not know, so additions do not raise it."""
 
 LISTEN_FD = 3
 """The listening socket, open when the keeper is started."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Starter:
-    """Makes running steps of requests.
+    """Starts steps as the daemon requests.
 
     Attributes:
         base_env: The environment of steps, below what each request adds.
@@ -39,7 +39,7 @@ class Starter:
         self.base_env: dict[str, str] = {}
 
     def start(self, request: dict[str, Any], stdin: bytes) -> Step:
-        """Start a step. That it begins is journaled before its process exists, who its leader is afterwards not yet.
+        """Start a step. Its begin is journaled before its process exists; the caller journals that it has started.
 
         Raises:
             RefusalError: Nothing runs, and the journal says so.

@@ -177,7 +177,7 @@ class StepProcesses:
             self._is_reaped(ended.si_pid)
 
     def _owner(self, pid: int) -> str:
-        """The step an orphan belongs to; empty when it is left alone or cannot be told. Reaping forgets the answer."""
+        """The step an orphan belongs to; empty when it is left alone or not known. Reaping forgets it."""
         owner = self._owners.get(pid)
         if owner is None:
             process = self._processes.look(pid)

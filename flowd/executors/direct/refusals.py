@@ -1,4 +1,4 @@
-"""What a refusal of the keeper means, in a sentence with the remedy."""
+"""Says what a refusal of the keeper means, with the remedy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +10,10 @@ _SENTENCES = {
     "stdin": "The step's standard input could not be prepared in {path}: {error}.",
     "stdout": "The file for the step's standard output {path} could not be created: {error}.",
     "stderr": "The file for the step's standard error {path} could not be created: {error}.",
-    "resource": "The system has no room for another process ({path}): {error}.",
+    "resource": "The system cannot start another process ({path}): {error}. "
+    "Run fewer processes at once, or give this one fewer arguments and variables.",
     "journal": "The start could not be written to the keeper's journal ({path}): {error}. Make room on the disk.",
-    "ending": "The keeper is ending all steps and starts no more.",
+    "ending": "The keeper is ending all steps and starts no more. Start flowd again.",
 }
 
 _UNKEPT = {
@@ -28,7 +29,7 @@ _HIGHER_REMEDY = "Ask for less, or raise the hard limit that flowd runs under (L
 _REMEDIES = {
     "niceness": "Only root may ask for less than flowd's own; use a higher number.",
     "memory_bytes": "Ask for more, or remove the limit.",
-    "cgroup": 'See keeper.log; the setting cgroup = "off" does without.',
+    "cgroup": 'See keeper.log, or run steps without cgroups (cgroup = "off").',
 }
 
 
