@@ -20,7 +20,7 @@ async def cancel(executor: Keeper, graces_s: Mapping[str, float], *, bound_s: fl
         bound_s: How long to wait for their ends. The executor goes on ending them afterwards.
 
     Returns:
-        How they ended; None where that was not heard within the bound.
+        How they ended; None where not all have ended within the bound, or the executor was lost.
     """
     try:
         async with asyncio.timeout(bound_s):

@@ -47,7 +47,7 @@ class TrackedAttempt:
         self._wake()
 
     def fail(self, error: KeeperLostError) -> None:
-        """Its end will not be reported: whoever waits gets this error."""
+        """Its end will not be reported: every waiting call raises this."""
         self._failure = error
         self._wake()
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Adoption:
     """The attempts of an earlier keeper, until they are settled.
 
-    They are settled once the daemon has said hello, because it may first hand over pidfds that tell the exits of steps
-    that ended while there was no keeper; or without it after a while, because a timeout is kept also when nobody asks.
+    They are settled once the daemon has said hello, because it may first hand over pidfds that have the exits of steps
+    that ended while there was no keeper; or without it after a while, because timeouts are kept without a daemon, too.
     """
 
     def __init__(self, can: Capabilities, processes: Processes, steps: Steps, boot_id: str) -> None:
@@ -33,7 +33,7 @@ class Adoption:
         """Take over the attempts of a journal: those that have ended as they are, the others as adopted steps."""
         marked: list[Process] | None = None
         for attempt_id, entries in attempts.items():
-            # Only what has ended is noted without a mark: then the line that told the exit could not be read.
+            # Only what has ended has a begin without a mark: then the line with the exit could not be read.
             if exit_ := entries.get("exit") or ("mark" not in entries["begin"] and {"op": "exit"}):
                 facts = {name: value for name, value in exit_.items() if name not in ("op", "id")}
                 self._steps.ended[attempt_id] = facts
@@ -79,7 +79,7 @@ class Adoption:
 
         Its children have the mark, too, and some lead a session. One of them must not be taken for the leader: the step
         would run as long as that child does, and end as it does. So a process that may be a child counts as left behind
-        by a leader whose exit nobody saw.
+        by a leader whose exit was not seen.
         """
         for process in marked:
             is_candidate = step.mark in process.marks and process.pid == process.sid

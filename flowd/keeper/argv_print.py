@@ -1,8 +1,8 @@
 """Recognises a step's leader by the arguments that it was executed with.
 
 Its mark is not enough, because children inherit it. A process that still has those arguments is the leader, unless it
-was forked from the leader, which the kernel tells. A leader that has executed another program with other arguments, or
-has changed its command line, cannot be told from a child.
+was forked from the leader, which the kernel shows. A leader that has executed another program with other arguments, or
+has changed its command line, cannot be distinguished from a child.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def imprint(argv: Sequence[str]) -> list[int]:
 
 
 def matches(pid: int, expected: Sequence[int]) -> bool:
-    """Whether a process was executed with the arguments of an `imprint`. False as well where /proc does not tell."""
+    """Whether a process was executed with the arguments of an `imprint`. False as well where /proc cannot be read."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             cmdline = file.read()

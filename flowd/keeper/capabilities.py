@@ -41,14 +41,14 @@ class Capabilities:
     Attributes:
         pidfd: Signals reach exactly the process that was looked at.
         pidfd_group: A pidfd stands for its process group, even after the leader is gone (Linux 6.9).
-        pidfd_info: A pidfd tells the exit status of a process that is not our child (Linux 6.15).
+        pidfd_info: A pidfd has the exit status of a process that is not our child (Linux 6.15).
         proc: /proc describes processes; without it, `ps` does.
         subreaper: Whatever a step leaves behind becomes our child.
         children: /proc lists our children, so that a step without leftovers costs no scan.
         waitid: A leader can be seen as a zombie before it is reaped, which holds its pid and group (not macOS < 3.13).
         memfd: Standard input needs no file on a disk.
-        peercred: A socket tells the user at its other end.
-        badge: A resource limit that nobody uses tells a step's processes, whatever they do to their environment.
+        peercred: A socket knows the user at its other end.
+        badge: A resource limit that no program uses marks a step's processes, whatever they do to their environment.
         cgroup: Each step has a cgroup of its own; the keeper finds out at its start.
         clone3: A process may begin its life in a cgroup, instead of joining it; tried at each start.
     """
@@ -88,7 +88,7 @@ class Capabilities:
 
 
 def pidfd_status(pidfd: int) -> int | None:
-    """The wait status of a reaped process; None when it is not reaped yet or the kernel cannot tell."""
+    """The wait status of a reaped process; None when it is not reaped yet or the kernel does not keep it."""
     try:
         answer = fcntl.ioctl(pidfd, _PIDFD_GET_INFO, _PIDFD_INFO.pack(_PIDFD_INFO_EXIT, *(0,) * 13))
     except OSError:

@@ -45,7 +45,7 @@ def fork_exec(argv: list[str], env: Mapping[str, str], fds: list[int], plan: Con
         ForkError: Nothing runs.
     """
     report, write_end = os.pipe()  # closed by the execution
-    # A signal between fork and execution would be told to our own loop, through the pipe that both have then.
+    # A signal between fork and execution would reach our own loop, through the pipe that both have then.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         pid, is_in_cgroup = _fork(plan.cgroup if plan.may_clone else "")

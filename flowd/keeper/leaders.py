@@ -60,7 +60,7 @@ class Leaders:
             return False
         step.status = process.exit_status_if_visible()
         if step.status is None and knows_exit and self._may_be_reaped(step):
-            step.is_ending = True  # its pidfd tells the exit then
+            step.is_ending = True  # its pidfd has the exit then
             return False
         return True
 

@@ -241,7 +241,7 @@ class Keeper:
         facts = {"op": "hello", "v": VERSION, "pid": os.getpid(), "keeper": self.id, "boot_id": self._boot_id}
         self._is_greeted = True
         if self._bad_lines:
-            facts["bad_lines"], self._bad_lines = self._bad_lines, 0  # told once
+            facts["bad_lines"], self._bad_lines = self._bad_lines, 0  # reported once
         self._send({**facts, "capabilities": self._can.names()}, dumps(self._steps.records()).encode())
 
     def _hand_over(self, attempt_id: str, pidfd: int) -> None:

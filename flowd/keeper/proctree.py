@@ -26,7 +26,7 @@ _MARK_BYTES = MARK.encode() + b"="
 _PS_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}  # an instant reads "Sun Nov 22 22:07:49 2026"
 _MONTHS = "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
 _DAYS_BEFORE = dict(zip(_MONTHS, (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334), strict=True))
-_PS_TOLERANCE_S = 2  # `ps` tells whole seconds, on Linux worked out from the uptime each time
+_PS_TOLERANCE_S = 2  # `ps` shows whole seconds, on Linux computed from the uptime each time
 
 
 class Process:
@@ -120,7 +120,7 @@ class Processes:
         return table
 
     def count_of_user(self) -> int:
-        """How many processes and threads run under our user id; all there are, where only `ps` can tell."""
+        """How many processes and threads run under our user id; all there are, where there is only `ps`."""
         if not self._proc:
             return len(self.all())
         return sum(map(_threads_if_ours, filter(str.isdecimal, os.listdir("/proc"))))
@@ -216,7 +216,7 @@ class Table:
 def new_badge() -> int:
     """A number that no other step has: a soft RLIMIT_RTTIME, which bounds real-time processes only.
 
-    It is inherited by every child and over every execution, and nobody clears it as they clear an environment.
+    It is inherited by every child and over every execution, and no program clears it, as some clear their environment.
     """
     return BADGE | int.from_bytes(os.urandom(7), "big")
 

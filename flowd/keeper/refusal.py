@@ -1,4 +1,4 @@
-"""Why the keeper refuses to start a step, as it is told to the daemon in a ``refused`` frame."""
+"""Why the keeper refuses to start a step, as a ``refused`` frame reports it to the daemon."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class Spawner:
             os.chdir("/")  # never keep a step's directory busy
 
     def _stdin(self, content: bytes) -> int:
-        """A file that holds the content, at its start: a step that never reads it blocks nobody."""
+        """A file that holds the content, at its start: a step that never reads it blocks nothing."""
         try:
             if self._memfd:
                 fd = os.memfd_create("stdin", os.MFD_CLOEXEC)

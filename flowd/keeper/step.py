@@ -50,12 +50,12 @@ class Step:
         is_settled: Not an adopted step that still waits for what the daemon may hand over.
         deadline_s: When it times out, on the clock of `now_s`.
         phase: One of the constants above.
-        is_over: The leader has ended. While ours is not reaped, nobody else gets its pid.
+        is_over: The leader has ended. While a leader of ours is not reaped, no other process gets its pid.
         is_ending: The pidfd of an adopted leader has reported its end.
         due_s: When something is to be done about it.
-        status: Wait status of the leader; None when nobody saw it.
+        status: Wait status of the leader; None when it was not seen.
         seen: Processes that were once found below it, by pid with their start times.
-        badge: What tells its processes apart by a resource limit; 0 without one.
+        badge: A resource limit that distinguishes its processes; 0 without one.
         cgroup: The folder of its cgroup; empty without one.
         rss_floor_bytes: Peak memory that the kernel counts as its, though it was ours before it executed its program.
     """

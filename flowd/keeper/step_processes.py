@@ -1,7 +1,7 @@
 """Finds and signals the processes of a step, also those that have left its group or outlived its leader.
 
-With a subreaper, everything a step leaves behind becomes our child, so a step without leftovers is told by one read of
-our children. Without one, or for an adopted step, all processes are searched for the step's mark. A cgroup, where steps
+With a subreaper, everything a step leaves behind becomes our child, so one read of our children shows that a step has
+no leftovers. Without one, or for an adopted step, all processes are searched for the step's mark. A cgroup, where steps
 have one, adds whatever is in it; it replaces nothing, because a step of our own user can move itself out of it.
 """
 

@@ -1,7 +1,7 @@
 """Starts, watches, ends and reaps all steps of a keeper. Nothing blocks: one step never delays another.
 
 The order at a leader's end is the point of this module. While the leader is a zombie, its pid, group and session belong
-to nobody else, so what it left behind is found and ended first; only then is it reaped, journaled and reported.
+to no other process, so what it left behind is found and ended first; only then is it reaped, journaled and reported.
 """
 
 from __future__ import annotations

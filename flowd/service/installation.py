@@ -190,7 +190,7 @@ def is_installed(scope: Scope, workspace: Path, *, home: Path) -> bool:
 
 
 def is_meant(manager: ServiceManager, workspace: Path, *, home: Path) -> bool:
-    """Whether a workspace has a service: `install` has been here, or somebody enabled or started the packaged unit for
+    """Whether a workspace has a service: `install` made it, or a person enabled or started the packaged unit for
     it, which fits every workspace and says nothing about this one."""
     about = manager.show(templates.names(workspace)[0], "UnitFileState", "ActiveState")
     is_used = about.get("UnitFileState") in ENABLED or about.get("ActiveState") != "inactive"

@@ -33,7 +33,7 @@ class KeeperAttempt(TrackedAttempt):
 
     @property
     def is_starting(self) -> bool:
-        """Whether somebody waits for the keeper's reply to a start."""
+        """Whether a call waits for the keeper's reply to a start."""
         return bool(self._starting)
 
     async def started(self) -> int:
@@ -77,7 +77,7 @@ class KeeperAttempt(TrackedAttempt):
         self.close()
 
     def fail(self, error: KeeperLostError) -> None:
-        """Neither its start nor its end will be reported: whoever waits gets this error."""
+        """Neither its start nor its end will be reported: every waiting call raises this."""
         self.reply(error)
         super().fail(error)
 

@@ -58,7 +58,7 @@ class KeeperAttempts:
         return len(self._unsent_forgets) == 1
 
     def send_forgets(self) -> None:
-        """Have the keeper forget what we have forgotten. Without a connection, the next keeper is told."""
+        """Have the keeper forget what we have forgotten. Without a connection, the next keeper will."""
         if self._unsent_forgets and self._send(encode({"op": "forget", "ids": self._unsent_forgets})):
             self._unsent_forgets = []
 

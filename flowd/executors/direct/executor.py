@@ -172,7 +172,7 @@ class DirectExecutor:
             self._link.send(encode(attempt.stop_request))
 
     async def forget(self, attempt_id: str) -> None:
-        """Forget an attempt whose outcome is on disk. Idempotent; the keeper is told of many together."""
+        """Forget an attempt whose outcome is on disk. Idempotent; one frame forgets many."""
         if self._attempts.forget(attempt_id):
             get_running_loop().call_soon(self._attempts.send_forgets)
 

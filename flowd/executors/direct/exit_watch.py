@@ -32,7 +32,7 @@ class KeeperExitWatch:
         """How it ended, like ``SIGKILL``; None where that is not known."""
         if self._pidfd < 0:
             return None
-        # A container's first process may reap late, or never; who is reaped tells since Linux 6.15.
+        # A container's first process may reap late, or never. Of a reaped process, only Linux 6.15 and newer know.
         status = self._zombies_status()
         status = pidfd_status(self._pidfd) if status is None else status
         if status is None:

@@ -19,7 +19,7 @@ MAX_DEATHS = 6
 
 
 class LinkUser(Protocol):
-    """Who is told what becomes of the link."""
+    """What the link calls back."""
 
     def reconcile(self, records: list[dict[str, Any]], *, is_first: bool) -> int:
         """A keeper was connected to, and knows these attempts. Returns how many steps run under it."""
@@ -206,7 +206,7 @@ class KeeperLink:
             self._fail(error)
 
     def _fail(self, error: KeeperLostError) -> None:
-        """There will be no other keeper: every waiting call raises, and the owner of the link is told."""
+        """There will be no other keeper: every waiting call raises, and ``on_lost`` is called."""
         self._failure = self._failure or error
         self._is_ready.set()
         if self._user is not None:

@@ -136,7 +136,7 @@ class Launcher:
         return Link(connection, reader, frames[1:], header, json.loads(body))
 
     def _spawn(self, lock_fd: int) -> None:
-        """Start a keeper. The spawned process forks, exits and is reaped here: the keeper itself is nobody's child."""
+        """Start a keeper. The spawned process forks, exits and is reaped here: the keeper is no child of ours."""
         listener = self._listen()
         log_fd = self._open_log()
         null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -144,7 +144,7 @@ class Launcher:
         without, open_files = ",".join(sorted(self.without)), str(self.step_open_files or "")
         options = [str(self.directory), without, self.cgroup, open_files]
         argv = [self.python, "-I", "-S", "-c", _BOOTSTRAP, source, *options]
-        # The mark tells a flowd around us that this keeper is part of its step.
+        # By the mark, a flowd around us knows that this keeper belongs to its step.
         env = {name: os.environ[name] for name in ("PATH", "TZ", MARK) if name in os.environ}
         high = [
             fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (null_fd, log_fd, log_fd, listener.fileno(), lock_fd)

@@ -2,28 +2,26 @@
 
 import asyncio
 import hashlib
-import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from flowd.domain.errors import StateError
 from flowd.domain.run import Exit
-from flowd.executors.exit_facts import exit_of
 from flowd.executors.systemd import cgroups, output_watch, properties
-from flowd.executors.systemd.bus import BusError, Manager, unit_path
+from flowd.executors.systemd.adoption import adopt
+from flowd.executors.systemd.background import BackgroundWork
+from flowd.executors.systemd.bus import BusError, Manager
 from flowd.executors.systemd.detached import DetachedUnits, is_empty, release_unit
 from flowd.executors.systemd.follower import UnitFollower
 from flowd.executors.systemd.starter import UnitStarter
 from flowd.executors.systemd.tracked_unit import TrackedUnit, TrackedUnits
-from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
+from flowd.executors.systemd.unit_records import UnitRecords
 from flowd.observe.own_unit import Scope
 from flowd.ports import KeeperLostError, Launch
-
-log = logging.getLogger("flowd.units")
 
 _CLOSE_MARGIN_S = 30.0
 _MANAGER_WITHIN_S = 20.0
@@ -66,7 +64,7 @@ class SystemdExecutor:
         self._units = TrackedUnits()
         self._starting: dict[str, asyncio.Task[int]] = {}
         self._records: tuple[dict[str, Any], ...] = ()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = BackgroundWork(self._cannot_go_on)
         self._failure: KeeperLostError | None = None
         self._manager: Manager | None = None
         self._controllers: frozenset[str] = frozenset()
@@ -78,7 +76,7 @@ class SystemdExecutor:
 
     @property
     def pid(self) -> int | None:
-        """None: systemd is no process of ours."""
+        """None: systemd is not flowd's process."""
         return None
 
     @property
@@ -109,7 +107,11 @@ class SystemdExecutor:
             self._controllers = await cgroups.controllers(manager)
             await manager.watch(self._units.on_changed)
             for record in self._records_on_disk.open().values():
-                await self._adopt(manager, record)
+                unit = await adopt(manager, record, self._records_on_disk, boot_id=self._boot_id)
+                if unit is not None:
+                    self._units.add(unit)
+                    if unit.is_running:
+                        self._background.start(self._follow, unit)
         except (BusError, OSError) as error:
             raise StateError(f"Cannot adopt the steps that systemd runs: {error}") from error
         self._starter = UnitStarter(
@@ -125,9 +127,9 @@ class SystemdExecutor:
         self._records = tuple(
             {"id": unit.record.id, "state": "running" if unit.is_running else "exited"} for unit in self._units
         )
-        self._spawn(self._watch_bus, manager)
-        self._spawn(output_watch.watch, manager, self._units, self.stop)
-        self._spawn(self._detached.watch, manager)
+        self._background.start(self._watch_bus, manager)
+        self._background.start(output_watch.watch, manager, self._units, self.stop)
+        self._background.start(self._detached.watch, manager)
 
     async def close(self, *, end_steps: bool) -> None:
         """Disconnect from systemd. Waiting calls raise `KeeperLostError`.
@@ -140,10 +142,11 @@ class SystemdExecutor:
                 await self._end_all()
         self._on_lost = None
         self._fail(KeeperLostError("flowd is closing its connection to systemd"))
-        tasks = (*self._tasks, *self._starting.values())
-        for task in tasks:
+        starting = tuple(self._starting.values())
+        for task in starting:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*starting, return_exceptions=True)
+        await self._background.cancel()
         if self._manager is not None:
             await self._manager.close()
 
@@ -207,8 +210,8 @@ class SystemdExecutor:
             if grace_s <= 0:
                 await self._bus.kill(unit.record.unit, signal.SIGKILL)
             elif grace_s < unit.record.grace_s and unit.kill_timer is None:  # the unit itself has the longer one
-                kill = self._kill
-                unit.kill_timer = asyncio.get_running_loop().call_later(grace_s, lambda: self._spawn(kill, unit))
+                loop = asyncio.get_running_loop()
+                unit.kill_timer = loop.call_later(grace_s, self._background.start, self._kill, unit)
             await self._bus.stop(unit.record.unit)
         except BusError as error:
             raise KeeperLostError(f"systemd did not stop {unit.record.unit}: {error}") from error
@@ -224,10 +227,10 @@ class SystemdExecutor:
         await asyncio.to_thread(self._records_on_disk.remove, attempt_id)
         self._units.remove(unit)
         if not is_kept:
-            self._spawn(release_unit, self._bus, unit.record.unit)
+            self._background.start(release_unit, self._bus, unit.record.unit)
 
     async def release(self) -> None:
-        """Have systemd forget the units of all attempts that have ended. The records tell the next daemon how."""
+        """Have systemd forget the units of all attempts that have ended. The records say how, to the next daemon."""
         for unit in self._units:
             if not unit.is_running and not await self._is_kept(unit):
                 await release_unit(self._bus, unit.record.unit)
@@ -241,13 +244,13 @@ class SystemdExecutor:
             loss = KeeperLostError(f"systemd may have started a step, but did not confirm it: {error}")
             self._fail(loss)
             raise loss from error
-        self._spawn(self._follow, unit)
+        self._background.start(self._follow, unit)
         return pid
 
     def _started(self, attempt_id: str, done: "asyncio.Task[int]") -> None:
         self._starting.pop(attempt_id, None)
         if not done.cancelled():
-            done.exception()  # nobody may be left to ask for it
+            done.exception()  # its caller may have been cancelled
 
     async def _pid(self, unit: TrackedUnit) -> int:
         try:
@@ -255,23 +258,6 @@ class SystemdExecutor:
         except BusError as error:
             raise KeeperLostError(f"systemd did not describe {unit.record.unit}: {error}") from error
         return 0 if properties.has_ended(about) else int(about["ExecMainPID"])
-
-    async def _adopt(self, manager: Manager, record: UnitRecord) -> None:
-        unit = TrackedUnit(record)
-        if record.exit is not None:
-            unit.end(exit_of(record.exit))
-        elif record.boot_id != self._boot_id:
-            unit.end(Exit())  # units do not outlive a boot
-        else:
-            about = await manager.describe_at(unit_path(record.unit))
-            if about["LoadState"] == "not-found" and not record.is_started and record.cause is None:
-                # systemd was never asked: what it starts stays until we have read its end.
-                self._records_on_disk.remove(record.id)
-                unit.remove_output()
-                return
-            await _reference(manager, record.unit)
-            self._spawn(self._follow, unit)
-        self._units.add(unit)
 
     async def _follow(self, unit: TrackedUnit) -> None:
         unit.end(await self._follower.until_ended(unit))
@@ -312,33 +298,13 @@ class SystemdExecutor:
         await manager.wait_for_loss()
         self._fail(KeeperLostError("The connection to systemd was lost; units go on, and the next daemon adopts them"))
 
+    def _cannot_go_on(self, error: Exception) -> None:
+        if self._failure is None:
+            self._fail(KeeperLostError(f"systemd cannot be followed any more: {error}"))
+
     def _fail(self, error: KeeperLostError) -> None:
         is_first, self._failure = self._failure is None, self._failure or error
         for unit in self._units:
             unit.fail(self._failure)
         if is_first and self._on_lost is not None:
             self._on_lost(error)
-
-    def _spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        # Called in the task: one that is cancelled before its first turn leaves nothing behind that nobody awaits.
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._guarded(work, *arguments))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _guarded(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        try:
-            await work(*arguments)
-        except (BusError, KeeperLostError, OSError) as error:
-            if self._failure is None:
-                self._fail(KeeperLostError(f"systemd cannot be followed any more: {error}"))
-
-
-async def _reference(manager: Manager, unit: str) -> None:
-    """Keep systemd from forgetting a unit before we have read how it ended."""
-    try:
-        await manager.ref(unit)
-    except BusError as error:
-        if error.is_lost:
-            raise
-        # The end of this one may be forgotten; that is no reason to leave all others alone.
-        log.warning("unit cannot be held", extra={"unit": unit, "error": str(error)})

@@ -13,9 +13,9 @@ _ASK_WITHIN_S = 3.0
 
 
 async def pending_job(environ: Mapping[str, str]) -> str | None:
-    """The type of our unit's pending job: ``stop``, ``restart`` …; None where there is none, or nobody to ask.
+    """The type of our unit's pending job: ``stop``, ``restart`` …; None without one, or where systemd cannot be asked.
 
-    This is how a daemon that gets SIGTERM, or a command in ``ExecStopPost=``, tells ``systemctl stop`` from
+    By it a daemon that gets SIGTERM, or a command in ``ExecStopPost=``, distinguishes ``systemctl stop`` from
     ``systemctl restart``: systemd runs the same commands for both, but the job has the type.
     """
     unit = own_unit.current()

@@ -30,7 +30,7 @@ def of_launch(launch: Launch, *, stdin: Path, environment: Path, controllers: fr
     """The unit of an attempt.
 
     ``Type=exec`` reports a program that cannot be run as a failed start. ``RemainAfterExit`` keeps the exit status
-    until somebody has read it, also if nobody is there yet. ``AddRef`` keeps it for us even where we stop the unit.
+    until a daemon has read it, also if none runs yet. ``AddRef`` keeps it for us even where we stop the unit.
 
     Args:
         controllers: Those that the manager may use; limits without one fall back to what a process can have.
@@ -134,7 +134,7 @@ def refusal(about: Mapping[str, Any], launch: Launch) -> str | None:
     """Why a start has failed before the program ran, as a sentence; None when it did run.
 
     A program that ends at once may have ended before systemd saw that it ran: then the unit was never active either.
-    systemd 256 tells all the same. Before that only the exit code does, and a step that ends at once with one of these
+    systemd 256 reports that it ran. Before that only the exit code does, and a step that ends at once with one of these
     codes by itself is taken for one of these.
     """
     if about["ActiveState"] != "failed" or about["ActiveEnterTimestampMonotonic"]:
@@ -156,7 +156,7 @@ def was_stopped(about: Mapping[str, Any]) -> bool:
     """Whether the manager was asked to stop the unit while its main process ran: by a person, or by its own end.
 
     Only then, at a timeout and for want of memory does a unit cease to be active before its main process has ended.
-    ``Result`` does not tell: a step that takes longer than its grace is a ``timeout`` there, too.
+    ``Result`` does not say so: a step that takes longer than its grace is a ``timeout`` there, too.
     """
     left, ended = about.get("ActiveExitTimestampMonotonic", 0), about.get("ExecMainExitTimestampMonotonic", 0)
     if not 0 < left < ended or about["Result"] == "oom-kill":
@@ -167,7 +167,7 @@ def was_stopped(about: Mapping[str, Any]) -> bool:
 def exit_of(about: Mapping[str, Any], cause: str | None) -> Exit:
     """How a unit's main process ended, with neither code nor signal where that is not known any more.
 
-    What somebody else than flowd has stopped was canceled all the same, as at a reboot, where the manager stops flowd
+    What was stopped by another than flowd counts as canceled, too, as at a reboot, where the manager stops flowd
     and its steps together.
     """
     code: int | None = None

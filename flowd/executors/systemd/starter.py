@@ -36,7 +36,7 @@ class UnitStarter:
 
         Args:
             controllers: Those of cgroups that limits can be kept with.
-            workspace_mark: Tells the units of this workspace from another's with the same names.
+            workspace_mark: Distinguishes the units of this workspace from another's with the same names.
         """
         self._manager = manager
         self._follower = follower

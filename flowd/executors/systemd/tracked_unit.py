@@ -54,7 +54,7 @@ class TrackedUnit(TrackedAttempt):
         super().end(exit_)
 
     def fail(self, error: KeeperLostError) -> None:
-        """Its end will not be reported: whoever waits gets this error."""
+        """Its end will not be reported: every waiting call raises this."""
         super().fail(error)
         self.changed.set()
 
