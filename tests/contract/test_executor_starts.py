@@ -88,7 +88,7 @@ def small_disk(path: Path) -> Iterator[None]:
         ["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=60", "tmpfs", str(path)], capture_output=True, text=True
     )
     if mounted.returncode:
-        pytest.skip(f"NOT TESTED: a full disk, because nothing can be mounted: {mounted.stderr.strip()}")
+        pytest.skip(f"NOT TESTED: a full disk, because nothing can be mounted: {mounted.stderr.splitlines()[:1]}")
     try:
         yield
     finally:
