@@ -33,11 +33,11 @@ class Journal:
         # Facts that the disk did not take yet; they go before anything else. A torn last line is closed first.
         self._backlog = b"" if _ends_whole(path, self.size_bytes) else b"\n"
 
-    def intend(self, entry: dict[str, Any]) -> OSError | None:
+    def write_ahead(self, entry: dict[str, Any]) -> OSError | None:
         """Write what is about to be done. Returns the error where that failed: then it must not be done."""
         return self._append(self._backlog + _line(entry), self._backlog)
 
-    def note(self, entry: dict[str, Any]) -> None:
+    def record(self, entry: dict[str, Any]) -> None:
         """Write what has happened; if the disk is full, as soon as it is not."""
         line = _line(entry)
         self._append(self._backlog + line, self._backlog + line)

@@ -51,12 +51,12 @@ class Starter:
         spec["cgroup"] = self._cgroups.new_path() if self._cgroups else ""
         step = Step(attempt_id, spec)
         plan = self._limiter.confine(request.get("limits") or {}, step.cgroup)
-        if failure := self._journal.intend({"op": "begin", "id": attempt_id, **spec}):
+        if failure := self._journal.write_ahead({"op": "begin", "id": attempt_id, **spec}):
             raise RefusalError("journal", "keeper.journal", failure)
         try:
             step.pid = self._spawn(step, request, stdin, plan)
         except RefusalError:
-            self._journal.note({"op": "refused", "id": attempt_id})
+            self._journal.record({"op": "refused", "id": attempt_id})
             raise
         step.rss_floor_bytes = own_peak_bytes()
         step.start = self._processes.start_of(step.pid)

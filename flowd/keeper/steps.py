@@ -79,7 +79,7 @@ class Steps:
             self._report({"op": "refused", "id": attempt_id, **refusal.facts})
             return
         self.active[attempt_id] = self.leaders.own[step.pid] = step
-        self._journal.note(step.started(self._boot_id))
+        self._journal.record(step.started(self._boot_id))
         self._report({"op": "started", "id": attempt_id, "pid": step.pid, "start": step.start})
 
     def stop(self, attempt_id: str, cause: str | None, grace_s: float) -> None:
@@ -91,7 +91,7 @@ class Steps:
         now = now_s()
         if not step.is_over and step.cause is None and cause is not None:
             step.cause = cause
-            self._journal.note({"op": "cause", "id": step.id, "cause": cause})
+            self._journal.record({"op": "cause", "id": step.id, "cause": cause})
         if attempt_id not in self.active:
             return
         if step.phase != STOPPING and not step.is_over:
@@ -106,7 +106,7 @@ class Steps:
         """Forget attempts whose exits the daemon has on disk."""
         known = [attempt_id for attempt_id in attempt_ids if self.ended.pop(attempt_id, None) is not None]
         if known:
-            self._journal.note({"op": "forget", "ids": known})
+            self._journal.record({"op": "forget", "ids": known})
             self._journal.compact(self.entries() if self.active or self.ended else [])
 
     def end_all(self, cause: str | None = None) -> None:
@@ -281,7 +281,7 @@ class Steps:
         if output_limit.cut(step.paths, step.max_output_bytes) and step.cause is None:
             step.cause = "output_limit"
         exit_ = step.exit()
-        self._journal.note({"op": "exit", "id": step.id, **exit_})
+        self._journal.record({"op": "exit", "id": step.id, **exit_})
         del self.active[step.id]
         self.ended[step.id] = exit_
         self._report({"op": "exited", "id": step.id, **exit_})

@@ -18,8 +18,8 @@ _TOLD = {"started": "keeper-process.told-start:after", "exited": "keeper-process
 def main(arming_file: str, *arguments: str) -> None:
     """Become a keeper that dies where the file says."""
     points = CrashPoints(arming_file)
-    Journal.intend = _around(points, Journal.intend, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
-    Journal.note = _around(points, Journal.note, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
+    Journal.write_ahead = _around(points, Journal.write_ahead, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
+    Journal.record = _around(points, Journal.record, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
     Spawner.spawn = _around(points, Spawner.spawn, lambda *_, **__: "keeper-process.spawn")  # type: ignore[method-assign]
     send, flush = Keeper._send, Keeper._flush
 

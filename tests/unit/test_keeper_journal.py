@@ -18,7 +18,7 @@ WHOLE = [BEGIN, STARTED, CAUSE, EXIT]
 def write(path: Path) -> bytes:
     journal = Journal(str(path))
     for entry in WHOLE:
-        journal.note(entry)
+        journal.record(entry)
     return path.read_bytes()
 
 
@@ -37,7 +37,7 @@ def test_a_crash_at_any_byte_loses_at_most_the_torn_line(tmp_path: Path) -> None
 def test_writing_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.write_bytes(b'{"op":"begin","id":"torn"')
-    assert Journal(str(path)).intend(BEGIN) is None
+    assert Journal(str(path)).write_ahead(BEGIN) is None
     assert load(str(path)) == ({"a": {"begin": BEGIN}}, 1)
 
 
@@ -45,13 +45,13 @@ def test_the_first_exit_stays_and_what_is_forgotten_or_refused_is_gone(tmp_path:
     path = tmp_path / "journal"
     write(path)
     journal = Journal(str(path))
-    journal.note({**EXIT, "code": 9})
+    journal.record({**EXIT, "code": 9})
     assert load(str(path))[0]["a"]["exit"] == EXIT
-    journal.note({"op": "forget", "ids": ["a", "unknown"]})
-    journal.note({"op": "begin", "id": "b"})
-    journal.note({"op": "refused", "id": "b"})
-    journal.note({"op": "of a newer version", "id": "b"})
-    journal.note(EXIT)
+    journal.record({"op": "forget", "ids": ["a", "unknown"]})
+    journal.record({"op": "begin", "id": "b"})
+    journal.record({"op": "refused", "id": "b"})
+    journal.record({"op": "of a newer version", "id": "b"})
+    journal.record(EXIT)
     assert load(str(path)) == ({}, 0)
 
 
@@ -63,14 +63,14 @@ def test_rewriting_keeps_what_is_asked_and_is_appended_to(tmp_path: Path) -> Non
     path = tmp_path / "journal"
     journal = Journal(str(path))
     for _ in range(2000):
-        journal.note({"op": "forget", "ids": ["x" * 30]})
+        journal.record({"op": "forget", "ids": ["x" * 30]})
     assert journal.size_bytes > EMPTY_AT_BYTES
     journal.compact([BEGIN])  # something is left, and it is not large enough for that
     assert path.stat().st_size == journal.size_bytes > EMPTY_AT_BYTES
     journal.compact([])
     assert path.stat().st_size == journal.size_bytes < 100
     journal.rewrite([BEGIN])
-    journal.note(STARTED)
+    journal.record(STARTED)
     assert load(str(path)) == ({"a": {"begin": BEGIN, "started": STARTED}}, 0)
     assert os.listdir(tmp_path) == ["journal"]
 
@@ -80,12 +80,12 @@ def test_on_a_full_disk_an_intention_fails_and_a_fact_is_kept_for_later(tmp_path
     path = tmp_path / "journal"
     path.symlink_to("/dev/full")
     journal = Journal(str(path))
-    failure = journal.intend(BEGIN)
+    failure = journal.write_ahead(BEGIN)
     assert failure is not None
     assert failure.errno == 28
-    journal.note(STARTED)
+    journal.record(STARTED)
     room = os.open(tmp_path / "room", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(room, journal._fd)
     os.close(room)
-    journal.note(EXIT)
+    journal.record(EXIT)
     assert (tmp_path / "room").read_text().split("\n")[-3:] == [dumps(STARTED), dumps(EXIT), ""]
