@@ -58,11 +58,11 @@ def status(session: Session, is_user: bool | None, as_json: bool) -> int:
       flowd service status
       flowd service status --json
     """
-    from flowd.service import installation, systemctl, templates  # noqa: PLC0415 - for these verbs alone
+    from flowd.service import installation, systemctl, unit_files  # noqa: PLC0415 - for these verbs alone
 
     manager = manager_of(session, is_user, or_installed=True)
     workspace = session.workspace.resolve()
-    service_name, socket_name = templates.names(workspace)
+    service_name, socket_name = unit_files.names(workspace)
     about, socket = manager.show(service_name, *_SHOWN), manager.show(socket_name, *_SHOWN)
     is_installed = installation.is_installed(manager.scope, workspace, home=Path.home())
     is_there = is_installed or about.get("LoadState") != "not-found"
@@ -111,10 +111,10 @@ def logs(session: Session, is_user: bool | None, follow: bool, lines: int) -> No
       flowd service logs --follow
       journalctl FLOWD_RUN_ID=run_85156557233b
     """
-    from flowd.service import templates  # noqa: PLC0415 - heavy
+    from flowd.service import unit_files  # noqa: PLC0415 - heavy
 
     manager = manager_of(session, is_user, or_installed=True)
-    unit = templates.names(session.workspace.resolve())[0]
+    unit = unit_files.names(session.workspace.resolve())[0]
     flag = "--user-unit" if manager.scope == "user" else "--unit"
     argv = ["journalctl", f"{flag}={unit}", f"--lines={lines}", *(["--follow"] if follow else [])]
     sys.stdout.flush()

@@ -43,7 +43,7 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
       flowd service install
       sudo flowd service install --system -w /srv/automation
     """
-    from flowd.service import installation, systemctl, templates  # noqa: PLC0415 - for these verbs alone
+    from flowd.service import installation, systemctl, unit_files  # noqa: PLC0415 - for these verbs alone
 
     workspace = session.workspace.resolve()
     if not workspace.is_dir():
@@ -52,7 +52,7 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
     with told():
         installation.refuse_unfit_path(manager.scope, workspace)
     settings = _settings(manager, workspace)
-    wanted = templates.Wanted(
+    wanted = unit_files.Wanted(
         scope=manager.scope,
         workspace=workspace,
         command=_command(),
@@ -60,12 +60,12 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
         search_path=os.environ.get("PATH", os.defpath),
         socket=settings.socket,
         systemd_version=manager.version(),
-        http=templates.listen_stream(settings.http),
+        http=unit_files.listen_stream(settings.http),
     )
     if manager.scope == "system" and os.geteuid() != 0 and not dry_run:
         typed = executable.as_root("service", "install", "--system")
         raise CommandError(f"Only root can install a system service: {typed}", Exit.REFUSED)
-    units = templates.render(wanted, home=Path.home())
+    units = unit_files.render(wanted, home=Path.home())
     with told():
         installation.refuse_masked(manager, units)
     if is_started and not dry_run:
@@ -130,20 +130,20 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
 
 def _by_hand(manager: "ServiceManager", workspace: Path) -> str:
     """How to remove a service that was made from a distribution package's units."""
-    from flowd.service import installation, templates  # noqa: PLC0415 - for these verbs alone
+    from flowd.service import installation, unit_files  # noqa: PLC0415 - for these verbs alone
 
     if not installation.is_meant(manager, workspace, home=Path.home()):
         return ""
-    units = (*reversed(templates.names(workspace)), templates.http_name(workspace))
+    units = (*reversed(unit_files.names(workspace)), unit_files.http_name(workspace))
     return f" Its units are of a package, not of `flowd service install`: {manager.typed('disable', '--now', *units)}"
 
 
 def _tell_left(manager: "ServiceManager", workspace: Path, state: Path) -> None:
     """What an uninstall has not removed."""
-    from flowd.service import installation, templates  # noqa: PLC0415 - for these verbs alone
+    from flowd.service import installation, unit_files  # noqa: PLC0415 - for these verbs alone
 
     printing.line(f"Removed. flowd's data is still in {workspace / state}.")
-    if state == templates.system_state(workspace):
+    if state == unit_files.system_state(workspace):
         printing.line("Another `flowd service install --system` continues with it; `flowd serve` has its own state.")
     else:
         printing.line("`flowd serve` or another install continues with it.")
@@ -153,14 +153,14 @@ def _tell_left(manager: "ServiceManager", workspace: Path, state: Path) -> None:
 
 def _settings(manager: "ServiceManager", workspace: Path) -> "Settings":
     """The settings as the service will have them, without what this shell's environment says."""
-    from flowd.service import environment, templates  # noqa: PLC0415 - for these verbs alone
+    from flowd.service import environment, unit_files  # noqa: PLC0415 - for these verbs alone
     from flowd.settings import sources as settings_sources  # noqa: PLC0415 - heavy
 
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_SHELL_ONLY)}
     if manager.scope == "system":
-        environ["FLOWD_STATE_DIR"] = str(templates.system_state(workspace))
+        environ["FLOWD_STATE_DIR"] = str(unit_files.system_state(workspace))
     with told():
-        its_own = environment.of(manager, templates.names(workspace)[0]).values
+        its_own = environment.of(manager, unit_files.names(workspace)[0]).values
         return settings_sources.load(workspace=workspace, environ={**environ, **its_own})
 
 
@@ -199,9 +199,9 @@ def _command() -> str:
 def _refuse_under_steps(session: Session, manager: "ServiceManager", settings: "Settings") -> None:
     """Refuse an install that would separate running steps from the daemon that knows them."""
     from flowd import wiring  # noqa: PLC0415 - heavy
-    from flowd.service import templates  # noqa: PLC0415
+    from flowd.service import unit_files  # noqa: PLC0415
 
-    unit, socket_unit = templates.names(settings.workspace)
+    unit, socket_unit = unit_files.names(settings.workspace)
     response = _daemon(session, manager, unit, socket_unit)
     if response is not None:
         _refuse_beside_another(response, manager.scope, unit)

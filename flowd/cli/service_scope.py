@@ -52,9 +52,9 @@ def manager_of(session: Session, is_user: bool | None, *, or_installed: bool = F
 
 def environment_of(manager: "ServiceManager", workspace: Path) -> Mapping[str, str]:
     """What the service of a workspace is started with, for looking after what it left."""
-    from flowd.service import environment, templates  # noqa: PLC0415 - for these verbs alone
+    from flowd.service import environment, unit_files  # noqa: PLC0415 - for these verbs alone
 
     environ = dict(os.environ)
     if manager.scope == "system":
-        environ["FLOWD_STATE_DIR"] = str(templates.system_state(workspace))
-    return {**environ, **environment.of(manager, templates.names(workspace)[0]).values}
+        environ["FLOWD_STATE_DIR"] = str(unit_files.system_state(workspace))
+    return {**environ, **environment.of(manager, unit_files.names(workspace)[0]).values}

@@ -14,7 +14,7 @@ from flowd.doctor.scene import Scene
 from flowd.domain.errors import StateError
 from flowd.observe import own_unit
 from flowd.observe.own_unit import Scope
-from flowd.service import templates
+from flowd.service import unit_files
 from flowd.service.systemctl import ServiceManager, is_listening, listens_at
 from flowd.state import folder as state_folder
 from flowd.state.sockets import is_bindable
@@ -87,7 +87,7 @@ def _alive(scene: Scene, path: Path) -> Iterator[Finding]:
 
 def _restart(scene: Scene) -> str | None:
     """What restarts a daemon that is a service; None for one that was started by hand."""
-    unit, socket_unit = templates.names(scene.settings.workspace)
+    unit, socket_unit = unit_files.names(scene.settings.workspace)
     try:
         found = (
             own_unit.find(Path(f"/proc/{scene.daemon.pid}/cgroup").read_text(encoding="utf-8"))
@@ -145,7 +145,7 @@ def _left_behind(scene: Scene, path: Path) -> Iterator[Finding]:
 
 def _listener(scene: Scene, path: Path) -> Finding:
     """Who listens where no daemon does."""
-    unit = templates.names(scene.settings.workspace)[1]
+    unit = unit_files.names(scene.settings.workspace)[1]
     scopes: tuple[Scope, ...] = ("user", "system")
     for scope in scopes:
         with suppress(StateError):

@@ -8,7 +8,7 @@ from flowd.doctor.scene import Scene
 from flowd.doctor.whereabouts import is_closed
 from flowd.domain.errors import StateError
 from flowd.observe import own_unit
-from flowd.service import installation, templates
+from flowd.service import installation, unit_files
 from flowd.service.systemctl import ENABLED, ServiceManager, user_name
 
 _SHOWN = (
@@ -41,7 +41,7 @@ def _without_user_manager(scene: Scene, why: str) -> Iterator[Finding]:
     if scene.settings.executor == "systemd" and own_unit.default_scope() == "user":
         yield fail("service.bus", why, "Without it the executor systemd cannot start steps.")
     if installation.is_installed("user", scene.settings.workspace, home=Path.home()):
-        service, _ = templates.names(scene.settings.workspace)
+        service, _ = unit_files.names(scene.settings.workspace)
         yield fail("service.user", f"{service} is installed, and does not run", why)
 
 
@@ -59,7 +59,7 @@ def _managed(scene: Scene) -> Finding:
 
 def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
     workspace = scene.settings.workspace
-    service, socket = templates.names(workspace)
+    service, socket = unit_files.names(workspace)
     if not installation.is_meant(manager, workspace, home=Path.home()):
         return
     about = manager.show(service, *_SHOWN)
@@ -103,7 +103,7 @@ def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
 def _is_masked(manager: ServiceManager, unit: str) -> bool:
     """Also where systemd has not looked since."""
     is_known = manager.show(unit, "LoadState").get("LoadState") == "masked"
-    return is_known or installation.is_masked(templates.folder(manager.scope, Path.home()) / unit)
+    return is_known or installation.is_masked(unit_files.folder(manager.scope, Path.home()) / unit)
 
 
 def _life(
@@ -129,11 +129,11 @@ def _life(
 
 
 def _http(scene: Scene, manager: ServiceManager, name: str) -> Iterator[Finding]:
-    unit = templates.http_name(scene.settings.workspace)
-    if not templates.is_written_by_install(templates.folder(manager.scope, Path.home()) / unit):
+    unit = unit_files.http_name(scene.settings.workspace)
+    if not unit_files.is_written_by_install(unit_files.folder(manager.scope, Path.home()) / unit):
         return
     about = manager.show(unit, "ActiveState", "Listen")
-    held, wanted = about.get("Listen", "").rpartition(" (")[0], templates.listen_stream(scene.settings.http)
+    held, wanted = about.get("Listen", "").rpartition(" (")[0], unit_files.listen_stream(scene.settings.http)
     if held != wanted:
         says = f"have HTTP at {wanted}" if wanted else "have no HTTP for systemd to listen for"
         yield warn(name, f"{unit} is at {held}, and the settings {says}: callers wait there", "flowd service install")

@@ -9,10 +9,10 @@ from pathlib import Path
 from flowd.domain.errors import StateError
 from flowd.observe import own_unit
 from flowd.observe.own_unit import Scope
-from flowd.service import environment, templates
+from flowd.service import environment, unit_files
 from flowd.service.environment import UnitEnvironment
 from flowd.service.systemctl import ServiceManager, listens_at
-from flowd.service.templates import system_state
+from flowd.service.unit_files import system_state
 from flowd.state import folder as state_folder
 from flowd.state.lock import is_locked
 from flowd_client import discovery
@@ -48,7 +48,7 @@ def find(workspace: Path, environ: Mapping[str, str], *, socket: Path | None) ->
     root = workspace.resolve()
     if (scope := _scope(root)) is None:
         return Whereabouts(environ)
-    unit, socket_unit = templates.names(root)
+    unit, socket_unit = unit_files.names(root)
     known = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
     if scope == "system":
         known |= {"FLOWD_STATE_DIR": str(system_state(root)), "FLOWD_SOCKET": str(system_socket(root))}
@@ -84,7 +84,7 @@ def _is_elsewhere(root: Path) -> bool:
         unit = own_unit.find(Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return unit is None or unit.name != templates.names(root)[0]
+    return unit is None or unit.name != unit_files.names(root)[0]
 
 
 def _passed(manager: ServiceManager, socket: str, service: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowd.service import templates
+from flowd.service import unit_files
 from flowd.service.systemctl import ServiceManager
 
 _STAND_INS = {"flowd-http-secret": "FLOWD_HTTP_SECRET", "flowd-http-token": "FLOWD_HTTP_TOKEN"}
@@ -83,7 +83,7 @@ def _texts(manager: ServiceManager, unit: str) -> str:
     """
     if text := manager.text(unit):
         return text
-    folder = templates.folder(manager.scope, Path.home())
+    folder = unit_files.folder(manager.scope, Path.home())
     texts = []
     for name in (f"{unit.partition('@')[0]}@.service.d", f"{unit}.d"):
         for path in sorted((folder / name).glob("*.conf")):

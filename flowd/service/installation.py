@@ -13,9 +13,9 @@ from pathlib import Path
 
 from flowd.domain.errors import StateError
 from flowd.observe.own_unit import Scope
-from flowd.service import preflight, templates
+from flowd.service import preflight, unit_files
 from flowd.service.systemctl import ENABLED, ServiceManager, is_listening, listens_at
-from flowd.service.templates import ServiceUnits, Wanted
+from flowd.service.unit_files import ServiceUnits, Wanted
 from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, system_socket
 
 SYSUSERS = Path("/etc/sysusers.d/flowd.conf")
@@ -52,7 +52,7 @@ def refuse_unfit_path(scope: Scope, workspace: Path) -> None:
             f"The path of {str(workspace)!r} has a control character or is not UTF-8, which systemd does not take. "
             "Rename it, or run `flowd serve` there by hand."
         )
-    length = max(len(name) for name in (*templates.names(workspace), templates.http_name(workspace)))
+    length = max(len(name) for name in (*unit_files.names(workspace), unit_files.http_name(workspace)))
     if length > _MAX_NAME_BYTES:
         raise StateError(
             f"The path of {workspace} is too long for a systemd unit, which is named after it: {length} bytes, and "
@@ -105,13 +105,13 @@ def install(manager: ServiceManager, units: ServiceUnits, wanted: Wanted, *, is_
         _is_in_force(manager, path, text) for path, text in units.files.items() if path.name in units.sockets
     )
     if wanted.scope == "system" and wanted.run_as == "flowd" and not has_user("flowd"):
-        text = templates.packaged("sysusers.conf")
+        text = unit_files.packaged("sysusers.conf")
         yield Action(f"write {SYSUSERS}", lambda: _write(SYSUSERS, text), text)
         yield Action(f"systemd-sysusers {SYSUSERS}", lambda: _must(["systemd-sysusers", str(SYSUSERS)]))
     for path, text in units.files.items():
         yield Action(f"write {path}", partial(_write, path, text), text)
-    former = next(iter(units.files)).with_name(templates.http_name(wanted.workspace))
-    if former not in units.files and templates.is_written_by_install(former):
+    former = next(iter(units.files)).with_name(unit_files.http_name(wanted.workspace))
+    if former not in units.files and unit_files.is_written_by_install(former):
         yield _systemctl(manager, "disable", "--now", former.name)
         yield Action(f"remove {former}", former.unlink)
     yield _systemctl(manager, "daemon-reload")
@@ -139,9 +139,9 @@ def uninstall(
         end_steps: Ends what a daemon that is gone has left running: systemd stops nothing of a unit that has failed.
             None leaves that to the next daemon.
     """
-    service_name, socket_name = templates.names(workspace)
-    http_name = templates.http_name(workspace)
-    where = templates.folder(manager.scope, home)
+    service_name, socket_name = unit_files.names(workspace)
+    http_name = unit_files.http_name(workspace)
+    where = unit_files.folder(manager.scope, home)
     about = manager.show(http_name, "UnitFileState", "ActiveState")
     has_http = about.get("UnitFileState") in ENABLED or about.get("ActiveState") == "active"
     names = (*([http_name] if has_http else []), socket_name, service_name)
@@ -164,7 +164,7 @@ def uninstall(
             lambda: _remove_socket(socket),
         )
     for path in (where / service_name, where / socket_name, where / http_name):
-        if os.path.lexists(path) if path.name != http_name else templates.is_written_by_install(path):
+        if os.path.lexists(path) if path.name != http_name else unit_files.is_written_by_install(path):
             yield Action(f"remove {path}", path.unlink)
     if manager.scope == "system" and _is_last(where, service_name) and _is_ours(SYSUSERS):
         yield Action(f"remove {SYSUSERS} (the user flowd stays, because state may be its own)", SYSUSERS.unlink)
@@ -173,12 +173,12 @@ def uninstall(
 
 def left_to_its_owner(scope: Scope, workspace: Path, *, home: Path) -> list[Path]:
     """Settings of a service that a person wrote and `uninstall` does not touch: drop-ins, the file of variables."""
-    where = templates.folder(scope, home)
-    units = (*templates.names(workspace), templates.http_name(workspace))
+    where = unit_files.folder(scope, home)
+    units = (*unit_files.names(workspace), unit_files.http_name(workspace))
     settings = Path("/etc") if scope == "system" else where.parent.parent
     candidates = [
         *(where / f"{unit}.d" for unit in units),
-        *(where / unit for unit in units[2:] if not templates.is_written_by_install(where / unit)),
+        *(where / unit for unit in units[2:] if not unit_files.is_written_by_install(where / unit)),
         Path(f"{settings}/flowd{workspace}.env"),
     ]
     return [path for path in candidates if os.path.lexists(path)]
@@ -186,13 +186,13 @@ def left_to_its_owner(scope: Scope, workspace: Path, *, home: Path) -> list[Path
 
 def is_installed(scope: Scope, workspace: Path, *, home: Path) -> bool:
     """Whether `install` has installed a service for a workspace."""
-    return os.path.lexists(templates.folder(scope, home) / templates.names(workspace)[0])  # of any length
+    return os.path.lexists(unit_files.folder(scope, home) / unit_files.names(workspace)[0])  # of any length
 
 
 def is_meant(manager: ServiceManager, workspace: Path, *, home: Path) -> bool:
     """Whether a workspace has a service: `install` made it, or a person enabled or started the packaged unit for
     it, which fits every workspace and says nothing about this one."""
-    about = manager.show(templates.names(workspace)[0], "UnitFileState", "ActiveState")
+    about = manager.show(unit_files.names(workspace)[0], "UnitFileState", "ActiveState")
     is_used = about.get("UnitFileState") in ENABLED or about.get("ActiveState") != "inactive"
     return is_used or is_installed(manager.scope, workspace, home=home)
 
@@ -254,7 +254,7 @@ def _is_last(where: Path, service_name: str) -> bool:
 
 def _is_ours(path: Path) -> bool:
     """Whether a file is as `install` wrote it."""
-    return _is_written(path, templates.packaged("sysusers.conf"))
+    return _is_written(path, unit_files.packaged("sysusers.conf"))
 
 
 def _is_in_force(manager: ServiceManager, path: Path, text: str) -> bool:

@@ -19,7 +19,7 @@ from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
 from flowd.observe import journal, listenfds
 from flowd.observe.sdnotify import Notifier
 from flowd.ports import Command, Launch, SpawnError
-from flowd.service import templates
+from flowd.service import unit_files
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_sockets_for_another_process_are_not_ours() -> None:
     assert listenfds.control_socket({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) is None
 
 
-def wanted(**changes: object) -> templates.Wanted:
+def wanted(**changes: object) -> unit_files.Wanted:
     facts = {
         "scope": "user",
         "workspace": Path("/home/me/my app"),
@@ -120,15 +120,15 @@ def wanted(**changes: object) -> templates.Wanted:
     }
     facts |= {"search_path": "/usr/bin:/home/me/50%/bin", "systemd_version": 252}
     facts |= {"socket": Path("/home/me/my app/.codex/flowd/flowd.sock"), **changes}
-    return templates.Wanted(**facts)  # type: ignore[arg-type]
+    return unit_files.Wanted(**facts)  # type: ignore[arg-type]
 
 
-def files(made: templates.ServiceUnits) -> dict[str, str]:
+def files(made: unit_files.ServiceUnits) -> dict[str, str]:
     return {path.suffix: text for path, text in made.files.items()}
 
 
 def test_units_name_this_flowd_and_keep_percent_signs() -> None:
-    made = templates.render(wanted(), home=Path("/home/me"))
+    made = unit_files.render(wanted(), home=Path("/home/me"))
     service = files(made)[".service"]
     assert 'ExecStart=:"/opt/my tools/100%%/flowd" serve --workspace %f\n' in service
     assert 'Environment="PATH=/usr/bin:/home/me/50%%/bin"\n' in service
@@ -137,7 +137,7 @@ def test_units_name_this_flowd_and_keep_percent_signs() -> None:
 
 
 def test_notify_reload_is_for_systemds_that_know_it() -> None:
-    old, new = (files(templates.render(wanted(systemd_version=v), home=Path("/x")))[".service"] for v in (252, 253))
+    old, new = (files(unit_files.render(wanted(systemd_version=v), home=Path("/x")))[".service"] for v in (252, 253))
     assert "Type=notify\n" in old
     assert "\nExecReload=" in old
     assert "Type=notify-reload\n" in new
@@ -147,14 +147,15 @@ def test_notify_reload_is_for_systemds_that_know_it() -> None:
 @pytest.mark.parametrize("scope", ["system", "user"])
 def test_the_daemon_gets_a_cgroup_of_its_own_where_systemd_can_give_it_one(scope: str) -> None:
     old, new = (
-        files(templates.render(wanted(scope=scope, systemd_version=v), home=Path("/x")))[".service"] for v in (253, 254)
+        files(unit_files.render(wanted(scope=scope, systemd_version=v), home=Path("/x")))[".service"]
+        for v in (253, 254)
     )
     assert "DelegateSubgroup=" not in old
     assert "\nDelegate=yes\nDelegateSubgroup=daemon\n" in new
 
 
 def test_a_socket_path_that_is_too_long_gets_a_short_one() -> None:
-    made = templates.render(wanted(socket=Path("/home/me") / ("x" * 120) / "flowd.sock"), home=Path("/home/me"))
+    made = unit_files.render(wanted(socket=Path("/home/me") / ("x" * 120) / "flowd.sock"), home=Path("/home/me"))
     assert len(os.fsencode(made.socket)) < 60
     assert f"ListenStream={made.socket}\n" in files(made)[".socket"]
 

@@ -8,12 +8,12 @@ import pytest
 from flowd.api.http import config as http_config
 from flowd.api.http.config import Access, HttpConfig, TcpAddress
 from flowd.domain.errors import StateError
-from flowd.service import installation, templates
+from flowd.service import installation, unit_files
 
 
 def test_nothing_that_a_unit_is_made_of_can_add_a_line_or_end_a_quotation() -> None:
     strange = "\n[Service]\rExecStartPre=+touch pwned"
-    wanted = templates.Wanted(
+    wanted = unit_files.Wanted(
         scope="user",
         workspace=Path(f"/home/me/x{strange}"),
         command=f"/opt/it's \\ {strange}/flowd",
@@ -22,7 +22,7 @@ def test_nothing_that_a_unit_is_made_of_can_add_a_line_or_end_a_quotation() -> N
         socket=Path(f"/home/me/x{strange}/.codex/flowd/flowd.sock"),
         systemd_version=252,
     )
-    made = {path.suffix: text for path, text in templates.render(wanted, home=Path("/home/me")).files.items()}
+    made = {path.suffix: text for path, text in unit_files.render(wanted, home=Path("/home/me")).files.items()}
     service = made[".service"]
     assert not [line for text in made.values() for line in text.splitlines() if line.startswith("ExecStartPre")]
     escaped = r"\x0a[Service]\x0dExecStartPre=+touch pwned"
@@ -33,7 +33,7 @@ def test_nothing_that_a_unit_is_made_of_can_add_a_line_or_end_a_quotation() -> N
 @pytest.mark.parametrize("host", ["fe80::1%eth0", "fe80::1%a\nExecStartPre=+touch pwned\n#"])
 def test_systemd_does_not_listen_at_an_address_that_names_a_zone(host: str) -> None:
     def listen_stream(host: str) -> str:
-        return templates.listen_stream(HttpConfig(TcpAddress(host, 7345), Access(), http_config.Limits(1), {}))
+        return unit_files.listen_stream(HttpConfig(TcpAddress(host, 7345), Access(), http_config.Limits(1), {}))
 
     assert listen_stream("fe80::1") == "[fe80::1]:7345"
     assert listen_stream(host) == ""
