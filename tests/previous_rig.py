@@ -55,9 +55,9 @@ def _require_history() -> None:
 
 def _build(scratch: Path) -> Path:
     source, wheels, unpacked = scratch / "source", scratch / "wheels", scratch / "unpacked"
-    source.mkdir()
-    _git("archive", f"--output={scratch / 'source.tar'}", COMMIT)
-    shutil.unpack_archive(scratch / "source.tar", source, filter="data")
+    _git("archive", f"--output={scratch / 'source.zip'}", COMMIT)
+    with zipfile.ZipFile(scratch / "source.zip") as archive:
+        archive.extractall(source)
     built = subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(source)],
         capture_output=True, text=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
