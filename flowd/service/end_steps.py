@@ -78,7 +78,7 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
     folder = root / state_folder.KEEPER
     count = 0
     try:
-        if state_folder.is_locked(folder / "keeper.lock"):
+        if _is_locked(folder / "keeper.lock"):
             count = await direct_steps.end_steps(folder, bound_s=_BOUND_S)
     except KeeperLostError as error:
         raise StateError(
@@ -94,14 +94,17 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
 
 
 def _refuse_beside_daemon(root: Path) -> None:
-    try:
-        has_daemon = is_locked(root / state_folder.LOCK)
-    except OSError as error:
-        raise StateError(f"Cannot look into {root} ({error.strerror}). Try again as root, with sudo.") from error
-    if has_daemon:
+    if _is_locked(root / state_folder.LOCK):
         raise StateError(
             f"A daemon serves this workspace: its state is in {root}. `flowd cancel` ends its steps one by one."
         )
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        return is_locked(path)
+    except OSError as error:
+        raise StateError(f"Cannot look into {path.parent} ({error.strerror}). Try again as root, with sudo.") from error
 
 
 def _settings(workspace: Path | None, environ: Mapping[str, str]) -> Settings | None:
