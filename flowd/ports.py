@@ -7,17 +7,24 @@ from typing import Generic, Protocol, TypeVar
 from flowd.domain.definition import Definition
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import FlowState, Interest, JournalPage
+from flowd.domain.keeping import KeeperRecord
 from flowd.domain.limits import Limits
 from flowd.domain.run import Attempt, Exit, Outcome, Run
+from flowd.domain.waiting import TimeWait
 
 T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Wall time for records. Durations come from the loop's monotonic clock."""
+    """The time."""
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
+        """Milliseconds since the epoch by the wall clock, for records."""
+        ...
+
+    def steady_ms(self) -> int:
+        """Milliseconds since the epoch as they were at the start of this process, plus what has passed since then: a
+        clock that nobody sets, for how long something is to wait."""
         ...
 
 
@@ -148,8 +155,8 @@ class Keeper(Protocol):
         """Whether this attempt was ever begun: False means that no process of it was ever started."""
         ...
 
-    def records(self) -> Sequence[Mapping[str, object]]:
-        """What it knew when it was last connected to: ``id`` and ``state`` (running, exited) of every attempt."""
+    def records(self) -> Sequence[KeeperRecord]:
+        """What it knew of every attempt when it was last connected to."""
         ...
 
     async def stop(self, attempt_id: str, *, cause: str, grace_s: float) -> None:
@@ -199,27 +206,36 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to create."""
+    """A run to create.
+
+    Attributes:
+        definition: Of the step that matched. The run starts with the one in force then.
+        wait: Until when it may not start; None is at once.
+    """
 
     id: str
     definition: Definition
     replay_of: str | None = None
+    wait: TimeWait | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """What accepting an event came to.
+class Claim:
+    """A demand for runs to start.
 
     Attributes:
-        is_duplicate: The id was known; nothing was created and ``event`` is the stored one.
-        is_conflict: It was known with other content.
-        runs: The created ones, or the stored ones of a duplicate, in match order.
+        limit: How many at most; with 0 only those become ready whose time has come.
+        definition_of: The definition in force of a flow's step; None where it has none. Called in any thread.
+        at_ms: By the wall clock.
+        steady_ms: By the clock that waits go by.
     """
 
-    event: StoredEvent
-    runs: tuple[Run, ...]
-    is_duplicate: bool = False
-    is_conflict: bool = False
+    limit: int
+    worker_id: str
+    boot_id: str
+    definition_of: Callable[[str, str], Definition | None]
+    at_ms: int
+    steady_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +249,47 @@ class StartedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
-    """A run that was not finished when the daemon last ended."""
+class Claimed:
+    """What a claim came to.
+
+    Attributes:
+        started: In the order in which they became ready.
+        next_due_ms: When the next run's time comes, None where none waits for it.
+        has_more: More could start now.
+        is_missing_package: Some runs wait for their package from now on.
+    """
+
+    started: tuple[StartedRun, ...] = ()
+    next_due_ms: int | None = None
+    has_more: bool = False
+    is_missing_package: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What accepting an event came to.
+
+    Attributes:
+        is_duplicate: The id was known; nothing was created and ``event`` is the stored one.
+        is_conflict: It was known with other content.
+        runs: The created ones as they were accepted, or the stored ones of a duplicate, in match order.
+        claimed: What may start now, if that was asked: of this event or, where others are ahead of it, not.
+    """
+
+    event: StoredEvent
+    runs: tuple[Run, ...]
+    is_duplicate: bool = False
+    is_conflict: bool = False
+    claimed: Claimed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRunning:
+    """A run that was running when its daemon ended."""
 
     run: Run
+    attempt: Attempt
     definition: Definition
-    attempt: Attempt | None
-    not_before_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +352,18 @@ class Store(Protocol):
         """Grows with each commit, before anybody is told of it."""
         ...
 
-    async def accept(self, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int) -> Accepted:
-        """Store an event and its queued runs in one transaction, or find it stored already."""
+    @property
+    def queued(self) -> int:
+        """How many runs were queued after the last commit of ours."""
+        ...
+
+    async def accept(
+        self, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, claim: Claim | None = None
+    ) -> Accepted:
+        """Store an event and its queued runs in one transaction, or find it stored already.
+
+        With ``claim`` the same transaction takes the next runs that may start, as `claim` does; a duplicate takes none.
+        """
         ...
 
     async def add_runs(self, event_id: str, runs: Sequence[NewRun], *, at_ms: int) -> tuple[Run, ...]:
@@ -314,8 +374,30 @@ class Store(Protocol):
         """
         ...
 
-    async def begin(self, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> StartedRun | None:
-        """Queued → running with a new attempt, before its process is spawned. None when it is not queued any more."""
+    async def claim(self, ask: Claim) -> Claimed:
+        """Take the next runs that may start, in the order in which they became ready, each with a new attempt of the
+        definition in force: queued → running, before any process is spawned. All in one transaction.
+
+        A run whose step no package in force has waits for its package from then on; the one after it is taken instead.
+        """
+        ...
+
+    async def shorten_waits(self, steady_ms: int) -> None:
+        """Let no wait for a time last longer from now than it is in whole. For start-up: the steady clock was read from
+        the wall clock again, which may have been set back."""
+        ...
+
+    async def steps_missed(self) -> list[tuple[str, str]]:
+        """Flow and step of the runs that wait for their package, each once."""
+        ...
+
+    async def end_package_wait(self, flow_name: str, step_name: str, *, at_ms: int) -> int:
+        """Make some of the runs ready that wait for this step; how many they are. 0 when none is left."""
+        ...
+
+    async def fail_removed(self, flow_name: str, step_name: str, *, at_ms: int) -> list[Run]:
+        """Queued → failed, reason ``step_removed``, for some of the runs that wait for this step. Empty when none is
+        left."""
         ...
 
     async def note_start(self, attempt: Attempt) -> None:
@@ -330,26 +412,27 @@ class Store(Protocol):
         output: Output,
         *,
         at_ms: int,
-        retry_at_ms: int | None = None,
+        wait: TimeWait | None = None,
     ) -> Run:
-        """Running → the outcome's status, with output and journal, in one transaction; or back to queued for another
-        attempt not before ``retry_at_ms``. Doing it twice changes nothing the second time."""
+        """Running → the outcome's status, with output and journal, in one transaction; or with ``wait`` back to queued
+        for another attempt. Doing it twice changes nothing the second time."""
         ...
 
-    async def requeue(self, run_id: str, *, at_ms: int) -> None:
-        """Running → queued, dropping an attempt whose process was provably never started."""
+    async def requeue(self, run_id: str, *, at_ms: int) -> bool:
+        """Running → queued, in its old place, dropping an attempt whose process was provably never started. False, and
+        nothing is changed, where its cancel was asked."""
         ...
 
     async def cancel_queued(self, run_id: str, *, at_ms: int) -> Run | None:
         """Queued → canceled. None when it is not queued."""
         ...
 
-    async def request_cancel(self, run_id: str, *, at_ms: int) -> None:
-        """Remember the wish to cancel a running run, so that it outlives the daemon."""
+    async def request_cancel(self, run_id: str, *, at_ms: int) -> bool:
+        """Remember the wish to cancel a running run, so that it outlives the daemon. False when it is not running."""
         ...
 
-    async def retry(self, run_id: str, definition: Definition | None, *, at_ms: int) -> Run | None:
-        """A final run → queued, for another attempt, with the given definition if any. None when it is not final."""
+    async def retry(self, run_id: str, *, at_ms: int) -> Run | None:
+        """A final run → queued, for another attempt. None when it is not final."""
         ...
 
     async def event(self, event_id: str) -> StoredEvent | None:
@@ -380,12 +463,12 @@ class Store(Protocol):
         """The stored output of a finished attempt. None when there is none (yet)."""
         ...
 
-    async def unfinished(self) -> list[Unfinished]:
-        """Queued and running runs, oldest first, for start-up."""
+    async def left_running(self) -> list[LeftRunning]:
+        """Running runs, oldest first, for start-up."""
         ...
 
     async def definitions(self) -> list[Definition]:
-        """Every pinned definition, for start-up."""
+        """Every definition that an attempt was made with, for start-up."""
         ...
 
     async def counts(self) -> Counts:
@@ -409,6 +492,14 @@ class Store(Protocol):
         ...
 
 
+class Nonces(Protocol):
+    """Words that count once."""
+
+    async def remember_nonce(self, nonce: str, at_ms: int, expires_at_ms: int) -> bool:
+        """Whether the nonce is new; it is on disk until it expires when this returns."""
+        ...
+
+
 class Journal(Protocol):
     """The record of what happened, as far back as it is kept."""
 
@@ -422,4 +513,16 @@ class Journal(Protocol):
 
     async def note_flows(self, flows: Sequence[FlowState], *, at_ms: int) -> None:
         """Add an entry for each flow that differs from what was noted last; those missing here were removed."""
+        ...
+
+
+class OpenStore(Store, Journal, Nonces, Protocol):
+    """A store with a life of its own: all that one adapter of a database offers."""
+
+    def tell_commits(self, listener: Callable[[], None]) -> None:
+        """Call this after each commit, in the loop."""
+        ...
+
+    async def close(self) -> None:
+        """Finish the writes under way and let go of the database."""
         ...

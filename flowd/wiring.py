@@ -11,21 +11,27 @@ from typing import Protocol
 from flowd.api import json
 from flowd.catalog.watched import WatchedCatalog
 from flowd.domain.errors import StateError, StorageFailedError
+from flowd.domain.flow import Snapshot
 from flowd.domain.redaction import Redactor
+from flowd.engine.attempt import Tools
+from flowd.engine.attempts import Attempts
 from flowd.engine.catalog_journal import CatalogJournal
+from flowd.engine.claims import Claims
 from flowd.engine.completions import Completions
 from flowd.engine.engine import Engine
 from flowd.engine.feed import Feed
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
-from flowd.engine.scheduler import Scheduler
-from flowd.engine.supervisor import Supervisor
+from flowd.engine.package_waits import PackageWaits
+from flowd.engine.scheduler import Scheduler, Timers
+from flowd.engine.steps_in_force import StepsInForce
+from flowd.engine.storage_waits import StorageWaits
 from flowd.executors.direct.executor import DirectExecutor
 from flowd.keeper.capabilities import boot_id
 from flowd.keeper.journal import load as load_journal
 from flowd.observe.own_unit import default_scope
-from flowd.ports import Keeper, KeeperLostError
+from flowd.ports import Catalog, Clock, Keeper, KeeperLostError, OpenStore, Runners
 from flowd.runners.commands import StepRunners
 from flowd.settings import values as settings_values
 from flowd.settings.values import Settings
@@ -39,11 +45,18 @@ _OTHER_EXECUTOR = (
 
 
 class SystemClock:
-    """The machine's wall clock."""
+    """The machine's clocks."""
+
+    def __init__(self) -> None:
+        self._epoch_ns = time.time_ns() - time.monotonic_ns()
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
+        """See `flowd.ports.Clock.now_ms`."""
         return time.time_ns() // 1_000_000
+
+    def steady_ms(self) -> int:
+        """See `flowd.ports.Clock.steady_ms`."""
+        return (self._epoch_ns + time.monotonic_ns()) // 1_000_000
 
 
 class StepKeeper(Keeper, Protocol):
@@ -67,7 +80,7 @@ class StepKeeper(Keeper, Protocol):
 class Parts:
     """Everything that has a life of its own, and the engine on top."""
 
-    store: SqliteStore
+    store: OpenStore
     keeper: StepKeeper
     catalog: WatchedCatalog
     engine: Engine
@@ -160,11 +173,13 @@ async def build(
         step_open_files=step_open_files,
     )
     store = SqliteStore(folder / state_folder.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
-    flow_notes = CatalogJournal(store, SystemClock())
+    clock = SystemClock()
+    flow_notes = CatalogJournal(store, clock)
+    listeners: list[Callable[[Snapshot], None]] = [flow_notes.note]
     catalog = WatchedCatalog(
         settings.workspace,
         rescan_interval_s=settings.rescan_interval_s,
-        on_change=lambda _, snapshot: flow_notes.note(snapshot),
+        on_change=lambda _, snapshot: [tell(snapshot) for tell in listeners],
         watching=is_watching,
     )
     opened = await asyncio.gather(keeper.open(), catalog.open(), return_exceptions=True)
@@ -186,39 +201,64 @@ async def build(
     await flow_notes.settle()  # before anybody subscribes: what changed without a daemon is no news any more
     if redactor is None:
         redactor = Redactor(settings.redact, environ)
-    engine, feed = _engine(settings, store=store, keeper=keeper, catalog=catalog, runners=runners, redactor=redactor)
+    engine, feed = assemble(
+        settings, store=store, keeper=keeper, catalog=catalog, runners=runners, redactor=redactor, clock=clock
+    )
+    listeners.append(engine.packages_changed)
     return Parts(store, keeper, catalog, engine, feed, flow_notes)
 
 
-def _engine(
+def assemble(
     settings: Settings,
     *,
-    store: SqliteStore,
-    keeper: StepKeeper,
-    catalog: WatchedCatalog,
-    runners: StepRunners,
+    store: OpenStore,
+    keeper: Keeper,
+    catalog: Catalog,
+    runners: Runners,
     redactor: Redactor,
+    clock: Clock,
+    call_later: Timers | None = None,
 ) -> tuple[Engine, Feed]:
-    clock = SystemClock()
+    """The engine and its feed on top of these adapters. ``call_later`` is the running loop's unless given."""
     boot = boot_id()
     completions = Completions()
+    waits = StorageWaits(time.monotonic)
     outputs = OutputFiles(settings.state_dir / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
-    supervisor = Supervisor(
+    tools = Tools(
         store=store,
         keeper=keeper,
         runners=runners,
         outputs=outputs,
         completions=completions,
         clock=clock,
-        boot_id=boot,
+        waits=waits,
         max_output_bytes=settings.max_output_bytes,
-        requeue=lambda run_id, delay_s: scheduler.submit_later(run_id, delay_s),  # noqa: PLW0108 - it is made below
         mask=redactor.text,
     )
-    scheduler = Scheduler(supervisor.supervise, max_parallel=settings.max_parallel)
+    steps = StepsInForce(catalog)
+    attempts = Attempts(tools, learn=lambda definition: redactor.learn(definition.env))
+    claims = Claims(store=store, keeper=keeper, steps=steps, clock=clock, boot_id=boot, waits=waits)
+    scheduler = Scheduler(
+        claims.claim,
+        attempts.begin,
+        max_parallel=settings.max_parallel,
+        steady_ms=clock.steady_ms,
+        on_missing_package=lambda: package_waits.run_waits(),  # noqa: PLW0108 - it is made below
+        call_later=call_later,
+    )
+    package_waits = PackageWaits(
+        store=store,
+        catalog=catalog,
+        steps=steps,
+        completions=completions,
+        clock=clock,
+        waits=waits,
+        ring=scheduler.ring,
+    )
     intake = Intake(
         store=store,
         catalog=catalog,
+        steps=steps,
         clock=clock,
         encode=json.encode,
         canonical=json.canonical,
@@ -226,9 +266,8 @@ def _engine(
         instant=json.instant,
         nonce=lambda: secrets.token_hex(8),
         max_payload_bytes=settings.max_payload_bytes,
-        learn=redactor.learn,
     )
-    reader = OutputReader(store, outputs, redactor=redactor, is_supervised=supervisor.is_supervising)
+    reader = OutputReader(store, outputs, redactor=redactor, is_active=attempts.is_active)
     feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor)
     store.tell_commits(feed.ring)
     engine = Engine(
@@ -238,7 +277,9 @@ def _engine(
         clock=clock,
         intake=intake,
         scheduler=scheduler,
-        supervisor=supervisor,
+        attempts=attempts,
+        claims=claims,
+        package_waits=package_waits,
         outputs=outputs,
         reader=reader,
         completions=completions,

@@ -12,7 +12,7 @@ from flowd.domain.flow import Origin, Snapshot
 
 _log = logging.getLogger("flowd.catalog")
 
-OnChange = Callable[[Snapshot, Snapshot], None]
+OnChange = Callable[[Snapshot, Snapshot], object]
 """Told the old and the new snapshot, in the event loop, after the swap."""
 
 

@@ -29,6 +29,7 @@ from flowd.daemon.status import Birth, status_view
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
 from flowd.domain.flow import Snapshot
 from flowd.domain.redaction import Redactor
+from flowd.engine.scheduler import TASK_PREFIX
 from flowd.executors.direct.launcher import environment_without
 from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper.peer import peer_uid
@@ -339,5 +340,5 @@ def _changes(before: Snapshot, after: Snapshot) -> dict[str, str]:
 def _cancel_others() -> None:
     current = asyncio.current_task()
     for task in asyncio.all_tasks():
-        if task is not current and (task.get_name().startswith(("run ", "adopted "))):
+        if task is not current and task.get_name().startswith(TASK_PREFIX):
             task.cancel()

@@ -50,11 +50,11 @@ async def wind_down(
     if on_stop == "keep":
         if engine.active:
             _say(engine, "leaving running steps to the keeper; the next daemon goes on with them")
-        return not engine.active
+        return engine.is_idle
     head_start = 1 if on_stop == "cancel" else 0
     level = 0
     said_s = ticked_s = time.monotonic()
-    while engine.active and not has_failed():
+    while not engine.is_idle and not has_failed():
         wanted = min(wishes() + head_start, _KILL)
         if wanted > level:
             level, said_s = wanted, time.monotonic()
@@ -68,7 +68,7 @@ async def wind_down(
             ticked_s = time.monotonic()
             tick()
         await asyncio.sleep(_LOOK_INTERVAL_S)
-    return not engine.active and not has_failed()
+    return engine.is_idle and not has_failed()
 
 
 def _say(engine: Engine, saying: str) -> None:

@@ -57,7 +57,7 @@ def _standing(connection: sqlite3.Connection, attempt: str) -> str:
     run_id, number = parse_attempt_id(attempt)
     row = connection.execute(
         "SELECT a.status = 'running' OR coalesce(json_extract(d.body, '$.detach'), 0) FROM attempts a"
-        " JOIN runs r ON r.seq = a.run_seq JOIN definitions d ON d.id = r.definition_id"
+        " JOIN runs r ON r.seq = a.run_seq LEFT JOIN definitions d ON d.id = a.definition_id"
         " WHERE r.id = ? AND a.number = ?",
         (run_id, number),
     ).fetchone()

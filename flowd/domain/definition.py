@@ -1,4 +1,4 @@
-"""What a run was matched with: a step's definition, pinned, so that a queued run starts as it was promised."""
+"""What an attempt is made with: a step's definition, as it was in force when the attempt began."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ class Definition:
 
 
 def of(flow: Flow, step: Step) -> Definition:
-    """Pin a step of a flow as it is now."""
+    """The definition of a step of a flow as it is now."""
     return Definition(
         flow_name=flow.name,
         flow_version=flow.version,

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Literal, assert_never
 
 from flowd.domain.result import FlowResult, MalformedResult
+from flowd.domain.waiting import WaitingFor
 
 
 class ProcessStatus(StrEnum):
@@ -27,7 +28,8 @@ class ProcessStatus(StrEnum):
 
 TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = MappingProxyType(
     {
-        ProcessStatus.QUEUED: frozenset({ProcessStatus.RUNNING, ProcessStatus.CANCELED}),
+        # Failed: its step was removed before it could start.
+        ProcessStatus.QUEUED: frozenset({ProcessStatus.RUNNING, ProcessStatus.CANCELED, ProcessStatus.FAILED}),
         # Back to the queue: another attempt by the step's retry policy, or a start that provably never happened.
         ProcessStatus.RUNNING: frozenset(
             {ProcessStatus.COMPLETED, ProcessStatus.FAILED, ProcessStatus.CANCELED, ProcessStatus.QUEUED}
@@ -41,7 +43,7 @@ TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = MappingProxyType
 
 
 class Reason(StrEnum):
-    """Why an attempt ended other than well."""
+    """Why an attempt ended other than well, or, for `STEP_REMOVED`, why there was none."""
 
     NO_RESULT = "no_result"
     BAD_RESULT = "bad_result"
@@ -52,6 +54,7 @@ class Reason(StrEnum):
     SPAWN = "spawn"
     OUTPUT_LIMIT = "output_limit"
     INTERRUPTED = "interrupted"
+    STEP_REMOVED = "step_removed"
 
 
 ATTENTION = frozenset({"blocked", "needs_intervention"})
@@ -157,11 +160,16 @@ class Attempt:
     output_truncated: bool = False
     max_rss_bytes: int | None = None
     cpu_ms: int | None = None
+    package_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The durable promise to execute one step for one event. ``result`` is the last attempt's."""
+    """The durable promise to execute one step for one event.
+
+    ``result`` is the last attempt's. So are ``flow_version``, ``runner`` and ``package_hash``; before the first attempt
+    they are those of the step that the event matched.
+    """
 
     id: str
     event_id: str
@@ -184,6 +192,7 @@ class Run:
     signal: int | None = None
     replay_of: str | None = None
     cancel_requested: bool = False
+    waiting_for: WaitingFor | None = None
     attempts: tuple[Attempt, ...] = field(default=())
 
     @property

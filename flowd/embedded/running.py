@@ -86,7 +86,7 @@ async def running(
 
 async def _end_steps(parts: Parts) -> None:
     await parts.engine.end_active(grace_s=None)
-    while parts.engine.active:  # noqa: ASYNC110 - each ends within its own grace, and the keeper sees to that
+    while not parts.engine.is_idle:  # noqa: ASYNC110 - each ends within its own grace, and the keeper sees to that
         await asyncio.sleep(_POLL_S)
 
 

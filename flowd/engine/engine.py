@@ -20,15 +20,30 @@ from flowd.domain.matching import Verdict, explain
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
 from flowd.engine import pruning, recovery, run_log
+from flowd.engine.attempts import Attempts
+from flowd.engine.claims import Claims
 from flowd.engine.completions import Completions
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import OutputFiles
+from flowd.engine.package_waits import PackageWaits
 from flowd.engine.running_step import RunningStep
-from flowd.engine.scheduler import Scheduler
-from flowd.engine.supervisor import Supervisor
+from flowd.engine.scheduler import TASK_PREFIX, Scheduler
 from flowd.engine.uncancellable import UncancellableCalls
-from flowd.ports import Accepted, Catalog, Clock, Counts, Keeper, Page, Pruned, RunFilter, Store, StoredEvent
+from flowd.ports import (
+    Accepted,
+    Catalog,
+    Claim,
+    Claimed,
+    Clock,
+    Counts,
+    Keeper,
+    Page,
+    Pruned,
+    RunFilter,
+    Store,
+    StoredEvent,
+)
 from flowd_client.wire import Stream
 
 _CANCEL_MARGIN_S = 3.0
@@ -47,7 +62,9 @@ class Engine:
         clock: Clock,
         intake: Intake,
         scheduler: Scheduler,
-        supervisor: Supervisor,
+        attempts: Attempts,
+        claims: Claims,
+        package_waits: PackageWaits,
         outputs: OutputFiles,
         reader: OutputReader,
         completions: Completions,
@@ -60,7 +77,9 @@ class Engine:
         self._clock = clock
         self._intake = intake
         self._scheduler = scheduler
-        self._supervisor = supervisor
+        self._attempts = attempts
+        self._claims = claims
+        self._package_waits = package_waits
         self._outputs = outputs
         self._reader = reader
         self._completions = completions
@@ -78,14 +97,19 @@ class Engine:
         counts = await recovery.reconcile(
             store=self._store,
             keeper=self._keeper,
-            supervisor=self._supervisor,
+            attempts=self._attempts,
             scheduler=self._scheduler,
             clock=self._clock,
             boot_id=self._boot_id,
             tasks=tasks,
         )
+        tasks.create_task(self._package_waits.work(), name=f"{TASK_PREFIX}package waits")
         self._scheduler.open(tasks)
         return counts
+
+    def packages_changed(self, _: Snapshot) -> None:
+        """Another snapshot of the catalog is in force: runs that wait for their package may go on."""
+        self._package_waits.packages_changed()
 
     def drain(self) -> None:
         """Start nothing more. Events are still accepted, and their runs stay queued on disk."""
@@ -94,28 +118,33 @@ class Engine:
     @property
     def active(self) -> tuple[str, ...]:
         """Ids of the runs under way."""
-        return self._supervisor.active
+        return self._attempts.active
 
     def under_way(self) -> list[RunningStep]:
         """The running steps, oldest first."""
-        return self._supervisor.under_way()
+        return self._attempts.under_way()
 
     @property
     def waiting(self) -> int:
         """How many runs are queued."""
-        return self._scheduler.waiting
+        return self._store.queued
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no run is under way or about to be."""
+        return not self._attempts.active and not self._scheduler.is_claiming
 
     @property
     def waiting_for_storage(self) -> int:
         """How many runs have a start or an end that cannot be written down just now."""
-        return self._supervisor.waiting_for_storage
+        return self._attempts.waiting_for_storage
 
     async def end_active(self, *, grace_s: float | None) -> None:
         """Cancel every run under way; ``grace_s=0`` kills."""
         now_ms = self._clock.now_ms()
         for run_id in self.active:
-            await self._store.request_cancel(run_id, at_ms=now_ms)
-            await self._supervisor.cancel(run_id, grace_s=grace_s)
+            if await self._store.request_cancel(run_id, at_ms=now_ms):
+                await self._attempts.cancel(run_id, grace_s=grace_s)
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
@@ -124,12 +153,25 @@ class Engine:
         return await self._unbroken.do(self._dispatch(value, only))
 
     async def _dispatch(self, value: object, only: tuple[str, str] | None) -> Accepted:
-        accepted = await self._intake.accept(value, only=only)
-        if not accepted.is_duplicate:
-            self._completions.begin(run.id for run in accepted.runs)
-            self._scheduler.submit(run.id for run in accepted.runs)
-            for run in accepted.runs:
-                run_log.tell(logging.DEBUG, "run queued", run)
+        places = 0
+        claimed = Claimed()
+
+        def claim(runs: int) -> Claim | None:
+            nonlocal places
+            places = self._scheduler.reserve(runs)
+            return self._claims.ask(places) if places else None
+
+        try:
+            accepted = await self._intake.accept(value, only=only, claim=claim)
+            claimed = accepted.claimed or claimed
+            if not accepted.is_duplicate:
+                self._completions.begin(run.id for run in accepted.runs)
+                for run in accepted.runs:
+                    run_log.tell(logging.DEBUG, "run queued", run)
+        finally:
+            self._scheduler.start(claimed, places=places)
+        if len(claimed.started) < len(accepted.runs):
+            self._scheduler.ring()
         return replace(accepted, runs=tuple(map(self._shown, accepted.runs)))
 
     async def replay(self, event_id: str, steps: Sequence[str] | None = None) -> tuple[StoredEvent, tuple[Run, ...]]:
@@ -139,7 +181,7 @@ class Engine:
     async def _replay(self, event_id: str, steps: Sequence[str] | None) -> tuple[StoredEvent, tuple[Run, ...]]:
         runs = await self._intake.replay(event_id, steps)
         self._completions.begin(run.id for run in runs)
-        self._scheduler.submit(run.id for run in runs)
+        self._scheduler.ring()
         for run in runs:
             run_log.tell(logging.DEBUG, "run queued", run, replay_of=run.replay_of)
         return await self.get_event(event_id), runs
@@ -171,10 +213,9 @@ class Engine:
                     f"Run {run_id} has ended already ({run.effective_status}); there is nothing to cancel.",
                     status=run.effective_status,
                 )
-            await self._store.request_cancel(run_id, at_ms=now_ms)
-            await self._supervisor.cancel(run_id)
-            definition = self._intake.current_definition(run.flow_name, run.step_name)
-            grace_s = definition.grace_ms / 1000 if definition else 5.0
+            grace_s = 0.0
+            if await self._store.request_cancel(run_id, at_ms=now_ms):
+                grace_s = await self._attempts.cancel(run_id)
             await asyncio.wait([ended], timeout=grace_s + _CANCEL_MARGIN_S)
         finally:
             ended.cancel()
@@ -193,7 +234,7 @@ class Engine:
         return [await self.get_run(run.id) for run in runs]
 
     async def retry_run(self, run_id: str) -> Run:
-        """Queue another attempt of a run that ended badly, with the step's definition as it is in force now.
+        """Queue another attempt of a run that ended badly. It starts with the step's definition in force then.
 
         Raises:
             RunNotFoundError: No such run.
@@ -213,11 +254,10 @@ class Engine:
                 f"Run {run_id} ended well ({run.effective_status}). To run its step anew, replay event {run.event_id}.",
                 status=run.effective_status,
             )
-        definition = self._intake.current_definition(run.flow_name, run.step_name)
-        queued = await self._store.retry(run_id, definition, at_ms=self._clock.now_ms())
+        queued = await self._store.retry(run_id, at_ms=self._clock.now_ms())
         if queued is None:
             raise RunActiveError(f"Run {run_id} was retried by somebody else just now.")
-        self._scheduler.submit([run_id])
+        self._scheduler.ring()
         run_log.tell(logging.DEBUG, "run queued", queued, attempts_before=run.attempt_count)
         return await self.get_run(run_id)
 
@@ -243,7 +283,7 @@ class Engine:
             raise RunNotFoundError(run_id)
         if run.attempts and not run.attempts[-1].status.is_final:
             # The pid of a step that runs since a moment ago is not in the store yet.
-            run = replace(run, attempts=(*run.attempts[:-1], self._supervisor.enrich(run.attempts[-1])))
+            run = replace(run, attempts=(*run.attempts[:-1], self._attempts.enrich(run.attempts[-1])))
         return self._shown(run)
 
     async def list_runs(self, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[Run]:

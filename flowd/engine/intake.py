@@ -1,11 +1,9 @@
 """Taking events in: normalise, match against the snapshot, and only then store, all of it in one transaction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from flowd.domain import definition as definitions
 from flowd.domain import event as events
 from flowd.domain import ids, matching
-from flowd.domain.definition import Definition
 from flowd.domain.errors import (
     EventNotFoundError,
     InvalidEventError,
@@ -16,7 +14,8 @@ from flowd.domain.errors import (
 from flowd.domain.event import Event
 from flowd.domain.matching import Match
 from flowd.domain.run import Run
-from flowd.ports import Accepted, Catalog, Clock, NewEvent, NewRun, Store
+from flowd.engine.steps_in_force import StepsInForce
+from flowd.ports import Accepted, Catalog, Claim, Clock, NewEvent, NewRun, Store
 
 _ENVELOPE_BYTES = 64 * 1024
 """What the rest of an event may take beside its payload."""
@@ -30,6 +29,7 @@ class Intake:
         *,
         store: Store,
         catalog: Catalog,
+        steps: StepsInForce,
         clock: Clock,
         encode: Callable[[object], bytes],
         canonical: Callable[[object], bytes],
@@ -37,7 +37,6 @@ class Intake:
         instant: Callable[[int], str],
         nonce: Callable[[], str],
         max_payload_bytes: int,
-        learn: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         """Wire the use cases.
 
@@ -49,6 +48,7 @@ class Intake:
         """
         self._store = store
         self._catalog = catalog
+        self._steps = steps
         self._clock = clock
         self._encode = encode
         self._canonical = canonical
@@ -56,15 +56,17 @@ class Intake:
         self._instant = instant
         self._nonce = nonce
         self._max_payload_bytes = max_payload_bytes
-        self._learn = learn
-        self._pinned: dict[tuple[str, str, str], Definition] = {}
 
-    async def accept(self, value: object, *, only: tuple[str, str] | None = None) -> Accepted:
+    async def accept(
+        self, value: object, *, only: tuple[str, str] | None = None, claim: Callable[[int], Claim | None]
+    ) -> Accepted:
         """Store an event with a queued run for each step that it matches.
 
         Args:
             value: The event as it came.
             only: A flow and a step of it to run instead, whatever they match.
+            claim: Told how many runs there will be, gives what is to be claimed in the same transaction. Called last,
+                when nothing but the store can refuse the event any more.
 
         Raises:
             InvalidEventError: It is no event.
@@ -86,10 +88,10 @@ class Intake:
             fingerprint=events.fingerprint(self._canonical(content)),
         )
         runs = [
-            NewRun(ids.run_id(event.id, match.flow.name, match.step.name), self._pin(match))
+            NewRun(ids.run_id(event.id, match.flow.name, match.step.name), self._steps.of(match.flow, match.step))
             for match in self._matches(event, only)
         ]
-        return await self._store.accept(new, runs, at_ms=at_ms)
+        return await self._store.accept(new, runs, at_ms=at_ms, claim=claim(len(runs)))
 
     async def replay(self, event_id: str, steps: Sequence[str] | None) -> tuple[Run, ...]:
         """Queue new runs for a stored event, of what it matches now.
@@ -112,18 +114,14 @@ class Intake:
             names = event.id, match.flow.name, match.step.name
             original = ids.run_id(*names)
             nonce = f"{at_ms}:{self._nonce()}"
-            runs.append(NewRun(ids.replay_run_id(*names, nonce), self._pin(match), replay_of=original))
+            runs.append(
+                NewRun(ids.replay_run_id(*names, nonce), self._steps.of(match.flow, match.step), replay_of=original)
+            )
         return await self._store.add_runs(event_id, runs, at_ms=at_ms)
 
     def read(self, value: object, *, at_ms: int | None = None) -> Event:
         """Check and normalise an event without storing it."""
         return events.normalise(value, now=self._instant(self._clock.now_ms() if at_ms is None else at_ms))
-
-    def current_definition(self, flow_name: str, step_name: str) -> Definition | None:
-        """The step's definition in force, None where the catalog has it no more."""
-        flow = self._catalog.snapshot.by_name.get(flow_name)
-        step = flow.step(step_name) if flow else None
-        return self._pin(Match(flow, step)) if flow and step else None
 
     def _matches(self, event: Event, only: tuple[str, str] | None) -> list[Match]:
         snapshot = self._catalog.snapshot
@@ -156,16 +154,6 @@ class Intake:
         if body.count(b"{") + body.count(b"[") > events.MAX_DEPTH and events.is_too_deep(event.members):
             raise InvalidEventError(f"The event is nested deeper than {events.MAX_DEPTH} levels.")
         return body
-
-    def _pin(self, match: Match) -> Definition:
-        key = match.flow.root, match.flow.package_hash, match.step.name
-        pinned = self._pinned.get(key)
-        if pinned is None:
-            if len(self._pinned) > 10_000:  # Packages that were edited ten thousand times; the rest is a lookup away.
-                self._pinned.clear()
-            pinned = self._pinned[key] = definitions.of(match.flow, match.step)
-            self._learn(pinned.env)
-        return pinned
 
 
 def _only(matches: list[Match], steps: Sequence[str] | None) -> list[Match]:

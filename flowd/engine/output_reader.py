@@ -51,13 +51,13 @@ class OutputReader:
         outputs: OutputFiles,
         *,
         redactor: Redactor,
-        is_supervised: Callable[[str, int], bool] = lambda *_: False,
+        is_active: Callable[[str, int], bool] = lambda *_: False,
     ) -> None:
-        """``is_supervised(run_id, number)`` is true while an attempt certainly has not been recorded as ended."""
+        """``is_active(run_id, number)`` is true while an attempt certainly has not been recorded as ended."""
         self._store = store
         self._outputs = outputs
         self._redactor = redactor
-        self._is_supervised = is_supervised
+        self._is_active = is_active
 
     async def part(self, run_id: str, number: int, stream: Stream, offset: int, count: int) -> OutputPart:
         """About ``count`` bytes from ``offset``. Number 0 stands for the first attempt of a run yet to start."""
@@ -125,7 +125,7 @@ class OutputReader:
                 if other_offset is not None and self.live_size(run_id, number or 1, other) > other_offset:
                     return part
                 await asyncio.sleep(FOLLOW_INTERVAL_S)
-                if self.live_size(run_id, number or 1, stream) > offset or not self._is_supervised(run_id, number):
+                if self.live_size(run_id, number or 1, stream) > offset or not self._is_active(run_id, number):
                     break  # only now is it worth asking the store
 
     def live_size(self, run_id: str, number: int, stream: Stream) -> int:

@@ -1,4 +1,4 @@
-"""Runs under way: what their supervisor keeps of each, and what others are told of them."""
+"""Running steps, as others are told of them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,6 @@ from dataclasses import dataclass
 
 from flowd.domain.definition import Definition
 from flowd.domain.run import Attempt
-
-
-@dataclass(slots=True)
-class ActiveRun:
-    """A run under way.
-
-    Attributes:
-        attempt: Grows its pid, command and working directory as they become known.
-        is_started: Whether the keeper may have a process for it.
-    """
-
-    attempt: Attempt
-    definition: Definition
-    is_canceled: bool = False
-    is_started: bool = False
-
-    def wants_cancel(self) -> bool:
-        """Whether somebody wants it canceled by now."""
-        return self.is_canceled
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +25,12 @@ class RunningStep:
     pid: int | None
 
     @classmethod
-    def of(cls, active: ActiveRun, *, now_ms: int) -> RunningStep:
-        """The running step of an active run."""
-        attempt = active.attempt
+    def of(cls, attempt: Attempt, definition: Definition, *, now_ms: int) -> RunningStep:
+        """The running step of an attempt."""
         return cls(
             run_id=attempt.run_id,
-            flow_name=active.definition.flow_name,
-            step_name=active.definition.step_name,
+            flow_name=definition.flow_name,
+            step_name=definition.step_name,
             attempt_number=attempt.number,
             started_at_ms=attempt.started_at_ms,
             age_s=max(0.0, (now_ms - attempt.started_at_ms) / 1000),

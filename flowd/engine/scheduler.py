@@ -1,95 +1,230 @@
-"""What starts now: a bounded number of runs at a time, the rest in order."""
+"""What starts now: as many runs at a time as there are places. Which ones, the store decides."""
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from flowd.ports import Claimed, StartedRun
 
 log = logging.getLogger("flowd.engine")
 
-Release = Callable[[], None]
+TASK_PREFIX = "run "
+"""Of the names of the tasks that see runs through. Cancelling one leaves its step to the next daemon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing follows an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The run is queued again, and its next attempt may start at this instant by the steady clock."""
+
+    due_ms: int
+
+
+class Work(Protocol):
+    """An attempt to be seen through, in three steps. Each may be all there is to do."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's."""
+        ...
+
+    def withdraw(self, why: str) -> None:
+        """Do not start it after all: its run is to be queued again."""
+        ...
+
+    async def start(self) -> None:
+        """Start its process, unless it runs already."""
+        ...
+
+    async def exited(self) -> None:
+        """Return when its process has ended."""
+        ...
+
+    async def record(self) -> Done | Again:
+        """Write down how it ended, and say what follows."""
+        ...
+
+    def close(self) -> None:
+        """It is over, or will be gone on with by the next daemon."""
+        ...
+
+
+class Timers(Protocol):
+    """How to be called later: an event loop's ``call_later``."""
+
+    def __call__(self, delay: float, callback: Callable[[], None], /) -> asyncio.TimerHandle:
+        """Call back after ``delay`` seconds."""
+        ...
 
 
 class Scheduler:
-    """Starts queued runs in the order of their acceptance, at most ``max_parallel`` at once.
+    """Keeps the places in which runs are under way. It knows of no run that waits.
 
-    It holds ids only; whether a run is still queued is decided by the store when it begins.
+    A place is free and the bell was rung: then as many runs are claimed as there are free places. The bell is rung by
+    whatever may have made a run ready, and by one timer for the next run that waits for its time.
     """
 
-    def __init__(self, supervise: Callable[[str, Release], Awaitable[None]], *, max_parallel: int) -> None:
-        """``supervise(run_id, release)`` takes a run through an attempt, and frees its place once its process ended."""
-        self._supervise = supervise
+    def __init__(
+        self,
+        claim: Callable[[int], Awaitable[Claimed]],
+        begin: Callable[[StartedRun], Work],
+        *,
+        max_parallel: int,
+        steady_ms: Callable[[], int],
+        on_missing_package: Callable[[], None] = lambda: None,
+        call_later: Timers | None = None,
+    ) -> None:
+        """Wire it.
+
+        Args:
+            claim: Takes up to so many runs that may start.
+            begin: Makes the work of a run that was taken.
+            on_missing_package: Told when a run was found that waits for its package.
+            call_later: The running loop's, unless given.
+        """
+        self._claim = claim
+        self._begin = begin
         self._max_parallel = max_parallel
-        self._queue: OrderedDict[str, None] = OrderedDict()
+        self._steady_ms = steady_ms
+        self._on_missing_package = on_missing_package
+        self._call_later = call_later
         self._occupied = 0
+        self._claims = 0
+        self._is_rung = False
         self._is_paused = True
         self._tasks: asyncio.TaskGroup | None = None
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_ms: int | None = None
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to start runs, as tasks of this group."""
         self._tasks = tasks
         self._is_paused = False
-        self._pump()
+        self._on_due()  # whatever has waited for its time, and to hear when the next one's comes
 
     def pause(self) -> None:
-        """Start nothing more. What is queued stays queued, on disk."""
+        """Start nothing more. What is queued stays queued; what is being claimed right now is queued again."""
         self._is_paused = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._set_timer(None)
 
     @property
-    def waiting(self) -> int:
-        """How many runs wait for a place or for their time."""
-        return len(self._queue) + len(self._timers)
+    def is_claiming(self) -> bool:
+        """Whether runs are being taken just now, of which nobody knows yet."""
+        return self._claims > 0
 
-    def submit(self, run_ids: Iterable[str]) -> None:
-        """Queue runs. One that is queued already, as a run that was canceled and retried may be, keeps its place."""
-        for run_id in run_ids:
-            self._queue.setdefault(run_id)
-            if timer := self._timers.pop(run_id, None):
-                timer.cancel()
+    def ring(self) -> None:
+        """A run may be ready."""
+        self._is_rung = True
         self._pump()
 
-    def submit_later(self, run_id: str, delay_s: float) -> None:
-        """Queue a run after a delay."""
-        if delay_s <= 0:
-            self.submit([run_id])
-        else:
-            loop = asyncio.get_running_loop()
-            if timer := self._timers.get(run_id):
-                timer.cancel()
-            self._timers[run_id] = loop.call_later(delay_s, self._due, run_id)
+    def ring_at(self, due_ms: int) -> None:
+        """A run will be ready at this instant by the steady clock."""
+        if due_ms <= self._steady_ms():
+            self.ring()
+        elif not self._is_paused and (self._due_ms is None or due_ms < self._due_ms):
+            self._set_timer(due_ms)
 
-    def occupy(self) -> Release:
-        """Take a place without queueing, for a run that was adopted; returns what gives it back."""
+    def reserve(self, wanted: int) -> int:
+        """Take up to so many free places for a claim of one's own; `start` must be told what became of it."""
+        places = 0 if self._is_paused else max(0, min(wanted, self._max_parallel - self._occupied))
+        if places:
+            self._occupied += places
+            self._claims += 1
+        return places
+
+    def start(self, claimed: Claimed, *, places: int) -> None:
+        """See the claimed runs through in places that were reserved, and give back the rest of these."""
+        if places:
+            self._claims -= 1
+            self._occupied -= places
+        for started in claimed.started:
+            work = self._begin(started)
+            if self._is_paused:
+                work.withdraw("flowd is about to stop")
+            self.see_through(work)
+        if claimed.is_missing_package:
+            self._on_missing_package()
+        if claimed.next_due_ms is not None:
+            self.ring_at(claimed.next_due_ms)
+        self._is_rung = self._is_rung or claimed.has_more
+        self._pump()
+
+    def see_through(self, work: Work, tasks: asyncio.TaskGroup | None = None) -> None:
+        """See an attempt through, in a place that is taken for it even if none is free."""
+        group = tasks or self._tasks
+        assert group is not None
         self._occupied += 1
-        is_held = True
-
-        def release() -> None:
-            nonlocal is_held
-            if is_held:
-                is_held = False
-                self._occupied -= 1
-                self._pump()
-
-        return release
-
-    def _due(self, run_id: str) -> None:
-        self._timers.pop(run_id, None)
-        self.submit([run_id])
+        group.create_task(self._see_through(work), name=f"{TASK_PREFIX}{work.run_id}")
 
     def _pump(self) -> None:
-        while self._queue and not self._is_paused and self._occupied < self._max_parallel and self._tasks is not None:
-            run_id, _ = self._queue.popitem(last=False)
-            self._tasks.create_task(self._run(run_id, self.occupy()), name=f"run {run_id}")
+        if self._is_rung and (places := self.reserve(self._max_parallel)):
+            self._claim_soon(places)
 
-    async def _run(self, run_id: str, release: Release) -> None:
+    def _claim_soon(self, places: int) -> None:
+        assert self._tasks is not None
+        self._is_rung = False  # before the look, so that nothing falls between look and sleep
+        self._tasks.create_task(self._claim_into(places), name=f"{TASK_PREFIX}claim")
+
+    async def _claim_into(self, places: int) -> None:
+        claimed = Claimed()
         try:
-            await self._supervise(run_id, release)
+            claimed = await self._claim(places)
+        except Exception:
+            # It is told elsewhere if the disk has failed; the bell stays rung.
+            log.exception("no run could be claimed")
+            self._is_rung = True
+            self._release_claim(places)
+        except BaseException:
+            self._release_claim(places)
+            raise
+        else:
+            self.start(claimed, places=places)
+
+    def _release_claim(self, places: int) -> None:
+        if places:
+            self._claims -= 1
+            self._occupied -= places
+
+    async def _see_through(self, work: Work) -> None:
+        is_in_place = True
+        follows: Done | Again = Done()
+        try:
+            await work.start()
+            await work.exited()
+            is_in_place = False
+            self._leave()  # the process is gone: the next one may start while this one's end is written down
+            follows = await work.record()
         except Exception:
             # One run's trouble must not end the others; the store still has it, and the next start reconciles it.
-            log.exception("supervision failed", extra={"run_id": run_id})
+            log.exception("supervision failed", extra={"run_id": work.run_id})
         finally:
-            release()
+            work.close()
+            if is_in_place:
+                self._leave()
+        if isinstance(follows, Again):
+            self.ring_at(follows.due_ms)
+
+    def _leave(self) -> None:
+        self._occupied -= 1
+        self._pump()
+
+    def _set_timer(self, due_ms: int | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._due_ms = due_ms
+        if due_ms is not None:
+            call_later = self._call_later or asyncio.get_running_loop().call_later
+            self._timer = call_later(max(0, due_ms - self._steady_ms()) / 1000, self._on_due)
+
+    def _on_due(self) -> None:
+        """A run's time has come: it gets its place in the order of those that are ready, even if no place is free."""
+        self._timer = self._due_ms = None
+        self._is_rung = True
+        self._claim_soon(self.reserve(self._max_parallel))

@@ -1,11 +1,18 @@
 """What the log is told of runs that wait for a full disk or a locked database: once for all, not each a second."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from flowd.domain.errors import StorageBusyError, StorageFullError
 
 log = logging.getLogger("flowd.engine")
 
+T = TypeVar("T")
+
 TELL_EVERY_S = 10.0
+STORAGE_RETRY_S = 1.0
 
 
 class StorageWaits:
@@ -14,21 +21,40 @@ class StorageWaits:
     def __init__(self, now_s: Callable[[], float]) -> None:
         """``now_s`` is a clock that only goes forward."""
         self._now_s = now_s
-        self._waiting: set[str] = set()
+        self._waiting: dict[str, int] = {}
         self._since_s = 0.0
         self._told_s = 0.0
 
     @property
     def count(self) -> int:
         """How many runs wait now; one may wait for two things at a time, ``start run_…`` and ``run_…``."""
-        return len({what.rpartition(" ")[2] for what in self._waiting})
+        return sum({what.rpartition(" ")[2]: runs for what, runs in self._waiting.items()}.values())
 
-    def wait(self, what: str, *, problem: str) -> None:
+    async def patiently(
+        self, what: str, write: Callable[[], Awaitable[T]], *, runs: Callable[[], int] = lambda: 1
+    ) -> T:
+        """Write, however long the disk is full or the database locked: giving up would lose runs.
+
+        Args:
+            write: Tries once.
+            runs: How many wait meanwhile.
+        """
+        while True:
+            try:
+                value = await write()
+            except (StorageFullError, StorageBusyError) as error:
+                self.wait(what, problem=error.message, runs=runs())
+                await asyncio.sleep(STORAGE_RETRY_S)
+            else:
+                self.over(what)
+                return value
+
+    def wait(self, what: str, *, problem: str, runs: int = 1) -> None:
         """Something waits, or goes on doing so."""
         now_s = self._now_s()
         if not self._waiting:
             self._since_s, self._told_s = now_s, now_s - TELL_EVERY_S
-        self._waiting.add(what)
+        self._waiting[what] = runs
         if now_s - self._told_s >= TELL_EVERY_S:
             self._told_s = now_s
             for_s = round(now_s - self._since_s)
@@ -37,6 +63,6 @@ class StorageWaits:
     def over(self, what: str) -> None:
         """It waits no more, if it ever did."""
         if what in self._waiting:
-            self._waiting.remove(what)
+            del self._waiting[what]
             if not self._waiting:
                 log.info("storage is back", extra={"after_s": round(self._now_s() - self._since_s)})

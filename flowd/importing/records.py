@@ -13,7 +13,6 @@ from typing import Any
 from flowd.api.json import canonical, encode, instant
 from flowd.domain import event as events
 from flowd.domain import ids
-from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidEventError
 from flowd.domain.result import FlowResult, parse
 from flowd.domain.run import Attempt, Outcome, ProcessStatus, Reason
@@ -23,9 +22,6 @@ from flowd_client.views.run import result_payload
 
 PACKAGE_HASH = "imported"
 UNKNOWN = "unknown"
-_NOT_RECORDED = "(not recorded by the reference system)"
-"""A path that leads nowhere: an imported run whose step is in no package any more cannot be retried."""
-
 _KEPT_ON_FAILURE = frozenset({"failed", "blocked", "needs_intervention"})
 _ASSIGNMENT = re.compile(r"(--setenv=[^=]+|-E[^=]+)=.*", re.DOTALL)
 
@@ -86,7 +82,10 @@ def read_run(record: Mapping[str, Any], event_id: str) -> PastRun:
     return PastRun(
         id=run_id,
         event_id=event_id,
-        definition=_definition(record, flow, step),
+        flow_name=flow,
+        flow_version=_version(record),
+        step_name=step,
+        package_hash=PACKAGE_HASH,
         runner=record["runner"] if isinstance(record.get("runner"), str) else UNKNOWN,
         replay_of=ids.run_id(event_id, flow, step) if run_id.endswith("_replay") else None,
         outcome=outcome,
@@ -138,22 +137,10 @@ def _said(record: Mapping[str, Any]) -> FlowResult | None:
     return said if isinstance(said, FlowResult) else None
 
 
-def _definition(record: Mapping[str, Any], flow: str, step: str) -> Definition:
-    raw = record.get("raw")
-    root = raw.get("flowRoot") if isinstance(raw, dict) else None
+def _version(record: Mapping[str, Any]) -> int | float:
     version = record.get("flowVersion")
     is_number = isinstance(version, int | float) and not isinstance(version, bool) and math.isfinite(version)
-    return Definition(
-        flow_name=flow,
-        flow_version=version if is_number else 0,  # type: ignore[arg-type]
-        flow_root=root if isinstance(root, str) and root else _NOT_RECORDED,
-        package_hash=PACKAGE_HASH,
-        step_name=step,
-        runner="exec",
-        script=_NOT_RECORDED,
-        timeout_ms=1000,
-        grace_ms=1000,
-    )
+    return version if is_number else 0  # type: ignore[return-value]
 
 
 def _attempt(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-STORE = ("accept", "begin", "note_start", "finish", "requeue")
+STORE = ("accept", "claim", "note_start", "finish", "requeue")
 KEEPER = ("start", "wait", "forget")
 DAEMON_POINTS = tuple(
     f"{port}.{method}:{when}"

@@ -96,7 +96,7 @@ class Driver:
             case "keeper, at a point":
                 self._at_a_point("keeper", self._random.choice(KEEPER_POINTS))
             case "daemon, at its start":
-                self._at_a_point("daemon", self._random.choice(("store.begin:after", "keeper.start:before")))
+                self._at_a_point("daemon", self._random.choice(("store.accept:after", "keeper.start:before")))
                 self._at_the_start(self._random.choice(_AT_START))
             case _:
                 self._at_a_point("keeper", self._random.choice(KEEPER_POINTS), then_daemon=True)

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from store_rig import STEP, begin
 
-from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageBusyError
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.redaction import Redactor
@@ -20,7 +20,6 @@ from flowd.ports import NewEvent, NewRun, Output, StartedRun
 from flowd.store.sqlite.store import SqliteStore
 
 FLOWS = Interest(frozenset({"flow"}))
-STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000, 100)
 
 
 class CountingStore(SqliteStore):
@@ -52,6 +51,9 @@ class EndingStore(CountingStore):
 
 
 class Clock:
+    def steady_ms(self) -> int:
+        return self.now_ms()
+
     def now_ms(self) -> int:
         return 1
 
@@ -95,9 +97,7 @@ async def accept_run(store: SqliteStore) -> None:
 
 
 async def begin_run(store: SqliteStore) -> StartedRun:
-    begun = await store.begin("r", worker_id="keeper", boot_id="boot", at_ms=2)
-    assert begun is not None
-    return begun
+    return await begin(store)
 
 
 def test_readers_of_the_same_share_one_look_at_the_journal_for_each_commit(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_rig import Workspace, say
+from daemon_rig import Workspace, say, until
 
 from flowd.domain.ids import run_id
 
@@ -146,9 +146,13 @@ def test_an_interrupted_run_can_be_retried_with_the_package_of_now(place: Worksp
     run_ = place.call("flow.retryRun", runId=run_id("e", "hello", "main"))["run"]
     assert place.call("flow.waitRun", runId=run_["id"])["run"]["effectiveStatus"] == "changed"
     place.call("flow.retryRun", runId="run_gone")
-    gone = place.call("flow.waitRun", runId="run_gone")["run"]
-    assert (gone["status"], gone["reason"]) == ("failed", "spawn")
-    assert "not recorded by the reference system" in gone["error"]
+
+    def waiting_for() -> object:
+        return place.call("flow.getRun", runId="run_gone")["run"].get("waitingFor")
+
+    assert until(waiting_for, what="a run that waits") == {"package": "gone"}
+    place.flow("gone", say("changed"))
+    assert place.call("flow.waitRun", runId="run_gone")["run"]["effectiveStatus"] == "changed"
 
 
 def test_an_import_can_be_repeated_and_finds_what_was_added(place: Workspace) -> None:

@@ -14,6 +14,8 @@ from crash.stage import Stage
 from crash.verdict import Judge, Verdict
 from daemon_rig import until
 
+from flowd_client.errors import FlowClientError
+
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
@@ -36,9 +38,13 @@ def up(stage: Stage) -> None:
 
 
 def die_at(stage: Stage, point: str, event_id: str, *, victim: str = "daemon") -> Story:
-    """Accept an event, and let the victim die when it passes the point."""
+    """Send an event, and let the victim die when it passes the point: perhaps before the event is answered."""
     stage.arm(victim, point)
-    story = Story(acknowledged={event_id: dispatch(stage, event_id)})
+    story = Story()
+    try:
+        story.acknowledged[event_id] = dispatch(stage, event_id)
+    except FlowClientError:
+        story.unanswered.append(event_id)
     until(lambda: not stage.is_armed(victim), what=f"{victim} passing {point}")
     story.kills.append(Kill(time.time(), (victim,), point))
     if victim == "daemon":
@@ -47,11 +53,18 @@ def die_at(stage: Stage, point: str, event_id: str, *, victim: str = "daemon") -
     return story
 
 
-def verdict(stage: Stage, story: Story) -> Verdict:
-    """What the harness's judge finds, once all runs have ended."""
+def settle(stage: Stage, story: Story) -> None:
+    """Send again what was not answered, and wait until all runs have ended."""
+    for event_id in story.unanswered:
+        story.acknowledged[event_id] = dispatch(stage, event_id)
     for run_ids in story.acknowledged.values():
         for run_id in run_ids:
             stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)
+
+
+def verdict(stage: Stage, story: Story) -> Verdict:
+    """What the harness's judge finds in the end. It stops the daemon."""
+    settle(stage, story)
     return Judge(stage, story).judge()
 
 
@@ -67,15 +80,24 @@ def test_ten_deaths_of_all_kinds_lose_double_and_leave_nothing() -> None:
     assert played.verdict.events >= 20
 
 
-@pytest.mark.parametrize("point", ["store.begin:after", "keeper.start:before"])
+@pytest.mark.parametrize("point", ["store.accept:after", "keeper.start:before"])
 def test_a_run_begun_but_never_handed_to_the_keeper_is_started_exactly_once(stage: Stage, point: str) -> None:
     up(stage)
     story = die_at(stage, point, "fails-1")
     assert not stage.ledger.exists()
     up(stage)
-    (run_id,) = story.acknowledged["fails-1"]
-    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
-    assert (run["attemptCount"], run["exitCode"]) == (1, 3)
+    settle(stage, story)
+    assert (last_run(stage)["attemptCount"], last_run(stage)["exitCode"]) == (1, 3)
+    assert verdict(stage, story).problems == []
+
+
+def test_an_attempt_that_was_claimed_but_never_handed_to_the_keeper_is_started_exactly_once(stage: Stage) -> None:
+    up(stage)
+    story = die_at(stage, "store.claim:after", "again-1")  # its second attempt: the first begins with the event
+    assert len(stage.ledger.read_text().splitlines()) == 2
+    up(stage)
+    settle(stage, story)
+    assert last_run(stage)["attemptCount"] == 2
     assert verdict(stage, story).problems == []
 
 

@@ -10,6 +10,7 @@ from flowd.api.params import Encoding, Identifier, Limit, Milliseconds, Offset, 
 from flowd.api.shapes import View
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
+from flowd.domain.waiting import PackageWait, TimeWait, WaitingFor
 from flowd.ports import Output
 from flowd_client.wire import Stream
 
@@ -65,6 +66,14 @@ class OutputEntry(View):
     created_at: str
 
 
+class WaitingView(View):
+    """What keeps a queued run from starting: its time, and why it waits for one, or the package that has its step."""
+
+    until: str | None = None
+    why: Literal["retry", "delay"] | None = None
+    package: str | None = None
+
+
 class AttemptView(View):
     """One process tree of a run."""
 
@@ -85,13 +94,16 @@ class AttemptView(View):
     survivors: tuple[str, ...] = ()
     max_rss_bytes: int | None = None
     cpu_ms: int | None = None
+    package_hash: str | None = None
 
 
 class RunView(View):
     """A run. ``status`` is the process status: clients of the reference system derive everything from it.
 
     ``startedAt`` is when its first attempt began, ``completedAt`` when its last one ended; ``durationMs`` is how long
-    its attempts took together, without the time between them. ``output`` is only in the view of a single run.
+    its attempts took together, without the time between them. ``packageHash``, ``runner`` and ``flowVersion`` are what
+    its last attempt ran with. ``waitingFor`` is missing where a queued run waits for nothing but a place. ``output`` is
+    only in the view of a single run.
     """
 
     id: str
@@ -118,6 +130,7 @@ class RunView(View):
     completed_at: str | None = None
     duration_ms: int | None = None
     cancel_requested: bool = False
+    waiting_for: WaitingView | None = None
     reason: str | None = None
     error: str | None = None
     exit_code: int | None = None
@@ -191,6 +204,7 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         completed_at=None if completed_at_ms is None else instant(completed_at_ms),
         duration_ms=sum(_took_ms(attempt) for attempt in run.attempts) if has_ended else None,
         cancel_requested=run.cancel_requested,
+        waiting_for=None if run.waiting_for is None else waiting_view(run.waiting_for),
         reason=run.reason,
         error=run.error,
         exit_code=run.exit_code,
@@ -199,6 +213,15 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         output=output,
         output_truncated=is_truncated,
     )
+
+
+def waiting_view(waiting: WaitingFor) -> WaitingView:
+    """What a queued run waits for."""
+    match waiting:
+        case TimeWait():
+            return WaitingView(until=instant(waiting.until_ms), why=waiting.why)
+        case PackageWait():
+            return WaitingView(package=waiting.name)
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:
@@ -221,6 +244,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         survivors=attempt.survivors,
         max_rss_bytes=attempt.max_rss_bytes,
         cpu_ms=attempt.cpu_ms,
+        package_hash=attempt.package_hash,
     )
 
 

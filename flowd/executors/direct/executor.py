@@ -6,8 +6,9 @@ import sys
 from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
+from flowd.domain.keeping import KeeperRecord
 from flowd.domain.run import Exit
 from flowd.executors.direct.attempts import KeeperAttempts
 from flowd.executors.direct.frames import start_request
@@ -80,9 +81,9 @@ class DirectExecutor:
         """What the keeper found it can use on this machine."""
         return frozenset(self._link.hello.get("capabilities", ()))
 
-    def records(self) -> tuple[dict[str, Any], ...]:
-        """What the keeper knew when it was last connected to: ``id``, ``state`` (running, exited), ``pid`` …"""
-        return self._link.records
+    def records(self) -> tuple[KeeperRecord, ...]:
+        """What the keeper knew of every attempt when it was last connected to."""
+        return cast("tuple[KeeperRecord, ...]", self._link.records)
 
     async def open(self) -> None:
         """Connect to the living keeper or start one. Returns when it has reported all that it knows.

@@ -7,9 +7,9 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from flowd.domain.errors import StateError
+from flowd.domain.keeping import KeeperRecord
 from flowd.domain.run import Exit
 from flowd.executors.systemd import cgroups, output_watch, properties
 from flowd.executors.systemd.adoption import adopt
@@ -63,7 +63,7 @@ class SystemdExecutor:
         self._boot_id = boot_id
         self._units = TrackedUnits()
         self._starting: dict[str, asyncio.Task[int]] = {}
-        self._records: tuple[dict[str, Any], ...] = ()
+        self._records: tuple[KeeperRecord, ...] = ()
         self._background = BackgroundWork(self._cannot_go_on)
         self._failure: KeeperLostError | None = None
         self._manager: Manager | None = None
@@ -89,8 +89,8 @@ class SystemdExecutor:
         """The cgroup controllers that limits can be kept with."""
         return self._controllers
 
-    def records(self) -> tuple[dict[str, Any], ...]:
-        """What was known at `open`: ``id`` and ``state`` (running, exited) of every attempt."""
+    def records(self) -> tuple[KeeperRecord, ...]:
+        """What was known of every attempt at `open`."""
         return self._records
 
     async def open(self) -> None:
@@ -125,7 +125,7 @@ class SystemdExecutor:
             workspace_mark=hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:8],
         )
         self._records = tuple(
-            {"id": unit.record.id, "state": "running" if unit.is_running else "exited"} for unit in self._units
+            KeeperRecord(id=unit.record.id, state="running" if unit.is_running else "exited") for unit in self._units
         )
         self._background.start(self._watch_bus, manager)
         self._background.start(output_watch.watch, manager, self._units, self.stop)

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flowd.domain.definition import Definition
 from flowd.domain.run import Attempt, Outcome
 from flowd.ports import NewEvent, Output
 from flowd.store.sqlite import rows
@@ -18,15 +17,16 @@ class PastRun:
     """A run that is over.
 
     Attributes:
-        definition: What a retry would start, should no package have the step any more.
-        runner: As it is shown; the definition's may be a stand-in.
         attempt: None when it never started.
     """
 
     id: str
     event_id: str
-    definition: Definition
+    flow_name: str
+    flow_version: int | float
+    step_name: str
     runner: str
+    package_hash: str
     replay_of: str | None
     outcome: Outcome
     created_at_ms: int
@@ -101,19 +101,17 @@ def _is_known(db: sqlite3.Connection, run_id: str) -> bool:
 
 
 def _write_run(db: sqlite3.Connection, run: PastRun, seq: int, event_seq: int) -> None:
-    definition, outcome = run.definition, run.outcome
+    outcome = run.outcome
     result, reported = outcome.result, outcome.reported_result
-    db.execute("INSERT OR IGNORE INTO definitions (id, body) VALUES (?, ?)", (definition.id, definition.body))
     members = {
         "seq": seq,
         "id": run.id,
         "event_seq": event_seq,
-        "definition_id": definition.id,
-        "flow_name": definition.flow_name,
-        "flow_version": definition.flow_version,
-        "step_name": definition.step_name,
+        "flow_name": run.flow_name,
+        "flow_version": run.flow_version,
+        "step_name": run.step_name,
         "runner": run.runner,
-        "package_hash": definition.package_hash,
+        "package_hash": run.package_hash,
         "replay_of": run.replay_of,
         "status": outcome.status,
         "attempt_count": int(run.attempt is not None),

@@ -47,9 +47,18 @@ def prune(
         for run_id, number, _, has_files in attempts:
             if has_files:
                 remove_output(attempt_id(run_id, number))
+        definitions = db.execute(
+            "SELECT DISTINCT definition_id FROM attempts WHERE definition_id IS NOT NULL"
+            f" AND run_seq IN (SELECT seq FROM runs WHERE {theirs})",
+            old,
+        ).fetchall()
         db.execute(f"DELETE FROM attempts WHERE run_seq IN (SELECT seq FROM runs WHERE {theirs})", old)
         db.execute(f"DELETE FROM runs WHERE {theirs}", old)
         db.execute(f"DELETE FROM events WHERE seq IN ({marks})", old)
+        db.executemany(
+            "DELETE FROM definitions WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM attempts WHERE definition_id = ?1)",
+            definitions,
+        )
         db.executemany("UPDATE counts SET n = n - ? WHERE name = ?", [(count, name) for name, count in fewer.items()])
     runs = fewer.total() - len(old)
     return Pruned(last_seq, len(old), runs, sum(size for _, _, size, _ in attempts))

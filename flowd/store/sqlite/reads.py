@@ -7,7 +7,7 @@ from flowd.domain import definition as definitions
 from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidParamsError
 from flowd.domain.run import Attempt, Run
-from flowd.ports import Counts, Output, Page, RunFilter, StoredEvent, Unfinished
+from flowd.ports import Counts, LeftRunning, Output, Page, RunFilter, StoredEvent
 from flowd.store.sqlite import rows
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
@@ -79,26 +79,29 @@ def output(db: sqlite3.Connection, run_id: str, number: int) -> Output | None:
     return None if row is None else Output(row[0], row[1], row[2], row[3], bool(row[4]))
 
 
-def unfinished(db: sqlite3.Connection) -> list[Unfinished]:
-    """Queued and running runs, oldest first."""
+def left_running(db: sqlite3.Connection) -> list[LeftRunning]:
+    """Running runs, oldest first, each with its last attempt."""
     found = db.execute(
-        f"SELECT {rows.RUN_COLUMNS}, d.body, r.not_before_ms FROM runs r JOIN events e ON e.seq = r.event_seq"
-        " JOIN definitions d ON d.id = r.definition_id WHERE r.status IN ('queued', 'running') ORDER BY r.seq"
+        f"{rows.RUNS} WHERE r.status = 'running' AND r.status IN ('queued', 'running') ORDER BY r.seq"
     ).fetchall()
-    attempts = attempts_by_run(db, [row for row in found if row[8] == "running"])
+    attempts = attempts_by_run(db, found)
     return [
-        Unfinished(
-            run=rows.run(row),
-            definition=definitions.parse(row[-2]),
-            attempt=attempts[row[0]][-1] if row[0] in attempts else None,
-            not_before_ms=row[-1],
-        )
+        LeftRunning(run=rows.run(row), attempt=attempts[row[0]][-1], definition=_definition_of_last_attempt(db, row[0]))
         for row in found
     ]
 
 
+def _definition_of_last_attempt(db: sqlite3.Connection, run_seq: int) -> Definition:
+    (body,) = db.execute(
+        "SELECT d.body FROM attempts a JOIN definitions d ON d.id = a.definition_id WHERE a.run_seq = ?"
+        " ORDER BY a.number DESC LIMIT 1",
+        (run_seq,),
+    ).fetchone()
+    return definitions.parse(body)
+
+
 def all_definitions(db: sqlite3.Connection) -> list[Definition]:
-    """Every pinned definition."""
+    """Every definition that an attempt was made with."""
     return [definitions.parse(body) for (body,) in db.execute("SELECT body FROM definitions")]
 
 

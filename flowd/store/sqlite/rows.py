@@ -8,6 +8,7 @@ from typing import Any
 from flowd.domain.ids import attempt_id
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
+from flowd.domain.waiting import PackageWait, TimeWait, WaitingFor
 from flowd.ports import StoredEvent
 
 Row = Sequence[Any]
@@ -17,13 +18,15 @@ _STATUSES = {status.value: status for status in ProcessStatus}  # calling the en
 RUN_COLUMNS = """
     r.seq, r.id, e.id, r.flow_name, r.flow_version, r.step_name, r.runner, r.package_hash, r.status, r.created_at_ms,
     r.updated_at_ms, r.started_at_ms, r.completed_at_ms, r.attempt_count, r.result_status, r.result, r.reported_status,
-    r.reported_result, r.reason, r.error, r.exit_code, r.signal, r.replay_of, r.cancel_requested
+    r.reported_result, r.reason, r.error, r.exit_code, r.signal, r.replay_of, r.cancel_requested, r.waits_for, r.wait_why,
+    r.not_before_ms, r.wait_ms
 """
+FLOW_NAME, STEP_NAME = 3, 5
 RUNS = f"SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event_seq"
 
 ATTEMPT_COLUMNS = """
     run_seq, number, status, worker_id, started_at_ms, completed_at_ms, reason, error, exit_code, signal, pid, command,
-    cwd, leftovers, survivors, stdout_bytes, stderr_bytes, truncated, max_rss_bytes, cpu_ms, boot_id
+    cwd, leftovers, survivors, stdout_bytes, stderr_bytes, truncated, max_rss_bytes, cpu_ms, boot_id, package_hash
 """
 
 EVENT_COLUMNS = "seq, id, type, source, occurred_at, received_at, body, created_at_ms, fingerprint"
@@ -53,8 +56,15 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
         signal=row[21],
         replay_of=row[22],
         cancel_requested=bool(row[23]),
+        waiting_for=None if row[24] is None else _wait(row),
         attempts=tuple(attempts),
     )
+
+
+def _wait(row: Row) -> WaitingFor:
+    if row[24] == "package":
+        return PackageWait(row[FLOW_NAME])
+    return TimeWait(until_ms=row[26], whole_ms=row[27], why=row[25])
 
 
 def attempt(row: Row, run_id: str) -> Attempt:
@@ -82,6 +92,7 @@ def attempt(row: Row, run_id: str) -> Attempt:
         max_rss_bytes=row[18],
         cpu_ms=row[19],
         boot_id=row[20],
+        package_hash=row[21],
     )
 
 

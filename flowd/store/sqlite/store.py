@@ -14,20 +14,22 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.run import Attempt, Exit, Outcome, Run
+from flowd.domain.waiting import TimeWait
 from flowd.ports import (
     Accepted,
+    Claim,
+    Claimed,
     Counts,
+    LeftRunning,
     NewEvent,
     NewRun,
     Output,
     Page,
     Pruned,
     RunFilter,
-    StartedRun,
     StoredEvent,
-    Unfinished,
 )
-from flowd.store.sqlite import journal, nonces, pruning, reads, writes
+from flowd.store.sqlite import journal, nonces, pruning, queue, reads, writes
 from flowd.store.sqlite.connection import is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.writer import Writer
 
@@ -62,18 +64,24 @@ class SqliteStore:
         """
         self._path = path
         self._max_queued = max_queued
+        self._max_journal_rows = max_journal_rows
+        self._queued = 0
         self._writer = Writer(
             open_writer(path),
             on_failure,
-            tidy=lambda db: journal.prune(db, max_journal_rows),
+            tidy=self._tidy,
         )
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._tell_failed_read_at_s = 0.0
 
+    def _tidy(self, db: sqlite3.Connection) -> None:
+        journal.prune(db, self._max_journal_rows)
+        (self._queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
+
     def tell_commits(self, listener: Callable[[], None]) -> None:
-        """Call this after each commit, in the loop."""
+        """See `flowd.ports.OpenStore.tell_commits`."""
         self._writer.on_commit = listener
 
     async def close(self) -> None:
@@ -88,21 +96,44 @@ class SqliteStore:
         """See `flowd.ports.Store.commits`."""
         return self._writer.commits
 
-    async def accept(self, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int) -> Accepted:
+    @property
+    def queued(self) -> int:
+        """See `flowd.ports.Store.queued`."""
+        return self._queued
+
+    async def accept(
+        self, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, claim: Claim | None = None
+    ) -> Accepted:
         """See `flowd.ports.Store.accept`."""
         limit = self._max_queued
-        return await self._writer.do(lambda db: writes.accept(db, event, runs, at_ms=at_ms, max_queued=limit))
+        return await self._writer.do(
+            lambda db: writes.accept(db, event, runs, at_ms=at_ms, max_queued=limit, claim=claim)
+        )
 
     async def add_runs(self, event_id: str, runs: Sequence[NewRun], *, at_ms: int) -> tuple[Run, ...]:
         """See `flowd.ports.Store.add_runs`."""
         limit = self._max_queued
         return await self._writer.do(lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, max_queued=limit))
 
-    async def begin(self, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> StartedRun | None:
-        """See `flowd.ports.Store.begin`."""
-        return await self._writer.do(
-            lambda db: writes.begin(db, run_id, worker_id=worker_id, boot_id=boot_id, at_ms=at_ms)
-        )
+    async def claim(self, ask: Claim) -> Claimed:
+        """See `flowd.ports.Store.claim`."""
+        return await self._writer.do(lambda db: queue.claim(db, ask))
+
+    async def shorten_waits(self, steady_ms: int) -> None:
+        """See `flowd.ports.Store.shorten_waits`."""
+        await self._writer.do(lambda db: queue.shorten_waits(db, steady_ms))
+
+    async def steps_missed(self) -> list[tuple[str, str]]:
+        """See `flowd.ports.Store.steps_missed`."""
+        return await self._read(queue.steps_missed)
+
+    async def end_package_wait(self, flow_name: str, step_name: str, *, at_ms: int) -> int:
+        """See `flowd.ports.Store.end_package_wait`."""
+        return await self._writer.do(lambda db: queue.end_package_wait(db, flow_name, step_name, at_ms=at_ms))
+
+    async def fail_removed(self, flow_name: str, step_name: str, *, at_ms: int) -> list[Run]:
+        """See `flowd.ports.Store.fail_removed`."""
+        return await self._writer.do(lambda db: queue.fail_removed(db, flow_name, step_name, at_ms=at_ms))
 
     async def note_start(self, attempt: Attempt) -> None:
         """See `flowd.ports.Store.note_start`."""
@@ -116,29 +147,29 @@ class SqliteStore:
         output: Output,
         *,
         at_ms: int,
-        retry_at_ms: int | None = None,
+        wait: TimeWait | None = None,
     ) -> Run:
         """See `flowd.ports.Store.finish`."""
         return await self._writer.do(
-            lambda db: writes.finish(db, attempt, outcome, exit_, output, at_ms=at_ms, retry_at_ms=retry_at_ms)
+            lambda db: writes.finish(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait)
         )
 
-    async def requeue(self, run_id: str, *, at_ms: int) -> None:
+    async def requeue(self, run_id: str, *, at_ms: int) -> bool:
         """See `flowd.ports.Store.requeue`."""
-        await self._writer.do(lambda db: writes.requeue(db, run_id, at_ms=at_ms))
+        return await self._writer.do(lambda db: queue.requeue(db, run_id, at_ms=at_ms))
 
     async def cancel_queued(self, run_id: str, *, at_ms: int) -> Run | None:
         """See `flowd.ports.Store.cancel_queued`."""
         return await self._writer.do(lambda db: writes.cancel_queued(db, run_id, at_ms=at_ms))
 
-    async def request_cancel(self, run_id: str, *, at_ms: int) -> None:
+    async def request_cancel(self, run_id: str, *, at_ms: int) -> bool:
         """See `flowd.ports.Store.request_cancel`."""
-        await self._writer.do(lambda db: writes.request_cancel(db, run_id, at_ms=at_ms))
+        return await self._writer.do(lambda db: writes.request_cancel(db, run_id, at_ms=at_ms))
 
-    async def retry(self, run_id: str, definition: Definition | None, *, at_ms: int) -> Run | None:
+    async def retry(self, run_id: str, *, at_ms: int) -> Run | None:
         """See `flowd.ports.Store.retry`."""
         limit = self._max_queued
-        return await self._writer.do(lambda db: writes.retry(db, run_id, definition, at_ms=at_ms, max_queued=limit))
+        return await self._writer.do(lambda db: writes.retry(db, run_id, at_ms=at_ms, max_queued=limit))
 
     async def event(self, event_id: str) -> StoredEvent | None:
         """See `flowd.ports.Store.event`."""
@@ -160,9 +191,9 @@ class SqliteStore:
         """See `flowd.ports.Store.output`."""
         return await self._read(lambda db: reads.output(db, run_id, number))
 
-    async def unfinished(self) -> list[Unfinished]:
-        """See `flowd.ports.Store.unfinished`."""
-        return await self._read(reads.unfinished)
+    async def left_running(self) -> list[LeftRunning]:
+        """See `flowd.ports.Store.left_running`."""
+        return await self._read(reads.left_running)
 
     async def definitions(self) -> list[Definition]:
         """See `flowd.ports.Store.definitions`."""
@@ -195,7 +226,7 @@ class SqliteStore:
         await self._writer.do(lambda db: journal.note_flows(db, flows, at_ms))
 
     async def remember_nonce(self, nonce: str, at_ms: int, expires_at_ms: int) -> bool:
-        """Whether the nonce is new; it is on disk until it expires when this returns."""
+        """See `flowd.ports.Nonces.remember_nonce`."""
         return await self._writer.do(lambda db: nonces.remember(db, nonce, at_ms=at_ms, expires_at_ms=expires_at_ms))
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:

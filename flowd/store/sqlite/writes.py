@@ -3,19 +3,24 @@
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 
-from flowd.domain import definition as definitions
-from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, QueueFullError
-from flowd.domain.ids import attempt_id
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
-from flowd.ports import Accepted, NewEvent, NewRun, Output, StartedRun, StoredEvent
-from flowd.store.sqlite import journal, reads, rows
+from flowd.domain.waiting import TimeWait
+from flowd.ports import Accepted, Claim, NewEvent, NewRun, Output, StoredEvent
+from flowd.store.sqlite import journal, queue, reads, rows
 
 
-def accept(db: sqlite3.Connection, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, max_queued: int) -> Accepted:
-    """Store an event with its queued runs, or return what its id already stands for."""
+def accept(
+    db: sqlite3.Connection,
+    event: NewEvent,
+    runs: Sequence[NewRun],
+    *,
+    at_ms: int,
+    max_queued: int,
+    claim: Claim | None,
+) -> Accepted:
+    """Store an event with its queued runs, or return what its id already stands for; then claim, if that is asked."""
     known = db.execute(f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE id = ?", (event.id,)).fetchone()
     if known is not None:
         found = db.execute(
@@ -57,7 +62,7 @@ def accept(db: sqlite3.Connection, event: NewEvent, runs: Sequence[NewRun], *, a
         at_ms,
         tuple(run.id for run in created),
     )
-    return Accepted(event=stored_event, runs=created)
+    return Accepted(event=stored_event, runs=created, claimed=None if claim is None else queue.claim(db, claim))
 
 
 def add_runs(
@@ -69,41 +74,6 @@ def add_runs(
         raise EventNotFoundError(event_id)
     _refuse_overflow(db, len(runs), max_queued)
     return tuple(_insert_run(db, found[0], event_id, run, at_ms) for run in runs)
-
-
-def begin(db: sqlite3.Connection, run_id: str, *, worker_id: str, boot_id: str, at_ms: int) -> StartedRun | None:
-    """Queued → running, with a new attempt."""
-    changed = db.execute(
-        "UPDATE runs SET status = 'running', attempt_count = attempt_count + 1, updated_at_ms = ?1, not_before_ms = 0,"
-        " started_at_ms = coalesce(started_at_ms, ?1) WHERE id = ?2 AND status = 'queued'"
-        " RETURNING seq, event_seq, definition_id, attempt_count",
-        (at_ms, run_id),
-    ).fetchone()
-    if changed is None:
-        return None
-    seq, event_seq, definition_id, number = changed
-    db.execute(
-        "INSERT INTO attempts (run_seq, number, status, worker_id, boot_id, started_at_ms) VALUES (?, ?, 'running', ?, ?, ?)",
-        (seq, number, worker_id, boot_id, at_ms),
-    )
-    journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.RUNNING, attempt=number)
-    (definition,) = db.execute("SELECT body FROM definitions WHERE id = ?", (definition_id,)).fetchone()
-    (body,) = db.execute("SELECT body FROM events WHERE seq = ?", (event_seq,)).fetchone()
-    attempt = Attempt(
-        id=attempt_id(run_id, number),
-        run_id=run_id,
-        number=number,
-        status=ProcessStatus.RUNNING,
-        worker_id=worker_id,
-        boot_id=boot_id,
-        started_at_ms=at_ms,
-    )
-    return StartedRun(read_run(db, seq), attempt, _definition(definition), body.encode())
-
-
-@lru_cache(maxsize=1024)
-def _definition(body: str) -> Definition:
-    return definitions.parse(body)
 
 
 def note_start(db: sqlite3.Connection, attempt: Attempt) -> None:
@@ -122,9 +92,9 @@ def finish(
     output: Output,
     *,
     at_ms: int,
-    retry_at_ms: int | None,
+    wait: TimeWait | None,
 ) -> Run:
-    """Running → final, or back to queued. A second time changes nothing."""
+    """Running → final, or back to queued with a wait. A second time changes nothing."""
     seq, event_seq = db.execute("SELECT seq, event_seq FROM runs WHERE id = ?", (attempt.run_id,)).fetchone()
     completed_at_ms = exit_.completed_at_ms(attempt.started_at_ms, at_ms)
     ended = db.execute(
@@ -158,16 +128,16 @@ def finish(
     if ended.rowcount == 0:
         return _whole_run(db, seq)
     result, reported = outcome.result, outcome.reported_result
-    status = outcome.status if retry_at_ms is None else ProcessStatus.QUEUED
+    status = outcome.status if wait is None else ProcessStatus.QUEUED
     db.execute(
-        "UPDATE runs SET status = ?1, updated_at_ms = ?2, completed_at_ms = ?3, not_before_ms = ?4, reason = ?5, error = ?6,"
-        " exit_code = ?7, signal = ?8, result_status = ?9, result = ?10, reported_status = ?11, reported_result = ?12"
-        " WHERE seq = ?13 AND status = 'running' AND attempt_count = ?14",
+        "UPDATE runs SET status = ?1, updated_at_ms = ?2, completed_at_ms = ?3, reason = ?4, error = ?5, exit_code = ?6,"
+        " signal = ?7, result_status = ?8, result = ?9, reported_status = ?10, reported_result = ?11, waits_for = ?12,"
+        " wait_why = ?13, not_before_ms = ?14, wait_ms = ?15"
+        " WHERE seq = ?16 AND status = 'running' AND attempt_count = ?17",
         (
             status,
             at_ms,
-            completed_at_ms if retry_at_ms is None else None,
-            retry_at_ms or 0,
+            completed_at_ms if wait is None else None,
             outcome.reason,
             outcome.error,
             outcome.exit_code,
@@ -176,6 +146,7 @@ def finish(
             result.text if result else None,
             reported.status if reported else None,
             reported.text if reported else None,
+            *queue.wait_columns(wait),
             seq,
             attempt.number,
         ),
@@ -184,24 +155,10 @@ def finish(
     return _whole_run(db, seq)
 
 
-def requeue(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> None:
-    """Running → queued, forgetting an attempt that no process was ever started for."""
-    changed = db.execute(
-        "UPDATE runs SET status = 'queued', attempt_count = attempt_count - 1, updated_at_ms = ?1,"
-        " started_at_ms = CASE attempt_count WHEN 1 THEN NULL ELSE started_at_ms END"
-        " WHERE id = ?2 AND status = 'running' RETURNING seq, event_seq, attempt_count",
-        (at_ms, run_id),
-    ).fetchone()
-    if changed is not None:
-        seq, event_seq, left = changed
-        db.execute("DELETE FROM attempts WHERE run_seq = ? AND number = ?", (seq, left + 1))
-        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
-
-
 def cancel_queued(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> Run | None:
     """Queued → canceled."""
     changed = db.execute(
-        "UPDATE runs SET status = 'canceled', cancel_requested = 1, updated_at_ms = ?1, completed_at_ms = ?1,"
+        "UPDATE runs SET status = 'canceled', cancel_requested = 1, waits_for = NULL, updated_at_ms = ?1, completed_at_ms = ?1,"
         " reason = 'canceled', error = 'The run was canceled before it started'"
         " WHERE id = ?2 AND status = 'queued' RETURNING seq, event_seq",
         (at_ms, run_id),
@@ -212,16 +169,15 @@ def cancel_queued(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> Run | N
     return _whole_run(db, changed[0])
 
 
-def request_cancel(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> None:
-    """Note the wish on a running run."""
-    db.execute(
+def request_cancel(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> bool:
+    """Note the wish on a running run. False when it is not running."""
+    done = db.execute(
         "UPDATE runs SET cancel_requested = 1, updated_at_ms = ? WHERE id = ? AND status = 'running'", (at_ms, run_id)
     )
+    return done.rowcount == 1
 
 
-def retry(
-    db: sqlite3.Connection, run_id: str, definition: Definition | None, *, at_ms: int, max_queued: int
-) -> Run | None:
+def retry(db: sqlite3.Connection, run_id: str, *, at_ms: int, max_queued: int) -> Run | None:
     """Final → queued."""
     found = db.execute("SELECT seq, event_seq, status FROM runs WHERE id = ?", (run_id,)).fetchone()
     if found is None or not ProcessStatus(found[2]).is_final:
@@ -229,17 +185,11 @@ def retry(
     _refuse_overflow(db, 1, max_queued)
     seq, event_seq, _ = found
     db.execute(
-        "UPDATE runs SET status = 'queued', updated_at_ms = ?, completed_at_ms = NULL, cancel_requested = 0, reason = NULL,"
-        " error = NULL, exit_code = NULL, signal = NULL, result_status = NULL, result = NULL, reported_status = NULL,"
-        " reported_result = NULL WHERE seq = ?",
-        (at_ms, seq),
+        "UPDATE runs SET status = 'queued', ready_seq = ?, updated_at_ms = ?, completed_at_ms = NULL, cancel_requested = 0,"
+        " reason = NULL, error = NULL, exit_code = NULL, signal = NULL, result_status = NULL, result = NULL,"
+        " reported_status = NULL, reported_result = NULL WHERE seq = ?",
+        (queue.next_number(db), at_ms, seq),
     )
-    if definition is not None:
-        _remember(db, definition)
-        db.execute(
-            "UPDATE runs SET definition_id = ?, flow_version = ?, runner = ?, package_hash = ? WHERE seq = ?",
-            (definition.id, definition.flow_version, definition.runner, definition.package_hash, seq),
-        )
     journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
     return read_run(db, seq)
 
@@ -257,14 +207,13 @@ def _whole_run(db: sqlite3.Connection, seq: int) -> Run:
 
 def _insert_run(db: sqlite3.Connection, event_seq: int, event_id: str, new: NewRun, at_ms: int) -> Run:
     definition = new.definition
-    _remember(db, definition)
     seq = db.execute(
-        "INSERT INTO runs (id, event_seq, definition_id, flow_name, flow_version, step_name, runner, package_hash,"
-        " replay_of, status, created_at_ms, updated_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'queued', ?10, ?10)",
+        "INSERT INTO runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status,"
+        " created_at_ms, updated_at_ms, ready_seq, waits_for, wait_why, not_before_ms, wait_ms)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', ?9, ?9, ?10, ?11, ?12, ?13, ?14)",
         (
             new.id,
             event_seq,
-            definition.id,
             definition.flow_name,
             definition.flow_version,
             definition.step_name,
@@ -272,6 +221,8 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, event_id: str, new: NewR
             definition.package_hash,
             new.replay_of,
             at_ms,
+            queue.next_number(db) if new.wait is None else 0,
+            *queue.wait_columns(new.wait),
         ),
     ).lastrowid
     assert seq is not None
@@ -288,11 +239,8 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, event_id: str, new: NewR
         created_at_ms=at_ms,
         updated_at_ms=at_ms,
         replay_of=new.replay_of,
+        waiting_for=new.wait,
     )
-
-
-def _remember(db: sqlite3.Connection, definition: Definition) -> None:
-    db.execute("INSERT OR IGNORE INTO definitions (id, body) VALUES (?, ?)", (definition.id, definition.body))
 
 
 def _refuse_overflow(db: sqlite3.Connection, more: int, max_queued: int) -> None:

@@ -1,0 +1,32 @@
+"""What keeps a queued run from starting, other than that all places are taken."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+TimeReason = Literal["retry", "delay"]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeWait:
+    """It may start from an instant on.
+
+    Attributes:
+        until_ms: By a clock that nobody sets: see `flowd.ports.Clock.steady_ms`.
+        whole_ms: The length of the wait from its beginning. After a restart no more than this is left of it, should the
+            wall clock have been set back meanwhile.
+        why: ``retry``: the step's policy makes another attempt then. ``delay``: it was accepted so.
+    """
+
+    until_ms: int
+    whole_ms: int
+    why: TimeReason
+
+
+@dataclass(frozen=True, slots=True)
+class PackageWait:
+    """No package in force has its step: it was removed, or is broken and no last good definition of it is known."""
+
+    name: str
+
+
+WaitingFor = TimeWait | PackageWait

@@ -1,0 +1,271 @@
+"""One attempt of a run, from the moment when it is written down as running to its recorded outcome."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from flowd.domain import excerpt, retry
+from flowd.domain.definition import Definition
+from flowd.domain.errors import StorageBusyError, StorageFullError
+from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run, decide
+from flowd.domain.waiting import TimeWait
+from flowd.engine import run_log
+from flowd.engine.completions import Completions
+from flowd.engine.outputs import CollectedOutput, OutputFiles
+from flowd.engine.scheduler import Again, Done
+from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
+from flowd.ports import (
+    Clock,
+    Command,
+    Keeper,
+    KeeperLostError,
+    Launch,
+    NoRoomError,
+    Output,
+    Runners,
+    SpawnError,
+    StartedRun,
+    StepContext,
+    Store,
+)
+
+T = TypeVar("T")
+
+_INLINE_SCAN_BYTES = 1024 * 1024
+_NOTE_START_AFTER_S = 0.1
+"""Steps that end sooner have their pid and command recorded with their outcome: one commit less for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every attempt needs.
+
+    Attributes:
+        mask: Takes secrets out of a text.
+    """
+
+    store: Store
+    keeper: Keeper
+    runners: Runners
+    outputs: OutputFiles
+    completions: Completions
+    clock: Clock
+    waits: StorageWaits
+    max_output_bytes: int
+    mask: Callable[[str], str]
+
+
+class ActiveAttempt:
+    """An attempt under way: `start`, `exited`, `record`, in this order, each once; then `close`.
+
+    Cancelling one of them leaves the step running; the next daemon adopts it.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        attempt: Attempt,
+        definition: Definition,
+        *,
+        on_close: Callable[["ActiveAttempt"], None],
+        started: StartedRun | None = None,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            on_close: Called by `close`.
+            started: What is to be started; None where its process runs, or ran, already.
+        """
+        self._tools = tools
+        self.attempt = attempt
+        """Grows its pid, command and working directory as they become known."""
+        self.definition = definition
+        self.is_canceled = False
+        self._on_close = on_close
+        self._started = started
+        self._has_process = started is None
+        """Whether the keeper may have a process for it."""
+        self._exit: Exit | None = None
+        self._obstacle: str | None = None
+        """Why it could not start."""
+        self._is_unstarted = False
+        """It never happened: nobody has failed, so its run is queued again."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's."""
+        return self.attempt.run_id
+
+    def withdraw(self, why: str) -> None:
+        """It never happened: its run is to be queued again, unless somebody wants it canceled."""
+        self._obstacle, self._is_unstarted = why, True
+
+    def end_unseen(self, exit_: Exit) -> None:
+        """Its process is gone, and nobody can have seen its exit."""
+        self._exit = exit_
+
+    async def cancel(self, *, grace_s: float | None = None) -> None:
+        """Ask it to end, at once with ``grace_s=0``. Its outcome comes by itself. Idempotent."""
+        self.is_canceled = True
+        if self._has_process:
+            grace = self.definition.grace_ms / 1000 if grace_s is None else grace_s
+            await self._tools.keeper.stop(self.attempt.id, cause="canceled", grace_s=grace)
+
+    # --- start -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start its process, unless it has one or never will; and ask it to end where it was canceled."""
+        if self._started is not None and not self._is_unstarted:
+            await self._try_to_start(self._started)
+        if self._has_process and self.is_canceled:
+            await self.cancel()
+
+    async def _try_to_start(self, started: StartedRun) -> None:
+        try:
+            await self._spawn(started)
+        except NoRoomError as error:
+            self._tools.waits.wait(f"start {self.run_id}", problem=str(error))
+            await asyncio.sleep(STORAGE_RETRY_S)
+            self.withdraw(str(error))
+        except SpawnError as error:
+            self._obstacle = str(error)
+        except KeeperLostError:
+            self._has_process = await self._tools.keeper.knows(self.attempt.id)
+            if not self._has_process:
+                self.withdraw("its keeper died before it started")
+        if self._has_process:
+            self._tools.waits.over(f"start {self.run_id}")
+
+    async def _spawn(self, started: StartedRun) -> None:
+        context = StepContext(
+            event_id=started.run.event_id,
+            event_json=started.event_body,
+            run_id=self.run_id,
+            attempt_id=self.attempt.id,
+            attempt_number=self.attempt.number,
+            is_replay=started.run.replay_of is not None,
+        )
+        command = await self._tools.runners.command(self.definition, context)
+        if self.is_canceled:
+            raise SpawnError("it was canceled before it started")
+        self.attempt = replace(self.attempt, command=command.argv, cwd=command.cwd)
+        pid = await self._tools.keeper.start(self._launch(command))
+        self.attempt = replace(self.attempt, pid=pid)
+        self._has_process = True
+        run_log.tell(logging.INFO, "run started", started.run, attempt=self.attempt.number, pid=pid)
+
+    def _launch(self, command: Command) -> Launch:
+        outputs, definition = self._tools.outputs, self.definition
+        return Launch(
+            attempt_id=self.attempt.id,
+            command=command,
+            stdout_path=outputs.path(self.attempt.id, "stdout"),
+            stderr_path=outputs.path(self.attempt.id, "stderr"),
+            timeout_s=definition.timeout_ms / 1000,
+            grace_s=definition.grace_ms / 1000,
+            max_output_bytes=self._tools.max_output_bytes,
+            detach=definition.detach,
+            limits=definition.limits,
+        )
+
+    # --- exited ------------------------------------------------------------------------------------------------------
+
+    async def exited(self) -> None:
+        """Return when its process has ended; at once where it has none."""
+        if self._exit is None and self._obstacle is None:
+            self._exit = await self._wait()
+
+    async def _wait(self) -> Exit:
+        waiting = asyncio.ensure_future(self._tools.keeper.wait(self.attempt.id))
+        try:
+            done, _ = await asyncio.wait([waiting], timeout=_NOTE_START_AFTER_S)
+            if not done:
+                try:
+                    await self._tools.store.note_start(self.attempt)
+                except (StorageFullError, StorageBusyError):
+                    pass  # It is only for looking at; the keeper's journal has what recovery needs.
+            return await waiting
+        finally:
+            waiting.cancel()
+
+    # --- record ------------------------------------------------------------------------------------------------------
+
+    async def record(self) -> Done | Again:
+        """Write down how it ended, however long the disk is full, and say what follows."""
+        if self._obstacle is None:
+            return await self._record_exit(self._exit or Exit())
+        if self._is_unstarted and not self.is_canceled and await self._queue_again():
+            return Again(self._tools.clock.steady_ms())
+        return await self._finish(Exit(), self._refusal(self._obstacle), Output())
+
+    def close(self) -> None:
+        """It is over, or left to the next daemon."""
+        self._on_close(self)
+
+    async def _record_exit(self, exit_: Exit) -> Done | Again:
+        said = await self._collect()
+        return await self._finish(exit_, self._decide(exit_, said), said.output)
+
+    async def _queue_again(self) -> bool:
+        """False where somebody asked to cancel it at the last moment."""
+        tools = self._tools
+        is_queued = await self._patiently(lambda: tools.store.requeue(self.run_id, at_ms=tools.clock.now_ms()))
+        self.is_canceled = not is_queued
+        return is_queued
+
+    async def _collect(self) -> CollectedOutput:
+        outputs, attempt_id = self._tools.outputs, self.attempt.id
+        sizes = outputs.sizes(attempt_id)
+        if max(sizes) <= _INLINE_SCAN_BYTES:
+            return outputs.collect(attempt_id, sizes)
+        return await asyncio.to_thread(outputs.collect, attempt_id, sizes)
+
+    def _decide(self, exit_: Exit, said: CollectedOutput) -> Outcome:
+        definition, mask = self.definition, self._tools.mask
+        outcome = decide(exit_, said.result, label=definition.label, timeout_ms=definition.timeout_ms)
+        if outcome.error is None:
+            return outcome
+        # Masked before it is cut: half a secret would not be recognised.
+        end = excerpt.excerpt(mask(said.stderr_tail), mask(said.stdout_tail))
+        return replace(outcome, error=f"{outcome.error}\n{end}")
+
+    def _refusal(self, why: str) -> Outcome:
+        label = self.definition.label
+        why = why.removeprefix(f"{label}: ")  # the sentence names the step already
+        if self.is_canceled:
+            return Outcome(ProcessStatus.CANCELED, Reason.CANCELED, f"Step {label} was canceled: {why}")
+        return Outcome(ProcessStatus.FAILED, Reason.SPAWN, f"Step {label} could not start: {why}")
+
+    async def _finish(self, exit_: Exit, outcome: Outcome, output: Output) -> Done | Again:
+        """Commit the outcome, and only then let go of what could tell it again."""
+        tools, attempt = self._tools, self.attempt
+        if outcome.error is not None:
+            outcome = replace(outcome, error=tools.mask(outcome.error))
+
+        def finish() -> Awaitable[Run]:
+            now_ms = tools.clock.now_ms()
+            return tools.store.finish(attempt, outcome, exit_, output, at_ms=now_ms, wait=self._wait_for_next(outcome))
+
+        run = await self._patiently(finish)
+        tools.waits.over(f"start {self.run_id}")
+        tools.outputs.remove(attempt.id, output)
+        await tools.keeper.forget(attempt.id)
+        run_log.tell(
+            logging.INFO, "run ended", run, status=outcome.status.value, reason=outcome.reason, attempt=attempt.number
+        )
+        if run.status.is_final:
+            tools.completions.tell(run)
+        elif isinstance(run.waiting_for, TimeWait):
+            return Again(run.waiting_for.until_ms)
+        return Done()
+
+    def _wait_for_next(self, outcome: Outcome) -> TimeWait | None:
+        delay_ms = retry.delay_before_next_ms(
+            self.definition.retry, attempt_number=self.attempt.number, reason=outcome.reason
+        )
+        return None if delay_ms is None else TimeWait(self._tools.clock.steady_ms() + delay_ms, delay_ms, "retry")
+
+    async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:
+        return await self._tools.waits.patiently(self.run_id, write)

@@ -1,0 +1,104 @@
+"""All attempts under way: making them, finding them, ending them."""
+
+from collections.abc import Callable
+
+from flowd.domain.definition import Definition
+from flowd.domain.ids import parse_attempt_id
+from flowd.domain.run import Attempt, Exit
+from flowd.engine.attempt import ActiveAttempt, Tools
+from flowd.engine.running_step import RunningStep
+from flowd.ports import LeftRunning, StartedRun
+
+
+class Attempts:
+    """The attempts under way, by their runs."""
+
+    def __init__(self, tools: Tools, *, learn: Callable[[Definition], None] = lambda _: None) -> None:
+        """``learn`` is told each definition before a step of it is started, and before one is adopted."""
+        self._tools = tools
+        self._learn = learn
+        self._active: dict[str, ActiveAttempt] = {}
+        self._wishes: set[str] = set()
+        """Runs to cancel whose start is written down, of which nobody here has been told yet."""
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Ids of the runs under way."""
+        return tuple(self._active)
+
+    @property
+    def waiting_for_storage(self) -> int:
+        """How many runs have a start or an end that cannot be written down just now."""
+        return self._tools.waits.count
+
+    def under_way(self) -> list[RunningStep]:
+        """The running steps, oldest first."""
+        now_ms = self._tools.clock.now_ms()
+        found = [RunningStep.of(one.attempt, one.definition, now_ms=now_ms) for one in self._active.values()]
+        return sorted(found, key=lambda step: step.started_at_ms)
+
+    def enrich(self, attempt: Attempt) -> Attempt:
+        """An attempt with what is known of it before it is written down."""
+        active = self._find(attempt.run_id, attempt.number)
+        return attempt if active is None else active.attempt
+
+    def is_active(self, run_id: str, number: int) -> bool:
+        """Whether this attempt is under way, its end not told to anybody yet."""
+        return self._find(run_id, number) is not None
+
+    def begin(self, started: StartedRun) -> ActiveAttempt:
+        """The attempt of a run that was just claimed."""
+        return self._add(started.attempt, started.definition, started=started)
+
+    def adopt(self, left: LeftRunning) -> ActiveAttempt:
+        """An attempt that an earlier daemon started, and that the keeper knows."""
+        active = self._add(left.attempt, left.definition)
+        active.is_canceled = active.is_canceled or left.run.cancel_requested
+        return active
+
+    def end_unseen(self, left: LeftRunning) -> ActiveAttempt:
+        """An attempt whose end nobody can have seen: it ends by its result if it left one, else as ``interrupted``."""
+        active = self._add(left.attempt, left.definition)
+        active.end_unseen(Exit(cause="canceled") if left.run.cancel_requested else Exit())
+        return active
+
+    def start_over(self, left: LeftRunning) -> ActiveAttempt:
+        """An attempt whose process was provably never started: its run is queued again."""
+        active = self._add(left.attempt, left.definition)
+        active.withdraw("its process was never started")
+        return active
+
+    async def let_go(self, attempt_id: str) -> None:
+        """Do what an earlier daemon could not do any more after it had recorded this attempt's outcome."""
+        output = await self._tools.store.output(*parse_attempt_id(attempt_id))
+        if output is not None:
+            self._tools.outputs.remove(attempt_id, output)
+        await self._tools.keeper.forget(attempt_id)
+
+    async def cancel(self, run_id: str, *, grace_s: float | None = None) -> float:
+        """Ask a running run to end, at once with ``grace_s=0``; how many seconds it has for that. Idempotent.
+
+        Its outcome comes by itself. To be called after the wish was noted in its row.
+        """
+        active = self._active.get(run_id)
+        if active is None:
+            self._wishes.add(run_id)
+            return 0.0
+        await active.cancel(grace_s=grace_s)
+        return active.definition.grace_ms / 1000 if grace_s is None else grace_s
+
+    def _find(self, run_id: str, number: int) -> ActiveAttempt | None:
+        active = self._active.get(run_id)
+        return active if active is not None and active.attempt.number == number else None
+
+    def _add(self, attempt: Attempt, definition: Definition, *, started: StartedRun | None = None) -> ActiveAttempt:
+        self._learn(definition)
+        active = ActiveAttempt(self._tools, attempt, definition, on_close=self._remove, started=started)
+        active.is_canceled = attempt.run_id in self._wishes
+        self._wishes.discard(attempt.run_id)
+        self._active[attempt.run_id] = active
+        return active
+
+    def _remove(self, active: ActiveAttempt) -> None:
+        if self._active.get(active.run_id) is active:  # else its run has another one already
+            del self._active[active.run_id]

@@ -1,0 +1,170 @@
+"""The queue: which runs may start, in which order, and what keeps the others. Each function runs inside the writer's
+transaction.
+
+A queued run that waits for nothing is *ready*, and has a number from when it became so; runs start in the order of these.
+"""
+
+import sqlite3
+
+from flowd.domain.definition import Definition
+from flowd.domain.ids import attempt_id
+from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
+from flowd.domain.waiting import TimeWait
+from flowd.ports import Claim, Claimed, StartedRun
+from flowd.store.sqlite import journal, rows
+
+MAX_MOVED = 500
+"""Runs that begin or end to wait in one transaction, so that nobody waits long behind it."""
+
+NEXT = (
+    f"SELECT {rows.RUN_COLUMNS}, r.event_seq, e.body FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
+    " WHERE r.status = 'queued' AND r.waits_for IS NULL ORDER BY r.ready_seq LIMIT ?"
+)
+ANY_READY = "SELECT 1 FROM runs INDEXED BY runs_ready WHERE status = 'queued' AND waits_for IS NULL LIMIT 1"
+DUE = "SELECT seq FROM runs WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"
+NEXT_DUE = "SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'"
+
+
+def claim(db: sqlite3.Connection, ask: Claim) -> Claimed:
+    """Queued → running for the next runs that may start, each with a new attempt; see `flowd.ports.Store.claim`."""
+    _end_waits(db, ask.steady_ms)
+    started: list[StartedRun] = []
+    parked = 0
+    while len(started) < ask.limit and parked < MAX_MOVED:
+        found = db.execute(NEXT, (min(ask.limit - len(started), MAX_MOVED - parked),)).fetchall()
+        if not found:
+            break
+        for row in found:
+            definition = ask.definition_of(row[rows.FLOW_NAME], row[rows.STEP_NAME])
+            if definition is None:
+                parked += 1
+                _wait_for_package(db, row, ask.at_ms)
+            else:
+                started.append(_start(db, row, definition, ask))
+    return Claimed(
+        started=tuple(started),
+        next_due_ms=_next_due_ms(db),
+        has_more=(len(started) == ask.limit or parked >= MAX_MOVED) and db.execute(ANY_READY).fetchone() is not None,
+        is_missing_package=parked > 0,
+    )
+
+
+def next_number(db: sqlite3.Connection) -> int:
+    """The number of a run that becomes ready now."""
+    (number,) = db.execute("UPDATE ready_numbers SET last = last + 1 RETURNING last").fetchone()
+    return int(number)
+
+
+def wait_columns(wait: TimeWait | None) -> tuple[str | None, str | None, int, int]:
+    """The values of ``waits_for``, ``wait_why``, ``not_before_ms`` and ``wait_ms``."""
+    return (None, None, 0, 0) if wait is None else ("time", wait.why, wait.until_ms, wait.whole_ms)
+
+
+def requeue(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> bool:
+    """Running → queued, in its old place, forgetting an attempt that no process was ever started for."""
+    changed = db.execute(
+        "UPDATE runs SET status = 'queued', attempt_count = attempt_count - 1, updated_at_ms = ?1,"
+        " started_at_ms = CASE attempt_count WHEN 1 THEN NULL ELSE started_at_ms END"
+        " WHERE id = ?2 AND status = 'running' AND NOT cancel_requested RETURNING seq, event_seq, attempt_count",
+        (at_ms, run_id),
+    ).fetchone()
+    if changed is None:
+        return False
+    seq, event_seq, left = changed
+    db.execute("DELETE FROM attempts WHERE run_seq = ? AND number = ?", (seq, left + 1))
+    journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    return True
+
+
+def shorten_waits(db: sqlite3.Connection, steady_ms: int) -> None:
+    """Let no wait for a time last longer from now than it is in whole."""
+    db.execute(
+        "UPDATE runs SET not_before_ms = ?1 + wait_ms WHERE waits_for = 'time' AND not_before_ms > ?1 + wait_ms",
+        (steady_ms,),
+    )
+
+
+def steps_missed(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Flow and step of the runs that wait for their package."""
+    return db.execute(
+        "SELECT DISTINCT flow_name, step_name FROM runs WHERE waits_for = 'package' ORDER BY flow_name, step_name"
+    ).fetchall()
+
+
+def end_package_wait(db: sqlite3.Connection, flow_name: str, step_name: str, *, at_ms: int) -> int:
+    """Make the next runs ready that wait for this step; how many they are, 0 when none is left."""
+    found = _missing(db, flow_name, step_name)
+    for seq, event_seq in found:
+        db.execute(
+            "UPDATE runs SET waits_for = NULL, ready_seq = ?, updated_at_ms = ? WHERE seq = ?",
+            (next_number(db), at_ms, seq),
+        )
+        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    return len(found)
+
+
+def fail_removed(db: sqlite3.Connection, flow_name: str, step_name: str, *, at_ms: int) -> list[Run]:
+    """Queued → failed for the next runs that wait for this step; none when none is left."""
+    found = _missing(db, flow_name, step_name)
+    error = f"Step {flow_name}/{step_name} could not start: it was removed. Put its package back, then retry the run"
+    for seq, event_seq in found:
+        db.execute(
+            "UPDATE runs SET status = 'failed', waits_for = NULL, updated_at_ms = ?1, completed_at_ms = ?1, reason = ?2,"
+            " error = ?3 WHERE seq = ?4",
+            (at_ms, Reason.STEP_REMOVED, error, seq),
+        )
+        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.FAILED)
+    return [rows.run(db.execute(f"{rows.RUNS} WHERE r.seq = ?", (seq,)).fetchone()) for seq, _ in found]
+
+
+def _missing(db: sqlite3.Connection, flow_name: str, step_name: str) -> list[tuple[int, int]]:
+    return db.execute(
+        "SELECT seq, event_seq FROM runs WHERE waits_for = 'package' AND flow_name = ? AND step_name = ? ORDER BY seq LIMIT ?",
+        (flow_name, step_name, MAX_MOVED),
+    ).fetchall()
+
+
+def _end_waits(db: sqlite3.Connection, steady_ms: int) -> None:
+    """Make ready what has waited for its time; the rest of very many at the next call."""
+    due = db.execute(DUE, (steady_ms, MAX_MOVED)).fetchall()
+    for (seq,) in due:
+        db.execute("UPDATE runs SET waits_for = NULL, ready_seq = ? WHERE seq = ?", (next_number(db), seq))
+
+
+def _next_due_ms(db: sqlite3.Connection) -> int | None:
+    (due_ms,) = db.execute(NEXT_DUE).fetchone()
+    return None if due_ms is None else int(due_ms)
+
+
+def _wait_for_package(db: sqlite3.Connection, row: rows.Row, at_ms: int) -> None:
+    db.execute("UPDATE runs SET waits_for = 'package', updated_at_ms = ? WHERE seq = ?", (at_ms, row[0]))
+    journal.add_run(db, at_ms, row[-2], row[0], ProcessStatus.QUEUED)
+
+
+def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: Claim) -> StartedRun:
+    seq, event_seq, body = row[0], row[-2], row[-1]
+    db.execute(
+        "UPDATE runs SET status = 'running', attempt_count = attempt_count + 1, updated_at_ms = ?1,"
+        " started_at_ms = coalesce(started_at_ms, ?1), flow_version = ?2, runner = ?3, package_hash = ?4 WHERE seq = ?5",
+        (ask.at_ms, definition.flow_version, definition.runner, definition.package_hash, seq),
+    )
+    run = rows.run(db.execute(f"{rows.RUNS} WHERE r.seq = ?", (seq,)).fetchone())
+    number = run.attempt_count
+    db.execute("INSERT OR IGNORE INTO definitions (id, body) VALUES (?, ?)", (definition.id, definition.body))
+    db.execute(
+        "INSERT INTO attempts (run_seq, number, status, worker_id, boot_id, started_at_ms, definition_id, package_hash)"
+        " VALUES (?, ?, 'running', ?, ?, ?, ?, ?)",
+        (seq, number, ask.worker_id, ask.boot_id, ask.at_ms, definition.id, definition.package_hash),
+    )
+    journal.add_run(db, ask.at_ms, event_seq, seq, ProcessStatus.RUNNING, attempt=number)
+    attempt = Attempt(
+        id=attempt_id(run.id, number),
+        run_id=run.id,
+        number=number,
+        status=ProcessStatus.RUNNING,
+        worker_id=ask.worker_id,
+        boot_id=ask.boot_id,
+        started_at_ms=ask.at_ms,
+        package_hash=definition.package_hash,
+    )
+    return StartedRun(run, attempt, definition, body.encode())

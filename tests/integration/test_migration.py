@@ -1,0 +1,89 @@
+"""A state database of the first schema opens and goes on."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+
+from store_rig import FAILED, STEP, claim, ids
+
+from flowd.domain.run import Exit, ProcessStatus, Run
+from flowd.domain.waiting import TimeWait
+from flowd.ports import Output
+from flowd.store.sqlite.connection import APPLICATION_ID
+from flowd.store.sqlite.store import SqliteStore
+
+DEFINITION = "INSERT INTO definitions (id, body) VALUES (?, ?)"
+RUN = (
+    "INSERT INTO runs (seq, id, event_seq, definition_id, flow_name, flow_version, step_name, runner, package_hash,"
+    " status, attempt_count, not_before_ms, created_at_ms, updated_at_ms, completed_at_ms)"
+    " VALUES (?, ?, 1, ?, 'flow', 1, 'step', 'exec', 'sha256:0', ?, ?, ?, 1, ?, ?)"
+)
+ATTEMPT = (
+    "INSERT INTO attempts (run_seq, number, status, worker_id, boot_id, started_at_ms, completed_at_ms)"
+    " VALUES (?, ?, ?, 'keeper', 'boot', 5, ?)"
+)
+
+
+def old_database(path: Path) -> None:
+    """As the first schema's flowd left it: runs that are queued, delayed, running, retried by a person, and final."""
+    schema = (files("flowd.store.sqlite") / "migrations" / "0001_initial.sql").read_text()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript(f"{schema}; PRAGMA user_version = 1; PRAGMA application_id = {APPLICATION_ID};")
+        db.execute(DEFINITION, (STEP.id, STEP.body))
+        db.execute(
+            "INSERT INTO events (seq, id, type, received_at, created_at_ms, fingerprint, body)"
+            " VALUES (1, 'e', 't', 'now', 1, x'00', '{\"payload\":{}}')"
+        )
+        for seq, run_id, status, attempts, not_before_ms, updated_at_ms, completed_at_ms in (
+            (-1, "imported", "failed", 1, 0, 2, 2),
+            (1, "final", "failed", 2, 0, 9, 9),
+            (2, "running", "running", 1, 0, 5, None),
+            (3, "delayed", "queued", 1, 1_090, 1_000, None),
+            (4, "retried", "queued", 1, 0, 30, None),
+            (5, "queued", "queued", 0, 0, 31, None),
+        ):
+            db.execute(RUN, (seq, run_id, STEP.id, status, attempts, not_before_ms, updated_at_ms, completed_at_ms))
+            for number in range(1, attempts + 1):
+                db.execute(ATTEMPT, (seq, number, "running" if status == "running" else "failed", completed_at_ms))
+
+
+def test_every_kind_of_run_of_the_first_schema_goes_on(tmp_path: Path) -> None:
+    old_database(tmp_path / "flowd.db")
+
+    async def run_of(store: SqliteStore, run_id: str) -> Run:
+        run = await store.run(run_id)
+        assert run is not None
+        return run
+
+    async def use() -> None:
+        store = SqliteStore(tmp_path / "flowd.db", max_queued=10)
+        try:
+            (left,) = await store.left_running()
+            assert (left.run.id, left.definition) == ("running", STEP)
+            assert (await run_of(store, "delayed")).waiting_for == TimeWait(1_090, 90, "retry")
+            hashes = [attempt.package_hash for attempt in (await run_of(store, "final")).attempts]
+            assert hashes == [None, "sha256:0"]  # which definition an earlier attempt had was not recorded
+            assert [a.package_hash for a in (await run_of(store, "retried")).attempts] == [None]
+            assert (await store.counts()).runs == {
+                "queued": 3,
+                "running": 1,
+                "completed": 0,
+                "failed": 2,
+                "canceled": 0,
+            }
+            first = await store.claim(claim(5, at_ms=1_001))
+            assert (ids(first), first.next_due_ms) == (["retried", "queued"], 1_090)
+            assert [started.attempt.id for started in first.started] == ["retried:2", "queued"]
+            assert ids(await store.claim(claim(5, at_ms=1_090))) == ["delayed"]
+            ended = await store.finish(left.attempt, FAILED, Exit(1), Output(), at_ms=1_100)
+            assert ended.status is ProcessStatus.FAILED
+            assert await store.retry("imported", at_ms=1_101) is not None
+            assert await store.retry("final", at_ms=1_102) is not None
+            assert ids(await store.claim(claim(5, at_ms=1_103))) == ["imported", "final"]
+        finally:
+            await store.close()
+
+    asyncio.run(use())
+    assert (tmp_path / "flowd.db.before-schema-2").exists()

@@ -1,0 +1,77 @@
+"""Stores for tests: every kind of them behind its port, and the few calls that most tests make of one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from flowd.domain.definition import Definition
+from flowd.domain.result import FlowResult
+from flowd.domain.run import Outcome, ProcessStatus, Reason
+from flowd.ports import Claim, Claimed, NewEvent, NewRun, OpenStore, StartedRun
+from flowd.store.sqlite.store import SqliteStore
+
+STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000, 100)
+DONE = Outcome(ProcessStatus.COMPLETED, result=FlowResult("changed", '{"status":"changed"}'), exit_code=0)
+FAILED = Outcome(ProcessStatus.FAILED, Reason.EXIT, "exited with 1", exit_code=1)
+
+Opener = Callable[[Path, int], OpenStore]
+"""Opens the store whose state is in a folder; the number is ``max_queued``. To be called in a running loop."""
+
+OPENERS: dict[str, Opener] = {
+    "sqlite": lambda folder, max_queued: SqliteStore(folder / "flowd.db", max_queued=max_queued),
+}
+"""Every kind of store there is."""
+
+
+class Stores:
+    """Opens stores of one kind on one folder, again and again."""
+
+    def __init__(self, opener: Opener, folder: Path) -> None:
+        self._opener = opener
+        self._folder = folder
+
+    def use(self, use: Callable[[OpenStore], Awaitable[None]], *, max_queued: int = 1000) -> None:
+        """Open it, let it be used, close it."""
+
+        async def run() -> None:
+            store = self._opener(self._folder, max_queued)
+            try:
+                await use(store)
+            finally:
+                await store.close()
+
+        asyncio.run(run())
+
+
+def new_event(event_id: str, *, kind: str = "t", fingerprint: bytes = b"0") -> NewEvent:
+    """An event to accept."""
+    return NewEvent(event_id, kind, None, None, "2026-01-01T00:00:00.000Z", b'{"payload":{}}', fingerprint)
+
+
+def claim(
+    limit: int = 1,
+    *,
+    at_ms: int = 2,
+    steady_ms: int | None = None,
+    definition_of: Callable[[str, str], Definition | None] = lambda *_: STEP,
+) -> Claim:
+    """A claim; the steady clock goes with the wall clock unless told otherwise."""
+    return Claim(limit, "keeper", "boot", definition_of, at_ms, at_ms if steady_ms is None else steady_ms)
+
+
+async def accept(store: OpenStore, name: str, *, kind: str = "t") -> str:
+    """Accept ``event-<name>`` with one run, whose id is returned."""
+    await store.accept(new_event(f"event-{name}", kind=kind), [NewRun(f"run-{name}", STEP)], at_ms=1)
+    return f"run-{name}"
+
+
+async def begin(store: OpenStore, run_id: str | None = None) -> StartedRun:
+    """Claim the next run, which must be this one if it is named."""
+    (started,) = (await store.claim(claim())).started
+    assert run_id in (None, started.run.id)
+    return started
+
+
+def ids(claimed: Claimed) -> list[str]:
+    """Of the runs that were claimed."""
+    return [started.run.id for started in claimed.started]

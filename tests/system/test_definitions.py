@@ -1,0 +1,104 @@
+"""Packages are edited, removed and put back while runs wait: each attempt has the definition in force at its start."""
+
+import shutil
+
+from daemon_rig import Workspace, say, until
+
+from flowd_client import wire
+
+HOLD = f"while [ ! -e go ]; do sleep 0.02; done; {say('changed')}"
+
+
+def dispatch(place: Workspace, event_id: str, flow: str) -> str:
+    (run_id,) = place.call("flow.dispatch", event={"id": event_id, "type": f"{flow}.go", "payload": {}})["runIds"]
+    return str(run_id)
+
+
+def run(place: Workspace, run_id: str) -> dict[str, object]:
+    found: dict[str, object] = place.call("flow.getRun", runId=run_id)["run"]
+    return found
+
+
+def package_hash(place: Workspace, flow: str) -> str:
+    (found,) = [one for one in place.call("flow.listFlows")["flows"] if one["name"] == flow]
+    return str(found["packageHash"])
+
+
+def hold(place: Workspace) -> str:
+    """Start the daemon, and take its only place until `let_go`."""
+    place.flow("hold", HOLD)
+    place.flow("work", "exit 3")
+    place.start(FLOWD_MAX_PARALLEL="1")
+    return dispatch(place, "hold", "hold")
+
+
+def let_go(place: Workspace) -> None:
+    (place.path / "flows/hold/go").touch()
+
+
+def test_a_queued_run_starts_with_the_definition_in_force_then_and_shows_it(place: Workspace) -> None:
+    hold(place)
+    run_id = dispatch(place, "e1", "work")
+    matched = package_hash(place, "work")
+    assert run(place, run_id)["packageHash"] == matched
+    place.flow("work", say("changed"), step="timeout_ms = 4000")
+    place.call(wire.RELOAD)
+    edited = package_hash(place, "work")
+    assert edited != matched
+    let_go(place)
+    ended = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    assert (ended["effectiveStatus"], ended["packageHash"]) == ("changed", edited)
+    assert [attempt["packageHash"] for attempt in ended["attempts"]] == [edited]
+    assert "waitingFor" not in ended
+    assert place.stop() == 0
+
+
+def test_a_run_whose_package_is_gone_waits_for_it_over_a_restart_and_holds_up_nobody(place: Workspace) -> None:
+    holder = hold(place)
+    first, second = dispatch(place, "e1", "work"), dispatch(place, "e2", "hold")
+    shutil.move(place.path / "flows/work", place.path / "aside")
+    place.call(wire.RELOAD)
+    assert "waitingFor" not in run(place, first)  # it waits for a place, like the other
+    let_go(place)
+    for run_id in (holder, second):
+        assert place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]["effectiveStatus"] == "changed"
+    assert run(place, first)["waitingFor"] == {"package": "work"}
+    place.kill()
+    place.start(FLOWD_MAX_PARALLEL="1")
+    assert run(place, first)["waitingFor"] == {"package": "work"}
+    shutil.move(place.path / "aside", place.path / "flows/work")
+    ended = place.call("flow.waitRun", runId=first, timeoutMs=20_000)["run"]
+    assert (ended["status"], ended["exitCode"]) == ("failed", 3)
+    assert place.stop() == 0
+
+
+def test_a_retry_that_waits_says_until_when_and_starts_with_what_is_in_force_then(place: Workspace) -> None:
+    policy = 'go"\n[steps.retry]\nmax_attempts = 2\ndelay_ms = 60000 # "'
+    place.flow("work", "exit 3", trigger=f"work.{policy}")
+    place.start()
+    run_id = dispatch(place, "e1", "work")
+    waiting = until(lambda: run(place, run_id).get("waitingFor"), what="a retry that waits")
+    assert waiting["why"] == "retry"
+    assert waiting["until"] > run(place, run_id)["updatedAt"]
+    place.call("flow.cancelRun", runId=run_id)
+    assert "waitingFor" not in run(place, run_id)
+    place.flow("work", say("changed"))
+    place.call(wire.RELOAD)
+    place.call("flow.retryRun", runId=run_id)
+    ended = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    assert (ended["effectiveStatus"], ended["attemptCount"]) == ("changed", 2)
+    first, last = (attempt["packageHash"] for attempt in ended["attempts"])
+    assert first != last == ended["packageHash"]
+    assert place.stop() == 0
+
+
+def test_cancel_waits_by_the_grace_that_the_step_was_started_with(place: Workspace) -> None:
+    stubborn = "trap '' TERM; touch $PWD/started; sleep 100 & wait; sleep 100"
+    place.flow("work", stubborn, step="grace_ms = 4000")
+    place.start()
+    run_id = dispatch(place, "e1", "work")
+    until((place.path / "flows/work/started").exists, what="the step's start")
+    place.flow("work", stubborn, step="grace_ms = 1")
+    place.call(wire.RELOAD)
+    assert place.call("flow.cancelRun", runId=run_id)["run"]["status"] == "canceled"
+    assert place.stop() == 0
