@@ -6,7 +6,7 @@ TOOLS := .tools
 BUN := $(TOOLS)/node_modules/.bin/bun
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo crash vm test lint types imports check docs bench sync-client format clean bun
+.PHONY: help demo crash model vm test lint types imports check docs bench sync-client format clean bun
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -33,6 +33,9 @@ demo: $(VENV)/.ready bun ## Start flowd in a scratch workspace and take an event
 
 crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
 	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)
+
+model: $(VENV)/.ready ## Play SEQUENCES random sequences (5000) on the queue and on a model of it, from SEED or a random one
+	PYTHONPATH=.:clients/python:tests $(BIN)/python -m model.play $(or $(SEQUENCES),5000) $(SEED)
 
 vm: $(VENV)/.ready ## Boot a Debian in qemu, and try flowd under its systemd (VM="-k reload" for some of it)
 	@PYTHONPATH=.:clients/python:tests $(BIN)/python -m vm $(VM)
