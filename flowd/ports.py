@@ -255,7 +255,7 @@ class Claimed:
     Attributes:
         started: In the order in which they became ready.
         next_due_ms: When the next run's time comes, None where none waits for it.
-        has_more: More could start now.
+        has_more: More could start now, or, with a limit of 0, perhaps could.
         is_missing_package: Some runs wait for their package from now on.
     """
 

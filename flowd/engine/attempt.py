@@ -8,13 +8,13 @@ from typing import TypeVar
 
 from flowd.domain import excerpt, retry
 from flowd.domain.definition import Definition
-from flowd.domain.errors import StorageBusyError, StorageFullError
+from flowd.domain.errors import RefusedError
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run, decide
 from flowd.domain.waiting import TimeWait
 from flowd.engine import run_log
 from flowd.engine.completions import Completions
 from flowd.engine.outputs import CollectedOutput, OutputFiles
-from flowd.engine.scheduler import Again, Done
+from flowd.engine.scheduler import TASK_PREFIX, Again, Done
 from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
 from flowd.ports import (
     Clock,
@@ -92,6 +92,7 @@ class ActiveAttempt:
         """Why it could not start."""
         self._is_unstarted = False
         """It never happened: nobody has failed, so its run is queued again."""
+        self._noting: asyncio.Task[None] | None = None
 
     @property
     def run_id(self) -> str:
@@ -178,17 +179,22 @@ class ActiveAttempt:
             self._exit = await self._wait()
 
     async def _wait(self) -> Exit:
-        waiting = asyncio.ensure_future(self._tools.keeper.wait(self.attempt.id))
+        timer = asyncio.get_running_loop().call_later(_NOTE_START_AFTER_S, self._note_start_soon)
         try:
-            done, _ = await asyncio.wait([waiting], timeout=_NOTE_START_AFTER_S)
-            if not done:
-                try:
-                    await self._tools.store.note_start(self.attempt)
-                except (StorageFullError, StorageBusyError):
-                    pass  # It is only for looking at; the keeper's journal has what recovery needs.
-            return await waiting
+            return await self._tools.keeper.wait(self.attempt.id)
         finally:
-            waiting.cancel()
+            timer.cancel()
+            if self._noting is not None:
+                self._noting.cancel()
+
+    def _note_start_soon(self) -> None:
+        self._noting = asyncio.create_task(self._note_start(), name=f"{TASK_PREFIX}{self.run_id} start")
+
+    async def _note_start(self) -> None:
+        try:
+            await self._tools.store.note_start(self.attempt)
+        except RefusedError:
+            pass  # It is only for looking at; the keeper's journal has what recovery needs.
 
     # --- record ------------------------------------------------------------------------------------------------------
 

@@ -13,4 +13,5 @@ def tell(level: int, event: str, run: Run, **more: object) -> None:
     """Log what happened to a run. Costs nothing to speak of where nobody listens at this level."""
     if log.isEnabledFor(level):
         fields = {"run_id": run.id, "event_id": run.event_id, "flow": run.flow_name, "step": run.step_name, **more}
-        log.log(level, event, extra=fields)
+        # Made here: the logger would walk the stack for who called it, which nobody is shown.
+        log.handle(log.makeRecord(LOGGER, level, __file__, 0, event, (), None, extra=fields))

@@ -96,7 +96,8 @@ class Scheduler:
         self._call_later = call_later
         self._occupied = 0
         self._claims = 0
-        self._is_rung = False
+        self._rings = 0
+        self._may_be_ready = False
         self._is_paused = True
         self._tasks: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -120,7 +121,8 @@ class Scheduler:
 
     def ring(self) -> None:
         """A run may be ready."""
-        self._is_rung = True
+        self._rings += 1
+        self._may_be_ready = True
         self._pump()
 
     def ring_at(self, due_ms: int) -> None:
@@ -152,7 +154,7 @@ class Scheduler:
             self._on_missing_package()
         if claimed.next_due_ms is not None:
             self.ring_at(claimed.next_due_ms)
-        self._is_rung = self._is_rung or claimed.has_more
+        self._may_be_ready = self._may_be_ready or claimed.has_more
         self._pump()
 
     def see_through(self, work: Work, tasks: asyncio.TaskGroup | None = None) -> None:
@@ -163,27 +165,26 @@ class Scheduler:
         group.create_task(self._see_through(work), name=f"{TASK_PREFIX}{work.run_id}")
 
     def _pump(self) -> None:
-        if self._is_rung and (places := self.reserve(self._max_parallel)):
+        if self._may_be_ready and (places := self.reserve(self._max_parallel)):
             self._claim_soon(places)
 
     def _claim_soon(self, places: int) -> None:
         assert self._tasks is not None
-        self._is_rung = False  # before the look, so that nothing falls between look and sleep
         self._tasks.create_task(self._claim_into(places), name=f"{TASK_PREFIX}claim")
 
     async def _claim_into(self, places: int) -> None:
-        claimed = Claimed()
+        rings = self._rings
         try:
             claimed = await self._claim(places)
         except Exception:
-            # It is told elsewhere if the disk has failed; the bell stays rung.
-            log.exception("no run could be claimed")
-            self._is_rung = True
+            log.exception("no run could be claimed")  # it is told elsewhere if the disk has failed
             self._release_claim(places)
         except BaseException:
             self._release_claim(places)
             raise
         else:
+            if rings == self._rings:  # else a run may have become ready after the look
+                self._may_be_ready = False
             self.start(claimed, places=places)
 
     def _release_claim(self, places: int) -> None:
@@ -226,5 +227,6 @@ class Scheduler:
     def _on_due(self) -> None:
         """A run's time has come: it gets its place in the order of those that are ready, even if no place is free."""
         self._timer = self._due_ms = None
-        self._is_rung = True
+        self._may_be_ready = True
+        self._rings += 1
         self._claim_soon(self.reserve(self._max_parallel))

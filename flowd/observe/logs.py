@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
 from flowd.domain.errors import StateError
@@ -81,9 +82,8 @@ class _Pretty(_Masking):
 
 class _Json(_Masking):
     def format(self, record: logging.LogRecord) -> str:
-        second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {
-            "time": f"{second}.{int(record.msecs):03d}Z",
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
             "level": _NAMES[record.levelname],
             "logger": record.name,
             "event": record.getMessage(),
@@ -91,4 +91,12 @@ class _Json(_Masking):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps({name: self._shown(value) for name, value in line.items()}, ensure_ascii=False, default=str)
+        return _encode({name: self._shown(value) for name, value in line.items()})
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
+@lru_cache(maxsize=4)
+def _second(at_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s))

@@ -18,9 +18,18 @@ _PRUNE_ROWS = 10_000
 """Dropped at once at most: more than one transaction adds, and a few milliseconds of work."""
 
 
-def add_event(db: sqlite3.Connection, at_ms: int, event_seq: int) -> None:
-    """An event was accepted."""
+def add_accepted(db: sqlite3.Connection, at_ms: int, event_seq: int, run_seqs: Sequence[int]) -> None:
+    """An event was accepted, with these runs, which are queued."""
+    if len(run_seqs) == 1:  # most have: one statement less
+        db.execute(
+            "INSERT INTO journal (at_ms, kind, event_seq, run_seq, status) VALUES (?1, 'event', ?2, NULL, NULL),"
+            " (?1, 'run', ?2, ?3, 'queued')",
+            (at_ms, event_seq, run_seqs[0]),
+        )
+        return
     db.execute("INSERT INTO journal (at_ms, kind, event_seq) VALUES (?, 'event', ?)", (at_ms, event_seq))
+    for run_seq in run_seqs:
+        add_run(db, at_ms, event_seq, run_seq, ProcessStatus.QUEUED)
 
 
 def add_run(

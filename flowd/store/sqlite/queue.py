@@ -20,21 +20,23 @@ NEXT = (
     f"SELECT {rows.RUN_COLUMNS}, r.event_seq, e.body FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
     " WHERE r.status = 'queued' AND r.waits_for IS NULL ORDER BY r.ready_seq LIMIT ?"
 )
-ANY_READY = "SELECT 1 FROM runs INDEXED BY runs_ready WHERE status = 'queued' AND waits_for IS NULL LIMIT 1"
 DUE = "SELECT seq FROM runs WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"
 NEXT_DUE = "SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'"
 
 
 def claim(db: sqlite3.Connection, ask: Claim) -> Claimed:
     """Queued → running for the next runs that may start, each with a new attempt; see `flowd.ports.Store.claim`."""
-    _end_waits(db, ask.steady_ms)
+    next_due_ms = _end_waits(db, ask.steady_ms)
+    has_more = ask.limit == 0  # then nobody looked
     started: list[StartedRun] = []
     parked = 0
     while len(started) < ask.limit and parked < MAX_MOVED:
-        found = db.execute(NEXT, (min(ask.limit - len(started), MAX_MOVED - parked),)).fetchall()
+        wanted = min(ask.limit - len(started), MAX_MOVED - parked)
+        found = db.execute(NEXT, (wanted + 1,)).fetchall()  # one more, to see whether there is any
+        has_more = len(found) > wanted
         if not found:
             break
-        for row in found:
+        for row in found[:wanted]:
             definition = ask.definition_of(row[rows.FLOW_NAME], row[rows.STEP_NAME])
             if definition is None:
                 parked += 1
@@ -43,8 +45,8 @@ def claim(db: sqlite3.Connection, ask: Claim) -> Claimed:
                 started.append(_start(db, row, definition, ask))
     return Claimed(
         started=tuple(started),
-        next_due_ms=_next_due_ms(db),
-        has_more=(len(started) == ask.limit or parked >= MAX_MOVED) and db.execute(ANY_READY).fetchone() is not None,
+        next_due_ms=next_due_ms,
+        has_more=has_more,
         is_missing_package=parked > 0,
     )
 
@@ -124,11 +126,15 @@ def _missing(db: sqlite3.Connection, flow_name: str, step_name: str) -> list[tup
     ).fetchall()
 
 
-def _end_waits(db: sqlite3.Connection, steady_ms: int) -> None:
-    """Make ready what has waited for its time; the rest of very many at the next call."""
+def _end_waits(db: sqlite3.Connection, steady_ms: int) -> int | None:
+    """Make ready what has waited for its time, the rest of very many at the next call. When the next one's comes."""
+    next_due_ms = _next_due_ms(db)
+    if next_due_ms is None or next_due_ms > steady_ms:
+        return next_due_ms
     due = db.execute(DUE, (steady_ms, MAX_MOVED)).fetchall()
     for (seq,) in due:
         db.execute("UPDATE runs SET waits_for = NULL, ready_seq = ? WHERE seq = ?", (next_number(db), seq))
+    return _next_due_ms(db)
 
 
 def _next_due_ms(db: sqlite3.Connection) -> int | None:
@@ -143,12 +149,13 @@ def _wait_for_package(db: sqlite3.Connection, row: rows.Row, at_ms: int) -> None
 
 def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: Claim) -> StartedRun:
     seq, event_seq, body = row[0], row[-2], row[-1]
-    db.execute(
+    changed = db.execute(
         "UPDATE runs SET status = 'running', attempt_count = attempt_count + 1, updated_at_ms = ?1,"
-        " started_at_ms = coalesce(started_at_ms, ?1), flow_version = ?2, runner = ?3, package_hash = ?4 WHERE seq = ?5",
+        " started_at_ms = coalesce(started_at_ms, ?1), flow_version = ?2, runner = ?3, package_hash = ?4 WHERE seq = ?5"
+        f" RETURNING {rows.RETURNING_RUN}",
         (ask.at_ms, definition.flow_version, definition.runner, definition.package_hash, seq),
-    )
-    run = rows.run(db.execute(f"{rows.RUNS} WHERE r.seq = ?", (seq,)).fetchone())
+    ).fetchone()
+    run = rows.run(changed)
     number = run.attempt_count
     db.execute("INSERT OR IGNORE INTO definitions (id, body) VALUES (?, ?)", (definition.id, definition.body))
     db.execute(

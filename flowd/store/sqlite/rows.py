@@ -22,6 +22,8 @@ RUN_COLUMNS = """
     r.not_before_ms, r.wait_ms
 """
 FLOW_NAME, STEP_NAME = 3, 5
+RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "")
+"""The same columns of a run that is updated: what is written is read in one statement."""
 RUNS = f"SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event_seq"
 
 ATTEMPT_COLUMNS = """

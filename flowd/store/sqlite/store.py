@@ -37,6 +37,9 @@ log = logging.getLogger("flowd.store")
 
 T = TypeVar("T")
 _READERS = 2
+_PRUNE_AFTER_CHANGES = 100
+"""Rows that are written between two looks at the length of the journal."""
+
 _TELL_EVERY_S = 10.0
 """Followers ask again and again."""
 
@@ -66,6 +69,7 @@ class SqliteStore:
         self._max_queued = max_queued
         self._max_journal_rows = max_journal_rows
         self._queued = 0
+        self._changes_when_pruned = 0
         self._writer = Writer(
             open_writer(path),
             on_failure,
@@ -77,7 +81,9 @@ class SqliteStore:
         self._tell_failed_read_at_s = 0.0
 
     def _tidy(self, db: sqlite3.Connection) -> None:
-        journal.prune(db, self._max_journal_rows)
+        if db.total_changes - self._changes_when_pruned >= _PRUNE_AFTER_CHANGES:
+            self._changes_when_pruned = db.total_changes
+            journal.prune(db, self._max_journal_rows)
         (self._queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
 
     def tell_commits(self, listener: Callable[[], None]) -> None:

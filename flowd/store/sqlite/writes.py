@@ -10,6 +10,12 @@ from flowd.domain.waiting import TimeWait
 from flowd.ports import Accepted, Claim, NewEvent, NewRun, Output, StoredEvent
 from flowd.store.sqlite import journal, queue, reads, rows
 
+_KNOWN = (
+    "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, c.n"
+    " FROM counts c LEFT JOIN events e ON e.id = ? WHERE c.name = 'queued'"
+)
+"""`rows.EVENT_COLUMNS` of an event, all NULL where there is none, and how many runs are queued."""
+
 
 def accept(
     db: sqlite3.Connection,
@@ -21,8 +27,8 @@ def accept(
     claim: Claim | None,
 ) -> Accepted:
     """Store an event with its queued runs, or return what its id already stands for; then claim, if that is asked."""
-    known = db.execute(f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE id = ?", (event.id,)).fetchone()
-    if known is not None:
+    *known, queued = db.execute(_KNOWN, (event.id,)).fetchone()
+    if known[0] is not None:
         found = db.execute(
             f"{rows.RUNS} WHERE r.event_seq = ? AND r.replay_of IS NULL ORDER BY r.seq", (known[0],)
         ).fetchall()
@@ -34,7 +40,7 @@ def accept(
             is_duplicate=True,
             is_conflict=known[8] != event.fingerprint,
         )
-    _refuse_overflow(db, len(runs), max_queued)
+    _refuse_overflow(queued, len(runs), max_queued)
     seq = db.execute(
         "INSERT INTO events (id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -50,8 +56,8 @@ def accept(
         ),
     ).lastrowid
     assert seq is not None
-    journal.add_event(db, at_ms, seq)
-    created = tuple(_insert_run(db, seq, event.id, run, at_ms) for run in runs)
+    created, run_seqs = _insert_runs(db, seq, event.id, runs, at_ms)
+    journal.add_accepted(db, at_ms, seq, run_seqs)
     stored_event = StoredEvent(
         event.id,
         event.type,
@@ -72,8 +78,11 @@ def add_runs(
     found = db.execute("SELECT seq FROM events WHERE id = ?", (event_id,)).fetchone()
     if found is None:
         raise EventNotFoundError(event_id)
-    _refuse_overflow(db, len(runs), max_queued)
-    return tuple(_insert_run(db, found[0], event_id, run, at_ms) for run in runs)
+    _refuse_overflow(_queued(db), len(runs), max_queued)
+    created, seqs = _insert_runs(db, found[0], event_id, runs, at_ms)
+    for seq in seqs:
+        journal.add_run(db, at_ms, found[0], seq, ProcessStatus.QUEUED)
+    return created
 
 
 def note_start(db: sqlite3.Connection, attempt: Attempt) -> None:
@@ -95,13 +104,12 @@ def finish(
     wait: TimeWait | None,
 ) -> Run:
     """Running → final, or back to queued with a wait. A second time changes nothing."""
-    seq, event_seq = db.execute("SELECT seq, event_seq FROM runs WHERE id = ?", (attempt.run_id,)).fetchone()
     completed_at_ms = exit_.completed_at_ms(attempt.started_at_ms, at_ms)
     ended = db.execute(
         "UPDATE attempts SET status = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?, signal = ?,"
         " leftovers = ?, survivors = ?, max_rss_bytes = ?, cpu_ms = ?, stdout_bytes = ?, stderr_bytes = ?, truncated = ?,"
         " stdout = ?, stderr = ?, pid = coalesce(?, pid), command = coalesce(?, command), cwd = coalesce(?, cwd)"
-        " WHERE run_seq = ? AND number = ? AND status = 'running'",
+        " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ? AND status = 'running'",
         (
             outcome.status,
             completed_at_ms,
@@ -121,19 +129,19 @@ def finish(
             attempt.pid,
             rows.strings(attempt.command),
             attempt.cwd,
-            seq,
+            attempt.run_id,
             attempt.number,
         ),
     )
     if ended.rowcount == 0:
-        return _whole_run(db, seq)
+        return _whole_run(db, attempt.run_id)
     result, reported = outcome.result, outcome.reported_result
     status = outcome.status if wait is None else ProcessStatus.QUEUED
-    db.execute(
+    row = db.execute(
         "UPDATE runs SET status = ?1, updated_at_ms = ?2, completed_at_ms = ?3, reason = ?4, error = ?5, exit_code = ?6,"
         " signal = ?7, result_status = ?8, result = ?9, reported_status = ?10, reported_result = ?11, waits_for = ?12,"
         " wait_why = ?13, not_before_ms = ?14, wait_ms = ?15"
-        " WHERE seq = ?16 AND status = 'running' AND attempt_count = ?17",
+        f" WHERE id = ?16 AND status = 'running' AND attempt_count = ?17 RETURNING {rows.RETURNING_RUN}, event_seq",
         (
             status,
             at_ms,
@@ -147,12 +155,15 @@ def finish(
             reported.status if reported else None,
             reported.text if reported else None,
             *queue.wait_columns(wait),
-            seq,
+            attempt.run_id,
             attempt.number,
         ),
-    )
-    journal.add_run(db, at_ms, event_seq, seq, status, attempt=attempt.number)
-    return _whole_run(db, seq)
+    ).fetchone()
+    if row is None:  # an attempt of before, ended late
+        return _whole_run(db, attempt.run_id)
+    journal.add_run(db, at_ms, row[-1], row[0], status, attempt=attempt.number)
+    run = rows.run(row)
+    return replace(run, attempts=tuple(_attempts(db, row[0], run.id)))
 
 
 def cancel_queued(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> Run | None:
@@ -166,7 +177,7 @@ def cancel_queued(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> Run | N
     if changed is None:
         return None
     journal.add_run(db, at_ms, changed[1], changed[0], ProcessStatus.CANCELED)
-    return _whole_run(db, changed[0])
+    return _whole_run(db, run_id)
 
 
 def request_cancel(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> bool:
@@ -182,7 +193,7 @@ def retry(db: sqlite3.Connection, run_id: str, *, at_ms: int, max_queued: int) -
     found = db.execute("SELECT seq, event_seq, status FROM runs WHERE id = ?", (run_id,)).fetchone()
     if found is None or not ProcessStatus(found[2]).is_final:
         return None
-    _refuse_overflow(db, 1, max_queued)
+    _refuse_overflow(_queued(db), 1, max_queued)
     seq, event_seq, _ = found
     db.execute(
         "UPDATE runs SET status = 'queued', ready_seq = ?, updated_at_ms = ?, completed_at_ms = NULL, cancel_requested = 0,"
@@ -199,18 +210,30 @@ def read_run(db: sqlite3.Connection, seq: int) -> Run:
     return rows.run(db.execute(f"{rows.RUNS} WHERE r.seq = ?", (seq,)).fetchone())
 
 
-def _whole_run(db: sqlite3.Connection, seq: int) -> Run:
-    run = read_run(db, seq)
+def _whole_run(db: sqlite3.Connection, run_id: str) -> Run:
+    row = db.execute(f"{rows.RUNS} WHERE r.id = ?", (run_id,)).fetchone()
+    return rows.run(row, _attempts(db, row[0], run_id))
+
+
+def _attempts(db: sqlite3.Connection, seq: int, run_id: str) -> list[Attempt]:
     found = db.execute(f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_seq = ? ORDER BY number", (seq,))
-    return replace(run, attempts=tuple(rows.attempt(row, run.id) for row in found))
+    return [rows.attempt(row, run_id) for row in found]
 
 
-def _insert_run(db: sqlite3.Connection, event_seq: int, event_id: str, new: NewRun, at_ms: int) -> Run:
+def _insert_runs(
+    db: sqlite3.Connection, event_seq: int, event_id: str, runs: Sequence[NewRun], at_ms: int
+) -> tuple[tuple[Run, ...], list[int]]:
+    """The runs as they were created, and their numbers."""
+    seqs = [_insert_run(db, event_seq, run, at_ms) for run in runs]
+    return tuple(_created(event_id, run, at_ms) for run in runs), seqs
+
+
+def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int) -> int:
     definition = new.definition
     seq = db.execute(
         "INSERT INTO runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status,"
         " created_at_ms, updated_at_ms, ready_seq, waits_for, wait_why, not_before_ms, wait_ms)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', ?9, ?9, ?10, ?11, ?12, ?13, ?14)",
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', ?9, ?9, (SELECT last + 1 FROM ready_numbers), ?10, ?11, ?12, ?13)",
         (
             new.id,
             event_seq,
@@ -221,12 +244,15 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, event_id: str, new: NewR
             definition.package_hash,
             new.replay_of,
             at_ms,
-            queue.next_number(db) if new.wait is None else 0,
             *queue.wait_columns(new.wait),
         ),
     ).lastrowid
     assert seq is not None
-    journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    return seq
+
+
+def _created(event_id: str, new: NewRun, at_ms: int) -> Run:
+    definition = new.definition
     return Run(
         id=new.id,
         event_id=event_id,
@@ -243,8 +269,12 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, event_id: str, new: NewR
     )
 
 
-def _refuse_overflow(db: sqlite3.Connection, more: int, max_queued: int) -> None:
+def _queued(db: sqlite3.Connection) -> int:
     (queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
+    return int(queued)
+
+
+def _refuse_overflow(queued: int, more: int, max_queued: int) -> None:
     if more and queued + more > max_queued:
         raise QueueFullError(
             f"{queued} runs are queued already and max_queued is {max_queued}; nothing was stored. "

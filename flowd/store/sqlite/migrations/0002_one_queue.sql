@@ -23,6 +23,9 @@ WHERE status = 'queued' AND status IN ('queued', 'running') AND not_before_ms > 
 UPDATE runs SET ready_seq = seq WHERE status IN ('queued', 'running');
 CREATE TABLE ready_numbers (last INTEGER NOT NULL) STRICT;
 INSERT INTO ready_numbers (last) SELECT max(0, coalesce(max(seq), 0)) FROM runs;
+CREATE TRIGGER runs_numbered AFTER INSERT ON runs BEGIN
+    UPDATE ready_numbers SET last = last + 1;
+END;
 
 -- The claim reads the first of these alone.
 CREATE INDEX runs_ready ON runs (ready_seq) WHERE status = 'queued' AND waits_for IS NULL;
