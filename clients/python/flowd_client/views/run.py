@@ -61,6 +61,7 @@ class AttemptView:
     survivors: tuple[str, ...]
     max_rss_bytes: int | None
     cpu_ms: int | None
+    package_hash: str | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class RunView:
         reason: Why it ended other than well; None while it goes on or when it went well.
         result_payload: The whole FLOW_RESULT; None when there is none.
         reported_result: A success that a failed process printed: it does not count, but may explain.
+        waiting_for: What keeps it queued: ``{"until": instant, "why": …}`` or ``{"package": name}``; None where that is
+            nothing but a place.
+        package_hash: Of the flow package that its last attempt ran with.
         output: The last 64 KiB of each stream; empty in lists.
         started_at: When its first attempt began.
         completed_at: When its last attempt ended.
@@ -106,6 +110,7 @@ class RunView:
     signal: int | None
     replay_of: str | None
     cancel_requested: bool
+    waiting_for: Members | None
     package_hash: str | None
     created_at: datetime | None
     started_at: datetime | None
