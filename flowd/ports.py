@@ -1,18 +1,16 @@
 """What the engine needs from the outside, as protocols. Adapters implement them; the composition root chooses."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from flowd.domain.definition import Definition
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import FlowState, Interest, JournalPage
-from flowd.domain.keeping import KeeperRecord
-from flowd.domain.limits import Limits
+from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
+from flowd.domain.queueing import Claim, Claimed, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
+from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
 from flowd.domain.waiting import TimeWait
-
-T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -44,83 +42,16 @@ class Catalog(Protocol):
 # --- starting and ending processes ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A step as a process to start.
-
-    Attributes:
-        argv: Absolute program first.
-        env: Set on top of the daemon's environment.
-        stdin: What the step reads: the context as JSON.
-    """
-
-    argv: tuple[str, ...]
-    cwd: str
-    env: Mapping[str, str]
-    stdin: bytes
-
-
-class SpawnError(Exception):
-    """The step could not be started; nothing runs. The message names what is missing and the remedy."""
-
-
-class NoRoomError(SpawnError):
-    """The disk is full, so the step could not be started; nothing runs. Once there is room, the same start works."""
-
-
 class Runners(Protocol):
     """Turns definitions into commands."""
 
-    async def command(self, definition: Definition, context: "StepContext") -> Command:
+    async def command(self, definition: Definition, context: StepContext) -> Command:
         """The command of a step.
 
         Raises:
             SpawnError: The script, its interpreter or the working directory is missing or unusable.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class StepContext:
-    """What a step is told beside its definition.
-
-    Attributes:
-        event_json: The normalised event as JSON.
-        attempt_id: As the views show it.
-    """
-
-    event_id: str
-    event_json: bytes
-    run_id: str
-    attempt_id: str
-    attempt_number: int
-    is_replay: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """An attempt to start, as the keeper gets it.
-
-    Attributes:
-        stdout_path: Created by the keeper, opened for appending; so is ``stderr_path``.
-        max_output_bytes: Per stream; more ends the step with cause ``output_limit``.
-        detach: Leave processes alone that the step leaves behind.
-        limits: What it may use; one that cannot be kept is a `SpawnError`.
-    """
-
-    attempt_id: str
-    command: Command
-    stdout_path: str
-    stderr_path: str
-    timeout_s: float
-    grace_s: float
-    max_output_bytes: int
-    detach: bool = False
-    limits: Limits | None = None
-
-
-class KeeperLostError(Exception):
-    """The keeper died while this was under way. Whether the step was started is told by `Keeper.known` later on."""
 
 
 class Keeper(Protocol):
@@ -170,175 +101,6 @@ class Keeper(Protocol):
 
 
 # --- remembering -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """An event to accept.
-
-    Attributes:
-        body: The normalised event as JSON.
-        fingerprint: Of its content without ``receivedAt``; tells a duplicate from a conflict.
-    """
-
-    id: str
-    type: str
-    source: str | None
-    occurred_at: str | None
-    received_at: str
-    body: bytes
-    fingerprint: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event as stored, with its runs' ids in match order, replays after."""
-
-    id: str
-    type: str
-    source: str | None
-    occurred_at: str | None
-    received_at: str
-    body: bytes
-    created_at_ms: int
-    run_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A run to create.
-
-    Attributes:
-        definition: Of the step that matched. The run starts with the one in force then.
-        wait: Until when it may not start; None is at once.
-    """
-
-    id: str
-    definition: Definition
-    replay_of: str | None = None
-    wait: TimeWait | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A demand for runs to start.
-
-    Attributes:
-        limit: How many at most; with 0 only those become ready whose time has come.
-        definition_of: The definition in force of a flow's step; None where it has none. Called in any thread.
-        at_ms: By the wall clock.
-        steady_ms: By the clock that waits go by.
-    """
-
-    limit: int
-    worker_id: str
-    boot_id: str
-    definition_of: Callable[[str, str], Definition | None]
-    at_ms: int
-    steady_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class StartedRun:
-    """A queued run that was just marked running, with all that starting it needs."""
-
-    run: Run
-    attempt: Attempt
-    definition: Definition
-    event_body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What a claim came to.
-
-    Attributes:
-        started: In the order in which they became ready.
-        next_due_ms: When the next run's time comes, None where none waits for it.
-        has_more: More could start now, or, with a limit of 0, perhaps could.
-        is_missing_package: Some runs wait for their package from now on.
-    """
-
-    started: tuple[StartedRun, ...] = ()
-    next_due_ms: int | None = None
-    has_more: bool = False
-    is_missing_package: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What accepting an event came to.
-
-    Attributes:
-        is_duplicate: The id was known; nothing was created and ``event`` is the stored one.
-        is_conflict: It was known with other content.
-        runs: The created ones as they were accepted, or the stored ones of a duplicate, in match order.
-        claimed: What may start now, if that was asked: of this event or, where others are ahead of it, not.
-    """
-
-    event: StoredEvent
-    runs: tuple[Run, ...]
-    is_duplicate: bool = False
-    is_conflict: bool = False
-    claimed: Claimed | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LeftRunning:
-    """A run that was running when its daemon ended."""
-
-    run: Run
-    attempt: Attempt
-    definition: Definition
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Both streams of an attempt as they are to be remembered: inline bytes, or None where the file stays."""
-
-    stdout: bytes | None = b""
-    stderr: bytes | None = b""
-    stdout_bytes: int = 0
-    stderr_bytes: int = 0
-    is_truncated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs to list. ``status`` is a process status or a result status (then it is the effective one)."""
-
-    event_id: str | None = None
-    status: str | None = None
-    flow: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """A part of a list, newest first. ``next_cursor`` is None at its end."""
-
-    items: tuple[T, ...]
-    next_cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many there are."""
-
-    events: int = 0
-    runs: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """What was forgotten, and where to go on; ``next_seq`` is None when all events were looked at.
-
-    ``output_bytes`` is of both streams of all attempts.
-    """
-
-    next_seq: int | None
-    events: int = 0
-    runs: int = 0
-    output_bytes: int = 0
 
 
 class Store(Protocol):

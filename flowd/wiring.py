@@ -12,6 +12,7 @@ from flowd.api import json
 from flowd.catalog.watched import WatchedCatalog
 from flowd.domain.errors import StateError, StorageFailedError
 from flowd.domain.flow import Snapshot
+from flowd.domain.launching import KeeperLostError
 from flowd.domain.redaction import Redactor
 from flowd.engine.attempt import Tools
 from flowd.engine.attempts import Attempts
@@ -31,7 +32,7 @@ from flowd.executors.direct.executor import DirectExecutor
 from flowd.keeper.capabilities import boot_id
 from flowd.keeper.journal import load as load_journal
 from flowd.observe.own_unit import default_scope
-from flowd.ports import Catalog, Clock, Keeper, KeeperLostError, OpenStore, Runners
+from flowd.ports import Catalog, Clock, Keeper, OpenStore, Runners
 from flowd.runners.commands import StepRunners
 from flowd.settings import values as settings_values
 from flowd.settings.values import Settings

@@ -20,11 +20,12 @@ from keeper_rig import run, until
 from systemd_rig import CHECKOUT, UID, USER, Box
 
 from flowd.domain.ids import run_id
+from flowd.domain.launching import Command, Launch
 from flowd.domain.run import Exit
 from flowd.executors.direct.executor import DirectExecutor
 from flowd.executors.systemd.executor import SystemdExecutor
 from flowd.keeper.capabilities import boot_id
-from flowd.ports import Command, Keeper, Launch
+from flowd.ports import Keeper
 
 UNTIL_GO = "while ! test -e go; do sleep 0.01; done; "
 """A script's beginning that waits for the file ``go`` in its directory."""

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flowd.domain.launching import Command, Launch
 from flowd.domain.run import Exit
 from flowd.executors.direct.executor import DirectExecutor
-from flowd.ports import Command, Launch
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ import pytest
 
 from flowd.domain import result
 from flowd.domain.definition import Definition
-from flowd.ports import Command, StepContext
+from flowd.domain.launching import Command, StepContext
 from flowd.runners.commands import StepRunners
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from flowd.domain.definition import Definition
+from flowd.domain.queueing import Claim, Claimed, NewRun, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Outcome, ProcessStatus, Reason
-from flowd.ports import Claim, Claimed, NewEvent, NewRun, OpenStore, StartedRun
+from flowd.domain.stored import NewEvent
+from flowd.ports import OpenStore
 from flowd.store.sqlite.store import SqliteStore
 
 STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000, 100)

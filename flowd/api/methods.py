@@ -18,9 +18,9 @@ from flowd.api.pages import Pages
 from flowd.api.shapes import catalog, daemon, events, runs, updates
 from flowd.api.subscriptions import Caller
 from flowd.domain.run import Run
+from flowd.domain.stored import Output, RunFilter
 from flowd.engine.engine import Engine
 from flowd.engine.output_reader import OutputPart
-from flowd.ports import Output, RunFilter
 from flowd_client import methods as names
 from flowd_client import wire
 

@@ -28,6 +28,7 @@ from flowd.daemon.shutdown import wind_down
 from flowd.daemon.status import Birth, status_view
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
 from flowd.domain.flow import Snapshot
+from flowd.domain.launching import KeeperLostError
 from flowd.domain.redaction import Redactor
 from flowd.engine.scheduler import TASK_PREFIX
 from flowd.executors.direct.launcher import environment_without
@@ -35,7 +36,6 @@ from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper.peer import peer_uid
 from flowd.observe import listenfds, own_unit
 from flowd.observe.sdnotify import Notifier
-from flowd.ports import KeeperLostError
 from flowd.settings import values as settings_values
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder

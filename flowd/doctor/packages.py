@@ -8,7 +8,7 @@ from flowd.catalog.scan import scan_once
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.flow import Snapshot
-from flowd.ports import SpawnError
+from flowd.domain.launching import SpawnError
 from flowd.runners.inline_metadata import inline_metadata
 from flowd.runners.interpreters import Interpreters
 

@@ -9,27 +9,17 @@ from typing import TypeVar
 from flowd.domain import excerpt, retry
 from flowd.domain.definition import Definition
 from flowd.domain.errors import RefusedError
+from flowd.domain.launching import Command, KeeperLostError, Launch, NoRoomError, SpawnError, StepContext
+from flowd.domain.queueing import StartedRun
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run, decide
+from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
 from flowd.engine import run_log
 from flowd.engine.completions import Completions
 from flowd.engine.outputs import CollectedOutput, OutputFiles
 from flowd.engine.scheduler import TASK_PREFIX, Again, Done
 from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
-from flowd.ports import (
-    Clock,
-    Command,
-    Keeper,
-    KeeperLostError,
-    Launch,
-    NoRoomError,
-    Output,
-    Runners,
-    SpawnError,
-    StartedRun,
-    StepContext,
-    Store,
-)
+from flowd.ports import Clock, Keeper, Runners, Store
 
 T = TypeVar("T")
 

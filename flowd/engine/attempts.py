@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from flowd.domain.definition import Definition
 from flowd.domain.ids import parse_attempt_id
+from flowd.domain.queueing import LeftRunning, StartedRun
 from flowd.domain.run import Attempt, Exit
 from flowd.engine.attempt import ActiveAttempt, Tools
 from flowd.engine.running_step import RunningStep
-from flowd.ports import LeftRunning, StartedRun
 
 
 class Attempts:

@@ -1,8 +1,9 @@
 """What this daemon asks the store for when it has places free."""
 
+from flowd.domain.queueing import Claim, Claimed
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits
-from flowd.ports import Claim, Claimed, Clock, Keeper, Store
+from flowd.ports import Clock, Keeper, Store
 
 
 class Claims:

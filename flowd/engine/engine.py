@@ -17,8 +17,10 @@ from flowd.domain.event import Event
 from flowd.domain.flow import Snapshot
 from flowd.domain.masking import masked_run
 from flowd.domain.matching import Verdict, explain
+from flowd.domain.queueing import Claim, Claimed
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
+from flowd.domain.stored import Accepted, Counts, Page, Pruned, RunFilter, StoredEvent
 from flowd.engine import pruning, recovery, run_log
 from flowd.engine.attempts import Attempts
 from flowd.engine.claims import Claims
@@ -30,20 +32,7 @@ from flowd.engine.package_waits import PackageWaits
 from flowd.engine.running_step import RunningStep
 from flowd.engine.scheduler import TASK_PREFIX, Scheduler
 from flowd.engine.uncancellable import UncancellableCalls
-from flowd.ports import (
-    Accepted,
-    Catalog,
-    Claim,
-    Claimed,
-    Clock,
-    Counts,
-    Keeper,
-    Page,
-    Pruned,
-    RunFilter,
-    Store,
-    StoredEvent,
-)
+from flowd.ports import Catalog, Clock, Keeper, Store
 from flowd_client.wire import Stream
 
 _CANCEL_MARGIN_S = 3.0

@@ -13,9 +13,11 @@ from flowd.domain.errors import (
 )
 from flowd.domain.event import Event
 from flowd.domain.matching import Match
+from flowd.domain.queueing import Claim, NewRun
 from flowd.domain.run import Run
+from flowd.domain.stored import Accepted, NewEvent
 from flowd.engine.steps_in_force import StepsInForce
-from flowd.ports import Accepted, Catalog, Claim, Clock, NewEvent, NewRun, Store
+from flowd.ports import Catalog, Clock, Store
 
 _ENVELOPE_BYTES = 64 * 1024
 """What the rest of an event may take beside its payload."""

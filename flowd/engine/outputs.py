@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flowd.domain import excerpt, result
 from flowd.domain.result import FlowResult, MalformedResult
-from flowd.ports import Output
+from flowd.domain.stored import Output
 from flowd_client.wire import Stream
 
 INLINE_BYTES = 64 * 1024

@@ -1,7 +1,8 @@
 """Forgetting what is old: only when somebody asks, because a clock that jumps would else forget everything."""
 
+from flowd.domain.stored import Pruned
 from flowd.engine.outputs import OutputFiles
-from flowd.ports import Pruned, Store
+from flowd.ports import Store
 
 
 async def prune(store: Store, outputs: OutputFiles, *, before_ms: int, dry_run: bool) -> Pruned:

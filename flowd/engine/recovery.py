@@ -4,9 +4,10 @@ import asyncio
 import logging
 from dataclasses import replace
 
+from flowd.domain.queueing import LeftRunning
 from flowd.engine.attempts import Attempts
 from flowd.engine.scheduler import Scheduler
-from flowd.ports import Clock, Keeper, LeftRunning, Store
+from flowd.ports import Clock, Keeper, Store
 
 log = logging.getLogger("flowd.engine")
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from flowd.ports import Claimed, StartedRun
+from flowd.domain.queueing import Claimed, StartedRun
 
 log = logging.getLogger("flowd.engine")
 

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 
+from flowd.domain.launching import KeeperLostError
 from flowd.domain.run import Exit
-from flowd.ports import Keeper, KeeperLostError
+from flowd.ports import Keeper
 
 
 def running(executor: Keeper) -> list[str]:

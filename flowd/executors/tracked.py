@@ -2,8 +2,8 @@
 
 import asyncio
 
+from flowd.domain.launching import KeeperLostError
 from flowd.domain.run import Exit
-from flowd.ports import KeeperLostError
 
 
 class TrackedAttempt:

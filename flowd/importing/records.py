@@ -16,7 +16,7 @@ from flowd.domain import ids
 from flowd.domain.errors import InvalidEventError
 from flowd.domain.result import FlowResult, parse
 from flowd.domain.run import Attempt, Outcome, ProcessStatus, Reason
-from flowd.ports import NewEvent, Output
+from flowd.domain.stored import NewEvent, Output
 from flowd.store.sqlite.imports import PastEvent, PastRun
 from flowd_client.views.run import result_payload
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from flowd.domain.definition import Definition
-from flowd.ports import Command, SpawnError, StepContext
+from flowd.domain.launching import Command, SpawnError, StepContext
 from flowd.runners.context import document
 from flowd.runners.interpreters import Interpreters
 from flowd.runners.places import check_executable, script_path, working_folder

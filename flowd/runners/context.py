@@ -1,8 +1,8 @@
 """Writes what a step reads on stdin: the flow, the event and the run, as one JSON document."""
 
 from flowd.domain.definition import Definition
+from flowd.domain.launching import SpawnError, StepContext
 from flowd.formats.typed import Raw, to_json
-from flowd.ports import SpawnError, StepContext
 
 
 def document(

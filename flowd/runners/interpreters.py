@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from flowd.ports import SpawnError
+from flowd.domain.launching import SpawnError
 
 ASK_TIMEOUT_S: Final = 15.0
 """A shim that has to look for its interpreter on a cold, slow disk still answers in this time."""

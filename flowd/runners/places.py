@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flowd.domain.definition import Definition
+from flowd.domain.launching import SpawnError
 from flowd.domain.script import HEAD_BYTES, head_problem
-from flowd.ports import SpawnError
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flowd.domain.errors import FlowdError, StateError
+from flowd.domain.launching import KeeperLostError
 from flowd.executors.direct import end_steps as direct_steps
 from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper import journal
 from flowd.keeper.capabilities import boot_id
 from flowd.observe.own_unit import default_scope
-from flowd.ports import KeeperLostError
 from flowd.settings import sources as settings_sources
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder

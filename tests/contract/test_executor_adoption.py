@@ -9,8 +9,8 @@ import pytest
 from executor_rig import UNTIL_GO, Executor, ExecutorRig, numbers, said
 from keeper_rig import is_alive, until
 
+from flowd.domain.launching import KeeperLostError
 from flowd.domain.run import Exit
-from flowd.ports import KeeperLostError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
 

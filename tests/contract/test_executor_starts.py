@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from executor_rig import UNTIL_GO, Executor, ExecutorRig, ended, numbers, said
 
-from flowd.ports import NoRoomError, SpawnError
+from flowd.domain.launching import NoRoomError, SpawnError
 
 
 def test_what_is_started_twice_runs_once(executor_rig: ExecutorRig) -> None:

@@ -9,14 +9,15 @@ from store_rig import STEP, begin
 
 from flowd.domain.errors import StorageBusyError
 from flowd.domain.journal import FlowState, Interest, JournalPage
+from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Exit, Outcome, ProcessStatus
+from flowd.domain.stored import NewEvent, Output
 from flowd.engine.feed import Feed
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.tails import OutputPlace
 from flowd.engine.updates import Batch, Update
-from flowd.ports import NewEvent, NewRun, Output, StartedRun
 from flowd.store.sqlite.store import SqliteStore
 
 FLOWS = Interest(frozenset({"flow"}))

@@ -10,8 +10,8 @@ import pytest
 from keeper_rig import Rig, is_alive, keeper, run, until
 
 import flowd.executors.direct.keeper_link
+from flowd.domain.launching import KeeperLostError
 from flowd.executors.direct.executor import DirectExecutor
-from flowd.ports import KeeperLostError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
 

@@ -14,10 +14,10 @@ import fork_bomb
 import pytest
 from keeper_rig import all_of, keeper, run
 
+from flowd.domain.launching import SpawnError
 from flowd.domain.limits import Limits
 from flowd.keeper.limiter import Limiter
 from flowd.keeper.proctree import Processes
-from flowd.ports import SpawnError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from keeper_rig import FALLBACKS, all_of, is_alive, keeper, run, until
 
-from flowd.ports import SpawnError
+from flowd.domain.launching import SpawnError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from store_rig import FAILED, STEP, claim, ids
 
 from flowd.domain.run import Exit, ProcessStatus, Run
+from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
-from flowd.ports import Output
 from flowd.store.sqlite.connection import APPLICATION_ID
 from flowd.store.sqlite.store import SqliteStore
 

@@ -13,7 +13,7 @@ import pytest
 from runner_rig import Done, interpreter, run, step_context
 
 from flowd.domain.definition import Definition
-from flowd.ports import Command
+from flowd.domain.launching import Command
 from flowd.runners.commands import StepRunners
 from flowd.runners.scaffold import examples_dir
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from runner_rig import Rig, interpreter, run, step_context
 
-from flowd.ports import SpawnError
+from flowd.domain.launching import SpawnError
 from flowd.runners.commands import BOOTSTRAPS
 from flowd.runners.interpreters import Interpreters, is_shim
 

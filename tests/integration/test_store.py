@@ -10,7 +10,7 @@ from store_rig import STEP, accept, new_event
 
 from flowd.domain.errors import StateError, StorageBusyError
 from flowd.domain.journal import Interest
-from flowd.ports import NewRun
+from flowd.domain.queueing import NewRun
 from flowd.store.sqlite import queue
 from flowd.store.sqlite.connection import open_writer
 from flowd.store.sqlite.pruning import CHUNK_EVENTS

@@ -8,10 +8,10 @@ from typing import Any
 from flowd import wiring
 from flowd.domain.definition import Definition
 from flowd.domain.flow import BrokenPackage, Flow, Origin, Retry, Runner, Snapshot, Step, Trigger
-from flowd.domain.keeping import KeeperRecord
+from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Exit, Run
-from flowd.ports import Command, Launch, RunFilter, StepContext
+from flowd.domain.stored import RunFilter
 from flowd.settings import values as settings_values
 from flowd.store.sqlite.store import SqliteStore
 

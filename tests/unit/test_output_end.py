@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from flowd.domain.redaction import Redactor
+from flowd.domain.stored import Output
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
-from flowd.ports import Output, Store
+from flowd.ports import Store
 
 MORE = b"x" * 100_000
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from flowd.domain.definition import Definition
+from flowd.domain.queueing import Claimed, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.engine.scheduler import Again, Done, Scheduler
-from flowd.ports import Claimed, StartedRun
 
 STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000, 100)
 

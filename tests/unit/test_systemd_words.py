@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from flowd.domain.launching import Command, Launch, SpawnError
 from flowd.domain.limits import Limits
 from flowd.domain.run import Exit
 from flowd.executors.systemd import properties
 from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
 from flowd.observe import journal, listenfds
 from flowd.observe.sdnotify import Notifier
-from flowd.ports import Command, Launch, SpawnError
 from flowd.service import unit_files
 
 

@@ -10,7 +10,7 @@ from flowd.api.params import Identifier, Limit, Milliseconds, Params
 from flowd.api.shapes import View
 from flowd.api.shapes.runs import JsonObject, RunView, run_view
 from flowd.domain.run import Run
-from flowd.ports import Accepted, StoredEvent
+from flowd.domain.stored import Accepted, StoredEvent
 
 
 class Dispatch(Params, forbid_unknown_fields=False):

@@ -10,8 +10,8 @@ from flowd.api.params import Encoding, Identifier, Limit, Milliseconds, Offset, 
 from flowd.api.shapes import View
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
+from flowd.domain.stored import Output
 from flowd.domain.waiting import PackageWait, TimeWait, WaitingFor
-from flowd.ports import Output
 from flowd_client.wire import Stream
 
 OUTPUT_TAIL_BYTES = 64 * 1024

@@ -4,10 +4,10 @@ import asyncio
 import os
 from typing import Any
 
+from flowd.domain.launching import KeeperLostError
 from flowd.domain.run import Exit
 from flowd.executors.tracked import TrackedAttempt
 from flowd.keeper.proctree import Processes
-from flowd.ports import KeeperLostError
 
 _PROCESSES = Processes(proc=True, pidfd=True)
 

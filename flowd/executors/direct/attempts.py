@@ -4,12 +4,12 @@ import errno
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from flowd.domain.launching import KeeperLostError, NoRoomError, SpawnError
 from flowd.domain.run import Exit
 from flowd.executors.direct.attempt import KeeperAttempt
 from flowd.executors.direct.refusals import refusal_message
 from flowd.executors.exit_facts import exit_of
 from flowd.keeper.protocol import encode
-from flowd.ports import KeeperLostError, NoRoomError, SpawnError
 
 _ON_DISK = frozenset({"journal", "stdin", "stdout", "stderr"})
 """What a start writes to the state folder's disk; elsewhere, a full disk is the step's own trouble."""

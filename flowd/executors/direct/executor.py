@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
-from flowd.domain.keeping import KeeperRecord
+from flowd.domain.launching import KeeperLostError, KeeperRecord, Launch, SpawnError
 from flowd.domain.run import Exit
 from flowd.executors.direct.attempts import KeeperAttempts
 from flowd.executors.direct.frames import start_request
 from flowd.executors.direct.keeper_link import KeeperLink
 from flowd.executors.direct.launcher import Launcher, environment_without
 from flowd.keeper.protocol import FrameError, encode
-from flowd.ports import KeeperLostError, Launch, SpawnError
 
 _CLOSE_WITHIN_S = 15.0
 """Beyond the longest grace of a step: more than the keeper needs for what outlives SIGKILL."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flowd.ports import Launch
+from flowd.domain.launching import Launch
 
 
 def start_request(launch: Launch, mark_suffix: str) -> dict[str, Any]:

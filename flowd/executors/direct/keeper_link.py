@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from flowd.domain.launching import KeeperLostError
 from flowd.executors.direct.exit_watch import KeeperExitWatch
 from flowd.executors.direct.launcher import Launcher, Link
 from flowd.executors.direct.stream import KeeperStream
-from flowd.ports import KeeperLostError
 
 log = logging.getLogger("flowd.keeper")
 

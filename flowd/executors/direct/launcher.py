@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import flowd
+from flowd.domain.launching import KeeperLostError
 from flowd.keeper.proctree import MARK
 from flowd.keeper.protocol import LISTEN_FD, LOCK_FD, VERSION, FrameError, FrameReader, dumps, encode
-from flowd.ports import KeeperLostError
 from flowd.state.lock import try_lock
 from flowd.state.sockets import is_bindable, short_path
 

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from flowd.domain.launching import KeeperLostError
 from flowd.executors.systemd.bus import BusError
-from flowd.ports import KeeperLostError
 
 
 class BackgroundWork:

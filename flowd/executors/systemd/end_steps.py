@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from flowd.domain.launching import KeeperLostError
 from flowd.executors import end_steps as shared
 from flowd.executors.systemd.executor import SystemdExecutor
 from flowd.observe.own_unit import Scope
-from flowd.ports import KeeperLostError
 
 
 async def end_steps(directory: Path, *, scope: Scope, boot_id: str, environ: Mapping[str, str], bound_s: float) -> int:

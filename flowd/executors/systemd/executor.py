@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flowd.domain.errors import StateError
-from flowd.domain.keeping import KeeperRecord
+from flowd.domain.launching import KeeperLostError, KeeperRecord, Launch
 from flowd.domain.run import Exit
 from flowd.executors.systemd import cgroups, output_watch, properties
 from flowd.executors.systemd.adoption import adopt
@@ -21,7 +21,6 @@ from flowd.executors.systemd.starter import UnitStarter
 from flowd.executors.systemd.tracked_unit import TrackedUnit, TrackedUnits
 from flowd.executors.systemd.unit_records import UnitRecords
 from flowd.observe.own_unit import Scope
-from flowd.ports import KeeperLostError, Launch
 
 _CLOSE_MARGIN_S = 30.0
 _MANAGER_WITHIN_S = 20.0

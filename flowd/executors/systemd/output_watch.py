@@ -6,10 +6,10 @@ import signal
 from collections.abc import Awaitable
 from typing import Protocol
 
+from flowd.domain.launching import KeeperLostError
 from flowd.executors.systemd.bus import BusError, Manager
 from flowd.executors.systemd.tracked_unit import TrackedUnit, TrackedUnits
 from flowd.keeper import output_limit
-from flowd.ports import KeeperLostError
 
 log = logging.getLogger("flowd.units")
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from flowd.domain.launching import Launch, SpawnError
 from flowd.domain.limits import Limits
 from flowd.domain.run import Cause, Exit
 from flowd.executors.systemd.bus import variant
-from flowd.ports import Launch, SpawnError
 
 SLICE = "flowd.slice"
 _INFINITY = (1 << 64) - 1

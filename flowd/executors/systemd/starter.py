@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import Any
 
 from flowd.domain.ids import parse_attempt_id, unit_name
+from flowd.domain.launching import KeeperLostError, Launch, NoRoomError, SpawnError
 from flowd.domain.run import Exit
 from flowd.executors.systemd import properties
 from flowd.executors.systemd.bus import SHUTTING_DOWN, UNIT_EXISTS, BusError, Manager
 from flowd.executors.systemd.follower import UnitFollower
 from flowd.executors.systemd.tracked_unit import TrackedUnit, TrackedUnits
 from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords, is_valid_value
-from flowd.ports import KeeperLostError, Launch, NoRoomError, SpawnError
 
 
 class UnitStarter:

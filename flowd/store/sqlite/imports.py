@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowd.domain.run import Attempt, Outcome
-from flowd.ports import NewEvent, Output
+from flowd.domain.stored import NewEvent, Output
 from flowd.store.sqlite import rows
 
 

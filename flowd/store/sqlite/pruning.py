@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from flowd.domain.ids import attempt_id
-from flowd.ports import Pruned
+from flowd.domain.stored import Pruned
 
 CHUNK_EVENTS = 200
 """Looked at in one transaction, so that nobody waits long behind it."""

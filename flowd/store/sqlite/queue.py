@@ -8,9 +8,9 @@ import sqlite3
 
 from flowd.domain.definition import Definition
 from flowd.domain.ids import attempt_id
+from flowd.domain.queueing import Claim, Claimed, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.domain.waiting import TimeWait
-from flowd.ports import Claim, Claimed, StartedRun
 from flowd.store.sqlite import journal, rows
 
 MAX_MOVED = 500

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from flowd.domain import definition as definitions
 from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidParamsError
+from flowd.domain.queueing import LeftRunning
 from flowd.domain.run import Attempt, Run
-from flowd.ports import Counts, LeftRunning, Output, Page, RunFilter, StoredEvent
+from flowd.domain.stored import Counts, Output, Page, RunFilter, StoredEvent
 from flowd.store.sqlite import rows
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024

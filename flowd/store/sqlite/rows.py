@@ -8,8 +8,8 @@ from typing import Any
 from flowd.domain.ids import attempt_id
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
+from flowd.domain.stored import StoredEvent
 from flowd.domain.waiting import PackageWait, TimeWait, WaitingFor
-from flowd.ports import StoredEvent
 
 Row = Sequence[Any]
 

@@ -13,22 +13,10 @@ from typing import TypeVar
 from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.journal import FlowState, Interest, JournalPage
+from flowd.domain.queueing import Claim, Claimed, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
+from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
 from flowd.domain.waiting import TimeWait
-from flowd.ports import (
-    Accepted,
-    Claim,
-    Claimed,
-    Counts,
-    LeftRunning,
-    NewEvent,
-    NewRun,
-    Output,
-    Page,
-    Pruned,
-    RunFilter,
-    StoredEvent,
-)
 from flowd.store.sqlite import journal, nonces, pruning, queue, reads, writes
 from flowd.store.sqlite.connection import is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.writer import Writer

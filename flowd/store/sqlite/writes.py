@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flowd.domain.errors import EventNotFoundError, QueueFullError
+from flowd.domain.queueing import Claim, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
+from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 from flowd.domain.waiting import TimeWait
-from flowd.ports import Accepted, Claim, NewEvent, NewRun, Output, StoredEvent
 from flowd.store.sqlite import journal, queue, reads, rows
 
 _KNOWN = (

@@ -1,0 +1,82 @@
+"""Steps as processes: what is started, and what can keep it from that."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NotRequired, TypedDict
+
+from flowd.domain.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A step as a process to start.
+
+    Attributes:
+        argv: Absolute program first.
+        env: Set on top of the daemon's environment.
+        stdin: What the step reads: the context as JSON.
+    """
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    stdin: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """What a step is told beside its definition.
+
+    Attributes:
+        event_json: The normalised event as JSON.
+        attempt_id: As the views show it.
+    """
+
+    event_id: str
+    event_json: bytes
+    run_id: str
+    attempt_id: str
+    attempt_number: int
+    is_replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """An attempt to start, as the keeper gets it.
+
+    Attributes:
+        stdout_path: Created by the keeper, opened for appending; so is ``stderr_path``.
+        max_output_bytes: Per stream; more ends the step with cause ``output_limit``.
+        detach: Leave processes alone that the step leaves behind.
+        limits: What it may use; one that cannot be kept is a `SpawnError`.
+    """
+
+    attempt_id: str
+    command: Command
+    stdout_path: str
+    stderr_path: str
+    timeout_s: float
+    grace_s: float
+    max_output_bytes: int
+    detach: bool = False
+    limits: Limits | None = None
+
+
+class KeeperRecord(TypedDict):
+    """What a keeper knew of an attempt when it was last connected to."""
+
+    id: str
+    state: Literal["running", "exited"]
+    pid: NotRequired[int]
+
+
+class SpawnError(Exception):
+    """The step could not be started; nothing runs. The message names what is missing and the remedy."""
+
+
+class NoRoomError(SpawnError):
+    """The disk is full, so the step could not be started; nothing runs. Once there is room, the same start works."""
+
+
+class KeeperLostError(Exception):
+    """The keeper died while this was under way. Whether the step was started is told by `Keeper.known` later on."""

@@ -1,0 +1,78 @@
+"""Runs on their way into the queue and out of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flowd.domain.definition import Definition
+from flowd.domain.run import Attempt, Run
+from flowd.domain.waiting import TimeWait
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to create.
+
+    Attributes:
+        definition: Of the step that matched. The run starts with the one in force then.
+        wait: Until when it may not start; None is at once.
+    """
+
+    id: str
+    definition: Definition
+    replay_of: str | None = None
+    wait: TimeWait | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A demand for runs to start.
+
+    Attributes:
+        limit: How many at most; with 0 only those become ready whose time has come.
+        definition_of: The definition in force of a flow's step; None where it has none. Called in any thread.
+        at_ms: By the wall clock.
+        steady_ms: By the clock that waits go by.
+    """
+
+    limit: int
+    worker_id: str
+    boot_id: str
+    definition_of: Callable[[str, str], Definition | None]
+    at_ms: int
+    steady_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A queued run that was just marked running, with all that starting it needs."""
+
+    run: Run
+    attempt: Attempt
+    definition: Definition
+    event_body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim came to.
+
+    Attributes:
+        started: In the order in which they became ready.
+        next_due_ms: When the next run's time comes, None where none waits for it.
+        has_more: More could start now, or, with a limit of 0, perhaps could.
+        is_missing_package: Some runs wait for their package from now on.
+    """
+
+    started: tuple[StartedRun, ...] = ()
+    next_due_ms: int | None = None
+    has_more: bool = False
+    is_missing_package: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRunning:
+    """A run that was running when its daemon ended."""
+
+    run: Run
+    attempt: Attempt
+    definition: Definition

@@ -1,0 +1,109 @@
+"""What a store takes and gives: events, output, and parts of lists."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from flowd.domain.queueing import Claimed
+from flowd.domain.run import Run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to accept.
+
+    Attributes:
+        body: The normalised event as JSON.
+        fingerprint: Of its content without ``receivedAt``; tells a duplicate from a conflict.
+    """
+
+    id: str
+    type: str
+    source: str | None
+    occurred_at: str | None
+    received_at: str
+    body: bytes
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as stored, with its runs' ids in match order, replays after."""
+
+    id: str
+    type: str
+    source: str | None
+    occurred_at: str | None
+    received_at: str
+    body: bytes
+    created_at_ms: int
+    run_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What accepting an event came to.
+
+    Attributes:
+        is_duplicate: The id was known; nothing was created and ``event`` is the stored one.
+        is_conflict: It was known with other content.
+        runs: The created ones as they were accepted, or the stored ones of a duplicate, in match order.
+        claimed: What may start now, if that was asked: of this event or, where others are ahead of it, not.
+    """
+
+    event: StoredEvent
+    runs: tuple[Run, ...]
+    is_duplicate: bool = False
+    is_conflict: bool = False
+    claimed: Claimed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Both streams of an attempt as they are to be remembered: inline bytes, or None where the file stays."""
+
+    stdout: bytes | None = b""
+    stderr: bytes | None = b""
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    is_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs to list. ``status`` is a process status or a result status (then it is the effective one)."""
+
+    event_id: str | None = None
+    status: str | None = None
+    flow: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list, newest first. ``next_cursor`` is None at its end."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many there are."""
+
+    events: int = 0
+    runs: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was forgotten, and where to go on; ``next_seq`` is None when all events were looked at.
+
+    ``output_bytes`` is of both streams of all attempts.
+    """
+
+    next_seq: int | None
+    events: int = 0
+    runs: int = 0
+    output_bytes: int = 0
