@@ -12,7 +12,7 @@ from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Exit, Run
 from flowd.domain.stored import RunFilter
-from flowd.settings import values as settings_values
+from flowd.settings import sources as settings_sources
 from flowd.store.sqlite.store import SqliteStore
 
 MAX_PARALLEL = 3
@@ -212,7 +212,7 @@ class World:
         self.packages = Packages()
         self.keeper = Keeper()
         flags = {"state_dir": folder, "max_parallel": MAX_PARALLEL}
-        self._settings = settings_values.load(workspace=folder, flags=flags)
+        self._settings = settings_sources.load(workspace=folder, flags=flags)
         self._calls: set[asyncio.Task[Any]] = set()
         self.refused: list[str] = []
 
