@@ -86,12 +86,12 @@ class Parts:
     catalog: WatchedCatalog
     engine: Engine
     feed: Feed
-    flow_notes: CatalogJournal
+    catalog_journal: CatalogJournal
 
     async def close(self, *, end_steps: bool) -> None:
         """Close in the order in which nothing is missed: no new packages, no more exits, then the memory of both."""
         await self.catalog.close()
-        await self.flow_notes.settle()
+        await self.catalog_journal.settle()
         await self.keeper.close(end_steps=end_steps)
         await self.store.close()
 
@@ -175,8 +175,8 @@ async def build(
     )
     store = SqliteStore(folder / state_folder.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
     clock = SystemClock()
-    flow_notes = CatalogJournal(store, clock)
-    listeners: list[Callable[[Snapshot], None]] = [flow_notes.note]
+    catalog_journal = CatalogJournal(store, clock)
+    listeners: list[Callable[[Snapshot], None]] = [catalog_journal.note]
     catalog = WatchedCatalog(
         settings.workspace,
         rescan_interval_s=settings.rescan_interval_s,
@@ -187,7 +187,7 @@ async def build(
     failure = next((error for error in opened if isinstance(error, BaseException)), None)
     if failure is not None:
         await catalog.close()
-        await flow_notes.settle()
+        await catalog_journal.settle()
         await keeper.close(end_steps=False)
         await store.close()
         raise failure
@@ -198,15 +198,15 @@ async def build(
         interpreters=settings.interpreters,
         launched_by=launched_by,
     )
-    flow_notes.note(catalog.snapshot)
-    await flow_notes.settle()  # before anybody subscribes: what changed without a daemon is no news any more
+    catalog_journal.note(catalog.snapshot)
+    await catalog_journal.settle()  # before anybody subscribes: what changed without a daemon is no news any more
     if redactor is None:
         redactor = Redactor(settings.redact, environ)
     engine, feed = assemble(
         settings, store=store, keeper=keeper, catalog=catalog, runners=runners, redactor=redactor, clock=clock
     )
     listeners.append(engine.packages_changed)
-    return Parts(store, keeper, catalog, engine, feed, flow_notes)
+    return Parts(store, keeper, catalog, engine, feed, catalog_journal)
 
 
 def assemble(

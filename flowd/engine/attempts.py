@@ -1,4 +1,4 @@
-"""All attempts under way: making them, finding them, ending them."""
+"""Keeps the attempts under way: makes them, finds them, and ends them."""
 
 from collections.abc import Callable
 

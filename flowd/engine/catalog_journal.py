@@ -1,4 +1,4 @@
-"""Telling the journal what becomes of the flow packages."""
+"""Writes changes of the flow packages into the journal."""
 
 import asyncio
 import logging

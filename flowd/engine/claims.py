@@ -1,4 +1,4 @@
-"""What this daemon asks the store for when it has places free."""
+"""Claims runs from the store when this daemon has places free."""
 
 from flowd.domain.queueing import Claim, Claimed
 from flowd.engine.steps_in_force import StepsInForce

@@ -1,4 +1,4 @@
-"""Waiting for runs to end, without polling."""
+"""Lets callers wait for runs to end without polling."""
 
 import asyncio
 from collections.abc import Iterable

@@ -74,7 +74,7 @@ class Engine:
         self._completions = completions
         self._boot_id = boot_id
         self._redactor = redactor
-        self._unbroken = UncancellableCalls()
+        self._calls = UncancellableCalls()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class Engine:
 
     async def dispatch(self, value: object, *, only: tuple[str, str] | None = None) -> Accepted:
         """Accept an event; see `Intake.accept`. Its runs start as places are free, even if this call is cancelled."""
-        return await self._unbroken.do(self._dispatch(value, only))
+        return await self._calls.do(self._dispatch(value, only))
 
     async def _dispatch(self, value: object, only: tuple[str, str] | None) -> Accepted:
         places = 0
@@ -165,7 +165,7 @@ class Engine:
 
     async def replay(self, event_id: str, steps: Sequence[str] | None = None) -> tuple[StoredEvent, tuple[Run, ...]]:
         """New runs for a stored event; see `Intake.replay`. They start even if this call is cancelled."""
-        return await self._unbroken.do(self._replay(event_id, steps))
+        return await self._calls.do(self._replay(event_id, steps))
 
     async def _replay(self, event_id: str, steps: Sequence[str] | None) -> tuple[StoredEvent, tuple[Run, ...]]:
         runs = await self._intake.replay(event_id, steps)
@@ -184,7 +184,7 @@ class Engine:
             RunNotFoundError: No such run.
             RunFinishedError: It has ended in another way.
         """
-        return await self._unbroken.do(self._cancel_run(run_id))
+        return await self._calls.do(self._cancel_run(run_id))
 
     async def _cancel_run(self, run_id: str) -> Run:
         now_ms = self._clock.now_ms()
@@ -230,7 +230,7 @@ class Engine:
             RunActiveError: It is queued or running.
             NotRetryableError: It ended well.
         """
-        return await self._unbroken.do(self._retry_run(run_id))
+        return await self._calls.do(self._retry_run(run_id))
 
     async def _retry_run(self, run_id: str) -> Run:
         run = await self.get_run(run_id)

@@ -1,4 +1,4 @@
-"""What happens, as it happens: the journal and the output of runs as one stream of updates for each who asks.
+"""Gives each reader the journal and the output of runs as one stream of updates, as they happen.
 
 Readers pull. Each has a cursor of its own, reads the journal after it in pages, and sleeps until the journal has
 advanced; so one that is slow costs no memory, and misses nothing as long as the journal reaches back to its cursor.
@@ -30,12 +30,12 @@ class Feed:
         self._reader = reader
         self._clock = clock
         self._pages = SharedPages(journal, redactor)
-        self._bell = WakeQueue()
+        self._wake_queue = WakeQueue()
 
     def ring(self) -> None:
         """The journal may have advanced: wake everybody who waits for that."""
         self._pages.outdate()
-        self._bell.ring()
+        self._wake_queue.ring()
 
     def now_ms(self) -> int:
         """The instant for what is told beside the journal."""
@@ -99,7 +99,7 @@ class Feed:
         tails = await self._tails(interest, places, is_resumed=is_resumed, is_text=is_text)
         is_told_of_lag = False
         while True:
-            heard = self._bell.rings  # before the look, so that nothing falls between look and wait
+            heard = self._wake_queue.rings  # before the look, so that nothing falls between look and wait
             shared = await self._pages.page(interest, after)
             page = shared.page
             _require_kept(after, page)
@@ -121,7 +121,7 @@ class Feed:
                     has_news = True
                     yield _one(Update(after, self._clock.now_ms(), chunk=chunk))
             if not has_news:
-                await self._bell.wait(heard, FOLLOW_INTERVAL_S if tails else None)
+                await self._wake_queue.wait(heard, FOLLOW_INTERVAL_S if tails else None)
 
     async def _tails(
         self, interest: Interest, places: Sequence[OutputPlace], *, is_resumed: bool, is_text: bool

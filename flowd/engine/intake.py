@@ -1,4 +1,4 @@
-"""Taking events in: normalise, match against the snapshot, and only then store, all of it in one transaction."""
+"""Accepts and replays events: normalises them, matches them, and only then stores them, in one transaction."""
 
 from collections.abc import Callable, Sequence
 

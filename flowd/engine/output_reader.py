@@ -1,4 +1,4 @@
-"""Reading what attempts print, wherever it is by now: in their files while they run, in the store when they ended."""
+"""Reads the output of attempts: from their files while they run, from the store once they have ended."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The files that steps write their output to: where they are, what they say, what of them is remembered."""
+"""Manages the files that steps write their output to: finds them, reads them, and removes them."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Runs whose step is in no package in force: they go on when it is back, and fail when it is gone for good."""
+"""Looks after runs whose step is in no package: they go on when it is back, and fail when it stays away."""
 
 import asyncio
 import logging

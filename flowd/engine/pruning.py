@@ -1,4 +1,4 @@
-"""Forgetting what is old: only when somebody asks, because a clock that jumps would else forget everything."""
+"""Deletes old events when somebody asks for it. Never by itself: a clock that jumps would delete everything."""
 
 from flowd.domain.stored import Pruned
 from flowd.engine.outputs import OutputFiles

@@ -1,4 +1,4 @@
-"""What becomes of the runs that an earlier daemon left running. Queued ones need nothing: they are claimed."""
+"""Takes up the runs that an earlier daemon left running. Queued ones need nothing: they are claimed."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What starts now: as many runs at a time as there are places. Which ones, the store decides."""
+"""Starts as many runs at a time as there are places. The store decides which ones."""
 
 import asyncio
 import logging

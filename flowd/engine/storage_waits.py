@@ -1,4 +1,4 @@
-"""What the log is told of runs that wait for a full disk or a locked database: once for all, not each a second."""
+"""Retries what a full disk or a locked database refuses, and logs it once for all runs instead of once a second each."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Following the output of many attempts at once: where each stream was read to, and what is new in it."""
+"""Follows the output of many attempts at once: how far each stream was read, and what is new in it."""
 
 import codecs
 from collections.abc import AsyncIterator

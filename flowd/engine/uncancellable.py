@@ -1,4 +1,4 @@
-"""Work that is not left half done when whoever asked for it goes away."""
+"""Finishes calls whose caller has gone away, so that no change is left half done."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ class UncancellableCalls:
     """Runs work to its end. Cancelling the call lets go of the answer, not of the work.
 
     A change is two steps, the commit and telling the rest of the engine: a caller that hangs up between them must not
-    leave a run queued on disk that no scheduler knows of.
+    leave a run that was claimed and is never started, or one that is queued and nobody rang for.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What readers of the feed are told."""
+"""The updates that readers of the feed get."""
 
 from dataclasses import dataclass
 

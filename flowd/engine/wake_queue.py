@@ -1,4 +1,4 @@
-"""Waking many sleepers without keeping others waiting."""
+"""Wakes waiters in batches, so that a burst does not stall the writer."""
 
 import asyncio
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""Opening the database: pragmas, migrations, and the translation of SQLite's errors. Nothing about events or runs."""
+"""Opens the database: pragmas, migrations, and the translation of SQLite's errors. Nothing about events or runs."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Writing what happened elsewhere. It gets places before everything that is there: lists go by place, newest first.
+"""Writes imported history. It gets places before everything that is there: lists go by place, newest first.
 
 The journal is left out: it tells subscribers what happens now.
 """

@@ -1,4 +1,4 @@
-"""Nonces of signed requests: each counts once, a restart in between included."""
+"""Remembers nonces of signed requests, so that each counts once, across restarts too."""
 
 import sqlite3
 

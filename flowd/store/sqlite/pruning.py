@@ -1,4 +1,4 @@
-"""Forgetting: events of long ago, with their runs, attempts and output."""
+"""Deletes old events with their runs, attempts and output."""
 
 import sqlite3
 from collections import Counter
