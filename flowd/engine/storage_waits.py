@@ -1,4 +1,4 @@
-"""Retries what a full disk or a locked database refuses, and logs it once for all runs instead of once a second each."""
+"""Retries what a full disk or a locked database refuses, and logs it once for all runs, not each a second."""
 
 import asyncio
 import logging
