@@ -104,8 +104,8 @@ def parse(text: bytes) -> FlowResult | MalformedResult:
     if len(text) > MAX_RESULT_BYTES:
         return MalformedResult(f"the line is longer than {MAX_RESULT_BYTES} bytes")
     try:
-        value = json.loads(text.decode("utf-8", "replace").strip(), parse_constant=_refuse_constant)
-        compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        value = _decode(text.decode("utf-8", "replace").strip())
+        compact = _encode(value)
     except RecursionError:
         return MalformedResult("it is nested too deeply")
     except ValueError as error:
@@ -121,3 +121,8 @@ def parse(text: bytes) -> FlowResult | MalformedResult:
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: `json.loads` and `json.dumps` make theirs anew with each call that has arguments.
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode

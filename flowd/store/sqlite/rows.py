@@ -112,7 +112,8 @@ def event(row: Row, run_ids: Sequence[str] = ()) -> StoredEvent:
     )
 
 
-def strings(values: Sequence[str]) -> str | None:
+@lru_cache(maxsize=1024)  # The runs of one step share their command.
+def strings(values: tuple[str, ...]) -> str | None:
     """A list of strings as it is stored; None for an empty one."""
     return json.dumps(list(values), ensure_ascii=False) if values else None
 
