@@ -77,10 +77,12 @@ class Model:
 
     # --- what happens
 
-    def pass_time(self, ms: int) -> None:
+    def pass_time(self, ms: int, *, is_noticed: bool = True) -> None:
+        """``is_noticed`` is False where the daemon died before it could write down whose time had come."""
         self.wall_ms += ms
         self.steady_ms += ms
-        self.settle()
+        if is_noticed:
+            self.settle()
 
     def step_clock(self, ms: int) -> None:
         self.wall_ms += ms

@@ -126,7 +126,11 @@ class Player:
     async def _time(self) -> None:
         ms = self.random.choice((1, 500, 1000, 1999, 4000, 30_000, 61_000))
         self.world.clock.pass_time(ms)
-        await self._do(f"{ms} ms", self.model.pass_time, ms)
+
+        def pass_time() -> None:
+            self.model.pass_time(ms, is_noticed=self.world.store.died_at != ("claim", "before"))
+
+        await self._do(f"{ms} ms", pass_time)
 
     async def _clock(self) -> None:
         ms = self.random.choice((-3_600_000, -700, 700, 3_600_000))
