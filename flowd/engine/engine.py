@@ -159,7 +159,7 @@ class Engine:
                     run_log.tell(logging.DEBUG, "run queued", run)
         finally:
             self._scheduler.start(claimed, places=places)
-        if len(claimed.started) < len(accepted.runs):
+        if accepted.runs and not accepted.is_duplicate and not places:
             self._scheduler.ring()
         return replace(accepted, runs=tuple(map(self._shown, accepted.runs)))
 
