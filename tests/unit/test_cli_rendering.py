@@ -3,7 +3,6 @@
 import doctest
 import importlib
 import json
-from pathlib import Path
 
 import click
 import pytest
@@ -110,11 +109,3 @@ def test_json_is_one_line_for_programs_and_keeps_every_character(capfdbinary: py
     out = capfdbinary.readouterr().out
     assert out.count(b"\n") == 1
     assert json.loads(out) == {"a": "ü\ud800", "b": [1]}
-
-
-@pytest.mark.parametrize("verb", ["runs", "status", "flows", "reload", "drain", "events"])
-def test_options_of_all_verbs_stand_before_and_after_the_verb(verb: str, tmp_path: Path) -> None:
-    for args in (["-w", str(tmp_path), verb], [verb, "-w", str(tmp_path)], [verb, "--socket", str(tmp_path / "x")]):
-        error = CliRunner().invoke(cli, args).exception
-        assert isinstance(error, errors.DaemonNotRunningError)
-        assert str(tmp_path) in error.message

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -162,16 +161,13 @@ def test_a_workspace_whose_path_is_not_unicode_is_refused(tmp_path: Path) -> Non
         load(workspace, {}, {}, tmp_path)
 
 
-def test_a_user_without_a_home_needs_none(tmp_path: Path) -> None:
+def test_a_user_without_a_home_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a container that was started with a user id that no passwd file has.
-    code = (
-        "import os, pathlib, sys; from flowd.settings.sources import load; os.getuid = lambda: 54321;"
-        "print(load(pathlib.Path(sys.argv[1])).max_output_bytes)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], env={}, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert done.stdout == f"{64 * MIB}\n", done.stderr
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    monkeypatch.delenv("HOME")
+    with pytest.raises(RuntimeError):
+        Path.home()
+    assert load(tmp_path, {}, {}).max_output_bytes == 64 * MIB
 
 
 def test_a_workspace_that_we_may_not_look_at_is_refused_as_that(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def sleeping(count: int, scenario: Callable[[WakeQueue, list[Sleeper]], Awaitabl
 
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
 
 def test_of_many_sleepers_a_few_wake_at_once_and_all_in_the_end_once_each() -> None:
@@ -46,7 +46,8 @@ def test_of_many_sleepers_a_few_wake_at_once_and_all_in_the_end_once_each() -> N
             await asyncio.sleep(0)  # what others do in the loop meanwhile
         assert 0 < sum(sleeper.wakes for sleeper in sleepers) < 50
         await until(lambda: all(sleeper.wakes for sleeper in sleepers))
-        await asyncio.sleep(0.01)
+        for _ in range(1000):
+            await asyncio.sleep(0)
         assert {sleeper.wakes for sleeper in sleepers} == {1}
 
     sleeping(500, scenario)
