@@ -16,6 +16,7 @@ from bench.subjects import Subject
 
 CALLS = 15
 IDLE_S = 5.0
+_CLIENT = "import flowd_client; flowd_client.create_flow_client(socket_path='/nowhere')"
 
 
 @dataclass
@@ -47,12 +48,13 @@ def _after_runs(subject: Subject, workspace: Path) -> Iterator[Daemon]:
 
 
 def commands(subject: Subject) -> Iterator[Figure]:
-    """`flowd runs` and `flowd --version`, installed as a wheel, beside an interpreter that does nothing."""
+    """`flowd runs`, `flowd --version` and an import of the client, beside an interpreter that does nothing."""
     with scratch() as workspace, _after_runs(subject, workspace):
         nothing = _Timed([subject.python, "-c", "pass"])
         ours = {
             "flowd runs": _Timed([subject.flowd, "runs", "-w", str(workspace)]),
             "flowd --version": _Timed([subject.flowd, "--version"]),
+            "import flowd_client": _Timed([subject.python, "-c", _CLIENT]),
         }
         for _ in range(CALLS):
             for timed in (nothing, *ours.values()):

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -172,9 +171,7 @@ def test_a_silent_daemon_times_out_and_the_next_call_is_answered(caller: Caller,
         return "here"
 
     daemon = serve(script)
-    begin = time.monotonic()
     (late,) = caller(daemon.path, [("silent", {})], 0.2)
-    assert time.monotonic() - begin < 5
     assert isinstance(late, TimedOutError)
     assert late.slug == "timed_out"
     assert late.data["timeoutMs"] == 200

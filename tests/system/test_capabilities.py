@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -119,9 +118,7 @@ def test_without_a_daemon_steps_end_after_the_grace_and_the_next_daemon_says_why
     (step,) = pids(place, "held", 1)
     place.kill()
     until(lambda: not is_alive(step), what="the orphaned step's end")
-    began = time.monotonic()
     place.start()
     run = ended(place, run_id)
-    assert time.monotonic() - began < 15
     assert (run["status"], run["reason"]) == ("failed", "interrupted")
     assert "orphan_grace_s" in str(run["error"])

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -27,7 +26,8 @@ def web() -> Iterator[HttpPlace]:
         place.flow("stuck", say("blocked"))
         place.flow("bad", f"{say('completed')}; exit 3")
         place.flow("slow", f"echo begun; sleep 60; {say('completed')}")
-        place.flow("count", f"for i in 1 2 3 4; do echo $i; sleep 0.15; done; {say('completed')}")
+        counting = "for i in 1 2 3; do echo $i; until [ -e said-$i ]; do sleep 0.01; done; done"
+        place.flow("count", f"{counting}; {say('completed')}")
         yield HttpPlace(place).start()
 
 
@@ -186,13 +186,12 @@ def test_follow_sends_each_line_as_it_is_written(web: HttpPlace) -> None:
         connection.request("GET", f"/runs/{run_id}/output?follow=1")
         response = connection.getresponse()
         assert response.getheader("transfer-encoding") == "chunked"
-        seen: list[tuple[bytes, float]] = []
-        while line := response.readline():
-            seen.append((line, time.monotonic()))
+        for number in (1, 2, 3):
+            assert response.readline() == b"%d\n" % number
+            (web.place.path / f"flows/count/said-{number}").touch()  # the next comes only then
+        assert response.read().startswith(b"FLOW_RESULT ")
     finally:
         connection.close()
-    assert [line for line, _ in seen[:4]] == [b"1\n", b"2\n", b"3\n", b"4\n"]
-    assert seen[3][1] - seen[0][1] > 0.2  # as they came, not at the end
     assert web.get(f"/runs/{run_id}").json["run"]["status"] == "completed"
 
 
@@ -270,9 +269,7 @@ def test_it_is_off_unless_asked_for_and_stops_with_the_daemon(place: Workspace) 
         follower.request("GET", path)
     stream, output = (follower.getresponse() for follower in followers)
     assert (stream.status, output.status) == (200, 200)
-    began = time.monotonic()
     assert place.stop() == 0
-    assert time.monotonic() - began < 10
     assert stream.read().startswith(b"retry: ")  # whole: its reader comes back
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):  # the attempt has not ended
         output.read()

@@ -4,7 +4,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -74,10 +73,8 @@ def test_cancel_ends_a_running_step_and_a_queued_one_never_starts(place: Workspa
     until((place.path / "flows/slow/log").exists, what="the first start")
     queued = place.call("flow.cancelRun", runId=runs[1])["run"]
     assert (queued["status"], queued["reason"], queued["attemptCount"]) == ("canceled", "canceled", 0)
-    began = time.monotonic()
     canceled = place.call("flow.cancelRun", runId=runs[0])["run"]
     assert canceled["status"] == canceled["effectiveStatus"] == "canceled"
-    assert time.monotonic() - began < 5
     assert (place.path / "flows/slow/log").read_text() == "started\n"
     assert not place.processes("sleep 60") or all("slow" not in p.cwd() for p in place.processes("sleep 60"))
     assert place.call("flow.cancelRun", runId=runs[0])["run"]["status"] == "canceled"  # again changes nothing

@@ -128,9 +128,7 @@ def test_kept_steps_run_on_and_the_next_daemon_has_their_exact_end(
     place.start(**environment)
     run_id = dispatch(place, "e1")
     (pid,) = started(place)
-    began_s = time.monotonic()
     assert place.stop() == 0
-    assert time.monotonic() - began_s < 5
     assert is_alive(pid)
     assert "leaving running steps to the keeper" in place.log()
     assert run_id in place.log().split("leaving running steps")[1]
@@ -162,9 +160,7 @@ def test_a_drained_daemon_stops_at_once(place: Workspace) -> None:
         assert waiting.wait(15) == 0
         assert waiting.stdout.read() == b"nothing runs any more\n"
     assert place.call("flow.getRun", runId=queued)["run"]["status"] == "queued"
-    began_s = time.monotonic()
     assert place.stop() == 0
-    assert time.monotonic() - began_s < 3
 
 
 def test_reload_and_sighup_tell_what_changed_and_what_is_broken(place: Workspace) -> None:

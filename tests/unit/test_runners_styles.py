@@ -1,7 +1,6 @@
 """Telling module-style scripts from raw ones, by their code alone."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -88,9 +87,7 @@ def test_what_stands_in_a_template_never_counts(text: str) -> None:
     "unit", ["`", "'", "\\", "`${", "/*", "/", '"\\', "'\\", "a/", "=/[", "=/\\", "`\\", 'x\\"\\\n']
 )
 def test_hostile_sources_take_linear_time(unit: str) -> None:
-    started = time.monotonic()
-    javascript_is_module("default " + unit * 20_000)
-    assert time.monotonic() - started < 5
+    javascript_is_module("default " + unit * 200_000)  # at the square of it, for hours
 
 
 @pytest.mark.parametrize(

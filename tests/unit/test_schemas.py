@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +159,11 @@ def test_a_payload_nested_deeply_is_checked(tmp_path: Path) -> None:
     assert compiled(tmp_path, {"type": "object"})(nested(250))[0].keyword == "type"
 
 
-@pytest.mark.parametrize("payload", ["\ud800", {"\ud800": 1}, {1: 2}, object(), {"a": {1, 2}}], ids=repr)
+@pytest.mark.parametrize(
+    "payload",
+    ["\ud800", {"\ud800": 1}, {1: 2}, object(), {"a": {1, 2}}],
+    ids=["half a character", "half a character as a key", "a number as a key", "an object", "a set"],
+)
 def test_what_is_no_json_does_not_match_and_does_not_raise(tmp_path: Path, payload: object) -> None:
     (error,) = compiled(tmp_path, {"type": "boolean"})(payload)
     assert error.path == "$"
@@ -184,22 +187,17 @@ def test_a_message_never_carries_a_large_payload(tmp_path: Path) -> None:
     assert len(error.path) < 310
 
 
-def test_errors_are_bounded_in_number_and_time(tmp_path: Path) -> None:
+def test_errors_are_bounded_in_number(tmp_path: Path) -> None:
     check = compiled(tmp_path, {"items": {"type": "string"}})
     assert len(check(list(range(100)))) == 20
-    start = time.perf_counter()
-    assert len(check(list(range(1_000_000)))) == 1
-    # Making all of the million errors takes 8 s here; the first alone takes 0.03 s.
-    assert time.perf_counter() - start < 2
+    assert len(check(list(range(1_000_000)))) == 1, "of so large a payload the first alone: all of them take seconds"
 
 
 @pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|aa)+$", "^(?=a)(a|aa)+$"])
 def test_a_pattern_cannot_hold_the_daemon_up(tmp_path: Path, pattern: str) -> None:
     check = compiled(tmp_path, {"type": "string", "pattern": pattern})
     assert check("aaaa") == []
-    start = time.perf_counter()
-    assert check("a" * 5_000 + "!") != []
-    assert time.perf_counter() - start < 5
+    assert check("a" * 5_000 + "!") != []  # by backtracking this would never end
 
 
 def test_look_around_is_understood(tmp_path: Path) -> None:
