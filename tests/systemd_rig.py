@@ -55,6 +55,24 @@ _MASKED = (
     "getty.target",
 )
 
+_IN_A_CGROUP_OF_ITS_OWN = r"""
+set -eu
+mkdir "$1/cgroup"
+mount -t cgroup2 none "$1/cgroup"
+own=$1/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/$2
+mkdir "$own"
+echo $$ > "$own/cgroup.procs"
+shift 2
+exec "$@"
+"""
+"""Boxes that run side by side would take each other's units of the same name for their own."""
+
+_WITHOUT_ITS_CGROUP = r"""
+set -eu
+mount -t cgroup2 none "$1/cgroup"
+find "$1/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/$2" -depth -type d -exec rmdir {} +
+"""
+
 _BOOT = r"""
 set -eu
 mount --make-rprivate /
@@ -206,6 +224,11 @@ class Box:
         found = self.run("pgrep", "-f", "--", needle, check=False).stdout.split()
         return [int(pid) for pid in found]
 
+    def forget_units(self) -> None:
+        """Remove what is left of flowd's units: for whoever installs, a template that is there is a package's."""
+        self.run("sh", "-c", "rm -rf /etc/systemd/system/flowd*")
+        self.systemctl("daemon-reload")
+
 
 class Service:
     """A workspace with the shipped system units in force for it, run by the unprivileged test user."""
@@ -292,10 +315,11 @@ def booted() -> Iterator[Box]:
         ):
             text = text.replace("{" + name + "}", value)
         script.write_text(text, encoding="utf-8")
-        log_path = Path(folder) / "log"
+        log_path, cgroup = Path(folder) / "log", (folder, Path(folder).name)
         with log_path.open("wb") as log:
             outer = subprocess.Popen(
-                ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--cgroup", "--uts", "--ipc",
+                ["unshare", "--mount", "sh", "-c", _IN_A_CGROUP_OF_ITS_OWN, "sh", *cgroup,
+                 "unshare", "--pid", "--fork", "--mount", "--mount-proc", "--cgroup", "--uts", "--ipc",
                  "--kill-child=KILL", "sh", str(script)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
@@ -306,6 +330,8 @@ def booted() -> Iterator[Box]:
         finally:
             outer.send_signal(signal.SIGKILL)  # the kernel ends its init with it, and everything inside with that
             outer.wait()
+            sweep = ["unshare", "--mount", "sh", "-c", _WITHOUT_ITS_CGROUP, "sh", *cgroup]
+            until(lambda: subprocess.run(sweep, capture_output=True).returncode == 0, what="the end of the box")
 
 
 def _init_of(outer: subprocess.Popen[bytes], log_path: Path) -> int:

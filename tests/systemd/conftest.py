@@ -31,6 +31,7 @@ def service(box: Box) -> Iterator[Callable[..., Service]]:
     yield make
     for each in made:
         each.remove()
+    box.forget_units()
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def home(box: Box) -> Iterator[str]:
     box.run("loginctl", "disable-linger", OTHER_USER)
     box.systemctl("stop", f"user@{OTHER_UID}.service", check=False)
     box.run("rm", "-rf", path, OTHER_USER_UNITS)
+    box.forget_units()
 
 
 @pytest.fixture
