@@ -138,7 +138,7 @@ def test_a_replay_makes_new_runs_that_tell_where_they_come_from(client: Any) -> 
 
 
 def test_lists_are_newest_first_and_filter(client: Any) -> None:
-    first, second = dispatch(client, "hello"), dispatch(client, "stuck")
+    _, first, second = (dispatch(client, flow) for flow in ("hello", "hello", "stuck"))
     events = client.list_events(limit=2)
     assert [event.id for event in events] == [second.event_id, first.event_id]
     assert events.next_cursor is not None

@@ -42,9 +42,12 @@ def test_every_answer_of_the_daemon_fits_its_own_description(web: HttpPlace) -> 
 
 
 def test_schemathesis_finds_no_unexpected_answer(web: HttpPlace, tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("schemathesis")
+    if not program.exists():
+        pytest.skip("NOT TESTED: schemathesis is not here, as it needs more than the lowest versions that flowd does")
     done = subprocess.run(
         [
-            str(Path(sys.executable).parent / "schemathesis"), "run", f"{web.url}/openapi.json",
+            str(program), "run", f"{web.url}/openapi.json",
             "--checks", CHECKS, "--max-examples", "12", "--phases", "examples,coverage,fuzzing",
             "--exclude-path", "/stream", "--request-timeout", "10", "--generation-database", "none", "--seed", "1",
             "--suppress-health-check", "all", "--no-color",
