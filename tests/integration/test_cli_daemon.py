@@ -126,6 +126,7 @@ def test_unknown_names_are_exit_4_and_refusals_5(workspace: Path) -> None:
     assert flowd(workspace, "run", "nope")[0] == 4
     assert flowd(workspace, "event", "nope")[0] == 4
     assert flowd(workspace, "replay", "nope")[0] == 4
+    assert flowd(workspace, "logs", "-f", "--event", "nope")[0] == 4
     assert flowd(workspace, "retry", run["id"])[0] == 5
     assert flowd(workspace, "cancel", run["id"])[0] == 5
     assert flowd(workspace, "dispatch", "--id", "no-type")[0] == 2

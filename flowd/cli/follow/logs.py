@@ -38,8 +38,11 @@ async def _follow_all(session: Session, run_ids: tuple[str, ...], event_id: str 
                     follower.take(run, tasks)
                 if event_id is not None:
                     await _follow_event(client, follower, event_id, tasks)
-        except* (FlowClientError, OSError) as group:
-            raise group.exceptions[0] from None  # the first reason is the one to tell
+        except ExceptionGroup as group:  # and no `except*`: before Python 3.11.4, what that raises is a group again
+            known, other = group.split((FlowClientError, OSError))
+            if known is None or other is not None:
+                raise
+            raise known.exceptions[0] from None  # the first reason is the one to tell
         finally:
             lines.close()
 
