@@ -104,7 +104,7 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, home.short_help) for name, home in homes.items()])
 
 
-class Duration(click.ParamType[float]):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
     """``500ms``, ``30s``, ``5m``, ``1h``, ``7d``; a bare number is seconds. Gives seconds."""
 
     name = "duration"
@@ -129,7 +129,7 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
-class Text(click.ParamType[str]):
+class Text(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
     """Text for the daemon, in UTF-8 whatever the locale is. Paths are not: they stay the bytes that were typed."""
 
     name = "text"
