@@ -6,15 +6,25 @@ TOOLS := .tools
 BUN := $(TOOLS)/node_modules/.bin/bun
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(TOOLS)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo crash model vm test lint types imports check docs bench sync-client format clean bun
+# Many tests wait rather than compute, so one process more than there are processors keeps these busy. `make test
+# WORKERS=0` runs the tests in one process, in their order.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+# What `make lowest`, `make distro` and `make newest` run: the promises, and the commands, which stand on click and on what
+# the interpreter does at its end.
+TESTS ?= tests/unit tests/contract tests/system/test_main_job.py tests/integration/test_cli_*.py
+
+.PHONY: help demo crash model vm test quick nightly lowest distro newest lint types imports check lock docs bench sync-client format clean bun
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
-$(VENV)/.ready: pyproject.toml
+# Two steps, as pip takes no editable install with hashes: all that flowd needs and is worked on with, in the versions
+# that were tested, and then flowd itself.
+$(VENV)/.ready: pyproject.toml constraints-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("flowd needs Python 3.11 or newer; this is %d.%d. Set PYTHON=/path/to/python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement constraints-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@mkdir -p $(TOOLS)/bin && ln -sf ../../$(BIN)/uv $(TOOLS)/bin/uv
 	@touch $@
 
@@ -31,17 +41,11 @@ bun:
 demo: $(VENV)/.ready bun ## Start flowd in a scratch workspace and take an event through it
 	@$(BIN)/flowd demo
 
-crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
-	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)
+test: $(VENV)/.ready bun ## Run all tests
+	$(PYTEST)
 
-model: $(VENV)/.ready ## Play SEQUENCES random sequences (5000) on the queue and on a model of it, from SEED or a random one
-	PYTHONPATH=.:clients/python:tests $(BIN)/python -m model.play $(or $(SEQUENCES),5000) $(SEED)
-
-vm: $(VENV)/.ready ## Boot a Debian in qemu, and try flowd under its systemd (VM="-k reload" for some of it)
-	@PYTHONPATH=.:clients/python:tests $(BIN)/python -m vm $(VM)
-
-test: $(VENV)/.ready bun ## Run the tests
-	$(BIN)/python -m pytest
+quick: $(VENV)/.ready ## Run the unit and contract tests alone, for whoever works on it
+	$(PYTEST) tests/unit tests/contract
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -58,15 +62,43 @@ check: lint types imports test ## Everything that must be green before a change 
 sync-client: $(VENV)/.ready ## Generate what the client library has twice (CHECK=1 only tells what is out of date)
 	$(BIN)/python clients/python/generate.py $(if $(CHECK),--check)
 
-format: $(VENV)/.ready
-	$(BIN)/ruff check --fix --quiet . || true
-	$(BIN)/ruff format .
+lowest: $(VENV)/.ready ## Run unit and contract tests, commands and main job with the lowest versions declared
+	@.ci/elsewhere lowest --numprocesses $(WORKERS) --dist worksteal $(TESTS)
+
+distro: $(VENV)/.ready bun ## The same with the distribution's Python, as an ordinary user
+	@.ci/elsewhere distro --numprocesses $(WORKERS) --dist worksteal $(TESTS)
+
+newest: $(VENV)/.ready ## The same with the newest Python that uv has or may download
+	@.ci/elsewhere newest --numprocesses $(WORKERS) --dist worksteal $(TESTS)
+
+nightly:        ## All that takes longer: check, every test on all of the above, crash, vm; all of it, whatever fails
+	$(MAKE) --keep-going check lowest distro newest crash vm TESTS=tests
+
+crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
+	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)
+
+model: $(VENV)/.ready ## Play SEQUENCES random sequences (5000) on the queue and on a model of it, from SEED or a random one
+	PYTHONPATH=.:clients/python:tests $(BIN)/python -m model.play $(or $(SEQUENCES),5000) $(SEED)
+
+vm: $(VENV)/.ready ## Boot a Debian in qemu, and try flowd under its systemd (VM="-k reload" for some of it)
+	@PYTHONPATH=.:clients/python:tests $(BIN)/python -m vm $(VM)
 
 docs: $(VENV)/.ready ## Write the reference tables of the documentation
 	PYTHONPATH=. $(BIN)/python docs/reference.py
 
 bench: $(VENV)/.ready ## Measure flowd beside its rivals, and beside another revision (AGAINST=REV)
 	@$(BIN)/python -m bench $(if $(AGAINST),--against $(AGAINST)) $(BENCH)
+
+# For developers there is all, tools included; for users what flowd itself needs, in the same versions.
+LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --custom-compile-command 'make lock' pyproject.toml
+lock: $(VENV)/.ready ## Write the newest versions of everything to constraints.txt and constraints-dev.txt
+	$(LOCK) --group dev --output-file constraints-dev.txt
+	$(LOCK) --constraint constraints-dev.txt --output-file constraints.txt
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
 
 clean:          ## Remove what make made
 	rm -rf $(VENV) $(TOOLS) .demo dist .pytest_cache .mypy_cache .ruff_cache
