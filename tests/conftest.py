@@ -1,10 +1,14 @@
 """Fixtures for everybody."""
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 from daemon_rig import Workspace, workspace
+
+# Programs that tests start are to buffer their output as they do for users, whatever a developer's shell says.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -63,6 +63,15 @@ def tell(message: str) -> None:
         discard(sys.stderr)
 
 
+def let_go(*streams: TextIO) -> None:
+    """Write what is left in these streams, or drop it: at its exit, the interpreter would make our exit code 120."""
+    for stream in streams:
+        try:
+            stream.flush()
+        except OSError:
+            discard(stream)
+
+
 def discard(stream: TextIO) -> None:
     """Discard what a broken stream still holds: the interpreter would fail on it at its exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from flowd import __version__
-from flowd.cli.exits import CommandError, Exit, code_of, discard, tell
+from flowd.cli.exits import CommandError, Exit, code_of, discard, let_go, tell
 from flowd.cli.output import OutputError, watch_stdout
 from flowd.cli.session import Session
 from flowd.cli.verb import Home, LazyGroup
@@ -173,13 +173,11 @@ def main() -> None:
 def _leave(code: int) -> NoReturn:
     """End the process without taking the interpreter apart, which costs a sixth of `flowd runs` and frees nothing more.
 
-    Exit handlers are run, and what was printed is out by then (see `run`). A process with threads ends as usual.
+    Exit handlers are run, and what was printed is out. A process with threads ends as usual.
     """
+    let_go(sys.stdout, sys.stderr)
     if threading.active_count() > 1:
         sys.exit(code)
     atexit._run_exitfuncs()  # noqa: SLF001 - nothing public runs them
-    try:
-        sys.stderr.flush()
-    except OSError:
-        pass  # nobody reads it
+    let_go(sys.stdout, sys.stderr)
     os._exit(code)
