@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,10 +17,15 @@ TOOLS = Path(__file__).resolve().parents[2] / ".tools" / "node_modules" / ".bin"
 
 
 @pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
+def scratch() -> Iterator[Path]:
+    """A folder for temporary files, as short as a user's own: paths of sockets are in there."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def environ(scratch: Path) -> dict[str, str]:
     """Scratch folders go under this test's own, so that what is left behind can be seen."""
-    scratch = tmp_path / "t"
-    scratch.mkdir()
     return {**os.environ, "TMPDIR": str(scratch), "PATH": f"{TOOLS}:{os.environ['PATH']}"}
 
 
@@ -43,12 +50,12 @@ def programs(folder: Path, *names: str) -> str:
     return str(folder)
 
 
-def test_the_demo_goes_well_and_leaves_nothing(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_the_demo_goes_well_and_leaves_nothing(scratch: Path, environ: dict[str, str]) -> None:
     done = subprocess.run(DEMO, env=environ, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert "Everything was as it should be" in done.stdout
     assert done.stderr == ""
-    assert left_behind(tmp_path / "t") == []
+    assert left_behind(scratch) == []
     if shutil.which("bun", path=environ["PATH"]):
         assert "LEFT OUT" not in done.stdout
         assert "changelog-card/make-card" in done.stdout
@@ -63,17 +70,17 @@ def test_without_bun_and_git_the_demo_says_loudly_what_it_left_out(tmp_path: Pat
     assert "make-card" not in done.stdout
 
 
-def test_a_demo_that_cannot_go_well_says_so(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_demo_that_cannot_go_well_says_so(tmp_path: Path, scratch: Path, environ: dict[str, str]) -> None:
     environ["PATH"] = programs(tmp_path / "bin", "sh", "sed", "sleep", "cat", "git")
     (tmp_path / "bin" / "sed").unlink()  # announce needs it
     done = subprocess.run(DEMO, env=environ, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "FAILED: " in done.stdout
     assert "Everything was as it should be" not in done.stdout
-    assert left_behind(tmp_path / "t") == []
+    assert left_behind(scratch) == []
 
 
-def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_an_interrupted_demo_leaves_nothing(scratch: Path, environ: dict[str, str]) -> None:
     with subprocess.Popen(DEMO, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -83,4 +90,4 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, environ: dict[str, s
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(timeout=30) == 130
-    assert left_behind(tmp_path / "t") == []
+    assert left_behind(scratch) == []
