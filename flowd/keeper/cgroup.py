@@ -120,7 +120,7 @@ def find(setting: str, directory: str) -> tuple[Cgroups | None, str]:
     try:
         if setting != "auto":
             return Cgroups(setting, directory, may_control=True), f"cgroups in {setting}"
-        root, may_control = _delegated(_own_path())
+        root, may_control = delegated(_own_path())
         if not root:
             return None, "no cgroup is delegated"
         return Cgroups(root, directory, may_control=may_control), f"cgroups in {root}"
@@ -146,7 +146,7 @@ def _own_path() -> str:
     return ""
 
 
-def _delegated(own: str) -> tuple[str, bool]:
+def delegated(own: str) -> tuple[str, bool]:
     """The delegated cgroup that we live in, and whether its processes live below it.
 
     Only our unit's own is looked at: one further up, such as a user's whole session, was given to another writer.

@@ -49,12 +49,12 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.answers: dict[str, Any] = {}
-        self.daemon = ScriptedDaemon(folder / "d.sock", self._answer)
+        self.daemon = ScriptedDaemon(folder / "d.sock", self.answer)
         names = ("FLOWD_SOCKET", "FLOWD_WORKSPACE", "FLOWD_STATE_DIR", "FLOWD_RUN_ID", "NO_COLOR")
         self.env = {name: value for name, value in os.environ.items() if name not in names}
         self.env["FLOWD_SOCKET"] = str(self.daemon.path)
 
-    def _answer(self, call: Call) -> Any:
+    def answer(self, call: Call) -> Any:
         answer = self.answers.get(call.method, RefusalError(-32601, "method_not_found"))
         if isinstance(answer, Exception):
             raise answer
@@ -217,7 +217,7 @@ def test_waiting_outlives_a_restart_of_the_daemon(desk: Desk) -> None:
         assert gone.wait(30)
         desk.daemon.close()
         desk.answers[wire.WAIT_RUN] = {"run": run_of()}
-        desk.daemon = ScriptedDaemon(desk.daemon.path, desk._answer)
+        desk.daemon = ScriptedDaemon(desk.daemon.path, desk.answer)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert b"completed" in out
@@ -246,7 +246,7 @@ def test_who_waits_for_a_daemon_that_does_not_come_back_is_told_what_is_stored_a
     with desk.start(*command, "--wait", "--timeout", "1s") as process:
         assert asked.wait(30)
         desk.daemon.close()
-        desk.daemon = ScriptedDaemon(desk.daemon.path.with_name("another"), desk._answer)
+        desk.daemon = ScriptedDaemon(desk.daemon.path.with_name("another"), desk.answer)
         # Without --timeout it looks for a daemon for a minute.
         _, err = process.communicate(timeout=45)
     assert process.returncode == 3

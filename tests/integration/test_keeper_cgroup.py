@@ -151,16 +151,16 @@ def test_only_what_is_marked_as_delegated_to_our_own_unit_is_used(part: Path) ->
     unit, below, users, app = part / "flowd.service", part / "flowd.service/daemon", part / "user@0.service", part / "x"
     for path in (unit, below, users, users / "init", app):
         path.mkdir()
-    assert cgroup._delegated(str(unit)) == ("", False)
+    assert cgroup.delegated(str(unit)) == ("", False)
     for path in (unit, users):
         os.setxattr(path, "user.delegate", b"1")
     # The unit's own processes are in it, so it can have no controllers; with DelegateSubgroup= it can.
-    assert cgroup._delegated(str(unit)) == (str(unit), False)
-    assert cgroup._delegated(str(below)) == (str(unit), True)
+    assert cgroup.delegated(str(unit)) == (str(unit), False)
+    assert cgroup.delegated(str(below)) == (str(unit), True)
     # A user's session belongs to its systemd, and a neighbour's cgroup to nobody we know.
-    assert cgroup._delegated(str(users / "init")) == ("", False)
-    assert cgroup._delegated(str(app)) == ("", False)
-    assert cgroup._delegated("") == ("", False)
+    assert cgroup.delegated(str(users / "init")) == ("", False)
+    assert cgroup.delegated(str(app)) == ("", False)
+    assert cgroup.delegated("") == ("", False)
 
 
 def test_what_a_users_systemd_delegates_to_our_unit_is_used_though_it_marks_nothing(part: Path) -> None:
@@ -168,6 +168,6 @@ def test_what_a_users_systemd_delegates_to_our_unit_is_used_though_it_marks_noth
     unit, other, outside = manager / "flowd@srv.service", manager / "other.service", part / "flowd@srv.service"
     for path in (unit / "daemon", unit / "else", other / "daemon", outside / "daemon"):
         path.mkdir(parents=True)
-    assert cgroup._delegated(str(unit / "daemon")) == (str(unit), True)
+    assert cgroup.delegated(str(unit / "daemon")) == (str(unit), True)
     for path in (unit, unit / "else", other / "daemon", outside / "daemon"):
-        assert cgroup._delegated(str(path)) == ("", False)
+        assert cgroup.delegated(str(path)) == ("", False)

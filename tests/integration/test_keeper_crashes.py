@@ -27,7 +27,7 @@ def test_every_step_runs_at_most_once_and_no_exit_is_made_up(tmp_path: Path, mon
     async def one(rig: Rig, client: DirectExecutor, number: int) -> None:
         name, code = f"s{number}", number % 250
         ran = rig.folder / f"{name}.ran"
-        launch = rig.launch(name, f"echo x >> {ran}; sleep 0.0{number % 10}; exit {code}")
+        launch = rig.launch(name, f"echo x >> {ran}; sleep 0.0{number % 10}; exit {code}", env={"OF": str(rig.folder)})
         try:
             await client.start(launch)
         except KeeperLostError:
@@ -69,7 +69,7 @@ def test_every_step_runs_at_most_once_and_no_exit_is_made_up(tmp_path: Path, mon
             if "pidfd_info" in client.capabilities:
                 assert len(unknown) <= 2 * CRASHES
             pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-            assert not [pid for pid in pids if _is_marked(pid, client._mark_suffix)]
+            assert not [pid for pid in pids if _is_step_of(pid, rig.folder)]
             again = await rig.client()
             assert again.records() == ()  # everything was forgotten
             await again.close(end_steps=True)
@@ -77,8 +77,8 @@ def test_every_step_runs_at_most_once_and_no_exit_is_made_up(tmp_path: Path, mon
     run(test())
 
 
-def _is_marked(pid: int, suffix: str) -> bool:
+def _is_step_of(pid: int, folder: Path) -> bool:
     try:
-        return is_alive(pid) and f"@{suffix}".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        return is_alive(pid) and f"OF={folder}".encode() in Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
