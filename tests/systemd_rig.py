@@ -57,20 +57,26 @@ _MASKED = (
 
 _IN_A_CGROUP_OF_ITS_OWN = r"""
 set -eu
-mkdir "$1/cgroup"
-mount -t cgroup2 none "$1/cgroup"
-own=$1/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/$2
+top=$1/cgroup own=$1/cgroup/$2
+mkdir "$top"
+mount -t cgroup2 none "$top"
 mkdir "$own"
-echo $$ > "$own/cgroup.procs"
+for controller in $(cat "$top/cgroup.controllers"); do
+  echo "+$controller" > "$top/cgroup.subtree_control" || true
+done 2>/dev/null
+if [ "$(cat "$own/cgroup.controllers")" = "$(cat "$top/cgroup.controllers")" ]; then
+  echo $$ > "$own/cgroup.procs"
+fi
 shift 2
 exec "$@"
 """
-"""Boxes that run side by side would take each other's units of the same name for their own."""
+"""Boxes that run side by side would take each other's units of the same name for their own. Where a cgroup of its own
+has fewer controllers, in a container whose processes are in the topmost one, a box stays where we are."""
 
 _WITHOUT_ITS_CGROUP = r"""
 set -eu
 mount -t cgroup2 none "$1/cgroup"
-find "$1/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/$2" -depth -type d -exec rmdir {} +
+find "$1/cgroup/$2" -depth -type d -exec rmdir {} +
 """
 
 _BOOT = r"""

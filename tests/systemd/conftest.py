@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import systemd_rig
 from daemon_rig import say, until
-from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, OTHER_USER_UNITS, Box, Service
+from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, Box, Service
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def home(box: Box) -> Iterator[str]:
     box.run(str(FLOWD), "service", "uninstall", "--system", "-w", path, check=False)
     box.run("loginctl", "disable-linger", OTHER_USER)
     box.systemctl("stop", f"user@{OTHER_UID}.service", check=False)
-    box.run("rm", "-rf", path, OTHER_USER_UNITS)
+    box.run("sh", "-c", f"rm -rf '{path}' /home/{OTHER_USER}/.[a-z]* /etc/flowd/* /var/tmp/go*")
     box.forget_units()
 
 
