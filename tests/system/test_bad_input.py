@@ -33,7 +33,7 @@ def still_well(served: Workspace, request: pytest.FixtureRequest) -> Iterator[No
 def talk(place: Workspace, *frames: bytes, answers: int = 1) -> list[Any]:
     """Send raw bytes, read whole lines."""
     with socket.socket(socket.AF_UNIX) as raw:
-        raw.settimeout(20)
+        raw.settimeout(60)
         raw.connect(str(place.socket))
         for frame in frames:
             raw.sendall(frame)
