@@ -71,8 +71,8 @@ distro: $(VENV)/.ready bun ## The same with the distribution's Python, as an ord
 newest: $(VENV)/.ready ## The same with the newest Python that uv has or may download
 	@.ci/elsewhere newest --numprocesses $(WORKERS) --dist worksteal $(TESTS)
 
-nightly:        ## All that takes longer: check, every test on all of the above, crash, vm; all of it, whatever fails
-	$(MAKE) --keep-going check lowest distro newest crash vm TESTS=tests
+nightly:        ## All that takes longer: check, every test on all of the above, crash, model, vm; all of it, whatever fails
+	$(MAKE) --keep-going check lowest distro newest crash model vm TESTS=tests
 
 crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
 	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)
