@@ -222,6 +222,6 @@ def test_an_uninstall_leaves_no_socket_and_says_where_the_state_is(box: Box, hom
     box.systemctl("daemon-reload")  # where systemd 252 loses sight of such a socket
     removed = box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace).stdout
     assert f"/var/lib/flowd{workspace}.state" in removed
-    assert "`flowd serve` has a state of its own" in removed
+    assert "`flowd serve` has its own state" in removed
     assert box.run("find", "/run/flowd-sockets", "-name", "*.sock", check=False).stdout == ""
     box.run("rm", "-r", workspace)
