@@ -70,10 +70,16 @@ class Workspace:
         while True:
             assert self.process.poll() is None, f"the daemon ended: {self.log()}"
             assert time.monotonic() < deadline, f"the daemon did not get ready: {self.log()}"
-            with contextlib.suppress(OSError, Exception), self.client(timeout_s=5) as client:
-                client.status()
+            if self.is_ready():
                 return
             time.sleep(0.02)
+
+    def is_ready(self) -> bool:
+        """Whether the daemon answers: its socket is there a moment before it listens."""
+        with contextlib.suppress(Exception), self.client(timeout_s=5) as client:
+            client.status()
+            return True
+        return False
 
     def kill(self) -> None:
         """``kill -9`` the daemon alone."""

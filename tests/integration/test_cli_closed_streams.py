@@ -62,7 +62,7 @@ def test_a_daemon_with_closed_streams_keeps_its_files_to_itself(place: Workspace
         ["sh", "-c", f"exec {FLOWD} serve <&- >&- 2>&-"], cwd=place.path, env={**os.environ, "FLOWD_LOG_LEVEL": "debug"}
     )
     place.process = daemon  # type: ignore[assignment]
-    until(place.socket.exists, what="the socket")
+    until(place.is_ready, what="the daemon")
     answer = place.call("flow.dispatch", event={"id": "q1", "type": "quick.go"}, wait=True)
     assert answer["runs"][0]["effectiveStatus"] == "completed"
     if sys.platform == "linux":
