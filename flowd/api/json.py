@@ -1,5 +1,7 @@
 """Encodes and decodes JSON, and instants as the wire has them. The shapes are in `flowd.api.shapes`."""
 
+import codecs
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -21,11 +23,35 @@ def canonical(value: object) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    """JSON to plain objects. Raises `ValueError` for what is not JSON, `RecursionError` for too deep a nesting."""
+    r"""JSON to plain objects; a byte order mark before it is skipped.
+
+    Half a surrogate pair, which JavaScript's strings may contain and UTF-8 cannot, becomes U+FFFD.
+
+    Raises `ValueError` for what is not JSON, `RecursionError` for too deep a nesting.
+
+    >>> decode(rb'["\\ud83d\ud83d", "\ud83d\ude00\ud83d"]') == ["\\ud83d\ufffd", "\U0001f600\ufffd"]
+    True
+    """
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         return msgspec.json.decode(data)
     except msgspec.MsgspecError as error:
+        whole = _ESCAPES.sub(_whole, data) if b"\\u" in data else data
+        if whole == data:
+            raise ValueError(str(error)) from None
+    try:
+        return msgspec.json.decode(whole)
+    except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from None
+
+
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPES = re.compile(rb"(?<!\\)((?:\\\\)*)(?:(?P<pair>%b%b)|%b|%b)" % (_HIGH, _LOW, _HIGH, _LOW))
+"""Escaped backslashes, and after them a surrogate pair or half of one."""
+
+
+def _whole(found: re.Match[bytes]) -> bytes:
+    return found[0] if found["pair"] else found[1] + rb"\ufffd"
 
 
 def instant(at_ms: int) -> str:
