@@ -5,22 +5,39 @@ import binascii
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from flowd.api.http.config import Hook
+from flowd.api.http.config import Hook, HookValue
 from flowd.formats.typed import Meta, Struct, read_table
 from flowd.settings.secrets import SecretsReader
 
-_Payload = Annotated[str | dict[str, str], Meta(description="a JSON Pointer, or a table of them by name")]
+
+class _ValueTable(Struct, forbid_unknown_fields=True):
+    pointer: str
+    default: str | int | float | bool | list[Any] | dict[str, Any] | None = None
+
+
+_Payload = Annotated[
+    str | dict[str, str | _ValueTable],
+    Meta(description='a JSON Pointer, or a table like { tag = "/tag", notes = { pointer = "/notes", default = "" } }'),
+]
 
 _DEFAULTS: Mapping[str, Mapping[str, str]] = {
-    "github": {"id": "{header:X-GitHub-Delivery}", "type": "github.{header:X-GitHub-Event}", "source": "github"},
+    # By default an id is of what the sender signs, and GitHub signs the body, not the headers.
+    "github": {
+        "id": "github:{body:sha256}",
+        "type": "github.{header:X-GitHub-Event}",
+        "source": "github",
+        "header": "X-Hub-Signature-256",
+        "prefix": "sha256=",
+    },
+    "stripe": {"id": "/id", "type": "stripe.{/type}", "source": "stripe", "header": "Stripe-Signature"},
     "standard-webhooks": {"id": "{header:webhook-id}", "type": "/type"},
     "hmac": {},
+    "token": {},
 }
-_NEEDED = {"github": ("id", "type"), "standard-webhooks": ("id", "type"), "hmac": ("id", "type", "header")}
 
 
 class _HookTable(Struct, forbid_unknown_fields=True):
-    kind: Literal["github", "standard-webhooks", "hmac"]
+    kind: Literal["github", "stripe", "standard-webhooks", "hmac", "token"]
     secret_file: Annotated[str, Meta(description="a path")] | None = None
     secret_env: Annotated[str, Meta(description="a variable's name")] | None = None
     id: str | None = None
@@ -52,11 +69,27 @@ def read_hook(name: str, members: Mapping[str, Any], where: str, secrets: Secret
     texts = ("id", "type", "source", "occurred_at", "header", "algorithm", "prefix", "encoding")
     given = {key: value for key in texts if (value := getattr(table, key)) is not None}
     given = {**_DEFAULTS[table.kind], **given}
-    missing = [key for key in _NEEDED[table.kind] if not given.get(key)]
+    needed = ("id", "type") if table.kind == "standard-webhooks" else ("id", "type", "header")
+    missing = [key for key in needed if not given.get(key)]
     if missing:
         raise ValueError(f"{where} needs {' and '.join(missing)}.")
-    when = None if table.when is None else {key: _values(value) for key, value in table.when.items()}
-    return Hook(name=name, kind=table.kind, secrets=tuple(found), payload=table.payload, when=when, **given)
+    return Hook(
+        name=name,
+        kind=table.kind,
+        secrets=tuple(found),
+        payload=_payload(table.payload),
+        when=None if table.when is None else {key: _values(value) for key, value in table.when.items()},
+        **given,
+    )
+
+
+def _payload(given: str | dict[str, str | _ValueTable] | None) -> str | dict[str, HookValue] | None:
+    if given is None or isinstance(given, str):
+        return given
+    return {
+        name: HookValue(value) if isinstance(value, str) else HookValue(value.pointer, value.default)
+        for name, value in given.items()
+    }
 
 
 def _values(value: object) -> tuple[str, ...]:

@@ -38,6 +38,9 @@ class _HttpTable(Struct, forbid_unknown_fields=True):
     secret_env: _Variable | None = None
     signatures: Literal["v1", "v2", "both"] = "v1"
     public_read: bool | None = None
+    allow_replayed_v1: bool = False
+    base_path: Annotated[str, Meta(pattern=r"^(/[^/?#\s]+)*/?$", description="a path like /flowd")] = ""
+    cloud_events_id: Literal["source-and-id", "id"] = "source-and-id"
     allowed_hosts: Annotated[tuple[str, ...], Meta(description="a list of strings")] = ()
     max_body_bytes: Annotated[int, Meta(ge=1024)] | None = None
     max_connections: _Positive = Limits.max_connections
@@ -104,7 +107,17 @@ def load(
         stall_s=float(table.stall_s),
     )
     hosts = frozenset(host.lower() for host in table.allowed_hosts)
-    return HttpConfig(address, access, limits, hooks, hosts, tuple(secrets.variables)), origin
+    config = HttpConfig(
+        address,
+        access,
+        limits,
+        hooks,
+        allowed_hosts=hosts,
+        private=tuple(secrets.variables),
+        base_path=table.base_path.rstrip("/"),
+        is_source_in_id=table.cloud_events_id == "source-and-id",
+    )
+    return config, origin
 
 
 def _access(table: _HttpTable, place: str, reader: SecretsReader, address: Address) -> Access:
@@ -118,7 +131,9 @@ def _access(table: _HttpTable, place: str, reader: SecretsReader, address: Addre
     is_read_public = table.public_read
     if is_read_public is None:
         is_read_public = not tokens and address.is_loopback
-    access = Access(tuple(secrets), tuple(tokens), table.signatures, is_read_public, table.window_s)
+    access = Access(
+        tuple(secrets), tuple(tokens), table.signatures, is_read_public, table.window_s, table.allow_replayed_v1
+    )
     if access.is_open and not address.is_loopback and not isinstance(address, PassedAddress):
         raise ValueError(
             f"HTTP on {address} would let anybody on the network start processes here. Set FLOWD_HTTP_SECRET_FILE or "

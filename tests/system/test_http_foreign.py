@@ -105,7 +105,7 @@ def test_the_sdks_events_are_taken_with_all_their_attributes(open_web: HttpPlace
     message = make(cloud_event(event_id, data, subject="s", tenant="acme", datacontenttype="application/json"))
     answer = open_web.send("POST", "/events", message.body, dict(message.headers))
     assert (answer.status, answer.json["status"]) == (202, "accepted")
-    event = stored(open_web, event_id)
+    event = stored(open_web, f"/made/ü here {event_id}")
     assert (event["type"], event["source"]) == ("com.example.made", "/made/ü here")
     assert event["payload"] == ({} if data is None else data)
     assert datetime.fromisoformat(event["occurredAt"]) == TIME
@@ -122,7 +122,7 @@ def test_data_that_is_no_json_is_text_or_base64(open_web: HttpPlace) -> None:
     ):
         headers = {**base, "ce-id": event_id, "content-type": kind}
         assert open_web.send("POST", "/events", body, headers).status == 202, event_id
-        assert stored(open_web, event_id)["payload"] == payload
+        assert stored(open_web, f"/s {event_id}")["payload"] == payload
 
 
 def test_what_breaks_the_specification_is_refused_with_the_attribute(open_web: HttpPlace) -> None:
@@ -185,14 +185,19 @@ def test_a_webhook_that_lies_is_refused_and_says_why_in_the_log_too(web: HttpPla
     assert (empty.status, empty.slug) == (422, "unmapped_hook")  # or all such webhooks would be one event
     assert "/release/tag_name (it is empty)" in empty.json["error"]
     assert github(web, RELEASE, name="none").status == 404
-    form = github(web, RELEASE, content_type="application/x-www-form-urlencoded")
-    assert form.status == 415
+    assert github(web, RELEASE, content_type="application/xml").status == 415
     assert "hunter2" not in web.place.log()
 
 
-def test_without_a_mapping_a_github_webhook_is_named_after_its_delivery(web: HttpPlace) -> None:
-    assert github(web, RELEASE, name="plain-github", x_github_delivery="guid-9").json["eventId"] == "guid-9"
-    event = stored(web, "guid-9")
+def test_without_a_mapping_a_github_webhook_is_named_after_what_is_signed(web: HttpPlace) -> None:
+    event_id = f"github:{hashlib.sha256(json.dumps(RELEASE).encode()).hexdigest()}"
+    answers = [
+        github(web, RELEASE, name="plain-github", x_github_delivery=f"guid-{event}", x_github_event=event)
+        for event in ("release", "push", "ping")  # one delivery that somebody sends again under other headers
+    ]
+    assert [answer.json["eventId"] for answer in answers] == [event_id] * 3
+    assert [answer.json["status"] for answer in answers] == ["accepted", "duplicate", "duplicate"]
+    event = stored(web, event_id)
     assert (event["type"], event["source"], event["payload"]) == ("github.release", "github", RELEASE)
 
 

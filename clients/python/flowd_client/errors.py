@@ -159,7 +159,7 @@ _SLUGS: dict[type[CallError], tuple[str, ...]] = {
     InvalidCallError: (
         *("parse_error", "invalid_request", "method_not_found", "invalid_params", "invalid_event", "payload_too_large"),
         *("frame_too_large", "bad_request", "body_too_large", "headers_too_large", "unsupported_media_type"),
-        "method_not_allowed",
+        *("method_not_allowed", "no_websocket"),
     ),
     NotFoundError: ("event_not_found", "run_not_found", "step_not_found", "subscription_not_found", "not_found"),
     CursorExpiredError: ("cursor_expired",),
@@ -171,6 +171,7 @@ _SLUGS: dict[type[CallError], tuple[str, ...]] = {
     RefusedError: (
         *("queue_full", "too_many_requests", "too_many_connections", "too_many_subscriptions", "too_many_streams"),
         *("shutting_down", "storage_full", "storage_busy", "storage_failed", "not_ready", "request_timeout", "refused"),
+        "too_many_bodies",
     ),
 }
 _CLASSES = {slug: kind for kind, slugs in _SLUGS.items() for slug in slugs}

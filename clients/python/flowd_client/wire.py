@@ -90,6 +90,8 @@ HTTP_FAILURES: Final[dict[str, tuple[int, str]]] = {
     "range_not_satisfiable": (416, "The range begins after the end of the output."),
     "unmapped_hook": (422, "The webhook has no value where the config looks for one."),
     "headers_too_large": (431, "The request's headers are too large."),
+    "no_websocket": (501, "This wants a WebSocket, and flowd has none."),
+    "too_many_bodies": (503, "Large bodies of other requests take up the memory for them; send it again in a moment."),
     "too_many_streams": (503, "max_streams readers follow something already."),
     "not_ready": (503, "The daemon is draining; it starts nothing more."),
 }

@@ -1,37 +1,56 @@
-"""The ASGI application. Each request passes the same gates in this order: limits, page guard, path, body, sender."""
+"""The ASGI application.
+
+Each request passes the same gates in this order: limits, page guard, path, the sender as far as headers tell, body, the
+sender's signature.
+"""
 
 import asyncio
 import contextlib
 import logging
 import time
 
-from flowd.api.http import body, paths
+from flowd.api.http import paths, peer
 from flowd.api.http.asgi import ClientGoneError, Connection, Receive, Send
 from flowd.api.http.auth import Authenticator
+from flowd.api.http.body import Bodies
 from flowd.api.http.call import Call
 from flowd.api.http.config import Limits
-from flowd.api.http.guard import Guard, Headers
+from flowd.api.http.guard import Guard, Headers, first
 from flowd.api.http.metrics import Metrics
 from flowd.api.http.paths import PathTable
-from flowd.api.http.responses import HttpError, Response, Stream, failed, refused
+from flowd.api.http.refusals import Refusals
+from flowd.api.http.responses import Head, HttpError, Response, Stream, failed, refused
 from flowd.api.http.route import Route
 from flowd.api.http.routes import Routes
 
 log = logging.getLogger("flowd.api.http")
 
-_ACTIVE_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_NO_WEBSOCKET = (
+    "flowd has no WebSocket. Its JSON-RPC 2.0, with the same methods, is on the control socket "
+    "(.codex/flowd/flowd.sock); over HTTP each has a route (GET /openapi.json), and GET /stream tells what happens."
+)
 
 
 class HttpApp:
     """An ASGI application."""
 
     def __init__(
-        self, routes: Routes, *, guard: Guard, authenticator: Authenticator, limits: Limits, metrics: Metrics
+        self,
+        routes: Routes,
+        *,
+        guard: Guard,
+        authenticator: Authenticator,
+        limits: Limits,
+        metrics: Metrics,
+        base_path: str = "",
     ) -> None:
         self._paths: PathTable[Route] = PathTable((route.verb, route.path, route) for route in routes.all)
         self._guard = guard
         self._authenticator = authenticator
         self._limits = limits
+        self._base_path = base_path.encode()
+        self._bodies = Bodies(max_bytes=limits.max_body_bytes, within_s=limits.body_s)
+        self._refusals = Refusals()
         self._metrics = metrics
         self._live: set[asyncio.Task[None]] = set()
 
@@ -55,43 +74,71 @@ class HttpApp:
             found = None
             try:
                 self._admit(scope)
-                found = self._paths.find(scope["method"], scope["raw_path"])
+                found = self._paths.find(scope["method"], self._path(scope))
                 label = found.route.name
                 call = await self._call(found, scope, receive)
                 response = await found.route.respond(call)
             except HttpError as refusal:
+                self._note(refusal, scope, label)
                 response = refused(refusal)
             except (ClientGoneError, asyncio.CancelledError):
                 raise
             except Exception as error:  # noqa: BLE001 - every exception becomes a response, and none shows its text
                 response = failed(error, route=label)
             status = response.status
-            await self._send(response, receive, send)
+            await self._send(response.without_body() if scope["method"] == "HEAD" else response, receive, send)
         except ClientGoneError:
             log.debug("caller hung up", extra={"route": label})
         finally:
             self._metrics.note(label, status, time.perf_counter() - began_s)
+
+    def _note(self, refusal: HttpError, scope: Connection, label: str) -> None:
+        # A hook's refusals are in the log already, with more to them.
+        if refusal.status in (401, 403) and not label.startswith("POST /hooks/"):
+            self._refusals.note(refusal.slug, route=label, peer=peer.host(scope), reason=refusal.message[:200])
 
     def _admit(self, scope: Connection) -> None:
         size = scope.get("state", {}).get("header_bytes", 0) + len(scope["raw_path"]) + len(scope["query_string"])
         if size > self._limits.max_header_bytes:
             limit = self._limits.max_header_bytes
             raise HttpError("headers_too_large", f"The URL and headers are larger than {limit} bytes.", closes=True)
-        self._guard.check(scope["headers"])
+        headers: Headers = scope["headers"]
+        self._guard.check(headers)
+        if (first(headers, b"upgrade") or "").lower() == "websocket":
+            raise HttpError("no_websocket", _NO_WEBSOCKET)
+        coding = (first(headers, b"content-encoding") or "identity").lower()
+        if coding != "identity":
+            message = f"The body is compressed ({coding[:40]!r}), and flowd takes none such. Send it as it is."
+            raise HttpError("unsupported_media_type", message, headers={"accept-encoding": "identity"})
+
+    def _path(self, scope: Connection) -> bytes:
+        """The path below the base path, whether or not a proxy has taken that away."""
+        path: bytes = scope["raw_path"]
+        return path.removeprefix(self._base_path) if path.startswith(self._base_path + b"/") else path
 
     async def _call(self, found: paths.Found[Route], scope: Connection, receive: Receive) -> Call:
         headers: Headers = scope["headers"]
-        content = await body.read(receive, headers, max_bytes=self._limits.max_body_bytes, within_s=self._limits.body_s)
+        route, method = found.route, scope["method"]
+        if route.admit is not None:
+            route.admit(found.values, headers)
+        is_known = route.scope is not None and self._authenticator.admit(route.scope, headers)
+        content = await self._bodies.read(receive, headers, is_proven=is_known)
         query: bytes = scope["query_string"]
-        target = scope["raw_path"] + (b"?" + query if query else b"")
-        if found.route.scope is not None:
+        if route.scope is not None and not is_known:
+            rest = b"?" + query if query else b""
+            arrived = {self._base_path + self._path(scope) + rest, self._path(scope) + rest}
             await self._authenticator.check(
-                found.route.scope, method=scope["method"], target=target, headers=headers, body=content
+                route.scope,
+                method=method,
+                targets=[*(arrived - {scope["raw_path"] + rest}), scope["raw_path"] + rest],
+                headers=headers,
+                body=content,
+                is_v1_enough=route.is_repeatable or peer.is_local(scope),
             )
-        return Call(scope["method"], found.values, paths.query(query), headers, content, receive)
+        return Call(method, found.values, paths.query(query), headers, content, receive)
 
-    async def _send(self, response: Response | Stream, receive: Receive, send: Send) -> None:
-        if isinstance(response, Response) or not response.is_live:
+    async def _send(self, response: Response | Head | Stream, receive: Receive, send: Send) -> None:
+        if not response.is_live:
             await response.send(receive, send)
             return
         if len(self._live) >= self._limits.max_streams:

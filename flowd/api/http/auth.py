@@ -1,8 +1,8 @@
 """Checks who is calling: signatures of the body (v1) or of the whole request (v2), and bearer tokens with scopes.
 
 v1 is the reference system's: ``x-flow-signature-256: sha256=<hex HMAC-SHA256 of the body>``. It says nothing of the
-path or the time, so whoever catches one request can send its body anywhere, at any time. v2 signs these five lines,
-joined by newlines::
+path or the time, so whoever catches one request can send its body anywhere, at any time. An event's id makes that
+harmless; for replay, cancel and retry v1 counts from this machine only. v2 signs these five lines, joined by newlines::
 
     METHOD
     /path?query        as sent, percent-encoding included
@@ -18,7 +18,8 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Literal
 
 from flowd.api.http.config import Access, Scope, Token
 from flowd.api.http.guard import Headers, first
@@ -42,60 +43,99 @@ class Authenticator:
         self._access = access
         self._remember = remember_nonce
 
-    async def check(self, scope: Scope, *, method: str, target: bytes, headers: Headers, body: bytes) -> None:
-        """Let it pass, or refuse. A wrong signature is refused even beside a good token.
+    def admit(self, scope: Scope, headers: Headers) -> bool:
+        """Decide by the headers alone, before the body is read.
+
+        Returns:
+            Whether the sender may do it. False: `check` has to look at the signature.
+
+        Raises:
+            HttpError: ``invalid_signature``, ``unauthorized`` or ``missing_scope``: nothing in the body could help.
+        """
+        access = self._access
+        if access.is_open or (scope == "read" and access.is_read_public):
+            return True
+        if access.secrets and self._signature(headers) is not None:
+            return False
+        token = self._token(headers)
+        if token is None:
+            raise self._stranger()
+        if scope not in token.scopes:
+            raise _missing(scope, token)
+        return True
+
+    async def check(
+        self,
+        scope: Scope,
+        *,
+        method: str,
+        targets: Sequence[bytes],
+        headers: Headers,
+        body: bytes,
+        is_v1_enough: bool,
+    ) -> None:
+        """Let a signed request pass, or refuse it. A wrong signature is refused even beside a good token.
 
         Args:
-            target: Path and query as sent.
+            targets: Path and query as sent; several where a proxy may have changed them.
+            is_v1_enough: The request may come again, or cannot come from elsewhere.
 
         Raises:
             HttpError: ``invalid_signature``, ``stale_signature``, ``nonce_reused``, ``unauthorized`` or
                 ``missing_scope``.
         """
-        access = self._access
-        if access.is_open or (scope == "read" and access.is_read_public):
-            return
-        is_signed = bool(access.secrets) and await self._is_signed(method, target, headers, body)
+        kind, given = self._signature(headers) or ("", "")
+        if kind == "v2":
+            await self._check_v2(given, method, targets, headers, body)
+        # A GET has no body to sign, and v1 signs nothing else: the signature of nothing opens nothing.
+        elif method in ("GET", "HEAD") or not _fits(given, self._access.secrets, body):
+            raise HttpError("invalid_signature", "invalid signature")
         token = self._token(headers)
         if token is not None and scope in token.scopes:
             return
-        if is_signed:
-            return
-        if token is not None:
-            raise HttpError("missing_scope", f"The token {token.name!r} has no scope {scope!r}.", scope=scope)
+        if kind == "v1" and not is_v1_enough and not self._access.is_v1_enough:
+            raise HttpError(
+                "invalid_signature",
+                "A v1 signature signs the body only, and whoever has seen it can send it again: for replay, cancel and "
+                'retry it counts from this machine only, without a proxy. Sign as v2 ([http] signatures = "both"), '
+                "send a token, or set [http] allow_replayed_v1 = true.",
+            )
+
+    def _stranger(self) -> HttpError:
+        access = self._access
         if access.secrets and not access.tokens:
-            raise HttpError("invalid_signature", "invalid signature", headers=_CHALLENGE)
-        raise HttpError(
+            return HttpError("invalid_signature", "invalid signature", headers=_CHALLENGE)
+        return HttpError(
             "unauthorized",
             "This needs a token of flowd.toml, as Authorization: Bearer TOKEN or X-Api-Key: TOKEN"
             + (", or a signature." if access.secrets else "."),
             headers=_CHALLENGE,
         )
 
-    async def _is_signed(self, method: str, target: bytes, headers: Headers, body: bytes) -> bool:
-        """Whether there is a good signature; one that is there and wrong raises."""
+    def _signature(self, headers: Headers) -> tuple[Literal["v1", "v2"], str] | None:
+        """The signature that counts, right or wrong; None where there is none."""
         kinds = self._access.signatures
-        given = first(headers, V2_HEADER)
-        if given is not None and kinds != "v1":
-            await self._check_v2(given, method, target, headers, body)
-            return True
+        if kinds != "v1" and (given := first(headers, V2_HEADER)) is not None:
+            return "v2", given
         if kinds == "v2":
-            return False
-        v1 = next((value for value in (first(headers, name) for name in V1_HEADERS) if value is not None), None)
-        if v1 is None:
-            return False
-        # A GET has no body to sign, and v1 signs nothing else: the signature of nothing opens nothing.
-        if method == "GET" or not _fits(v1, self._access.secrets, body):
-            raise HttpError("invalid_signature", "invalid signature")
-        return True
+            return None
+        found = (value for value in (first(headers, name) for name in V1_HEADERS) if value is not None)
+        return next((("v1", value) for value in found), None)
 
-    async def _check_v2(self, given: str, method: str, target: bytes, headers: Headers, body: bytes) -> None:
+    async def _check_v2(self, given: str, method: str, targets: Sequence[bytes], headers: Headers, body: bytes) -> None:
         timestamp, nonce = first(headers, b"x-flow-timestamp") or "", first(headers, b"x-flow-nonce") or ""
         if not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > 12 or not _NONCE.fullmatch(nonce):
             raise HttpError("invalid_signature", "invalid signature")
         # What is signed is checked first: only a holder of the secret gets to write nonces, or to learn our clock.
-        if not _fits(given, self._access.secrets, signed_text(method, target, timestamp, nonce, body)):
-            raise HttpError("invalid_signature", "invalid signature")
+        texts = (signed_text(method, target, timestamp, nonce, body) for target in targets)
+        if not any(_fits(given, self._access.secrets, text) for text in texts):
+            checked = f"{method} {targets[-1][:500].decode('latin-1')}"
+            raise HttpError(
+                "invalid_signature",
+                f"The signature is not that of {checked!r} with this body, which is how the request came. Where a "
+                f"proxy has changed the path, set [http] base_path.",
+                checked=checked,
+            )
         now_ms = time.time_ns() // 1_000_000  # the sender's clock is a wall clock, too
         window_ms = self._access.window_s * 1000
         at_ms = int(timestamp) * 1000
@@ -136,8 +176,13 @@ def signed_text(method: str, target: bytes, timestamp: str, nonce: str, body: by
     return b"\n".join((method.encode(), target, timestamp.encode(), nonce.encode(), digest.encode()))
 
 
+def _missing(scope: Scope, token: Token) -> HttpError:
+    return HttpError("missing_scope", f"The token {token.name!r} has no scope {scope!r}.", scope=scope)
+
+
 def _fits(given: str, secrets: Iterable[bytes], text: bytes) -> bool:
-    value = given.encode("latin-1")
+    prefix, _, digits = given.partition("=")
+    value = f"{prefix}={digits.lower()}".encode("latin-1")
     fits = False
     for secret in secrets:
         expected = b"sha256=" + hmac.digest(secret, text, "sha256").hex().encode()

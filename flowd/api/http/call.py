@@ -45,7 +45,11 @@ class Call:
         """
         kind = self.media_type
         if kind != "application/json" and not (kind == "" and not self.body):
-            raise HttpError("unsupported_media_type", "Send the body with Content-Type: application/json.")
+            raise HttpError(
+                "unsupported_media_type",
+                "Send the body with Content-Type: application/json. What another system sends as a form or as text is "
+                "taken at /hooks/NAME, once [hooks.NAME] in flowd.toml says how.",
+            )
         return decoded(self.body)
 
     def json_if_any(self) -> Any:

@@ -2,20 +2,24 @@
 
 ``id``, ``type`` and ``source`` keep their names, ``time`` becomes ``occurredAt`` and ``data`` the ``payload``; all
 other attributes, extensions included, stay beside them as members of the event. flowd knows events by their id alone,
-so senders whose ids are unique by source only should put the source into the id.
+while a CloudEvent is known by source and id together: the event's id is both, with a space between them, which no
+source contains.
 """
 
 import base64
 import binascii
+import hashlib
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
 from flowd.api.http.call import Call, decoded
 from flowd.api.http.responses import HttpError
+from flowd.domain.event import MAX_ID_CHARS
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
+SPEC_VERSION = "1.0"
 _OWN = frozenset({"id", "type", "source", "time", "data", "data_base64"})
 
 
@@ -24,8 +28,20 @@ def is_one(call: Call) -> bool:
     return call.media_type.startswith("application/cloudevents") or call.header(b"ce-specversion") is not None
 
 
+def identity(source: str, event_id: str) -> str:
+    """The id of the flow event that a CloudEvent becomes. A source that leaves no room stands there as its hash.
+
+    >>> identity("/sensors/7", "1")
+    '/sensors/7 1'
+    """
+    joined = f"{source} {event_id}"
+    if len(joined) <= MAX_ID_CHARS:
+        return joined
+    return f"sha256:{hashlib.sha256(source.encode()).hexdigest()} {event_id}"
+
+
 def event(call: Call) -> dict[str, Any]:
-    """The flow event in a request.
+    """The flow event in a request, under the CloudEvent's own id.
 
     Raises:
         HttpError: ``unsupported_media_type`` for a batch or another format than JSON, ``bad_request`` for what breaks
@@ -45,7 +61,7 @@ def event(call: Call) -> dict[str, Any]:
     kept = {name: value for name, value in attributes.items() if name not in _OWN and value is not None}
     made = {**kept, "id": attributes["id"], "type": attributes["type"], "source": attributes["source"]}
     if attributes.get("time") is not None:
-        made["occurredAt"] = attributes["time"]
+        made["occurredAt"] = attributes["time"].upper()
     return {**made, "payload": {} if data is None else data}
 
 
@@ -87,15 +103,19 @@ def _check(attributes: dict[str, Any], data: Any) -> None:
     from cloudevents.core.exceptions import CloudEventValidationError  # noqa: PLC0415 - few send CloudEvents
     from cloudevents.core.v1.event import CloudEvent  # noqa: PLC0415
 
-    if attributes.get("specversion") != "1.0":
+    if attributes.get("specversion") != SPEC_VERSION:
         raise HttpError("bad_request", "flowd takes CloudEvents of specversion 1.0.")
+    for name in ("id", "source", "type"):
+        if not isinstance(attributes.get(name), str) or not attributes[name]:
+            raise HttpError("bad_request", f"Not a CloudEvent of version 1.0: see {name}.", attributes=name)
     checked = {name: value for name, value in attributes.items() if value is not None}
     try:
         if "time" in checked:
-            checked["time"] = datetime.fromisoformat(checked["time"])
+            # RFC 3339 takes both cases of T and Z, and JavaScript's dates are read by upper-case ones only.
+            checked["time"] = datetime.fromisoformat(checked["time"].upper())
         CloudEvent(checked, data)
     except CloudEventValidationError as error:
         names = ", ".join(sorted(error.errors))
         raise HttpError("bad_request", f"Not a CloudEvent of version 1.0: see {names}.", attributes=names) from None
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         raise HttpError("bad_request", "Not a CloudEvent of version 1.0: time is not an RFC 3339 timestamp.") from None

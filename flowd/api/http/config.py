@@ -83,6 +83,8 @@ class Access:
         is_read_public: Reading needs neither token nor signature. True on loopback when there are secrets only,
             because the reference system's client never signs a GET.
         window_s: How far a v2 timestamp may be from our clock, either way.
+        is_v1_enough: A v1 signature, which whoever has seen it can send again, counts for replay, cancel and retry from
+            everywhere, and not only from this machine.
     """
 
     secrets: tuple[bytes, ...] = ()
@@ -90,6 +92,7 @@ class Access:
     signatures: Literal["v1", "v2", "both"] = "v1"
     is_read_public: bool = True
     window_s: int = 300
+    is_v1_enough: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -120,27 +123,39 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class HookValue:
+    """A member of a hook's payload.
+
+    Attributes:
+        default: In place of an absent value or a null; None leaves an absent one out.
+    """
+
+    template: str
+    default: object = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hook:
     """A webhook of somebody else: how it proves itself, and how it becomes an event.
 
     ``id``, ``type``, ``source``, ``occurred_at`` and the values of ``payload`` are templates: literal text with
-    ``{/json/pointer}`` and ``{header:NAME}`` in it, or one bare ``/json/pointer`` or ``header:NAME``.
+    ``{/json/pointer}``, ``{header:NAME}`` and ``{body:sha256}`` in it, or one of these bare.
 
     Attributes:
-        header: With the signature, for kind ``hmac``.
+        header: With the signature, or with the secret itself for kind ``token``.
         prefix: Of the header's value before the signature.
-        payload: One template, or templates by name; None is the whole body.
+        payload: One template, or values by name; None is the whole body.
         when: Template → values, one of which it must have; everything else is ignored.
     """
 
     name: str
-    kind: Literal["github", "standard-webhooks", "hmac"]
+    kind: Literal["github", "stripe", "standard-webhooks", "hmac", "token"]
     secrets: tuple[bytes, ...]
     id: str
     type: str
     source: str | None = None
     occurred_at: str | None = None
-    payload: str | Mapping[str, str] | None = None
+    payload: str | Mapping[str, HookValue] | None = None
     when: Mapping[str, tuple[str, ...]] | None = None
     header: str = ""
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
@@ -154,6 +169,8 @@ class HttpConfig:
 
     Attributes:
         allowed_hosts: Names that a Host header may have beside those of loopback.
+        base_path: Where a proxy has flowd below its root, like ``/flowd``; empty for nowhere.
+        is_source_in_id: CloudEvents are known by source and id, as their specification says, and not by the id alone.
         private: Environment variables that held secrets; steps never see them.
     """
 
@@ -163,3 +180,5 @@ class HttpConfig:
     hooks: Mapping[str, Hook]
     allowed_hosts: frozenset[str] = frozenset()
     private: tuple[str, ...] = ()
+    base_path: str = ""
+    is_source_in_id: bool = True

@@ -8,6 +8,9 @@ from urllib.parse import unquote_to_bytes
 from flowd.api.http.responses import HttpError
 
 T = TypeVar("T")
+OPEN_ID = "eventId"
+"""The placeholder whose value senders choose, slashes included."""
+
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -38,19 +41,45 @@ class PathTable(Generic[T]):
             HttpError: ``not_found``, ``method_not_allowed`` or, for percent-encoding that is none, ``bad_request``.
         """
         segments = raw_path.split(b"/")[1:]
+        if segments[-1:] == [b""] and method == "POST" and (found := self._match(method, segments[:-1])):
+            return found  # a trailing slash, with which a POST can mean nothing else
+        found = self._match(method, segments) or self._match_open(method, segments)
+        if found is None:
+            raise HttpError("not_found", "not found")
+        return found
+
+    def _match(self, method: str, segments: list[bytes]) -> Found[T] | None:
         for (count, fixed), (names, routes) in self._shapes:
             if count != len(segments) or any(segments[n] != text for n, text in fixed):
                 continue
             places = {n for n, _ in fixed}
             values = [decode(segment) for n, segment in enumerate(segments) if n not in places]
             if not all(values):
-                break  # an empty id: a trailing slash
-            if method not in routes:
-                allowed = ", ".join(sorted(routes))
-                message = f"This path takes {allowed}, not {method[:20]}."
-                raise HttpError("method_not_allowed", message, headers={"allow": allowed})
-            return Found(routes[method], dict(zip(names, values, strict=True)))
-        raise HttpError("not_found", "not found")
+                return None  # an empty id: a trailing slash
+            return Found(_for(method, routes), dict(zip(names, values, strict=True)))
+        return None
+
+    def _match_open(self, method: str, segments: list[bytes]) -> Found[T] | None:
+        """The route of an id that a proxy has decoded on the way, so that its slashes look like the path's."""
+        for (count, fixed), (names, routes) in self._shapes:
+            extra = len(segments) - count
+            if names != [OPEN_ID] or extra < 0:
+                continue
+            (place,) = set(range(count)) - {n for n, _ in fixed}
+            joined = [*segments[:place], b"/".join(segments[place : place + extra + 1]), *segments[place + extra + 1 :]]
+            if all(joined[n] == text for n, text in fixed) and joined[place].strip(b"/"):
+                return Found(_for(method, routes), {OPEN_ID: decode(joined[place])})
+        return None
+
+
+def _for(method: str, routes: dict[str, T]) -> T:
+    """The route for a method; a HEAD is a GET whose body is not sent."""
+    found = routes.get("GET" if method == "HEAD" else method)
+    if found is None:
+        allowed = ", ".join(sorted([*routes, "HEAD"] if "GET" in routes else routes))
+        message = f"This path takes {allowed}, not {method[:20]}."
+        raise HttpError("method_not_allowed", message, headers={"allow": allowed})
+    return found
 
 
 def decode(text: bytes) -> str:

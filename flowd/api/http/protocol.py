@@ -4,6 +4,7 @@ Everything here ends in a closed connection; what a bounded request *says* is ch
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.config import Config
@@ -14,7 +15,14 @@ from flowd.api.http.config import Limits
 from flowd.api.http.responses import COMMON, HttpError, refused
 
 _LINGER_S = 5.0
-"""How long the rest of a refused body is read and dropped, so that its sender gets to read the refusal."""
+_LINGER_AT_MOST_S = 30.0
+"""How long the rest of a refused request is read and dropped, so that its sender gets to read the refusal: after each
+piece of it, and altogether. A connection that is closed with something unread is reset, and the refusal with it (RFC
+9112, 9.6).
+"""
+
+_MAX_LINGERING = 64
+"""Connections above the limit that stay until they have read the refusal; more are closed with it at once."""
 
 _FIRST_WORD_S = 0.25
 """How long a connection that was accepted just before the server closes may take to say something."""
@@ -32,6 +40,15 @@ class BoundedConfig(Config):
 
     limits: Limits
     emptied: asyncio.Event
+
+
+class _Gate:
+    """The transport as a request's cycle sees it: closing it is the protocol's affair."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -53,6 +70,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._is_reading_headers = True
         self._is_message_complete = True
+        self._is_dropping = False
+        self._linger_until_s = 0.0
 
     # --- what the transport tells ------------------------------------------------------------------------------------
 
@@ -78,6 +97,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; count what comes before the end of the headers."""
+        if self._linger_until_s:
+            self._linger_on()
+        if self._is_dropping:
+            return
         if self._is_reading_headers:
             self._header_bytes += len(data)
         super().data_received(data)
@@ -119,6 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._set_deadline(None)
         self.scope["state"]["header_bytes"] = sum(len(name) + len(value) + 4 for name, value in self.headers)
         super().on_headers_complete()
+        self.cycle.transport = cast("asyncio.Transport", _Gate(self.transport, self._close_gently))
         if self._is_last_request:
             self.cycle.keep_alive = False
 
@@ -128,12 +152,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not None and self.cycle.response_complete:
             self._set_deadline(None)
         super().on_message_complete()
+        if self._linger_until_s and not self.cycle.keep_alive:
+            self.transport.close()
+        self._linger_until_s = 0.0
 
     def on_response_complete(self) -> None:
         """The response is written, maybe before the request was whole."""
         super().on_response_complete()
-        if not self._is_message_complete:
-            self._set_deadline(_LINGER_S)
+        if not self._is_message_complete and not self._linger_until_s:
+            self._linger()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """What is not HTTP gets one response, in JSON like all others. uvicorn's text says nothing more than ours."""
@@ -153,6 +180,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server closes: an idle connection at once, others after their response; a new one has a moment to ask."""
         self._is_last_request = True
+        if self._is_dropping:
+            self.transport.close()
+            return
         has_asked = bool(self.cycle)
         if has_asked and self._is_idle:
             self.transport.close()
@@ -164,7 +194,10 @@ class BoundedProtocol(HttpToolsProtocol):
     # --- ends --------------------------------------------------------------------------------------------------------
 
     def _refuse(self, refusal: HttpError) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._is_dropping:
+            return
+        if self._linger_until_s:
+            self.transport.close()
             return
         has_no_response = self.cycle is not None and not self.cycle.response_started and not self.pipeline
         if self.cycle is None or self.cycle.response_complete or has_no_response:
@@ -173,15 +206,42 @@ class BoundedProtocol(HttpToolsProtocol):
             head = f"HTTP/1.1 {refusal.status} {_PHRASES[refusal.status]}\r\n"
             head += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "connection: close\r\n\r\n"
             self.transport.write(head.encode() + body)
+            if self.cycle is not None:
+                self.cycle.disconnected = True  # it has its response
+                self.cycle.message_event.set()
+            if len(self.connections) <= self._limits.max_connections + _MAX_LINGERING:
+                self._is_dropping = True
+                self._linger(closes=True)
+                return
         self.transport.close()
         self._set_stall(_LINGER_S)
+
+    def _close_gently(self) -> None:
+        """The response is written, and nothing more is to come of this connection."""
+        if self._is_message_complete:
+            self.transport.close()
+        else:
+            self._linger(closes=True)
+
+    def _linger(self, *, closes: bool = False) -> None:
+        """Read and drop the rest of a request that has its response already. ``closes``: tell that no other follows."""
+        if self.transport.is_closing():
+            return
+        self._linger_until_s = self.loop.time() + _LINGER_AT_MOST_S
+        self._linger_on()
+        self.flow.resume_reading()
+        if closes and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _linger_on(self) -> None:
+        self._set_deadline(min(_LINGER_S, self._linger_until_s - self.loop.time()))
 
     @property
     def _is_idle(self) -> bool:
         return self._is_message_complete and (self.cycle is None or self.cycle.response_complete)
 
     def _give_up(self) -> None:
-        if self._is_idle or not self._is_reading_headers:
+        if self._is_dropping or self._is_idle or not self._is_reading_headers:
             # It never said anything, or it has had its response.
             self.transport.close()
             self._set_stall(_LINGER_S)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from flowd.api import json
 from flowd.api.failures import error_from
@@ -56,12 +56,31 @@ class Response:
     media_type: str
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_live: ClassVar = False
+
+    def without_body(self) -> "Response":
+        """For a HEAD, which tells the length of what a GET would get; the protocol leaves the body out."""
+        return self
 
     async def send(self, _: Receive, send: Send) -> None:
         """Send it."""
         headers = {"content-length": str(len(self.body)), "content-type": self.media_type, **self.headers}
         await send(_start(self.status, headers))
         await send({"type": "http.response.body", "body": self.body})
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The status and headers of a stream that nobody reads."""
+
+    stream: "Stream"
+    is_live: ClassVar = False
+
+    async def send(self, _: Receive, send: Send) -> None:
+        """Send them."""
+        await self.stream.close()
+        await send(_start(self.stream.status, self.stream.all_headers))
+        await send(_LAST)
 
 
 _LAST = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -84,13 +103,23 @@ class Stream:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def all_headers(self) -> dict[str, str]:
+        """With what keeps proxies from collecting parts that are wanted as they come."""
+        unbuffered = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"} if self.is_live else {}
+        return {"content-type": self.media_type, **unbuffered, **self.headers}
+
+    def without_body(self) -> Head:
+        """For a HEAD."""
+        return Head(self)
+
     async def send(self, receive: Receive, send: Send) -> None:
         """Send all of it; ends early when the reader hangs up, or when this is cancelled.
 
         Raises:
             ClientGoneError: It hung up.
         """
-        await send(_start(self.status, {"content-type": self.media_type, **self.headers}))
+        await send(_start(self.status, self.all_headers))
         try:
             await unless_gone(self._send_parts(send), receive)
         except asyncio.CancelledError:
@@ -103,10 +132,14 @@ class Stream:
             async for part in self.parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         finally:
-            close = getattr(self.parts, "aclose", None)
-            if close is not None:
-                await close()
+            await self.close()
         await send(_LAST)
+
+    async def close(self) -> None:
+        """Nobody wants its parts any more."""
+        close = getattr(self.parts, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def _start(status: int, headers: Mapping[str, str]) -> Message:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from flowd.api import params
+from flowd.api import json, params
 from flowd.api.http import cloud_events, output, stream
 from flowd.api.http.call import Call
 from flowd.api.http.hooks import Hooks, IgnoredError
@@ -14,8 +15,9 @@ from flowd.api.http.route import Respond, Route
 from flowd.api.method import Method
 from flowd.api.shapes.catalog import Explain
 from flowd.api.shapes.daemon import Status
-from flowd.api.shapes.events import Dispatch, DispatchView, Replay
+from flowd.api.shapes.events import Dispatch, DispatchView, EventId, Replay
 from flowd.api.shapes.runs import ReadOutput, RunId, RunView, WaitedRunView, WaitRun
+from flowd.domain.errors import FlowdError
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
 from flowd_client import methods as names
@@ -38,13 +40,15 @@ class Routes:
         feed: Feed,
         snapshot: Callable[[], Snapshot],
         counts: Callable[[], tuple[int, int]],
+        is_source_in_id: bool = True,
     ) -> None:
-        """``counts()`` is how many connections and streams there are."""
+        """``counts()`` is how many connections and streams there are; ``is_source_in_id`` is the configuration's."""
         self._table = table
         self._hooks = hooks
         self._metrics = metrics
         self._is_ready = is_ready
         self._counts = counts
+        self._is_source_in_id = is_source_in_id
         self._feed = feed
         self._snapshot = snapshot
         self._document: dict[str, Any] | None = None
@@ -59,7 +63,15 @@ class Routes:
         }
         self.all: list[Route] = [
             *(self._route(name, route) for name, method in names.METHODS.items() for route in method.routes),
-            Route("POST", "/hooks/{name}", None, self._hook, "A webhook of the configuration.", status=202),
+            Route(
+                "POST",
+                "/hooks/{name}",
+                None,
+                self._hook,
+                "A webhook of the configuration.",
+                status=202,
+                admit=lambda values, headers: hooks.admit(values["name"], headers),
+            ),
             Route("GET", "/healthz", None, self._healthz, "Whether the daemon responds at all."),
             Route("GET", "/readyz", None, self._readyz, "Whether it takes work; 503 while it drains."),
             Route("GET", "/metrics", "read", self._prometheus, "Numbers for Prometheus.", media="text/plain"),
@@ -75,7 +87,7 @@ class Routes:
         takes = params.NoParams if name == names.STATUS else method.params
         return Route(
             route.verb, route.path, route.scope, respond, names.METHODS[name].summary,
-            takes, method.view, route.status, route.media, route.note,
+            takes, method.view, route.status, route.media, route.note, names.METHODS[name].is_retry_safe,
         )  # fmt: skip
 
     async def _status(self, _: Call) -> Response:
@@ -86,7 +98,7 @@ class Routes:
     async def _dispatch(self, call: Call) -> Response | Stream:
         if cloud_events.is_one(call):
             given: dict[str, Any] = {}
-            event: Any = cloud_events.event(call)
+            event: Any = await self._cloud_event(call)
         else:
             value = call.json()
             # A wrapper {event, wait?} as on the socket, else the event itself.
@@ -94,6 +106,21 @@ class Routes:
             given = value if is_wrapped else {}
             event = value["event"] if is_wrapped else value
         return json_response(await self._waited(names.DISPATCH, Dispatch(event=event), given, call), 202)
+
+    async def _cloud_event(self, call: Call) -> dict[str, Any]:
+        """A CloudEvent under its identity.
+
+        One that was stored under its id alone, as flowd once did, keeps that id: its sender's repetition is found.
+        """
+        event = cloud_events.event(call)
+        if not self._is_source_in_id:
+            return event
+        with suppress(FlowdError):
+            stored = await self._table[names.GET_EVENT].call(EventId(event_id=event["id"]))
+            raw = json.decode(bytes(stored.event.raw))
+            if (raw.get("specversion"), raw.get("source")) == (cloud_events.SPEC_VERSION, event["source"]):
+                return event
+        return {**event, "id": cloud_events.identity(event["source"], event["id"])}
 
     async def _replay(self, call: Call) -> Response | Stream:
         options = call.json_if_any()
@@ -144,7 +171,7 @@ class Routes:
         return await stream.respond(call, self._feed, self._snapshot)
 
     async def _explain(self, call: Call) -> Response | Stream:
-        event = cloud_events.event(call) if cloud_events.is_one(call) else call.json()
+        event = await self._cloud_event(call) if cloud_events.is_one(call) else call.json()
         if isinstance(event, dict) and isinstance(event.get("event"), dict) and "type" not in event:
             event = event["event"]
         return json_response(await self._table[names.EXPLAIN].call(Explain(event=event)))

@@ -65,6 +65,7 @@ class HttpServer:
             feed=feed,
             snapshot=snapshot,
             counts=lambda: (len(self._state.connections), self._app.streams),
+            is_source_in_id=config.is_source_in_id,
         )
         self._app = HttpApp(
             routes,
@@ -75,6 +76,7 @@ class HttpServer:
             authenticator=Authenticator(config.access, remember_nonce),
             limits=limits,
             metrics=metrics,
+            base_path=config.base_path,
         )
         self._config = BoundedConfig(
             self._app,

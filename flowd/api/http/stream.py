@@ -67,8 +67,10 @@ def _parameters(call: Call) -> Subscribe:
 async def _messages(
     batches: AsyncIterator[Batch], after: int, snapshot: Callable[[], Snapshot], encoding: str
 ) -> AsyncIterator[bytes]:
-    # The first bytes tell the reader that it is connected, and from where a reconnection goes on.
-    yield f"retry: {_RETRY_MS}\nid: {cursor_text(after)}\n: connected\n\n".encode()
+    # The first message tells the reader that it is connected, and from where a reconnection goes on. Some readers drop
+    # an id that comes without data.
+    cursor = cursor_text(after)
+    yield b"retry: %d\n%b" % (_RETRY_MS, _message(cursor, "connected", {"kind": "connected", "cursor": cursor}))
     try:
         async with aclosing(_with_heartbeat(batches)) as beats:
             async for batch in beats:

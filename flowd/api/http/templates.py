@@ -1,20 +1,25 @@
-"""Renders the templates of a hook: literal text with ``{/json/pointer}`` and ``{header:NAME}`` in it."""
+"""Renders the templates of a hook: text with ``{/json/pointer}``, ``{header:NAME}`` and ``{body:sha256}`` in it."""
 
 import re
 from collections.abc import Callable
 from typing import Any
 
-_PLACE = re.compile(r"\{((?:/|header:)[^{}]*)\}")
+_PLACE = re.compile(r"\{((?:/|header:|body:sha256)[^{}]*)\}")
+_NAMED = ("header:", "body:sha256")
 _MISSING = object()
 
-HeaderOf = Callable[[str], str | None]
+BODY_HASH = "body:sha256"
+"""What a signature of the body binds, in hex."""
+
+ValueOf = Callable[[str], str | None]
+"""The value of ``header:NAME`` or ``body:sha256``; None where there is none."""
 
 
 class NoValueError(Exception):
     """A template asks for something that the webhook does not have. ``str(error)`` names it."""
 
 
-def render(template: str, body: Any, header_of: HeaderOf, *, takes_empty: bool = True) -> str:
+def render(template: str, body: Any, value_of: ValueOf, *, takes_empty: bool = True) -> str:
     """The template as text.
 
     Args:
@@ -28,7 +33,7 @@ def render(template: str, body: Any, header_of: HeaderOf, *, takes_empty: bool =
     """
 
     def text(reference: str) -> str:
-        found = _text(reference, lookup(reference, body, header_of))
+        found = _text(reference, lookup(reference, body, value_of))
         if not found and not takes_empty:
             raise NoValueError(f"{reference} (it is empty)")
         return found
@@ -36,19 +41,19 @@ def render(template: str, body: Any, header_of: HeaderOf, *, takes_empty: bool =
     return text(template) if _is_reference(template) else _PLACE.sub(lambda match: text(match[1]), template)
 
 
-def value(template: str, body: Any, header_of: HeaderOf) -> Any:
+def value(template: str, body: Any, value_of: ValueOf) -> Any:
     """The template's value: a bare pointer keeps the JSON type that it points at, everything else is text.
 
     >>> value("/a", {"a": [1]}, lambda _: None), value("", 3, lambda _: None)
     ([1], 3)
     """
     if template == "" or _is_reference(template):
-        return lookup(template, body, header_of)
-    return render(template, body, header_of)
+        return lookup(template, body, value_of)
+    return render(template, body, value_of)
 
 
-def lookup(reference: str, body: Any, header_of: HeaderOf) -> Any:
-    """What a bare ``/json/pointer`` (RFC 6901; empty is all of it) or ``header:NAME`` stands for.
+def lookup(reference: str, body: Any, value_of: ValueOf) -> Any:
+    """What a bare ``/json/pointer`` (RFC 6901; empty is all of it), ``header:NAME`` or ``body:sha256`` stands for.
 
     Raises:
         NoValueError: Nothing.
@@ -56,8 +61,8 @@ def lookup(reference: str, body: Any, header_of: HeaderOf) -> Any:
     >>> lookup("/a~1b/1", {"a/b": [1, 2]}, lambda _: None)
     2
     """
-    if reference.startswith("header:"):
-        found: Any = header_of(reference.removeprefix("header:").strip())
+    if reference.startswith(_NAMED):
+        found: Any = value_of(reference)
         if found is None:
             raise NoValueError(f"the header {reference.removeprefix('header:').strip()}")
         return found
@@ -76,7 +81,7 @@ def lookup(reference: str, body: Any, header_of: HeaderOf) -> Any:
 
 
 def _is_reference(template: str) -> bool:
-    return template.startswith(("/", "header:")) and "{" not in template
+    return template.startswith(("/", *_NAMED)) and "{" not in template
 
 
 def _text(reference: str, found: Any) -> str:
