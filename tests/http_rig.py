@@ -1,6 +1,8 @@
 """A daemon that serves HTTP, and plain ways to talk to it that are none of ours: `http.client` and raw sockets."""
 
 import contextlib
+import hashlib
+import hmac
 import http.client
 import json
 import os
@@ -45,8 +47,8 @@ class HttpPlace:
         (folder / "flowd.toml").write_text(text, encoding="utf-8")
 
     def start(self, **environment: str) -> "HttpPlace":
-        """Start the daemon and wait for its address."""
-        self.place.start(**{"FLOWD_HTTP": "127.0.0.1:0", **environment})
+        """Start the daemon and wait for its address. Where it has no secret, everybody may do everything."""
+        self.place.start(**{"FLOWD_HTTP": "127.0.0.1:0", "FLOWD_HTTP_OPEN": "1", **environment})
         self.port = int(self.place.call("daemon.status")["http"].rpartition(":")[2])
         return self
 
@@ -129,3 +131,13 @@ def write_secret(path: Path, *secrets: str) -> str:
     """A file with secrets, one a line."""
     path.write_text("".join(f"{secret}\n" for secret in secrets), encoding="utf-8")
     return str(path)
+
+
+def v2(
+    method: str, target: str, body: bytes, *, secret: str = "new", nonce: str = "n" * 16, at_s: float | None = None
+) -> dict[str, str]:
+    """Headers of a v2 signature, from the description and not from flowd's code."""
+    timestamp = str(int(time.time() if at_s is None else at_s))
+    text = "\n".join((method, target, timestamp, nonce, hashlib.sha256(body).hexdigest()))
+    signature = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return {"x-flow-signature-v2": f"sha256={signature}", "x-flow-timestamp": timestamp, "x-flow-nonce": nonce}

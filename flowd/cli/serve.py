@@ -17,9 +17,18 @@ from flowd.domain.errors import FlowdError, StateError
 @click.option(
     "--http", is_flag=False, flag_value="", metavar="[HOST:PORT]", help="Serve HTTP too, on 127.0.0.1:7345 by default."
 )
+@click.option(
+    "--http-open", is_flag=True, help="Let everybody on this machine use HTTP without a secret: no token is made."
+)
 @click.pass_obj
 def serve(
-    session: Session, max_parallel: int | None, executor: str | None, log_format: str | None, http: str | None
+    session: Session,
+    *,
+    max_parallel: int | None,
+    executor: str | None,
+    log_format: str | None,
+    http: str | None,
+    http_open: bool,
 ) -> int:
     """Run the daemon of a workspace in the foreground, until SIGTERM or Ctrl-C. A first signal lets
     running steps finish, a second cancels them, a third kills them.
@@ -38,6 +47,7 @@ def serve(
         "executor": executor,
         "log_format": log_format,
         "http": http,
+        "http_open": http_open or None,
         "socket": session.chosen_socket,
     }
     try:

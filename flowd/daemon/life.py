@@ -24,6 +24,7 @@ from flowd.api.shapes.daemon import DrainView, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.daemon.exits import EXIT_KEEPER_LOST, EXIT_OK, EXIT_STORAGE_FAILED
+from flowd.daemon.http_access import local_access
 from flowd.daemon.shutdown import wind_down
 from flowd.daemon.status import Birth, status_view
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
@@ -160,8 +161,11 @@ class Daemon:
     async def _listen_http(self, listener: socket.socket | None, stack: AsyncExitStack) -> None:
         if self._settings.http is None or listener is None:
             return
+        config, pointer = local_access(self._settings.http, listener, self._settings.state_dir)
+        if pointer is not None:
+            stack.callback(pointer.unlink, missing_ok=True)
         server = HttpServer(
-            self._settings.http,
+            config,
             listener,
             self._methods.table,
             remember_nonce=self._parts.store.remember_nonce,

@@ -17,7 +17,7 @@ class _ValueTable(Struct, forbid_unknown_fields=True):
 
 _Payload = Annotated[
     str | dict[str, str | _ValueTable],
-    Meta(description='a JSON Pointer, or a table like { tag = "/tag", notes = { pointer = "/notes", default = "" } }'),
+    Meta(description="a JSON Pointer, or a table of them by name"),
 ]
 
 _DEFAULTS: Mapping[str, Mapping[str, str]] = {
@@ -37,7 +37,7 @@ _DEFAULTS: Mapping[str, Mapping[str, str]] = {
 
 
 class _HookTable(Struct, forbid_unknown_fields=True):
-    kind: Literal["github", "stripe", "standard-webhooks", "hmac", "token"]
+    kind: Literal["github", "standard-webhooks", "hmac", "stripe", "token"]
     secret_file: Annotated[str, Meta(description="a path")] | None = None
     secret_env: Annotated[str, Meta(description="a variable's name")] | None = None
     id: str | None = None

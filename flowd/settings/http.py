@@ -16,6 +16,7 @@ from flowd.api.http.config import (
     PassedAddress,
     Scope,
     Token,
+    UnixAddress,
 )
 from flowd.formats.typed import Meta, Struct, read_table
 from flowd.settings.addresses import choose_address
@@ -25,6 +26,8 @@ from flowd.settings.secrets import SecretsReader
 
 _ENVELOPE_BYTES = 64 * 1024
 """What an event may have around its payload."""
+
+_TRUE = ("1", "true", "yes", "on")
 
 _Path = Annotated[str, Meta(description="a path")]
 _Variable = Annotated[str, Meta(description="a variable's name")]
@@ -38,6 +41,7 @@ class _HttpTable(Struct, forbid_unknown_fields=True):
     secret_env: _Variable | None = None
     signatures: Literal["v1", "v2", "both"] = "v1"
     public_read: bool | None = None
+    open: bool = False
     allow_replayed_v1: bool = False
     base_path: Annotated[str, Meta(pattern=r"^(/[^/?#\s]+)*/?$", description="a path like /flowd")] = ""
     cloud_events_id: Literal["source-and-id", "id"] = "source-and-id"
@@ -72,6 +76,7 @@ def load(
     *,
     root: Path,
     max_payload_bytes: int,
+    is_open: bool = False,
 ) -> tuple[HttpConfig | None, str]:
     """Read HTTP's settings, and say who asked for HTTP; None where nobody did.
 
@@ -79,6 +84,7 @@ def load(
         flag: The value of ``--http``; an empty string asks for the default address.
         files: The strongest first; the first that has ``[http]`` is taken whole.
         root: Relative paths start here.
+        is_open: The value of ``--http-open``.
 
     Raises:
         ValueError: A value cannot be used; the message says which, and what it may be.
@@ -91,7 +97,8 @@ def load(
     if address is None:
         return None, origin
     secrets = SecretsReader(environ, root)
-    access = _access(table, place, secrets, address)
+    is_open = is_open or table.open or environ.get("FLOWD_HTTP_OPEN", "").lower() in _TRUE
+    access = _access(table, place, secrets, address, is_open=is_open)
     hooks = {
         name: read_hook(name, hook, str(file.path), secrets)
         for file in reversed(files)
@@ -120,7 +127,7 @@ def load(
     return config, origin
 
 
-def _access(table: _HttpTable, place: str, reader: SecretsReader, address: Address) -> Access:
+def _access(table: _HttpTable, place: str, reader: SecretsReader, address: Address, *, is_open: bool) -> Access:
     secrets = reader.shim_secrets()
     if table.secret_file is not None or table.secret_env is not None:
         secrets += reader.named(table.secret_file, table.secret_env, f"{place}: [http]")
@@ -128,11 +135,18 @@ def _access(table: _HttpTable, place: str, reader: SecretsReader, address: Addre
     tokens += [
         _token(name, token, f"{place}: [http.tokens.{name}]", reader) for name, token in (table.tokens or {}).items()
     ]
+    needs_token = not is_open and not secrets and not tokens and not isinstance(address, UnixAddress)
     is_read_public = table.public_read
     if is_read_public is None:
-        is_read_public = not tokens and address.is_loopback
+        is_read_public = not tokens and not needs_token and address.is_loopback
     access = Access(
-        tuple(secrets), tuple(tokens), table.signatures, is_read_public, table.window_s, table.allow_replayed_v1
+        tuple(secrets),
+        tuple(tokens),
+        table.signatures,
+        is_read_public,
+        table.window_s,
+        is_v1_enough=table.allow_replayed_v1,
+        needs_token=needs_token,
     )
     if access.is_open and not address.is_loopback and not isinstance(address, PassedAddress):
         raise ValueError(

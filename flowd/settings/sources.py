@@ -55,7 +55,7 @@ def load(
         SettingsError: A value or a file cannot be used.
     """
     flags = {name: value for name, value in (flags or {}).items() if value is not None}
-    unknown = set(flags) - set(_SIMPLE) - {"state_dir", "socket", "http"}
+    unknown = set(flags) - set(_SIMPLE) - {"state_dir", "socket", "http", "http_open"}
     if unknown:
         raise SettingsError(f"There is no setting {min(unknown)!r}.")
     root = _workspace(workspace)
@@ -202,6 +202,7 @@ class _Sources:
                 self._files,
                 root=self._root,
                 max_payload_bytes=max_payload_bytes,
+                is_open=bool(self._flags.get("http_open")),
             )
         except ValueError as error:
             raise SettingsError(str(error)) from None

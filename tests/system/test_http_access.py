@@ -9,23 +9,13 @@ from pathlib import Path
 
 import pytest
 from daemon_rig import Workspace
-from http_rig import HttpPlace, curl, refused_start, write_secret
+from http_rig import HttpPlace, curl, refused_start, v2, write_secret
 
 SECRET = "s3"
 EVENT = {"id": "s1", "type": "slow.ev", "payload": {}}
 BODY = json.dumps(EVENT, separators=(",", ":")).encode()
 V1 = "sha256=0691652d72d5a87d4134560bd3b46cda6c32a8b151de430aead831d9557c6d76"
 """Of BODY under SECRET, as the reference system computed it."""
-
-
-def v2(
-    method: str, target: str, body: bytes, *, secret: str = "new", nonce: str = "n" * 16, at_s: float | None = None
-) -> dict[str, str]:
-    """Headers of a v2 signature, from the description and not from flowd's code."""
-    timestamp = str(int(time.time() if at_s is None else at_s))
-    text = "\n".join((method, target, timestamp, nonce, hashlib.sha256(body).hexdigest()))
-    signature = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-    return {"x-flow-signature-v2": f"sha256={signature}", "x-flow-timestamp": timestamp, "x-flow-nonce": nonce}
 
 
 def test_v1_is_the_reference_systems_to_the_byte(place: Workspace) -> None:

@@ -81,7 +81,10 @@ def test_a_bad_file_is_refused_with_its_name_and_the_range(tmp_path: Path, text:
     [
         ("http = 3", "[http] must be a table."),
         ("[http]\nlisten = []", "[http] listen must be an address."),
-        ("[http]\nlsten = '1'", "[http] has no setting 'lsten'. Known are: allowed_hosts, body_s, header_s"),
+        (
+            "[http]\nlsten = '1'",
+            "[http] has no setting 'lsten'. Known are: allow_replayed_v1, allowed_hosts, base_path",
+        ),
         ("[http]\nmax_body_bytes = 5", "[http] max_body_bytes must be a whole number, 1024 or more, got '5'."),
         ("[http]\nsignatures = 'v3'", "[http] signatures must be one of v1, v2, both, got 'v3'."),
         ("[http]\npublic_read = 1", "[http] public_read must be true or false, got '1'."),
@@ -94,7 +97,10 @@ def test_a_bad_file_is_refused_with_its_name_and_the_range(tmp_path: Path, text:
         ("[http.tokens.t]\nscopes = ['read']", "[http.tokens.t] needs file (a path) or env (a variable's name)."),
         ("[http.tokens.t]\nscopes = ['read']\nsha256 = 'hush'", "sha256 must be 64 hex digits: printf %s TOKEN"),
         ("hooks = 3", "hooks must be tables by name, like [hooks.github]."),
-        ("[hooks.h]\nkind = 'x'", "[hooks.h] kind must be one of github, standard-webhooks, hmac, got 'x'."),
+        (
+            "[hooks.h]\nkind = 'x'",
+            "[hooks.h] kind must be one of github, standard-webhooks, hmac, stripe, token, got 'x'.",
+        ),
         ("[hooks.h]\nkind = 'hmac'\nsecret_env = 'S'", "[hooks.h] needs id and type and header."),
         ("[hooks.h]\nkind = 'github'\npayload = 3", "payload must be a JSON Pointer, or a table of them by name."),
     ],

@@ -1,7 +1,9 @@
 """Where the workspace is, and where its daemon listens. Reads the environment and the disk, connects to nothing."""
 
 import os
+import stat
 import sys
+import tempfile
 from pathlib import Path
 
 from flowd_client.wire import SOCKET_NAME, SOCKET_POINTER, STATE_DIR
@@ -11,6 +13,9 @@ _MARKERS = (STATE_DIR, ".codex/flows", ".codex/flowd.toml")
 
 SYSTEM_SOCKETS = Path("/run/flowd-sockets")
 """Where the sockets of system services are, each at the path of its workspace."""
+
+HTTP_TOKEN = "http-token"  # noqa: S105 - a file's name
+"""In the state folder: what lets its owner into an HTTP API that was given no secret."""
 
 _WORKSPACE_VARIABLES = ("FLOWD_WORKSPACE", "CODEX_FLOW_BACKEND_CWD")
 _STATE_VARIABLES = ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR")
@@ -134,6 +139,29 @@ def systemd_escape(path: Path) -> str:
 def state_dir(workspace: Path) -> Path:
     """Where the workspace's daemon keeps its state: ``<workspace>/.codex/flowd`` unless a setting says otherwise."""
     return _setting(workspace, "state_dir", _STATE_VARIABLES) or workspace / STATE_DIR
+
+
+def runtime_folders() -> tuple[Path, ...]:
+    """Where flowd leaves what is of no use after a reboot: the first is where it writes, the others may hold what a
+    daemon with another environment left."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    user = os.geteuid()
+    usual = (Path(f"/run/user/{user}/flowd"), Path(tempfile.gettempdir()) / f"flowd-{user}")
+    return (Path(runtime) / "flowd", *usual) if runtime else usual[::-1]
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder is ours, and nobody else can look into it."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+
+
+def http_pointer(port: int) -> str:
+    """The file in a runtime folder that holds the path of the token for a port of this machine."""
+    return f"http-{port}"
 
 
 def _setting(workspace: Path, key: str, variables: tuple[str, ...]) -> Path | None:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal
 
-from flowd.api.http.config import Access, Scope, Token
+from flowd.api.http.config import LOCAL_TOKEN, Access, Scope, Token
 from flowd.api.http.guard import Headers, first
 from flowd.api.http.responses import HttpError
 
@@ -31,6 +31,12 @@ V1_HEADERS = (b"x-flow-signature-256", b"x-patch-flow-signature-256")
 V2_HEADER = b"x-flow-signature-v2"
 _NONCE = re.compile(r"[A-Za-z0-9._~+/=-]{16,128}")
 _CHALLENGE = {"www-authenticate": "Bearer"}
+
+_NEEDS_LOCAL_TOKEN = (
+    f"This needs the daemon's token, as Authorization: Bearer TOKEN. It is in the file {LOCAL_TOKEN} of the state "
+    "folder (.codex/flowd), where flowd's clients find it. To let everybody on this machine in, start flowd serve "
+    "with --http-open, or set open = true under [http] in .codex/flowd.toml."
+)
 
 RememberNonce = Callable[[str, int, int], Awaitable[bool]]
 """``(nonce, now_ms, expires_at_ms)`` → whether it is new. Returns once that is on disk."""
@@ -105,6 +111,8 @@ class Authenticator:
         access = self._access
         if access.secrets and not access.tokens:
             return HttpError("invalid_signature", "invalid signature", headers=_CHALLENGE)
+        if any(token.name == LOCAL_TOKEN for token in access.tokens):
+            return HttpError("unauthorized", _NEEDS_LOCAL_TOKEN, headers=_CHALLENGE)
         return HttpError(
             "unauthorized",
             "This needs a token of flowd.toml, as Authorization: Bearer TOKEN or X-Api-Key: TOKEN"

@@ -1,8 +1,9 @@
 """The configuration of HTTP as plain values: made by `flowd.settings.http`, used by `flowd.api.http`."""
 
+import hashlib
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 DEFAULT_HOST = "127.0.0.1"
@@ -11,6 +12,9 @@ DEFAULT_PORT = 7345
 Scope = Literal["read", "dispatch", "control"]
 SCOPES: tuple[Scope, ...] = ("read", "dispatch", "control")
 """``read`` looks, ``dispatch`` sends events and replays them, ``control`` cancels and retries."""
+
+LOCAL_TOKEN = "http-token"  # noqa: S105 - its name
+"""The name of a token that the daemon has made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Access:
         is_read_public: Reading needs neither token nor signature. True on loopback when there are secrets only,
             because the reference system's client never signs a GET.
         window_s: How far a v2 timestamp may be from our clock, either way.
+        needs_token: Nobody gave a secret or a token, or said that everybody on this machine may do everything: on TCP
+            the daemon makes a token. See `with_token`.
         is_v1_enough: A v1 signature, which whoever has seen it can send again, counts for replay, cancel and retry from
             everywhere, and not only from this machine.
     """
@@ -93,11 +99,30 @@ class Access:
     is_read_public: bool = True
     window_s: int = 300
     is_v1_enough: bool = False
+    needs_token: bool = False
 
     @property
     def is_open(self) -> bool:
         """Nobody has to show anything; such a shim listens on loopback only."""
         return not self.secrets and not self.tokens
+
+    def told(self) -> str:
+        """Who gets in, in words for the log."""
+        reads = "; everybody may read" if self.is_read_public else ""
+        if self.is_open:
+            return "everybody who reaches this address, without a secret"
+        if any(token.name == LOCAL_TOKEN for token in self.tokens):
+            return (
+                f"the token in {LOCAL_TOKEN} of the state folder, as Authorization: Bearer (the reference system's "
+                f"bearerToken); --http-open lets everybody on this machine in{reads}"
+            )
+        kinds = (["signatures"] if self.secrets else []) + (["tokens"] if self.tokens else [])
+        return f"{' and '.join(kinds)}{reads}"
+
+    def with_token(self, text: str) -> "Access":
+        """For whoever shows this token, which may do everything."""
+        token = Token(LOCAL_TOKEN, hashlib.sha256(text.encode()).digest(), frozenset(SCOPES))
+        return replace(self, tokens=(token,), needs_token=False)
 
 
 @dataclass(frozen=True)

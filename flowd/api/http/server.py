@@ -52,6 +52,7 @@ class HttpServer:
     ) -> None:
         """``listener`` is of `flowd.api.listeners`; it is closed with the server."""
         self._address = config.address
+        self._access = config.access
         self._listener = listener
         self._state = ServerState()
         self._server: asyncio.Server | None = None
@@ -104,7 +105,14 @@ class HttpServer:
         self._server = await loop.create_server(
             lambda: BoundedProtocol(self._config, self._state, {}), sock=self._listener, backlog=_BACKLOG
         )
-        log.info("listening", extra={"address": self.where})
+        log.info("listening", extra={"address": self.where, "access": self._access.told()})
+        if self._access.is_v1_enough:
+            log.warning(
+                "v1 signatures may be sent again",
+                extra={
+                    "problem": "[http] allow_replayed_v1: whoever has seen one can replay, retry and cancel with it"
+                },
+            )
 
     async def close(self) -> None:
         """Accept no more, end streams and waits, let other responses under way finish within two seconds."""

@@ -1,11 +1,13 @@
 """Where an HTTP server is, and how to show it who calls."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from flowd_client import wire
 from flowd_client._core.http_plans import Exchange
+from flowd_client._core.http_token import LocalToken
 from flowd_client._core.signing import signed_v1, signed_v2
 from flowd_client.errors import DaemonNotRunningError, UnavailableModeError, invalid_params
 
@@ -68,6 +70,9 @@ class Server:
             self._own["authorization"] = f"Bearer {bearer_token}"
         if api_key:
             self._own["x-api-key"] = api_key
+        is_told = bool(bearer_token or api_key or hmac_secret is not None)
+        is_here = not self.is_tls and self.unix_path is None and is_loopback(self.host)
+        self._local_token = LocalToken(self.port) if is_here and not is_told else None
 
     def tls(self) -> "ssl.SSLContext | None":
         """For ``https``, the caller's or Python's default, which verifies; None for the others."""
@@ -88,6 +93,9 @@ class Server:
         made = {name.lower(): value for name, value in added.items()} | self._own
         if request.body is not None:
             made["content-type"] = "application/json"
+        is_shown = made.keys() & {"authorization", "x-api-key"}
+        if self._local_token is not None and not is_shown and (token := self._local_token.get()):
+            made["authorization"] = f"Bearer {token}"
         if self._secret is not None and self._signature == "v2":
             made |= signed_v2(self._secret, request.verb, self.prefix + request.target, request.body or b"")
         elif self._secret is not None and request.body is not None:
@@ -96,6 +104,15 @@ class Server:
             if any(character in f"{name}{value}" for character in "\r\n\0"):
                 raise invalid_params(f"The header {name!r} has a line break in it.")
         return made
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, whoever asks.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("127.evil.example")
+    (True, True, False)
+    """
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
 
 
 def unreachable(server: Server, error: BaseException) -> DaemonNotRunningError:

@@ -35,7 +35,8 @@ class HttpOptions(TypedDict, total=False):
         base_url: ``http://``, ``https://`` or ``unix:///path``; may have a path, which goes before every route.
         hmac_secret: Signs what is sent.
         signature: ``v1`` signs bodies only, as the reference system does; ``v2`` every request, with its time.
-        bearer_token: Sent as ``Authorization: Bearer``.
+        bearer_token: Sent as ``Authorization: Bearer``. Without any secret, the token that a daemon of ours on this
+            machine has left for its port is found and sent.
         api_key: Sent as ``x-api-key``.
         headers: Added to every request; a function is called for each.
         ssl_context: For ``https``; None is Python's default, which verifies.
