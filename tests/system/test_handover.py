@@ -21,8 +21,8 @@ import os, sys
 for target, fd in enumerate(map(int, sys.argv[2:4]), start=3):
     os.dup2(fd, target)
 names = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "flowd.sock:http"}
-os.execve(sys.executable, [sys.executable, "-m", "flowd", "serve", "-w", sys.argv[1], "--http", sys.argv[4], "--http-open"],
-          {**os.environ, **names})
+serve = [sys.executable, "-m", "flowd", "serve", "-w", sys.argv[1], "--http", sys.argv[4], "--http-open"]
+os.execve(sys.executable, serve, {**os.environ, **names})
 """
 
 
