@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
+from flowd.api.calls import Calls, cancelled_id
 from flowd.api.dispatcher import Dispatcher, oversize, refusal
 from flowd.api.framing import Framer, FramingError, Oversize
 from flowd.api.subscriptions import Caller, Subscriptions
@@ -15,7 +16,11 @@ from flowd.api.turns import LargeTurns
 log = logging.getLogger("flowd.api")
 
 MAX_REQUESTS_UNDER_WAY = 256
-"""Of one connection; it is read no further until some have their responses."""
+"""Of one connection; the next ones wait until some have their responses."""
+
+_MAX_WAITING = 256
+_MAX_WAITING_BYTES = 64 * 1024
+"""Of one connection's requests that wait; it is read no further then. So far a cancellation is seen behind them."""
 
 _WRITE_BYTES = 64 * 1024
 """What leaves in one turn of the loop leaves in one write, but not much more than this at once."""
@@ -53,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._subscriber = None if subscriptions is None else subscriptions.subscriber(self._push)
         self._waiting: deque[bytes | Oversize] = deque()
+        self._calls = Calls()
         self._replies: dict[int, asyncio.Task[None]] = {}
         self._started = 0
         self._unsent: list[bytes] = []
@@ -97,7 +103,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         try:
-            self._waiting += self._framer.feed(data)
+            self._take(self._framer.feed(data))
         except FramingError as error:
             log.debug("connection ended", extra={"error": str(error)})
             self._end_with(refusal("parse_error", f"{error} The connection ends."))
@@ -106,7 +112,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The caller sends no more; it may still wait for responses."""
-        self._waiting += self._framer.finish()
+        self._take(self._framer.finish())
         self._is_at_end = True
         self._start()
         self._see_out()
@@ -133,6 +139,15 @@ class Connection(asyncio.Protocol):
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
+    def _take(self, messages: list[bytes | Oversize]) -> None:
+        """Note requests, and act on cancellations, which do not wait."""
+        for message in messages:
+            unwanted = None if isinstance(message, Oversize) else cancelled_id(message)
+            if unwanted is None:
+                self._waiting.append(message)
+            else:
+                self._calls.cancel(unwanted, is_waiting=bool(self._waiting or self._replies))
+
     def _start(self) -> None:
         """Start as many of the requests as may be under way, and read on only if none is left."""
         while self._waiting and len(self._replies) < MAX_REQUESTS_UNDER_WAY and self._has_room.is_set():
@@ -143,7 +158,13 @@ class Connection(asyncio.Protocol):
             caller = None if self._subscriber is None else self._subscriber.caller()
             self._started += 1
             self._replies[self._started] = self._loop.create_task(self._reply(self._started, message, caller))
-        self._read_on(is_wanted=not self._waiting)
+        if not self._waiting and not self._replies:
+            self._calls.forget_unwanted()
+        self._read_on(is_wanted=not self._waiting or (self._has_room.is_set() and self._may_wait()))
+
+    def _may_wait(self) -> bool:
+        sizes = (0 if isinstance(message, Oversize) else len(message) for message in self._waiting)
+        return len(self._waiting) < _MAX_WAITING and sum(sizes) < _MAX_WAITING_BYTES
 
     def _read_on(self, *, is_wanted: bool) -> None:
         if is_wanted == self._is_reading or self._is_at_end or self._transport.is_closing():
@@ -156,14 +177,14 @@ class Connection(asyncio.Protocol):
 
     async def _reply(self, number: int, message: bytes, caller: Caller | None) -> None:
         try:
-            response = await self._dispatcher.respond(message, caller, self._large_turns)
+            response = await self._dispatcher.respond(message, caller, self._large_turns, self._calls)
             if response is not None:
                 self._write(response)
             if caller is not None:
                 caller.responded()
         finally:
             del self._replies[number]
-            if self._waiting:
+            if self._waiting or not self._replies:
                 self._start()
             if self._is_at_end:
                 self._see_out()

@@ -18,11 +18,12 @@ from jsonrpcserver.sentinels import NOID
 from oslash.either import Left
 
 from flowd.api import json, params
+from flowd.api.calls import Calls
 from flowd.api.failures import error_from, error_of
 from flowd.api.method import Method
 from flowd.api.methods import bare_event
 from flowd.api.subscriptions import Caller
-from flowd.api.turns import LargeTurns
+from flowd.api.turns import FairTurns, LargeTurns
 from flowd.domain.errors import InvalidParamsError
 from flowd_client.methods import DISPATCH, GET_EVENT, LIST_EVENTS
 
@@ -34,6 +35,8 @@ BATCH_AT_ONCE = 32
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 """Of a response, or of all responses of a batch: four of the largest pages of events."""
+
+_CANCELLED = "The caller cancelled this request. What it asked for may have been done."
 
 _ID_TYPES = (str, int, float, NoneType)  # tuples: to look into a union costs three times as much
 _PARAMS_TYPES = (dict, list, NoneType)
@@ -56,17 +59,25 @@ class Dispatcher:
     """Responds to JSON-RPC messages from an explicit table of methods."""
 
     def __init__(self, table: dict[str, Method]) -> None:
+        self._turns = FairTurns()
         self._methods = {name: _bind(name, method) for name, method in table.items()}
 
     async def respond(
-        self, message: bytes, caller: Caller | None = None, large_turns: LargeTurns | None = None
+        self,
+        message: bytes,
+        caller: Caller | None = None,
+        large_turns: LargeTurns | None = None,
+        calls: Calls | None = None,
     ) -> bytes | None:
         """The response to a request or a batch; None where none is due (notifications).
 
         Args:
             caller: The connection that methods may push to later; without one, methods that push are refused.
             large_turns: Where methods with large results wait for their turn.
+            calls: The connection's; they take turns with those of others, and can be cancelled.
         """
+        if calls is not None:
+            await self._turns.take(calls)
         try:
             value = json.decode(message)
         except RecursionError:
@@ -76,14 +87,14 @@ class Dispatcher:
                 _response(None, error=error_of("parse_error", f"The frame is not JSON in UTF-8: {error}."))
             )
         if not isinstance(value, list):
-            response = await self._one(value, caller, large_turns)
+            response = await self._one(value, caller, large_turns, calls)
             return None if response is None else _encode(response, MAX_RESPONSE_BYTES)
         if not value or len(value) > MAX_BATCH:
             return json.encode(_invalid(None, f"A batch has 1 to {MAX_BATCH} requests; this one has {len(value)}."))
-        return await self._batch(value, caller, large_turns)
+        return await self._batch(value, caller, large_turns, calls)
 
     async def _batch(
-        self, elements: list[object], caller: Caller | None, large_turns: LargeTurns | None
+        self, elements: list[object], caller: Caller | None, large_turns: LargeTurns | None, calls: Calls | None
     ) -> bytes | None:
         room = MAX_RESPONSE_BYTES
         places = asyncio.Semaphore(BATCH_AT_ONCE)
@@ -91,7 +102,9 @@ class Dispatcher:
         async def respond(element: object) -> bytes | None:
             nonlocal room
             async with places:
-                response = await self._one(element, caller, large_turns)
+                if calls is not None:
+                    await self._turns.take(calls)
+                response = await self._one(element, caller, large_turns, calls)
             if response is None:
                 return None
             encoded = _encode(response, room)
@@ -101,7 +114,20 @@ class Dispatcher:
         due = [encoded for encoded in await asyncio.gather(*map(respond, elements)) if encoded is not None]
         return b"[%b]" % b",".join(due) if due else None
 
-    async def _one(self, value: object, caller: Caller | None, large_turns: LargeTurns | None) -> dict[str, Any] | None:
+    async def _one(
+        self, value: object, caller: Caller | None, large_turns: LargeTurns | None, calls: Calls | None
+    ) -> dict[str, Any] | None:
+        if calls is None or not isinstance(value, dict) or "id" not in value:
+            return await self._answer(value, caller, large_turns)
+        async with calls.call(value["id"]) as outcome:
+            outcome.response = await self._answer(value, caller, large_turns)
+        if outcome.is_cancelled:
+            return _response(value["id"], error=error_of("request_cancelled", _CANCELLED))
+        return outcome.response
+
+    async def _answer(
+        self, value: object, caller: Caller | None, large_turns: LargeTurns | None
+    ) -> dict[str, Any] | None:
         problem = _problem(value)
         if problem is not None:
             request_id = value.get("id") if isinstance(value, dict) else None

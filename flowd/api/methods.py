@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from flowd.api import params
+from flowd.api import json, params
 from flowd.api.json import instant
 from flowd.api.method import Method, method_of
 from flowd.api.pages import Pages
@@ -38,6 +38,7 @@ class Methods:
         """``status(with_settings)`` and ``drain()`` are the daemon's."""
         self._engine = engine
         self._pages = Pages(lambda: engine.commits)
+        self._document: msgspec.Raw | None = None
         self._status = status
         self._drain = drain
         handlers: dict[str, Callable[..., Awaitable[Any]]] = {
@@ -197,10 +198,12 @@ class Methods:
             output_bytes=pruned.output_bytes,
         )
 
-    async def _discover(self, _: params.NoParams) -> dict[str, Any]:
-        from flowd.api import openrpc  # noqa: PLC0415 - schema generation is for the few who ask
+    async def _discover(self, _: params.NoParams) -> Annotated[msgspec.Raw, dict[str, Any]]:
+        if self._document is None:
+            from flowd.api import openrpc  # noqa: PLC0415 - schema generation is for the few who ask
 
-        return openrpc.document(self.table)
+            self._document = msgspec.Raw(json.encode(openrpc.document(self.table)))
+        return self._document
 
 
 async def _unsubscribe(given: updates.Unsubscribe, caller: Caller) -> updates.UnsubscribedView:

@@ -4,11 +4,9 @@ import asyncio
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable
-from typing import Any
 
-from flowd.api.closing import stop_accepting
+from flowd.api.accepting import Acceptor, affordable
 from flowd.api.connection import Connection
 from flowd.api.dispatcher import Dispatcher, refusal
 from flowd.api.subscriptions import Subscriptions
@@ -17,6 +15,9 @@ from flowd.state.sockets import BACKLOG
 log = logging.getLogger("flowd.api")
 
 MAX_CONNECTIONS = 512
+_SHARE = 1 / 3
+"""Of the descriptors for connections; the others are HTTP's."""
+
 _LAST_RESPONSES_S = 0.3
 """At the end: for refusals and what is quickly done. A caller that waits for a run finds it with the next daemon."""
 
@@ -44,22 +45,21 @@ class UnixServer:
         self._subscriptions = subscriptions
         self._max_frame_bytes = max_frame_bytes
         self._peer_uid = peer_uid
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
+        self._limit = MAX_CONNECTIONS
         self._connections: set[Connection] = set()
 
     async def open(self) -> None:
         """Begin to accept connections."""
-        # From Python 3.13 on asyncio removes the socket's file at the end, a passed one's as well; that is its owner's.
-        ours: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        self._server = await asyncio.get_running_loop().create_unix_server(
-            self._connection, sock=self._listener, backlog=BACKLOG, **ours
-        )
+        self._limit = min(MAX_CONNECTIONS, affordable(_SHARE))
+        self._acceptor = Acceptor(self._listener, self._connection, backlog=BACKLOG)
+        self._acceptor.open()
 
     async def close(self) -> None:
         """Accept no more, let finish what is quickly done, and end the connections. Requests that wait are dropped."""
-        if self._server is not None:
-            await stop_accepting(self._server)
-            self._server = None
+        if self._acceptor is not None:
+            await self._acceptor.close()
+            self._acceptor = None
         replies = [task for connection in self._connections for task in connection.replies]
         if replies:
             await asyncio.wait(replies, timeout=_LAST_RESPONSES_S)
@@ -80,8 +80,8 @@ class UnixServer:
         if uid is not None and uid not in (os.geteuid(), 0):
             log.warning("connection refused", extra={"peer_uid": uid})
             return refusal("not_authorized", "This socket is only for the user whom the daemon runs as.")
-        if len(self._connections) > MAX_CONNECTIONS:
-            message = f"{MAX_CONNECTIONS} clients are connected already. Close some, or try again later."
+        if len(self._connections) > self._limit:
+            message = f"{self._limit} clients are connected already. Close some, or try again later."
             return refusal("too_many_connections", message)
         return None
 

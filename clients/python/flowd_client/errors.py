@@ -171,7 +171,7 @@ _SLUGS: dict[type[CallError], tuple[str, ...]] = {
     RefusedError: (
         *("queue_full", "too_many_requests", "too_many_connections", "too_many_subscriptions", "too_many_streams"),
         *("shutting_down", "storage_full", "storage_busy", "storage_failed", "not_ready", "request_timeout", "refused"),
-        "too_many_bodies",
+        *("too_many_bodies", "request_cancelled"),
     ),
 }
 _CLASSES = {slug: kind for kind, slugs in _SLUGS.items() for slug in slugs}

@@ -47,6 +47,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "method_not_found": Failure(-32601, 404, "There is no such method; rpc.discover lists them."),
     "invalid_params": Failure(-32602, 400, "A parameter is missing, unknown, or out of its range."),
     "internal": Failure(-32603, 500, "A fault in flowd; its log has the details under the errorId."),
+    "request_cancelled": Failure(-32800, 499, "Its caller cancelled the request; it may have been done."),
     "invalid_event": Failure(-32010, 400, "The event lacks id or type, or a member has the wrong type."),
     "payload_too_large": Failure(-32011, 413, "The event is larger than max_payload_bytes."),
     "frame_too_large": Failure(-32012, 413, "The frame is larger than max_frame_bytes."),

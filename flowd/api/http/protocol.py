@@ -21,8 +21,9 @@ piece of it, and altogether. A connection that is closed with something unread i
 9112, 9.6).
 """
 
-_MAX_LINGERING = 64
-"""Connections above the limit that stay until they have read the refusal; more are closed with it at once."""
+_LINGERING_SHARE = 8
+"""Connections above the limit that stay until they have read the refusal are at most this part of it; more are closed
+with it at once."""
 
 _FIRST_WORD_S = 0.25
 """How long a connection that was accepted just before the server closes may take to say something."""
@@ -209,7 +210,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.cycle is not None:
                 self.cycle.disconnected = True  # it has its response
                 self.cycle.message_event.set()
-            if len(self.connections) <= self._limits.max_connections + _MAX_LINGERING:
+            limit = self._limits.max_connections
+            if len(self.connections) <= limit + limit // _LINGERING_SHARE:
                 self._is_dropping = True
                 self._linger(closes=True)
                 return

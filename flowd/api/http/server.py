@@ -6,14 +6,14 @@ uvicorn's own life (its signals, its loop, its ticking main loop) is left out: t
 import asyncio
 import logging
 import os
-import resource
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from uvicorn.server import ServerState
 
-from flowd.api.closing import stop_accepting
+from flowd.api.accepting import Acceptor, affordable
 from flowd.api.http.app import HttpApp
 from flowd.api.http.auth import Authenticator, RememberNonce
 from flowd.api.http.config import Address, HttpConfig, Limits, TcpAddress, UnixAddress
@@ -29,8 +29,8 @@ from flowd.engine.feed import Feed
 log = logging.getLogger("flowd.api.http")
 
 _BACKLOG = 1024
-_RESERVED_FILES = 256
-"""Descriptors that connections leave to the database, the keeper and the control socket."""
+_SHARE = 2 / 3
+"""Of the descriptors for connections; the others are the control socket's."""
 
 _CLOSE_S = 2.0
 """How long responses under way may take once the daemon closes."""
@@ -55,7 +55,7 @@ class HttpServer:
         self._access = config.access
         self._listener = listener
         self._state = ServerState()
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         limits = _affordable(config.limits)
         metrics = Metrics()
         routes = Routes(
@@ -101,10 +101,10 @@ class HttpServer:
         """Begin to accept connections; ``where`` tells on which address, with the port that was taken."""
         self._config.load()
         self.where = _shown(self._listener, self._address)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: BoundedProtocol(self._config, self._state, {}), sock=self._listener, backlog=_BACKLOG
+        self._acceptor = Acceptor(
+            self._listener, lambda: BoundedProtocol(self._config, self._state, {}), backlog=_BACKLOG
         )
+        self._acceptor.open()
         log.info("listening", extra={"address": self.where, "access": self._access.told()})
         if self._access.is_v1_enough:
             log.warning(
@@ -116,9 +116,9 @@ class HttpServer:
 
     async def close(self) -> None:
         """Accept no more, end streams and waits, let other responses under way finish within two seconds."""
-        if self._server is None:
+        if self._acceptor is None:
             return
-        await stop_accepting(self._server)
+        await self._acceptor.close()
         self._app.end_streams()
         for connection in tuple(self._state.connections):
             connection.shutdown()
@@ -137,7 +137,7 @@ class HttpServer:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        self._server = None
+        self._acceptor = None
         if isinstance(self._address, UnixAddress):
             with suppress(FileNotFoundError):
                 os.unlink(self._address.path)
@@ -157,18 +157,10 @@ def _own_name(address: Address) -> frozenset[str]:
 
 
 def _affordable(limits: Limits) -> Limits:
-    """No more connections than there are descriptors for: a full table stops the database, too."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return limits
-    room = max(16, soft - _RESERVED_FILES)
-    return Limits(
-        max_body_bytes=limits.max_body_bytes,
-        max_header_bytes=limits.max_header_bytes,
+    """No more connections than there are descriptors for."""
+    room = affordable(_SHARE)
+    return replace(
+        limits,
         max_connections=min(limits.max_connections, room),
         max_streams=min(limits.max_streams, room * 3 // 4),
-        header_s=limits.header_s,
-        body_s=limits.body_s,
-        keep_alive_s=limits.keep_alive_s,
-        stall_s=limits.stall_s,
     )
