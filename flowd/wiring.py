@@ -182,6 +182,7 @@ async def build(
         rescan_interval_s=settings.rescan_interval_s,
         on_change=lambda _, snapshot: [tell(snapshot) for tell in listeners],
         watching=is_watching,
+        is_vouched=settings.is_vouched,
     )
     opened = await asyncio.gather(keeper.open(), catalog.open(), return_exceptions=True)
     failure = next((error for error in opened if isinstance(error, BaseException)), None)

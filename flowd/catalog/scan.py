@@ -10,6 +10,7 @@ from pathlib import Path
 from flowd.catalog.package import MANIFEST, Package, load
 from flowd.catalog.precedence import Found, assemble
 from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot
+from flowd.state import ownership, trust
 
 ROOTS = ((".codex/flows", Origin.INSTALLED), ("flows", Origin.SOURCE))
 """Relative to the workspace, in order of precedence."""
@@ -42,9 +43,17 @@ class Scanner:
     Args:
         workspace: Where ``.codex/flows`` and ``flows`` lie.
         roots: Other roots in order of precedence; relative ones are relative to the workspace.
+        is_vouched: Take packages whoever can write them.
     """
 
-    def __init__(self, workspace: Path, roots: Sequence[tuple[str | Path, Origin]] | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        roots: Sequence[tuple[str | Path, Origin]] | None = None,
+        *,
+        is_vouched: bool = False,
+    ) -> None:
+        self._is_vouched = is_vouched
         self._workspace = os.path.abspath(workspace)
         given = ROOTS if roots is None else roots
         self._roots = [(os.path.normpath(os.path.join(self._workspace, root)), origin) for root, origin in given]
@@ -88,7 +97,7 @@ class Scanner:
                 return []
             if refusal := self._refusal(folder, origin):
                 return [Found(broken=refusal)]
-            current = _refreshed(load(folder, origin), entry)
+            current = _refreshed(self._checked(load(folder, origin), folder, origin), entry)
         self._entries[folder] = current
         return [current.found]
 
@@ -103,6 +112,18 @@ class Scanner:
         else:
             return None
         return BrokenPackage(shown, os.path.basename(shown), origin, shown, error, remedy)
+
+    def _checked(self, package: Package, folder: str, origin: Origin) -> Package:
+        """The package, or why it is not taken: somebody else can write to one of its files."""
+        if self._is_vouched:
+            return package
+        found = ownership.problem([folder, *package.reading.stamps])
+        if found is None or trust.is_trusted(Path(self._workspace)):
+            return package
+        error = f"the package is not trusted: {found}, and whoever can write there decides what runs as you"
+        remedy = f"Take it over (chown, chmod go-w), or trust all of the workspace: flowd trust {self._workspace}"
+        broken = BrokenPackage(folder, os.path.basename(folder), origin, folder, error, remedy)
+        return replace(package, flow=None, broken=broken)
 
     def _is_inside(self, folder: str) -> bool:
         real = os.path.realpath(self._workspace)
@@ -137,9 +158,9 @@ class Scanner:
         return {folder: names for folder, names in found.items() if not f"{folder}/".startswith(f"{state}/")}
 
 
-def scan_once(workspace: Path) -> Snapshot:
+def scan_once(workspace: Path, *, is_vouched: bool = False) -> Snapshot:
     """The snapshot of a workspace now, for those who look once."""
-    return Scanner(workspace).scan()
+    return Scanner(workspace, is_vouched=is_vouched).scan()
 
 
 def _children(root: str) -> list[str]:

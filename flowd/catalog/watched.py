@@ -28,6 +28,7 @@ class WatchedCatalog:
         rescan_interval_s: Seconds between looks at the disk that nothing asks for.
         on_change: Called after each swap but the first. What it raises is logged.
         watching: False looks at the disk in `open` and `reload` only.
+        is_vouched: See `flowd.catalog.scan.Scanner`.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class WatchedCatalog:
         rescan_interval_s: float = 10.0,
         on_change: OnChange | None = None,
         watching: bool = True,
+        is_vouched: bool = False,
     ) -> None:
-        self._scanner = Scanner(workspace, roots)
+        self._scanner = Scanner(workspace, roots, is_vouched=is_vouched)
         self._rescan_interval_s = rescan_interval_s
         self._on_change = on_change
         self._watching = watching

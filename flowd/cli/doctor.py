@@ -39,14 +39,14 @@ def doctor(session: Session, repair: bool, as_json: bool) -> int:
     """
     from flowd.doctor import checkup  # noqa: PLC0415 - heavy
 
-    findings = checkup.examine(session.workspace, os.environ, socket=session.chosen_socket)
+    findings = checkup.examine(session.place, os.environ, socket=session.chosen_socket)
     entries = checkup.repair(findings) if repair else map(checkup.Entry, findings)
     shown = _collect(entries, as_json=as_json)
     counts = {level: sum(entry.level == level for entry in shown) for level in _STYLES}
     if as_json:
         printing.print_json(
             {
-                "workspace": str(session.workspace),
+                "workspace": str(session.place),
                 "healthy": not counts["fail"],
                 "counts": counts,
                 "findings": [_shape(entry) for entry in shown],

@@ -41,7 +41,8 @@ def import_(session: Session, paths: tuple[Path, ...], dry_run: bool, skip_bad: 
     from flowd.importing import sources  # noqa: PLC0415 - for this verb alone
 
     try:
-        found = [sources.find(path) for path in paths] or _usual(session.workspace)
+        workspace = session.workspace
+        found = [sources.find(path) for path in paths] or _usual(workspace)
         reports = _import(session, found, is_dry=dry_run, skip_bad=skip_bad)
     except sources.SourceError as error:
         raise CommandError(error.message) from error

@@ -34,7 +34,7 @@ def new(session: Session, name: str, runner: str, event_type: str | None, instal
     except ValueError as error:
         raise CommandError(f"{error}.") from error
     except OSError as error:
-        raise CommandError(f"{error.filename or session.workspace}: cannot be written: {error.strerror}.") from error
+        raise CommandError(f"{error.filename or session.place}: cannot be written: {error.strerror}.") from error
     for file in files:
         printing.line(f"created {_shown(file)}")
     event = next((file for file in files if file.name == "event.json"), None)

@@ -1,11 +1,15 @@
 """``flowd serve``: run the daemon."""
 
+import os
+from pathlib import Path
+
 import click
 
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.domain.errors import FlowdError, StateError
+from flowd_client.discovery import WORKSPACE_VARIABLES
 
 
 @click.command(cls=Verb, short_help="Run the daemon of a workspace.")
@@ -51,8 +55,20 @@ def serve(
         "socket": session.chosen_socket,
     }
     try:
-        return process.serve(settings_sources.load(workspace=session.chosen_workspace, flags=flags))
+        return process.serve(
+            settings_sources.load(
+                workspace=session.chosen_workspace, flags=flags, is_vouched=_is_vouched(session.chosen_workspace)
+            )
+        )
     except StateError as error:
         raise CommandError(error.message, Exit.CONFIG) from error
     except FlowdError as error:
         raise CommandError(error.message, Exit.REFUSED) from error
+
+
+def _is_vouched(chosen: Path | None) -> bool:
+    """Whether a unit of systemd names the workspace: then its user and its path are somebody's word."""
+    from flowd.settings.values import is_managed  # noqa: PLC0415 - as above
+
+    is_named = chosen is not None or any(os.environ.get(name) for name in WORKSPACE_VARIABLES)
+    return is_named and is_managed(os.environ)

@@ -61,7 +61,7 @@ def status(session: Session, is_user: bool | None, as_json: bool) -> int:
     from flowd.service import installation, systemctl, unit_files  # noqa: PLC0415 - for these verbs alone
 
     manager = manager_of(session, is_user, or_installed=True)
-    workspace = session.workspace.resolve()
+    workspace = session.place.resolve()
     service_name, socket_name = unit_files.names(workspace)
     about, socket = manager.show(service_name, *_SHOWN), manager.show(socket_name, *_SHOWN)
     is_installed = installation.is_installed(manager.scope, workspace, home=Path.home())
@@ -114,7 +114,7 @@ def logs(session: Session, is_user: bool | None, follow: bool, lines: int) -> No
     from flowd.service import unit_files  # noqa: PLC0415 - heavy
 
     manager = manager_of(session, is_user, or_installed=True)
-    unit = unit_files.names(session.workspace.resolve())[0]
+    unit = unit_files.names(session.place.resolve())[0]
     flag = "--user-unit" if manager.scope == "user" else "--unit"
     argv = ["journalctl", f"{flag}={unit}", f"--lines={lines}", *(["--follow"] if follow else [])]
     sys.stdout.flush()
@@ -170,7 +170,7 @@ def end_steps(session: Session, is_user: bool | None) -> None:
     is_asked = not end_steps.is_called_by_unit(os.environ)
     workspace, environ = session.chosen_workspace, dict(os.environ)
     if is_asked and (manager := _installed(session, is_user)) is not None:
-        workspace = session.workspace.resolve()
+        workspace = session.place.resolve()
         environ |= environment_of(manager, workspace)
     with told():
         count = asyncio.run(end_steps.end_steps(workspace=workspace, environ=environ, is_asked=is_asked))
@@ -188,4 +188,4 @@ def _installed(session: Session, is_user: bool | None) -> "ServiceManager | None
         if is_user is None:
             return None
         raise
-    return manager if installation.is_meant(manager, session.workspace.resolve(), home=Path.home()) else None
+    return manager if installation.is_meant(manager, session.place.resolve(), home=Path.home()) else None

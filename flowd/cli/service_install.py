@@ -45,18 +45,20 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
     """
     from flowd.service import installation, systemctl, unit_files  # noqa: PLC0415 - for these verbs alone
 
-    workspace = session.workspace.resolve()
+    workspace = session.place.resolve()
     if not workspace.is_dir():
         raise CommandError(f"The workspace {workspace} is not a folder. Make it, or name another with -w.")
     manager = manager_of(session, is_user)
     with told():
         installation.refuse_unfit_path(manager.scope, workspace)
-    settings = _settings(manager, workspace)
+    session.vouch()  # whose service it will be is said below
+    runner = run_as or installation.owner_of(workspace)
+    settings = _settings(manager, workspace, runner)
     wanted = unit_files.Wanted(
         scope=manager.scope,
         workspace=workspace,
         command=_command(),
-        run_as=run_as or installation.owner_of(workspace),
+        run_as=runner,
         search_path=os.environ.get("PATH", os.defpath),
         socket=settings.socket,
         systemd_version=manager.version(),
@@ -103,7 +105,7 @@ def uninstall(session: Session, is_user: bool | None, dry_run: bool) -> None:
     from flowd_client import discovery  # noqa: PLC0415 - light, but only here
 
     manager = manager_of(session, is_user, or_installed=True)
-    workspace = session.workspace.resolve()
+    workspace = session.place.resolve()
     if not installation.is_installed(manager.scope, workspace, home=Path.home()):
         raise CommandError(
             f"No {manager.scope} service is installed for {workspace}." + _by_hand(manager, workspace), Exit.NOT_FOUND
@@ -151,9 +153,13 @@ def _tell_left(manager: "ServiceManager", workspace: Path, state: Path) -> None:
         printing.line("The user flowd was kept: files may belong to it.")
 
 
-def _settings(manager: "ServiceManager", workspace: Path) -> "Settings":
-    """The settings as the service will have them, without what this shell's environment says."""
-    from flowd.service import environment, unit_files  # noqa: PLC0415 - for these verbs alone
+def _settings(manager: "ServiceManager", workspace: Path, runner: str) -> "Settings":
+    """The settings as the service will have them, without what this shell's environment says.
+
+    Args:
+        runner: The user of a system service: the workspace may be that user's.
+    """
+    from flowd.service import environment, preflight, unit_files  # noqa: PLC0415 - for these verbs alone
     from flowd.settings import sources as settings_sources  # noqa: PLC0415 - heavy
 
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_SHELL_ONLY)}
@@ -161,7 +167,8 @@ def _settings(manager: "ServiceManager", workspace: Path) -> "Settings":
         environ["FLOWD_STATE_DIR"] = str(unit_files.system_state(workspace))
     with told():
         its_own = environment.of(manager, unit_files.names(workspace)[0]).values
-        return settings_sources.load(workspace=workspace, environ={**environ, **its_own})
+        also = preflight.account(runner).uid if manager.scope == "system" else None
+        return settings_sources.load(workspace=workspace, environ={**environ, **its_own}, also=also)
 
 
 def _take_back(manager: "ServiceManager", workspace: Path) -> None:

@@ -44,7 +44,7 @@ def manager_of(session: Session, is_user: bool | None, *, or_installed: bool = F
 
     is_system = os.geteuid() == 0 if is_user is None else not is_user
     if is_user is None and or_installed and not is_system:
-        found = find_service(session.workspace.resolve())
+        found = find_service(session.place.resolve())
         is_system = found is not None and found[0] == "system"
     with told():
         return ServiceManager("system" if is_system else "user")

@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flowd.cli.exits import CommandError, Exit
+from flowd.domain.errors import StateError
 from flowd_client.discovery import find_socket, find_workspace
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ class Session:
     def __init__(self) -> None:
         self._workspace: Path | None = None
         self._socket: Path | None = None
+        self._is_vouched = False
 
     def choose_workspace(self, value: str) -> None:
         """The ``-w`` option; taken as it is, without looking upwards."""
@@ -43,9 +46,33 @@ class Session:
         return self._socket
 
     @cached_property
-    def workspace(self) -> Path:
-        """The workspace, absolute."""
+    def place(self) -> Path:
+        """The workspace, absolute, whoever can write to it: for those who only name it, or judge that themselves."""
         return self._workspace or find_workspace()
+
+    @cached_property
+    def workspace(self) -> Path:
+        """The workspace, absolute.
+
+        Raises:
+            CommandError: Another user can write to it, and nobody has vouched for it.
+        """
+        self._require_trust(is_running=True)
+        return self.place
+
+    def vouch(self) -> None:
+        """Talk to the workspace's daemon whoever can write to the workspace."""
+        self._is_vouched = True
+
+    def _require_trust(self, *, is_running: bool) -> None:
+        """Check that the workspace is the caller's own word, so that its settings may be taken, or its packages run."""
+        from flowd.state import trust  # noqa: PLC0415 - `--version` does without
+
+        try:
+            if not (self._is_vouched or (not is_running and trust.is_service_of_root(self.place))):
+                trust.require(self.place)
+        except StateError as error:
+            raise CommandError(error.message, Exit.REFUSED) from error
 
     @cached_property
     def socket_path(self) -> Path:
@@ -55,7 +82,9 @@ class Session:
         if self._workspace is not None and "FLOWD_RUN_ID" in os.environ:
             # Inside a step FLOWD_SOCKET is its own daemon's; a workspace that was named wins over that.
             os.environ.pop("FLOWD_SOCKET", None)
-        return find_socket(self.workspace)
+        if not os.environ.get("FLOWD_SOCKET"):
+            self._require_trust(is_running=False)
+        return find_socket(self.place)
 
     def typed(self, *words: str, **options: str | int | None) -> str:
         """A flowd command line for the same daemon, with the ``-w`` and ``--socket`` of this one.

@@ -24,6 +24,7 @@ from flowd.domain.errors import StateError
 from flowd.service import executable
 from flowd.settings import sources as settings_sources
 from flowd.settings import unknown
+from flowd.state import trust
 
 _CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
     ("packages", packages.check),
@@ -58,9 +59,18 @@ class Entry:
 def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None = None) -> Iterator[Finding]:
     """Run every check. Changes nothing. Findings come as they are made."""
     yield from installation.check()
+    is_vouched = trust.is_service_of_root(workspace)
+    try:
+        if not is_vouched:
+            trust.require(workspace)
+    except StateError as error:
+        yield fail("workspace.trust", error.message, "Nothing in it is looked at, or run, before that.")
+        return
     place = whereabouts.find(workspace, environ, socket=socket)
     try:
-        settings = settings_sources.load(workspace=workspace, flags={"socket": socket}, environ=place.environ)
+        settings = settings_sources.load(
+            workspace=workspace, flags={"socket": socket}, environ=place.environ, is_vouched=is_vouched
+        )
     except StateError as error:
         where = f" ({place.unit} has variables of its unit{_files(place.told.files)})" if place.unit else ""
         yield fail("settings", error.message, f"Correct it{where}; the rest is checked once it can be read.")

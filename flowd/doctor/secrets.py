@@ -15,21 +15,11 @@ from flowd.settings import values as settings_values
 
 def check(scene: Scene) -> Iterator[Finding]:
     """Check secrets. Shows names only, never a value."""
-    snapshot = scan_once(scene.settings.workspace)
-    problems = [*_settings_files(scene), *_secret_file(scene.environ), *_packages(snapshot)]
+    snapshot = scan_once(scene.settings.workspace, is_vouched=scene.settings.is_vouched)
+    problems = [*_secret_file(scene.environ), *_packages(snapshot)]
     yield from problems or [ok("secrets.files", "no file with a secret is open to others")]
+    yield _inherited(scene)
     yield from _masking(scene, snapshot)
-
-
-def _settings_files(scene: Scene) -> Iterator[Finding]:
-    config = Path(scene.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    for path in (scene.settings.workspace / ".codex" / "flowd.toml", config / "flowd" / "config.toml"):
-        if _mode(path) & 0o022:
-            yield fail(
-                "secrets.files",
-                f"others can write to {path}, and so choose what runs as you",
-                f"Run: chmod go-w {path}",
-            )
 
 
 def _secret_file(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -55,6 +45,21 @@ def _mode(path: Path) -> int:
         return stat.S_IMODE(os.stat(path).st_mode)
     except OSError:
         return 0
+
+
+def _inherited(scene: Scene) -> Finding:
+    """What of the daemon's environment looks secret and reaches every step: flowd keeps back its own only."""
+    inherited = settings_values.step_environment(scene.settings, scene.step_environ)
+    names = sorted(name for name, value in inherited.items() if value and looks_secret(name))
+    if not names:
+        return ok("secrets.inherited", "steps inherit nothing that looks like a secret")
+    patterns = ", ".join(f'"{name}"' for name in (*scene.settings.withhold, *names))
+    return warn(
+        "secrets.inherited",
+        f"every step inherits {', '.join(names)}",
+        f"Where steps need none of it, set `[environment] withhold = [{patterns}]` in .codex/flowd.toml (patterns like "
+        '"*_TOKEN" work); `inherit` names the only ones that they get.',
+    )
 
 
 def _masking(scene: Scene, snapshot: Snapshot) -> Iterator[Finding]:

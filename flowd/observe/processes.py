@@ -34,6 +34,14 @@ class ProcessView:
             return None
 
     @property
+    def uid(self) -> int | None:
+        """The user that it runs as."""
+        try:
+            return self._process.uids().effective
+        except psutil.Error:
+            return None
+
+    @property
     def folder(self) -> Path | None:
         """Its working directory."""
         try:

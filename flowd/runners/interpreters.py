@@ -89,8 +89,20 @@ class Interpreters:
         Raises:
             SpawnError: There is none, or the setting names one that is not there.
         """
-        named = self._named(runner)
-        found = named or self.which(_PROGRAMS[runner])
+        found = self.locate(runner)
+        key = self._key(runner, found)
+        known = self._resolved.get(key)
+        if known is None or not os.access(known, os.X_OK):
+            known = self._resolved[key] = self._past_shim(runner, found, is_named=self._named(runner) is not None)
+        return known
+
+    def locate(self, runner: str) -> str:
+        """What `find` begins with: a program by setting or by PATH, shims included. Starts no process.
+
+        Raises:
+            SpawnError: There is none, or the setting names one that is not there.
+        """
+        found = self._named(runner) or self.which(_PROGRAMS[runner])
         if found is None:
             if runner == "python":
                 return sys.executable
@@ -98,11 +110,7 @@ class Interpreters:
                 f"{_PROGRAMS[runner]} is not on flowd's PATH. {_REMEDIES[runner]}, or set"
                 f' `[runners] {runner} = "/path"` in .codex/flowd.toml'
             )
-        key = self._key(runner, found)
-        known = self._resolved.get(key)
-        if known is None or not os.access(known, os.X_OK):
-            known = self._resolved[key] = self._past_shim(runner, found, is_named=named is not None)
-        return known
+        return found
 
     def node_version(self, node: str) -> tuple[int, int]:
         """Major and minor version of a Node; (0, 0) when it does not tell."""

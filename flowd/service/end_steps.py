@@ -15,6 +15,7 @@ from flowd.observe.own_unit import default_scope
 from flowd.settings import sources as settings_sources
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
+from flowd.state import trust
 from flowd.state.lock import is_locked
 from flowd_client import discovery
 
@@ -110,8 +111,11 @@ def _is_locked(path: Path) -> bool:
 def _settings(workspace: Path | None, environ: Mapping[str, str]) -> Settings | None:
     """The settings; None where they cannot be used. Without credentials, which systemd gives to the daemon alone."""
     own_environ = {name: value for name, value in environ.items() if name != "CREDENTIALS_DIRECTORY"}
+    is_vouched = is_called_by_unit(environ) or (workspace is not None and trust.is_service_of_root(workspace))
     try:
-        return settings_sources.load(workspace=workspace, environ=own_environ)
+        return settings_sources.load(workspace=workspace, environ=own_environ, is_vouched=is_vouched)
+    except trust.UntrustedError:
+        raise
     except FlowdError as error:
         if is_called_by_unit(environ):
             log.warning("cannot use the settings; looking for steps without them", extra={"error": error.message})

@@ -11,6 +11,7 @@ from flowd.settings.values import SettingsError, Simple
 _Program = Annotated[str, Meta(description='the path of a program, like "/usr/local/bin/bun"')]
 _Name = Annotated[str, Meta(min_length=1)]
 _NAMES = Meta(description="a list of names of environment variables")
+_PATTERNS = Meta(description='a list of names of environment variables, or patterns of them like "*_TOKEN"')
 _TablesByName = Annotated[dict[str, dict[str, Any]], Meta(description="tables by name, like [hooks.github]")]
 
 
@@ -23,10 +24,11 @@ class Runners(Struct, forbid_unknown_fields=True):
 
 
 class Environment(Struct, forbid_unknown_fields=True):
-    """``[environment]``: what steps inherit, and what is masked."""
+    """``[environment]``: what steps inherit, what is kept from them, and what is masked."""
 
     inherit: Annotated[tuple[str, ...], _NAMES] | None = None
     redact: Annotated[tuple[_Name, ...], _NAMES] = ()
+    withhold: Annotated[tuple[_Name, ...], _PATTERNS] = ()
 
 
 class _Tables(Struct):

@@ -10,6 +10,7 @@ from flowd.formats.typed import convert, types_of
 from flowd.settings import http as settings_http
 from flowd.settings.files import SettingsFile, read_file
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, is_managed
+from flowd.state import trust
 from flowd_client import discovery, wire
 
 _SIMPLE = types_of(Simple)
@@ -44,23 +45,31 @@ def load(
     flags: Mapping[str, object] | None = None,
     environ: Mapping[str, str] = os.environ,
     home: Path | None = None,
+    *,
+    is_vouched: bool = False,
+    also: int | None = None,
 ) -> Settings:
     """Gather the settings.
 
     Args:
         workspace: As given on the command line; None finds the enclosing one.
         flags: From the command line, by setting name; None values count as not given.
+        is_vouched: Whose the workspace is does not matter: somebody has named it who may decide that.
+        also: A user beside us whose workspace it may be, see `flowd.state.ownership.problem`.
 
     Raises:
         SettingsError: A value or a file cannot be used.
+        UntrustedError: Another user can write to the workspace or to our own settings, and nobody has vouched for it.
     """
     flags = {name: value for name, value in (flags or {}).items() if value is not None}
     unknown = set(flags) - set(_SIMPLE) - {"state_dir", "socket", "http", "http_open"}
     if unknown:
         raise SettingsError(f"There is no setting {min(unknown)!r}.")
     root = _workspace(workspace)
-    user_dir = home or _user_dir(environ)
-    paths = (root / ".codex" / "flowd.toml", *([user_dir / "flowd" / "config.toml"] if user_dir else []))
+    if not is_vouched:
+        trust.require(root, also=also)
+    user_file = _user_file(home or _user_dir(environ))
+    paths = (root / ".codex" / "flowd.toml", *([user_file] if user_file else []))
     sources = _Sources(flags, environ, [read_file(path) for path in paths], root)
     sources.origins["workspace"] = "flag -w" if workspace is not None else "found"
     values = {name: sources.value(name, kind, default) for name, (kind, default) in _SIMPLE.items()}
@@ -76,6 +85,9 @@ def load(
         inherit=sources.inherit(),
         http=sources.http(values["max_payload_bytes"]),
         redact=sources.redact(),
+        withhold=sources.withhold(),
+        named_by_workspace=sources.named_by_workspace(),
+        is_vouched=is_vouched,
         origins=sources.origins,
         **values,
     )
@@ -111,6 +123,15 @@ def _user_dir(environ: Mapping[str, str]) -> Path | None:
         return Path.home() / ".config"
     except RuntimeError:
         return None
+
+
+def _user_file(user_dir: Path | None) -> Path | None:
+    if user_dir is None:
+        return None
+    path = user_dir / "flowd" / "config.toml"
+    if os.path.lexists(path):
+        trust.require_file(path)
+    return path
 
 
 class _Sources:
@@ -210,6 +231,22 @@ class _Sources:
 
     def redact(self) -> tuple[str, ...]:
         """The names in all files together: what somebody wants masked stays masked."""
-        files = [file for file in self._files if file.environment.redact]
-        self.origins["redact"] = ", ".join(str(file.path) for file in files) or "default"
-        return tuple(dict.fromkeys(name for file in files for name in file.environment.redact))
+        return self._together("redact")
+
+    def withhold(self) -> tuple[str, ...]:
+        """The patterns in all files together, for the same reason."""
+        return self._together("withhold")
+
+    def _together(self, name: str) -> tuple[str, ...]:
+        said = {file.path: getattr(file.environment, name) for file in self._files}
+        self.origins[name] = ", ".join(str(path) for path, names in said.items() if names) or "default"
+        return tuple(dict.fromkeys(each for names in said.values() for each in names))
+
+    def named_by_workspace(self) -> frozenset[str]:
+        """The runners whose interpreter comes from the workspace's file, and from nothing stronger."""
+        workspace = self._files[0].runners
+        return frozenset(
+            runner
+            for runner, variables in _INTERPRETERS.items()
+            if getattr(workspace, runner) is not None and not any(self._environ.get(name) for name in variables)
+        )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,9 +71,13 @@ class Settings:
             ``off``, or below the cgroup of this path.
         orphan_grace_s: How long steps go on without any daemon before they are ended; 0 is for ever.
         interpreters: By runner name, instead of looking on PATH.
-        inherit: Names of environment variables that steps inherit; None is all but flowd's secrets.
+        inherit: Names of environment variables that steps inherit; None is all but flowd's own secrets: a
+            ``GITHUB_TOKEN`` in the daemon's environment is in every step's.
         redact: Names of environment variables whose values are masked in every view.
+        withhold: Patterns of names of environment variables that steps do not inherit.
         http: The HTTP shim; None where nobody asked for it.
+        named_by_workspace: Runners whose interpreter the workspace's own file names.
+        is_vouched: Whose the workspace and its packages are does not matter, see `flowd.settings.sources.load`.
         origins: By setting, where its value came from.
     """
 
@@ -93,7 +98,10 @@ class Settings:
     interpreters: Mapping[str, str]
     inherit: tuple[str, ...] | None
     redact: tuple[str, ...]
+    withhold: tuple[str, ...]
     http: HttpConfig | None
+    named_by_workspace: frozenset[str]
+    is_vouched: bool
     origins: Mapping[str, str]
 
     @property
@@ -105,6 +113,8 @@ class Settings:
         """Every setting with its value and origin, JSON-ready."""
         shown = {name: getattr(self, name) for name in self.origins}
         shown["http"] = None if self.http is None else str(self.http.address)  # and none of its secrets
+        if self.inherit is None:
+            shown["inherit"] = "all but flowd's own secrets and what is withheld"
         return [
             {"name": name, "value": str(value) if isinstance(value, Path) else value, "origin": self.origins[name]}
             for name, value in shown.items()
@@ -124,7 +134,12 @@ def is_managed(environ: Mapping[str, str]) -> bool:
 
 
 def step_environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What steps inherit: the daemon's environment, or the named part of it, less secrets and what is systemd's."""
+    """What steps inherit: the daemon's environment, or the named part of it, less flowd's own secrets, what systemd
+    says to the daemon alone, and what the settings withhold."""
     inherited = environ if settings.inherit is None else {n: environ[n] for n in settings.inherit if n in environ}
     private = {*_PRIVATE, *(settings.http.private if settings.http is not None else ())}
-    return {name: value for name, value in inherited.items() if name not in private}
+    return {
+        name: value
+        for name, value in inherited.items()
+        if name not in private and not any(fnmatchcase(name, pattern) for pattern in settings.withhold)
+    }

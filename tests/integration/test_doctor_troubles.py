@@ -249,13 +249,16 @@ def test_variables_that_look_secret_are_named_but_never_shown(place: Workspace) 
     found = doctor(place.path, DEMO_API_TOKEN=secret)
     assert "DEMO_API_TOKEN" in found["by_check"]["secrets.masking"]["remedy"]
     assert secret not in str(found)
+    assert "DEMO_API_TOKEN" in found["by_check"]["secrets.inherited"]["found"]
+    settings.write_text('[environment]\nwithhold = ["*_TOKEN"]\n')
+    assert "DEMO_API_TOKEN" not in str(doctor(place.path, DEMO_API_TOKEN=secret))
     settings.write_text('[environment]\ninherit = ["PATH"]\n')
     assert doctor(place.path, DEMO_API_TOKEN=secret)["by_check"]["secrets.masking"]["level"] == "ok"
     settings.write_text('[environment]\ninherit = ["PATH", "DEMO_API_TOKEN"]\nredact = ["DEMO_API_TOKEN"]\n')
     assert doctor(place.path, DEMO_API_TOKEN=secret)["by_check"]["secrets.masking"]["found"] == "1 variables are masked"
     assert "fewer than 4" in doctor(place.path, DEMO_API_TOKEN="abc")["by_check"]["secrets.masking"]["found"]
     settings.chmod(0o666)
-    assert doctor(place.path, code=1)["by_check"]["secrets.files"]["level"] == "fail"
+    assert "everybody can write" in doctor(place.path, code=1)["by_check"]["workspace.trust"]["found"]
 
 
 def test_a_misspelt_variable_is_told_by_the_doctor_and_the_daemon(place: Workspace) -> None:

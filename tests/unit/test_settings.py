@@ -208,3 +208,19 @@ def test_no_variable_that_flowd_reads_is_called_unknown(tmp_path: Path) -> None:
     named = {name for text in texts for name in re.findall(r'"(FLOWD_[A-Z_]*[A-Z])"', text)}
     assert "FLOWD_HTTP" in named
     assert list(unknown.find(named, load(tmp_path, {}, {}, tmp_path))) == []
+
+
+def test_steps_inherit_everything_but_flowds_secrets_and_what_is_withheld(tmp_path: Path) -> None:
+    environ = {"GITHUB_TOKEN": "g", "OPENAI_API_KEY": "o", "DB_PASSWORD": "d", "PATH": "/bin", "FLOWD_HTTP_SECRET": "s"}
+    settings = load(tmp_path, {}, environ, tmp_path / "home")
+    assert step_environment(settings, environ).keys() == environ.keys() - {"FLOWD_HTTP_SECRET"}
+    (told,) = [row for row in settings.table() if row["name"] == "inherit"]
+    assert told["value"] == "all but flowd's own secrets and what is withheld"
+    write(tmp_path / "home/flowd/config.toml", '[environment]\nwithhold = ["*_TOKEN"]\n')
+    write(tmp_path / ".codex/flowd.toml", '[environment]\nwithhold = ["DB_*", "OPENAI_API_KEY"]\n')
+    settings = load(tmp_path, {}, environ, tmp_path / "home")
+    assert step_environment(settings, environ) == {"PATH": "/bin"}
+    (told,) = [row for row in settings.table() if row["name"] == "withhold"]
+    assert told["value"] == ("DB_*", "OPENAI_API_KEY", "*_TOKEN")
+    write(tmp_path / ".codex/flowd.toml", '[environment]\ninherit = ["PATH", "GITHUB_TOKEN"]\nwithhold = ["PA??"]\n')
+    assert step_environment(load(tmp_path, {}, environ, tmp_path / "home"), environ) == {}

@@ -17,7 +17,7 @@ SYSTEM_SOCKETS = Path("/run/flowd-sockets")
 HTTP_TOKEN = "http-token"  # noqa: S105 - a file's name
 """In the state folder: what lets its owner into an HTTP API that was given no secret."""
 
-_WORKSPACE_VARIABLES = ("FLOWD_WORKSPACE", "CODEX_FLOW_BACKEND_CWD")
+WORKSPACE_VARIABLES = ("FLOWD_WORKSPACE", "CODEX_FLOW_BACKEND_CWD")
 _STATE_VARIABLES = ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR")
 
 
@@ -29,7 +29,7 @@ def find_workspace(start: str | Path | None = None) -> Path:
     ``.codex/flowd.toml`` or a ``flows`` folder with a package in it; else ``start`` itself.
     """
     if start is None:
-        for name in _WORKSPACE_VARIABLES:
+        for name in WORKSPACE_VARIABLES:
             if value := os.environ.get(name):
                 return Path(value).expanduser().absolute()
     begin = Path(start).expanduser().absolute() if start is not None else Path.cwd()
