@@ -70,7 +70,7 @@ def _import(session: Session, files: list[Path], *, is_dry: bool, skip_bad: bool
 
     opened = [sources.open_source(file) for file in files]
     chosen = settings_sources.load(workspace=session.workspace)
-    state_folder.prepare(chosen.state_dir)
+    state_folder.prepare(chosen.state_dir, chosen.workspace)
     try:
         lock = Lock(chosen.state_dir)
     except LockedError as error:

@@ -25,7 +25,7 @@ def serve(settings: Settings) -> int:
     for sentence in unknown.find(os.environ, settings):
         log.warning(sentence)
     try:
-        state_folder.prepare(settings.state_dir)
+        state_folder.prepare(settings.state_dir, settings.workspace)
         with Lock(settings.state_dir):
             sys.setswitchinterval(0.0005)
             return asyncio.run(Daemon(settings, redactor).run())

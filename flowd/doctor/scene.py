@@ -80,7 +80,7 @@ class Scene:
         Raises:
             sqlite3.Error: It cannot be read.
         """
-        if not self.database.exists():
+        if not self.database.exists() or self.database.is_symlink():  # of which the check of the folder tells
             yield None
             return
         wal = self.database.with_name(f"{self.database.name}-wal")

@@ -10,6 +10,7 @@ from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.doctor.whereabouts import rightful_owner
 from flowd.observe.processes import mounts
+from flowd.state.folder import find_link
 
 LOW_BYTES = 512 << 20
 EMPTY_BYTES = 16 << 20
@@ -25,6 +26,13 @@ _VOLATILE = frozenset({"tmpfs", "ramfs"})
 def check(scene: Scene) -> Iterator[Finding]:
     """Check the folder, or where it will be."""
     folder = scene.folder
+    if (link := find_link(folder, scene.settings.workspace)) is not None:
+        yield fail(
+            "state.links",
+            f"{link} is a link, to {os.readlink(link)}: the daemon does not start over it",
+            "Remove it, or set FLOWD_STATE_DIR to the folder that is meant.",
+        )
+        return
     if not folder.is_dir():
         there = next(parent for parent in folder.parents if parent.is_dir())
         absent = ok("state.folder", f"{folder} is not there yet; the first start of the daemon makes it")

@@ -237,7 +237,7 @@ class SharedState:
         async with self._opening:
             while self._engine is None and self._peer is None:
                 settings = self._settings()
-                state_folder.prepare(settings.state_dir)
+                state_folder.prepare(settings.state_dir, settings.workspace)
                 try:
                     lock = Lock(settings.state_dir)
                 except LockedError:

@@ -69,7 +69,7 @@ class OutputFiles:
     def read(self, attempt_id: str, stream: Stream, offset: int, count: int) -> tuple[bytes, int]:
         """Up to ``count`` bytes from ``offset``, and the file's size now. Nothing and 0 where there is no file."""
         try:
-            with open(self.path(attempt_id, stream), "rb", buffering=0) as file:
+            with open(self._open(attempt_id, stream), "rb", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size
                 return os.pread(file.fileno(), count, offset) if offset < size else b"", size
         except FileNotFoundError:
@@ -78,9 +78,12 @@ class OutputFiles:
     def stream_size(self, attempt_id: str, stream: Stream) -> int:
         """Of a stream's file, in bytes; 0 where there is none."""
         try:
-            return os.stat(self.path(attempt_id, stream)).st_size
+            return os.lstat(self.path(attempt_id, stream)).st_size
         except FileNotFoundError:
             return 0
+
+    def _open(self, attempt_id: str, stream: Stream) -> int:
+        return os.open(self.path(attempt_id, stream), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def _read(
         self, attempt_id: str, stream: Stream, size: int
@@ -88,7 +91,7 @@ class OutputFiles:
         if not size:
             return b"", 0, None, ""
         try:
-            descriptor = os.open(self.path(attempt_id, stream), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = self._open(attempt_id, stream)
         except FileNotFoundError:
             return b"", 0, None, ""
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 COMPACT_AT_BYTES = 1 << 20
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 EMPTY_AT_BYTES = 1 << 16
 """When nothing is left to remember, a file smaller than this is not worth emptying."""
 
@@ -27,7 +28,7 @@ class Journal:
     def __init__(self, path: str) -> None:
         """Open it for appending; `load` it first."""
         self._path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(path, _FLAGS, 0o600)
         self.size_bytes = os.fstat(self._fd).st_size
         self._compact_at_bytes = COMPACT_AT_BYTES
         # Facts that the disk did not take yet; they go before anything else. A torn last line is closed first.
@@ -52,7 +53,7 @@ class Journal:
         temporary = self._path + ".new"
         data = b"".join(map(_line, [{"op": "journal", "v": VERSION}, *entries]))
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fd = os.open(temporary, _FLAGS | os.O_TRUNC, 0o600)
             try:
                 if os.write(fd, data) != len(data):
                     raise OSError(28, "short write")

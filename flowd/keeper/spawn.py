@@ -133,7 +133,7 @@ class Spawner:
                 fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
             else:
                 path = os.path.join(self._directory, "stdin.tmp")
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
                 os.unlink(path)
         except OSError as error:
             raise RefusalError("stdin", self._directory, error) from None

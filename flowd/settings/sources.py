@@ -11,6 +11,7 @@ from flowd.settings import http as settings_http
 from flowd.settings.files import SettingsFile, read_file
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, is_managed
 from flowd.state import trust
+from flowd.state.folder import DATABASE
 from flowd_client import discovery, wire
 
 _SIMPLE = types_of(Simple)
@@ -77,6 +78,8 @@ def load(
     if sources.origins["on_stop"] == "default" and is_managed(environ):
         values["on_stop"], sources.origins["on_stop"] = "keep", DEFAULT_WHERE_MANAGED
     state_dir = sources.path("state_dir", default=root / wire.STATE_DIR)
+    if sources.origins["state_dir"] == str(paths[0]):
+        _refuse_to_take_over(state_dir, root, paths[0])
     return Settings(
         workspace=root,
         state_dir=state_dir,
@@ -105,6 +108,21 @@ def _workspace(chosen: Path | None) -> Path:
         # Its path is in every answer, and JSON has no way to write it.
         raise SettingsError(f"The workspace's path {str(root)!r} is not UTF-8. Rename its folder.")
     return root
+
+
+def _refuse_to_take_over(state_dir: Path, root: Path, file: Path) -> None:
+    """A workspace may come from a clone: its file alone does not make flowd move into a folder that is used already."""
+    if state_dir.resolve().is_relative_to(root):
+        return
+    try:
+        is_used = any(state_dir.iterdir()) and not (state_dir / DATABASE).is_file()
+    except OSError:
+        is_used = False  # not there, or closed to us: whoever opens it is told
+    if is_used:
+        raise SettingsError(
+            f"{file}: state_dir {state_dir} is outside of the workspace, and has things in it that are not flowd's. "
+            "Name an empty folder, or set FLOWD_STATE_DIR."
+        )
 
 
 def _is_unicode(path: Path) -> bool:

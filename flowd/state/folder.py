@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flowd.domain.errors import StateError
+from flowd.state import files
 
 DATABASE = "flowd.db"
 OUTPUT = "output"
@@ -18,13 +19,21 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _DISK_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
-def prepare(folder: Path) -> None:
-    """Make the folder, or check it: only its owner may open it, and git ignores it.
+def prepare(folder: Path, workspace: Path | None = None) -> None:
+    """Make the folder, or check it: only its owner may open it, there is no link in it, and git ignores it.
+
+    Args:
+        workspace: Below it, no link may lead to the folder.
 
     Raises:
-        StateError: It cannot be made, belongs to somebody else, or others could write to it.
+        StateError: It cannot be made, belongs to somebody else, others could write to it, or a link is in the way.
     """
     try:
+        if (link := find_link(folder, workspace)) is not None:
+            raise StateError(
+                f"{link} is a link, to {os.readlink(link)}, and flowd follows none where its state is. Remove it, or "
+                "set FLOWD_STATE_DIR to the folder that is meant."
+            )
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
         if status.st_uid != os.geteuid():
@@ -43,11 +52,29 @@ def prepare(folder: Path) -> None:
         raise unusable(folder, error) from error
 
 
+def find_link(folder: Path, workspace: Path | None = None) -> Path | None:
+    """A link that would lead flowd's writes elsewhere: between the workspace and the state folder, or in that.
+
+    Output files are left out: each is made new, and read without following.
+    """
+    if workspace is not None and (link := files.first_link(folder, workspace)) is not None:
+        return link
+    for inside in (folder, folder / KEEPER, folder / KEEPER / "units"):
+        try:
+            with os.scandir(inside) as listed:
+                found = sorted(entry.name for entry in listed if entry.is_symlink())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if found:
+            return inside / found[0]
+    return None
+
+
 def ignore_in_git(folder: Path) -> None:
     """Keep a folder and all that is in it out of git."""
     ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
+    if not os.path.lexists(ignore):
+        files.write_text(ignore, "*\n")
 
 
 def unusable(folder: Path, error: OSError) -> StateError:

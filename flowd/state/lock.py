@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from flowd.domain.errors import StateError
+from flowd.state import files
 from flowd.state.folder import LOCK, unusable
 
 
@@ -25,7 +26,7 @@ def try_lock(path: Path) -> int | None:
     Raises:
         OSError: The file cannot be made or opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = files.open_own(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -44,7 +45,7 @@ def is_locked(path: Path) -> bool:
         OSError: The file cannot be opened.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = files.open_own(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from flowd.domain.errors import StateError
+from flowd.state import files
 from flowd.state.folder import ignore_in_git
 from flowd_client import discovery, wire
 
@@ -34,7 +35,7 @@ def socket_path(wanted: Path) -> Path:
             pointer.unlink(missing_ok=True)
             return wanted
         short = short_path(wanted)
-        pointer.write_text(f"{short}\n", encoding="utf-8")
+        files.write_text(pointer, f"{short}\n")
     except OSError as error:
         raise StateError(f"Cannot find a place for the socket {wanted}: {error}. Set FLOWD_SOCKET.") from error
     return short
@@ -68,9 +69,11 @@ def point_to(path: Path, workspace: Path) -> None:
         if path == wanted:
             pointer.unlink(missing_ok=True)  # of a daemon that listened elsewhere
             return
+        if files.first_link(wanted.parent, workspace) is not None:
+            return  # the workspace would have us write elsewhere
         wanted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not pointer.exists() or pointer.read_text(encoding="utf-8") != f"{path}\n":
-            pointer.write_text(f"{path}\n", encoding="utf-8")
+            files.write_text(pointer, f"{path}\n")
         ignore_in_git(wanted.parent)
     except OSError:
         pass

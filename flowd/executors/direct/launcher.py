@@ -20,6 +20,7 @@ import flowd
 from flowd.domain.launching import KeeperLostError
 from flowd.keeper.proctree import MARK
 from flowd.keeper.protocol import LISTEN_FD, LOCK_FD, VERSION, FrameError, FrameReader, dumps, encode
+from flowd.state import files
 from flowd.state.lock import try_lock
 from flowd.state.sockets import is_bindable, short_path
 
@@ -184,8 +185,8 @@ class Launcher:
         return listener
 
     def _open_log(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        fd = os.open(self.directory / "keeper.log", flags, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        fd = files.open_own(self.directory / "keeper.log", flags)
         if os.fstat(fd).st_size > MAX_LOG_BYTES:
             os.ftruncate(fd, 0)
         return fd
@@ -203,7 +204,7 @@ class Launcher:
             pointer.unlink(missing_ok=True)
             return path
         path = short_path(path)
-        pointer.write_text(f"{path}\n", encoding="utf-8")
+        files.write_text(pointer, f"{path}\n")
         return path
 
     def _has_proc(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flowd.executors.systemd import cgroups
 from flowd.executors.systemd.bus import BusError, Manager, unit_path
+from flowd.state import files
 
 log = logging.getLogger("flowd.units")
 
@@ -26,7 +27,7 @@ class DetachedUnits:
     def add(self, unit: str) -> None:
         """Remember a unit over restarts. Raises `OSError`."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        os.close(os.open(self._folder / unit, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(files.open_own(self._folder / unit, os.O_WRONLY | os.O_CREAT))
 
     async def watch(self, manager: Manager) -> None:
         """Release units as they become empty, for ever. Raises `BusError` when the connection is lost."""
