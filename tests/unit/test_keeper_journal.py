@@ -78,14 +78,16 @@ def test_rewriting_keeps_what_is_asked_and_is_appended_to(tmp_path: Path) -> Non
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_on_a_full_disk_an_intention_fails_and_a_fact_is_kept_for_later(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    path.symlink_to("/dev/full")
     journal = Journal(str(path))
+    links = {int(fd): os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+    (full,) = (fd for fd, link in links.items() if link == str(path))
+    device = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(device, full)
+    os.close(device)
     failure = journal.write_ahead(BEGIN)
     assert failure is not None
     assert failure.errno == 28
     journal.record(STARTED)
-    links = {int(fd): os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
-    (full,) = (fd for fd, link in links.items() if link == "/dev/full")
     room = os.open(tmp_path / "room", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(room, full)
     os.close(room)
