@@ -28,6 +28,16 @@ def replay_run_id(event_id: str, flow_name: str, step_name: str, nonce: str) -> 
     return f"run_{_digest((event_id, flow_name, step_name, nonce), 12)}_replay"
 
 
+def longer_run_id(taken: str, event_id: str, flow_name: str, step_name: str) -> str:
+    """The id of a run whose own formula gives one that another run has: 48 bits are few among millions of runs.
+
+    >>> longer_run_id("run_4100d879fe6f", "c:45211452", "stubborn", "s")
+    'run_fdec30cc3631867338d45e29819dff19'
+    """
+    suffix = "_replay" if taken.endswith("_replay") else ""
+    return f"run_{_digest((event_id, flow_name, step_name, taken), 32)}{suffix}"
+
+
 def attempt_id(run: str, number: int) -> str:
     """What the step is told and the views show: the run's id for attempt 1, ``<runId>:<n>`` after it.
 

@@ -15,7 +15,7 @@ from flowd.domain.event import Event
 from flowd.domain.matching import Match
 from flowd.domain.queueing import Claim, NewRun
 from flowd.domain.run import Run
-from flowd.domain.stored import Accepted, NewEvent
+from flowd.domain.stored import Accepted, NewEvent, StoredEvent
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.ports import Catalog, Clock, Store
 
@@ -114,7 +114,7 @@ class Intake:
         runs = []
         for match in matches:
             names = event.id, match.flow.name, match.step.name
-            original = ids.run_id(*names)
+            original = _original(stored, *names)
             nonce = f"{at_ms}:{self._nonce()}"
             runs.append(
                 NewRun(ids.replay_run_id(*names, nonce), self._steps.of(match.flow, match.step), replay_of=original)
@@ -156,6 +156,13 @@ class Intake:
         if body.count(b"{") + body.count(b"[") > events.MAX_DEPTH and events.is_too_deep(event.members):
             raise InvalidEventError(f"The event is nested deeper than {events.MAX_DEPTH} levels.")
         return body
+
+
+def _original(stored: StoredEvent, event_id: str, flow_name: str, step_name: str) -> str:
+    """The id of the event's first run of a step."""
+    usual = ids.run_id(event_id, flow_name, step_name)
+    longer = ids.longer_run_id(usual, event_id, flow_name, step_name)
+    return longer if longer in stored.run_ids else usual
 
 
 def _only(matches: list[Match], steps: Sequence[str] | None) -> list[Match]:

@@ -302,3 +302,16 @@ def test_without_a_path_and_without_state_it_says_what_it_looked_for(place: Work
     done = flowd(place, "import")
     assert done.returncode == 4
     assert "flow-backend.sqlite" in done.stderr
+
+
+def test_two_events_whose_runs_have_one_id_are_both_imported_once(place: Workspace) -> None:
+    twins = ["c:25885328", "c:45211452"]
+    runs = [{**run(twin, "completed"), "flow_name": "stubborn", "step_name": "s"} for twin in twins]
+    for one, twin in zip(runs, twins, strict=True):
+        one["id"] = run_id(twin, "stubborn", "s")
+    files = [
+        database(place.path / f"{n}.sqlite", events=[event(twin, n)], runs=[one])
+        for n, (twin, one) in enumerate(zip(twins, runs, strict=True))
+    ]
+    for expected in (1, 0):  # a second time changes nothing
+        assert [imported(place, str(file))["runs"] for file in files] == [expected, expected]

@@ -5,8 +5,9 @@ The journal is left out: it tells subscribers what happens now.
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from flowd.domain.ids import longer_run_id
 from flowd.domain.run import Attempt, Outcome
 from flowd.domain.stored import NewEvent, Output
 from flowd.store.sqlite import rows
@@ -90,14 +91,23 @@ def write(db: sqlite3.Connection, event: PastEvent, places: Places) -> tuple[boo
                 new.body.decode(),
             ),
         )
-    new_runs = [run for run in event.runs if not _is_known(db, run.id)]
-    for run in new_runs:
-        _write_run(db, run, places.of_run(run.id), event_seq)
+    new_runs = []
+    for run in event.runs:
+        place = places.of_run(run.id)
+        of_event = _event_of(db, run.id)
+        if of_event not in (None, event_seq):  # two events, one id
+            run = replace(run, id=longer_run_id(run.id, event.new.id, run.flow_name, run.step_name))  # noqa: PLW2901
+            of_event = _event_of(db, run.id)
+        if of_event is None:
+            _write_run(db, run, place, event_seq)
+            new_runs.append(run)
     return found is None, new_runs
 
 
-def _is_known(db: sqlite3.Connection, run_id: str) -> bool:
-    return db.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone() is not None
+def _event_of(db: sqlite3.Connection, run_id: str) -> int | None:
+    """The number of the event that a run is of; None where there is no such run."""
+    found = db.execute("SELECT event_seq FROM runs WHERE id = ?", (run_id,)).fetchone()
+    return None if found is None else int(found[0])
 
 
 def _write_run(db: sqlite3.Connection, run: PastRun, seq: int, event_seq: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flowd.domain.errors import EventNotFoundError, QueueFullError
+from flowd.domain.ids import longer_run_id
 from flowd.domain.queueing import Claim, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
@@ -224,9 +225,17 @@ def _attempts(db: sqlite3.Connection, seq: int, run_id: str) -> list[Attempt]:
 def _insert_runs(
     db: sqlite3.Connection, event_seq: int, event_id: str, runs: Sequence[NewRun], at_ms: int
 ) -> tuple[tuple[Run, ...], list[int]]:
-    """The runs as they were created, and their numbers."""
-    seqs = [_insert_run(db, event_seq, run, at_ms) for run in runs]
-    return tuple(_created(event_id, run, at_ms) for run in runs), seqs
+    """The runs as they were created, and their numbers. One whose id another run has gets a longer id."""
+    created, seqs = [], []
+    for run in runs:
+        try:
+            seqs.append(_insert_run(db, event_seq, run, at_ms))
+        except sqlite3.IntegrityError:  # of this statement alone, which changed nothing
+            step = run.definition
+            run = replace(run, id=longer_run_id(run.id, event_id, step.flow_name, step.step_name))  # noqa: PLW2901
+            seqs.append(_insert_run(db, event_seq, run, at_ms))
+        created.append(_created(event_id, run, at_ms))
+    return tuple(created), seqs
 
 
 def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int) -> int:
