@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
-from flowd.store.sqlite.connection import APPLICATION_ID, known_schema
+from flowd.store.sqlite.migration import APPLICATION_ID, written_by
+from flowd.store.sqlite.schema import differences, known_schema
 
 CHECK_WITHIN_S = 20.0
 _STEPS = 100_000
@@ -29,6 +30,7 @@ def check(scene: Scene) -> Iterator[Finding]:
         yield fail("database", f"{scene.database} cannot be read: {error}", _RESTORE)
         return
     yield _log(scene)
+    yield from _backups(scene)
 
 
 def _schema(scene: Scene, connection: sqlite3.Connection) -> Finding:
@@ -41,8 +43,10 @@ def _schema(scene: Scene, connection: sqlite3.Connection) -> Finding:
         return fail(
             "database.schema",
             f"version {version}; this flowd knows {known}",
-            "A newer flowd wrote it. Install that version, or a later one.",
+            f"A newer flowd ({written_by(connection) or 'unknown'}) wrote it. Install that version, or a later one.",
         )
+    if wrong := differences(connection, version):
+        return fail("database.schema", f"not what version {version} is: {'; '.join(wrong[:3])}", _RESTORE)
     if version < known:
         return ok("database.schema", f"version {version}; the next start brings it to {known}")
     return ok("database.schema", f"version {version}")
@@ -83,3 +87,12 @@ def _log(scene: Scene) -> Finding:
             "Some program reads the database without end; close it. A restart of the daemon merges the log.",
         )
     return ok("database.log", text)
+
+
+def _backups(scene: Scene) -> Iterator[Finding]:
+    for path in sorted(scene.folder.glob(f"{scene.database.name}.before-schema-*")):
+        size = path.stat().st_size / (1 << 20)
+        yield ok(
+            "database.backup",
+            f"{path.name}, {size:.1f} MiB: the database before an upgrade. Remove it when you will not go back.",
+        )

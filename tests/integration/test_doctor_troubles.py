@@ -295,3 +295,11 @@ def test_a_state_folder_on_a_read_only_mount_is_a_failure_as_the_daemon_cannot_s
         found = doctor(tmp_path, code=1)["by_check"]["state.folder"]
     assert found["level"] == "fail"
     assert "mounted read-only" in found["found"]
+
+
+def test_a_schema_that_is_not_what_its_version_means_is_named(place: Workspace) -> None:
+    run_quick(place)
+    with contextlib.closing(sqlite3.connect(state(place) / "flowd.db", isolation_level=None)) as db:
+        db.execute("DROP TABLE nonces")
+    found = doctor(place.path, code=1)["by_check"]["database.schema"]
+    assert (found["level"], "table nonces is missing" in found["found"]) == ("fail", True), found

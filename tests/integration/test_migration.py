@@ -6,12 +6,16 @@ from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
 from store_rig import FAILED, STEP, claim, ids
 
+from flowd.domain.errors import StateError
 from flowd.domain.run import Exit, ProcessStatus, Run
 from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite.connection import APPLICATION_ID
+from flowd.store.sqlite.connection import open_writer
+from flowd.store.sqlite.migration import APPLICATION_ID, backup_path
+from flowd.store.sqlite.schema import known_schema
 from flowd.store.sqlite.store import SqliteStore
 
 DEFINITION = "INSERT INTO definitions (id, body) VALUES (?, ?)"
@@ -86,4 +90,72 @@ def test_every_kind_of_run_of_the_first_schema_goes_on(tmp_path: Path) -> None:
             await store.close()
 
     asyncio.run(use())
-    assert (tmp_path / "flowd.db.before-schema-2").exists()
+    assert backup_path(tmp_path / "flowd.db", known_schema()).exists()
+
+
+def test_a_migration_is_told_with_its_backup_which_only_the_owner_can_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "flowd.db"
+    old_database(path)
+    with caplog.at_level("INFO", logger="flowd.store"):
+        open_writer(path).close()
+    (told,) = [record.__dict__ for record in caplog.records if record.message == "database upgraded"]
+    backup = Path(told["backup"])
+    assert (told["from"], told["to"], backup) == (1, known_schema(), backup_path(path, known_schema()))
+    assert backup.stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(backup)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_a_state_whose_migration_was_rewritten_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "flowd.db"
+    old_database(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE nonces")  # as a first schema from before there were any
+        db.execute("PRAGMA journal_mode = WAL")
+    before = path.read_bytes()
+    with pytest.raises(StateError, match="not what schema 1 of flowd is: table nonces is missing"):
+        open_writer(path)
+    assert path.read_bytes() == before
+    assert not backup_path(path, known_schema()).exists()
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ("ALTER TABLE runs DROP COLUMN wait_why", "table runs is not as it should be"),
+        ("DROP INDEX runs_ready", "index runs_ready is missing"),
+        ("DROP TRIGGER runs_recounted", "trigger runs_recounted is missing"),
+        ("ALTER TABLE journal RENAME TO diary", "table journal is missing"),
+    ],
+)
+def test_a_schema_that_somebody_changed_is_refused(tmp_path: Path, harm: str, told: str) -> None:
+    path = tmp_path / "flowd.db"
+    open_writer(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(harm)
+    with pytest.raises(StateError, match=told):
+        open_writer(path)
+
+
+def test_what_somebody_added_beside_the_schema_is_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "flowd.db"
+    open_writer(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("CREATE INDEX mine ON events (source)")
+        db.execute("ANALYZE")
+    open_writer(path).close()
+
+
+def test_a_refused_downgrade_names_the_version_and_the_backup(tmp_path: Path) -> None:
+    path = tmp_path / "flowd.db"
+    open_writer(path).close()
+    backup_path(path, known_schema() + 1).write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"PRAGMA user_version = {known_schema() + 1}")
+        db.execute("UPDATE about SET value = '7.8.9' WHERE name = 'flowd_version'")
+    with pytest.raises(StateError) as refused:
+        open_writer(path)
+    assert "a newer flowd (7.8.9)" in refused.value.message
+    assert str(backup_path(path, known_schema() + 1)) in refused.value.message

@@ -1,19 +1,15 @@
 """Opens the database: pragmas, migrations, and the translation of SQLite's errors. Nothing about events or runs."""
 
 import os
-import re
 import shutil
 import sqlite3
 from contextlib import ExitStack
-from importlib.resources import files
 from pathlib import Path
 
 from flowd.domain.errors import RefusedError, StateError, StorageBusyError, StorageFailedError, StorageFullError
+from flowd.store.sqlite.migration import migrate
 
-APPLICATION_ID = 0x666C6F77  # "flow"
 BUSY_TIMEOUT_S = 5.0
-
-_MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -33,9 +29,11 @@ def _open(path: Path, unless_opened: ExitStack) -> sqlite3.Connection:
     try:
         connection = _connect(path)
         unless_opened.callback(connection.close)
+        if connection.execute("PRAGMA page_count").fetchone() == (0,):
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # later it takes a VACUUM of the whole file
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        _migrate(connection, path)
+        migrate(connection, path)
     except sqlite3.Error as error:
         failure = translate(error)
         if isinstance(failure, StorageFullError | StorageBusyError):
@@ -98,44 +96,3 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA cache_size = -8000")
     return connection
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    migrations = _migrations()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if application not in (0, APPLICATION_ID) or (application == 0 and tables):
-        raise StateError(f"{path} is a database, but not flowd's. Move it aside, or choose another FLOWD_STATE_DIR.")
-    if version > len(migrations):
-        raise StateError(
-            f"{path} was written by a newer flowd (schema {version}, this one knows {len(migrations)}). Install that version."
-        )
-    if 0 < version < len(migrations):
-        _back_up(connection, path.with_name(f"{path.name}.before-schema-{len(migrations)}"))
-    for number, script in enumerate(migrations[version:], start=version + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
-        )
-
-
-def _migrations() -> list[str]:
-    """The scripts in order; script n brings the schema from n-1 to n."""
-    folder = files("flowd.store.sqlite") / "migrations"
-    scripts = sorted(
-        (entry for entry in folder.iterdir() if _MIGRATION.fullmatch(entry.name)), key=lambda entry: entry.name
-    )
-    return [script.read_text(encoding="utf-8") for script in scripts]
-
-
-def known_schema() -> int:
-    """The version of the schema that this flowd brings a database to."""
-    return len(_migrations())
-
-
-def _back_up(connection: sqlite3.Connection, target: Path) -> None:
-    copy = sqlite3.connect(target)
-    try:
-        connection.backup(copy)
-    finally:
-        copy.close()

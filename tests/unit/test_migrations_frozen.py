@@ -1,0 +1,21 @@
+"""Migrations are frozen: what was rewritten under its number would leave states that no flowd can open."""
+
+import hashlib
+from importlib.resources import files
+
+FROZEN = {
+    "0001_initial.sql": "fae9bc8f7afbe6df",
+    "0002_one_queue.sql": "65122d7782dd2f37",
+    "0003_about.sql": "cfe68c78a684cc4d",
+}
+"""A change of a schema is a new file with a new line here; a line that is here stays as it is."""
+
+
+def test_no_migration_was_changed_after_it_was_written() -> None:
+    folder = files("flowd.store.sqlite") / "migrations"
+    found = {
+        entry.name: hashlib.sha256(entry.read_bytes()).hexdigest()[:16]
+        for entry in folder.iterdir()
+        if entry.name.endswith(".sql")
+    }
+    assert found == FROZEN
