@@ -14,9 +14,13 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 COMMIT = "32c47be48364a75e1873ecb9e61218d9c3b2d3c9"
 """What its state looks like, and what its keepers and units are, must be understood by this one."""
 
+_NEEDED = ("starlette>=0.45,<2",)
+"""Of what it depends on, what this flowd does not."""
+
 
 def previous_version() -> Path:
-    """A folder with the packages of the wheel, for ``PYTHONPATH``; what they depend on is that of this flowd.
+    """A folder with the packages of the wheel, for ``PYTHONPATH``; what it depends on is that of this flowd, and
+    beside it what this one needs no more.
 
     Skips where the history does not reach back so far.
     """
@@ -54,18 +58,16 @@ def _require_history() -> None:
 
 
 def _build(scratch: Path) -> Path:
-    source, wheels, unpacked = scratch / "source", scratch / "wheels", scratch / "unpacked"
+    source, unpacked = scratch / "source", scratch / "unpacked"
     _git("archive", f"--output={scratch / 'source.zip'}", COMMIT)
     with zipfile.ZipFile(scratch / "source.zip") as archive:
         archive.extractall(source)
     built = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(source)],
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(unpacked), str(source),
+         *_NEEDED],
         capture_output=True, text=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
     )  # fmt: skip
     assert built.returncode == 0, f"the wheel of {COMMIT} cannot be built: {built.stdout}{built.stderr}"
-    (wheel,) = wheels.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(unpacked)
     unpacked.chmod(0o755)
     return unpacked
 
