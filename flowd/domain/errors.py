@@ -25,6 +25,7 @@ The slug is what programs read; `flowd_client.wire` maps each to its JSON-RPC co
 whole sentence for people, with the remedy; it never contains a payload or a secret.
 """
 
+import copyreg
 from typing import ClassVar
 
 
@@ -42,6 +43,10 @@ class FlowdError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Not made anew by `__init__`, whose parameters differ from class to class: errors cross processes as they are.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class InvalidEventError(FlowdError):

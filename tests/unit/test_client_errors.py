@@ -1,5 +1,10 @@
 """The error tree: every slug of the wire has its class, and a stranger's error is still told."""
 
+import copy
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 
 from flowd_client import errors, wire
@@ -16,8 +21,8 @@ def test_every_slug_of_the_daemon_becomes_a_call_error_with_its_code(slug: str) 
         assert type(error) is kind
 
 
-def test_every_slug_of_the_client_has_a_class() -> None:
-    made = [
+def of_the_client() -> list[errors.FlowClientError]:
+    return [
         errors.DaemonNotRunningError("m", socket_path="/s"),
         errors.ConnectionLostError("flow.replay"),
         errors.TimedOutError("flow.replay", 1.5),
@@ -26,8 +31,45 @@ def test_every_slug_of_the_client_has_a_class() -> None:
         errors.DaemonRunningError("/state", socket_path="/s"),
         errors.UnavailableModeError("m"),
     ]
+
+
+def test_every_slug_of_the_client_has_a_class() -> None:
+    made = of_the_client()
     assert {error.slug for error in made} == set(wire.CLIENT_FAILURES)
     assert not any(isinstance(error, CallError) for error in made)
+
+
+def all_errors() -> list[errors.FlowClientError]:
+    """One of each class, as it is raised."""
+    slugs = [*wire.FAILURES, *wire.HTTP_FAILURES]
+    refusals = [errors.of_answer({"code": -1, "message": "m", "data": {"slug": slug, "n": [1]}}) for slug in slugs]
+    return [*of_the_client(), *refusals, errors.FlowClientError("connection_lost", "m")]
+
+
+def classes_below(kind: type) -> set[type]:
+    return {kind}.union(*(classes_below(below) for below in kind.__subclasses__()))
+
+
+def test_every_error_is_the_same_after_another_process_has_sent_it() -> None:
+    made = all_errors()
+    assert {type(error) for error in made} == classes_below(errors.FlowClientError)
+    for error in made:
+        error.add_note("from a worker")
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            again = pickle.loads(pickle.dumps(error, protocol))
+            assert (type(again), again.args, vars(again)) == (type(error), error.args, vars(error))
+        assert vars(copy.deepcopy(error)) == vars(error)
+
+
+def raised_in_a_worker(number: int) -> None:
+    raise all_errors()[number]
+
+
+def test_a_pool_of_processes_passes_errors_on() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with pytest.raises(ConflictError) as raised:
+            pool.submit(raised_in_a_worker, [type(error) for error in all_errors()].index(ConflictError)).result(60)
+        assert raised.value.code == -1
 
 
 @pytest.mark.parametrize("error", [None, "no", [], {}, {"code": "x"}, {"code": -1, "message": 7, "data": "text"}])

@@ -1,9 +1,12 @@
 """Events as they come in: what is filled in, what is refused."""
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowd.domain import errors
 from flowd.domain.errors import InvalidEventError
 from flowd.domain.event import MAX_ID_CHARS, MAX_TYPE_CHARS, fingerprint, normalise
 
@@ -94,3 +97,10 @@ def test_normalising_twice_changes_nothing(value: dict[str, str]) -> None:
 def test_a_fingerprint_tells_contents_apart() -> None:
     assert fingerprint(b"a") == fingerprint(b"a") != fingerprint(b"b")
     assert len(fingerprint(b"")) == 16
+
+
+def test_every_refusal_is_the_same_after_another_process_has_sent_it() -> None:
+    made = [errors.EventNotFoundError("e"), errors.RunNotFoundError("r"), errors.QueueFullError("full", limit=3)]
+    for error in made:
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

@@ -17,6 +17,7 @@ FlowClientError
     └── RefusedError           queue_full, shutting_down, storage_full …: the same call may work later
 """
 
+import copyreg
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,10 @@ class FlowClientError(Exception):
         self.slug = slug
         self.message = message
         self.data: dict[str, Any] = dict(data or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not made anew by `__init__`, whose parameters differ from class to class: errors cross processes as they are.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class UnavailableModeError(FlowClientError):
