@@ -22,9 +22,9 @@ def add_accepted(db: sqlite3.Connection, at_ms: int, event_seq: int, run_seqs: S
     """An event was accepted, with these runs, which are queued."""
     if len(run_seqs) == 1:  # most have: one statement less
         db.execute(
-            "INSERT INTO journal (at_ms, kind, event_seq, run_seq, status) VALUES (?1, 'event', ?2, NULL, NULL),"
-            " (?1, 'run', ?2, ?3, 'queued')",
-            (at_ms, event_seq, run_seqs[0]),
+            "INSERT INTO journal (at_ms, kind, event_seq, run_seq, status) VALUES (?, 'event', ?, NULL, NULL),"
+            " (?, 'run', ?, ?, 'queued')",
+            (at_ms, event_seq, at_ms, event_seq, run_seqs[0]),
         )
         return
     db.execute("INSERT INTO journal (at_ms, kind, event_seq) VALUES (?, 'event', ?)", (at_ms, event_seq))

@@ -56,7 +56,7 @@ def prune(
         db.execute(f"DELETE FROM runs WHERE {theirs}", old)
         db.execute(f"DELETE FROM events WHERE seq IN ({marks})", old)
         db.executemany(
-            "DELETE FROM definitions WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM attempts WHERE definition_id = ?1)",
+            "DELETE FROM definitions WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE definition_id = definitions.id)",
             definitions,
         )
         db.executemany("UPDATE counts SET n = n - ? WHERE name = ?", [(count, name) for name, count in fewer.items()])

@@ -65,9 +65,9 @@ def wait_columns(wait: TimeWait | None) -> tuple[str | None, str | None, int, in
 def requeue(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> bool:
     """Running → queued, in its old place, forgetting an attempt that no process was ever started for."""
     changed = db.execute(
-        "UPDATE runs SET status = 'queued', attempt_count = attempt_count - 1, updated_at_ms = ?1,"
+        "UPDATE runs SET status = 'queued', attempt_count = attempt_count - 1, updated_at_ms = ?,"
         " started_at_ms = CASE attempt_count WHEN 1 THEN NULL ELSE started_at_ms END"
-        " WHERE id = ?2 AND status = 'running' AND NOT cancel_requested RETURNING seq, event_seq, attempt_count",
+        " WHERE id = ? AND status = 'running' AND NOT cancel_requested RETURNING seq, event_seq, attempt_count",
         (at_ms, run_id),
     ).fetchone()
     if changed is None:
@@ -81,8 +81,8 @@ def requeue(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> bool:
 def shorten_waits(db: sqlite3.Connection, steady_ms: int) -> None:
     """Let no wait for a time last longer from now than it is in whole."""
     db.execute(
-        "UPDATE runs SET not_before_ms = ?1 + wait_ms WHERE waits_for = 'time' AND not_before_ms > ?1 + wait_ms",
-        (steady_ms,),
+        "UPDATE runs SET not_before_ms = ? + wait_ms WHERE waits_for = 'time' AND not_before_ms > ? + wait_ms",
+        (steady_ms, steady_ms),
     )
 
 
@@ -111,9 +111,9 @@ def fail_removed(db: sqlite3.Connection, flow_name: str, step_name: str, *, at_m
     error = f"Step {flow_name}/{step_name} could not start: it was removed. Put its package back, then retry the run"
     for seq, event_seq in found:
         db.execute(
-            "UPDATE runs SET status = 'failed', waits_for = NULL, updated_at_ms = ?1, completed_at_ms = ?1, reason = ?2,"
-            " error = ?3 WHERE seq = ?4",
-            (at_ms, Reason.STEP_REMOVED, error, seq),
+            "UPDATE runs SET status = 'failed', waits_for = NULL, updated_at_ms = ?, completed_at_ms = ?, reason = ?,"
+            " error = ? WHERE seq = ?",
+            (at_ms, at_ms, Reason.STEP_REMOVED, error, seq),
         )
         journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.FAILED)
     return [rows.run(db.execute(f"{rows.RUNS} WHERE r.seq = ?", (seq,)).fetchone()) for seq, _ in found]
@@ -150,10 +150,10 @@ def _wait_for_package(db: sqlite3.Connection, row: rows.Row, at_ms: int) -> None
 def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: Claim) -> StartedRun:
     seq, event_seq, body = row[0], row[-2], row[-1]
     changed = db.execute(
-        "UPDATE runs SET status = 'running', attempt_count = attempt_count + 1, updated_at_ms = ?1,"
-        " started_at_ms = coalesce(started_at_ms, ?1), flow_version = ?2, runner = ?3, package_hash = ?4 WHERE seq = ?5"
+        "UPDATE runs SET status = 'running', attempt_count = attempt_count + 1, updated_at_ms = ?,"
+        " started_at_ms = coalesce(started_at_ms, ?), flow_version = ?, runner = ?, package_hash = ? WHERE seq = ?"
         f" RETURNING {rows.RETURNING_RUN}",
-        (ask.at_ms, definition.flow_version, definition.runner, definition.package_hash, seq),
+        (ask.at_ms, ask.at_ms, definition.flow_version, definition.runner, definition.package_hash, seq),
     ).fetchone()
     run = rows.run(changed)
     number = run.attempt_count

@@ -140,10 +140,10 @@ def finish(
     result, reported = outcome.result, outcome.reported_result
     status = outcome.status if wait is None else ProcessStatus.QUEUED
     row = db.execute(
-        "UPDATE runs SET status = ?1, updated_at_ms = ?2, completed_at_ms = ?3, reason = ?4, error = ?5, exit_code = ?6,"
-        " signal = ?7, result_status = ?8, result = ?9, reported_status = ?10, reported_result = ?11, waits_for = ?12,"
-        " wait_why = ?13, not_before_ms = ?14, wait_ms = ?15"
-        f" WHERE id = ?16 AND status = 'running' AND attempt_count = ?17 RETURNING {rows.RETURNING_RUN}, event_seq",
+        "UPDATE runs SET status = ?, updated_at_ms = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?,"
+        " signal = ?, result_status = ?, result = ?, reported_status = ?, reported_result = ?, waits_for = ?,"
+        " wait_why = ?, not_before_ms = ?, wait_ms = ?"
+        f" WHERE id = ? AND status = 'running' AND attempt_count = ? RETURNING {rows.RETURNING_RUN}, event_seq",
         (
             status,
             at_ms,
@@ -171,10 +171,10 @@ def finish(
 def cancel_queued(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> Run | None:
     """Queued → canceled."""
     changed = db.execute(
-        "UPDATE runs SET status = 'canceled', cancel_requested = 1, waits_for = NULL, updated_at_ms = ?1, completed_at_ms = ?1,"
+        "UPDATE runs SET status = 'canceled', cancel_requested = 1, waits_for = NULL, updated_at_ms = ?, completed_at_ms = ?,"
         " reason = 'canceled', error = 'The run was canceled before it started'"
-        " WHERE id = ?2 AND status = 'queued' RETURNING seq, event_seq",
-        (at_ms, run_id),
+        " WHERE id = ? AND status = 'queued' RETURNING seq, event_seq",
+        (at_ms, at_ms, run_id),
     ).fetchone()
     if changed is None:
         return None
@@ -243,7 +243,7 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int)
     seq = db.execute(
         "INSERT INTO runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status,"
         " created_at_ms, updated_at_ms, ready_seq, waits_for, wait_why, not_before_ms, wait_ms)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', ?9, ?9, (SELECT last + 1 FROM ready_numbers), ?10, ?11, ?12, ?13)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, (SELECT last + 1 FROM ready_numbers), ?, ?, ?, ?)",
         (
             new.id,
             event_seq,
@@ -253,6 +253,7 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int)
             definition.runner,
             definition.package_hash,
             new.replay_of,
+            at_ms,
             at_ms,
             *queue.wait_columns(new.wait),
         ),
