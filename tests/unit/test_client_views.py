@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +27,7 @@ from flowd_client.views.catalog import (
 )
 from flowd_client.views.event import DispatchView, EventView, read_dispatch, read_event, read_events
 from flowd_client.views.run import AttemptView, OutputView, RunView, read_output, read_output_bytes, read_run, read_runs
-from flowd_client.views.update import UpdateView
+from flowd_client.views.update import UpdateView, read_update
 
 RUN = {
     "id": "run_1",
@@ -189,6 +191,25 @@ def test_output_as_text_and_as_bytes() -> None:
     assert read_output({"text": "ü", "offset": 0, "nextOffset": 2, "size": 2, "eof": True}).data == "ü".encode()
     part = read_output_bytes({"text": "//4=", "offset": 4, "nextOffset": 6, "size": 9, "eof": False})
     assert (part.data, part.text, part.next_offset, part.is_end) == (b"\xff\xfe", "��", 6, False)
+
+
+def test_views_are_hashed_as_they_are_compared() -> None:
+    run = {**RUN, "reportedResult": {"a": [1]}}
+    step = {"flow": "f", "step": "s", "errors": [{"path": "$"}]}
+    whole: list[tuple[Callable[[Any], Any], dict[str, Any]]] = [
+        (read_run, run),
+        (read_runs, {"runs": [run]}),
+        (read_event, {"id": "e", "payload": {"a": [1]}, "runs": [run]}),
+        (read_dispatch, {"eventId": "e", "event": {"id": "e", "payload": [{}]}, "runs": [run]}),
+        (read_update, {"kind": "run", "run": run}),
+        (read_output, {"text": "x"}),
+        (read_catalog, {"flows": [{"name": "f", "steps": [{"name": "s"}]}], "broken": [{"name": "b"}]}),
+        (read_explain, {"steps": [step], "broken": [{"name": "b"}]}),
+    ]
+    for read, record in whole:
+        view, same = read(record), read(json.loads(json.dumps(record)))
+        assert (view, hash(view)) == (same, hash(same))
+    assert len({read_run(run), read_run(run), read_run({**run, "id": "another"})}) == 2
 
 
 OLDER = {"eventId", "runId", "attemptId", "finishedAt"}

@@ -24,7 +24,7 @@ class EventView:
     source: str | None
     occurred_at: str | None
     received_at: str | None
-    payload: Any
+    payload: Any = field(hash=False)
     run_ids: tuple[str, ...]
     runs: tuple[RunView, ...]
     created_at: datetime | None

@@ -24,7 +24,7 @@ class Page(Sequence[T], Generic[T]):
 
     items: tuple[T, ...]
     next_cursor: str | None
-    raw: Members
+    raw: Members = dataclasses.field(hash=False)
 
     def __len__(self) -> int:
         return len(self.items)

@@ -100,8 +100,8 @@ class RunView:
     needs_attention: bool
     reason: str | None
     error: str | None
-    result_payload: Any
-    reported_result: Members | None
+    result_payload: Any = field(hash=False)
+    reported_result: Members | None = field(hash=False)
     attempt_count: int
     attempts: tuple[AttemptView, ...]
     output: tuple[OutputEntry, ...]
