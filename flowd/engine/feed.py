@@ -17,6 +17,7 @@ from flowd.engine.tails import OutputChunk, OutputPlace, Tails
 from flowd.engine.updates import Batch, Update
 from flowd.engine.wake_queue import WakeQueue
 from flowd.ports import Clock, Journal
+from flowd_client.wire import OLDEST
 
 LAGGING_ENTRIES = 10_000
 """A reader so far behind is told so, once until it has caught up."""
@@ -42,7 +43,7 @@ class Feed:
         return self._clock.now_ms()
 
     async def locate(self, after: str | None) -> int:
-        """The cursor to follow from: the one that is given, or where the journal is now.
+        """The cursor to follow from: the one that is given, the oldest that there is, or where the journal is now.
 
         Raises:
             InvalidParamsError: It is no cursor.
@@ -51,6 +52,8 @@ class Feed:
         page = await self._journal.journal(Interest(), after=None, limit=0)
         if after is None:
             return page.newest
+        if after == OLDEST:
+            return page.oldest - 1
         cursor = read_cursor(after)
         _require_kept(cursor, page)
         return cursor
@@ -163,7 +166,8 @@ def read_cursor(text: str) -> int:
     if text[:1] == "j" and text[1:].isascii() and text[1:].isdigit() and len(text) < 20:
         return int(text[1:])
     raise InvalidParamsError(
-        f"The cursor {text[:40]!r} is none that an update had. Subscribe without one.", param="after"
+        f'The cursor {text[:40]!r} is none that an update had. Subscribe without one, or from "{OLDEST}".',
+        param="after",
     )
 
 

@@ -301,6 +301,28 @@ def test_a_subscription_tells_an_event_and_its_run_to_the_end_and_goes_on_from_i
             assert next(updates).cursor == heard[0].cursor
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_subscription_can_begin_with_the_oldest_update(request: pytest.FixtureRequest, kind: Kind) -> None:
+    place: Workspace = request.getfixturevalue("unserved" if kind.mode == "local" else "served")
+
+    async def hear() -> tuple[str | None, list[str]]:
+        async with create_async_flow_client(kind.mode, **options_of(kind, place)) as client:  # type: ignore[call-overload]
+            await client.dispatch_event({"id": event_id, "type": "hello.go"}, wait=True)
+            async with client.subscribe(["event", "run"], event_id=event_id, after="oldest") as updates:
+                return updates.cursor, [(await anext(updates)).kind, (await anext(updates)).kind]
+
+    event_id = new_id("hello")
+    if kind.is_async:
+        begin, heard = asyncio.run(hear())
+    else:
+        with opened(kind, options_of(kind, place)) as client:
+            client.dispatch_event({"id": event_id, "type": "hello.go"}, wait=True)
+            with client.subscribe(["event", "run"], event_id=event_id, after="oldest") as updates:
+                begin, heard = updates.cursor, [next(updates).kind, next(updates).kind]
+    assert heard == ["event", "run"]
+    assert begin != "oldest", "what is passed as `after` another time is a cursor"
+
+
 async def _hear_async(kind: Kind, place: Workspace) -> None:
     async with create_async_flow_client(kind.mode, **options_of(kind, place)) as client:  # type: ignore[call-overload]
         event = {"id": new_id("drip"), "type": "drip.go"}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowd_client.errors import of_answer
+from flowd_client.wire import OLDEST
 
 
 class Subscription:
@@ -38,7 +39,7 @@ class Subscription:
 
     def take_answer(self, answer: Any) -> None:
         """Note the answer of flow.subscribe."""
-        if self.cursor is None and isinstance(answer, dict):
+        if self.cursor in (None, OLDEST) and isinstance(answer, dict):
             self.cursor = answer.get("cursor")
 
     def take(self, update: Mapping[str, Any]) -> bool:

@@ -26,6 +26,9 @@ DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
 """List limits: missing, 0 or not a number gives the default; everything else is clamped to 1..500."""
 
+OLDEST: Final = "oldest"
+"""As ``after`` of a subscription: begin with the oldest update that is kept."""
+
 Stream = Literal["stdout", "stderr"]
 STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
 

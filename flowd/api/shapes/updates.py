@@ -31,8 +31,9 @@ class Subscribe(Params):
     """What to hear of, and from where on.
 
     ``topics`` are all but output by default; with ``runId`` or ``eventId`` only what is about that run, or that event
-    and its runs. ``after`` is the cursor of the last update that was heard; without it from now on. ``places`` tell how
-    far the output of attempts under way was read. ``encoding`` is of output.
+    and its runs. ``after`` is the cursor of the last update that was heard, or ``oldest`` for all that is kept;
+    without it from now on. ``places`` tell how far the output of attempts under way was read. ``encoding`` is of
+    output.
     """
 
     topics: Annotated[list[Literal["event", "run", "flow", "output"]], msgspec.Meta(min_length=1)] | None = None

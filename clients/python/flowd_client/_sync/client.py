@@ -108,7 +108,8 @@ class FlowClient(Verbs):
             topics: Of ``event``, ``run``, ``flow`` and ``output``; None is all but output.
             run_id: Only this run's.
             event_id: Only this event's and its runs'. The event may be yet to come.
-            after: Cursor of the last update that was heard: nothing after it is missed.
+            after: Cursor of the last update that was heard: nothing after it is missed. ``oldest`` begins with the
+                oldest update that the daemon keeps.
             reconnect_s: How long the daemon may be gone before `ConnectionLostError`. What happens meanwhile is told.
 
         Raises:
