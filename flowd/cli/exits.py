@@ -5,7 +5,7 @@ import sys
 from enum import IntEnum
 from typing import TextIO
 
-from flowd_client.errors import CallError, FlowClientError, InvalidCallError, NotFoundError
+from flowd_client.errors import CallError, FlowClientError, InvalidCallError, NotFoundError, UntrustedDaemonError
 
 
 class Exit(IntEnum):
@@ -49,7 +49,7 @@ def code_of(error: FlowClientError) -> Exit:
             return Exit.NOT_FOUND
         case InvalidCallError():
             return Exit.USAGE
-        case CallError():
+        case CallError() | UntrustedDaemonError():
             return Exit.REFUSED
         case _:
             return Exit.NO_DAEMON

@@ -24,6 +24,7 @@ def test_every_slug_of_the_daemon_becomes_a_call_error_with_its_code(slug: str) 
 def of_the_client() -> list[errors.FlowClientError]:
     return [
         errors.DaemonNotRunningError("m", socket_path="/s"),
+        errors.UntrustedDaemonError("/s", uid=7),
         errors.ConnectionLostError("flow.replay"),
         errors.TimedOutError("flow.replay", 1.5),
         errors.BadAnswerError("m"),

@@ -33,8 +33,8 @@ __all__ = [  # noqa: F405
     "ConnectionLostError", "CursorExpiredError", "DaemonNotRunningError", "DaemonRunningError", "DispatchView",
     "EventView", "ExplainView", "FlowClient", "FlowClientError", "InvalidCallError",
     "LocalFlowClientUnsupportedStateError", "NotFoundError", "OutputEntry", "OutputView", "Page", "RefusedError",
-    "RunView", "TimedOutError", "Transport", "UnauthorizedError", "UnavailableModeError", "UpdateView",
-    "create_async_flow_client", "create_flow_client", "find_socket", "find_workspace",
+    "RunView", "TimedOutError", "Transport", "UnauthorizedError", "UnavailableModeError", "UntrustedDaemonError",
+    "UpdateView", "create_async_flow_client", "create_flow_client", "find_socket", "find_workspace",
 ]
 _HOMES = {
     "AsyncFlowClient": "_async.client", "AsyncTransport": "_async.transport", "FlowClient": "_sync.client",

@@ -5,6 +5,7 @@ FlowClientError
 ├── LocalFlowClientUnsupportedStateError  no_state  a local client without state was asked about it
 ├── DaemonRunningError         daemon_running     a local client found a daemon on its state folder
 ├── DaemonNotRunningError      no_daemon          nothing was sent in the whole call
+├── UntrustedDaemonError       untrusted_daemon   another user's daemon: nothing was sent to it
 ├── ConnectionLostError        connection_lost    what was asked may have happened
 ├── TimedOutError              timed_out          what was asked may still happen
 ├── BadAnswerError             bad_answer
@@ -18,6 +19,7 @@ FlowClientError
 """
 
 import copyreg
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,6 +81,18 @@ class DaemonNotRunningError(FlowClientError):
 
     def __init__(self, message: str, *, socket_path: str | None = None, url: str | None = None) -> None:
         super().__init__("no_daemon", message, {"socket": socket_path} if url is None else {"url": url})
+
+
+class UntrustedDaemonError(FlowClientError):
+    """What listens there belongs to neither this user nor root, and nothing was sent to it."""
+
+    def __init__(self, socket_path: str, *, uid: int) -> None:
+        super().__init__(
+            "untrusted_daemon",
+            f"Nothing was sent to {socket_path}: user {uid} listens there, who is neither you nor root. To trust that"
+            f" user, set FLOWD_TRUST={os.path.dirname(socket_path)} or give the client server_uid={uid}.",
+            {"socket": socket_path, "uid": uid},
+        )
 
 
 class ConnectionLostError(FlowClientError):

@@ -103,6 +103,7 @@ HTTP_FAILURES: Final[dict[str, tuple[int, str]]] = {
 
 CLIENT_FAILURES: Final[dict[str, str]] = {
     "no_daemon": "No daemon listens for this workspace.",
+    "untrusted_daemon": "What listens there belongs to neither the caller nor root; nothing was sent.",
     "connection_lost": "The daemon closed the connection before it responded.",
     "timed_out": "The daemon did not respond in time; what was asked may still happen.",
     "bad_answer": "The response is not what the protocol says.",

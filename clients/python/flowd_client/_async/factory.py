@@ -40,7 +40,9 @@ def create_async_flow_client(mode: Mode = "socket", *, timeout_s: float = 30.0, 
         case "socket":
             from flowd_client._async.unix import AsyncUnixTransport  # noqa: PLC0415
 
-            return AsyncFlowClient(AsyncUnixTransport(given.socket_place(**options)), timeout_s=timeout_s)
+            uid: int | None = options.pop("server_uid", None)
+            transport = AsyncUnixTransport(given.socket_place(**options), server_uid=uid)
+            return AsyncFlowClient(transport, timeout_s=timeout_s)
         case "http":
             from flowd_client._async.http import AsyncHttpTransport  # noqa: PLC0415
             from flowd_client._core.http_server import Server  # noqa: PLC0415

@@ -124,7 +124,7 @@ class AsyncHttpTransport:
         server = self._server
         try:
             if server.unix_path is not None:
-                return await Stream.to_socket(Path(server.unix_path), limit)
+                return await Stream.to_socket(Path(server.unix_path), limit, server.server_uid)
             return await Stream.to_server(server.host, server.port, server.tls(), limit)
         except DaemonNotRunningError as error:
             raise unreachable(server, error.__cause__ or error) from error

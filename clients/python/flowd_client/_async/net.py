@@ -57,9 +57,9 @@ class Stream:
         self._ear = ear
 
     @classmethod
-    async def to_socket(cls, path: Path, _limit: Deadline) -> "Stream":
-        """Connect to a Unix socket. Raises `DaemonNotRunningError`."""
-        while (sock := connect_once(path)) is None:  # noqa: ASYNC110 - the kernel tells nobody of room in a backlog
+    async def to_socket(cls, path: Path, _limit: Deadline, server_uid: int | None = None) -> "Stream":
+        """Connect to a Unix socket. Raises `DaemonNotRunningError` and `UntrustedDaemonError`."""
+        while (sock := connect_once(path, server_uid)) is None:  # noqa: ASYNC110 - the kernel tells nobody of room in a backlog
             await asyncio.sleep(BACKLOG_PAUSE_S)
         ear = None
         try:
@@ -200,9 +200,10 @@ class Channel:
 class Channels:
     """Carries all calls over one connection, which is made anew when it has ended."""
 
-    def __init__(self, locate: Callable[[], Path]) -> None:
+    def __init__(self, locate: Callable[[], Path], server_uid: int | None) -> None:
         """``locate`` is asked for the path at each connection."""
         self._locate = locate
+        self._server_uid = server_uid
         self._channel: Channel | None = None
         self._connecting = asyncio.Lock()
 
@@ -211,7 +212,7 @@ class Channels:
         async with self._connecting:
             if self._channel is None or not self._channel.is_open():
                 await self.close()
-                self._channel = Channel(await Stream.to_socket(self._locate(), limit))
+                self._channel = Channel(await Stream.to_socket(self._locate(), limit, self._server_uid))
             channel = self._channel
         return await channel.call(method, params)
 

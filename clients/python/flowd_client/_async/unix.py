@@ -14,10 +14,11 @@ from flowd_client.wire import RETRY_SAFE, SUBSCRIBE, UPDATE
 class AsyncUnixTransport:
     """Calls over a Unix socket. Implements `flowd_client.transport.AsyncTransport`."""
 
-    def __init__(self, path: Path | Callable[[], Path]) -> None:
+    def __init__(self, path: Path | Callable[[], Path], *, server_uid: int | None = None) -> None:
         """Connect to nothing yet; the first call does. A function is asked for the path at each connection."""
         self._locate = locator(path)
-        self._channels = Channels(self._locate)
+        self._server_uid = server_uid
+        self._channels = Channels(self._locate, server_uid)
 
     async def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> Any:
         """As `flowd_client.transport.AsyncTransport.call`."""
@@ -40,7 +41,7 @@ class AsyncUnixTransport:
     async def stream(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> "AsyncUnixStream":
         """A connection of its own on which the daemon pushes updates. Raises the `FlowClientError` tree."""
         async with Limit(method, timeout_s) as limit:
-            stream = AsyncUnixStream(await Stream.to_socket(self._locate(), limit))
+            stream = AsyncUnixStream(await Stream.to_socket(self._locate(), limit, self._server_uid))
             try:
                 await stream.begin(method, params)
             except BaseException:

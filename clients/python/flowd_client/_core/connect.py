@@ -4,12 +4,13 @@ import errno
 import os
 import select
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, find_service, workspace_of
-from flowd_client.errors import DaemonNotRunningError
+from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, find_service, workspace_of
+from flowd_client.errors import DaemonNotRunningError, UntrustedDaemonError
 
 BACKLOG_PAUSE_S = 0.01
 """Between tries while the daemon's accept queue is full; it empties within a turn of the daemon's loop."""
@@ -29,16 +30,21 @@ def speaks(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def connect_once(path: Path) -> socket.socket | None:
+def connect_once(path: Path, server_uid: int | None = None) -> socket.socket | None:
     """Connect without blocking. None when the daemon's accept queue is full just now.
+
+    Args:
+        server_uid: Whose daemon is trusted, besides this user's and root's.
 
     Raises:
         DaemonNotRunningError: Nothing listens there, or this user may not connect.
+        UntrustedDaemonError: Another user's process listens there.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(0)
         _connect(connection, path)
+        _require_trusted(connection, path, server_uid)
     except (BlockingIOError, InterruptedError):
         # Unlike TCP, a Unix connect that would block has not begun: it must be tried again, not waited for.
         connection.close()
@@ -65,6 +71,42 @@ def _connect(connection: socket.socket, path: Path) -> None:
         connection.connect(os.fsencode(f"/proc/self/fd/{folder}/{path.name}"))
     finally:
         os.close(folder)
+
+
+def peer(connection: socket.socket) -> tuple[int | None, int | None]:
+    """The process and the user that listen at the other end, each None where the platform does not tell."""
+    try:
+        if hasattr(socket, "SO_PEERCRED"):
+            pid, uid, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return pid or None, uid
+        # macOS: getsockopt(SOL_LOCAL, LOCAL_PEERCRED) gives a `struct xucred` of a version and the uid, to begin with.
+        version, uid = struct.unpack_from("II", connection.getsockopt(0, 1, 76))
+        return None, None if version else uid
+    except (OSError, struct.error):
+        return None, None
+
+
+def _require_trusted(connection: socket.socket, path: Path, server_uid: int | None) -> None:
+    """Whoever can make a socket where a daemon's would be could read what is sent there, and answer what they like."""
+    _, uid = peer(connection)
+    trusted = {os.geteuid(), 0, server_uid}
+    if os.geteuid() == 0 and (person := os.environ.get("SUDO_UID", "")).isdecimal():
+        trusted.add(int(person))  # whoever sits at the keyboard
+    if uid is None or uid in trusted or _is_roots_place(path) or _is_trusted_place(path):
+        return
+    raise UntrustedDaemonError(str(path), uid=uid)
+
+
+def _is_roots_place(path: Path) -> bool:
+    """Whether only systemd can have put the socket there: that of a system service belongs to the service's user."""
+    return Path(os.path.realpath(path)).is_relative_to(SYSTEM_SOCKETS)
+
+
+def _is_trusted_place(path: Path) -> bool:
+    """Whether ``$FLOWD_TRUST`` has a folder that the socket is in, or ``*``."""
+    folders = [folder for folder in os.environ.get("FLOWD_TRUST", "").split(os.pathsep) if folder]
+    real = Path(os.path.realpath(path))
+    return any(folder == "*" or real.is_relative_to(os.path.realpath(folder)) for folder in folders)
 
 
 def _refusal(path: Path, error: OSError) -> DaemonNotRunningError:

@@ -33,6 +33,7 @@ class Server:
         headers: Headers | None = None,
         ssl_context: "ssl.SSLContext | None" = None,
         retries: int = 2,
+        server_uid: int | None = None,
     ) -> None:
         """Check the URL; connect to nothing.
 
@@ -62,6 +63,7 @@ class Server:
         self.prefix = "" if self.unix_path else parts.path.rstrip("/")
         self._tls = ssl_context
         self.retries = retries
+        self.server_uid = server_uid
         self._secret = None if hmac_secret is None else hmac_secret.encode()
         self._signature = signature
         self._headers = headers

@@ -22,10 +22,12 @@ class SocketOptions(TypedDict, total=False):
     Attributes:
         workspace: None finds it from the environment and the working directory.
         socket_path: Overrides what the workspace says.
+        server_uid: The user whose daemon is trusted, besides this process's own and root.
     """
 
     workspace: str | Path | None
     socket_path: str | Path | None
+    server_uid: int | None
 
 
 class HttpOptions(TypedDict, total=False):
@@ -40,6 +42,7 @@ class HttpOptions(TypedDict, total=False):
         api_key: Sent as ``x-api-key``.
         headers: Added to every request; a function is called for each.
         ssl_context: For ``https``; None is Python's default, which verifies.
+        server_uid: As for ``socket``, where the URL names a socket.
         retries: How often a request that may safely be repeated is sent again.
     """
 
@@ -50,6 +53,7 @@ class HttpOptions(TypedDict, total=False):
     api_key: str | None
     headers: "Headers | None"
     ssl_context: "ssl.SSLContext | None"
+    server_uid: int | None
     retries: int
 
 

@@ -41,7 +41,9 @@ def create_flow_client(mode: Mode = "socket", *, timeout_s: float = 30.0, **opti
         case "socket":
             from flowd_client._sync.unix import UnixTransport  # noqa: PLC0415
 
-            return FlowClient(UnixTransport(given.socket_place(**options)), timeout_s=timeout_s)
+            uid: int | None = options.pop("server_uid", None)
+            transport = UnixTransport(given.socket_place(**options), server_uid=uid)
+            return FlowClient(transport, timeout_s=timeout_s)
         case "http":
             from flowd_client._core.http_server import Server  # noqa: PLC0415
             from flowd_client._sync.http import HttpTransport  # noqa: PLC0415

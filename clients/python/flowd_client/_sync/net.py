@@ -73,9 +73,9 @@ class Stream:
         sock.settimeout(0)
 
     @classmethod
-    def to_socket(cls, path: Path, limit: Deadline) -> Stream:
-        """Connect to a Unix socket. Raises `DaemonNotRunningError`."""
-        while (sock := connect_once(path)) is None:
+    def to_socket(cls, path: Path, limit: Deadline, server_uid: int | None = None) -> Stream:
+        """Connect to a Unix socket. Raises `DaemonNotRunningError` and `UntrustedDaemonError`."""
+        while (sock := connect_once(path, server_uid)) is None:
             sleep(BACKLOG_PAUSE_S, limit)
         return cls(sock, limit)
 
@@ -204,15 +204,16 @@ class Channel:
 class Channels:
     """Carries each call over a connection of its own, so that a wait never delays the cancel that would end it."""
 
-    def __init__(self, locate: Callable[[], Path]) -> None:
+    def __init__(self, locate: Callable[[], Path], server_uid: int | None) -> None:
         """``locate`` is asked for the path at each connection."""
         self._locate = locate
+        self._server_uid = server_uid
         self._pool: Pool[Channel] = Pool()
 
     def call(self, method: str, params: Mapping[str, Any], limit: Deadline) -> Any:
         """Send a request once. Raises `LostError` and the `FlowClientError` tree."""
         epoch = self._pool.epoch
-        channel = self._pool.take() or Channel(Stream.to_socket(self._locate(), limit))
+        channel = self._pool.take() or Channel(Stream.to_socket(self._locate(), limit, self._server_uid))
         try:
             result = channel.call(method, params, limit)
         except CallError:

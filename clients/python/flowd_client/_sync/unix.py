@@ -15,10 +15,11 @@ from flowd_client.wire import RETRY_SAFE, SUBSCRIBE, UPDATE
 class UnixTransport:
     """Calls over a Unix socket. Implements `flowd_client.transport.Transport`."""
 
-    def __init__(self, path: Path | Callable[[], Path]) -> None:
+    def __init__(self, path: Path | Callable[[], Path], *, server_uid: int | None = None) -> None:
         """Connect to nothing yet; the first call does. A function is asked for the path at each connection."""
         self._locate = locator(path)
-        self._channels = Channels(self._locate)
+        self._server_uid = server_uid
+        self._channels = Channels(self._locate, server_uid)
 
     def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> Any:
         """As `flowd_client.transport.Transport.call`."""
@@ -41,7 +42,7 @@ class UnixTransport:
     def stream(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> "UnixStream":
         """A connection of its own on which the daemon pushes updates. Raises the `FlowClientError` tree."""
         with Limit(method, timeout_s) as limit:
-            stream = UnixStream(Stream.to_socket(self._locate(), limit))
+            stream = UnixStream(Stream.to_socket(self._locate(), limit, self._server_uid))
             try:
                 stream.begin(method, params)
             except BaseException:
