@@ -41,14 +41,14 @@ class BlockingFace:
 
 
 @contextlib.contextmanager
-def opened(kind: Kind, options: dict[str, Any]) -> Iterator[Any]:
+def opened(kind: Kind, options: dict[str, Any], *, timeout_s: float = 30) -> Iterator[Any]:
     """A client, closed at the end."""
     if not kind.is_async:
-        with create_flow_client(kind.mode, timeout_s=30, **options) as client:  # type: ignore[call-overload]
+        with create_flow_client(kind.mode, timeout_s=timeout_s, **options) as client:  # type: ignore[call-overload]
             yield client
         return
     with asyncio.Runner() as runner:
-        client = create_async_flow_client(kind.mode, timeout_s=30, **options)  # type: ignore[call-overload]
+        client = create_async_flow_client(kind.mode, timeout_s=timeout_s, **options)  # type: ignore[call-overload]
         try:
             yield BlockingFace(runner, client)
         finally:

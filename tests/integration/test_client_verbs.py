@@ -8,7 +8,22 @@ from typing import Any
 import pytest
 from scripted_daemon import Call, RefusalError, ScriptedDaemon
 
-from flowd_client import DispatchView, NotFoundError, RunView, create_async_flow_client, create_flow_client, wire
+from flowd_client import (
+    BadAnswerError,
+    ConnectionLostError,
+    DaemonNotRunningError,
+    DispatchView,
+    FlowClient,
+    FlowClientError,
+    NotFoundError,
+    RunView,
+    TimedOutError,
+    create_async_flow_client,
+    create_flow_client,
+    wire,
+)
+from flowd_client._core.jsonrpc import ClosedError
+from flowd_client.errors import of_answer
 
 RUN = {"id": "r", "status": "completed", "processStatus": "completed", "attemptCount": 1}
 ANSWERS: dict[str, Any] = {
@@ -34,6 +49,78 @@ def script(call: Call) -> Any:
 def daemon(tmp_path: Path) -> Iterator[ScriptedDaemon]:
     with ScriptedDaemon(tmp_path / "d.sock", script) as opened:
         yield opened
+
+
+class Restarting:
+    """A transport whose daemon is lost under the first calls, as each of these errors tells, and then answers."""
+
+    def __init__(self, *errors: FlowClientError) -> None:
+        self.errors = list(errors)
+        self.calls: list[tuple[str, Any]] = []
+
+    def call(self, method: str, params: Any, *, timeout_s: float | None) -> Any:
+        self.calls.append((method, params.get("timeoutMs")))
+        if self.errors:
+            raise self.errors.pop(0)
+        return ANSWERS[method]
+
+    def close(self) -> None:
+        pass
+
+
+def lost(method: str, cause: BaseException | None) -> ConnectionLostError:
+    error = ConnectionLostError(method)
+    error.__cause__ = cause
+    return error
+
+
+GONE = DaemonNotRunningError("no", socket_path="/s")
+
+
+def test_what_is_safe_to_repeat_is_asked_again_until_the_daemon_is_back_and_waits_for_what_is_left() -> None:
+    passing = of_answer({"data": {"slug": "shutting_down"}})
+    transport = Restarting(lost(wire.WAIT_RUN, GONE), GONE, passing, GONE, lost(wire.WAIT_RUN, GONE))
+    assert FlowClient(transport).wait_run("r", timeout_ms=9_000).id == "r"
+    limits = [timeout_ms for _, timeout_ms in transport.calls]
+    assert len(limits) == 6
+    assert limits == sorted(set(limits), reverse=True)
+    transport = Restarting(lost(wire.DISPATCH, GONE))
+    assert FlowClient(transport).dispatch_event({"id": "e", "type": "t"}, wait=True).run_ids == ("r",)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        GONE,  # it never was there
+        lost(wire.WAIT_RUN, None),  # it is there, and hangs up on whoever asks this
+        lost(wire.WAIT_RUN, ClosedError()),  # this side closed
+        of_answer({"data": {"slug": "shutting_down"}}),
+        TimedOutError(wire.WAIT_RUN, 1),
+        BadAnswerError("no"),
+    ],
+    ids=lambda error: f"{type(error).__name__}-{type(error.__cause__).__name__}",
+)
+def test_what_does_not_pass_is_raised_at_once(error: FlowClientError) -> None:
+    transport = Restarting(error)
+    with pytest.raises(type(error)):
+        FlowClient(transport).wait_run("r")
+    assert len(transport.calls) == 1
+
+
+@pytest.mark.parametrize("method", sorted(set(wire.METHODS) - wire.RETRY_SAFE))
+def test_what_may_have_been_done_is_never_repeated(method: str) -> None:
+    transport = Restarting(lost(method, GONE))
+    with pytest.raises(ConnectionLostError):
+        FlowClient(transport).call(method)
+    assert len(transport.calls) == 1
+
+
+def test_a_daemon_that_stays_away_is_a_lost_call_within_the_calls_own_limit() -> None:
+    transport = Restarting(lost(wire.GET_RUN, GONE), *[GONE] * 1000)
+    with pytest.raises(ConnectionLostError) as raised:
+        FlowClient(transport, timeout_s=0.5).get_run("r")
+    assert raised.value.__cause__ is GONE
+    assert 2 <= len(transport.calls) <= 5
 
 
 VERBS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, Any]]] = [

@@ -1,16 +1,20 @@
 """A daemon that is killed under a call: what was stored is never told as not sent."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from client_rig import KINDS, Kind, opened, options_of
-from daemon_rig import Workspace, until, workspace
+from daemon_rig import Workspace, say, until, workspace
 
 from flowd_client import ConnectionLostError, DaemonNotRunningError, FlowClientError
 
 EVENT = {"id": "e", "type": "slow.go"}
+PATIENCE_S = 3.0
+"""Of clients whose daemon does not come back."""
+
 REMOTE = [kind for kind in KINDS if kind.mode != "local"]
 
 
@@ -63,7 +67,7 @@ def test_a_stored_dispatch_whose_daemon_is_killed_is_a_lost_call_and_safe_to_rep
         until(lambda: runs(slow), what="the event's run")
         kill_for_good(slow)
 
-    with opened(kind, options_of(kind, slow)) as client:
+    with opened(kind, options_of(kind, slow), timeout_s=PATIENCE_S) as client:
         error = failure_of(lambda: client.dispatch_event(EVENT, wait=True), meanwhile=kill)
         assert isinstance(error, ConnectionLostError)
         assert isinstance(error.__cause__, DaemonNotRunningError)
@@ -78,6 +82,40 @@ def test_a_stored_dispatch_whose_daemon_is_killed_is_a_lost_call_and_safe_to_rep
 
 
 @pytest.mark.parametrize("kind", REMOTE, ids=str)
+def test_waits_outlive_a_daemon_that_is_killed_and_comes_back(kind: Kind) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    with workspace() as place:
+        folder = place.flow("slow", f"while [ ! -e go ]; do sleep 0.02; done; {say('changed')}")
+        place.start(FLOWD_HTTP=f"127.0.0.1:{port}")
+        views: dict[str, Any] = {}
+
+        def restart_twice() -> None:
+            until(lambda: runs(place), what="the event's run")
+            for _ in range(2):
+                kill_for_good(place)
+                place.start(FLOWD_HTTP=f"127.0.0.1:{port}")
+            (folder / "go").touch()
+
+        def dispatch() -> None:
+            with opened(kind, options_of(kind, place)) as client:
+                views["dispatch"] = client.dispatch_event(EVENT, wait=True)
+
+        def wait() -> None:
+            with opened(kind, options) as client:
+                (run,) = until(client.list_runs, what="the run").items
+                views["wait"] = client.wait_run(run.id)
+
+        options = options_of(kind, place)
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        assert failure_of(dispatch, meanwhile=restart_twice) is None
+        waiting.join(20)
+    assert (views["wait"].status, views["dispatch"].runs[0].status) == ("changed", "changed")
+    assert views["dispatch"].run_ids == (views["wait"].id,)
+
+
+@pytest.mark.parametrize("kind", REMOTE, ids=str)
 def test_a_replay_whose_daemon_is_killed_is_a_lost_call(slow: Workspace, kind: Kind) -> None:
     slow.call("flow.dispatch", event=EVENT)
 
@@ -85,7 +123,7 @@ def test_a_replay_whose_daemon_is_killed_is_a_lost_call(slow: Workspace, kind: K
         until(lambda: len(runs(slow)) == 2, what="the replay's run")
         kill_for_good(slow)
 
-    with opened(kind, options_of(kind, slow)) as client:
+    with opened(kind, options_of(kind, slow), timeout_s=PATIENCE_S) as client:
         error = failure_of(lambda: client.replay_event("e", wait=True), meanwhile=kill)
         assert isinstance(error, ConnectionLostError)
         assert "look before asking again" in error.message
@@ -100,7 +138,7 @@ def test_a_wait_whose_daemon_stops_and_leaves_its_step_to_the_next_is_a_lost_cal
         until(lambda: runs(slow), what="the event's run")
         assert slow.stop() == 0
 
-    with opened(kind, options_of(kind, slow)) as client:
+    with opened(kind, options_of(kind, slow), timeout_s=PATIENCE_S) as client:
         error = failure_of(lambda: client.dispatch_event(EVENT, wait=True), meanwhile=stop)
     assert isinstance(error, ConnectionLostError)
     slow.start(FLOWD_ON_STOP="cancel")

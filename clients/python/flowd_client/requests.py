@@ -44,6 +44,12 @@ class Request(NamedTuple, Generic[T]):
         """The deadline of the whole call, None for none."""
         return None if math.isinf(self.wait_s) else self.wait_s + margin_s
 
+    def after(self, spent_s: float) -> Request[T]:
+        """The same to be asked again, so much later: what is left of its waiting."""
+        if (timeout_ms := self.params.get("timeoutMs")) is None:
+            return self
+        return self._replace(params={**self.params, "timeoutMs": max(0, timeout_ms - round(spent_s * 1000))})
+
 
 def _reader(module: str, name: str) -> Callable[[Any], Any]:
     """A reader of `flowd_client.views` that is imported by its first use."""
@@ -78,8 +84,8 @@ def dispatch_event(
 ) -> Request[DispatchView]:
     """Hand in an event. When this returns, the event and a run per matching step are on the daemon's disk.
 
-    Sent again once when the connection is lost: the event's id makes that safe, and the result may then say
-    ``duplicate`` with the runs that the first sending made.
+    Sent again when the connection is lost: the event's id makes that safe. The result may then say ``duplicate``,
+    with the runs that the first sending made.
 
     Args:
         wait: Return when every run has ended or ``timeout_ms`` has passed (then ``timed_out`` is set).

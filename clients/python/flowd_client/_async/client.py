@@ -11,7 +11,7 @@ from flowd_client import wire
 from flowd_client._async.net import sleep
 from flowd_client._async.updates import AsyncUpdates
 from flowd_client._async.verbs import AsyncVerbs
-from flowd_client._core.reconnect import RECONNECT_S, ReconnectPolicy
+from flowd_client._core.reconnect import RECONNECT_S, REPEAT_S, ReconnectPolicy
 from flowd_client.errors import FlowClientError, UnavailableModeError
 from flowd_client.follow import Follower
 from flowd_client.requests import Encoding, Request, Stream
@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 class AsyncFlowClient(AsyncVerbs):
     """Verbs of a daemon, any number at once. Every verb raises the `FlowClientError` tree.
+
+    A verb that only reads or waits, or that hands in an event, outlives a restart of the daemon under it: it is asked
+    again for up to 10 s, or ``timeout_s`` where that is less. What was never sent is not waited for.
 
     A context manager: leaving it closes the connection. One client belongs to one event loop; cancelling a verb
     leaves the others alone, and does not undo what was asked.
@@ -52,9 +55,23 @@ class AsyncFlowClient(AsyncVerbs):
         """Let go of the connection. May be called twice."""
         await self._transport.close()
 
-    async def _do(self, request: Request[T]) -> T:
-        timeout_s = request.timeout_s(self._timeout_s)
-        return request.read(await self._transport.call(request.method, request.params, timeout_s=timeout_s))
+    async def _do(self, request: Request[T], policy: ReconnectPolicy | None = None) -> T:
+        policy = policy or ReconnectPolicy(min(REPEAT_S, self._timeout_s), request.method)
+        left_s = request.timeout_s(self._timeout_s)
+        while True:
+            begun_s = time.monotonic()
+            try:
+                result = await self._transport.call(request.method, request.params, timeout_s=left_s)
+            except FlowClientError as error:
+                if request.method not in wire.RETRY_SAFE:
+                    raise
+                await sleep(policy.pause_s(error, begun_s, time.monotonic(), left_s=left_s))
+            else:
+                policy.succeeded()
+                return request.read(result)
+            spent_s = time.monotonic() - begun_s
+            request = request.after(spent_s)
+            left_s = None if left_s is None else left_s - spent_s
 
     def follow_output(self, run_id: str, *, attempt: int | None = None) -> AsyncIterator[tuple[Stream, str]]:
         """Output as ``(kind, text)`` from its beginning, as it is written, until the run has ended.
@@ -75,22 +92,13 @@ class AsyncFlowClient(AsyncVerbs):
         policy = ReconnectPolicy(RECONNECT_S, wire.READ_OUTPUT)
         while True:
             if (request := follower.next_part()) is not None:
-                part = await self._do_with(policy, request)
+                part = await self._do(request, policy)
                 if (kind := follower.take_part(part)) is not None:
                     yield kind, part
             elif (look := follower.next_look()) is not None:
-                follower.take_look(await self._do_with(policy, look))
+                follower.take_look(await self._do(look, policy))
             else:
                 return
-
-    async def _do_with(self, policy: ReconnectPolicy, request: Request[T]) -> T:
-        while True:
-            try:
-                view = await self._do(request)
-                policy.succeeded()
-                return view
-            except FlowClientError as error:
-                await sleep(policy.pause_s(error, time.monotonic()))
 
     def subscribe(
         self,

@@ -54,6 +54,7 @@ class AsyncUpdates:
 
     async def __anext__(self) -> UpdateView:
         while not self._is_over():
+            begun_s = time.monotonic()
             try:
                 if self._stream is None:
                     self._stream = await self._open()
@@ -62,7 +63,7 @@ class AsyncUpdates:
                 self._let_go()
                 if self._is_over() and isinstance(error, ConnectionLostError):
                     break
-                await sleep(self._policy.pause_s(error, time.monotonic()))
+                await sleep(self._policy.pause_s(error, begun_s, time.monotonic()))
                 continue
             if self._subscription.take(update):
                 view: UpdateView = import_module("flowd_client.views.update").read_update(update)

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from flowd_client import wire
-from flowd_client._core.reconnect import RECONNECT_S, ReconnectPolicy
+from flowd_client._core.reconnect import RECONNECT_S, REPEAT_S, ReconnectPolicy
 from flowd_client._sync.net import sleep
 from flowd_client._sync.updates import Updates
 from flowd_client._sync.verbs import Verbs
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 class FlowClient(Verbs):
     """Verbs of a daemon, any number at once. Every verb raises the `FlowClientError` tree.
+
+    A verb that only reads or waits, or that hands in an event, outlives a restart of the daemon under it: it is asked
+    again for up to 10 s, or ``timeout_s`` where that is less. What was never sent is not waited for.
 
     A context manager: leaving it closes the connection. May be used from several threads.
     """
@@ -52,9 +55,23 @@ class FlowClient(Verbs):
         """Let go of the connection. May be called twice."""
         self._transport.close()
 
-    def _do(self, request: Request[T]) -> T:
-        timeout_s = request.timeout_s(self._timeout_s)
-        return request.read(self._transport.call(request.method, request.params, timeout_s=timeout_s))
+    def _do(self, request: Request[T], policy: ReconnectPolicy | None = None) -> T:
+        policy = policy or ReconnectPolicy(min(REPEAT_S, self._timeout_s), request.method)
+        left_s = request.timeout_s(self._timeout_s)
+        while True:
+            begun_s = time.monotonic()
+            try:
+                result = self._transport.call(request.method, request.params, timeout_s=left_s)
+            except FlowClientError as error:
+                if request.method not in wire.RETRY_SAFE:
+                    raise
+                sleep(policy.pause_s(error, begun_s, time.monotonic(), left_s=left_s))
+            else:
+                policy.succeeded()
+                return request.read(result)
+            spent_s = time.monotonic() - begun_s
+            request = request.after(spent_s)
+            left_s = None if left_s is None else left_s - spent_s
 
     def follow_output(self, run_id: str, *, attempt: int | None = None) -> Iterator[tuple[Stream, str]]:
         """Output as ``(kind, text)`` from its beginning, as it is written, until the run has ended.
@@ -73,22 +90,13 @@ class FlowClient(Verbs):
         policy = ReconnectPolicy(RECONNECT_S, wire.READ_OUTPUT)
         while True:
             if (request := follower.next_part()) is not None:
-                part = self._do_with(policy, request)
+                part = self._do(request, policy)
                 if (kind := follower.take_part(part)) is not None:
                     yield kind, part
             elif (look := follower.next_look()) is not None:
-                follower.take_look(self._do_with(policy, look))
+                follower.take_look(self._do(look, policy))
             else:
                 return
-
-    def _do_with(self, policy: ReconnectPolicy, request: Request[T]) -> T:
-        while True:
-            try:
-                view = self._do(request)
-                policy.succeeded()
-                return view
-            except FlowClientError as error:
-                sleep(policy.pause_s(error, time.monotonic()))
 
     def subscribe(
         self,

@@ -55,6 +55,7 @@ class Updates:
 
     def __next__(self) -> UpdateView:
         while not self._is_over():
+            begun_s = time.monotonic()
             try:
                 if self._stream is None:
                     self._stream = self._open()
@@ -63,7 +64,7 @@ class Updates:
                 self._let_go()
                 if self._is_over() and isinstance(error, ConnectionLostError):
                     break
-                sleep(self._policy.pause_s(error, time.monotonic()))
+                sleep(self._policy.pause_s(error, begun_s, time.monotonic()))
                 continue
             if self._subscription.take(update):
                 view: UpdateView = import_module("flowd_client.views.update").read_update(update)

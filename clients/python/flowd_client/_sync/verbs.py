@@ -29,8 +29,8 @@ class Verbs:
     ) -> DispatchView:
         """Hand in an event. When this returns, the event and a run per matching step are on the daemon's disk.
 
-        Sent again once when the connection is lost: the event's id makes that safe, and the result may then say
-        ``duplicate`` with the runs that the first sending made.
+        Sent again when the connection is lost: the event's id makes that safe. The result may then say ``duplicate``,
+        with the runs that the first sending made.
 
         Args:
             wait: Return when every run has ended or ``timeout_ms`` has passed (then ``timed_out`` is set).
