@@ -16,6 +16,7 @@ from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.state.lock import Lock
 from flowd.wiring import Parts
+from flowd_client import fork
 
 LAUNCHED_BY = "flow-runtime-local-client"
 """What steps are told, as by the reference system's local client."""
@@ -98,6 +99,7 @@ def private_settings(workspace: Path | None) -> Iterator[Settings]:
     """
     _sweep()
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    process = fork.generation()
     try:
         flags = {"state_dir": folder, "socket": folder / "flowd.sock", "orphan_grace_s": ORPHAN_GRACE_S}
         settings = settings_sources.load(workspace=workspace, flags=flags)
@@ -105,7 +107,8 @@ def private_settings(workspace: Path | None) -> Iterator[Settings]:
         with Lock(folder):
             yield settings
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if process == fork.generation():  # not in a child that was forked, and only drops its copy of this
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep() -> None:

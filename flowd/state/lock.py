@@ -11,6 +11,7 @@ from types import TracebackType
 from flowd.domain.errors import StateError
 from flowd.state import files
 from flowd.state.folder import LOCK, unusable
+from flowd_client import fork
 
 
 class LockedError(StateError):
@@ -83,6 +84,7 @@ class Lock:
         except OSError as error:
             os.close(descriptor)
             raise unusable(folder, error) from error
+        fork.tell(self)
 
     def __enter__(self) -> "Lock":
         return self
@@ -90,7 +92,13 @@ class Lock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        self.forked()
+
+    def forked(self) -> None:
+        """Let go of the lock, or of a forked child's copy, which would hold it for longer than its owner lives."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _holder(path: Path) -> str:

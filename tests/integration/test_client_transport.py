@@ -15,7 +15,7 @@ from scripted_daemon import Call, NoAnswerError, RefusalError, Script, ScriptedD
 
 from flowd_client import wire
 from flowd_client._core.deadline import Deadline
-from flowd_client._sync.net import Stream
+from flowd_client._sync.stream import Stream
 from flowd_client.aio_unix import AsyncUnixTransport
 from flowd_client.errors import (
     BadAnswerError,
@@ -358,10 +358,14 @@ def test_a_forked_child_does_not_speak_on_its_parents_connection(serve) -> None:
     daemon = serve(echo)
     transport = UnixTransport(daemon.path)
     transport.call("before", {}, timeout_s=10)
-    transport._channels._pool._pid = (
-        -1
-    )  # as fork leaves it in the child: the pid that opened the connections is another
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if transport.call("in the child", {}, timeout_s=10)["method"] == "in the child" else 1)
+        finally:
+            os._exit(2)
     transport.call("after", {}, timeout_s=10)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     transport.close()
     assert len(daemon.connections) == 2
 

@@ -274,3 +274,69 @@ def test_state_that_cannot_be_read_is_refused_and_left_alone(place: Workspace) -
 
 def _text(file: Path) -> str:
     return file.read_text().strip() if file.exists() else ""
+
+
+LEAVING = """
+import gc, os, sys, tempfile, time, warnings
+import flowd_client
+tempfile.tempdir = sys.argv[2]
+client = flowd_client.create_flow_client("local", workspace=sys.argv[1], state=sys.argv[3])
+client.dispatch_event({"id": "e", "type": "hello.go"})
+while not os.path.exists("pid"):
+    time.sleep(0.01)
+if sys.argv[4] == "dropped":
+    del client
+    gc.collect()
+elif sys.argv[4] == "in a cycle":
+    ring = [client]
+    ring.append(ring)
+    del client, ring
+    gc.collect()
+elif sys.argv[4] == "forked":
+    if os.fork() == 0:
+        sys.exit(0)
+    os.wait()
+    print(client.list_runs()[0].status)
+elif sys.argv[4] == "failed":
+    sys.exit("done")
+"""
+
+
+@pytest.mark.parametrize("how", ["dropped", "in a cycle", "forked", "failed", "still there"])
+def test_a_client_that_is_left_open_ends_its_steps_removes_its_folder_and_warns(place: Workspace, how: str) -> None:
+    folder = place.flow("hello", "trap 'echo told >told; exit 1' TERM; echo $$ >pid; while :; do sleep 0.05; done")
+    argv = [sys.executable, "-W", "always::ResourceWarning", "-c", LEAVING]
+    argv += [str(place.path), tempfile.gettempdir(), "memory", how]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == (1 if how == "failed" else 0)
+    assert done.stdout == ("running\n" if how == "forked" else "")
+    assert done.stderr.count("ResourceWarning: A local flowd client was left open.") == 1
+    assert "Traceback" not in done.stderr
+    assert (folder / "told").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((folder / "pid").read_text()), 0)
+    assert private_folders() == set()
+
+
+def test_a_file_client_that_is_left_open_leaves_its_step_to_the_next_one(place: Workspace) -> None:
+    folder = place.flow("hello", f"echo $$ >pid; {HOLD}; {say('changed')}")
+    argv = [sys.executable, "-c", LEAVING, str(place.path), tempfile.gettempdir(), "file", "still there"]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    with local(place, state="file") as client:
+        (run,) = client.list_runs()
+        assert run.process_status == "running"
+        (folder / "go").touch()
+        assert client.wait_run(run.id).status == "changed"
+
+
+def test_a_closed_client_warns_of_nothing(place: Workspace) -> None:
+    place.flow("hello", say("changed"))
+    script = (
+        "import sys, flowd_client as f\n"
+        "c = f.create_flow_client('local', workspace=sys.argv[1]); c.list_flows(); c.close()\n"
+        "f.create_flow_client('local', workspace=sys.argv[1])\n"
+    )
+    argv = [sys.executable, "-X", "dev", "-W", "error", "-c", script, str(place.path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowd_client._async.net import Limit, Stream, sleep
+from flowd_client._async.net import Limit, sleep
+from flowd_client._async.stream import Stream
 from flowd_client._core.http11 import Response, request_bytes
 from flowd_client._core.http_plans import RETRY_STATUSES, Exchange, Pause, backoff_s, plan
 from flowd_client._core.http_responses import Reply
@@ -133,8 +134,7 @@ class AsyncHttpTransport:
 
     async def close(self) -> None:
         """Close every idle connection now, and those in use when their calls have been answered."""
-        for stream in self._pool.clear():
-            await stream.closed()
+        self._pool.clear()
 
 
 class AsyncHttpStream:

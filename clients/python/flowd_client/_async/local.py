@@ -1,11 +1,10 @@
 """The transport to an engine in this process, which has a thread of its own."""
 
-import asyncio  # async only
 from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from flowd_client._async.net import Limit, outcome_of, result_of
+from flowd_client._async.net import Limit, in_thread, outcome_of, result_of
 from flowd_client._core.local_engine import LocalEngine, LocalUpdates, closed, limit_s
 
 
@@ -29,7 +28,7 @@ class AsyncLocalTransport:
 
     async def close(self) -> None:
         """End the engine: see ``state`` of `flowd_client.create_flow_client` for what becomes of runs under way."""
-        await asyncio.to_thread(self._engine.close)  # async only
+        await in_thread(self._engine.close)  # async only
         # sync only: self._engine.close()
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowd_client._async.net import Channels, Limit, Stream
+from flowd_client._async.channels import Channels
+from flowd_client._async.net import Limit
+from flowd_client._async.stream import Stream
 from flowd_client._core.connect import locator
 from flowd_client._core.jsonrpc import ClosedError, Conversation, LostError, NotSentError, answers, read_result
 from flowd_client.errors import ConnectionLostError, DaemonNotRunningError

@@ -1,8 +1,9 @@
 """Idle connections that threads share, one call at a time on each. Opens none."""
 
-import os
 import threading
 from typing import Generic, Protocol, TypeVar
+
+from flowd_client import fork
 
 
 class Connection(Protocol):
@@ -21,7 +22,7 @@ C = TypeVar("C", bound=Connection)
 
 
 class Pool(Generic[C]):
-    """May be used from several threads.
+    """May be used from several threads; in a forked child it is empty.
 
     Attributes:
         epoch: Note it before a call and give it to `put_back`: a `clear` in between ends the call's connection, too.
@@ -29,18 +30,17 @@ class Pool(Generic[C]):
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.forked()
+
+    def forked(self) -> None:
+        """See `flowd_client.fork.Copied`."""
         self._idle: list[C] = []
         self._lock = threading.Lock()
-        self._pid = os.getpid()
+        fork.tell(self)
 
     def take(self) -> C | None:
         """A connection that can be used, which is the caller's alone then; None when there is none."""
         with self._lock:
-            if (
-                self._pid != os.getpid()
-            ):  # after a fork both processes hold the same sockets; only the parent may use them
-                self._pid = os.getpid()
-                self._close_all()
             while self._idle:
                 connection = self._idle.pop()
                 if connection.is_quiet():
@@ -56,14 +56,10 @@ class Pool(Generic[C]):
                 return
         connection.close()
 
-    def clear(self) -> list[C]:
-        """Close every idle connection now, and those in use when their calls have been answered. Returns the first."""
+    def clear(self) -> None:
+        """Close every idle connection now, and those in use when their calls have been answered."""
         with self._lock:
             self.epoch += 1
-            return self._close_all()
-
-    def _close_all(self) -> list[C]:
-        closed, self._idle = self._idle, []
+            closed, self._idle = self._idle, []
         for connection in closed:
             connection.close()
-        return closed

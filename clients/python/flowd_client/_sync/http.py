@@ -11,7 +11,8 @@ from flowd_client._core.http_responses import Reply
 from flowd_client._core.http_server import Server, unreachable
 from flowd_client._core.pool import Pool
 from flowd_client._core.sse import SILENCE_S, Message, SseParser, stream_request, update_of
-from flowd_client._sync.net import Limit, Stream, sleep
+from flowd_client._sync.net import Limit, sleep
+from flowd_client._sync.stream import Stream
 from flowd_client.errors import (
     BadAnswerError,
     ConnectionLostError,
@@ -133,8 +134,7 @@ class HttpTransport:
 
     def close(self) -> None:
         """Close every idle connection now, and those in use when their calls have been answered."""
-        for stream in self._pool.clear():
-            stream.closed()
+        self._pool.clear()
 
 
 class HttpStream:

@@ -7,7 +7,9 @@ from typing import Any
 
 from flowd_client._core.connect import locator
 from flowd_client._core.jsonrpc import ClosedError, Conversation, LostError, NotSentError, answers, read_result
-from flowd_client._sync.net import Channels, Limit, Stream
+from flowd_client._sync.channels import Channels
+from flowd_client._sync.net import Limit
+from flowd_client._sync.stream import Stream
 from flowd_client.errors import ConnectionLostError, DaemonNotRunningError
 from flowd_client.wire import RETRY_SAFE, SUBSCRIBE, UPDATE
 
