@@ -22,7 +22,9 @@ class Channel:
         self._end: Exception | None = None
         self._unsent = bytearray()
         self._sender: asyncio.Task[None] | None = None
-        self._listener = asyncio.create_task(self._listen(), name="flowd-client-listener")
+        # Read as it comes: a task that waits for it would cost as much again as all the rest of a call.
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(stream, self._read)
 
     def is_open(self) -> bool:
         return self._end is None and (bool(self._waiting) or not self._stream.has_ended())
@@ -46,7 +48,7 @@ class Channel:
         try:
             self._unsent += frame if self._unsent else frame[self._stream.send_now(frame) :]
         except OSError:
-            return  # the listener sees the end, too, after it has read what the daemon said before it
+            return  # `_read` sees the end, too, after what the daemon said before it
         if self._unsent and self._sender is None:
             self._sender = asyncio.create_task(self._send_rest(), name="flowd-client-sender")
 
@@ -61,19 +63,18 @@ class Channel:
         finally:
             self._sender = None
 
-    async def _listen(self) -> None:
-        end: Exception = LostError()
+    def _read(self) -> None:
         try:
-            while data := await self._stream.receive():
-                self._conversation.feed(data)
-                while (message := self._conversation.message()) is not None:
-                    self._hand_over(message)
+            data = self._stream.receive_now()
+            if data == b"":
+                return self.close(LostError())
+            self._conversation.feed(data or b"")
+            while (message := self._conversation.message()) is not None:
+                self._hand_over(message)
         except FlowClientError as error:
-            end = error
+            self.close(error)
         except OSError:
-            pass
-        finally:
-            self._close(end)
+            self.close(LostError())
 
     def _hand_over(self, message: Mapping[str, Any]) -> None:
         if "method" in message:
@@ -88,20 +89,19 @@ class Channel:
         except FlowClientError as error:
             response.set_exception(error)
 
-    async def closed(self) -> None:
-        self._close(ClosedError())
-        await asyncio.wait([self._listener])
-
-    def abandon(self) -> None:
-        """Close the connection alone, of another process or of an event loop that is over."""
-        self._stream.close()
-
-    def _close(self, end: Exception) -> None:
+    def close(self, end: Exception) -> None:
+        """End the connection, and the calls on it. The sender ends with it."""
         self._end = self._end or end
+        self.abandon()
         for response in self._waiting.values():
             if not response.done():
                 response.set_exception(self._end)
-        self._stream.close()  # which ends the listener and the sender
+
+    def abandon(self) -> None:
+        """End the connection alone: nobody waits any more in another process, or in an event loop that is over."""
+        if not (self._stream.is_closed or self._loop.is_closed()):
+            self._loop.remove_reader(self._stream)
+        self._stream.close()
 
 
 class Channels:
@@ -140,4 +140,4 @@ class Channels:
             self._move(here)
         channel, self._channel = self._channel, None
         if channel is not None:
-            await channel.closed()
+            channel.close(ClosedError())

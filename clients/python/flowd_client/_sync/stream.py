@@ -31,6 +31,7 @@ class Stream:
 
     Attributes:
         limit: Of the call that it is used for now.
+        is_closed: By this side.
     """
 
     def __init__(self, sock: socket.socket, limit: Deadline) -> None:
@@ -40,7 +41,7 @@ class Stream:
         self._place = place()
         self._tls_waits: tuple[type[OSError], ...] = ()
         self._waiting = 0
-        self._is_closed = False
+        self.is_closed = False
         fork.tell(self)
 
     @classmethod
@@ -100,15 +101,26 @@ class Stream:
 
     def receive(self) -> bytes:
         """What came next, at least a byte; empty at the end. Raises `OSError` when the connection broke."""
+        if not self._tls_waits:  # which may have read it already
+            self._wait(to_write=False)  # most often it is yet to come, and to try in vain costs more
+        return self._do(self._receive)
+
+    def receive_now(self) -> bytes | None:
+        """The same, or None when nothing has come."""
         try:
-            return self._do(lambda: self._sock.recv(_READ_BYTES))
+            return self._receive()
+        except BlockingIOError:
+            return None
+
+    def _receive(self) -> bytes:
+        try:
+            return self._sock.recv(_READ_BYTES)
         except ConnectionResetError:
             return self._sock.recv(_READ_BYTES)  # what the other side said before it hung up can still be read
 
     def _do(self, act: Callable[[], T], *, to_write: bool = False) -> T:
         while True:
-            if self._is_closed or self._place != place():
-                raise ConnectionAbortedError("closed, or of another process or event loop")
+            self._require_usable()
             wants_to_write = to_write
             try:
                 return act()
@@ -118,23 +130,32 @@ class Stream:
                 wants_to_write = isinstance(error, self._tls_waits[1])  # TLS may have to write in order to read
             self._wait(to_write=wants_to_write)
 
+    def _require_usable(self) -> None:
+        if self.is_closed or self._place != place():
+            raise ConnectionAbortedError("closed, or of another process or event loop")
+
     def _wait(self, *, to_write: bool) -> None:
+        self._require_usable()
         self._waiting += 1
         try:
             ready(self._sock, self.limit, to_write=to_write)
         finally:
             self._waiting -= 1
-            if self._is_closed and not self._waiting:
+            if self.is_closed and not self._waiting:
                 self._sock.close()
+
+    def fileno(self) -> int:
+        """Of the socket."""
+        return self._sock.fileno()
 
     def is_quiet(self) -> bool:
         """Whether the other side has neither said anything nor hung up."""
         pending: Callable[[], int] = getattr(self._sock, "pending", int)  # what TLS has read already
-        return not (self._is_closed or self._place != place() or pending() or speaks(self._sock.fileno()))
+        return not (self.is_closed or self._place != place() or pending() or speaks(self._sock.fileno()))
 
     def has_ended(self) -> bool:
         """Whether the other side has hung up, and said nothing before that is unread."""
-        if self._is_closed or self._place != place():
+        if self.is_closed or self._place != place():
             return True
         try:
             return self._sock.recv(1, socket.MSG_PEEK) == b""
@@ -145,7 +166,7 @@ class Stream:
 
     def close(self) -> None:
         """Let go of the connection; who waits on it elsewhere is told. May be called twice."""
-        self._is_closed = True
+        self.is_closed = True
         if self._waiting and not is_over(self._place):
             self._shut_down()  # wakes it, and the last one closes
         else:
@@ -164,5 +185,5 @@ class Stream:
 
     def forked(self) -> None:
         """See `flowd_client.fork.Copied`."""
-        self._is_closed = True
+        self.is_closed = True
         self._sock.close()
