@@ -115,6 +115,8 @@ def _shape(report: "RunReport") -> dict[str, Any]:
         shape["result"] = report.result
     else:
         shape["status"] = report.status
+    if report.reported_result is not None:
+        shape["reportedResult"] = report.reported_result
     if report.error is not None:
         shape["error"] = report.error
     return shape

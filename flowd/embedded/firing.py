@@ -14,7 +14,8 @@ class RunReport:
     """How one run ended.
 
     Attributes:
-        result: What the step said, even where its process failed; None when it said nothing.
+        result: What the step said; None when it said nothing, or nothing that counts.
+        reported_result: A success that a failed process printed: it does not count, but may explain.
         status: The effective status.
         error: Why the process failed, None when it did not.
         exit_ok: False for a run that failed, is blocked or needs intervention.
@@ -23,6 +24,7 @@ class RunReport:
     flow: str
     step: str
     result: dict[str, object] | None
+    reported_result: dict[str, object] | None
     status: str
     error: str | None
     exit_ok: bool
@@ -66,12 +68,12 @@ async def _run_in(settings: Settings, event: object, only: tuple[str, str] | Non
 
 
 def _report(run: Run) -> RunReport:
-    said = run.result or run.reported_result
     is_bad = run.status is not ProcessStatus.COMPLETED or run.effective_status in {*ATTENTION, "failed"}
     return RunReport(
         flow=run.flow_name,
         step=run.step_name,
-        result=dict(said.value) if said else None,
+        result=dict(run.result.value) if run.result else None,
+        reported_result=dict(run.reported_result.value) if run.reported_result else None,
         status=run.effective_status,
         error=run.error,
         exit_ok=not is_bad,

@@ -176,6 +176,33 @@ def test_without_a_daemon_packages_are_validated_explained_and_run(tmp_path: Pat
     assert not (tmp_path / ".codex").exists(), "nothing is stored"
 
 
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("exit 3", "exited with 3"),
+        ("kill -9 $$", "SIGKILL"),
+    ],
+)
+def test_a_success_that_a_failed_process_printed_is_not_printed_as_its_result(
+    tmp_path: Path, end: str, said: str
+) -> None:
+    write_flow(
+        tmp_path,
+        "late",
+        f"""#!/bin/sh
+echo 'FLOW_RESULT {{"status": "completed"}}'; {end}""",
+    )
+    event = b'{"id": "e", "type": "late"}'
+    expected = {"flow": "late", "step": "step", "status": "failed", "reportedResult": {"status": "completed"}}
+    for argv in (["fire", "-"], ["exec", "late", "step", "-"]):
+        code, out, err = flowd(tmp_path, *argv, stdin=event)
+        printed = json.loads(out)
+        (report,) = printed["results"] if argv[0] == "fire" else [printed]
+        assert said in report.pop("error")
+        assert (code, report) == (1, expected)
+        assert said in err
+
+
 def test_validate_names_file_and_line_and_can_look_at_one_package(tmp_path: Path) -> None:
     make_workspace(tmp_path)
     (tmp_path / "flows/bad").mkdir()
