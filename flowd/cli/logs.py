@@ -15,7 +15,6 @@ from flowd.cli.verb import Text, Verb
 from flowd_client import requests
 from flowd_client.client import FlowClient
 from flowd_client.errors import InvalidCallError
-from flowd_client.unix import UnixTransport
 from flowd_client.wire import STREAMS, Stream
 
 
@@ -128,7 +127,7 @@ def _parts(session: Session, run_id: str, stream: Stream, attempt: int | None) -
 
 
 def _follow(session: Session, run_id: str, only: Stream | None, attempt: int | None) -> None:
-    with FlowClient(UnixTransport(lambda: session.socket_path)) as client:
+    with FlowClient(session.transport) as client:
         for stream, data in client.follow_output_bytes(run_id, attempt=attempt):
             if only in (None, stream):
                 output.write(stream, data)

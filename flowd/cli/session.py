@@ -10,8 +10,8 @@ from flowd.domain.errors import StateError
 from flowd_client.discovery import find_socket, find_workspace
 
 if TYPE_CHECKING:
+    from flowd.cli.silence import TellingTransport
     from flowd_client.requests import Request
-    from flowd_client.unix import UnixTransport
 
 T = TypeVar("T")
 
@@ -106,10 +106,11 @@ class Session:
         return join(line)
 
     @cached_property
-    def _transport(self) -> "UnixTransport":
-        from flowd_client.unix import UnixTransport  # noqa: PLC0415 - 5 ms that `--version` does not pay
+    def transport(self) -> "TellingTransport":
+        """To the daemon. Says on stderr when that is silent."""
+        from flowd.cli.silence import TellingTransport  # noqa: PLC0415 - 5 ms that `--version` does not pay
 
-        return UnixTransport(self.socket_path)
+        return TellingTransport(lambda: self.socket_path)
 
     def ask(self, request: "Request[T]") -> Any:
         """The daemon's response exactly as it came; ``request.read`` makes a view of it.
@@ -117,8 +118,7 @@ class Session:
         Raises:
             FlowClientError: Any of its tree.
         """
-        timeout_s = request.timeout_s(RESPONSE_S)
-        return self._transport.call(request.method, request.params, timeout_s=timeout_s)
+        return self.transport.call(request.method, request.params, timeout_s=request.timeout_s(RESPONSE_S))
 
     def view(self, request: "Request[T]") -> T:
         """The daemon's response as a view."""
@@ -126,5 +126,5 @@ class Session:
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        if "_transport" in self.__dict__:
-            self._transport.close()
+        if "transport" in self.__dict__:
+            self.transport.close()

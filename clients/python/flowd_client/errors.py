@@ -122,13 +122,21 @@ class ConnectionLostError(FlowClientError):
 class TimedOutError(FlowClientError):
     """No answer in time. What was asked may still happen."""
 
-    def __init__(self, method: str, timeout_s: float) -> None:
+    def __init__(self, method: str, timeout_s: float, *, stopped_pid: int | None = None) -> None:
+        """``stopped_pid`` is the daemon's process where that is stopped."""
+        why = "" if stopped_pid is None else f" {stopped(stopped_pid)}"
         super().__init__(
             "timed_out",
-            f"The daemon did not answer {method} within {timeout_s:g} s. It may still be done: look before asking"
+            f"The daemon did not answer {method} within {timeout_s:g} s.{why} It may still be done: look before asking"
             " again.",
-            {"method": method, "timeoutMs": round(timeout_s * 1000)},
+            {"method": method, "timeoutMs": round(timeout_s * 1000)}
+            | ({} if stopped_pid is None else {"stoppedPid": stopped_pid}),
         )
+
+
+def stopped(pid: int) -> str:
+    """A sentence about a daemon whose process is stopped."""
+    return f"Its process {pid} is stopped (by SIGSTOP or Ctrl-Z, say): `kill -CONT {pid}` lets it go on."
 
 
 class BadAnswerError(FlowClientError):

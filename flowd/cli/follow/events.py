@@ -8,7 +8,6 @@ from flowd.cli import printing
 from flowd.cli.session import Session
 from flowd_client import wire
 from flowd_client.client import FlowClient
-from flowd_client.unix import UnixTransport
 from flowd_client.views.update import UpdateView
 
 RECONNECT_S = 60.0
@@ -56,7 +55,7 @@ def follow(
 
 @contextmanager
 def _client(session: Session) -> Iterator[FlowClient]:
-    with FlowClient(UnixTransport(lambda: session.socket_path)) as client:
+    with FlowClient(session.transport) as client:
         client.call(wire.STATUS)  # where no daemon listens, say so at once
         yield client
 

@@ -7,9 +7,9 @@ from typing import Any
 from flowd_client._async.channels import Channels
 from flowd_client._async.net import Limit
 from flowd_client._async.stream import Stream
-from flowd_client._core.connect import locator
+from flowd_client._core.connect import locator, stopped_pid
 from flowd_client._core.jsonrpc import ClosedError, Conversation, LostError, NotSentError, answers, read_result
-from flowd_client.errors import ConnectionLostError, DaemonNotRunningError
+from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, TimedOutError
 from flowd_client.wire import RETRY_SAFE, SUBSCRIBE, UPDATE
 
 
@@ -24,6 +24,14 @@ class AsyncUnixTransport:
 
     async def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None) -> Any:
         """As `flowd_client.transport.AsyncTransport.call`."""
+        try:
+            return await self._call(method, params, timeout_s)
+        except TimedOutError as error:
+            if (pid := stopped_pid(self._locate())) is None:
+                raise
+            raise TimedOutError(method, timeout_s or 0, stopped_pid=pid) from error
+
+    async def _call(self, method: str, params: Mapping[str, Any], timeout_s: float | None) -> Any:
         async with Limit(method, timeout_s) as limit:
             try:
                 return await self._channels.call(method, params, limit)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, find_service, workspace_of
-from flowd_client.errors import DaemonNotRunningError, UntrustedDaemonError
+from flowd_client.errors import DaemonNotRunningError, FlowClientError, UntrustedDaemonError
 
 BACKLOG_PAUSE_S = 0.01
 """Between tries while the daemon's accept queue is full; it empties within a turn of the daemon's loop."""
@@ -84,6 +84,20 @@ def peer(connection: socket.socket) -> tuple[int | None, int | None]:
         return None, None if version else uid
     except (OSError, struct.error):
         return None, None
+
+
+def stopped_pid(path: Path) -> int | None:
+    """The process that listens on a socket, where it is stopped: by SIGSTOP, Ctrl-Z or a debugger. None on doubt."""
+    try:
+        connection = connect_once(path)
+        if connection is None:
+            return None
+        with connection:
+            pid, _ = peer(connection)
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FlowClientError, OSError):
+        return None
+    return pid if status.rpartition(")")[2].split()[0] in ("T", "t") else None
 
 
 def _require_trusted(connection: socket.socket, path: Path, server_uid: int | None) -> None:
