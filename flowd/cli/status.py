@@ -67,6 +67,7 @@ def _draw(response: Response) -> None:
             ("ended", ", ".join(f"{_table(response, 'runs').get(name, 0)} {name}" for name in _ENDED)),
             ("limits", _limits(_table(response, "limits"))),
             ("on stop", _on_stop(response)),
+            *((f"trouble: {trouble['what']}", trouble["problem"]) for trouble in response.get("troubles", ())),
         )
     )
     running = response.get("running")

@@ -35,7 +35,7 @@ from flowd.engine.scheduler import TASK_PREFIX
 from flowd.executors.direct.launcher import environment_without
 from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper.peer import peer_uid
-from flowd.observe import listenfds, own_unit
+from flowd.observe import listenfds, logs, own_unit, stream
 from flowd.observe.sdnotify import Notifier
 from flowd.settings import values as settings_values
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
@@ -206,7 +206,7 @@ class Daemon:
     # --- stopping ----------------------------------------------------------------------------------------------------
 
     def _ask_to_stop(self, number: int) -> None:
-        if number == signal.SIGINT and self._had_terminal:
+        if number == signal.SIGINT and self._had_terminal and stream.is_writable(sys.stderr):
             sys.stderr.write("\r\033[K")  # the ^C that the terminal has just drawn
         self._stops += 1
         self._stop_asked.set()
@@ -310,9 +310,14 @@ class Daemon:
         if self._http is not None:
             view.http = self._http.where
         view.manager = self._manager()
+        view.troubles = self._troubles() or None
         if with_settings:
             view.settings = self._settings.table()
         return view
+
+    def _troubles(self) -> list[dict[str, str]]:
+        log_trouble = logs.trouble()
+        return [] if log_trouble is None else [{"what": "log", "problem": log_trouble}]
 
     def _manager(self) -> dict[str, Any] | None:
         """Who manages this daemon; None where it was started by hand."""

@@ -9,7 +9,7 @@ from flowd.daemon.exits import EXIT_BAD_STATE, EXIT_NOT_YET, EXIT_STORAGE_FAILED
 from flowd.daemon.life import Daemon
 from flowd.domain.errors import NotYetError, StateError, StorageFailedError
 from flowd.domain.redaction import Redactor
-from flowd.observe import logs
+from flowd.observe import logs, stream
 from flowd.settings import unknown
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
@@ -20,6 +20,7 @@ log = logging.getLogger("flowd.daemon")
 
 def serve(settings: Settings) -> int:
     """Run the daemon until it is told to stop; return the process's exit code."""
+    stream.fill_standard_streams()
     redactor = Redactor(settings.redact, os.environ)
     logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
     for sentence in unknown.find(os.environ, settings):
@@ -30,14 +31,20 @@ def serve(settings: Settings) -> int:
             sys.setswitchinterval(0.0005)
             return asyncio.run(Daemon(settings, redactor).run())
     except NotYetError as error:
-        print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
+        _say(error.message)
         return EXIT_NOT_YET
     except StateError as error:
         # One line for people; no traceback, because nothing is wrong with flowd itself.
-        print(f"flowd: {error.message}", file=sys.stderr)  # noqa: T201
+        _say(error.message)
         return EXIT_STORAGE_FAILED if state_folder.is_disk_failure(error) else EXIT_BAD_STATE
     except ExceptionGroup as group:  # of the tasks that take up what an earlier daemon left
         if not isinstance(failure := group.exceptions[0], StorageFailedError):
             raise
-        print(f"flowd: {failure.message}", file=sys.stderr)  # noqa: T201
+        _say(failure.message)
         return EXIT_STORAGE_FAILED
+
+
+def _say(message: str) -> None:
+    """One line for people, unless nobody takes it."""
+    if stream.is_writable(sys.stderr):
+        print(f"flowd: {message}", file=sys.stderr)  # noqa: T201

@@ -3,7 +3,7 @@
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from flowd_client.errors import FlowClientError
 from flowd_client.unix import UnixTransport
 
 RESPONSE_S = 5.0
+_TROUBLE_REMEDIES = {
+    "log": "Look whether what takes flowd's log does so: the journal, the disk, whoever reads its stderr.",
+}
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -82,7 +85,7 @@ def _alive(scene: Scene, path: Path) -> Iterator[Finding]:
         yield fail("daemon.socket", f"{path} has mode {mode:04o}: others may connect", f"Run: chmod 600 {path}")
     else:
         yield ok("daemon.socket", f"{path}")
-    yield _answer(path, restart)
+    yield from _answer(path, restart)
 
 
 def _restart(scene: Scene) -> str | None:
@@ -101,14 +104,21 @@ def _restart(scene: Scene) -> str | None:
         return None
 
 
-def _answer(path: Path, restart: str | None) -> Finding:
+def _answer(path: Path, restart: str | None) -> Iterator[Finding]:
     transport = UnixTransport(path)
     try:
         said: dict[str, Any] = transport.call(wire.STATUS, {}, timeout_s=RESPONSE_S)
     except FlowClientError as error:
-        return fail("daemon.answer", f"it does not answer: {error}", _after_its_log(restart))
+        yield fail("daemon.answer", f"it does not answer: {error}", _after_its_log(restart))
+        return
     finally:
         transport.close()
+    yield _is_well(said)
+    for trouble in said.get("troubles", ()):
+        yield warn(f"daemon.{trouble['what']}", trouble["problem"], _TROUBLE_REMEDIES.get(trouble["what"], ""))
+
+
+def _is_well(said: Mapping[str, Any]) -> Finding:
     what = f"{said.get('state')}, version {said.get('version')}, pid {said.get('pid')}"
     if said.get("version") != __version__:
         return warn(

@@ -6,7 +6,10 @@ every text, and write our source lines into each entry.
 
 import logging
 import re
+import socket
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 
 from logging_journald import JournaldTransport, check_journal_stream
 
@@ -44,40 +47,53 @@ def is_stderr() -> bool:
         return False
 
 
-class JournalHandler(logging.Handler):
-    """Writes records into the journal, by its native protocol.
+class JournalOutlet:
+    """The journal as a place for log entries, by its native protocol.
 
-    A field ``run_id`` becomes ``FLOWD_RUN_ID``. A record that the journal does not take is dropped: stderr is the
-    journal's own, so there is nowhere else to say it.
+    A field ``run_id`` becomes ``FLOWD_RUN_ID``; an entry that goes out late has a field
+    ``logged_at``.
     """
 
-    def __init__(self, mask: Callable[[str], str]) -> None:
-        """Connect.
+    def __init__(self, mask: Callable[[str], str], socket_path: Path = JournaldTransport.SOCKET_PATH) -> None:
+        """``mask`` takes secrets out of a text."""
+        self._mask = mask
+        self._path = socket_path
+        # Not connected: each entry finds the socket that is at the path now, when journald has made another.
+        self._transport = JournaldTransport(socket_path, connected=False)
+        self._transport.socket.setblocking(False)  # noqa: FBT003
 
-        Args:
-            mask: Takes secrets out of a text.
+    def check(self) -> None:
+        """Raise where there is no journal.
 
         Raises:
-            StateError: There is no journal on this machine.
+            StateError: There is none on this machine.
         """
-        super().__init__()
-        self._mask = mask
         try:
-            self._transport = JournaldTransport()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+                probe.connect(str(self._path))
         except OSError as error:
             raise StateError(
-                f"There is no journal at {JournaldTransport.SOCKET_PATH}: {error.strerror}. "
+                f"There is no journal at {self._path}: {error.strerror}. "
                 "Choose another log_format: auto, pretty or json."
             ) from error
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send one entry."""
-        try:
-            self._transport.send(self.fields(record).items())
-        except OSError:
-            pass
+    def size_bytes(self, entry: dict[str, str]) -> int:
+        """About what it takes in memory."""
+        return sum(len(name) + len(value) for name, value in entry.items())
 
-    def fields(self, record: logging.LogRecord) -> dict[str, str]:
+    def delay(self, entry: dict[str, str], record: logging.LogRecord) -> None:
+        """Note when it was made: the journal will take the time when it gets it."""
+        entry[_field("logged_at")] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+    def send(self, entry: dict[str, str]) -> None:
+        """Send an entry.
+
+        Raises:
+            OSError: The journal does not take it now.
+        """
+        self._transport.send(entry.items())
+
+    def render(self, record: logging.LogRecord) -> dict[str, str]:
         """An entry's fields."""
         event = record.getMessage()
         extra = {key: str(value) for key, value in fields_of(record).items()}
@@ -93,10 +109,13 @@ class JournalHandler(logging.Handler):
         if event in MESSAGE_IDS:
             entry["MESSAGE_ID"] = MESSAGE_IDS[event]
         for key, value in extra.items():
-            entry[f"FLOWD_{_UNFIT.sub('_', key.upper())}"] = self._mask(value)[:_MAX_FIELD_CHARS]
+            entry[_field(key)] = self._mask(value)[:_MAX_FIELD_CHARS]
         return entry
 
     def close(self) -> None:
         """Close the connection."""
         self._transport.socket.close()
-        super().close()
+
+
+def _field(key: str) -> str:
+    return f"FLOWD_{_UNFIT.sub('_', key.upper())}"

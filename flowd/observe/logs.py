@@ -11,7 +11,9 @@ from typing import Literal
 
 from flowd.domain.errors import StateError
 from flowd.engine import run_log
+from flowd.observe.delivery import Delivery
 from flowd.observe.record import fields_of
+from flowd.observe.stream import StreamOutlet
 
 Format = Literal["auto", "pretty", "json", "journal"]
 
@@ -22,13 +24,13 @@ def configure(format_: Format, level: str, mask: Callable[[str], str] = str) -> 
     """Send flowd's log to stderr, masked by ``mask``: pretty on a terminal, else one JSON object a line.
 
     Where stderr is the journal's, the log goes there natively, with fields to ask for, and tells every step of a run's
-    life: that is where one looks for it.
+    life: that is where one looks for it. Wherever it goes, nobody ever waits for it.
 
     Raises:
         StateError: The journal was asked for, and there is none.
     """
     is_journal = format_ == "journal" or (format_ == "auto" and "JOURNAL_STREAM" in os.environ and _is_journal())
-    handler = _journal_handler(mask) if is_journal else _stream_handler(format_, mask)
+    handler = _journal_handler(mask, is_asked=format_ == "journal") if is_journal else _stream_handler(format_, mask)
     root = logging.getLogger()
     for old in root.handlers:
         old.close()
@@ -36,6 +38,15 @@ def configure(format_: Format, level: str, mask: Callable[[str], str] = str) -> 
     root.setLevel(logging.WARNING)
     logging.getLogger("flowd").setLevel(level.upper())
     logging.getLogger(run_log.LOGGER).setLevel(logging.DEBUG if is_journal else logging.NOTSET)
+
+
+def trouble() -> str | None:
+    """What the log has lost and what waits to go out, as a sentence; None while everything has gone out."""
+    found = (handler.health for handler in logging.getLogger().handlers if isinstance(handler, Delivery))
+    health = next(found, None)
+    if health is None:
+        return None
+    return f"{health.dropped} log entries were lost and {health.waiting} wait: {health.problem}"
 
 
 def _is_journal() -> bool:
@@ -46,19 +57,20 @@ def _is_journal() -> bool:
     return journal.is_stderr()
 
 
-def _journal_handler(mask: Callable[[str], str]) -> logging.Handler:
+def _journal_handler(mask: Callable[[str], str], *, is_asked: bool) -> logging.Handler:
     try:
-        from flowd.observe.journal import JournalHandler  # noqa: PLC0415 - as above
+        from flowd.observe.journal import JournalOutlet  # noqa: PLC0415 - as above
     except ImportError:
         raise StateError("There is no systemd journal here. Choose another log_format: auto, pretty, json.") from None
-    return JournalHandler(mask)
+    outlet = JournalOutlet(mask)
+    if is_asked:
+        outlet.check()
+    return Delivery(outlet)
 
 
 def _stream_handler(format_: Format, mask: Callable[[str], str]) -> logging.Handler:
     is_pretty = format_ == "pretty" or (format_ == "auto" and sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Pretty(mask) if is_pretty else _Json(mask))
-    return handler
+    return Delivery(StreamOutlet(sys.stderr, _Pretty(mask) if is_pretty else _Json(mask)))
 
 
 class _Masking(logging.Formatter):

@@ -30,6 +30,8 @@ class StatusView(View):
         on_service_stop: There only where a stop by systemd is not what ``onStop`` says; a restart is.
         http: The address that HTTP is served on.
         manager: Who manages the daemon; absent where it was started by hand.
+        troubles: What does not work while the rest does, each with ``what`` (``log`` or ``http``) and ``problem``, a
+            sentence; absent where there are none.
         settings: Every setting with its value and its source; only where they were asked for.
     """
 
@@ -56,6 +58,7 @@ class StatusView(View):
     limits: dict[str, int] | None = None
     http: str | None = None
     manager: dict[str, Any] | None = None
+    troubles: list[dict[str, str]] | None = None
     settings: list[dict[str, Any]] | None = None
 
 
