@@ -10,6 +10,7 @@ from flowd.daemon.life import Daemon
 from flowd.domain.errors import NotYetError, StateError, StorageFailedError
 from flowd.domain.redaction import Redactor
 from flowd.observe import logs, stream
+from flowd.service import parents
 from flowd.settings import unknown
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
@@ -26,6 +27,7 @@ def serve(settings: Settings) -> int:
     for sentence in unknown.find(os.environ, settings):
         log.warning(sentence)
     try:
+        parents.refuse_in_unit(settings.state_dir, os.environ)
         state_folder.prepare(settings.state_dir, settings.workspace)
         with Lock(settings.state_dir):
             sys.setswitchinterval(0.0005)

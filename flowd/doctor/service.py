@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from flowd.doctor import service_owner
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.doctor.whereabouts import is_closed
@@ -87,6 +88,8 @@ def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
             f"{manager.typed('restart', socket, service)} (running steps go on)",
         )
     yield from _http(scene, manager, f"{name}.http")
+    if manager.scope == "system":
+        yield from service_owner.check(manager, workspace, service, socket)
     if (restarts := about.get("NRestarts", "0")) != "0":
         yield warn(
             f"{name}.restarts",

@@ -12,6 +12,7 @@ from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper import journal
 from flowd.keeper.capabilities import boot_id
 from flowd.observe.own_unit import default_scope
+from flowd.service import parents
 from flowd.settings import sources as settings_sources
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
@@ -61,11 +62,12 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
         How many were running.
 
     Raises:
-        StateError: A person asks although a daemon runs; or we may not look into the state; or the keeper does not
-            answer.
+        StateError: Somebody else could have put the state there; a person asks although a daemon runs; we may not look
+            into the state; or the keeper does not answer.
     """
     settings = _settings(workspace, environ)
     root = settings.state_dir if settings else _state_dir(workspace, environ)
+    parents.refuse_in_unit(root, environ)
     if is_asked:
         _refuse_beside_daemon(root)
     else:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flowd.domain.errors import StateError
 from flowd.observe.own_unit import Scope
-from flowd.service import preflight, unit_files
+from flowd.service import parents, preflight, unit_files
 from flowd.service.systemctl import ENABLED, ServiceManager, is_listening, listens_at
 from flowd.service.unit_files import ServiceUnits, Wanted
 from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, system_socket
@@ -87,6 +87,12 @@ def is_masked(path: Path) -> bool:
 
 def check(wanted: Wanted) -> Iterator[Action]:
     """What to check before anything is written. Changes nothing."""
+    if wanted.scope == "system":
+        state = unit_files.system_state(wanted.workspace)
+        yield Action(
+            f"check that none but root and {wanted.run_as} could exchange {state}",
+            lambda: _refuse_unsafe_parents(wanted.run_as, wanted.workspace),
+        )
     if wanted.scope == "system" and os.geteuid() == 0:
         yield Action(
             f"check that user {wanted.run_as} can run {wanted.command} in {wanted.workspace}",
@@ -287,6 +293,13 @@ def _start(manager: ServiceManager, units: ServiceUnits, names: tuple[str, ...])
 def _read_log(manager: ServiceManager, units: ServiceUnits) -> str:
     field = "_SYSTEMD_USER_UNIT" if manager.scope == "user" else "_SYSTEMD_UNIT"
     return f"sudo journalctl {shlex.quote(f'{field}={units.service_name}')}"
+
+
+def _refuse_unsafe_parents(user: str, workspace: Path) -> None:
+    uid = preflight.account(user).uid
+    for path in unit_files.system_places(workspace):
+        if found := parents.find_unsafe(path, uid):
+            raise StateError(f"{found}, and so could exchange {path} of the service. {parents.remedy(path)}")
 
 
 def _remove_dead(socket: Path, new: Path) -> None:

@@ -116,6 +116,12 @@ def system_state(workspace: Path) -> Path:
     return Path(f"{SYSTEM_STATE}{workspace}.state")
 
 
+def system_places(workspace: Path) -> tuple[Path, ...]:
+    """What a system service has outside of its workspace: state, runtime folder, socket, file of variables."""
+    runtime = Path(f"/run/flowd{workspace}.run")
+    return system_state(workspace), runtime, system_socket(workspace), Path(f"/etc/flowd{workspace}.env")
+
+
 def packaged(name: str) -> str:
     """The text of a file in flowd's ``systemd`` folder.
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pwd
 import select
 import socket
 import struct
@@ -125,7 +126,7 @@ def _is_trusted_place(path: Path) -> bool:
 
 def _refusal(path: Path, error: OSError) -> DaemonNotRunningError:
     if isinstance(error, PermissionError):
-        message = f"Not allowed to connect to {path}: it belongs to another user. Run this as the daemon's user."
+        message = f"Not allowed to connect to {path}: it belongs to {_owner(path)}. Run this as the daemon's user."
     else:
         match error.errno:
             case errno.ENOENT | errno.ENOTDIR:
@@ -136,6 +137,15 @@ def _refusal(path: Path, error: OSError) -> DaemonNotRunningError:
                 why = error.strerror or str(error)
         message = f"No daemon at {path} ({why}). {_remedy(path)}"
     return DaemonNotRunningError(message, socket_path=str(path))
+
+
+def _owner(path: Path) -> str:
+    try:
+        return f"user {pwd.getpwuid(uid := path.lstat().st_uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
+    except OSError:
+        return "another user"
 
 
 def _remedy(path: Path) -> str:
