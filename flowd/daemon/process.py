@@ -21,7 +21,6 @@ log = logging.getLogger("flowd.daemon")
 
 def serve(settings: Settings) -> int:
     """Run the daemon until it is told to stop; return the process's exit code."""
-    stream.fill_standard_streams()
     redactor = Redactor(settings.redact, os.environ)
     logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
     for sentence in unknown.find(os.environ, settings):

@@ -5,7 +5,6 @@ import os
 import select
 import socket
 import stat
-import sys
 from collections.abc import Callable
 from typing import TextIO
 
@@ -57,21 +56,6 @@ def is_writable(stream: TextIO) -> bool:
         return bool(select.select([], [stream], [], 0)[1])
     except (OSError, ValueError):
         return False
-
-
-def fill_standard_streams() -> None:
-    """Open those of stdin, stdout and stderr that are closed, on nothing.
-
-    Else the next file that is opened gets the number, and what is meant for stderr is written into a database.
-    """
-    opened = []
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)  # noqa: FBT003
-        opened.append(fd)
-    os.close(fd)
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        if number in opened:
-            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _opened(stream: TextIO) -> tuple[Callable[[bytes], int], Callable[[], None]]:

@@ -184,16 +184,3 @@ def test_the_end_of_a_process_waits_for_its_last_lines_and_not_for_ever(tmp_path
     subprocess.run([sys.executable, "-c", script], stderr=writing, check=True, timeout=30)
     os.close(reading)
     os.close(writing)
-
-
-def test_without_a_stderr_nothing_is_written_into_what_is_opened_next(tmp_path: Path) -> None:
-    script = (
-        "import logging, sys; from flowd.observe import logs, stream; stream.fill_standard_streams()\n"
-        "logs.configure('auto', 'info'); file = open(sys.argv[1], 'wb', buffering=0)\n"
-        "logging.getLogger('flowd.x').info('hello'); sys.exit(file.fileno() < 3)"
-    )
-    subprocess.run(
-        ["sh", "-c", 'exec "$0" -c "$1" "$2" 2>&- 1>&- 0<&-', sys.executable, script, str(tmp_path / "file")],
-        check=True,
-    )
-    assert (tmp_path / "file").read_bytes() == b""
