@@ -1,11 +1,12 @@
 """Opens the socket that HTTP is served on, or takes the one that systemd holds."""
 
+import errno
 import os
 import socket
 from pathlib import Path
 
 from flowd.api.http.config import DEFAULT_PORT, HttpConfig, PassedAddress, TcpAddress, UnixAddress
-from flowd.domain.errors import StateError
+from flowd.domain.errors import NotYetError, StateError
 from flowd.observe import listenfds
 from flowd.state.sockets import bind
 
@@ -14,8 +15,9 @@ def listen_for_http(config: HttpConfig) -> socket.socket:
     """A socket to listen on. Nothing is accepted yet.
 
     Raises:
-        StateError: The address is taken or is none of this machine's, or strangers could reach it and nothing would
-            keep them out; the message has the remedy.
+        NotYetError: The address is taken or is none of this machine's, which may change by itself.
+        StateError: Strangers could reach it and nothing would keep them out, or it cannot be listened at. The message
+            has the remedy.
     """
     address = config.address
     match address:
@@ -41,7 +43,8 @@ def _tcp(address: TcpAddress) -> socket.socket:
         family, kind, protocol, _, where = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
         return _held_by_systemd(where) or _bind_tcp(socket.socket(family, kind, protocol), where)
     except OSError as error:
-        raise StateError(
+        may_come = error.errno in (errno.EADDRNOTAVAIL, errno.EADDRINUSE) or isinstance(error, socket.gaierror)
+        raise (NotYetError if may_come else StateError)(
             f"Cannot listen on http://{address}: {error.strerror}. Choose another address with --http HOST:PORT, "
             f"or look who has this one: ss -ltnp 'sport = :{address.port}'."
         ) from error

@@ -17,14 +17,14 @@ import flowd
 from flowd import wiring
 from flowd.api import unix_socket
 from flowd.api.dispatcher import Dispatcher
+from flowd.api.http.config import HttpConfig
 from flowd.api.http.server import HttpServer
-from flowd.api.listeners import listen_for_http
 from flowd.api.methods import Methods
 from flowd.api.shapes.daemon import DrainView, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.daemon.exits import EXIT_KEEPER_LOST, EXIT_OK, EXIT_STORAGE_FAILED
-from flowd.daemon.http_access import local_access
+from flowd.daemon.http import HttpPart
 from flowd.daemon.shutdown import wind_down
 from flowd.daemon.status import Birth, status_view
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
@@ -70,7 +70,7 @@ class Daemon:
         self._stop_asked = asyncio.Event()
         self._exit_code = EXIT_OK
         self._is_draining = False
-        self._http: HttpServer | None = None
+        self._http = HttpPart(settings.http, settings.state_dir)
         self._is_state_lost = False
         self._notifier = Notifier.of(os.environ)
 
@@ -91,20 +91,18 @@ class Daemon:
             self._socket = sockets.socket_path(self._settings.socket)
             # Before anything else: a daemon that nobody can reach takes up no runs.
             listener = sockets.bind(self._socket)
-        http_config = self._settings.http
-        http_listener = None if http_config is None else listen_for_http(http_config)
+        self._http.listen()
         ours = state_folder.Presence([self._socket])
         try:
-            await self._serve(listener, http_listener)
+            await self._serve(listener)
         finally:
             listener.close()
-            if http_listener is not None:
-                http_listener.close()
+            self._http.close()
             if passed is None and ours.lost() is None:
                 self._socket.unlink(missing_ok=True)
         return self._exit_code
 
-    async def _serve(self, listener: socket.socket, http_listener: socket.socket | None) -> None:
+    async def _serve(self, listener: socket.socket) -> None:
         try:
             self._parts = await wiring.build(
                 self._settings,
@@ -128,7 +126,7 @@ class Daemon:
                 await self._parts.engine.open(tasks)
                 server = await self._listen(listener)
                 stack.push_async_callback(server.close)
-                await self._listen_http(http_listener, stack)
+                end_http_trying = await self._http.open(tasks, stack, self._http_server)
                 guard = tasks.create_task(self._guard_state(), name="guard state")
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, tasks)
                 self._tell_ready()
@@ -138,6 +136,7 @@ class Daemon:
                 await server.close()
                 guard.cancel()
                 beat.cancel()
+                end_http_trying()
                 # Runs that go on without us, or wait for storage: whoever supervises them lets go, and the next daemon
                 # takes them up.
                 _cancel_others()
@@ -158,13 +157,8 @@ class Daemon:
         await server.open()
         return server
 
-    async def _listen_http(self, listener: socket.socket | None, stack: AsyncExitStack) -> None:
-        if self._settings.http is None or listener is None:
-            return
-        config, pointer = local_access(self._settings.http, listener, self._settings.state_dir)
-        if pointer is not None:
-            stack.callback(pointer.unlink, missing_ok=True)
-        server = HttpServer(
+    def _http_server(self, config: HttpConfig, listener: socket.socket) -> HttpServer:
+        return HttpServer(
             config,
             listener,
             self._methods.table,
@@ -173,9 +167,6 @@ class Daemon:
             feed=self._parts.feed,
             snapshot=self._parts.engine.snapshot,
         )
-        stack.push_async_callback(server.close)
-        await server.open()
-        self._http = server
 
     def _tell_ready(self) -> None:
         snapshot = self._parts.engine.snapshot()
@@ -307,8 +298,7 @@ class Daemon:
         view = await status_view(
             self._settings, self._parts, birth=self._birth, socket=self._socket, is_draining=self._is_draining
         )
-        if self._http is not None:
-            view.http = self._http.where
+        view.http = self._http.where
         view.manager = self._manager()
         view.troubles = self._troubles() or None
         if with_settings:
@@ -316,8 +306,8 @@ class Daemon:
         return view
 
     def _troubles(self) -> list[dict[str, str]]:
-        log_trouble = logs.trouble()
-        return [] if log_trouble is None else [{"what": "log", "problem": log_trouble}]
+        found = {"log": logs.trouble(), "http": self._http.problem}
+        return [{"what": what, "problem": problem} for what, problem in found.items() if problem is not None]
 
     def _manager(self) -> dict[str, Any] | None:
         """Who manages this daemon; None where it was started by hand."""

@@ -26,6 +26,7 @@ from flowd_client.unix import UnixTransport
 RESPONSE_S = 5.0
 _TROUBLE_REMEDIES = {
     "log": "Look whether what takes flowd's log does so: the journal, the disk, whoever reads its stderr.",
+    "http": "flowd tries again every 2 s, and serves it as soon as the address can be had.",
 }
 
 
