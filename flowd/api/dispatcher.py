@@ -24,7 +24,7 @@ from flowd.api.method import Method
 from flowd.api.methods import bare_event
 from flowd.api.subscriptions import Caller
 from flowd.api.turns import FairTurns, LargeTurns
-from flowd.domain.errors import InvalidParamsError
+from flowd.domain.errors import FlowdError, InvalidParamsError
 from flowd_client.methods import DISPATCH, GET_EVENT, LIST_EVENTS
 
 MAX_BATCH = 1000
@@ -154,6 +154,22 @@ class Dispatcher:
             failure = either._error  # noqa: SLF001
             return _response(request.id, error={"code": failure.code, "message": failure.message, "data": failure.data})
         return {"jsonrpc": "2.0", "id": request.id, "result": either._value.result}  # noqa: SLF001
+
+
+class Refuser(Dispatcher):
+    """Responds to every request with the same refusal."""
+
+    def __init__(self, why: FlowdError) -> None:
+        super().__init__({})
+        self._error = error_of(why.slug, why.message, **why.details)
+
+    async def _one(
+        self, value: object, caller: Caller | None, large_turns: LargeTurns | None, calls: Calls | None
+    ) -> dict[str, Any] | None:
+        if _problem(value) is not None:
+            return await super()._one(value, caller, large_turns, calls)
+        fields = cast("dict[str, Any]", value)
+        return _response(fields["id"], error=self._error) if "id" in fields else None
 
 
 def oversize(size: int, limit: int) -> bytes:

@@ -55,6 +55,16 @@ class UnixServer:
         self._acceptor = Acceptor(self._listener, self._connection, backlog=BACKLOG)
         self._acceptor.open()
 
+    async def take(self, connection: socket.socket) -> None:
+        """Serve one connection that was accepted elsewhere."""
+        connection.setblocking(False)  # noqa: FBT003
+        await asyncio.get_running_loop().connect_accepted_socket(self._connection, connection)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._connections)
+
     async def close(self) -> None:
         """Accept no more, let finish what is quickly done, and end the connections. Requests that wait are dropped."""
         if self._acceptor is not None:

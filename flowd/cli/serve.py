@@ -61,6 +61,7 @@ def serve(
             )
         )
     except StateError as error:
+        process.turn_away(error)
         raise CommandError(error.message, Exit.CONFIG) from error
     except FlowdError as error:
         raise CommandError(error.message, Exit.REFUSED) from error

@@ -5,11 +5,13 @@ import logging
 import os
 import sys
 
+from flowd.daemon import refusing
 from flowd.daemon.exits import EXIT_BAD_STATE, EXIT_NOT_YET, EXIT_STORAGE_FAILED
 from flowd.daemon.life import Daemon
 from flowd.domain.errors import NotYetError, StateError, StorageFailedError
 from flowd.domain.redaction import Redactor
 from flowd.observe import logs, stream
+from flowd.observe.sdnotify import Notifier
 from flowd.service import parents
 from flowd.settings import unknown
 from flowd.settings.values import Settings
@@ -37,12 +39,20 @@ def serve(settings: Settings) -> int:
     except StateError as error:
         # One line for people; no traceback, because nothing is wrong with flowd itself.
         _say(error.message)
+        turn_away(error)
         return EXIT_STORAGE_FAILED if state_folder.is_disk_failure(error) else EXIT_BAD_STATE
     except ExceptionGroup as group:  # of the tasks that take up what an earlier daemon left
         if not isinstance(failure := group.exceptions[0], StorageFailedError):
             raise
         _say(failure.message)
         return EXIT_STORAGE_FAILED
+
+
+def turn_away(error: StateError) -> None:
+    """Tell systemd, and callers who wait at its sockets, why nothing will serve them for now."""
+    notifier = Notifier.of(os.environ)
+    notifier.status(f"cannot serve: {error.message}")
+    refusing.turn_away(error)
 
 
 def _say(message: str) -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 
 FIRST_FD = 3
 CONTROL_NAMES = ("flowd.sock", "control")
@@ -43,6 +44,20 @@ def control_socket(environ: Mapping[str, str] = os.environ) -> socket.socket | N
             if listener is not None:
                 return listener
     return None
+
+
+def stream_sockets(environ: Mapping[str, str] = os.environ) -> list[socket.socket]:
+    """All listening sockets that systemd passed, whatever their names."""
+    found = []
+    for fd in (fd for fds in passed(environ).values() for fd in fds):
+        with suppress(OSError):
+            candidate = socket.socket(fileno=os.dup(fd))
+            if candidate.type == socket.SOCK_STREAM and candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                candidate.setblocking(False)  # noqa: FBT003
+                found.append(candidate)
+            else:
+                candidate.close()
+    return found
 
 
 def _unix_listener(fd: int) -> socket.socket | None:

@@ -22,6 +22,9 @@ _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 NOTIFY_RELOAD_SINCE = 253
 """The version of systemd that introduced ``Type=notify-reload``; an older one would take it for ``simple``."""
 
+RESTART_STEPS_SINCE = 254
+"""The version of systemd that introduced ``RestartSteps=``."""
+
 DELEGATE_SUBGROUP_SINCE = 254
 """The version of systemd that introduced ``DelegateSubgroup=``."""
 
@@ -146,6 +149,8 @@ def render(wanted: Wanted, *, home: Path) -> ServiceUnits:
     if wanted.systemd_version >= NOTIFY_RELOAD_SINCE:
         service = service.replace("Type=notify\n", "Type=notify-reload\n")
         service = "\n".join(line for line in service.split("\n") if not line.startswith("ExecReload="))
+    if wanted.systemd_version >= RESTART_STEPS_SINCE:
+        service = service.replace("RestartSec=1\n", "RestartSec=1\nRestartSteps=5\nRestartMaxDelaySec=15\n")
     if wanted.systemd_version >= DELEGATE_SUBGROUP_SINCE:
         # Beside the daemon's cgroup, and not in its own, the keeper may have the controllers that limit whole steps.
         service = service.replace("Delegate=yes\n", "Delegate=yes\nDelegateSubgroup=daemon\n")
