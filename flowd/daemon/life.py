@@ -306,7 +306,7 @@ class Daemon:
         return view
 
     def _troubles(self) -> list[dict[str, str]]:
-        found = {"log": logs.trouble(), "http": self._http.problem}
+        found = {"log": logs.trouble(), "http": self._http.problem, "settings": self._settings.closed_sentence}
         return [{"what": what, "problem": problem} for what, problem in found.items() if problem is not None]
 
     def _manager(self) -> dict[str, Any] | None:

@@ -27,6 +27,8 @@ def serve(settings: Settings) -> int:
     logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
     for sentence in unknown.find(os.environ, settings):
         log.warning(sentence)
+    if settings.closed_sentence:
+        log.warning(settings.closed_sentence)
     try:
         parents.refuse_in_unit(settings.state_dir, os.environ)
         state_folder.prepare(settings.state_dir, settings.workspace)

@@ -70,6 +70,8 @@ def load(
     if not is_vouched:
         trust.require(root, also=also)
     user_file = _user_file(home or _user_dir(environ))
+    closed = user_file if user_file is not None and _is_behind_closed_folder(user_file) else None
+    user_file = None if closed else user_file
     paths = (root / ".codex" / "flowd.toml", *([user_file] if user_file else []))
     sources = _Sources(flags, environ, [read_file(path) for path in paths], root)
     sources.origins["workspace"] = "flag -w" if workspace is not None else "found"
@@ -82,6 +84,7 @@ def load(
         _refuse_to_take_over(state_dir, root, paths[0])
     return Settings(
         workspace=root,
+        closed=closed,
         state_dir=state_dir,
         socket=sources.path("socket", default=state_dir / wire.SOCKET_NAME),
         interpreters=sources.interpreters(),
@@ -150,6 +153,17 @@ def _user_file(user_dir: Path | None) -> Path | None:
     if os.path.lexists(path):
         trust.require_file(path)
     return path
+
+
+def _is_behind_closed_folder(path: Path) -> bool:
+    """Whether a folder above a path cannot be entered, as with systemd's ``ProtectHome=yes``."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 class _Sources:

@@ -79,6 +79,7 @@ class Settings:
         named_by_workspace: Runners whose interpreter the workspace's own file names.
         is_vouched: Whose the workspace and its packages are does not matter, see `flowd.settings.sources.load`.
         origins: By setting, where its value came from.
+        closed: The user's settings file, where a folder above it cannot be entered: it counts as absent.
     """
 
     workspace: Path
@@ -103,6 +104,14 @@ class Settings:
     named_by_workspace: frozenset[str]
     is_vouched: bool
     origins: Mapping[str, str]
+    closed: Path | None = None
+
+    @property
+    def closed_sentence(self) -> str | None:
+        """What a closed folder means, as a sentence; None where there is none."""
+        if self.closed is None:
+            return None
+        return f"{self.closed} cannot be looked at, because a folder above it is closed: it sets nothing"
 
     @property
     def max_frame_bytes(self) -> int:

@@ -64,6 +64,16 @@ def test_a_state_below_the_state_of_another_users_service_is_refused(box: Box, p
     box.run("rm", "-r", outer, "/var/tmp/nest.state")
 
 
+def test_a_home_that_the_unit_closes_is_told_and_stops_nothing(box: Box, service: Make) -> None:
+    place = service(InaccessiblePaths="/home")  # as ProtectHome= does it, which would hide this interpreter, too
+    place.systemctl("start")
+    (trouble,) = place.flowd("status", "--json")["troubles"]
+    assert trouble["what"] == "settings"
+    assert trouble["problem"].startswith(f"/home/{USER}/.config/flowd/config.toml cannot be looked at")
+    assert trouble["problem"] in place.log()
+    assert findings(box, place.path)["daemon.settings"]["level"] == "warn"
+
+
 def test_a_user_by_drop_in_whose_socket_is_anothers_is_told(box: Box, service: Make) -> None:
     place = service(User=OTHER_USER)
     box.run("chown", "-R", OTHER_USER, place.path)

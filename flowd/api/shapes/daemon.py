@@ -30,8 +30,8 @@ class StatusView(View):
         on_service_stop: There only where a stop by systemd is not what ``onStop`` says; a restart is.
         http: The address that HTTP is served on.
         manager: Who manages the daemon; absent where it was started by hand.
-        troubles: What does not work while the rest does, each with ``what`` (``log`` or ``http``) and ``problem``, a
-            sentence; absent where there are none.
+        troubles: What does not work while the rest does, each with ``what`` (``log``, ``http``, ``settings``) and
+            ``problem``, a sentence; absent where there are none.
         settings: Every setting with its value and its source; only where they were asked for.
     """
 
