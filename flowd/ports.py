@@ -157,6 +157,10 @@ class Store(Protocol):
         """Make some of the runs ready that wait for this step; how many they are. 0 when none is left."""
         ...
 
+    async def end_person_waits(self, *, at_ms: int) -> int:
+        """Make some of the runs ready that wait for a person; how many they are. 0 when none is left."""
+        ...
+
     async def fail_removed(self, flow_name: str, step_name: str, *, at_ms: int) -> list[Run]:
         """Queued → failed, reason ``step_removed``, for some of the runs that wait for this step. Empty when none is
         left."""

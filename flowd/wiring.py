@@ -37,6 +37,7 @@ from flowd.runners.commands import StepRunners
 from flowd.settings import values as settings_values
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
+from flowd.store.sqlite.foreign import take_possession
 from flowd.store.sqlite.store import SqliteStore
 
 _OTHER_EXECUTOR = (
@@ -166,6 +167,9 @@ async def build(
         StateError: State on disk cannot be used. Nothing stays open.
     """
     folder = settings.state_dir
+    outputs = OutputFiles(folder / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
+    clock = SystemClock()
+    take_possession(folder, sizes=outputs.sizes, at_ms=clock.now_ms())
     keeper = build_keeper(
         settings,
         base_env=dict(settings_values.step_environment(settings, environ) if step_environ is None else step_environ),
@@ -174,7 +178,6 @@ async def build(
         step_open_files=step_open_files,
     )
     store = SqliteStore(folder / state_folder.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
-    clock = SystemClock()
     catalog_journal = CatalogJournal(store, clock)
     listeners: list[Callable[[Snapshot], None]] = [catalog_journal.note]
     catalog = WatchedCatalog(

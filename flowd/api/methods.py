@@ -60,6 +60,7 @@ class Methods:
             names.STATUS: self._daemon_status,
             names.RELOAD: self._reload,
             names.DRAIN: self._daemon_drain,
+            names.RESUME: self._resume,
             names.PRUNE: self._prune,
             names.DISCOVER: self._discover,
         }
@@ -187,6 +188,9 @@ class Methods:
 
     async def _daemon_drain(self, _: params.NoParams) -> daemon.DrainView:
         return await self._drain()
+
+    async def _resume(self, _: params.NoParams) -> daemon.ResumeView:
+        return daemon.ResumeView(runs=await self._engine.resume())
 
     async def _prune(self, given: daemon.Prune) -> daemon.PruneView:
         before_ms, pruned = await self._engine.prune(older_than_ms=given.older_than_ms, dry_run=given.dry_run)

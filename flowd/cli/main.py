@@ -45,6 +45,7 @@ _SECTIONS = {
         "doctor": Home("flowd.cli.doctor", "doctor", "Check everything that flowd depends on."),
         "reload": Home("flowd.cli.daemon", "reload", "Read the flow packages on disk now."),
         "trust": Home("flowd.cli.trust", "trust", "Vouch for a workspace that others can write to."),
+        "resume": Home("flowd.cli.daemon", "resume", "Start what was queued before a copy or clone was made."),
         "prune": Home("flowd.cli.prune", "prune", "Forget old events with their runs and output."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
         "service": Home("flowd.cli.service", "service", "Run flowd as a systemd service."),

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,14 @@ from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.doctor.whereabouts import rightful_owner
 from flowd.observe.processes import mounts
+from flowd.state import place
 from flowd.state.folder import find_link
 
 LOW_BYTES = 512 << 20
 EMPTY_BYTES = 16 << 20
 """An accepted event must be written; below this nobody knows how long that goes on."""
+
+_SCHEMA_WITH_WAITS = 2
 
 _NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "ceph", "glusterfs", "lustre"}
@@ -40,6 +44,7 @@ def check(scene: Scene) -> Iterator[Finding]:
         return
     yield _access(folder)
     yield from _contents(folder)
+    yield _place(scene)
     yield _space(folder)
     yield _file_system(folder)
 
@@ -84,6 +89,36 @@ def _read_only(folder: Path) -> Finding | None:
         f"{folder} is on a file system that is mounted read-only: the daemon cannot start",
         "Mount it read-write, or set FLOWD_STATE_DIR to a folder that can be written to.",
     )
+
+
+def _place(scene: Scene) -> Finding:
+    """Whether the state is this folder's own, and what of a copied one waits for a person."""
+    origin = place.foreign_origin(scene.folder)
+    if origin is not None:
+        return warn(
+            "state.place",
+            f"the state in {scene.folder} comes from elsewhere: {origin}. Its processes are not looked after here",
+            "The next start of the daemon takes it for history: what ran ends as interrupted, and what is queued waits "
+            "for `flowd resume`.",
+        )
+    with scene.reading() as connection:
+        waiting = _waiting_for_a_person(connection)
+    if waiting:
+        return warn(
+            "state.place",
+            f"{waiting} {'run waits' if waiting == 1 else 'runs wait'} for a person, queued where this state came from",
+            "Start them with `flowd resume`, or end them with `flowd cancel`.",
+        )
+    return ok("state.place", "the state is this folder's own")
+
+
+def _waiting_for_a_person(connection: sqlite3.Connection | None) -> int:
+    if connection is None or connection.execute("PRAGMA user_version").fetchone()[0] < _SCHEMA_WITH_WAITS:
+        return 0
+    (count,) = connection.execute(
+        "SELECT count(*) FROM runs WHERE status = 'queued' AND waits_for = 'person'"
+    ).fetchone()
+    return int(count)
 
 
 def _contents(folder: Path) -> Iterator[Finding]:

@@ -29,4 +29,9 @@ class PackageWait:
     name: str
 
 
-WaitingFor = TimeWait | PackageWait
+@dataclass(frozen=True, slots=True)
+class PersonWait:
+    """It was queued in a state that came from elsewhere, a copy or a clone: a person says whether it is to run."""
+
+
+WaitingFor = TimeWait | PackageWait | PersonWait

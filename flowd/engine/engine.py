@@ -341,6 +341,17 @@ class Engine:
         """Grows with each commit, before anybody is told of it."""
         return self._store.commits
 
+    async def resume(self) -> int:
+        """Let the runs start that wait for a person, since their state came from elsewhere. How many they are."""
+        return await self._calls.do(self._resume())
+
+    async def _resume(self) -> int:
+        total = 0
+        while count := await self._store.end_person_waits(at_ms=self._clock.now_ms()):
+            total += count
+            self._scheduler.ring()
+        return total
+
     async def prune(self, *, older_than_ms: int, dry_run: bool) -> tuple[int, Pruned]:
         """Forget what is older; see `pruning.prune`. Answers with the instant that it was older than."""
         before_ms = self._clock.now_ms() - older_than_ms

@@ -16,7 +16,7 @@ from flowd.service import parents
 from flowd.settings import sources as settings_sources
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
-from flowd.state import trust
+from flowd.state import place, trust
 from flowd.state.lock import is_locked
 from flowd_client import discovery
 
@@ -40,7 +40,7 @@ def left_running(*, workspace: Path, environ: Mapping[str, str]) -> int:
     settings = _settings(workspace, environ)
     root = settings.state_dir if settings else _state_dir(workspace, environ)
     folder = root / state_folder.KEEPER
-    if is_locked(root / state_folder.LOCK):
+    if is_locked(root / state_folder.LOCK) or place.foreign_origin(root) is not None:
         return 0
     count = sum(json.loads(path.read_bytes()).get("exit") is None for path in (folder / "units").glob("*.note"))
     if is_locked(folder / "keeper.lock"):
@@ -78,6 +78,9 @@ async def end_steps(*, workspace: Path | None, environ: Mapping[str, str], is_as
         )
         if is_kept or await pending_job(environ) != "stop":
             return 0
+    if (origin := place.foreign_origin(root)) is not None:
+        log.warning("no steps of this workspace run: its state is another's", extra={"because": origin})
+        return 0
     folder = root / state_folder.KEEPER
     count = 0
     try:

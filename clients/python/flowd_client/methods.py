@@ -25,6 +25,7 @@ UNSUBSCRIBE: Final = "flow.unsubscribe"
 STATUS: Final = "daemon.status"
 RELOAD: Final = "daemon.reload"
 DRAIN: Final = "daemon.drain"
+RESUME: Final = "daemon.resume"
 PRUNE: Final = "daemon.prune"
 DISCOVER: Final = "rpc.discover"
 
@@ -188,6 +189,7 @@ METHODS: Final[dict[str, Method]] = {
         Method(STATUS, "What the daemon is doing.", (Route("GET", "/status", "read"),), is_retry_safe=True),
         Method(RELOAD, "Look at the flow packages on disk now."),
         Method(DRAIN, "Start no more runs; go on accepting events."),
+        Method(RESUME, "Start the runs that wait for a person, as their state was copied from elsewhere."),
         Method(PRUNE, "Forget old events with their runs and output."),
         Method(DISCOVER, "This API as an OpenRPC document."),
     )

@@ -202,6 +202,11 @@ def drain() -> Request[dict[str, Any]]:
     return Request(wire.DRAIN, {}, _read_members)
 
 
+def resume() -> Request[dict[str, Any]]:
+    """Let the runs start that wait for a person, because their state was copied from elsewhere."""
+    return Request(wire.RESUME, {}, _read_members)
+
+
 def call(method: str, params: Mapping[str, Any] | None = None) -> Request[Any]:
     """Any method, and its result as it came."""
     return Request(method, params or {}, lambda result: result)

@@ -69,6 +69,12 @@ class DrainView(View):
     running: list[str]
 
 
+class ResumeView(View):
+    """How many runs no longer wait for a person."""
+
+    runs: int
+
+
 class PruneView(View):
     """What was forgotten, or would be with ``dryRun``: all that ended before ``before``."""
 

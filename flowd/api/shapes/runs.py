@@ -11,7 +11,7 @@ from flowd.api.shapes import View
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.domain.stored import Output
-from flowd.domain.waiting import PackageWait, TimeWait, WaitingFor
+from flowd.domain.waiting import PackageWait, PersonWait, TimeWait, WaitingFor
 from flowd_client.wire import Stream
 
 OUTPUT_TAIL_BYTES = 64 * 1024
@@ -67,10 +67,11 @@ class OutputEntry(View):
 
 
 class WaitingView(View):
-    """What keeps a queued run from starting: its time, and why it waits for one, or the package that has its step."""
+    """What keeps a queued run from starting: its time, and why it waits for one, or the package that has its step. Or a
+    person (``foreign``): the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
 
     until: str | None = None
-    why: Literal["retry", "delay"] | None = None
+    why: Literal["retry", "delay", "foreign"] | None = None
     package: str | None = None
 
 
@@ -222,6 +223,8 @@ def waiting_view(waiting: WaitingFor) -> WaitingView:
             return WaitingView(until=instant(waiting.until_ms), why=waiting.why)
         case PackageWait():
             return WaitingView(package=waiting.name)
+        case PersonWait():
+            return WaitingView(why="foreign")
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

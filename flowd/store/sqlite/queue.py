@@ -96,12 +96,18 @@ def steps_missed(db: sqlite3.Connection) -> list[tuple[str, str]]:
 def end_package_wait(db: sqlite3.Connection, flow_name: str, step_name: str, *, at_ms: int) -> int:
     """Make the next runs ready that wait for this step; how many they are, 0 when none is left."""
     found = _missing(db, flow_name, step_name)
-    for seq, event_seq in found:
-        db.execute(
-            "UPDATE runs SET waits_for = NULL, ready_seq = ?, updated_at_ms = ? WHERE seq = ?",
-            (next_number(db), at_ms, seq),
-        )
-        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    _make_ready(db, found, at_ms)
+    return len(found)
+
+
+def end_person_waits(db: sqlite3.Connection, *, at_ms: int) -> int:
+    """Make the next runs ready that wait for a person; how many they are, 0 when none is left."""
+    found = db.execute(
+        "SELECT seq, event_seq FROM runs WHERE status = 'queued' AND status IN ('queued', 'running')"
+        " AND waits_for = 'person' ORDER BY ready_seq LIMIT ?",
+        (MAX_MOVED,),
+    ).fetchall()
+    _make_ready(db, found, at_ms)
     return len(found)
 
 
@@ -124,6 +130,15 @@ def _missing(db: sqlite3.Connection, flow_name: str, step_name: str) -> list[tup
         "SELECT seq, event_seq FROM runs WHERE waits_for = 'package' AND flow_name = ? AND step_name = ? ORDER BY seq LIMIT ?",
         (flow_name, step_name, MAX_MOVED),
     ).fetchall()
+
+
+def _make_ready(db: sqlite3.Connection, found: list[tuple[int, int]], at_ms: int) -> None:
+    for seq, event_seq in found:
+        db.execute(
+            "UPDATE runs SET waits_for = NULL, ready_seq = ?, updated_at_ms = ? WHERE seq = ?",
+            (next_number(db), at_ms, seq),
+        )
+        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
 
 
 def _end_waits(db: sqlite3.Connection, steady_ms: int) -> int | None:

@@ -9,7 +9,7 @@ from flowd.domain.ids import attempt_id
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.domain.stored import StoredEvent
-from flowd.domain.waiting import PackageWait, TimeWait, WaitingFor
+from flowd.domain.waiting import PackageWait, PersonWait, TimeWait, WaitingFor
 
 Row = Sequence[Any]
 
@@ -66,6 +66,8 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
 def _wait(row: Row) -> WaitingFor:
     if row[24] == "package":
         return PackageWait(row[FLOW_NAME])
+    if row[24] == "person":
+        return PersonWait()
     return TimeWait(until_ms=row[26], whole_ms=row[27], why=row[25])
 
 

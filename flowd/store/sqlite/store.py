@@ -125,6 +125,10 @@ class SqliteStore:
         """See `flowd.ports.Store.end_package_wait`."""
         return await self._writer.do(lambda db: queue.end_package_wait(db, flow_name, step_name, at_ms=at_ms))
 
+    async def end_person_waits(self, *, at_ms: int) -> int:
+        """See `flowd.ports.Store.end_person_waits`."""
+        return await self._writer.do(lambda db: queue.end_person_waits(db, at_ms=at_ms))
+
     async def fail_removed(self, flow_name: str, step_name: str, *, at_ms: int) -> list[Run]:
         """See `flowd.ports.Store.fail_removed`."""
         return await self._writer.do(lambda db: queue.fail_removed(db, flow_name, step_name, at_ms=at_ms))

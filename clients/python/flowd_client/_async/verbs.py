@@ -130,6 +130,10 @@ class AsyncVerbs:
         """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
         return await self._do(requests.drain())
 
+    async def resume(self) -> dict[str, Any]:
+        """Let the runs start that wait for a person, because their state was copied from elsewhere."""
+        return await self._do(requests.resume())
+
     async def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """Any method, and its result as it came."""
         return await self._do(requests.call(method, params))

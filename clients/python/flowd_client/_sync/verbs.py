@@ -128,6 +128,10 @@ class Verbs:
         """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
         return self._do(requests.drain())
 
+    def resume(self) -> dict[str, Any]:
+        """Let the runs start that wait for a person, because their state was copied from elsewhere."""
+        return self._do(requests.resume())
+
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """Any method, and its result as it came."""
         return self._do(requests.call(method, params))

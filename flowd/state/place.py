@@ -1,0 +1,132 @@
+"""Lets a state folder know its own place, so that a copy or a clone is not taken for what it was copied from.
+
+The processes that a copied state speaks of are the original's: the same boot, pid and start time say that it is the
+same process, but not that it is ours.
+"""
+
+import json
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowd.state import files
+from flowd.state.folder import DATABASE, KEEPER
+from flowd_client import discovery
+
+RECORD = "place.json"
+_MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+_MAX_INDEX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a state folder is. The machine is empty where it has no id, as in many containers."""
+
+    inode: int
+    path: str
+    machine: str
+
+    def is_of(self, other: "Place") -> bool:
+        """Whether a folder that was there is the one that is here.
+
+        It is after a move, which keeps the inode, after a backup was put back in its place, and in a container whose
+        machine id is new with every start.
+        """
+        is_other_machine = self.machine and other.machine and self.machine != other.machine
+        return self.inode == other.inode or not (self.path != other.path or is_other_machine)
+
+
+def here(folder: Path) -> Place:
+    """The place that a folder is in now."""
+    return Place(folder.stat().st_ino, os.path.realpath(folder), _machine())
+
+
+def recorded(folder: Path) -> Place | None:
+    """The place that a state folder was in when a daemon last had it; None where that is not known."""
+    try:
+        with open(files.open_own(folder / RECORD, os.O_RDONLY), "rb") as file:
+            members = json.loads(file.read(1 << 16))
+        return Place(int(members["inode"]), str(members["path"]), str(members["machine"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def record(folder: Path) -> None:
+    """Note that the state is this place's own.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    place = here(folder)
+    if recorded(folder) == place:
+        return
+    temporary = folder / f"{RECORD}.new"
+    with suppress(FileNotFoundError):
+        temporary.unlink()
+    members = {"inode": place.inode, "path": place.path, "machine": place.machine}
+    descriptor = files.open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(json.dumps(members) + "\n")
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(folder / RECORD)
+
+
+def foreign_origin(folder: Path) -> str | None:
+    """Where the state in a folder comes from, for people; None where it is the folder's own, or there is none."""
+    if not os.path.lexists(folder / DATABASE):
+        return None
+    known = recorded(folder)
+    if known is not None:
+        return None if known.is_of(here(folder)) else f"it was copied from {known.path}"
+    return _without_record(folder)
+
+
+def _without_record(folder: Path) -> str | None:
+    """A flowd from before there were records left none, but closed folder and database to others. git cannot store
+    that, nor does a plain copy keep it."""
+    for path in (folder, folder / DATABASE):
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            return f"others may read {path}, so it is not as flowd left it"
+    if _is_in_git(folder):
+        return "it is checked into git"
+    return None
+
+
+def _is_in_git(folder: Path) -> bool:
+    """Whether git has the database among its files, as far as its index tells without git."""
+    for above in folder.parents:
+        index = above / ".git" / "index"
+        try:
+            if index.stat().st_size <= _MAX_INDEX_BYTES:
+                return DATABASE.encode() in index.read_bytes()
+        except OSError:
+            continue
+    return False
+
+
+def leave_behind(folder: Path) -> None:
+    """Move what a state that came from elsewhere says of processes, and its HTTP token, out of the way.
+
+    Raises:
+        OSError: It cannot be moved.
+    """
+    with suppress(FileNotFoundError):
+        (folder / discovery.HTTP_TOKEN).unlink()
+    keeper = folder / KEEPER
+    if keeper.is_dir() and any(keeper.iterdir()):
+        number = next(n for n in range(1, 10_000) if not os.path.lexists(folder / f"{KEEPER}.foreign-{n}"))
+        keeper.rename(folder / f"{KEEPER}.foreign-{number}")
+    keeper.mkdir(mode=0o700, exist_ok=True)
+
+
+def _machine() -> str:
+    for path in _MACHINE_IDS:
+        try:
+            if text := Path(path).read_text(encoding="ascii", errors="replace").strip():
+                return text
+        except OSError:
+            continue
+    return ""

@@ -1,0 +1,60 @@
+"""A database that came from elsewhere, and the places that a state folder takes for its own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from store_rig import OPENERS, Stores, accept, claim, ids
+
+from flowd.domain.run import ProcessStatus, Reason
+from flowd.domain.waiting import PersonWait
+from flowd.ports import OpenStore
+from flowd.state.place import Place
+from flowd.store.sqlite.foreign import set_aside
+
+
+def test_what_ran_elsewhere_is_history_and_what_is_queued_waits_for_a_person(tmp_path: Path) -> None:
+    async def fill(store: OpenStore) -> None:
+        for letter in "abc":
+            await accept(store, letter)
+        assert ids(await store.claim(claim(1))) == ["run-a"]
+
+    async def look(store: OpenStore) -> None:
+        run = await store.run("run-a")
+        assert run is not None
+        assert (run.status, run.reason, run.attempt_count) == (ProcessStatus.FAILED, Reason.INTERRUPTED, 1)
+        held = await store.run("run-b")
+        assert held is not None
+        assert held.waiting_for == PersonWait()
+        await accept(store, "d")
+        assert ids(await store.claim(claim(5))) == ["run-d"]
+        assert await store.end_person_waits(at_ms=9) == 2
+        assert await store.end_person_waits(at_ms=9) == 0
+        assert ids(await store.claim(claim(5))) == ["run-b", "run-c"]
+
+    stores = Stores(OPENERS["sqlite"], tmp_path)
+    stores.use(fill)
+    assert set_aside(tmp_path / "flowd.db", sizes=lambda _: (3, 4), at_ms=8) == (1, 2)
+    assert set_aside(tmp_path / "flowd.db", sizes=lambda _: (3, 4), at_ms=8) == (0, 2)
+    stores.use(look)
+
+
+HOME = Place(1, "/srv/w/.codex/flowd", "a")
+
+
+@pytest.mark.parametrize(
+    ("now", "is_own"),
+    [
+        (replace(HOME, path="/srv/v/.codex/flowd"), True),  # moved
+        (replace(HOME, inode=2), True),  # put back from a backup
+        (replace(HOME, machine="b"), True),  # a container that was started anew
+        (replace(HOME, machine=""), True),
+        (replace(HOME, path="/work/.codex/flowd", machine="b"), True),  # mounted elsewhere, in another container
+        (replace(HOME, inode=2, machine=""), True),
+        (replace(HOME, inode=2, path="/srv/c/.codex/flowd"), False),  # copied
+        (replace(HOME, inode=2, machine="b"), False),  # copied to another machine
+        (Place(2, "/home/c/.codex/flowd", "b"), False),  # cloned
+    ],
+)
+def test_a_folder_is_the_same_where_its_inode_is_or_nothing_else_differs(now: Place, is_own: bool) -> None:
+    assert HOME.is_of(now) is is_own
