@@ -1,6 +1,7 @@
 """``flowd serve``: run the daemon."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.domain.errors import FlowdError, StateError
-from flowd_client.discovery import WORKSPACE_VARIABLES
+from flowd_client.discovery import WORKSPACE_VARIABLES, is_in_step
 
 
 @click.command(cls=Verb, short_help="Run the daemon of a workspace.")
@@ -57,7 +58,10 @@ def serve(
     try:
         return process.serve(
             settings_sources.load(
-                workspace=session.chosen_workspace, flags=flags, is_vouched=_is_vouched(session.chosen_workspace)
+                workspace=session.chosen_workspace,
+                flags=flags,
+                environ=_own_environ(),
+                is_vouched=_is_vouched(session.chosen_workspace),
             )
         )
     except StateError as error:
@@ -73,3 +77,9 @@ def _is_vouched(chosen: Path | None) -> bool:
 
     is_named = chosen is not None or any(os.environ.get(name) for name in WORKSPACE_VARIABLES)
     return is_named and is_managed(os.environ)
+
+
+def _own_environ() -> Mapping[str, str]:
+    """The environment less what a step is told: a socket of ours is never that of the daemon that started the step."""
+    told = ("FLOWD_SOCKET",) if is_in_step() else ()
+    return {name: value for name, value in os.environ.items() if name not in told}

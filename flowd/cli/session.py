@@ -1,13 +1,22 @@
 """Finds the workspace of a command and the socket of its daemon."""
 
 import os
+import shlex
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flowd.cli.exits import CommandError, Exit
+from flowd.cli.exits import CommandError, Exit, tell
 from flowd.domain.errors import StateError
-from flowd_client.discovery import find_socket, find_workspace
+from flowd_client.discovery import (
+    STEP_WORKSPACE,
+    find_socket,
+    find_workspace,
+    is_in_step,
+    is_workspace,
+    meant_for,
+    workspace_of,
+)
 
 if TYPE_CHECKING:
     from flowd.cli.silence import TellingTransport
@@ -79,12 +88,22 @@ class Session:
         """Where its daemon listens."""
         if self._socket is not None:
             return self._socket
-        if self._workspace is not None and "FLOWD_RUN_ID" in os.environ:
-            # Inside a step FLOWD_SOCKET is its own daemon's; a workspace that was named wins over that.
-            os.environ.pop("FLOWD_SOCKET", None)
-        if not os.environ.get("FLOWD_SOCKET"):
+        is_named = self._workspace is not None
+        environ = meant_for(self.place.resolve()) if is_named else os.environ
+        if not environ.get("FLOWD_SOCKET"):
             self._require_trust(is_running=False)
-        return find_socket(self.place)
+        elif not is_named:
+            self._tell_whose(Path(environ["FLOWD_SOCKET"]))
+        return find_socket(self.place, is_named=is_named)
+
+    def _tell_whose(self, socket: Path) -> None:
+        """Say whose daemon it is where the environment decides, and another workspace is around us."""
+        told = os.environ.get(STEP_WORKSPACE)
+        whose = Path(told) if told and is_in_step() else workspace_of(socket)
+        if whose != self.place.resolve() and is_workspace(self.place):
+            of = f"the daemon of {whose}" if whose else f"the daemon at {socket}"
+            meant = shlex.quote(str(self.place))
+            tell(f"FLOWD_SOCKET decides: this is {of}, not of {self.place}. -w {meant} means that.")
 
     def typed(self, *words: str, **options: str | int | None) -> str:
         """A flowd command line for the same daemon, with the ``-w`` and ``--socket`` of this one.
@@ -101,9 +120,7 @@ class Session:
         for name, value in options.items():
             if value is not None:
                 line += [f"--{name}", str(value)]
-        from shlex import join  # noqa: PLC0415 - most lists have no more to come
-
-        return join(line)
+        return shlex.join(line)
 
     @cached_property
     def transport(self) -> "TellingTransport":

@@ -25,6 +25,7 @@ from flowd.service import executable
 from flowd.settings import sources as settings_sources
 from flowd.settings import unknown
 from flowd.state import trust
+from flowd_client import discovery
 
 _CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
     ("packages", packages.check),
@@ -66,6 +67,7 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
     except StateError as error:
         yield fail("workspace.trust", error.message, "Nothing in it is looked at, or run, before that.")
         return
+    environ = discovery.meant_for(workspace.resolve(), environ)
     place = whereabouts.find(workspace, environ, socket=socket)
     try:
         settings = settings_sources.load(

@@ -18,7 +18,7 @@ from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.state import sockets
 from flowd.state.lock import Lock, LockedError
-from flowd_client import wire
+from flowd_client import discovery, wire
 from flowd_client.aio_unix import AsyncUnixTransport
 from flowd_client.aio_updates import AsyncUpdateStream as UpdateStream
 from flowd_client.errors import (
@@ -248,8 +248,8 @@ class SharedState:
 
     def _settings(self) -> Settings:
         environ = dict(os.environ)
-        if "FLOWD_RUN_ID" in environ:
-            environ.pop("FLOWD_SOCKET", None)  # Inside a step it is the socket of the daemon that started the step.
+        if discovery.is_in_step():
+            environ.pop("FLOWD_SOCKET", None)  # it is that of the daemon that started the step
         flags: dict[str, object] = {}
         if self._folder is not None:
             flags = {"state_dir": self._folder, "socket": self._folder / wire.SOCKET_NAME}

@@ -12,6 +12,7 @@ from flowd.runners.context import document
 from flowd.runners.interpreters import Interpreters
 from flowd.runners.places import check_executable, script_path, working_folder
 from flowd.runners.styles import Style, Styles
+from flowd_client.discovery import STEP_WORKSPACE
 
 BOOTSTRAPS: Final = Path(__file__).resolve().parent / "bootstraps"
 
@@ -194,6 +195,7 @@ class StepRunners:
             "FLOWD_RUN_ID": context.run_id,
             "FLOWD_ATTEMPT": str(context.attempt_number),
         }
+        env[STEP_WORKSPACE] = str(self._workspace)
         if self._socket_path:
             env["FLOWD_SOCKET"] = self._socket_path
         if backend_url := self._environ.get(_BACKEND_URL):

@@ -67,6 +67,7 @@ def load(
     if unknown:
         raise SettingsError(f"There is no setting {min(unknown)!r}.")
     root = _workspace(workspace)
+    environ = discovery.meant_for(root, environ)
     if not is_vouched:
         trust.require(root, also=also)
     user_file = _user_file(home or _user_dir(environ))

@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from flowd_client.wire import SOCKET_NAME, SOCKET_POINTER, STATE_DIR
@@ -19,6 +20,12 @@ HTTP_TOKEN = "http-token"  # noqa: S105 - a file's name
 
 WORKSPACE_VARIABLES = ("FLOWD_WORKSPACE", "CODEX_FLOW_BACKEND_CWD")
 _STATE_VARIABLES = ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR")
+
+STEP_WORKSPACE = "FLOWD_STEP_WORKSPACE"
+"""Tells a step the workspace that it runs for. Nothing takes it as a setting."""
+
+_OF_STEPS_DAEMON = ("FLOWD_SOCKET", "FLOWD_HTTP", *_STATE_VARIABLES)
+"""Inside a step, these speak of the daemon that started it."""
 
 
 def find_workspace(start: str | Path | None = None) -> Path:
@@ -46,16 +53,39 @@ def is_workspace(folder: Path) -> bool:
         return False
 
 
-def find_socket(workspace: str | Path) -> Path:
+def is_in_step() -> bool:
+    """Whether flowd started the program around us as a step."""
+    return bool(os.environ.get("FLOWD_RUN_ID"))
+
+
+def meant_for(workspace: Path, environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """The environment as it is meant for a workspace that somebody has named, absolute and without links.
+
+    Inside a step of another workspace it is less where that one's daemon has its sockets and its state: a named
+    workspace would else be taken for the step's own.
+    """
+    environ = os.environ if environ is None else environ
+    if not environ.get("FLOWD_RUN_ID") or environ.get(STEP_WORKSPACE) == str(workspace):
+        return environ
+    return {name: value for name, value in environ.items() if name not in _OF_STEPS_DAEMON}
+
+
+def find_socket(workspace: str | Path, *, is_named: bool = False) -> Path:
     """Where the workspace's daemon listens, whether or not one does now.
 
     As the daemon's own settings say: ``$FLOWD_SOCKET``, else ``socket`` in ``.codex/flowd.toml`` or the user's file,
     else ``flowd.sock`` in `state_dir`. A daemon for which that path was too long leaves ``flowd.sock.path`` beside it,
     with the path that it took instead. A system service's socket is in ``/run/flowd-sockets``, made
     by systemd before there is a daemon that could leave word.
+
+    Args:
+        is_named: The workspace was named, and not found. Inside a step of another one, the environment is not asked
+            then: what it says is of that one's daemon.
     """
     root = Path(workspace).expanduser().resolve()
-    wanted = _setting(root, "socket", ("FLOWD_SOCKET",)) or state_dir(root) / SOCKET_NAME
+    environ = meant_for(root) if is_named else os.environ
+    state = _setting(root, "state_dir", _STATE_VARIABLES, environ) or root / STATE_DIR
+    wanted = _setting(root, "socket", ("FLOWD_SOCKET",), environ) or state / SOCKET_NAME
     if os.path.exists(wanted):  # false where we may not look: the connection says why
         return wanted
     pointer = wanted.with_name(SOCKET_POINTER.replace(SOCKET_NAME, wanted.name))
@@ -138,7 +168,7 @@ def systemd_escape(path: Path) -> str:
 
 def state_dir(workspace: Path) -> Path:
     """Where the workspace's daemon keeps its state: ``<workspace>/.codex/flowd`` unless a setting says otherwise."""
-    return _setting(workspace, "state_dir", _STATE_VARIABLES) or workspace / STATE_DIR
+    return _setting(workspace, "state_dir", _STATE_VARIABLES, os.environ) or workspace / STATE_DIR
 
 
 def runtime_folders() -> tuple[Path, ...]:
@@ -164,9 +194,9 @@ def http_pointer(port: int) -> str:
     return f"http-{port}"
 
 
-def _setting(workspace: Path, key: str, variables: tuple[str, ...]) -> Path | None:
+def _setting(workspace: Path, key: str, variables: tuple[str, ...], environ: Mapping[str, str]) -> Path | None:
     for name in variables:
-        if value := os.environ.get(name):
+        if value := environ.get(name):
             return workspace / Path(value).expanduser()
     for file in (workspace / ".codex/flowd.toml", _user_dir() / "flowd/config.toml"):
         if value := _configured(file, key):

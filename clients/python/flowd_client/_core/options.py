@@ -84,8 +84,11 @@ def socket_place(
     """The socket, or what finds it anew for each connection: the daemon may take another place after a restart."""
     if socket_path is not None:
         return Path(socket_path).expanduser().absolute()
-    root = find_workspace() if workspace is None else Path(workspace).expanduser().absolute()
-    return lambda: find_socket(root)
+    if workspace is None:
+        found = find_workspace()
+        return lambda: find_socket(found)
+    root = Path(workspace).expanduser().absolute()
+    return lambda: find_socket(root, is_named=True)
 
 
 def local_engine(
