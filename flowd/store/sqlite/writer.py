@@ -50,6 +50,7 @@ class Writer:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._unsent: list[_Job] = []
         self._is_open = True
         self.commits = 0
         """Grows with each commit, before anybody is told of it."""
@@ -73,11 +74,20 @@ class Writer:
         if self._failure is not None:
             raise StorageFailedError(self._failure.message)
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(operation, future))
+        if not self._unsent:
+            self._loop.call_soon(self._hand_over)
+        self._unsent.append(_Job(operation, future))
         return await future
+
+    def _hand_over(self) -> None:
+        """Once in a turn of the loop, so that one wake-up, and mostly one commit, serves all that came up in it."""
+        for job in self._unsent:
+            self._jobs.put(job)
+        self._unsent.clear()
 
     async def close(self) -> None:
         """Finish what was submitted, then end the thread and close the connection."""
+        self._hand_over()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
