@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 
 from flowd.domain.errors import EventNotFoundError, QueueFullError
 from flowd.domain.ids import longer_run_id
@@ -111,7 +110,8 @@ def finish(
         "UPDATE attempts SET status = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?, signal = ?,"
         " leftovers = ?, survivors = ?, max_rss_bytes = ?, cpu_ms = ?, stdout_bytes = ?, stderr_bytes = ?, truncated = ?,"
         " stdout = ?, stderr = ?, pid = coalesce(?, pid), command = coalesce(?, command), cwd = coalesce(?, cwd)"
-        " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ? AND status = 'running'",
+        " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ? AND status = 'running'"
+        f" RETURNING {rows.ATTEMPT_COLUMNS}",
         (
             outcome.status,
             completed_at_ms,
@@ -134,8 +134,8 @@ def finish(
             attempt.run_id,
             attempt.number,
         ),
-    )
-    if ended.rowcount == 0:
+    ).fetchone()
+    if ended is None:
         return _whole_run(db, attempt.run_id)
     result, reported = outcome.result, outcome.reported_result
     status = outcome.status if wait is None else ProcessStatus.QUEUED
@@ -164,8 +164,8 @@ def finish(
     if row is None:  # an attempt of before, ended late
         return _whole_run(db, attempt.run_id)
     journal.add_run(db, at_ms, row[-1], row[0], status, attempt=attempt.number)
-    run = rows.run(row)
-    return replace(run, attempts=tuple(_attempts(db, row[0], run.id)))
+    earlier = _attempts(db, row[0], attempt.run_id)[:-1] if attempt.number > 1 else []
+    return rows.run(row, [*earlier, rows.attempt(ended, attempt.run_id)])
 
 
 def cancel_queued(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> Run | None:
