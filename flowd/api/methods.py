@@ -86,6 +86,8 @@ class Methods:
 
     async def _ended(self, unfinished: Sequence[Run], timeout_ms: int | None) -> tuple[Run, ...]:
         timeout_s = None if timeout_ms is None else timeout_ms / 1000
+        if len(unfinished) == 1:  # most have one: it needs no task
+            return (await self._engine.wait_run(unfinished[0].id, timeout_s=timeout_s),)
         return tuple(await asyncio.gather(*(self._engine.wait_run(run.id, timeout_s=timeout_s) for run in unfinished)))
 
     async def _cancel_run(self, given: runs.RunId) -> runs.OneRunView:

@@ -288,8 +288,11 @@ class Engine:
                 run = await self.get_run(run_id)
                 if run.status.is_final:
                     return run
-            done, _ = await asyncio.wait([ended], timeout=timeout_s)
-            return self._shown(ended.result()) if done else await self.get_run(run_id)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return self._shown(await ended)
+            except TimeoutError:
+                return await self.get_run(run_id)
         finally:
             ended.cancel()
 
