@@ -198,7 +198,7 @@ async def build(
     runners = StepRunners(
         workspace=settings.workspace,
         socket_path=None if socket_path is None else str(socket_path),
-        environ=environ,
+        environ=dict(environ),  # looked into at each start, and os.environ decodes what it is asked for
         interpreters=settings.interpreters,
         launched_by=launched_by,
     )

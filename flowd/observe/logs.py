@@ -29,6 +29,8 @@ def configure(format_: Format, level: str, mask: Callable[[str], str] = str) -> 
     Raises:
         StateError: The journal was asked for, and there is none.
     """
+    # Asked for anew with each record, and shown to nobody: half of what making one costs.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     is_journal = format_ == "journal" or (format_ == "auto" and "JOURNAL_STREAM" in os.environ and _is_journal())
     handler = _journal_handler(mask, is_asked=format_ == "journal") if is_journal else _stream_handler(format_, mask)
     root = logging.getLogger()
