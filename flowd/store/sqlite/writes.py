@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flowd.domain.errors import EventNotFoundError, QueueFullError
 from flowd.domain.ids import longer_run_id
