@@ -25,7 +25,7 @@ from flowd.api.methods import bare_event
 from flowd.api.subscriptions import Caller
 from flowd.api.turns import FairTurns, LargeTurns
 from flowd.domain.errors import FlowdError, InvalidParamsError
-from flowd_client.methods import DISPATCH, GET_EVENT, LIST_EVENTS
+from flowd_client.methods import DISPATCH, GET_EVENT, LIST_EVENTS, LIST_RUNS
 
 MAX_BATCH = 1000
 """Elements of one batch."""
@@ -142,7 +142,7 @@ class Dispatcher:
             message = f"There is no method {fields['method'][:100]!r}; rpc.discover lists them all."
             return _response(fields["id"], error=error_of("method_not_found", message))
         request = Request(fields["method"], {} if given is None else given, fields.get("id", NOID))
-        if large_turns is not None and request.method in _LARGE:
+        if large_turns is not None and _is_large(request):
             async with large_turns:
                 _, result = await dispatch_request(cast("Any", self._methods), caller, request)
         else:
@@ -184,6 +184,12 @@ def oversize(size: int, limit: int) -> bytes:
 def refusal(slug: str, message: str) -> bytes:
     """An error that belongs to no request."""
     return json.encode(_response(None, error=error_of(slug, message)))
+
+
+def _is_large(request: Request) -> bool:
+    if request.method == LIST_RUNS:
+        return isinstance(request.params, list) or "output" in request.params
+    return request.method in _LARGE
 
 
 def _bind(name: str, method: Method) -> Any:

@@ -6,6 +6,7 @@
 import asyncio
 import base64
 import codecs
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
@@ -23,6 +24,8 @@ from flowd.engine.engine import Engine
 from flowd.engine.output_reader import OutputPart
 from flowd_client import methods as names
 from flowd_client import wire
+
+log = logging.getLogger("flowd.api")
 
 
 class Methods:
@@ -69,9 +72,9 @@ class Methods:
     async def _dispatch(self, given: events.Dispatch) -> events.DispatchView:
         accepted = await self._engine.dispatch(given.event)
         if not given.wait:
-            return events.dispatch_view(accepted, accepted.runs)
+            return _warned(events.dispatch_view(accepted, accepted.runs), given.event)
         ended = await self._ended(accepted.runs, given.timeout_ms)
-        view = events.dispatch_view(accepted, ended)
+        view = _warned(events.dispatch_view(accepted, ended), given.event)
         view.timed_out = _is_any_open(ended)
         return view
 
@@ -114,6 +117,8 @@ class Methods:
         return events.EventWithRunsView(event=events.event_view(event, views), runs=views)
 
     async def _list_runs(self, given: runs.ListRuns) -> Annotated[msgspec.Raw, runs.RunsView]:
+        if given.output is not None:  # it grows without anything being committed, so no page of it is kept
+            return msgspec.Raw(json.encode(await self._page_of_runs(given)))
         question = given.event_id, given.status, given.flow, params.page_limit(given.limit), given.cursor
         return await self._pages.get(question, lambda: self._page_of_runs(given))
 
@@ -123,7 +128,10 @@ class Methods:
             limit=params.page_limit(given.limit),
             cursor=given.cursor,
         )
-        return runs.runs_view(page.items, event_id=given.event_id, next_cursor=page.next_cursor)
+        if given.output is None:
+            return runs.runs_view(page.items, event_id=given.event_id, next_cursor=page.next_cursor)
+        views = [await self._run_with_output(run, runs.LISTED_TAIL_BYTES) for run in page.items]
+        return runs.RunsView(event_id=given.event_id, runs=views, next_cursor=page.next_cursor)
 
     async def _get_run(self, given: runs.RunId) -> runs.OneRunView:
         return runs.OneRunView(run=await self._run_with_output(await self._engine.get_run(given.run_id)))
@@ -133,15 +141,15 @@ class Methods:
         run = await self._engine.wait_run(given.run_id, timeout_s=timeout_s)
         return runs.WaitedRunView(run=await self._run_with_output(run), timed_out=not run.status.is_final)
 
-    async def _run_with_output(self, run: Run) -> runs.RunView:
+    async def _run_with_output(self, run: Run, tail_bytes: int = runs.OUTPUT_TAIL_BYTES) -> runs.RunView:
         if not run.attempts:
             return runs.run_view(run, [], is_truncated=False)
         tails: dict[wire.Stream, bytes] = {}
         is_cut = run.attempts[-1].output_truncated
         for stream in wire.STREAMS:
             start = await self._part(run.id, stream, 0, 1)
-            offset = max(0, start.size - runs.OUTPUT_TAIL_BYTES)
-            tails[stream] = (await self._part(run.id, stream, offset, runs.OUTPUT_TAIL_BYTES)).data
+            offset = max(0, start.size - tail_bytes)
+            tails[stream] = (await self._part(run.id, stream, offset, tail_bytes)).data
             is_cut = is_cut or offset > 0
         output = runs.output_entries(Output(tails["stdout"], tails["stderr"]), run.updated_at_ms)
         return runs.run_view(run, output, is_truncated=is_cut)
@@ -214,6 +222,16 @@ class Methods:
 
 async def _unsubscribe(given: updates.Unsubscribe, caller: Caller) -> updates.UnsubscribedView:
     return await caller.unsubscribe(given)
+
+
+def _warned(view: events.DispatchView, event: object) -> events.DispatchView:
+    """With a word about an event that says ``data`` where flowd's say ``payload``: no step would see it there."""
+    if view.warning is None and isinstance(event, dict) and "data" in event and "payload" not in event:
+        view.warning = "The event has data and no payload, and its payload is {}: steps match and read the payload."
+        if "specversion" in event:
+            view.warning += " Send a CloudEvent over HTTP, with Content-Type: application/cloudevents+json."
+        log.warning("event without payload", extra={"event": view.event_id, "problem": view.warning})
+    return view
 
 
 def bare_event(given: object) -> object:

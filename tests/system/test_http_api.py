@@ -287,3 +287,32 @@ def test_it_listens_on_a_unix_socket_for_its_owner_only(place: Workspace) -> Non
     place.kill()
     place.start(FLOWD_HTTP=f"unix:{path}")  # over the socket that was left behind
     assert json.loads(curl("--unix-socket", str(path), "http://anything/healthz")) == {"ok": True}
+
+
+def test_lists_carry_the_end_of_the_output_where_it_is_asked_for(web: HttpPlace) -> None:
+    web.place.flow("wordy", f"head -c 5000 /dev/zero | tr '\\0' x; echo end; echo err >&2; {say('completed')}")
+    web.place.call("daemon.reload")
+    web.post("/events?wait=true", {"id": "tail", "type": "wordy.go"})
+    (bare,) = web.get("/runs?eventId=tail").json["runs"]
+    assert "output" not in bare
+    (run,) = web.get("/runs?eventId=tail&output=tail").json["runs"]
+    texts = {entry["kind"]: entry["text"] for entry in run["output"]}
+    assert (len(texts["stdout"]), "end\n" in texts["stdout"], texts["stderr"]) == (4096, True, "err\n")
+    assert run["outputTruncated"] is True
+    assert web.get("/runs?output=all").slug == "invalid_params"
+    with web.place.client() as client:
+        (view,) = client.list_runs(event_id="tail", output="tail").items
+        assert [entry.kind for entry in view.output] == ["stdout", "stderr"]
+
+
+@pytest.mark.parametrize(
+    ("members", "word"),
+    [({"data": {"n": 1}}, "payload"), ({"data": 1, "specversion": "1.0"}, "cloudevents+json")],
+)
+def test_an_event_with_data_in_place_of_a_payload_is_told_of(web: HttpPlace, members: dict, word: str) -> None:
+    event = {"id": f"data-{word}", "type": "t", **members}
+    answer = web.post("/events", event)
+    assert (answer.status, word in answer.json["warning"]) == (202, True)
+    assert word in web.place.call("flow.dispatch", event={**event, "id": f"again-{word}"})["warning"]
+    fine = web.post("/events", {**event, "id": f"fine-{word}", "payload": {}})
+    assert "warning" not in fine.json

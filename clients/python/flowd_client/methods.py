@@ -120,7 +120,15 @@ METHODS: Final[dict[str, Method]] = {
         Method(
             LIST_RUNS,
             "Runs, newest first.",
-            (Route("GET", "/runs", "read", note="`status` is a process status or a result status."),),
+            (
+                Route(
+                    "GET",
+                    "/runs",
+                    "read",
+                    note="`status` is a process status or a result status. "
+                    "`output=tail` adds the last 4 KiB of each stream.",
+                ),
+            ),
             is_retry_safe=True,
         ),
         Method(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Stream = wire.Stream
+ListedOutput = wire.ListedOutput
 Encoding = Literal["utf-8", "base64"]
 
 CANCEL_S = 120.0
@@ -126,9 +127,11 @@ def list_runs(
     flow: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
+    output: ListedOutput | None = None,
 ) -> Request[Page[RunView]]:
-    """Runs, newest first, without their output. ``status`` is a process status or an effective one."""
-    params = _given(eventId=event_id, status=status, flow=flow, limit=limit, cursor=cursor)
+    """Runs, newest first; their output, the last 4 KiB of each stream, only with ``output="tail"``. ``status`` is a
+    process status or an effective one."""
+    params = _given(eventId=event_id, status=status, flow=flow, limit=limit, cursor=cursor, output=output)
     return Request(wire.LIST_RUNS, params, _read_runs)
 
 

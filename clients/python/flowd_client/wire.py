@@ -30,6 +30,9 @@ OLDEST: Final = "oldest"
 """As ``after`` of a subscription: begin with the oldest update that is kept."""
 
 Stream = Literal["stdout", "stderr"]
+ListedOutput = Literal["tail"]
+"""What a list of runs may show of their output."""
+
 STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
 
 PROCESS_STATUSES: Final = ("queued", "running", "completed", "failed", "canceled")

@@ -17,6 +17,9 @@ from flowd_client.wire import Stream
 OUTPUT_TAIL_BYTES = 64 * 1024
 """Of each stream, in the view of a single run."""
 
+LISTED_TAIL_BYTES = 4 * 1024
+"""Of each stream, in lists that were asked for it."""
+
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """JSON that is embedded as it was stored, without being parsed again."""
 
@@ -28,13 +31,14 @@ class RunId(Params):
 
 
 class ListRuns(Params):
-    """Which runs. ``status`` is a process status or a result status."""
+    """Which runs. ``status`` is a process status or a result status; ``output: "tail"`` adds the end of each stream."""
 
     event_id: str | None = None
     status: str | None = None
     flow: str | None = None
     limit: Limit = None
     cursor: str | None = None
+    output: Literal["tail"] | None = None
 
 
 class WaitRun(Params):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowd_client import requests
-from flowd_client.requests import Encoding, Request, Stream
+from flowd_client.requests import Encoding, ListedOutput, Request, Stream
 
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
@@ -64,9 +64,14 @@ class Verbs:
         flow: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
+        output: ListedOutput | None = None,
     ) -> Page[RunView]:
-        """Runs, newest first, without their output. ``status`` is a process status or an effective one."""
-        return self._do(requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor))
+        """Runs, newest first; their output, the last 4 KiB of each stream, only with ``output="tail"``. ``status`` is a
+        process status or an effective one.
+        """
+        return self._do(
+            requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor, output=output)
+        )
 
     def get_run(self, run_id: str) -> RunView:
         """One run with its attempts and the last 64 KiB of each stream."""
