@@ -81,7 +81,11 @@ class Connection(asyncio.Protocol):
         return self._transport
 
     async def close(self) -> None:
-        """End the connection. What has no response yet gets none."""
+        """End the connection. What has not begun is told so; what has, and has no response yet, gets none."""
+        for message in self._waiting:
+            declined = None if isinstance(message, Oversize) else self._dispatcher.decline(message)
+            if declined is not None:
+                self._write(declined)
         self._drop()
         await asyncio.gather(*self.replies, return_exceptions=True)
         if self._subscriber is not None:

@@ -93,6 +93,24 @@ class Dispatcher:
             return json.encode(_invalid(None, f"A batch has 1 to {MAX_BATCH} requests; this one has {len(value)}."))
         return await self._batch(value, caller, large_turns, calls)
 
+    def decline(self, message: bytes) -> bytes | None:
+        """The response to a request that the daemon will not begin, because it exits; None where none is due."""
+        try:
+            value = json.decode(message)
+        except (ValueError, RecursionError):
+            return None
+        elements = value if isinstance(value, list) else [value]
+        ids = [
+            each["id"] for each in elements if isinstance(each, dict) and isinstance(each.get("id"), str | int | float)
+        ]
+        error = error_of(
+            "shutting_down", "The daemon is about to exit, and has not begun this. Send it to the next one."
+        )
+        responses = [_response(request_id, error=error) for request_id in ids[:MAX_BATCH]]
+        if not responses:
+            return None
+        return json.encode(responses if isinstance(value, list) else responses[0])
+
     async def _batch(
         self, elements: list[object], caller: Caller | None, large_turns: LargeTurns | None, calls: Calls | None
     ) -> bytes | None:

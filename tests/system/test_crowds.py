@@ -57,6 +57,22 @@ def test_cancelled_requests_are_answered_and_make_room(place: Workspace) -> None
         assert json.loads(lines.readline())[0]["error"]["code"] == -32800
 
 
+def test_what_has_not_begun_when_the_daemon_stops_is_told_so(place: Workspace) -> None:
+    place.flow("slow", f"sleep 60; {say('completed')}")
+    place.start(FLOWD_ON_STOP="keep")
+    (run_id,) = place.call("flow.dispatch", event={"id": "e", "type": "slow.go"})["runIds"]
+    with ExitStack() as stack:
+        connection, lines = connect(place, stack)
+        connection.sendall(b"".join(line(n, "flow.waitRun", runId=run_id) for n in range(300)))
+        other, answers = connect(place, stack)
+        other.sendall(line(1, "daemon.status"))
+        answers.readline()  # by now the requests before have been read
+        place.stop()
+        told = [json.loads(answer) for answer in lines]
+        assert [answer["id"] for answer in told] == list(range(256, 300))
+        assert {answer["error"]["data"]["slug"] for answer in told} == {"shutting_down"}
+
+
 def test_half_a_surrogate_pair_is_answered_under_its_id(place: Workspace) -> None:
     place.start()
     with ExitStack() as stack:

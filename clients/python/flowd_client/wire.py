@@ -70,7 +70,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "not_retryable": Failure(-32032, 409, "The run ended well; replay its event to run it anew."),
     "queue_full": Failure(-32040, 429, "max_queued runs wait already; send the event again later."),
     "too_many_connections": Failure(-32042, 503, "max_connections clients are connected already."),
-    "shutting_down": Failure(-32043, 503, "The daemon is about to exit."),
+    "shutting_down": Failure(-32043, 503, "The daemon is about to exit, and has not begun this."),
     "too_many_subscriptions": Failure(-32048, 429, "This connection, or all together, have too many subscriptions."),
     "storage_full": Failure(-32044, 503, "The disk under the state folder is full; nothing was stored."),
     "storage_busy": Failure(-32045, 503, "Another program holds the database; nothing was stored."),
