@@ -17,7 +17,7 @@ def http(subject: Subject) -> Iterator[Figure]:
     """Durable accepts, a page of runs, /healthz, and the memory of stream readers."""
     with scratch() as workspace:
         add_flow(workspace, "many", "many.go", steps=STEPS)
-        with running(subject, workspace, "--http", "127.0.0.1:0") as daemon:
+        with running(subject, workspace, "--http", "127.0.0.1:0", FLOWD_HTTP_OPEN="1") as daemon:
             _queue_runs(daemon)
             for callers, count in ((1, 500), (64, 8000)):
                 sent = _ask(daemon, [_post(f"a{callers}-{n}") for n in range(count)], callers)

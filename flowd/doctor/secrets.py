@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from flowd.api.http.config import UnixAddress
 from flowd.catalog.scan import scan_once
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
@@ -20,6 +21,27 @@ def check(scene: Scene) -> Iterator[Finding]:
     yield from problems or [ok("secrets.files", "no file with a secret is open to others")]
     yield _inherited(scene)
     yield from _masking(scene, snapshot)
+    yield from _http(scene)
+
+
+def _http(scene: Scene) -> Iterator[Finding]:
+    http = scene.settings.http
+    if http is None:
+        return
+    if http.access.needs_token:
+        yield ok("secrets.http", "HTTP has no secret: who uses it needs the token in http-token of the state folder")
+    elif http.access.is_open and not isinstance(http.address, UnixAddress):
+        yield warn(
+            "secrets.http",
+            f"everybody on this machine can start and end processes here through HTTP on {http.address}",
+            "Leave out --http-open, FLOWD_HTTP_OPEN or [http] open, or set FLOWD_HTTP_SECRET_FILE or [http.tokens].",
+        )
+    elif http.access.is_read_public:
+        yield ok(
+            "secrets.http",
+            f"everybody who reaches {http.address} may read events, runs and output ([http] public_read = false ends "
+            "that; the TypeScript system's client signs no GET)",
+        )
 
 
 def _secret_file(environ: Mapping[str, str]) -> Iterator[Finding]:
