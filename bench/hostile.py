@@ -13,7 +13,7 @@ from bench.daemon import Daemon, add_flow, running, scratch
 from bench.figures import Figure
 from bench.subjects import Subject
 
-ROUNDS = 40
+ROUNDS = 15
 TOKEN = "bench"
 SLOW = "#!/bin/sh\nexec sleep 600\n"
 

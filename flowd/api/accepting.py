@@ -13,7 +13,9 @@ from contextlib import suppress
 log = logging.getLogger("flowd.api")
 
 _AT_ONCE = 16
-"""In one turn of the loop: a burst of callers leaves those who are there already their turns."""
+_AT_ONCE_WHERE_FEW = 2
+_FEW_FILES = 256
+"""In one turn of the loop: a burst of callers leaves those who are there already their turns, and their files."""
 
 _SETTLE_S = 0.02
 """By then a caller on this machine has sent its request."""
@@ -30,7 +32,7 @@ def affordable(share: float) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return 1_000_000
-    return max(8, int((soft - min(_RESERVED_FILES, soft // 2)) * share))
+    return max(8, int((soft - min(_RESERVED_FILES, soft * 5 // 8)) * share))
 
 
 class Acceptor:
@@ -47,6 +49,8 @@ class Acceptor:
         self._coming: set[asyncio.Task[object]] = set()
         self._spare = -1
         self._told_s = -_QUIET_S
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._at_once = _AT_ONCE_WHERE_FEW if 0 <= soft < _FEW_FILES else _AT_ONCE
 
     def open(self) -> None:
         """Begin."""
@@ -69,7 +73,7 @@ class Acceptor:
 
     def _accept(self) -> None:
         loop = asyncio.get_running_loop()
-        for _ in range(_AT_ONCE):
+        for _ in range(self._at_once):
             try:
                 caller, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

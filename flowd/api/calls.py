@@ -13,6 +13,9 @@ from typing import Any
 from flowd.api import json
 
 CANCEL = b"$/cancelRequest"
+_BATCHES_AT_ONCE = 4
+"""Of one connection."""
+
 _MAX_BYTES = 1024
 """Of the notification; a longer one is none."""
 
@@ -49,6 +52,7 @@ class Calls:
     """Those of one connection."""
 
     def __init__(self) -> None:
+        self.batches = asyncio.Semaphore(_BATCHES_AT_ONCE)
         self._under_way: dict[object, Outcome] = {}
         self._unwanted: set[object] = set()
 

@@ -76,8 +76,19 @@ class Dispatcher:
             large_turns: Where methods with large results wait for their turn.
             calls: The connection's; they take turns with those of others, and can be cancelled.
         """
-        if calls is not None:
-            await self._turns.take(calls)
+        if calls is None:
+            return await self._respond(message, caller, large_turns, calls)
+        if not message.startswith(b"["):
+            async with self._turns.turn(calls):
+                return await self._respond(message, caller, large_turns, calls)
+        async with calls.batches:  # before it is read: a thousand requests are large once they are objects
+            async with self._turns.turn(calls):
+                pass
+            return await self._respond(message, caller, large_turns, calls)
+
+    async def _respond(
+        self, message: bytes, caller: Caller | None, large_turns: LargeTurns | None, calls: Calls | None
+    ) -> bytes | None:
         try:
             value = json.decode(message)
         except RecursionError:
@@ -115,21 +126,23 @@ class Dispatcher:
         self, elements: list[object], caller: Caller | None, large_turns: LargeTurns | None, calls: Calls | None
     ) -> bytes | None:
         room = MAX_RESPONSE_BYTES
-        places = asyncio.Semaphore(BATCH_AT_ONCE)
+        encoded: list[bytes | None] = [None] * len(elements)
+        numbers = iter(range(len(elements)))
 
-        async def respond(element: object) -> bytes | None:
+        async def respond() -> None:
             nonlocal room
-            async with places:
-                if calls is not None:
-                    await self._turns.take(calls)
-                response = await self._one(element, caller, large_turns, calls)
-            if response is None:
-                return None
-            encoded = _encode(response, room)
-            room -= len(encoded)
-            return encoded
+            for number in numbers:
+                if calls is None:
+                    response = await self._one(elements[number], caller, large_turns, calls)
+                else:
+                    async with self._turns.turn(calls):
+                        response = await self._one(elements[number], caller, large_turns, calls)
+                if response is not None:
+                    encoded[number] = _encode(response, room)
+                    room -= len(encoded[number] or b"")
 
-        due = [encoded for encoded in await asyncio.gather(*map(respond, elements)) if encoded is not None]
+        await asyncio.gather(*(respond() for _ in range(min(BATCH_AT_ONCE, len(elements)))))
+        due = [one for one in encoded if one is not None]
         return b"[%b]" % b",".join(due) if due else None
 
     async def _one(

@@ -12,8 +12,8 @@ def test_one_request_does_not_wait_for_all_of_anothers() -> None:
         begun: list[str] = []
 
         async def request(owner: str) -> None:
-            await turns.take(owner)
-            begun.append(owner)
+            async with turns.turn(owner):
+                begun.append(owner)
 
         crowd = [asyncio.create_task(request(f"crowd{n % 10}")) for n in range(20_000)]
         await asyncio.sleep(0)
@@ -30,13 +30,18 @@ def test_one_request_does_not_wait_for_all_of_anothers() -> None:
 def test_a_request_that_is_given_up_takes_no_turn() -> None:
     async def run() -> None:
         turns = FairTurns()
-        waiting = [asyncio.create_task(turns.take("a")) for _ in range(500)]
+
+        async def request(owner: str) -> None:
+            async with turns.turn(owner):
+                pass
+
+        waiting = [asyncio.create_task(request("a")) for _ in range(500)]
         await asyncio.sleep(0)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         async with asyncio.timeout(5):
-            await turns.take("b")
+            await request("b")
 
     asyncio.run(run())
 
