@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from daemon_rig import Workspace, until, workspace
-from http_rig import HttpPlace, Reply, read_all, v2
+from http_rig import HttpPlace, Reply, read_all, refused_start, v2
 
 from flowd_client import create_flow_client
 from flowd_client._core.http_token import is_own_port
@@ -94,16 +94,17 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def test_a_link_or_an_open_file_in_the_tokens_place_is_replaced(place: Workspace) -> None:
+def test_a_link_in_the_tokens_place_is_refused_and_an_open_file_is_replaced(place: Workspace) -> None:
     folder = place.path / ".codex/flowd"
     folder.mkdir(parents=True, mode=0o700)
     victim = place.path / "victim"
     victim.write_text("precious", encoding="utf-8")
     (folder / "http-token").symlink_to(victim)
-    web = HttpPlace(place).start(FLOWD_HTTP_OPEN="")
+    assert "http-token is a link" in refused_start(place, "--http", "127.0.0.1:0")
     assert victim.read_text(encoding="utf-8") == "precious"
+    (folder / "http-token").unlink()
+    web = HttpPlace(place).start(FLOWD_HTTP_OPEN="")
     first = token_of(place)
-    assert first != "precious"
     place.stop()
     (folder / "http-token").chmod(0o644)
     web.start(FLOWD_HTTP_OPEN="")
