@@ -35,7 +35,7 @@ def settle(box: Box, workspace: str, text: str) -> None:
 
 def test_systemd_holds_the_port_of_the_settings_over_stops_and_restarts(box: Box, lingering: str) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
-    settle(box, lingering, f'[http]\nlisten = "127.0.0.1:{port}"\n')
+    settle(box, lingering, f'[http]\nopen = true\nlisten = "127.0.0.1:{port}"\n')
 
     def flowd(*argv: str) -> Any:
         return box.flowd(lingering, *argv, user=OTHER_USER)
