@@ -95,16 +95,23 @@ def test_a_subscription_to_another_users_daemon_sends_nothing(stranger: Stranger
     assert stranger.heard() == ["connected", "hung up"]
 
 
-@pytest.mark.parametrize("told", ["server_uid", "FLOWD_TRUST", "everything", "sudo"])
+@pytest.mark.parametrize("told", ["server_uid", "FLOWD_TRUST", "all below", "everything", "list", "sudo"])
 def test_who_says_so_may_speak_to_another_users_daemon(
-    stranger: Stranger, told: str, monkeypatch: pytest.MonkeyPatch
+    stranger: Stranger, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"socket_path": stranger.socket}
     match told:
         case "server_uid":
             options["server_uid"] = stranger.uid
         case "FLOWD_TRUST":
-            monkeypatch.setenv("FLOWD_TRUST", f"/nowhere{os.pathsep}{stranger.workspace}")
+            monkeypatch.setenv("FLOWD_TRUST", f"/nowhere:{stranger.workspace}")
+        case "all below":
+            monkeypatch.setenv("FLOWD_TRUST", f"{stranger.workspace.parent}/*")
+        case "list":
+            (tmp_path / "flowd").mkdir()
+            (tmp_path / "flowd/trusted").write_text(f"/nowhere\n{stranger.workspace}\n")
+            (tmp_path / "flowd/trusted").chmod(0o600)
+            monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
         case "everything":
             monkeypatch.setenv("FLOWD_TRUST", "*")
         case "sudo":
@@ -122,9 +129,20 @@ def test_trust_in_another_place_is_none_in_this_one(
         client.status()
 
 
-def test_the_command_line_refuses_another_users_daemon(stranger: Stranger) -> None:
-    argv = [sys.executable, "-m", "flowd", "dispatch", "-w", str(stranger.workspace), "-"]
-    done = subprocess.run(argv, input='{"id": "e", "type": "t"}', capture_output=True, text=True)
+def test_a_list_of_trusted_places_that_others_can_write_is_not_believed(
+    stranger: Stranger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "flowd").mkdir()
+    (tmp_path / "flowd/trusted").write_text(f"{stranger.workspace}\n")
+    (tmp_path / "flowd/trusted").chmod(0o666)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with opened(KINDS[0], {"socket_path": stranger.socket}) as client, pytest.raises(UntrustedDaemonError):
+        client.status()
+
+
+def test_the_command_line_refuses_another_users_daemon(stranger: Stranger, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "flowd", "dispatch", "--socket", str(stranger.socket), "-"]
+    done = subprocess.run(argv, cwd=tmp_path, input='{"id": "e", "type": "t"}', capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (5, "")
     assert "Nothing was sent" in done.stderr
     assert stranger.heard() == ["connected", "hung up"]

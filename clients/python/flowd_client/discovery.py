@@ -140,7 +140,7 @@ def find_service(workspace: Path) -> tuple[str, str] | None:
     """``user`` or ``system``, and the name, of the systemd service that somebody installed for a workspace, whether or
     not it runs; None where there is none."""
     unit = f"flowd@{systemd_escape(workspace)}.service"
-    folders = (("user", _user_dir() / "systemd/user"), ("system", Path("/etc/systemd/system")))
+    folders = (("user", user_dir() / "systemd/user"), ("system", Path("/etc/systemd/system")))
     for scope, folder in folders:
         for place in (folder, folder / "default.target.wants", folder / "multi-user.target.wants"):
             if os.path.lexists(place / unit):
@@ -198,13 +198,14 @@ def _setting(workspace: Path, key: str, variables: tuple[str, ...], environ: Map
     for name in variables:
         if value := environ.get(name):
             return workspace / Path(value).expanduser()
-    for file in (workspace / ".codex/flowd.toml", _user_dir() / "flowd/config.toml"):
+    for file in (workspace / ".codex/flowd.toml", user_dir() / "flowd/config.toml"):
         if value := _configured(file, key):
             return workspace / Path(value).expanduser()
     return None
 
 
-def _user_dir() -> Path:
+def user_dir() -> Path:
+    """Where the user's settings are."""
     # Unlike Path.home, this is no error for a user without a home, as a container may have it.
     return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, find_service, workspace_of
+from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, find_service, user_dir, workspace_of
 from flowd_client.errors import DaemonNotRunningError, FlowClientError, UntrustedDaemonError
 
 BACKLOG_PAUSE_S = 0.01
@@ -118,10 +118,21 @@ def _is_roots_place(path: Path) -> bool:
 
 
 def _is_trusted_place(path: Path) -> bool:
-    """Whether ``$FLOWD_TRUST`` has a folder that the socket is in, or ``*``."""
-    folders = [folder for folder in os.environ.get("FLOWD_TRUST", "").split(os.pathsep) if folder]
+    """Whether a person has vouched for the folder that the socket is in: in ``$FLOWD_TRUST``, or by ``flowd trust``."""
     real = Path(os.path.realpath(path))
+    entries = [*os.environ.get("FLOWD_TRUST", "").split(":"), *_trusted_list()]
+    folders = [entry.removesuffix("/*") or "/" for entry in entries if entry]
     return any(folder == "*" or real.is_relative_to(os.path.realpath(folder)) for folder in folders)
+
+
+def _trusted_list() -> list[str]:
+    try:
+        with (user_dir() / "flowd/trusted").open(encoding="utf-8", errors="surrogateescape") as file:
+            status = os.fstat(file.fileno())
+            is_ours = status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022
+            return file.read().split("\n") if is_ours else []
+    except OSError:
+        return []
 
 
 def _refusal(path: Path, error: OSError) -> DaemonNotRunningError:
