@@ -337,6 +337,6 @@ def test_a_closed_client_warns_of_nothing(place: Workspace) -> None:
         "c = f.create_flow_client('local', workspace=sys.argv[1]); c.list_flows(); c.close()\n"
         "f.create_flow_client('local', workspace=sys.argv[1])\n"
     )
-    argv = [sys.executable, "-X", "dev", "-W", "error", "-c", script, str(place.path)]
+    argv = [sys.executable, "-W", "error", "-c", script, str(place.path)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
