@@ -18,6 +18,7 @@ _ON_STOP = {
     "keep": "keep: running steps go on, for the next daemon",
 }
 _ON_SERVICE_STOP = "cancel: a stop of the service ends running steps; a restart leaves them to the next daemon"
+_ON_SERVICE_RESTART = "kill: systemd kills running steps with flowd, at a restart, too (KillMode= of its unit)"
 _ENDED = ("completed", "failed", "canceled")
 
 Response = Mapping[str, Any]
@@ -103,6 +104,8 @@ def _manager(manager: object) -> str | None:
 
 
 def _on_stop(response: Response) -> str | None:
+    if response.get("onServiceRestart") == "kill":
+        return _ON_SERVICE_RESTART
     if response.get("onServiceStop") == "cancel":
         return _ON_SERVICE_STOP
     return _ON_STOP.get(_text(response.get("onStop")))

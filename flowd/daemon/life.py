@@ -25,6 +25,7 @@ from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.daemon.exits import EXIT_KEEPER_LOST, EXIT_OK, EXIT_STORAGE_FAILED
 from flowd.daemon.http import HttpPart
+from flowd.daemon.own_service import OwnService, StepsFate
 from flowd.daemon.shutdown import wind_down
 from flowd.daemon.status import Birth, status_view
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
@@ -70,6 +71,7 @@ class Daemon:
         self._stop_asked = asyncio.Event()
         self._exit_code = EXIT_OK
         self._is_draining = False
+        self._own_service = OwnService(settings)
         self._http = HttpPart(settings.http, settings.state_dir)
         self._is_state_lost = False
         self._notifier = Notifier.of(os.environ)
@@ -300,13 +302,21 @@ class Daemon:
         )
         view.http = self._http.where
         view.manager = self._manager()
-        view.troubles = self._troubles() or None
+        fate = await self._own_service.fate()
+        view.on_service_stop = "cancel" if fate.is_canceled_at_stop else None
+        view.on_service_restart = "kill" if fate.is_killed_at_restart else None
+        view.troubles = self._troubles(fate) or None
         if with_settings:
             view.settings = self._settings.table()
         return view
 
-    def _troubles(self) -> list[dict[str, str]]:
-        found = {"log": logs.trouble(), "http": self._http.problem, "settings": self._settings.closed_sentence}
+    def _troubles(self, fate: StepsFate) -> list[dict[str, str]]:
+        found = {
+            "log": logs.trouble(),
+            "http": self._http.problem,
+            "settings": self._settings.closed_sentence,
+            "unit": fate.problem,
+        }
         return [{"what": what, "problem": problem} for what, problem in found.items() if problem is not None]
 
     def _manager(self) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import flowd
 from flowd.api.json import instant
 from flowd.api.shapes.daemon import StatusView
 from flowd.observe.processes import find_process
-from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
+from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.wiring import Parts
 from flowd_client import wire
@@ -70,8 +70,6 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
             for step in engine.under_way()[:MAX_RUNNING]
         ],
         on_stop=settings.on_stop,
-        # Where systemd manages us, the default depends on what it does: see Daemon._on_stop.
-        on_service_stop="cancel" if settings.origins.get("on_stop") == DEFAULT_WHERE_MANAGED else None,
         database=_database(settings.state_dir / state_folder.DATABASE),
         limits={
             "maxParallel": settings.max_parallel,

@@ -9,6 +9,7 @@ from flowd.doctor.scene import Scene
 from flowd.doctor.whereabouts import is_closed
 from flowd.domain.errors import StateError
 from flowd.observe import own_unit
+from flowd.observe.own_unit import OwnUnit
 from flowd.service import installation, unit_files
 from flowd.service.systemctl import ENABLED, ServiceManager, user_name
 
@@ -53,9 +54,17 @@ def _managed(scene: Scene) -> Finding:
         unit = own_unit.find(Path(f"/proc/{scene.daemon.pid}/cgroup").read_text(encoding="utf-8"))
     except OSError:
         unit = None
-    if unit is None or not unit.name.startswith("flowd"):
+    if unit is None or not (unit.name.startswith("flowd") or _is_main(unit, scene.daemon.pid)):
         return ok("service.manager", "the daemon was started by hand; `flowd service install` makes a service of it")
     return ok("service.manager", f"{unit.name} of the {unit.scope} manager")
+
+
+def _is_main(unit: OwnUnit, pid: int) -> bool:
+    """Whether a unit of any name is there to run this process."""
+    try:
+        return ServiceManager(unit.scope).show(unit.name, "MainPID").get("MainPID") == str(pid)
+    except StateError:
+        return False
 
 
 def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:

@@ -27,11 +27,12 @@ class StatusView(View):
     Attributes:
         waiting_for_storage: Runs whose start or end cannot be written down just now; absent when there are none.
         running: The steps under way, oldest first; the counts have them all.
+        on_service_restart: There only where systemd kills running steps at a restart, as the unit's KillMode has it.
         on_service_stop: There only where a stop by systemd is not what ``onStop`` says; a restart is.
         http: The address that HTTP is served on.
         manager: Who manages the daemon; absent where it was started by hand.
-        troubles: What does not work while the rest does, each with ``what`` (``log``, ``http``, ``settings``) and
-            ``problem``, a sentence; absent where there are none.
+        troubles: What does not work while the rest does, each with ``what`` (``log``, ``http``, ``settings``, ``unit``)
+            and ``problem``, a sentence; absent where there are none.
         settings: Every setting with its value and its source; only where they were asked for.
     """
 
@@ -54,6 +55,7 @@ class StatusView(View):
     running: list[dict[str, Any]] | None = None
     on_stop: str | None = None
     on_service_stop: Literal["cancel"] | None = None
+    on_service_restart: Literal["kill"] | None = None
     database: dict[str, int] | None = None
     limits: dict[str, int] | None = None
     http: str | None = None
