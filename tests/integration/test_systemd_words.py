@@ -15,7 +15,7 @@ import pytest
 from flowd.domain.launching import Command, Launch, SpawnError
 from flowd.domain.limits import Limits
 from flowd.domain.run import Exit
-from flowd.executors.systemd import properties
+from flowd.executors.systemd import bus, properties
 from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
 from flowd.observe import journal, listenfds
 from flowd.observe.sdnotify import Notifier
@@ -224,3 +224,14 @@ def test_a_note_is_there_after_a_crash_and_a_torn_one_is_none(tmp_path: Path) ->
 def test_every_lifecycle_message_has_an_id_of_its_own() -> None:
     assert len(set(journal.MESSAGE_IDS.values())) == len(journal.MESSAGE_IDS)
     assert {len(message_id) for message_id in journal.MESSAGE_IDS.values()} == {32}
+
+
+@pytest.mark.parametrize("runtime", [{}, {"XDG_RUNTIME_DIR": "/run/x"}])
+def test_a_session_bus_of_the_environment_is_taken_where_logind_has_none(
+    monkeypatch: pytest.MonkeyPatch, runtime: dict[str, str]
+) -> None:
+    monkeypatch.setattr("flowd.executors.systemd.bus.os.geteuid", lambda: 4_000_000)  # who has none
+    said = {"DBUS_SESSION_BUS_ADDRESS": "unix:abstract=/tmp/dbus"}
+    assert bus.address_of("user", {**said, **runtime}) == "unix:abstract=/tmp/dbus"
+    assert bus.address_of("user", {"XDG_RUNTIME_DIR": "/run/x"}) == "unix:path=/run/x/bus"
+    assert bus.address_of("user", {}) == "unix:path=/run/user/4000000/bus"

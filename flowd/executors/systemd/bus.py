@@ -67,7 +67,7 @@ def address_of(scope: Scope, environ: Mapping[str, str] = os.environ) -> str:
     if Path(home).exists():
         return f"unix:path={home}"
     runtime = environ.get("XDG_RUNTIME_DIR")
-    return environ.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={runtime}/bus" if runtime else f"unix:path={home}"
+    return environ.get("DBUS_SESSION_BUS_ADDRESS") or (f"unix:path={runtime}/bus" if runtime else f"unix:path={home}")
 
 
 def unit_path(name: str) -> str:
