@@ -205,6 +205,18 @@ def test_what_a_detached_step_leaves_behind_lives_on_in_its_unit(box: Box, daemo
     until(lambda: daemon.units() == "", what="the unit's end")
 
 
+def test_what_a_detached_step_prints_after_its_end_does_not_fill_the_disk(box: Box, daemon: Daemon) -> None:
+    print_late = "while ! test -e go; do sleep 0.1; done; head -c 9000000 /dev/zero; exec sleep 778"
+    daemon.flow("late", f"setsid sh -c '{print_late}' &\n{say('completed')}", step="detach = true")
+    assert daemon.finished("late.go")["effectiveStatus"] == "completed"
+    box.run("touch", f"{daemon.path}/flows/late/go")
+    (pid,) = until(lambda: box.alive("^sleep 778$"), what="the end of the printing")
+    assert " (deleted)" in box.run("readlink", f"/proc/{pid}/fd/1").stdout
+    until(lambda: int(box.run("stat", "-L", "-c", "%b", f"/proc/{pid}/fd/1").stdout) == 0, what="room on the disk")
+    box.run("kill", str(pid))
+    until(lambda: daemon.units() == "", what="the unit's end")
+
+
 def test_steps_go_on_without_a_daemon_and_the_next_one_tells_how_they_ended(box: Box, daemon: Daemon) -> None:
     go = f"{daemon.path}/go"
     wait = f"while ! test -e {go}; do sleep 0.05; done"

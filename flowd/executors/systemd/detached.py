@@ -9,7 +9,7 @@ import logging
 import os
 from pathlib import Path
 
-from flowd.executors.systemd import cgroups
+from flowd.executors.systemd import cgroups, late_output
 from flowd.executors.systemd.bus import BusError, Manager, unit_path
 from flowd.state import files
 
@@ -21,8 +21,10 @@ LOOK_INTERVAL_S = 5.0
 class DetachedUnits:
     """An empty file for each such unit, in one folder; its name is the unit's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, state_dir: Path) -> None:
+        """``state_dir`` is where output files of steps lie, until they are removed."""
         self._folder = folder
+        self._state_dir = state_dir
 
     def add(self, unit: str) -> None:
         """Remember a unit over restarts. Raises `OSError`."""
@@ -30,10 +32,18 @@ class DetachedUnits:
         os.close(files.open_own(self._folder / unit, os.O_WRONLY | os.O_CREAT))
 
     async def watch(self, manager: Manager) -> None:
-        """Release units as they become empty, for ever. Raises `BusError` when the connection is lost."""
+        """Release units as they become empty, and bound what others still print, for ever.
+
+        Raises:
+            BusError: The connection is lost.
+        """
         while True:
             for unit in self._units():
-                if await is_empty(manager, unit):
+                if left := await _processes(manager, unit):
+                    pids = [process.partition(" ")[0] for process in left]
+                    if freed_bytes := await asyncio.to_thread(late_output.drop, pids, self._state_dir):
+                        log.warning("late output dropped", extra={"unit": unit, "bytes": freed_bytes})
+                else:
                     await release_unit(manager, unit)
                     (self._folder / unit).unlink(missing_ok=True)
             await asyncio.sleep(LOOK_INTERVAL_S)
@@ -47,8 +57,12 @@ class DetachedUnits:
 
 async def is_empty(manager: Manager, unit: str) -> bool:
     """Whether no process of a unit lives. True as well for a unit that is not loaded."""
+    return not await _processes(manager, unit)
+
+
+async def _processes(manager: Manager, unit: str) -> list[str]:
     about = await manager.describe_at(unit_path(unit))
-    return not cgroups.processes(str(about["ControlGroup"]))
+    return cgroups.processes(str(about["ControlGroup"]))
 
 
 async def release_unit(manager: Manager, unit: str) -> None:

@@ -54,7 +54,7 @@ class SystemdExecutor:
         """
         self._directory = directory.absolute()
         self._records_on_disk = UnitRecords(directory / "units")
-        self._detached = DetachedUnits(directory / "units" / "detached")
+        self._detached = DetachedUnits(directory / "units" / "detached", state_dir=self._directory.parent)
         self._base_env = base_env
         self._scope: Scope = scope
         self._environ = environ
