@@ -5,6 +5,7 @@ import sys
 from enum import IntEnum
 from typing import TextIO
 
+from flowd.formats.terminal import escaped
 from flowd_client.errors import CallError, FlowClientError, InvalidCallError, NotFoundError, UntrustedDaemonError
 
 
@@ -58,7 +59,7 @@ def code_of(error: FlowClientError) -> Exit:
 def tell(message: str) -> None:
     """Print one line on stderr, ``flowd: …``. It is no error when nobody reads stderr."""
     try:
-        print("flowd:", " ".join(message.split()), file=sys.stderr, flush=True)
+        print("flowd:", escaped(" ".join(message.split())), file=sys.stderr, flush=True)
     except OSError:
         discard(sys.stderr)
 

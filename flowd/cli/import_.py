@@ -96,12 +96,13 @@ def _progress() -> "Iterator[Callable[[str], Callable[[int, int], None]]]":
         yield lambda _: lambda _done, _total: None
         return
     from rich.console import Console  # noqa: PLC0415 - 60 ms that piped output does not pay
+    from rich.markup import escape  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
 
         def show(name: str) -> Callable[[int, int], None]:
-            task = progress.add_task(name, total=None)
+            task = progress.add_task(escape(printing.clean(name)), total=None)
             return lambda done, total: progress.update(task, completed=done, total=total)
 
         yield show

@@ -25,6 +25,7 @@ from flowd_client.wire import STREAMS, Stream
 @click.option("--stdout", "only", flag_value="stdout", default=None, help="Only what it wrote to stdout.")
 @click.option("--stderr", "only", flag_value="stderr", help="Only what it wrote to stderr.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Which attempt. Default: the latest.")
+@click.option("--raw", "is_raw", is_flag=True, help="On a terminal, too: byte for byte, control sequences and all.")
 @click.pass_obj
 def logs(
     session: Session,
@@ -34,8 +35,10 @@ def logs(
     follow: bool,
     only: Stream | None,
     attempt: int | None,
+    is_raw: bool,
 ) -> None:
-    """Print what a run wrote, byte for byte: its stdout on stdout, its stderr on stderr.
+    """Print what a run wrote, byte for byte: its stdout on stdout, its stderr on stderr. A terminal gets it without
+    control sequences and with control characters as escapes, for it would obey them.
 
     Of several runs it prints whole lines, each with the name of its step. -f also follows runs of the event that start
     later, and goes on over a restart of the daemon.
@@ -51,16 +54,18 @@ def logs(
         raise CommandError("Which run? Name one or several, or --event EVENT. `flowd runs` lists them.")
     if event_id is None and len(run_ids) == 1:
         with _telling_no_such_attempt():
-            _print_one(session, run_ids[0], only, attempt, is_following=follow)
+            out = output.StepOutput(is_raw=is_raw)
+            _print_one(session, run_ids[0], only, attempt, out, is_following=follow)
+            out.end()
         return
     if attempt is not None:
         raise CommandError("--attempt goes with one run.")
     if follow:
         from flowd.cli.follow import logs as follow_logs  # noqa: PLC0415 - asyncio, which nothing else here needs
 
-        follow_logs.follow(session, run_ids, event_id, only)
+        follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw)
     else:
-        _print_several(session, run_ids, event_id, only)
+        _print_several(session, run_ids, event_id, only, is_raw=is_raw)
 
 
 @contextmanager
@@ -73,23 +78,33 @@ def _telling_no_such_attempt() -> Iterator[None]:
         raise
 
 
-def _print_one(session: Session, run_id: str, only: Stream | None, attempt: int | None, *, is_following: bool) -> None:
+def _print_one(
+    session: Session,
+    run_id: str,
+    only: Stream | None,
+    attempt: int | None,
+    out: output.StepOutput,
+    *,
+    is_following: bool,
+) -> None:
     if is_following:
-        _follow(session, run_id, only, attempt)
+        _follow(session, run_id, only, attempt, out)
         return
     is_silent = True
     for stream in _streams(only):
-        is_silent = not _print_all(session, run_id, stream, attempt) and is_silent
+        is_silent = not _print_all(session, run_id, stream, attempt, out) and is_silent
     if is_silent and sys.stderr.isatty():
         printing.note("The run has written nothing.")
 
 
-def _print_several(session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None) -> None:
+def _print_several(
+    session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None, *, is_raw: bool
+) -> None:
     runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
     if event_id is not None:
         runs += reversed(session.view(requests.get_event(event_id)).runs)
-    lines = LineMultiplexer(output.write)
-    names = {run.id: f"{run.flow_name}/{run.step_name}" for run in runs}
+    lines = LineMultiplexer(output.write, clean=output.line_cleaner(is_raw=is_raw))
+    names = {run.id: printing.clean(f"{run.flow_name}/{run.step_name}") for run in runs}
     counts = Counter(names.values())
     names = {run_id: name if counts[name] == 1 else f"{name} {run_id}" for run_id, name in names.items()}
     for name in names.values():
@@ -105,10 +120,10 @@ def _streams(only: Stream | None) -> tuple[Stream, ...]:
     return STREAMS if only is None else (only,)
 
 
-def _print_all(session: Session, run_id: str, stream: Stream, attempt: int | None) -> bool:
+def _print_all(session: Session, run_id: str, stream: Stream, attempt: int | None, out: output.StepOutput) -> bool:
     is_silent = True
     for data in _parts(session, run_id, stream, attempt):
-        output.write(stream, data)
+        out.write(stream, data)
         is_silent = False
     return not is_silent
 
@@ -126,8 +141,8 @@ def _parts(session: Session, run_id: str, stream: Stream, attempt: int | None) -
             return
 
 
-def _follow(session: Session, run_id: str, only: Stream | None, attempt: int | None) -> None:
+def _follow(session: Session, run_id: str, only: Stream | None, attempt: int | None, out: output.StepOutput) -> None:
     with FlowClient(session.transport) as client:
         for stream, data in client.follow_output_bytes(run_id, attempt=attempt):
             if only in (None, stream):
-                output.write(stream, data)
+                out.write(stream, data)

@@ -10,6 +10,7 @@ from flowd.daemon.exits import EXIT_BAD_STATE, EXIT_NOT_YET, EXIT_STORAGE_FAILED
 from flowd.daemon.life import Daemon
 from flowd.domain.errors import NotYetError, StateError, StorageFailedError
 from flowd.domain.redaction import Redactor
+from flowd.formats.terminal import escaped
 from flowd.observe import logs, stream
 from flowd.observe.sdnotify import Notifier
 from flowd.service import parents
@@ -60,4 +61,4 @@ def turn_away(error: StateError) -> None:
 def _say(message: str) -> None:
     """One line for people, unless nobody takes it."""
     if stream.is_writable(sys.stderr):
-        print(f"flowd: {message}", file=sys.stderr)  # noqa: T201
+        print(f"flowd: {escaped(message)}", file=sys.stderr)  # noqa: T201

@@ -11,6 +11,7 @@ from typing import Literal
 
 from flowd.domain.errors import StateError
 from flowd.engine import run_log
+from flowd.formats.terminal import escaped, escaped_json
 from flowd.observe.delivery import Delivery
 from flowd.observe.record import fields_of
 from flowd.observe.stream import StreamOutlet
@@ -88,10 +89,14 @@ class _Masking(logging.Formatter):
 
 class _Pretty(_Masking):
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{key}={value}" for key, value in fields_of(record).items())
-        line = f"{self.formatTime(record, '%H:%M:%S')} {_NAMES[record.levelname]:5} {record.getMessage()}"
+        said = self._line(record.getMessage())
+        fields = " ".join(f"{key}={self._line(str(value))}" for key, value in fields_of(record).items())
+        line = f"{self.formatTime(record, '%H:%M:%S')} {_NAMES[record.levelname]:5} {said}"
         line = f"{line}  {fields}" if fields else line
-        return self._mask(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
+        return f"{line}\n{escaped(self._mask(self.formatException(record.exc_info)))}" if record.exc_info else line
+
+    def _line(self, text: str) -> str:
+        return escaped(self._mask(text), is_line=True)
 
 
 class _Json(_Masking):
@@ -105,7 +110,7 @@ class _Json(_Masking):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _encode({name: self._shown(value) for name, value in line.items()})
+        return escaped_json(_encode({name: self._shown(value) for name, value in line.items()}))
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode

@@ -16,20 +16,25 @@ from flowd_client.views.run import RunView
 from flowd_client.wire import Stream
 
 
-def follow(session: Session, run_ids: Iterable[str], event_id: str | None, only: Stream | None) -> None:
+def follow(
+    session: Session, run_ids: Iterable[str], event_id: str | None, only: Stream | None, *, is_raw: bool
+) -> None:
     """Print the runs' outputs line by line until all of them have ended. Goes on over a restart of the daemon.
 
     Raises:
         FlowClientError: There is no such run or event, or the daemon did not come back.
     """
-    asyncio.run(_follow_all(session, tuple(run_ids), event_id, only))
+    asyncio.run(_follow_all(session, tuple(run_ids), event_id, only, is_raw=is_raw))
 
 
-async def _follow_all(session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None) -> None:
+async def _follow_all(
+    session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None, *, is_raw: bool
+) -> None:
+    clean = output.line_cleaner(is_raw=is_raw)
     if printing.is_terminal():
-        lines = LineMultiplexer(output.write, live_width=shutil.get_terminal_size().columns, clean=_clean)
+        lines = LineMultiplexer(output.write, live_width=shutil.get_terminal_size().columns, clean=clean)
     else:
-        lines = LineMultiplexer(output.write)
+        lines = LineMultiplexer(output.write, clean=clean)
     async with AsyncFlowClient(AsyncUnixTransport(lambda: session.socket_path)) as client:
         follower = _LogFollower(client, lines, only)
         try:
@@ -84,7 +89,7 @@ class _LogFollower:
 
     def _name(self, run: RunView) -> str:
         """``flow/step``, and the run's id where another run has that name, too."""
-        name = f"{run.flow_name}/{run.step_name}"
+        name = printing.clean(f"{run.flow_name}/{run.step_name}")
         if self.names.setdefault(name, run.id) != run.id:
             name = f"{name} {run.id}"
         self.lines.prefix(name)
@@ -95,8 +100,3 @@ class _LogFollower:
             if self.only in (None, stream):
                 self.lines.feed(name, stream, data)
         self.lines.end(name)
-
-
-def _clean(data: bytes) -> bytes:
-    text = printing.clean(data.decode("utf-8", "replace"))
-    return text.encode("utf-8", "backslashreplace")
