@@ -246,9 +246,9 @@ class Store(Protocol):
     ) -> Pruned:
         """Forget events from before an instant whose runs have all ended before it, with their runs and attempts.
 
-        One call looks at some events only, in the order of their acceptance; ``after_seq`` is 0, then the ``next_seq``
-        of the last answer. The newest event and the event of the newest run are kept. The id of an event that is
-        forgotten is a new one from then on.
+        One call looks at some events only, in the order of their acceptance; ``after_seq`` is below all of them, then
+        the ``next_seq`` of the last answer. The newest event and the event of the newest run are kept. The id of an
+        event that is forgotten is a new one from then on.
 
         Args:
             dry_run: Only count.

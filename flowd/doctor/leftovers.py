@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flowd.doctor.finding import Finding, ok, warn
 from flowd.doctor.scene import Scene
-from flowd.domain.ids import parse_attempt_id
+from flowd.domain.ids import attempt_of_file, parse_attempt_id
 from flowd.executors.direct.executor import mark_suffix
 from flowd.keeper.proctree import Process, Processes
 from flowd.observe.processes import ancestors
@@ -140,8 +140,9 @@ def _files(scene: Scene, connection: sqlite3.Connection) -> Finding:
 
 def _use(connection: sqlite3.Connection, path: Path) -> str:
     """``needed``, ``spare`` where the database has the very same bytes, or ``strange`` where no attempt wants it."""
-    attempt, _, stream = path.name.rpartition(".")
-    if stream not in wire.STREAMS:
+    name, _, stream = path.name.rpartition(".")
+    attempt = attempt_of_file(name)
+    if stream not in wire.STREAMS or attempt is None:
         return "needed"
     try:
         run_id, number = parse_attempt_id(attempt)

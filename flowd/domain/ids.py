@@ -2,6 +2,11 @@
 
 import hashlib
 import re
+from urllib.parse import unquote
+
+_FILE_UNSAFE = re.compile(r"^\.|[/%\x00-\x1f\x7f\ud800-\udfff]")
+_MAX_FILE_NAME_BYTES = 200
+"""File systems take 255, and an ending is to follow."""
 
 _UNIT_UNSAFE = re.compile(r"[^a-z0-9-]+")
 
@@ -55,6 +60,30 @@ def parse_attempt_id(text: str) -> tuple[str, int]:
     """
     run, _, number = text.partition(":")
     return run, int(number or 1)
+
+
+def file_name(attempt: str) -> str:
+    """The name of an attempt's files, less their ending. It leads nowhere, whatever an imported run was called, and no
+    two attempts share one; ids of flowd's own formulas are their names.
+
+    >>> file_name("run_1:3"), file_name("../x"), file_name("50%")
+    ('run_1:3', '%2E.%2Fx', '50%25')
+    """
+    name = _FILE_UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in _bytes(found[0])), attempt)
+    if len(_bytes(name)) <= _MAX_FILE_NAME_BYTES:
+        return name
+    return f"%{hashlib.sha256(_bytes(attempt)).hexdigest()}"
+
+
+def attempt_of_file(name: str) -> str | None:
+    """The attempt whose files have this name; None where that cannot be told from it."""
+    if re.fullmatch("%[0-9a-f]{64}", name):
+        return None
+    return unquote(name, errors="surrogatepass")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def unit_name(run: str) -> str:

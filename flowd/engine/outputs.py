@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowd.domain import excerpt, result
+from flowd.domain.ids import file_name
 from flowd.domain.result import FlowResult, MalformedResult
 from flowd.domain.stored import Output
 from flowd_client.wire import Stream
@@ -39,7 +40,7 @@ class OutputFiles:
 
     def path(self, attempt_id: str, stream: Stream) -> str:
         """Where a stream of an attempt is written."""
-        return f"{self._folder}/{attempt_id}.{stream}"
+        return f"{self._folder}/{file_name(attempt_id)}.{stream}"
 
     def sizes(self, attempt_id: str) -> tuple[int, int]:
         """Of both streams, in bytes."""

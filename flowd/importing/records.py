@@ -22,6 +22,8 @@ from flowd_client.views.run import result_payload
 
 PACKAGE_HASH = "imported"
 UNKNOWN = "unknown"
+_LIKE_AN_ATTEMPT = re.compile(r":\d+$")
+
 _KEPT_ON_FAILURE = frozenset({"failed", "blocked", "needs_intervention"})
 _ASSIGNMENT = re.compile(r"(--setenv=[^=]+|-E[^=]+)=.*", re.DOTALL)
 
@@ -70,6 +72,8 @@ def read_run(record: Mapping[str, Any], event_id: str) -> PastRun:
     """
     run_id = _text(record, "id", "run")
     label = f"run {run_id[:100]!r}"
+    if _LIKE_AN_ATTEMPT.search(run_id):
+        raise BadRecordError(f"{label} has an id that an attempt of another run would have")
     flow, step = _text(record, "flowName", label), _text(record, "stepName", label)
     created_at_ms = _instant_ms(record, "createdAt", label) or _instant_ms(record, "startedAt", label)
     if created_at_ms is None:

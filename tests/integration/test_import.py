@@ -315,3 +315,60 @@ def test_two_events_whose_runs_have_one_id_are_both_imported_once(place: Workspa
     ]
     for expected in (1, 0):  # a second time changes nothing
         assert [imported(place, str(file))["runs"] for file in files] == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    "odd", ["../../../owned", "/abs/owned", ".hidden", "a/../../b", "x" * 400, "50%2F..%2Fowned", "a\nb"]
+)
+def test_an_imported_runs_id_is_no_path(place: Workspace, odd: str) -> None:
+    place.flow("hello", f"head -c 70000 /dev/zero | tr '\\0' x; {say('changed')}", trigger="hello.go")
+    state = {
+        "events": [{"event": {"id": "e", "type": "hello.go", "payload": {}}, "createdAt": at(0), "runIds": [odd]}],
+        "runs": [
+            {"id": odd, "eventId": "e", "flowName": "hello", "stepName": "main", "status": "failed", "createdAt": at(1)}
+        ],
+    }
+    (place.path / "state.json").write_text(json.dumps(state))
+    done = subprocess.run(
+        [sys.executable, "-m", "flowd", "import", "-w", str(place.path), str(place.path / "state.json")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    before = {path for path in place.path.rglob("*") if not path.is_relative_to(place.path / ".codex/flowd")}
+    place.start()
+    place.call("flow.retryRun", runId=odd)
+    assert place.call("flow.waitRun", runId=odd)["run"]["effectiveStatus"] == "changed"
+    read = place.call("flow.readOutput", runId=odd, stream="stdout", offset=0, maxBytes=5)
+    assert read["text"] == "xxxxx"
+    output = place.path / ".codex/flowd/output"
+    assert {path.parent for path in place.path.rglob("*.stdout")} == {output}
+    after = {path for path in place.path.rglob("*") if not path.is_relative_to(place.path / ".codex/flowd")}
+    assert after - before <= {place.path / "daemon.log"}
+    assert place.call("daemon.prune", olderThanMs=60_000)["runs"] == 0, "it is of now"
+
+
+def test_prune_forgets_what_was_imported_even_what_had_no_end(place: Workspace) -> None:
+    source = database(
+        place.path / "old.sqlite",
+        events=[event("one"), event("two", 10), event("new", 20)],
+        runs=[run("one", "completed", says="changed"), run("two", "running", 11)],
+    )
+    words = [sys.executable, "-m", "flowd", "import", "-w", str(place.path), str(source)]
+    assert subprocess.run(words, capture_output=True).returncode == 0
+    place.flow("hello", say("changed"), trigger="hello.go")
+    place.start()
+    place.call("flow.dispatch", event={"id": "now", "type": "hello.go", "payload": {}}, wait=True)
+    forgotten = place.call("daemon.prune", olderThanMs=86_400_000)
+    assert (forgotten["events"], forgotten["runs"]) == (3, 2)
+    assert [each["id"] for each in place.call("flow.listEvents")["events"]] == ["now"]
+
+
+def test_an_id_that_an_attempt_would_have_is_left_out(place: Workspace) -> None:
+    source = database(
+        place.path / "old.sqlite", events=[event("one")], runs=[{**run("one", "failed"), "id": "run_1:2"}]
+    )
+    words = [sys.executable, "-m", "flowd", "import", "-w", str(place.path), str(source)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "has an id that an attempt of another run would have" in done.stderr

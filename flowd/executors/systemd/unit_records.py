@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from flowd.domain.ids import file_name
+
 _SUFFIX = "note"
 """Of records on disk since the first version that had them."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -99,7 +101,7 @@ class UnitRecords:
             self._path(attempt_id, kind).unlink(missing_ok=True)
 
     def _path(self, attempt_id: str, kind: str) -> Path:
-        return self._folder / f"{attempt_id}.{kind}"
+        return self._folder / f"{file_name(attempt_id)}.{kind}"
 
 
 def is_valid_value(value: str) -> bool:

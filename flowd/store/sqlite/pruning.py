@@ -14,7 +14,7 @@ CHUNK_EVENTS = 200
 _OLD = (
     "SELECT e.seq FROM events e WHERE e.seq > ? AND e.seq <= ? AND e.created_at_ms < ?"
     " AND e.seq < (SELECT max(seq) FROM events) AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.event_seq = e.seq AND"
-    " (r.completed_at_ms IS NULL OR r.completed_at_ms >= ? OR r.seq = (SELECT max(seq) FROM runs)))"
+    " (r.status IN ('queued', 'running') OR coalesce(r.completed_at_ms, r.updated_at_ms) >= ? OR r.seq = (SELECT max(seq) FROM runs)))"
 )
 
 
