@@ -28,6 +28,8 @@ def serve(settings: Settings) -> int:
     logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
     for sentence in unknown.find(os.environ, settings):
         log.warning(sentence)
+    if settings.link_sentence:
+        log.warning(settings.link_sentence, extra={"remedy": settings.link_remedy})
     if settings.closed_sentence:
         log.warning(settings.closed_sentence)
     try:

@@ -20,10 +20,12 @@ from flowd.doctor import (
 )
 from flowd.doctor.finding import Finding, Level, fail, ok, warn
 from flowd.doctor.scene import Scene
+from flowd.doctor.whereabouts import Whereabouts
 from flowd.domain.errors import StateError
 from flowd.service import executable
 from flowd.settings import sources as settings_sources
 from flowd.settings import unknown
+from flowd.settings.values import Settings
 from flowd.state import trust
 from flowd_client import discovery
 
@@ -77,6 +79,25 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
         where = f" ({place.unit} has variables of its unit{_files(place.told.files)})" if place.unit else ""
         yield fail("settings", error.message, f"Correct it{where}; the rest is checked once it can be read.")
         return
+    yield from _about(settings, place)
+    scene = Scene(settings, place.environ)
+    is_closed = whereabouts.is_closed(scene.folder)
+    if is_closed:
+        yield warn(
+            "state.closed",
+            f"only the service's user and root may look into {scene.folder}",
+            f"For the other checks: {executable.as_root('doctor')}",
+        )
+    for name, check in _CHECKS:
+        if is_closed and name not in _WITHOUT_STATE:
+            continue
+        yield from _guarded(name, check, scene)
+
+
+def _about(settings: Settings, place: Whereabouts) -> Iterator[Finding]:
+    """What the settings are, and what sets nothing."""
+    if settings.link_sentence:
+        yield warn("workspace.link", settings.link_sentence, settings.link_remedy or "")
     yield ok("settings", _origins(settings.origins) + (f"; as {place.unit} has them" if place.unit else ""))
     for sentence in unknown.find(place.environ, settings):
         yield warn("settings.variables", sentence, "Correct its name, or take it out of the environment.")
@@ -92,18 +113,6 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
             f"line {line} of {file} sets nothing: systemd ignores what is not an assignment",
             "Write NAME=value: no `export`, no colon or dash, and quotes around the value only.",
         )
-    scene = Scene(settings, place.environ)
-    is_closed = whereabouts.is_closed(scene.folder)
-    if is_closed:
-        yield warn(
-            "state.closed",
-            f"only the service's user and root may look into {scene.folder}",
-            f"For the other checks: {executable.as_root('doctor')}",
-        )
-    for name, check in _CHECKS:
-        if is_closed and name not in _WITHOUT_STATE:
-            continue
-        yield from _guarded(name, check, scene)
 
 
 def _guarded(name: str, check: Callable[[Scene], Iterable[Finding]], scene: Scene) -> Iterator[Finding]:

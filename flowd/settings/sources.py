@@ -86,6 +86,7 @@ def load(
     return Settings(
         workspace=root,
         closed=closed,
+        link=_swapped_link(workspace, root),
         state_dir=state_dir,
         socket=sources.path("socket", default=state_dir / wire.SOCKET_NAME),
         interpreters=sources.interpreters(),
@@ -112,6 +113,30 @@ def _workspace(chosen: Path | None) -> Path:
         # Its path is in every answer, and JSON has no way to write it.
         raise SettingsError(f"The workspace's path {str(root)!r} is not UTF-8. Rename its folder.")
     return root
+
+
+def _swapped_link(chosen: Path | None, root: Path) -> Path | None:
+    """The link that leads to the workspace, as with ``current -> releases/1``: the workspace's own name, or one above
+    it whose target lies beside it. Others, like those above a home, are not there to be changed."""
+    for given in (chosen, _as_typed(root)):
+        if given is None:
+            continue
+        path = Path(os.path.abspath(given))
+        for link in (path, *path.parents):
+            if link.is_symlink() and (link == path or link.resolve().is_relative_to(link.parent.resolve())):
+                return link
+    return None
+
+
+def _as_typed(root: Path) -> Path | None:
+    """The workspace's path as the shell came to it: the kernel tells our working directory without links."""
+    try:
+        seen = Path(os.environ["PWD"])
+        if not seen.is_absolute() or not seen.samefile("."):
+            return None
+        return next((path for path in (seen, *seen.parents) if path.resolve() == root), None)
+    except (KeyError, OSError):
+        return None
 
 
 def _refuse_to_take_over(state_dir: Path, root: Path, file: Path) -> None:

@@ -79,6 +79,7 @@ class Settings:
         named_by_workspace: Runners whose interpreter the workspace's own file names.
         is_vouched: Whose the workspace and its packages are does not matter, see `flowd.settings.sources.load`.
         origins: By setting, where its value came from.
+        link: The link behind which the workspace is, where it may be changed to another one.
         closed: The user's settings file, where a folder above it cannot be entered: it counts as absent.
     """
 
@@ -105,6 +106,23 @@ class Settings:
     is_vouched: bool
     origins: Mapping[str, str]
     closed: Path | None = None
+    link: Path | None = None
+
+    @property
+    def link_sentence(self) -> str | None:
+        """What it means that the workspace is behind a link, as a sentence; None where it is not, or the state is
+        elsewhere."""
+        if self.link is None or not self.state_dir.is_relative_to(self.workspace):
+            return None
+        return (
+            f"{self.link} is a link to {os.readlink(self.link)}, and the state lies behind it, in {self.state_dir}: "
+            "when the link is changed, flowd has forgotten every event, and runs it again if it is sent again"
+        )
+
+    @property
+    def link_remedy(self) -> str | None:
+        """The setting that keeps the state where it is."""
+        return None if self.link is None else f"Set FLOWD_STATE_DIR, {self.link.parent / 'flowd-state'} say."
 
     @property
     def closed_sentence(self) -> str | None:
