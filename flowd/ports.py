@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from flowd.domain.definition import Definition
-from flowd.domain.flow import Snapshot
+from flowd.domain.flow import SchemaSource, Snapshot
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
+from flowd.domain.matching import Answers
 from flowd.domain.queueing import Claim, Claimed, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
@@ -36,6 +37,18 @@ class Catalog(Protocol):
 
     async def reload(self) -> Snapshot:
         """Look at the disk now and return the snapshot that came of it."""
+        ...
+
+
+class PayloadChecks(Protocol):
+    """Makes the checks that may take long, where they hold nobody up and can be ended."""
+
+    async def check(self, sources: Sequence[SchemaSource], body: bytes) -> Answers:
+        """The answers to these checks of the payload of an event, each of them once.
+
+        Args:
+            body: The event as JSON.
+        """
         ...
 
 

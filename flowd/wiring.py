@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flowd.api import json
+from flowd.catalog.schema_checks import SchemaChecks
 from flowd.catalog.watched import WatchedCatalog
 from flowd.domain.errors import StateError, StorageFailedError
 from flowd.domain.flow import Snapshot
@@ -32,7 +33,7 @@ from flowd.executors.direct.executor import DirectExecutor
 from flowd.keeper.capabilities import boot_id
 from flowd.keeper.journal import load as load_journal
 from flowd.observe.own_unit import default_scope
-from flowd.ports import Catalog, Clock, Keeper, OpenStore, Runners
+from flowd.ports import Catalog, Clock, Keeper, OpenStore, PayloadChecks, Runners
 from flowd.runners.commands import StepRunners
 from flowd.settings import values as settings_values
 from flowd.settings.values import Settings
@@ -85,6 +86,7 @@ class Parts:
     store: OpenStore
     keeper: StepKeeper
     catalog: WatchedCatalog
+    checks: SchemaChecks
     engine: Engine
     feed: Feed
     catalog_journal: CatalogJournal
@@ -92,6 +94,7 @@ class Parts:
     async def close(self, *, end_steps: bool) -> None:
         """Close in the order in which nothing is missed: no new packages, no more exits, then the memory of both."""
         await self.catalog.close()
+        await self.checks.close()
         await self.catalog_journal.settle()
         await self.keeper.close(end_steps=end_steps)
         await self.store.close()
@@ -206,11 +209,19 @@ async def build(
     await catalog_journal.settle()  # before anybody subscribes: what changed without a daemon is no news any more
     if redactor is None:
         redactor = Redactor(settings.redact, environ)
+    checks = SchemaChecks(budget_s=settings.max_check_ms / 1000)
     engine, feed = assemble(
-        settings, store=store, keeper=keeper, catalog=catalog, runners=runners, redactor=redactor, clock=clock
+        settings,
+        store=store,
+        keeper=keeper,
+        catalog=catalog,
+        checks=checks,
+        runners=runners,
+        redactor=redactor,
+        clock=clock,
     )
     listeners.append(engine.packages_changed)
-    return Parts(store, keeper, catalog, engine, feed, catalog_journal)
+    return Parts(store, keeper, catalog, checks, engine, feed, catalog_journal)
 
 
 def assemble(
@@ -219,6 +230,7 @@ def assemble(
     store: OpenStore,
     keeper: Keeper,
     catalog: Catalog,
+    checks: PayloadChecks,
     runners: Runners,
     redactor: Redactor,
     clock: Clock,
@@ -264,6 +276,7 @@ def assemble(
         store=store,
         catalog=catalog,
         steps=steps,
+        checks=checks,
         clock=clock,
         encode=json.encode,
         canonical=json.canonical,

@@ -187,7 +187,7 @@ class Methods:
         return catalog.catalog_view(self._engine.snapshot())
 
     async def _explain(self, given: catalog.Explain) -> catalog.ExplainView:
-        event, verdicts = self._engine.explain(given.event)
+        event, verdicts = await self._engine.explain(given.event)
         return catalog.explain_view(event, verdicts, self._engine.snapshot())
 
     async def _daemon_status(self, given: daemon.Status) -> daemon.StatusView:

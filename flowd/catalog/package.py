@@ -2,12 +2,14 @@
 
 import os
 import shlex
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from flowd.catalog import manifest
 from flowd.catalog.files import Reading, digest_of
 from flowd.catalog.manifest import MAX_MANIFEST_BYTES, Manifest
-from flowd.catalog.schemas import SchemaFileError, compile_schema
+from flowd.catalog.schemas import Elsewhere, SchemaFileError, compile_schema
+from flowd.catalog.steps import SchemaUse
 from flowd.catalog.table import ManifestError
 from flowd.domain.flow import BrokenPackage, Flow, Origin, PayloadCheck, Runner, Step
 from flowd.domain.script import HEAD_BYTES, head_problem
@@ -30,11 +32,12 @@ class Package:
     name: str | None = None
 
 
-def load(folder: str, origin: Origin) -> Package:
+def load(folder: str, origin: Origin, elsewhere: Elsewhere) -> Package:
     """Read a package. Never raises for anything that its files hold.
 
     Args:
         folder: Absolute path; it holds a ``flow.toml``.
+        elsewhere: Compiles schemas that may be costly.
     """
     reading = Reading()
     path = os.path.join(folder, MANIFEST)
@@ -50,7 +53,7 @@ def load(folder: str, origin: Origin) -> Package:
         name = error.name or manifest.guess_name(text)
         return _broken(reading, name, BrokenPackage(folder, "", origin, path, error.message, error.remedy, error.line))
     try:
-        return Package(reading, flow=_flow(read, folder, origin, reading), name=read.name)
+        return Package(reading, flow=_flow(read, folder, origin, reading, elsewhere), name=read.name)
     except SchemaFileError as error:
         broken = BrokenPackage(folder, "", origin, error.file, error.message, error.remedy, error.line)
         return _broken(reading, read.name, broken)
@@ -61,10 +64,10 @@ def resolve(folder: str, path: str) -> str:
     return os.path.normpath(os.path.join(folder, path))
 
 
-def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading) -> Flow:
-    checks: dict[tuple[str, bool], PayloadCheck] = {}
-    steps = tuple(_with_check(step, read, folder, reading, checks) for step in read.steps)
-    unusable = [warning for step in steps if (warning := _script_warning(step, folder, reading))]
+def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading, elsewhere: Elsewhere) -> Flow:
+    schemas = _Schemas(folder, reading, elsewhere)
+    steps = tuple(schemas.with_check(step, read.schemas.get(step.name)) for step in read.steps)
+    doubts = [warning for step in steps for warning in _step_warnings(step, folder, reading)]
     return Flow(
         name=read.name,
         version=read.version,
@@ -74,8 +77,28 @@ def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading) -> Flow
         package_hash=digest_of(reading.digests, folder),
         description=read.description,
         config=read.config,
-        warnings=(*read.warnings, *unusable),
+        warnings=(*read.warnings, *doubts),
     )
+
+
+def _step_warnings(step: Step, folder: str, reading: Reading) -> Iterator[str]:
+    if warning := _script_warning(step, folder, reading):
+        yield warning
+    check = step.trigger.check if step.trigger else None
+    if step.trigger is None or check is None:
+        return
+    what = f'step "{step.name}": schema {step.trigger.schema}'
+    if check.why_costly:
+        yield (
+            f"{what} {check.why_costly}, so it is checked in a process of its own; where that takes longer than"
+            " max_check_ms for an event, the event does not start this step, and says so"
+        )
+    if check.unchecked_formats:
+        names = ", ".join(check.unchecked_formats[:5])
+        yield (
+            f"{what} has format ({names}), which its draft of JSON Schema does not check; use pattern, or"
+            ' "$schema": "http://json-schema.org/draft-07/schema#", where format is checked'
+        )
 
 
 def _script_warning(step: Step, folder: str, reading: Reading) -> str | None:
@@ -98,24 +121,39 @@ def _exec_problem(path: str) -> str | None:
         return None
 
 
-def _with_check(
-    step: Step, read: Manifest, folder: str, reading: Reading, checks: dict[tuple[str, bool], PayloadCheck]
-) -> Step:
-    use = read.schemas.get(step.name)
-    if use is None or step.trigger is None:
-        return step
-    path = resolve(folder, use.path)
-    key = (path, use.is_subset)
-    if key not in checks:
+@dataclass
+class _Schemas:
+    """The checks of one package, each schema compiled once."""
+
+    folder: str
+    reading: Reading
+    elsewhere: Elsewhere
+    checks: dict[tuple[str, bool], PayloadCheck] = field(default_factory=dict)
+
+    def with_check(self, step: Step, use: SchemaUse | None) -> Step:
+        if use is None or step.trigger is None:
+            return step
+        path = resolve(self.folder, use.path)
+        key = (path, use.is_subset)
+        if key not in self.checks:
+            self.checks[key] = self._compiled(step, use, path)
+        return replace(step, trigger=replace(step.trigger, check=self.checks[key]))
+
+    def _compiled(self, step: Step, use: SchemaUse, path: str) -> PayloadCheck:
         try:
-            checks[key] = compile_schema(path, package=folder, read=reading.read, is_subset=use.is_subset)
+            return compile_schema(
+                path,
+                package=self.folder,
+                read=self.reading.read,
+                elsewhere=self.elsewhere,
+                is_subset=use.is_subset,
+            )
         except SchemaFileError as error:
             if os.path.lexists(path):
                 raise
             # A missing file has no line; the one that names it does.
             message = f'step "{step.name}": schema {use.path} does not exist'
-            raise SchemaFileError(os.path.join(folder, MANIFEST), message, error.remedy, use.line) from None
-    return replace(step, trigger=replace(step.trigger, check=checks[key]))
+            raise SchemaFileError(os.path.join(self.folder, MANIFEST), message, error.remedy, use.line) from None
 
 
 def _broken(reading: Reading, name: str | None, broken: BrokenPackage) -> Package:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from flowd.catalog.package import MANIFEST, Package, load
 from flowd.catalog.precedence import Found, assemble
+from flowd.catalog.schema_process import SchemaProcess
+from flowd.catalog.schemas import Elsewhere
 from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot
 from flowd.state import ownership, trust
 
@@ -69,7 +71,8 @@ class Scanner:
         """
         before, self._entries = self._entries, {}
         children, self._children = self._children, {}
-        found = [item for root, origin in self._roots for item in self._scan_root(root, origin, before)]
+        with SchemaProcess() as elsewhere:
+            found = [item for root, origin in self._roots for item in self._scan_root(root, origin, before, elsewhere)]
         if self._children != children or not _same_packages(before, self._entries):
             self._folders = None
         return assemble(found)
@@ -80,16 +83,16 @@ class Scanner:
             self._folders = self._find_folders()
         return self._folders
 
-    def _scan_root(self, root: str, origin: Origin, before: Mapping[str, _Entry]) -> list[Found]:
+    def _scan_root(self, root: str, origin: Origin, before: Mapping[str, _Entry], elsewhere: Elsewhere) -> list[Found]:
         try:
             children = _children(root)
         except FileNotFoundError:
             return []
         except OSError as error:
             return self._broken_root(root, origin, error, before)
-        return [item for folder in children for item in self._scan_child(folder, origin, before.get(folder))]
+        return [item for folder in children for item in self._scan_child(folder, origin, before.get(folder), elsewhere)]
 
-    def _scan_child(self, folder: str, origin: Origin, entry: _Entry | None) -> list[Found]:
+    def _scan_child(self, folder: str, origin: Origin, entry: _Entry | None, elsewhere: Elsewhere) -> list[Found]:
         self._children[folder] = None
         current = None if entry is None else _current(entry)
         if current is None:
@@ -97,7 +100,7 @@ class Scanner:
                 return []
             if refusal := self._refusal(folder, origin):
                 return [Found(broken=refusal)]
-            current = _refreshed(self._checked(load(folder, origin), folder, origin), entry)
+            current = _refreshed(self._checked(load(folder, origin, elsewhere), folder, origin), entry)
         self._entries[folder] = current
         return [current.found]
 

@@ -1,28 +1,38 @@
 """Compiles schema files into payload checks: JSON Schema, draft 2020-12 unless ``$schema`` says otherwise.
 
-A ``$ref`` may lead to other files of the same package and nowhere else, least of all to the network. Patterns run on
-an engine of linear time; one that needs look-around runs on a backtracking one with a limit, and a payload that
-reaches the limit does not match.
+A ``$ref`` may lead to other files of the same package and nowhere else, least of all to the network.
+
+The library holds Python's lock while it compiles and checks, and can be interrupted by nothing. So what is not surely
+cheap by its text (`flowd.catalog.schema_weight`) is compiled and checked in another process.
 """
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from typing import cast
-from urllib.parse import quote, unquote, urlsplit
+from typing import Protocol, cast
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import jsonschema_rs
 
+from flowd.catalog import ecma
+from flowd.catalog.schema_weight import MAX_CHEAP_BYTES, Weight, weigh
+from flowd.catalog.subschemas import every
 from flowd.catalog.subset import MAX_ERRORS, compile_subset
-from flowd.domain.flow import PayloadCheck, SchemaError
+from flowd.domain.flow import COSTLY, PayloadCheck, SchemaError, SchemaSource
+from flowd.domain.matching import count_values
 
 MAX_SCHEMA_BYTES = 4 * 1024 * 1024
 
+MAX_SUBSET_VALUES = 2_000
+"""Of a schema that is checked by four keywords; a larger one is costly. Each value of it takes a microsecond."""
+
 _MAX_MESSAGE_CHARS = 300
-# About a million steps take 10 ms; a pattern that needs more is not meant for events.
-_BACKTRACK_LIMIT = 1_000_000
+# Backtracking ends with its process, not at a number of steps: the library takes the limit for a mismatch, and a
+# mismatch under a `not` for a match.
+_BACKTRACK_LIMIT = 1 << 48
 # The library makes all errors of a payload at once, each with a copy of the value at fault: 8 µs and more apiece.
 _MANY_VALUES = 5_000
 # The library recurses on the machine's stack: a payload of 100,000 levels ends the process (measured, 0.60.3). It has
@@ -54,6 +64,8 @@ _HOLDERS = frozenset(
     }
 )
 
+_CHECKS_FORMATS = re.compile(r"json-schema\.org/draft-0[467]/")
+
 Read = Callable[[str, int], bytes]
 """Reads a file of at most so many bytes; raises OSError."""
 
@@ -73,43 +85,168 @@ class SchemaFileError(Exception):
     line: int | None = None
 
 
-def compile_schema(path: str, *, package: str, read: Read, is_subset: bool = False) -> PayloadCheck:
+Run = Callable[[object], list[SchemaError]]
+"""See `flowd.domain.flow.PayloadCheck.run`."""
+
+
+class Elsewhere(Protocol):
+    """Another process that compiles schemas."""
+
+    def compile(self, source: SchemaSource, load: Callable[[str], bytes]) -> SchemaSource:
+        """Try a schema out; gives it with the files that ``load`` gave for its references.
+
+        Raises:
+            SchemaFileError: It is no usable schema, or does not compile in reasonable time; or ``load`` raised it.
+        """
+        ...
+
+
+def compile_schema(
+    path: str, *, package: str, read: Read, elsewhere: Elsewhere, is_subset: bool = False
+) -> PayloadCheck:
     """The check that a schema file describes. It never raises: a payload that it cannot check does not match.
 
     Args:
         path: Absolute path of the schema file; it may lie outside the package, its references may not.
         package: Absolute path of the package's folder.
         read: Reads the file, and those that it refers to.
+        elsewhere: Compiles what is not surely cheap.
         is_subset: Check as the reference system did, see `flowd.catalog.subset`.
 
     Raises:
         SchemaFileError: The file, or one that it refers to, is missing, unreadable or no usable schema.
     """
-    schema = _load(path, read)
+    files = _Files(package, path, read)
+    schema = files.load(path)
     if not isinstance(schema, dict):
         raise SchemaFileError(path, "the schema is not a JSON object", "Write a JSON Schema as one JSON object.")
     if is_subset:
+        weight = _subset_weight(schema)
+        run: Run | None = compile_subset(schema)
+    else:
+        weight = _weight(path, schema, files)
+        run = None if weight.why_costly else _linear(path, schema, files)
+        if run is None:
+            weight = Weight(why_costly=weight.why_costly or "has patterns that need to go back in the text")
+    source = SchemaSource(path, package, files.texts, is_subset)
+    formats = () if is_subset else _unchecked_formats(schema)
+    if run is not None and weight.why_costly is None:
+        return PayloadCheck(run, weight.units, source, unchecked_formats=formats)
+    source = elsewhere.compile(source, files.text)
+    return PayloadCheck(None, COSTLY, source, weight.why_costly, formats)
+
+
+def compile_here(source: SchemaSource) -> Run:
+    """The check of a schema, whatever it may cost.
+
+    Raises:
+        MissingDocumentError: It refers to a file that the source does not hold.
+        SchemaFileError: It is no usable schema.
+    """
+
+    def read(file: str, _: int) -> bytes:
+        if file not in source.documents:
+            raise MissingDocumentError(file)
+        return source.documents[file]
+
+    files = _Files(source.package, source.path, read, is_trusted=True)
+    schema = files.load(source.path)
+    assert isinstance(schema, dict)
+    if source.is_subset:
         return compile_subset(schema)
-    return _checker(_compile(schema, path, _Retriever(package, path, read)))
+    failure: Exception | None = None
+    # Linear where that is possible.
+    for options in (
+        jsonschema_rs.RegexOptions(),
+        jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT),
+    ):
+        try:
+            return _checker(_compile(schema, source.path, files, options))
+        except (MissingDocumentError, SchemaFileError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a schema provokes is that schema's fault
+            failure = error
+    raise SchemaFileError(source.path, f"not a usable JSON Schema: {_why(failure)}", "Correct the schema there.")
 
 
-class _Retriever:
-    """Gives the schema compiler the files of the package. Keeps its refusal, which the compiler would reword."""
+class MissingDocumentError(Exception):
+    """A schema refers to a file whose content is not at hand. Its argument is the file's absolute path."""
 
-    def __init__(self, package: str, path: str, read: Read) -> None:
-        self.error: SchemaFileError | None = None
+
+def _unchecked_formats(schema: dict[str, object]) -> tuple[str, ...]:
+    """The formats that nothing is checked by. Up to draft 7 the library checks them; after that they are notes."""
+    if _CHECKS_FORMATS.search(str(schema.get("$schema", ""))):
+        return ()
+    return tuple(sorted({found for part in every(schema) if isinstance(found := part.get("format"), str)}))
+
+
+def _subset_weight(schema: dict[str, object]) -> Weight:
+    units = count_values(schema, MAX_SUBSET_VALUES)
+    return Weight(units) if units <= MAX_SUBSET_VALUES else Weight(why_costly="is very large")
+
+
+def _weight(path: str, schema: dict[str, object], files: "_Files") -> Weight:
+    def load(document: str, reference: str) -> tuple[str, object]:
+        file = files.file(urljoin(f"file://{quote(document)}", reference))
+        return file, files.load(file)
+
+    weight = weigh(path, schema, load)
+    is_large = sum(map(len, files.texts.values())) > MAX_CHEAP_BYTES
+    return Weight(why_costly="is very large") if is_large and weight.why_costly is None else weight
+
+
+def _linear(path: str, schema: dict[str, object], files: "_Files") -> Run | None:
+    """The check with patterns that run in linear time; None where the schema is none, or has others."""
+    try:
+        return _checker(_compile(schema, path, files, jsonschema_rs.RegexOptions()))
+    except SchemaFileError:
+        raise
+    except Exception:  # noqa: BLE001 - the other process says what is wrong
+        return None
+
+
+class _Files:
+    """The files of one schema, as its compiler asks for them.
+
+    Attributes:
+        texts: Those that were read, by path.
+    """
+
+    def __init__(self, package: str, path: str, read: Read, *, is_trusted: bool = False) -> None:
+        """``is_trusted``: whether what ``read`` gives is known to lie in the package."""
+        self.texts: dict[str, bytes] = {}
+        # The compiler would reword what a retriever raises.
+        self.error: SchemaFileError | MissingDocumentError | None = None
         self._package = os.path.realpath(package)
         self._path = path
         self._read = read
+        self._is_trusted = is_trusted
 
-    def __call__(self, uri: str) -> "jsonschema_rs.JSONType":
+    def retrieve(self, uri: str) -> "jsonschema_rs.JSONType":
         try:
-            return cast("jsonschema_rs.JSONType", _load(self._file(uri), self._read))
-        except SchemaFileError as error:
+            return cast("jsonschema_rs.JSONType", ecma.translated(self.load(self.file(uri))))
+        except (SchemaFileError, MissingDocumentError) as error:
             self.error = error
-            raise ValueError(error.message) from None
+            raise ValueError(str(error)) from None
 
-    def _file(self, uri: str) -> str:
+    def text(self, file: str) -> bytes:
+        """The content of a file that the schema refers to."""
+        self.load(self.file(f"file://{quote(file)}"))
+        return self.texts[file]
+
+    def load(self, file: str) -> object:
+        """What a file of the schema holds."""
+        if file in self.texts:
+            return _parse(file, self.texts[file])
+        try:
+            self.texts[file] = self._read(file, MAX_SCHEMA_BYTES)
+        except OSError as error:
+            remedy = "Create the file, or correct the path that names it."
+            raise SchemaFileError(file, f"the schema cannot be read: {error.strerror or error}", remedy) from None
+        return _parse(file, self.texts[file])
+
+    def file(self, uri: str) -> str:
+        """The file that an address means."""
         parts = urlsplit(uri)
         file = unquote(parts.path)
         if parts.scheme != "file" or parts.netloc or "\0" in file:
@@ -119,6 +256,8 @@ class _Retriever:
                 "Put that schema into the package and refer to it by a relative path; "
                 "an $id with another address changes what relative paths mean.",
             )
+        if self._is_trusted:
+            return file
         real = os.path.realpath(file)
         if os.path.commonpath([real, self._package]) != self._package:
             raise SchemaFileError(
@@ -129,13 +268,9 @@ class _Retriever:
         return file
 
 
-def _load(path: str, read: Read) -> object:
+def _parse(path: str, text: bytes) -> object:
     try:
-        text = read(path, MAX_SCHEMA_BYTES).decode("utf-8-sig")
-        return json.loads(text, parse_constant=_refuse_constant)
-    except OSError as error:
-        remedy = "Create the file, or correct the path that names it."
-        raise SchemaFileError(path, f"the schema cannot be read: {error.strerror or error}", remedy) from None
+        return json.loads(text.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise SchemaFileError(path, "the schema is not UTF-8", "Save it as UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -150,20 +285,20 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-def _compile(schema: dict[str, object], path: str, retriever: _Retriever) -> jsonschema_rs.Validator:
-    linear = jsonschema_rs.RegexOptions()
-    backtracking = jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT)
-    failure: Exception | None = None
-    for options in (linear, backtracking):
-        try:
-            return jsonschema_rs.validator_for(
-                schema, retriever=retriever, base_uri=f"file://{quote(path)}", pattern_options=options
-            )
-        except Exception as error:  # noqa: BLE001 - whatever a schema provokes is that schema's fault, not the scan's
-            failure = error
-            if retriever.error is not None:
-                raise retriever.error from None
-    raise SchemaFileError(path, f"not a usable JSON Schema: {_why(failure)}", "Correct the schema there.")
+def _compile(
+    schema: dict[str, object], path: str, files: _Files, options: "jsonschema_rs.PatternOptionsType"
+) -> jsonschema_rs.Validator:
+    try:
+        return jsonschema_rs.validator_for(
+            cast("dict[str, object]", ecma.translated(schema)),
+            retriever=files.retrieve,
+            base_uri=f"file://{quote(path)}",
+            pattern_options=options,
+        )
+    except Exception:
+        if files.error is not None:
+            raise files.error from None
+        raise
 
 
 def _why(error: Exception | None) -> str:
@@ -173,7 +308,7 @@ def _why(error: Exception | None) -> str:
     return _short(str(error))
 
 
-def _checker(validator: jsonschema_rs.Validator) -> PayloadCheck:
+def _checker(validator: jsonschema_rs.Validator) -> Run:
     def check(payload: object) -> list[SchemaError]:
         if _is_deep(payload):
             return [SchemaError("$", "", f"the payload is nested deeper than {_MAX_DEPTH} levels")]

@@ -8,11 +8,13 @@ from flowd.api import json
 from flowd.api.shapes import View
 from flowd.api.shapes import catalog as shapes
 from flowd.catalog.scan import scan_once
+from flowd.catalog.schema_process import SchemaProcess
 from flowd.cli.exits import CommandError
 from flowd.domain import event as events
 from flowd.domain import matching
 from flowd.domain.errors import InvalidEventError
 from flowd.domain.flow import Snapshot
+from flowd.settings.values import Simple
 
 
 def scan(workspace: Path) -> Snapshot:
@@ -43,7 +45,13 @@ def explain(workspace: Path, body: object) -> dict[str, Any]:
     except InvalidEventError as error:
         raise CommandError(error.message) from error
     snapshot = scan(workspace)
-    return _plain(shapes.explain_view(event, matching.explain(snapshot, event), snapshot))
+    verdicts = matching.explain(snapshot, event)
+    if sources := matching.deferred(verdicts):
+        with SchemaProcess() as process:
+            verdicts = matching.settle(
+                verdicts, process.check(sources, json.encode(event.members), budget_s=Simple().max_check_ms / 1000)
+            )
+    return _plain(shapes.explain_view(event, verdicts, snapshot))
 
 
 def _plain(view: View) -> dict[str, Any]:

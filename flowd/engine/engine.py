@@ -16,7 +16,7 @@ from flowd.domain.errors import (
 from flowd.domain.event import Event
 from flowd.domain.flow import Snapshot
 from flowd.domain.masking import masked_run
-from flowd.domain.matching import Verdict, explain
+from flowd.domain.matching import Verdict
 from flowd.domain.queueing import Claim, Claimed
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
@@ -334,10 +334,9 @@ class Engine:
         """Look at the packages on disk now."""
         return await self._catalog.reload()
 
-    def explain(self, value: object) -> tuple[Event, list[Verdict]]:
-        """What every step says to an event. Stores nothing. Raises `InvalidEventError`."""
-        event = self._intake.read(value)
-        return event, explain(self._catalog.snapshot, event)
+    async def explain(self, value: object) -> tuple[Event, list[Verdict]]:
+        """What every step says to an event; see `Intake.explain`."""
+        return await self._intake.explain(value)
 
     @property
     def commits(self) -> int:

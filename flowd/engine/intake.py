@@ -12,12 +12,12 @@ from flowd.domain.errors import (
     StepNotFoundError,
 )
 from flowd.domain.event import Event
-from flowd.domain.matching import Match
+from flowd.domain.matching import Match, Verdict
 from flowd.domain.queueing import Claim, NewRun
 from flowd.domain.run import Run
 from flowd.domain.stored import Accepted, NewEvent, StoredEvent
 from flowd.engine.steps_in_force import StepsInForce
-from flowd.ports import Catalog, Clock, Store
+from flowd.ports import Catalog, Clock, PayloadChecks, Store
 
 _ENVELOPE_BYTES = 64 * 1024
 """What the rest of an event may take beside its payload."""
@@ -32,6 +32,7 @@ class Intake:
         store: Store,
         catalog: Catalog,
         steps: StepsInForce,
+        checks: PayloadChecks,
         clock: Clock,
         encode: Callable[[object], bytes],
         canonical: Callable[[object], bytes],
@@ -51,6 +52,7 @@ class Intake:
         self._store = store
         self._catalog = catalog
         self._steps = steps
+        self._checks = checks
         self._clock = clock
         self._encode = encode
         self._canonical = canonical
@@ -91,7 +93,7 @@ class Intake:
         )
         runs = [
             NewRun(ids.run_id(event.id, match.flow.name, match.step.name), self._steps.of(match.flow, match.step))
-            for match in self._matches(event, only)
+            for match in await self._matches(event, body, only)
         ]
         return await self._store.accept(new, runs, at_ms=at_ms, claim=claim(len(runs)))
 
@@ -110,7 +112,8 @@ class Intake:
             raise EventNotFoundError(event_id)
         at_ms = self._clock.now_ms()
         event = self.read(self._decode(stored.body), at_ms=at_ms)
-        matches = _only(matching.match(self._catalog.snapshot, event), steps)
+        verdicts = await self._settled(matching.judge(self._catalog.snapshot, event), stored.body)
+        matches = _only(matching.matches(verdicts), steps)
         runs = []
         for match in matches:
             names = event.id, match.flow.name, match.step.name
@@ -125,10 +128,27 @@ class Intake:
         """Check and normalise an event without storing it."""
         return events.normalise(value, now=self._instant(self._clock.now_ms() if at_ms is None else at_ms))
 
-    def _matches(self, event: Event, only: tuple[str, str] | None) -> list[Match]:
+    async def explain(self, value: object) -> tuple[Event, list[Verdict]]:
+        """What every step says to an event. Stores nothing.
+
+        Raises:
+            InvalidEventError: It is no event.
+        """
+        event = self.read(value)
+        verdicts = matching.explain(self._catalog.snapshot, event)
+        if matching.deferred(verdicts):
+            verdicts = await self._settled(verdicts, self._body(event))
+        return event, verdicts
+
+    async def _settled(self, verdicts: list[Verdict], body: bytes) -> list[Verdict]:
+        """The verdicts after the checks that may take long, if there are any."""
+        sources = matching.deferred(verdicts)
+        return matching.settle(verdicts, await self._checks.check(sources, body)) if sources else verdicts
+
+    async def _matches(self, event: Event, body: bytes, only: tuple[str, str] | None) -> list[Match]:
         snapshot = self._catalog.snapshot
         if only is None:
-            return matching.match(snapshot, event)
+            return matching.matches(await self._settled(matching.judge(snapshot, event), body))
         flow = snapshot.by_name.get(only[0])
         if flow is None:
             raise StepNotFoundError(f"Unknown flow: {only[0]}. `flowd flows` lists what is there.")

@@ -38,6 +38,7 @@ class Simple(Struct, frozen=True, kw_only=True):
     max_parallel: Annotated[int, Meta(ge=1, le=10_000)] = max(4, 2 * _CORES)
     max_queued: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
     max_payload_bytes: Annotated[int, Meta(ge=1024, le=64 * MIB)] = 4 * MIB
+    max_check_ms: Annotated[int, Meta(ge=1, le=60_000)] = 200
     max_output_bytes: Annotated[int, Meta(ge=64 * 1024, le=1 << 40)] = 64 * MIB
     rescan_interval_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
     on_stop: Literal["finish", "cancel", "keep"] = "finish"
@@ -63,6 +64,7 @@ class Settings:
         max_parallel: Steps that run at the same time; the rest are queued.
         max_queued: Runs that may wait; then events are refused.
         max_payload_bytes: Of an event's payload as JSON.
+        max_check_ms: CPU time that the costly schema checks of an event may take, in all.
         max_output_bytes: Of each stream of an attempt; more ends it.
         on_stop: What a first SIGTERM does to running steps: let them ``finish``, ``cancel`` them, or ``keep`` them
             running for the next daemon; by default ``keep`` where systemd manages us, else ``finish``.
@@ -89,6 +91,7 @@ class Settings:
     max_parallel: int
     max_queued: int
     max_payload_bytes: int
+    max_check_ms: int
     max_output_bytes: int
     rescan_interval_s: float
     on_stop: str

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flowd import wiring
+from flowd.catalog.schema_checks import SchemaChecks
 from flowd.domain.definition import Definition
 from flowd.domain.flow import BrokenPackage, Flow, Origin, Retry, Runner, Snapshot, Step, Trigger
 from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
@@ -226,6 +227,7 @@ class World:
             store=self.store,
             keeper=self.keeper,
             catalog=self.packages,
+            checks=SchemaChecks(budget_s=1),
             runners=Runners(),
             redactor=Redactor((), {}),
             clock=self.clock,

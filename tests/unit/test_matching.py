@@ -1,12 +1,14 @@
 """Which steps an event starts, in which order, and why the others do not."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowd.domain.event import Event, normalise
 from flowd.domain.flow import Flow, Origin, PayloadCheck, Runner, SchemaError, Snapshot, Step, Trigger
-from flowd.domain.matching import explain, match
+from flowd.domain.matching import explain, judge, matches
 
 NOW = "2026-01-01T00:00:00.000Z"
 
@@ -15,7 +17,11 @@ def event(event_type: str, payload: object = None) -> Event:
     return normalise({"id": "e1", "type": event_type, "payload": payload}, now=NOW)
 
 
-def step(name: str, event_type: str | None, check: PayloadCheck | None = None) -> Step:
+Run = Callable[[object], list[SchemaError]]
+
+
+def step(name: str, event_type: str | None, run: Run | None = None) -> Step:
+    check = PayloadCheck(run) if run else None
     trigger = None if event_type is None else Trigger(event_type, "s.json" if check else None, check)
     return Step(name=name, runner=Runner.EXEC, script="x", trigger=trigger)
 
@@ -29,7 +35,7 @@ def needs_tag(payload: object) -> list[SchemaError]:
 
 
 def names(snapshot: Snapshot, that: Event) -> list[str]:
-    return [f"{found.flow.name}/{found.step.name}" for found in match(snapshot, that)]
+    return [f"{found.flow.name}/{found.step.name}" for found in matches(judge(snapshot, that))]
 
 
 def test_matches_come_in_discovery_order_whatever_kind_their_trigger_is() -> None:
@@ -57,7 +63,7 @@ def test_matches_come_in_discovery_order_whatever_kind_their_trigger_is() -> Non
     ],
 )
 def test_a_trigger_is_an_exact_type_or_a_prefix_with_a_dot(trigger: str, event_type: str, *, fits: bool) -> None:
-    assert bool(match(Snapshot((flow("f", step("s", trigger)),)), event(event_type))) is fits
+    assert bool(names(Snapshot((flow("f", step("s", trigger)),)), event(event_type))) is fits
 
 
 def test_a_step_without_a_trigger_is_never_matched() -> None:
@@ -103,4 +109,4 @@ def test_match_and_explain_agree(triggers: list[list[str | None]], event_type: s
     explained = [
         (verdict.flow.name, verdict.step.name) for verdict in explain(snapshot, that) if verdict.why == "matched"
     ]
-    assert [(found.flow.name, found.step.name) for found in match(snapshot, that)] == explained
+    assert [(found.flow.name, found.step.name) for found in matches(judge(snapshot, that))] == explained
