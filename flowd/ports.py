@@ -7,7 +7,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.flow import SchemaSource, Snapshot
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
-from flowd.domain.matching import Answers
+from flowd.domain.matching import Answers, LeftOut
 from flowd.domain.queueing import Claim, Claimed, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
@@ -141,8 +141,13 @@ class Store(Protocol):
         """
         ...
 
-    async def add_runs(self, event_id: str, runs: Sequence[NewRun], *, at_ms: int) -> tuple[Run, ...]:
-        """Create queued runs for a stored event (replay).
+    async def add_runs(
+        self, event_id: str, runs: Sequence[NewRun], *, at_ms: int, left_out: tuple[LeftOut, ...] | None = None
+    ) -> tuple[Run, ...]:
+        """Create queued runs for a stored event (replay). A first run that the event has already is left out.
+
+        Args:
+            left_out: Remembered instead of what the event says so far; None leaves that as it is.
 
         Raises:
             EventNotFoundError: No such event.

@@ -79,7 +79,7 @@ class Methods:
         return view
 
     async def _replay(self, given: events.Replay) -> events.DispatchView:
-        event, created = await self._engine.replay(given.event_id, given.steps)
+        event, created = await self._engine.replay(given.event_id, given.steps, is_missing=given.missing)
         if not given.wait:
             return events.replay_view(event, created)
         ended = await self._ended(created, given.timeout_ms)

@@ -63,6 +63,7 @@ def parse(text: bytes) -> Manifest:
         return _manifest(values, Places(source))
     except ManifestError as error:
         error.name = _usable_name(values.get("name"))
+        error.types = _trigger_types(values)
         raise
 
 
@@ -185,6 +186,17 @@ def _check_guidance(table: Table) -> None:
     guidance = table.table("guidance")
     if guidance is not None:
         guidance.warn_unknown({"skills"})
+
+
+def _trigger_types(values: Mapping[str, object]) -> tuple[str, ...] | None:
+    """What the triggers of a manifest wait for, whatever else is wrong with it; None where that is what is wrong."""
+    steps = values.get("steps")
+    if not isinstance(steps, list):
+        return None
+    triggers = [step.get("trigger") if isinstance(step, dict) else None for step in steps]
+    types = [trigger.get("type") if isinstance(trigger, dict) else None for trigger in triggers if trigger is not None]
+    known = tuple(found for found in types if isinstance(found, str) and found)
+    return known if len(known) == len(types) and all(isinstance(step, dict) for step in steps) else None
 
 
 def _usable_name(name: object) -> str | None:

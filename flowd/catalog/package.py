@@ -51,11 +51,13 @@ def load(folder: str, origin: Origin, elsewhere: Elsewhere) -> Package:
         return _broken(reading, None, BrokenPackage(folder, "", origin, path, message, remedy))
     except ManifestError as error:
         name = error.name or manifest.guess_name(text)
-        return _broken(reading, name, BrokenPackage(folder, "", origin, path, error.message, error.remedy, error.line))
+        broken = BrokenPackage(folder, "", origin, path, error.message, error.remedy, error.line, types=error.types)
+        return _broken(reading, name, broken)
     try:
         return Package(reading, flow=_flow(read, folder, origin, reading, elsewhere), name=read.name)
     except SchemaFileError as error:
-        broken = BrokenPackage(folder, "", origin, error.file, error.message, error.remedy, error.line)
+        types = tuple(step.trigger.type for step in read.steps if step.trigger is not None)
+        broken = BrokenPackage(folder, "", origin, error.file, error.message, error.remedy, error.line, types=types)
         return _broken(reading, read.name, broken)
 
 

@@ -17,7 +17,10 @@ class ManifestError(Exception):
         remedy: A sentence that says what to do.
         line: One-based, None when it cannot be told.
         name: The flow's name, where the text got far enough to have one.
+        types: Of its triggers, where the text is TOML.
     """
+
+    types: tuple[str, ...] | None = None
 
     def __init__(self, message: str, remedy: str, *, line: int | None = None, name: str | None = None) -> None:
         super().__init__(message)

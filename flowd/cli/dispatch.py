@@ -1,7 +1,7 @@
 """``flowd dispatch``: sends an event, and reports what came of it."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -15,7 +15,7 @@ from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, wait_options
 from flowd_client import requests
 from flowd_client.errors import ConnectionLostError, TimedOutError
-from flowd_client.views.event import DispatchView, read_dispatch
+from flowd_client.views.event import DispatchView, LeftOutView, read_dispatch
 
 
 @click.command(cls=Verb, short_help="Send an event; every matching step runs.")
@@ -97,6 +97,15 @@ def tell_accepted(view: DispatchView) -> None:
     else:
         noun = "run" if view.matched == 1 else "runs"
         printing.line(f"{printing.status('accepted')} {view.event_id}: {view.matched} {noun}")
+    tell_left_out(view.left_out)
+    if view.left_out:
+        printing.note(f"flowd: Once that is mended: flowd replay {shlex.quote(view.event_id)} --missing")
+
+
+def tell_left_out(shares: Iterable[LeftOutView]) -> None:
+    """Whose share of an event was not run, a line each."""
+    for share in shares:
+        printing.note(f"flowd: left out {share.label}: {share.why}")
 
 
 def finish(session: Session, response: dict[str, Any], *, wait: bool, timeout_s: float | None, as_json: bool) -> int:

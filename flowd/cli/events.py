@@ -112,3 +112,5 @@ def _draw_event(item: EventView) -> None:
         draw_runs(item.runs)
     else:
         printing.line("No step matched it.")
+    for share in item.left_out:
+        printing.line(f"left out: {share.label}: {share.why}")

@@ -110,6 +110,10 @@ class Trigger:
         """``"a."`` for ``"a.*"``, None for an exact type."""
         return self.type[:-1] if self.type.endswith(".*") else None
 
+    def fits(self, event_type: str) -> bool:
+        """Whether events of this type are meant."""
+        return event_type == self.type if self.prefix is None else event_type.startswith(self.prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -192,6 +196,7 @@ class BrokenPackage:
         name: Its flow's name as far as it can be told, else the folder's name.
         file: Absolute path of the file at fault.
         line: One-based line in it, or None.
+        types: What its steps' triggers wait for, as far as its manifest can be read; None where it cannot.
         error: What is wrong, without file and line.
         remedy: What to do about it.
         stale: An earlier definition stays in force.
@@ -205,6 +210,7 @@ class BrokenPackage:
     remedy: str
     line: int | None = None
     stale: bool = False
+    types: tuple[str, ...] | None = None
 
     def sentence(self) -> str:
         """File, line, error and remedy in one line, as compilers write it."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from flowd.domain.event import Event
-from flowd.domain.flow import Flow, PayloadCheck, SchemaError, SchemaSource, Snapshot, Step
+from flowd.domain.flow import BrokenPackage, Flow, PayloadCheck, SchemaError, SchemaSource, Snapshot, Step, Trigger
 
 Why = Literal["matched", "no_trigger", "type", "schema"]
 
@@ -60,6 +60,29 @@ class Answer:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A share of an event that was not run, though it was or may have been meant.
+
+    Attributes:
+        flow: The flow's name, or its folder's where it is not known.
+        why: What was in the way, with file and remedy.
+        step: None where it is the whole package.
+    """
+
+    flow: str
+    why: str
+    step: str | None = None
+
+    @property
+    def label(self) -> str:
+        """``flow`` or ``flow/step``."""
+        return self.flow if self.step is None else f"{self.flow}/{self.step}"
+
+
+MAX_LEFT_OUT = 50
+"""They travel with every view of an event."""
+
 Answers = Mapping[str, Answer]
 """By the `SchemaSource.key` of the checks that were asked for."""
 
@@ -91,6 +114,31 @@ def matches(verdicts: Iterable[Verdict]) -> list[Match]:
     return [Match(verdict.flow, verdict.step) for verdict in verdicts if verdict.why == "matched"]
 
 
+def left_out(snapshot: Snapshot, event: Event, verdicts: Iterable[Verdict]) -> tuple[LeftOut, ...]:
+    """Whose share of the event is not run.
+
+    That is of packages that are broken and never were whole, as far as they may wait for events of this type; and of
+    steps whose checks did not come to an end.
+    """
+    broken = [
+        LeftOut(package.name, package.sentence())
+        for package in snapshot.broken
+        if not package.stale and package.name not in snapshot.by_name and _may_wait_for(package, event.type)
+    ]
+    undecided = [
+        LeftOut(verdict.flow.name, verdict.errors[0].message, verdict.step.name)
+        for verdict in verdicts
+        if verdict.is_undecided
+    ]
+    found = [*undecided, *broken]
+    more = len(found) - MAX_LEFT_OUT
+    return tuple(found) if more <= 0 else (*found[:MAX_LEFT_OUT], LeftOut("*", f"and {more} more"))
+
+
+def _may_wait_for(package: BrokenPackage, event_type: str) -> bool:
+    return package.types is None or any(Trigger(found).fits(event_type) for found in package.types)
+
+
 def _settled(verdict: Verdict, answers: Answers) -> Verdict:
     assert verdict.deferred is not None
     answer = answers[verdict.deferred.key]
@@ -103,8 +151,7 @@ def _verdict(flow: Flow, step: Step, event: Event, checks: "_Checks") -> Verdict
     trigger = step.trigger
     if trigger is None:
         return Verdict(flow, step, "no_trigger")
-    prefix = trigger.prefix
-    if not (event.type == trigger.type if prefix is None else event.type.startswith(prefix)):
+    if not trigger.fits(event.type):
         return Verdict(flow, step, "type")
     return checks.verdict(flow, step)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from flowd.domain.matching import LeftOut
 from flowd.domain.queueing import Claimed
 from flowd.domain.run import Run
 
@@ -17,6 +18,7 @@ class NewEvent:
     Attributes:
         body: The normalised event as JSON.
         fingerprint: Of its content without ``receivedAt``; tells a duplicate from a conflict.
+        left_out: Whose share of it is not run.
     """
 
     id: str
@@ -26,6 +28,7 @@ class NewEvent:
     received_at: str
     body: bytes
     fingerprint: bytes
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class StoredEvent:
     body: bytes
     created_at_ms: int
     run_ids: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,23 +157,30 @@ class Engine:
                 self._completions.begin(run.id for run in accepted.runs)
                 for run in accepted.runs:
                     run_log.tell(logging.DEBUG, "run queued", run)
+                run_log.tell_left_out(accepted.event)
         finally:
             self._scheduler.start(claimed, places=places)
         if accepted.runs and not accepted.is_duplicate and not places:
             self._scheduler.ring()
         return replace(accepted, runs=tuple(map(self._shown, accepted.runs)))
 
-    async def replay(self, event_id: str, steps: Sequence[str] | None = None) -> tuple[StoredEvent, tuple[Run, ...]]:
+    async def replay(
+        self, event_id: str, steps: Sequence[str] | None = None, *, is_missing: bool = False
+    ) -> tuple[StoredEvent, tuple[Run, ...]]:
         """New runs for a stored event; see `Intake.replay`. They start even if this call is cancelled."""
-        return await self._calls.do(self._replay(event_id, steps))
+        return await self._calls.do(self._replay(event_id, steps, is_missing=is_missing))
 
-    async def _replay(self, event_id: str, steps: Sequence[str] | None) -> tuple[StoredEvent, tuple[Run, ...]]:
-        runs = await self._intake.replay(event_id, steps)
-        self._completions.begin(run.id for run in runs)
+    async def _replay(
+        self, event_id: str, steps: Sequence[str] | None, *, is_missing: bool
+    ) -> tuple[StoredEvent, tuple[Run, ...]]:
+        replayed = await self._intake.replay(event_id, steps, is_missing=is_missing)
+        self._completions.begin(run.id for run in replayed.runs)
         self._scheduler.ring()
-        for run in runs:
+        for run in replayed.runs:
             run_log.tell(logging.DEBUG, "run queued", run, replay_of=run.replay_of)
-        return await self.get_event(event_id), runs
+        run_log.tell_left_out(replayed.event)
+        # The runs that it has by now, and what this replay left out.
+        return replace(await self.get_event(event_id), left_out=replayed.event.left_out), replayed.runs
 
     async def cancel_run(self, run_id: str) -> Run:
         """End a run. Answers when it has ended, or soon after its grace with the run as it is then.

@@ -1,6 +1,7 @@
 """Accepts and replays events: normalises them, matches them, and only then stores them, in one transaction."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from flowd.domain import event as events
 from flowd.domain import ids, matching
@@ -12,15 +13,16 @@ from flowd.domain.errors import (
     StepNotFoundError,
 )
 from flowd.domain.event import Event
-from flowd.domain.matching import Match, Verdict
+from flowd.domain.matching import LeftOut, Match, Verdict
 from flowd.domain.queueing import Claim, NewRun
-from flowd.domain.run import Run
-from flowd.domain.stored import Accepted, NewEvent, StoredEvent
+from flowd.domain.stored import Accepted, NewEvent, RunFilter, StoredEvent
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.ports import Catalog, Clock, PayloadChecks, Store
 
 _ENVELOPE_BYTES = 64 * 1024
 """What the rest of an event may take beside its payload."""
+
+_PAGE = 500
 
 
 class Intake:
@@ -81,6 +83,7 @@ class Intake:
         at_ms = self._clock.now_ms()
         event = self.read(value, at_ms=at_ms)
         body = self._body(event)
+        found, left_out = await self._matches(event, body, only)
         content = {key: member for key, member in event.members.items() if key != "receivedAt"}
         new = NewEvent(
             id=event.id,
@@ -90,18 +93,20 @@ class Intake:
             received_at=event.received_at,
             body=body,
             fingerprint=events.fingerprint(self._canonical(content)),
+            left_out=left_out,
         )
         runs = [
             NewRun(ids.run_id(event.id, match.flow.name, match.step.name), self._steps.of(match.flow, match.step))
-            for match in await self._matches(event, body, only)
+            for match in found
         ]
         return await self._store.accept(new, runs, at_ms=at_ms, claim=claim(len(runs)))
 
-    async def replay(self, event_id: str, steps: Sequence[str] | None) -> tuple[Run, ...]:
+    async def replay(self, event_id: str, steps: Sequence[str] | None, *, is_missing: bool) -> Accepted:
         """Queue new runs for a stored event, of what it matches now.
 
         Args:
             steps: Only these, each ``step`` or ``flow/step``; None is all.
+            is_missing: Only steps that have no run of this event yet; these are first runs and no replays.
 
         Raises:
             EventNotFoundError: No such event.
@@ -112,17 +117,34 @@ class Intake:
             raise EventNotFoundError(event_id)
         at_ms = self._clock.now_ms()
         event = self.read(self._decode(stored.body), at_ms=at_ms)
-        verdicts = await self._settled(matching.judge(self._catalog.snapshot, event), stored.body)
-        matches = _only(matching.matches(verdicts), steps)
-        runs = []
-        for match in matches:
-            names = event.id, match.flow.name, match.step.name
-            original = _original(stored, *names)
-            nonce = f"{at_ms}:{self._nonce()}"
-            runs.append(
-                NewRun(ids.replay_run_id(*names, nonce), self._steps.of(match.flow, match.step), replay_of=original)
-            )
-        return await self._store.add_runs(event_id, runs, at_ms=at_ms)
+        found, left_out = await self._matches(event, stored.body, None)
+        matches = _only(found, steps)
+        if is_missing:
+            known = await self._steps_with_runs(event_id)
+            matches = [match for match in matches if (match.flow.name, match.step.name) not in known]
+        runs = [self._again(stored, match, at_ms, is_first=is_missing) for match in matches]
+        # What is left out now is all that still is, unless some steps alone were asked for.
+        remembered = left_out if is_missing and steps is None else None
+        created = await self._store.add_runs(event_id, runs, at_ms=at_ms, left_out=remembered)
+        return Accepted(replace(stored, left_out=left_out), created)
+
+    def _again(self, stored: StoredEvent, match: Match, at_ms: int, *, is_first: bool) -> NewRun:
+        names = stored.id, match.flow.name, match.step.name
+        definition = self._steps.of(match.flow, match.step)
+        if is_first:
+            return NewRun(ids.run_id(*names), definition)
+        run_id = ids.replay_run_id(*names, f"{at_ms}:{self._nonce()}")
+        return NewRun(run_id, definition, replay_of=_original(stored, *names))
+
+    async def _steps_with_runs(self, event_id: str) -> set[tuple[str, str]]:
+        known: set[tuple[str, str]] = set()
+        cursor: str | None = None
+        while True:
+            page = await self._store.runs(RunFilter(event_id=event_id), limit=_PAGE, cursor=cursor)
+            known |= {(run.flow_name, run.step_name) for run in page.items}
+            cursor = page.next_cursor
+            if cursor is None:
+                return known
 
     def read(self, value: object, *, at_ms: int | None = None) -> Event:
         """Check and normalise an event without storing it."""
@@ -145,10 +167,14 @@ class Intake:
         sources = matching.deferred(verdicts)
         return matching.settle(verdicts, await self._checks.check(sources, body)) if sources else verdicts
 
-    async def _matches(self, event: Event, body: bytes, only: tuple[str, str] | None) -> list[Match]:
+    async def _matches(
+        self, event: Event, body: bytes, only: tuple[str, str] | None
+    ) -> tuple[list[Match], tuple[LeftOut, ...]]:
+        """The steps to run, and whose share of the event is not run."""
         snapshot = self._catalog.snapshot
         if only is None:
-            return matching.matches(await self._settled(matching.judge(snapshot, event), body))
+            verdicts = await self._settled(matching.judge(snapshot, event), body)
+            return matching.matches(verdicts), matching.left_out(snapshot, event, verdicts)
         flow = snapshot.by_name.get(only[0])
         if flow is None:
             raise StepNotFoundError(f"Unknown flow: {only[0]}. `flowd flows` lists what is there.")
@@ -156,7 +182,7 @@ class Intake:
         if step is None:
             names = ", ".join(step.name for step in flow.steps)
             raise StepNotFoundError(f"Flow {flow.name} has no step {only[1]}. It has: {names}.")
-        return [Match(flow, step)]
+        return [Match(flow, step)], ()
 
     def _body(self, event: Event) -> bytes:
         try:

@@ -3,6 +3,7 @@
 import logging
 
 from flowd.domain.run import Run
+from flowd.domain.stored import StoredEvent
 
 LOGGER = "flowd.runs"
 
@@ -15,3 +16,9 @@ def tell(level: int, event: str, run: Run, **more: object) -> None:
         fields = {"run_id": run.id, "event_id": run.event_id, "flow": run.flow_name, "step": run.step_name, **more}
         # Made here: the logger would walk the stack for who called it, which nobody is shown.
         log.handle(log.makeRecord(LOGGER, level, __file__, 0, event, (), None, extra=fields))
+
+
+def tell_left_out(event: StoredEvent) -> None:
+    """Log whose share of an event was not run."""
+    for share in event.left_out:
+        log.warning("event left out", extra={"event_id": event.id, "flow": share.label, "why": share.why})

@@ -1,4 +1,4 @@
-"""A schema whose check takes for ever holds nobody up: the daemon answers, the event is told about, a stop is a stop."""
+"""A schema whose check takes for ever holds nobody up: the daemon answers, the event is told, a stop is a stop."""
 
 import json
 from collections.abc import Iterator

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowd_client.discovery import find_socket, find_workspace
     from flowd_client.errors import *  # noqa: F403
     from flowd_client.views.catalog import CatalogView, ExplainView
-    from flowd_client.views.event import DispatchView, EventView
+    from flowd_client.views.event import DispatchView, EventView, LeftOutView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import AttemptView, OutputEntry, OutputView, RunView
     from flowd_client.views.update import UpdateView
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = [  # noqa: F405
     "AsyncFlowClient", "AsyncTransport", "AttemptView", "BadAnswerError", "CallError", "CatalogView", "ConflictError",
     "ConnectionLostError", "CursorExpiredError", "DaemonNotRunningError", "DaemonRunningError", "DispatchView",
-    "EventView", "ExplainView", "FlowClient", "FlowClientError", "InvalidCallError",
+    "EventView", "ExplainView", "FlowClient", "FlowClientError", "InvalidCallError", "LeftOutView",
     "LocalFlowClientUnsupportedStateError", "NotFoundError", "OutputEntry", "OutputView", "Page", "RefusedError",
     "RunView", "TimedOutError", "Transport", "UnauthorizedError", "UnavailableModeError", "UntrustedDaemonError",
     "UpdateView", "create_async_flow_client", "create_flow_client", "find_socket", "find_workspace",
@@ -40,7 +40,8 @@ _HOMES = {
     "AsyncFlowClient": "_async.client", "AsyncTransport": "_async.transport", "FlowClient": "_sync.client",
     "Transport": "_sync.transport", "create_async_flow_client": "_async.factory", "create_flow_client": "_sync.factory",
     "find_socket": "discovery", "find_workspace": "discovery", "CatalogView": "views.catalog",
-    "ExplainView": "views.catalog", "DispatchView": "views.event", "EventView": "views.event", "Page": "views.reading",
+    "ExplainView": "views.catalog", "DispatchView": "views.event", "EventView": "views.event",
+    "LeftOutView": "views.event", "Page": "views.reading",
     "AttemptView": "views.run", "OutputEntry": "views.run", "OutputView": "views.run", "RunView": "views.run",
     "UpdateView": "views.update",
 }

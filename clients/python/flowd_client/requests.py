@@ -97,11 +97,21 @@ def dispatch_event(
 
 
 def replay_event(
-    event_id: str, *, wait: bool = False, timeout_ms: int | None = None, steps: Sequence[str] | None = None
+    event_id: str,
+    *,
+    wait: bool = False,
+    timeout_ms: int | None = None,
+    steps: Sequence[str] | None = None,
+    missing: bool = False,
 ) -> Request[DispatchView]:
-    """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names."""
+    """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names.
+
+    Args:
+        missing: Only steps that have no run of this event yet.
+    """
     waiting = _given(wait=True, timeoutMs=timeout_ms) if wait else {}
-    params = _given(eventId=event_id, steps=None if steps is None else list(steps), **waiting)
+    only = _given(steps=None if steps is None else list(steps), missing=missing or None)
+    params = _given(eventId=event_id, **only, **waiting)
     return Request(wire.REPLAY, params, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0)
 
 

@@ -125,7 +125,9 @@ class Routes:
     async def _replay(self, call: Call) -> Response | Stream:
         options = call.json_if_any()
         given = dict(options) if isinstance(options, dict) else {}
-        replay = params.convert({"steps": given.get("steps"), **call.values}, Replay, is_text=True)
+        replay = params.convert(
+            {"steps": given.get("steps"), "missing": given.get("missing", False), **call.values}, Replay, is_text=True
+        )
         return json_response(await self._waited(names.REPLAY, replay, given, call), 202)
 
     async def _waited(self, name: str, given: params.Params, options: Mapping[str, Any], call: Call) -> DispatchView:

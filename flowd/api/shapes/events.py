@@ -22,12 +22,13 @@ class Dispatch(Params, forbid_unknown_fields=False):
 
 
 class Replay(Params):
-    """Which event, whether to wait for the new runs, and which steps only."""
+    """Which event, whether to wait for the new runs, and which steps only; ``missing``: those without a run of it."""
 
     event_id: Identifier
     wait: bool = False
     timeout_ms: Milliseconds | None = None
     steps: list[str] | None = None
+    missing: bool = False
 
 
 class EventId(Params):
@@ -44,6 +45,14 @@ class ListEvents(Params):
     cursor: str | None = None
 
 
+class LeftOutView(View):
+    """A share of an event that was not run: of a broken package, or of a ``step`` whose check took too long."""
+
+    flow: str
+    why: str
+    step: str | None = None
+
+
 class EventView(View):
     """An event; ``raw`` is the whole normalised event with its unknown members. Lists have no ``runs``."""
 
@@ -57,6 +66,7 @@ class EventView(View):
     source: str | None = None
     occurred_at: str | None = None
     runs: list[RunView] | None = None
+    left_out: list[LeftOutView] | None = None
 
 
 class EventPageView(View):
@@ -76,6 +86,7 @@ class EventWithRunsView(View):
 class DispatchView(View):
     """What a dispatch or replay came to.
 
+    ``leftOut``: what it might have started, too, if a package were not broken or a check had ended in time.
     ``matched`` is 0 for a duplicate, whose ``runs`` are the original ones. ``conflict``: the id is stored already, with
     other content. ``timedOut`` is there only where runs were waited for: whether the time was up before they ended.
     """
@@ -90,6 +101,7 @@ class DispatchView(View):
     conflict: bool = False
     warning: str | None = None
     timed_out: bool | None = None
+    left_out: list[LeftOutView] | None = None
 
 
 class _Body(msgspec.Struct):
@@ -112,7 +124,12 @@ def event_view(event: StoredEvent, runs: list[RunView] | None = None) -> EventVi
         source=event.source,
         occurred_at=event.occurred_at,
         runs=runs,
+        left_out=_left_out(event),
     )
+
+
+def _left_out(event: StoredEvent) -> list[LeftOutView] | None:
+    return [LeftOutView(flow=share.flow, why=share.why, step=share.step) for share in event.left_out] or None
 
 
 def dispatch_view(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
@@ -144,4 +161,5 @@ def _dispatched(event: StoredEvent, runs: Sequence[Run]) -> DispatchView:
         matched=len(runs),
         event=event_view(event),
         runs=[run_view(run) for run in runs],
+        left_out=_left_out(event),
     )

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from flowd.domain.ids import attempt_id
+from flowd.domain.matching import LeftOut
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.domain.stored import StoredEvent
@@ -31,7 +32,7 @@ ATTEMPT_COLUMNS = """
     cwd, leftovers, survivors, stdout_bytes, stderr_bytes, truncated, max_rss_bytes, cpu_ms, boot_id, package_hash
 """
 
-EVENT_COLUMNS = "seq, id, type, source, occurred_at, received_at, body, created_at_ms, fingerprint"
+EVENT_COLUMNS = "seq, id, type, source, occurred_at, received_at, body, created_at_ms, fingerprint, left_out"
 
 
 def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
@@ -111,7 +112,19 @@ def event(row: Row, run_ids: Sequence[str] = ()) -> StoredEvent:
         body=row[6].encode(),
         created_at_ms=row[7],
         run_ids=tuple(run_ids),
+        left_out=_left_out(row[9]),
     )
+
+
+@lru_cache(maxsize=1024)
+def left_out(shares: tuple[LeftOut, ...]) -> str | None:
+    """Shares of an event as they are stored; None for none."""
+    return json.dumps([(share.flow, share.step, share.why) for share in shares]) if shares else None
+
+
+@lru_cache(maxsize=1024)  # A package that is broken is left out of many events.
+def _left_out(text: str | None) -> tuple[LeftOut, ...]:
+    return tuple(LeftOut(flow, why, step) for flow, step, why in json.loads(text)) if text else ()
 
 
 @lru_cache(maxsize=1024)  # The runs of one step share their command.

@@ -13,6 +13,7 @@ from typing import TypeVar
 from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.journal import FlowState, Interest, JournalPage
+from flowd.domain.matching import LeftOut
 from flowd.domain.queueing import Claim, Claimed, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
@@ -104,10 +105,14 @@ class SqliteStore:
             lambda db: writes.accept(db, event, runs, at_ms=at_ms, max_queued=limit, claim=claim)
         )
 
-    async def add_runs(self, event_id: str, runs: Sequence[NewRun], *, at_ms: int) -> tuple[Run, ...]:
+    async def add_runs(
+        self, event_id: str, runs: Sequence[NewRun], *, at_ms: int, left_out: tuple[LeftOut, ...] | None = None
+    ) -> tuple[Run, ...]:
         """See `flowd.ports.Store.add_runs`."""
         limit = self._max_queued
-        return await self._writer.do(lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, max_queued=limit))
+        return await self._writer.do(
+            lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, max_queued=limit, left_out=left_out)
+        )
 
     async def claim(self, ask: Claim) -> Claimed:
         """See `flowd.ports.Store.claim`."""

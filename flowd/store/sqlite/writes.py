@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flowd.domain.errors import EventNotFoundError, QueueFullError
 from flowd.domain.ids import longer_run_id
+from flowd.domain.matching import LeftOut
 from flowd.domain.queueing import Claim, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
@@ -13,7 +14,7 @@ from flowd.domain.waiting import TimeWait
 from flowd.store.sqlite import journal, queue, reads, rows
 
 _KNOWN = (
-    "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, c.n"
+    "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, e.left_out, c.n"
     " FROM counts c LEFT JOIN events e ON e.id = ? WHERE c.name = 'queued'"
 )
 """`rows.EVENT_COLUMNS` of an event, all NULL where there is none, and how many runs are queued."""
@@ -44,8 +45,8 @@ def accept(
         )
     _refuse_overflow(queued, len(runs), max_queued)
     seq = db.execute(
-        "INSERT INTO events (id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO events (id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body, left_out)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             event.id,
             event.type,
@@ -55,6 +56,7 @@ def accept(
             at_ms,
             event.fingerprint,
             event.body.decode(),
+            rows.left_out(event.left_out),
         ),
     ).lastrowid
     assert seq is not None
@@ -69,22 +71,38 @@ def accept(
         event.body,
         at_ms,
         tuple(run.id for run in created),
+        event.left_out,
     )
     return Accepted(event=stored_event, runs=created, claimed=None if claim is None else queue.claim(db, claim))
 
 
 def add_runs(
-    db: sqlite3.Connection, event_id: str, runs: Sequence[NewRun], *, at_ms: int, max_queued: int
+    db: sqlite3.Connection,
+    event_id: str,
+    runs: Sequence[NewRun],
+    *,
+    at_ms: int,
+    max_queued: int,
+    left_out: tuple[LeftOut, ...] | None = None,
 ) -> tuple[Run, ...]:
-    """Queue more runs for a stored event."""
+    """Queue more runs for a stored event; a first run that the event has already is left out."""
     found = db.execute("SELECT seq FROM events WHERE id = ?", (event_id,)).fetchone()
     if found is None:
         raise EventNotFoundError(event_id)
+    if left_out is not None:
+        db.execute("UPDATE events SET left_out = ? WHERE seq = ?", (rows.left_out(left_out), found[0]))
+    runs = [run for run in runs if run.replay_of is not None or not _has_run(db, found[0], run)]
     _refuse_overflow(_queued(db), len(runs), max_queued)
     created, seqs = _insert_runs(db, found[0], event_id, runs, at_ms)
     for seq in seqs:
         journal.add_run(db, at_ms, found[0], seq, ProcessStatus.QUEUED)
     return created
+
+
+def _has_run(db: sqlite3.Connection, event_seq: int, run: NewRun) -> bool:
+    names = run.definition.flow_name, run.definition.step_name
+    known = "SELECT 1 FROM runs WHERE event_seq = ? AND flow_name = ? AND step_name = ? AND replay_of IS NULL"
+    return db.execute(known, (event_seq, *names)).fetchone() is not None
 
 
 def note_start(db: sqlite3.Connection, attempt: Attempt) -> None:

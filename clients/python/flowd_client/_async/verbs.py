@@ -39,10 +39,22 @@ class AsyncVerbs:
         return await self._do(requests.dispatch_event(event, wait=wait, timeout_ms=timeout_ms))
 
     async def replay_event(
-        self, event_id: str, *, wait: bool = False, timeout_ms: int | None = None, steps: Sequence[str] | None = None
+        self,
+        event_id: str,
+        *,
+        wait: bool = False,
+        timeout_ms: int | None = None,
+        steps: Sequence[str] | None = None,
+        missing: bool = False,
     ) -> DispatchView:
-        """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names."""
-        return await self._do(requests.replay_event(event_id, wait=wait, timeout_ms=timeout_ms, steps=steps))
+        """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names.
+
+        Args:
+            missing: Only steps that have no run of this event yet.
+        """
+        return await self._do(
+            requests.replay_event(event_id, wait=wait, timeout_ms=timeout_ms, steps=steps, missing=missing)
+        )
 
     async def cancel_run(self, run_id: str) -> RunView:
         """End a run. Returns when it has ended, or soon after its step's grace with the run as it is then."""

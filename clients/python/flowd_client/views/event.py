@@ -10,12 +10,33 @@ from flowd_client.views.run import RunView, read_run
 
 
 @dataclass(frozen=True)
+class LeftOutView:
+    """A share of an event that was not run, though it was or may have been meant.
+
+    Attributes:
+        step: None where it is the whole package.
+        why: What was in the way.
+    """
+
+    flow: str
+    step: str | None
+    why: str
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def label(self) -> str:
+        """``flow`` or ``flow/step``."""
+        return self.flow if self.step is None else f"{self.flow}/{self.step}"
+
+
+@dataclass(frozen=True)
 class EventView:
     """A stored event.
 
     Attributes:
         occurred_at: As the sender wrote it; so is ``received_at`` where the sender gave one.
         runs: Filled by ``get_event``; empty in lists.
+        left_out: Whose share of the event was not run.
         raw: The record as it came.
     """
 
@@ -27,6 +48,7 @@ class EventView:
     payload: Any = field(hash=False)
     run_ids: tuple[str, ...]
     runs: tuple[RunView, ...]
+    left_out: tuple[LeftOutView, ...]
     created_at: datetime | None
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
@@ -43,6 +65,7 @@ class DispatchView:
         conflict: It was known with other content.
         timed_out: Waiting ended before the runs did.
         runs: As they are now; final if waited for.
+        left_out: Whose share of the event was not run.
     """
 
     status: str = field(metadata=called("status", default="unknown"))
@@ -54,6 +77,7 @@ class DispatchView:
     timed_out: bool
     event: EventView | None
     runs: tuple[RunView, ...]
+    left_out: tuple[LeftOutView, ...]
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
     @property
