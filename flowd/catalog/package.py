@@ -69,7 +69,8 @@ def resolve(folder: str, path: str) -> str:
 def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading, elsewhere: Elsewhere) -> Flow:
     schemas = _Schemas(folder, reading, elsewhere)
     steps = tuple(schemas.with_check(step, read.schemas.get(step.name)) for step in read.steps)
-    doubts = [warning for step in steps for warning in _step_warnings(step, folder, reading)]
+    missing = [warning for step in steps if (warning := _script_warning(step, folder, reading))]
+    doubts = [warning for step in steps for warning in _schema_warnings(step)]
     return Flow(
         name=read.name,
         version=read.version,
@@ -79,13 +80,12 @@ def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading, elsewhe
         package_hash=digest_of(reading.digests, folder),
         description=read.description,
         config=read.config,
-        warnings=(*read.warnings, *doubts),
+        warnings=(*read.warnings, *missing, *doubts),
+        is_whole=not missing,
     )
 
 
-def _step_warnings(step: Step, folder: str, reading: Reading) -> Iterator[str]:
-    if warning := _script_warning(step, folder, reading):
-        yield warning
+def _schema_warnings(step: Step) -> Iterator[str]:
     check = step.trigger.check if step.trigger else None
     if step.trigger is None or check is None:
         return

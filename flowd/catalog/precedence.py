@@ -1,7 +1,9 @@
-"""Decides which of the packages with the same name is in force. Pure: the first one found wins."""
+"""Decides which of the packages with the same name is in force. Pure."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from flowd.domain.flow import BrokenPackage, Flow, ShadowedPackage, Snapshot
 
@@ -21,26 +23,61 @@ class Found:
     is_package: bool = True
 
 
-def assemble(found: Iterable[Found]) -> Snapshot:
-    """The snapshot of packages in discovery order. A broken one hides its namesakes like any other.
+def assemble(found: Iterable[Found], in_force: Mapping[str, str] | None = None) -> Snapshot:
+    """The snapshot of packages in discovery order.
 
-    Otherwise a slip in an installed package would put an older source of the same name in charge.
+    The first root that has a name decides, so a broken package hides those of its name in later roots: a slip in an
+    installed package must not put an older source in charge. Within a root, what is
+    whole comes before what is not. And a newcomer that is not whole, half copied perhaps, does not displace what is
+    in force.
+
+    Args:
+        in_force: The folders of the flows that were in force before, by name.
     """
+    items = list(found)
+    owners = _owners(items, in_force or {})
     flows: list[Flow] = []
     broken: list[BrokenPackage] = []
     shadowed: list[ShadowedPackage] = []
-    owners: dict[str, str] = {}
-    for item in found:
-        is_in_force = item.flow is not None and item.flow.name not in owners
+    for item in items:
+        root, name = _root(item), _name(item)
+        is_in_force = item.flow is not None and owners[name] == root
         if item.flow is not None and is_in_force:
             flows.append(item.flow)
-            owners[item.flow.name] = item.flow.root
-        elif item.flow is not None:
-            shadowed.append(ShadowedPackage(item.flow.name, item.flow.root, by=owners[item.flow.name]))
+        elif item.is_package and owners.get(name, root) != root:
+            shadowed.append(ShadowedPackage(name, root, by=owners[name]))
         if item.broken is not None:
             broken.append(replace(item.broken, stale=is_in_force or item.broken.stale))
-        if item.broken is not None and item.is_package:
-            if item.flow is None and item.broken.name in owners:
-                shadowed.append(ShadowedPackage(item.broken.name, item.broken.root, by=owners[item.broken.name]))
-            owners.setdefault(item.broken.name, item.broken.root)
     return Snapshot(tuple(flows), tuple(broken), tuple(shadowed))
+
+
+def _owners(items: list[Found], in_force: Mapping[str, str]) -> Mapping[str, str]:
+    """Which folder each name belongs to."""
+    working = {_root(item) for item in items if item.flow is not None}
+    owners: dict[str, str] = {}
+    for _, group in groupby((item for item in items if item.is_package), key=lambda item: os.path.dirname(_root(item))):
+        for item in sorted(group, key=lambda item: _rank(item, in_force)):
+            name, before = _name(item), in_force.get(_name(item))
+            if _rank(item, in_force) and before in working:
+                continue
+            owners.setdefault(name, _root(item))
+    return owners
+
+
+def _rank(item: Found, in_force: Mapping[str, str]) -> int:
+    """0 for what may take its name; more for what is broken, or lacks scripts and was not in force before."""
+    if item.flow is None:
+        return 2
+    return int(not item.flow.is_whole and in_force.get(item.flow.name) != item.flow.root)
+
+
+def _root(item: Found) -> str:
+    package = item.flow or item.broken
+    assert package is not None
+    return package.root
+
+
+def _name(item: Found) -> str:
+    package = item.flow or item.broken
+    assert package is not None
+    return package.name

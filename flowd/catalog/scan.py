@@ -62,6 +62,7 @@ class Scanner:
         self._entries: dict[str, _Entry] = {}
         self._children: dict[str, None] = {}
         self._folders: Folders | None = None
+        self._in_force: dict[str, str] = {}
 
     def scan(self) -> Snapshot:
         """The snapshot of what is on disk now. Unchanged packages cost a few stats each.
@@ -75,7 +76,9 @@ class Scanner:
             found = [item for root, origin in self._roots for item in self._scan_root(root, origin, before, elsewhere)]
         if self._children != children or not _same_packages(before, self._entries):
             self._folders = None
-        return assemble(found)
+        snapshot = assemble(found, self._in_force)
+        self._in_force = {flow.name: flow.root for flow in snapshot.flows}
+        return snapshot
 
     def folders(self) -> Folders:
         """The folders in which a change may change the snapshot, as of the last scan; never the state folder."""

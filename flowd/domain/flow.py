@@ -168,6 +168,7 @@ class Flow:
         config: The manifest's ``[config]`` table as JSON values; None when there is none.
         package_hash: ``sha256:`` over the manifest and every schema and script that it names.
         stale: The files on disk are broken; this is the last definition that was not.
+        is_whole: All of its scripts are there and can be started, as far as that depends on them alone.
         warnings: Sentences about keys that nothing reads and other doubtful things.
     """
 
@@ -181,6 +182,7 @@ class Flow:
     config: Mapping[str, object] | None = None
     stale: bool = False
     warnings: tuple[str, ...] = ()
+    is_whole: bool = True
 
     def step(self, name: str) -> Step | None:
         """The step of this name, or None."""

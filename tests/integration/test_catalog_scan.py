@@ -407,3 +407,58 @@ def test_folders_to_watch_are_those_that_count(tmp_path: Path) -> None:
         str(tmp_path / "flows" / "x"): frozenset({"flow.toml", "run.sh", "schemas"}),
         str(tmp_path / "flows" / "x" / "schemas"): frozenset({"a.json"}),
     }
+
+
+BROKEN = manifest("hello", "[steps.trigger]\n")
+"""A manifest that is half written: it has a name, and a trigger without a type."""
+
+
+@pytest.mark.parametrize(
+    ("newcomer", "is_there_first"),
+    [
+        ("flows/.hello.new", False),
+        ("flows/.hello.new", True),
+        ("flows/a", False),
+        ("flows/a", True),
+        (".codex/flows/hello", False),  # one that is there first hides its namesake: see above
+    ],
+)
+def test_a_broken_namesake_does_not_switch_a_good_package_off(
+    tmp_path: Path, newcomer: str, *, is_there_first: bool
+) -> None:
+    good = str(write(tmp_path / "flows" / "hello", manifest("hello")))
+    scanner = Scanner(tmp_path)
+    if not is_there_first:
+        assert only(scanner.scan()).root == good
+    folder = write(tmp_path / newcomer, BROKEN)
+    for _ in range(2):
+        snapshot = scanner.scan()
+        assert (only(snapshot).root, only(snapshot).stale) == (good, False)
+        assert [package.root for package in snapshot.broken] == [str(folder)]
+        assert [(hidden.root, hidden.by) for hidden in snapshot.shadowed] == [(str(folder), good)]
+    write(folder, manifest("hello"))
+    assert only(scanner.scan()).root == str(folder)
+
+
+def test_a_newcomer_takes_over_once_its_scripts_are_there(tmp_path: Path) -> None:
+    good = str(write(tmp_path / "flows" / "hello", manifest("hello")))
+    scanner = Scanner(tmp_path)
+    scanner.scan()
+    folder = write(tmp_path / ".codex" / "flows" / "hello", manifest("hello"))
+    (folder / "run.sh").unlink()
+    assert only(scanner.scan()).root == good
+    write(folder, manifest("hello"))
+    assert only(scanner.scan()).root == str(folder)
+    # What is in force stays so while an editor replaces its script.
+    (folder / "run.sh").unlink()
+    assert only(scanner.scan()).root == str(folder)
+
+
+def test_a_good_package_that_goes_gives_its_name_to_nobody_broken(tmp_path: Path) -> None:
+    good = write(tmp_path / "flows" / "hello", manifest("hello"))
+    broken = write(tmp_path / "flows" / "a", BROKEN)
+    scanner = Scanner(tmp_path)
+    assert only(scanner.scan()).root == str(good)
+    shutil.rmtree(good)
+    snapshot = scanner.scan()
+    assert (names(snapshot), [package.root for package in snapshot.broken]) == ([], [str(broken)])
