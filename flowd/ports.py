@@ -52,6 +52,14 @@ class PayloadChecks(Protocol):
         ...
 
 
+class PackageHashes(Protocol):
+    """What packages are like now."""
+
+    async def now(self, root: str, script: str) -> str | None:
+        """A hash over all files of the package in this folder; None where it is gone."""
+        ...
+
+
 # --- starting and ending processes ---------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flowd.api import json
+from flowd.catalog.package_files import PackageHashes
 from flowd.catalog.schema_checks import SchemaChecks
 from flowd.catalog.watched import WatchedCatalog
 from flowd.domain.errors import StateError, StorageFailedError
@@ -245,6 +246,7 @@ def assemble(
         store=store,
         keeper=keeper,
         runners=runners,
+        packages=PackageHashes(),
         outputs=outputs,
         completions=completions,
         clock=clock,

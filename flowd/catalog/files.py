@@ -14,9 +14,15 @@ Stamp = tuple[int, int, int, int, int]
 MAX_HASHED_BYTES = 16 * 1024 * 1024
 """A larger script is told apart by size and modification time."""
 
+MAX_FILES = 1_000
+"""Of a larger package only the manifest and the script are hashed; `flowd validate` says so."""
+
+UNHASHED = frozenset({".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules", "venv"})
+"""Folders that come from elsewhere, or are made by what runs. Their files are in no hash."""
+
 # Two writes within one tick of the file system's clock leave the same times (git calls such entries racily clean).
 # Two seconds cover the coarsest clock in use, FAT's.
-_TICK_NS = 2_000_000_000
+TICK_NS = 2_000_000_000
 
 
 def stamp(path: str) -> Stamp | None:
@@ -84,7 +90,7 @@ class Reading:
     def is_settled(self) -> bool:
         """Whether the files had rested when they were read, so that their stamps can be trusted."""
         newest = max((seen[3] for seen in self.stamps.values() if seen), default=0)
-        return newest < self._read_at_ns - _TICK_NS
+        return newest < self._read_at_ns - TICK_NS
 
     def again(self) -> "Reading":
         """The same files, read anew."""
@@ -101,3 +107,32 @@ def digest_of(digests: Mapping[str, str], folder: str) -> str:
     for path in sorted(relative, key=os.fsencode):
         total.update(os.fsencode(path) + b"\0" + relative[path].encode() + b"\0")
     return f"sha256:{total.hexdigest()}"
+
+
+def list_files(root: str, most: int) -> tuple[list[str], list[str]] | None:
+    """The folders of a package and its regular files, links to files included; None where there are more than ``most``
+    of both. Folders in `UNHASHED`, and links to folders, are left out."""
+    folders: list[str] = []
+    files: list[str] = []
+    left = [root]
+    while left:
+        folders.append(left.pop())
+        try:
+            with os.scandir(folders[-1]) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        left += [] if entry.name in UNHASHED else [entry.path]
+                    elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and _is_file(entry.path)):
+                        files.append(entry.path)
+        except OSError:
+            continue
+        if len(folders) + len(files) + len(left) > most:
+            return None
+    return folders, files
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from flowd.catalog import manifest
-from flowd.catalog.files import Reading, digest_of
+from flowd.catalog.files import MAX_FILES, Reading, digest_of, list_files
 from flowd.catalog.manifest import MAX_MANIFEST_BYTES, Manifest
 from flowd.catalog.schemas import Elsewhere, SchemaFileError, compile_schema
 from flowd.catalog.steps import SchemaUse
@@ -80,9 +80,17 @@ def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading, elsewhe
         package_hash=digest_of(reading.digests, folder),
         description=read.description,
         config=read.config,
-        warnings=(*read.warnings, *missing, *doubts),
+        warnings=(*read.warnings, *missing, *doubts, *_size_warnings(folder)),
         is_whole=not missing,
     )
+
+
+def _size_warnings(folder: str) -> Iterator[str]:
+    if list_files(folder, MAX_FILES) is None:
+        yield (
+            f"the package has more than {MAX_FILES} files, so the packageHash of a run covers only flow.toml and the"
+            " script; leave out what is made or fetched"
+        )
 
 
 def _schema_warnings(step: Step) -> Iterator[str]:

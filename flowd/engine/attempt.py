@@ -19,7 +19,7 @@ from flowd.engine.completions import Completions
 from flowd.engine.outputs import CollectedOutput, OutputFiles
 from flowd.engine.scheduler import TASK_PREFIX, Again, Done
 from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
-from flowd.ports import Clock, Keeper, Runners, Store
+from flowd.ports import Clock, Keeper, PackageHashes, Runners, Store
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class Tools:
     store: Store
     keeper: Keeper
     runners: Runners
+    packages: PackageHashes
     outputs: OutputFiles
     completions: Completions
     clock: Clock
@@ -141,7 +142,14 @@ class ActiveAttempt:
         command = await self._tools.runners.command(self.definition, context)
         if self.is_canceled:
             raise SpawnError("it was canceled before it started")
-        self.attempt = replace(self.attempt, command=command.argv, cwd=command.cwd)
+        # As late as can be: what is hashed is what is started, but for an edit in this very moment.
+        package_hash = await self._tools.packages.now(self.definition.flow_root, self.definition.script)
+        self.attempt = replace(
+            self.attempt,
+            command=command.argv,
+            cwd=command.cwd,
+            package_hash=package_hash or self.attempt.package_hash,
+        )
         pid = await self._tools.keeper.start(self._launch(command))
         self.attempt = replace(self.attempt, pid=pid)
         self._has_process = True

@@ -102,3 +102,21 @@ def test_cancel_waits_by_the_grace_that_the_step_was_started_with(place: Workspa
     place.call(wire.RELOAD)
     assert place.call("flow.cancelRun", runId=run_id)["run"]["status"] == "canceled"
     assert place.stop() == 0
+
+
+def test_two_queued_runs_show_the_files_that_each_of_them_ran(place: Workspace) -> None:
+    hold(place)
+    folder = place.flow("work", f". ./lib.sh; {say('changed')}")
+    (folder / "lib.sh").write_text("echo one; echo waiting > started; while [ ! -e go ]; do sleep 0.02; done\n")
+    place.call(wire.RELOAD)
+    runs = [dispatch(place, event_id, "work") for event_id in ("e1", "e2")]
+    let_go(place)
+    until((folder / "started").exists, what="the first run")
+    (folder / "lib.sh").write_text("echo two\n")
+    (folder / "go").touch()
+    ended = [place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"] for run_id in runs]
+    assert ["one" in str(ended[0]["output"]), "two" in str(ended[1]["output"])] == [True, True]
+    assert ended[0]["packageHash"] != ended[1]["packageHash"]
+    for one in ended:
+        assert [attempt["packageHash"] for attempt in one["attempts"]] == [one["packageHash"]]
+    assert place.stop() == 0

@@ -106,10 +106,22 @@ def _has_run(db: sqlite3.Connection, event_seq: int, run: NewRun) -> bool:
 
 
 def note_start(db: sqlite3.Connection, attempt: Attempt) -> None:
-    """Remember what runs: its pid, command and working directory."""
+    """Remember what runs: its pid, command and working directory, and its package as it was."""
     db.execute(
-        "UPDATE attempts SET pid = ?, command = ?, cwd = ? WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ?",
-        (attempt.pid, rows.strings(attempt.command), attempt.cwd, attempt.run_id, attempt.number),
+        "UPDATE attempts SET pid = ?, command = ?, cwd = ?, package_hash = coalesce(?, package_hash)"
+        " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ?",
+        (
+            attempt.pid,
+            rows.strings(attempt.command),
+            attempt.cwd,
+            attempt.package_hash,
+            attempt.run_id,
+            attempt.number,
+        ),
+    )
+    db.execute(
+        "UPDATE runs SET package_hash = coalesce(?, package_hash) WHERE id = ? AND attempt_count = ?",
+        (attempt.package_hash, attempt.run_id, attempt.number),
     )
 
 
@@ -128,7 +140,8 @@ def finish(
     ended = db.execute(
         "UPDATE attempts SET status = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?, signal = ?,"
         " leftovers = ?, survivors = ?, max_rss_bytes = ?, cpu_ms = ?, stdout_bytes = ?, stderr_bytes = ?, truncated = ?,"
-        " stdout = ?, stderr = ?, pid = coalesce(?, pid), command = coalesce(?, command), cwd = coalesce(?, cwd)"
+        " stdout = ?, stderr = ?, pid = coalesce(?, pid), command = coalesce(?, command), cwd = coalesce(?, cwd),"
+        " package_hash = coalesce(?, package_hash)"
         " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ? AND status = 'running'"
         f" RETURNING {rows.ATTEMPT_COLUMNS}",
         (
@@ -150,6 +163,7 @@ def finish(
             attempt.pid,
             rows.strings(attempt.command),
             attempt.cwd,
+            attempt.package_hash,
             attempt.run_id,
             attempt.number,
         ),
@@ -161,7 +175,7 @@ def finish(
     row = db.execute(
         "UPDATE runs SET status = ?, updated_at_ms = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?,"
         " signal = ?, result_status = ?, result = ?, reported_status = ?, reported_result = ?, waits_for = ?,"
-        " wait_why = ?, not_before_ms = ?, wait_ms = ?"
+        " wait_why = ?, not_before_ms = ?, wait_ms = ?, package_hash = coalesce(?, package_hash)"
         f" WHERE id = ? AND status = 'running' AND attempt_count = ? RETURNING {rows.RETURNING_RUN}, event_seq",
         (
             status,
@@ -176,6 +190,7 @@ def finish(
             reported.status if reported else None,
             reported.text if reported else None,
             *queue.wait_columns(wait),
+            attempt.package_hash,
             attempt.run_id,
             attempt.number,
         ),

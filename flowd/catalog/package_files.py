@@ -1,0 +1,85 @@
+"""The hash of all files of a package as they are now, for the record of what ran. Keeps digests by what stat tells."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from flowd.catalog.files import MAX_FILES, TICK_NS, Reading, Stamp, digest_of, list_files, stamp
+from flowd.catalog.package import MANIFEST, resolve
+
+_SMALL_FILES: Final = 50
+_SMALL_BYTES: Final = 256 * 1024
+_MAX_PACKAGES: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a package was like when it was last looked at.
+
+    Attributes:
+        stamps: Of its folders, which change when a file comes or goes, and of its files.
+        is_settled: All of it had rested by then, so that its stamps can be trusted.
+    """
+
+    stamps: dict[str, Stamp | None]
+    digests: dict[str, str]
+    total: str | None
+    is_settled: bool
+    is_small: bool
+
+
+class PackageHashes:
+    """Hashes of packages. On the event loop a small package costs a file status call a file, a large one nothing."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], _Known] = {}
+
+    async def now(self, root: str, script: str) -> str | None:
+        """``sha256:`` over all files of a package, as `flowd.catalog.files.digest_of` has it; None where it is gone.
+
+        Args:
+            root: The package's folder.
+            script: As the manifest has it; it may lie elsewhere.
+        """
+        known = self._known.get((root, script))
+        if known is not None and known.is_small:
+            return self._hash(root, script)
+        return await asyncio.to_thread(self._hash, root, script)
+
+    def _hash(self, root: str, script: str) -> str | None:
+        known = self._known.get((root, script))
+        if known is None or not known.is_settled or any(stamp(path) != seen for path, seen in known.stamps.items()):
+            if len(self._known) >= _MAX_PACKAGES:
+                self._known.clear()
+            known = self._known[root, script] = _look(root, script, known)
+        return known.total
+
+
+def _look(root: str, script: str, before: _Known | None) -> _Known:
+    at_ns = time.time_ns()
+    listed = list_files(root, MAX_FILES)
+    folders, files = listed if listed is not None else ([], [])
+    files = list(dict.fromkeys([resolve(root, MANIFEST), resolve(root, script), *files]))
+    stamps = {path: stamp(path) for path in (*folders, *files)}
+    digests: dict[str, str] = {}
+    for path in files:
+        seen = stamps[path]
+        if seen is None:
+            continue
+        is_kept = before is not None and before.is_settled and before.stamps.get(path) == seen
+        digests[path] = before.digests[path] if before is not None and is_kept else _digest(path)
+    sizes = [seen[1] for path in files if (seen := stamps[path])]
+    return _Known(
+        stamps,
+        digests,
+        digest_of(digests, root) if digests else None,
+        is_settled=max((seen[3] for seen in stamps.values() if seen), default=0) < at_ns - TICK_NS,
+        is_small=len(stamps) <= _SMALL_FILES and sum(sizes) <= _SMALL_BYTES,
+    )
+
+
+def _digest(path: str) -> str:
+    reading = Reading()
+    reading.note(path)
+    return reading.digests.get(path, "")
