@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from flowd.catalog import manifest
@@ -11,7 +11,7 @@ from flowd.catalog.manifest import MAX_MANIFEST_BYTES, Manifest
 from flowd.catalog.schemas import Elsewhere, SchemaFileError, compile_schema
 from flowd.catalog.steps import SchemaUse
 from flowd.catalog.table import ManifestError
-from flowd.domain.flow import BrokenPackage, Flow, Origin, PayloadCheck, Runner, Step
+from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, PayloadCheck, Runner, Step
 from flowd.domain.script import HEAD_BYTES, head_problem
 
 MANIFEST = "flow.toml"
@@ -80,9 +80,15 @@ def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading, elsewhe
         package_hash=digest_of(reading.digests, folder),
         description=read.description,
         config=read.config,
-        warnings=(*read.warnings, *missing, *doubts, *_size_warnings(folder)),
+        warnings=(*read.warnings, *missing, *_runner_warnings(steps), *doubts, *_size_warnings(folder)),
         is_whole=not missing,
     )
+
+
+def _runner_warnings(steps: Sequence[Step]) -> Iterator[str]:
+    for step in steps:
+        if step.runner is Runner.CODE_MODE:
+            yield f'step "{step.name}": {CODE_MODE_PROBLEM}; until then, its runs fail'
 
 
 def _size_warnings(folder: str) -> Iterator[str]:

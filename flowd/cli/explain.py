@@ -77,6 +77,8 @@ def _sentences(verdict: VerdictView, event_type: str | None) -> Iterator[str]:
     match verdict.reason:
         case "matched":
             yield f"{label}: {printing.status('matched')}"
+            if verdict.warning:
+                yield f"    but {verdict.warning}"
         case "no_trigger":
             yield f"{label}: has no trigger, so no event starts it"
         case "type":

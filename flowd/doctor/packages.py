@@ -14,6 +14,7 @@ from flowd.runners.inline_metadata import inline_metadata
 from flowd.runners.interpreters import Interpreters, is_shim
 
 _VERSION_TIMEOUT_S = 10.0
+_MAX_SCRIPT_BYTES = 4 * 1024 * 1024
 _INTERPRETED = ("bun", "node", "python")
 
 
@@ -121,7 +122,8 @@ def _uv(scene: Scene, interpreters: Interpreters, snapshot: Snapshot) -> Finding
 
 def _has_requirements(script: Path) -> bool:
     try:
-        metadata = inline_metadata(script.read_text(encoding="utf-8", errors="replace"))
+        with script.open("rb") as file:
+            metadata = inline_metadata(file.read(_MAX_SCRIPT_BYTES).decode("utf-8", "replace"))
     except OSError:
         return False
     return metadata is not None and bool(metadata.dependencies)

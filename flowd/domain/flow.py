@@ -25,6 +25,13 @@ class Runner(StrEnum):
     CODE_MODE = "code-mode"
 
 
+CODE_MODE_PROBLEM = (
+    'runner "code-mode" does not work with flowd: it needs a method of the agent that only a private fork has; use bun,'
+    " node, python or exec and start the agent from the script"
+)
+"""Why a step of this runner is never started."""
+
+
 class Origin(StrEnum):
     """Which root a package lies in. Installed ones win over their namesakes in the source root."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from flowd.domain.definition import Definition
+from flowd.domain.flow import CODE_MODE_PROBLEM
 from flowd.domain.launching import Command, SpawnError, StepContext
 from flowd.runners.context import document
 from flowd.runners.interpreters import Interpreters
@@ -87,9 +88,7 @@ class StepRunners:
         what = f'{definition.label}: runner "code-mode"'
         if gate not in ("1", "true", "yes", "on") and mode != "code-mode":
             return f"{what} requires CODEX_FLOWS_ENABLE_CODE_MODE=1 in flowd's environment"
-        return (
-            f"{what} is not supported by flowd yet; use bun, node, python or exec and start the agent from the script"
-        )
+        return f"{definition.label}: {CODE_MODE_PROBLEM}"
 
     def _is_known(self, definition: Definition, script: str) -> bool:
         """Whether `_argv` needs neither a process nor a file's content."""

@@ -5,6 +5,7 @@ about exporting.
 """
 
 import ast
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +22,15 @@ _CALLS_DEFINE = re.compile(r"(?<![\w$.])(?<!function )define(?:Bun|Node)Flow\s*(
 _PYTHON_RUN = re.compile(r"^(?:async\s+)?def\s+run\s*\(\s*[^\W\d]", re.MULTILINE)
 
 _TOKEN = "FLOW_RESULT"  # noqa: S105 - what raw scripts print
+
+MAX_SCRIPT_BYTES: Final = 64 * 1024 * 1024
+"""A larger file is no script."""
+
+_MAX_READ_BYTES: Final = 4 * 1024 * 1024
+"""A larger script is raw: people do not write as much, and reading it would take seconds."""
+
+_MAX_PARSED_BYTES: Final = 64 * 1024
+"""Python's parser holds everybody else up, 60 ms for as much; a larger script is told by its text."""
 
 MAX_CACHED: Final = 1024
 """Scripts whose style is remembered; each costs about 200 bytes."""
@@ -55,14 +65,20 @@ def python_is_module(source: str | bytes) -> bool:
     >>> python_is_module("def run(context): print('FLOW_RESULT {}')")
     False
     """
+    if len(source) > _MAX_PARSED_BYTES:
+        return _has_run(source)
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        text = source if isinstance(source, str) else source.decode("utf-8", "replace")
-        return _PYTHON_RUN.search(text) is not None and _TOKEN not in text
+        return _has_run(source)
     if not any(_is_run(node) for node in tree.body):
         return False
     return not any(_TOKEN in text for text in _strings(tree))
+
+
+def _has_run(source: str | bytes) -> bool:
+    text = source if isinstance(source, str) else source.decode("utf-8", "replace")
+    return _PYTHON_RUN.search(text) is not None and _TOKEN not in text
 
 
 def _is_run(node: ast.stmt) -> bool:
@@ -115,16 +131,20 @@ class Styles:
         """The style of a script. Reads the file unless it is known, so it does not belong on the event loop.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: It cannot be read, or is larger than `MAX_SCRIPT_BYTES`.
         """
         key = _identity(script)
         known = self._known.get(key)
         if known is not None:
             return known
         with open(script, "rb") as stream:
-            source = stream.read()
+            source = stream.read(_MAX_READ_BYTES + 1)
+            if os.fstat(stream.fileno()).st_size > MAX_SCRIPT_BYTES:
+                raise OSError(errno.EFBIG, f"it is larger than {MAX_SCRIPT_BYTES} bytes, so it is no script", script)
         text = source.decode("utf-8", "replace")
-        if is_python:
+        if len(source) > _MAX_READ_BYTES:
+            style = Style(is_module=False)
+        elif is_python:
             style = Style(python_is_module(source), inline_metadata(text))
         else:
             style = Style(javascript_is_module(text))

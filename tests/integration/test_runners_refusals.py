@@ -213,7 +213,9 @@ def test_code_mode_is_refused_with_or_without_its_gate(rig: Rig) -> None:
     assert "requires CODEX_FLOWS_ENABLE_CODE_MODE=1" in refusal(rig, "code-mode", "s.md")
     for gate in ({"CODEX_FLOWS_ENABLE_CODE_MODE": " Yes "}, {"CODEX_FLOWS_MODE": "Code-Mode"}):
         rig.environ = gate
-        assert "not supported by flowd yet" in refusal(rig, "code-mode", "s.md")
+        assert "does not work with flowd: it needs a method of the agent that only a private fork has" in refusal(
+            rig, "code-mode", "s.md"
+        )
 
 
 def test_an_unknown_runner_of_a_stored_run_is_refused(rig: Rig) -> None:
@@ -444,3 +446,20 @@ def test_a_command_is_made_without_blocking_the_loop(rig: Rig, tmp_path: Path) -
 def test_the_bootstraps_are_files_that_interpreters_can_read() -> None:
     assert subprocess.run([sys.executable, "-m", "py_compile", BOOTSTRAPS / "module.py"]).returncode == 0
     assert subprocess.run([interpreter("node"), "--check", BOOTSTRAPS / "module.mjs"]).returncode == 0
+
+
+# --- very large scripts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("runner", ["python", "node", "bun"])
+def test_a_script_of_gigabytes_is_refused_unread(rig: Rig, runner: str) -> None:
+    rig.write("s", "")
+    os.truncate(rig.root / "s", 2 << 30)
+    assert "cannot be read (it is larger than 67108864 bytes, so it is no script)" in refusal(rig, runner, "s")
+
+
+def test_a_python_script_that_is_large_is_told_by_its_text(rig: Rig) -> None:
+    rig.write("s.py", "x = 1\n" * 20_000 + "def run(context):\n    return {}\n")
+    assert rig.command("python", "s.py").argv[-2].endswith("module.py")
+    rig.write("t.py", "x = 1\n" * 20_000)
+    assert not rig.command("python", "t.py").argv[-2].endswith("module.py")

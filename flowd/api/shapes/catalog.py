@@ -6,7 +6,7 @@ from typing import Any, Literal
 from flowd.api.params import Params
 from flowd.api.shapes import View
 from flowd.domain.event import Event
-from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot, Step
+from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, Runner, Snapshot, Step
 from flowd.domain.matching import Verdict, Why
 
 
@@ -80,7 +80,8 @@ class SchemaErrorView(View):
 
 
 class VerdictView(View):
-    """What one step says to an event. ``reason`` is ``matched``, or what failed first."""
+    """What one step says to an event. ``reason`` is ``matched``, or what failed first. ``warning``: why a run of it
+    fails all the same."""
 
     flow: str
     step: str
@@ -89,6 +90,7 @@ class VerdictView(View):
     trigger_type: str | None = None
     schema: str | None = None
     errors: list[SchemaErrorView] | None = None
+    warning: str | None = None
 
 
 class ExplainView(View):
@@ -176,4 +178,5 @@ def _verdict_view(verdict: Verdict) -> VerdictView:
         trigger_type=None if trigger is None else trigger.type,
         schema=None if trigger is None else trigger.schema,
         errors=errors or None,
+        warning=CODE_MODE_PROBLEM if verdict.step.runner is Runner.CODE_MODE else None,
     )

@@ -85,7 +85,11 @@ class SchemaErrorView:
 
 @dataclass(frozen=True)
 class VerdictView:
-    """What one step says to an event. ``reason``: matched, no_trigger, type or schema."""
+    """What one step says to an event. ``reason``: matched, no_trigger, type or schema.
+
+    Attributes:
+        warning: Why a run of it fails all the same.
+    """
 
     flow: str
     step: str
@@ -94,6 +98,7 @@ class VerdictView:
     trigger_type: str | None
     schema: str | None
     errors: tuple[SchemaErrorView, ...]
+    warning: str | None
 
 
 @dataclass(frozen=True)
