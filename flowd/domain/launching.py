@@ -75,7 +75,24 @@ class SpawnError(Exception):
 
 
 class NoRoomError(SpawnError):
-    """The disk is full, so the step could not be started; nothing runs. Once there is room, the same start works."""
+    """The disk is full, or there are too many processes, so the step could not be started; nothing runs. Once there is
+    room, the same start works."""
+
+
+class BusyStartError(SpawnError):
+    """Something that passes is in the way of the start; nothing runs.
+
+    Attributes:
+        is_shortage: The user has as many processes as it may; else the program is open for writing.
+    """
+
+    def __init__(self, message: str, *, is_shortage: bool) -> None:
+        super().__init__(message)
+        self.is_shortage = is_shortage
+
+    def lasting(self) -> SpawnError:
+        """The error where it does not pass: a shortage is no fault of the step's, so its run goes on waiting."""
+        return (NoRoomError if self.is_shortage else SpawnError)(str(self))
 
 
 class KeeperLostError(Exception):

@@ -1,14 +1,17 @@
 """What a step gets, and how its end is told. Real processes."""
 
+import asyncio
 import os
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from keeper_rig import FALLBACKS, all_of, is_alive, keeper, run, until
 
 from flowd.domain.launching import SpawnError
+from flowd.domain.limits import Limits
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
 
@@ -181,5 +184,40 @@ def test_output_beyond_the_limit_ends_the_step_and_is_cut(tmp_path: Path) -> Non
             assert (brief.code, brief.cause) == (0, "output_limit")
             sizes = [rig.path("flood", "out"), rig.path("deaf", "out"), rig.path("brief", "err")]
             assert [path.stat().st_size for path in sizes] == [5000] * 3
+
+    run(test())
+
+
+@pytest.mark.parametrize("limits", [None, Limits(open_files=64)])
+def test_a_script_that_is_being_written_starts_once_it_is_closed(tmp_path: Path, limits: Limits | None) -> None:
+    async def test() -> None:
+        async with keeper(tmp_path) as (rig, client):
+            script = tmp_path / "script"
+            script.write_text("#!/bin/sh\nexit 5\n")
+            script.chmod(0o700)
+            launch = rig.launch("busy", "", limits=limits)
+            launch = replace(launch, command=replace(launch.command, argv=(str(script),)))
+            with script.open("ab"):
+                starting = asyncio.create_task(client.start(launch))
+                # Until a start was refused: it leaves no output file behind, and another one is made.
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(starting), 0.1)
+            await starting
+            assert (await client.wait("busy")).code == 5
+
+    run(test())
+
+
+def test_a_script_that_stays_open_for_writing_is_refused_with_the_reason(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with keeper(tmp_path) as (rig, client):
+            script = tmp_path / "script"
+            script.write_text("#!/bin/sh\nexit 5\n")
+            script.chmod(0o700)
+            launch = rig.launch("busy", "")
+            launch = replace(launch, command=replace(launch.command, argv=(str(script),)))
+            with script.open("ab"), pytest.raises(SpawnError, match="has been open for writing for a second"):
+                await client.start(launch)
+            assert not await client.knows("busy")
 
     run(test())

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from flowd.domain.launching import KeeperLostError, NoRoomError, SpawnError
+from flowd.domain.launching import BusyStartError, KeeperLostError, NoRoomError, SpawnError
 from flowd.domain.run import Exit
 from flowd.executors.direct.attempt import KeeperAttempt
 from flowd.executors.direct.refusals import refusal_message
@@ -12,6 +12,7 @@ from flowd.executors.exit_facts import exit_of
 from flowd.keeper.protocol import encode
 
 _ON_DISK = frozenset({"journal", "stdin", "stdout", "stderr"})
+_PROGRAM = frozenset({"program", "resource"})
 """What a start writes to the state folder's disk; elsewhere, a full disk is the step's own trouble."""
 
 
@@ -143,11 +144,19 @@ class KeeperAttempts:
     def _refused(self, header: Mapping[str, Any]) -> None:
         attempt = self._known.pop(header["id"], None)
         if attempt is not None:
-            is_full = header["what"] in _ON_DISK and header.get("errno") in (errno.ENOSPC, errno.EDQUOT)
-            attempt.reply((NoRoomError if is_full else SpawnError)(refusal_message(header)))
+            attempt.reply(_refusal(header))
             attempt.end(Exit())
 
     def _hold(self, attempt: KeeperAttempt, pid: int, start: int) -> None:
         attempt.was_started = True
         if self._can_pidfd and pid and attempt.is_running:
             attempt.hold(pid, start)
+
+
+def _refusal(header: Mapping[str, Any]) -> SpawnError:
+    number, message = header.get("errno"), refusal_message(header)
+    if header["what"] in _ON_DISK and number in (errno.ENOSPC, errno.EDQUOT):
+        return NoRoomError(message)
+    if header["what"] in _PROGRAM and number in (errno.ETXTBSY, errno.EAGAIN):
+        return BusyStartError(message, is_shortage=number == errno.EAGAIN)
+    return SpawnError(message)

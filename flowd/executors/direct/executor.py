@@ -3,18 +3,21 @@
 import hashlib
 import os
 import sys
-from asyncio import get_running_loop
+from asyncio import get_running_loop, sleep
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
-from flowd.domain.launching import KeeperLostError, KeeperRecord, Launch, SpawnError
+from flowd.domain.launching import BusyStartError, KeeperLostError, KeeperRecord, Launch, SpawnError
 from flowd.domain.run import Exit
 from flowd.executors.direct.attempts import KeeperAttempts
 from flowd.executors.direct.frames import start_request
 from flowd.executors.direct.keeper_link import KeeperLink
 from flowd.executors.direct.launcher import Launcher, environment_without
 from flowd.keeper.protocol import FrameError, encode
+
+_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.3)
+"""Between tries of a start that will likely work in a moment: a second in all."""
 
 _CLOSE_WITHIN_S = 15.0
 """Beyond the longest grace of a step: more than the keeper needs for what outlives SIGKILL."""
@@ -111,6 +114,8 @@ class DirectExecutor:
     async def start(self, launch: Launch) -> int:
         """Start a step and return its pid; 0 when it was started before and has ended.
 
+        Tries again for a second where the program is open for writing just now, or the user has too many processes.
+
         The start is journaled before this returns. Cancelling this call does not undo the start.
 
         Raises:
@@ -118,6 +123,17 @@ class DirectExecutor:
             SpawnError: It could not be started, and nothing runs.
             KeeperLostError: The keeper died; ask `knows`.
         """
+        for pause_s in _PAUSES_S:
+            try:
+                return await self._start(launch)
+            except BusyStartError:
+                await sleep(pause_s)
+        try:
+            return await self._start(launch)
+        except BusyStartError as error:
+            raise error.lasting() from None
+
+    async def _start(self, launch: Launch) -> int:
         await self._link.ready()
         attempt = self._attempts.get(launch.attempt_id)
         if attempt is None or not attempt.is_starting:

@@ -1,17 +1,21 @@
 """Says what a refusal of the keeper means, with the remedy."""
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
 _SENTENCES = {
     "cwd": "The working directory {path} cannot be used: {error}. Create it, or correct `cwd` of the step.",
     "program": "The program {path} cannot be run: {error}. Install it, or make it executable (chmod +x).",
+    "busy": "The program {path} has been open for writing for a second ({error}). "
+    "Close it where it is written, then retry the run.",
     "interpreter": "The interpreter in the script's first line is missing ({path}). Install it, or correct the line.",
     "stdin": "The step's standard input could not be prepared in {path}: {error}.",
     "stdout": "The file for the step's standard output {path} could not be created: {error}.",
     "stderr": "The file for the step's standard error {path} could not be created: {error}.",
     "resource": "The system cannot start another process ({path}): {error}. "
-    "Run fewer processes at once, or give this one fewer arguments and variables.",
+    "Run fewer processes at once, raise the user's limit (ulimit -u, LimitNPROC=, TasksMax=), or give this one fewer "
+    "arguments and variables.",
     "journal": "The start could not be written to the keeper's journal ({path}): {error}. Make room on the disk.",
     "ending": "The keeper is ending all steps and starts no more. Start flowd again.",
 }
@@ -41,7 +45,8 @@ def refusal_message(facts: Mapping[str, Any]) -> str:
     """
     if facts.get("what") == "limit":
         return _limit_message(str(facts.get("path")), facts.get("error"))
-    text = _SENTENCES.get(str(facts.get("what")), "The step could not be started: {path} {error}.")
+    what = "busy" if facts.get("errno") == errno.ETXTBSY else str(facts.get("what"))
+    text = _SENTENCES.get(what, "The step could not be started: {path} {error}.")
     return text.format(path=facts.get("path", ""), error=facts.get("error", ""))
 
 
