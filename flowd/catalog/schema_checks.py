@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from flowd.catalog.schema_process import SchemaProcess
 from flowd.domain.flow import SchemaSource
-from flowd.domain.matching import Answers
+from flowd.domain.matching import Answer, Answers
 
 
 class SchemaChecks:
@@ -21,10 +21,13 @@ class SchemaChecks:
 
     async def check(self, sources: Sequence[SchemaSource], body: bytes) -> Answers:
         """The answers to these checks of an event's payload, each of them once."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, lambda: self._process.check(sources, body, budget_s=self._budget_s)
-        )
+        try:
+            working = asyncio.get_running_loop().run_in_executor(
+                self._thread, lambda: self._process.check(sources, body, budget_s=self._budget_s)
+            )
+        except RuntimeError as error:  # closed already, or the user has as many threads as it may
+            return {source.key: Answer(None, f"no check can be made now: {error}") for source in sources}
+        return await working
 
     async def close(self) -> None:
         """End the process. Checks under way are answered as undecided. May be called twice."""

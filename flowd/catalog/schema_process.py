@@ -1,6 +1,8 @@
 """Has costly schemas compiled and checked by in a process that can be killed. Blocking; not for the event loop."""
 
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -43,6 +45,7 @@ class SchemaProcess:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._worker: subprocess.Popen[bytes] | None = None
+        self._received = b""
         self._known: set[str] = set()
         # By these the worker was lost, so they come last: the others get their answers before it is lost again.
         self._slow: Counter[str] = Counter()
@@ -162,16 +165,13 @@ class SchemaProcess:
         worker = self._worker
         assert worker is not None
         assert worker.stdout is not None
-        # A timer and not a deadline of the read: a pipe's buffered reader has none.
-        overdue = threading.Timer(WALL_S, worker.kill)
-        overdue.daemon = True
-        overdue.start()
-        try:
-            line = worker.stdout.readline()
-        finally:
-            overdue.cancel()
-        if not line.endswith(b"\n"):
-            raise self._lost(worker)
+        while b"\n" not in self._received:
+            data = _read(worker.stdout.fileno())
+            if not data:
+                worker.kill()
+                raise self._lost(worker)
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -194,6 +194,7 @@ class SchemaProcess:
 
     def _drop(self) -> None:
         worker, self._worker = self._worker, None
+        self._received = b""
         self._known.clear()
         if worker is not None:
             worker.kill()
@@ -204,6 +205,13 @@ class SchemaProcess:
                         stream.close()
                     except OSError:  # what was not yet written goes to nobody
                         pass
+
+
+def _read(fd: int) -> bytes:
+    """What comes next; nothing where the process has ended, or is silent for too long."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return os.read(fd, 65_536) if poll.poll(WALL_S * 1000) else b""
 
 
 def _start() -> subprocess.Popen[bytes]:

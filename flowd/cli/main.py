@@ -146,8 +146,23 @@ def _tell_fault(error: Exception) -> int:
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()
+    if _is_shortage(error):
+        tell(
+            "Another process or thread cannot be started: this user has as many as it may. Raise the limit (ulimit -u,"
+            " LimitNPROC=, TasksMax=), or end some."
+        )
+        return Exit.FAULT
     tell(f"Fault in flowd: {type(error).__name__}: {error}. FLOWD_DEBUG=1 shows where; please report it.")
     return Exit.FAULT
+
+
+def _is_shortage(error: BaseException) -> bool:
+    """Whether the user may have no more processes; threads count as such, and Python says so in words only."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_is_shortage, error.exceptions))
+    return isinstance(error, BlockingIOError) or (
+        isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    )
 
 
 def _hold_standard_streams() -> None:
