@@ -20,6 +20,8 @@ MAX_FILES = 1_000
 UNHASHED = frozenset({".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules", "venv"})
 """Folders that come from elsewhere, or are made by what runs. Their files are in no hash."""
 
+_MAX_LINKS = 40  # as many as Linux follows
+
 # Two writes within one tick of the file system's clock leave the same times (git calls such entries racily clean).
 # Two seconds cover the coarsest clock in use, FAT's.
 TICK_NS = 2_000_000_000
@@ -136,3 +138,28 @@ def _is_file(path: str) -> bool:
         return stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
         return False
+
+
+def links_of(path: str, base: str) -> list[tuple[str, str]]:
+    """Every link on the way from ``base`` to a path as (folder, name), and what it all leads to; empty without links.
+
+    >>> links_of("/proc/self/exe", "/proc")[0]
+    ('/proc', 'self')
+    """
+    found: list[tuple[str, str]] = []
+    at, left = (base, path[len(base) + 1 :].split("/")) if path.startswith(f"{base}/") else ("/", path.split("/"))
+    while left and len(found) < _MAX_LINKS:
+        name = left.pop(0)
+        if name == "..":
+            at = os.path.dirname(at)
+        elif name not in ("", "."):
+            here = os.path.join(at, name)
+            try:
+                target = os.readlink(here)
+            except OSError:  # no link, or nothing at all
+                at = here
+                continue
+            found.append((at, name))
+            at = "/" if target.startswith("/") else at
+            left = target.split("/") + left
+    return [*found, os.path.split(at)] if found else []

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from flowd.catalog import manifest
-from flowd.catalog.files import MAX_FILES, Reading, digest_of, list_files
+from flowd.catalog.files import MAX_FILES, Reading, digest_of, links_of, list_files
 from flowd.catalog.manifest import MAX_MANIFEST_BYTES, Manifest
 from flowd.catalog.schemas import Elsewhere, SchemaFileError, compile_schema
 from flowd.catalog.steps import SchemaUse
@@ -24,12 +24,14 @@ class Package:
     Attributes:
         reading: Every file that was looked at.
         name: The manifest's name, as far as it can be told.
+        links: Where links on the way to its files lie, and what they lead to: (folder, name) each.
     """
 
     reading: Reading
     flow: Flow | None = None
     broken: BrokenPackage | None = None
     name: str | None = None
+    links: tuple[tuple[str, str], ...] = ()
 
 
 def load(folder: str, origin: Origin, elsewhere: Elsewhere) -> Package:
@@ -39,6 +41,13 @@ def load(folder: str, origin: Origin, elsewhere: Elsewhere) -> Package:
         folder: Absolute path; it holds a ``flow.toml``.
         elsewhere: Compiles schemas that may be costly.
     """
+    package = _load(folder, origin, elsewhere)
+    base = os.path.dirname(folder)
+    links = dict.fromkeys(pair for path in package.reading.stamps for pair in links_of(path, base))
+    return replace(package, links=tuple(links))
+
+
+def _load(folder: str, origin: Origin, elsewhere: Elsewhere) -> Package:
     reading = Reading()
     path = os.path.join(folder, MANIFEST)
     text = b""

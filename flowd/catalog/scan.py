@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flowd.catalog.files import links_of
 from flowd.catalog.package import MANIFEST, Package, load
 from flowd.catalog.precedence import Found, assemble
 from flowd.catalog.schema_process import SchemaProcess
@@ -155,8 +156,10 @@ class Scanner:
             for path in entry.package.reading.stamps:
                 for above, name in _path_up(path, folder):
                     wanted.setdefault(above, set()).add(name)
+            for above, name in entry.package.links:
+                wanted.setdefault(above, set()).add(name)
         for root, _ in self._roots:
-            for above, name in _path_up(root, self._workspace):
+            for above, name in (*_path_up(root, self._workspace), *links_of(root, self._workspace)):
                 wanted.setdefault(above, set()).add(name)
         found: dict[str, frozenset[str] | None] = {folder: frozenset(names) for folder, names in wanted.items()}
         found.update((root, None) for root, _ in self._roots)
@@ -214,8 +217,11 @@ def _refreshed(package: Package, entry: _Entry | None) -> _Entry:
 def _same_packages(before: Mapping[str, _Entry], now: Mapping[str, _Entry]) -> bool:
     if before.keys() != now.keys():
         return False
-    pairs = ((before[folder].package.reading.stamps, entry.package.reading.stamps) for folder, entry in now.items())
-    return all(old is new or old.keys() == new.keys() for old, new in pairs)
+    pairs = ((before[folder].package, entry.package) for folder, entry in now.items())
+    return all(
+        old is new or (old.reading.stamps.keys() == new.reading.stamps.keys() and old.links == new.links)
+        for old, new in pairs
+    )
 
 
 def _path_up(path: str, top: str) -> Iterator[tuple[str, str]]:

@@ -127,8 +127,8 @@ class Watcher:
         while True:
             standing = _identities(self._folders())
             try:
-                return RustNotify(list(standing), False, False, 300, False, True), standing  # noqa: FBT003
-            except FileNotFoundError:
+                return RustNotify(list(standing), False, False, 300, False, False), standing  # noqa: FBT003
+            except (FileNotFoundError, PermissionError):
                 tries -= 1
                 if not tries:
                     raise
@@ -143,7 +143,7 @@ class Watcher:
 
 
 def _identities(folders: Iterable[str]) -> dict[str, _Identity]:
-    """Those of the folders that exist, each with what tells it from another one of its name."""
+    """Those of the folders that exist and can be watched, each with what tells it from another one of its name."""
     found: dict[str, _Identity] = {}
     for folder in folders:
         try:
@@ -153,7 +153,8 @@ def _identities(folders: Iterable[str]) -> dict[str, _Identity]:
             status = os.stat(folder)
         except (OSError, UnicodeEncodeError):
             continue
-        if stat.S_ISDIR(status.st_mode):
+        # One that may not be listed cannot be watched either; what its files become is seen by the looks now and then.
+        if stat.S_ISDIR(status.st_mode) and os.access(folder, os.R_OK):
             found[folder] = (status.st_dev, status.st_ino)
     return found
 
