@@ -7,14 +7,17 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scripted_daemon import Call, NoAnswerError, RefusalError, Script, ScriptedDaemon
 
-from flowd_client import wire
+from flowd_client import errors, wire
 from flowd_client._core.deadline import Deadline
+from flowd_client._core.pool import Pool
 from flowd_client._sync.stream import Stream
 from flowd_client.aio_unix import AsyncUnixTransport
 from flowd_client.errors import (
@@ -469,3 +472,40 @@ def test_closing_fails_the_async_calls_under_way_and_does_not_reconnect(serve) -
 
     asyncio.run(run())
     assert len(daemon.connections) == 1
+
+
+class Kept:
+    """A connection that notes what becomes of it."""
+
+    def __init__(self, *, is_quiet: bool = True) -> None:
+        self.is_closed = False
+        self._is_quiet = is_quiet
+
+    def is_quiet(self) -> bool:
+        return self._is_quiet
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_a_forked_process_leaves_its_parents_connections_alone_and_waits_for_no_thread_of_its() -> None:
+    pool: Pool[Kept] = Pool()
+    parents = Kept()
+    pool.put_back(parents, pool.epoch)
+    with pool._lock:  # as another thread of the parent's may have it at the fork
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if pool.take() is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert pool.take() is parents
+
+
+def refused() -> None:
+    raise errors.of_answer({"code": -7, "message": "m", "data": {"slug": "run_active"}})
+
+
+def test_a_pool_of_processes_passes_errors_on() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with pytest.raises(ConflictError) as raised:
+            pool.submit(refused).result(60)
+        assert (raised.value.code, raised.value.slug) == (-7, "run_active")

@@ -1,7 +1,6 @@
 """What both clients decide without I/O: framing, HTTP/1.1, server-sent events, and which connections are kept."""
 
 import json
-import os
 from itertools import pairwise
 
 import pytest
@@ -186,15 +185,3 @@ def test_a_connection_in_use_while_its_pool_is_cleared_is_closed_when_it_comes_b
     pool.put_back(used, epoch)
     assert used.is_closed
     assert pool.take() is None
-
-
-def test_a_forked_process_leaves_its_parents_connections_alone_and_waits_for_no_thread_of_its() -> None:
-    pool: Pool[Kept] = Pool()
-    parents = Kept()
-    pool.put_back(parents, pool.epoch)
-    with pool._lock:  # as another thread of the parent's may have it at the fork
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if pool.take() is None else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert pool.take() is parents

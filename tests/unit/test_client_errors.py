@@ -2,8 +2,6 @@
 
 import copy
 import pickle
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import pytest
 
@@ -60,17 +58,6 @@ def test_every_error_is_the_same_after_another_process_has_sent_it() -> None:
             again = pickle.loads(pickle.dumps(error, protocol))
             assert (type(again), again.args, vars(again)) == (type(error), error.args, vars(error))
         assert vars(copy.deepcopy(error)) == vars(error)
-
-
-def raised_in_a_worker(number: int) -> None:
-    raise all_errors()[number]
-
-
-def test_a_pool_of_processes_passes_errors_on() -> None:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        with pytest.raises(ConflictError) as raised:
-            pool.submit(raised_in_a_worker, [type(error) for error in all_errors()].index(ConflictError)).result(60)
-        assert raised.value.code == -1
 
 
 @pytest.mark.parametrize("error", [None, "no", [], {}, {"code": "x"}, {"code": -1, "message": 7, "data": "text"}])
