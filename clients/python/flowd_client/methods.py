@@ -105,18 +105,8 @@ METHODS: Final[dict[str, Method]] = {
             "End every unfinished run of an event.",
             (Route("POST", "/events/{eventId}/cancel", "control"),),
         ),
-        Method(
-            LIST_EVENTS,
-            "Events, newest first.",
-            (Route("GET", "/events", "read"),),
-            is_retry_safe=True,
-        ),
-        Method(
-            GET_EVENT,
-            "An event with its runs.",
-            (Route("GET", "/events/{eventId}", "read"),),
-            is_retry_safe=True,
-        ),
+        Method(LIST_EVENTS, "Events, newest first.", (Route("GET", "/events", "read"),), is_retry_safe=True),
+        Method(GET_EVENT, "An event with its runs.", (Route("GET", "/events/{eventId}", "read"),), is_retry_safe=True),
         Method(
             LIST_RUNS,
             "Runs, newest first.",
@@ -143,15 +133,9 @@ METHODS: Final[dict[str, Method]] = {
             (Route("GET", "/runs/{runId}/wait", "read"),),
             is_retry_safe=True,
         ),
+        Method(CANCEL_RUN, "End a run and everything it started.", (Route("POST", "/runs/{runId}/cancel", "control"),)),
         Method(
-            CANCEL_RUN,
-            "End a run and everything it started.",
-            (Route("POST", "/runs/{runId}/cancel", "control"),),
-        ),
-        Method(
-            RETRY_RUN,
-            "Another attempt of a run that ended badly.",
-            (Route("POST", "/runs/{runId}/retry", "control"),),
+            RETRY_RUN, "Another attempt of a run that ended badly.", (Route("POST", "/runs/{runId}/retry", "control"),)
         ),
         Method(
             READ_OUTPUT,

@@ -11,12 +11,7 @@ class Subscription:
     """What was asked for, the cursor of the last update, and how far the output of attempts under way was read."""
 
     def __init__(
-        self,
-        *,
-        topics: Sequence[str] | None,
-        run_id: str | None,
-        event_id: str | None,
-        after: str | None,
+        self, *, topics: Sequence[str] | None, run_id: str | None, event_id: str | None, after: str | None
     ) -> None:
         self.cursor = after
         self._wanted: dict[str, Any] = {}

@@ -6,7 +6,6 @@ import math
 import select
 import socket
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flowd_client._core.deadline import Deadline
@@ -29,9 +28,7 @@ class Limit(Deadline):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
 
