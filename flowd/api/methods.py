@@ -37,8 +37,10 @@ class Methods:
         *,
         status: Callable[[bool], Awaitable[daemon.StatusView]],
         drain: Callable[[], Awaitable[daemon.DrainView]],
+        reload_settings: Callable[[], catalog.ReloadedSettingsView | None] = lambda: None,
     ) -> None:
-        """``status(with_settings)`` and ``drain()`` are the daemon's."""
+        """``status(with_settings)``, ``drain()`` and ``reload_settings()`` are the daemon's."""
+        self._reload_settings = reload_settings
         self._engine = engine
         self._pages = Pages(lambda: engine.commits)
         self._document: msgspec.Raw | None = None
@@ -194,7 +196,10 @@ class Methods:
         return await self._status(given.settings)
 
     async def _reload(self, _: params.NoParams) -> catalog.CatalogView:
-        return catalog.catalog_view(await self._engine.reload())
+        settings = self._reload_settings()
+        view = catalog.catalog_view(await self._engine.reload())
+        view.settings = settings
+        return view
 
     async def _daemon_drain(self, _: params.NoParams) -> daemon.DrainView:
         return await self._drain()

@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Any
 
 import click
 
@@ -20,7 +21,9 @@ _LOOK_INTERVAL_S = 0.2
 @as_json_option
 @click.pass_obj
 def reload(session: Session, as_json: bool) -> None:
-    """Make the daemon read the flow packages on disk now, and print what changed and what is broken.
+    """Make the daemon read the flow packages and the settings on disk now, and print what changed and what is broken.
+    HTTP's secrets and tokens, webhooks and log_level are in force at once; it says of other settings that they wait for
+    a restart.
 
     It watches them anyway; this is for scripts that want to be sure, and for file systems that tell nobody.
 
@@ -34,10 +37,18 @@ def reload(session: Session, as_json: bool) -> None:
         printing.print_json(response)
         return
     after = read_catalog(response)
-    for text in _changes(before, after) or ["nothing changed"]:
+    for text in [*_changes(before, after), *_settings(response)] or ["nothing changed"]:
         printing.line(text)
     for text in remarks(after):
         printing.line(text)
+
+
+def _settings(response: dict[str, Any]) -> list[str]:
+    """What the reload made of changed settings."""
+    said = response.get("settings") or {}
+    found = [f"changed setting {name}" for name in said.get("changed", ())]
+    found += [f"setting {name} waits for a restart" for name in said.get("waiting", ())]
+    return found + ([f"settings not read: {said['problem']}"] if said.get("problem") else [])
 
 
 def _changes(before: CatalogView, after: CatalogView) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.domain.errors import FlowdError, StateError
 from flowd_client.discovery import WORKSPACE_VARIABLES, is_in_step
+
+if TYPE_CHECKING:
+    from flowd.settings.values import Settings
 
 
 @click.command(cls=Verb, short_help="Run the daemon of a workspace.")
@@ -55,15 +59,17 @@ def serve(
         "http_open": http_open or None,
         "socket": session.chosen_socket,
     }
-    try:
-        return process.serve(
-            settings_sources.load(
-                workspace=session.chosen_workspace,
-                flags=flags,
-                environ=_own_environ(),
-                is_vouched=_is_vouched(session.chosen_workspace),
-            )
+
+    def read_settings() -> "Settings":
+        return settings_sources.load(
+            workspace=session.chosen_workspace,
+            flags=flags,
+            environ=_own_environ(),
+            is_vouched=_is_vouched(session.chosen_workspace),
         )
+
+    try:
+        return process.serve(read_settings(), read_settings)
     except StateError as error:
         process.turn_away(error)
         raise CommandError(error.message, Exit.CONFIG) from error

@@ -32,6 +32,7 @@ class HttpPart:
         self._config = config
         self._state_dir = state_dir
         self._listener: socket.socket | None = None
+        self._server: HttpServer | None = None
         self.problem: str | None = None
         self.where: str | None = None
 
@@ -70,6 +71,16 @@ class HttpPart:
             await task
         return task.cancel
 
+    def take(self, config: HttpConfig | None) -> None:
+        """Take over who may do what, and the webhooks, of changed settings.
+
+        Raises:
+            StateError: The token that is needed from now on cannot be kept.
+        """
+        self._config = config
+        if config is not None and self._server is not None and self._listener is not None:
+            self._server.take(local_access(config, self._listener, self._state_dir)[0])
+
     def close(self) -> None:
         """Close the socket."""
         if self._listener is not None:
@@ -90,6 +101,7 @@ class HttpPart:
         server = make(config, self._listener)
         stack.push_async_callback(server.close)
         await server.open()
+        self._server = server
         self.where = server.where
         if self.problem is not None:
             self.problem = None

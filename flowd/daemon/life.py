@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from flowd.api.dispatcher import Dispatcher
 from flowd.api.http.config import HttpConfig
 from flowd.api.http.server import HttpServer
 from flowd.api.methods import Methods
+from flowd.api.shapes.catalog import ReloadedSettingsView
 from flowd.api.shapes.daemon import DrainView, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
@@ -38,6 +40,7 @@ from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper.peer import peer_uid
 from flowd.observe import listenfds, logs, own_unit, stream
 from flowd.observe.sdnotify import Notifier
+from flowd.settings import changes
 from flowd.settings import values as settings_values
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
@@ -61,8 +64,10 @@ def _raise_open_files() -> int:
 class Daemon:
     """One workspace's daemon."""
 
-    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+    def __init__(self, settings: Settings, redactor: Redactor, read_settings: Callable[[], Settings]) -> None:
+        """``read_settings`` reads them anew, for a reload."""
         self._settings = settings
+        self._read_settings = read_settings
         self._redactor = redactor
         self._step_open_files = _raise_open_files()
         self._birth = Birth()
@@ -148,7 +153,9 @@ class Daemon:
     # --- opening -----------------------------------------------------------------------------------------------------
 
     async def _listen(self, listener: socket.socket) -> UnixServer:
-        self._methods = Methods(self._parts.engine, status=self._status, drain=self._drain)
+        self._methods = Methods(
+            self._parts.engine, status=self._status, drain=self._drain, reload_settings=self._reload_settings
+        )
         server = UnixServer(
             listener,
             Dispatcher(self._methods.table),
@@ -275,6 +282,7 @@ class Daemon:
         self._notifier.reloading()
         before = self._parts.engine.snapshot()
         try:
+            self._reload_settings()
             after = await self._parts.engine.reload()
         except Exception:
             log.exception("reload failed")  # what was in force stays in force
@@ -282,6 +290,22 @@ class Daemon:
         finally:
             self._notifier.ready(self._summary())
         log.info("reloaded", extra={"flows": len(after.flows), "broken": len(after.broken), **_changes(before, after)})
+
+    def _reload_settings(self) -> ReloadedSettingsView | None:
+        """Read the settings anew, and take over what can change while we run. None where nothing has changed."""
+        try:
+            change = changes.between(self._settings, self._read_settings())
+            self._http.take(change.settings.http)
+        except FlowdError as error:
+            log.error("settings not reloaded", extra={"problem": error.message})
+            return ReloadedSettingsView(problem=error.message)
+        self._settings = change.settings
+        logging.getLogger("flowd").setLevel(change.settings.log_level.upper())
+        if not change.taken and not change.waiting:
+            return None
+        facts = {"changed": ",".join(change.taken), "wait_for_a_restart": ",".join(change.waiting)}
+        log.info("settings reloaded", extra={name: said for name, said in facts.items() if said})
+        return ReloadedSettingsView(changed=list(change.taken), waiting=list(change.waiting))
 
     def _hang_up(self, tasks: asyncio.TaskGroup) -> None:
         """SIGHUP: look at the packages, unless it says that the terminal we were started in was closed."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 from flowd.daemon import refusing
 from flowd.daemon.exits import EXIT_BAD_STATE, EXIT_NOT_YET, EXIT_STORAGE_FAILED
@@ -22,8 +23,8 @@ from flowd.state.lock import Lock
 log = logging.getLogger("flowd.daemon")
 
 
-def serve(settings: Settings) -> int:
-    """Run the daemon until it is told to stop; return the process's exit code."""
+def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
+    """Run the daemon until it is told to stop; return the process's exit code. ``read_settings`` reads them anew."""
     redactor = Redactor(settings.redact, os.environ)
     logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
     for sentence in unknown.find(os.environ, settings):
@@ -37,7 +38,7 @@ def serve(settings: Settings) -> int:
         state_folder.prepare(settings.state_dir, settings.workspace)
         with Lock(settings.state_dir):
             sys.setswitchinterval(0.0005)
-            return asyncio.run(Daemon(settings, redactor).run())
+            return asyncio.run(Daemon(settings, redactor, read_settings).run())
     except NotYetError as error:
         _say(error.message)
         return EXIT_NOT_YET

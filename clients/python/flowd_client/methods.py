@@ -179,7 +179,7 @@ METHODS: Final[dict[str, Method]] = {
             is_retry_safe=True,
         ),
         Method(STATUS, "What the daemon is doing.", (Route("GET", "/status", "read"),), is_retry_safe=True),
-        Method(RELOAD, "Look at the flow packages on disk now."),
+        Method(RELOAD, "Look at the flow packages and the settings on disk now."),
         Method(DRAIN, "Start no more runs; go on accepting events."),
         Method(RESUME, "Start the runs that wait for a person, as their state was copied from elsewhere."),
         Method(PRUNE, "Forget old events with their runs and output."),

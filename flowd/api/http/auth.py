@@ -49,6 +49,10 @@ class Authenticator:
         self._access = access
         self._remember = remember_nonce
 
+    def take(self, access: Access) -> None:
+        """Decide by this from now on."""
+        self._access = access
+
     def admit(self, scope: Scope, headers: Headers) -> bool:
         """Decide by the headers alone, before the body is read.
 

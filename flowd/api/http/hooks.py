@@ -30,6 +30,11 @@ class Hooks:
     """The configured webhooks."""
 
     def __init__(self, hooks: Mapping[str, Hook]) -> None:
+        self._hooks: Mapping[str, Hook] = {}
+        self.take(hooks)
+
+    def take(self, hooks: Mapping[str, Hook]) -> None:
+        """Have these from now on."""
         self._hooks = hooks
         for name, hook in hooks.items():
             if hook.kind in _SIGNS_BODY_ONLY and "header:" in hook.id:

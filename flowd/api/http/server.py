@@ -58,9 +58,11 @@ class HttpServer:
         self._acceptor: Acceptor | None = None
         limits = _affordable(config.limits)
         metrics = Metrics()
+        self._hooks = Hooks(config.hooks)
+        self._authenticator = Authenticator(config.access, remember_nonce)
         routes = Routes(
             table,
-            hooks=Hooks(config.hooks),
+            hooks=self._hooks,
             metrics=metrics,
             is_ready=is_ready,
             feed=feed,
@@ -74,7 +76,7 @@ class HttpServer:
                 allowed_hosts=config.allowed_hosts | _own_name(config.address),
                 checks_host=not isinstance(config.address, UnixAddress),
             ),
-            authenticator=Authenticator(config.access, remember_nonce),
+            authenticator=self._authenticator,
             limits=limits,
             metrics=metrics,
             base_path=config.base_path,
@@ -96,6 +98,12 @@ class HttpServer:
         self._config.limits = limits
         self._config.emptied = asyncio.Event()
         self.where = ""
+
+    def take(self, config: HttpConfig) -> None:
+        """Let in whom this lets in, and take its webhooks, from the next request on. The rest stays as it is."""
+        self._access = config.access
+        self._authenticator.take(config.access)
+        self._hooks.take(config.hooks)
 
     async def open(self) -> None:
         """Begin to accept connections; ``where`` tells on which address, with the port that was taken."""

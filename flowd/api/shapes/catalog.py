@@ -63,12 +63,22 @@ class ShadowedView(View):
     by: str
 
 
+class ReloadedSettingsView(View):
+    """What a reload made of the settings: what is in force at once, what waits for a restart, or why they could not be
+    read; then those of before stay in force."""
+
+    changed: list[str] | None = None
+    waiting: list[str] | None = None
+    problem: str | None = None
+
+
 class CatalogView(View):
-    """All flow packages."""
+    """All flow packages. ``settings`` is there only after a reload that found some changed."""
 
     flows: list[FlowView]
     broken: list[BrokenView]
     shadowed: list[ShadowedView]
+    settings: ReloadedSettingsView | None = None
 
 
 class SchemaErrorView(View):
