@@ -122,7 +122,12 @@ class StepRunners:
             raise SpawnError(f"{definition.label}: the script {script} cannot be read ({error.strerror})") from error
         except SpawnError as error:
             raise SpawnError(f"{definition.label}: {error}") from error
-        return (*prefix, str(BOOTSTRAPS / "module.mjs"), script) if style.is_module else (*prefix, script)
+        if style.is_module:
+            return (*prefix, str(BOOTSTRAPS / "module.mjs"), script)
+        if style.uses_helpers:
+            option = "--preload" if runner == "bun" else "--import"
+            return (prefix[0], option, str(BOOTSTRAPS / "preload.mjs"), *prefix[1:], script)
+        return (*prefix, script)
 
     def _check_once(self, definition: Definition, script: str) -> None:
         """Check an executable when it is new or has changed: reading its first line costs a tenth of a short run."""

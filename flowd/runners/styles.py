@@ -107,10 +107,12 @@ class Style:
     Attributes:
         is_module: The bootstrap imports it and calls its function.
         metadata: A Python script's own requirements (PEP 723), None when it states none.
+        uses_helpers: It may import the helpers of the packages that flows were written for.
     """
 
     is_module: bool
     metadata: InlineMetadata | None = None
+    uses_helpers: bool = False
 
 
 class Styles:
@@ -147,7 +149,7 @@ class Styles:
         elif is_python:
             style = Style(python_is_module(source), inline_metadata(text))
         else:
-            style = Style(javascript_is_module(text))
+            style = Style(javascript_is_module(text), uses_helpers="flow-runtime" in text)
         if len(self._known) >= MAX_CACHED:
             self._known.clear()  # so rare that remembering who came first is not worth its code
         self._known[key] = style

@@ -307,6 +307,44 @@ def test_installed_typing_helpers_are_used(tmp_path: Path, kind: Kind) -> None:
     assert run(rig.command(kind.runner, kind.script), rig.environ, tmp_path).said["message"] == "mine"
 
 
+@pytest.mark.parametrize("kind", MODULES[1:], ids=ids)
+@pytest.mark.parametrize("is_module", [True, False])
+def test_the_context_can_be_read_with_the_helper(tmp_path: Path, kind: Kind, *, is_module: bool) -> None:
+    rig = made(tmp_path, kind)
+    read = "import { readFlowContext } from '@peezy.tech/codex-flows/flow-runtime/bun';\n"
+    result = "{status: 'completed', message: (await readFlowContext()).flow.name}"
+    rig.write(
+        kind.script,
+        f"{read}export default async () => ({result})"
+        if is_module
+        else f"{read}console.log('FLOW_RESULT ' + JSON.stringify({result}))",
+    )
+    ended = run(rig.command(kind.runner, kind.script), rig.environ, tmp_path)
+    assert (ended.code, ended.said) == (0, {"status": "completed", "message": "demo"}), ended.stderr
+
+
+@pytest.mark.parametrize("is_module", [True, False])
+@pytest.mark.parametrize("where", ["tsconfig", "extended"])
+def test_helpers_that_a_tsconfig_resolves_are_not_shadowed(tmp_path: Path, where: str, *, is_module: bool) -> None:
+    (kind,) = [one for one in MODULES if one.runner == "bun"]
+    rig = made(tmp_path, kind)
+    paths = {"compilerOptions": {"baseUrl": ".", "paths": {"@peezy.tech/flow-runtime/bun": ["./lib/real.ts"]}}}
+    rig.write("lib/real.ts", "export const more = 'real';")
+    if where == "tsconfig":
+        rig.write("tsconfig.json", json.dumps(paths))
+    else:
+        rig.write("base.json", json.dumps(paths))
+        rig.write("tsconfig.json", json.dumps({"extends": "./base.json"}))
+    source = "import { more } from '@peezy.tech/flow-runtime/bun';\n"
+    result = "{status: 'completed', message: more}"
+    line = (
+        f"export default () => ({result})" if is_module else f"console.log('FLOW_RESULT ' + JSON.stringify({result}))"
+    )
+    rig.write(kind.script, source + line)
+    ended = run(rig.command("bun", kind.script), rig.environ, tmp_path)
+    assert (ended.code, ended.said) == (0, {"status": "completed", "message": "real"}), ended.stderr
+
+
 def test_a_context_of_four_megabytes_reaches_the_step(tmp_path: Path) -> None:
     rig = made(tmp_path, PYTHON_MODULE)
     rig.write(

@@ -5,25 +5,14 @@
 // anything went wrong, the stack trace on stderr. A step that calls process.exit itself has its way: no result is printed.
 
 import fs from "node:fs";
-import nodeModule from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { inspect } from "node:util";
 
+import { CONTEXT, provideHelpers } from "./helpers.mjs";
+
 const STATUSES = ["skipped", "completed", "changed", "needs_intervention", "blocked", "failed"];
 const MAX_RESULT_BYTES = 1024 * 1024; // flowd reads no longer line as a result
-
-// Typing helpers of the packages that flows were written for. They give back what they get, so a flow runs without them.
-const HELPERS = /^@peezy[-.]tech\/(?:codex-flows\/)?flow-runtime(?:\/(?:bun|node))?$/;
-const HELPER_NAMES = [];
-for (const scope of ["@peezy-tech", "@peezy.tech"]) {
-  for (const base of [`${scope}/codex-flows/flow-runtime`, `${scope}/flow-runtime`]) {
-    HELPER_NAMES.push(base, `${base}/bun`, `${base}/node`);
-  }
-}
-const identity = (value) => value;
-const HELPER_EXPORTS = { defineBunFlow: identity, defineNodeFlow: identity };
-const HELPER_SOURCE = "export const defineBunFlow = (f) => f; export const defineNodeFlow = (f) => f;";
 
 const script = path.resolve(process.argv[2]);
 process.argv.splice(1, 1); // the step sees itself as the program
@@ -36,8 +25,10 @@ process.on("beforeExit", () => fail(new Error("the step's promise never settled,
 main().catch(fail);
 
 async function main() {
-  const context = JSON.parse(fs.readFileSync(0, "utf8"));
-  await provideHelpers();
+  const text = fs.readFileSync(0, "utf8");
+  globalThis[CONTEXT] = text;
+  const context = JSON.parse(text);
+  await provideHelpers(script);
   const url = pathToFileURL(script);
   url.searchParams.set("flowRun", context.runtime?.runId ?? "");
   await finish(resultLine(await defaultExport(await import(url.href))(context)), 0);
@@ -133,66 +124,5 @@ function writeAll(fd, text) {
       // A full pipe that the runtime made non-blocking: wait for its reader.
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
     }
-  }
-}
-
-async function provideHelpers() {
-  if (typeof Bun !== "undefined") return provideHelpersToBun();
-  provideHelpersToRequire();
-  const stub = `data:text/javascript,${encodeURIComponent(HELPER_SOURCE)}`;
-  if (nodeModule.registerHooks) {
-    nodeModule.registerHooks({
-      resolve(specifier, context, nextResolve) {
-        if (!HELPERS.test(specifier)) return nextResolve(specifier, context);
-        try {
-          return nextResolve(specifier, context);
-        } catch {
-          return { url: stub, format: "module", shortCircuit: true };
-        }
-      },
-    });
-    return;
-  }
-  // Older Nodes run the hook in a thread of its own, which costs milliseconds: only where it can matter.
-  if (!nodeModule.register || !fs.readFileSync(script, "latin1").includes("flow-runtime")) return;
-  const hook = `export async function resolve(specifier, context, nextResolve) {
-    if (!${HELPERS}.test(specifier)) return nextResolve(specifier, context);
-    try { return await nextResolve(specifier, context); }
-    catch { return { url: ${JSON.stringify(stub)}, format: "module", shortCircuit: true }; }
-  }`;
-  nodeModule.register(`data:text/javascript,${encodeURIComponent(hook)}`);
-}
-
-// Where a transpiler (tsx) turns the script's imports into require calls.
-function provideHelpersToRequire() {
-  const load = nodeModule._load;
-  nodeModule._load = function (request, ...rest) {
-    if (!HELPERS.test(request)) return load.call(this, request, ...rest);
-    try {
-      return load.call(this, request, ...rest);
-    } catch (error) {
-      if (error?.code !== "MODULE_NOT_FOUND") throw error;
-      return HELPER_EXPORTS;
-    }
-  };
-}
-
-function provideHelpersToBun() {
-  const missing = HELPER_NAMES.filter((name) => !isInstalled(name));
-  if (missing.length === 0) return;
-  Bun.plugin({
-    name: "flow-runtime",
-    setup(build) {
-      for (const name of missing) build.module(name, () => ({ exports: HELPER_EXPORTS, loader: "object" }));
-    },
-  });
-}
-
-// By folder, because Bun's own resolution may go to the network for a package that is missing.
-function isInstalled(name) {
-  const folder = name.split("/").slice(0, 2).join("/");
-  for (let at = path.dirname(fs.realpathSync(script)); ; at = path.dirname(at)) {
-    if (fs.existsSync(path.join(at, "node_modules", folder))) return true;
-    if (at === path.dirname(at)) return false;
   }
 }
