@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flowd.api import json
-from flowd.catalog.package_files import PackageHashes
+from flowd.catalog.package_files import PackageFiles
 from flowd.catalog.schema_checks import SchemaChecks
 from flowd.catalog.watched import WatchedCatalog
 from flowd.domain.errors import StateError, StorageFailedError
@@ -34,7 +34,7 @@ from flowd.executors.direct.executor import DirectExecutor
 from flowd.keeper.capabilities import boot_id
 from flowd.keeper.journal import load as load_journal
 from flowd.observe.own_unit import default_scope
-from flowd.ports import Catalog, Clock, Keeper, OpenStore, PayloadChecks, Runners
+from flowd.ports import Catalog, Clock, Keeper, OpenStore, PackageHashes, PayloadChecks, Runners
 from flowd.runners.commands import StepRunners
 from flowd.settings import values as settings_values
 from flowd.settings.values import Settings
@@ -217,6 +217,7 @@ async def build(
         keeper=keeper,
         catalog=catalog,
         checks=checks,
+        packages=PackageFiles(),
         runners=runners,
         redactor=redactor,
         clock=clock,
@@ -232,6 +233,7 @@ def assemble(
     keeper: Keeper,
     catalog: Catalog,
     checks: PayloadChecks,
+    packages: PackageHashes,
     runners: Runners,
     redactor: Redactor,
     clock: Clock,
@@ -246,7 +248,7 @@ def assemble(
         store=store,
         keeper=keeper,
         runners=runners,
-        packages=PackageHashes(),
+        packages=packages,
         outputs=outputs,
         completions=completions,
         clock=clock,

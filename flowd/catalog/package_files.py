@@ -29,8 +29,11 @@ class _Known:
     is_small: bool
 
 
-class PackageHashes:
-    """Hashes of packages. On the event loop a small package costs a file status call a file, a large one nothing."""
+class PackageFiles:
+    """Implements `flowd.ports.PackageHashes`.
+
+    On the event loop a small package costs a file status call a file, a large one nothing.
+    """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], _Known] = {}

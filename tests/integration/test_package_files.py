@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowd.catalog.files import MAX_FILES
-from flowd.catalog.package_files import PackageHashes
+from flowd.catalog.package_files import PackageFiles
 from flowd.catalog.scan import scan_once
 
 
@@ -24,7 +24,7 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def hash_of(hashes: PackageHashes, package: Path) -> str | None:
+def hash_of(hashes: PackageFiles, package: Path) -> str | None:
     return asyncio.run(hashes.now(str(package), "run.sh"))
 
 
@@ -52,17 +52,17 @@ def edit_unseen(path: Path) -> None:
 )
 def test_any_change_of_a_file_changes_the_hash(package: Path, change: object) -> None:
     assert callable(change)
-    hashes = PackageHashes()
+    hashes = PackageFiles()
     before = hash_of(hashes, package)
     assert hash_of(hashes, package) == before
     change(package)
     after = hash_of(hashes, package)
-    assert before != after == hash_of(PackageHashes(), package)
+    assert before != after == hash_of(PackageFiles(), package)
 
 
 @pytest.mark.parametrize("folder", ["__pycache__", "node_modules", ".git", ".venv"])
 def test_what_is_made_or_fetched_is_in_no_hash(package: Path, folder: str) -> None:
-    hashes = PackageHashes()
+    hashes = PackageFiles()
     before = hash_of(hashes, package)
     (package / "lib" / folder).mkdir()
     edit(package / "lib" / folder / "x")
@@ -74,7 +74,7 @@ def test_a_link_counts_as_what_it_leads_to_and_a_loop_ends(package: Path, tmp_pa
     (package / "shared.py").symlink_to(tmp_path / "shared.py")
     (package / "self").symlink_to(package)
     os.mkfifo(package / "pipe")
-    hashes = PackageHashes()
+    hashes = PackageFiles()
     before = hash_of(hashes, package)
     edit(tmp_path / "shared.py")
     assert hash_of(hashes, package) != before
@@ -85,7 +85,7 @@ def test_a_very_large_package_is_told_and_hashed_by_what_its_manifest_names(pack
         (package / "lib" / f"{number}").touch()
     (flow,) = scan_once(tmp_path).flows
     assert flow.warnings[-1].startswith("the package has more than 1000 files")
-    hashes = PackageHashes()
+    hashes = PackageFiles()
     before = hash_of(hashes, package)
     assert before == flow.package_hash
     edit(package / "lib" / "0")
@@ -93,4 +93,4 @@ def test_a_very_large_package_is_told_and_hashed_by_what_its_manifest_names(pack
 
 
 def test_a_package_that_is_gone_has_none(tmp_path: Path) -> None:
-    assert hash_of(PackageHashes(), tmp_path / "gone") is None
+    assert hash_of(PackageFiles(), tmp_path / "gone") is None
