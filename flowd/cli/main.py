@@ -111,7 +111,9 @@ def run(args: Sequence[str]) -> int:
         return Exit.USAGE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "flowd"
-        tell(f"{error.format_message()} `{where} -h` shows how.")
+        from flowd.cli.leads import lead  # noqa: PLC0415 - only after a mistake
+
+        tell(f"{error.format_message()}{lead(args)} `{where} -h` shows how.")
         return Exit.USAGE
     except click.ClickException as error:
         tell(error.format_message())

@@ -11,6 +11,7 @@ from flowd.cli.flows import remarks
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.domain.flow import Snapshot
+from flowd.settings import unknown
 from flowd_client.views.catalog import CatalogView, read_catalog
 
 _ROOTS = ("flows", ".codex/flows")
@@ -42,6 +43,8 @@ def validate(session: Session, paths: tuple[Path, ...], as_json: bool) -> int:
         printing.print_json(response)
     else:
         _draw(read_catalog(response))
+        for sentence in () if paths else unknown.find_files(session.workspace):
+            printing.note(f"flowd: {sentence}.")
     return Exit.RUN_FAILED if merged.broken else Exit.GOOD
 
 

@@ -99,8 +99,7 @@ def _about(settings: Settings, place: Whereabouts) -> Iterator[Finding]:
     if settings.link_sentence:
         yield warn("workspace.link", settings.link_sentence, settings.link_remedy or "")
     yield ok("settings", _origins(settings.origins) + (f"; as {place.unit} has them" if place.unit else ""))
-    for sentence in unknown.find(place.environ, settings):
-        yield warn("settings.variables", sentence, "Correct its name, or take it out of the environment.")
+    yield from _unread(place.environ, settings)
     for file, why in place.told.closed:
         yield warn(
             "settings.file",
@@ -142,3 +141,11 @@ def repair(findings: Iterable[Finding]) -> Iterator[Entry]:
         except OSError as error:
             remedy = f"{finding.remedy} The repair failed: {error}."
             yield Entry(Finding(finding.check, finding.level, finding.found, remedy))
+
+
+def _unread(environ: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
+    """What sets nothing."""
+    for sentence in unknown.find(environ, settings):
+        yield warn("settings.variables", sentence, "Correct its name, or take it out of the environment.")
+    for sentence in unknown.find_files(settings.workspace):
+        yield warn("settings.file", sentence, "Remove it where nothing else reads it.")

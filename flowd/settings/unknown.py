@@ -1,12 +1,21 @@
-"""Warns of ``FLOWD_*`` variables that flowd does not know: a misspelt one would set nothing, in silence."""
+"""Warns of what sets nothing, in silence: unknown ``FLOWD_*`` variables, and what the TypeScript system reads."""
 
+import os
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from pathlib import Path
 
 from flowd.settings.sources import VARIABLES
 from flowd.settings.values import SECRETS, Settings
 
 _PREFIX = "FLOWD_"
+
+_OF_THE_REFERENCE = {
+    "CODEX_WORKSPACE_BACKEND_HOST": "the setting `[http] listen` or FLOWD_HTTP has host and port",
+    "CODEX_WORKSPACE_BACKEND_PORT": "the setting `[http] listen` or FLOWD_HTTP has host and port",
+}
+"""Variables of the TypeScript system's daemon."""
+
 _KNOWN = {
     *VARIABLES, *SECRETS, "FLOWD_HTTP", "FLOWD_HTTP_OPEN", "FLOWD_HTTP_SECRET_FILE", "FLOWD_WORKSPACE", "FLOWD_TRUST",
     "FLOWD_RUN_ID", "FLOWD_STEP_WORKSPACE", "FLOWD_ATTEMPT", "FLOWD_MARK", "FLOWD_DEBUG", "FLOWD_DEBUG_HANG",
@@ -25,3 +34,15 @@ def find(names: Iterable[str], settings: Settings) -> Iterator[str]:
         if name.upper().startswith(_PREFIX) and name not in _KNOWN | chosen:
             close = get_close_matches(name.upper(), known, n=1, cutoff=0.75)
             yield f"{name} sets nothing" + (f": did you mean {close[0]}?" if close else ": flowd has no such variable")
+        elif name in _OF_THE_REFERENCE:
+            yield f"{name} sets nothing in flowd: {_OF_THE_REFERENCE[name]}"
+
+
+def find_files(workspace: Path) -> Iterator[str]:
+    """Say of each file that the TypeScript system reads for its daemon, and flowd does not."""
+    path = workspace / ".codex" / "workspace.toml"
+    if os.path.lexists(path):
+        yield (
+            f"{path} is not read by flowd: its tasks and schedules start nothing here; let cron or a timer send their"
+            " events (flowd dispatch)"
+        )
