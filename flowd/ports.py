@@ -8,7 +8,7 @@ from flowd.domain.flow import SchemaSource, Snapshot
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.matching import Answers, LeftOut
-from flowd.domain.queueing import Claim, Claimed, LeftRunning, NewRun
+from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
 from flowd.domain.waiting import TimeWait
@@ -205,9 +205,13 @@ class Store(Protocol):
         *,
         at_ms: int,
         wait: TimeWait | None = None,
-    ) -> Run:
+        claim: Claim | None = None,
+    ) -> Finished:
         """Running → the outcome's status, with output and journal, in one transaction; or with ``wait`` back to queued
-        for another attempt. Doing it twice changes nothing the second time."""
+        for another attempt. Doing it twice changes nothing of the run the second time.
+
+        With ``claim`` the same transaction takes the next runs that may start, as `claim` does.
+        """
         ...
 
     async def requeue(self, run_id: str, *, at_ms: int) -> bool:

@@ -260,6 +260,7 @@ def assemble(
     attempts = Attempts(tools, learn=lambda definition: redactor.learn(definition.env))
     claims = Claims(store=store, keeper=keeper, steps=steps, clock=clock, boot_id=boot, waits=waits)
     scheduler = Scheduler(
+        claims.ask,
         claims.claim,
         attempts.begin,
         max_parallel=settings.max_parallel,

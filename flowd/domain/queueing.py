@@ -70,6 +70,19 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Finished:
+    """What recording an attempt's end came to.
+
+    Attributes:
+        run: As it is from then on.
+        claimed: What may start now, if that was asked.
+    """
+
+    run: Run
+    claimed: Claimed | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LeftRunning:
     """A run that was running when its daemon ended."""
 

@@ -10,8 +10,8 @@ from flowd.domain import excerpt, retry
 from flowd.domain.definition import Definition
 from flowd.domain.errors import RefusedError
 from flowd.domain.launching import Command, KeeperLostError, Launch, NoRoomError, SpawnError, StepContext
-from flowd.domain.queueing import StartedRun
-from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run, decide
+from flowd.domain.queueing import Claim, Finished, StartedRun
+from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, decide
 from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
 from flowd.engine import run_log
@@ -196,21 +196,21 @@ class ActiveAttempt:
 
     # --- record ------------------------------------------------------------------------------------------------------
 
-    async def record(self) -> Done | Again:
+    async def record(self, claim: Callable[[], Claim | None]) -> Done | Again:
         """Write down how it ended, however long the disk is full, and say what follows."""
         if self._obstacle is None:
-            return await self._record_exit(self._exit or Exit())
+            return await self._record_exit(self._exit or Exit(), claim)
         if self._is_unstarted and not self.is_canceled and await self._queue_again():
             return Again(self._tools.clock.steady_ms())
-        return await self._finish(Exit(), self._refusal(self._obstacle), Output())
+        return await self._finish(Exit(), self._refusal(self._obstacle), Output(), claim)
 
     def close(self) -> None:
         """It is over, or left to the next daemon."""
         self._on_close(self)
 
-    async def _record_exit(self, exit_: Exit) -> Done | Again:
+    async def _record_exit(self, exit_: Exit, claim: Callable[[], Claim | None]) -> Done | Again:
         said = await self._collect()
-        return await self._finish(exit_, self._decide(exit_, said), said.output)
+        return await self._finish(exit_, self._decide(exit_, said), said.output, claim)
 
     async def _queue_again(self) -> bool:
         """False where somebody asked to cancel it at the last moment."""
@@ -242,17 +242,20 @@ class ActiveAttempt:
             return Outcome(ProcessStatus.CANCELED, Reason.CANCELED, f"Step {label} was canceled: {why}")
         return Outcome(ProcessStatus.FAILED, Reason.SPAWN, f"Step {label} could not start: {why}")
 
-    async def _finish(self, exit_: Exit, outcome: Outcome, output: Output) -> Done | Again:
+    async def _finish(
+        self, exit_: Exit, outcome: Outcome, output: Output, claim: Callable[[], Claim | None]
+    ) -> Done | Again:
         """Commit the outcome, and only then let go of what could tell it again."""
         tools, attempt = self._tools, self.attempt
         if outcome.error is not None:
             outcome = replace(outcome, error=tools.mask(outcome.error))
 
-        def finish() -> Awaitable[Run]:
-            now_ms = tools.clock.now_ms()
-            return tools.store.finish(attempt, outcome, exit_, output, at_ms=now_ms, wait=self._wait_for_next(outcome))
+        def finish() -> Awaitable[Finished]:
+            now_ms, wait = tools.clock.now_ms(), self._wait_for_next(outcome)
+            return tools.store.finish(attempt, outcome, exit_, output, at_ms=now_ms, wait=wait, claim=claim())
 
-        run = await self._patiently(finish)
+        finished = await self._patiently(finish)
+        run = finished.run
         tools.waits.over(f"start {self.run_id}")
         tools.outputs.remove(attempt.id, output)
         await tools.keeper.forget(attempt.id)
@@ -262,8 +265,8 @@ class ActiveAttempt:
         if run.status.is_final:
             tools.completions.tell(run)
         elif isinstance(run.waiting_for, TimeWait):
-            return Again(run.waiting_for.until_ms)
-        return Done()
+            return Again(run.waiting_for.until_ms, finished.claimed)
+        return Done(finished.claimed)
 
     def _wait_for_next(self, outcome: Outcome) -> TimeWait | None:
         delay_ms = retry.delay_before_next_ms(

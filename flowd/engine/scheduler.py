@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from flowd.domain.queueing import Claimed, StartedRun
+from flowd.domain.queueing import Claim, Claimed, StartedRun
 
 log = logging.getLogger("flowd.engine")
 
@@ -16,7 +16,9 @@ TASK_PREFIX = "run "
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Nothing follows an attempt."""
+    """Nothing more of the run follows an attempt. ``claimed`` is what was taken with the recording of its end."""
+
+    claimed: Claimed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Again:
     """The run is queued again, and its next attempt may start at this instant by the steady clock."""
 
     due_ms: int
+    claimed: Claimed | None = None
 
 
 class Work(Protocol):
@@ -46,8 +49,13 @@ class Work(Protocol):
         """Return when its process has ended."""
         ...
 
-    async def record(self) -> Done | Again:
-        """Write down how it ended, and say what follows."""
+    async def record(self, claim: Callable[[], Claim | None]) -> Done | Again:
+        """Write down how it ended, and say what follows.
+
+        Args:
+            claim: Gives its place away; what it returns is to be claimed in the same transaction. To be called for each
+                try to write.
+        """
         ...
 
     def close(self) -> None:
@@ -72,6 +80,7 @@ class Scheduler:
 
     def __init__(
         self,
+        ask: Callable[[int], Claim],
         claim: Callable[[int], Awaitable[Claimed]],
         begin: Callable[[StartedRun], Work],
         *,
@@ -83,11 +92,13 @@ class Scheduler:
         """Wire it.
 
         Args:
+            ask: Makes a claim for up to so many runs, to be added to another transaction.
             claim: Takes up to so many runs that may start.
             begin: Makes the work of a run that was taken.
             on_missing_package: Told when a run was found that waits for its package.
             call_later: The running loop's, unless given.
         """
+        self._ask = ask
         self._claim = claim
         self._begin = begin
         self._max_parallel = max_parallel
@@ -183,9 +194,12 @@ class Scheduler:
             self._release_claim(places)
             raise
         else:
-            if rings == self._rings:  # else a run may have become ready after the look
-                self._may_be_ready = False
-            self.start(claimed, places=places)
+            self._start(claimed, places=places, rings=rings)
+
+    def _start(self, claimed: Claimed, *, places: int, rings: int) -> None:
+        if rings == self._rings:  # else a run may have become ready after the look
+            self._may_be_ready = False
+        self.start(claimed, places=places)
 
     def _release_claim(self, places: int) -> None:
         if places:
@@ -193,27 +207,38 @@ class Scheduler:
             self._occupied -= places
 
     async def _see_through(self, work: Work) -> None:
-        is_in_place = True
+        places, rings = -1, self._rings  # no place was given away yet
+
+        def give_away() -> Claim | None:
+            nonlocal places, rings
+            if places < 0:
+                places, rings = self._leave(), self._rings
+            return self._ask(places) if places else None
+
         follows: Done | Again = Done()
         try:
             await work.start()
             await work.exited()
-            is_in_place = False
-            self._leave()  # the process is gone: the next one may start while this one's end is written down
-            follows = await work.record()
+            follows = await work.record(give_away)
         except Exception:
             # One run's trouble must not end the others; the store still has it, and the next start reconciles it.
             log.exception("supervision failed", extra={"run_id": work.run_id})
         finally:
             work.close()
-            if is_in_place:
-                self._leave()
+            if places < 0:
+                places = self._leave()
+            if follows.claimed is not None:
+                self._start(follows.claimed, places=places, rings=rings)
+            else:
+                self._release_claim(places)
+                self._pump()
         if isinstance(follows, Again):
             self.ring_at(follows.due_ms)
 
-    def _leave(self) -> None:
+    def _leave(self) -> int:
+        """Free a place. How many are reserved for what comes next."""
         self._occupied -= 1
-        self._pump()
+        return self.reserve(self._max_parallel) if self._may_be_ready else 0
 
     def _set_timer(self, due_ms: int | None) -> None:
         if self._timer is not None:

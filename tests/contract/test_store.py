@@ -67,8 +67,8 @@ def test_a_run_begins_once_and_finishes_once(stores: Stores) -> None:
         run_id = await accept(store, "a")
         begun = await begin(store, run_id)
         assert (await store.claim(claim())).started == ()
-        first = await store.finish(begun.attempt, DONE, Exit(0), Output(b"out", b"", 3, 0), at_ms=3)
-        again = await store.finish(begun.attempt, FAILED, Exit(1), Output(), at_ms=4)
+        first = (await store.finish(begun.attempt, DONE, Exit(0), Output(b"out", b"", 3, 0), at_ms=3)).run
+        again = (await store.finish(begun.attempt, FAILED, Exit(1), Output(), at_ms=4)).run
         assert first.status is again.status is ProcessStatus.COMPLETED
         assert await store.output(run_id, 1) == Output(b"out", b"", 3, 0)
         assert (await store.counts()).runs == {"queued": 0, "running": 0, "completed": 1, "failed": 0, "canceled": 0}
@@ -83,7 +83,7 @@ def test_a_late_outcome_of_an_earlier_attempt_does_not_touch_the_run(stores: Sto
         await store.finish(first.attempt, FAILED, Exit(1), Output(), at_ms=3)
         await store.retry(run_id, at_ms=4)
         second = await begin(store, run_id)
-        late = await store.finish(first.attempt, DONE, Exit(0), Output(), at_ms=5)
+        late = (await store.finish(first.attempt, DONE, Exit(0), Output(), at_ms=5)).run
         assert (late.status, late.attempt_count) == (ProcessStatus.RUNNING, 2)
         assert second.attempt.id == "run-a:2"
 
@@ -254,6 +254,25 @@ def test_an_accept_may_start_its_runs_in_the_same_commit_but_never_before_others
     stores.use(use)
 
 
+def test_an_end_may_be_recorded_and_the_next_run_claimed_in_one_commit(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        begun = await begin(store, await accept(store, "a"))
+        await accept(store, "b")
+        commits = store.commits
+        ended = await store.finish(begun.attempt, DONE, Exit(0), Output(), at_ms=3, claim=claim(2))
+        assert store.commits == commits + 1
+        assert ended.run.status is ProcessStatus.COMPLETED
+        assert ended.claimed is not None
+        assert ids(ended.claimed) == ["run-b"]
+        assert (await run_of(store, "run-b")).status is ProcessStatus.RUNNING
+        await accept(store, "c")
+        again = await store.finish(begun.attempt, FAILED, Exit(1), Output(), at_ms=4, claim=claim(1))
+        assert again.claimed is not None
+        assert (again.run, ids(again.claimed)) == (ended.run, ["run-c"])
+
+    stores.use(use)
+
+
 def test_a_run_that_waits_for_its_time_is_passed_by_until_then_also_over_a_restart(stores: Stores) -> None:
     wait = TimeWait(until_ms=50, whole_ms=49, why="delay")
 
@@ -292,10 +311,10 @@ def test_an_outcome_and_the_wait_for_the_next_attempt_are_one_commit(stores: Sto
         run_id = await accept(store, "a")
         begun = await begin(store)
         commits = store.commits
-        run = await store.finish(begun.attempt, FAILED, Exit(1), Output(), at_ms=10, wait=RETRY_AT_100)
+        run = (await store.finish(begun.attempt, FAILED, Exit(1), Output(), at_ms=10, wait=RETRY_AT_100)).run
         assert store.commits == commits + 1
         assert (run.status, run.waiting_for, run.completed_at_ms) == (ProcessStatus.QUEUED, RETRY_AT_100, None)
-        again = await store.finish(begun.attempt, DONE, Exit(0), Output(), at_ms=11)
+        again = (await store.finish(begun.attempt, DONE, Exit(0), Output(), at_ms=11)).run
         assert (again.status, again.waiting_for) == (ProcessStatus.QUEUED, RETRY_AT_100)
         due = await store.claim(claim(5, at_ms=100))
         assert [started.attempt.id for started in due.started] == [f"{run_id}:2"]

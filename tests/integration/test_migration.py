@@ -81,7 +81,7 @@ def test_every_kind_of_run_of_the_first_schema_goes_on(tmp_path: Path) -> None:
             assert (ids(first), first.next_due_ms) == (["retried", "queued"], 1_090)
             assert [started.attempt.id for started in first.started] == ["retried:2", "queued"]
             assert ids(await store.claim(claim(5, at_ms=1_090))) == ["delayed"]
-            ended = await store.finish(left.attempt, FAILED, Exit(1), Output(), at_ms=1_100)
+            ended = (await store.finish(left.attempt, FAILED, Exit(1), Output(), at_ms=1_100)).run
             assert ended.status is ProcessStatus.FAILED
             assert await store.retry("imported", at_ms=1_101) is not None
             assert await store.retry("final", at_ms=1_102) is not None

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from flowd.domain.definition import Definition
-from flowd.domain.queueing import Claimed, StartedRun
+from flowd.domain.queueing import Claim, Claimed, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.engine.scheduler import Again, Done, Scheduler
 
@@ -24,6 +25,7 @@ class Step:
         self.ended = asyncio.Event()
         self.recorded = asyncio.Event()
         self.recorded.set()
+        self.can_record = True
         self.follows: Done | Again = Done()
         self._world = world
 
@@ -37,9 +39,13 @@ class Step:
     async def exited(self) -> None:
         await self.ended.wait()
 
-    async def record(self) -> Done | Again:
+    async def record(self, claim: Callable[[], Claim | None]) -> Done | Again:
+        asked = claim()
         await self.recorded.wait()
-        return self.follows
+        if not self.can_record:
+            raise RuntimeError("the database is gone")
+        claimed = None if asked is None else self._world.take(asked.limit)
+        return replace(self.follows, claimed=claimed)
 
     def close(self) -> None:
         self._world.closed.append(self.run_id)
@@ -61,6 +67,7 @@ class World:
         self.now_ms = 1000
         self.timers: list[tuple[float, Callable[[], None], asyncio.TimerHandle]] = []
         self.scheduler = Scheduler(
+            self.ask,
             self.claim,
             self.begin,
             max_parallel=max_parallel,
@@ -68,9 +75,16 @@ class World:
             call_later=self.call_later,
         )
 
+    def ask(self, limit: int) -> Claim:
+        self.asked.append(limit)
+        return Claim(limit, "keeper", "boot", lambda *_: STEP, self.now_ms, self.now_ms)
+
     async def claim(self, limit: int) -> Claimed:
         self.asked.append(limit)
         await self.gate.wait()
+        return self.take(limit)
+
+    def take(self, limit: int) -> Claimed:
         taken, self.ready = self.ready[:limit], self.ready[limit:]
         return Claimed(tuple(map(started, taken)), self.next_due_ms, has_more=len(taken) == limit)
 
@@ -197,23 +211,36 @@ def test_a_bell_that_rings_during_a_claim_is_heard_after_it() -> None:
     scheduling(scenario)
 
 
-def test_a_place_is_free_once_the_process_is_gone_and_its_attempt_is_closed_before_what_follows() -> None:
+def test_a_place_is_given_away_with_the_record_of_an_end_and_its_attempt_is_closed_before_what_follows() -> None:
     async def scenario(world: World) -> None:
         world.queue("a", "b")
         await world.settle()
         step = world.steps["a"]
         step.recorded.clear()
         step.follows = Again(world.now_ms)
+        asked_before = len(world.asked)
         step.ended.set()
         await world.settle()
-        assert (world.started, world.closed) == (["a", "b"], [])
-        world.steps["b"].ended.set()
-        await world.settle()
+        assert (world.started, world.closed, world.asked[asked_before:]) == (["a"], [], [1])
         world.ready.append("a")
         step.recorded.set()
         await world.settle()
-        assert world.closed == ["b", "a"]
-        assert world.started == ["a", "b", "a"]
+        assert (world.started, world.closed, world.asked[asked_before:]) == (["a", "b"], ["a"], [1])
+        world.steps["b"].ended.set()
+        await world.settle()
+        assert (world.started, world.closed) == (["a", "b", "a"], ["a", "b"])
+
+    scheduling(scenario)
+
+
+def test_a_place_is_free_again_where_the_end_could_not_be_recorded() -> None:
+    async def scenario(world: World) -> None:
+        world.queue("a", "b")
+        await world.settle()
+        world.steps["a"].can_record = False
+        world.steps["a"].ended.set()
+        await world.settle()
+        assert (world.started, world.closed) == (["a", "b"], ["a"])
 
     scheduling(scenario)
 

@@ -14,7 +14,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.matching import LeftOut
-from flowd.domain.queueing import Claim, Claimed, LeftRunning, NewRun
+from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
 from flowd.domain.waiting import TimeWait
@@ -151,10 +151,11 @@ class SqliteStore:
         *,
         at_ms: int,
         wait: TimeWait | None = None,
-    ) -> Run:
+        claim: Claim | None = None,
+    ) -> Finished:
         """See `flowd.ports.Store.finish`."""
         return await self._writer.do(
-            lambda db: writes.finish(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait)
+            lambda db: writes.finish(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait, claim=claim)
         )
 
     async def requeue(self, run_id: str, *, at_ms: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from flowd.domain.errors import EventNotFoundError, QueueFullError
 from flowd.domain.ids import longer_run_id
 from flowd.domain.matching import LeftOut
-from flowd.domain.queueing import Claim, NewRun
+from flowd.domain.queueing import Claim, Finished, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 from flowd.domain.waiting import TimeWait
@@ -126,6 +126,22 @@ def note_start(db: sqlite3.Connection, attempt: Attempt) -> None:
 
 
 def finish(
+    db: sqlite3.Connection,
+    attempt: Attempt,
+    outcome: Outcome,
+    exit_: Exit,
+    output: Output,
+    *,
+    at_ms: int,
+    wait: TimeWait | None,
+    claim: Claim | None = None,
+) -> Finished:
+    """Record how an attempt ended; then claim, if that is asked."""
+    run = _end(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait)
+    return Finished(run, None if claim is None else queue.claim(db, claim))
+
+
+def _end(
     db: sqlite3.Connection,
     attempt: Attempt,
     outcome: Outcome,
