@@ -1,18 +1,16 @@
 """Responds to JSON-RPC 2.0 messages: bytes in, bytes out. Owns `jsonrpcserver`.
 
-The library dispatches a single checked request (`dispatch_request`). Its whole-message entry points are not used: they
+The library calls the method of a single checked request (`call`). Its whole-message entry points are not used: they
 validate with a JSON Schema on every call, reject a whole batch for one bad element, and send the text of unexpected
 exceptions to the caller.
 """
 
 import asyncio
-import inspect
-from collections import OrderedDict
 from types import NoneType
 from typing import Any, cast
 
 from jsonrpcserver import Error, Success
-from jsonrpcserver.async_dispatcher import dispatch_request
+from jsonrpcserver.async_dispatcher import call
 from jsonrpcserver.request import Request
 from jsonrpcserver.sentinels import NOID
 from oslash.either import Left
@@ -43,16 +41,6 @@ _PARAMS_TYPES = (dict, list, NoneType)
 
 _LARGE = frozenset({LIST_EVENTS, GET_EVENT})
 """Methods whose results carry payloads."""
-
-
-class _AnySignature(inspect.Signature):
-    """Takes any arguments without looking at them: `params.read` checks them, and more strictly."""
-
-    def bind(self, *args: Any, **kwargs: Any) -> inspect.BoundArguments:  # noqa: ARG002
-        return inspect.BoundArguments(self, OrderedDict())
-
-
-_ANYTHING = _AnySignature()
 
 
 class Dispatcher:
@@ -167,7 +155,8 @@ class Dispatcher:
         given = fields.get("params")
         if fields["method"] == DISPATCH:
             given = bare_event(given)
-        if fields["method"] not in self._methods:
+        method = self._methods.get(fields["method"])
+        if method is None:
             if "id" not in fields:
                 return None
             message = f"There is no method {fields['method'][:100]!r}; rpc.discover lists them all."
@@ -175,9 +164,9 @@ class Dispatcher:
         request = Request(fields["method"], {} if given is None else given, fields.get("id", NOID))
         if large_turns is not None and _is_large(request):
             async with large_turns:
-                _, result = await dispatch_request(cast("Any", self._methods), caller, request)
+                result = await call(request, caller, method)
         else:
-            _, result = await dispatch_request(cast("Any", self._methods), caller, request)
+            result = await call(request, caller, method)
         if request.id is NOID:
             return None
         either: Any = result  # the library's Either has no public accessors
@@ -224,7 +213,7 @@ def _is_large(request: Request) -> bool:
 
 
 def _bind(name: str, method: Method) -> Any:
-    async def call(caller: Caller | None, /, *args: object, **kwargs: object) -> Any:
+    async def answer(caller: Caller | None, /, *args: object, **kwargs: object) -> Any:
         try:
             given = params.read(method.params, args, kwargs)
             if not method.needs_connection:
@@ -236,9 +225,7 @@ def _bind(name: str, method: Method) -> Any:
             failure = error_from(error, method=name)
             return Error(failure["code"], failure["message"], failure["data"])
 
-    # The library binds the arguments to the signature at every call, which costs as much as reading them.
-    call.__signature__ = _ANYTHING  # type: ignore[attr-defined]
-    return call
+    return answer
 
 
 def _problem(value: object) -> str | None:
