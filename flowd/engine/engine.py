@@ -162,7 +162,9 @@ class Engine:
             self._scheduler.start(claimed, places=places)
         if accepted.runs and not accepted.is_duplicate and not places:
             self._scheduler.ring()
-        return replace(accepted, runs=tuple(map(self._shown, accepted.runs)))
+        if self._redactor.longest:
+            return replace(accepted, runs=tuple(map(self._shown, accepted.runs)))
+        return accepted
 
     async def replay(
         self, event_id: str, steps: Sequence[str] | None = None, *, is_missing: bool = False

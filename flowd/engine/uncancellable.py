@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 log = logging.getLogger("flowd.engine")
 
@@ -22,16 +22,26 @@ class UncancellableCalls:
 
     async def do(self, work: Coroutine[Any, Any, T]) -> T:
         """The work's value, or its exception."""
-        task = asyncio.get_running_loop().create_task(work)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        # Not shielded: the task gives the answer itself, a turn of the loop earlier than its done callbacks would.
+        task = loop.create_task(self._finish(work, answer))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        return await answer
+
+    async def _finish(self, work: Coroutine[Any, Any, T], answer: "asyncio.Future[T]") -> None:
         try:
-            return await asyncio.shield(task)
+            value = await work
         except asyncio.CancelledError:
-            task.add_done_callback(_consume)
+            answer.cancel()
             raise
-
-
-def _consume(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.info("refused, but nobody listens any more", extra={"reason": type(task.exception()).__name__})
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+            if not answer.done():
+                answer.set_exception(error)
+            else:
+                log.info("refused, but nobody listens any more", extra={"reason": type(error).__name__})
+        else:
+            if not answer.done():
+                answer.set_result(value)
+        finally:
+            self._tasks.discard(cast("asyncio.Task[Any]", asyncio.current_task()))
