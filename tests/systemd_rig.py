@@ -190,7 +190,7 @@ class Box:
         """One property of a unit."""
         return self.systemctl("show", "--value", f"--property={name}", unit, user=user)
 
-    def flowd(self, workspace: str, *argv: str, user: str = USER, check: bool = True, **environment: str) -> Any:
+    def flowd(self, workspace: str, *argv: str, user: str | None = USER, check: bool = True, **environment: str) -> Any:
         """A verb of flowd as the test user; its JSON if it printed some, else its text."""
         done = self.run(str(FLOWD), "-w", workspace, *argv, user=user, check=check, **environment)
         with contextlib.suppress(json.JSONDecodeError):

@@ -10,7 +10,7 @@ from flowd.doctor.whereabouts import is_closed
 from flowd.domain.errors import StateError
 from flowd.observe import own_unit
 from flowd.observe.own_unit import OwnUnit
-from flowd.service import installation, unit_files
+from flowd.service import http_ports, installation, unit_files
 from flowd.service.systemctl import ENABLED, ServiceManager, user_name
 
 _SHOWN = (
@@ -150,7 +150,11 @@ def _http(scene: Scene, manager: ServiceManager, name: str) -> Iterator[Finding]
         says = f"have HTTP at {wanted}" if wanted else "have no HTTP for systemd to listen for"
         yield warn(name, f"{unit} is at {held}, and the settings {says}: callers wait there", "flowd service install")
     elif about.get("ActiveState") != "active":
-        yield warn(name, f"systemd does not hold {unit}", "flowd service install")
+        yield warn(
+            name,
+            f"systemd does not hold {unit}: {http_ports.why_taken(manager, unit)}",
+            "Correct that; then `flowd service install`.",
+        )
     else:
         yield ok(name, f"systemd listens for HTTP at {held}")
 

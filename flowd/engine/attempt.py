@@ -259,8 +259,10 @@ class ActiveAttempt:
         tools.waits.over(f"start {self.run_id}")
         tools.outputs.remove(attempt.id, output)
         await tools.keeper.forget(attempt.id)
+        # In a burst the journal drops lines by level: one of many good ends must not cost a bad one its line.
+        level = logging.WARNING if outcome.status is ProcessStatus.FAILED else logging.INFO
         run_log.tell(
-            logging.INFO, "run ended", run, status=outcome.status.value, reason=outcome.reason, attempt=attempt.number
+            level, "run ended", run, status=outcome.status.value, reason=outcome.reason, attempt=attempt.number
         )
         if run.status.is_final:
             tools.completions.tell(run)

@@ -1,5 +1,6 @@
 """Installs and removes flowd as a service, by actions that can be shown before any of them is done."""
 
+import errno
 import os
 import pwd
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from flowd.domain.errors import StateError
 from flowd.observe.own_unit import Scope
-from flowd.service import parents, preflight, unit_files
+from flowd.service import http_ports, parents, preflight, unit_files
 from flowd.service.systemctl import ENABLED, ServiceManager, is_listening, listens_at
 from flowd.service.unit_files import ServiceUnits, Wanted
 from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, system_socket
@@ -149,7 +150,7 @@ def uninstall(
     http_name = unit_files.http_name(workspace)
     where = unit_files.folder(manager.scope, home)
     about = manager.show(http_name, "UnitFileState", "ActiveState")
-    has_http = about.get("UnitFileState") in ENABLED or about.get("ActiveState") == "active"
+    has_http = about.get("UnitFileState") in ENABLED or about.get("ActiveState") in ("active", "failed")
     names = (*([http_name] if has_http else []), socket_name, service_name)
     if (where / service_name).exists():  # else it is an install that did not get so far
         known = [name for name in names if _is_known(manager, name)]
@@ -160,7 +161,7 @@ def uninstall(
             yield Action(manager.typed(*argv), partial(_quietly, manager, *argv))
     if end_steps is not None:
         yield Action("end the steps that a failed service has left running, if any", end_steps)
-    yield _forget_failures(manager, service_name, socket_name)
+    yield _forget_failures(manager, *names)
     if manager.scope == "system":
         argv = ("clean", "--what=runtime", service_name)
         yield Action(manager.typed(*argv), lambda: _quietly(manager, *argv))
@@ -282,6 +283,9 @@ def _start(manager: ServiceManager, units: ServiceUnits, names: tuple[str, ...])
     try:
         manager.run("restart", *names)
     except StateError as error:
+        for http in units.sockets[1:]:
+            if manager.show(http, "ActiveState").get("ActiveState") == "failed":
+                raise StateError(f"{http} cannot listen: {http_ports.why_taken(manager, http)}.") from error
         about = manager.show(units.service_name, "Result", "ExecMainStatus")
         result = about.get("Result")
         why = error.message if result == "success" else f"{result}, exit status {about.get('ExecMainStatus')}"
@@ -338,4 +342,17 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise StateError(f"Cannot write {path}: {error.strerror}.") from error
+        raise StateError(f"Cannot write {path}: {error.strerror}.{_elsewhere(error, path)}") from error
+
+
+def _elsewhere(error: OSError, path: Path) -> str:
+    """What else there is where a machine's units are not to be written by hand."""
+    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ""
+    transient = "/run" if path.is_relative_to("/etc") else "$XDG_RUNTIME_DIR"
+    return (
+        " Where this machine's units come from an image or a configuration (NixOS, say), put in there what "
+        "`flowd service install --dry-run` shows; or copy it below "
+        f"{transient}/systemd/{'system' if transient == '/run' else 'user'}, until the next boot; or run `flowd serve` "
+        "under what does manage programs here."
+    )

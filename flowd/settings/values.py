@@ -23,7 +23,7 @@ SECRETS = ("FLOWD_HTTP_SECRET", "FLOWD_HTTP_TOKEN", "CODEX_FLOW_BACKEND_SECRET")
 _PRIVATE = (
     *SECRETS, "CREDENTIALS_DIRECTORY", "FLOWD_MARK", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS",
     "LISTEN_PID", "LISTEN_FDNAMES", "INVOCATION_ID", "JOURNAL_STREAM", "MANAGERPID", "SYSTEMD_EXEC_PID",
-    "FLOWD_DEBUG_HANG",
+    "FLOWD_DEBUG_HANG", "STATE_DIRECTORY", "RUNTIME_DIRECTORY",
 )  # fmt: skip
 """Secrets, and what systemd and tests say to the daemon alone."""
 
@@ -168,6 +168,8 @@ def step_environment(settings: Settings, environ: Mapping[str, str] = os.environ
     says to the daemon alone, and what the settings withhold."""
     inherited = environ if settings.inherit is None else {n: environ[n] for n in settings.inherit if n in environ}
     private = {*_PRIVATE, *(settings.http.private if settings.http is not None else ())}
+    if (runtime := environ.get("RUNTIME_DIRECTORY")) and runtime == environ.get("XDG_RUNTIME_DIR"):
+        private.add("XDG_RUNTIME_DIR")  # our unit's own folder, and no user's
     return {
         name: value
         for name, value in inherited.items()

@@ -48,7 +48,8 @@ def short_path(wanted: Path) -> Path:
         StateError: The folder is not the user's alone.
         OSError: It cannot be made.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    # A system service has no user's runtime folder, but one of its own, which systemd makes and names.
+    runtime = os.environ.get("RUNTIME_DIRECTORY") or os.environ.get("XDG_RUNTIME_DIR")
     folder = Path(runtime) / "flowd" if runtime else Path(tempfile.gettempdir()) / f"flowd-{os.geteuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
