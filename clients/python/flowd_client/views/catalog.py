@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowd_client.views.reading import called, members, read
+from flowd_client.views.reading import Members, called, members, read
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,12 @@ class ShadowedView:
 
 @dataclass(frozen=True)
 class CatalogView:
-    """All flow packages."""
+    """All flow packages. ``settings`` is there only after a reload that found some changed: which, and what of them."""
 
     flows: tuple[FlowView, ...]
     broken: tuple[BrokenView, ...]
     shadowed: tuple[ShadowedView, ...]
+    settings: Members | None = field(hash=False)
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
