@@ -96,7 +96,7 @@ METHODS: Final[dict[str, Method]] = {
                     "/events/{eventId}/replay",
                     "dispatch",
                     202,
-                    note="The body may have `wait`, `timeoutMs` and `steps`.",
+                    note="The body may have `wait`, `timeoutMs`, `steps` and `missing` (only steps without a run yet).",
                 ),
             ),
         ),
