@@ -5,9 +5,7 @@ the same, with an error.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 from flowd.api import json
@@ -18,15 +16,6 @@ _BATCHES_AT_ONCE = 4
 
 _MAX_BYTES = 1024
 """Of the notification; a longer one is none."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What has become of a call."""
-
-    response: dict[str, Any] | None = None
-    is_cancelled: bool = False
-    task: asyncio.Task[Any] | None = field(default=None, repr=False)
 
 
 def cancelled_id(message: bytes) -> object:
@@ -53,38 +42,66 @@ class Calls:
 
     def __init__(self) -> None:
         self.batches = asyncio.Semaphore(_BATCHES_AT_ONCE)
-        self._under_way: dict[object, Outcome] = {}
+        self._under_way: dict[object, Call] = {}
         self._unwanted: set[object] = set()
 
-    @asynccontextmanager
-    async def call(self, request_id: object) -> AsyncIterator[Outcome]:
-        """Around the making of a response; ends early, and without an error, where the caller wants none any more."""
-        outcome = Outcome(task=asyncio.current_task())
-        is_known = isinstance(request_id, str | int | float) and request_id not in self._under_way
-        if is_known:
-            self._under_way[request_id] = outcome
-            if request_id in self._unwanted:
-                self._unwanted.discard(request_id)
-                self.cancel(request_id, is_waiting=False)
-        try:
-            yield outcome
-        except asyncio.CancelledError:
-            if not outcome.is_cancelled or outcome.task is None or outcome.task.uncancel() > 0:
-                raise
-        finally:
-            if is_known:
-                del self._under_way[request_id]
+    def call(self, request_id: object) -> "Call":
+        """To be used as ``with`` around the making of a response, in its task."""
+        return Call(self._under_way, self._unwanted, request_id)
 
     def cancel(self, request_id: object, *, is_waiting: bool) -> None:
         """End a call. ``is_waiting``: there are requests that have not begun, and it may be one of them."""
-        outcome = self._under_way.get(request_id)
-        if outcome is None:
-            if is_waiting:
-                self._unwanted.add(request_id)
-        elif outcome.task is not None and not outcome.is_cancelled:
-            outcome.is_cancelled = True
-            outcome.task.cancel()
+        call = self._under_way.get(request_id)
+        if call is not None:
+            call.cancel()
+        elif is_waiting:
+            self._unwanted.add(request_id)
 
     def forget_unwanted(self) -> None:
         """All requests have begun: what was not among them had its response already, and its id may come again."""
         self._unwanted.clear()
+
+
+class Call:
+    """Around the making of a response; ends early, and without an error, where the caller wants none any more.
+
+    Attributes:
+        is_cancelled: The caller wanted none any more.
+    """
+
+    __slots__ = ("_is_known", "_request_id", "_task", "_under_way", "_unwanted", "is_cancelled")
+
+    def __init__(self, under_way: dict[object, "Call"], unwanted: set[object], request_id: object) -> None:
+        self._under_way = under_way
+        self._unwanted = unwanted
+        self._request_id = request_id
+        self._is_known = False
+        self._task: asyncio.Task[Any] | None = None
+        self.is_cancelled = False
+
+    def __enter__(self) -> "Call":
+        """The call begins; what its caller has cancelled before ends at its first wait."""
+        self._task = asyncio.current_task()
+        if isinstance(self._request_id, str | int | float) and self._request_id not in self._under_way:
+            self._is_known = True
+            self._under_way[self._request_id] = self
+            if self._request_id in self._unwanted:
+                self._unwanted.discard(self._request_id)
+                self.cancel()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """The call is over. Swallows its own cancellation, and nobody else's."""
+        if self._is_known:
+            del self._under_way[self._request_id]
+        if not isinstance(error, asyncio.CancelledError) or not self.is_cancelled or self._task is None:
+            return False
+        return self._task.uncancel() <= 0
+
+    def cancel(self) -> None:
+        """End it. Idempotent."""
+        if self._task is not None and not self.is_cancelled:
+            self.is_cancelled = True
+            self._task.cancel()

@@ -138,11 +138,12 @@ class Dispatcher:
     ) -> dict[str, Any] | None:
         if calls is None or not isinstance(value, dict) or "id" not in value:
             return await self._answer(value, caller, large_turns)
-        async with calls.call(value["id"]) as outcome:
-            outcome.response = await self._answer(value, caller, large_turns)
-        if outcome.is_cancelled:
-            return _response(value["id"], error=error_of("request_cancelled", _CANCELLED))
-        return outcome.response
+        response = None
+        with calls.call(value["id"]) as made:
+            response = await self._answer(value, caller, large_turns)
+        return (
+            _response(value["id"], error=error_of("request_cancelled", _CANCELLED)) if made.is_cancelled else response
+        )
 
     async def _answer(
         self, value: object, caller: Caller | None, large_turns: LargeTurns | None

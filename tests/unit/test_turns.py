@@ -62,7 +62,7 @@ def test_a_call_is_cancelled_by_its_id_and_by_no_other() -> None:
         calls = Calls()
 
         async def wait(request_id: object) -> bool:
-            async with calls.call(request_id) as outcome:
+            with calls.call(request_id) as outcome:
                 await asyncio.sleep(0.05)
             return outcome.is_cancelled
 
@@ -81,7 +81,7 @@ def test_a_call_that_has_not_begun_is_cancelled_when_it_does() -> None:
         calls.cancel(7, is_waiting=True)
         if is_forgotten:
             calls.forget_unwanted()
-        async with calls.call(7) as outcome:
+        with calls.call(7) as outcome:
             await asyncio.sleep(0)
         return outcome.is_cancelled
 
