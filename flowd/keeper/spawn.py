@@ -8,6 +8,7 @@ import resource
 import signal
 
 from flowd.keeper.fork import ForkError, fork_exec
+from flowd.keeper.oom import Protection
 from flowd.keeper.refusal import RefusalError
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ class Spawner:
         """
         self._directory = directory
         self._memfd = memfd
+        self._protection = Protection()
         uses = {int(number): signal.getsignal(number) for number in signal.valid_signals()}
         self._ignored = [number for number, use in uses.items() if use is signal.SIG_IGN]
         self._handled = [number for number, use in uses.items() if use not in (signal.SIG_DFL, signal.SIG_IGN, None)]
@@ -95,6 +97,7 @@ class Spawner:
             os.chdir(cwd)
         except (OSError, ValueError) as error:
             raise RefusalError("cwd", cwd, _os_error(error)) from None
+        self._protection.take_off()
         try:
             # The kernel copies limits at the fork, so for that moment ours are the step's.
             if badge:
@@ -120,6 +123,7 @@ class Spawner:
         except (OSError, ValueError) as error:
             raise _spawn_refusal(argv[0], _os_error(error)) from None
         finally:
+            self._protection.put_on()
             if badge:
                 resource.setrlimit(resource.RLIMIT_RTTIME, self._own_rttime_limit)
             if plan is None and self._own_limit != self._step_limit:

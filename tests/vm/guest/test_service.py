@@ -209,3 +209,14 @@ def test_credentials_arrive_and_http_comes_through_systemds_socket(
     answer = automation.flowd("dispatch", "--type", "looker.go", "--wait", "--json")
     assert "secrets: 0" in automation.flowd("logs", answer["runs"][0]["id"])
     seen("127.0.0.1:7345 held by systemd: 401 with a wrong token, 200 with the credential's")
+
+
+def test_the_out_of_memory_killer_spares_flowd_and_its_keeper_and_not_steps(automation: Service, seen: Seen) -> None:
+    automation.add("lasting", "exec sleep 300")
+    automation.dispatch("lasting.go")
+    step = until(lambda: [pid for pid, line in steps_of(automation).items() if line.startswith("sleep 300")], what="it")
+    keeper = automation.flowd("status", "--json")["keeper"]["pid"]
+    pids = (automation.main_pid(), keeper, step[0])
+    scores = [Path(f"/proc/{pid}/oom_score_adj").read_text(encoding="ascii").strip() for pid in pids]
+    assert scores == ["-500", "-500", "0"]
+    seen(f"oom_score_adj of daemon, keeper and step: {', '.join(scores)}")
