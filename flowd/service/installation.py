@@ -20,6 +20,7 @@ from flowd.service.unit_files import ServiceUnits, Wanted
 from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, system_socket
 
 SYSUSERS = Path("/etc/sysusers.d/flowd.conf")
+TMPFILES = Path("/etc/tmpfiles.d/flowd.conf")
 _MAX_NAME_BYTES = 255
 """Of a file, and so of a unit."""
 _UNFIT = re.compile(r"[\0-\x1f\x7f\udc80-\udcff]").search
@@ -112,9 +113,11 @@ def install(manager: ServiceManager, units: ServiceUnits, wanted: Wanted, *, is_
         _is_in_force(manager, path, text) for path, text in units.files.items() if path.name in units.sockets
     )
     if wanted.scope == "system" and wanted.run_as == "flowd" and not has_user("flowd"):
-        text = unit_files.packaged("sysusers.conf")
-        yield Action(f"write {SYSUSERS}", lambda: _write(SYSUSERS, text), text)
-        yield Action(f"systemd-sysusers {SYSUSERS}", lambda: _must(["systemd-sysusers", str(SYSUSERS)]))
+        for path, command in ((SYSUSERS, ["systemd-sysusers"]), (TMPFILES, ["systemd-tmpfiles", "--create"])):
+            text = unit_files.packaged(f"{path.parent.name.removesuffix('.d')}.conf")
+            argv = [*command, str(path)]
+            yield Action(f"write {path}", partial(_write, path, text), text)
+            yield Action(shlex.join(argv), partial(_must, argv))
     for path, text in units.files.items():
         yield Action(f"write {path}", partial(_write, path, text), text)
     former = next(iter(units.files)).with_name(unit_files.http_name(wanted.workspace))
@@ -173,8 +176,9 @@ def uninstall(
     for path in (where / service_name, where / socket_name, where / http_name):
         if os.path.lexists(path) if path.name != http_name else unit_files.is_written_by_install(path):
             yield Action(f"remove {path}", path.unlink)
-    if manager.scope == "system" and _is_last(where, service_name) and _is_ours(SYSUSERS):
-        yield Action(f"remove {SYSUSERS} (the user flowd stays, because state may be its own)", SYSUSERS.unlink)
+    for path in (SYSUSERS, TMPFILES):
+        if manager.scope == "system" and _is_last(where, service_name) and _is_ours(path):
+            yield Action(f"remove {path} (the user flowd stays, because state may be its own)", path.unlink)
     yield _systemctl(manager, "daemon-reload")
 
 
@@ -261,7 +265,7 @@ def _is_last(where: Path, service_name: str) -> bool:
 
 def _is_ours(path: Path) -> bool:
     """Whether a file is as `install` wrote it."""
-    return _is_written(path, unit_files.packaged("sysusers.conf"))
+    return _is_written(path, unit_files.packaged(f"{path.parent.name.removesuffix('.d')}.conf"))
 
 
 def _is_in_force(manager: ServiceManager, path: Path, text: str) -> bool:

@@ -4,7 +4,7 @@ import os
 import re
 
 from daemon_rig import say, until
-from systemd_rig import CHECKOUT, FLOWD, Box
+from systemd_rig import CHECKOUT, FLOWD, Box, install
 
 
 def test_the_recipe_by_hand_works(box: Box) -> None:
@@ -47,3 +47,19 @@ def test_the_recipe_by_hand_works(box: Box) -> None:
         box.run("rm", "-rf", workspace, "/etc/sysusers.d/flowd.conf", "/etc/tmpfiles.d/flowd.conf")
         box.run("userdel", "flowd", check=False)
         box.run("chown", "root:", "/var/lib/flowd")
+
+
+def test_an_install_for_roots_workspace_makes_the_user_with_a_home_of_its_own(box: Box) -> None:
+    workspace = "/var/tmp/roots"
+    box.run("sh", "-c", "rm -rf /etc/systemd/system/flowd*")  # a package's units would keep the user's files
+    box.run("mkdir", "-p", workspace)
+    try:
+        done = install(box, workspace)
+        assert done.returncode == 0, done.stderr
+        assert box.run("stat", "-c", "%U", "/var/lib/flowd", "/var/lib/flowd-home").stdout.split() == ["root", "flowd"]
+        assert box.run("sh", "-c", "echo ~flowd").stdout.strip() == "/var/lib/flowd-home"
+        box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace)
+        assert box.run("find", "/etc/sysusers.d", "/etc/tmpfiles.d", "-name", "flowd.conf", check=False).stdout == ""
+    finally:
+        box.run("rm", "-rf", workspace, "/var/lib/flowd-home")
+        box.run("userdel", "flowd", check=False)
