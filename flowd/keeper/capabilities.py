@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -51,6 +52,9 @@ class Capabilities:
         badge: A resource limit that no program uses marks a step's processes, whatever they do to their environment.
         cgroup: Each step has a cgroup of its own; the keeper finds out at its start.
         clone3: A process may begin its life in a cgroup, instead of joining it; tried at each start.
+        pipes: Steps print into named pipes, so that no script cuts what was recorded by opening its output anew.
+        splice: The kernel moves what is in a pipe to a file, so that killing the keeper in between loses nothing.
+        epoll: The kernel tells which pipe was written to first.
     """
 
     __slots__ = (
@@ -58,12 +62,15 @@ class Capabilities:
         "cgroup",
         "children",
         "clone3",
+        "epoll",
         "memfd",
         "peercred",
         "pidfd",
         "pidfd_group",
         "pidfd_info",
+        "pipes",
         "proc",
+        "splice",
         "subreaper",
         "waitid",
     )
@@ -81,6 +88,9 @@ class Capabilities:
         self.badge = "badge" not in without and _has_badge()
         self.cgroup = False
         self.clone3 = "clone3" not in without and sys.platform.startswith("linux")
+        self.pipes = "pipes" not in without and hasattr(os, "mkfifo")
+        self.splice = self.pipes and "splice" not in without and hasattr(os, "splice")
+        self.epoll = self.pipes and "epoll" not in without and hasattr(select, "epoll")
 
     def names(self) -> list[str]:
         """The names of the capabilities that are there."""

@@ -20,6 +20,7 @@ from flowd.keeper.journal import Journal, load
 from flowd.keeper.peer import peer_uid
 from flowd.keeper.proctree import Processes
 from flowd.keeper.protocol import LISTEN_FD, LOCK_FD, VERSION, FrameError, FrameReader, dumps, encode
+from flowd.keeper.recorder import Recorder
 from flowd.keeper.spawn import Spawner
 from flowd.keeper.steps import Steps
 
@@ -69,11 +70,20 @@ class Keeper:
         self._journal = Journal(path)
         self._cgroups, about_cgroups = cgroup_module.find("off" if "cgroup" in without else cgroup, directory)
         self._can.cgroup = self._cgroups is not None
+        self._recorder = Recorder(
+            directory,
+            f"{self.id[7:]}-",
+            poll=self._poll,
+            log=log,
+            epoll=self._can.epoll,
+            splice=self._can.splice,
+        )
         self._steps = Steps(
             self._can,
             processes,
             journal=self._journal,
             spawner=Spawner(directory, memfd=self._can.memfd, open_files=open_files),
+            recorder=self._recorder,
             poll=self._poll,
             boot_id=self._boot_id,
             report=self._send,
@@ -81,6 +91,7 @@ class Keeper:
         )
         self._adoption: Adoption | None = Adoption(self._can, processes, self._steps, self._boot_id)
         self._adoption.take(attempts)
+        self._recorder.take_over(self._steps.active.values())
         if self._cgroups:
             self._cgroups.sweep({step.cgroup for step in self._steps.active.values()})
         self._journal.rewrite(self._steps.entries())
@@ -103,6 +114,7 @@ class Keeper:
                     log(f"turn failed: {error!r}")
                 time.sleep(0.05)
         self._flush()
+        self._recorder.close()
         if self._cgroups:
             self._cgroups.close()
 
@@ -118,6 +130,8 @@ class Keeper:
                 self._accept()
             elif self._connection is not None and fd == self._connection.fileno():
                 self._on_connection(event)
+            elif self._recorder.owns(fd):
+                self._steps.on_output(fd, event)
             else:
                 self._steps.on_pidfd(fd)
         if self._adoption and now_s() - self._started_s > SETTLE_WITHOUT_DAEMON_S:

@@ -22,6 +22,11 @@ def size_bytes(paths: Iterable[str]) -> int:
     return max((_size_bytes(path) for path in paths), default=0)
 
 
+def total_bytes(paths: Iterable[str]) -> int:
+    """The size of all these files together."""
+    return sum(map(_size_bytes, paths))
+
+
 def is_flood(output_bytes: int, max_output_bytes: int) -> bool:
     """Whether a step that is being ended for its output is to be killed at once.
 

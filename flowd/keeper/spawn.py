@@ -13,7 +13,7 @@ from flowd.keeper.refusal import RefusalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from flowd.keeper.confinement import Confinement
 
@@ -57,12 +57,16 @@ class Spawner:
         stdin: bytes,
         stdout: str,
         stderr: str,
+        outputs: Sequence[int] = (),
         badge: int = 0,
         plan: Confinement | None = None,
     ) -> int:
         """Start a process in its own session, with a badge and confined if so planned, and return its pid.
 
         Both output files are created here, for appending; a file that exists already is a refusal, never overwritten.
+
+        Args:
+            outputs: What it gets as standard output and standard error instead of those files.
 
         Raises:
             RefusalError: Nothing runs, and no file was left behind.
@@ -74,7 +78,7 @@ class Spawner:
             for what, path in (("stdout", stdout), ("stderr", stderr)):
                 fds.append(_create(what, path))
                 created.append(path)
-            return self._spawn(argv, cwd, env, fds, badge=badge, plan=plan)
+            return self._spawn(argv, cwd, env, [fds[0], *(outputs or fds[1:])], badge=badge, plan=plan)
         except RefusalError:
             for path in created:
                 os.unlink(path)

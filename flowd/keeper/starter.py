@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from flowd.keeper import argv_print
 from flowd.keeper.capabilities import Capabilities, now_s
 from flowd.keeper.journal import Journal
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from flowd.keeper.cgroup import Cgroups
     from flowd.keeper.confinement import Confinement
+    from flowd.keeper.recorder import Recorder
 
 
 class Starter:
@@ -27,12 +30,20 @@ class Starter:
     """
 
     def __init__(
-        self, can: Capabilities, processes: Processes, *, journal: Journal, spawner: Spawner, cgroups: Cgroups | None
+        self,
+        can: Capabilities,
+        processes: Processes,
+        *,
+        journal: Journal,
+        spawner: Spawner,
+        recorder: Recorder,
+        cgroups: Cgroups | None,
     ) -> None:
         self._can = can
         self._processes = processes
         self._journal = journal
         self._spawner = spawner
+        self._recorder = recorder
         self._cgroups = cgroups
         controllers = cgroups.controllers if cgroups else frozenset()
         self._limiter = Limiter(processes, controllers, may_clone=can.clone3)
@@ -49,21 +60,36 @@ class Starter:
         spec["imprint"] = argv_print.imprint([*map(str, request["argv"])])
         spec["badge"] = new_badge() if self._can.badge else 0
         spec["cgroup"] = self._cgroups.new_path() if self._cgroups else ""
+        plan = self._limiter.confine(request.get("limits") or {}, spec["cgroup"])
+        spec["pipes"], outputs = self._recorder.take_slot() if self._can.pipes else ("", [])
         step = Step(attempt_id, spec)
-        plan = self._limiter.confine(request.get("limits") or {}, step.cgroup)
-        if failure := self._journal.write_ahead({"op": "begin", "id": attempt_id, **spec}):
-            raise RefusalError("journal", "keeper.journal", failure)
         try:
-            step.pid = self._spawn(step, request, stdin, plan)
-        except RefusalError:
-            self._journal.record({"op": "refused", "id": attempt_id})
+            self._begin(step, spec)
+            try:
+                step.pid = self._spawn(step, request, stdin, outputs, plan)
+            except RefusalError:
+                self._journal.record({"op": "refused", "id": attempt_id})
+                raise
+        except BaseException:
+            self._recorder.give_back(step)
             raise
+        finally:
+            for fd in outputs:
+                os.close(fd)
         step.rss_floor_bytes = own_peak_bytes()
         step.start = self._processes.start_of(step.pid)
         step.deadline_s = step.due_s = now_s() + step.timeout_s
         return step
 
-    def _spawn(self, step: Step, request: dict[str, Any], stdin: bytes, plan: Confinement | None) -> int:
+    def _begin(self, step: Step, spec: dict[str, Any]) -> None:
+        if failure := self._journal.write_ahead({"op": "begin", "id": step.id, **spec}):
+            raise RefusalError("journal", "keeper.journal", failure)
+        if step.slot:
+            self._recorder.begin(step)
+
+    def _spawn(
+        self, step: Step, request: dict[str, Any], stdin: bytes, outputs: list[int], plan: Confinement | None
+    ) -> int:
         if plan is not None and step.cgroup:
             self._make_cgroup(step, plan)
         try:
@@ -74,6 +100,7 @@ class Starter:
                 stdin=stdin,
                 stdout=step.paths[0],
                 stderr=step.paths[1],
+                outputs=outputs,
                 badge=step.badge,
                 plan=plan,
             )

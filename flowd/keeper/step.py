@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from flowd.keeper.recording import Recording
+
 INFINITY = float("inf")
 
 RUNNING = "running"
@@ -31,6 +33,17 @@ LONGEST_PAUSE_S = 0.2
 SPEC = ("stdout", "stderr", "timeout_s", "grace_s", "max_output_bytes", "detach", "mark")
 """Members of a start that must outlive this keeper. Neither argv nor environment: they hold secrets."""
 
+_FACTS = (
+    "cause",
+    "leftovers",
+    "survivors",
+    "max_rss_bytes",
+    "cpu_ms",
+    "out_of_memory",
+    "was_writing",
+    "unwritten_bytes",
+)
+"""Of an exit, besides its status."""
 _RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
@@ -57,6 +70,12 @@ class Step:
         seen: Processes that were once found below it, by pid with their start times.
         badge: A resource limit that distinguishes its processes; 0 without one.
         cgroup: The folder of its cgroup; empty without one.
+        slot: The pipes that it prints into; empty where it writes into its files.
+        recording: What moves its output from those pipes into the files.
+        over_at_s: When its leader ended.
+        settled_bytes: While it settles, how much was printed when we looked last; ``printed_at_s`` is when that grew.
+        was_writing: What it left behind still printed when it was ended.
+        unwritten_bytes: What it printed and could not be recorded, because the disk was full at its end.
         rss_floor_bytes: Peak memory that the kernel counts as its, though it was ours before it executed its program.
     """
 
@@ -81,17 +100,24 @@ class Step:
         "max_output_bytes",
         "max_rss_bytes",
         "out_of_memory",
+        "over_at_s",
         "paths",
         "pause_s",
         "phase",
         "pid",
         "pidfd",
+        "printed_at_s",
+        "recording",
         "rss_floor_bytes",
         "seen",
+        "settled_bytes",
+        "slot",
         "start",
         "status",
         "survivors",
         "timeout_s",
+        "unwritten_bytes",
+        "was_writing",
     )  # fmt: skip
 
     def __init__(self, attempt_id: str, spec: dict[str, Any]) -> None:
@@ -104,6 +130,13 @@ class Step:
         self.detach = bool(spec["detach"])
         self.badge = int(spec.get("badge", 0))
         self.cgroup = str(spec.get("cgroup", ""))
+        self.slot = str(spec.get("pipes", ""))
+        self.recording: Recording | None = None
+        self.over_at_s = INFINITY
+        self.settled_bytes = 0
+        self.printed_at_s = -INFINITY
+        self.was_writing = False
+        self.unwritten_bytes = 0
         self.rss_floor_bytes = 0
         self.pid = 0
         self.start = 0
@@ -173,7 +206,7 @@ class Step:
         begin: dict[str, Any] = {"op": "begin", "id": self.id, "stdout": self.paths[0], "stderr": self.paths[1]}
         begin |= {"timeout_s": 0 if self.timeout_s == INFINITY else self.timeout_s, "grace_s": self.grace_s}
         begin |= {"max_output_bytes": self.max_output_bytes, "detach": self.detach, "mark": os.fsdecode(self.mark)}
-        begin |= {"badge": self.badge, "cgroup": self.cgroup}
+        begin |= {"badge": self.badge, "cgroup": self.cgroup, "pipes": self.slot}
         started = [self.started(boot_id)] if self.pid else []
         cause = [{"op": "cause", "id": self.id, "cause": self.cause}] if self.cause else []
         return [begin, *started, *cause]
@@ -184,7 +217,7 @@ class Step:
         if self.status is not None:
             code = os.waitstatus_to_exitcode(self.status)
             facts |= {"code": code} if code >= 0 else {"signal": -code}
-        for name in ("cause", "leftovers", "survivors", "max_rss_bytes", "cpu_ms", "out_of_memory"):
+        for name in _FACTS:
             if value := getattr(self, name):
                 facts[name] = value
         if self.cpu_ms == 0:

@@ -40,6 +40,8 @@ class StepProcesses:
         self._has_disowned = False
         self._table: Table | None = None
         self._orphans_of: dict[str, list[Process]] = {}  # in the table, by owner
+        self.spared_pid = 0
+        """A child of ours that is of no step."""
         self._children_fd = -1
         if can.children:
             pid = os.getpid()
@@ -52,7 +54,8 @@ class StepProcesses:
     def reap(self) -> None:
         """Reap the orphans that have ended, and list those that live."""
         if self._can.children:
-            self._orphans = [pid for pid in self._children() if pid not in self._leaders and not self._is_reaped(pid)]
+            strangers = [pid for pid in self._children() if pid not in self._leaders and pid != self.spared_pid]
+            self._orphans = [pid for pid in strangers if not self._is_reaped(pid)]
         elif self._can.subreaper and self._can.waitid:
             self._reap_unlisted()
 
@@ -144,7 +147,9 @@ class StepProcesses:
             self._orphans_of = {}
             if self._can.children:
                 for process in self._table.children.get(os.getpid(), ()):
-                    if process.pid not in self._leaders and (owner := self._owner(process.pid)):
+                    if process.pid in self._leaders or process.pid == self.spared_pid:
+                        continue
+                    if owner := self._owner(process.pid):
                         self._orphans_of.setdefault(owner, []).append(process)
         return self._table
 

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from flowd.keeper.cgroup import Cgroups
+    from flowd.keeper.recorder import Recorder
 
 LEFTOVER_GRACE_S = 2.0
+QUIET_S = 0.5
+"""What goes on printing after its leader's end is done when it has printed nothing for this long."""
 GIVE_UP_S = 5.0
 """After this long, only uninterruptible I/O explains a process that outlives SIGKILL."""
 STEPS_PER_TICK = 250
@@ -45,6 +48,7 @@ class Steps:
         *,
         journal: Journal,
         spawner: Spawner,
+        recorder: Recorder,
         poll: select.poll,
         boot_id: str,
         report: Callable[[dict[str, Any]], None],
@@ -55,11 +59,12 @@ class Steps:
         self._boot_id = boot_id
         self._report = report
         self._cgroups = cgroups
+        self._recorder = recorder
         self._next_tick_s = 0.0
         self.active: dict[str, Step] = {}
         self.ended: dict[str, dict[str, Any]] = {}
         self.is_ending = False
-        self.starter = Starter(can, processes, journal=journal, spawner=spawner, cgroups=cgroups)
+        self.starter = Starter(can, processes, journal=journal, spawner=spawner, recorder=recorder, cgroups=cgroups)
         self.leaders = Leaders(can, processes)
         self.step_processes = StepProcesses(can, processes, self.active, self.leaders.own, cgroups)
 
@@ -141,12 +146,22 @@ class Steps:
 
     def reap(self) -> None:
         """Some children have ended: notice the leaders among them, and reap the orphans."""
+        if self._recorder.standby.has_died():
+            self._recorder.look_after_standby()
+        self.step_processes.spared_pid = self._recorder.standby.pid
         if not self._notice_ends(list(self.leaders.own.values())):
             self.step_processes.reap()
             self.step_processes.new_turn()
         for step in [step for step in self.leaders.own.values() if step.is_over]:
             if step.id in self.active and not self.step_processes.has_any(step):
                 self._finish(step)
+
+    def on_output(self, fd: int, event: int) -> None:
+        """A pipe has something to record."""
+        grown = self._recorder.on_ready(fd, event)
+        if any(recording.is_over_limit for recording in grown):
+            for step in [step for step in self.active.values() if self._is_cut(step)]:
+                self._check_output(step)
 
     def on_pidfd(self, pidfd: int) -> None:
         """The leader behind this pidfd has ended; its parent may take a moment to reap it."""
@@ -163,12 +178,13 @@ class Steps:
         is_tick = now >= self._next_tick_s
         if is_tick:
             self._next_tick_s = now + output_limit.TICK_S * max(1.0, len(self.active) / STEPS_PER_TICK)
+            self._recorder.retry()
         settled = [step for step in self.active.values() if step.is_settled]
         self._notice_ends(
             step for step in settled if now >= step.due_s or (is_tick and not step.is_own and step.pidfd < 0)
         )
         for step in settled:
-            if is_tick and step.id in self.active:
+            if is_tick and step.recording is None and step.id in self.active:
                 self._check_output(step)
             if now >= step.due_s and step.id in self.active:
                 self._advance(step, now)
@@ -212,7 +228,7 @@ class Steps:
     def _check_output(self, step: Step) -> None:
         if step.is_over:
             return
-        size = output_limit.size_bytes(step.paths)
+        size = step.recording.printed_bytes if step.recording else output_limit.size_bytes(step.paths)
         if size > step.max_output_bytes and step.phase == RUNNING:
             self.stop(step.id, "output_limit", step.grace_s)
         elif step.cause == "output_limit" and output_limit.is_flood(size, step.max_output_bytes):
@@ -220,7 +236,7 @@ class Steps:
 
     def _on_over(self, step: Step) -> None:
         step.is_over = True
-        now = now_s()
+        step.over_at_s = now = now_s()
         if not self.step_processes.has_any(step):
             self._finish(step)
         elif step.phase != RUNNING:
@@ -229,6 +245,7 @@ class Steps:
             self.step_processes.disown(step)
             self._finish(step)
         else:
+            step.settled_bytes = self._printed_bytes(step)
             step.kill_at_s = now + SETTLE_S
             step.enter(SETTLING, now)
 
@@ -242,10 +259,13 @@ class Steps:
         if step.is_over and not self.step_processes.has_any(step):
             self._finish(step)
             return
+        if step.phase == SETTLING:
+            self._look_at_output(step, now)
         match step.phase:
             case "running" if now >= step.deadline_s:
                 self.stop(step.id, "timeout", step.grace_s)
             case "settling" if now >= step.kill_at_s:
+                step.was_writing = step.printed_at_s + QUIET_S > now
                 step.name_leftovers(self.step_processes.of(step))
                 self.step_processes.signal(step, signal.SIGTERM)
                 step.kill_at_s = now + min(step.grace_s, LEFTOVER_GRACE_S)
@@ -261,6 +281,22 @@ class Steps:
                 self._give_up(step) if now >= step.give_up_at_s else step.pause(now)
             case _:
                 step.pause(now)
+
+    def _look_at_output(self, step: Step, now: float) -> None:
+        """Give what a leader left behind, such as `> >(cat)`, more time where it has printed since we looked."""
+        printed_bytes = self._printed_bytes(step)
+        if printed_bytes > step.settled_bytes:
+            step.settled_bytes, step.printed_at_s = printed_bytes, now
+            step.kill_at_s = min(now + QUIET_S, step.over_at_s + max(step.grace_s, SETTLE_S))
+
+    def _printed_bytes(self, step: Step) -> int:
+        if step.recording:
+            self._recorder.drain_now(step.recording)
+            return step.recording.total_bytes
+        return output_limit.total_bytes(step.paths)
+
+    def _is_cut(self, step: Step) -> bool:
+        return step.recording is not None and step.recording.is_over_limit
 
     def _give_up(self, step: Step) -> None:
         step.survivors = [str(process) for process in self.step_processes.of(step)]
@@ -278,7 +314,10 @@ class Steps:
             peak_bytes, cpu_ms = self._cgroups.usage(step.cgroup)
             step.record_cgroup_usage(peak_bytes, cpu_ms, out_of_memory=self._cgroups.had_oom_kill(step.cgroup))
             self._cgroups.remove(step.cgroup)
-        if output_limit.cut(step.paths, step.max_output_bytes) and step.cause is None:
+        if step.recording:
+            is_clean = not (step.detach or step.survivors)
+            step.unwritten_bytes = self._recorder.end(step.recording, is_clean=is_clean)
+        if (self._is_cut(step) or output_limit.cut(step.paths, step.max_output_bytes)) and step.cause is None:
             step.cause = "output_limit"
         exit_ = step.exit()
         self._journal.record({"op": "exit", "id": step.id, **exit_})

@@ -1,0 +1,240 @@
+"""The keeper's standby: a copy of its process that has every pipe open, and drains them when the keeper is gone.
+
+A pipe loses what is in it when the last process closes it. A step may end while there is neither daemon nor keeper, so
+somebody else must have its pipes open. The standby sleeps while the keeper lives; when the keeper is gone, it goes on
+with the recordings of the keeper's journal, until nobody prints any more or the next keeper ends it. It may be killed
+at any instant: what it moves is moved by the kernel, and everything else is in the files.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import select
+import signal
+
+from flowd.keeper import journal
+from flowd.keeper.pipes import open_for_reading, slots_in
+from flowd.keeper.recording import AT_END, Recording
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+AGAIN_AFTER_S = 1.0
+"""When the disk was full."""
+_END_WITHIN_S = 2.0
+"""How long the next keeper waits for an earlier standby to be gone: it is killed, so this is the scheduler's delay."""
+
+
+class Standby:
+    """The keeper's side: starts a standby when there are pipes, and another when that one dies."""
+
+    def __init__(self, directory: str, folder: str) -> None:
+        """None is started yet.
+
+        Args:
+            directory: The keeper's.
+            folder: Of the pipes.
+        """
+        self._directory = directory
+        self._folder = folder
+        self._control_fd = -1
+        self.pid = 0
+
+    def start(self) -> None:
+        """Start one; it opens the pipes of `hold`."""
+        read_end, write_end = os.pipe()
+        lock_fd = os.open(self._lock_path(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            pid = os.fork()
+        except OSError:
+            for fd in (read_end, write_end, lock_fd):
+                os.close(fd)
+            raise
+        if not pid:
+            _become_standby(read_end, lock_fd, self._directory, self._folder)
+        self.pid = pid
+        os.close(read_end)
+        os.close(lock_fd)
+        self._drop_control()
+        os.set_blocking(write_end, False)
+        self._control_fd = write_end
+
+    def hold(self, slot: str) -> None:
+        """Have it open this slot's pipes."""
+        self._tell(f"hold {slot}\n")
+
+    def drop(self, slot: str) -> None:
+        """Have it close them."""
+        self._tell(f"drop {slot}\n")
+
+    def has_died(self) -> bool:
+        """Whether there was one, and it is gone."""
+        if not self.pid:
+            return False
+        try:
+            is_gone = os.waitpid(self.pid, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            is_gone = True
+        if is_gone:
+            self.pid = 0
+        return is_gone
+
+    def end(self) -> None:
+        """End ours: nothing is left to hold."""
+        self._tell("end\n")
+
+    def end_earlier(self) -> None:
+        """Kill the standby of an earlier keeper, if one lives. Open the pipes before: it may be the last to have them."""
+        try:
+            fd = os.open(self._lock_path(), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return
+        try:
+            for _ in range(int(_END_WITHIN_S / 0.01)):
+                if _try_flock(fd):
+                    return
+                # It has written its pid there, and has the lock for as long as it lives: the pid is its own.
+                pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+                if pid.isdecimal():
+                    _kill(int(pid))
+                select.select([], [], [], 0.01)
+        finally:
+            os.close(fd)
+
+    def _lock_path(self) -> str:
+        return os.path.join(self._directory, "standby.lock")
+
+    def _tell(self, line: str) -> None:
+        if self._control_fd >= 0:
+            try:
+                os.write(self._control_fd, line.encode())
+            except OSError:
+                pass  # it is gone, which our loop hears
+
+    def _drop_control(self) -> None:
+        if self._control_fd >= 0:
+            os.close(self._control_fd)
+        self._control_fd = -1
+
+
+def _become_standby(control_fd: int, lock_fd: int, directory: str, folder: str) -> NoReturn:
+    try:
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        os.setsid()
+        os.dup2(control_fd, 3, inheritable=False)  # the keeper's listening socket and its lock are closed by that
+        os.dup2(lock_fd, 4, inheritable=False)
+        os.closerange(5, 1 << 20)
+        os.ftruncate(4, 0)
+        os.pwrite(4, str(os.getpid()).encode(), 0)
+        _call_ourselves(f"flowd-standby {directory}")
+        _Watch(3, directory, folder).run()
+    except BaseException as error:  # noqa: BLE001 - nobody else can tell
+        os.write(2, f"standby: {error!r}\n".encode("utf-8", "replace"))
+    finally:
+        os._exit(0)
+
+
+class _Watch:
+    """The standby's side."""
+
+    def __init__(self, control_fd: int, directory: str, folder: str) -> None:
+        self._control_fd = control_fd
+        self._directory = directory
+        self._folder = folder
+        self._held: dict[str, list[int]] = {}
+
+    def run(self) -> None:
+        """Hold what the keeper says. Returns when it has ended us, or is gone and nobody prints any more."""
+        rest = b""
+        while data := os.read(self._control_fd, 65536):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                word, _, slot = line.decode().partition(" ")
+                if word == "end":
+                    return
+                self._hold(slot) if word == "hold" else self._drop(slot)
+        self._stand_in()
+
+    def _hold(self, slot: str) -> None:
+        if slot not in self._held:
+            try:
+                self._held[slot] = open_for_reading(self._folder, slot)
+            except OSError:
+                pass  # removed by now
+
+    def _drop(self, slot: str) -> None:
+        for fd in self._held.pop(slot, ()):
+            os.close(fd)
+
+    def _stand_in(self) -> None:
+        """Drain every pipe until nobody has it open for writing."""
+        for slot in slots_in(self._folder):
+            self._hold(slot)
+        null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        recordings = _recordings(self._directory, self._held, null_fd)
+        poll = select.poll()
+        open_ends: dict[int, tuple[Recording, int]] = {}
+        for recording in recordings:
+            for number, fd in enumerate(self._held[recording.slot]):
+                open_ends[fd] = recording, number
+                poll.register(fd, select.POLLIN)
+        while open_ends:
+            for fd, _ in poll.poll():
+                recording, number = open_ends[fd]
+                try:
+                    is_at_end = recording.drain(number) == AT_END
+                except OSError:  # the disk is full: the pipe keeps what is in it
+                    select.select([], [], [], AGAIN_AFTER_S)
+                    continue
+                if is_at_end:
+                    poll.unregister(fd)
+                    del open_ends[fd]
+
+
+def _recordings(directory: str, held: dict[str, list[int]], null_fd: int) -> list[Recording]:
+    """Those of the steps that ran when the keeper died; of the other pipes, what still comes is thrown away."""
+    attempts, _ = journal.load(os.path.join(directory, "keeper.journal"))
+    begun = {entries["begin"].get("pipes"): entries["begin"] for entries in attempts.values() if "exit" not in entries}
+    found = []
+    for slot, fds in held.items():
+        spec = begun.get(slot) or {}
+        paths = str(spec.get("stdout", os.devnull)), str(spec.get("stderr", os.devnull))
+        limit = int(spec.get("max_output_bytes", 0))
+        recording = Recording(slot, fds, paths, max_output_bytes=limit, null_fd=null_fd)
+        if spec:
+            recording.resume()
+        found.append(recording)
+    return found
+
+
+def _try_flock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        pass
+
+
+def _call_ourselves(title: str) -> None:
+    """Show another command line than the keeper's, whose copy we are (Linux: fields 48 and 49 of /proc/<pid>/stat)."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        begin, end = int(fields[45]), int(fields[46])
+        words = os.fsencode(title).replace(b" ", b"\0", 1)[: end - begin - 1]
+        ctypes.memmove(begin, words.ljust(end - begin, b"\0"), end - begin)
+    except (OSError, ValueError, IndexError):
+        pass
