@@ -85,6 +85,8 @@ class Exit:
         max_rss_bytes: Peak memory of the largest process, where known.
         cpu_ms: User and system time of the step and its reaped children, where known.
         out_of_memory: The kernel killed something of it for its cgroup's memory limit, or for want of memory at all.
+        was_writing: What the step left behind still printed when it was ended.
+        unwritten_bytes: What it printed and is not in its output, because the disk was full when it ended.
         ended_at_ms: When the keeper saw the end of all of it, which may be long before a daemon hears of it. Equal ends
             may be of different instants.
     """
@@ -97,6 +99,8 @@ class Exit:
     max_rss_bytes: int | None = None
     cpu_ms: int | None = None
     out_of_memory: bool = False
+    was_writing: bool = False
+    unwritten_bytes: int = 0
     ended_at_ms: int | None = field(default=None, compare=False)
 
     @property

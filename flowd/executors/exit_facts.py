@@ -21,6 +21,8 @@ def exit_of(facts: Mapping[str, Any]) -> Exit:
         max_rss_bytes=facts.get("max_rss_bytes"),
         cpu_ms=facts.get("cpu_ms"),
         out_of_memory=bool(facts.get("out_of_memory")),
+        was_writing=bool(facts.get("was_writing")),
+        unwritten_bytes=facts.get("unwritten_bytes") or 0,
         ended_at_ms=facts.get("ended_at_ms"),
     )
 

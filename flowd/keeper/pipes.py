@@ -1,7 +1,7 @@
 """Makes the named pipes that steps print into, and uses them again: two for each step that runs, in slots.
 
-A step has its pipe open for reading and writing, so it gets no SIGPIPE whoever dies. The standby (`flowd.keeper.standby`) has
-each open as well: what is in a pipe is lost when the last one closes it.
+A step has its pipes open for reading and writing, so it gets no SIGPIPE whoever dies. So has the standby
+(`flowd.keeper.standby`), for reading: what is in a pipe is lost when the last one closes it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ MAX_SPARE = 64
 """Slots beyond so many are removed when they are not used."""
 _MANY_SLOTS = 128
 _SMALL_BYTES = 16384
-"""With more than `_MANY_SLOTS`, pipes hold this much. A user without privileges may have 64 MiB in pipes, which a thousand
-steps of 64 KiB a pipe would use up twice (fs.pipe-user-pages-soft); every other new pipe of theirs would hold 8 KiB."""
+"""With more than `_MANY_SLOTS`, pipes hold this much. A user without privileges may have 64 MiB in pipes, which a
+thousand steps of 64 KiB a pipe would use up twice (fs.pipe-user-pages-soft); every other new pipe would hold 8 KiB."""
 
 
 def open_for_reading(folder: str, slot: str) -> list[int]:

@@ -1,7 +1,7 @@
 """Records what all steps of a keeper print: drains their pipes as they fill, in the order in which they did.
 
 How exact the order of two streams is: what we find in both at one look is one piece of each, that of the stream
-which was written first before the other. A look takes 20 to 50 µs, so lines that are written further apart are in order.
+written first before the other. A look takes 20 to 50 µs, so lines that are written further apart are in order.
 """
 
 from __future__ import annotations
@@ -120,12 +120,11 @@ class Recorder:
                 unclaimed.remove(step.slot)
                 step.recording = self._recording(step)
                 step.recording.resume()
-                self._watch(step.recording)
+                self._watch_anew(step.recording)
         for slot in unclaimed:
             recording = Recording(slot, self._pipes.fds[slot], ("", ""), max_output_bytes=0, null_fd=self._null_fd)
             recording.is_discarding = True
-            self._watch(recording)
-            self.drain_now(recording)
+            self._watch_anew(recording)
         if self._pipes.fds:
             self.look_after_standby()
 
@@ -183,6 +182,11 @@ class Recorder:
             self._open_ends[fd] = recording, number
             self._register(fd)
 
+    def _watch_anew(self, recording: Recording) -> None:
+        """Watch pipes that may have no writer any more, of which polling says nothing to who has just opened them."""
+        self._watch(recording)
+        self._drain([(fd, select.POLLIN) for fd in self._ends(recording)])
+
     def _look(self, fds: list[int]) -> list[tuple[int, int]]:
         """What is ready among these pipes, and in which way; that first which became ready first."""
         if not fds:
@@ -203,14 +207,15 @@ class Recorder:
             return None
         recording, number = self._open_ends[fd]
         has_grown = False
-        moved = 0 if event & select.POLLIN else AT_END
+        moved = AT_END
         try:
-            if event & select.POLLIN:
+            if event & select.POLLIN or recording.has_pending(number):
                 moved = recording.drain(number)
                 has_grown = moved > 0
-            while event & select.POLLHUP and moved > 0:  # nobody adds to it
+            while moved > 0 and (event & select.POLLHUP or recording.has_pending(number)):
                 moved = recording.drain(number)
         except OSError:
+            moved = 0
             self._unregister(fd)
             self._stuck.add(fd)
         if moved == AT_END:

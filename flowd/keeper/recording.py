@@ -129,6 +129,10 @@ class Recording:
         stream.printed += moved
         return moved or AT_END
 
+    def has_pending(self, number: int) -> bool:
+        """Whether bytes were read from a pipe and are not in its file yet, because the disk was full."""
+        return bool(self._streams[number].pending)
+
     def waiting_bytes(self, number: int) -> int:
         """How much is in a pipe now."""
         answer = fcntl.ioctl(self._streams[number].pipe_fd, termios.FIONREAD, b"\0\0\0\0")

@@ -88,7 +88,7 @@ class Standby:
         self._tell("end\n")
 
     def end_earlier(self) -> None:
-        """Kill the standby of an earlier keeper, if one lives. Open the pipes before: it may be the last to have them."""
+        """Kill the standby of an earlier keeper, if one lives. Open the pipes before: it may be the last one."""
         try:
             fd = os.open(self._lock_path(), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -179,14 +179,15 @@ class _Watch:
         null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         recordings = _recordings(self._directory, self._held, null_fd)
         poll = select.poll()
-        open_ends: dict[int, tuple[Recording, int]] = {}
-        for recording in recordings:
-            for number, fd in enumerate(self._held[recording.slot]):
-                open_ends[fd] = recording, number
-                poll.register(fd, select.POLLIN)
-        while open_ends:
-            for fd, _ in poll.poll():
-                recording, number = open_ends[fd]
+        ends = {
+            fd: (recording, number) for recording in recordings for number, fd in enumerate(self._held[recording.slot])
+        }
+        for fd in ends:
+            poll.register(fd, select.POLLIN)
+        ready = list(ends)  # polling says nothing of a pipe that has had no writer since it was opened
+        while ends:
+            for fd in ready:
+                recording, number = ends[fd]
                 try:
                     is_at_end = recording.drain(number) == AT_END
                 except OSError:  # the disk is full: the pipe keeps what is in it
@@ -194,7 +195,8 @@ class _Watch:
                     continue
                 if is_at_end:
                     poll.unregister(fd)
-                    del open_ends[fd]
+                    del ends[fd]
+            ready = [fd for fd, _ in poll.poll()] if ends else []
 
 
 def _recordings(directory: str, held: dict[str, list[int]], null_fd: int) -> list[Recording]:

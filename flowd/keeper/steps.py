@@ -165,9 +165,9 @@ class Steps:
 
     def on_pidfd(self, pidfd: int) -> None:
         """The leader behind this pidfd has ended; its parent may take a moment to reap it."""
-        self._poll.unregister(pidfd)
         for step in self.active.values():
             if step.pidfd == pidfd:
+                self._poll.unregister(pidfd)
                 step.is_ending = True
                 step.due_s = 0.0
 
