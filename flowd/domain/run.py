@@ -243,7 +243,7 @@ def _decide(exit_: Exit, said: FlowResult | MalformedResult | None, label: str, 
         return Outcome(
             ProcessStatus.FAILED,
             Reason.NO_RESULT,
-            f"Step {label} exited with 0 but printed no FLOW_RESULT line on stdout",
+            f"Step {label} exited with 0 but printed no FLOW_RESULT line on stdout{_what_was_ended(exit_)}",
         )
     return Outcome(ProcessStatus.FAILED, Reason.BAD_RESULT, f"Step {label} printed a bad FLOW_RESULT: {said.error}")
 
@@ -273,6 +273,13 @@ def _ended_by_flowd(
             return _failed(Reason.INTERRUPTED, why, said)
         case _:
             assert_never(cause)
+
+
+def _what_was_ended(exit_: Exit) -> str:
+    if not exit_.leftovers:
+        return ""
+    how = "still printed when its grace_ms were over" if exit_.was_writing else "were still there"
+    return f"; what it had started and left behind {how}, and was ended: {', '.join(exit_.leftovers)}"
 
 
 def _failed(reason: Reason, error: str, said: FlowResult | MalformedResult | None) -> Outcome:

@@ -66,13 +66,18 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Both streams of an attempt as they are to be remembered: inline bytes, or None where the file stays."""
+    """Both streams of an attempt as they are to be remembered: inline bytes, or None where the file stays.
+
+    Attributes:
+        order: The order between them, see `flowd.keeper.stream_order`; None where that file stays, or is not known.
+    """
 
     stdout: bytes | None = b""
     stderr: bytes | None = b""
     stdout_bytes: int = 0
     stderr_bytes: int = 0
     is_truncated: bool = False
+    order: bytes | None = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from flowd.engine.scheduler import TASK_PREFIX, Again, Done
 from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
 from flowd.ports import Clock, Keeper, PackageHashes, Runners, Store
 
+log = logging.getLogger("flowd.engine")
+
 T = TypeVar("T")
 
 _INLINE_SCAN_BYTES = 1024 * 1024
@@ -210,7 +212,11 @@ class ActiveAttempt:
 
     async def _record_exit(self, exit_: Exit, claim: Callable[[], Claim | None]) -> Done | Again:
         said = await self._collect()
-        return await self._finish(exit_, self._decide(exit_, said), said.output, claim)
+        output = said.output
+        if exit_.unwritten_bytes:
+            output = replace(output, is_truncated=True)
+            log.warning("output lost", extra={"run": self.run_id, "bytes": exit_.unwritten_bytes, "why": "disk full"})
+        return await self._finish(exit_, self._decide(exit_, said), output, claim)
 
     async def _queue_again(self) -> bool:
         """False where somebody asked to cancel it at the last moment."""

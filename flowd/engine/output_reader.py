@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flowd.domain.ids import attempt_id
 from flowd.domain.redaction import Redactor
 from flowd.engine.outputs import OutputFiles
+from flowd.keeper import stream_order
 from flowd.ports import Store
 from flowd_client.wire import Stream
 
@@ -96,6 +97,15 @@ class OutputReader:
             if stored is not None:  # it stays a file, which may have grown up to its end since we looked
                 data, size = self._outputs.read(attempt_id(run_id, number), stream, offset, count)
         return _Exact(data, offset, size, is_final=stored is not None)
+
+    async def pieces(self, run_id: str, number: int) -> list[tuple[str, int]]:
+        """What an attempt has printed, as pieces of its streams (name, bytes) in the order in which they were printed."""
+        stored = await self._store.output(run_id, number)
+        attempt = attempt_id(run_id, number)
+        if stored is None:
+            return stream_order.pieces(self._outputs.order(attempt), self._outputs.sizes(attempt))
+        order = self._outputs.order(attempt) if stored.order is None else stored.order
+        return stream_order.pieces(order, (stored.stdout_bytes, stored.stderr_bytes))
 
     async def wait_for_part(
         self,

@@ -8,6 +8,7 @@ from flowd.domain import excerpt, result
 from flowd.domain.ids import file_name
 from flowd.domain.result import FlowResult, MalformedResult
 from flowd.domain.stored import Output
+from flowd.keeper.recording import order_path
 from flowd_client.wire import Stream
 
 INLINE_BYTES = 64 * 1024
@@ -51,7 +52,10 @@ class OutputFiles:
         stdout, stdout_size, said, out_tail = self._read(attempt_id, "stdout", sizes[0])
         stderr, stderr_size, _, err_tail = self._read(attempt_id, "stderr", sizes[1])
         is_truncated = max(stdout_size, stderr_size) >= self._max_output_bytes
-        return CollectedOutput(said, Output(stdout, stderr, stdout_size, stderr_size, is_truncated), out_tail, err_tail)
+        # A step that has printed on one stream alone has no order to record.
+        order = self._order(attempt_id) if stdout_size and stderr_size else b""
+        output = Output(stdout, stderr, stdout_size, stderr_size, is_truncated, order)
+        return CollectedOutput(said, output, out_tail, err_tail)
 
     def remove(self, attempt_id: str, output: Output) -> None:
         """Remove the files whose content the database has now."""
@@ -63,9 +67,22 @@ class OutputFiles:
                 except FileNotFoundError:
                     pass
 
+        if output.order:
+            self._remove_order(attempt_id)
+
     def remove_all(self, attempt_id: str) -> None:
         """Remove what files an attempt has."""
         self.remove(attempt_id, Output(b"", b""))
+        self._remove_order(attempt_id)
+
+    def order(self, attempt_id: str) -> bytes:
+        """The record of the order between both streams as far as there is one, see `flowd.keeper.stream_order`."""
+        try:
+            descriptor = os.open(self._order_path(attempt_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return b""
+        with open(descriptor, "rb") as file:
+            return file.read()
 
     def read(self, attempt_id: str, stream: Stream, offset: int, count: int) -> tuple[bytes, int]:
         """Up to ``count`` bytes from ``offset``, and the file's size now. Nothing and 0 where there is no file."""
@@ -85,6 +102,19 @@ class OutputFiles:
 
     def _open(self, attempt_id: str, stream: Stream) -> int:
         return os.open(self.path(attempt_id, stream), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def _order_path(self, attempt_id: str) -> str:
+        return order_path(self.path(attempt_id, "stdout"))
+
+    def _order(self, attempt_id: str) -> bytes | None:
+        order = self.order(attempt_id)
+        return order if len(order) <= INLINE_BYTES else None
+
+    def _remove_order(self, attempt_id: str) -> None:
+        try:
+            os.unlink(self._order_path(attempt_id))
+        except FileNotFoundError:
+            pass
 
     def _read(
         self, attempt_id: str, stream: Stream, size: int

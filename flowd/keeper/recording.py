@@ -54,7 +54,7 @@ class _Stream:
 class Recording:
     """What one step prints, from its start to its end."""
 
-    __slots__ = ("_can_splice", "_current", "_max_output_bytes", "_null_fd", "_order_fd", "_order_path", "_piece",
+    __slots__ = ("_can_splice", "_current", "_has_order", "_max_output_bytes", "_null_fd", "_order_fd", "_order_path", "_piece",
                  "_streams", "is_discarding", "slot")  # fmt: skip
 
     def __init__(
@@ -76,6 +76,7 @@ class Recording:
         self._order_fd = -1
         self._current = 0
         self._piece = 0
+        self._has_order = False
         self._max_output_bytes = max_output_bytes
         self._null_fd = null_fd
         self._can_splice = can_splice and _HAS_SPLICE
@@ -103,6 +104,7 @@ class Recording:
         self._current = len(counts) % 2
         self._piece = self._streams[self._current].written - sum(counts[self._current :: 2])
         other = 1 - self._current
+        self._has_order = bool(counts)
         if (piece := self._streams[other].written - sum(counts[other::2])) > 0:
             self._change()  # which that process could not write any more
             self._piece = piece
@@ -179,7 +181,11 @@ class Recording:
         self._piece += count
 
     def _change(self) -> None:
-        self._write_order(stream_order.length(self._piece))
+        if self._has_order or self._piece:
+            # A step that prints on standard error first begins with no standard output, and needs no record till now.
+            is_late = not self._has_order and self._current == 1
+            self._write_order((b"\0" if is_late else b"") + stream_order.length(self._piece))
+            self._has_order = True
         self._current = 1 - self._current
         self._piece = 0
 

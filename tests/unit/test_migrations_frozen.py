@@ -8,6 +8,7 @@ FROZEN = {
     "0002_one_queue.sql": "65122d7782dd2f37",
     "0003_about.sql": "cfe68c78a684cc4d",
     "0004_left_out.sql": "b6519f40f444839b",
+    "0005_stream_order.sql": "0575f5287ed4a725",
 }
 """A change of a schema is a new file with a new line here; a line that is here stays as it is."""
 

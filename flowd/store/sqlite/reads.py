@@ -73,11 +73,11 @@ def runs(db: sqlite3.Connection, where: RunFilter, limit: int, cursor: str | Non
 def output(db: sqlite3.Connection, run_id: str, number: int) -> Output | None:
     """What a finished attempt printed; None while it runs or where there is no such attempt."""
     row = db.execute(
-        "SELECT stdout, stderr, stdout_bytes, stderr_bytes, truncated FROM attempts"
+        "SELECT stdout, stderr, stdout_bytes, stderr_bytes, truncated, stream_order FROM attempts"
         " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ? AND completed_at_ms IS NOT NULL",
         (run_id, number),
     ).fetchone()
-    return None if row is None else Output(row[0], row[1], row[2], row[3], bool(row[4]))
+    return None if row is None else Output(row[0], row[1], row[2], row[3], bool(row[4]), row[5])
 
 
 def left_running(db: sqlite3.Connection) -> list[LeftRunning]:

@@ -156,8 +156,8 @@ def _end(
     ended = db.execute(
         "UPDATE attempts SET status = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?, signal = ?,"
         " leftovers = ?, survivors = ?, max_rss_bytes = ?, cpu_ms = ?, stdout_bytes = ?, stderr_bytes = ?, truncated = ?,"
-        " stdout = ?, stderr = ?, pid = coalesce(?, pid), command = coalesce(?, command), cwd = coalesce(?, cwd),"
-        " package_hash = coalesce(?, package_hash)"
+        " stdout = ?, stderr = ?, stream_order = ?, pid = coalesce(?, pid), command = coalesce(?, command),"
+        " cwd = coalesce(?, cwd), package_hash = coalesce(?, package_hash)"
         " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ? AND status = 'running'"
         f" RETURNING {rows.ATTEMPT_COLUMNS}",
         (
@@ -176,6 +176,7 @@ def _end(
             output.is_truncated,
             output.stdout,
             output.stderr,
+            output.order,
             attempt.pid,
             rows.strings(attempt.command),
             attempt.cwd,
