@@ -99,7 +99,7 @@ class OutputReader:
         return _Exact(data, offset, size, is_final=stored is not None)
 
     async def pieces(self, run_id: str, number: int) -> list[tuple[str, int]]:
-        """What an attempt has printed, as pieces of its streams (name, bytes) in the order in which they were printed."""
+        """What an attempt has printed: pieces of its streams (name, bytes) in the order in which they were printed."""
         stored = await self._store.output(run_id, number)
         attempt = attempt_id(run_id, number)
         if stored is None:

@@ -54,8 +54,8 @@ class _Stream:
 class Recording:
     """What one step prints, from its start to its end."""
 
-    __slots__ = ("_can_splice", "_current", "_has_order", "_max_output_bytes", "_null_fd", "_order_fd", "_order_path", "_piece",
-                 "_streams", "is_discarding", "slot")  # fmt: skip
+    __slots__ = ("_can_splice", "_current", "_has_order", "_max_output_bytes", "_null_fd", "_order_fd", "_order_path",
+                 "_piece", "_streams", "is_discarding", "slot")  # fmt: skip
 
     def __init__(
         self, slot: str, pipe_fds: list[int], paths: tuple[str, str], *, max_output_bytes: int, null_fd: int,

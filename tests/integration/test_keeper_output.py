@@ -81,17 +81,24 @@ def test_a_script_that_opens_its_output_anew_cuts_nothing(tmp_path: Path, withou
 
 @pytest.mark.parametrize("without", PROGRAMS)
 def test_the_order_between_both_streams_is_recorded(tmp_path: Path, without: str) -> None:
-    script = "; ".join(f"echo o{i}; sleep 0.03; echo e{i} >&2; sleep 0.03" for i in range(4))
+    def say(step: str, text: str) -> str:
+        """Print something and wait until it is recorded: closer together, the keeper may find both at one look."""
+        stream, there = ("out", "") if text.startswith("o") else ("err", " >&2")
+        path = tmp_path / f"{step}.{stream}"
+        return f"echo {text}{there}; until grep -q {text} {path}; do sleep 0.01; done"
+
+    script = "; ".join(say("both", f"{stream}{i}") for i in range(4) for stream in "oe")
     expected = [piece for i in range(4) for piece in (("stdout", f"o{i}\n"), ("stderr", f"e{i}\n"))]
 
     async def test() -> None:
         async with keeper(tmp_path, without) as (rig, client):
             await rig.run(client, "both", script)
             assert printed_pieces(rig, "both") == expected
-            await rig.run(client, "first", "echo e >&2; sleep 0.03; echo o")
+            await rig.run(client, "first", f"{say('first', 'e')}; echo o")
             assert printed_pieces(rig, "first") == [("stderr", "e\n"), ("stdout", "o\n")]
-            await rig.run(client, "one", "echo o; sleep 0.03; echo o")
-            assert not Path(f"{rig.path('one', 'out')}.order").exists()
+            await rig.run(client, "one", f"{say('one', 'o')}; echo o")
+            await rig.run(client, "other", f"{say('other', 'e')}; echo e >&2")
+            assert not list(tmp_path.glob("o*.order"))
 
     run(test())
 
@@ -106,7 +113,14 @@ def test_what_is_printed_while_daemon_and_keeper_are_dead_is_recorded(tmp_path: 
         rig = Rig(tmp_path)
         client = await rig.client()
         env = {"GO": str(tmp_path / "go")}
-        await client.start(rig.launch("step", f"{GO_ON} echo e >&2; sleep 0.03; {MANY}; echo e >&2", env=env))
+        await client.start(
+            rig.launch(
+                "step",
+                f"{GO_ON} echo e >&2; until [ -s step.err ]; do sleep 0.01; done; {MANY}; "
+                f"until tail -n 1 step.out | grep -q 2999; do sleep 0.01; done; echo e >&2",
+                env=env,
+            )
+        )
         (pid,) = await rig.pids("step")
         await kill_both(client)
         (tmp_path / "go").touch()
