@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from flowd.api import json
 from flowd.catalog.package_files import PackageFiles
@@ -69,6 +69,11 @@ class StepKeeper(Keeper, Protocol):
     @property
     def restarts(self) -> int:
         """How often another process of it has taken the place of one that died."""
+        ...
+
+    @property
+    def outdated(self) -> dict[str, Any] | None:
+        """About a process of another version of flowd that still runs steps; None where it is ours."""
         ...
 
     async def open(self) -> None:

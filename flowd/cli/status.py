@@ -60,6 +60,7 @@ def _draw(response: Response) -> None:
             ("http", _text(response.get("http"))),
             ("data", _data(response)),
             ("memory", _memory(response)),
+            ("keeper", _outdated(response.get("outdatedKeeper"))),
             ("flows", _flows(_table(response, "catalog"))),
             ("events", _text(response.get("events"))),
             ("running", _of(response, "running", "maxParallel")),
@@ -124,6 +125,14 @@ def _memory(response: Response) -> str:
     if "pid" not in keeper:
         return f"daemon {size(response.get('rssBytes'))}; there is no keeper just now"
     return f"daemon {size(response.get('rssBytes'))}, keeper {size(keeper.get('rssBytes'))} (pid {keeper['pid']})"
+
+
+def _outdated(keeper: object) -> str | None:
+    if not isinstance(keeper, dict):
+        return None
+    lacks = ", ".join(map(str, keeper.get("lacks", ())))
+    version = keeper.get("version", "an earlier version")
+    return f"of {version}, until the steps that it runs have ended" + (f"; cannot keep {lacks}" if lacks else "")
 
 
 def _flows(catalog: Response) -> str:

@@ -50,6 +50,7 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
         uptime_ms=birth.age_ms,
         rss_bytes=_rss_bytes(os.getpid()) or 0,
         keeper=_keeper(parts),
+        outdated_keeper=parts.keeper.outdated,
         catalog={
             "flows": len(snapshot.flows),
             "broken": len(snapshot.broken),

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
-from flowd.keeper import journal
+from flowd.keeper import identity, journal
 from flowd.observe.processes import ProcessView, all_processes
 
 
@@ -26,6 +26,8 @@ def check(scene: Scene) -> Iterator[Finding]:
         yield _of_the_other("keeper.units", len(noted), "systemd")
     running = [name for name, facts in attempts.items() if "exit" not in facts]
     yield _life(scene, len(running))
+    if scene.has_keeper:
+        yield from _version(scene, len(running))
     if bad_lines > 1:  # the last one may be torn by a crash
         yield warn(
             "keeper.journal",
@@ -99,6 +101,18 @@ def _life(scene: Scene, running: int) -> Finding:
             "Start the daemon: it finds out what became of them.",
         )
     return ok("keeper", "none, as there is no daemon")
+
+
+def _version(scene: Scene, running: int) -> Iterator[Finding]:
+    about = journal.writer(str(scene.keeper_folder / "keeper.journal"))
+    if about.get("code") != identity.code():
+        yield warn(
+            "keeper.version",
+            f"the keeper is of another version of flowd ({about.get('version', 'an earlier one')}),"
+            f" with {running} running steps",
+            "A daemon of this version replaces it as soon as they have ended. Starts that ask what it cannot keep are "
+            "refused until then.",
+        )
 
 
 def _process(scene: Scene) -> ProcessView | None:

@@ -14,6 +14,7 @@ from flowd.keeper.protocol import VERSION, dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 COMPACT_AT_BYTES = 1 << 20
@@ -25,9 +26,14 @@ EMPTY_AT_BYTES = 1 << 16
 class Journal:
     """An append-only file that never holds half a line between two whole ones."""
 
-    def __init__(self, path: str) -> None:
-        """Open it for appending; `load` it first."""
+    def __init__(self, path: str, about: Mapping[str, Any]) -> None:
+        """Open it for appending; `load` it first.
+
+        Args:
+            about: Which keeper writes it, for its first line.
+        """
         self._path = path
+        self._first = {"op": "journal", "v": VERSION, **about}
         self._fd = os.open(path, _FLAGS, 0o600)
         self.size_bytes = os.fstat(self._fd).st_size
         self._compact_at_bytes = COMPACT_AT_BYTES
@@ -51,7 +57,7 @@ class Journal:
     def rewrite(self, entries: list[dict[str, Any]]) -> None:
         """Keep these entries only. Atomic: a crash leaves the old file or the new one; an error leaves the old one."""
         temporary = self._path + ".new"
-        data = b"".join(map(_line, [{"op": "journal", "v": VERSION}, *entries]))
+        data = b"".join(map(_line, [self._first, *entries]))
         try:
             fd = os.open(temporary, _FLAGS | os.O_TRUNC, 0o600)
             try:
@@ -102,6 +108,16 @@ def load(path: str) -> tuple[dict[str, dict[str, Any]], int]:
     except FileNotFoundError:
         pass
     return attempts, bad_lines
+
+
+def writer(path: str) -> dict[str, Any]:
+    """The first line: ``version`` and ``code`` of the keeper that writes it, which earlier ones did not tell."""
+    try:
+        with open(path, "rb") as file:
+            first = json.loads(file.readline())
+    except (OSError, ValueError):
+        return {}
+    return first if isinstance(first, dict) and first.get("op") == "journal" else {}
 
 
 def _apply(attempts: dict[str, dict[str, Any]], entry: dict[str, Any]) -> None:

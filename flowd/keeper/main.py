@@ -13,9 +13,11 @@ import signal
 import socket
 import time
 
+import flowd
 from flowd.keeper import cgroup as cgroup_module
 from flowd.keeper.adoption import Adoption
 from flowd.keeper.capabilities import Capabilities, boot_id, now_s
+from flowd.keeper.identity import ABILITIES, code
 from flowd.keeper.journal import Journal, load
 from flowd.keeper.peer import peer_uid
 from flowd.keeper.proctree import Processes
@@ -49,6 +51,7 @@ class Keeper:
         """
         self.id = f"keeper-{os.urandom(6).hex()}"
         self._boot_id = boot_id()
+        self._code = {"version": flowd.__version__, "code": code()}
         self._poll = select.poll()
         self._wake_fd = self._catch_signals()
         self._listener = socket.socket(fileno=LISTEN_FD)
@@ -67,7 +70,7 @@ class Keeper:
         attempts, self._bad_lines = load(path)
         if self._bad_lines:
             log(f"{path}: skipped {self._bad_lines} unreadable line(s)")
-        self._journal = Journal(path)
+        self._journal = Journal(path, self._code)
         self._cgroups, about_cgroups = cgroup_module.find("off" if "cgroup" in without else cgroup, directory)
         self._can.cgroup = self._cgroups is not None
         self._recorder = Recorder(
@@ -252,7 +255,8 @@ class Keeper:
         self._steps.starter.base_env = {str(name): str(value) for name, value in json.loads(body).items()}
         self._orphan_grace_s = float(header["orphan_grace_s"])
         self._settle()
-        facts = {"op": "hello", "v": VERSION, "pid": os.getpid(), "keeper": self.id, "boot_id": self._boot_id}
+        facts: dict[str, Any] = {"op": "hello", "v": VERSION, "pid": os.getpid(), "keeper": self.id}
+        facts |= {"boot_id": self._boot_id, **self._code, "abilities": sorted(ABILITIES)}
         self._is_greeted = True
         if self._bad_lines:
             facts["bad_lines"], self._bad_lines = self._bad_lines, 0  # reported once

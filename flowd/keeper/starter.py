@@ -6,6 +6,7 @@ import os
 
 from flowd.keeper import argv_print
 from flowd.keeper.capabilities import Capabilities, now_s
+from flowd.keeper.identity import ABILITIES, asked
 from flowd.keeper.journal import Journal
 from flowd.keeper.limiter import Limiter
 from flowd.keeper.proctree import MARK, Processes, new_badge
@@ -55,6 +56,8 @@ class Starter:
         Raises:
             RefusalError: Nothing runs, and the journal says so.
         """
+        if unknown := asked(request) - ABILITIES:
+            raise RefusalError("unknown", ", ".join(sorted(unknown)))
         attempt_id = str(request["id"])
         spec = {name: request[name] for name in SPEC}
         spec["imprint"] = argv_print.imprint([*map(str, request["argv"])])

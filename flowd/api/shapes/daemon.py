@@ -29,6 +29,8 @@ class StatusView(View):
         running: The steps under way, oldest first; the counts have them all.
         on_service_restart: There only where systemd kills running steps at a restart, as the unit's KillMode has it.
         on_service_stop: There only where a stop by systemd is not what ``onStop`` says; a restart is.
+        outdated_keeper: Only where the keeper is of another version of flowd: its ``version``, where it tells, and what
+            starts cannot ask of it (``lacks``). It is replaced as soon as the steps that it runs have ended.
         http: The address that HTTP is served on.
         manager: Who manages the daemon; absent where it was started by hand.
         troubles: What does not work while the rest does, each with ``what`` (``log``, ``http``, ``settings``, ``unit``)
@@ -50,6 +52,7 @@ class StatusView(View):
     uptime_ms: int | None = None
     rss_bytes: int | None = None
     keeper: dict[str, Any] | None = None
+    outdated_keeper: dict[str, Any] | None = None
     catalog: dict[str, int] | None = None
     waiting_for_storage: int = 0
     running: list[dict[str, Any]] | None = None

@@ -45,6 +45,10 @@ class KeeperAttempts:
         """Those whose ends have not been reported."""
         return (attempt for attempt in self._known.values() if attempt.is_running)
 
+    def is_idle(self) -> bool:
+        """Whether none runs or is being started."""
+        return next(self.running(), None) is None
+
     def pidfds(self) -> dict[str, int]:
         """The pidfds of the leaders that we hold, by attempt."""
         return {attempt_id: attempt.pidfd for attempt_id, attempt in self._known.items() if attempt.pidfd >= 0}

@@ -6,7 +6,7 @@ import sys
 from asyncio import get_running_loop, sleep
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from flowd.domain.launching import BusyStartError, KeeperLostError, KeeperRecord, Launch, SpawnError
 from flowd.domain.run import Exit
@@ -14,6 +14,8 @@ from flowd.executors.direct.attempts import KeeperAttempts
 from flowd.executors.direct.frames import start_request
 from flowd.executors.direct.keeper_link import KeeperLink
 from flowd.executors.direct.launcher import Launcher, environment_without
+from flowd.executors.direct.refusals import refusal_message
+from flowd.keeper.identity import ABILITIES, abilities, asked
 from flowd.keeper.protocol import FrameError, encode
 
 _PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.3)
@@ -83,6 +85,15 @@ class DirectExecutor:
         """What the keeper found it can use on this machine."""
         return frozenset(self._link.hello.get("capabilities", ()))
 
+    @property
+    def outdated(self) -> dict[str, Any] | None:
+        """About a keeper of another version: its ``version``, where it tells, and what it lacks; None for ours."""
+        if not self._link.is_outdated:
+            return None
+        hello = self._link.hello
+        version = {"version": hello["version"]} if "version" in hello else {}
+        return {**version, "pid": hello["pid"], "lacks": sorted(ABILITIES - abilities(hello))}
+
     def records(self) -> tuple[KeeperRecord, ...]:
         """What the keeper knew of every attempt when it was last connected to."""
         return cast("tuple[KeeperRecord, ...]", self._link.records)
@@ -137,8 +148,11 @@ class DirectExecutor:
         await self._link.ready()
         attempt = self._attempts.get(launch.attempt_id)
         if attempt is None or not attempt.is_starting:
+            request = start_request(launch, self._mark_suffix)
+            if unknown := asked(request) - abilities(self._link.hello):  # it would not say so itself
+                raise SpawnError(refusal_message({"what": "unknown", "path": ", ".join(sorted(unknown))}))
             try:
-                frame = encode(start_request(launch, self._mark_suffix), launch.command.stdin)
+                frame = encode(request, launch.command.stdin)
             except FrameError as error:
                 raise SpawnError(f"The step is too large to start: {error}") from None
             attempt = self._attempts.begin(launch.attempt_id, grace_s=launch.grace_s)

@@ -10,6 +10,7 @@ from flowd.domain.launching import KeeperLostError
 from flowd.executors.direct.exit_watch import KeeperExitWatch
 from flowd.executors.direct.launcher import Launcher, Link
 from flowd.executors.direct.stream import KeeperStream
+from flowd.keeper.protocol import encode
 
 log = logging.getLogger("flowd.keeper")
 
@@ -27,6 +28,10 @@ class LinkUser(Protocol):
 
     def on_frames(self, frames: list[tuple[dict[str, Any], bytes]]) -> None:
         """The keeper has sent these."""
+        ...
+
+    def is_idle(self) -> bool:
+        """Whether nothing runs under the keeper, and nothing is being started."""
         ...
 
     def pidfds(self) -> Mapping[str, int]:
@@ -71,9 +76,15 @@ class KeeperLink:
         self._is_closing = False
         self._deaths = 0
         self._connected_at_s = 0.0
+        self._is_outdated = self._is_dismissed = False
         self.hello: dict[str, Any] = {}
         self.records: tuple[dict[str, Any], ...] = ()
         self.restarts = 0
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the keeper is of another version; it is replaced as soon as it runs no step."""
+        return self._is_outdated
 
     @property
     def is_connected(self) -> bool:
@@ -148,15 +159,21 @@ class KeeperLink:
         adopted = user.reconcile(link.records, is_first=is_first)
         if not is_first:
             self._log_loss(before, adopted)
+        self._is_outdated, self._is_dismissed = link.is_outdated, False
         self._exit_watch.watch(link.hello["pid"])
         self._is_gone.clear()
         self._is_ready.set()
         self._on_frames(user, link.frames)
+        if self._is_outdated and not self._is_dismissed:
+            log.warning("keeper outdated", extra={"pid": self.hello["pid"], "version": self.hello.get("version")})
 
     def _log_loss(self, before: Mapping[str, Any], adopted: int) -> None:
         about = {"pid": self.hello["pid"], "adopted": adopted}
         if before["keeper"] == self.hello["keeper"]:
             log.warning("keeper connected again", extra=about)
+            return
+        if self._is_dismissed:
+            log.info("keeper replaced", extra={"old_pid": before["pid"], **about})
             return
         self.restarts += 1
         log.warning("keeper restarted", extra={"old_pid": before["pid"], **about, "ended": self._exit_watch.ended()})
@@ -165,6 +182,14 @@ class KeeperLink:
         if any(header["op"] == "replaced" for header, _ in frames):
             self._failure = KeeperLostError("Another daemon has taken over this workspace's keeper")
         user.on_frames(frames)
+        if self._is_outdated and not self._is_dismissed and user.is_idle():
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        """Replace a keeper of another version that has nothing to do. Starts wait for the next one."""
+        self._is_dismissed = True
+        self._is_ready.clear()
+        self.send(encode({"op": "quit"}))
 
     def _on_gone(self, user: LinkUser) -> None:
         self._disconnect()
@@ -172,8 +197,8 @@ class KeeperLink:
         if self._failure is not None:
             self._fail(self._failure)
         elif not self._is_closing:
-            is_stable = time.monotonic() - self._connected_at_s > STABLE_AFTER_S
-            self._deaths = 1 if is_stable else self._deaths + 1
+            is_stable = self._is_dismissed or time.monotonic() - self._connected_at_s > STABLE_AFTER_S
+            self._deaths = 0 if self._is_dismissed else 1 if is_stable else self._deaths + 1
             self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect(user))
 
     def _disconnect(self) -> None:

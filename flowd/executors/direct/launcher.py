@@ -18,6 +18,7 @@ from typing import Any
 
 import flowd
 from flowd.domain.launching import KeeperLostError
+from flowd.keeper.identity import code
 from flowd.keeper.proctree import MARK
 from flowd.keeper.protocol import LISTEN_FD, LOCK_FD, VERSION, FrameError, FrameReader, dumps, encode
 from flowd.state import files
@@ -40,6 +41,7 @@ class Link:
         reader: Has read the hello; it may hold the beginning of what follows.
         frames: What was received together with the hello.
         records: All attempts that the keeper knows.
+        is_new: We have just started it.
     """
 
     socket: socket.socket
@@ -47,6 +49,18 @@ class Link:
     frames: list[tuple[dict[str, Any], bytes]]
     hello: dict[str, Any]
     records: list[dict[str, Any]]
+
+    is_new: bool
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the keeper runs other code than one that we would start now; not if we just did."""
+        return not self.is_new and self.hello.get("code") != code()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the keeper runs no step."""
+        return not any(record["state"] == "running" for record in self.records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +100,10 @@ class Launcher:
             except OSError as error:
                 raise KeeperLostError(self._describe(error)) from error
             try:
-                return self._reach(pidfds, deadline)
+                link = self._reach(pidfds, deadline, is_new=spawns_left < MAX_SPAWNS)
+                if not (link.is_outdated and link.is_idle):
+                    return link
+                _dismiss(link, deadline)
             except (OSError, FrameError) as error:  # it may be just starting, or just ending
                 if not spawns_left or time.monotonic() > deadline:
                     raise KeeperLostError(self._describe(error)) from error
@@ -104,18 +121,18 @@ class Launcher:
             os.close(lock_fd)
         return True
 
-    def _reach(self, pidfds: Mapping[str, int], deadline: float) -> Link:
+    def _reach(self, pidfds: Mapping[str, int], deadline: float, *, is_new: bool) -> Link:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(max(0.1, deadline - time.monotonic()))
             with _Reachable(self._socket_path()) as address:
                 connection.connect(address)
-            return self._greet(connection, pidfds)
+            return self._greet(connection, pidfds, is_new=is_new)
         except BaseException:
             connection.close()
             raise
 
-    def _greet(self, connection: socket.socket, pidfds: Mapping[str, int]) -> Link:
+    def _greet(self, connection: socket.socket, pidfds: Mapping[str, int], *, is_new: bool) -> Link:
         for attempt_id, pidfd in pidfds.items():
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pidfd]))]
             frame = encode({"op": "adopt", "id": attempt_id})
@@ -134,7 +151,7 @@ class Launcher:
         if header["op"] != "hello":
             raise FrameError(f"the keeper answered {header.get('error', header['op'])!r}")
         connection.settimeout(0)
-        return Link(connection, reader, frames[1:], header, json.loads(body))
+        return Link(connection, reader, frames[1:], header, json.loads(body), is_new)
 
     def _spawn(self, lock_fd: int) -> None:
         """Start a keeper. The spawned process forks, exits and is reaped here: the keeper is no child of ours."""
@@ -216,6 +233,15 @@ class Launcher:
         except OSError:
             tail = ""
         return f"The keeper in {self.directory} cannot be reached: {error}\n{tail}".strip()
+
+
+def _dismiss(link: Link, deadline: float) -> None:
+    """Have a keeper without steps end. What it remembers of steps that have ended is in its journal, for the next."""
+    with link.socket as connection:
+        connection.settimeout(max(0.1, deadline - time.monotonic()))
+        connection.sendall(encode({"op": "quit"}))
+        while connection.recv(1 << 18):
+            pass
 
 
 class _Reachable:

@@ -17,6 +17,8 @@ _SENTENCES = {
     "Run fewer processes at once, raise the user's limit (ulimit -u, LimitNPROC=, TasksMax=), or give this one fewer "
     "arguments and variables.",
     "journal": "The start could not be written to the keeper's journal ({path}): {error}. Make room on the disk.",
+    "unknown": "The running keeper is of another version of flowd and cannot keep {path}. It is replaced as soon as "
+    "the steps that it runs have ended: retry this run then.",
     "ending": "The keeper is ending all steps and starts no more. Start flowd again.",
 }
 

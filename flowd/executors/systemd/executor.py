@@ -84,6 +84,11 @@ class SystemdExecutor:
         return 0
 
     @property
+    def outdated(self) -> None:
+        """None: systemd keeps what its own version can."""
+        return None
+
+    @property
     def capabilities(self) -> frozenset[str]:
         """The cgroup controllers that limits can be kept with."""
         return self._controllers
