@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 
 from flowd.keeper.capabilities import PIDFD_SIGNAL_PROCESS_GROUP, Capabilities
 from flowd.keeper.proctree import Process, Processes, Table, badge_of
@@ -101,6 +102,10 @@ class StepProcesses:
             roots += table.marked(step.mark)
             roots += table.badged(step.badge) if step.badge else ()
         return roots
+
+    def has_filter(self, step: Step) -> bool:
+        """Whether anything of it reads from a pipe, as a log filter does; where we cannot know, yes."""
+        return any(_reads_from_a_pipe(process.pid) for process in self.of(step)) if self._can.proc else True
 
     def signal(self, step: Step, number: int) -> None:
         """Signal the group at once, so that no newcomer is missed, and then whoever has left it, each by identity.
@@ -208,3 +213,10 @@ class StepProcesses:
         # It left its session, and dropped environment and badge. If only one step can have started it, that one did.
         candidates = [step.id for step in self._leaders.values() if step.start <= process.start]
         return candidates[0] if len(candidates) == 1 and not self._has_disowned else ""
+
+
+def _reads_from_a_pipe(pid: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(f"/proc/{pid}/fd/0").st_mode)
+    except OSError:
+        return False

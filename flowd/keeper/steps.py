@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LEFTOVER_GRACE_S = 2.0
 QUIET_S = 0.5
-"""What goes on printing after its leader's end is done when it has printed nothing for this long."""
+"""What goes on printing after its leader's end, or reads from a pipe then, is done when it prints nothing so long."""
 GIVE_UP_S = 5.0
 """After this long, only uninterruptible I/O explains a process that outlives SIGKILL."""
 STEPS_PER_TICK = 250
@@ -264,7 +264,7 @@ class Steps:
         match step.phase:
             case "running" if now >= step.deadline_s:
                 self.stop(step.id, "timeout", step.grace_s)
-            case "settling" if now >= step.kill_at_s:
+            case "settling" if now >= step.kill_at_s and not self._may_begin_to_print(step, now):
                 step.was_writing = step.printed_at_s + QUIET_S > now
                 step.name_leftovers(self.step_processes.of(step))
                 self.step_processes.signal(step, signal.SIGTERM)
@@ -288,6 +288,11 @@ class Steps:
         if printed_bytes > step.settled_bytes:
             step.settled_bytes, step.printed_at_s = printed_bytes, now
             step.kill_at_s = min(now + QUIET_S, step.over_at_s + max(step.grace_s, SETTLE_S))
+
+    def _may_begin_to_print(self, step: Step, now: float) -> bool:
+        """Whether something may be a filter that has not come to print yet."""
+        has_time = now < step.over_at_s + min(QUIET_S, step.grace_s)
+        return has_time and step.printed_at_s < step.over_at_s and self.step_processes.has_filter(step)
 
     def _printed_bytes(self, step: Step) -> int:
         if step.recording:

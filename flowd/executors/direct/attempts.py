@@ -46,8 +46,8 @@ class KeeperAttempts:
         return (attempt for attempt in self._known.values() if attempt.is_running)
 
     def is_idle(self) -> bool:
-        """Whether none runs or is being started."""
-        return next(self.running(), None) is None
+        """Whether there is none that runs, is being started, or has ended and is not forgotten by the keeper."""
+        return not self._known and not self._unsent_forgets
 
     def pidfds(self) -> dict[str, int]:
         """The pidfds of the leaders that we hold, by attempt."""

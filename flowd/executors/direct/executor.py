@@ -204,7 +204,11 @@ class DirectExecutor:
     async def forget(self, attempt_id: str) -> None:
         """Forget an attempt whose outcome is on disk. Idempotent; one frame forgets many."""
         if self._attempts.forget(attempt_id):
-            get_running_loop().call_soon(self._attempts.send_forgets)
+            get_running_loop().call_soon(self._send_forgets)
+
+    def _send_forgets(self) -> None:
+        self._attempts.send_forgets()
+        self._link.replace_if_outdated()
 
 
 def mark_suffix(directory: Path) -> str:

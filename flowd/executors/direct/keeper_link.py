@@ -31,7 +31,7 @@ class LinkUser(Protocol):
         ...
 
     def is_idle(self) -> bool:
-        """Whether nothing runs under the keeper, and nothing is being started."""
+        """Whether the keeper has nothing to do, and nothing to tell."""
         ...
 
     def pidfds(self) -> Mapping[str, int]:
@@ -120,6 +120,13 @@ class KeeperLink:
         self._connection.send(frame)
         return True
 
+    def replace_if_outdated(self) -> None:
+        """Replace a keeper of another version that has nothing to do. Starts wait for the next one."""
+        if self._is_outdated and self.is_connected and not self._is_dismissed and self._user and self._user.is_idle():
+            self._is_dismissed = True
+            self._is_ready.clear()
+            self.send(encode({"op": "quit"}))
+
     async def drain(self) -> None:
         """Send what there is, as far as the keeper takes it in a second."""
         if self._connection is not None:
@@ -182,14 +189,6 @@ class KeeperLink:
         if any(header["op"] == "replaced" for header, _ in frames):
             self._failure = KeeperLostError("Another daemon has taken over this workspace's keeper")
         user.on_frames(frames)
-        if self._is_outdated and not self._is_dismissed and user.is_idle():
-            self._dismiss()
-
-    def _dismiss(self) -> None:
-        """Replace a keeper of another version that has nothing to do. Starts wait for the next one."""
-        self._is_dismissed = True
-        self._is_ready.clear()
-        self.send(encode({"op": "quit"}))
 
     def _on_gone(self, user: LinkUser) -> None:
         self._disconnect()
