@@ -10,8 +10,20 @@ from crashpoint import CrashPoints
 from flowd.keeper.journal import Journal
 from flowd.keeper.main import Keeper
 from flowd.keeper.main import main as keeper_main
+from flowd.keeper.pipes import Pipes
+from flowd.keeper.recorder import Recorder
+from flowd.keeper.recording import Recording
 from flowd.keeper.spawn import Spawner
+from flowd.keeper.standby import Standby
 
+_RECORDING: tuple[tuple[type, str, str], ...] = (
+    (Pipes, "_make", "recording.pipes"),
+    (Standby, "start", "recording.standby"),
+    (Recording, "drain", "recording.drain"),
+    (Recording, "_write_order", "recording.order"),
+    (Recorder, "end", "recording.end"),
+    (Recorder, "take_over", "recording.take_over"),
+)
 _TOLD = {"started": "keeper-process.told-start:after", "exited": "keeper-process.told-exit:after"}
 
 
@@ -21,6 +33,8 @@ def main(arming_file: str, *arguments: str) -> None:
     Journal.write_ahead = _around(points, Journal.write_ahead, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
     Journal.record = _around(points, Journal.record, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
     Spawner.spawn = _around(points, Spawner.spawn, lambda *_, **__: "keeper-process.spawn")  # type: ignore[method-assign]
+    for owner, method, name in _RECORDING:
+        setattr(owner, method, _around(points, getattr(owner, method), _named(name)))
     send, flush = Keeper._send, Keeper._flush
 
     def sending(self: Keeper, header: dict[str, Any], body: bytes = b"") -> None:
@@ -31,6 +45,10 @@ def main(arming_file: str, *arguments: str) -> None:
 
     Keeper._send = sending  # type: ignore[method-assign]
     keeper_main(*arguments)
+
+
+def _named(name: str) -> Callable[..., str]:
+    return lambda *_, **__: name
 
 
 def _around(points: CrashPoints, method: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
