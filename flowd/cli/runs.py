@@ -96,7 +96,7 @@ def draw_runs(items: Sequence[RunView]) -> None:
             f"{item.flow_name}/{item.step_name}",
             item.event_id or "-",
             printing.when(item.started_at or item.created_at),
-            printing.took(item.duration_ms),
+            printing.took(_duration_ms(item)),
         )
         for item in items
     ]
@@ -104,6 +104,12 @@ def draw_runs(items: Sequence[RunView]) -> None:
     if any(whys):
         headers, rows = (*headers, "WHY"), [(*row, why) for row, why in zip(rows, whys, strict=True)]
     printing.table(headers, rows, whole=("RUN", "STATUS"))
+
+
+def _duration_ms(item: RunView) -> int | None:
+    """How long a run took. None for one that was interrupted: nobody saw its end, and until the next daemon found out
+    (after a power cut, say) any time may have passed."""
+    return None if item.reason == "interrupted" else item.duration_ms
 
 
 def _why(item: RunView) -> str:
@@ -126,7 +132,7 @@ def _draw_run(item: RunView) -> None:
             ("runner", item.runner),
             ("package", item.package_hash),
             ("created", printing.when(item.created_at)),
-            ("took", None if item.duration_ms is None else printing.took(item.duration_ms)),
+            ("took", None if _duration_ms(item) is None else printing.took(_duration_ms(item))),
             ("result", None if item.result_payload is None else _json(item.result_payload)),
             ("said", None if item.reported_result is None else f"{_json(item.reported_result)} (does not count)"),
         )
@@ -140,7 +146,7 @@ def _draw_run(item: RunView) -> None:
 
 def _draw_attempt(attempt: AttemptView, *, is_last: bool) -> None:
     took = None
-    if attempt.started_at and attempt.completed_at:
+    if attempt.started_at and attempt.completed_at and attempt.reason != "interrupted":
         took = printing.took(int((attempt.completed_at - attempt.started_at).total_seconds() * 1000))
     printing.fields(
         (

@@ -8,12 +8,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from flowd.cli import printing
+from flowd.cli import printing, runs
 from flowd.cli.exits import Exit, code_of
 from flowd.cli.main import _SECTIONS, cli
 from flowd.cli.reading_events import parse_json, with_options
 from flowd.cli.verb import Duration
 from flowd_client import errors, wire
+from flowd_client.views.run import read_run
 
 VERBS = [name for homes in _SECTIONS.values() for name in homes]
 
@@ -109,3 +110,21 @@ def test_json_is_one_line_for_programs_and_keeps_every_character(capfdbinary: py
     out = capfdbinary.readouterr().out
     assert out.count(b"\n") == 1
     assert json.loads(out) == {"a": "ü\ud800", "b": [1]}
+
+
+@pytest.mark.parametrize(("reason", "shown"), [("exit", "8h00m"), ("interrupted", "-")])
+def test_how_long_an_interrupted_run_took_is_not_made_up_of_what_came_after(
+    capsys: pytest.CaptureFixture[str], reason: str, shown: str
+) -> None:
+    times = {"startedAt": "2026-01-01T00:00:00.000Z", "completedAt": "2026-01-01T08:00:00.000Z"}
+    run = {
+        "id": "run_1",
+        "eventId": "e",
+        "flowName": "f",
+        "stepName": "s",
+        "status": "failed",
+        "reason": reason,
+        **times,
+    }
+    runs.draw_runs([read_run({**run, "durationMs": 8 * 3_600_000, "createdAt": times["startedAt"]})])
+    assert capsys.readouterr().out.split()[-1] == shown
