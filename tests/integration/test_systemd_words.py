@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from flowd.domain.errors import StateError
 from flowd.domain.launching import Command, Launch, SpawnError
 from flowd.domain.limits import Limits
 from flowd.domain.run import Exit
@@ -19,7 +21,7 @@ from flowd.executors.systemd import bus, properties
 from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
 from flowd.observe import journal, listenfds
 from flowd.observe.sdnotify import Notifier
-from flowd.service import unit_files
+from flowd.service import installation, unit_files
 
 
 @pytest.fixture
@@ -235,3 +237,26 @@ def test_a_session_bus_of_the_environment_is_taken_where_logind_has_none(
     assert bus.address_of("user", {**said, **runtime}) == "unix:abstract=/tmp/dbus"
     assert bus.address_of("user", {"XDG_RUNTIME_DIR": "/run/x"}) == "unix:path=/run/x/bus"
     assert bus.address_of("user", {}) == "unix:path=/run/user/4000000/bus"
+
+
+def test_where_units_cannot_be_written_it_is_said_what_else_one_can_do(tmp_path: Path) -> None:
+    read_only = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    for folder, instead in (
+        ("/etc/systemd/system", "/run/systemd/system"),
+        ("/home/a", "$XDG_RUNTIME_DIR/systemd/user"),
+    ):
+        said = installation._elsewhere(read_only, Path(folder) / "flowd@a.service")
+        assert instead in said
+        assert "--dry-run" in said
+    with pytest.raises(StateError, match=r"Cannot write .*: File exists\.$"):
+        installation._write(Path("/dev/null/x"), "")
+
+
+@pytest.mark.parametrize("scope", ["system", "user"])
+def test_failures_make_longer_pauses_where_systemd_can(scope: str) -> None:
+    old, new = (
+        files(unit_files.render(wanted(scope=scope, systemd_version=v), home=Path("/x")))[".service"]
+        for v in (253, 254)
+    )
+    assert "\nRestartSteps=" not in old
+    assert "\nRestartSec=1\nRestartSteps=5\nRestartMaxDelaySec=15\n" in new
