@@ -68,7 +68,11 @@ _STORAGE_CODES = frozenset(
 
 def is_about_storage(error: Exception) -> bool:
     """Whether the disk or the file is at fault, and not the statement that was executed."""
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _STORAGE_CODES
+    if not isinstance(error, sqlite3.Error):
+        return False
+    # A damaged text is found by Python, which gives it no code.
+    is_damaged_text = not hasattr(error, "sqlite_errorcode") and str(error).startswith("Could not decode")
+    return is_damaged_text or getattr(error, "sqlite_errorcode", 0) & 0xFF in _STORAGE_CODES
 
 
 def translate(error: sqlite3.Error, *, is_reading: bool = False) -> RefusedError:
