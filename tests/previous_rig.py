@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import flowd
+import flowd_client
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 COMMIT = "32c47be48364a75e1873ecb9e61218d9c3b2d3c9"
 """What its state looks like, and what its keepers and units are, must be understood by this one."""
@@ -39,6 +42,18 @@ def previous_version() -> Path:
 def environment_of(folder: Path) -> dict[str, str]:
     """What has ``python -m flowd`` be the one in that folder."""
     return {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
+
+
+def newer_version(folder: Path) -> Path:
+    """A copy of the program that calls itself 99.0.0, with another keeper."""
+    for package in (flowd, flowd_client):
+        source = Path(package.__file__).parent
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    version = folder / "flowd/__init__.py"
+    version.write_text(version.read_text().replace(f'"{flowd.__version__}"', '"99.0.0"'))
+    keeper = folder / "flowd/keeper/main.py"
+    keeper.write_text(keeper.read_text().replace("\ndef log(", '\nNEWER = "99.0.0"\n\n\ndef log(', 1))
+    return folder
 
 
 def _made(folder: Path) -> Path:

@@ -1,6 +1,5 @@
 """The daemon is replaced by another version under running steps, while the keeper of the old version lives on."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,26 +8,11 @@ from unittest.mock import ANY
 import psutil
 import pytest
 from daemon_rig import Workspace, say, until
-from previous_rig import environment_of, previous_version
-
-import flowd
-import flowd_client
-
-
-def newer_version(folder: Path) -> Path:
-    """A copy of the program that calls itself 99.0.0, with another keeper."""
-    for package in (flowd, flowd_client):
-        source = Path(package.__file__).parent
-        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    version = folder / "flowd/__init__.py"
-    version.write_text(version.read_text().replace(f'"{flowd.__version__}"', '"99.0.0"'))
-    keeper = folder / "flowd/keeper/main.py"
-    keeper.write_text(keeper.read_text().replace("\ndef log(", '\nNEWER = "99.0.0"\n\n\ndef log(', 1))
-    return folder
+from previous_rig import environment_of, newer_version, previous_version
 
 
 def test_steps_run_through_an_upgrade_and_end_under_the_new_daemon(place: Workspace, tmp_path: Path) -> None:
-    new = {"PYTHONPATH": str(newer_version(tmp_path / "new")), "PYTHONSAFEPATH": "1"}
+    new = environment_of(newer_version(tmp_path / "new"))
     place.flow("work", f"echo one; touch up; until [ -e go ]; do sleep 0.05; done; echo two; {say('changed')}; exit 6")
     place.start(FLOWD_ON_STOP="keep")
     (run_id,) = place.call("flow.dispatch", event={"id": "e1", "type": "work.go", "payload": {}})["runIds"]
