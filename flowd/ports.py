@@ -287,6 +287,15 @@ class Store(Protocol):
         """
         ...
 
+    async def give_back(self, *, compact: bool) -> int:
+        """Give the disk back the room that forgotten events took; how many bytes that was.
+
+        Args:
+            compact: Write the whole database anew. Nothing else is written meanwhile, and it takes as much room again
+                for that time. Needed once for one from before it could shrink otherwise.
+        """
+        ...
+
 
 class Nonces(Protocol):
     """Words that count once."""

@@ -18,8 +18,9 @@ from flowd.api.method import Method, method_of
 from flowd.api.pages import Pages
 from flowd.api.shapes import catalog, daemon, events, runs, updates
 from flowd.api.subscriptions import Caller
+from flowd.domain.errors import InvalidParamsError
 from flowd.domain.run import Run
-from flowd.domain.stored import Output, RunFilter
+from flowd.domain.stored import Output, Pruned, RunFilter
 from flowd.engine.engine import Engine
 from flowd.engine.output_reader import OutputPart
 from flowd_client import methods as names
@@ -208,13 +209,21 @@ class Methods:
         return daemon.ResumeView(runs=await self._engine.resume())
 
     async def _prune(self, given: daemon.Prune) -> daemon.PruneView:
-        before_ms, pruned = await self._engine.prune(older_than_ms=given.older_than_ms, dry_run=given.dry_run)
+        engine = self._engine
+        before_ms, pruned = None, Pruned(None)
+        if given.older_than_ms is not None:
+            before_ms, pruned = await engine.prune(older_than_ms=given.older_than_ms, dry_run=given.dry_run)
+        elif given.dry_run or not given.compact:
+            raise InvalidParamsError("olderThanMs is missing: how old is what may be forgotten?", param="olderThanMs")
+        freed = 0 if given.dry_run else await engine.give_back(compact=given.compact)
         return daemon.PruneView(
-            before=instant(before_ms),
+            before=None if before_ms is None else instant(before_ms),
             dry_run=given.dry_run,
             events=pruned.events,
             runs=pruned.runs,
             output_bytes=pruned.output_bytes,
+            freed_bytes=freed,
+            free_bytes=(await engine.counts()).free_bytes,
         )
 
     async def _discover(self, _: params.NoParams) -> Annotated[msgspec.Raw, dict[str, Any]]:

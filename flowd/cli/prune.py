@@ -12,6 +12,8 @@ from flowd.cli.verb import Duration, Verb, as_json_option
 from flowd_client import requests, wire
 
 _MIN_S = 60
+_MUCH_BYTES = 16 << 20
+"""Less is not worth a word: it is used again."""
 
 
 @click.command(cls=Verb, short_help="Forget old events with their runs and output.")
@@ -20,34 +22,53 @@ _MIN_S = 60
     "older_than_s",
     type=Duration(),
     metavar="T",
-    required=True,
     help="Events whose runs ended this long ago: 90d, 12h; at least a minute.",
 )
 @click.option("--dry-run", is_flag=True, help="Say how much would be deleted, and change nothing.")
+@click.option("--compact", is_flag=True, help="Write the database anew, without the room that forgotten events left.")
 @as_json_option
 @click.pass_obj
-def prune(session: Session, older_than_s: float, dry_run: bool, as_json: bool) -> None:
+def prune(session: Session, *, older_than_s: float | None, dry_run: bool, compact: bool, as_json: bool) -> None:
     """Forget old events, with their runs, attempts and output. flowd forgets nothing by itself.
 
     Events with a run that waits, runs, or ended later are kept, and so is the newest event. The id of an event that is
-    forgotten is a new one: keep events for as long as their senders may send them again. Room in the database is used
-    again, its file does not shrink; output of more than 64 KiB is in files of its own, which go.
+    forgotten is a new one: keep events for as long as their senders may send them again. Their room goes back to the
+    disk: output of more than 64 KiB is in files of its own, and the database shrinks. One that an older flowd made does
+    so only with --compact, needed once; it writes the whole file anew, which takes as much room again, and events wait
+    meanwhile.
 
     \b
     Examples:
       flowd prune --older-than 90d --dry-run
+      flowd prune --older-than 90d --compact
       0 4 * * *  flowd prune -w /srv/automation --older-than 90d      (a line of a crontab)
     """
-    if older_than_s < _MIN_S:
+    if older_than_s is None and (dry_run or not compact):
+        raise click.UsageError("Missing option '--older-than': how old is what may be forgotten? 90d, 12h.")
+    if older_than_s is not None and older_than_s < _MIN_S:
         raise CommandError("--older-than is at least a minute: 60s, 12h, 90d.")
-    params = {"olderThanMs": round(older_than_s * 1000), "dryRun": dry_run}
+    params: dict[str, int | bool] = {"dryRun": dry_run}
+    if older_than_s is not None:
+        params["olderThanMs"] = round(older_than_s * 1000)
+    if compact:  # which an older daemon does not know
+        params["compact"] = True
     response = session.ask(requests.call(wire.PRUNE, params)._replace(wait_s=math.inf))
     if as_json:
         printing.print_json(response)
         return
-    done = "would forget" if dry_run else "forgot"
-    much = f"{_count(response['events'], 'event')} and {_count(response['runs'], 'run')}"
-    printing.line(f"{done} {much} with {size(response['outputBytes'])} of output, from before {response['before']}")
+    if older_than_s is not None:
+        done = "would forget" if dry_run else "forgot"
+        much = f"{_count(response['events'], 'event')} and {_count(response['runs'], 'run')}"
+        printing.line(f"{done} {much} with {size(response['outputBytes'])} of output, from before {response['before']}")
+    if not dry_run:
+        _tell_room(response.get("freedBytes", 0), response.get("freeBytes", 0))
+
+
+def _tell_room(freed: int, free: int) -> None:
+    if freed:
+        printing.line(f"the database is {size(freed)} smaller")
+    if free >= _MUCH_BYTES:
+        printing.line(f"{size(free)} are free inside it, for what is stored next; --compact gives them back")
 
 
 def _count(number: int, noun: str) -> str:

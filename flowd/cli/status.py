@@ -114,8 +114,12 @@ def _on_stop(response: Response) -> str | None:
 
 def _data(response: Response) -> str:
     database = _table(response, "database")
-    records = f", {size(database.get('bytes', 0) + database.get('walBytes', 0))} of records" if database else ""
-    return f"{_text(response.get('stateDir'))}{records}"
+    if not database:
+        return _text(response.get("stateDir"))
+    whole, free = database.get("bytes", 0) + database.get("walBytes", 0), database.get("freeBytes", 0)
+    # Some pages are always free; only much of it is worth a word.
+    records = f"{size(whole)} for records, {size(free)} of it free" if free * 5 > whole else f"{size(whole)} of records"
+    return f"{_text(response.get('stateDir'))}, {records}"
 
 
 def _memory(response: Response) -> str:

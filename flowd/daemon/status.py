@@ -71,7 +71,7 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
             for step in engine.under_way()[:MAX_RUNNING]
         ],
         on_stop=settings.on_stop,
-        database=_database(settings.state_dir / state_folder.DATABASE),
+        database={**_database(settings.state_dir / state_folder.DATABASE), "freeBytes": counts.free_bytes},
         limits={
             "maxParallel": settings.max_parallel,
             "maxQueued": settings.max_queued,

@@ -99,10 +99,11 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many there are."""
+    """How many there are. ``free_bytes`` of the database's file are free inside it."""
 
     events: int = 0
     runs: Mapping[str, int] = field(default_factory=dict)
+    free_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

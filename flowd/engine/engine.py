@@ -368,6 +368,10 @@ class Engine:
         before_ms = self._clock.now_ms() - older_than_ms
         return before_ms, await pruning.prune(self._store, self._outputs, before_ms=before_ms, dry_run=dry_run)
 
+    async def give_back(self, *, compact: bool) -> int:
+        """Give the disk back what forgotten events took; see `flowd.ports.Store.give_back`."""
+        return await self._calls.do(self._store.give_back(compact=compact))
+
     async def counts(self) -> Counts:
         """How many events and runs there are."""
         return await self._store.counts()

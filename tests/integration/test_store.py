@@ -12,7 +12,7 @@ from store_rig import STEP, accept, new_event
 from flowd.domain.errors import StateError, StorageBusyError
 from flowd.domain.journal import Interest
 from flowd.domain.queueing import NewRun
-from flowd.store.sqlite import queue
+from flowd.store.sqlite import imports, queue
 from flowd.store.sqlite.connection import open_writer
 from flowd.store.sqlite.pruning import CHUNK_EVENTS
 from flowd.store.sqlite.store import SqliteStore
@@ -150,3 +150,13 @@ def test_no_statement_names_parameters_that_are_bound_by_position() -> None:
     # Python 3.12 warns of `?1` bound by position, and a caller of local mode may make warnings errors.
     sources = Path(queue.__file__).parent.rglob("*.py")
     assert [path.name for path in sources if re.search(r"\?[0-9]", path.read_text(encoding="utf-8"))] == []
+
+
+def test_places_that_the_journal_names_are_not_given_to_the_next_import(tmp_path: Path) -> None:
+    db = open_writer(tmp_path / "flowd.db")
+    try:
+        db.execute("INSERT INTO journal (at_ms, kind, event_seq, run_seq) VALUES (1, 'run', -4, -7)")  # of a retry
+        places = imports.Places(db, ["r"])
+        assert (places.next_event(), places.of_run("r")) == (-5, -8)
+    finally:
+        db.close()

@@ -1,10 +1,12 @@
 """`flowd prune`: old events go with all that belongs to them, and nothing else does."""
 
+import json
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 
+import pytest
 from daemon_rig import Workspace, say
 
 DAY_MS = 86_400_000
@@ -49,3 +51,56 @@ def test_old_events_go_with_their_runs_and_output_and_their_ids_are_new(place: W
     again = place.call("flow.dispatch", event={"id": "old", "type": "big.go"}, wait=True)
     assert (again["status"], again["runs"][0]["effectiveStatus"]) == ("accepted", "changed")
     assert len(flowd(place, "logs", again["runIds"][0])) > 100_000
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["of now", "of an older flowd"])
+def test_the_database_gives_its_room_back(place: Workspace, is_old: bool) -> None:
+    place.flow("quick", say("changed"))
+    place.start()
+    file = place.path / ".codex/flowd/flowd.db"
+    if is_old:
+        assert place.stop() == 0
+        with closing(sqlite3.connect(file, isolation_level=None)) as db:
+            db.execute("PRAGMA auto_vacuum = NONE")
+            db.execute("VACUUM")
+        place.start()
+    for n in range(30):
+        place.call("flow.dispatch", event={"id": f"e{n}", "type": "none.go", "payload": {"much": "x" * 200_000}})
+    place.call("flow.dispatch", event={"id": "run", "type": "quick.go"}, wait=True)
+    assert place.stop() == 0
+    age(place, 100)
+    before = file.stat().st_size
+    place.start()
+    place.call("flow.dispatch", event={"id": "newest", "type": "quick.go"}, wait=True)
+
+    told = json.loads(flowd(place, "prune", "--older-than", "90d", "--json"))
+
+    assert told["events"] == 31
+    if is_old:
+        assert (told.get("freedBytes", 0), told["freeBytes"] > before // 2) == (0, True)
+        assert "for records" in flowd(place, "status")
+        assert "free" in flowd(place, "status")
+        told = json.loads(flowd(place, "prune", "--compact", "--json"))
+    assert told["freedBytes"] > before // 2
+    assert told.get("freeBytes", 0) < 1_000_000
+    assert file.stat().st_size < before // 2
+    assert place.call("flow.dispatch", event={"id": "newest", "type": "quick.go"})["status"] == "duplicate"
+    assert "Missing option '--older-than'" in flowd(place, "prune", code=2)
+
+
+def test_imported_events_are_forgotten_too(place: Workspace) -> None:
+    record: dict[str, list[object]] = {"events": [], "runs": []}
+    for n in range(3):
+        at = f"2024-05-0{n + 1}T00:00:00.000Z"
+        event = {"id": f"old{n}", "type": "t", "receivedAt": at, "payload": {}}
+        record["events"].append({"event": event, "createdAt": at, "runIds": []})
+    state = place.path / "state.json"
+    state.write_text(json.dumps(record))
+    flowd(place, "import", str(state))
+    place.flow("quick", say("changed"))
+    place.start()
+    place.call("flow.dispatch", event={"id": "now", "type": "quick.go"}, wait=True)
+
+    assert "forgot 3 events" in flowd(place, "prune", "--older-than", "90d")
+
+    assert [event["id"] for event in place.call("flow.listEvents")["events"]] == ["now"]

@@ -15,10 +15,12 @@ class Status(Params):
 
 
 class Prune(Params):
-    """How old what is forgotten must be at least, in milliseconds; ``dryRun`` only counts it."""
+    """How old what is forgotten must be at least, in milliseconds; ``dryRun`` only counts it. ``compact`` writes the
+    whole database anew afterwards, or without ``olderThanMs`` does only that."""
 
-    older_than_ms: Annotated[int, msgspec.Meta(ge=60_000, le=100 * 366 * 86_400_000)]
+    older_than_ms: Annotated[int, msgspec.Meta(ge=60_000, le=100 * 366 * 86_400_000)] | None = None
     dry_run: bool = False
+    compact: bool = False
 
 
 class StatusView(View):
@@ -81,10 +83,17 @@ class ResumeView(View):
 
 
 class PruneView(View):
-    """What was forgotten, or would be with ``dryRun``: all that ended before ``before``."""
+    """What was forgotten, or would be with ``dryRun``: all that ended before ``before``.
 
-    before: str
+    Attributes:
+        freed_bytes: So much smaller the database became.
+        free_bytes: Still free inside it, for what is stored next.
+    """
+
     dry_run: bool
     events: int
     runs: int
     output_bytes: int
+    before: str | None = None
+    freed_bytes: int = 0
+    free_bytes: int = 0

@@ -1,4 +1,4 @@
-"""Deletes old events with their runs, attempts and output."""
+"""Deletes old events with their runs, attempts and output, and gives the room they took back to the disk."""
 
 import sqlite3
 from collections import Counter
@@ -9,6 +9,11 @@ from flowd.domain.stored import Pruned
 
 CHUNK_EVENTS = 200
 """Looked at in one transaction, so that nobody waits long behind it."""
+
+_PAGES_AT_ONCE = 1_000
+"""Of 4 KiB: moved in some tens of milliseconds."""
+
+_INCREMENTAL = 2
 
 # Numbers of rows are given again when the newest row goes, and journal and cursors name rows by them.
 _OLD = (
@@ -62,3 +67,39 @@ def prune(
         db.executemany("UPDATE counts SET n = n - ? WHERE name = ?", [(count, name) for name, count in fewer.items()])
     runs = fewer.total() - len(old)
     return Pruned(last_seq, len(old), runs, sum(size for _, _, size, _ in attempts))
+
+
+def give_back(db: sqlite3.Connection) -> bool:
+    """Give some free pages back to the disk, within the transaction. False when none is left, or the file is of a flowd
+    from before it could: `compact` does it then."""
+    if not free_bytes(db) or db.execute("PRAGMA auto_vacuum").fetchone() != (_INCREMENTAL,):
+        return False
+    db.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
+    return free_bytes(db) > 0
+
+
+def compact(db: sqlite3.Connection) -> None:
+    """Write the whole file anew, without free pages, outside any transaction. It needs as much room again meanwhile."""
+    db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+    db.execute("VACUUM")
+
+
+def shrink_files(db: sqlite3.Connection) -> None:
+    """Bring what was committed into the file, which shrinks only then, as far as readers let us."""
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def free_bytes(db: sqlite3.Connection) -> int:
+    """How much of the file is free, for what is stored next."""
+    return _bytes(db, "freelist_count")
+
+
+def size_bytes(db: sqlite3.Connection) -> int:
+    """How large the file is once all that was committed is in it."""
+    return _bytes(db, "page_count")
+
+
+def _bytes(db: sqlite3.Connection, pages: str) -> int:
+    (count,) = db.execute(f"PRAGMA {pages}").fetchone()
+    (size,) = db.execute("PRAGMA page_size").fetchone()
+    return int(count * size)

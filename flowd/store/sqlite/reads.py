@@ -9,7 +9,7 @@ from flowd.domain.errors import InvalidParamsError
 from flowd.domain.queueing import LeftRunning
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import Counts, Output, Page, RunFilter, StoredEvent
-from flowd.store.sqlite import rows
+from flowd.store.sqlite import pruning, rows
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Bodies of events in one page, which shows each twice (payload and raw); a page that would be larger ends early and its cursor goes on."""
@@ -109,7 +109,7 @@ def all_definitions(db: sqlite3.Connection) -> list[Definition]:
 def counts(db: sqlite3.Connection) -> Counts:
     """How many there are."""
     found = dict(db.execute("SELECT name, n FROM counts").fetchall())
-    return Counts(events=found.pop("events"), runs=found)
+    return Counts(events=found.pop("events"), runs=found, free_bytes=pruning.free_bytes(db))
 
 
 def _status_conditions(status: str | None) -> list[list[str]]:

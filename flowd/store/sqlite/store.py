@@ -217,6 +217,16 @@ class SqliteStore:
             )
         )
 
+    async def give_back(self, *, compact: bool) -> int:
+        """See `flowd.ports.Store.give_back`."""
+        before = await self._read(pruning.size_bytes)
+        if compact:
+            await self._writer.do_alone(pruning.compact)
+        while await self._writer.do(pruning.give_back):
+            pass
+        await self._writer.do_alone(pruning.shrink_files)
+        return max(0, before - await self._read(pruning.size_bytes))
+
     async def journal(self, interest: Interest, *, after: int | None, limit: int) -> JournalPage:
         """See `flowd.ports.Journal.journal`."""
         return await self._read(lambda db: journal.page(db, interest, after, limit))

@@ -23,6 +23,7 @@ MAX_BATCH = 500
 class _Job:
     operation: Callable[[sqlite3.Connection], Any]
     future: "asyncio.Future[Any]"
+    is_alone: bool = False
     value: Any = None
     error: Exception | None = None
 
@@ -60,6 +61,8 @@ class Writer:
         """Called in the loop after each commit."""
         self._tidy = tidy
         self._is_failure_told = False
+        self._held: _Job | None = None
+        """Came while a batch was collected, and must not be in one."""
         self._thread = threading.Thread(target=self._work, name="flowd-writer", daemon=True)
         self._thread.start()
 
@@ -71,12 +74,19 @@ class Writer:
         Raises:
             FlowdError: The operation's own, or a storage error: nothing was written.
         """
+        return await self._submit(operation, is_alone=False)
+
+    async def do_alone(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run an operation outside any transaction, with all others waiting until it is done. See `do`."""
+        return await self._submit(operation, is_alone=True)
+
+    async def _submit(self, operation: Callable[[sqlite3.Connection], T], *, is_alone: bool) -> T:
         if self._failure is not None:
             raise StorageFailedError(self._failure.message)
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._unsent:
             self._loop.call_soon(self._hand_over)
-        self._unsent.append(_Job(operation, future))
+        self._unsent.append(_Job(operation, future, is_alone))
         return await future
 
     def _hand_over(self) -> None:
@@ -93,23 +103,28 @@ class Writer:
 
     def _work(self) -> None:
         while self._is_open:
-            job = self._jobs.get()
+            job, self._held = self._held or self._jobs.get(), None
             if job is None:
                 break
             batch = [job]
-            self._commit(batch, is_joinable=True)
+            if job.is_alone:
+                self._execute_alone(job)
+            else:
+                self._commit(batch, is_joinable=True)
             self._loop.call_soon_threadsafe(self._deliver, batch)
         self._connection.close()
 
     def _join(self, batch: list[_Job]) -> None:
         """Take what waits by now into the batch."""
-        while self._is_open and len(batch) < MAX_BATCH:
+        while self._is_open and self._held is None and len(batch) < MAX_BATCH:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
                 break
             if job is None:
                 self._is_open = False
+            elif job.is_alone:
+                self._held = job
             else:
                 batch.append(job)
 
@@ -133,6 +148,12 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's answer
             self._roll_back()
             self._answer_failed(batch, error)
+
+    def _execute_alone(self, job: _Job) -> None:
+        try:
+            job.value = job.operation(self._connection)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's answer
+            self._answer_failed([job], error)
 
     def _execute(self, job: _Job) -> None:
         try:
