@@ -107,6 +107,15 @@ class Keeper(Protocol):
         """Whether this attempt was ever begun: False means that no process of it was ever started."""
         ...
 
+    def remembers(self, worker_id: str) -> bool:
+        """Whether its memory reaches back to the keeper of this id, so that an attempt of that one which it does not
+        know was never started. False: that memory was taken away, and nobody can say."""
+        ...
+
+    async def end_strays(self, attempt_id: str) -> None:
+        """End the processes of an attempt whose end nobody saw, if there are any, and return when they are gone."""
+        ...
+
     def records(self) -> Sequence[KeeperRecord]:
         """What it knew of every attempt when it was last connected to."""
         ...

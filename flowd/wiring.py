@@ -80,6 +80,10 @@ class StepKeeper(Keeper, Protocol):
         """Take up what an earlier daemon left."""
         ...
 
+    def restore(self) -> None:
+        """Make again what somebody has removed of its files, so that the next daemon finds what runs. Cheap."""
+        ...
+
     async def close(self, *, end_steps: bool) -> None:
         """Let go of steps, or end them."""
         ...
@@ -96,6 +100,11 @@ class Parts:
     engine: Engine
     feed: Feed
     catalog_journal: CatalogJournal
+
+    def restore(self) -> None:
+        """Make again what somebody has removed from under running steps, and under those to come."""
+        self.engine.make_folders()
+        self.keeper.restore()
 
     async def close(self, *, end_steps: bool) -> None:
         """Close in the order in which nothing is missed: no new packages, no more exits, then the memory of both."""

@@ -71,6 +71,16 @@ class Acceptor:
         self._listener.close()
         self._let_go_of_spare()
 
+    def listen_anew(self, bound: socket.socket) -> None:
+        """Accept on this socket from now on, in the place of one whose path is gone. It gets the old one's number, so
+        that whoever closes that closes this one."""
+        number, loop = self._listener.fileno(), asyncio.get_running_loop()
+        loop.remove_reader(number)
+        os.dup2(bound.fileno(), number, inheritable=False)
+        bound.close()
+        self._listener.setblocking(False)  # noqa: FBT003
+        loop.add_reader(number, self._accept)
+
     def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(self._at_once):

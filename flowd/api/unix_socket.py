@@ -65,6 +65,11 @@ class UnixServer:
         """Whether anybody is connected."""
         return bool(self._connections)
 
+    def listen_anew(self, bound: socket.socket) -> None:
+        """See `Acceptor.listen_anew`."""
+        if self._acceptor is not None:
+            self._acceptor.listen_anew(bound)
+
     async def close(self) -> None:
         """Accept no more, let finish what is quickly done, and end the connections. Requests that wait are dropped."""
         if self._acceptor is not None:

@@ -2,6 +2,8 @@
 
 import os
 import shlex
+import time
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,8 +17,11 @@ from flowd_client.discovery import (
     is_in_step,
     is_workspace,
     meant_for,
+    state_dir,
     workspace_of,
 )
+from flowd_client.errors import DaemonNotRunningError
+from flowd_client.methods import STATUS
 
 if TYPE_CHECKING:
     from flowd.cli.silence import TellingTransport
@@ -26,6 +31,10 @@ T = TypeVar("T")
 
 RESPONSE_S = 30.0
 """How long the daemon may take for a response that waits for nothing on purpose."""
+
+_SOCKET_WITHIN_S = 4.0
+"""A daemon looks every second whether its socket is there."""
+_LOOK_INTERVAL_S = 0.1
 
 
 class Session:
@@ -135,7 +144,47 @@ class Session:
         Raises:
             FlowClientError: Any of its tree.
         """
-        return self.transport.call(request.method, request.params, timeout_s=request.timeout_s(RESPONSE_S))
+        timeout_s = request.timeout_s(RESPONSE_S)
+        try:
+            return self.transport.call(request.method, request.params, timeout_s=timeout_s)
+        except DaemonNotRunningError as error:
+            pid = self._daemon_pid()
+            if pid is None:
+                raise
+            self._wait_for_socket(pid, error)
+        return self.transport.call(request.method, request.params, timeout_s=timeout_s)
+
+    def _daemon_pid(self) -> str | None:
+        """The process that has the lock of the workspace's state; None where nobody has."""
+        if self._socket is not None or os.environ.get("FLOWD_SOCKET"):
+            return None
+        from flowd.state.folder import LOCK  # noqa: PLC0415 - only when there is trouble
+        from flowd.state.lock import holder, is_locked  # noqa: PLC0415 - only when there is trouble
+
+        lock = state_dir(self.place) / LOCK
+        try:
+            return holder(lock) if is_locked(lock) else None
+        except OSError:
+            return None
+
+    def _wait_for_socket(self, pid: str, error: DaemonNotRunningError) -> None:
+        """Return when the daemon listens: it has just been started, or its socket was removed and it binds it anew.
+
+        Raises:
+            DaemonNotRunningError: It does not.
+        """
+        deadline_s = time.monotonic() + _SOCKET_WITHIN_S
+        while time.monotonic() < deadline_s:
+            time.sleep(_LOOK_INTERVAL_S)
+            self.__dict__.pop("socket_path", None)  # it may be elsewhere by now
+            with suppress(DaemonNotRunningError):
+                self.transport.call(STATUS, {}, timeout_s=RESPONSE_S)
+                return
+        raise DaemonNotRunningError(
+            f"A daemon (pid {pid}) serves this workspace, but nothing listens at {self.socket_path}. Its log says why; "
+            f"to start anew: kill {pid}, then `flowd serve`.",
+            socket_path=str(self.socket_path),
+        ) from error
 
     def view(self, request: "Request[T]") -> T:
         """The daemon's response as a view."""

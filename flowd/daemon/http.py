@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-from flowd.api.http.config import HttpConfig
+from flowd.api.http.config import HttpConfig, UnixAddress
 from flowd.api.http.server import HttpServer
 from flowd.api.listeners import listen_for_http
+from flowd.daemon.guard import GuardedSocket
 from flowd.daemon.http_access import local_access
 from flowd.domain.errors import NotYetError, StateError
 from flowd.settings.values import is_managed
@@ -33,6 +34,7 @@ class HttpPart:
         self._state_dir = state_dir
         self._listener: socket.socket | None = None
         self._server: HttpServer | None = None
+        self._guarded: GuardedSocket | None = None
         self.problem: str | None = None
         self.where: str | None = None
 
@@ -81,6 +83,11 @@ class HttpPart:
         if config is not None and self._server is not None and self._listener is not None:
             self._server.take(local_access(config, self._listener, self._state_dir)[0])
 
+    def check(self) -> None:
+        """Bind a Unix socket anew that somebody has removed."""
+        if self._guarded is not None:
+            self._guarded.check()
+
     def close(self) -> None:
         """Close the socket."""
         if self._listener is not None:
@@ -103,6 +110,10 @@ class HttpPart:
         await server.open()
         self._server = server
         self.where = server.where
+        if isinstance(self._config.address, UnixAddress):
+            path = Path(self._config.address.path)
+            self._guarded = GuardedSocket(path, wanted=path)
+            self._guarded.listen_anew = server.listen_anew
         if self.problem is not None:
             self.problem = None
             log.info("HTTP is served", extra={"where": server.where})

@@ -26,6 +26,7 @@ from flowd.api.shapes.daemon import DrainView, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.daemon.exits import EXIT_KEEPER_LOST, EXIT_OK, EXIT_STORAGE_FAILED
+from flowd.daemon.guard import GuardedSocket, until_state_is_lost
 from flowd.daemon.http import HttpPart
 from flowd.daemon.own_service import OwnService, StepsFate
 from flowd.daemon.shutdown import wind_down
@@ -48,7 +49,6 @@ from flowd.state import sockets
 
 log = logging.getLogger("flowd.daemon")
 
-_GUARD_INTERVAL_S = 1.0
 _HANG_S = 3600.0
 
 
@@ -94,18 +94,19 @@ class Daemon:
         if passed is not None:
             listener, self._socket = passed, Path(passed.getsockname())
             sockets.point_to(self._socket, self._settings.workspace)
+            self._guarded = GuardedSocket(self._socket, wanted=None)
         else:
             self._socket = sockets.socket_path(self._settings.socket)
             # Before anything else: a daemon that nobody can reach takes up no runs.
             listener = sockets.bind(self._socket)
+            self._guarded = GuardedSocket(self._socket, wanted=self._settings.socket)
         self._http.listen()
-        ours = state_folder.Presence([self._socket])
         try:
             await self._serve(listener)
         finally:
             listener.close()
             self._http.close()
-            if passed is None and ours.lost() is None:
+            if self._guarded.is_ours:
                 self._socket.unlink(missing_ok=True)
         return self._exit_code
 
@@ -132,6 +133,7 @@ class Daemon:
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
                 await self._parts.engine.open(tasks)
                 server = await self._listen(listener)
+                self._guarded.listen_anew = server.listen_anew
                 stack.push_async_callback(server.close)
                 end_http_trying = await self._http.open(tasks, stack, self._http_server)
                 guard = tasks.create_task(self._guard_state(), name="guard state")
@@ -217,16 +219,11 @@ class Daemon:
         self._stop_asked.set()
 
     async def _guard_state(self) -> None:
-        """Stop when somebody removes or replaces the state.
-
-        What is accepted after that is in files that nobody can open again, and another daemon can lock the new folder
-        beside this one.
-        """
-        folder = self._settings.state_dir
-        names = (state_folder.LOCK, state_folder.DATABASE, f"{state_folder.DATABASE}-wal")
-        presence = state_folder.Presence(folder / name for name in names)
-        while (lost := presence.lost()) is None:  # noqa: ASYNC110 - nothing tells when a file is unlinked
-            await asyncio.sleep(_GUARD_INTERVAL_S)
+        """Stop when somebody removes or replaces the state."""
+        lost = await until_state_is_lost(
+            self._settings.state_dir,
+            look=[self._parts.restore, self._guarded.check, self._http.check],
+        )
         self._is_state_lost = True
         self._fail(
             StorageFailedError(

@@ -108,6 +108,11 @@ class Exit:
         """Whether the exit status was seen."""
         return self.code is not None or self.signal is not None
 
+    @property
+    def is_unseen(self) -> bool:
+        """Whether nobody saw how it ended, and flowd did not end it."""
+        return not self.is_known and self.cause is None
+
     def completed_at_ms(self, started_at_ms: int, recorded_at_ms: int) -> int:
         """The instant to show: not before the start nor after it is recorded, whatever the clock did in between.
 

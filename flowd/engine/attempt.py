@@ -126,8 +126,11 @@ class ActiveAttempt:
         except SpawnError as error:
             self._obstacle = str(error)
         except KeeperLostError:
-            self._has_process = await self._tools.keeper.knows(self.attempt.id)
-            if not self._has_process:
+            keeper = self._tools.keeper
+            self._has_process = await keeper.knows(self.attempt.id)
+            if not self._has_process and not keeper.remembers(self.attempt.worker_id):
+                self.end_unseen(Exit())
+            elif not self._has_process:
                 self.withdraw("its keeper died before it started")
         if self._has_process:
             self._tools.waits.over(f"start {self.run_id}")
@@ -152,6 +155,7 @@ class ActiveAttempt:
             cwd=command.cwd,
             package_hash=package_hash or self.attempt.package_hash,
         )
+        self._tools.outputs.make_folder()
         pid = await self._tools.keeper.start(self._launch(command))
         self.attempt = replace(self.attempt, pid=pid)
         self._has_process = True
@@ -177,6 +181,9 @@ class ActiveAttempt:
         """Return when its process has ended; at once where it has none."""
         if self._exit is None and self._obstacle is None:
             self._exit = await self._wait()
+        if self._exit is not None and self._exit.is_unseen and not self.definition.detach:
+            # Nobody watches what may be left of it, and a retry must not run beside it.
+            await self._tools.keeper.end_strays(self.attempt.id)
 
     async def _wait(self) -> Exit:
         timer = asyncio.get_running_loop().call_later(_NOTE_START_AFTER_S, self._note_start_soon)

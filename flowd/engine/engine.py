@@ -96,6 +96,10 @@ class Engine:
         self._scheduler.open(tasks)
         return counts
 
+    def make_folders(self) -> None:
+        """Make the folder of steps' output again where somebody has removed it."""
+        self._outputs.make_folder()
+
     def packages_changed(self, _: Snapshot) -> None:
         """Another snapshot of the catalog is in force: runs that wait for their package may go on."""
         self._package_waits.packages_changed()

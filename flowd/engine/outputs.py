@@ -1,5 +1,6 @@
 """Manages the files that steps write their output to: finds them, reads them, and removes them."""
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from flowd.domain.result import FlowResult, MalformedResult
 from flowd.domain.stored import Output
 from flowd.keeper.recording import order_path
 from flowd_client.wire import Stream
+
+log = logging.getLogger("flowd.engine")
 
 INLINE_BYTES = 64 * 1024
 """Streams up to this size move into the database with the outcome: below it a row is cheaper than a file."""
@@ -38,6 +41,14 @@ class OutputFiles:
     def __init__(self, folder: Path, *, max_output_bytes: int) -> None:
         self._folder = folder
         self._max_output_bytes = max_output_bytes
+
+    def make_folder(self) -> None:
+        """Make the folder again where somebody has removed it; not its parents: a state that is gone stays so."""
+        try:
+            os.mkdir(self._folder, 0o700)
+        except (FileExistsError, FileNotFoundError):
+            return
+        log.warning("output folder made again", extra={"folder": str(self._folder), "problem": "somebody removed it"})
 
     def path(self, attempt_id: str, stream: Stream) -> str:
         """Where a stream of an attempt is written."""

@@ -26,7 +26,8 @@ async def reconcile(
 
     One that the keeper has no record of was never started, if this is still the boot in which it was begun: the keeper
     journals a start before it makes a process, and its journal outlives everything but the machine. After a reboot the
-    journal's tail may be lost, so there nothing is started a second time.
+    journal's tail may be lost, and somebody may have removed the journal itself, which does not know the keeper of that
+    start then: so there nothing is started a second time.
 
     Returns:
         How many were ``adopted``, ``requeued`` and ``abandoned``.
@@ -40,7 +41,11 @@ async def reconcile(
         if await keeper.knows(left.attempt.id):  # of another boot, too: its journal may have the exit
             counts["adopted"] += 1
             work = attempts.adopt(_with_pid(left, pids.get(left.attempt.id)))
-        elif left.attempt.boot_id == boot_id and not left.run.cancel_requested:
+        elif (
+            left.attempt.boot_id == boot_id
+            and keeper.remembers(left.attempt.worker_id)
+            and not left.run.cancel_requested
+        ):
             counts["requeued"] += 1
             work = attempts.start_over(left)
         else:

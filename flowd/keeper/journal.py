@@ -23,17 +23,28 @@ EMPTY_AT_BYTES = 1 << 16
 """When nothing is left to remember, a file smaller than this is not worth emptying."""
 
 
-class Journal:
-    """An append-only file that never holds half a line between two whole ones."""
+MAX_KEEPERS = 100
+"""More keepers than can have died between a start that was written down and the daemon that asks for it."""
+UNKNOWN_KEEPERS = ""
+"""Stands for those before journals named them."""
 
-    def __init__(self, path: str, about: Mapping[str, Any]) -> None:
-        """Open it for appending; `load` it first.
+
+class Journal:
+    """An append-only file that never holds half a line between two whole ones.
+
+    It names the keepers that have written it, the newest last. Whoever asks for an attempt of a keeper that it does not
+    name asks for a journal that was taken away: that it lacks the attempt says nothing.
+    """
+
+    def __init__(self, path: str, about: Mapping[str, Any], keepers: list[str] | None = None) -> None:
+        """Open it for appending; `load` it first, and `keepers_of` it.
 
         Args:
             about: Which keeper writes it, for its first line.
         """
         self._path = path
         self._first = {"op": "journal", "v": VERSION, **about}
+        self.keepers = keepers or []
         self._fd = os.open(path, _FLAGS, 0o600)
         self.size_bytes = os.fstat(self._fd).st_size
         self._compact_at_bytes = COMPACT_AT_BYTES
@@ -49,6 +60,19 @@ class Journal:
         line = _line(entry)
         self._append(self._backlog + line, self._backlog + line)
 
+    def sign(self, keeper: str) -> None:
+        """Name this keeper from now on."""
+        self.keepers = [*self.keepers, keeper][-MAX_KEEPERS:]
+        self.record({"op": "keepers", "ids": [keeper]})
+
+    def is_there(self) -> bool:
+        """Whether the file still has its name: a rewrite brings back one that was removed."""
+        try:
+            there, here = os.stat(self._path), os.fstat(self._fd)
+        except FileNotFoundError:
+            return False
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino) and there.st_size >= self.size_bytes
+
     def compact(self, entries: list[dict[str, Any]]) -> None:
         """Keep these entries only, when the file has grown enough for that to be worth while. Atomic."""
         if self.size_bytes > (self._compact_at_bytes if entries else EMPTY_AT_BYTES):
@@ -57,7 +81,8 @@ class Journal:
     def rewrite(self, entries: list[dict[str, Any]]) -> None:
         """Keep these entries only. Atomic: a crash leaves the old file or the new one; an error leaves the old one."""
         temporary = self._path + ".new"
-        data = b"".join(map(_line, [self._first, *entries]))
+        head: list[dict[str, Any]] = [self._first, {"op": "keepers", "ids": self.keepers}]
+        data = b"".join(map(_line, head + entries))
         try:
             fd = os.open(temporary, _FLAGS | os.O_TRUNC, 0o600)
             try:
@@ -118,6 +143,24 @@ def writer(path: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return first if isinstance(first, dict) and first.get("op") == "journal" else {}
+
+
+def keepers_of(path: str) -> list[str]:
+    """The keepers that have written a journal; none where there is no journal, or nothing is in it any more."""
+    found: list[str] = []
+    has_entries = False
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                has_entries = has_entries or line.startswith(b'{"op":"')
+                if line.startswith(b'{"op":"keepers"'):
+                    try:
+                        found += map(str, json.loads(line)["ids"])
+                    except (ValueError, KeyError, TypeError):
+                        continue
+    except FileNotFoundError:
+        pass
+    return found or ([UNKNOWN_KEEPERS] if has_entries else [])
 
 
 def _apply(attempts: dict[str, dict[str, Any]], entry: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ import flowd
 from flowd.keeper import cgroup as cgroup_module
 from flowd.keeper.adoption import Adoption
 from flowd.keeper.capabilities import Capabilities, boot_id, now_s
+from flowd.keeper.home import Home
 from flowd.keeper.identity import ABILITIES, code
-from flowd.keeper.journal import Journal, load
+from flowd.keeper.journal import Journal, keepers_of, load
 from flowd.keeper.peer import peer_uid
 from flowd.keeper.proctree import Processes
 from flowd.keeper.protocol import LISTEN_FD, LOCK_FD, VERSION, FrameError, FrameReader, dumps, encode
@@ -70,7 +71,9 @@ class Keeper:
         attempts, self._bad_lines = load(path)
         if self._bad_lines:
             log(f"{path}: skipped {self._bad_lines} unreadable line(s)")
-        self._journal = Journal(path, self._code)
+        self._home = Home(directory)
+        self._journal = Journal(path, self._code, keepers_of(path))
+        self._journal.sign(self.id)
         self._cgroups, about_cgroups = cgroup_module.find("off" if "cgroup" in without else cgroup, directory)
         self._can.cgroup = self._cgroups is not None
         self._recorder = Recorder(
@@ -244,6 +247,8 @@ class Keeper:
                 self._hello(header, body)
             case "end":
                 self._steps.end_all(header.get("cause"))
+            case "restore":
+                self._restore()
             case "quit":
                 self._is_quitting = True
             case unknown:
@@ -257,10 +262,20 @@ class Keeper:
         self._settle()
         facts: dict[str, Any] = {"op": "hello", "v": VERSION, "pid": os.getpid(), "keeper": self.id}
         facts |= {"boot_id": self._boot_id, **self._code, "abilities": sorted(ABILITIES)}
+        facts["keepers"] = self._journal.keepers
         self._is_greeted = True
         if self._bad_lines:
             facts["bad_lines"], self._bad_lines = self._bad_lines, 0  # reported once
         self._send({**facts, "capabilities": self._can.names()}, dumps(self._steps.records()).encode())
+
+    def _restore(self) -> None:
+        """Somebody has removed our files: make them again, so that the next daemon finds us, and all we know."""
+        made = self._home.restore()
+        if not self._journal.is_there():
+            self._journal.rewrite(self._steps.entries())
+            made = f"{made}, journal" if made else "journal"
+        if made:
+            log(f"made again what was removed: {made}")
 
     def _hand_over(self, attempt_id: str, pidfd: int) -> None:
         if self._adoption:

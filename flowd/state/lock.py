@@ -74,7 +74,7 @@ class Lock:
             raise StateError(f"Cannot lock {folder / LOCK}: {error.strerror}.") from error
         if descriptor is None:
             raise LockedError(
-                f"A daemon (pid {_holder(folder / LOCK)}) serves this workspace already: its state is in {folder}. "
+                f"A daemon (pid {holder(folder / LOCK)}) serves this workspace already: its state is in {folder}. "
                 "Talk to it with `flowd status`, or stop it first."
             )
         self._descriptor = descriptor
@@ -101,7 +101,8 @@ class Lock:
             os.close(descriptor)
 
 
-def _holder(path: Path) -> str:
+def holder(path: Path) -> str:
+    """The pid that a lock's file has."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()[:32] or "unknown"
     except OSError:

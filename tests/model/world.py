@@ -133,6 +133,12 @@ class Keeper:
     async def knows(self, attempt_id: str) -> bool:
         return attempt_id in self.running or attempt_id in self.exits
 
+    def remembers(self, worker_id: str) -> bool:
+        return True
+
+    async def end_strays(self, attempt_id: str) -> None:
+        self.running.discard(attempt_id)
+
     async def stop(self, attempt_id: str, *, cause: str, grace_s: float) -> None:
         if attempt_id in self.running:
             self.end(attempt_id, Exit(signal=15, cause="canceled"))

@@ -122,6 +122,11 @@ class HttpServer:
                 },
             )
 
+    def listen_anew(self, bound: socket.socket) -> None:
+        """See `Acceptor.listen_anew`."""
+        if self._acceptor is not None:
+            self._acceptor.listen_anew(bound)
+
     async def close(self) -> None:
         """Accept no more, end streams and waits, let other responses under way finish within two seconds."""
         if self._acceptor is None:

@@ -1,6 +1,8 @@
 """The executor ``direct``: starts and ends steps through a keeper, waits for them, and outlives the keeper's death."""
 
+import asyncio
 import hashlib
+import logging
 import os
 import sys
 from asyncio import get_running_loop, sleep
@@ -10,16 +12,21 @@ from typing import Any, cast
 
 from flowd.domain.launching import BusyStartError, KeeperLostError, KeeperRecord, Launch, SpawnError
 from flowd.domain.run import Exit
+from flowd.executors.direct import strays
 from flowd.executors.direct.attempts import KeeperAttempts
 from flowd.executors.direct.frames import start_request
 from flowd.executors.direct.keeper_link import KeeperLink
 from flowd.executors.direct.launcher import Launcher, environment_without
 from flowd.executors.direct.refusals import refusal_message
+from flowd.keeper.home import JOURNAL, LOCK, POINTER, SOCKET
 from flowd.keeper.identity import ABILITIES, abilities, asked
+from flowd.keeper.journal import UNKNOWN_KEEPERS
 from flowd.keeper.protocol import FrameError, encode
 
 _PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.3)
 """Between tries of a start that will likely work in a moment: a second in all."""
+
+log = logging.getLogger("flowd.keeper")
 
 _CLOSE_WITHIN_S = 15.0
 """Beyond the longest grace of a step: more than the keeper needs for what outlives SIGKILL."""
@@ -61,6 +68,7 @@ class DirectExecutor:
             without = environment_without()
         can_pidfd = "pidfd" not in without and hasattr(os, "pidfd_open")
         launcher = Launcher(directory, dict(base_env), orphan_grace_s, without, python, cgroup, step_open_files)
+        self._directory = directory
         self._mark_suffix = mark_suffix(directory)
         self._link = KeeperLink(launcher, can_pidfd=can_pidfd, on_lost=on_lost)
         self._attempts = KeeperAttempts(self._link.send, can_pidfd=can_pidfd)
@@ -97,6 +105,22 @@ class DirectExecutor:
     def records(self) -> tuple[KeeperRecord, ...]:
         """What the keeper knew of every attempt when it was last connected to."""
         return cast("tuple[KeeperRecord, ...]", self._link.records)
+
+    def remembers(self, worker_id: str) -> bool:
+        """See `flowd.ports.Keeper.remembers`."""
+        keepers = self._link.hello.get("keepers")
+        # A keeper from before it told them, or its journal: as it always was.
+        return keepers is None or worker_id in keepers or UNKNOWN_KEEPERS in keepers
+
+    def restore(self) -> None:
+        """Have the keeper make its files again that somebody has removed. Cheap where they are all there."""
+        if self._link.is_connected and _is_anything_gone(self._directory):
+            log.warning("keeper files removed", extra={"folder": str(self._directory), "remedy": "they are made again"})
+            self._link.send(encode({"op": "restore"}))
+
+    async def end_strays(self, attempt_id: str) -> None:
+        """See `flowd.ports.Keeper.end_strays`."""
+        await asyncio.to_thread(strays.end, f"{attempt_id}@{self._mark_suffix}")
 
     async def open(self) -> None:
         """Connect to the living keeper or start one. Returns when it has reported all that it knows.
@@ -214,3 +238,13 @@ class DirectExecutor:
 def mark_suffix(directory: Path) -> str:
     """What the marks of all steps of a keeper's folder end with, after an ``@``."""
     return hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+
+
+def _is_anything_gone(directory: Path) -> bool:
+    try:
+        os.stat(directory / LOCK)
+        is_empty = os.stat(directory / JOURNAL).st_size == 0  # it always has a head
+    except FileNotFoundError:
+        return True
+    has_socket = any(os.path.exists(directory / name) for name in (SOCKET, POINTER))
+    return is_empty or not has_socket

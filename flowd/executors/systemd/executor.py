@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -17,10 +18,12 @@ from flowd.executors.systemd.background import BackgroundWork
 from flowd.executors.systemd.bus import BusError, Manager
 from flowd.executors.systemd.detached import DetachedUnits, is_empty, release_unit
 from flowd.executors.systemd.follower import UnitFollower
-from flowd.executors.systemd.starter import UnitStarter
+from flowd.executors.systemd.starter import UnitStarter, default_unit
 from flowd.executors.systemd.tracked_unit import TrackedUnit, TrackedUnits
 from flowd.executors.systemd.unit_records import UnitRecords
 from flowd.observe.own_unit import Scope
+
+log = logging.getLogger("flowd.keeper")
 
 _CLOSE_MARGIN_S = 30.0
 _MANAGER_WITHIN_S = 20.0
@@ -92,6 +95,21 @@ class SystemdExecutor:
     def capabilities(self) -> frozenset[str]:
         """The cgroup controllers that limits can be kept with."""
         return self._controllers
+
+    def remembers(self, worker_id: str) -> bool:  # noqa: ARG002 - systemd stays the same one
+        """See `flowd.ports.Keeper.remembers`. What counts is our own folder, as it was found."""
+        return not self._records_on_disk.is_new
+
+    def restore(self) -> None:
+        """Write the records again that somebody has removed."""
+        if not self._records_on_disk.is_there():
+            log.warning("unit records removed", extra={"folder": str(self._directory), "remedy": "they are made again"})
+            self._records_on_disk.restore([unit.record for unit in self._units])
+
+    async def end_strays(self, attempt_id: str) -> None:
+        """See `flowd.ports.Keeper.end_strays`."""
+        with suppress(BusError, KeeperLostError):  # most have no such unit
+            await self._bus.kill(default_unit(attempt_id), signal.SIGKILL)
 
     def records(self) -> tuple[KeeperRecord, ...]:
         """What was known of every attempt at `open`."""
@@ -165,6 +183,7 @@ class SystemdExecutor:
             KeeperLostError: The connection to systemd was lost, or its manager is shutting down; ask `knows`.
         """
         self._check()
+        self._records_on_disk.is_new = False  # of this attempt we do know
         starting = self._starting.get(launch.attempt_id)
         if starting is None:
             if (unit := self._units.get(launch.attempt_id)) is not None:

@@ -81,11 +81,9 @@ class UnitStarter:
         return unit, int(about["ExecMainPID"])
 
     def _record_of(self, launch: Launch) -> UnitRecord:
-        run, number = parse_attempt_id(launch.attempt_id)
-        suffix = "" if number == 1 else f"-{number}"
         return UnitRecord(
             id=launch.attempt_id,
-            unit=f"{unit_name(run)}{suffix}.service",
+            unit=default_unit(launch.attempt_id),
             boot_id=self._boot_id,
             stdout_path=launch.stdout_path,
             stderr_path=launch.stderr_path,
@@ -151,3 +149,13 @@ class UnitStarter:
         self._records.remove(unit.record.id)
         unit.remove_output()
         unit.end(Exit())
+
+
+def default_unit(attempt_id: str) -> str:
+    """The unit of an attempt, unless another workspace has one of that name.
+
+    >>> default_unit("run_af8a4654f5aa:2")
+    'codex-flow-run-af8a4654f5aa-b746a815ec-2.service'
+    """
+    run, number = parse_attempt_id(attempt_id)
+    return f"{unit_name(run)}{'' if number == 1 else f'-{number}'}.service"

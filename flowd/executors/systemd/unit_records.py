@@ -8,6 +8,7 @@ import json
 import os
 import re
 import threading
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from flowd.domain.ids import file_name
 
 _SUFFIX = "note"
 """Of records on disk since the first version that had them."""
+_MARKER = "since"
+"""A file that is there from the folder's first use on."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _QUOTED = re.compile(r'["\\$`]')
 
@@ -51,10 +54,14 @@ class UnitRecords:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writing = threading.Lock()
+        self.is_new = False
+        """Whether the folder was not there, or was emptied: what it lacks may have been started."""
 
     def open(self) -> dict[str, UnitRecord]:
         """Make the folder, and read every record. One that cannot be read was never written whole, so nothing ran."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.is_new = not any(self._folder.iterdir())
+        (self._folder / _MARKER).touch(mode=0o600)
         known = {field.name for field in fields(UnitRecord)}
         found: dict[str, UnitRecord] = {}
         for path in sorted(self._folder.glob(f"*.{_SUFFIX}")):
@@ -65,6 +72,17 @@ class UnitRecords:
                 continue
             found[record.id] = record
         return found
+
+    def is_there(self) -> bool:
+        """Whether nobody has removed or emptied the folder."""
+        return os.path.exists(self._folder / _MARKER)
+
+    def restore(self, records: Iterable[UnitRecord]) -> None:
+        """Make the folder and these records again."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        for record in records:
+            self.write(record)
+        (self._folder / _MARKER).touch(mode=0o600)
 
     def write(self, record: UnitRecord) -> None:
         """Put a record on disk, whole or not at all."""

@@ -1,0 +1,84 @@
+"""Looks every second whether somebody has removed what the daemon has on disk, and makes it again where that can be."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from flowd.domain.errors import StateError
+from flowd.state import folder as state_folder
+from flowd.state import sockets
+
+log = logging.getLogger("flowd.daemon")
+
+INTERVAL_S = 1.0
+_TELL_EVERY_S = 10.0
+
+
+class GuardedSocket:
+    """A Unix socket that we listen on, by its path."""
+
+    def __init__(self, path: Path, *, wanted: Path | None) -> None:
+        """The socket is bound.
+
+        Args:
+            wanted: The path that it was to have; where that is too long, `sockets.socket_path` has another, and leaves
+                a pointer to it. None for a socket of systemd's, which only systemd can bind again.
+        """
+        self._path = path
+        self._wanted = wanted
+        self._presence = state_folder.Presence([path])
+        self._told_s = -_TELL_EVERY_S
+        self.listen_anew: Callable[[socket.socket], None] = lambda _: None
+        """Takes the socket that was bound anew."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the file at the path is the socket that we bound."""
+        return self._wanted is not None and self._presence.lost() is None
+
+    def check(self) -> None:
+        """Bind it anew where somebody has removed it. What is in its place stays, unless it is a dead socket."""
+        is_there = self._presence.lost() is None
+        if is_there and (self._wanted in (None, self._path) or os.path.exists(f"{self._wanted}.path")):
+            return
+        if self._wanted is None:
+            self._complain("systemd made it: restart its socket unit together with the service")
+            return
+        try:
+            path = sockets.socket_path(self._wanted)
+            if is_there:
+                return
+            bound = sockets.bind(path)
+        except (StateError, OSError) as error:
+            self._complain(str(error))
+            return
+        self._presence = state_folder.Presence([self._path])
+        self.listen_anew(bound)
+        log.warning("socket bound anew", extra={"socket": str(self._path), "problem": "somebody removed it"})
+
+    def _complain(self, problem: str) -> None:
+        if time.monotonic() - self._told_s >= _TELL_EVERY_S:
+            self._told_s = time.monotonic()
+            log.error("socket removed", extra={"socket": str(self._path), "problem": problem})
+
+
+async def until_state_is_lost(folder: Path, *, look: Sequence[Callable[[], None]]) -> Path:
+    """Keep what is on disk as it should be, until something is gone that cannot be made again: that is returned.
+
+    What is accepted after that is in files that nobody can open again, and another daemon can lock the new folder
+    beside this one.
+
+    Args:
+        look: Each looks at something, and makes it again where it is gone.
+    """
+    names = (state_folder.LOCK, state_folder.DATABASE, f"{state_folder.DATABASE}-wal")
+    presence = state_folder.Presence(folder / name for name in names)
+    while (lost := presence.lost()) is None:
+        for one in look:
+            one()
+        await asyncio.sleep(INTERVAL_S)
+    return lost
