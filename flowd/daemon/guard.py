@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from flowd.domain.errors import StateError
@@ -16,6 +17,11 @@ log = logging.getLogger("flowd.daemon")
 
 INTERVAL_S = 1.0
 _TELL_EVERY_S = 10.0
+SHARED_MEMORY = f"{state_folder.DATABASE}-shm"
+"""Has SQLite's locks: another program that opens the database would make a new one, and write beside us."""
+
+_LOG_MAGIC = b"\x37\x7f\x06"
+"""What a write-ahead log begins with (https://www.sqlite.org/fileformat2.html, section 4.1)."""
 
 
 class GuardedSocket:
@@ -75,10 +81,24 @@ async def until_state_is_lost(folder: Path, *, look: Sequence[Callable[[], None]
     Args:
         look: Each looks at something, and makes it again where it is gone.
     """
-    names = (state_folder.LOCK, state_folder.DATABASE, f"{state_folder.DATABASE}-wal")
+    names = (state_folder.LOCK, state_folder.DATABASE, f"{state_folder.DATABASE}-wal", SHARED_MEMORY)
     presence = state_folder.Presence(folder / name for name in names)
-    while (lost := presence.lost()) is None:
+    while (lost := presence.lost() or _emptied(folder)) is None:
+        with suppress(OSError):
+            state_folder.ignore_in_git(folder)
         for one in look:
             one()
         await asyncio.sleep(INTERVAL_S)
     return lost
+
+
+def _emptied(folder: Path) -> Path | None:
+    """The database or its log, where somebody has emptied it: what SQLite writes into it then cannot be read again."""
+    database, log_file = folder / state_folder.DATABASE, folder / f"{state_folder.DATABASE}-wal"
+    with suppress(OSError):
+        if database.stat().st_size == 0:
+            return database
+        with log_file.open("rb", buffering=0) as file:
+            if file.read(len(_LOG_MAGIC)) == bytes(len(_LOG_MAGIC)):
+                return log_file
+    return None

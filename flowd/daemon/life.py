@@ -26,7 +26,7 @@ from flowd.api.shapes.daemon import DrainView, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.daemon.exits import EXIT_KEEPER_LOST, EXIT_OK, EXIT_STORAGE_FAILED
-from flowd.daemon.guard import GuardedSocket, until_state_is_lost
+from flowd.daemon.guard import SHARED_MEMORY, GuardedSocket, until_state_is_lost
 from flowd.daemon.http import HttpPart
 from flowd.daemon.own_service import OwnService, StepsFate
 from flowd.daemon.shutdown import wind_down
@@ -224,11 +224,10 @@ class Daemon:
             self._settings.state_dir,
             look=[self._parts.restore, self._guarded.check, self._http.check],
         )
-        self._is_state_lost = True
+        self._is_state_lost = lost.name != SHARED_MEMORY
+        what = "ends its steps and stops" if self._is_state_lost else "stops; the next one goes on with its steps"
         self._fail(
-            StorageFailedError(
-                f"{lost} was removed or replaced while the daemon used it; the daemon ends its steps and stops."
-            )
+            StorageFailedError(f"{lost} was removed, emptied or replaced while the daemon used it; the daemon {what}.")
         )
 
     def _lose_keeper(self, loss: KeeperLostError) -> None:

@@ -11,6 +11,7 @@ from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.doctor.whereabouts import rightful_owner
 from flowd.observe.processes import mounts
+from flowd.state import folder as state_folder
 from flowd.state import place
 from flowd.state.folder import find_link
 
@@ -43,10 +44,25 @@ def check(scene: Scene) -> Iterator[Finding]:
         yield _read_only(there) or absent
         return
     yield _access(folder)
+    if (missing := _missing(scene)) is not None:
+        yield missing
     yield from _contents(folder)
     yield _place(scene)
     yield _space(folder)
     yield _file_system(folder)
+
+
+def _missing(scene: Scene) -> Finding | None:
+    """That folders of steps are gone, where flowd has worked before."""
+    names = [name for name in (state_folder.OUTPUT, state_folder.KEEPER) if not (scene.folder / name).is_dir()]
+    if not names or not scene.database.exists():
+        return None
+    return warn(
+        "state.folders",
+        f"{' and '.join(names)} of {scene.folder} {'is' if len(names) == 1 else 'are'} gone: somebody removed that",
+        "flowd makes it again, at the next start at the latest. Large output that lay there is lost, and a step that "
+        "runs then may end as interrupted. Leave the folder to flowd; clean up with `flowd prune`.",
+    )
 
 
 def _access(folder: Path) -> Finding:

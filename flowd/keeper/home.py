@@ -46,6 +46,7 @@ class Home:
             made.append(SOCKET)
         if not self._is_ours(LOG, 2):
             self._open(LOG, os.O_WRONLY | os.O_APPEND, 2)
+            made.append(LOG)
         return ", ".join(made) or None
 
     def _is_ours(self, name: str, fd: int) -> bool:

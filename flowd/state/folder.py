@@ -45,11 +45,25 @@ def prepare(folder: Path, workspace: Path | None = None) -> None:
                 f"Others can write to {folder}, and so could start processes as you. Run: chmod 700 {folder}"
             )
         folder.chmod(0o700)
+        _refuse_emptied(folder)
         for name in (OUTPUT, KEEPER):
             (folder / name).mkdir(mode=0o700, exist_ok=True)
         ignore_in_git(folder)
     except OSError as error:
         raise unusable(folder, error) from error
+
+
+def _refuse_emptied(folder: Path) -> None:
+    """Refuse a database that was emptied or replaced: SQLite would take it for a new one, and all would be forgotten.
+
+    One of a first start that was killed in its first moment is as empty, but then there was no keeper yet.
+    """
+    database = folder / DATABASE
+    if database.exists() and database.stat().st_size == 0 and (folder / KEEPER / "keeper.journal").exists():
+        raise StateError(
+            f"{database} is empty, though flowd has worked here: somebody emptied or replaced it. Restore it from a "
+            "backup; or remove it, with its -wal and -shm, to begin anew."
+        )
 
 
 def find_link(folder: Path, workspace: Path | None = None) -> Path | None:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from daemon_rig import Workspace, say, until
+from doctor_rig import doctor
 
 # Notes its start and its end, so that a second one beside it would be seen.
 WORK = f"echo start >>log; while [ ! -e go ]; do sleep 0.02; done; echo end >>log; {say('changed')}"
@@ -102,3 +103,159 @@ def test_a_start_whose_traces_were_taken_away_ends_as_interrupted_and_leaves_not
     assert ended(place, run_id)["effectiveStatus"] == "changed"
     assert log_of(place) == ["start", "start", "end"]
     assert place.stop() == 0
+
+
+# --- everything else that is on disk, while the daemon looks on
+
+
+def emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name(f"{path.name}.other")
+    other.write_bytes(b"")
+    other.replace(path)
+
+
+HEALS = [
+    ("output", remove),
+    ("keeper", remove),
+    ("keeper/keeper.lock", remove),
+    ("keeper/keeper.sock", remove),
+    ("keeper/keeper.journal", remove),
+    ("keeper/keeper.journal", emptied),
+    ("keeper/keeper.log", remove),
+    (".gitignore", remove),
+    ("flowd.sock", remove),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), HEALS, ids=[f"{name} {how.__name__}" for name, how in HEALS])
+def test_what_is_taken_away_is_there_again_and_the_step_ends_once(
+    place: Workspace, name: str, change: Callable[[Path], None]
+) -> None:
+    run_id = begin(place)
+    path = state(place) / name
+
+    change(path)
+
+    until(
+        lambda: path.exists() and (change is not emptied or "lock" in name or path.stat().st_size), what="the healing"
+    )
+    assert place.call("daemon.status")["state"] == "ready"
+    place.kill()
+    place.start()
+    go(place)
+    run = ended(place, run_id)
+    if name == "output":  # what it had said by then went with the folder
+        assert (run["status"], log_of(place)) == ("completed" if "result" in run else "failed", ["start", "end"]), run
+    else:
+        assert (run["effectiveStatus"], run["attemptCount"]) == ("changed", 1), place.log()
+    assert log_of(place) == ["start", "end"]
+    again = place.call("flow.dispatch", event={"id": "later", "type": "work.go"}, wait=True)
+    assert again["runs"][0]["effectiveStatus"] == "changed"
+    assert place.stop() == 0
+
+
+STOPS = [
+    ("flowd.db", remove),
+    ("flowd.db", replaced),
+    ("flowd.db-wal", remove),
+    ("daemon.lock", remove),
+    ("daemon.lock", replaced),
+    ("", remove),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"), STOPS, ids=[f"{name or 'all'} {change.__name__}" for name, change in STOPS]
+)
+def test_what_cannot_be_made_again_stops_the_daemon_and_its_steps(
+    place: Workspace, name: str, change: Callable[[Path], None]
+) -> None:
+    begin(place)
+
+    change(state(place) / name if name else state(place))
+
+    assert place.process is not None
+    assert place.process.wait(30) == 74
+    assert "was removed, emptied or replaced" in place.log()
+    until(lambda: not steps(place), what="the step's end")
+    go(place)
+    if name == "flowd.db" and change is replaced:
+        told = flowd(place, "serve", code=78)
+        assert "is empty" in told
+        assert "backup" in told
+        return
+    place.start()
+    again = place.call("flow.dispatch", event={"id": "later", "type": "work.go"}, wait=True)
+    assert again["runs"][0]["effectiveStatus"] == "changed"
+    assert place.stop() == 0
+
+
+def test_a_database_without_its_shared_memory_stops_the_daemon_and_the_next_goes_on_with_the_step(
+    place: Workspace,
+) -> None:
+    run_id = begin(place)
+    remove(state(place) / "flowd.db-shm")
+    assert place.process is not None
+    assert place.process.wait(30) == 74
+    place.start()
+    go(place)
+    assert (ended(place, run_id)["effectiveStatus"], log_of(place)) == ("changed", ["start", "end"])
+    assert place.stop() == 0
+
+
+def test_a_database_that_was_emptied_under_the_daemon_is_never_taken_for_a_new_one(place: Workspace) -> None:
+    begin(place)
+    emptied(state(place) / "flowd.db")
+    emptied(state(place) / "flowd.db-wal")
+    assert place.process is not None
+    assert place.process.wait(30) == 74
+    told = flowd(place, "serve", code=78)
+    assert "is empty" in told or "does not start over state" in told
+
+
+# --- sockets
+
+
+def test_a_removed_short_socket_and_its_pointer_come_back(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    deep = place.path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    inner = Workspace(deep)
+    try:
+        inner.flow("work", say("changed"))
+        inner.start()
+        pointer = state(inner) / "flowd.sock.path"
+        short = Path(pointer.read_text().strip())
+        short.unlink()
+        assert "ready" in flowd(inner, "status")  # the command line asks the lock, and waits
+        pointer.unlink()
+        until(pointer.exists, what="the pointer")
+        assert inner.call("flow.dispatch", event={"id": "e", "type": "work.go"}, wait=True)["status"] == "accepted"
+        assert inner.stop() == 0
+    finally:
+        inner.clean_up()
+
+
+def test_status_and_serve_do_not_send_one_round_in_a_circle(place: Workspace) -> None:
+    place.start()
+    place.socket.unlink()
+    place.socket.mkdir()  # in the way, so that it cannot be bound anew
+    until(lambda: "socket removed" in place.log(), what="word in the log")
+    assert place.process is not None
+    told = flowd(place, "status", code=3)
+    assert f"A daemon (pid {place.process.pid}) serves this workspace, but nothing listens" in told
+    place.socket.rmdir()
+    assert "ready" in flowd(place, "status")
+    assert place.stop() == 0
+
+
+def test_doctor_names_folders_that_somebody_removed(place: Workspace) -> None:
+    place.start()
+    assert place.stop() == 0
+    remove(state(place) / "output")
+    found = doctor(place.path)["by_check"]["state.folders"]
+    assert (found["level"], "output" in found["found"]) == ("warn", True), found

@@ -38,7 +38,7 @@ def test_a_removed_state_folder_stops_the_daemon_and_what_it_runs(place: Workspa
 
     assert place.process is not None
     assert place.process.wait(30) == EXIT_STORAGE_FAILED
-    assert "was removed or replaced" in place.log()
+    assert "was removed, emptied or replaced" in place.log()
     until(lambda: not psutil.pid_exists(pid), what="the step's end")
 
 

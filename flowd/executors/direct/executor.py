@@ -18,7 +18,7 @@ from flowd.executors.direct.frames import start_request
 from flowd.executors.direct.keeper_link import KeeperLink
 from flowd.executors.direct.launcher import Launcher, environment_without
 from flowd.executors.direct.refusals import refusal_message
-from flowd.keeper.home import JOURNAL, LOCK, POINTER, SOCKET
+from flowd.keeper.home import JOURNAL, LOCK, LOG, POINTER, SOCKET
 from flowd.keeper.identity import ABILITIES, abilities, asked
 from flowd.keeper.journal import UNKNOWN_KEEPERS
 from flowd.keeper.protocol import FrameError, encode
@@ -242,7 +242,8 @@ def mark_suffix(directory: Path) -> str:
 
 def _is_anything_gone(directory: Path) -> bool:
     try:
-        os.stat(directory / LOCK)
+        for name in (LOCK, LOG):
+            os.stat(directory / name)
         is_empty = os.stat(directory / JOURNAL).st_size == 0  # it always has a head
     except FileNotFoundError:
         return True
