@@ -40,6 +40,7 @@ from flowd.settings import values as settings_values
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.store.sqlite.foreign import take_possession
+from flowd.store.sqlite.room import RESERVE_BYTES
 from flowd.store.sqlite.store import SqliteStore
 
 _OTHER_EXECUTOR = (
@@ -195,7 +196,12 @@ async def build(
         on_lost=on_keeper_lost,
         step_open_files=step_open_files,
     )
-    store = SqliteStore(folder / state_folder.DATABASE, max_queued=settings.max_queued, on_failure=on_storage_failure)
+    store = SqliteStore(
+        folder / state_folder.DATABASE,
+        max_queued=settings.max_queued,
+        on_failure=on_storage_failure,
+        reserve_bytes=0 if socket_path is None else RESERVE_BYTES,  # a state that lives for one call needs none
+    )
     catalog_journal = CatalogJournal(store, clock)
     listeners: list[Callable[[Snapshot], None]] = [catalog_journal.note]
     catalog = WatchedCatalog(

@@ -12,6 +12,8 @@ log = logging.getLogger("flowd.daemon")
 SAY_INTERVAL_S = 10.0
 TICK_INTERVAL_S = 1.0
 _LOOK_INTERVAL_S = 0.05
+_STUCK_S = 3.0
+"""So long everything may wait for storage; the keeper knows how the steps ended."""
 _MAX_SAID = 10
 """So many running steps are named; the rest are counted."""
 
@@ -53,8 +55,16 @@ async def wind_down(
         return engine.is_idle
     head_start = 1 if on_stop == "cancel" else 0
     level = 0
-    said_s = ticked_s = time.monotonic()
+    said_s = ticked_s = moved_s = time.monotonic()
     while not engine.is_idle and not has_failed():
+        if not engine.is_stuck:
+            moved_s = time.monotonic()
+        elif time.monotonic() - moved_s > _STUCK_S:
+            _say(
+                engine,
+                "no room to record how steps ended, or a locked database; the next daemon does it",
+            )
+            return False
         wanted = min(wishes() + head_start, _KILL)
         if wanted > level:
             level, said_s = wanted, time.monotonic()

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from flowd.domain import excerpt, retry
 from flowd.domain.definition import Definition
-from flowd.domain.errors import RefusedError
+from flowd.domain.errors import RefusedError, StorageFullError
 from flowd.domain.launching import Command, KeeperLostError, Launch, NoRoomError, SpawnError, StepContext
 from flowd.domain.queueing import Claim, Finished, StartedRun
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, decide
@@ -263,9 +263,15 @@ class ActiveAttempt:
         if outcome.error is not None:
             outcome = replace(outcome, error=tools.mask(outcome.error))
 
-        def finish() -> Awaitable[Finished]:
+        async def finish() -> Finished:
+            nonlocal output
             now_ms, wait = tools.clock.now_ms(), self._wait_for_next(outcome)
-            return tools.store.finish(attempt, outcome, exit_, output, at_ms=now_ms, wait=wait, claim=claim())
+            try:
+                return await tools.store.finish(attempt, outcome, exit_, output, at_ms=now_ms, wait=wait, claim=claim())
+            except StorageFullError:
+                # What it printed may be what fills the disk. Its end is worth more.
+                output = await asyncio.to_thread(tools.outputs.cut, attempt.id, output)
+                raise
 
         finished = await self._patiently(finish)
         run = finished.run

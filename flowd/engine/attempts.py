@@ -31,6 +31,11 @@ class Attempts:
         """How many runs have a start or an end that cannot be written down just now."""
         return self._tools.waits.count
 
+    def are_all_waiting(self, *, is_claiming: bool) -> bool:
+        """Whether every run under way, and the claim of the next, waits for storage."""
+        waits = self._tools.waits
+        return all(map(waits.has, self._active)) and (not is_claiming or waits.has("claim"))
+
     def under_way(self) -> list[RunningStep]:
         """The running steps, oldest first."""
         now_ms = self._tools.clock.now_ms()

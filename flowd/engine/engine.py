@@ -9,6 +9,7 @@ from flowd.domain.errors import (
     EventNotFoundError,
     InvalidParamsError,
     NotRetryableError,
+    RefusedError,
     RunActiveError,
     RunFinishedError,
     RunNotFoundError,
@@ -128,16 +129,33 @@ class Engine:
         return not self._attempts.active and not self._scheduler.is_claiming
 
     @property
+    def is_stuck(self) -> bool:
+        """Whether all that is under way waits for room on the disk, or for a locked database: no step of it runs."""
+        return not self.is_idle and self._attempts.are_all_waiting(is_claiming=self._scheduler.is_claiming)
+
+    @property
     def waiting_for_storage(self) -> int:
         """How many runs have a start or an end that cannot be written down just now."""
         return self._attempts.waiting_for_storage
 
     async def end_active(self, *, grace_s: float | None) -> None:
-        """Cancel every run under way; ``grace_s=0`` kills."""
-        now_ms = self._clock.now_ms()
+        """Cancel every run under way; ``grace_s=0`` kills. Needs no room on the disk."""
         for run_id in self.active:
-            if await self._store.request_cancel(run_id, at_ms=now_ms):
-                await self._attempts.cancel(run_id, grace_s=grace_s)
+            await self._end_running(run_id, grace_s=grace_s)
+
+    async def _end_running(self, run_id: str, *, grace_s: float | None = None) -> float:
+        """Note the wish to cancel a running run, for the next daemon, and end it, even if nothing can be noted.
+
+        Returns:
+            How many seconds it has for its end; 0 where it does not run.
+        """
+        try:
+            is_running = await self._store.request_cancel(run_id, at_ms=self._clock.now_ms())
+        except RefusedError:
+            is_running = run_id in self._attempts.active
+            if not is_running:
+                raise
+        return await self._attempts.cancel(run_id, grace_s=grace_s) if is_running else 0.0
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
@@ -201,7 +219,9 @@ class Engine:
 
     async def _cancel_run(self, run_id: str) -> Run:
         now_ms = self._clock.now_ms()
-        canceled = await self._store.cancel_queued(run_id, at_ms=now_ms)
+        canceled = None
+        if run_id not in self._attempts.active:  # else it is not queued, and its end needs no room on the disk
+            canceled = await self._store.cancel_queued(run_id, at_ms=now_ms)
         if canceled is not None:
             self._completions.tell(canceled)
             return await self.get_run(run_id)
@@ -215,9 +235,7 @@ class Engine:
                     f"Run {run_id} has ended already ({run.effective_status}); there is nothing to cancel.",
                     status=run.effective_status,
                 )
-            grace_s = 0.0
-            if await self._store.request_cancel(run_id, at_ms=now_ms):
-                grace_s = await self._attempts.cancel(run_id)
+            grace_s = await self._end_running(run_id)
             await asyncio.wait([ended], timeout=grace_s + _CANCEL_MARGIN_S)
         finally:
             ended.cancel()

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flowd.domain import excerpt, result
@@ -67,6 +68,26 @@ class OutputFiles:
         order = self._order(attempt_id) if stdout_size and stderr_size else b""
         output = Output(stdout, stderr, stdout_size, stderr_size, is_truncated, order)
         return CollectedOutput(said, output, out_tail, err_tail)
+
+    def cut(self, attempt_id: str, output: Output) -> Output:
+        """Cut the files of an ended attempt to their first 64 KiB, for room on a full disk; what is left of them."""
+        sizes: list[int] = []
+        streams: tuple[tuple[Stream, bytes | None, int], ...] = (
+            ("stdout", output.stdout, output.stdout_bytes),
+            ("stderr", output.stderr, output.stderr_bytes),
+        )
+        for stream, inline, size in streams:
+            is_cut = inline is None and size > INLINE_BYTES
+            if is_cut:
+                with suppress(OSError):
+                    os.truncate(self.path(attempt_id, stream), INLINE_BYTES)
+                log.warning(
+                    "output cut",
+                    extra={"attempt_id": attempt_id, "stream": stream, "bytes": size, "problem": "the disk is full"},
+                )
+            sizes.append(INLINE_BYTES if is_cut else size)
+        is_truncated = output.is_truncated or sizes != [output.stdout_bytes, output.stderr_bytes]
+        return replace(output, stdout_bytes=sizes[0], stderr_bytes=sizes[1], is_truncated=is_truncated)
 
     def remove(self, attempt_id: str, output: Output) -> None:
         """Remove the files whose content the database has now."""

@@ -30,6 +30,10 @@ class StorageWaits:
         """How many runs wait now; one may wait for two things at a time, ``start run_…`` and ``run_…``."""
         return sum({what.rpartition(" ")[2]: runs for what, runs in self._waiting.items()}.values())
 
+    def has(self, what: str) -> bool:
+        """Whether this waits."""
+        return what in self._waiting
+
     async def patiently(
         self, what: str, write: Callable[[], Awaitable[T]], *, runs: Callable[[], int] = lambda: 1
     ) -> T:

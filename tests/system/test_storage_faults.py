@@ -56,9 +56,9 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def fill(folder: Path) -> Path:
+def fill(folder: Path, name: str = "filler") -> Path:
     """Use up all the room there is."""
-    filler = folder / "filler"
+    filler = folder / name
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(b"\0" * 4096)
@@ -84,11 +84,13 @@ def test_a_full_disk_refuses_events_and_loses_nothing(place: Workspace) -> None:
                     break
             assert refused is not None
             assert refused.slug == "storage_full"
+            reserve = fill(state, "more")  # what flowd had put by for the ends of runs
             go(place)  # the running steps end while nothing can be written down
             until(lambda: "wait for storage" in place.log(), what="an outcome that waits")
             until(lambda: place.call("daemon.status").get("waitingForStorage") == 3, what="three runs that wait")
             assert place.call("flow.listEvents", limit=500)["events"]  # reading goes on
             filler.unlink()
+            reserve.unlink()
             for event_id, run_id in runs.items():
                 run = ended(place, run_id)
                 assert (run["exitCode"], run["attemptCount"]) == (4, 1), (event_id, run)
@@ -270,3 +272,88 @@ def test_a_first_start_on_a_full_disk_says_so_and_may_be_tried_again(
     assert "full" in daemon.stderr or "No space left" in daemon.stderr
     assert "backup" not in daemon.stderr
     assert "Fault" not in daemon.stderr
+
+
+# --- a step that fills the disk
+
+FILLS = "touch started.$CODEX_FLOW_EVENT_ID; trap 'exit 9' TERM; while :; do sleep 0.05; done"
+
+
+def state(place: Workspace) -> Path:
+    return place.path / ".codex/flowd"
+
+
+def fill_database(place: Workspace) -> RefusedError:
+    """Fill the disk, and what room the database has in its own files; the refusal that says so."""
+    fill(state(place))
+    for n in range(300):
+        try:
+            event = {"id": f"more{n}", "type": "none.go", "payload": {"filler": "x" * 50_000}}
+            place.call("flow.dispatch", event=event)
+        except RefusedError as error:
+            return error
+    raise AssertionError("the disk is not full")
+
+
+def test_a_running_step_can_be_canceled_on_a_full_disk_and_its_end_is_recorded(place: Workspace) -> None:
+    with small_disk(state(place), "12m"):
+        try:
+            place.flow("work", FILLS)
+            place.start()
+            run_id = dispatch(place, "e")
+            started(place, "e")
+            refused = fill_database(place)
+            assert refused.slug == "storage_full"
+            assert "flowd.db" in str(refused)
+            assert "flowd prune" in str(refused)
+
+            run = place.call("flow.cancelRun", runId=run_id)["run"]
+
+            assert run["status"] == "canceled"
+            assert place.stop() == 0
+        finally:
+            place.clean_up()
+
+
+def test_output_that_fills_the_disk_is_cut_and_its_run_ends(place: Workspace) -> None:
+    with small_disk(state(place), "12m"):
+        try:
+            place.flow("big", f"echo first; {say('changed')}; head -c 50000000 /dev/zero | tr '\\0' x; exit 3")
+            place.start()
+            run_id = dispatch(place, "e", flow="big")
+
+            run = ended(place, run_id)
+
+            assert (run["status"], run["exitCode"]) == ("failed", 3)
+            until(lambda: place.call("daemon.status").get("waitingForStorage", 0) == 0, what="the end of waiting")
+            assert place.call("flow.readOutput", runId=run_id, stream="stdout", maxBytes=10)["text"].startswith("first")
+            assert place.stop() == 0
+        finally:
+            place.clean_up()
+
+
+@pytest.mark.parametrize("on_stop", ["cancel", "finish"])
+def test_a_daemon_stops_on_a_full_disk_without_a_fault_and_leaves_no_step(place: Workspace, on_stop: str) -> None:
+    with small_disk(state(place), "12m"):
+        try:
+            place.flow("work", FILLS)
+            place.start(FLOWD_ON_STOP=on_stop)
+            run_id = dispatch(place, "e")
+            started(place, "e")
+            fill_database(place)
+            assert place.process is not None
+            place.process.terminate()
+            if on_stop == "finish":
+                until(lambda: "stop again" in place.log(), what="word of the first")
+                place.process.terminate()
+
+            assert place.process.wait(30) == 0, place.log()
+
+            assert "Fault" not in place.log()
+            until(lambda: not place.processes("flows/work/main.sh"), what="the step's end")
+            os.unlink(state(place) / "filler")
+            place.start()
+            assert place.call("flow.waitRun", runId=run_id, timeoutMs=15_000)["run"]["status"] == "canceled"
+            assert place.stop() == 0
+        finally:
+            place.clean_up()

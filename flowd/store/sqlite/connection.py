@@ -10,6 +10,7 @@ from flowd.domain.errors import RefusedError, StateError, StorageBusyError, Stor
 from flowd.store.sqlite.migration import migrate
 
 BUSY_TIMEOUT_S = 5.0
+FULL = "The disk under the state folder is full; nothing was stored. Free some space and try again."
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -80,9 +81,7 @@ def translate(error: sqlite3.Error, *, is_reading: bool = False) -> RefusedError
     trusted; of a read, that this one thing could not be read: what was acknowledged is no less stored for it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return StorageFullError(
-            "The disk under the state folder is full; nothing was stored. Free some space and try again."
-        )
+        return StorageFullError(FULL)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StorageBusyError(
             "Another program holds flowd's database; nothing was stored. Try again when it is done."

@@ -20,6 +20,7 @@ from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned
 from flowd.domain.waiting import TimeWait
 from flowd.store.sqlite import journal, nonces, pruning, queue, reads, writes
 from flowd.store.sqlite.connection import is_about_storage, open_reader, open_writer, translate
+from flowd.store.sqlite.room import Reserve, full_disk_message
 from flowd.store.sqlite.writer import Writer
 
 log = logging.getLogger("flowd.store")
@@ -43,6 +44,7 @@ class SqliteStore:
         max_queued: int,
         max_journal_rows: int = journal.MAX_ROWS,
         on_failure: Callable[[StorageFailedError], None] = lambda _: None,
+        reserve_bytes: int = 0,
     ) -> None:
         """Open the file, or make it; must be called in a running loop.
 
@@ -50,6 +52,7 @@ class SqliteStore:
             max_queued: Runs that may wait.
             max_journal_rows: Of the journal; the oldest beyond it are dropped.
             on_failure: Called once when the disk has failed.
+            reserve_bytes: Kept free beside the file, for ends and cancels on a full disk.
 
         Raises:
             StateError: The file cannot be used; it is left as it is.
@@ -63,6 +66,8 @@ class SqliteStore:
             open_writer(path),
             on_failure,
             tidy=self._tidy,
+            reserve=Reserve(path.with_suffix(".reserve"), reserve_bytes) if reserve_bytes else None,
+            describe_full=lambda: full_disk_message(path.parent),
         )
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
         self._local = threading.local()
@@ -102,7 +107,7 @@ class SqliteStore:
         """See `flowd.ports.Store.accept`."""
         limit = self._max_queued
         return await self._writer.do(
-            lambda db: writes.accept(db, event, runs, at_ms=at_ms, max_queued=limit, claim=claim)
+            lambda db: writes.accept(db, event, runs, at_ms=at_ms, max_queued=limit, claim=claim), adds=True
         )
 
     async def add_runs(
@@ -111,12 +116,13 @@ class SqliteStore:
         """See `flowd.ports.Store.add_runs`."""
         limit = self._max_queued
         return await self._writer.do(
-            lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, max_queued=limit, left_out=left_out)
+            lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, max_queued=limit, left_out=left_out),
+            adds=True,
         )
 
     async def claim(self, ask: Claim) -> Claimed:
         """See `flowd.ports.Store.claim`."""
-        return await self._writer.do(lambda db: queue.claim(db, ask))
+        return await self._writer.do(lambda db: queue.claim(db, ask), adds=True)
 
     async def shorten_waits(self, steady_ms: int) -> None:
         """See `flowd.ports.Store.shorten_waits`."""
@@ -173,7 +179,7 @@ class SqliteStore:
     async def retry(self, run_id: str, *, at_ms: int) -> Run | None:
         """See `flowd.ports.Store.retry`."""
         limit = self._max_queued
-        return await self._writer.do(lambda db: writes.retry(db, run_id, at_ms=at_ms, max_queued=limit))
+        return await self._writer.do(lambda db: writes.retry(db, run_id, at_ms=at_ms, max_queued=limit), adds=True)
 
     async def event(self, event_id: str) -> StoredEvent | None:
         """See `flowd.ports.Store.event`."""
@@ -261,8 +267,17 @@ class SqliteStore:
         except sqlite3.Error as error:
             if not is_about_storage(error):
                 raise
+            self._drop_reader()
             refusal = translate(error, is_reading=True)
             if isinstance(refusal, StorageFailedError) and time.monotonic() >= self._tell_failed_read_at_s:
                 self._tell_failed_read_at_s = time.monotonic() + _TELL_EVERY_S
                 log.error("read failed", extra={"problem": str(error)})
             raise refusal from error
+
+    def _drop_reader(self) -> None:
+        """Close this thread's connection: a statement that failed halfway would hold its old snapshot open."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            self._local.connection = None
+            self._connections.remove(connection)
+            connection.close()

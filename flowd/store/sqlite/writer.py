@@ -5,16 +5,20 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flowd.domain.errors import FlowdError, StorageFailedError
-from flowd.store.sqlite.connection import is_about_storage, translate
+from flowd.domain.errors import FlowdError, StorageFailedError, StorageFullError
+from flowd.store.sqlite.connection import FULL, is_about_storage, translate
+from flowd.store.sqlite.room import Reserve
 
 log = logging.getLogger("flowd.store")
 
 T = TypeVar("T")
+_LOOK_EVERY_S = 1.0
+_DESCRIBE_EVERY_S = 10.0
 MAX_BATCH = 500
 """Operations in one commit. 500 keep a batch under 20 ms, so that nobody waits long behind others."""
 
@@ -24,6 +28,7 @@ class _Job:
     operation: Callable[[sqlite3.Connection], Any]
     future: "asyncio.Future[Any]"
     is_alone: bool = False
+    adds: bool = False
     value: Any = None
     error: Exception | None = None
 
@@ -41,12 +46,17 @@ class Writer:
         on_failure: Callable[[StorageFailedError], None],
         *,
         tidy: Callable[[sqlite3.Connection], None] = lambda _: None,
+        reserve: Reserve | None = None,
+        describe_full: Callable[[], str] | None = None,
     ) -> None:
         """Start the thread.
 
         Args:
             on_failure: Called once, in the loop, when the disk has failed; every later call is refused.
             tidy: Called in the thread within each transaction, as its last operation.
+            reserve: Let go when the disk is full, for operations that add nothing; the others are refused until there
+                is room for it again.
+            describe_full: Says what to do about a full disk.
         """
         self._connection = connection
         self._loop = asyncio.get_running_loop()
@@ -61,32 +71,42 @@ class Writer:
         """Called in the loop after each commit."""
         self._tidy = tidy
         self._is_failure_told = False
+        self._reserve = reserve
+        self._describe_full = describe_full
+        self._is_low = reserve is not None and not reserve.make()
+        self._next_look_s = 0.0
+        self._described, self._described_until_s = FULL, 0.0
         self._held: _Job | None = None
         """Came while a batch was collected, and must not be in one."""
         self._thread = threading.Thread(target=self._work, name="flowd-writer", daemon=True)
         self._thread.start()
 
-    async def do(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+    async def do(self, operation: Callable[[sqlite3.Connection], T], *, adds: bool = False) -> T:
         """Run an operation and return its value once its commit is on disk.
 
         Cancelling this call does not undo the operation: it may be committed all the same.
 
+        Args:
+            adds: It takes on more work, so that it is refused first when there is little room.
+
         Raises:
             FlowdError: The operation's own, or a storage error: nothing was written.
         """
-        return await self._submit(operation, is_alone=False)
+        return await self._submit(operation, adds=adds)
 
     async def do_alone(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run an operation outside any transaction, with all others waiting until it is done. See `do`."""
         return await self._submit(operation, is_alone=True)
 
-    async def _submit(self, operation: Callable[[sqlite3.Connection], T], *, is_alone: bool) -> T:
+    async def _submit(
+        self, operation: Callable[[sqlite3.Connection], T], *, is_alone: bool = False, adds: bool = False
+    ) -> T:
         if self._failure is not None:
             raise StorageFailedError(self._failure.message)
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._unsent:
             self._loop.call_soon(self._hand_over)
-        self._unsent.append(_Job(operation, future, is_alone))
+        self._unsent.append(_Job(operation, future, is_alone, adds))
         return await future
 
     def _hand_over(self) -> None:
@@ -134,6 +154,8 @@ class Writer:
             for job in batch:
                 job.error = StorageFailedError(self._failure.message)
             return
+        if self._is_low:
+            self._look_for_room()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             executed = 0
@@ -156,6 +178,9 @@ class Writer:
             self._answer_failed([job], error)
 
     def _execute(self, job: _Job) -> None:
+        if self._is_low and job.adds:
+            job.error = StorageFullError(self._full_message())
+            return
         try:
             job.value = job.operation(self._connection)
         except FlowdError as error:
@@ -164,6 +189,15 @@ class Writer:
     def _answer_failed(self, batch: list[_Job], error: Exception) -> None:
         if isinstance(error, sqlite3.Error) and is_about_storage(error):
             refusal = translate(error)
+            if isinstance(refusal, StorageFullError):
+                if not batch[0].is_alone and self._reserve is not None and self._reserve.let_go():
+                    self._is_low = True
+                    self._next_look_s = time.monotonic() + _LOOK_EVERY_S
+                    for job in batch:
+                        job.value = job.error = None
+                    self._commit(batch)
+                    return
+                refusal = StorageFullError(self._full_message())
             if isinstance(refusal, StorageFailedError):
                 self._failure = refusal
             for job in batch:
@@ -175,6 +209,19 @@ class Writer:
             for job in batch:
                 job.value = job.error = None
                 self._commit([job])
+
+    def _look_for_room(self) -> None:
+        if self._reserve is not None and time.monotonic() >= self._next_look_s:
+            self._next_look_s = time.monotonic() + _LOOK_EVERY_S
+            self._is_low = not self._reserve.make()
+
+    def _full_message(self) -> str:
+        if self._describe_full is None:
+            return FULL
+        now_s = time.monotonic()
+        if now_s >= self._described_until_s:
+            self._described, self._described_until_s = self._describe_full(), now_s + _DESCRIBE_EVERY_S
+        return self._described
 
     def _roll_back(self) -> None:
         try:
