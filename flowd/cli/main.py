@@ -143,7 +143,18 @@ def _invoke(args: list[str]) -> int:
     return code if isinstance(code, int) else Exit.GOOD
 
 
+def _is_folder_deleted() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _tell_fault(error: Exception) -> int:
+    if isinstance(error, FileNotFoundError) and _is_folder_deleted():
+        tell("The working folder was deleted. Go to another one, or name every path from /, the workspace with -w.")
+        return Exit.USAGE
     if os.environ.get("FLOWD_DEBUG"):
         import traceback  # noqa: PLC0415
 

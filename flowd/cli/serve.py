@@ -48,6 +48,9 @@ def serve(
       flowd serve -w ~/project --max-parallel 4
       flowd serve --http 127.0.0.1:7345
     """
+    from flowd.daemon.init import fork_from_init  # noqa: PLC0415 - only for this verb
+
+    fork_from_init()
     from flowd.daemon import process  # noqa: PLC0415 - heavy
     from flowd.settings import sources as settings_sources  # noqa: PLC0415 - heavy
 

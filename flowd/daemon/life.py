@@ -61,6 +61,15 @@ def _raise_open_files() -> int:
     return soft
 
 
+def _has_terminal() -> bool:
+    """Whether we have a controlling terminal, wherever our output goes. One that was closed is none any more."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 class Daemon:
     """One workspace's daemon."""
 
@@ -72,6 +81,8 @@ class Daemon:
         self._step_open_files = _raise_open_files()
         self._birth = Birth()
         self._had_terminal = sys.stderr.isatty()
+        # nohup says that a closed terminal is no reason to stop.
+        self._ends_with_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         self._stops = 0
         self._stop_asked = asyncio.Event()
         self._exit_code = EXIT_OK
@@ -305,7 +316,7 @@ class Daemon:
 
     def _hang_up(self, tasks: asyncio.TaskGroup) -> None:
         """SIGHUP: look at the packages, unless it says that the terminal we were started in was closed."""
-        if self._had_terminal and not os.isatty(sys.stderr.fileno()):
+        if self._ends_with_terminal and not _has_terminal():
             self._ask_to_stop(signal.SIGHUP)
         else:
             tasks.create_task(self._reload())

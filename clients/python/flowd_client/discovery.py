@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from flowd_client.errors import invalid_params
 from flowd_client.wire import SOCKET_NAME, SOCKET_POINTER, STATE_DIR
 
 _MARKERS = (STATE_DIR, ".codex/flows", ".codex/flowd.toml")
@@ -39,8 +40,15 @@ def find_workspace(start: str | Path | None = None) -> Path:
         for name in WORKSPACE_VARIABLES:
             if value := os.environ.get(name):
                 return Path(value).expanduser().absolute()
-    begin = Path(start).expanduser().absolute() if start is not None else Path.cwd()
+    begin = Path(start).expanduser().absolute() if start is not None else _working_folder()
     return next((folder for folder in (begin, *begin.parents) if is_workspace(folder)), begin)
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise invalid_params("The working folder was deleted. Go to another one, or name the workspace.") from None
 
 
 def is_workspace(folder: Path) -> bool:
