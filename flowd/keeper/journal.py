@@ -36,14 +36,14 @@ class Journal:
     name asks for a journal that was taken away: that it lacks the attempt says nothing.
     """
 
-    def __init__(self, path: str, about: Mapping[str, Any], keepers: list[str] | None = None) -> None:
+    def __init__(self, path: str, about: Mapping[str, Any] | None = None, keepers: list[str] | None = None) -> None:
         """Open it for appending; `load` it first, and `keepers_of` it.
 
         Args:
             about: Which keeper writes it, for its first line.
         """
         self._path = path
-        self._first = {"op": "journal", "v": VERSION, **about}
+        self._first = {"op": "journal", "v": VERSION, **(about or {})}
         self.keepers = keepers or []
         self._fd = os.open(path, _FLAGS, 0o600)
         self.size_bytes = os.fstat(self._fd).st_size

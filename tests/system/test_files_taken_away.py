@@ -59,7 +59,7 @@ def flowd(place: Workspace, *argv: str, code: int = 0) -> str:
 
 
 def steps(place: Workspace) -> list[psutil.Process]:
-    return place.processes("flows/work/main.sh")
+    return place.processes(str(place.path / "flows/work/main.sh"))
 
 
 def remove(path: Path) -> None:
