@@ -12,6 +12,7 @@ import select
 from flowd.keeper.pipes import Pipes, slots_in
 from flowd.keeper.recording import AT_END, Recording
 from flowd.keeper.standby import Standby
+from flowd.keeper.turn import Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Recorder:
             poll.register(self._epoll.fileno(), select.POLLIN)
         self._can_splice = splice
         self._null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        self.standby = Standby(directory, self._folder)
+        self._turn = Turn(os.path.join(directory, "recording.lock"))
+        self.standby = Standby(directory, self._folder, self._turn)
         self._pipes = Pipes(self._folder, prefix, on_made=self._on_made, on_removed=self.standby.drop)
         self._open_ends: dict[int, tuple[Recording, int]] = {}
         self._stuck: set[int] = set()
@@ -199,8 +201,20 @@ class Recorder:
         return poll.poll(0)
 
     def _drain(self, ready: Iterable[tuple[int, int]]) -> list[Recording]:
-        grown = (self._drain_one(fd, event) for fd, event in ready)
-        return [recording for recording in grown if recording is not None]
+        if self._turn.take():
+            self._resume_all()
+        try:
+            grown = [self._drain_one(fd, event) for fd, event in ready]
+            return [recording for recording in grown if recording is not None]
+        finally:
+            self._turn.over()
+
+    def _resume_all(self) -> None:
+        """The standby has drained: the files are where it has left them."""
+        for recording in {recording for recording, _ in self._open_ends.values()}:
+            if not recording.is_discarding:
+                recording.close()
+                recording.resume()
 
     def _drain_one(self, fd: int, event: int) -> Recording | None:
         if fd not in self._open_ends:

@@ -280,3 +280,26 @@ def test_a_silent_program_costs_no_file_and_closed_streams_are_fine(tmp_path: Pa
             assert (end.code, rig.output("closed")) == (6, "x\n")
 
     run(test())
+
+
+def test_a_keeper_that_is_stopped_keeps_no_step_from_printing(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with keeper(tmp_path) as (rig, client):
+            script = f"{GO_ON} head -c 300000 /dev/zero; echo e >&2; touch done; until [ -e end ]; do sleep 0.01; done; {MANY}"
+            await client.start(rig.launch("step", f"{script}; exit 5", env={"GO": "go"}))
+            (pid,) = await rig.pids("step")
+            assert client.pid is not None
+            for _ in range(2):  # it may be stopped again and again
+                os.kill(client.pid, signal.SIGSTOP)
+                (tmp_path / "go").touch()
+                await until((tmp_path / "done").exists, "it has printed more than a pipe holds")
+                os.kill(client.pid, signal.SIGCONT)
+            (tmp_path / "end").touch()
+            assert (await client.wait("step")).code == 5
+            head = f"{pid}\n".encode() + bytes(300_000)
+            assert rig.path("step", "out").read_bytes() == head + ALL.encode()
+            assert [(stream, len(text)) for stream, text in printed_pieces(rig, "step")] == [
+                ("stdout", len(head)), ("stderr", 2), ("stdout", len(ALL)),
+            ]  # fmt: skip
+
+    run(test())
