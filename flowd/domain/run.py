@@ -87,6 +87,8 @@ class Exit:
         out_of_memory: The kernel killed something of it for its cgroup's memory limit, or for want of memory at all.
         was_writing: What the step left behind still printed when it was ended.
         unwritten_bytes: What it printed and is not in its output, because the disk was full when it ended.
+        shrunk: The streams whose files were cut while it ran, as far as that was seen: a script that opens its output
+            anew does that where it is a file (the executor ``systemd``).
         ended_at_ms: When the keeper saw the end of all of it, which may be long before a daemon hears of it. Equal ends
             may be of different instants.
     """
@@ -101,6 +103,7 @@ class Exit:
     out_of_memory: bool = False
     was_writing: bool = False
     unwritten_bytes: int = 0
+    shrunk: tuple[str, ...] = ()
     ended_at_ms: int | None = field(default=None, compare=False)
 
     @property

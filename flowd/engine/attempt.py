@@ -223,6 +223,9 @@ class ActiveAttempt:
         if exit_.unwritten_bytes:
             output = replace(output, is_truncated=True)
             log.warning("output lost", extra={"run": self.run_id, "bytes": exit_.unwritten_bytes, "why": "disk full"})
+        if exit_.shrunk:
+            output = replace(output, is_truncated=True)
+            log.warning("output shrank", extra={"run": self.run_id, "streams": exit_.shrunk})
         return await self._finish(exit_, self._decide(exit_, said), output, claim)
 
     async def _queue_again(self) -> bool:
@@ -246,6 +249,9 @@ class ActiveAttempt:
             return outcome
         # Masked before it is cut: half a secret would not be recognised.
         end = excerpt.excerpt(mask(said.stderr_tail), mask(said.stdout_tail))
+        if exit_.shrunk:
+            why = "a script that opens it anew (> /dev/stderr) cuts its file"
+            return replace(outcome, error=f"{outcome.error}; its {' and '.join(exit_.shrunk)} shrank: {why}\n{end}")
         return replace(outcome, error=f"{outcome.error}\n{end}")
 
     def _refusal(self, why: str) -> Outcome:

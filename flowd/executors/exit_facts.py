@@ -23,6 +23,7 @@ def exit_of(facts: Mapping[str, Any]) -> Exit:
         out_of_memory=bool(facts.get("out_of_memory")),
         was_writing=bool(facts.get("was_writing")),
         unwritten_bytes=facts.get("unwritten_bytes") or 0,
+        shrunk=tuple(facts.get("shrunk") or ()),
         ended_at_ms=facts.get("ended_at_ms"),
     )
 

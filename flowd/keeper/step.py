@@ -22,6 +22,8 @@ SETTLING = "settling"
 """The leader ended by itself and left processes behind, which have a moment to end as well."""
 SETTLE_S = 0.1
 """How long that moment is. What ends with its leader, such as `> >(tee log)`, is not cut short and is no leftover."""
+QUIET_S = 0.5
+"""What goes on printing after its leader's end, or reads from a pipe then, is done when it prints nothing so long."""
 STOPPING = "stopping"
 """SIGTERM was sent; SIGKILL follows at ``kill_at_s``."""
 KILLING = "killing"

@@ -17,7 +17,7 @@ from flowd.keeper.proctree import Processes
 from flowd.keeper.refusal import RefusalError
 from flowd.keeper.spawn import Spawner
 from flowd.keeper.starter import Starter
-from flowd.keeper.step import INFINITY, KILLING, RUNNING, SETTLE_S, SETTLING, STOPPING, Step
+from flowd.keeper.step import INFINITY, KILLING, QUIET_S, RUNNING, SETTLE_S, SETTLING, STOPPING, Step
 from flowd.keeper.step_processes import StepProcesses
 
 TYPE_CHECKING = False
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from flowd.keeper.recorder import Recorder
 
 LEFTOVER_GRACE_S = 2.0
-QUIET_S = 0.5
-"""What goes on printing after its leader's end, or reads from a pipe then, is done when it prints nothing so long."""
 GIVE_UP_S = 5.0
 """After this long, only uninterruptible I/O explains a process that outlives SIGKILL."""
 STEPS_PER_TICK = 250

@@ -177,6 +177,29 @@ def test_too_much_output_of_a_step_that_ends_at_once_is_cut_as_well(executor_rig
     executor_rig.run(test)
 
 
+def test_output_that_is_opened_anew_is_whole_or_is_said_to_have_shrunk(executor_rig: ExecutorRig) -> None:
+    async def test(executor: Executor) -> None:
+        launch = executor_rig.launch("echo 0123456789 >&2; sleep 0.6; echo cut > /dev/stderr")
+        exit_ = await ended(executor, launch)
+        is_whole = Path(launch.stderr_path).read_text() == "0123456789\ncut\n"
+        assert (is_whole, exit_.shrunk) == ((True, ()) if executor_rig.kind == "direct" else (False, ("stderr",)))
+
+    executor_rig.run(test)
+
+
+def test_what_prints_after_its_script_has_the_grace_to_do_so(executor_rig: ExecutorRig) -> None:
+    async def test(executor: Executor) -> None:
+        late = "for i in 1 2 3 4 5 6; do echo $i; sleep 0.05; done & exit 0"
+        launch = executor_rig.launch(late, grace_s=30.0)
+        exit_ = await ended(executor, launch)
+        assert (said(launch).split(), exit_.leftovers) == (["1", "2", "3", "4", "5", "6"], ())
+        endless = executor_rig.launch("while :; do echo on; sleep 0.05; done & exit 0", grace_s=0.5)
+        exit_ = await ended(executor, endless)
+        assert (exit_.code, bool(exit_.leftovers), exit_.was_writing) == (0, True, True)
+
+    executor_rig.run(test)
+
+
 def test_what_a_step_leaves_behind_is_ended_and_named(executor_rig: ExecutorRig) -> None:
     async def test(executor: Executor) -> None:
         launch = executor_rig.launch("setsid sleep 300 & echo $!")

@@ -285,7 +285,8 @@ def test_a_silent_program_costs_no_file_and_closed_streams_are_fine(tmp_path: Pa
 def test_a_keeper_that_is_stopped_keeps_no_step_from_printing(tmp_path: Path) -> None:
     async def test() -> None:
         async with keeper(tmp_path) as (rig, client):
-            script = f"{GO_ON} head -c 300000 /dev/zero; echo e >&2; touch done; until [ -e end ]; do sleep 0.01; done; {MANY}"
+            script = f"{GO_ON} head -c 300000 /dev/zero; echo e >&2; touch done"
+            script += f"; until [ -e end ]; do sleep 0.01; done; {MANY}"
             await client.start(rig.launch("step", f"{script}; exit 5", env={"GO": "go"}))
             (pid,) = await rig.pids("step")
             assert client.pid is not None

@@ -12,7 +12,7 @@ from flowd.executors.systemd.bus import Manager
 from flowd.executors.systemd.tracked_unit import TrackedUnit
 from flowd.executors.systemd.unit_records import UnitRecords
 from flowd.keeper import output_limit
-from flowd.keeper.step import SETTLE_S
+from flowd.keeper.step import QUIET_S, SETTLE_S
 
 _START_WITHIN_S = 60.0
 _LOOK_AGAIN_S = 5.0
@@ -61,10 +61,10 @@ class UnitFollower:
         control_group = str(about["ControlGroup"])
         if not cgroups.processes(control_group):
             return exit_
-        await asyncio.sleep(SETTLE_S)
-        leftovers = tuple(cgroups.processes(control_group))
+        leftovers, was_writing = await self._settled(unit, control_group)
         if not leftovers:
             return exit_
+        exit_ = replace(exit_, was_writing=was_writing)
         unit.record.exit = facts_of(replace(exit_, leftovers=leftovers))
         await asyncio.to_thread(self._records.write, unit.record)  # stopped, the unit may forget how its step ended
         await self._manager.stop(unit.record.unit)
@@ -76,8 +76,24 @@ class UnitFollower:
             await _change(unit)
         return replace(exit_, leftovers=leftovers, survivors=tuple(cgroups.processes(control_group)))
 
+    async def _settled(self, unit: TrackedUnit, control_group: str) -> tuple[tuple[str, ...], bool]:
+        """What is left when nothing of it prints any more, or when its grace is over and something still prints."""
+        loop = asyncio.get_running_loop()
+        over_s = loop.time()
+        size_bytes, enough_s = output_limit.total_bytes(unit.output_paths), over_s + SETTLE_S
+        grace_ends_s = over_s + max(SETTLE_S, unit.record.grace_s)
+        while True:
+            await asyncio.sleep(SETTLE_S)
+            leftovers, now_s = tuple(cgroups.processes(control_group)), loop.time()
+            if (printed_bytes := output_limit.total_bytes(unit.output_paths)) > size_bytes:
+                size_bytes, enough_s = printed_bytes, now_s + QUIET_S
+            if not leftovers or now_s >= min(enough_s, grace_ends_s):
+                return leftovers, now_s < enough_s
+
     def _record(self, unit: TrackedUnit, exit_: Exit) -> Exit:
         record = unit.record
+        unit.look_at_output()
+        exit_ = replace(exit_, shrunk=tuple(unit.shrunk))
         if output_limit.cut(unit.output_paths, record.max_output_bytes):
             exit_ = replace(exit_, cause=exit_.cause or "output_limit")
         record.exit = facts_of(exit_)

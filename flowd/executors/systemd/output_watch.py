@@ -31,7 +31,7 @@ async def watch(manager: Manager, units: TrackedUnits, stop: Stop) -> None:
 
 async def _check(manager: Manager, unit: TrackedUnit, stop: Stop) -> None:
     record = unit.record
-    size = unit.output_bytes()
+    size = unit.look_at_output()
     if size <= record.max_output_bytes:
         return
     try:

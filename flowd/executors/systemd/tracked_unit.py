@@ -17,16 +17,19 @@ class TrackedUnit(TrackedAttempt):
 
     Attributes:
         changed: Set when systemd reports a change of the unit, or none will be reported any more.
+        shrunk: The streams whose files were cut while it ran, as far as that was seen.
         kill_timer: Runs between a stop and its SIGKILL, where that is to come sooner than the unit's own.
     """
 
-    __slots__ = ("changed", "kill_timer", "record")
+    __slots__ = ("_sizes", "changed", "kill_timer", "record", "shrunk")
 
     def __init__(self, record: UnitRecord) -> None:
         super().__init__()
         self.record = record
         self.changed = asyncio.Event()
         self.kill_timer: asyncio.TimerHandle | None = None
+        self.shrunk: list[str] = []
+        self._sizes = [0, 0]
 
     @property
     def path(self) -> str:
@@ -38,9 +41,14 @@ class TrackedUnit(TrackedAttempt):
         """The files of both streams."""
         return self.record.stdout_path, self.record.stderr_path
 
-    def output_bytes(self) -> int:
-        """The size of the larger output file."""
-        return output_limit.size_bytes(self.output_paths)
+    def look_at_output(self) -> int:
+        """The size of the larger output file; notes which of them shrank since the last look."""
+        sizes = [output_limit.size_bytes([path]) for path in self.output_paths]
+        for stream, before, size in zip(("stdout", "stderr"), self._sizes, sizes, strict=True):
+            if size < before and stream not in self.shrunk:
+                self.shrunk.append(stream)
+        self._sizes = sizes
+        return max(sizes)
 
     def remove_output(self) -> None:
         """Remove both output files, because nothing ran."""
