@@ -18,6 +18,8 @@ from flowd_client import wire
 
 TERM_WITHIN_S = 2.0
 KILL_WITHIN_S = 3.0
+_COLUMNS = {".stdout.order": "stream_order", **{f".{stream}": stream for stream in wire.STREAMS}}
+"""Where the database has what such a file has."""
 SETTLED_AFTER_MS = 60_000
 """A daemon that lives removes a file within milliseconds of the outcome's commit."""
 
@@ -140,16 +142,16 @@ def _files(scene: Scene, connection: sqlite3.Connection) -> Finding:
 
 def _use(connection: sqlite3.Connection, path: Path) -> str:
     """``needed``, ``spare`` where the database has the very same bytes, or ``strange`` where no attempt wants it."""
-    name, _, stream = path.name.rpartition(".")
-    attempt = attempt_of_file(name)
-    if stream not in wire.STREAMS or attempt is None:
+    suffix = next((suffix for suffix in _COLUMNS if path.name.endswith(suffix)), "")
+    attempt = attempt_of_file(path.name.removesuffix(suffix))
+    if not suffix or attempt is None:
         return "needed"
     try:
         run_id, number = parse_attempt_id(attempt)
     except ValueError:
         return "strange"
     row = connection.execute(
-        f"SELECT a.completed_at_ms, a.{stream} FROM attempts a JOIN runs r ON r.seq = a.run_seq"  # noqa: S608 - see above
+        f"SELECT a.completed_at_ms, a.{_COLUMNS[suffix]} FROM attempts a JOIN runs r ON r.seq = a.run_seq"  # noqa: S608 - see above
         " WHERE r.id = ? AND a.number = ?",
         (run_id, number),
     ).fetchone()
