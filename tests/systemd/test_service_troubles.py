@@ -56,7 +56,7 @@ def test_settings_that_the_services_user_cannot_read_are_found_before_a_service_
     for mode, path in (("700", f"{home}/.codex"), ("755", f"{home}/.codex/flowd.toml")):
         box.write(f"{home}/.codex/flowd.toml", "max_parallel = 2\n", owner=OTHER_USER, mode="600")
         box.run("chmod", mode, f"{home}/.codex")
-        refused = install(box, home, "--run-as", USER)
+        refused = install(box, home, "--run-as", USER, FLOWD_TRUST=home)  # it is neither root's nor that user's
         assert refused.returncode == 5
         assert f"would run as {USER}, who cannot read {path}. Open it to {USER} (sudo chown -R " in refused.stderr
     assert box.flowd(home, "status", "--json", user=OTHER_USER)["pid"] == pid
@@ -138,7 +138,7 @@ def test_steps_of_a_packaged_unit_that_failed_are_ended_by_root_and_not_by_other
     box.write(f"{place.path}/.codex/flowd.toml", "max_parallel = ")
     box.systemctl("restart", place.unit, check=False)
     end = (str(FLOWD), "service", "end-steps", "--system", "-w", place.path)
-    refused = box.run(*end, user=OTHER_USER, check=False)
+    refused = box.run(*end, user=OTHER_USER, check=False, FLOWD_TRUST=place.path)
     assert refused.returncode == 5
     assert f"Cannot look into /var/lib/flowd{place.path}.state (Permission denied)" in refused.stderr
     assert box.run(*end).stdout == "ended 1 step that flowd had left running\n"

@@ -277,7 +277,7 @@ connection.close()
 
 def test_the_units_verify_and_are_no_more_exposed_than_they_must_be(box: Box, service: Make) -> None:
     place = service()
-    verified = box.run("systemd-analyze", "verify", place.unit, place.socket_unit)
+    verified = box.run("systemd-analyze", "verify", "--man=no", place.unit, place.socket_unit)
     assert (verified.stdout, verified.stderr) == ("", "")
     analysed = box.run("systemd-analyze", "security", "--no-pager", place.unit).stdout
     exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", analysed)
