@@ -22,7 +22,7 @@ from flowd.keeper.turn import Turn
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 LOOK_S = 1.0
 """How often we look whether the keeper is stopped, and how long we wait when the disk is full."""
@@ -238,7 +238,11 @@ class _Watch:
 def _recordings(directory: str, held: dict[str, list[int]]) -> list[Recording]:
     """Those of the steps that ran when the keeper died; of the other pipes, what still comes is thrown away."""
     attempts, _ = journal.load(os.path.join(directory, "keeper.journal"))
-    begun = {entries["begin"].get("pipes"): entries["begin"] for entries in attempts.values() if "exit" not in entries}
+    begun = {
+        entries["begin"].get("pipes"): entries["begin"]
+        for entries in attempts.values()
+        if "exit" not in entries and _was_spawned(entries)
+    }
     found = []
     null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     for slot, fds in held.items():
@@ -250,6 +254,12 @@ def _recordings(directory: str, held: dict[str, list[int]]) -> list[Recording]:
             recording.resume()
         found.append(recording)
     return found
+
+
+def _was_spawned(entries: dict[str, dict[str, Any]]) -> bool:
+    """Whether there may be a process. Its files, which are made right before it, say so to the next keeper; we must not
+    make them."""
+    return "started" in entries or os.path.exists(str(entries["begin"]["stderr"]))
 
 
 def _try_flock(fd: int) -> bool:
