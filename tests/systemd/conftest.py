@@ -37,7 +37,8 @@ def service(box: Box) -> Iterator[Callable[..., Service]]:
 @pytest.fixture
 def home(box: Box) -> Iterator[str]:
     """A workspace in the home of a user who has never logged in."""
-    path = f"/home/{OTHER_USER}/my project"
+    # No two at once have the same path: machines that share a network see each other's sockets by theirs.
+    path = f"/home/{OTHER_USER}/my project {uuid.uuid4().hex[:6]}"
     box.flow(path, "quick", f"echo $FLOWD_SOCKET\n{say('changed')}", owner=OTHER_USER)
     box.flow(path, "long", "setsid sleep 300 &\nsleep 300", owner=OTHER_USER)
     yield path

@@ -246,6 +246,7 @@ def test_the_units_of_the_version_before_are_adopted_with_their_records(daemon: 
     daemon.flow("long", "sleep 999")
     daemon.flow("gone", f"while ! test -e {daemon.path}/first; do sleep 0.05; done; exit 5")
     daemon.end("KILL")
+    daemon.box.run("rm", "-r", f"{daemon.path}/.codex/flowd")  # of the newer one, which the older one refuses
     daemon.serve(**environment_of(previous_version()))
     good, bad, long, gone = (daemon.dispatch(f"{name}.go") for name in ("good", "bad", "long", "gone"))
     until(lambda: len(daemon.box.alive("main.sh")) == 4, what="the steps' processes")
