@@ -108,7 +108,7 @@ def test_an_events_runs_are_woven_to_their_ends_also_those_that_start_later(plac
 
 def test_runs_and_events_are_followed_over_kill_9_and_end_quietly_at_ctrl_c(place: Workspace, tmp_path: Path) -> None:
     place.flow("work", say("blocked"))
-    place.start()
+    place.start(FLOWD_MAX_PARALLEL="1")  # so that they end in their order
     start = place.call("daemon.status") and cursor_now(place)
     with (
         command(place, tmp_path, "events", "-f", "--after", start) as events,
@@ -125,7 +125,7 @@ def test_runs_and_events_are_followed_over_kill_9_and_end_quietly_at_ctrl_c(plac
             if n % 2:
                 until(lambda n=n: counts() == (n + 1, 3 * n + 3, n + 1), what="the updates so far")
                 place.kill()
-                place.start()
+                place.start(FLOWD_MAX_PARALLEL="1")
         until(lambda: counts() == (6, 18, 6), what="all updates")
         told: list[dict[str, Any]] = [json.loads(line) for line in runs.out]
         assert [line.split()[1] for line in events.out] == [f"e{n}" for n in range(6)]

@@ -24,7 +24,8 @@ def test_an_account_without_a_manager_is_told_how_to_get_one(box: Box, home: str
 
 def test_a_dry_run_shows_all_and_does_nothing(box: Box, lingering: str) -> None:
     shown = box.flowd(lingering, "service", "install", "--dry-run", user=OTHER_USER)
-    unit = "flowd@home-flowd\\x2dfresh-my\\x20project"
+    escaped = box.run("systemd-escape", "--path", lingering).stdout.strip()
+    unit = f"flowd@{escaped}"
     assert f"would write {UNITS}/{unit}.service" in shown
     assert f"ExecStart=:{FLOWD} serve --workspace %f" in shown
     assert f"systemctl --user enable '{unit}.socket' '{unit}.service'" in shown
