@@ -171,8 +171,7 @@ def test_too_much_output_of_a_step_that_ends_at_once_is_cut_as_well(executor_rig
     async def test(executor: Executor) -> None:
         launch = executor_rig.launch("head -c 5000 /dev/zero", max_output_bytes=1000)
         exit_ = await ended(executor, launch)
-        # Whoever drains a pipe may see that it is too much before the script has come to its end, and ends it: either way
-        # its end was seen.
+        # Who drains a pipe may see that it is too much before the script has ended, and ends it: its end was seen.
         assert (exit_.code, exit_.signal) in ((0, None), (None, signal.SIGTERM))
         assert exit_.cause == "output_limit"
         assert os.stat(launch.stdout_path).st_size == 1000
