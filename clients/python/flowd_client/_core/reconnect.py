@@ -10,7 +10,10 @@ REPEAT_S = 10.0
 """Of a call whose response was lost: long enough for a restart, short enough for one who waits for nothing else."""
 
 _HELD_S = 1.0
-"""A connection that was lost after so long was of use: the daemon does not hang up at this very request."""
+"""A connection that was lost after so long was of use: the daemon does not hang up at this very request.
+
+One that hangs up sooner is asked again for so long: the kernel goes on taking connections for a process that is dying.
+"""
 
 _PAUSE_S = 0.1
 _PASSING = frozenset({"shutting_down", "too_many_connections", "too_many_subscriptions", "storage_busy"})
@@ -24,13 +27,13 @@ class ReconnectPolicy:
     def __init__(self, limit_s: float, method: str) -> None:
         self._limit_s = limit_s
         self._method = method
-        self._has_succeeded = False
         self._was_there = False
+        self._was_of_use = False
         self._since_s: float | None = None
 
     def succeeded(self) -> None:
         """The daemon is there."""
-        self._has_succeeded = self._was_there = True
+        self._was_there = self._was_of_use = True
         self._since_s = None
 
     def pause_s(self, error: FlowClientError, begun_s: float, now_s: float, *, left_s: float | None = None) -> float:
@@ -49,16 +52,16 @@ class ReconnectPolicy:
         is_gone = isinstance(error.__cause__ if is_lost else error, DaemonNotRunningError)
         has_held = (is_lost or is_gateways) and now_s - begun_s >= _HELD_S
         if has_held or (is_lost and is_gone):
-            self._was_there = True
-        elif is_lost and not self._has_succeeded:
-            raise error  # the daemon is there, and hangs up at this request every time
+            self._was_of_use = True
+        self._was_there = self._was_there or self._was_of_use or is_lost
         may_pass = is_lost or is_gone or is_gateways or error.slug in _PASSING
         if not may_pass or not self._was_there or isinstance(error.__cause__, ClosedError):
             raise error
         if self._since_s is None or has_held:
             self._since_s = now_s
+        limit_s = self._limit_s if self._was_of_use else min(_HELD_S, self._limit_s)
         is_late = left_s is not None and begun_s + left_s <= now_s + _PAUSE_S
-        if not is_late and now_s - self._since_s < self._limit_s:
+        if not is_late and now_s - self._since_s < limit_s:
             return _PAUSE_S
         if is_lost:
             raise error
