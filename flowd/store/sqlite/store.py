@@ -18,7 +18,7 @@ from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import journal, nonces, pruning, queue, reads, writes
+from flowd.store.sqlite import journal, nonces, pruning, queue, reads, waits, writes
 from flowd.store.sqlite.connection import is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.room import Reserve, full_disk_message
 from flowd.store.sqlite.writer import Writer
@@ -130,19 +130,19 @@ class SqliteStore:
 
     async def steps_missed(self) -> list[tuple[str, str]]:
         """See `flowd.ports.Store.steps_missed`."""
-        return await self._read(queue.steps_missed)
+        return await self._read(waits.steps_missed)
 
     async def end_package_wait(self, flow_name: str, step_name: str, *, at_ms: int) -> int:
         """See `flowd.ports.Store.end_package_wait`."""
-        return await self._writer.do(lambda db: queue.end_package_wait(db, flow_name, step_name, at_ms=at_ms))
+        return await self._writer.do(lambda db: waits.end_package_wait(db, flow_name, step_name, at_ms=at_ms))
 
     async def end_person_waits(self, *, at_ms: int) -> int:
         """See `flowd.ports.Store.end_person_waits`."""
-        return await self._writer.do(lambda db: queue.end_person_waits(db, at_ms=at_ms))
+        return await self._writer.do(lambda db: waits.end_person_waits(db, at_ms=at_ms))
 
     async def fail_removed(self, flow_name: str, step_name: str, *, at_ms: int) -> list[Run]:
         """See `flowd.ports.Store.fail_removed`."""
-        return await self._writer.do(lambda db: queue.fail_removed(db, flow_name, step_name, at_ms=at_ms))
+        return await self._writer.do(lambda db: waits.fail_removed(db, flow_name, step_name, at_ms=at_ms))
 
     async def note_start(self, attempt: Attempt) -> None:
         """See `flowd.ports.Store.note_start`."""

@@ -11,7 +11,7 @@ from flowd.domain.queueing import Claim, Finished, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import journal, queue, reads, rows
+from flowd.store.sqlite import gates, journal, queue, reads, rows
 
 _KNOWN = (
     "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, e.left_out, c.n"
@@ -215,6 +215,8 @@ def _end(
     if row is None:  # an attempt of before, ended late
         return _whole_run(db, attempt.run_id)
     journal.add_run(db, at_ms, row[-1], row[0], status, attempt=attempt.number)
+    if wait is None:
+        gates.ended(db, row[0], at_ms=at_ms)
     earlier = _attempts(db, row[0], attempt.run_id)[:-1] if attempt.number > 1 else []
     return rows.run(row, [*earlier, rows.attempt(ended, attempt.run_id)])
 
@@ -230,6 +232,7 @@ def cancel_queued(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> Run | N
     if changed is None:
         return None
     journal.add_run(db, at_ms, changed[1], changed[0], ProcessStatus.CANCELED)
+    gates.ended(db, changed[0], at_ms=at_ms)
     return _whole_run(db, run_id)
 
 
