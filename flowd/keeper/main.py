@@ -78,7 +78,7 @@ class Keeper:
         self._can.cgroup = self._cgroups is not None
         self._recorder = Recorder(
             directory,
-            f"{self.id[7:]}-",
+            self.id,
             poll=self._poll,
             log=log,
             epoll=self._can.epoll,

@@ -29,13 +29,20 @@ class Recorder:
     """
 
     def __init__(
-        self, directory: str, prefix: str, *, poll: select.poll, log: Callable[[str], None], epoll: bool, splice: bool
+        self,
+        directory: str,
+        keeper_id: str,
+        *,
+        poll: select.poll,
+        log: Callable[[str], None],
+        epoll: bool,
+        splice: bool,
     ) -> None:
         """Open what pipes are left of an earlier keeper. They are not drained before `take_over`.
 
         Args:
             directory: The keeper's.
-            prefix: Of our slots' names; no other keeper's.
+            keeper_id: Ours.
             poll: Of the keeper's loop.
             epoll: Whether the system has it: it knows what became ready first, and a thousand pipes cost it nothing.
             splice: Whether the system moves bytes from a pipe to a file.
@@ -49,8 +56,8 @@ class Recorder:
         self._can_splice = splice
         self._null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self._turn = Turn(os.path.join(directory, "recording.lock"))
-        self.standby = Standby(directory, self._folder, self._turn)
-        self._pipes = Pipes(self._folder, prefix, on_made=self._on_made, on_removed=self.standby.drop)
+        self.standby = Standby(directory, keeper_id, self._turn)
+        self._pipes = Pipes(self._folder, f"{keeper_id[7:]}-", on_made=self._on_made, on_removed=self.standby.drop)
         self._open_ends: dict[int, tuple[Recording, int]] = {}
         self._stuck: set[int] = set()
         self._has_failed = False
@@ -115,7 +122,10 @@ class Recorder:
 
     def take_over(self, steps: Iterable[Step]) -> None:
         """Record on for these steps of an earlier keeper; what others print, that were left alone, is thrown away."""
+        if self._pipes.fds:
+            self._start_standby()  # before the earlier one is killed: a step may end when we are, too
         self.standby.end_earlier()
+        self.standby.alone()
         unclaimed = set(self._pipes.fds)
         for step in steps:
             if step.slot in unclaimed:
@@ -127,8 +137,6 @@ class Recorder:
             recording = Recording(slot, self._pipes.fds[slot], ("", ""), max_output_bytes=0, null_fd=self._null_fd)
             recording.is_discarding = True
             self._watch_anew(recording)
-        if self._pipes.fds:
-            self.look_after_standby()
 
     # --- the loop
 
@@ -149,13 +157,8 @@ class Recorder:
     def look_after_standby(self) -> None:
         """Have a standby while there are pipes."""
         if self.standby.has_died() or not self.standby.pid:
-            try:
-                self.standby.start()
-            except OSError as error:
-                self._log(f"no standby: {error}")
-                return
-            for slot in self._pipes.fds:
-                self.standby.hold(slot)
+            self._start_standby()
+            self.standby.alone()
 
     def close(self) -> None:
         """The keeper ends: remove the pipes, unless somebody who was left alone still prints into one."""
@@ -173,9 +176,15 @@ class Recorder:
             null_fd=self._null_fd, can_splice=self._can_splice,
         )  # fmt: skip
 
+    def _start_standby(self) -> None:
+        try:
+            self.standby.start(self._pipes.fds)
+        except OSError as error:
+            self._log(f"no standby: {error}")
+
     def _on_made(self, slot: str) -> None:
         if self.standby.pid:
-            self.standby.hold(slot)
+            self.standby.hold(slot, self._pipes.fds[slot])
         else:
             self.look_after_standby()
 

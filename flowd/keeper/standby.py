@@ -13,6 +13,7 @@ import fcntl
 import os
 import select
 import signal
+import socket
 
 from flowd.keeper import journal
 from flowd.keeper.pipes import open_for_reading, slots_in
@@ -21,13 +22,15 @@ from flowd.keeper.turn import Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn
 
 LOOK_S = 1.0
 """How often we look whether the keeper is stopped, and how long we wait when the disk is full."""
 YIELD_WITHIN_S = 0.05
 """How long a keeper that goes on again waits for its turn."""
+_MAX_FDS = 250
+"""In one message: Linux takes 253."""
 _END_WITHIN_S = 2.0
 """How long the next keeper waits for an earlier standby to be gone: it is killed, so this is the scheduler's delay."""
 
@@ -35,43 +38,45 @@ _END_WITHIN_S = 2.0
 class Standby:
     """The keeper's side: starts a standby when there are pipes, and another when that one dies."""
 
-    def __init__(self, directory: str, folder: str, turn: Turn) -> None:
+    def __init__(self, directory: str, keeper_id: str, turn: Turn) -> None:
         """None is started yet.
 
         Args:
             directory: The keeper's.
-            folder: Of the pipes.
+            keeper_id: Tells a standby that a keeper after its own is at work.
             turn: Who drains now.
         """
         self._directory = directory
-        self._folder = folder
+        self._keeper_id = keeper_id
         self._turn = turn
-        self._control_fd = -1
+        self._control: socket.socket | None = None
         self.pid = 0
 
-    def start(self) -> None:
-        """Start one; it opens the pipes of `hold`."""
-        read_end, write_end = os.pipe()
-        lock_fd = os.open(self._lock_path(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    def start(self, pipes: Mapping[str, list[int]]) -> None:
+        """Start one that has these slots' pipes open from its first instant on. It drains none before `alone`, while
+        an earlier keeper's may still live."""
+        ours, its = socket.socketpair()
         try:
-            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             pid = os.fork()
         except OSError:
-            for fd in (read_end, write_end, lock_fd):
-                os.close(fd)
+            ours.close()
+            its.close()
             raise
         if not pid:
-            _become_standby(read_end, lock_fd, self._directory, self._folder, self._turn)
+            _become_standby(its, dict(pipes), self._directory, self._keeper_id, self._turn)
         self.pid = pid
-        os.close(read_end)
-        os.close(lock_fd)
+        its.close()
         self._drop_control()
-        os.set_blocking(write_end, False)
-        self._control_fd = write_end
+        ours.setblocking(False)  # noqa: FBT003
+        self._control = ours
 
-    def hold(self, slot: str) -> None:
-        """Have it open this slot's pipes."""
-        self._tell(f"hold {slot}\n")
+    def alone(self) -> None:
+        """Tell it that no other standby lives."""
+        self._tell("alone\n")
+
+    def hold(self, slot: str, fds: list[int]) -> None:
+        """Have it hold this slot's pipes. From now on they are open, even if we die before it has heard of it."""
+        self._tell(f"hold {slot}\n", fds)
 
     def drop(self, slot: str) -> None:
         """Have it close them."""
@@ -94,93 +99,125 @@ class Standby:
         self._tell("end\n")
 
     def end_earlier(self) -> None:
-        """Kill the standby of an earlier keeper, if one lives. Open the pipes before: it may be the last one."""
-        try:
-            fd = os.open(self._lock_path(), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
-            return
+        """Kill the standbys of earlier keepers that live. Have the pipes open before, here and in our own standby."""
+        fd = _open_lock(self._directory)
         try:
             for _ in range(int(_END_WITHIN_S / 0.01)):
                 if _try_flock(fd):
+                    _write(fd, self._keeper_id)
                     return
                 # It has written its pid there, and has the lock for as long as it lives: the pid is its own.
-                pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+                pid = _read(fd)
                 if pid.isdecimal():
                     _kill(int(pid))
                 select.select([], [], [], 0.01)
         finally:
             os.close(fd)
 
-    def _lock_path(self) -> str:
-        return os.path.join(self._directory, "standby.lock")
-
-    def _tell(self, line: str) -> None:
-        if self._control_fd >= 0:
+    def _tell(self, line: str, fds: Sequence[int] = ()) -> None:
+        if self._control is not None:
             try:
-                os.write(self._control_fd, line.encode())
+                socket.send_fds(self._control, [line.encode()], fds)
             except OSError:
                 pass  # it is gone, which our loop hears
 
     def _drop_control(self) -> None:
-        if self._control_fd >= 0:
-            os.close(self._control_fd)
-        self._control_fd = -1
+        if self._control is not None:
+            self._control.close()
+        self._control = None
 
 
-def _become_standby(control_fd: int, lock_fd: int, directory: str, folder: str, turn: Turn) -> NoReturn:
+def _become_standby(
+    control: socket.socket, held: dict[str, list[int]], directory: str, keeper_id: str, turn: Turn
+) -> NoReturn:
     try:
         keeper_pid = os.getppid()
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         os.setsid()
-        os.dup2(control_fd, 3, inheritable=False)  # the keeper's listening socket and its lock are closed by that
-        os.dup2(lock_fd, 4, inheritable=False)
-        os.closerange(5, 1 << 20)
+        _close_all_but({0, 1, 2, control.fileno(), *(fd for fds in held.values() for fd in fds)})
         turn.open_anew()
-        os.ftruncate(4, 0)
-        os.pwrite(4, str(os.getpid()).encode(), 0)
         _call_ourselves(f"flowd-standby {directory}")
-        _Watch(3, directory, folder, turn, keeper_pid).run()
+        _Watch(control, held, directory, (keeper_id, keeper_pid), turn).run()
     except BaseException as error:  # noqa: BLE001 - nobody else can tell
         os.write(2, f"standby: {error!r}\n".encode("utf-8", "replace"))
     finally:
         os._exit(0)
 
 
+def _close_all_but(kept: set[int]) -> None:
+    """Close every other descriptor: the keeper's listening socket and its lock are among them."""
+    first = 0
+    for fd in sorted(kept):
+        if first < fd:  # an empty range from 0 is all there are, to Python
+            os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, 1 << 20)
+
+
 class _Watch:
     """The standby's side."""
 
-    def __init__(self, control_fd: int, directory: str, folder: str, turn: Turn, keeper_pid: int) -> None:
-        self._control_fd = control_fd
-        self._turn = turn
-        self._keeper_pid = keeper_pid
+    def __init__(
+        self, control: socket.socket, held: dict[str, list[int]], directory: str, keeper: tuple[str, int], turn: Turn
+    ) -> None:
+        self._control = control
+        self._held = held
         self._directory = directory
-        self._folder = folder
-        self._held: dict[str, list[int]] = {}
+        self._keeper_id, self._keeper_pid = keeper
+        self._turn = turn
+        self._is_alone = False
 
     def run(self) -> None:
         """Hold what the keeper says. Returns when it has ended us, or is gone and nobody prints any more."""
-        rest = b""
+        rest, fds = b"", list[int]()
         while True:
-            while not select.select([self._control_fd], [], [], LOOK_S)[0]:
-                if self._is_keeper_stopped():
+            while not select.select([self._control], [], [], LOOK_S)[0]:
+                if self._is_alone and self._is_keeper_stopped():
                     self._stand_in_meanwhile()
-            data = os.read(self._control_fd, 65536)
+            data, more, _, _ = socket.recv_fds(self._control, 65536, _MAX_FDS)
             if not data:
-                self._drain(self._begin())
+                if self._become_the_only_one():
+                    self._hold_missing()
+                    self._drain(self._recordings())
                 return
+            fds += more
             *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                word, _, slot = line.decode().partition(" ")
-                if word == "end":
-                    return
-                self._hold(slot) if word == "hold" else self._drop(slot)
+            if not all(self._obey(line.decode(), fds) for line in lines):
+                return
 
-    def _hold(self, slot: str) -> None:
-        if slot not in self._held:
+    def _obey(self, line: str, fds: list[int]) -> bool:
+        """Do what the keeper says; False when that is to end. ``fds`` came with its lines and are not used yet."""
+        word, _, slot = line.partition(" ")
+        match word:
+            case "hold":
+                self._drop(slot)
+                self._held[slot] = [fds.pop(0), fds.pop(0)]
+            case "drop":
+                self._drop(slot)
+            case "alone":
+                return self._become_the_only_one()
+        return word != "end"
+
+    def _become_the_only_one(self) -> bool:
+        """Wait until no standby of an earlier keeper lives. False when a keeper after ours is at work."""
+        if not self._is_alone:
+            lock_fd = _open_lock(self._directory)  # for as long as we live
+            fcntl.flock(lock_fd, fcntl.LOCK_EX)
+            word = _read(lock_fd)
+            if word and not word.isdecimal() and word != self._keeper_id:
+                return False
+            _write(lock_fd, str(os.getpid()))
+            self._is_alone = True
+        return True
+
+    def _hold_missing(self) -> None:
+        """Hold what we were not told of, because the keeper was faster than we read."""
+        folder = os.path.join(self._directory, "pipes")
+        for slot in set(slots_in(folder)).difference(self._held):
             try:
-                self._held[slot] = open_for_reading(self._folder, slot)
+                self._held[slot] = open_for_reading(folder, slot)
             except OSError:
                 pass  # removed by now
 
@@ -201,14 +238,29 @@ class _Watch:
         """Drain while the keeper is stopped; unless it was stopped while it drained, for then its turn is not over."""
         if self._turn.try_take():
             try:
-                self._drain(self._begin(), goes_on=self._is_keeper_stopped)
+                self._drain(self._recordings(), goes_on=self._is_keeper_stopped)
             finally:
                 self._turn.give_back()
 
-    def _begin(self) -> list[Recording]:
-        for slot in slots_in(self._folder):
-            self._hold(slot)
-        return _recordings(self._directory, self._held)
+    def _recordings(self) -> list[Recording]:
+        """Those of the steps that ran when the keeper died; of the other pipes, what still comes is thrown away."""
+        attempts, _ = journal.load(os.path.join(self._directory, "keeper.journal"))
+        begun = {
+            entries["begin"].get("pipes"): entries["begin"]
+            for entries in attempts.values()
+            if "exit" not in entries and _was_spawned(entries)
+        }
+        found = []
+        null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        for slot, fds in self._held.items():
+            spec = begun.get(slot) or {}
+            paths = str(spec.get("stdout", os.devnull)), str(spec.get("stderr", os.devnull))
+            limit = int(spec.get("max_output_bytes", 0))
+            recording = Recording(slot, fds, paths, max_output_bytes=limit, null_fd=null_fd)
+            if spec:
+                recording.resume()
+            found.append(recording)
+        return found
 
     def _drain(self, recordings: list[Recording], goes_on: Callable[[], bool] = lambda: True) -> None:
         """Drain every pipe until nobody has it open for writing."""
@@ -235,31 +287,26 @@ class _Watch:
             recording.close()
 
 
-def _recordings(directory: str, held: dict[str, list[int]]) -> list[Recording]:
-    """Those of the steps that ran when the keeper died; of the other pipes, what still comes is thrown away."""
-    attempts, _ = journal.load(os.path.join(directory, "keeper.journal"))
-    begun = {
-        entries["begin"].get("pipes"): entries["begin"]
-        for entries in attempts.values()
-        if "exit" not in entries and _was_spawned(entries)
-    }
-    found = []
-    null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    for slot, fds in held.items():
-        spec = begun.get(slot) or {}
-        paths = str(spec.get("stdout", os.devnull)), str(spec.get("stderr", os.devnull))
-        limit = int(spec.get("max_output_bytes", 0))
-        recording = Recording(slot, fds, paths, max_output_bytes=limit, null_fd=null_fd)
-        if spec:
-            recording.resume()
-        found.append(recording)
-    return found
-
-
 def _was_spawned(entries: dict[str, dict[str, Any]]) -> bool:
     """Whether there may be a process. Its files, which are made right before it, say so to the next keeper; we must not
     make them."""
     return "started" in entries or os.path.exists(str(entries["begin"]["stderr"]))
+
+
+def _open_lock(directory: str) -> int:
+    """The file that one standby at a time has locked. It says who that is, or which keeper has seen to it that none
+    lives."""
+    path = os.path.join(directory, "standby.lock")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _read(lock_fd: int) -> str:
+    return os.pread(lock_fd, 64, 0).decode("ascii", "replace").strip()
+
+
+def _write(lock_fd: int, word: str) -> None:
+    os.ftruncate(lock_fd, 0)
+    os.pwrite(lock_fd, word.encode(), 0)
 
 
 def _try_flock(fd: int) -> bool:

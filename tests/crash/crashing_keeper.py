@@ -7,6 +7,7 @@ from typing import Any
 
 from crashpoint import CrashPoints
 
+from flowd.keeper import standby
 from flowd.keeper.journal import Journal
 from flowd.keeper.main import Keeper
 from flowd.keeper.main import main as keeper_main
@@ -33,6 +34,13 @@ def main(arming_file: str, *arguments: str) -> None:
     Journal.write_ahead = _around(points, Journal.write_ahead, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
     Journal.record = _around(points, Journal.record, lambda entry: f"journal.{entry['op']}")  # type: ignore[method-assign]
     Spawner.spawn = _around(points, Spawner.spawn, lambda *_, **__: "keeper-process.spawn")  # type: ignore[method-assign]
+    become_standby = standby._become_standby
+
+    def as_standby(*arguments: Any) -> None:
+        points.are_off = True  # it is the keeper that dies: whether its copy is there then is what is asked
+        become_standby(*arguments)
+
+    standby._become_standby = as_standby  # type: ignore[assignment]
     for owner, method, name in _RECORDING:
         setattr(owner, method, _around(points, getattr(owner, method), _named(name)))
     send, flush = Keeper._send, Keeper._flush

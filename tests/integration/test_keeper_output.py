@@ -138,6 +138,33 @@ def test_what_is_printed_while_daemon_and_keeper_are_dead_is_recorded(tmp_path: 
     run(test())
 
 
+def test_what_a_step_prints_is_recorded_when_its_keeper_dies_before_the_standby_has_heard_of_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        rig = Rig(tmp_path)
+        client = await rig.client()
+        env = {"GO": str(tmp_path / "go")}
+        await client.start(rig.launch("first", GO_ON, env=env))  # has the first pipes, so there is a standby
+        await rig.pids("first")
+        await until(lambda: standbys(rig.directory), "there is a standby")
+        (standby,) = standbys(rig.directory)
+        os.kill(standby, signal.SIGSTOP)
+        await client.start(rig.launch("second", f"{GO_ON} echo e >&2; echo late", env=env))
+        (pid,) = await rig.pids("second")
+        await kill_both(client)
+        (tmp_path / "go").touch()
+        await until(lambda: not is_alive(pid), "the step ended by itself")
+        os.kill(standby, signal.SIGCONT)
+        client = await rig.client()
+        await client.wait("second")
+        assert rig.output("second") == f"{pid}\nlate\n"
+        assert rig.path("second", "err").read_text() == "e\n"
+        await client.close(end_steps=True)
+        await until(lambda: not standbys(rig.directory), "no standby is left behind")
+        rig.end()
+
+    run(test())
+
+
 @pytest.mark.parametrize("without", ["", "epoll"])
 def test_no_byte_is_lost_or_doubled_when_keepers_and_standbys_are_killed(tmp_path: Path, without: str) -> None:
     async def test() -> None:
