@@ -11,13 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowd.state import files
+from flowd.state import checked_in, files
 from flowd.state.folder import DATABASE, KEEPER
 from flowd_client import discovery
 
 RECORD = "place.json"
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
-_MAX_INDEX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,36 +74,38 @@ def record(folder: Path) -> None:
 
 
 def foreign_origin(folder: Path) -> str | None:
-    """Where the state in a folder comes from, for people; None where it is the folder's own, or there is none."""
-    if not os.path.lexists(folder / DATABASE):
-        return None
+    """Where the state in a folder comes from, for people; None where it is the folder's own, or there is none.
+
+    Who prepares a clone can write a record, with the path that the clone will have; but no clone has its inode.
+    """
     known = recorded(folder)
-    if known is not None:
-        return None if known.is_of(here(folder)) else f"it was copied from {known.path}"
-    return _without_record(folder)
+    if known is None:
+        return _without_record(folder) if _has_state(folder) else None
+    place = here(folder)
+    if known.inode == place.inode:
+        return None
+    return checked_in.why(folder) if known.is_of(place) else f"it was copied from {known.path}"
+
+
+def _has_state(folder: Path) -> bool:
+    """Whether there is anything that flowd would go by."""
+    if any(os.path.lexists(folder / name) for name in (DATABASE, discovery.HTTP_TOKEN)):
+        return True
+    try:
+        return any((folder / KEEPER).iterdir())
+    except OSError:
+        return False
 
 
 def _without_record(folder: Path) -> str | None:
     """A flowd from before there were records left none, but closed folder and database to others. git cannot store
     that, nor does a plain copy keep it."""
+    if not os.path.lexists(folder / DATABASE):
+        return "no daemon has had it, for it has no database"
     for path in (folder, folder / DATABASE):
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             return f"others may read {path}, so it is not as flowd left it"
-    if _is_in_git(folder):
-        return "it is checked into git"
-    return None
-
-
-def _is_in_git(folder: Path) -> bool:
-    """Whether git has the database among its files, as far as its index tells without git."""
-    for above in folder.parents:
-        index = above / ".git" / "index"
-        try:
-            if index.stat().st_size <= _MAX_INDEX_BYTES:
-                return DATABASE.encode() in index.read_bytes()
-        except OSError:
-            continue
-    return False
+    return checked_in.why(folder)
 
 
 def leave_behind(folder: Path) -> None:

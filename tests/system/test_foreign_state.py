@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -20,7 +21,8 @@ def copy(place: Workspace) -> Iterator[Workspace]:
     it = Workspace(place.path.with_name(f"{place.path.name}-copy"))
     yield it
     it.clean_up()
-    shutil.rmtree(it.path, ignore_errors=True)
+    for left in it.path.parent.glob(f"{it.path.name.removesuffix('-copy')}-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def dispatch(place: Workspace, flow: str, id_: str = "e") -> str:
@@ -97,8 +99,61 @@ def test_what_is_queued_in_a_copy_waits_for_a_person_and_the_rest_goes_on(place:
     assert copy.call("daemon.resume") == {"runs": 0}
 
 
-def test_what_is_queued_in_a_clone_waits_for_a_person(place: Workspace, copy: Workspace) -> None:
-    """With the record of its place, and without one, as somebody who prepares a clone would have it."""
+def in_a_clone(source: Path, target: Path) -> None:
+    git_clone(source, target)
+
+
+def in_a_clone_that_was_foreseen(source: Path, target: Path) -> None:
+    """With the record of a place that is this one's, as far as one can know it beforehand."""
+    record = {"inode": 1, "path": f"{target.resolve()}/.codex/flowd", "machine": ""}
+    (source / ".codex/flowd/place.json").write_text(json.dumps(record))
+    git_clone(source, target)
+
+
+def in_a_submodule(source: Path, target: Path) -> None:
+    commit(source)
+    outer = source.with_name(f"{source.name}-outer")
+    outer.mkdir()
+    subprocess.run(["git", "init", "--quiet", outer], check=True)
+    allowed = ["git", "-c", "protocol.file.allow=always"]
+    subprocess.run([*allowed, "-C", outer, "submodule", "--quiet", "add", source, "inner"], check=True)
+    commit(outer)
+    closed(*allowed, "clone", "--quiet", "--recurse-submodules", outer, f"{target}-outer")
+    Path(f"{target}-outer/inner").rename(target)
+    (target / ".git").write_text(f"gitdir: {target}-outer/.git/modules/inner\n")
+
+
+def in_a_clone_with_a_short_index(source: Path, target: Path) -> None:
+    """Version 4 of the index writes of each path what the one before has not."""
+    (source / ".codex/flowd/flowd.da").touch()
+    commit(source)
+    closed("git", "-c", "index.version=4", "clone", "--quiet", source, target)
+
+
+def commit(folder: Path) -> None:
+    git = ["git", "-c", "user.name=m", "-c", "user.email=m@example.org", "-C", str(folder)]
+    subprocess.run(["git", "init", "--quiet", folder], check=True)
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "m"], check=True)
+
+
+def git_clone(source: Path, target: Path) -> None:
+    commit(source)
+    closed("git", "clone", "--quiet", source, target)
+
+
+def closed(*words: str | Path) -> None:
+    """Run a command with a umask of 077: what it makes has the modes of flowd's own."""
+    subprocess.run(["sh", "-c", 'umask 077; exec "$@"', "sh", *words], check=True)
+
+
+@pytest.mark.parametrize(
+    "clone", [in_a_clone, in_a_clone_that_was_foreseen, in_a_submodule, in_a_clone_with_a_short_index]
+)
+def test_what_is_queued_in_a_clone_waits_for_a_person(
+    place: Workspace, copy: Workspace, clone: Callable[[Path, Path], None]
+) -> None:
+    """As somebody who prepares a clone would have it."""
     source = place.path
     marker = place.path.with_name(f"{place.path.name}-ran")
     place.flow("evil", f"touch {marker}; {say('changed')}")
@@ -108,14 +163,10 @@ def test_what_is_queued_in_a_clone_waits_for_a_person(place: Workspace, copy: Wo
     place.stop()
     (source / ".codex/flowd/.gitignore").unlink()
     (source / ".codex/flowd/place.json").unlink()
-    git = ["git", "-c", "user.name=m", "-c", "user.email=m@example.org", "-C", str(source)]
-    subprocess.run(["git", "init", "--quiet", source], check=True)
-    subprocess.run([*git, "add", "--all"], check=True)
-    subprocess.run([*git, "commit", "--quiet", "-m", "m"], check=True)
-    subprocess.run(["sh", "-c", f"umask 077; git clone --quiet {source} {copy.path}"], check=True)
+    clone(source, copy.path)
     copy.start()
     assert run_of(copy, run_id)["waitingFor"] == {"why": "foreign"}
-    assert "it is checked into git" in copy.log()
+    assert "git" in copy.log()
     assert not marker.exists()
 
 

@@ -67,7 +67,9 @@ def take_possession(folder: Path, *, sizes: Callable[[str], tuple[int, int]], at
     origin = place.foreign_origin(folder)
     if origin is not None:
         place.leave_behind(folder)
-        ended, held = set_aside(folder / DATABASE, sizes=sizes, at_ms=at_ms)
+        ended, held = 0, 0
+        if (folder / DATABASE).exists():
+            ended, held = set_aside(folder / DATABASE, sizes=sizes, at_ms=at_ms)
         facts = {"state": str(folder), "because": origin, "ended_unseen": ended, "waiting_for_a_person": held}
         log.warning("this state is another's history", extra=facts | ({"remedy": REMEDY} if held else {}))
     place.record(folder)
