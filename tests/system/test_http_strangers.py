@@ -170,6 +170,31 @@ def test_v1_dispatches_through_a_proxy_as_ever(signed: HttpPlace) -> None:
         assert signed.send("POST", path, body, {**v1(body), **FORWARDED[0]}).status in (200, 202)
 
 
+BINARY = {"ce-specversion": "1.0", "ce-id": "other", "ce-type": "other", "ce-source": "/other"}
+
+
+def test_the_v1_signature_of_one_event_is_not_that_of_another_in_headers(signed: HttpPlace) -> None:
+    body = json.dumps({"id": "caught", "type": "t"}).encode()
+    for path in ("/events", "/flow-events"):
+        refused = signed.send("POST", path, body, {**v1(body), **BINARY, **FORWARDED[0]})
+        assert (refused.status, refused.slug) == (401, "invalid_signature")
+        assert "CloudEvent" in refused.json["error"]
+    good = v2("POST", "/events", body, secret="s", nonce="n" * 32)
+    assert signed.send("POST", "/events", body, {**good, **BINARY, **FORWARDED[0]}).json["eventId"] == "/other other"
+    here = {**BINARY, "ce-id": "here"}
+    assert signed.send("POST", "/events", body, {**v1(body), **here}).json["eventId"] == "/other here"
+
+
+def test_a_signed_cloud_event_is_one_event_whatever_its_content_type(signed: HttpPlace) -> None:
+    kinds = ("application/cloudevents+json", "application/json")
+    for number, (first, second) in enumerate((kinds, kinds[::-1])):
+        event = {"specversion": "1.0", "id": f"kind-{number}", "type": "t", "source": "/a"}
+        body = json.dumps(event).encode()
+        post = lambda kind, body=body: signed.send("POST", "/events", body, {**v1(body), "content-type": kind})  # noqa: E731
+        made, again = post(first).json, post(second).json
+        assert (made["status"], again["status"], again["eventId"]) == ("accepted", "duplicate", made["eventId"])
+
+
 def test_a_setting_lets_v1_act_from_everywhere_and_the_log_says_so(place: Workspace) -> None:
     web = HttpPlace(place)
     web.configure("[http]\nallow_replayed_v1 = true\n")

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import time
 
-from flowd.api.http import paths, peer
+from flowd.api.http import cloud_events, paths, peer
 from flowd.api.http.asgi import ClientGoneError, Connection, Receive, Send
 from flowd.api.http.auth import Authenticator
 from flowd.api.http.body import Bodies
@@ -133,7 +133,7 @@ class HttpApp:
                 targets=[*(arrived - {scope["raw_path"] + rest}), scope["raw_path"] + rest],
                 headers=headers,
                 body=content,
-                is_v1_enough=route.is_repeatable or peer.is_local(scope),
+                is_v1_enough=(route.is_repeatable and not cloud_events.is_binary(headers)) or peer.is_local(scope),
             )
         return Call(method, found.values, paths.query(query), headers, content, receive)
 

@@ -1,8 +1,9 @@
 """Checks who is calling: signatures of the body (v1) or of the whole request (v2), and bearer tokens with scopes.
 
 v1 is the reference system's: ``x-flow-signature-256: sha256=<hex HMAC-SHA256 of the body>``. It says nothing of the
-path or the time, so whoever catches one request can send its body anywhere, at any time. An event's id makes that
-harmless; for replay, cancel and retry v1 counts from this machine only. v2 signs these five lines, joined by newlines::
+path, the headers or the time, so whoever catches one request can send its body anywhere, at any time. An event's id
+makes that harmless; for replay, cancel, retry and what has its id in a header, v1 counts from this machine only. v2
+signs these five lines, joined by newlines::
 
     METHOD
     /path?query        as sent, percent-encoding included
@@ -106,9 +107,9 @@ class Authenticator:
         if kind == "v1" and not is_v1_enough and not self._access.is_v1_enough:
             raise HttpError(
                 "invalid_signature",
-                "A v1 signature signs the body only, and whoever has seen it can send it again: for replay, cancel and "
-                'retry it counts from this machine only, without a proxy. Sign as v2 ([http] signatures = "both"), '
-                "send a token, or set [http] allow_replayed_v1 = true.",
+                "A v1 signature signs the body only, and whoever has seen it can send it again: for replay, cancel, "
+                "retry and a CloudEvent in headers it counts from this machine only, without a proxy. Sign as v2 "
+                '([http] signatures = "both"), send a token, or set [http] allow_replayed_v1 = true.',
             )
 
     def _stranger(self) -> HttpError:

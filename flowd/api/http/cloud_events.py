@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from flowd.api.http.call import Call, decoded
+from flowd.api.http.guard import Headers, first
 from flowd.api.http.responses import HttpError
 from flowd.domain.event import MAX_ID_CHARS
 
@@ -25,7 +26,23 @@ _OWN = frozenset({"id", "type", "source", "time", "data", "data_base64"})
 
 def is_one(call: Call) -> bool:
     """Whether a request carries a CloudEvent."""
-    return call.media_type.startswith("application/cloudevents") or call.header(b"ce-specversion") is not None
+    return call.media_type.startswith("application/cloudevents") or is_binary(call.headers)
+
+
+def is_binary(headers: Headers) -> bool:
+    """Whether a request carries its CloudEvent in headers, of which no signature tells."""
+    return first(headers, b"ce-specversion") is not None
+
+
+def plain_identity(event: object) -> str | None:
+    """The identity of a CloudEvent that was sent as plain JSON; None for every other event.
+
+    Who has caught a signed CloudEvent can send it with another Content-Type: that is not signed.
+    """
+    if not isinstance(event, dict) or event.get("specversion") != SPEC_VERSION:
+        return None
+    source, event_id = event.get("source"), event.get("id")
+    return identity(source, event_id) if isinstance(source, str) and isinstance(event_id, str) else None
 
 
 def identity(source: str, event_id: str) -> str:

@@ -89,8 +89,8 @@ class Access:
         window_s: How far a v2 timestamp may be from our clock, either way.
         needs_token: Nobody gave a secret or a token, or said that everybody on this machine may do everything: on TCP
             the daemon makes a token. See `with_token`.
-        is_v1_enough: A v1 signature, which whoever has seen it can send again, counts for replay, cancel and retry from
-            everywhere, and not only from this machine.
+        is_v1_enough: A v1 signature, which whoever has seen it can send again, counts for replay, cancel, retry and
+            CloudEvents in headers from everywhere, and not only from this machine.
     """
 
     secrets: tuple[bytes, ...] = ()

@@ -104,7 +104,7 @@ class Routes:
             # A wrapper {event, wait?} as on the socket, else the event itself.
             is_wrapped = isinstance(value, dict) and isinstance(value.get("event"), dict) and "type" not in value
             given = value if is_wrapped else {}
-            event = value["event"] if is_wrapped else value
+            event = await self._known(value["event"] if is_wrapped else value)
         return json_response(await self._waited(names.DISPATCH, Dispatch(event=event), given, call), 202)
 
     async def _cloud_event(self, call: Call) -> dict[str, Any]:
@@ -121,6 +121,16 @@ class Routes:
             if (raw.get("specversion"), raw.get("source")) == (cloud_events.SPEC_VERSION, event["source"]):
                 return event
         return {**event, "id": cloud_events.identity(event["source"], event["id"])}
+
+    async def _known(self, event: Any) -> Any:
+        """A plain event; one that came as a CloudEvent before has that one's id, and is a duplicate."""
+        identity = cloud_events.plain_identity(event) if self._is_source_in_id else None
+        if identity is None:
+            return event
+        with suppress(FlowdError):
+            await self._table[names.GET_EVENT].call(EventId(event_id=identity))
+            return {**event, "id": identity}
+        return event
 
     async def _replay(self, call: Call) -> Response | Stream:
         options = call.json_if_any()
