@@ -126,6 +126,32 @@ def test_github_sends_json_or_a_form(web: HttpPlace, is_form: bool, is_upper: bo
     assert (found["type"], found["payload"]) == ("github.issues", event)
 
 
+FORM = "application/x-www-form-urlencoded"
+CAUGHT = quote(json.dumps({"object_kind": "deploy", "id": "forged", "type": "forged"}))
+
+
+@pytest.mark.parametrize("name", ["github", "optional"])
+def test_signed_json_is_no_form_whatever_its_content_type(web: HttpPlace, name: str) -> None:
+    """Somebody's text in it could pass for the form's field: no signature tells of a Content-Type."""
+    event = {"id": f"genuine-{name}", "title": f"&payload={CAUGHT}&"}
+    body = json.dumps(event).encode()
+    proof = {"x-hub-signature-256": f"sha256={signed(body)}", "x-github-event": "issues", "x-sign": signed(body)}
+    made = web.send("POST", f"/hooks/{name}", body, {**proof, "content-type": "application/json"})
+    again = web.send("POST", f"/hooks/{name}", body, {**proof, "content-type": FORM})
+    assert again.json == {**made.json, "status": "duplicate"}
+
+
+def test_a_webhook_id_ends_where_its_sender_has_ended_it(web: HttpPlace) -> None:
+    """The dots of ``id.timestamp.body`` say what is which, and a text in the body may have some, too."""
+    now = str(int(time.time()))
+    body = json.dumps({"type": "t", "data": f".{now}.payload={CAUGHT}&"})
+    head, rest = body.split(f".{now}.")
+    signature = StandardWebhook(STANDARD_SECRET).sign("msg_1", datetime.fromtimestamp(int(now), UTC), body)
+    headers = {"webhook-timestamp": now, "webhook-signature": signature, "content-type": FORM}
+    forged = web.send("POST", "/hooks/standard", rest.encode(), {**headers, "webhook-id": f"msg_1.{now}.{head}"})
+    assert (forged.status, forged.slug) == (401, "invalid_signature")
+
+
 def test_gitea_signs_without_a_prefix(web: HttpPlace) -> None:
     body = b'{"ref":"refs/heads/main"}'
     answer = web.post("/hooks/gitea", body, x_gitea_signature=signed(body), x_gitea_event="push")

@@ -1,5 +1,6 @@
 """Reads what webhooks carry: JSON, whatever the sender calls it, or a form."""
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,9 @@ _MAX_FIELDS = 1000
 def content(call: Call) -> Any:
     """The webhook's content as JSON would have it. A form without ``payload`` is an object of texts.
 
+    What is JSON is no form, whatever it is called: a sender signs its body and not its Content-Type, and with another
+    one a text in it could pass for the form's ``payload``.
+
     Raises:
         HttpError: ``unsupported_media_type`` or ``bad_request``.
     """
@@ -26,8 +30,17 @@ def content(call: Call) -> Any:
     if kind in _CALLED_JSON or kind.endswith("+json"):
         return decoded(call.body)
     if kind == _FORM:
-        return _form(call.body)
+        return _form(call.body) if (found := _object(call.body)) is None else found
     raise HttpError("unsupported_media_type", f"A webhook is JSON or a form ({_FORM}); this one is {kind[:100]!r}.")
+
+
+def _object(body: bytes) -> Any:
+    """A JSON object or array; None for everything else."""
+    if body.lstrip()[:1] not in (b"{", b"["):
+        return None
+    with suppress(HttpError):
+        return decoded(body)
+    return None
 
 
 def _form(body: bytes) -> Any:

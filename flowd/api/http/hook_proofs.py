@@ -100,6 +100,9 @@ def _standard_headers(headers: Headers) -> tuple[str, str, str]:
     for names in (_STANDARD_HEADERS, _SVIX_HEADERS):
         message_id, timestamp, signature = (first(headers, name.encode()) for name in names)
         if message_id and timestamp and signature:
+            if "." in message_id:  # where it ends and the timestamp begins is signed with full stops
+                message = f"{names[0]} has a full stop in it, which Standard Webhooks rules out."
+                raise HttpError("invalid_signature", message)
             return message_id, timestamp, signature
     wanted = f"{', '.join(_STANDARD_HEADERS)} (or svix-id, svix-timestamp, svix-signature)"
     raise HttpError("invalid_signature", f"The webhook lacks one of {wanted}.")
