@@ -107,9 +107,10 @@ def draw_runs(items: Sequence[RunView]) -> None:
 
 
 def _duration_ms(item: RunView) -> int | None:
-    """How long a run took. None for one that was interrupted: nobody saw its end, and until the next daemon found out
-    (after a power cut, say) any time may have passed."""
-    return None if item.reason == "interrupted" else item.duration_ms
+    """How long a run took. None for one that was interrupted, unless that was measured: a daemon from before durations
+    were measured counts the time until the next daemon found out (after a power cut, say)."""
+    is_measured = any(attempt.duration_ms is not None for attempt in item.attempts)
+    return None if item.reason == "interrupted" and not is_measured else item.duration_ms
 
 
 def _why(item: RunView) -> str:
@@ -145,9 +146,6 @@ def _draw_run(item: RunView) -> None:
 
 
 def _draw_attempt(attempt: AttemptView, *, is_last: bool) -> None:
-    took = None
-    if attempt.started_at and attempt.completed_at and attempt.reason != "interrupted":
-        took = printing.took(int((attempt.completed_at - attempt.started_at).total_seconds() * 1000))
     printing.fields(
         (
             ("attempt", str(attempt.attempt_number)),
@@ -156,7 +154,7 @@ def _draw_attempt(attempt: AttemptView, *, is_last: bool) -> None:
             ("exit", _exit(attempt)),
             ("error", None if is_last else attempt.error),
             ("started", printing.when(attempt.started_at)),
-            ("took", took),
+            ("took", None if attempt.duration_ms is None else printing.took(attempt.duration_ms)),
             ("command", _command(attempt.command)),
             ("cwd", attempt.cwd),
             ("pid", None if attempt.pid is None else str(attempt.pid)),

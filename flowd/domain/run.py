@@ -91,6 +91,8 @@ class Exit:
             anew does that where it is a file (the executor ``systemd``).
         ended_at_ms: When the keeper saw the end of all of it, which may be long before a daemon hears of it. Equal ends
             may be of different instants.
+        duration_ms: From its start until then, by a clock that nobody sets; None where nobody saw it. Equal ends may
+            have taken differently long.
     """
 
     code: int | None = None
@@ -105,6 +107,7 @@ class Exit:
     unwritten_bytes: int = 0
     shrunk: tuple[str, ...] = ()
     ended_at_ms: int | None = field(default=None, compare=False)
+    duration_ms: int | None = field(default=None, compare=False)
 
     @property
     def is_known(self) -> bool:
@@ -148,7 +151,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One process tree of a run."""
+    """One process tree of a run.
+
+    Attributes:
+        measured_ms: How long it took, by a clock that nobody sets; None where that was not seen, or not measured yet.
+    """
 
     id: str
     run_id: str
@@ -173,6 +180,15 @@ class Attempt:
     max_rss_bytes: int | None = None
     cpu_ms: int | None = None
     package_hash: str | None = None
+    measured_ms: int | None = None
+
+    @property
+    def duration_ms(self) -> int | None:
+        """How long it took. What flowd did not measure is told by the wall clock, but for one that was interrupted:
+        nobody saw its end, and any time may have passed until the next daemon found out."""
+        if self.measured_ms is not None or self.completed_at_ms is None or self.reason is Reason.INTERRUPTED:
+            return self.measured_ms
+        return max(0, self.completed_at_ms - self.started_at_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +227,13 @@ class Run:
     def effective_status(self) -> str:
         """What the step said if it said something that stands, else what flowd saw."""
         return self.result.status if self.result else self.status.value
+
+    @property
+    def duration_ms(self) -> int | None:
+        """How long its attempts took together, without the time between them. None until it has ended, and where that
+        is not known of any of them."""
+        known = [attempt.duration_ms for attempt in self.attempts if attempt.duration_ms is not None]
+        return sum(known) if known and self.status.is_final else None
 
     @property
     def needs_attention(self) -> bool:

@@ -86,6 +86,14 @@ class ActiveAttempt:
         self._is_unstarted = False
         """It never happened: nobody has failed, so its run is queued again."""
         self._noting: asyncio.Task[None] | None = None
+        self._seen_from_ms = tools.clock.steady_ms()
+        self._age_then_ms = 0 if started else max(0, tools.clock.now_ms() - attempt.started_at_ms)
+
+    @property
+    def age_ms(self) -> int:
+        """How long ago it began. For one that an earlier daemon began, the wall clock says how old it was when we took
+        it over."""
+        return self._age_then_ms + self._tools.clock.steady_ms() - self._seen_from_ms
 
     @property
     def run_id(self) -> str:
@@ -211,7 +219,7 @@ class ActiveAttempt:
             return await self._record_exit(self._exit or Exit(), claim)
         if self._is_unstarted and not self.is_canceled and await self._queue_again():
             return Again(self._tools.clock.steady_ms())
-        return await self._finish(Exit(), self._refusal(self._obstacle), Output(), claim)
+        return await self._finish(Exit(duration_ms=self.age_ms), self._refusal(self._obstacle), Output(), claim)
 
     def close(self) -> None:
         """It is over, or left to the next daemon."""
@@ -226,6 +234,8 @@ class ActiveAttempt:
         if exit_.shrunk:
             output = replace(output, is_truncated=True)
             log.warning("output shrank", extra={"run": self.run_id, "streams": exit_.shrunk})
+        if exit_.duration_ms is None and self._started is not None and not exit_.is_unseen:
+            exit_ = replace(exit_, duration_ms=self.age_ms)  # of a keeper that does not measure it
         return await self._finish(exit_, self._decide(exit_, said), output, claim)
 
     async def _queue_again(self) -> bool:

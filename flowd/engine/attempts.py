@@ -38,8 +38,7 @@ class Attempts:
 
     def under_way(self) -> list[RunningStep]:
         """The running steps, oldest first."""
-        now_ms = self._tools.clock.now_ms()
-        found = [RunningStep.of(one.attempt, one.definition, now_ms=now_ms) for one in self._active.values()]
+        found = [RunningStep.of(one.attempt, one.definition, age_ms=one.age_ms) for one in self._active.values()]
         return sorted(found, key=lambda step: step.started_at_ms)
 
     def enrich(self, attempt: Attempt) -> Attempt:

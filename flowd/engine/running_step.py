@@ -13,7 +13,7 @@ class RunningStep:
     """A running step, for those who ask what is going on.
 
     Attributes:
-        age_s: Since its start, by the wall clock.
+        age_s: Since its start; changes of the wall clock since the daemon's own start do not count.
     """
 
     run_id: str
@@ -25,7 +25,7 @@ class RunningStep:
     pid: int | None
 
     @classmethod
-    def of(cls, attempt: Attempt, definition: Definition, *, now_ms: int) -> RunningStep:
+    def of(cls, attempt: Attempt, definition: Definition, *, age_ms: int) -> RunningStep:
         """The running step of an attempt."""
         return cls(
             run_id=attempt.run_id,
@@ -33,7 +33,7 @@ class RunningStep:
             step_name=definition.step_name,
             attempt_number=attempt.number,
             started_at_ms=attempt.started_at_ms,
-            age_s=max(0.0, (now_ms - attempt.started_at_ms) / 1000),
+            age_s=age_ms / 1000,
             pid=attempt.pid,
         )
 

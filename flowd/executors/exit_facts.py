@@ -25,6 +25,7 @@ def exit_of(facts: Mapping[str, Any]) -> Exit:
         unwritten_bytes=facts.get("unwritten_bytes") or 0,
         shrunk=tuple(facts.get("shrunk") or ()),
         ended_at_ms=facts.get("ended_at_ms"),
+        duration_ms=facts.get("duration_ms"),
     )
 
 

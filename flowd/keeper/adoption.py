@@ -39,7 +39,7 @@ class Adoption:
                 self._steps.ended[attempt_id] = facts
                 continue
             step = Step(attempt_id, entries["begin"])
-            step.is_own = step.is_settled = False
+            step.is_own = step.is_settled = step.is_seen = False
             step.cause = entries.get("cause", {}).get("cause")
             if started := entries.get("started"):
                 self._identify(step, started)

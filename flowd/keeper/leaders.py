@@ -57,6 +57,7 @@ class Leaders:
             step.status = pidfd_status(step.pidfd) if knows_exit else None
             return True
         if not process.is_dead:
+            step.is_seen = True
             return False
         step.status = process.exit_status_if_visible()
         if step.status is None and knows_exit and self._may_be_reaped(step):

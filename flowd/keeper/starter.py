@@ -61,6 +61,7 @@ class Starter:
         attempt_id = str(request["id"])
         spec = {name: request[name] for name in SPEC}
         spec["imprint"] = argv_print.imprint([*map(str, request["argv"])])
+        spec["begun_s"] = now_s()
         spec["badge"] = new_badge() if self._can.badge else 0
         spec["cgroup"] = self._cgroups.new_path() if self._cgroups else ""
         plan = self._limiter.confine(request.get("limits") or {}, spec["cgroup"])

@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 
+from flowd.keeper.capabilities import now_s
 from flowd.keeper.proctree import Process
 
 TYPE_CHECKING = False
@@ -63,6 +64,8 @@ class Step:
         is_own: The leader is our child. Otherwise an earlier keeper was its parent, and it is ``adopted``.
         pidfd: Of an adopted leader, else -1.
         is_settled: Not an adopted step that still waits for what the daemon may hand over.
+        begun_s: When its start began, on the clock of `now_s`; 0 where an earlier keeper did not write that down.
+        is_seen: A keeper has seen it run, so that the end that this one sees is its end.
         deadline_s: When it times out, on the clock of `now_s`.
         phase: One of the constants above.
         is_over: The leader has ended. While a leader of ours is not reaped, no other process gets its pid.
@@ -83,6 +86,7 @@ class Step:
 
     __slots__ = (
         "badge",
+        "begun_s",
         "cause",
         "cgroup",
         "cpu_ms",
@@ -95,6 +99,7 @@ class Step:
         "is_ending",
         "is_over",
         "is_own",
+        "is_seen",
         "is_settled",
         "kill_at_s",
         "leftovers",
@@ -133,6 +138,7 @@ class Step:
         self.badge = int(spec.get("badge", 0))
         self.cgroup = str(spec.get("cgroup", ""))
         self.slot = str(spec.get("pipes", ""))
+        self.begun_s = float(spec.get("begun_s", 0.0))
         self.recording: Recording | None = None
         self.over_at_s = INFINITY
         self.settled_bytes = 0
@@ -142,7 +148,7 @@ class Step:
         self.rss_floor_bytes = 0
         self.pid = 0
         self.start = 0
-        self.is_own = True
+        self.is_own = self.is_seen = True
         self.pidfd = -1
         self.is_settled = True
         self.deadline_s = INFINITY
@@ -208,7 +214,7 @@ class Step:
         begin: dict[str, Any] = {"op": "begin", "id": self.id, "stdout": self.paths[0], "stderr": self.paths[1]}
         begin |= {"timeout_s": 0 if self.timeout_s == INFINITY else self.timeout_s, "grace_s": self.grace_s}
         begin |= {"max_output_bytes": self.max_output_bytes, "detach": self.detach, "mark": os.fsdecode(self.mark)}
-        begin |= {"badge": self.badge, "cgroup": self.cgroup, "pipes": self.slot}
+        begin |= {"badge": self.badge, "cgroup": self.cgroup, "pipes": self.slot, "begun_s": self.begun_s}
         started = [self.started(boot_id)] if self.pid else []
         cause = [{"op": "cause", "id": self.id, "cause": self.cause}] if self.cause else []
         return [begin, *started, *cause]
@@ -219,6 +225,8 @@ class Step:
         if self.status is not None:
             code = os.waitstatus_to_exitcode(self.status)
             facts |= {"code": code} if code >= 0 else {"signal": -code}
+        if self.begun_s and (self.is_seen or self.status is not None):
+            facts["duration_ms"] = round((now_s() - self.begun_s) * 1000)
         for name in _FACTS:
             if value := getattr(self, name):
                 facts[name] = value

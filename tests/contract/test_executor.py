@@ -48,6 +48,16 @@ def test_when_a_step_ended_is_known(executor_rig: ExecutorRig) -> None:
     executor_rig.run(test)
 
 
+def test_how_long_a_step_took_is_measured(executor_rig: ExecutorRig) -> None:
+    async def test(executor: Executor) -> None:
+        before_s = time.monotonic()
+        exit_ = await ended(executor, executor_rig.launch("sleep 0.3"))
+        assert exit_.duration_ms is not None
+        assert 300 <= exit_.duration_ms <= (time.monotonic() - before_s) * 1000 + 1
+
+    executor_rig.run(test)
+
+
 def test_a_step_gets_its_input_its_environment_on_top_of_the_base_and_its_directory(executor_rig: ExecutorRig) -> None:
     async def test(executor: Executor) -> None:
         launch = executor_rig.launch(

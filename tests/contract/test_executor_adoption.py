@@ -58,6 +58,7 @@ def test_the_next_executor_adopts_what_runs_and_learns_what_has_ended(executor_r
         assert (states[before.attempt_id], states[after.attempt_id]) == ("exited", "running")
         assert [await executor.knows(launch.attempt_id) for launch in launches] == [True] * 5
         (executor_rig.folder / "later").touch()
+        assert (await executor.wait(after.attempt_id)).duration_ms is not None
         await executor.stop(canceled.attempt_id, cause="canceled", grace_s=5)
         exits = [await executor.wait(launch.attempt_id) for launch in launches]
         assert [(exit_.code, exit_.signal, exit_.cause) for exit_ in exits] == [

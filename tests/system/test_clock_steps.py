@@ -1,5 +1,7 @@
 """The wall clock is set back and forth by hours under running steps. Only what is shown may notice."""
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,12 @@ def dispatch(place: Workspace, event_id: str, flow: str) -> str:
 
 def ended(place: Workspace, run_id: str) -> Any:
     return place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+
+
+def assert_took_what_it_slept(run: Any) -> None:
+    """Of a step that sleeps for 1.2 s, and has 20 s."""
+    assert 1200 <= run["durationMs"] < 20_000
+    assert [attempt["durationMs"] for attempt in run["attempts"]] == [run["durationMs"]]
 
 
 @pytest.mark.parametrize("hours", [-5, 7])
@@ -37,7 +45,7 @@ def test_a_stepped_clock_changes_no_timeout_no_order_and_no_sign(place: Workspac
     for run_id in (fine, after):
         run = ended(place, run_id)
         assert run["status"] == "completed"
-        assert run["durationMs"] >= 0
+        assert_took_what_it_slept(run)
     assert [event["id"] for event in place.call("flow.listEvents")["events"]] == ["e3", "e2", "e1"]
     assert [run["eventId"] for run in place.call("flow.listRuns")["runs"]] == ["e3", "e2", "e1"]
     assert place.stop() == 0
@@ -57,4 +65,27 @@ def test_a_retry_that_waits_is_not_put_off_by_a_clock_set_back(place: Workspace,
     place.start(**shim)
     run = ended(place, run_id)
     assert (run["status"], run["attemptCount"]) == ("failed", 2)
+    assert place.stop() == 0
+
+
+@pytest.mark.parametrize("killed", ["daemon", "keeper", "both"])
+@pytest.mark.parametrize("hours", [-5, 7])
+def test_a_duration_is_right_where_clock_and_processes_change_under_the_step(
+    place: Workspace, tmp_path: Path, hours: int, killed: str
+) -> None:
+    shim = fault_shims.environment(tmp_path, "clock")
+    place.flow("fine", f"sleep 1.2; until test -e go; do sleep 0.05; done; {say('changed')}", step="timeout_ms = 20000")
+    place.start(**shim)
+    run_id = dispatch(place, "e1", "fine")
+    until(lambda: place.call("flow.getRun", runId=run_id)["run"]["attempts"][0].get("pid"))
+    Path(shim["SHIM_FILE"]).write_text(str(hours * 3600), encoding="ascii")
+    if killed != "daemon":
+        os.kill(place.keeper_pid(), signal.SIGKILL)
+    if killed != "keeper":
+        place.kill()
+        place.start(**shim)
+    (place.path / "flows/fine/go").touch()
+    run = ended(place, run_id)
+    assert run["status"] == "completed"
+    assert_took_what_it_slept(run)
     assert place.stop() == 0

@@ -128,3 +128,5 @@ def test_how_long_an_interrupted_run_took_is_not_made_up_of_what_came_after(
     }
     runs.draw_runs([read_run({**run, "durationMs": 8 * 3_600_000, "createdAt": times["startedAt"]})])
     assert capsys.readouterr().out.split()[-1] == shown
+    runs.draw_runs([read_run({**run, "durationMs": 2000, "attempts": [{"id": "run_1", "durationMs": 2000}]})])
+    assert capsys.readouterr().out.split()[-1] == "2.0s"

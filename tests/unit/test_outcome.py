@@ -1,9 +1,11 @@
 """How an exit and a result become an outcome (the table in docs/architecture.md)."""
 
+from typing import Any
+
 import pytest
 
 from flowd.domain.result import FlowResult, MalformedResult
-from flowd.domain.run import TRANSITIONS, Exit, Outcome, ProcessStatus, Reason, decide
+from flowd.domain.run import TRANSITIONS, Attempt, Exit, Outcome, ProcessStatus, Reason, decide
 
 CHANGED = FlowResult("changed", '{"status":"changed"}')
 BLOCKED = FlowResult("blocked", '{"status":"blocked"}')
@@ -85,3 +87,26 @@ def test_no_final_status_leads_anywhere_but_back_to_the_queue() -> None:
 )
 def test_an_end_that_nobody_asked_for_says_why(exit_: Exit, words: str) -> None:
     assert words in (outcome(exit_, None).error or "")
+
+
+def attempt(**members: Any) -> Attempt:
+    started = {"id": "run_1", "run_id": "run_1", "number": 1, "worker_id": "keeper", "started_at_ms": 1000}
+    return Attempt(**{"status": ProcessStatus.FAILED, "completed_at_ms": 9000, **started, **members})
+
+
+@pytest.mark.parametrize(
+    ("members", "duration_ms"),
+    [
+        ({"measured_ms": 70}, 70),
+        ({"measured_ms": 0}, 0),
+        ({}, 8000),
+        ({"completed_at_ms": 500}, 0),
+        ({"completed_at_ms": None, "status": ProcessStatus.RUNNING}, None),
+        ({"reason": Reason.INTERRUPTED}, None),
+        ({"reason": Reason.INTERRUPTED, "measured_ms": 70}, 70),
+    ],
+)
+def test_a_duration_is_what_was_measured_else_the_wall_clocks_else_unknown(
+    members: dict[str, Any], duration_ms: int | None
+) -> None:
+    assert attempt(**members).duration_ms == duration_ms

@@ -80,7 +80,8 @@ class WaitingView(View):
 
 
 class AttemptView(View):
-    """One process tree of a run."""
+    """One process tree of a run. ``durationMs`` is measured by a clock that nobody sets; it is missing while it runs,
+    and where nobody saw its end."""
 
     id: str
     attempt_number: int
@@ -99,6 +100,7 @@ class AttemptView(View):
     survivors: tuple[str, ...] = ()
     max_rss_bytes: int | None = None
     cpu_ms: int | None = None
+    duration_ms: int | None = None
     package_hash: str | None = None
 
 
@@ -106,9 +108,9 @@ class RunView(View):
     """A run. ``status`` is the process status: clients of the reference system derive everything from it.
 
     ``startedAt`` is when its first attempt began, ``completedAt`` when its last one ended; ``durationMs`` is how long
-    its attempts took together, without the time between them. ``packageHash``, ``runner`` and ``flowVersion`` are what
-    its last attempt ran with. ``waitingFor`` is missing where a queued run waits for nothing but a place. ``output`` is
-    only in the view of a single run.
+    its attempts took together, without the time between them, by a clock that nobody sets. ``packageHash``, ``runner``
+    and ``flowVersion`` are what its last attempt ran with. ``waitingFor`` is missing where a queued run waits for
+    nothing but a place. ``output`` is only in the view of a single run.
     """
 
     id: str
@@ -183,7 +185,6 @@ class OutputView(View):
 def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated: bool | None = None) -> RunView:
     """A run; with ``output`` and ``is_truncated`` only where a single run was asked for."""
     started_at_ms, completed_at_ms = run.started_at_ms, run.completed_at_ms
-    has_ended = started_at_ms is not None and completed_at_ms is not None
     return RunView(
         id=run.id,
         event_id=run.event_id,
@@ -207,7 +208,7 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         reported_result=_embedded(run.reported_result),
         started_at=None if started_at_ms is None else instant(started_at_ms),
         completed_at=None if completed_at_ms is None else instant(completed_at_ms),
-        duration_ms=sum(_took_ms(attempt) for attempt in run.attempts) if has_ended else None,
+        duration_ms=run.duration_ms,
         cancel_requested=run.cancel_requested,
         waiting_for=None if run.waiting_for is None else waiting_view(run.waiting_for),
         reason=run.reason,
@@ -251,6 +252,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         survivors=attempt.survivors,
         max_rss_bytes=attempt.max_rss_bytes,
         cpu_ms=attempt.cpu_ms,
+        duration_ms=attempt.duration_ms,
         package_hash=attempt.package_hash,
     )
 
@@ -272,7 +274,3 @@ def output_entries(output: Output, at_ms: int) -> list[OutputEntry]:
 
 def _embedded(result: FlowResult | None) -> msgspec.Raw | None:
     return None if result is None else msgspec.Raw(result.text.encode())
-
-
-def _took_ms(attempt: Attempt) -> int:
-    return 0 if attempt.completed_at_ms is None else max(0, attempt.completed_at_ms - attempt.started_at_ms)

@@ -180,7 +180,9 @@ def exit_of(about: Mapping[str, Any], cause: str | None) -> Exit:
     elif cause is None and about.get("Result") == "timeout":
         cause = "timeout"
     # The end of all of it, or while the unit remains for its exit status, of its main process. 0 is unset.
-    ended_at_us = int(about.get("InactiveEnterTimestamp", 0) or about.get("ExecMainExitTimestamp", 0))
+    end = "InactiveEnterTimestamp" if about.get("InactiveEnterTimestamp") else "ExecMainExitTimestamp"
+    ended_at_us = int(about.get(end, 0))
+    begun_us, ended_us = (int(about.get(f"{name}Monotonic", 0)) for name in ("ExecMainStartTimestamp", end))
     memory, cpu = about.get("MemoryPeak", 0), about.get("CPUUsageNSec", _INFINITY)
     return Exit(
         code=code,
@@ -190,4 +192,5 @@ def exit_of(about: Mapping[str, Any], cause: str | None) -> Exit:
         cpu_ms=None if cpu == _INFINITY else round(cpu / 1e6),
         out_of_memory=about.get("Result") == "oom-kill",
         ended_at_ms=ended_at_us // 1000 or None,
+        duration_ms=round((ended_us - begun_us) / 1000) if 0 < begun_us <= ended_us else None,
     )

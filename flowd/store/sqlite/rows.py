@@ -29,7 +29,8 @@ RUNS = f"SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event_seq"
 
 ATTEMPT_COLUMNS = """
     run_seq, number, status, worker_id, started_at_ms, completed_at_ms, reason, error, exit_code, signal, pid, command,
-    cwd, leftovers, survivors, stdout_bytes, stderr_bytes, truncated, max_rss_bytes, cpu_ms, boot_id, package_hash
+    cwd, leftovers, survivors, stdout_bytes, stderr_bytes, truncated, max_rss_bytes, cpu_ms, boot_id, package_hash,
+    duration_ms
 """
 
 EVENT_COLUMNS = "seq, id, type, source, occurred_at, received_at, body, created_at_ms, fingerprint, left_out"
@@ -98,6 +99,7 @@ def attempt(row: Row, run_id: str) -> Attempt:
         cpu_ms=row[19],
         boot_id=row[20],
         package_hash=row[21],
+        measured_ms=row[22],
     )
 
 

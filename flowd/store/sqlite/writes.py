@@ -155,8 +155,8 @@ def _end(
     completed_at_ms = exit_.completed_at_ms(attempt.started_at_ms, at_ms)
     ended = db.execute(
         "UPDATE attempts SET status = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?, signal = ?,"
-        " leftovers = ?, survivors = ?, max_rss_bytes = ?, cpu_ms = ?, stdout_bytes = ?, stderr_bytes = ?, truncated = ?,"
-        " stdout = ?, stderr = ?, stream_order = ?, pid = coalesce(?, pid), command = coalesce(?, command),"
+        " leftovers = ?, survivors = ?, max_rss_bytes = ?, cpu_ms = ?, duration_ms = ?, stdout_bytes = ?,"
+        " stderr_bytes = ?, truncated = ?, stdout = ?, stderr = ?, stream_order = ?, pid = coalesce(?, pid), command = coalesce(?, command),"
         " cwd = coalesce(?, cwd), package_hash = coalesce(?, package_hash)"
         " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ? AND status = 'running'"
         f" RETURNING {rows.ATTEMPT_COLUMNS}",
@@ -171,6 +171,7 @@ def _end(
             rows.strings(exit_.survivors),
             exit_.max_rss_bytes,
             exit_.cpu_ms,
+            exit_.duration_ms,
             output.stdout_bytes,
             output.stderr_bytes,
             output.is_truncated,

@@ -42,6 +42,7 @@ class AttemptView:
         reason: Why it ended other than well: ``exit``, ``signal``, ``timeout``, ``spawn`` …
         leftovers: ``"<pid> <command>"`` of processes that the step left behind and flowd ended.
         survivors: ``"<pid> <command>"`` of processes that could not be ended.
+        duration_ms: How long it took, by a clock that nobody sets. None while it runs, and where nobody saw its end.
     """
 
     id: str = field(metadata=called("id", "attemptId"))
@@ -62,6 +63,7 @@ class AttemptView:
     max_rss_bytes: int | None
     cpu_ms: int | None
     package_hash: str | None
+    duration_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class RunView:
         output: The last 64 KiB of each stream; empty in lists.
         started_at: When its first attempt began.
         completed_at: When its last attempt ended.
-        duration_ms: How long its attempts took together; the time between them does not count. None until it ended.
+        duration_ms: How long its attempts took together; the time between them does not count. None until it ended,
+            and where nobody saw how long any of them took.
         raw: The record as it came, with members that this version does not know.
     """
 
