@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -317,6 +318,23 @@ def test_refusals_are_in_the_log_and_do_not_fill_it(place: Workspace) -> None:
     assert 1 <= len(lines) <= 10
     assert all('"peer":"127.0.0.1"' in line.replace(": ", ":") for line in lines)
     assert "wrong" not in "".join(lines)
+
+
+def test_refused_webhooks_fill_the_log_no_more_and_hide_no_other_hooks(place: Workspace) -> None:
+    hook = '[hooks.{}]\nkind = "github"\nsecret_env = "HOOK_SECRET"\n'
+    web = HttpPlace(place)
+    web.configure(hook.format("one") + hook.format("two"))
+    web.start(FLOWD_LOG_FORMAT="json", HOOK_SECRET="right")
+    wrong = {"x-hub-signature-256": f"sha256={'0' * 64}"}
+    for number in range(50):
+        assert web.send("POST", f"/hooks/unknown-{number}", {}, wrong).status == 404
+        assert web.send("POST", "/hooks/one", {}, wrong).status == 401
+    assert web.send("POST", "/hooks/two", {}, wrong).status == 401
+    lines = [json.loads(line) for line in place.log().splitlines() if '"hook refused"' in line]
+    told = Counter(line["hook"].partition("-")[0] for line in lines)
+    assert told["two"] == 1
+    assert 1 <= told["one"] <= 25
+    assert 1 <= told["unknown"] <= 25
 
 
 # --- small things ----------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class HttpApp:
         self._limits = limits
         self._base_path = base_path.encode()
         self._bodies = Bodies(max_bytes=limits.max_body_bytes, within_s=limits.body_s)
-        self._refusals = Refusals()
+        self._refusals = Refusals(log, "request refused")
         self._metrics = metrics
         self._live: set[asyncio.Task[None]] = set()
 

@@ -14,6 +14,7 @@ from flowd.api.http import hook_bodies, hook_proofs, templates
 from flowd.api.http.call import Call
 from flowd.api.http.config import Hook, HookValue
 from flowd.api.http.guard import Headers, first
+from flowd.api.http.refusals import Refusals
 from flowd.api.http.responses import HttpError
 from flowd.api.http.templates import NoValueError
 
@@ -31,11 +32,14 @@ class Hooks:
 
     def __init__(self, hooks: Mapping[str, Hook]) -> None:
         self._hooks: Mapping[str, Hook] = {}
+        self._refusals: dict[str, Refusals] = {}
+        self._refusals_of_none = Refusals(log, "hook refused")
         self.take(hooks)
 
     def take(self, hooks: Mapping[str, Hook]) -> None:
         """Have these from now on."""
         self._hooks = hooks
+        self._refusals = {name: self._refusals.get(name) or Refusals(log, "hook refused", hook=name) for name in hooks}
         for name, hook in hooks.items():
             if hook.kind in _SIGNS_BODY_ONLY and "header:" in hook.id:
                 log.warning(
@@ -56,7 +60,7 @@ class Hooks:
         try:
             hook_proofs.announce(self._hook(name), headers)
         except HttpError as refusal:
-            _note(name, refusal)
+            self._note(name, refusal)
             raise
 
     def event(self, call: Call) -> dict[str, Any]:
@@ -72,7 +76,7 @@ class Hooks:
             hook_proofs.prove(hook, call.headers, call.body)
             made = _made(hook, call, hook_bodies.content(call))
         except HttpError as refusal:
-            _note(name, refusal)
+            self._note(name, refusal)
             raise
         except IgnoredError as reason:
             log.info("hook ignored", extra={"hook": name, "reason": str(reason)})
@@ -85,9 +89,12 @@ class Hooks:
             raise HttpError("not_found", f"There is no hook {name[:100]!r} here; flowd.toml has [hooks.NAME].")
         return hook
 
-
-def _note(name: str, refusal: HttpError) -> None:
-    log.warning("hook refused", extra={"hook": name[:100], "slug": refusal.slug, "reason": refusal.message})
+    def _note(self, name: str, refusal: HttpError) -> None:
+        """Each hook has lines of its own, so that whoever guesses at one hides nothing of another."""
+        if (refusals := self._refusals.get(name)) is not None:
+            refusals.note(refusal.slug, reason=refusal.message)
+        else:
+            self._refusals_of_none.note(refusal.slug, hook=name[:100], reason=refusal.message)
 
 
 def _made(hook: Hook, call: Call, body: Any) -> dict[str, Any]:
