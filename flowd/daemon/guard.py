@@ -24,6 +24,20 @@ _LOG_MAGIC = b"\x37\x7f\x06"
 """What a write-ahead log begins with (https://www.sqlite.org/fileformat2.html, section 4.1)."""
 
 
+class _Complaint:
+    """Something that does not heal: an error in the log, and while it stays so one every ten seconds."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._told_s = -_TELL_EVERY_S
+
+    def tell(self, **about: str) -> None:
+        """``about`` says what, where and why."""
+        if time.monotonic() - self._told_s >= _TELL_EVERY_S:
+            self._told_s = time.monotonic()
+            log.error(self._message, extra=about)
+
+
 class GuardedSocket:
     """A Unix socket that we listen on, by its path."""
 
@@ -37,7 +51,7 @@ class GuardedSocket:
         self._path = path
         self._wanted = wanted
         self._presence = state_folder.Presence([path])
-        self._told_s = -_TELL_EVERY_S
+        self._complaint = _Complaint("socket removed")
         self.listen_anew: Callable[[socket.socket], None] = lambda _: None
         """Takes the socket that was bound anew."""
 
@@ -67,9 +81,7 @@ class GuardedSocket:
         log.warning("socket bound anew", extra={"socket": str(self._path), "problem": "somebody removed it"})
 
     def _complain(self, problem: str) -> None:
-        if time.monotonic() - self._told_s >= _TELL_EVERY_S:
-            self._told_s = time.monotonic()
-            log.error("socket removed", extra={"socket": str(self._path), "problem": problem})
+        self._complaint.tell(socket=str(self._path), problem=problem)
 
 
 async def until_state_is_lost(folder: Path, *, look: Sequence[Callable[[], None]]) -> Path:
@@ -79,15 +91,20 @@ async def until_state_is_lost(folder: Path, *, look: Sequence[Callable[[], None]
     beside this one.
 
     Args:
-        look: Each looks at something, and makes it again where it is gone.
+        look: Each looks at something, and makes it again where it is gone. Where one cannot, the log says so, and it
+            is tried again.
     """
     names = (state_folder.LOCK, state_folder.DATABASE, f"{state_folder.DATABASE}-wal", SHARED_MEMORY)
     presence = state_folder.Presence(folder / name for name in names)
+    complaint = _Complaint("files of the state cannot be made again")
     while (lost := presence.lost() or _emptied(folder)) is None:
         with suppress(OSError):
             state_folder.ignore_in_git(folder)
         for one in look:
-            one()
+            try:
+                one()
+            except OSError as error:
+                complaint.tell(folder=str(folder), problem=str(error))
         await asyncio.sleep(INTERVAL_S)
     return lost
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,5 +131,29 @@ def test_a_closed_executor_answers_nobody_any_more(executor_rig: ExecutorRig) ->
         executor = await executor_rig.open()
         await executor.stop(launch.attempt_id, cause="canceled", grace_s=1)
         assert (await executor.wait(launch.attempt_id)).cause == "canceled"
+
+    executor_rig.run(test)
+
+
+def test_what_is_left_of_an_attempt_is_ended_and_not_that_of_another_workspace(executor_rig: ExecutorRig) -> None:
+    async def test(executor: Executor) -> None:
+        launch = executor_rig.launch("echo $$; exec sleep 300")
+        await executor.start(launch)
+        (pid,) = await numbers(launch)
+        (executor_rig.folder / "other").mkdir()
+        other_rig = ExecutorRig(executor_rig.kind, executor_rig.folder / "other")
+        other_rig.directory.mkdir(mode=0o700)
+        other = await other_rig.open()
+        try:
+            await other.end_strays(launch.attempt_id)
+            assert is_alive(pid)
+            same = replace(other_rig.launch("echo $$; exec sleep 300"), attempt_id=launch.attempt_id)
+            await other.start(same)
+            (other_pid,) = await numbers(same)
+            await other.end_strays(launch.attempt_id)
+            assert not is_alive(other_pid)
+            assert is_alive(pid)
+        finally:
+            await other.close(end_steps=True)
 
     executor_rig.run(test)

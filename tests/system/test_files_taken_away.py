@@ -4,6 +4,7 @@ everything heals by itself or says what to do."""
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -220,6 +221,23 @@ def test_a_database_that_was_emptied_under_the_daemon_is_never_taken_for_a_new_o
 # --- sockets
 
 
+def replaced_by_a_dead_socket(path: Path) -> None:
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+
+def healthy(path: Path) -> bool:
+    """Whether HTTP answers at a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
 def test_a_removed_short_socket_and_its_pointer_come_back(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     deep = place.path / ("d" * 60) / ("e" * 60)
@@ -238,6 +256,24 @@ def test_a_removed_short_socket_and_its_pointer_come_back(place: Workspace, monk
         assert inner.stop() == 0
     finally:
         inner.clean_up()
+
+
+def test_https_own_socket_is_bound_anew_where_somebody_removed_or_replaced_it(place: Workspace) -> None:
+    http = place.path / "http.sock"
+    place.start(FLOWD_HTTP=f"unix:{http}", FLOWD_HTTP_OPEN="1")
+    for change in (remove, replaced_by_a_dead_socket):
+        change(http)
+        until(lambda: healthy(http), what="HTTP")
+        assert http.stat().st_mode & 0o777 == 0o600
+    assert place.log().count("socket bound anew") == 2
+    http.unlink()
+    http.write_text("somebody else's")
+    until(lambda: "socket removed" in place.log(), what="word in the log")
+    assert place.call("daemon.status")["state"] == "ready"
+    http.unlink()
+    until(lambda: healthy(http), what="HTTP")
+    assert place.stop() == 0
+    assert not http.exists()
 
 
 def test_status_and_serve_do_not_send_one_round_in_a_circle(place: Workspace) -> None:

@@ -303,6 +303,50 @@ def test_a_step_whose_unit_somebody_stops_is_canceled(box: Box, daemon: Daemon) 
         assert (run["processStatus"], run["reason"]) == ("canceled", "canceled")
 
 
+def test_records_that_somebody_removes_are_made_again_and_the_next_daemon_adopts_by_them(
+    box: Box, daemon: Daemon
+) -> None:
+    go, units = f"{daemon.path}/go", f"{daemon.path}/.codex/flowd/keeper/units"
+    daemon.flow("long", f"echo x >>log; while ! test -e {go}; do sleep 0.05; done\n{say('changed')}")
+    run_id = daemon.dispatch("long.go")
+    until(lambda: daemon.run(run_id)["attempts"][0].get("pid"), what="the step's start")
+    keeper = f"{daemon.path}/.codex/flowd/keeper"
+    box.run("sh", "-c", f"rm -r {keeper}; touch {keeper}")
+    until(lambda: "cannot be made again" in box.read(f"{daemon.path}/log"), what="word of what is in the way")
+    box.run("rm", keeper)
+    for taken in (keeper, f"{units}/*"):
+        until(lambda: box.run("sh", "-c", f"ls {units}/*.note", check=False).returncode == 0, what="the record")
+        box.run("sh", "-c", f"rm -r {taken}")
+    until(lambda: box.run("sh", "-c", f"ls {units}/*.note", check=False).returncode == 0, what="the record")
+    daemon.end("KILL")
+    daemon.serve()
+    box.run("touch", go)
+    run = until(lambda: (run := daemon.run(run_id))["processStatus"] == "completed" and run, what="the run's end")
+    assert (run["effectiveStatus"], run["attemptCount"]) == ("changed", 1)
+    assert box.read(f"{daemon.path}/flows/long/log") == "x\n"
+    until(lambda: daemon.units() == "", what="the unit's end")
+
+
+@pytest.mark.parametrize("taken", ["keeper", "keeper/units/*"])
+def test_a_step_whose_records_were_taken_away_with_its_daemon_is_ended_and_not_started_again(
+    box: Box, daemon: Daemon, taken: str
+) -> None:
+    daemon.flow("long", f"echo x >>log; exec sleep 300\n{say('changed')}", step="timeout_ms = 300000")
+    run_id = daemon.dispatch("long.go")
+    pid = until(lambda: daemon.run(run_id)["attempts"][0].get("pid"), what="the step's start")
+    box.run("sh", "-c", f"kill -STOP $(cat {daemon.path}/pid); rm -r {daemon.path}/.codex/flowd/{taken}")
+    daemon.end("KILL")
+    daemon.serve()
+    run = until(lambda: (run := daemon.run(run_id))["processStatus"] == "failed" and run, what="the run's end")
+    assert (run["reason"], run["attemptCount"], run.get("durationMs")) == ("interrupted", 1, None)
+    assert box.run("test", "-e", f"/proc/{pid}", check=False).returncode != 0, "a retry would run beside it"
+    assert box.read(f"{daemon.path}/flows/long/log") == "x\n"
+    daemon.flow("long", say("changed"))
+    daemon.flowd("retry", run_id)
+    until(lambda: daemon.run(run_id)["processStatus"] == "completed", what="the retry's end")
+    until(lambda: daemon.units() == "", what="the unit's end")
+
+
 @pytest.mark.parametrize("daemon", ["user"], indirect=True)  # the system manager would take the box with it
 def test_what_is_due_while_systemd_ends_everything_waits_for_the_next_daemon(box: Box, daemon: Daemon) -> None:
     # It holds the shutdown up before the bus goes; what is stopped then is not started any more.

@@ -12,13 +12,13 @@ from pathlib import Path
 from flowd.domain.errors import StateError
 from flowd.domain.launching import KeeperLostError, KeeperRecord, Launch
 from flowd.domain.run import Exit
-from flowd.executors.systemd import cgroups, output_watch, properties
+from flowd.executors.systemd import cgroups, output_watch, properties, strays
 from flowd.executors.systemd.adoption import adopt
 from flowd.executors.systemd.background import BackgroundWork
 from flowd.executors.systemd.bus import BusError, Manager
 from flowd.executors.systemd.detached import DetachedUnits, is_empty, release_unit
 from flowd.executors.systemd.follower import UnitFollower
-from flowd.executors.systemd.starter import UnitStarter, default_unit
+from flowd.executors.systemd.starter import UnitStarter, default_unit, marked_unit
 from flowd.executors.systemd.tracked_unit import TrackedUnit, TrackedUnits
 from flowd.executors.systemd.unit_records import UnitRecords
 from flowd.observe.own_unit import Scope
@@ -57,6 +57,7 @@ class SystemdExecutor:
         """
         self._directory = directory.absolute()
         self._records_on_disk = UnitRecords(directory / "units")
+        self._workspace_mark = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:8]
         self._detached = DetachedUnits(directory / "units" / "detached", state_dir=self._directory.parent)
         self._base_env = base_env
         self._scope: Scope = scope
@@ -109,7 +110,8 @@ class SystemdExecutor:
     async def end_strays(self, attempt_id: str) -> None:
         """See `flowd.ports.Keeper.end_strays`."""
         with suppress(BusError, KeeperLostError):  # most have no such unit
-            await self._bus.kill(default_unit(attempt_id), signal.SIGKILL)
+            units = (default_unit(attempt_id), marked_unit(attempt_id, self._workspace_mark))
+            await strays.end(self._bus, units, records=self._directory / "units")
 
     def records(self) -> tuple[KeeperRecord, ...]:
         """What was known of every attempt at `open`."""
@@ -144,7 +146,7 @@ class SystemdExecutor:
             base_env=self._base_env,
             controllers=self._controllers,
             boot_id=self._boot_id,
-            workspace_mark=hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:8],
+            workspace_mark=self._workspace_mark,
         )
         self._records = tuple(
             KeeperRecord(id=unit.record.id, state="running" if unit.is_running else "exited") for unit in self._units

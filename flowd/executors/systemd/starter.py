@@ -126,7 +126,7 @@ class UnitStarter:
             if error.name != UNIT_EXISTS:
                 raise
             # Another workspace had the same event for a step of the same name: its unit has the name.
-            name = unit.record.unit.removesuffix(".service") + f"-w{self._workspace_mark}.service"
+            name = marked_unit(unit.record.id, self._workspace_mark)
             self._units.rename(unit, name)
             await asyncio.to_thread(self._records.write, unit.record)
             await self._manager.start_transient(name, unit_properties)
@@ -159,3 +159,8 @@ def default_unit(attempt_id: str) -> str:
     """
     run, number = parse_attempt_id(attempt_id)
     return f"{unit_name(run)}{'' if number == 1 else f'-{number}'}.service"
+
+
+def marked_unit(attempt_id: str, workspace_mark: str) -> str:
+    """The unit of an attempt where another workspace has one of the name."""
+    return f"{default_unit(attempt_id).removesuffix('.service')}-w{workspace_mark}.service"

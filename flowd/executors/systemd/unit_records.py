@@ -78,8 +78,13 @@ class UnitRecords:
         return os.path.exists(self._folder / _MARKER)
 
     def restore(self, records: Iterable[UnitRecord]) -> None:
-        """Make the folder and these records again."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        """Make the folder and these records again; not the state folder, of which one that is gone stays so.
+
+        Raises:
+            OSError: Something is in their place, or the disk takes nothing.
+        """
+        for folder in (self._folder.parent, self._folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
         for record in records:
             self.write(record)
         (self._folder / _MARKER).touch(mode=0o600)
