@@ -7,6 +7,7 @@ from pathlib import Path
 from flowd.doctor.finding import Finding, fail, ok
 from flowd.service import parents, unit_files
 from flowd.service.systemctl import ServiceManager
+from flowd.state import ownership
 
 
 def check(manager: ServiceManager, workspace: Path, service: str, socket: str) -> Iterator[Finding]:
@@ -27,7 +28,7 @@ def check(manager: ServiceManager, workspace: Path, service: str, socket: str) -
 
 def _exchangeable(workspace: Path, uid: int) -> Iterator[Finding]:
     for path in unit_files.system_places(workspace):
-        if found := parents.find_unsafe(path, uid):
+        if found := ownership.problem_above(path, uid=uid):
             yield fail(
                 "service.system.parents", f"{found}, and so could exchange {path} of the service", parents.remedy(path)
             )

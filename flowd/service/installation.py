@@ -17,6 +17,7 @@ from flowd.observe.own_unit import Scope
 from flowd.service import http_ports, parents, preflight, unit_files
 from flowd.service.systemctl import ENABLED, ServiceManager, is_listening, listens_at
 from flowd.service.unit_files import ServiceUnits, Wanted
+from flowd.state import ownership
 from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, system_socket
 
 SYSUSERS = Path("/etc/sysusers.d/flowd.conf")
@@ -306,7 +307,7 @@ def _read_log(manager: ServiceManager, units: ServiceUnits) -> str:
 def _refuse_unsafe_parents(user: str, workspace: Path) -> None:
     uid = preflight.account(user).uid
     for path in unit_files.system_places(workspace):
-        if found := parents.find_unsafe(path, uid):
+        if found := ownership.problem_above(path, uid=uid):
             raise StateError(f"{found}, and so could exchange {path} of the service. {parents.remedy(path)}")
 
 

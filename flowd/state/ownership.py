@@ -39,19 +39,30 @@ def problem(paths: Iterable[str | Path], *, also: int | None = None) -> str | No
     Args:
         also: Another user who counts as we do, such as the one that a service is installed for.
     """
-    users = _users(also)
-    seen: set[str] = set()
-    for path in paths:
-        for place, is_above in _places(os.path.abspath(path)):
-            if place in seen:
-                continue
-            seen.add(place)
-            try:
-                status = os.lstat(place)
-            except OSError:
-                continue  # not there, or behind a folder that is closed to us: whoever opens it is told
-            if found := _judge(place, status, users, is_above=is_above):
-                return found
+    places = dict.fromkeys(place for path in paths for place in _places(os.path.abspath(path)))
+    return _first_problem(places, _users(also), "neither to you nor to root")
+
+
+def problem_above(path: str | Path, *, uid: int) -> str | None:
+    """Who could exchange a path beside root and a user, because a folder above it is theirs; None where nobody can.
+
+    Whose the path itself is does not count: systemd gives a service's folder to its user, whatever it finds there.
+    """
+    places = [place for place in _places(os.path.abspath(path)) if place[1]]
+    return _first_problem(places, frozenset({0, uid}), "who can write to it")
+
+
+def _first_problem(places: Iterable[tuple[str, bool]], users: frozenset[int], stranger: str) -> str | None:
+    """``stranger`` says of an owner who is none of the users what is wrong with that."""
+    for place, is_above in places:
+        try:
+            status = os.lstat(place)
+        except OSError:
+            continue  # not there, or behind a folder that is closed to us: whoever opens it is told
+        if status.st_uid not in users and not (is_above and status.st_uid == _OVERFLOW_UID and _is_namespace()):
+            return f"{place} belongs to {name_of(status.st_uid)}, {stranger}"
+        if found := _other_writer(place, status, users):
+            return found
     return None
 
 
@@ -76,9 +87,7 @@ def _users(also: int | None) -> frozenset[int]:
     return frozenset(users)
 
 
-def _judge(path: str, status: os.stat_result, users: frozenset[int], *, is_above: bool) -> str | None:
-    if status.st_uid not in users and not (is_above and status.st_uid == _OVERFLOW_UID and _is_namespace()):
-        return f"{path} belongs to {name_of(status.st_uid)}, neither to you nor to root"
+def _other_writer(path: str, status: os.stat_result, users: frozenset[int]) -> str | None:
     mode = status.st_mode
     if stat.S_ISLNK(mode) or (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
         return None  # a link has no mode; in a sticky folder nobody can touch what is another's

@@ -5,10 +5,13 @@ import os
 import socket
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from other_users import ALICE, MALLORY, PYTHON, PYTHONPATH, event_file, give, needs_root, package, run_as, write
+
+from flowd.state import ownership
 
 pytestmark = needs_root
 
@@ -244,3 +247,26 @@ def test_a_local_client_refuses_it_too(shared: Path, trap: Path) -> None:
     )
     assert done.returncode == 1
     assert "is not trusted" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        pytest.param(lambda above, _: None, None, id="nothing"),
+        pytest.param(lambda above, _: give(above, MALLORY), f"belongs to user {MALLORY}", id="another's folder"),
+        pytest.param(lambda above, _: above.chmod(0o777), "everybody can write", id="open to all"),
+        pytest.param(lambda above, _: (os.chown(above, 0, 12345), above.chmod(0o775)), "group 12345", id="a group"),
+        pytest.param(lambda above, _: (os.chown(above, ALICE, ALICE), above.chmod(0o775)), None, id="a group of one"),
+        pytest.param(lambda _, link: os.lchown(link, MALLORY, MALLORY), f"belongs to user {MALLORY}", id="a link"),
+        pytest.param(lambda above, _: give(above / "state", MALLORY), None, id="the folder itself"),
+    ],
+)
+def test_folders_above_a_services_state_are_judged_as_those_of_a_workspace(
+    shared: Path, spoil: Callable[[Path, Path], object], why: str | None
+) -> None:
+    above, link = shared / "above", shared / "link"
+    (above / "state").mkdir(parents=True)
+    link.symlink_to(above)
+    spoil(above, link)
+    found = ownership.problem_above(link / "state", uid=ALICE)
+    assert (found is None) if why is None else (why in str(found)), found

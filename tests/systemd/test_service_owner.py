@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from daemon_rig import say
-from systemd_rig import CHECKOUT, FLOWD, OTHER_USER, USER, Box, Service, findings, install
+from systemd_rig import CHECKOUT, FLOWD, OTHER_UID, OTHER_USER, UID, USER, Box, Service, findings, install
 
 Make = Callable[..., Service]
 
@@ -41,13 +41,16 @@ def test_a_state_that_another_user_could_have_planted_runs_nothing(box: Box, pac
     place.systemctl("stop", place.socket_unit, place.unit)
     box.systemctl("start", place.unit, check=False)
     assert box.show(place.unit, "ExecMainStatus") == "78"
-    assert f"{packaged} belongs to user {OTHER_USER}, who can write to it, and so could exchange" in place.log()
+    assert (
+        f"{packaged} belongs to user {OTHER_UID} ({OTHER_USER}), who can write to it, and so could exchange"
+        in place.log()
+    )
     found = findings(box, place.path)["service.system.parents"]
     assert (found["level"], packaged in found["found"]) == ("fail", True)
     place.systemctl("stop", place.socket_unit)
     refused = install(box, place.path)
     assert refused.returncode == 5
-    assert f"{packaged} belongs to user {OTHER_USER}" in refused.stderr
+    assert f"{packaged} belongs to user {OTHER_UID} ({OTHER_USER})" in refused.stderr
     box.run("sh", "-c", found["remedy"].partition("; then: ")[2].rstrip(".").replace("sudo ", ""))
     box.systemctl("reset-failed", place.unit)
     place.systemctl("start")
@@ -60,7 +63,7 @@ def test_a_state_below_the_state_of_another_users_service_is_refused(box: Box, p
     inner = "/var/tmp/nest.state/inner"
     box.run("install", "-d", "-o", OTHER_USER, inner)
     refused = install(box, inner)
-    assert f"{outer} belongs to user {USER}" in refused.stderr
+    assert f"{outer} belongs to user {UID} ({USER})" in refused.stderr
     box.run("rm", "-r", outer, "/var/tmp/nest.state")
 
 
