@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from flowd.catalog import manifest
 from flowd.catalog.files import MAX_FILES, Reading, digest_of, links_of, list_files
 from flowd.catalog.manifest import MAX_MANIFEST_BYTES, Manifest
-from flowd.catalog.schemas import Elsewhere, SchemaFileError, compile_schema
+from flowd.catalog.schema_files import SchemaFileError
+from flowd.catalog.schemas import Elsewhere, compile_schema
 from flowd.catalog.steps import SchemaUse
 from flowd.catalog.table import ManifestError
 from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, PayloadCheck, Runner, Step

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from flowd.catalog.schemas import SchemaFileError
+from flowd.catalog.schema_files import SchemaFileError
 from flowd.domain.flow import SchemaError, SchemaSource
 from flowd.domain.matching import Answer
 

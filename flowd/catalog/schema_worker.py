@@ -11,7 +11,9 @@ import signal
 import sys
 from typing import Any, BinaryIO, Final
 
-from flowd.catalog.schemas import MissingDocumentError, Run, SchemaFileError, compile_here
+from flowd.catalog.schema_files import MissingDocumentError, SchemaFileError
+from flowd.catalog.schema_validator import Run
+from flowd.catalog.schemas import compile_here
 from flowd.domain.flow import SchemaSource
 
 MAX_MEMORY_BYTES: Final = 2 << 30

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from flowd.catalog.schema_files import SchemaFileError
 from flowd.catalog.schema_process import SchemaProcess
-from flowd.catalog.schemas import SchemaFileError, compile_schema
+from flowd.catalog.schemas import compile_schema
 from flowd.domain.flow import PayloadCheck, SchemaSource
 from flowd.domain.matching import Answer
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from flowd.catalog.schemas import MissingDocumentError, Run, SchemaFileError, compile_here, compile_schema
+from flowd.catalog.schema_files import MissingDocumentError, SchemaFileError
+from flowd.catalog.schema_validator import Run
+from flowd.catalog.schemas import compile_here, compile_schema
 from flowd.domain.flow import PayloadCheck, SchemaError, SchemaSource
 
 
