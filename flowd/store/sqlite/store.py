@@ -18,7 +18,7 @@ from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import journal, nonces, pruning, queue, reads, waits, writes
+from flowd.store.sqlite import journal, nonces, pruning, queue, reads, retries, waits, writes
 from flowd.store.sqlite.connection import is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.room import Reserve, full_disk_message
 from flowd.store.sqlite.writer import Writer
@@ -179,7 +179,7 @@ class SqliteStore:
     async def retry(self, run_id: str, *, at_ms: int) -> Run | None:
         """See `flowd.ports.Store.retry`."""
         limit = self._max_queued
-        return await self._writer.do(lambda db: writes.retry(db, run_id, at_ms=at_ms, max_queued=limit), adds=True)
+        return await self._writer.do(lambda db: retries.retry(db, run_id, at_ms=at_ms, max_queued=limit), adds=True)
 
     async def event(self, event_id: str) -> StoredEvent | None:
         """See `flowd.ports.Store.event`."""

@@ -2,16 +2,14 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 
-from flowd.domain.errors import EventNotFoundError, QueueFullError
-from flowd.domain.ids import longer_run_id
+from flowd.domain.errors import EventNotFoundError
 from flowd.domain.matching import LeftOut
 from flowd.domain.queueing import Claim, Finished, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import gates, journal, queue, reads, rows
+from flowd.store.sqlite import bounds, gates, journal, queue, reads, rounds, rows
 
 _KNOWN = (
     "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, e.left_out, c.n"
@@ -43,7 +41,7 @@ def accept(
             is_duplicate=True,
             is_conflict=known[8] != event.fingerprint,
         )
-    _refuse_overflow(queued, len(runs), max_queued)
+    bounds.refuse_overflow(queued, len(runs), max_queued)
     seq = db.execute(
         "INSERT INTO events (id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body, left_out)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -60,7 +58,7 @@ def accept(
         ),
     ).lastrowid
     assert seq is not None
-    created, run_seqs = _insert_runs(db, seq, event.id, runs, at_ms)
+    created, run_seqs = rounds.insert(db, seq, event.id, runs, at_ms)
     journal.add_accepted(db, at_ms, seq, run_seqs)
     stored_event = StoredEvent(
         event.id,
@@ -92,8 +90,8 @@ def add_runs(
     if left_out is not None:
         db.execute("UPDATE events SET left_out = ? WHERE seq = ?", (rows.left_out(left_out), found[0]))
     runs = [run for run in runs if run.replay_of is not None or not _has_run(db, found[0], run)]
-    _refuse_overflow(_queued(db), len(runs), max_queued)
-    created, seqs = _insert_runs(db, found[0], event_id, runs, at_ms)
+    bounds.refuse_overflow(bounds.queued(db), len(runs), max_queued)
+    created, seqs = rounds.insert(db, found[0], event_id, runs, at_ms)
     for seq in seqs:
         journal.add_run(db, at_ms, found[0], seq, ProcessStatus.QUEUED)
     return created
@@ -245,28 +243,6 @@ def request_cancel(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> bool:
     return done.rowcount == 1
 
 
-def retry(db: sqlite3.Connection, run_id: str, *, at_ms: int, max_queued: int) -> Run | None:
-    """Final → queued."""
-    found = db.execute("SELECT seq, event_seq, status FROM runs WHERE id = ?", (run_id,)).fetchone()
-    if found is None or not ProcessStatus(found[2]).is_final:
-        return None
-    _refuse_overflow(_queued(db), 1, max_queued)
-    seq, event_seq, _ = found
-    db.execute(
-        "UPDATE runs SET status = 'queued', ready_seq = ?, updated_at_ms = ?, completed_at_ms = NULL, cancel_requested = 0,"
-        " reason = NULL, error = NULL, exit_code = NULL, signal = NULL, result_status = NULL, result = NULL,"
-        " reported_status = NULL, reported_result = NULL WHERE seq = ?",
-        (queue.next_number(db), at_ms, seq),
-    )
-    journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
-    return read_run(db, seq)
-
-
-def read_run(db: sqlite3.Connection, seq: int) -> Run:
-    """A run without its attempts, as this transaction sees it."""
-    return rows.run(db.execute(f"{rows.RUNS} WHERE r.seq = ?", (seq,)).fetchone())
-
-
 def _whole_run(db: sqlite3.Connection, run_id: str) -> Run:
     row = db.execute(f"{rows.RUNS} WHERE r.id = ?", (run_id,)).fetchone()
     return rows.run(row, _attempts(db, row[0], run_id))
@@ -275,76 +251,3 @@ def _whole_run(db: sqlite3.Connection, run_id: str) -> Run:
 def _attempts(db: sqlite3.Connection, seq: int, run_id: str) -> list[Attempt]:
     found = db.execute(f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_seq = ? ORDER BY number", (seq,))
     return [rows.attempt(row, run_id) for row in found]
-
-
-def _insert_runs(
-    db: sqlite3.Connection, event_seq: int, event_id: str, runs: Sequence[NewRun], at_ms: int
-) -> tuple[tuple[Run, ...], list[int]]:
-    """The runs as they were created, and their numbers. One whose id another run has gets a longer id."""
-    created, seqs = [], []
-    for run in runs:
-        try:
-            seqs.append(_insert_run(db, event_seq, run, at_ms))
-        except sqlite3.IntegrityError:  # of this statement alone, which changed nothing
-            step = run.definition
-            run = replace(run, id=longer_run_id(run.id, event_id, step.flow_name, step.step_name))  # noqa: PLW2901
-            seqs.append(_insert_run(db, event_seq, run, at_ms))
-        created.append(_created(event_id, run, at_ms))
-    return tuple(created), seqs
-
-
-def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int) -> int:
-    definition = new.definition
-    seq = db.execute(
-        "INSERT INTO runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status,"
-        " created_at_ms, updated_at_ms, ready_seq, waits_for, wait_why, not_before_ms, wait_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, (SELECT last + 1 FROM ready_numbers), ?, ?, ?, ?)",
-        (
-            new.id,
-            event_seq,
-            definition.flow_name,
-            definition.flow_version,
-            definition.step_name,
-            definition.runner,
-            definition.package_hash,
-            new.replay_of,
-            at_ms,
-            at_ms,
-            *queue.wait_columns(new.wait),
-        ),
-    ).lastrowid
-    assert seq is not None
-    return seq
-
-
-def _created(event_id: str, new: NewRun, at_ms: int) -> Run:
-    definition = new.definition
-    return Run(
-        id=new.id,
-        event_id=event_id,
-        flow_name=definition.flow_name,
-        flow_version=definition.flow_version,
-        step_name=definition.step_name,
-        runner=definition.runner,
-        package_hash=definition.package_hash,
-        status=ProcessStatus.QUEUED,
-        created_at_ms=at_ms,
-        updated_at_ms=at_ms,
-        replay_of=new.replay_of,
-        waiting_for=new.wait,
-    )
-
-
-def _queued(db: sqlite3.Connection) -> int:
-    (queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
-    return int(queued)
-
-
-def _refuse_overflow(queued: int, more: int, max_queued: int) -> None:
-    if more and queued + more > max_queued:
-        raise QueueFullError(
-            f"{queued} runs are queued already and max_queued is {max_queued}; nothing was stored. "
-            f"Send the event again when the queue is shorter.",
-            queued=queued,
-            maxQueued=max_queued,
-        )
