@@ -337,6 +337,11 @@ class OpenStore(Store, Journal, Nonces, Protocol):
         """Call this after each commit, in the loop."""
         ...
 
+    def tell_ends(self, listener: Callable[[Sequence[Run]], None]) -> None:
+        """Call this, in the loop, with runs that ended beside the one that was asked about: unstarted, as a consequence
+        of what was committed."""
+        ...
+
     async def close(self) -> None:
         """Finish the writes under way and let go of the database."""
         ...

@@ -329,4 +329,5 @@ def assemble(
         boot_id=boot,
         redactor=redactor,
     )
+    store.tell_ends(engine.runs_ended)
     return engine, feed

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
+from flowd.catalog.needs import check_needs
 from flowd.catalog.places import Places
 from flowd.catalog.steps import SchemaUse, read_step
 from flowd.catalog.table import ManifestError, Table, kind_of
@@ -127,6 +128,7 @@ def _steps(table: Table, places: Places, warnings: list[str]) -> tuple[tuple[Ste
         got = "there are no steps" if values is None or values == [] else f"steps must be a list, got {kind_of(values)}"
         table.fail("steps", got, "Add a step under [[steps]], with two brackets on each side.")
     steps: dict[str, Step] = {}
+    tables: dict[str, Table] = {}
     schemas: dict[str, SchemaUse] = {}
     for index, value in enumerate(values):
         if not isinstance(value, dict):
@@ -136,8 +138,10 @@ def _steps(table: Table, places: Places, warnings: list[str]) -> tuple[tuple[Ste
         if step.name in steps:
             part.fail("name", "another step of this flow has the same name", "Rename one: run ids are made of names.")
         steps[step.name] = step
+        tables[step.name] = part
         if use is not None:
             schemas[step.name] = use
+    check_needs(steps, tables)
     return tuple(steps.values()), schemas
 
 

@@ -3,20 +3,24 @@
 from dataclasses import dataclass
 
 from flowd.catalog.limits import read_limits
+from flowd.catalog.needs import read_needs, read_when
 from flowd.catalog.table import Table, kind_of
 from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Retry, Runner, Step, Trigger
 from flowd.domain.retry import MAX_DELAY_MS
-from flowd.domain.run import Reason
+from flowd.domain.run import UNSTARTED, Reason
 
 MAX_GRACE_MS = 3_600_000
 MAX_ATTEMPTS = 100
 
 _KNOWN = frozenset(
-    {"name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"}
+    {
+        *("name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"),
+        *("needs", "when"),
+    }
 )
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
 # A canceled run stays canceled: another attempt would undo what its caller asked for.
-_RETRYABLE = tuple(reason.value for reason in Reason if reason not in (Reason.CANCELED, Reason.STEP_REMOVED))
+_RETRYABLE = tuple(reason.value for reason in Reason if reason not in {Reason.CANCELED, *UNSTARTED})
 _NO_WILDCARD = 'is not a wildcard: only ".*" after a prefix is, such as "release.*"; nothing matches every type'
 _OWN_VARIABLES = ("FLOWD_", "CODEX_FLOW_")
 
@@ -59,6 +63,8 @@ def read_step(table: Table) -> tuple[Step, SchemaUse | None]:
         retry=_retry(table),
         detach=table.boolean("detach"),
         limits=read_limits(table),
+        needs=read_needs(table),
+        when=read_when(table),
     )
     table.warn_unknown(_KNOWN)
     return step, use

@@ -13,6 +13,8 @@
     ├── RunFinishedError         run_finished
     ├── RunActiveError           run_active
     ├── NotRetryableError        not_retryable
+    ├── DependentActiveError     dependent_active
+    ├── NeedsActiveError         needs_active
     ├── RefusedError
     │   ├── QueueFullError       queue_full
     │   ├── TooManySubscriptionsError  too_many_subscriptions
@@ -127,6 +129,18 @@ class NotRetryableError(FlowdError):
     """The run ended well, so there is nothing to retry; a replay makes a new run."""
 
     slug = "not_retryable"
+
+
+class DependentActiveError(FlowdError):
+    """Something runs that needs this run, so it cannot be retried yet."""
+
+    slug = "dependent_active"
+
+
+class NeedsActiveError(FlowdError):
+    """What this run needs has not ended, or asks a person, so it cannot be started yet."""
+
+    slug = "needs_active"
 
 
 class RefusedError(FlowdError):

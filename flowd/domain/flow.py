@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from flowd.domain.limits import Limits
+from flowd.domain.needs import When
 
 DEFAULT_TIMEOUT_MS = 300_000
 """The reference system's default for ``timeout_ms``."""
@@ -149,6 +150,8 @@ class Step:
         env: Added to the step's environment.
         detach: Whether processes that the step leaves behind may live on.
         limits: None when the step asks for none.
+        needs: Names of steps of its flow that have to end before it starts.
+        when: What it asks of their ends.
     """
 
     name: str
@@ -162,6 +165,8 @@ class Step:
     retry: Retry | None = None
     detach: bool = False
     limits: Limits | None = None
+    needs: tuple[str, ...] = ()
+    when: When = "success"
 
 
 @dataclass(frozen=True, slots=True)

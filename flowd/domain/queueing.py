@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flowd.domain.definition import Definition
+from flowd.domain.needs import NeedEnd, When
 from flowd.domain.run import Attempt, Run
 from flowd.domain.waiting import TimeWait
 
@@ -15,12 +16,21 @@ class NewRun:
     Attributes:
         definition: Of the step that matched. The run starts with the one in force then.
         wait: Until when it may not start; None is at once.
+        needs: Names of steps of its flow that have a run in the same list, and have to end first.
+        when: What it asks of the ends of its needs.
+        copied: Names of steps of its flow that it needs and that have no run in the same list: how their newest runs of
+            the event have ended is copied.
+        is_named: A person asked for this step, so that it starts whatever the copied needs ended as.
     """
 
     id: str
     definition: Definition
     replay_of: str | None = None
     wait: TimeWait | None = None
+    needs: tuple[str, ...] = ()
+    when: When = "success"
+    copied: tuple[str, ...] = ()
+    is_named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +54,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """A queued run that was just marked running, with all that starting it needs."""
+    """A queued run that was just marked running, with all that starting it needs; ``needs`` is how those ended that it
+    needs, in the order of their flow."""
 
     run: Run
     attempt: Attempt
     definition: Definition
     event_body: bytes
+    needs: tuple[NeedEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,11 @@ def parse(text: bytes) -> FlowResult | MalformedResult:
     return FlowResult(status, compact.encode("utf-8", "replace").decode())
 
 
+def spell(value: Mapping[str, object]) -> str:
+    """A result of flowd's own as compact JSON."""
+    return _encode(value)
+
+
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 

@@ -28,13 +28,16 @@ class ProcessStatus(StrEnum):
 
 TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = MappingProxyType(
     {
-        # Failed: its step was removed before it could start.
-        ProcessStatus.QUEUED: frozenset({ProcessStatus.RUNNING, ProcessStatus.CANCELED, ProcessStatus.FAILED}),
+        # Failed: its step was removed before it could start. Completed: what it needs did not end as it asks.
+        ProcessStatus.QUEUED: frozenset(
+            {ProcessStatus.RUNNING, ProcessStatus.COMPLETED, ProcessStatus.CANCELED, ProcessStatus.FAILED}
+        ),
         # Back to the queue: another attempt by the step's retry policy, or a start that provably never happened.
         ProcessStatus.RUNNING: frozenset(
             {ProcessStatus.COMPLETED, ProcessStatus.FAILED, ProcessStatus.CANCELED, ProcessStatus.QUEUED}
         ),
-        ProcessStatus.COMPLETED: frozenset({ProcessStatus.QUEUED}),  # a caller's retry of a run that needs attention
+        # A caller's retry of a run that needs attention, or of one that this run needs.
+        ProcessStatus.COMPLETED: frozenset({ProcessStatus.QUEUED}),
         ProcessStatus.FAILED: frozenset({ProcessStatus.QUEUED}),
         ProcessStatus.CANCELED: frozenset({ProcessStatus.QUEUED}),
     }
@@ -43,7 +46,7 @@ TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = MappingProxyType
 
 
 class Reason(StrEnum):
-    """Why an attempt ended other than well, or, for `STEP_REMOVED`, why there was none."""
+    """Why an attempt ended other than well; for `STEP_REMOVED` and `NEEDS_NOT_MET`, why there was none."""
 
     NO_RESULT = "no_result"
     BAD_RESULT = "bad_result"
@@ -55,7 +58,11 @@ class Reason(StrEnum):
     OUTPUT_LIMIT = "output_limit"
     INTERRUPTED = "interrupted"
     STEP_REMOVED = "step_removed"
+    NEEDS_NOT_MET = "needs_not_met"
 
+
+UNSTARTED = frozenset({Reason.STEP_REMOVED, Reason.NEEDS_NOT_MET})
+"""Reasons for which a run ended and no attempt of it."""
 
 ATTENTION = frozenset({"blocked", "needs_intervention"})
 """Result statuses that want a person. `failed` is not one: the reference system's tests assert that."""
@@ -196,7 +203,8 @@ class Run:
     """The durable promise to execute one step for one event.
 
     ``result`` is the last attempt's. So are ``flow_version``, ``runner`` and ``package_hash``; before the first attempt
-    they are those of the step that the event matched.
+    they are those of the step that the event matched. ``round`` counts the event's accepts and replays, from 1;
+    ``is_linked``: steps of its round need each other, so that others may start when it ends.
     """
 
     id: str
@@ -221,12 +229,14 @@ class Run:
     replay_of: str | None = None
     cancel_requested: bool = False
     waiting_for: WaitingFor | None = None
+    round: int = 1
+    is_linked: bool = False
     attempts: tuple[Attempt, ...] = field(default=())
 
     @property
     def effective_status(self) -> str:
         """What the step said if it said something that stands, else what flowd saw."""
-        return self.result.status if self.result else self.status.value
+        return effective_status(self.status, self.result.status if self.result else None)
 
     @property
     def duration_ms(self) -> int | None:
@@ -239,6 +249,15 @@ class Run:
     def needs_attention(self) -> bool:
         """Whether a person is wanted."""
         return self.effective_status in ATTENTION
+
+
+def effective_status(process: str, said: str | None) -> str:
+    """What the step said if it said something that stands, else what flowd saw.
+
+    >>> effective_status("completed", "changed"), effective_status("failed", None)
+    ('changed', 'failed')
+    """
+    return said or str(process)
 
 
 def decide(exit_: Exit, said: FlowResult | MalformedResult | None, *, label: str, timeout_ms: int) -> Outcome:

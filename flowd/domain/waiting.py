@@ -31,7 +31,25 @@ class PackageWait:
 
 @dataclass(frozen=True, slots=True)
 class PersonWait:
-    """It was queued in a state that came from elsewhere, a copy or a clone: a person says whether it is to run."""
+    """A person has to say something first.
+
+    Attributes:
+        run_id: The run that it needs and that asks. None: it was queued in a state that came from elsewhere, a copy or
+            a clone, and a person says whether it is to run.
+    """
+
+    run_id: str | None = None
 
 
-WaitingFor = TimeWait | PackageWait | PersonWait
+@dataclass(frozen=True, slots=True)
+class NeedsWait:
+    """Steps that it needs have not ended.
+
+    Attributes:
+        names: Of these, in the order of their flow.
+    """
+
+    names: tuple[str, ...]
+
+
+WaitingFor = TimeWait | PackageWait | PersonWait | NeedsWait

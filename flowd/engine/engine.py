@@ -97,6 +97,12 @@ class Engine:
         self._scheduler.open(tasks)
         return counts
 
+    def runs_ended(self, runs: Sequence[Run]) -> None:
+        """Some runs ended unstarted, as a consequence of something else: wake who waits for them."""
+        for run in runs:
+            run_log.tell(logging.INFO, "run ended", run, status=run.effective_status, reason=run.reason)
+            self._completions.tell(run)
+
     def make_folders(self) -> None:
         """Make the folder of steps' output again where somebody has removed it."""
         self._outputs.make_folder()

@@ -68,6 +68,8 @@ FAILURES: Final[dict[str, Failure]] = {
     "run_finished": Failure(-32030, 409, "The run has ended already."),
     "run_active": Failure(-32031, 409, "The run is queued or running."),
     "not_retryable": Failure(-32032, 409, "The run ended well; replay its event to run it anew."),
+    "dependent_active": Failure(-32033, 409, "A run that needs this one is running."),
+    "needs_active": Failure(-32034, 409, "A step that this one needs has not ended, or asks a person."),
     "queue_full": Failure(-32040, 429, "max_queued runs wait already; send the event again later."),
     "too_many_connections": Failure(-32042, 503, "max_connections clients are connected already."),
     "shutting_down": Failure(-32043, 503, "The daemon is about to exit, and has not begun this."),

@@ -11,7 +11,7 @@ from flowd.api.shapes import View
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.domain.stored import Output
-from flowd.domain.waiting import PackageWait, PersonWait, TimeWait, WaitingFor
+from flowd.domain.waiting import NeedsWait, PackageWait, PersonWait, TimeWait, WaitingFor
 from flowd_client.wire import Stream
 
 OUTPUT_TAIL_BYTES = 64 * 1024
@@ -71,12 +71,15 @@ class OutputEntry(View):
 
 
 class WaitingView(View):
-    """What keeps a queued run from starting: its time, and why it waits for one, or the package that has its step. Or a
-    person (``foreign``): the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
+    """What keeps a queued run from starting: the ``needs`` that have not ended; a ``person``, who has to answer this run;
+    its time, and why it waits for one; or the ``package`` that has its step. ``foreign``: the state was copied from
+    elsewhere, and ``daemon.resume`` lets it start."""
 
     until: str | None = None
     why: Literal["retry", "delay", "foreign"] | None = None
     package: str | None = None
+    needs: tuple[str, ...] | None = None
+    person: str | None = None
 
 
 class AttemptView(View):
@@ -110,7 +113,8 @@ class RunView(View):
     ``startedAt`` is when its first attempt began, ``completedAt`` when its last one ended; ``durationMs`` is how long
     its attempts took together, without the time between them, by a clock that nobody sets. ``packageHash``, ``runner``
     and ``flowVersion`` are what its last attempt ran with. ``waitingFor`` is missing where a queued run waits for
-    nothing but a place. ``output`` is only in the view of a single run.
+    nothing but a place. ``round`` counts the event's dispatch and its replays, from 1. ``output`` is only in the view
+    of a single run.
     """
 
     id: str
@@ -138,6 +142,7 @@ class RunView(View):
     duration_ms: int | None = None
     cancel_requested: bool = False
     waiting_for: WaitingView | None = None
+    round: int = 1
     reason: str | None = None
     error: str | None = None
     exit_code: int | None = None
@@ -211,6 +216,7 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         duration_ms=run.duration_ms,
         cancel_requested=run.cancel_requested,
         waiting_for=None if run.waiting_for is None else waiting_view(run.waiting_for),
+        round=run.round,
         reason=run.reason,
         error=run.error,
         exit_code=run.exit_code,
@@ -228,8 +234,12 @@ def waiting_view(waiting: WaitingFor) -> WaitingView:
             return WaitingView(until=instant(waiting.until_ms), why=waiting.why)
         case PackageWait():
             return WaitingView(package=waiting.name)
-        case PersonWait():
+        case PersonWait(None):
             return WaitingView(why="foreign")
+        case PersonWait(run_id):
+            return WaitingView(person=run_id)
+        case NeedsWait():
+            return WaitingView(needs=waiting.names)
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

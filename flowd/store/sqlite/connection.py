@@ -5,15 +5,29 @@ import shutil
 import sqlite3
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
 from flowd.domain.errors import RefusedError, StateError, StorageBusyError, StorageFailedError, StorageFullError
 from flowd.store.sqlite.migration import migrate
 
+C = TypeVar("C", bound=sqlite3.Connection)
 BUSY_TIMEOUT_S = 5.0
 FULL = "The disk under the state folder is full; nothing was stored. Free some space and try again."
 
 
-def open_writer(path: Path) -> sqlite3.Connection:
+class WriteConnection(sqlite3.Connection):
+    """The connection that writes.
+
+    Attributes:
+        ended_beside: The ``seq`` of runs that ended in this transaction unstarted, as a consequence of what was asked.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ended_beside: list[int] = []
+
+
+def open_writer(path: Path) -> WriteConnection:
     """The write connection, with the schema brought up to date. WAL and ``synchronous=FULL``: a commit is on disk.
 
     Raises:
@@ -26,9 +40,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _open(path: Path, unless_opened: ExitStack) -> sqlite3.Connection:
+def _open(path: Path, unless_opened: ExitStack) -> WriteConnection:
     try:
-        connection = _connect(path)
+        connection = _connect(path, WriteConnection)
         unless_opened.callback(connection.close)
         if connection.execute("PRAGMA page_count").fetchone() == (0,):
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # later it takes a VACUUM of the whole file
@@ -54,7 +68,7 @@ def _open(path: Path, unless_opened: ExitStack) -> sqlite3.Connection:
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Readers never wait for the writer, nor it for them."""
-    connection = _connect(path)
+    connection = _connect(path, sqlite3.Connection)
     connection.execute("PRAGMA query_only = ON")
     return connection
 
@@ -95,7 +109,9 @@ def translate(error: sqlite3.Error, *, is_reading: bool = False) -> RefusedError
     )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+def _connect(path: Path, kind: type[C]) -> C:
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=kind
+    )
     connection.execute("PRAGMA cache_size = -8000")
     return connection

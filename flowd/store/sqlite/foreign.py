@@ -45,7 +45,7 @@ def set_aside(database: Path, *, sizes: Callable[[str], tuple[int, int]], at_ms:
                 writes.finish(db, left.attempt, outcome, Exit(), output, at_ms=at_ms, wait=None)
             held = db.execute(
                 "UPDATE runs SET waits_for = 'person', wait_why = NULL, not_before_ms = 0, wait_ms = 0"
-                " WHERE status = 'queued'"
+                " WHERE status = 'queued' AND coalesce(waits_for, '') NOT IN ('needs', 'question')"
             ).rowcount
             db.execute("COMMIT")
         except sqlite3.Error as error:

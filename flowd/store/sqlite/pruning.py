@@ -58,7 +58,13 @@ def prune(
             old,
         ).fetchall()
         db.execute(f"DELETE FROM attempts WHERE run_seq IN (SELECT seq FROM runs WHERE {theirs})", old)
+        for table in ("needs", "frozen"):
+            db.execute(
+                f"DELETE FROM {table} WHERE run_seq IN (SELECT seq FROM runs WHERE round_seq IS NOT NULL AND {theirs})",
+                old,
+            )
         db.execute(f"DELETE FROM runs WHERE {theirs}", old)
+        db.execute(f"DELETE FROM rounds WHERE {theirs}", old)
         db.execute(f"DELETE FROM events WHERE seq IN ({marks})", old)
         db.executemany(
             "DELETE FROM definitions WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE definition_id = definitions.id)",

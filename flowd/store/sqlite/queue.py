@@ -11,13 +11,13 @@ from flowd.domain.ids import attempt_id
 from flowd.domain.queueing import Claim, Claimed, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import journal, rows
+from flowd.store.sqlite import journal, need_ends, rows
 
 MAX_MOVED = 500
 """Runs that begin or end to wait in one transaction, so that nobody waits long behind it."""
 
 NEXT = (
-    f"SELECT {rows.RUN_COLUMNS}, r.event_seq, e.body FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
+    f"SELECT {rows.RUN_COLUMNS}, e.body FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
     " WHERE r.status = 'queued' AND r.waits_for IS NULL ORDER BY r.ready_seq LIMIT ?"
 )
 DUE = "SELECT seq FROM runs WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"
@@ -104,11 +104,11 @@ def _next_due_ms(db: sqlite3.Connection) -> int | None:
 
 def _wait_for_package(db: sqlite3.Connection, row: rows.Row, at_ms: int) -> None:
     db.execute("UPDATE runs SET waits_for = 'package', updated_at_ms = ? WHERE seq = ?", (at_ms, row[0]))
-    journal.add_run(db, at_ms, row[-2], row[0], ProcessStatus.QUEUED)
+    journal.add_run(db, at_ms, row[rows.EVENT_SEQ], row[0], ProcessStatus.QUEUED)
 
 
 def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: Claim) -> StartedRun:
-    seq, event_seq, body = row[0], row[-2], row[-1]
+    seq, event_seq, body = row[0], row[rows.EVENT_SEQ], row[-1]
     changed = db.execute(
         "UPDATE runs SET status = 'running', attempt_count = attempt_count + 1, updated_at_ms = ?,"
         " started_at_ms = coalesce(started_at_ms, ?), flow_version = ?, runner = ?, package_hash = ? WHERE seq = ?"
@@ -134,4 +134,5 @@ def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: C
         started_at_ms=ask.at_ms,
         package_hash=definition.package_hash,
     )
-    return StartedRun(run, attempt, definition, body.encode())
+    ends = () if row[rows.RUN_WHEN] is None else tuple(need_ends.of_run(db, seq))
+    return StartedRun(run, attempt, definition, body.encode(), ends)

@@ -15,6 +15,8 @@ MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Bodies of events in one page, which shows each twice (payload and raw); a page that would be larger ends early and its cursor goes on."""
 
 _NEWEST = 1 << 62
+_AT_ONCE = 500
+"""Values in one statement; SQLite takes some more."""
 
 
 def event(db: sqlite3.Connection, event_id: str) -> StoredEvent | None:
@@ -47,6 +49,18 @@ def run(db: sqlite3.Connection, run_id: str) -> Run | None:
     """One run with its attempts."""
     row = db.execute(f"{rows.RUNS} WHERE r.id = ?", (run_id,)).fetchone()
     return None if row is None else rows.run(row, attempts_by_run(db, [row]).get(row[0], ()))
+
+
+def runs_by_seq(db: sqlite3.Connection, seqs: Sequence[int]) -> list[Run]:
+    """These runs with their attempts, in the order of their numbers."""
+    found: list[Run] = []
+    for start in range(0, len(seqs), _AT_ONCE):
+        part = seqs[start : start + _AT_ONCE]
+        marks = ",".join("?" * len(part))
+        these = db.execute(f"{rows.RUNS} WHERE r.seq IN ({marks}) ORDER BY r.seq", part).fetchall()
+        attempts = attempts_by_run(db, these)
+        found += [rows.run(row, attempts.get(row[0], ())) for row in these]
+    return found
 
 
 def runs(db: sqlite3.Connection, where: RunFilter, limit: int, cursor: str | None) -> Page[Run]:

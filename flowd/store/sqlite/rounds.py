@@ -1,37 +1,111 @@
 """Makes the runs of an accept or a replay. Each function runs inside the writer's transaction."""
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from flowd.domain.ids import longer_run_id
 from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Run
-from flowd.store.sqlite import queue
+from flowd.store.sqlite import copied_needs, gates, queue, reads
+from flowd.store.sqlite.copied_needs import Copies
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """Runs that were just inserted, with their numbers, in the order in which they were given.
+
+    Attributes:
+        has_links: Some of them need others.
+    """
+
+    runs: tuple[Run, ...]
+    seqs: list[int]
+    has_links: bool = False
+
+
+def next_number(db: sqlite3.Connection, event_seq: int) -> int:
+    """The number of the next accept or replay of an event."""
+    found = db.execute("SELECT round FROM runs WHERE event_seq = ? ORDER BY seq DESC LIMIT 1", (event_seq,)).fetchone()
+    return 1 if found is None else found[0] + 1
 
 
 def insert(
-    db: sqlite3.Connection, event_seq: int, event_id: str, runs: Sequence[NewRun], at_ms: int
-) -> tuple[tuple[Run, ...], list[int]]:
-    """The runs as they were created, and their numbers. One whose id another run has gets a longer id."""
+    db: sqlite3.Connection,
+    event_seq: int,
+    event_id: str,
+    runs: Sequence[NewRun],
+    at_ms: int,
+    *,
+    number: int = 1,
+    copies: Copies | None = None,
+) -> Inserted:
+    """The runs as they were created, and their numbers. One whose id another run has gets a longer id.
+
+    Args:
+        number: Of the accept or replay.
+        copies: From `copied_needs.read`, where some have any. Then `settle` has to follow.
+    """
+    rounds = _open_rounds(db, event_seq, runs, number)
     created, seqs = [], []
     for run in runs:
+        place = number, rounds.get(run.definition.flow_name)
         try:
-            seqs.append(_insert_run(db, event_seq, run, at_ms))
+            seqs.append(_insert_run(db, event_seq, run, at_ms, place))
         except sqlite3.IntegrityError:  # of this statement alone, which changed nothing
             step = run.definition
             run = replace(run, id=longer_run_id(run.id, event_id, step.flow_name, step.step_name))  # noqa: PLW2901
-            seqs.append(_insert_run(db, event_seq, run, at_ms))
-        created.append(_created(event_id, run, at_ms))
-    return tuple(created), seqs
+            seqs.append(_insert_run(db, event_seq, run, at_ms, place))
+        created.append(_created(event_id, run, at_ms, number))
+    if not rounds:
+        return Inserted(tuple(created), seqs)
+    _link(db, runs, seqs)
+    copied_needs.write(db, zip(runs, seqs, strict=True), copies or {})
+    return Inserted(tuple(reads.runs_by_seq(db, seqs)), seqs, has_links=True)
 
 
-def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int) -> int:
+def settle(db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun], inserted: Inserted, at_ms: int) -> Inserted:
+    """Look at the runs all of whose needs were copied, after the journal was told of them all; the runs as they are."""
+    for run, seq in zip(runs, inserted.seqs, strict=True):
+        if run.copied and not run.needs:
+            gates.let_on(db, seq, event_seq, at_ms=at_ms)
+    return replace(inserted, runs=tuple(reads.runs_by_seq(db, inserted.seqs)))
+
+
+def _open_rounds(db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun], number: int) -> Mapping[str, int]:
+    """A row for each flow whose runs need each other, by the flow's name."""
+    found: dict[str, int] = {}
+    for flow in dict.fromkeys(run.definition.flow_name for run in runs if run.needs or run.copied):
+        seq = db.execute(
+            "INSERT INTO rounds (event_seq, number, flow_name) VALUES (?, ?, ?)", (event_seq, number, flow)
+        ).lastrowid
+        assert seq is not None
+        found[flow] = seq
+    return found
+
+
+def _link(db: sqlite3.Connection, runs: Sequence[NewRun], seqs: Sequence[int]) -> None:
+    by_step = {(run.definition.flow_name, run.definition.step_name): seq for run, seq in zip(runs, seqs, strict=True)}
+    db.executemany(
+        "INSERT INTO needs (need_seq, run_seq) VALUES (?, ?)",
+        [
+            (by_step[run.definition.flow_name, need], seq)
+            for run, seq in zip(runs, seqs, strict=True)
+            for need in run.needs
+        ],
+    )
+
+
+def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int, place: tuple[int, int | None]) -> int:
+    """``place`` is the round's number, and the ``seq`` of its row if it has one."""
     definition = new.definition
+    needs_others = bool(new.needs or new.copied)
+    waits_for, *time = queue.wait_columns(new.wait)
     seq = db.execute(
         "INSERT INTO runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status,"
-        " created_at_ms, updated_at_ms, ready_seq, waits_for, wait_why, not_before_ms, wait_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, (SELECT last + 1 FROM ready_numbers), ?, ?, ?, ?)",
+        " created_at_ms, updated_at_ms, ready_seq, waits_for, wait_why, not_before_ms, wait_ms, round, round_seq, run_when,"
+        " needs_left)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, (SELECT last + 1 FROM ready_numbers), ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.id,
             event_seq,
@@ -43,14 +117,18 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int)
             new.replay_of,
             at_ms,
             at_ms,
-            *queue.wait_columns(new.wait),
+            "needs" if needs_others else waits_for,
+            *time,
+            *place,
+            new.when if needs_others else None,
+            len(new.needs),
         ),
     ).lastrowid
     assert seq is not None
     return seq
 
 
-def _created(event_id: str, new: NewRun, at_ms: int) -> Run:
+def _created(event_id: str, new: NewRun, at_ms: int, number: int) -> Run:
     definition = new.definition
     return Run(
         id=new.id,
@@ -65,4 +143,5 @@ def _created(event_id: str, new: NewRun, at_ms: int) -> Run:
         updated_at_ms=at_ms,
         replay_of=new.replay_of,
         waiting_for=new.wait,
+        round=number,
     )

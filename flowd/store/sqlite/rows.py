@@ -10,20 +10,28 @@ from flowd.domain.matching import LeftOut
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.domain.stored import StoredEvent
-from flowd.domain.waiting import PackageWait, PersonWait, TimeWait, WaitingFor
+from flowd.domain.waiting import NeedsWait, PackageWait, PersonWait, TimeWait, WaitingFor
 
 Row = Sequence[Any]
 
 _STATUSES = {status.value: status for status in ProcessStatus}  # calling the enum costs ten times a look-up
 
+IS_QUESTION = "q.status IN ('completed', 'failed') AND q.result_status IN ('blocked', 'needs_intervention')"
+"""Whether the run ``q`` has ended and asks a person."""
+
 RUN_COLUMNS = """
     r.seq, r.id, e.id, r.flow_name, r.flow_version, r.step_name, r.runner, r.package_hash, r.status, r.created_at_ms,
     r.updated_at_ms, r.started_at_ms, r.completed_at_ms, r.attempt_count, r.result_status, r.result, r.reported_status,
     r.reported_result, r.reason, r.error, r.exit_code, r.signal, r.replay_of, r.cancel_requested, r.waits_for, r.wait_why,
-    r.not_before_ms, r.wait_ms
-"""
-FLOW_NAME, STEP_NAME = 3, 5
-RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "")
+    r.not_before_ms, r.wait_ms, r.event_seq, r.round, r.round_seq, r.run_when, CASE r.waits_for
+        WHEN 'needs' THEN (SELECT json_group_array(q.step_name) FROM (SELECT n.need_seq FROM needs n WHERE n.run_seq = r.seq
+            ORDER BY n.need_seq) JOIN runs q ON q.seq = need_seq WHERE q.status IN ('queued', 'running'))
+        WHEN 'question' THEN (SELECT q.id FROM needs n JOIN runs q ON q.seq = n.need_seq WHERE n.run_seq = r.seq
+            AND IS_QUESTION ORDER BY n.need_seq LIMIT 1)
+    END
+""".replace("IS_QUESTION", IS_QUESTION)
+SEQ, FLOW_NAME, STEP_NAME, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 28, 30, 31
+RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "runs.")
 """The same columns of a run that is updated: what is written is read in one statement."""
 RUNS = f"SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event_seq"
 
@@ -61,6 +69,8 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
         replay_of=row[22],
         cancel_requested=bool(row[23]),
         waiting_for=None if row[24] is None else _wait(row),
+        round=row[29],
+        is_linked=row[ROUND_SEQ] is not None,
         attempts=tuple(attempts),
     )
 
@@ -70,6 +80,10 @@ def _wait(row: Row) -> WaitingFor:
         return PackageWait(row[FLOW_NAME])
     if row[24] == "person":
         return PersonWait()
+    if row[24] == "needs":
+        return NeedsWait(tuple(json.loads(row[32])))
+    if row[24] == "question":
+        return PersonWait(row[32])
     return TimeWait(until_ms=row[26], whole_ms=row[27], why=row[25])
 
 

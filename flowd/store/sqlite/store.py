@@ -19,7 +19,7 @@ from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
 from flowd.domain.waiting import TimeWait
 from flowd.store.sqlite import journal, nonces, pruning, queue, reads, retries, waits, writes
-from flowd.store.sqlite.connection import is_about_storage, open_reader, open_writer, translate
+from flowd.store.sqlite.connection import WriteConnection, is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.room import Reserve, full_disk_message
 from flowd.store.sqlite.writer import Writer
 
@@ -74,15 +74,20 @@ class SqliteStore:
         self._connections: list[sqlite3.Connection] = []
         self._tell_failed_read_at_s = 0.0
 
-    def _tidy(self, db: sqlite3.Connection) -> None:
+    def _tidy(self, db: WriteConnection) -> list[Run]:
         if db.total_changes - self._changes_when_pruned >= _PRUNE_AFTER_CHANGES:
             self._changes_when_pruned = db.total_changes
             journal.prune(db, self._max_journal_rows)
         (self._queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
+        return reads.runs_by_seq(db, db.ended_beside) if db.ended_beside else []
 
     def tell_commits(self, listener: Callable[[], None]) -> None:
         """See `flowd.ports.OpenStore.tell_commits`."""
         self._writer.on_commit = listener
+
+    def tell_ends(self, listener: Callable[[Sequence[Run]], None]) -> None:
+        """See `flowd.ports.OpenStore.tell_ends`."""
+        self._writer.on_ended = listener
 
     async def close(self) -> None:
         """Finish the writes under way and close the file."""

@@ -6,12 +6,13 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flowd.domain.errors import FlowdError, StorageFailedError, StorageFullError
-from flowd.store.sqlite.connection import FULL, is_about_storage, translate
+from flowd.domain.run import Run
+from flowd.store.sqlite.connection import FULL, WriteConnection, is_about_storage, translate
 from flowd.store.sqlite.room import Reserve
 
 log = logging.getLogger("flowd.store")
@@ -42,10 +43,10 @@ class Writer:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: WriteConnection,
         on_failure: Callable[[StorageFailedError], None],
         *,
-        tidy: Callable[[sqlite3.Connection], None] = lambda _: None,
+        tidy: Callable[[WriteConnection], Sequence[Run]] = lambda _: (),
         reserve: Reserve | None = None,
         describe_full: Callable[[], str] | None = None,
     ) -> None:
@@ -53,7 +54,8 @@ class Writer:
 
         Args:
             on_failure: Called once, in the loop, when the disk has failed; every later call is refused.
-            tidy: Called in the thread within each transaction, as its last operation.
+            tidy: Called in the thread within each transaction, as its last operation; the runs that it returns are told
+                to `on_ended` when that is committed.
             reserve: Let go when the disk is full, for operations that add nothing; the others are refused until there
                 is room for it again.
             describe_full: Says what to do about a full disk.
@@ -69,7 +71,11 @@ class Writer:
         self._on_failure = on_failure
         self.on_commit: Callable[[], None] = lambda: None
         """Called in the loop after each commit."""
+        self.on_ended: Callable[[Sequence[Run]], None] = lambda _: None
+        """Called in the loop with runs that ended beside what was asked, after their commit."""
         self._tidy = tidy
+        self._ended: list[Run] = []
+        """Committed by the thread, and not handed to the loop yet."""
         self._is_failure_told = False
         self._reserve = reserve
         self._describe_full = describe_full
@@ -131,7 +137,8 @@ class Writer:
                 self._execute_alone(job)
             else:
                 self._commit(batch, is_joinable=True)
-            self._loop.call_soon_threadsafe(self._deliver, batch)
+            self._loop.call_soon_threadsafe(self._deliver, batch, self._ended)
+            self._ended = []
         self._connection.close()
 
     def _join(self, batch: list[_Job]) -> None:
@@ -157,6 +164,7 @@ class Writer:
         if self._is_low:
             self._look_for_room()
         try:
+            self._connection.ended_beside.clear()
             self._connection.execute("BEGIN IMMEDIATE")
             executed = 0
             while executed < len(batch):
@@ -164,8 +172,9 @@ class Writer:
                 executed += 1
                 if is_joinable and executed == len(batch):
                     self._join(batch)
-            self._tidy(self._connection)
+            ended = self._tidy(self._connection)
             self._connection.execute("COMMIT")
+            self._ended += ended
             self.commits += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's answer
             self._roll_back()
@@ -230,7 +239,7 @@ class Writer:
         except sqlite3.Error as error:
             log.error("rollback failed", extra={"error": str(error)})
 
-    def _deliver(self, batch: list[_Job]) -> None:
+    def _deliver(self, batch: list[_Job], ended: list[Run]) -> None:
         for job in batch:
             if job.future.done():  # its caller was cancelled
                 continue
@@ -238,6 +247,8 @@ class Writer:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.value)
+        if ended:
+            self.on_ended(ended)
         self.on_commit()
         if self._failure is not None and not self._is_failure_told:
             self._is_failure_told = True

@@ -9,7 +9,7 @@ from flowd.domain.queueing import Claim, Finished, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import bounds, gates, journal, queue, reads, rounds, rows
+from flowd.store.sqlite import bounds, copied_needs, gates, journal, queue, reads, rounds, rows
 
 _KNOWN = (
     "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, e.left_out, c.n"
@@ -58,8 +58,8 @@ def accept(
         ),
     ).lastrowid
     assert seq is not None
-    created, run_seqs = rounds.insert(db, seq, event.id, runs, at_ms)
-    journal.add_accepted(db, at_ms, seq, run_seqs)
+    inserted = rounds.insert(db, seq, event.id, runs, at_ms)
+    journal.add_accepted(db, at_ms, seq, inserted.seqs)
     stored_event = StoredEvent(
         event.id,
         event.type,
@@ -68,10 +68,10 @@ def accept(
         event.received_at,
         event.body,
         at_ms,
-        tuple(run.id for run in created),
+        tuple(run.id for run in inserted.runs),
         event.left_out,
     )
-    return Accepted(event=stored_event, runs=created, claimed=None if claim is None else queue.claim(db, claim))
+    return Accepted(event=stored_event, runs=inserted.runs, claimed=None if claim is None else queue.claim(db, claim))
 
 
 def add_runs(
@@ -87,14 +87,19 @@ def add_runs(
     found = db.execute("SELECT seq FROM events WHERE id = ?", (event_id,)).fetchone()
     if found is None:
         raise EventNotFoundError(event_id)
-    if left_out is not None:
-        db.execute("UPDATE events SET left_out = ? WHERE seq = ?", (rows.left_out(left_out), found[0]))
-    runs = [run for run in runs if run.replay_of is not None or not _has_run(db, found[0], run)]
+    event_seq = found[0]
+    runs = [run for run in runs if run.replay_of is not None or not _has_run(db, event_seq, run)]
     bounds.refuse_overflow(bounds.queued(db), len(runs), max_queued)
-    created, seqs = rounds.insert(db, found[0], event_id, runs, at_ms)
-    for seq in seqs:
-        journal.add_run(db, at_ms, found[0], seq, ProcessStatus.QUEUED)
-    return created
+    copies = copied_needs.read(db, event_seq, event_id, runs)
+    if left_out is not None:
+        db.execute("UPDATE events SET left_out = ? WHERE seq = ?", (rows.left_out(left_out), event_seq))
+    number = rounds.next_number(db, event_seq)
+    inserted = rounds.insert(db, event_seq, event_id, runs, at_ms, number=number, copies=copies)
+    for seq in inserted.seqs:
+        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    if inserted.has_links:
+        inserted = rounds.settle(db, event_seq, runs, inserted, at_ms)
+    return inserted.runs
 
 
 def _has_run(db: sqlite3.Connection, event_seq: int, run: NewRun) -> bool:
@@ -192,7 +197,7 @@ def _end(
         "UPDATE runs SET status = ?, updated_at_ms = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?,"
         " signal = ?, result_status = ?, result = ?, reported_status = ?, reported_result = ?, waits_for = ?,"
         " wait_why = ?, not_before_ms = ?, wait_ms = ?, package_hash = coalesce(?, package_hash)"
-        f" WHERE id = ? AND status = 'running' AND attempt_count = ? RETURNING {rows.RETURNING_RUN}, event_seq",
+        f" WHERE id = ? AND status = 'running' AND attempt_count = ? RETURNING {rows.RETURNING_RUN}",
         (
             status,
             at_ms,
@@ -213,7 +218,7 @@ def _end(
     ).fetchone()
     if row is None:  # an attempt of before, ended late
         return _whole_run(db, attempt.run_id)
-    journal.add_run(db, at_ms, row[-1], row[0], status, attempt=attempt.number)
+    journal.add_run(db, at_ms, row[rows.EVENT_SEQ], row[0], status, attempt=attempt.number)
     if wait is None:
         gates.ended(db, row[0], at_ms=at_ms)
     earlier = _attempts(db, row[0], attempt.run_id)[:-1] if attempt.number > 1 else []

@@ -79,8 +79,9 @@ class RunView:
         reason: Why it ended other than well; None while it goes on or when it went well.
         result_payload: The whole FLOW_RESULT; None when there is none.
         reported_result: A success that a failed process printed: it does not count, but may explain.
-        waiting_for: What keeps it queued: ``{"until": instant, "why": …}`` or ``{"package": name}``; None where that is
-            nothing but a place.
+        waiting_for: What keeps it queued: ``{"needs": [step, …]}``, ``{"person": run_id}``,
+            ``{"until": instant, "why": …}`` or ``{"package": name}``; None where that is nothing but a place.
+        round: Which dispatch (1) or replay of its event made it.
         package_hash: Of the flow package that its last attempt ran with.
         output: The last 64 KiB of each stream; empty in lists.
         started_at: When its first attempt began.
@@ -114,6 +115,7 @@ class RunView:
     replay_of: str | None
     cancel_requested: bool
     waiting_for: Members | None
+    round: int = field(metadata=called("round", default=1))
     package_hash: str | None
     created_at: datetime | None
     started_at: datetime | None

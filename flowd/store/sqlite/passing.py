@@ -1,0 +1,27 @@
+"""Words of the gates, and of those who stand at one."""
+
+from enum import Enum
+from typing import Literal, NamedTuple
+
+Name = Literal["needs", "person", "time", "pause", "key"]
+
+
+class Passing(Enum):
+    """What became of a run that came to a gate."""
+
+    FREE = "free"
+    """The gate lets it go on."""
+
+    KEPT = "kept"
+    """Its row says now what it waits for."""
+
+    ENDED = "ended"
+    """It was ended unstarted, in its row and the journal."""
+
+
+class Freed(NamedTuple):
+    """A queued run that goes on behind a gate; None is from the beginning."""
+
+    run_seq: int
+    event_seq: int
+    behind: Name | None = None
