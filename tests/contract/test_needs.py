@@ -1,4 +1,4 @@
-"""What every store promises of runs that need others: who waits, who starts, who is skipped, and what a retry puts back."""
+"""What every store promises of runs that need others: who waits, starts or is skipped, and what a retry puts back."""
 
 from pathlib import Path
 

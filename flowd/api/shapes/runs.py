@@ -71,7 +71,7 @@ class OutputEntry(View):
 
 
 class WaitingView(View):
-    """What keeps a queued run from starting: the ``needs`` that have not ended; a ``person``, who has to answer this run;
+    """What keeps a queued run from starting: ``needs`` that have not ended; a ``person``, who is to answer this run;
     its time, and why it waits for one; or the ``package`` that has its step. ``foreign``: the state was copied from
     elsewhere, and ``daemon.resume`` lets it start."""
 
