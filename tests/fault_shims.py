@@ -1,4 +1,5 @@
-"""Faults that only the C library can be made to show: a failing fsync, a wall clock that was stepped."""
+"""Faults that only the C library can be made to show: a failing fsync, a wall clock that was stepped,
+too many processes."""
 
 import os
 import shutil
@@ -45,18 +46,47 @@ int clock_gettime(clockid_t id, struct timespec *now) {
 }
 """
 
+_SPAWN = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int refuses(void) {
+    const char *path = getenv("SHIM_FILE");
+    int fd = path ? open(path, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
+    if (fd < 0) return 0;
+    if (write(fd, "x", 1) != 1) abort();
+    close(fd);
+    return 1;
+}
+typedef int spawn(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+                  char *const *, char *const *);
+int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *how,
+                char *const *argv, char *const *env) {
+    return refuses() ? EAGAIN : ((spawn *)dlsym(RTLD_NEXT, "posix_spawn"))(pid, path, actions, how, argv, env);
+}
+pid_t fork(void) {
+    if (refuses()) { errno = EAGAIN; return -1; }
+    return ((pid_t (*)(void))dlsym(RTLD_NEXT, "fork"))();
+}
+"""
+
 
 def environment(folder: Path, what: str) -> dict[str, str]:
     """Environment that puts a shim before the C library; ``SHIM_FILE`` steers it. Skips where none can be built.
 
     Args:
         what: ``fsync``: it fails while the file exists. ``clock``: the file holds seconds to add to the wall clock.
+            ``spawn``: there are too many processes while the file exists, and each refusal adds a byte to it.
     """
     compiler = shutil.which("cc")
     if compiler is None or os.uname().sysname != "Linux":
         pytest.skip(f"NOT TESTED: a faulty {what}, because there is no C compiler (cc) or no LD_PRELOAD here")
     source, library = folder / f"{what}.c", folder / f"{what}.so"
-    source.write_text({"fsync": _FSYNC, "clock": _CLOCK}[what], encoding="ascii")
+    source.write_text({"fsync": _FSYNC, "clock": _CLOCK, "spawn": _SPAWN}[what], encoding="ascii")
     built = subprocess.run(
         [compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], capture_output=True, text=True, check=False
     )

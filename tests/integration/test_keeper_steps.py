@@ -3,14 +3,17 @@
 import asyncio
 import os
 import resource
+import shlex
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import fault_shims
 import pytest
 from keeper_rig import FALLBACKS, all_of, is_alive, keeper, run, until
 
-from flowd.domain.launching import SpawnError
+from flowd.domain.launching import NoRoomError, SpawnError
 from flowd.domain.limits import Limits
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
@@ -204,6 +207,51 @@ def test_a_script_that_is_being_written_starts_once_it_is_closed(tmp_path: Path,
                     await asyncio.wait_for(asyncio.shield(starting), 0.1)
             await starting
             assert (await client.wait("busy")).code == 5
+
+    run(test())
+
+
+@pytest.fixture
+def shortage(tmp_path: Path) -> tuple[str, Path]:
+    """A Python for a keeper that can make no process while the file exists; each refusal adds a byte to that."""
+    shim = fault_shims.environment(tmp_path, "spawn")
+    python = tmp_path / "python"
+    variables = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in shim.items())
+    python.write_text(f'#!/bin/sh\n{variables}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    return str(python), Path(shim["SHIM_FILE"])
+
+
+@pytest.mark.parametrize("limits", [None, Limits(open_files=64)])
+def test_a_start_that_is_refused_for_too_many_processes_is_tried_again(
+    tmp_path: Path, shortage: tuple[str, Path], limits: Limits | None
+) -> None:
+    async def test() -> None:
+        python, refusals = shortage
+        async with keeper(tmp_path, "clone3", python=python) as (rig, client):
+            refusals.touch()
+            starting = asyncio.create_task(client.start(rig.launch("short", "exit 5", limits=limits)))
+            await until(lambda: refusals.stat().st_size, "a start was refused")
+            refusals.unlink()
+            await starting
+            assert (await client.wait("short")).code == 5
+
+    run(test())
+
+
+def test_a_shortage_of_processes_that_lasts_is_no_fault_of_the_steps(
+    tmp_path: Path, shortage: tuple[str, Path]
+) -> None:
+    async def test() -> None:
+        python, refusals = shortage
+        async with keeper(tmp_path, python=python) as (rig, client):
+            refusals.touch()
+            with pytest.raises(NoRoomError, match="The system cannot start another process"):
+                await client.start(rig.launch("short", "exit 5"))
+            assert refusals.stat().st_size > 1
+            assert not await client.knows("short")
+            refusals.unlink()
+            assert (await rig.run(client, "short", "exit 5")).code == 5
 
     run(test())
 
