@@ -170,6 +170,13 @@ def _spawn_refusal(program: str, error: OSError) -> RefusalError:
     return RefusalError("program", program, error)
 
 
+def can_be_executed(program: str) -> bool:
+    """Whether a program is there and executable for us, and so is the interpreter that its first line names."""
+    return all(
+        os.path.isfile(path) and os.access(path, os.X_OK) for path in (program, _interpreter(program) or program)
+    )
+
+
 def _interpreter(program: str) -> str:
     """What the `#!` line of an existing program names; empty without one."""
     try:

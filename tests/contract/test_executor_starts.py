@@ -128,3 +128,39 @@ def test_on_a_full_disk_nothing_starts_and_once_there_is_room_the_same_start_wor
             await executor.close(end_steps=True)
 
     executor_rig.run(test)
+
+
+def writable_script(executor_rig: ExecutorRig) -> Path:
+    script = executor_rig.folder / "script"
+    script.write_text("#!/bin/sh\nexit 5\n")
+    script.chmod(0o755)
+    return script
+
+
+def test_a_program_that_is_being_written_starts_once_it_is_closed(executor_rig: ExecutorRig) -> None:
+    async def test(executor: Executor) -> None:
+        script = writable_script(executor_rig)
+        launch = executor_rig.launch_program(str(script))
+        with script.open("ab"):
+            starting = asyncio.create_task(executor.start(launch))
+            with pytest.raises(TimeoutError):  # so that it was refused once
+                await asyncio.wait_for(asyncio.shield(starting), 0.2)
+        await starting
+        assert (await executor.wait(launch.attempt_id)).code == 5
+
+    executor_rig.run(test)
+
+
+def test_a_program_that_stays_open_for_writing_is_refused_with_the_reason_and_leaves_nothing(
+    executor_rig: ExecutorRig,
+) -> None:
+    async def test(executor: Executor) -> None:
+        script = writable_script(executor_rig)
+        launch = executor_rig.launch_program(str(script))
+        with script.open("ab"), pytest.raises(SpawnError, match="open for writing"):
+            await executor.start(launch)
+        assert not await executor.knows(launch.attempt_id)
+        assert not Path(launch.stdout_path).exists()
+        assert (await ended(executor, launch)).code == 5
+
+    executor_rig.run(test)

@@ -5,13 +5,14 @@ import hashlib
 import logging
 import os
 import sys
-from asyncio import get_running_loop, sleep
+from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from flowd.domain.launching import BusyStartError, KeeperLostError, KeeperRecord, Launch, SpawnError
+from flowd.domain.launching import KeeperLostError, KeeperRecord, Launch, SpawnError
 from flowd.domain.run import Exit
+from flowd.executors import patience
 from flowd.executors.direct import strays
 from flowd.executors.direct.attempts import KeeperAttempts
 from flowd.executors.direct.frames import start_request
@@ -22,9 +23,6 @@ from flowd.keeper.home import JOURNAL, LOCK, LOG, POINTER, SOCKET
 from flowd.keeper.identity import ABILITIES, abilities, asked
 from flowd.keeper.journal import UNKNOWN_KEEPERS
 from flowd.keeper.protocol import FrameError, encode
-
-_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.3)
-"""Between tries of a start that will likely work in a moment: a second in all."""
 
 log = logging.getLogger("flowd.keeper")
 
@@ -158,15 +156,7 @@ class DirectExecutor:
             SpawnError: It could not be started, and nothing runs.
             KeeperLostError: The keeper died; ask `knows`.
         """
-        for pause_s in _PAUSES_S:
-            try:
-                return await self._start(launch)
-            except BusyStartError:
-                await sleep(pause_s)
-        try:
-            return await self._start(launch)
-        except BusyStartError as error:
-            raise error.lasting() from None
+        return await patience.start(lambda: self._start(launch))
 
     async def _start(self, launch: Launch) -> int:
         await self._link.ready()

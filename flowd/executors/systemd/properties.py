@@ -15,9 +15,10 @@ _INFINITY = (1 << 64) - 1
 _UNKNOWN = (0, _INFINITY)
 
 _CLD_EXITED = 1
+EXEC_FAILED = 203
 _SETUP_FAILURES: Mapping[int, str] = {
     200: "The working directory {cwd} cannot be used. Create it, or correct `cwd` of the step.",
-    203: "The program {program} cannot be run. Install it, or make it executable (chmod +x).",
+    EXEC_FAILED: "The program {program} cannot be run. Install it, or make it executable (chmod +x).",
     208: "The step's standard input could not be prepared.",
     209: "The file for the step's standard output could not be opened.",
     222: "The file for the step's standard error could not be opened.",

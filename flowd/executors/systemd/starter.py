@@ -8,13 +8,16 @@ from contextlib import suppress
 from typing import Any
 
 from flowd.domain.ids import parse_attempt_id, unit_name
-from flowd.domain.launching import KeeperLostError, Launch, NoRoomError, SpawnError
+from flowd.domain.launching import BusyStartError, KeeperLostError, Launch, NoRoomError, SpawnError
 from flowd.domain.run import Exit
+from flowd.executors import patience
 from flowd.executors.systemd import properties
 from flowd.executors.systemd.bus import SHUTTING_DOWN, UNIT_EXISTS, BusError, Manager
+from flowd.executors.systemd.detached import release_unit
 from flowd.executors.systemd.follower import UnitFollower
 from flowd.executors.systemd.tracked_unit import TrackedUnit, TrackedUnits
 from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords, is_valid_value
+from flowd.keeper.spawn import can_be_executed
 
 
 class UnitStarter:
@@ -50,6 +53,8 @@ class UnitStarter:
     async def start(self, launch: Launch) -> tuple[TrackedUnit, int]:
         """Start a step. Its record is on disk before systemd is asked.
 
+        Tries again for a second where the program is there and could not be run: it may be open for writing just now.
+
         Returns:
             Its unit, to be followed, and its pid; 0 where systemd has its start still to do.
 
@@ -59,6 +64,9 @@ class UnitStarter:
             KeeperLostError: The manager is shutting down, and nothing runs.
             BusError: The connection was lost; whether it was started is not known.
         """
+        return await patience.start(lambda: self._start(launch))
+
+    async def _start(self, launch: Launch) -> tuple[TrackedUnit, int]:
         unit = TrackedUnit(self._record_of(launch))
         unit_properties = await asyncio.to_thread(self._prepare, launch, unit.record)
         self._units.add(unit)
@@ -72,13 +80,23 @@ class UnitStarter:
         except TimeoutError:
             return unit, 0
         if why := properties.refusal(about, launch):
-            with suppress(BusError):
-                await self._manager.reset_failed(unit.record.unit)
+            await release_unit(self._manager, unit.record.unit)
             self._discard(unit)
-            raise SpawnError(why)
+            raise self._refusal_of(launch, why, int(about["ExecMainStatus"]))
         unit.record.is_started = True
         await asyncio.to_thread(self._record_start, unit.record)
         return unit, int(about["ExecMainPID"])
+
+    def _refusal_of(self, launch: Launch, why: str, status: int) -> SpawnError:
+        program = launch.command.argv[0]
+        if status == properties.EXEC_FAILED and can_be_executed(program):  # systemd does not tell the error
+            return BusyStartError(
+                f"The program {program} cannot be run, though it is there and executable. If it is open for writing, "
+                "close it where it is written; else see that its first line names its interpreter, or that it is made "
+                "for this machine. Then retry the run.",
+                is_shortage=False,
+            )
+        return SpawnError(why)
 
     def _record_of(self, launch: Launch) -> UnitRecord:
         return UnitRecord(
