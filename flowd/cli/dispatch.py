@@ -1,12 +1,12 @@
 """``flowd dispatch``: sends an event, and reports what came of it."""
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from flowd.cli import printing, waiting
+from flowd.cli import left_out, printing, waiting
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.explain import draw_verdicts
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
@@ -15,7 +15,7 @@ from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, wait_options
 from flowd_client import requests
 from flowd_client.errors import ConnectionLostError, TimedOutError
-from flowd_client.views.event import DispatchView, LeftOutView, read_dispatch
+from flowd_client.views.event import DispatchView, read_dispatch
 
 
 @click.command(cls=Verb, short_help="Send an event; every matching step runs.")
@@ -97,15 +97,7 @@ def tell_accepted(view: DispatchView) -> None:
     else:
         noun = "run" if view.matched == 1 else "runs"
         printing.line(f"{printing.status('accepted')} {view.event_id}: {view.matched} {noun}")
-    tell_left_out(view.left_out)
-    if view.left_out:
-        printing.note(f"flowd: Once that is mended: flowd replay {shlex.quote(view.event_id)} --missing")
-
-
-def tell_left_out(shares: Iterable[LeftOutView]) -> None:
-    """Whose share of an event was not run, a line each."""
-    for share in shares:
-        printing.note(f"flowd: left out {share.label}: {share.why}")
+    left_out.tell(view.event_id, view.left_out)
 
 
 def finish(session: Session, response: dict[str, Any], *, wait: bool, timeout_s: float | None, as_json: bool) -> int:

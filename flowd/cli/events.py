@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import left_out, printing
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, list_options
@@ -50,8 +50,7 @@ def events(
         printing.note("No events.")
         return
     rows = [
-        (item.id, item.type or "-", item.source or "-", str(len(item.run_ids)), printing.when(item.created_at))
-        for item in page
+        (item.id, item.type or "-", item.source or "-", _runs(item), printing.when(item.created_at)) for item in page
     ]
     printing.table(("EVENT", "TYPE", "SOURCE", "RUNS", "STORED"), rows)
     if page.next_cursor:
@@ -95,6 +94,12 @@ def event(session: Session, event_id: str, as_json: bool) -> None:
         _draw_event(read_event(response))
 
 
+def _runs(item: EventView) -> str:
+    """How many runs an event has, and how many steps were left out."""
+    left_out = f", {len(item.left_out)} left out" if item.left_out else ""
+    return f"{len(item.run_ids)}{left_out}"
+
+
 def _draw_event(item: EventView) -> None:
     printing.fields(
         (
@@ -114,3 +119,5 @@ def _draw_event(item: EventView) -> None:
         printing.line("No step matched it.")
     for share in item.left_out:
         printing.line(f"left out: {share.label}: {share.why}")
+    if item.left_out:
+        printing.note(left_out.remedy(item.id))

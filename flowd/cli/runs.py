@@ -54,13 +54,27 @@ def runs(
         printing.print_json(response)
         return
     page = read_runs(response)
-    if not page:
+    if page:
+        draw_runs(page.items)
+    else:
         printing.note("No runs.")
-        return
-    draw_runs(page.items)
     if page.next_cursor:
         more = session.typed("runs", event=event_id, status=status, flow=flow, limit=limit, cursor=page.next_cursor)
         printing.note(f"More: {more}")
+    if event_id is not None and status is None:
+        _tell_left_out(session, event_id, flow)
+
+
+def _tell_left_out(session: Session, event_id: str, flow: str | None) -> None:
+    """Name the steps that an event has no runs of because they could not be started."""
+    from flowd.cli import left_out  # noqa: PLC0415 - most lists are not of an event
+    from flowd_client.errors import NotFoundError  # noqa: PLC0415 - as above
+
+    try:
+        shares = session.view(requests.get_event(event_id)).left_out
+    except NotFoundError:
+        return
+    left_out.tell(event_id, [share for share in shares if flow is None or share.flow in (flow, "*")])
 
 
 @click.command(cls=Verb, short_help="Show a run: how it ended, its attempts, its output.")
