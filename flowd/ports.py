@@ -10,7 +10,7 @@ from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.matching import Answers, LeftOut
 from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
-from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
+from flowd.domain.stored import Accepted, Counts, NewEvent, NewEventRuns, Output, Page, Pruned, RunFilter, StoredEvent
 from flowd.domain.waiting import TimeWait
 
 
@@ -215,9 +215,16 @@ class Store(Protocol):
         at_ms: int,
         wait: TimeWait | None = None,
         claim: Claim | None = None,
+        follows: Sequence[NewEventRuns] = (),
     ) -> Finished:
         """Running → the outcome's status, with output and journal, in one transaction; or with ``wait`` back to queued
         for another attempt. Doing it twice changes nothing of the run the second time.
+
+        The same transaction stores what the result causes, ``follows``, which there may be without ``wait`` only, and
+        queues its runs. A known event is a duplicate; but one that another round of the same flow for the same event
+        has caused gets a new round, with the body of this time, once for each causing round. A run whose cancel was
+        asked causes nothing. Where that is more than a tree or the queue may have, the run ends ``failed``, reason
+        ``chain_limit``, and causes nothing.
 
         With ``claim`` the same transaction takes the next runs that may start, as `claim` does.
         """

@@ -23,6 +23,7 @@ from flowd.engine.claims import Claims
 from flowd.engine.completions import Completions
 from flowd.engine.engine import Engine
 from flowd.engine.feed import Feed
+from flowd.engine.follows import Follows
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
@@ -199,6 +200,7 @@ async def build(
     store = SqliteStore(
         folder / state_folder.DATABASE,
         max_queued=settings.max_queued,
+        max_tree_events=settings.max_tree_events,
         on_failure=on_storage_failure,
         reserve_bytes=0 if socket_path is None else RESERVE_BYTES,  # a state that lives for one call needs none
     )
@@ -264,6 +266,20 @@ def assemble(
     completions = Completions()
     waits = StorageWaits(time.monotonic)
     outputs = OutputFiles(settings.state_dir / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
+    steps = StepsInForce(catalog)
+    intake = Intake(
+        store=store,
+        catalog=catalog,
+        steps=steps,
+        checks=checks,
+        clock=clock,
+        encode=json.encode,
+        canonical=json.canonical,
+        decode=json.decode,
+        instant=json.instant,
+        nonce=lambda: secrets.token_hex(8),
+        max_payload_bytes=settings.max_payload_bytes,
+    )
     tools = Tools(
         store=store,
         keeper=keeper,
@@ -273,10 +289,12 @@ def assemble(
         completions=completions,
         clock=clock,
         waits=waits,
+        follows=Follows(
+            intake=intake, now=lambda: json.instant(clock.now_ms()), max_tree_events=settings.max_tree_events
+        ),
         max_output_bytes=settings.max_output_bytes,
         mask=redactor.text,
     )
-    steps = StepsInForce(catalog)
     attempts = Attempts(tools, learn=lambda definition: redactor.learn(definition.env))
     claims = Claims(store=store, keeper=keeper, steps=steps, clock=clock, boot_id=boot, waits=waits)
     scheduler = Scheduler(
@@ -296,19 +314,6 @@ def assemble(
         clock=clock,
         waits=waits,
         ring=scheduler.ring,
-    )
-    intake = Intake(
-        store=store,
-        catalog=catalog,
-        steps=steps,
-        checks=checks,
-        clock=clock,
-        encode=json.encode,
-        canonical=json.canonical,
-        decode=json.decode,
-        instant=json.instant,
-        nonce=lambda: secrets.token_hex(8),
-        max_payload_bytes=settings.max_payload_bytes,
     )
     reader = OutputReader(store, outputs, redactor=redactor, is_active=attempts.is_active)
     feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor)

@@ -20,7 +20,7 @@ _KNOWN = frozenset(
 )
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
 # A canceled run stays canceled: another attempt would undo what its caller asked for.
-_RETRYABLE = tuple(reason.value for reason in Reason if reason not in {Reason.CANCELED, *UNSTARTED})
+_RETRYABLE = tuple(reason.value for reason in Reason if reason not in {Reason.CANCELED, Reason.CHAIN_LIMIT, *UNSTARTED})
 _NO_WILDCARD = 'is not a wildcard: only ".*" after a prefix is, such as "release.*"; nothing matches every type'
 _OWN_VARIABLES = ("FLOWD_", "CODEX_FLOW_")
 

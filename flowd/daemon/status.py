@@ -75,6 +75,7 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
         limits={
             "maxParallel": settings.max_parallel,
             "maxQueued": settings.max_queued,
+            "maxTreeEvents": settings.max_tree_events,
             "maxPayloadBytes": settings.max_payload_bytes,
             "maxFrameBytes": settings.max_frame_bytes,
             "maxOutputBytes": settings.max_output_bytes,

@@ -17,6 +17,8 @@
     ├── NeedsActiveError         needs_active
     ├── RefusedError
     │   ├── QueueFullError       queue_full
+    │   ├── ChainLimitError      chain_limit
+    │   ├── CauseCanceledError   cause_canceled
     │   ├── TooManySubscriptionsError  too_many_subscriptions
     │   ├── StorageFullError     storage_full
     │   ├── StorageBusyError     storage_busy
@@ -153,6 +155,18 @@ class QueueFullError(RefusedError):
     """`max_queued` runs wait already."""
 
     slug = "queue_full"
+
+
+class ChainLimitError(RefusedError):
+    """What a run would cause is too deep below the first event of its tree, or more than a tree may have."""
+
+    slug = "chain_limit"
+
+
+class CauseCanceledError(RefusedError):
+    """Somebody has asked to cancel the run that would cause this."""
+
+    slug = "cause_canceled"
 
 
 class TooManySubscriptionsError(RefusedError):

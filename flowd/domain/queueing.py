@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flowd.domain.definition import Definition
 from flowd.domain.needs import NeedEnd, When
-from flowd.domain.run import Attempt, Run
+from flowd.domain.run import Attempt, Outcome, Run
 from flowd.domain.waiting import TimeWait
 
 
@@ -88,10 +88,12 @@ class Finished:
     Attributes:
         run: As it is from then on.
         claimed: What may start now, if that was asked.
+        outcome: The recorded one, where it is another than was asked for.
     """
 
     run: Run
     claimed: Claimed | None = None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ class Reason(StrEnum):
     INTERRUPTED = "interrupted"
     STEP_REMOVED = "step_removed"
     NEEDS_NOT_MET = "needs_not_met"
+    BAD_NEXT = "bad_next"
+    CHAIN_LIMIT = "chain_limit"
 
 
 UNSTARTED = frozenset({Reason.STEP_REMOVED, Reason.NEEDS_NOT_MET})
@@ -154,6 +156,12 @@ class Outcome:
     reported_result: FlowResult | None = None
     exit_code: int | None = None
     signal: int | None = None
+
+    def undone(self, reason: Reason, error: str) -> "Outcome":
+        """The same end as a failure, for what was to follow cannot: the result must not look like a success."""
+        return replace(
+            self, status=ProcessStatus.FAILED, reason=reason, error=error, result=None, reported_result=self.result
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from flowd.domain.matching import LeftOut
-from flowd.domain.queueing import Claimed
+from flowd.domain.queueing import Claimed, NewRun
 from flowd.domain.run import Run
+from flowd.domain.trees import CausedBy
 
 T = TypeVar("T")
 
@@ -32,8 +33,22 @@ class NewEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class NewEventRuns:
+    """An event to accept, with the run of each step that it matches."""
+
+    event: NewEvent
+    runs: tuple[NewRun, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as stored, with its runs' ids in match order, replays after."""
+    """An event as stored, with its runs' ids in match order, replays after.
+
+    Attributes:
+        caused_by: None where nobody's run did.
+        root_event_id: Of the tree that it is in; None where it is the root itself.
+        depth: Its distance from the root.
+    """
 
     id: str
     type: str
@@ -44,6 +59,9 @@ class StoredEvent:
     created_at_ms: int
     run_ids: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    caused_by: CausedBy | None = None
+    root_event_id: str | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)

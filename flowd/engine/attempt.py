@@ -16,6 +16,7 @@ from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
 from flowd.engine import run_log
 from flowd.engine.completions import Completions
+from flowd.engine.follows import Follows
 from flowd.engine.outputs import CollectedOutput, OutputFiles
 from flowd.engine.scheduler import TASK_PREFIX, Again, Done
 from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
@@ -46,6 +47,7 @@ class Tools:
     completions: Completions
     clock: Clock
     waits: StorageWaits
+    follows: Follows
     max_output_bytes: int
     mask: Callable[[str], str]
 
@@ -63,12 +65,14 @@ class ActiveAttempt:
         definition: Definition,
         *,
         on_close: Callable[["ActiveAttempt"], None],
+        replay_of: str | None,
         started: StartedRun | None = None,
     ) -> None:
         """Nothing is started yet.
 
         Args:
             on_close: Called by `close`.
+            replay_of: The run's.
             started: What is to be started; None where its process runs, or ran, already.
         """
         self._tools = tools
@@ -77,6 +81,7 @@ class ActiveAttempt:
         self.definition = definition
         self.is_canceled = False
         self._on_close = on_close
+        self._first_run_id = replay_of or attempt.run_id
         self._started = started
         self._has_process = started is None
         """Whether the keeper may have a process for it."""
@@ -213,7 +218,7 @@ class ActiveAttempt:
 
     # --- record ------------------------------------------------------------------------------------------------------
 
-    async def record(self, claim: Callable[[], Claim | None]) -> Done | Again:
+    async def record(self, claim: Callable[[int], Claim | None]) -> Done | Again:
         """Write down how it ended, however long the disk is full, and say what follows."""
         if self._obstacle is None:
             return await self._record_exit(self._exit or Exit(), claim)
@@ -225,7 +230,7 @@ class ActiveAttempt:
         """It is over, or left to the next daemon."""
         self._on_close(self)
 
-    async def _record_exit(self, exit_: Exit, claim: Callable[[], Claim | None]) -> Done | Again:
+    async def _record_exit(self, exit_: Exit, claim: Callable[[int], Claim | None]) -> Done | Again:
         said = await self._collect()
         output = said.output
         if exit_.unwritten_bytes:
@@ -272,18 +277,23 @@ class ActiveAttempt:
         return Outcome(ProcessStatus.FAILED, Reason.SPAWN, f"Step {label} could not start: {why}")
 
     async def _finish(
-        self, exit_: Exit, outcome: Outcome, output: Output, claim: Callable[[], Claim | None]
+        self, exit_: Exit, outcome: Outcome, output: Output, claim: Callable[[int], Claim | None]
     ) -> Done | Again:
         """Commit the outcome, and only then let go of what could tell it again."""
         tools, attempt = self._tools, self.attempt
+        label = self.definition.label
+        outcome, follows = await tools.follows.of_outcome(outcome, label=label, first_run_id=self._first_run_id)
         if outcome.error is not None:
             outcome = replace(outcome, error=tools.mask(outcome.error))
+        more = sum(len(new.runs) for new in follows)
 
         async def finish() -> Finished:
             nonlocal output
             now_ms, wait = tools.clock.now_ms(), self._wait_for_next(outcome)
             try:
-                return await tools.store.finish(attempt, outcome, exit_, output, at_ms=now_ms, wait=wait, claim=claim())
+                return await tools.store.finish(
+                    attempt, outcome, exit_, output, at_ms=now_ms, wait=wait, claim=claim(more), follows=follows
+                )
             except StorageFullError:
                 # What it printed may be what fills the disk. Its end is worth more.
                 output = await asyncio.to_thread(tools.outputs.cut, attempt.id, output)
@@ -295,10 +305,9 @@ class ActiveAttempt:
         tools.outputs.remove(attempt.id, output)
         await tools.keeper.forget(attempt.id)
         # In a burst the journal drops lines by level: one of many good ends must not cost a bad one its line.
-        level = logging.WARNING if outcome.status is ProcessStatus.FAILED else logging.INFO
-        run_log.tell(
-            level, "run ended", run, status=outcome.status.value, reason=outcome.reason, attempt=attempt.number
-        )
+        ended = finished.outcome or outcome
+        level = logging.WARNING if ended.status is ProcessStatus.FAILED else logging.INFO
+        run_log.tell(level, "run ended", run, status=ended.status.value, reason=ended.reason, attempt=attempt.number)
         if run.status.is_final:
             tools.completions.tell(run)
         elif isinstance(run.waiting_for, TimeWait):

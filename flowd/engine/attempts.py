@@ -5,7 +5,7 @@ from collections.abc import Callable
 from flowd.domain.definition import Definition
 from flowd.domain.ids import parse_attempt_id
 from flowd.domain.queueing import LeftRunning, StartedRun
-from flowd.domain.run import Attempt, Exit
+from flowd.domain.run import Attempt, Exit, Run
 from flowd.engine.attempt import ActiveAttempt, Tools
 from flowd.engine.running_step import RunningStep
 
@@ -52,23 +52,23 @@ class Attempts:
 
     def begin(self, started: StartedRun) -> ActiveAttempt:
         """The attempt of a run that was just claimed."""
-        return self._add(started.attempt, started.definition, started=started)
+        return self._add(started.attempt, started.run, started.definition, started=started)
 
     def adopt(self, left: LeftRunning) -> ActiveAttempt:
         """An attempt that an earlier daemon started, and that the keeper knows."""
-        active = self._add(left.attempt, left.definition)
+        active = self._add(left.attempt, left.run, left.definition)
         active.is_canceled = active.is_canceled or left.run.cancel_requested
         return active
 
     def end_unseen(self, left: LeftRunning) -> ActiveAttempt:
         """An attempt whose end nobody can have seen: it ends by its result if it left one, else as ``interrupted``."""
-        active = self._add(left.attempt, left.definition)
+        active = self._add(left.attempt, left.run, left.definition)
         active.end_unseen(Exit(cause="canceled") if left.run.cancel_requested else Exit())
         return active
 
     def start_over(self, left: LeftRunning) -> ActiveAttempt:
         """An attempt whose process was provably never started: its run is queued again."""
-        active = self._add(left.attempt, left.definition)
+        active = self._add(left.attempt, left.run, left.definition)
         active.withdraw("its process was never started")
         return active
 
@@ -95,9 +95,13 @@ class Attempts:
         active = self._active.get(run_id)
         return active if active is not None and active.attempt.number == number else None
 
-    def _add(self, attempt: Attempt, definition: Definition, *, started: StartedRun | None = None) -> ActiveAttempt:
+    def _add(
+        self, attempt: Attempt, run: Run, definition: Definition, *, started: StartedRun | None = None
+    ) -> ActiveAttempt:
         self._learn(definition)
-        active = ActiveAttempt(self._tools, attempt, definition, on_close=self._remove, started=started)
+        active = ActiveAttempt(
+            self._tools, attempt, definition, on_close=self._remove, replay_of=run.replay_of, started=started
+        )
         active.is_canceled = attempt.run_id in self._wishes
         self._wishes.discard(attempt.run_id)
         self._active[attempt.run_id] = active

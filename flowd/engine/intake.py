@@ -15,7 +15,7 @@ from flowd.domain.errors import (
 from flowd.domain.event import Event
 from flowd.domain.matching import LeftOut, Match, Verdict
 from flowd.domain.queueing import Claim, NewRun
-from flowd.domain.stored import Accepted, NewEvent, RunFilter, StoredEvent
+from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, RunFilter, StoredEvent
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.ports import Catalog, Clock, PayloadChecks, Store
 
@@ -81,7 +81,17 @@ class Intake:
             RefusedError: It cannot be stored now. Nothing was.
         """
         at_ms = self._clock.now_ms()
-        event = self.read(value, at_ms=at_ms)
+        new = await self.prepare(self.read(value, at_ms=at_ms), only=only)
+        return await self._store.accept(new.event, new.runs, at_ms=at_ms, claim=claim(len(new.runs)))
+
+    async def prepare(self, event: Event, *, only: tuple[str, str] | None = None) -> NewEventRuns:
+        """All that is to be stored of a normalised event, if it is not known yet.
+
+        Raises:
+            InvalidEventError: It cannot be written as JSON.
+            StepNotFoundError: There is no such step as ``only`` says.
+            PayloadTooLargeError: It is larger than ``max_payload_bytes``.
+        """
         body = self._body(event)
         found, left_out = await self._matches(event, body, only)
         content = {key: member for key, member in event.members.items() if key != "receivedAt"}
@@ -95,11 +105,11 @@ class Intake:
             fingerprint=events.fingerprint(self._canonical(content)),
             left_out=left_out,
         )
-        runs = [
+        runs = tuple(
             NewRun(ids.run_id(event.id, match.flow.name, match.step.name), self._steps.of(match.flow, match.step))
             for match in found
-        ]
-        return await self._store.accept(new, runs, at_ms=at_ms, claim=claim(len(runs)))
+        )
+        return NewEventRuns(new, runs)
 
     async def replay(self, event_id: str, steps: Sequence[str] | None, *, is_missing: bool) -> Accepted:
         """Queue new runs for a stored event, of what it matches now.

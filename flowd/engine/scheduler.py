@@ -49,12 +49,12 @@ class Work(Protocol):
         """Return when its process has ended."""
         ...
 
-    async def record(self, claim: Callable[[], Claim | None]) -> Done | Again:
+    async def record(self, claim: Callable[[int], Claim | None]) -> Done | Again:
         """Write down how it ended, and say what follows.
 
         Args:
-            claim: Gives its place away; what it returns is to be claimed in the same transaction. To be called for each
-                try to write.
+            claim: Gives its place away, told how many runs may become ready with its end; what it returns is to be
+                claimed in the same transaction. To be called for each try to write.
         """
         ...
 
@@ -209,10 +209,10 @@ class Scheduler:
     async def _see_through(self, work: Work) -> None:
         places, rings = -1, self._rings  # no place was given away yet
 
-        def give_away() -> Claim | None:
+        def give_away(more: int) -> Claim | None:
             nonlocal places, rings
             if places < 0:
-                places, rings = self._leave(), self._rings
+                places, rings = self._leave(more), self._rings
             return self._ask(places) if places else None
 
         follows: Done | Again = Done()
@@ -235,9 +235,10 @@ class Scheduler:
         if isinstance(follows, Again):
             self.ring_at(follows.due_ms)
 
-    def _leave(self) -> int:
+    def _leave(self, more: int = 0) -> int:
         """Free a place. How many are reserved for what comes next."""
         self._occupied -= 1
+        self._may_be_ready = self._may_be_ready or more > 0
         return self.reserve(self._max_parallel) if self._may_be_ready else 0
 
     def _set_timer(self, due_ms: int | None) -> None:

@@ -39,8 +39,8 @@ class Step:
     async def exited(self) -> None:
         await self.ended.wait()
 
-    async def record(self, claim: Callable[[], Claim | None]) -> Done | Again:
-        asked = claim()
+    async def record(self, claim: Callable[[int], Claim | None]) -> Done | Again:
+        asked = claim(0)
         await self.recorded.wait()
         if not self.can_record:
             raise RuntimeError("the database is gone")

@@ -17,7 +17,8 @@ MAX_MOVED = 500
 """Runs that begin or end to wait in one transaction, so that nobody waits long behind it."""
 
 NEXT = (
-    f"SELECT {rows.RUN_COLUMNS}, e.body FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
+    f"SELECT {rows.RUN_COLUMNS}, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
+    " FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
     " WHERE r.status = 'queued' AND r.waits_for IS NULL ORDER BY r.ready_seq LIMIT ?"
 )
 DUE = "SELECT seq FROM runs WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"

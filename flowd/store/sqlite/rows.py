@@ -10,6 +10,7 @@ from flowd.domain.matching import LeftOut
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.domain.stored import StoredEvent
+from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import NeedsWait, PackageWait, PersonWait, TimeWait, WaitingFor
 
 Row = Sequence[Any]
@@ -41,7 +42,10 @@ ATTEMPT_COLUMNS = """
     duration_ms
 """
 
-EVENT_COLUMNS = "seq, id, type, source, occurred_at, received_at, body, created_at_ms, fingerprint, left_out"
+EVENT_COLUMNS = (
+    "seq, id, type, source, occurred_at, received_at, body, created_at_ms, fingerprint, left_out,"
+    " cause_run_id, cause_event_id, root_id, depth"
+)
 
 
 def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
@@ -129,6 +133,9 @@ def event(row: Row, run_ids: Sequence[str] = ()) -> StoredEvent:
         created_at_ms=row[7],
         run_ids=tuple(run_ids),
         left_out=_left_out(row[9]),
+        caused_by=None if row[10] is None else CausedBy(row[10], row[11]),
+        root_event_id=row[12],
+        depth=row[13],
     )
 
 

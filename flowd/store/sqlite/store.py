@@ -16,9 +16,20 @@ from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.matching import LeftOut
 from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
-from flowd.domain.stored import Accepted, Counts, NewEvent, Output, Page, Pruned, RunFilter, StoredEvent
+from flowd.domain.stored import (
+    Accepted,
+    Counts,
+    NewEvent,
+    NewEventRuns,
+    Output,
+    Page,
+    Pruned,
+    RunFilter,
+    StoredEvent,
+)
+from flowd.domain.trees import MAX_EVENTS, TreeBounds
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import journal, nonces, pruning, queue, reads, retries, waits, writes
+from flowd.store.sqlite import journal, nonces, pruning, queue, reads, retries, trees, waits, writes
 from flowd.store.sqlite.connection import WriteConnection, is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.room import Reserve, full_disk_message
 from flowd.store.sqlite.writer import Writer
@@ -42,6 +53,7 @@ class SqliteStore:
         path: Path,
         *,
         max_queued: int,
+        max_tree_events: int = MAX_EVENTS,
         max_journal_rows: int = journal.MAX_ROWS,
         on_failure: Callable[[StorageFailedError], None] = lambda _: None,
         reserve_bytes: int = 0,
@@ -49,7 +61,8 @@ class SqliteStore:
         """Open the file, or make it; must be called in a running loop.
 
         Args:
-            max_queued: Runs that may wait.
+            max_queued: Runs that may wait. What is owed to a run, such as what it causes, may be as many again.
+            max_tree_events: Of a tree.
             max_journal_rows: Of the journal; the oldest beyond it are dropped.
             on_failure: Called once when the disk has failed.
             reserve_bytes: Kept free beside the file, for ends and cancels on a full disk.
@@ -59,6 +72,7 @@ class SqliteStore:
         """
         self._path = path
         self._max_queued = max_queued
+        self._tree_bounds = TreeBounds(max_tree_events, 2 * max_queued)
         self._max_journal_rows = max_journal_rows
         self._queued = 0
         self._changes_when_pruned = 0
@@ -163,8 +177,17 @@ class SqliteStore:
         at_ms: int,
         wait: TimeWait | None = None,
         claim: Claim | None = None,
+        follows: Sequence[NewEventRuns] = (),
     ) -> Finished:
         """See `flowd.ports.Store.finish`."""
+        if follows:
+            assert wait is None
+            bounds = self._tree_bounds
+            return await self._writer.do(
+                lambda db: trees.finish(
+                    db, attempt, outcome, exit_, output, at_ms=at_ms, follows=follows, within=bounds, claim=claim
+                )
+            )
         return await self._writer.do(
             lambda db: writes.finish(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait, claim=claim)
         )

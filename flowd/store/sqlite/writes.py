@@ -2,20 +2,30 @@
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flowd.domain.errors import EventNotFoundError
 from flowd.domain.matching import LeftOut
 from flowd.domain.queueing import Claim, Finished, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
+from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import TimeWait
 from flowd.store.sqlite import bounds, copied_needs, gates, journal, queue, reads, rounds, rows
+from flowd.store.sqlite.copied_needs import Copies
+from flowd.store.sqlite.rounds import Inserted
 
 _KNOWN = (
-    "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, e.left_out, c.n"
+    "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, e.left_out,"
+    " e.cause_run_id, e.cause_event_id, e.root_id, e.depth, c.n"
     " FROM counts c LEFT JOIN events e ON e.id = ? WHERE c.name = 'queued'"
 )
 """`rows.EVENT_COLUMNS` of an event, all NULL where there is none, and how many runs are queued."""
+
+Place = tuple[str | None, str | None, str | None, int | None, int]
+"""Of an event in its tree: the run that caused it and that run's event, the root by id and number, and the depth."""
+
+ROOT: Place = (None, None, None, None, 0)
 
 
 def accept(
@@ -28,23 +38,41 @@ def accept(
     claim: Claim | None,
 ) -> Accepted:
     """Store an event with its queued runs, or return what its id already stands for; then claim, if that is asked."""
-    *known, queued = db.execute(_KNOWN, (event.id,)).fetchone()
+    *known, queued_runs = db.execute(_KNOWN, (event.id,)).fetchone()
     if known[0] is not None:
-        found = db.execute(
-            f"{rows.RUNS} WHERE r.event_seq = ? AND r.replay_of IS NULL ORDER BY r.seq", (known[0],)
-        ).fetchall()
-        attempts = reads.attempts_by_run(db, found)
-        stored = tuple(rows.run(row, attempts.get(row[0], ())) for row in found)
-        return Accepted(
-            event=rows.event(known, [run.id for run in stored]),
-            runs=stored,
-            is_duplicate=True,
-            is_conflict=known[8] != event.fingerprint,
-        )
-    bounds.refuse_overflow(queued, len(runs), max_queued)
+        return _duplicate(db, known, event)
+    bounds.refuse_overflow(queued_runs, len(runs), max_queued)
+    _, stored = insert_event(db, event, runs, at_ms=at_ms)
+    return replace(stored, claimed=None if claim is None else queue.claim(db, claim))
+
+
+def duplicate(db: sqlite3.Connection, event: NewEvent) -> Accepted:
+    """What the id of a known event stands for already."""
+    *known, _ = db.execute(_KNOWN, (event.id,)).fetchone()
+    return _duplicate(db, known, event)
+
+
+def _duplicate(db: sqlite3.Connection, known: rows.Row, event: NewEvent) -> Accepted:
+    found = db.execute(
+        f"{rows.RUNS} WHERE r.event_seq = ? AND r.replay_of IS NULL ORDER BY r.seq", (known[0],)
+    ).fetchall()
+    attempts = reads.attempts_by_run(db, found)
+    stored = tuple(rows.run(row, attempts.get(row[0], ())) for row in found)
+    return Accepted(
+        event=rows.event(known, [run.id for run in stored]),
+        runs=stored,
+        is_duplicate=True,
+        is_conflict=known[8] != event.fingerprint,
+    )
+
+
+def insert_event(
+    db: sqlite3.Connection, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, place: Place = ROOT
+) -> tuple[int, Accepted]:
+    """Store an event that is not known yet, with its queued runs. Its number, and what accepting it came to."""
     seq = db.execute(
-        "INSERT INTO events (id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body, left_out)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO events (id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body, left_out,"
+        " cause_run_id, cause_event_id, root_id, root_seq, depth) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             event.id,
             event.type,
@@ -55,6 +83,7 @@ def accept(
             event.fingerprint,
             event.body.decode(),
             rows.left_out(event.left_out),
+            *place,
         ),
     ).lastrowid
     assert seq is not None
@@ -70,8 +99,11 @@ def accept(
         at_ms,
         tuple(run.id for run in inserted.runs),
         event.left_out,
+        None if place[0] is None or place[1] is None else CausedBy(place[0], place[1]),
+        place[2],
+        place[4],
     )
-    return Accepted(event=stored_event, runs=inserted.runs, claimed=None if claim is None else queue.claim(db, claim))
+    return seq, Accepted(event=stored_event, runs=inserted.runs)
 
 
 def add_runs(
@@ -93,13 +125,20 @@ def add_runs(
     copies = copied_needs.read(db, event_seq, event_id, runs)
     if left_out is not None:
         db.execute("UPDATE events SET left_out = ? WHERE seq = ?", (rows.left_out(left_out), event_seq))
+    return insert_round(db, event_seq, event_id, runs, copies, at_ms=at_ms).runs
+
+
+def insert_round(
+    db: sqlite3.Connection, event_seq: int, event_id: str, runs: Sequence[NewRun], copies: Copies, *, at_ms: int
+) -> Inserted:
+    """The next round of a known event."""
     number = rounds.next_number(db, event_seq)
     inserted = rounds.insert(db, event_seq, event_id, runs, at_ms, number=number, copies=copies)
     for seq in inserted.seqs:
         journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
     if inserted.has_links:
         inserted = rounds.settle(db, event_seq, runs, inserted, at_ms)
-    return inserted.runs
+    return inserted
 
 
 def _has_run(db: sqlite3.Connection, event_seq: int, run: NewRun) -> bool:
@@ -140,11 +179,11 @@ def finish(
     claim: Claim | None = None,
 ) -> Finished:
     """Record how an attempt ended; then claim, if that is asked."""
-    run = _end(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait)
+    run = end(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait)
     return Finished(run, None if claim is None else queue.claim(db, claim))
 
 
-def _end(
+def end(
     db: sqlite3.Connection,
     attempt: Attempt,
     outcome: Outcome,

@@ -1,0 +1,90 @@
+"""Trees: an event, the events that its runs caused, theirs, and so on. What a result says is to come next, and how much
+that may be. No I/O.
+
+A run causes events by the ``next`` of the result that ends it, or by dispatching them while it runs. Each event has one
+cause, the first: what a later round of the same flow and event causes again is a new round of it and no new cause.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flowd.domain import event as events
+from flowd.domain.errors import ChainLimitError, InvalidEventError
+from flowd.domain.event import Event
+from flowd.domain.result import FlowResult
+
+MAX_DEPTH = 32
+"""Of an event below its root, whose depth is 0. A chain that goes deeper is most likely one without an end."""
+
+MAX_EVENTS = 10_000
+"""Of a tree, unless ``max_tree_events`` says otherwise."""
+
+GOES_ON = frozenset({"completed", "changed"})
+"""Result statuses whose ``next`` counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class CausedBy:
+    """The run that caused an event, and the event that it is a run of."""
+
+    run_id: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TreeBounds:
+    """How much runs may cause.
+
+    Attributes:
+        max_events: Of a tree, its root included.
+        max_queued: Of all runs that are queued.
+    """
+
+    max_events: int
+    max_queued: int
+
+
+class BadNextError(InvalidEventError):
+    """The ``next`` of a result is no list of events. The message is the end of a sentence that names the step."""
+
+
+def next_events(result: FlowResult, *, first_run_id: str, now: str, max_events: int) -> list[Event]:
+    """The events that a result says are to come next, normalised. One without an id gets that of the run and its place.
+
+    Args:
+        first_run_id: Of the run that said it, or of the one that it is a replay of: a replay causes the same events.
+        now: When they are received.
+        max_events: More than this are not looked at.
+
+    Raises:
+        BadNextError: It is no list of events.
+        ChainLimitError: They are too many.
+
+    >>> result = FlowResult("changed", '{"status":"changed","next":[{"type":"built"},{"id":"e2","type":"told"}]}')
+    >>> [event.id for event in next_events(result, first_run_id="run_1", now="2026-01-01T00:00:00.000Z", max_events=9)]
+    ['run_1:0', 'e2']
+    """
+    if '"next":' not in result.text:  # most have none, and may be long
+        return []
+    found = result.value.get("next")
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise BadNextError("next must be a list of events")
+    if len(found) > max_events:
+        raise ChainLimitError(f"next has {len(found)} events; a tree has {max_events} at most (max_tree_events)")
+    return [_event(item, index, first_run_id, now) for index, item in enumerate(found)]
+
+
+def _event(item: object, index: int, first_run_id: str, now: str) -> Event:
+    if isinstance(item, Mapping) and "id" not in item:
+        item = {"id": f"{first_run_id}:{index}", **item}
+    try:
+        return events.normalise(item, now=now)
+    except InvalidEventError as error:
+        raise bad_next(index, error) from error
+
+
+def bad_next(index: int, error: InvalidEventError) -> BadNextError:
+    """That this one of the events is none."""
+    return BadNextError(f"next[{index}]: {error.message}")

@@ -1,0 +1,200 @@
+"""What every store promises of what runs cause, in sentences that name none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
+
+from flowd.domain.queueing import NewRun, StartedRun
+from flowd.domain.run import Exit, ProcessStatus, Reason, Run
+from flowd.domain.stored import NewEventRuns, Output, RunFilter, StoredEvent
+from flowd.domain.trees import MAX_DEPTH, CausedBy
+from flowd.ports import OpenStore
+
+
+@pytest.fixture(params=OPENERS)
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
+    return Stores(OPENERS[request.param], tmp_path)
+
+
+def follow(event_id: str, *, runs: int = 1, fingerprint: bytes = b"0", body: bytes = b'{"payload":{}}') -> NewEventRuns:
+    """An event to cause, with runs whose ids are made of its own."""
+    event = replace(new_event(event_id, fingerprint=fingerprint), body=body)
+    return NewEventRuns(event, tuple(NewRun(f"run of {event_id} {n}", STEP) for n in range(runs)))
+
+
+async def end(store: OpenStore, begun: StartedRun, *follows: NewEventRuns) -> Run:
+    return (await store.finish(begun.attempt, DONE, Exit(0), Output(), at_ms=3, follows=follows)).run
+
+
+async def event_of(store: OpenStore, event_id: str) -> StoredEvent:
+    event = await store.event(event_id)
+    assert event is not None
+    return event
+
+
+async def replay(store: OpenStore, event_id: str, first: str, name: str) -> StartedRun:
+    """A second run of an event's step, begun."""
+    await store.add_runs(event_id, [NewRun(name, STEP, replay_of=first)], at_ms=4)
+    return await begin(store, name)
+
+
+async def runs_of(store: OpenStore, event_id: str) -> list[str]:
+    page = await store.runs(RunFilter(event_id=event_id), limit=500, cursor=None)
+    return [run.id for run in reversed(page.items)]
+
+
+def test_what_a_run_causes_is_stored_with_its_end_and_knows_its_place(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        begun = await begin(store, await accept(store, "a"))
+        finished = await store.finish(
+            begun.attempt, DONE, Exit(0), Output(), at_ms=3, follows=(follow("x"), follow("y", runs=0)), claim=claim(9)
+        )
+        assert finished.run.status is ProcessStatus.COMPLETED
+        assert finished.claimed is not None
+        assert ids(finished.claimed) == ["run of x 0"]
+        x, y, a = [await event_of(store, name) for name in ("x", "y", "event-a")]
+        assert (x.caused_by, x.root_event_id, x.depth) == (CausedBy("run-a", "event-a"), "event-a", 1)
+        assert (y.caused_by, y.run_ids) == (x.caused_by, ())
+        assert (a.caused_by, a.root_event_id, a.depth) == (None, None, 0)
+        (below,) = finished.claimed.started
+        await end(store, below, follow("z"))
+        z = await event_of(store, "z")
+        assert (z.caused_by, z.root_event_id, z.depth) == (CausedBy("run of x 0", "x"), "event-a", 2)
+
+    stores.use(use)
+
+
+def test_ending_twice_causes_once(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        begun = await begin(store, await accept(store, "a"))
+        await end(store, begun, follow("x"))
+        await end(store, begun, follow("other"))
+        assert await store.event("other") is None
+        assert await runs_of(store, "x") == ["run of x 0"]
+
+    stores.use(use)
+
+
+def test_an_attempt_of_before_causes_nothing(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        first = await begin(store, await accept(store, "a"))
+        await store.finish(first.attempt, FAILED, Exit(1), Output(), at_ms=3)
+        await store.retry("run-a", at_ms=4)
+        await begin(store, "run-a")
+        await end(store, first, follow("x"))
+        assert await store.event("x") is None
+
+    stores.use(use)
+
+
+def test_a_known_event_keeps_its_first_cause_and_its_content(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        first, second = await begin(store, await accept(store, "a")), await begin(store, await accept(store, "b"))
+        await end(store, first, follow("x"), follow("event-b"), follow("event-a"))
+        await end(store, second, follow("x", fingerprint=b"other"))
+        x = await event_of(store, "x")
+        assert x.caused_by == CausedBy("run-a", "event-a")
+        assert await runs_of(store, "x") == ["run of x 0"]
+        assert [await runs_of(store, f"event-{name}") for name in "ab"] == [["run-a"], ["run-b"]]
+
+    stores.use(use)
+
+
+def test_a_replay_repeats_what_the_first_round_caused_once_for_each_round_and_with_its_body(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await end(store, await begin(store, await accept(store, "a")), follow("x"))
+        await end(store, await begin(store, "run of x 0"), follow("y"))
+        await begin(store, "run of y 0")
+        again = await replay(store, "event-a", "run-a", "a2")
+        await end(store, again, follow("x", fingerprint=b"1", body=b'{"payload":2}'), follow("x"))
+        (below,) = (await store.claim(claim(9))).started
+        assert (below.run.replay_of, below.event_body) == ("run of x 0", b'{"payload":2}')
+        assert (await event_of(store, "x")).body == b'{"payload":{}}'
+        await end(store, below, follow("y"))
+        (last,) = (await store.claim(claim(9))).started
+        assert (last.run.replay_of, last.event_body) == ("run of y 0", b'{"payload":{}}')
+        y = await event_of(store, "y")
+        assert (y.caused_by, y.depth, len(y.run_ids)) == (CausedBy("run of x 0", "x"), 2, 2)
+
+    stores.use(use)
+
+
+def test_a_retry_in_the_same_round_causes_nothing_anew(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await end(store, await begin(store, await accept(store, "a")), follow("x"))
+        await begin(store, "run of x 0")
+        await store.retry("run-a", at_ms=5)
+        await end(store, await begin(store, "run-a"), follow("x"), follow("new"))
+        assert await runs_of(store, "x") == ["run of x 0"]
+        assert (await event_of(store, "new")).caused_by == CausedBy("run-a", "event-a")
+
+    stores.use(use)
+
+
+def test_a_step_that_is_new_since_then_has_a_first_run_in_the_repeated_round(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await end(store, await begin(store, await accept(store, "a")), follow("x", runs=0))
+        await end(store, await replay(store, "event-a", "run-a", "a2"), follow("x"))
+        (started,) = (await store.claim(claim(9))).started
+        assert (started.run.id, started.run.replay_of) == ("run of x 0", None)
+
+    stores.use(use)
+
+
+def test_a_run_whose_cancel_was_asked_stands_and_causes_nothing(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        begun = await begin(store, await accept(store, "a"))
+        await store.request_cancel("run-a", at_ms=3)
+        assert (await end(store, begun, follow("x"))).status is ProcessStatus.COMPLETED
+        assert await store.event("x") is None
+
+    stores.use(use)
+
+
+def test_a_chain_ends_where_it_is_too_deep_but_known_events_are_no_chain(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        begun = await begin(store, await accept(store, "a"))
+        for depth in range(1, MAX_DEPTH + 1):
+            await end(store, begun, follow(f"e{depth}"))
+            begun = await begin(store)
+        await store.retry("run-a", at_ms=5)
+        deepest = await event_of(store, f"e{MAX_DEPTH}")
+        assert deepest.depth == MAX_DEPTH
+        run = await end(store, begun, follow("event-a"), follow("deeper"))
+        assert (run.status, run.reason, run.result) == (ProcessStatus.FAILED, Reason.CHAIN_LIMIT, None)
+        assert run.reported_result == DONE.result
+        assert "no chain goes deeper" in (run.error or "")
+        assert await store.event("deeper") is None
+        again = await begin(store, "run-a")
+        assert (await end(store, again, follow("event-a"))).status is ProcessStatus.COMPLETED
+
+    stores.use(use)
+
+
+def test_a_tree_has_only_so_many_events_and_what_is_known_counts_once(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        begun = await begin(store, await accept(store, "a"))
+        many = [follow(f"e{n}", runs=0) for n in range(9_990)]
+        await end(store, begun, *many)
+        again = await replay(store, "event-a", "run-a", "a2")
+        run = await end(store, again, *many, *(follow(f"f{n}", runs=0) for n in range(10)))
+        assert (run.reason, await store.event("f0")) == (Reason.CHAIN_LIMIT, None)
+        assert "max_tree_events, which is 10000" in (run.error or "")
+        third = await replay(store, "event-a", "run-a", "a3")
+        assert (await end(store, third, *many, *(follow(f"f{n}", runs=0) for n in range(9)))).reason is None
+        assert (await store.counts()).events == 10_000
+
+    stores.use(use)
+
+
+def test_what_runs_cause_may_fill_the_queue_twice_over_and_no_more(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        first, second = await begin(store, await accept(store, "a")), await begin(store, await accept(store, "b"))
+        assert (await end(store, first, *(follow(f"x{n}") for n in range(4)))).reason is None
+        run = await end(store, second, follow("y"))
+        assert (run.reason, await store.event("y")) == (Reason.CHAIN_LIMIT, None)
+        assert "twice max_queued" in (run.error or "")
+
+    stores.use(use, max_queued=2)
