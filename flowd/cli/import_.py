@@ -117,6 +117,7 @@ def _shape(report: "Report") -> dict[str, Any]:
         "knownEvents": report.known_events,
         "knownRuns": report.known_runs,
         "interrupted": report.interrupted,
+        "withNext": report.with_next,
         "skipped": report.problems,
     }
 
@@ -128,6 +129,12 @@ def _tell(report: "Report", *, is_dry: bool) -> None:
         printing.line(f"  there already: {_count(report.known_events, 'event')}, {_count(report.known_runs, 'run')}")
     if report.interrupted:
         printing.line(f"  {_count(report.interrupted, 'run')} without a known end: failed, interrupted")
+    if report.with_next:
+        said = "1 result has" if report.with_next == 1 else f"{report.with_next} results have"
+        printing.line(
+            f"  {said} a next, which the reference system never sent: these stay history, but flowd sends what its own "
+            f"runs say is to come next"
+        )
     for problem in report.problems:
         printing.line(f"  left out: {problem}")
 

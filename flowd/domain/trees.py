@@ -64,9 +64,7 @@ def next_events(result: FlowResult, *, first_run_id: str, now: str, max_events: 
     >>> [event.id for event in next_events(result, first_run_id="run_1", now="2026-01-01T00:00:00.000Z", max_events=9)]
     ['run_1:0', 'e2']
     """
-    if '"next":' not in result.text:  # most have none, and may be long
-        return []
-    found = result.value.get("next")
+    found = _next(result)
     if found is None:
         return []
     if not isinstance(found, list):
@@ -74,6 +72,17 @@ def next_events(result: FlowResult, *, first_run_id: str, now: str, max_events: 
     if len(found) > max_events:
         raise ChainLimitError(f"next has {len(found)} events; a tree has {max_events} at most (max_tree_events)")
     return [_event(item, index, first_run_id, now) for index, item in enumerate(found)]
+
+
+def has_next(result: FlowResult | None) -> bool:
+    """Whether a result says that anything is to come next, be it well formed or not."""
+    return result is not None and bool(_next(result))
+
+
+def _next(result: FlowResult) -> object:
+    if '"next":' not in result.text:  # most have none, and may be long
+        return None
+    return result.value.get("next")
 
 
 def _event(item: object, index: int, first_run_id: str, now: str) -> Event:

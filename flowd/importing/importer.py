@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from flowd.domain.trees import has_next
 from flowd.importing.records import BadRecordError, read_event, read_run
 from flowd.importing.sources import Source, SourceError
 from flowd.store.sqlite import imports
@@ -26,6 +27,7 @@ class Report:
     Attributes:
         known_events: There already, like ``known_runs``; left as they are.
         interrupted: Of the imported runs, those that the reference system had not seen the end of.
+        with_next: Of the imported runs, those whose result says what is to come next: nobody has sent that.
         problems: A sentence for each record that was left out.
     """
 
@@ -36,6 +38,7 @@ class Report:
     known_events: int = 0
     known_runs: int = 0
     interrupted: int = 0
+    with_next: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -110,6 +113,7 @@ def _write(
         report.known_events += not is_new
         report.runs += len(new_runs)
         report.known_runs += len(event.runs) - len(new_runs)
+        report.with_next += sum(has_next(run.outcome.result) for run in new_runs)
         report.interrupted += sum(run.outcome.reason == "interrupted" for run in new_runs)
 
 

@@ -231,6 +231,20 @@ def test_a_dry_run_counts_and_writes_nothing(place: Workspace) -> None:
     assert place.call("daemon.status")["events"] == 0
 
 
+def test_what_no_one_has_sent_of_a_next_is_told_and_not_sent_now(place: Workspace) -> None:
+    said = run("e", "completed", says="completed")
+    report = json.loads(said["result_json"])
+    report["result"]["next"] = [{"type": "hello.go"}]
+    said["result_json"] = said["stdout"] = json.dumps(report)
+    file = str(database(place.path / "old.sqlite", events=[event("e")], runs=[said]))
+    assert (
+        "1 result has a next, which the reference system never sent" in flowd(place, "import", "--dry-run", file).stdout
+    )
+    assert imported(place, file)["withNext"] == 1
+    place.start()
+    assert place.call("daemon.status")["events"] == 1
+
+
 def bad_files(folder: Path) -> dict[str, Path]:
     """Each shape that is none of the two, by what the refusal says of it."""
     (folder / "text").write_text("no")

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from flowd_client.discovery import find_socket, find_workspace
     from flowd_client.errors import *  # noqa: F403
     from flowd_client.views.catalog import CatalogView, ExplainView
-    from flowd_client.views.event import DispatchView, EventView, LeftOutView
+    from flowd_client.views.event import CausedByView, DispatchView, EventView, LeftOutView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import AttemptView, OutputEntry, OutputView, RunView
     from flowd_client.views.update import UpdateView
 
 # fmt: off
 __all__ = [  # noqa: F405
-    "AsyncFlowClient", "AsyncTransport", "AttemptView", "BadAnswerError", "CallError", "CatalogView", "ConflictError",
-    "ConnectionLostError", "CursorExpiredError", "DaemonNotRunningError", "DaemonRunningError", "DispatchView",
-    "EventView", "ExplainView", "FlowClient", "FlowClientError", "InvalidCallError", "LeftOutView",
+    "AsyncFlowClient", "AsyncTransport", "AttemptView", "BadAnswerError", "CallError", "CatalogView", "CausedByView",
+    "ConflictError", "ConnectionLostError", "CursorExpiredError", "DaemonNotRunningError", "DaemonRunningError",
+    "DispatchView", "EventView", "ExplainView", "FlowClient", "FlowClientError", "InvalidCallError", "LeftOutView",
     "LocalFlowClientUnsupportedStateError", "NotFoundError", "OutputEntry", "OutputView", "Page", "RefusedError",
     "RunView", "TimedOutError", "Transport", "UnauthorizedError", "UnavailableModeError", "UntrustedDaemonError",
     "UpdateView", "create_async_flow_client", "create_flow_client", "find_socket", "find_workspace",
@@ -41,7 +41,7 @@ _HOMES = {
     "Transport": "_sync.transport", "create_async_flow_client": "_async.factory", "create_flow_client": "_sync.factory",
     "find_socket": "discovery", "find_workspace": "discovery", "CatalogView": "views.catalog",
     "ExplainView": "views.catalog", "DispatchView": "views.event", "EventView": "views.event",
-    "LeftOutView": "views.event", "Page": "views.reading",
+    "CausedByView": "views.event", "LeftOutView": "views.event", "Page": "views.reading",
     "AttemptView": "views.run", "OutputEntry": "views.run", "OutputView": "views.run", "RunView": "views.run",
     "UpdateView": "views.update",
 }

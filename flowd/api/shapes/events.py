@@ -53,8 +53,18 @@ class LeftOutView(View):
     step: str | None = None
 
 
+class CausedByView(View):
+    """The run that caused an event, and the event that it is a run of."""
+
+    run_id: str
+    event_id: str
+
+
 class EventView(View):
-    """An event; ``raw`` is the whole normalised event with its unknown members. Lists have no ``runs``."""
+    """An event; ``raw`` is the whole normalised event with its unknown members. Lists have no ``runs``.
+
+    ``rootEventId`` names its tree, and ``depth`` is its distance from that root: 0 where no run caused it.
+    """
 
     id: str
     type: str
@@ -63,6 +73,9 @@ class EventView(View):
     raw: JsonObject
     run_ids: tuple[str, ...]
     created_at: str
+    root_event_id: str
+    depth: int
+    caused_by: CausedByView | None = None
     source: str | None = None
     occurred_at: str | None = None
     runs: list[RunView] | None = None
@@ -121,6 +134,9 @@ def event_view(event: StoredEvent, runs: list[RunView] | None = None) -> EventVi
         raw=msgspec.Raw(event.body),
         run_ids=event.run_ids,
         created_at=instant(event.created_at_ms),
+        root_event_id=event.root_event_id or event.id,
+        depth=event.depth,
+        caused_by=None if event.caused_by is None else CausedByView(event.caused_by.run_id, event.caused_by.event_id),
         source=event.source,
         occurred_at=event.occurred_at,
         runs=runs,

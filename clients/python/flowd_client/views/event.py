@@ -30,6 +30,15 @@ class LeftOutView:
 
 
 @dataclass(frozen=True)
+class CausedByView:
+    """The run that caused an event, and the event that it is a run of."""
+
+    run_id: str
+    event_id: str
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
 class EventView:
     """A stored event.
 
@@ -37,6 +46,9 @@ class EventView:
         occurred_at: As the sender wrote it; so is ``received_at`` where the sender gave one.
         runs: Filled by ``get_event``; empty in lists.
         left_out: Whose share of the event was not run.
+        caused_by: None where no run caused it.
+        root_event_id: Names the tree that it is in: the event itself where no run caused it.
+        depth: Its distance from that root.
         raw: The record as it came.
     """
 
@@ -49,6 +61,9 @@ class EventView:
     run_ids: tuple[str, ...]
     runs: tuple[RunView, ...]
     left_out: tuple[LeftOutView, ...]
+    caused_by: CausedByView | None
+    root_event_id: str = field(metadata=called("rootEventId", "id", "eventId"))
+    depth: int = field(metadata=called("depth", default=0))
     created_at: datetime | None
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
@@ -91,7 +106,10 @@ def read_event(value: object) -> EventView:
     source = inner(value, "event")
     runs = tuple(map(read_run, records(source.get("runs")) or records(members(value).get("runs"))))
     named = texts(source.get("runIds"))
-    return read(EventView, source, runs=runs, run_ids=named + tuple(run.id for run in runs if run.id not in named))
+    run_ids = named + tuple(run.id for run in runs if run.id not in named)
+    cause = source.get("causedBy")
+    caused_by = read(CausedByView, cause) if isinstance(cause, dict) else None
+    return read(EventView, source, runs=runs, run_ids=run_ids, caused_by=caused_by)
 
 
 def read_events(response: object) -> Page[EventView]:
