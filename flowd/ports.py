@@ -150,11 +150,25 @@ class Store(Protocol):
         ...
 
     async def accept(
-        self, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, claim: Claim | None = None
+        self,
+        event: NewEvent,
+        runs: Sequence[NewRun],
+        *,
+        at_ms: int,
+        claim: Claim | None = None,
+        caused_by: str | None = None,
     ) -> Accepted:
         """Store an event and its queued runs in one transaction, or find it stored already.
 
         With ``claim`` the same transaction takes the next runs that may start, as `claim` does; a duplicate takes none.
+
+        Args:
+            caused_by: A run whose step dispatches the event. Where that run is running, it is the cause, and known
+                events are as with the ``follows`` of `finish`; else the event is nobody's.
+
+        Raises:
+            CauseCanceledError: Somebody has asked to cancel that run.
+            ChainLimitError: The event would be too deep below the root of its tree, or one too many for it.
         """
         ...
 

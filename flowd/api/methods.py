@@ -20,7 +20,7 @@ from flowd.api.shapes import catalog, daemon, events, runs, updates
 from flowd.api.subscriptions import Caller
 from flowd.domain.errors import InvalidParamsError
 from flowd.domain.run import Run
-from flowd.domain.stored import Output, Pruned, RunFilter
+from flowd.domain.stored import Accepted, Output, Pruned, RunFilter
 from flowd.engine.engine import Engine
 from flowd.engine.output_reader import OutputPart
 from flowd_client import methods as names
@@ -73,11 +73,11 @@ class Methods:
         self.table: dict[str, Method] = {name: method_of(handlers[name]) for name in names.METHODS}
 
     async def _dispatch(self, given: events.Dispatch) -> events.DispatchView:
-        accepted = await self._engine.dispatch(given.event)
+        accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by)
         if not given.wait:
-            return _warned(events.dispatch_view(accepted, accepted.runs), given.event)
+            return _warned(events.dispatch_view(accepted, accepted.runs), given, accepted)
         ended = await self._ended(accepted.runs, given.timeout_ms)
-        view = _warned(events.dispatch_view(accepted, ended), given.event)
+        view = _warned(events.dispatch_view(accepted, ended), given, accepted)
         view.timed_out = _is_any_open(ended)
         return view
 
@@ -238,8 +238,12 @@ async def _unsubscribe(given: updates.Unsubscribe, caller: Caller) -> updates.Un
     return await caller.unsubscribe(given)
 
 
-def _warned(view: events.DispatchView, event: object) -> events.DispatchView:
-    """With a word about an event that says ``data`` where flowd's say ``payload``: no step would see it there."""
+def _warned(view: events.DispatchView, given: events.Dispatch, accepted: Accepted) -> events.DispatchView:
+    """With a word about a cause that is none, and about an event that says ``data`` where flowd's say ``payload``: no
+    step would see it there."""
+    event = given.event
+    if view.warning is None and accepted.is_cause_idle:
+        view.warning = f"Run {given.caused_by} is not running here, so the event was taken as caused by nobody."
     if view.warning is None and isinstance(event, dict) and "data" in event and "payload" not in event:
         view.warning = "The event has data and no payload, and its payload is {}: steps match and read the payload."
         if "specversion" in event:

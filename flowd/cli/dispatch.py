@@ -97,6 +97,8 @@ def tell_accepted(view: DispatchView) -> None:
     else:
         noun = "run" if view.matched == 1 else "runs"
         printing.line(f"{printing.status('accepted')} {view.event_id}: {view.matched} {noun}")
+        if view.warning:
+            printing.note(f"flowd: {view.warning}")
     left_out.tell(view.event_id, view.left_out)
 
 

@@ -15,10 +15,11 @@
     ├── NotRetryableError        not_retryable
     ├── DependentActiveError     dependent_active
     ├── NeedsActiveError         needs_active
+    ├── ChainLimitError          chain_limit
+    ├── CauseCanceledError       cause_canceled
+    ├── WouldDeadlockError       would_deadlock
     ├── RefusedError
     │   ├── QueueFullError       queue_full
-    │   ├── ChainLimitError      chain_limit
-    │   ├── CauseCanceledError   cause_canceled
     │   ├── TooManySubscriptionsError  too_many_subscriptions
     │   ├── StorageFullError     storage_full
     │   ├── StorageBusyError     storage_busy
@@ -145,6 +146,24 @@ class NeedsActiveError(FlowdError):
     slug = "needs_active"
 
 
+class ChainLimitError(FlowdError):
+    """What a run would cause is too deep below the root of its tree, or more than a tree or the queue may have."""
+
+    slug = "chain_limit"
+
+
+class CauseCanceledError(FlowdError):
+    """Somebody has asked to cancel the run that would cause this."""
+
+    slug = "cause_canceled"
+
+
+class WouldDeadlockError(FlowdError):
+    """A step would wait for what cannot go on before that step has ended."""
+
+    slug = "would_deadlock"
+
+
 class RefusedError(FlowdError):
     """flowd cannot take this now; the same call may work later."""
 
@@ -155,18 +174,6 @@ class QueueFullError(RefusedError):
     """`max_queued` runs wait already."""
 
     slug = "queue_full"
-
-
-class ChainLimitError(RefusedError):
-    """What a run would cause is too deep below the first event of its tree, or more than a tree may have."""
-
-    slug = "chain_limit"
-
-
-class CauseCanceledError(RefusedError):
-    """Somebody has asked to cancel the run that would cause this."""
-
-    slug = "cause_canceled"
 
 
 class TooManySubscriptionsError(RefusedError):

@@ -73,6 +73,7 @@ class Accepted:
         is_conflict: It was known with other content.
         runs: The created ones as they were accepted, or the stored ones of a duplicate, in match order.
         claimed: What may start now, if that was asked: of this event or, where others are ahead of it, not.
+        is_cause_idle: The run that was named as the cause does not run, so it was not heeded.
     """
 
     event: StoredEvent
@@ -80,6 +81,7 @@ class Accepted:
     is_duplicate: bool = False
     is_conflict: bool = False
     claimed: Claimed | None = None
+    is_cause_idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)

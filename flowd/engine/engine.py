@@ -36,6 +36,8 @@ from flowd.engine.uncancellable import UncancellableCalls
 from flowd.ports import Catalog, Clock, Keeper, Store
 from flowd_client.wire import Stream
 
+log = logging.getLogger("flowd.engine")
+
 _CANCEL_MARGIN_S = 3.0
 """How long, beyond its grace, a cancel waits to answer with the run as it ended."""
 
@@ -165,11 +167,13 @@ class Engine:
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
-    async def dispatch(self, value: object, *, only: tuple[str, str] | None = None) -> Accepted:
+    async def dispatch(
+        self, value: object, *, only: tuple[str, str] | None = None, caused_by: str | None = None
+    ) -> Accepted:
         """Accept an event; see `Intake.accept`. Its runs start as places are free, even if this call is cancelled."""
-        return await self._calls.do(self._dispatch(value, only))
+        return await self._calls.do(self._dispatch(value, only, caused_by))
 
-    async def _dispatch(self, value: object, only: tuple[str, str] | None) -> Accepted:
+    async def _dispatch(self, value: object, only: tuple[str, str] | None, caused_by: str | None) -> Accepted:
         places = 0
         claimed = Claimed()
 
@@ -179,13 +183,15 @@ class Engine:
             return self._claims.ask(places) if places else None
 
         try:
-            accepted = await self._intake.accept(value, only=only, claim=claim)
+            accepted = await self._intake.accept(value, only=only, caused_by=caused_by, claim=claim)
             claimed = accepted.claimed or claimed
             if not accepted.is_duplicate:
                 self._completions.begin(run.id for run in accepted.runs)
                 for run in accepted.runs:
                     run_log.tell(logging.DEBUG, "run queued", run)
                 run_log.tell_left_out(accepted.event)
+            if accepted.is_cause_idle:
+                log.warning("cause not running", extra={"event": accepted.event.id, "cause": caused_by})
         finally:
             self._scheduler.start(claimed, places=places)
         if accepted.runs and not accepted.is_duplicate and not places:

@@ -64,13 +64,19 @@ class Intake:
         self._max_payload_bytes = max_payload_bytes
 
     async def accept(
-        self, value: object, *, only: tuple[str, str] | None = None, claim: Callable[[int], Claim | None]
+        self,
+        value: object,
+        *,
+        only: tuple[str, str] | None = None,
+        caused_by: str | None = None,
+        claim: Callable[[int], Claim | None],
     ) -> Accepted:
         """Store an event with a queued run for each step that it matches.
 
         Args:
             value: The event as it came.
             only: A flow and a step of it to run instead, whatever they match.
+            caused_by: The run whose step sends it, see `flowd.ports.Store.accept`.
             claim: Told how many runs there will be, gives what is to be claimed in the same transaction. Called last,
                 when nothing but the store can refuse the event any more.
 
@@ -82,7 +88,9 @@ class Intake:
         """
         at_ms = self._clock.now_ms()
         new = await self.prepare(self.read(value, at_ms=at_ms), only=only)
-        return await self._store.accept(new.event, new.runs, at_ms=at_ms, claim=claim(len(new.runs)))
+        return await self._store.accept(
+            new.event, new.runs, at_ms=at_ms, claim=claim(len(new.runs)), caused_by=caused_by
+        )
 
     async def prepare(self, event: Event, *, only: tuple[str, str] | None = None) -> NewEventRuns:
         """All that is to be stored of a normalised event, if it is not known yet.

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
 
+from flowd.domain.errors import CauseCanceledError, ChainLimitError
 from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.run import Exit, ProcessStatus, Reason, Run
-from flowd.domain.stored import NewEventRuns, Output, RunFilter, StoredEvent
+from flowd.domain.stored import Accepted, NewEventRuns, Output, RunFilter, StoredEvent
 from flowd.domain.trees import MAX_DEPTH, CausedBy
 from flowd.ports import OpenStore
 
@@ -198,3 +199,63 @@ def test_what_runs_cause_may_fill_the_queue_twice_over_and_no_more(stores: Store
         assert "twice max_queued" in (run.error or "")
 
     stores.use(use, max_queued=2)
+
+
+async def dispatch(store: OpenStore, caller: str, new: NewEventRuns) -> Accepted:
+    return await store.accept(new.event, new.runs, at_ms=4, claim=claim(9), caused_by=caller)
+
+
+def test_what_a_running_step_dispatches_is_caused_by_its_run(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await begin(store, await accept(store, "a"))
+        accepted = await dispatch(store, "run-a", follow("x"))
+        assert accepted.claimed is not None
+        assert ids(accepted.claimed) == ["run of x 0"]
+        x = await event_of(store, "x")
+        assert accepted.event == x
+        assert (x.caused_by, x.root_event_id, x.depth) == (CausedBy("run-a", "event-a"), "event-a", 1)
+        assert (await dispatch(store, "run-a", follow("x"))).is_duplicate
+
+    stores.use(use)
+
+
+def test_a_step_of_a_later_round_repeats_what_it_dispatches(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        begun = await begin(store, await accept(store, "a"))
+        await dispatch(store, "run-a", follow("x"))
+        await end(store, begun)
+        await replay(store, "event-a", "run-a", "a2")
+        again = await dispatch(store, "a2", follow("x", fingerprint=b"1", body=b'{"payload":2}'))
+        assert (again.is_duplicate, again.is_conflict) == (False, False)
+        assert again.claimed is not None
+        assert [one.event_body for one in again.claimed.started] == [b'{"payload":2}']
+
+    stores.use(use)
+
+
+def test_a_run_that_does_not_run_causes_nothing_but_the_event_is_taken(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        begun = await begin(store, await accept(store, "a"))
+        await end(store, begun)
+        for number, caller in enumerate(("run-a", "nobody")):
+            accepted = await dispatch(store, caller, follow(f"x{number}"))
+            assert (accepted.is_cause_idle, accepted.event.caused_by) == (True, None)
+            assert len(accepted.runs) == 1
+
+    stores.use(use)
+
+
+def test_a_step_whose_cancel_was_asked_and_one_too_deep_are_refused(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        begun = await begin(store, await accept(store, "a"))
+        for depth in range(1, MAX_DEPTH + 1):
+            await end(store, begun, follow(f"e{depth}"))
+            begun = await begin(store)
+        with pytest.raises(ChainLimitError, match="no chain goes deeper"):
+            await dispatch(store, begun.run.id, follow("x"))
+        await store.request_cancel(begun.run.id, at_ms=5)
+        with pytest.raises(CauseCanceledError, match="is being canceled"):
+            await dispatch(store, begun.run.id, follow("x"))
+        assert await store.event("x") is None
+
+    stores.use(use)

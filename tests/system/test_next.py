@@ -1,6 +1,7 @@
 """What a result says is to come next, tried through the daemon and killed in between."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,19 @@ def test_a_next_that_is_too_much_is_told_and_what_is_known_or_the_step_itself_is
     deepest = until(lambda: workspace.call("flow.listRuns", flow="endless", status="failed")["runs"], bound_s=30)[0]
     assert deepest["reason"] == "chain_limit"
     assert event_of(workspace, deepest["eventId"])["event"]["depth"] == 32
+
+
+def test_a_step_that_dispatches_is_the_cause_and_one_that_is_canceled_causes_nothing_more(workspace: Workspace) -> None:
+    flowd = f"{sys.executable} -m flowd dispatch"
+    again = f"{flowd} --type other.go --id late >> {workspace.path}/said 2>&1; exit 1"
+    workspace.flow("head", f"{flowd} --type tail.go --id tail; trap '{again}' TERM; sleep 60 & wait")
+    workspace.flow("tail", says([]))
+    workspace.start()
+    (run,) = workspace.call("flow.dispatch", event={"id": "e", "type": "head.go"})["runs"]
+    tail = until(lambda: _ended_runs(workspace, "tail", 1), what="the run that the step dispatched")
+    assert tail["event"]["causedBy"] == {"runId": run["id"], "eventId": "e"}
+    workspace.call("flow.cancelRun", runId=run["id"])
+    assert "is being canceled, and causes nothing more" in (workspace.path / "said").read_text()
+    stranger = workspace.call("flow.dispatch", event={"id": "late", "type": "x"}, causedBy=run["id"])
+    assert f"Run {run['id']} is not running here" in stranger["warning"]
+    assert "causedBy" not in stranger["event"]

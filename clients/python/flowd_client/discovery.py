@@ -61,6 +61,11 @@ def is_workspace(folder: Path) -> bool:
         return False
 
 
+def run_around() -> str | None:
+    """The id of the run whose step the program around us is; None outside steps."""
+    return os.environ.get("FLOWD_RUN_ID") or None
+
+
 def is_in_step() -> bool:
     """Whether flowd started the program around us as a step."""
     return bool(os.environ.get("FLOWD_RUN_ID"))

@@ -13,7 +13,7 @@ FlowClientError
     ├── InvalidCallError       invalid_…, parse_error, method_not_found, …_too_large
     ├── NotFoundError          event_not_found, run_not_found, step_not_found, subscription_not_found
     ├── CursorExpiredError     cursor_expired
-    ├── ConflictError          run_finished, run_active, not_retryable, dependent_active, needs_active
+    ├── ConflictError          run_finished, run_active, not_retryable, dependent_active, needs_active …
     ├── UnauthorizedError      unauthorized, invalid_signature, missing_scope, not_authorized …
     └── RefusedError           queue_full, shutting_down, storage_full …: the same call may work later
 """
@@ -190,7 +190,10 @@ _SLUGS: dict[type[CallError], tuple[str, ...]] = {
     ),
     NotFoundError: ("event_not_found", "run_not_found", "step_not_found", "subscription_not_found", "not_found"),
     CursorExpiredError: ("cursor_expired",),
-    ConflictError: ("run_finished", "run_active", "not_retryable", "dependent_active", "needs_active"),
+    ConflictError: (
+        *("run_finished", "run_active", "not_retryable", "dependent_active", "needs_active"),
+        *("chain_limit", "cause_canceled", "would_deadlock"),
+    ),
     UnauthorizedError: (
         *("unauthorized", "invalid_signature", "stale_signature", "nonce_reused", "missing_scope", "host_not_allowed"),
         *("cross_origin", "not_authorized"),

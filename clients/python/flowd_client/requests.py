@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from flowd_client import wire
+from flowd_client.discovery import run_around
 
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
@@ -88,12 +89,17 @@ def dispatch_event(
     Sent again when the connection is lost: the event's id makes that safe. The result may then say ``duplicate``,
     with the runs that the first sending made.
 
+    In a step that flowd runs, its run is the cause of the event: ``FLOWD_RUN_ID`` is sent along.
+
     Args:
         wait: Return when every run has ended or ``timeout_ms`` has passed (then ``timed_out`` is set).
         timeout_ms: Of the waiting; None waits without limit.
     """
     waiting = _given(wait=True, timeoutMs=timeout_ms) if wait else {}
-    return Request(wire.DISPATCH, {"event": event, **waiting}, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0)
+    cause = _given(causedBy=run_around())
+    return Request(
+        wire.DISPATCH, {"event": event, **cause, **waiting}, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0
+    )
 
 
 def replay_event(

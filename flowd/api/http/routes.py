@@ -105,7 +105,10 @@ class Routes:
             is_wrapped = isinstance(value, dict) and isinstance(value.get("event"), dict) and "type" not in value
             given = value if is_wrapped else {}
             event = await self._known(value["event"] if is_wrapped else value)
-        return json_response(await self._waited(names.DISPATCH, Dispatch(event=event), given, call), 202)
+        cause = call.query.get("causedBy") or given.get("causedBy")
+        dispatch = params.convert({"event": {}, "causedBy": cause}, Dispatch)
+        dispatch.event = event
+        return json_response(await self._waited(names.DISPATCH, dispatch, given, call), 202)
 
     async def _cloud_event(self, call: Call) -> dict[str, Any]:
         """A CloudEvent under its identity.

@@ -14,11 +14,15 @@ from flowd.domain.stored import Accepted, StoredEvent
 
 
 class Dispatch(Params, forbid_unknown_fields=False):
-    """An event, and whether to wait for its runs. Unknown members are ignored, as the reference system does."""
+    """An event, and whether to wait for its runs. Unknown members are ignored, as the reference system does.
+
+    ``causedBy`` is the run whose step sends it, the ``FLOWD_RUN_ID`` of that step.
+    """
 
     event: Any
     wait: bool = False
     timeout_ms: Milliseconds | None = None
+    caused_by: Identifier | None = None
 
 
 class Replay(Params):

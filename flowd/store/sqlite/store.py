@@ -121,10 +121,24 @@ class SqliteStore:
         return self._queued
 
     async def accept(
-        self, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, claim: Claim | None = None
+        self,
+        event: NewEvent,
+        runs: Sequence[NewRun],
+        *,
+        at_ms: int,
+        claim: Claim | None = None,
+        caused_by: str | None = None,
     ) -> Accepted:
         """See `flowd.ports.Store.accept`."""
         limit = self._max_queued
+        if caused_by is not None:
+            new, bounds = NewEventRuns(event, tuple(runs)), self._tree_bounds
+            return await self._writer.do(
+                lambda db: trees.accept(
+                    db, new, at_ms=at_ms, max_queued=limit, within=bounds, claim=claim, caller_run_id=caused_by
+                ),
+                adds=True,
+            )
         return await self._writer.do(
             lambda db: writes.accept(db, event, runs, at_ms=at_ms, max_queued=limit, claim=claim), adds=True
         )

@@ -137,8 +137,8 @@ def accept(
     within: TreeBounds,
     claim: Claim | None,
     caller_run_id: str,
-) -> tuple[Accepted, bool]:
-    """Store an event that a running step dispatches; whether that step runs, so that it is the cause.
+) -> Accepted:
+    """Store an event that a step dispatches while it runs, so that its run is the cause.
 
     Raises:
         CauseCanceledError: Somebody has asked to cancel it.
@@ -148,7 +148,7 @@ def accept(
     cause, _ = running(db, caller_run_id) or (None, 0)
     if cause is None:
         accepted = writes.accept(db, new.event, new.runs, at_ms=at_ms, max_queued=max_queued, claim=claim)
-        return accepted, False
+        return replace(accepted, is_cause_idle=True)
     if cause.is_canceled:
         raise CauseCanceledError(f"Run {caller_run_id} is being canceled, and causes nothing more.")
     if _unknown(db, (new,)):
@@ -157,7 +157,7 @@ def accept(
     accepted = cause_one(db, cause, new, at_ms=at_ms)
     if claim is not None and not accepted.is_duplicate:
         accepted = replace(accepted, claimed=queue.claim(db, claim))
-    return accepted, True
+    return accepted
 
 
 def _size(db: sqlite3.Connection, root_seq: int) -> int:

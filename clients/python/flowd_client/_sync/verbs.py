@@ -32,6 +32,8 @@ class Verbs:
         Sent again when the connection is lost: the event's id makes that safe. The result may then say ``duplicate``,
         with the runs that the first sending made.
 
+        In a step that flowd runs, its run is the cause of the event: ``FLOWD_RUN_ID`` is sent along.
+
         Args:
             wait: Return when every run has ended or ``timeout_ms`` has passed (then ``timed_out`` is set).
             timeout_ms: Of the waiting; None waits without limit.
