@@ -52,6 +52,25 @@ def test_secrets_and_hooks_change_and_the_rest_waits(http: HttpPlace, place: Wor
     assert "setting max_parallel waits for a restart" in reload(place)
 
 
+def test_what_waits_for_a_restart_is_named_by_the_answer_the_log_and_the_command(
+    http: HttpPlace, place: Workspace
+) -> None:
+    text = (place.path / ".codex/flowd.toml").read_text()
+    environment = '[environment]\ninherit = ["PATH"]\nwithhold = ["SECRET_*"]\nredact = ["TOKEN"]\n'
+    http.configure(f"max_parallel = 3\n{environment}{text}")
+    waiting = {"max_parallel", "inherit", "redact", "withhold"}
+    for _ in range(2):  # it goes on waiting
+        assert set(place.call("daemon.reload")["settings"]["waiting"]) == waiting
+    assert place.process is not None
+    place.process.send_signal(signal.SIGHUP)
+    until(lambda: "wait_for_a_restart" in place.log(), what="the reload")
+    (line,) = [line for line in place.log().splitlines() if "wait_for_a_restart" in line][:1]
+    said = reload(place)
+    for name in waiting:
+        assert name in line
+        assert f"setting {name} waits for a restart" in said
+
+
 def test_settings_that_cannot_be_read_leave_those_of_before_in_force(http: HttpPlace, place: Workspace) -> None:
     http.configure("max_parallel = nonsense\n")
     said = reload(place)
