@@ -1,12 +1,19 @@
 """The verbs of both clients, over a real socket: what they send, and what they give."""
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+import http.server
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from scripted_daemon import Call, RefusalError, ScriptedDaemon
+from scripted_daemon import Call, NoAnswerError, RefusalError, ScriptedDaemon
 
 from flowd_client import (
     BadAnswerError,
@@ -92,7 +99,6 @@ def test_what_is_safe_to_repeat_is_asked_again_until_the_daemon_is_back_and_wait
     "error",
     [
         GONE,  # it never was there
-        lost(wire.WAIT_RUN, None),  # it is there, and hangs up on whoever asks this
         lost(wire.WAIT_RUN, ClosedError()),  # this side closed
         of_answer({"data": {"slug": "shutting_down"}}),
         TimedOutError(wire.WAIT_RUN, 1),
@@ -105,6 +111,13 @@ def test_what_does_not_pass_is_raised_at_once(error: FlowClientError) -> None:
     with pytest.raises(type(error)):
         FlowClient(transport).wait_run("r")
     assert len(transport.calls) == 1
+
+
+def test_a_daemon_that_hangs_up_on_whoever_asks_this_is_asked_for_a_second_and_no_longer() -> None:
+    transport = Restarting(*[lost(wire.WAIT_RUN, None)] * 100)
+    with pytest.raises(ConnectionLostError):
+        FlowClient(transport).wait_run("r")
+    assert 1 < len(transport.calls) < 20
 
 
 @pytest.mark.parametrize("method", sorted(set(wire.METHODS) - wire.RETRY_SAFE))
@@ -225,3 +238,89 @@ def test_following_a_run_that_was_canceled_in_the_queue_ends(tmp_path: Path) -> 
     ):
         assert list(client.follow_output("r")) == []
         assert daemon.methods == [wire.WAIT_RUN]
+
+
+PART = {"text": "", "offset": 0, "nextOffset": 0, "size": 0, "eof": True}
+HELD_S = 1.2
+
+
+def held_then_answered() -> Callable[[], bool]:
+    """Whether this is the first call, which is held for a while and then cut off."""
+    calls = itertools.count()
+
+    def is_cut_off() -> bool:
+        if next(calls):
+            return False
+        time.sleep(HELD_S)
+        return True
+
+    return is_cut_off
+
+
+@contextlib.contextmanager
+def socket_that_cuts_off(folder: Path) -> Iterator[tuple[dict[str, Any], list[int]]]:
+    """Options of a client, and what it was asked to wait."""
+    waits: list[int] = []
+    is_cut_off = held_then_answered()
+
+    def answer(call: Call) -> Any:
+        waits.append(call.params["waitMs"])
+        if is_cut_off():
+            call.connection.hang_up()
+            raise NoAnswerError
+        return PART
+
+    with ScriptedDaemon(folder / "cut.sock", answer) as daemon:
+        yield {"mode": "socket", "socket_path": daemon.path}, waits
+
+
+@contextlib.contextmanager
+def http_that_cuts_off(folder: Path) -> Iterator[tuple[dict[str, Any], list[int]]]:
+    waits: list[int] = []
+    is_cut_off = held_then_answered()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            (wait,) = parse_qs(urlsplit(self.path).query)["waitMs"]
+            waits.append(int(wait))
+            if is_cut_off():
+                return
+            body = json.dumps(PART).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield {"mode": "http", "base_url": f"http://127.0.0.1:{server.server_port}"}, waits
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("make", [create_flow_client, create_async_flow_client], ids=["blocking", "async"])
+@pytest.mark.parametrize("serving", [socket_that_cuts_off, http_that_cuts_off], ids=["socket", "http"])
+def test_what_was_waited_before_the_daemon_was_lost_is_not_waited_again(
+    tmp_path: Path, make: Callable[..., Any], serving: Callable[[Path], Any]
+) -> None:
+    async def ask(client: Any) -> Any:
+        async with client:
+            return await client.read_output("r", wait_ms=5000)
+
+    with serving(tmp_path) as (options, waits):
+        client = make(**options)
+        if make is create_async_flow_client:
+            part = asyncio.run(ask(client))
+        else:
+            with client:
+                part = client.read_output("r", wait_ms=5000)
+    assert part.is_end
+    first, second = waits
+    assert first == 5000
+    assert second <= 5000 - HELD_S * 1000

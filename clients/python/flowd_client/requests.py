@@ -48,9 +48,11 @@ class Request(NamedTuple, Generic[T]):
 
     def after(self, spent_s: float) -> Request[T]:
         """The same to be asked again, so much later: what is left of its waiting."""
-        if (timeout_ms := self.params.get("timeoutMs")) is None:
+        waits = {name: self.params[name] for name in ("timeoutMs", "waitMs") if self.params.get(name) is not None}
+        if not waits:
             return self
-        return self._replace(params={**self.params, "timeoutMs": max(0, timeout_ms - round(spent_s * 1000))})
+        left = {name: max(0, wait_ms - round(spent_s * 1000)) for name, wait_ms in waits.items()}
+        return self._replace(params={**self.params, **left})
 
 
 def _reader(module: str, name: str) -> Callable[[Any], Any]:

@@ -1,5 +1,6 @@
 """The transport over HTTP, and server-sent events over it."""
 
+import time
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from flowd_client._core.http_plans import RETRY_STATUSES, Exchange, Pause, backo
 from flowd_client._core.http_responses import Reply
 from flowd_client._core.http_server import Server, unreachable
 from flowd_client._core.pool import Pool
+from flowd_client._core.reconnect import HELD_S
 from flowd_client._core.sse import SILENCE_S, Message, SseParser, stream_request, update_of
 from flowd_client.errors import (
     BadAnswerError,
@@ -58,9 +60,10 @@ class AsyncHttpTransport:
         attempt = 0
         while True:
             reply: Reply | None = None
+            begun_s = time.monotonic()
             try:
                 reply = await self._exchange_once(request, method, limit)
-                if reply.status not in RETRY_STATUSES or not request.is_safe:
+                if reply.status not in RETRY_STATUSES or not request.is_safe or _has_held(begun_s):
                     return reply
                 was_sent = True
             except DaemonNotRunningError as error:
@@ -69,7 +72,7 @@ class AsyncHttpTransport:
                         raise ConnectionLostError(method, error) from error
                     raise
             except ConnectionLostError:
-                if attempt >= self._server.retries or not request.is_safe:
+                if attempt >= self._server.retries or not request.is_safe or _has_held(begun_s):
                     raise
                 was_sent = True
             pause_s = backoff_s(attempt, reply)
@@ -187,3 +190,7 @@ class AsyncHttpStream:
         if self._response.status == 200:
             self._waiting += self._parser.feed(bytes(self._response.body))
             self._response.body.clear()
+
+
+def _has_held(begun_s: float) -> bool:
+    return time.monotonic() - begun_s >= HELD_S

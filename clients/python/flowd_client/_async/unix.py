@@ -1,5 +1,6 @@
 """The transport over a Unix socket: newline-delimited JSON-RPC."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from flowd_client._async.net import Limit
 from flowd_client._async.stream import Stream
 from flowd_client._core.connect import locator, stopped_pid
 from flowd_client._core.jsonrpc import ClosedError, Conversation, LostError, NotSentError, answers, read_result
+from flowd_client._core.reconnect import HELD_S
 from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, TimedOutError
 from flowd_client.wire import RETRY_SAFE, SUBSCRIBE, UPDATE
 
@@ -32,12 +34,14 @@ class AsyncUnixTransport:
             raise TimedOutError(method, timeout_s or 0, stopped_pid=pid) from error
 
     async def _call(self, method: str, params: Mapping[str, Any], timeout_s: float | None) -> Any:
+        begun_s = time.monotonic()
         async with Limit(method, timeout_s) as limit:
             try:
                 return await self._channels.call(method, params, limit)
             except LostError as error:
                 was_sent = not isinstance(error, NotSentError)
-                if isinstance(error, ClosedError) or (was_sent and method not in RETRY_SAFE):
+                has_held = time.monotonic() - begun_s >= HELD_S
+                if isinstance(error, ClosedError) or (was_sent and (method not in RETRY_SAFE or has_held)):
                     raise ConnectionLostError(method) from error
             try:
                 return await self._channels.call(method, params, limit)

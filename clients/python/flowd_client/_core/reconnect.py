@@ -9,10 +9,11 @@ RECONNECT_S = 30.0
 REPEAT_S = 10.0
 """Of a call whose response was lost: long enough for a restart, short enough for one who waits for nothing else."""
 
-_HELD_S = 1.0
+HELD_S = 1.0
 """A connection that was lost after so long was of use: the daemon does not hang up at this very request.
 
 One that hangs up sooner is asked again for so long: the kernel goes on taking connections for a process that is dying.
+A transport repeats by itself only what was lost sooner; later, a part of what the call waits for is over.
 """
 
 _PAUSE_S = 0.1
@@ -50,7 +51,7 @@ class ReconnectPolicy:
         is_lost = isinstance(error, ConnectionLostError)
         is_gateways = error.data.get("httpStatus") in _GATEWAY_STATUSES
         is_gone = isinstance(error.__cause__ if is_lost else error, DaemonNotRunningError)
-        has_held = (is_lost or is_gateways) and now_s - begun_s >= _HELD_S
+        has_held = (is_lost or is_gateways) and now_s - begun_s >= HELD_S
         if has_held or (is_lost and is_gone):
             self._was_of_use = True
         self._was_there = self._was_there or self._was_of_use or is_lost
@@ -59,7 +60,7 @@ class ReconnectPolicy:
             raise error
         if self._since_s is None or has_held:
             self._since_s = now_s
-        limit_s = self._limit_s if self._was_of_use else min(_HELD_S, self._limit_s)
+        limit_s = self._limit_s if self._was_of_use else min(HELD_S, self._limit_s)
         is_late = left_s is not None and begun_s + left_s <= now_s + _PAUSE_S
         if not is_late and now_s - self._since_s < limit_s:
             return _PAUSE_S
