@@ -2,8 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
 
 from flowd.domain.errors import InvalidEventError
 
@@ -15,6 +17,9 @@ MAX_TYPE_CHARS = 256
 MAX_DEPTH = 255
 """Levels of an event. JSON readers give up somewhere between a hundred and some thousands: what flowd takes, a step and
 every client can read."""
+
+LOOK_AT_ONCE = 20_000
+"""Members of an event that are looked at in one go, which takes about 2 ms."""
 
 # C0 controls and DEL: they cannot stand in an environment variable (NUL) or on a terminal line.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -67,23 +72,29 @@ def normalise(value: object, *, now: str) -> Event:
     return Event(event_id, event_type, source, occurred_at, received_at, payload, members)
 
 
-def is_too_deep(value: object) -> bool:
-    """Whether a JSON value is nested deeper than `MAX_DEPTH`. Costs about 0.1 µs a member.
+def is_too_deep(value: Mapping[str, object]) -> Generator[None, None, bool]:
+    """Look whether a JSON object is nested deeper than `MAX_DEPTH`, which the generator returns.
 
-    >>> is_too_deep({"a": [1]})
-    False
+    It costs about 0.1 µs a member, so it yields after every `LOOK_AT_ONCE` members: a large event is not looked at in
+    one go.
     """
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [
-            member
-            for outer in level
-            if isinstance(outer, dict | list)
-            for member in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
+    level: list[Any] = [value]
+    seen = 0
+    for depth in range(MAX_DEPTH + 1):
+        members = chain.from_iterable(outer.values() if isinstance(outer, dict) else outer for outer in level)
+        below: list[Any] = []
+        while some := list(islice(members, LOOK_AT_ONCE)):
+            if depth == MAX_DEPTH:
+                return True
+            below += [member for member in some if isinstance(member, dict | list) and member]
+            seen += len(some)
+            if seen >= LOOK_AT_ONCE:
+                seen = 0
+                yield
+        if not below:
             return False
-    return True
+        level = below
+    return False
 
 
 def fingerprint(canonical: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Accepts and replays events: normalises them, matches them, and only then stores them, in one transaction."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -100,7 +101,7 @@ class Intake:
             StepNotFoundError: There is no such step as ``only`` says.
             PayloadTooLargeError: It is larger than ``max_payload_bytes``.
         """
-        body = self._body(event)
+        body = await self._body(event)
         found, left_out = await self._matches(event, body, only)
         content = {key: member for key, member in event.members.items() if key != "receivedAt"}
         new = NewEvent(
@@ -177,7 +178,7 @@ class Intake:
         event = self.read(value)
         verdicts = matching.explain(self._catalog.snapshot, event)
         if matching.deferred(verdicts):
-            verdicts = await self._settled(verdicts, self._body(event))
+            verdicts = await self._settled(verdicts, await self._body(event))
         return event, verdicts
 
     async def _settled(self, verdicts: list[Verdict], body: bytes) -> list[Verdict]:
@@ -202,7 +203,7 @@ class Intake:
             raise StepNotFoundError(f"Flow {flow.name} has no step {only[1]}. It has: {names}.")
         return [Match(flow, step)], ()
 
-    def _body(self, event: Event) -> bytes:
+    async def _body(self, event: Event) -> bytes:
         try:
             body = self._encode(event.members)
             if len(body) > self._max_payload_bytes:
@@ -217,9 +218,20 @@ class Intake:
         except (RecursionError, UnicodeEncodeError) as error:
             raise InvalidEventError(f"The event cannot be written as JSON: {error}.") from error
         # There are no more levels than brackets, and most events have few.
-        if body.count(b"{") + body.count(b"[") > events.MAX_DEPTH and events.is_too_deep(event.members):
+        if body.count(b"{") + body.count(b"[") > events.MAX_DEPTH and await _is_too_deep(event):
             raise InvalidEventError(f"The event is nested deeper than {events.MAX_DEPTH} levels.")
         return body
+
+
+async def _is_too_deep(event: Event) -> bool:
+    """Others have their turns meanwhile."""
+    looking = events.is_too_deep(event.members)
+    while True:
+        try:
+            next(looking)
+        except StopIteration as end:
+            return bool(end.value)
+        await asyncio.sleep(0)
 
 
 def _original(stored: StoredEvent, event_id: str, flow_name: str, step_name: str) -> str:

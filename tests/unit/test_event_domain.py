@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from flowd.domain import errors
 from flowd.domain.errors import InvalidEventError
-from flowd.domain.event import MAX_ID_CHARS, MAX_TYPE_CHARS, fingerprint, normalise
+from flowd.domain.event import (
+    LOOK_AT_ONCE,
+    MAX_DEPTH,
+    MAX_ID_CHARS,
+    MAX_TYPE_CHARS,
+    fingerprint,
+    is_too_deep,
+    normalise,
+)
 
 NOW = "2026-01-01T00:00:00.000Z"
 
@@ -104,3 +112,44 @@ def test_every_refusal_is_the_same_after_another_process_has_sent_it() -> None:
     for error in made:
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def looked(value: dict[str, object]) -> tuple[bool, int]:
+    """Whether it is too deep, and how often there was a pause."""
+    looking = is_too_deep(value)
+    pauses = 0
+    while True:
+        try:
+            next(looking)
+        except StopIteration as end:
+            return bool(end.value), pauses
+        pauses += 1
+
+
+def nested(levels: int, innermost: object) -> dict[str, object]:
+    value = innermost
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return {"payload": value}
+
+
+def test_a_member_below_the_deepest_level_is_too_deep() -> None:
+    assert looked(nested(MAX_DEPTH - 1, 0)) == (False, 0)
+    assert looked(nested(MAX_DEPTH - 1, [])) == (False, 0)
+    assert looked(nested(MAX_DEPTH, 0)) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        [0] * 200_000,
+        [[] for _ in range(200_000)],
+        [nested(199, 0) for _ in range(1000)],
+        dict.fromkeys(map(str, range(200_000)), 0),
+    ],
+    ids=["flat", "empty", "deep", "an object"],
+)
+def test_a_large_event_is_looked_at_in_pieces(payload: object) -> None:
+    is_deep, pauses = looked({"payload": payload})
+    assert not is_deep
+    assert 5 <= pauses <= 200_000 // LOOK_AT_ONCE + 1
