@@ -14,6 +14,10 @@ CANCEL = b"$/cancelRequest"
 _BATCHES_AT_ONCE = 4
 """Of one connection."""
 
+_MAX_UNWANTED = 1024
+"""Ids that were cancelled before their request has begun. Fewer than these wait on one connection, batches apart; the
+oldest goes, for most likely there is no such request."""
+
 _MAX_BYTES = 1024
 """Of the notification; a longer one is none."""
 
@@ -43,7 +47,7 @@ class Calls:
     def __init__(self) -> None:
         self.batches = asyncio.Semaphore(_BATCHES_AT_ONCE)
         self._under_way: dict[object, Call] = {}
-        self._unwanted: set[object] = set()
+        self._unwanted: dict[object, None] = {}
 
     def call(self, request_id: object) -> "Call":
         """To be used as ``with`` around the making of a response, in its task."""
@@ -55,7 +59,9 @@ class Calls:
         if call is not None:
             call.cancel()
         elif is_waiting:
-            self._unwanted.add(request_id)
+            self._unwanted[request_id] = None
+            if len(self._unwanted) > _MAX_UNWANTED:
+                del self._unwanted[next(iter(self._unwanted))]
 
     def forget_unwanted(self) -> None:
         """All requests have begun: what was not among them had its response already, and its id may come again."""
@@ -71,7 +77,7 @@ class Call:
 
     __slots__ = ("_is_known", "_request_id", "_task", "_under_way", "_unwanted", "is_cancelled")
 
-    def __init__(self, under_way: dict[object, "Call"], unwanted: set[object], request_id: object) -> None:
+    def __init__(self, under_way: dict[object, "Call"], unwanted: dict[object, None], request_id: object) -> None:
         self._under_way = under_way
         self._unwanted = unwanted
         self._request_id = request_id
@@ -86,7 +92,7 @@ class Call:
             self._is_known = True
             self._under_way[self._request_id] = self
             if self._request_id in self._unwanted:
-                self._unwanted.discard(self._request_id)
+                del self._unwanted[self._request_id]
                 self.cancel()
         return self
 

@@ -87,3 +87,16 @@ def test_a_call_that_has_not_begun_is_cancelled_when_it_does() -> None:
 
     assert asyncio.run(run(is_forgotten=False)) is True
     assert asyncio.run(run(is_forgotten=True)) is False
+
+
+def test_cancellations_of_what_never_comes_do_not_pile_up() -> None:
+    async def run(request_id: int) -> bool:
+        calls = Calls()
+        for number in range(5000):
+            calls.cancel(number, is_waiting=True)
+        with calls.call(request_id) as outcome:
+            await asyncio.sleep(0)
+        return outcome.is_cancelled
+
+    assert asyncio.run(run(4999)) is True
+    assert asyncio.run(run(0)) is False
