@@ -343,6 +343,8 @@ def test_each_sending_has_its_own_nonce(is_async: bool) -> None:
         (b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{}", ConnectionLostError),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", (BadAnswerError, ConnectionLostError)),
         (b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{"ru', ConnectionLostError),
+        ("HTTP/1.1 ²²² Fine\r\n\r\n".encode("latin-1"), BadAnswerError),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n", BadAnswerError),
         (b"HTTP/1.1 302 Found\r\nlocation: http://elsewhere/\r\ncontent-length: 0\r\n\r\n", CallError),
         (b"", ConnectionLostError),
     ],

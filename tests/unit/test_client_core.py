@@ -120,6 +120,18 @@ def test_updates_are_read_however_they_are_cut(places: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
+    "piece",
+    [b"x" * (1 << 20), b"data: " + b"x" * (1 << 20) + b"\n", b"data\n" * (1 << 16)],
+    ids=["line", "lines", "empty"],
+)
+def test_an_update_without_end_is_given_up(piece: bytes) -> None:
+    parser = SseParser()
+    with pytest.raises(BadAnswerError):
+        for _ in range(MAX_FRAME_BYTES // (1 << 20) + 1):
+            assert parser.feed(piece) == []
+
+
+@pytest.mark.parametrize(
     ("method", "params", "request_"),
     [
         (wire.DISPATCH, {"event": {"id": "e"}, "wait": True}, ("POST", "/events?wait=true", b'{"id":"e"}', True)),

@@ -94,7 +94,7 @@ class Response:
             return False
         first, *lines = head.decode("latin-1").split("\r\n")
         version, _, rest = first.partition(" ")
-        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
+        if not version.startswith("HTTP/1.") or not (rest[:3].isascii() and rest[:3].isdigit()):
             raise BadAnswerError(f"The server's answer is not HTTP: {first[:80]!r}.")
         if int(rest[:3]) < 200:
             return True  # another head follows
@@ -115,7 +115,7 @@ class Response:
         elif length is None:
             self._may_keep = False
             self._step = self._read_to_the_end
-        elif not (length.isascii() and length.isdigit()) or int(length) > MAX_FRAME_BYTES:
+        elif not (length.isascii() and length.isdigit() and len(length) < 20) or int(length) > MAX_FRAME_BYTES:
             raise BadAnswerError(f"The server's answer has a content-length of {length[:30]!r}.")
         else:
             self._left_bytes = int(length)

@@ -13,6 +13,10 @@ SILENCE_S = 45.0
 """The server says something every 15 s; after three times that it is gone, whatever the connection looks like."""
 
 
+_LINE_BYTES = 64
+"""What a line costs beside its content."""
+
+
 class Message(NamedTuple):
     """One server-sent event; ``data`` is None where it only tells a place."""
 
@@ -29,20 +33,23 @@ class SseParser:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._id: str | None = None
         self._data: list[bytes] = []
+        self._data_bytes = 0
         self._is_begun = False
 
     def feed(self, chunk: bytes) -> list[Message]:
         """The messages that end in this chunk.
 
         Raises:
-            BadAnswerError: A line is too long.
+            BadAnswerError: A message is too long.
         """
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        if len(self._rest) > MAX_FRAME_BYTES:
-            raise BadAnswerError(f"An update of the server is longer than {MAX_FRAME_BYTES} bytes.")
+        *lines, rest = chunk.split(b"\n")
+        if lines:
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest.clear()
+        self._rest += rest
         messages = []
         for line in lines:
             name, _, value = line.rstrip(b"\r").partition(b":")
@@ -50,12 +57,15 @@ class SseParser:
             if not line.rstrip(b"\r"):
                 if self._is_begun:
                     messages.append(Message(self._id, b"\n".join(self._data) if self._data else None))
-                self._data, self._is_begun = [], False
+                self._data, self._data_bytes, self._is_begun = [], 0, False
             elif name == b"id":
                 self._id, self._is_begun = value.decode("utf-8", "replace"), True
             elif name == b"data":
                 self._data.append(value)
+                self._data_bytes += len(value) + _LINE_BYTES
                 self._is_begun = True
+        if len(self._rest) + self._data_bytes > MAX_FRAME_BYTES:
+            raise BadAnswerError(f"An update of the server is longer than {MAX_FRAME_BYTES} bytes.")
         return messages
 
 
