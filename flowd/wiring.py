@@ -37,6 +37,8 @@ from flowd.keeper.journal import load as load_journal
 from flowd.observe.own_unit import default_scope
 from flowd.ports import Catalog, Clock, Keeper, OpenStore, PackageHashes, PayloadChecks, Runners
 from flowd.runners.commands import StepRunners
+from flowd.runners.reach import Reach
+from flowd.runners.secrets import StepSecrets
 from flowd.settings import values as settings_values
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
@@ -227,6 +229,8 @@ async def build(
         environ=dict(environ),  # looked into at each start, and os.environ decodes what it is asked for
         interpreters=settings.interpreters,
         launched_by=launched_by,
+        secrets=StepSecrets(settings.secrets, environ),
+        reach=Reach(folder / state_folder.REACH),
     )
     catalog_journal.note(catalog.snapshot)
     await catalog_journal.settle()  # before anybody subscribes: what changed without a daemon is no news any more

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from flowd.catalog.inputs import read_args, read_env
 from flowd.catalog.limits import read_limits
 from flowd.catalog.needs import read_needs, read_when
 from flowd.catalog.table import Table, kind_of
@@ -15,14 +16,13 @@ MAX_ATTEMPTS = 100
 _KNOWN = frozenset(
     {
         *("name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"),
-        *("needs", "when"),
+        *("needs", "when", "args"),
     }
 )
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
 # A canceled run stays canceled: another attempt would undo what its caller asked for.
 _RETRYABLE = tuple(reason.value for reason in Reason if reason not in {Reason.CANCELED, Reason.CHAIN_LIMIT, *UNSTARTED})
 _NO_WILDCARD = 'is not a wildcard: only ".*" after a prefix is, such as "release.*"; nothing matches every type'
-_OWN_VARIABLES = ("FLOWD_", "CODEX_FLOW_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ def read_step(table: Table) -> tuple[Step, SchemaUse | None]:
     table.label = f'step "{name}"'
     script = table.needed_string("script", example='"path/to/script"')
     trigger, use = _trigger(table)
+    env, inputs = read_env(table)
     step = Step(
         name=name,
         runner=runner,
@@ -59,7 +60,9 @@ def read_step(table: Table) -> tuple[Step, SchemaUse | None]:
         grace_ms=table.integer("grace_ms", DEFAULT_GRACE_MS, low=0, high=MAX_GRACE_MS),
         cwd=table.string("cwd"),
         trigger=trigger,
-        env=_env(table),
+        env=env,
+        inputs=inputs,
+        args=read_args(table),
         retry=_retry(table),
         detach=table.boolean("detach"),
         limits=read_limits(table),
@@ -99,22 +102,6 @@ def _is_subset(trigger: Table) -> bool:
     if mode not in ("full", "subset"):
         trigger.fail("schema_mode", f"schema_mode {kind_of(mode)} is unknown", 'Use "full" or "subset".')
     return mode == "subset"
-
-
-def _env(table: Table) -> dict[str, str]:
-    env = table.needed_table("env")
-    if env is None:
-        return {}
-    read: dict[str, str] = {}
-    for name, value in env.values.items():
-        if not name or "=" in name or "\0" in name:
-            env.fail(name, f"env has the invalid variable name {kind_of(name)}", "Rename or remove it.")
-        if not isinstance(value, str) or "\0" in value:
-            env.fail(name, f"env variable {name} must be a string", f'Write it in quotes: {name} = "...".')
-        if name.startswith(_OWN_VARIABLES):
-            env.warn(name, f"env variable {name} may be set by flowd itself, which wins")
-        read[name] = value
-    return read
 
 
 def _retry(table: Table) -> Retry | None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 from flowd.domain.flow import Flow, Retry, Step
+from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
 
 
@@ -28,6 +29,8 @@ class Definition:
     cwd: str | None = None
     config: dict[str, object] | None = None
     env: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, Input] = field(default_factory=dict)
+    args: tuple[str | Input, ...] = ()
     retry: Retry | None = None
     detach: bool = False
     limits: Limits | None = None
@@ -63,6 +66,8 @@ def of(flow: Flow, step: Step) -> Definition:
         cwd=step.cwd,
         config=None if flow.config is None else dict(flow.config),
         env=dict(step.env),
+        inputs=dict(step.inputs),
+        args=step.args,
         retry=step.retry,
         detach=step.detach,
         limits=step.limits,
@@ -76,6 +81,8 @@ def parse(body: str) -> Definition:
     kept = {name: value for name, value in members.items() if name in known}
     if kept.get("retry"):
         kept["retry"] = Retry(**{**kept["retry"], "on": tuple(kept["retry"]["on"])})
+    kept["inputs"] = {name: Input(**value) for name, value in kept.get("inputs", {}).items()}
+    kept["args"] = tuple(arg if isinstance(arg, str) else Input(**arg) for arg in kept.get("args", ()))
     if kept.get("limits"):
         asked = {item.name for item in fields(Limits)}
         kept["limits"] = Limits(**{name: value for name, value in kept["limits"].items() if name in asked})

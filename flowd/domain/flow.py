@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
 from flowd.domain.needs import When
 
@@ -148,6 +149,8 @@ class Step:
         timeout_ms: From 1 to `MAX_TIMEOUT_MS`.
         grace_ms: Between SIGTERM and SIGKILL.
         env: Added to the step's environment.
+        inputs: Variables whose values are looked up when it starts.
+        args: What its script is called with.
         detach: Whether processes that the step leaves behind may live on.
         limits: None when the step asks for none.
         needs: Names of steps of its flow that have to end before it starts.
@@ -162,6 +165,8 @@ class Step:
     cwd: str | None = None
     trigger: Trigger | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    args: tuple[str | Input, ...] = ()
     retry: Retry | None = None
     detach: bool = False
     limits: Limits | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NotRequired, TypedDict
 
 from flowd.domain.limits import Limits
+from flowd.domain.needs import NeedEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,8 @@ class Command:
 
     Attributes:
         argv: Absolute program first.
+        masked_by: The beginning of a command line that starts this one and masks the secrets in what it prints; empty
+            where it is given none.
         env: Set on top of the daemon's environment.
         stdin: What the step reads: the context as JSON.
     """
@@ -21,6 +24,12 @@ class Command:
     cwd: str
     env: Mapping[str, str]
     stdin: bytes
+    masked_by: tuple[str, ...] = ()
+
+    @property
+    def started_argv(self) -> tuple[str, ...]:
+        """What is started."""
+        return (*self.masked_by, *self.argv)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,7 @@ class StepContext:
     Attributes:
         event_json: The normalised event as JSON.
         attempt_id: As the views show it.
+        needs: How those steps ended that this one needs.
     """
 
     event_id: str
@@ -38,6 +48,7 @@ class StepContext:
     attempt_id: str
     attempt_number: int
     is_replay: bool
+    needs: tuple[NeedEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

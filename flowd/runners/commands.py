@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -10,8 +11,11 @@ from flowd.domain.definition import Definition
 from flowd.domain.flow import CODE_MODE_PROBLEM
 from flowd.domain.launching import Command, SpawnError, StepContext
 from flowd.runners.context import document
+from flowd.runners.inputs import Inputs, find_inputs, has_inputs
 from flowd.runners.interpreters import Interpreters
 from flowd.runners.places import check_executable, script_path, working_folder
+from flowd.runners.reach import Reach
+from flowd.runners.secrets import StepSecrets
 from flowd.runners.styles import Style, Styles
 from flowd_client.discovery import STEP_WORKSPACE
 
@@ -40,6 +44,8 @@ class StepRunners:
         environ: Mapping[str, str],
         interpreters: Mapping[str, str],
         launched_by: str = "flowd",
+        secrets: StepSecrets | None = None,
+        reach: Reach | None = None,
     ) -> None:
         """Look nothing up yet.
 
@@ -49,11 +55,15 @@ class StepRunners:
             environ: The environment that steps inherit: PATH is looked up in it, and the code-mode gate.
             interpreters: The ``[runners]`` settings by runner.
             launched_by: Told to steps.
+            secrets: Those that steps may be given.
+            reach: What steps find behind all that is on their own paths.
         """
         self._workspace = workspace
         self._socket_path = socket_path
         self._environ = environ
         self._launched_by = launched_by
+        self._secrets = secrets or StepSecrets({}, environ)
+        self._reach = reach
         self._interpreters = Interpreters(workspace=workspace, environ=environ, overrides=interpreters)
         self._styles = Styles()
         self._checked: dict[str, tuple[object, ...]] = {}
@@ -71,7 +81,10 @@ class StepRunners:
             raise SpawnError(self._refuse_code_mode(definition))
         cwd = working_folder(definition, self._workspace)
         script = script_path(definition)
-        env = self._env(definition, context)
+        inputs = Inputs({}, tuple(map(str, definition.args)))
+        if has_inputs(definition):
+            inputs = await asyncio.to_thread(find_inputs, definition, context, self._secrets)
+        env = self._env(definition, context, inputs)
         if self._is_known(definition, script):
             argv = self._argv(definition, script)
         else:
@@ -80,7 +93,8 @@ class StepRunners:
             stdin = await asyncio.to_thread(self._stdin, definition, context)
         else:
             stdin = self._stdin(definition, context)
-        return Command(argv=argv, cwd=cwd, env=env, stdin=stdin)
+        masked_by = _mask(definition, inputs.secret_variables) if inputs.secret_variables else ()
+        return Command(argv=(*argv, *inputs.args), cwd=cwd, env=env, stdin=stdin, masked_by=masked_by)
 
     def _refuse_code_mode(self, definition: Definition) -> str:
         gate = self._environ.get("CODEX_FLOWS_ENABLE_CODE_MODE", "").strip().lower()
@@ -186,8 +200,8 @@ class StepRunners:
             backend_url=self._environ.get(_BACKEND_URL),
         )
 
-    def _env(self, definition: Definition, context: StepContext) -> dict[str, str]:
-        env = dict(definition.env)
+    def _env(self, definition: Definition, context: StepContext, inputs: Inputs) -> dict[str, str]:
+        env = {**definition.env, **inputs.env}
         for name, value in env.items():
             _check_variable(definition, name, value)
         env |= {
@@ -207,7 +221,15 @@ class StepRunners:
         if definition.runner == "python" and "PYTHONUNBUFFERED" not in self._environ:
             # Otherwise whoever follows the output sees nothing until 8 KiB have come together.
             env.setdefault("PYTHONUNBUFFERED", "1")
+        if self._reach is not None:
+            env |= self._reach.env(env, self._environ, is_python=definition.runner == "python")
         return env
+
+
+def _mask(definition: Definition, variables: tuple[str, ...]) -> tuple[str, ...]:
+    """What starts a step's command line so that the values of these variables are masked in what it prints."""
+    script, root = BOOTSTRAPS / "mask.py", BOOTSTRAPS.parents[2]
+    return (sys.executable, "-I", "-S", str(script), str(root), str(definition.grace_ms / 1000), ",".join(variables))
 
 
 def _check_variable(definition: Definition, name: str, value: str) -> None:

@@ -33,6 +33,7 @@ class Environment(Struct, forbid_unknown_fields=True):
 
 class _Tables(Struct):
     hooks: _TablesByName | None = None
+    secrets: _TablesByName | None = None
 
 
 class SettingsFile(NamedTuple):
@@ -43,9 +44,10 @@ class SettingsFile(NamedTuple):
     runners: Runners
     environment: Environment
     hooks: Mapping[str, Mapping[str, Any]]
+    secrets: Mapping[str, Mapping[str, Any]]
 
 
-_KNOWN = {*types_of(Simple), "state_dir", "socket", "runners", "environment", "http", "hooks"}
+_KNOWN = {*types_of(Simple), "state_dir", "socket", "runners", "environment", "http", "hooks", "secrets"}
 
 
 def read_file(path: Path) -> SettingsFile:
@@ -59,12 +61,14 @@ def read_file(path: Path) -> SettingsFile:
         if name not in _KNOWN:
             raise SettingsError(f"{path} has no setting {name!r}. Known are: {', '.join(sorted(_KNOWN))}.")
     try:
+        tables = read_table(members, _Tables, f"{path}:")
         return SettingsFile(
             path,
             members,
             runners=read_table(members.get("runners", {}), Runners, f"{path}: [runners]"),
             environment=read_table(members.get("environment", {}), Environment, f"{path}: [environment]"),
-            hooks=read_table(members, _Tables, f"{path}:").hooks or {},
+            hooks=tables.hooks or {},
+            secrets=tables.secrets or {},
         )
     except ValueError as error:
         raise SettingsError(str(error)) from None

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from flowd.api.http.config import HttpConfig
+from flowd.domain.secrets import SecretSource
 from flowd.formats.typed import convert, types_of
 from flowd.settings import http as settings_http
 from flowd.settings.files import SettingsFile, read_file
+from flowd.settings.step_secrets import read_secrets
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, is_managed
 from flowd.state import trust
 from flowd.state.folder import DATABASE
@@ -94,6 +96,7 @@ def load(
         http=sources.http(values["max_payload_bytes"]),
         redact=sources.redact(),
         withhold=sources.withhold(),
+        secrets=sources.secrets(),
         named_by_workspace=sources.named_by_workspace(),
         is_vouched=is_vouched,
         origins=sources.origins,
@@ -299,6 +302,14 @@ class _Sources:
         said = {file.path: getattr(file.environment, name) for file in self._files}
         self.origins[name] = ", ".join(str(path) for path, names in said.items() if names) or "default"
         return tuple(dict.fromkeys(each for names in said.values() for each in names))
+
+    def secrets(self) -> dict[str, SecretSource]:
+        """Where the secrets of steps are kept."""
+        self.origins["secrets"] = ", ".join(str(file.path) for file in self._files if file.secrets) or "default"
+        try:
+            return read_secrets([(file.path, file.secrets) for file in self._files], self._root)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
     def named_by_workspace(self) -> frozenset[str]:
         """The runners whose interpreter comes from the workspace's file, and from nothing stronger."""

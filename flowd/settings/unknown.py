@@ -29,6 +29,7 @@ def find(names: Iterable[str], settings: Settings) -> Iterator[str]:
     A variable that the settings name, for a secret or for steps, may have any name.
     """
     chosen = {*settings.redact, *(settings.inherit or ()), *(settings.http.private if settings.http else ())}
+    chosen |= {source.env for source in settings.secrets.values() if source.env is not None}
     known = sorted(name for name in _KNOWN if name.startswith(_PREFIX))
     for name in sorted(names):
         if name.upper().startswith(_PREFIX) and name not in _KNOWN | chosen:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from flowd.api.http.config import HttpConfig
 from flowd.domain.errors import StateError
+from flowd.domain.secrets import SecretSource
 from flowd.domain.trees import MAX_EVENTS
 from flowd.formats.typed import Meta, Struct
 
@@ -79,6 +80,7 @@ class Settings:
         inherit: Names of environment variables that steps inherit; None is all but flowd's own secrets: a
             ``GITHUB_TOKEN`` in the daemon's environment is in every step's.
         redact: Names of environment variables whose values are masked in every view.
+        secrets: Where the secrets of steps are kept, by name.
         withhold: Patterns of names of environment variables that steps do not inherit.
         http: The HTTP shim; None where nobody asked for it.
         named_by_workspace: Runners whose interpreter the workspace's own file names.
@@ -108,6 +110,7 @@ class Settings:
     inherit: tuple[str, ...] | None
     redact: tuple[str, ...]
     withhold: tuple[str, ...]
+    secrets: Mapping[str, SecretSource]
     http: HttpConfig | None
     named_by_workspace: frozenset[str]
     is_vouched: bool
@@ -146,6 +149,7 @@ class Settings:
     def table(self) -> list[dict[str, Any]]:
         """Every setting with its value and origin, JSON-ready."""
         shown = {name: getattr(self, name) for name in self.origins}
+        shown["secrets"] = sorted(self.secrets)
         shown["http"] = None if self.http is None else str(self.http.address)  # and none of its secrets
         if self.inherit is None:
             shown["inherit"] = "all but flowd's own secrets and what is withheld"
@@ -172,6 +176,7 @@ def step_environment(settings: Settings, environ: Mapping[str, str] = os.environ
     says to the daemon alone, and what the settings withhold."""
     inherited = environ if settings.inherit is None else {n: environ[n] for n in settings.inherit if n in environ}
     private = {*_PRIVATE, *(settings.http.private if settings.http is not None else ())}
+    private |= {source.env for source in settings.secrets.values() if source.env is not None}
     if (runtime := environ.get("RUNTIME_DIRECTORY")) and runtime == environ.get("XDG_RUNTIME_DIR"):
         private.add("XDG_RUNTIME_DIR")  # our unit's own folder, and no user's
     return {

@@ -12,6 +12,7 @@ from flowd.state import files
 
 DATABASE = "flowd.db"
 OUTPUT = "output"
+REACH = "reach"
 KEEPER = "keeper"
 LOCK = "daemon.lock"
 

@@ -10,7 +10,7 @@ def start_request(launch: Launch, mark_suffix: str) -> dict[str, Any]:
     return {
         "op": "start",
         "id": launch.attempt_id,
-        "argv": launch.command.argv,
+        "argv": launch.command.started_argv,
         "cwd": launch.command.cwd,
         "env": dict(launch.command.env),
         "stdout": launch.stdout_path,

@@ -39,7 +39,7 @@ def of_launch(launch: Launch, *, stdin: Path, environment: Path, controllers: fr
     Raises:
         SpawnError: A limit cannot be kept.
     """
-    command, argv = launch.command, launch.command.argv
+    command, argv = launch.command, launch.command.started_argv
     return [
         ("Description", variant("s", f"flowd: attempt {launch.attempt_id}")),
         ("Slice", variant("s", SLICE)),
@@ -149,7 +149,7 @@ def refusal(about: Mapping[str, Any], launch: Launch) -> str | None:
     sentence = _SETUP_FAILURES.get(
         status, "systemd could not start it ({result}, status {status}). `journalctl --unit flowd.slice` may say more."
     )
-    program, cwd = launch.command.argv[0], launch.command.cwd
+    program, cwd = launch.command.started_argv[0], launch.command.cwd
     return sentence.format(cwd=cwd, program=program, result=about["Result"], status=status)
 
 

@@ -88,7 +88,7 @@ class UnitStarter:
         return unit, int(about["ExecMainPID"])
 
     def _refusal_of(self, launch: Launch, why: str, status: int) -> SpawnError:
-        program = launch.command.argv[0]
+        program = launch.command.started_argv[0]
         if status == properties.EXEC_FAILED and can_be_executed(program):  # systemd does not tell the error
             return BusyStartError(
                 f"The program {program} cannot be run, though it is there and executable. If it is open for writing, "

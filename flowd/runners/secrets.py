@@ -1,0 +1,78 @@
+"""Reads the secrets of steps, each time one starts, so that a new value counts from then on."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from flowd.domain.secrets import SecretSource
+
+COMMAND_S: Final = 10.0
+"""How long a command may take that prints a secret."""
+
+MAX_BYTES: Final = 64 * 1024
+
+
+class SecretError(Exception):
+    """A secret cannot be read. The message names it and the remedy, and holds nothing of it."""
+
+
+class StepSecrets:
+    """The secrets that the settings name."""
+
+    def __init__(self, sources: Mapping[str, SecretSource], environ: Mapping[str, str]) -> None:
+        """``environ`` is flowd's own environment, with what steps do not inherit."""
+        self._sources = sources
+        self._environ = environ
+
+    def read(self, name: str) -> str:
+        """The value of a secret, without the line feeds at its end. May take long: it starts a process, perhaps.
+
+        Raises:
+            SecretError: There is none of this name, or it cannot be read, or it is empty or no text.
+        """
+        source = self._sources.get(name)
+        if source is None:
+            known = ", ".join(sorted(self._sources)) or "none"
+            raise SecretError(f"the settings have no [secrets.{name}]; there is {known}")
+        try:
+            data = self._data(source)
+        except OSError as error:
+            raise SecretError(f"the secret {name} cannot be read: {error.strerror or error}") from None
+        except subprocess.TimeoutExpired:
+            raise SecretError(f"the command of the secret {name} took longer than {COMMAND_S:g} s") from None
+        except subprocess.CalledProcessError as error:
+            raise SecretError(f"the command of the secret {name} exited with {error.returncode}") from None
+        if len(data) > MAX_BYTES:
+            raise SecretError(f"the secret {name} has more than {MAX_BYTES} bytes")
+        try:
+            text = data.decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise SecretError(f"the secret {name} is not UTF-8") from None
+        if not text or "\0" in text:
+            raise SecretError(f"the secret {name} is empty" if not text else f"the secret {name} has a NUL character")
+        return text
+
+    def _data(self, source: SecretSource) -> bytes:
+        if source.file is not None:
+            return _content(source.file)
+        if source.credential is not None:
+            folder = self._environ.get("CREDENTIALS_DIRECTORY")
+            if not folder:
+                raise OSError(f"systemd gave flowd no credentials (LoadCredential={source.credential}:/path)")
+            return _content(str(Path(folder) / source.credential))
+        if source.env is not None:
+            if source.env not in self._environ:
+                raise OSError(f"flowd's environment has no {source.env}")
+            return os.fsencode(self._environ[source.env])
+        assert source.command is not None
+        return subprocess.run(
+            source.command, check=True, timeout=COMMAND_S, stdin=subprocess.DEVNULL, capture_output=True,
+            env=dict(self._environ),
+        ).stdout  # fmt: skip
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(MAX_BYTES + 1)
