@@ -8,7 +8,10 @@ from flowd.domain import definition
 from flowd.domain.flow import Flow, Origin, Step
 from flowd.domain.inputs import Input, MissingInputError, look_up
 
-HEAD = 'name = "rel"\nversion = 1\n[[steps]]\nname = "fetch"\nrunner = "exec"\nscript = "a"\n[steps.trigger]\ntype = "x"\n[[steps]]\n'
+HEAD = (
+    'name = "rel"\nversion = 1\n[[steps]]\nname = "fetch"\nrunner = "exec"\nscript = "a"\n[steps.trigger]\ntype = "x"\n'
+    "[[steps]]\n"
+)
 STEP = 'name = "build"\nrunner = "exec"\nscript = "b"\nneeds = ["fetch"]\n'
 EVENT = {"payload": {"tag": "v1", "n": 3, "ok": True, "none": None, "list": [1, {"a": "ä"}]}}
 
