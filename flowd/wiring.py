@@ -28,6 +28,7 @@ from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
+from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import Scheduler, Timers
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits
@@ -267,7 +268,8 @@ def assemble(
 ) -> tuple[Engine, Feed]:
     """The engine and its feed on top of these adapters. ``call_later`` is the running loop's unless given."""
     boot = boot_id()
-    completions = Completions()
+    round_folders = RoundFolders(settings.state_dir / state_folder.ROUNDS, store)
+    completions = Completions(round_folders.ended)
     waits = StorageWaits(time.monotonic)
     outputs = OutputFiles(settings.state_dir / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
     steps = StepsInForce(catalog)
@@ -290,6 +292,7 @@ def assemble(
         runners=runners,
         packages=packages,
         outputs=outputs,
+        round_folders=round_folders,
         completions=completions,
         clock=clock,
         waits=waits,
@@ -333,6 +336,7 @@ def assemble(
         claims=claims,
         package_waits=package_waits,
         outputs=outputs,
+        round_folders=round_folders,
         reader=reader,
         completions=completions,
         boot_id=boot,

@@ -46,6 +46,7 @@ class Manifest:
     steps: tuple[Step, ...]
     schemas: Mapping[str, SchemaUse]
     warnings: tuple[str, ...]
+    has_round_dir: bool = False
 
 
 def parse(text: bytes) -> Manifest:
@@ -102,8 +103,9 @@ def _manifest(values: dict[str, object], places: Places) -> Manifest:
     description = table.text("description")
     config = _config(table)
     _check_guidance(table)
-    table.warn_unknown({"name", "version", "description", "config", "guidance", "steps"})
-    return Manifest(name, version, description, config, steps, schemas, _bounded(warnings))
+    has_round_dir = table.boolean("round_dir")
+    table.warn_unknown({"name", "version", "description", "config", "guidance", "steps", "round_dir"})
+    return Manifest(name, version, description, config, steps, schemas, _bounded(warnings), has_round_dir)
 
 
 def _bounded(warnings: list[str]) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ class Definition:
     retry: Retry | None = None
     detach: bool = False
     limits: Limits | None = None
+    has_round_dir: bool = False
 
     @property
     def label(self) -> str:
@@ -71,6 +72,7 @@ def of(flow: Flow, step: Step) -> Definition:
         retry=step.retry,
         detach=step.detach,
         limits=step.limits,
+        has_round_dir=flow.has_round_dir,
     )
 
 

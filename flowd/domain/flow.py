@@ -185,6 +185,7 @@ class Flow:
         config: The manifest's ``[config]`` table as JSON values; None when there is none.
         package_hash: ``sha256:`` over the manifest and every schema and script that it names.
         stale: The files on disk are broken; this is the last definition that was not.
+        has_round_dir: Each round of it has a folder.
         is_whole: All of its scripts are there and can be started, as far as that depends on them alone.
         warnings: Sentences about keys that nothing reads and other doubtful things.
     """
@@ -200,6 +201,7 @@ class Flow:
     stale: bool = False
     warnings: tuple[str, ...] = ()
     is_whole: bool = True
+    has_round_dir: bool = False
 
     def step(self, name: str) -> Step | None:
         """The step of this name, or None."""

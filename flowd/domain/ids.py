@@ -86,6 +86,15 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def round_folder(event_id: str, flow_name: str, number: int) -> str:
+    """The name of a round's folder: no other round's, and for people to recognise.
+
+    >>> round_folder("e1", "release notes", 2)
+    'release-notes-2-a3f7a0a0e0ae873d'
+    """
+    return f"{_UNIT_UNSAFE.sub('-', flow_name.lower()).strip('-')[:40]}-{number}-{_digest((event_id, flow_name), 16)}"
+
+
 def unit_name(run: str) -> str:
     """The systemd unit that holds a run (without suffix).
 

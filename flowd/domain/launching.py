@@ -39,6 +39,7 @@ class StepContext:
     Attributes:
         event_json: The normalised event as JSON.
         attempt_id: As the views show it.
+        round_dir: The folder of the run's round; None where its flow asks for none.
         needs: How those steps ended that this one needs.
     """
 
@@ -49,6 +50,7 @@ class StepContext:
     attempt_number: int
     is_replay: bool
     needs: tuple[NeedEnd, ...] = ()
+    round_dir: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

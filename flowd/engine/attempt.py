@@ -1,6 +1,7 @@
 """One attempt of a run, from the moment when it is written down as running to its recorded outcome."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -11,13 +12,14 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import RefusedError, StorageFullError
 from flowd.domain.launching import Command, KeeperLostError, Launch, NoRoomError, SpawnError, StepContext
 from flowd.domain.queueing import Claim, Finished, StartedRun
-from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, decide
+from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run, decide
 from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
 from flowd.engine import run_log
 from flowd.engine.completions import Completions
 from flowd.engine.follows import Follows
 from flowd.engine.outputs import CollectedOutput, OutputFiles
+from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import TASK_PREFIX, Again, Done
 from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
 from flowd.ports import Clock, Keeper, PackageHashes, Runners, Store
@@ -44,6 +46,7 @@ class Tools:
     runners: Runners
     packages: PackageHashes
     outputs: OutputFiles
+    round_folders: RoundFolders
     completions: Completions
     clock: Clock
     waits: StorageWaits
@@ -156,6 +159,8 @@ class ActiveAttempt:
             attempt_id=self.attempt.id,
             attempt_number=self.attempt.number,
             is_replay=started.run.replay_of is not None,
+            needs=started.needs,
+            round_dir=self._round_folder(started.run),
         )
         command = await self._tools.runners.command(self.definition, context)
         if self.is_canceled:
@@ -173,6 +178,15 @@ class ActiveAttempt:
         self.attempt = replace(self.attempt, pid=pid)
         self._has_process = True
         run_log.tell(logging.INFO, "run started", started.run, attempt=self.attempt.number, pid=pid)
+
+    def _round_folder(self, run: Run) -> str | None:
+        if not self.definition.has_round_dir:
+            return None
+        try:
+            return self._tools.round_folders.make(run)
+        except OSError as error:
+            kind = NoRoomError if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpawnError
+            raise kind(f"the folder of its round cannot be made: {error}") from None
 
     def _launch(self, command: Command) -> Launch:
         outputs, definition = self._tools.outputs, self.definition

@@ -1,7 +1,7 @@
 """Lets callers wait for runs to end without polling."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flowd.domain.run import Run
 
@@ -9,7 +9,9 @@ from flowd.domain.run import Run
 class Completions:
     """Tells those who wait that a run has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_end: Callable[[Run], None] = lambda _: None) -> None:
+        """``on_end`` is told of every run that ends."""
+        self._on_end = on_end
         self._waiting: dict[str, set[asyncio.Future[Run]]] = {}
         self._pending: set[str] = set()
 
@@ -31,6 +33,7 @@ class Completions:
     def tell(self, run: Run) -> None:
         """The run has ended: wake everybody who waits for it."""
         self._pending.discard(run.id)
+        self._on_end(run)
         for future in tuple(self._waiting.get(run.id, ())):
             if not future.done():
                 future.set_result(run)

@@ -30,6 +30,7 @@ from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
+from flowd.engine.round_folders import RoundFolders
 from flowd.engine.running_step import RunningStep
 from flowd.engine.scheduler import TASK_PREFIX, Scheduler
 from flowd.engine.uncancellable import UncancellableCalls
@@ -58,6 +59,7 @@ class Engine:
         claims: Claims,
         package_waits: PackageWaits,
         outputs: OutputFiles,
+        round_folders: RoundFolders,
         reader: OutputReader,
         completions: Completions,
         boot_id: str,
@@ -73,6 +75,7 @@ class Engine:
         self._claims = claims
         self._package_waits = package_waits
         self._outputs = outputs
+        self._round_folders = round_folders
         self._reader = reader
         self._completions = completions
         self._boot_id = boot_id
@@ -97,6 +100,7 @@ class Engine:
         )
         tasks.create_task(self._package_waits.work(), name=f"{TASK_PREFIX}package waits")
         self._scheduler.open(tasks)
+        self._round_folders.sweep()
         return counts
 
     def runs_ended(self, runs: Sequence[Run]) -> None:
@@ -400,7 +404,9 @@ class Engine:
     async def prune(self, *, older_than_ms: int, dry_run: bool) -> tuple[int, Pruned]:
         """Forget what is older; see `pruning.prune`. Answers with the instant that it was older than."""
         before_ms = self._clock.now_ms() - older_than_ms
-        return before_ms, await pruning.prune(self._store, self._outputs, before_ms=before_ms, dry_run=dry_run)
+        pruned = await pruning.prune(self._store, self._outputs, before_ms=before_ms, dry_run=dry_run)
+        self._round_folders.sweep()
+        return before_ms, pruned
 
     async def give_back(self, *, compact: bool) -> int:
         """Give the disk back what forgotten events took; see `flowd.ports.Store.give_back`."""

@@ -43,6 +43,8 @@ def document(
         "replay": context.is_replay,
         "launchedBy": launched_by,
     }
+    if context.round_dir:
+        runtime["roundDir"] = context.round_dir
     if socket_path:
         runtime["socket"] = socket_path
     if backend_url:

@@ -13,6 +13,7 @@ from flowd.state import files
 DATABASE = "flowd.db"
 OUTPUT = "output"
 REACH = "reach"
+ROUNDS = "rounds"
 KEEPER = "keeper"
 LOCK = "daemon.lock"
 

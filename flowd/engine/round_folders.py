@@ -1,0 +1,104 @@
+"""Keeps a folder for each round of those flows that ask for one, in which its steps hand files on."""
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from flowd.domain import ids
+from flowd.domain.run import ProcessStatus, Run
+from flowd.domain.stored import RunFilter
+from flowd.ports import Store
+
+log = logging.getLogger("flowd.engine")
+
+_PAGE = 500
+_ABOUT = ".json"
+"""Ending of the file beside a folder that says whose it is."""
+
+
+class RoundFolders:
+    """The folders. One is gone with its round's last run, and kept while something in the round asks or has failed,
+    until the event is forgotten."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self._folder = folder
+        self._store = store
+        self._looks: set[asyncio.Task[None]] = set()
+
+    def make(self, run: Run) -> str:
+        """The folder of a run's round, which is there then.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        path = self._path(run)
+        if not path.is_dir():
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            about = {"eventId": run.event_id, "flow": run.flow_name, "round": run.round}
+            # First, so that no folder is there of which nobody knows whose it is.
+            path.with_name(path.name + _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+            path.mkdir(mode=0o700, exist_ok=True)
+        return str(path)
+
+    def ended(self, run: Run) -> None:
+        """A run has ended: let its round's folder go if it was the last."""
+        if os.path.isdir(self._path(run)):
+            self._soon(run.event_id, run.flow_name, run.round)
+
+    def sweep(self) -> None:
+        """Look at every folder: rounds may have ended, and events been forgotten, while nobody looked."""
+        for about in self._folder.glob(f"*{_ABOUT}"):
+            try:
+                whose = json.loads(about.read_text(encoding="utf-8"))
+                self._soon(str(whose["eventId"]), str(whose["flow"]), int(whose["round"]))
+            except (OSError, ValueError, KeyError, TypeError):
+                log.warning("not a round's folder", extra={"path": str(about)})
+
+    def _path(self, run: Run) -> Path:
+        return self._folder / ids.round_folder(run.event_id, run.flow_name, run.round)
+
+    def _soon(self, event_id: str, flow_name: str, number: int) -> None:
+        look = asyncio.create_task(self._look(event_id, flow_name, number), name="round folder")
+        self._looks.add(look)
+        look.add_done_callback(self._looks.discard)
+
+    async def _look(self, event_id: str, flow_name: str, number: int) -> None:
+        try:
+            if not await self._is_wanted(event_id, flow_name, number):
+                path = self._folder / ids.round_folder(event_id, flow_name, number)
+                await asyncio.to_thread(_remove, path)
+        except Exception:
+            log.exception("a round's folder could not be looked after", extra={"event": event_id, "flow": flow_name})
+
+    async def _is_wanted(self, event_id: str, flow_name: str, number: int) -> bool:
+        where, cursor = RunFilter(event_id=event_id, flow=flow_name), None
+        while True:
+            page = await self._store.runs(where, limit=_PAGE, cursor=cursor)
+            if any(run.round == number and _needs_folder(run) for run in page.items):
+                return True
+            cursor = page.next_cursor
+            if cursor is None:
+                return False
+
+
+def _needs_folder(run: Run) -> bool:
+    is_failed = run.status is ProcessStatus.FAILED or run.effective_status == "failed"
+    return not run.status.is_final or is_failed or run.needs_attention
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, onerror=_make_writable)
+    path.with_name(path.name + _ABOUT).unlink(missing_ok=True)
+
+
+def _make_writable(remove: object, path: str, error: object) -> None:
+    """What a step has made read-only goes, too."""
+    del error
+    try:
+        os.chmod(os.path.dirname(path), 0o700)
+        os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+    except OSError as failure:
+        log.warning("a round's folder stays", extra={"path": path, "problem": str(failure), "step": str(remove)})

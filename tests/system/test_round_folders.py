@@ -1,0 +1,85 @@
+"""A folder for each round, in which its steps hand files on: gone with the round, kept where somebody may look."""
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from daemon_rig import Workspace, say, until, workspace
+
+TOP = "round_dir = true"
+
+
+def folders(place: Workspace) -> list[Path]:
+    return sorted((place.path / ".codex" / "flowd" / "rounds").glob("*"))
+
+
+def dispatch(place: Workspace, name: str) -> str:
+    answer = place.call("flow.dispatch", event={"id": name, "type": f"{name}.go"}, wait=True)
+    return str(answer["runIds"][0])
+
+
+def stdout(place: Workspace, run_id: str) -> str:
+    return str(place.call("flow.readOutput", runId=run_id)["text"])
+
+
+def test_a_round_s_folder_is_told_and_goes_with_the_round() -> None:
+    with workspace() as place:
+        place.flow("fine", f"echo x >$FLOWD_ROUND_DIR/x; chmod 500 $FLOWD_ROUND_DIR; cat; {say('changed')}", top=TOP)
+        place.start()
+        text = stdout(place, dispatch(place, "fine"))
+        context = json.loads(text[: text.rindex("}\nFLOW_RESULT") + 1])
+        folder = Path(context["runtime"]["roundDir"])
+        assert folder.parent.name == "rounds"
+        until(lambda: not folders(place), what="the folder is gone")
+
+
+def test_a_flow_that_asks_for_none_has_none() -> None:
+    with workspace() as place:
+        place.flow("plain", f'echo "[$FLOWD_ROUND_DIR]"; {say("changed")}')
+        place.start()
+        assert stdout(place, dispatch(place, "plain")).startswith("[]\n")
+        assert not folders(place)
+
+
+@pytest.mark.parametrize("script", ["exit 1", say("blocked")])
+def test_it_is_kept_where_something_failed_or_asks_until_its_event_is_forgotten(script: str) -> None:
+    with workspace() as place:
+        place.flow("bad", f"echo x >$FLOWD_ROUND_DIR/x; {script}", top=TOP)
+        place.flow("fine", say("changed"))
+        place.start()
+        dispatch(place, "bad")
+        (folder,) = [path for path in folders(place) if path.is_dir()]
+        dispatch(place, "fine")  # the newest event is never forgotten
+        place.stop()
+        with contextlib.closing(sqlite3.connect(place.path / ".codex" / "flowd" / "flowd.db")) as db, db:
+            db.execute("UPDATE events SET created_at_ms = 1")
+            db.execute("UPDATE runs SET completed_at_ms = 1, updated_at_ms = 1")
+        place.start()
+        assert (folder / "x").read_text() == "x\n"
+        place.call("daemon.prune", olderThanMs=60_000)
+        until(lambda: not folders(place), what="the folder is gone")
+
+
+def test_the_next_attempt_finds_what_the_last_one_left() -> None:
+    with workspace() as place:
+        script = f"test -e $FLOWD_ROUND_DIR/x && {{ {say('changed')}; exit 0; }}; touch $FLOWD_ROUND_DIR/x; exit 1"
+        place.flow("twice", script, top=TOP)
+        place.start()
+        run_id = dispatch(place, "twice")
+        place.call("flow.retryRun", runId=run_id)
+        assert place.call("flow.waitRun", runId=run_id)["run"]["effectiveStatus"] == "changed"
+        until(lambda: not folders(place), what="the folder is gone")
+
+
+def test_a_folder_that_a_killed_daemon_left_goes_at_the_next_start() -> None:
+    with workspace() as place:
+        place.flow("slow", f"until [ -e {place.path}/go ]; do sleep 0.02; done; {say('changed')}", top=TOP)
+        place.start()
+        place.call("flow.dispatch", event={"id": "slow", "type": "slow.go"})
+        until(lambda: folders(place), what="the folder")
+        place.kill()
+        (place.path / "go").touch()
+        place.start()
+        until(lambda: not folders(place), what="the folder is gone")
