@@ -10,7 +10,19 @@ from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.matching import Answers, LeftOut
 from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
-from flowd.domain.stored import Accepted, Counts, NewEvent, NewEventRuns, Output, Page, Pruned, RunFilter, StoredEvent
+from flowd.domain.stored import (
+    Accepted,
+    Counts,
+    EventState,
+    NewEvent,
+    NewEventRuns,
+    Output,
+    Page,
+    Pruned,
+    RunFilter,
+    StoredEvent,
+    TreeEvent,
+)
 from flowd.domain.waiting import TimeWait
 
 
@@ -304,7 +316,8 @@ class Store(Protocol):
     async def prune(
         self, *, before_ms: int, after_seq: int, dry_run: bool, remove_output: Callable[[str], None]
     ) -> Pruned:
-        """Forget events from before an instant whose runs have all ended before it, with their runs and attempts.
+        """Forget events from before an instant whose runs have all ended before it and ask nobody, with their runs and
+        attempts. A tree is forgotten once this is true of all of it.
 
         One call looks at some events only, in the order of their acceptance; ``after_seq`` is below all of them, then
         the ``next_seq`` of the last answer. The newest event and the event of the newest run are kept. The id of an
@@ -324,6 +337,44 @@ class Store(Protocol):
             compact: Write the whole database anew. Nothing else is written meanwhile, and it takes as much room again
                 for that time. Needed once for one from before it could shrink otherwise.
         """
+        ...
+
+
+class TreeStore(Protocol):
+    """What is asked of a store about an event alone, or, with ``is_tree``, about it and all below it in its tree: what
+    its runs caused, theirs, and so on. Each method raises `EventNotFoundError` where there is no such event."""
+
+    async def call_off(self, event_id: str, *, is_tree: bool) -> None:
+        """Note that it is canceled: what waits for needs does not start for their ends any more. A step with ``when =
+        "finally"`` does, until this is asked a second time."""
+        ...
+
+    async def cancel_waiting(self, event_id: str, *, is_tree: bool, at_ms: int) -> list[Run]:
+        """Queued → canceled for at most 500 runs of what was called off, the oldest first; empty when none is left."""
+        ...
+
+    async def running_of(self, event_id: str, *, is_tree: bool) -> list[str]:
+        """The running runs that a cancel of it means."""
+        ...
+
+    async def tree(self, event_id: str, *, limit: int, cursor: str | None) -> Page[TreeEvent]:
+        """The event and all below it, oldest first: every event after the one whose run caused it.
+
+        Raises:
+            InvalidParamsError: The cursor is none of ours.
+        """
+        ...
+
+    async def is_going_on(self, event_id: str, *, is_tree: bool) -> bool:
+        """Whether any run has not ended and goes on without a person."""
+        ...
+
+    async def is_round_going_on(self, run_id: str) -> bool:
+        """Whether any run of this one's round has not ended and goes on without a person."""
+        ...
+
+    async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
+        """How its runs are; of those that have not ended or ask a person, at most ``limit``."""
         ...
 
 
@@ -351,7 +402,7 @@ class Journal(Protocol):
         ...
 
 
-class OpenStore(Store, Journal, Nonces, Protocol):
+class OpenStore(Store, TreeStore, Journal, Nonces, Protocol):
     """A store with a life of its own: all that one adapter of a database offers."""
 
     def tell_commits(self, listener: Callable[[], None]) -> None:

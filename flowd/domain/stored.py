@@ -65,6 +65,31 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class TreeEvent:
+    """An event in a tree, with all its runs in the order of their acceptance."""
+
+    id: str
+    type: str
+    created_at_ms: int
+    caused_by: CausedBy | None
+    depth: int
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventState:
+    """How an event, or its tree, is.
+
+    Attributes:
+        statuses: How many runs have which effective status.
+        open: The first of those that have not ended or ask a person.
+    """
+
+    statuses: Mapping[str, int]
+    open: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """What accepting an event came to.
 

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
 
-from flowd.domain.errors import CauseCanceledError, ChainLimitError
+from flowd.domain.errors import CauseCanceledError, ChainLimitError, EventNotFoundError, InvalidParamsError
 from flowd.domain.queueing import NewRun, StartedRun
-from flowd.domain.run import Exit, ProcessStatus, Reason, Run
+from flowd.domain.result import FlowResult
+from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason, Run
 from flowd.domain.stored import Accepted, NewEventRuns, Output, RunFilter, StoredEvent
 from flowd.domain.trees import MAX_DEPTH, CausedBy
 from flowd.ports import OpenStore
+
+ASKS = Outcome(ProcessStatus.COMPLETED, result=FlowResult("blocked", '{"status":"blocked"}'), exit_code=0)
 
 
 @pytest.fixture(params=OPENERS)
@@ -257,5 +260,144 @@ def test_a_step_whose_cancel_was_asked_and_one_too_deep_are_refused(stores: Stor
         with pytest.raises(CauseCanceledError, match="is being canceled"):
             await dispatch(store, begun.run.id, follow("x"))
         assert await store.event("x") is None
+
+    stores.use(use)
+
+
+def test_a_tree_is_forgotten_as_a_whole_once_nothing_of_it_is_unfinished_asked_or_young(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await end(store, await begin(store, await accept(store, "a")), follow("x"), follow("y", runs=0))
+        below = await begin(store, "run of x 0")
+        await end(store, await begin(store, await accept(store, "alone")))
+        await end(store, await begin(store, await accept(store, "newest")))
+
+        async def prune(before_ms: int) -> list[str]:
+            await store.prune(before_ms=before_ms, after_seq=0, dry_run=False, remove_output=print)
+            return [event.id for event in (await store.events(event_type=None, limit=9, cursor=None)).items]
+
+        assert await prune(100) == ["event-newest", "y", "x", "event-a"]
+        await store.finish(below.attempt, ASKS, Exit(0), Output(), at_ms=50)
+        assert await prune(100) == ["event-newest", "y", "x", "event-a"]
+        await store.retry("run of x 0", at_ms=60)
+        last = await begin(store, "run of x 0")
+        await store.finish(last.attempt, DONE, Exit(0), Output(), at_ms=70)
+        assert await prune(70) == ["event-newest", "y", "x", "event-a"]
+        assert await prune(100) == ["event-newest"]
+        again = await store.accept(new_event("x"), [], at_ms=200)
+        assert (again.is_duplicate, again.event.caused_by) == (False, None)
+
+    stores.use(use)
+
+
+def test_an_event_that_asks_is_not_forgotten(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        begun = await begin(store, await accept(store, "asks"))
+        await store.finish(begun.attempt, ASKS, Exit(0), Output(), at_ms=3)
+        await end(store, await begin(store, await accept(store, "newest")))
+        await store.prune(before_ms=100, after_seq=0, dry_run=False, remove_output=print)
+        assert await store.event("event-asks") is not None
+
+    stores.use(use)
+
+
+async def ended_runs(store: OpenStore, event_id: str, *, is_tree: bool) -> list[str]:
+    """What a cancel of what waits has ended."""
+    await store.call_off(event_id, is_tree=is_tree)
+    found = []
+    while some := await store.cancel_waiting(event_id, is_tree=is_tree, at_ms=9):
+        assert {run.status for run in some} == {ProcessStatus.CANCELED}
+        found.append([run.id for run in some])
+    assert all(len(some) <= 500 for some in found)
+    return [run_id for some in found for run_id in some]
+
+
+def test_what_has_not_started_of_an_event_or_of_all_below_it_is_canceled_in_small_steps(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        first = await begin(store, await accept(store, "a"))
+        await end(store, first, follow("x", runs=700), follow("y"))
+        running = await begin(store, "run of x 0")
+        await end(store, await begin(store, "run of x 1"), follow("below"))
+        await accept(store, "other")
+        assert await store.running_of("event-a", is_tree=False) == []
+        assert await store.running_of("event-a", is_tree=True) == [running.run.id]
+        assert await ended_runs(store, "y", is_tree=True) == ["run of y 0"]
+        assert await ended_runs(store, "event-a", is_tree=False) == []
+        ended = await ended_runs(store, "x", is_tree=True)
+        assert ended == [*(f"run of x {n}" for n in range(2, 700)), "run of below 0"]
+        assert (await store.counts()).runs["queued"] == 1
+        with pytest.raises(EventNotFoundError):
+            await store.call_off("nothing", is_tree=True)
+
+    stores.use(use, max_queued=1000)
+
+
+def test_whether_anything_goes_on_without_a_person_is_told_of_an_event_and_of_its_tree(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await end(store, await begin(store, await accept(store, "a")), follow("x"))
+        assert [await store.is_going_on("event-a", is_tree=deep) for deep in (False, True)] == [False, True]
+        below = await begin(store, "run of x 0")
+        await store.finish(below.attempt, ASKS, Exit(0), Output(), at_ms=5)
+        assert not await store.is_going_on("event-a", is_tree=True)
+        state = await store.event_state("event-a", is_tree=True, limit=9)
+        assert state.statuses == {"changed": 1, "blocked": 1}
+        assert [run.id for run in state.open] == ["run of x 0"]
+
+    stores.use(use)
+
+
+def test_a_round_goes_on_while_something_in_it_runs_but_not_while_it_waits_for_an_answer(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        checks = replace(STEP, step_name="checks")
+        runs = [NewRun("checks", checks), NewRun("needs it", STEP, needs=("checks",))]
+        await store.accept(new_event("e"), runs, at_ms=1)
+        begun = await begin(store, "checks")
+        assert await store.is_round_going_on("needs it")
+        await store.finish(begun.attempt, ASKS, Exit(0), Output(), at_ms=3)
+        assert not await store.is_round_going_on("needs it")
+        assert not await store.is_going_on("e", is_tree=False)
+
+    stores.use(use)
+
+
+def test_a_canceled_event_starts_nothing_for_the_ends_of_what_runs_but_what_runs_finally(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        steps = {name: replace(STEP, step_name=name) for name in ("first", "always", "finally")}
+        runs = [
+            NewRun("first", steps["first"]),
+            NewRun("always", steps["always"], needs=("first",), when="always"),
+            NewRun("finally", steps["finally"], needs=("first",), when="finally"),
+        ]
+        await store.accept(new_event("e"), runs, at_ms=1)
+        assert await ended_runs(store, "e", is_tree=True) == ["first"]
+        always = await store.run("always")
+        assert always is not None
+        assert always.status is ProcessStatus.CANCELED
+        assert await store.running_of("e", is_tree=True) == []
+        await begin(store, "finally")
+        assert await store.running_of("e", is_tree=True) == []
+        assert await ended_runs(store, "e", is_tree=True) == []
+        assert await store.running_of("e", is_tree=True) == ["finally"]
+
+    stores.use(use)
+
+
+def test_a_tree_is_told_in_pages_every_event_after_its_cause(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await end(store, await begin(store, await accept(store, "a")), follow("x"), follow("y"))
+        await end(store, await begin(store, "run of x 0"), follow("z"))
+        first = await store.tree("event-a", limit=3, cursor=None)
+        rest = await store.tree("event-a", limit=3, cursor=first.next_cursor)
+        found = [*first.items, *rest.items]
+        assert (len(first.items), rest.next_cursor) == (3, None)
+        assert [(event.id, event.depth, [run.id for run in event.runs]) for event in found] == [
+            ("event-a", 0, ["run-a"]),
+            ("x", 1, ["run of x 0"]),
+            ("y", 1, ["run of y 0"]),
+            ("z", 2, ["run of z 0"]),
+        ]
+        assert found[3].caused_by == CausedBy("run of x 0", "x")
+        assert [event.id for event in (await store.tree("x", limit=9, cursor=None)).items] == ["x", "z"]
+        with pytest.raises(InvalidParamsError):
+            await store.tree("x", limit=9, cursor="r1")
 
     stores.use(use)

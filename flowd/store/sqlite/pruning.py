@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from flowd.domain.ids import attempt_id
 from flowd.domain.stored import Pruned
+from flowd.store.sqlite import rows
 
 CHUNK_EVENTS = 200
 """Looked at in one transaction, so that nobody waits long behind it."""
@@ -16,10 +17,15 @@ _PAGES_AT_ONCE = 1_000
 _INCREMENTAL = 2
 
 # Numbers of rows are given again when the newest row goes, and journal and cursors name rows by them.
-_OLD = (
-    "SELECT e.seq FROM events e WHERE e.seq > ? AND e.seq <= ? AND e.created_at_ms < ?"
-    " AND e.seq < (SELECT max(seq) FROM events) AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.event_seq = e.seq AND"
-    " (r.status IN ('queued', 'running') OR coalesce(r.completed_at_ms, r.updated_at_ms) >= ? OR r.seq = (SELECT max(seq) FROM runs)))"
+_IS_KEPT = (
+    "(e.created_at_ms >= ?1 OR e.seq = (SELECT max(seq) FROM events) OR EXISTS (SELECT 1 FROM runs q WHERE q.event_seq = e.seq"
+    " AND (q.status IN ('queued', 'running') OR coalesce(q.completed_at_ms, q.updated_at_ms) >= ?1"
+    f" OR q.seq = (SELECT max(seq) FROM runs) OR ({rows.IS_QUESTION}))))"
+)
+_OLD = f"SELECT e.seq FROM events e WHERE e.seq > ?2 AND e.seq <= ?3 AND NOT {_IS_KEPT}"
+_KEPT_TREE = (
+    "WITH tree (seq) AS (SELECT ?2 UNION ALL SELECT seq FROM events WHERE root_seq = ?2)"
+    f" SELECT 1 FROM tree t JOIN events e ON e.seq = t.seq WHERE {_IS_KEPT} LIMIT 1"
 )
 
 
@@ -37,7 +43,7 @@ def prune(
     ).fetchone()
     if last_seq is None:
         return Pruned(next_seq=None)
-    old = [seq for (seq,) in db.execute(_OLD, (after_seq, last_seq, before_ms, before_ms))]
+    old = _of_old_trees(db, [seq for (seq,) in db.execute(_OLD, (before_ms, after_seq, last_seq))], before_ms)
     # By their events alone: these may have more runs than a statement takes values.
     marks = ",".join("?" * len(old))
     theirs = f"event_seq IN ({marks})"
@@ -65,6 +71,8 @@ def prune(
             )
         db.execute(f"DELETE FROM runs WHERE {theirs}", old)
         db.execute(f"DELETE FROM rounds WHERE {theirs}", old)
+        db.execute(f"DELETE FROM causes WHERE {theirs}", old)
+        db.execute(f"DELETE FROM trees WHERE root_seq IN ({marks})", old)
         db.execute(f"DELETE FROM events WHERE seq IN ({marks})", old)
         db.executemany(
             "DELETE FROM definitions WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE definition_id = definitions.id)",
@@ -73,6 +81,20 @@ def prune(
         db.executemany("UPDATE counts SET n = n - ? WHERE name = ?", [(count, name) for name, count in fewer.items()])
     runs = fewer.total() - len(old)
     return Pruned(last_seq, len(old), runs, sum(size for _, _, size, _ in attempts))
+
+
+def _of_old_trees(db: sqlite3.Connection, event_seqs: list[int], before_ms: int) -> list[int]:
+    """Those of these events whose trees are old as a whole: a tree goes with the last of it."""
+    marks = ",".join("?" * len(event_seqs))
+    roots = dict(
+        db.execute(
+            f"SELECT seq, coalesce(root_seq, seq) FROM events WHERE seq IN ({marks})"
+            " AND (root_seq IS NOT NULL OR seq IN (SELECT root_seq FROM trees))",
+            event_seqs,
+        ).fetchall()
+    )
+    kept = {root for root in set(roots.values()) if db.execute(_KEPT_TREE, (before_ms, root)).fetchone()}
+    return [seq for seq in event_seqs if roots.get(seq) not in kept]
 
 
 def give_back(db: sqlite3.Connection) -> bool:

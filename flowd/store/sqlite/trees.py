@@ -32,7 +32,7 @@ class Cause:
     @property
     def place_below(self) -> writes.Place:
         """Of what it causes."""
-        return self.run_id, self.event_id, self.root_id, self.root_seq, self.depth + 1
+        return self.run_id, self.event_id, self.root_id, self.root_seq, self.depth + 1, self.event_seq
 
 
 def running(db: sqlite3.Connection, run_id: str) -> tuple[Cause, int] | None:

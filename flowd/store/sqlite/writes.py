@@ -22,10 +22,11 @@ _KNOWN = (
 )
 """`rows.EVENT_COLUMNS` of an event, all NULL where there is none, and how many runs are queued."""
 
-Place = tuple[str | None, str | None, str | None, int | None, int]
-"""Of an event in its tree: the run that caused it and that run's event, the root by id and number, and the depth."""
+Place = tuple[str | None, str | None, str | None, int | None, int, int | None]
+"""Of an event in its tree: the run that caused it and that run's event, the root by id and number, the depth, and the
+number of that run's event."""
 
-ROOT: Place = (None, None, None, None, 0)
+ROOT: Place = (None, None, None, None, 0, None)
 
 
 def accept(
@@ -72,7 +73,8 @@ def insert_event(
     """Store an event that is not known yet, with its queued runs. Its number, and what accepting it came to."""
     seq = db.execute(
         "INSERT INTO events (id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body, left_out,"
-        " cause_run_id, cause_event_id, root_id, root_seq, depth) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " cause_run_id, cause_event_id, root_id, root_seq, depth, parent_seq)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             event.id,
             event.type,

@@ -6,6 +6,8 @@ ALTER TABLE events ADD COLUMN cause_event_id TEXT;
 ALTER TABLE events ADD COLUMN root_id TEXT;
 ALTER TABLE events ADD COLUMN root_seq INTEGER;                  -- of the tree; NULL: of its own
 ALTER TABLE events ADD COLUMN depth INTEGER NOT NULL DEFAULT 0;  -- below the root
+ALTER TABLE events ADD COLUMN parent_seq INTEGER;                -- the event whose run caused it
+CREATE INDEX events_by_parent ON events (parent_seq, seq) WHERE parent_seq IS NOT NULL;
 CREATE INDEX events_by_root ON events (root_seq, seq) WHERE root_seq IS NOT NULL;
 
 -- How large trees are in which something was caused.

@@ -1,0 +1,122 @@
+"""Questions about an event and all that its runs caused, theirs, and so on. They run inside any transaction."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from flowd.domain.errors import EventNotFoundError, InvalidParamsError
+from flowd.domain.run import Run
+from flowd.domain.stored import Page, TreeEvent
+from flowd.domain.trees import CausedBy
+from flowd.store.sqlite import reads, rows
+
+MAX_RUNS = 2_000
+"""Of one page, which ends with the event that reaches it."""
+
+_TREE = (
+    "WITH RECURSIVE scope (seq) AS (SELECT seq FROM events WHERE id = ?"
+    " UNION ALL SELECT e.seq FROM scope s JOIN events e ON e.parent_seq = s.seq) "
+)
+_ALONE = "WITH scope (seq) AS (SELECT seq FROM events WHERE id = ?) "
+
+BY_THEMSELVES = "(r.status = 'running' OR coalesce(r.waits_for, '') NOT IN ('needs', 'question', 'person', 'pause'))"
+"""Whether an unfinished run goes on without a person; one that waits for needs does when these do, and is not looked at."""
+
+
+def scope(*, is_tree: bool) -> str:
+    """The beginning of a statement whose first value is an event's id: ``scope (seq)`` has the event, with ``is_tree``
+    all below it, too."""
+    return _TREE if is_tree else _ALONE
+
+
+def refuse_unknown(db: sqlite3.Connection, event_id: str) -> None:
+    """Raise `EventNotFoundError` where there is no such event."""
+    if db.execute("SELECT 1 FROM events WHERE id = ?", (event_id,)).fetchone() is None:
+        raise EventNotFoundError(event_id)
+
+
+def tree(db: sqlite3.Connection, event_id: str, *, limit: int, cursor: str | None) -> Page[TreeEvent]:
+    """The event and all below it, with their runs, every event after the one whose run caused it."""
+    refuse_unknown(db, event_id)
+    after = _position(cursor)
+    found = db.execute(
+        f"{_TREE} SELECT e.seq, e.id, e.type, e.created_at_ms, e.cause_run_id, e.cause_event_id, e.depth"
+        " FROM scope s JOIN events e ON e.seq = s.seq WHERE e.seq > ? ORDER BY e.seq LIMIT ?",
+        (event_id, after, limit + 1),
+    ).fetchall()
+    runs = _runs(db, [row[0] for row in found[:limit]])
+    items: list[TreeEvent] = []
+    count = 0
+    for seq, id_, type_, created_at_ms, cause_run_id, cause_event_id, depth in found[:limit]:
+        theirs = tuple(runs.get(seq, ()))
+        count += len(theirs)
+        if items and count > MAX_RUNS:
+            break
+        caused_by = None if cause_run_id is None else CausedBy(cause_run_id, cause_event_id)
+        items.append(TreeEvent(id_, type_, created_at_ms, caused_by, depth, theirs))
+    has_more = len(found) > len(items)
+    return Page(tuple(items), f"t{found[len(items) - 1][0]}" if has_more else None)
+
+
+def going_on(db: sqlite3.Connection, event_id: str, *, is_tree: bool) -> bool:
+    """Whether anything of the event, or of its tree, is unfinished and goes on without a person."""
+    refuse_unknown(db, event_id)
+    found = db.execute(
+        f"{scope(is_tree=is_tree)} SELECT 1 FROM scope s JOIN runs r ON r.event_seq = s.seq"
+        f" WHERE r.status IN ('queued', 'running') AND {BY_THEMSELVES} LIMIT 1",
+        (event_id,),
+    ).fetchone()
+    return found is not None
+
+
+def round_goes_on(db: sqlite3.Connection, run_id: str) -> bool:
+    """Whether anything of a run's round is unfinished and goes on without a person."""
+    found = db.execute(
+        "WITH these (seq) AS (SELECT seq FROM runs WHERE id = ?1 UNION"
+        " SELECT q.seq FROM runs q WHERE q.round_seq = (SELECT round_seq FROM runs WHERE id = ?1))"
+        " SELECT 1 FROM these t JOIN runs r ON r.seq = t.seq"
+        f" WHERE r.status IN ('queued', 'running') AND {BY_THEMSELVES} LIMIT 1",
+        (run_id,),
+    ).fetchone()
+    return found is not None
+
+
+def unfinished(db: sqlite3.Connection, event_id: str, *, is_tree: bool, limit: int) -> list[Run]:
+    """Runs of the event, or of its tree, that have not ended or ask a person, the oldest first."""
+    seqs = db.execute(
+        f"{scope(is_tree=is_tree)} SELECT q.seq FROM scope s JOIN runs q ON q.event_seq = s.seq"
+        f" WHERE q.status IN ('queued', 'running') OR ({rows.IS_QUESTION}) ORDER BY q.seq LIMIT ?",
+        (event_id, limit),
+    ).fetchall()
+    return reads.runs_by_seq(db, [seq for (seq,) in seqs])
+
+
+def statuses(db: sqlite3.Connection, event_id: str, *, is_tree: bool) -> dict[str, int]:
+    """How many runs of the event, or of its tree, have which effective status."""
+    return dict(
+        db.execute(
+            f"{scope(is_tree=is_tree)} SELECT coalesce(r.result_status, r.status), count(*)"
+            " FROM scope s JOIN runs r ON r.event_seq = s.seq GROUP BY 1",
+            (event_id,),
+        ).fetchall()
+    )
+
+
+def _runs(db: sqlite3.Connection, event_seqs: Sequence[int]) -> dict[int, list[Run]]:
+    marks = ",".join("?" * len(event_seqs))
+    found = db.execute(f"{rows.RUNS} WHERE r.event_seq IN ({marks}) ORDER BY r.seq", list(event_seqs)).fetchall()
+    attempts = reads.attempts_by_run(db, found)
+    by_event: dict[int, list[Run]] = {}
+    for row in found:
+        by_event.setdefault(row[rows.EVENT_SEQ], []).append(rows.run(row, attempts.get(row[0], ())))
+    return by_event
+
+
+def _position(cursor: str | None) -> int:
+    if cursor is None:
+        return -(1 << 62)
+    digits = cursor[1:].removeprefix("-")
+    if cursor[:1] == "t" and digits.isascii() and digits.isdigit() and len(cursor) < 20:
+        return int(cursor[1:])
+    raise InvalidParamsError(
+        f"The cursor {cursor[:40]!r} is none that this list gave. Start without one.", param="cursor"
+    )

@@ -1,0 +1,54 @@
+"""What `SqliteStore` can be asked about trees, and to do with them."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+from flowd.domain.run import Run
+from flowd.domain.stored import EventState, Page, TreeEvent
+from flowd.store.sqlite import cancels, tree_reads
+from flowd.store.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+
+class TreeStore:
+    """See `flowd.ports.TreeStore` for what every method guarantees."""
+
+    _writer: Writer
+
+    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        raise NotImplementedError
+
+    async def call_off(self, event_id: str, *, is_tree: bool) -> None:
+        """See `flowd.ports.TreeStore.call_off`."""
+        await self._writer.do(lambda db: cancels.call_off(db, event_id, is_tree=is_tree))
+
+    async def cancel_waiting(self, event_id: str, *, is_tree: bool, at_ms: int) -> list[Run]:
+        """See `flowd.ports.TreeStore.cancel_waiting`."""
+        return await self._writer.do(lambda db: cancels.end_waiting(db, event_id, is_tree=is_tree, at_ms=at_ms))
+
+    async def running_of(self, event_id: str, *, is_tree: bool) -> list[str]:
+        """See `flowd.ports.TreeStore.running_of`."""
+        return await self._read(lambda db: cancels.running(db, event_id, is_tree=is_tree))
+
+    async def tree(self, event_id: str, *, limit: int, cursor: str | None) -> Page[TreeEvent]:
+        """See `flowd.ports.TreeStore.tree`."""
+        return await self._read(lambda db: tree_reads.tree(db, event_id, limit=limit, cursor=cursor))
+
+    async def is_going_on(self, event_id: str, *, is_tree: bool) -> bool:
+        """See `flowd.ports.TreeStore.is_going_on`."""
+        return await self._read(lambda db: tree_reads.going_on(db, event_id, is_tree=is_tree))
+
+    async def is_round_going_on(self, run_id: str) -> bool:
+        """See `flowd.ports.TreeStore.is_round_going_on`."""
+        return await self._read(lambda db: tree_reads.round_goes_on(db, run_id))
+
+    async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
+        """See `flowd.ports.TreeStore.event_state`."""
+        return await self._read(
+            lambda db: EventState(
+                tree_reads.statuses(db, event_id, is_tree=is_tree),
+                tuple(tree_reads.unfinished(db, event_id, is_tree=is_tree, limit=limit)),
+            )
+        )
