@@ -108,11 +108,11 @@ class Adoption:
 def _was_never_spawned(step: Step) -> bool:
     """Whether the last keeper journaled that a step begins, and died before it made the process.
 
-    In between it makes both output files. With both there, a process may have run and ended unseen. The first alone is
-    removed, because the next start makes it anew.
+    In between it makes its output files: that of standard output alone where it prints into pipes. With these there, a
+    process may have run and ended unseen. The first of two is removed, because the next start makes it anew.
     """
     stdout, stderr = step.paths
-    if os.path.exists(stderr):
+    if os.path.exists(stdout if step.slot else stderr):
         return False
     try:
         os.unlink(stdout)

@@ -22,6 +22,7 @@ _AT_ONCE_BYTES = 1 << 20
 _READ_BYTES = 1 << 16
 _SPLICE_FLAGS = 1 | 2  # SPLICE_F_MOVE, SPLICE_F_NONBLOCK
 _HAS_SPLICE = hasattr(os, "splice")  # Linux
+_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class _Stream:
@@ -37,11 +38,14 @@ class _Stream:
         self.pending = b""
         """Read without splice, and not written yet because the disk was full."""
 
+    def create(self) -> None:
+        """Make the file, which must not be there."""
+        self.file_fd = os.open(self.path, _FILE_FLAGS | os.O_EXCL, 0o600)
+
     def open(self) -> int:
         """The file, to be written on at its end. Splice refuses a file that is opened for appending."""
         if self.file_fd < 0:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self.file_fd = os.open(self.path, flags, 0o600)
+            self.file_fd = os.open(self.path, _FILE_FLAGS, 0o600)
             os.lseek(self.file_fd, 0, os.SEEK_END)
         return self.file_fd
 
@@ -95,6 +99,28 @@ class Recording:
     def total_bytes(self) -> int:
         """How much was printed on both."""
         return self._streams[0].printed + self._streams[1].printed
+
+    def begin(self) -> None:
+        """Make the file of standard output, right before the process is made; that it is there says that there may be a
+        process. That of standard error is made when something is printed there: most steps print nothing.
+
+        Raises:
+            FileExistsError: A file of either is there already.
+            OSError: It cannot be made.
+        """
+        stdout, stderr = self._streams
+        if os.path.lexists(stderr.path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), stderr.path)
+        stdout.create()
+
+    def stream_of(self, path: str) -> str:
+        """The stream that a file is of."""
+        return "stderr" if path == self._streams[1].path else "stdout"
+
+    def undo_begin(self) -> None:
+        """There is no process after all: remove the file that was made for it."""
+        if self._streams[0].file_fd >= 0:
+            os.unlink(self._streams[0].path)
 
     def resume(self) -> None:
         """Go on where an earlier process was: the files and the record of the order say where that is."""

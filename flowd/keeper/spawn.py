@@ -13,7 +13,7 @@ from flowd.keeper.refusal import RefusalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from flowd.keeper.confinement import Confinement
 
@@ -57,7 +57,7 @@ class Spawner:
         stdin: bytes,
         stdout: str,
         stderr: str,
-        outputs: Sequence[int] = (),
+        recording: tuple[Callable[[], None], Sequence[int]] | None = None,
         badge: int = 0,
         plan: Confinement | None = None,
     ) -> int:
@@ -66,7 +66,8 @@ class Spawner:
         Both output files are created here, for appending; a file that exists already is a refusal, never overwritten.
 
         Args:
-            outputs: What it gets as standard output and standard error instead of those files.
+            recording: What it gets as standard output and standard error instead of those files, and what is to be
+                called for them right before there is a process.
 
         Raises:
             RefusalError: Nothing runs, and no file was left behind.
@@ -75,10 +76,14 @@ class Spawner:
         created: list[str] = []
         try:
             fds.append(self._stdin(stdin))
+            if recording:
+                begin, outputs = recording
+                begin()
+                return self._spawn(argv, cwd, env, [fds[0], *outputs], badge=badge, plan=plan)
             for what, path in (("stdout", stdout), ("stderr", stderr)):
                 fds.append(_create(what, path))
                 created.append(path)
-            return self._spawn(argv, cwd, env, [fds[0], *(outputs or fds[1:])], badge=badge, plan=plan)
+            return self._spawn(argv, cwd, env, fds, badge=badge, plan=plan)
         except RefusalError:
             for path in created:
                 os.unlink(path)

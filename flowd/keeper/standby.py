@@ -288,9 +288,9 @@ class _Watch:
 
 
 def _was_spawned(entries: dict[str, dict[str, Any]]) -> bool:
-    """Whether there may be a process. Its files, which are made right before it, say so to the next keeper; we must not
-    make them."""
-    return "started" in entries or os.path.exists(str(entries["begin"]["stderr"]))
+    """Whether there may be a process. The file of its standard output, which is made right before it, says so to the
+    next keeper; we must not make it."""
+    return "started" in entries or os.path.exists(str(entries["begin"]["stdout"]))
 
 
 def _open_lock(directory: str) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flowd.keeper.cgroup import Cgroups
     from flowd.keeper.confinement import Confinement
     from flowd.keeper.recorder import Recorder
+    from flowd.keeper.recording import Recording
 
 
 class Starter:
@@ -96,6 +97,7 @@ class Starter:
     ) -> int:
         if plan is not None and step.cgroup:
             self._make_cgroup(step, plan)
+        recording = step.recording
         try:
             return self._spawner.spawn(
                 [*map(str, request["argv"])],
@@ -104,11 +106,13 @@ class Starter:
                 stdin=stdin,
                 stdout=step.paths[0],
                 stderr=step.paths[1],
-                outputs=outputs,
+                recording=None if recording is None else (lambda: _begin(recording), outputs),
                 badge=step.badge,
                 plan=plan,
             )
         except BaseException:
+            if recording is not None:
+                recording.undo_begin()
             if step.cgroup and self._cgroups:
                 self._cgroups.remove(step.cgroup)
             raise
@@ -133,3 +137,10 @@ class Starter:
         outer = self.base_env.get(MARK)
         env[MARK] = f"{outer},{request['mark']}" if outer else request["mark"]
         return env
+
+
+def _begin(recording: Recording) -> None:
+    try:
+        recording.begin()
+    except OSError as error:
+        raise RefusalError(recording.stream_of(error.filename), str(error.filename), error) from None

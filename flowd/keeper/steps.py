@@ -301,6 +301,12 @@ class Steps:
     def _is_cut(self, step: Step) -> bool:
         return step.recording is not None and step.recording.is_over_limit
 
+    def _is_cut_at_end(self, step: Step) -> bool:
+        """Whether it printed more than its files hold; those that it wrote by itself are cut here."""
+        if step.recording:
+            return step.recording.is_over_limit
+        return output_limit.cut(step.paths, step.max_output_bytes)
+
     def _give_up(self, step: Step) -> None:
         step.survivors = [str(process) for process in self.step_processes.of(step)]
         self.step_processes.disown(step)
@@ -320,7 +326,7 @@ class Steps:
         if step.recording:
             is_clean = not (step.detach or step.survivors)
             step.unwritten_bytes = self._recorder.end(step.recording, is_clean=is_clean)
-        if (self._is_cut(step) or output_limit.cut(step.paths, step.max_output_bytes)) and step.cause is None:
+        if self._is_cut_at_end(step) and step.cause is None:
             step.cause = "output_limit"
         exit_ = step.exit()
         self._journal.record({"op": "exit", "id": step.id, **exit_})

@@ -85,7 +85,7 @@ def test_the_order_between_both_streams_is_recorded(tmp_path: Path, without: str
         """Print something and wait until it is recorded: closer together, the keeper may find both at one look."""
         stream, there = ("out", "") if text.startswith("o") else ("err", " >&2")
         path = tmp_path / f"{step}.{stream}"
-        return f"echo {text}{there}; until grep -q {text} {path}; do sleep 0.01; done"
+        return f"echo {text}{there}; until grep -qs {text} {path}; do sleep 0.01; done"
 
     script = "; ".join(say("both", f"{stream}{i}") for i in range(4) for stream in "oe")
     expected = [piece for i in range(4) for piece in (("stdout", f"o{i}\n"), ("stderr", f"e{i}\n"))]
