@@ -25,6 +25,7 @@ from flowd.keeper.proctree import Processes
 from flowd.keeper.protocol import LISTEN_FD, LOCK_FD, VERSION, FrameError, FrameReader, dumps, encode
 from flowd.keeper.recorder import Recorder
 from flowd.keeper.spawn import Spawner
+from flowd.keeper.step import INFINITY
 from flowd.keeper.steps import Steps
 
 TYPE_CHECKING = False
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 IDLE_EXIT_S = 5.0
 """A keeper without a daemon, without steps and without an exit to report is of no use."""
 SETTLE_WITHOUT_DAEMON_S = 5.0
+STARTED_WITHIN_S = 0.003
+"""How long the report of a start may wait for what else is to be reported: most often that a short step has ended, so
+that the daemon wakes once for both. It has been journaled by then."""
 MAX_UNSENT_BYTES = 256 << 20
 """A daemon that does not read so much is disconnected; it learns everything when it connects again."""
 
@@ -60,6 +64,7 @@ class Keeper:
         self._connection: socket.socket | None = None
         self._reader = FrameReader()
         self._unsent = bytearray()
+        self._send_at_s = INFINITY
         self._is_greeted = False
         self._fds: list[int] = []
         self._alone_since_s = self._started_s = now_s()
@@ -126,7 +131,8 @@ class Keeper:
 
     def _turn(self) -> None:
         is_waiting = self._connection is None or self._adoption is not None  # for the end of a grace
-        timeout_s = min(self._steps.wake_at_s() - now_s(), 0.5 if is_waiting else 3600.0)
+        wake_at_s = min(self._steps.wake_at_s(), self._send_at_s)
+        timeout_s = min(wake_at_s - now_s(), 0.5 if is_waiting else 3600.0)
         ready = self._poll.poll(max(0.0, timeout_s) * 1000)
         # What a daemon has asked for is done before the next one, which takes its place, is accepted.
         for fd, event in sorted(ready, key=lambda found: found[0] == LISTEN_FD):
@@ -143,7 +149,8 @@ class Keeper:
         if self._adoption and now_s() - self._started_s > SETTLE_WITHOUT_DAEMON_S:
             self._settle()
         self._steps.advance()
-        self._flush()
+        if now_s() >= self._send_at_s:
+            self._flush()
 
     def _is_done(self) -> bool:
         if self._steps.active:
@@ -292,8 +299,11 @@ class Keeper:
         # What happens before the hello is among its records.
         if self._connection is not None and (self._is_greeted or header["op"] in ("bad", "replaced")):
             self._unsent += encode(header, body)
+            may_wait_s = STARTED_WITHIN_S if header["op"] == "started" else 0.0
+            self._send_at_s = min(self._send_at_s, now_s() + may_wait_s)
 
     def _flush(self) -> None:
+        self._send_at_s = INFINITY
         if self._connection is None:
             return
         try:

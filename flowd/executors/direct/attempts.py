@@ -53,14 +53,12 @@ class KeeperAttempts:
         """The pidfds of the leaders that we hold, by attempt."""
         return {attempt_id: attempt.pidfd for attempt_id, attempt in self._known.items() if attempt.pidfd >= 0}
 
-    def forget(self, attempt_id: str) -> bool:
-        """Forget an attempt that has ended. True when `send_forgets` is due: many are sent together."""
+    def forget(self, attempt_id: str) -> None:
+        """Forget an attempt that has ended. `send_forgets` is due then: many are sent together."""
         attempt = self._known.get(attempt_id)
-        if attempt is None or attempt.is_running:
-            return False
-        del self._known[attempt_id]
-        self._unsent_forgets.append(attempt_id)
-        return len(self._unsent_forgets) == 1
+        if attempt is not None and not attempt.is_running:
+            del self._known[attempt_id]
+            self._unsent_forgets.append(attempt_id)
 
     def send_forgets(self) -> None:
         """Have the keeper forget what we have forgotten. Without a connection, the next keeper will."""

@@ -26,6 +26,9 @@ from flowd.keeper.protocol import FrameError, encode
 
 log = logging.getLogger("flowd.keeper")
 
+_FORGET_WITHIN_S = 0.02
+"""How long the keeper may go on to remember what is recorded; the next start takes it along."""
+
 _CLOSE_WITHIN_S = 15.0
 """Beyond the longest grace of a step: more than the keeper needs for what outlives SIGKILL."""
 
@@ -70,6 +73,7 @@ class DirectExecutor:
         self._mark_suffix = mark_suffix(directory)
         self._link = KeeperLink(launcher, can_pidfd=can_pidfd, on_lost=on_lost)
         self._attempts = KeeperAttempts(self._link.send, can_pidfd=can_pidfd)
+        self._forgetting: asyncio.TimerHandle | None = None
 
     @property
     def id(self) -> str:
@@ -170,6 +174,7 @@ class DirectExecutor:
             except FrameError as error:
                 raise SpawnError(f"The step is too large to start: {error}") from None
             attempt = self._attempts.begin(launch.attempt_id, grace_s=launch.grace_s)
+            self._attempts.send_forgets()  # they cost the keeper no turn of its own then
             self._link.send(frame)
         return await attempt.started()
 
@@ -217,10 +222,12 @@ class DirectExecutor:
 
     async def forget(self, attempt_id: str) -> None:
         """Forget an attempt whose outcome is on disk. Idempotent; one frame forgets many."""
-        if self._attempts.forget(attempt_id):
-            get_running_loop().call_soon(self._send_forgets)
+        self._attempts.forget(attempt_id)
+        if self._forgetting is None:
+            self._forgetting = get_running_loop().call_later(_FORGET_WITHIN_S, self._send_forgets)
 
     def _send_forgets(self) -> None:
+        self._forgetting = None
         self._attempts.send_forgets()
         self._link.replace_if_outdated()
 

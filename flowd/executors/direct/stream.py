@@ -34,7 +34,7 @@ class KeeperStream:
         self._on_frames = on_frames
         self._on_gone = on_gone
         self._unsent = bytearray()
-        self._is_flushing = False
+        self._is_flushing = self._is_blocked = False
         self._is_open = True
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._read)
@@ -69,12 +69,14 @@ class KeeperStream:
             while self._unsent:
                 del self._unsent[: self._socket.send(self._unsent)]
         except (BlockingIOError, InterruptedError):
-            self._is_flushing = True
+            self._is_flushing = self._is_blocked = True
             self._loop.add_writer(self._socket, self._flush)
             return
         except OSError:
             self._unsent.clear()  # the reading side learns that it is closed
-        self._loop.remove_writer(self._socket)
+        if self._is_blocked:
+            self._is_blocked = False
+            self._loop.remove_writer(self._socket)
 
     def _read(self) -> None:
         try:
