@@ -82,11 +82,13 @@ class Methods:
         return view
 
     async def _replay(self, given: events.Replay) -> events.DispatchView:
-        event, created = await self._engine.replay(given.event_id, given.steps, is_missing=given.missing)
+        replayed = await self._engine.replay(
+            given.event_id, given.steps, from_steps=given.from_steps, is_missing=given.missing
+        )
         if not given.wait:
-            return events.replay_view(event, created)
-        ended = await self._ended(created, given.timeout_ms)
-        view = events.replay_view(event, ended)
+            return events.replay_view(replayed, replayed.runs)
+        ended = await self._ended(replayed.runs, given.timeout_ms)
+        view = events.replay_view(replayed, ended)
         view.timed_out = _is_any_open(ended)
         return view
 

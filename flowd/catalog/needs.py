@@ -1,11 +1,13 @@
 """Reads ``needs`` and ``when`` of ``[[steps]]``, and checks that a flow's steps can follow each other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 
 from flowd.catalog.table import Table, kind_of
 from flowd.domain.flow import Step, Trigger
 from flowd.domain.needs import WHENS, When
 
+_MAX_NAMES_CHARS = 500
 _REMEDY = 'Write the names of steps of this flow: needs = ["checkout"].'
 
 
@@ -18,11 +20,13 @@ def read_needs(step: Table) -> tuple[str, ...]:
     names = step.values.get("needs", [])
     if not isinstance(names, list):
         step.fail("needs", f"needs must be a list of steps, got {kind_of(names)}", _REMEDY)
-    for place, name in enumerate(names):
+    seen: set[str] = set()
+    for name in names:
         if not isinstance(name, str) or not name.strip():
             step.fail("needs", f"needs must hold names of steps, got {kind_of(name)}", _REMEDY)
-        if name in names[:place]:
+        if name in seen:
             step.fail("needs", f"needs has {kind_of(name)} twice", "Name each step once.")
+        seen.add(name)
     return tuple(names)
 
 
@@ -56,60 +60,49 @@ def check_needs(steps: Mapping[str, Step], tables: Mapping[str, Table]) -> None:
                 tables[step.name].fail("needs", "needs the step itself", "Remove its name.")
             if need not in steps:
                 names = ", ".join(name for name in steps if name != step.name) or "none"
-                tables[step.name].fail(
-                    "needs", f"needs {kind_of(need)}, which is no step of this flow", f"Its other steps: {names}."
-                )
-    triggers: dict[str, tuple[Trigger, ...]] = {}
+                message = f"needs {kind_of(need)}, which is no step of this flow"
+                tables[step.name].fail("needs", message, f"Its other steps: {names[:_MAX_NAMES_CHARS]}.")
+    triggers: dict[str, Trigger] = {}
     for step in _in_order(steps, tables):
-        triggers[step.name] = _triggers(step, triggers, tables[step.name])
+        trigger = _strictest(step, triggers, tables[step.name])
+        if trigger is not None:
+            triggers[step.name] = trigger
 
 
-def _in_order(steps: Mapping[str, Step], tables: Mapping[str, Table]) -> list[Step]:
+def _in_order(steps: Mapping[str, Step], tables: Mapping[str, Table]) -> Iterable[Step]:
     """The steps, each behind those that it needs."""
-    done: dict[str, Step] = {}
-    left = dict(steps)
-    while left:
-        free = [step for step in left.values() if all(need in done for need in step.needs)]
-        if not free:
-            circle = _circle(left)
-            told = " -> ".join([*circle, circle[0]])
-            tables[circle[0]].fail("needs", f"needs go in a circle: {told}", "Remove one of these needs.")
-        for step in free:
-            done[step.name] = left.pop(step.name)
-    return list(done.values())
+    try:
+        order = list(TopologicalSorter({step.name: step.needs for step in steps.values()}).static_order())
+    except CycleError as error:
+        circle: list[str] = error.args[1][:0:-1]  # each needs the next one
+        first = circle.index(next(name for name in steps if name in circle))
+        told = [*circle[first:], *circle[:first]]
+        message = f"needs go in a circle: {' -> '.join([*told, told[0]])}"
+        tables[told[0]].fail("needs", message, "Remove one of these needs.")
+    return [steps[name] for name in order]
 
 
-def _circle(steps: Mapping[str, Step]) -> list[str]:
-    """A circle among steps each of which needs another one of them; it begins with the first in the manifest."""
-    way: list[str] = [next(iter(steps))]
-    while True:
-        following = next(need for need in steps[way[-1]].needs if need in steps)
-        if following in way:
-            circle = way[way.index(following) :]
-            first = next(name for name in steps if name in circle)
-            return circle[circle.index(first) :] + circle[: circle.index(first)]
-        way.append(following)
-
-
-def _triggers(step: Step, known: Mapping[str, tuple[Trigger, ...]], table: Table) -> tuple[Trigger, ...]:
-    """All triggers that have to match where a step is to run: its own, and those of all above it."""
-    found = {} if step.trigger is None else {step.trigger.type: step.trigger}
+def _strictest(step: Step, known: Mapping[str, Trigger], table: Table) -> Trigger | None:
+    """The trigger which an event that starts a step matches, and by which it matches those of all above it, too."""
+    found = step.trigger
     for need in step.needs:
-        if not known[need]:
+        above = known.get(need)
+        if above is None:
             message = f"needs {kind_of(need)}, which no event starts: it has neither a trigger nor needs"
             table.fail("needs", message, "Give that step a trigger.")
-        for trigger in known[need]:
-            other = next((one for one in found.values() if not _can_match_one_event(one, trigger)), None)
-            if other is not None:
-                message = f"can never run: it would take an event of both types {other.type} and {trigger.type}"
-                table.fail("needs", message, "Give the steps triggers that one event can match.")
-            found.setdefault(trigger.type, trigger)
-    return tuple(found.values())
+        both = above if found is None else _stricter(found, above)
+        if found is not None and both is None:
+            message = f"can never run: it takes an event of type {found.type}, and its need {need} one of {above.type}"
+            table.fail("needs", message, "Give them triggers that one event can match.")
+        found = both
+    return found
 
 
-def _can_match_one_event(one: Trigger, other: Trigger) -> bool:
-    if one.prefix is None:
-        return other.fits(one.type)
-    if other.prefix is None:
-        return one.fits(other.type)
-    return one.prefix.startswith(other.prefix) or other.prefix.startswith(one.prefix)
+def _stricter(one: Trigger, other: Trigger) -> Trigger | None:
+    """Of two triggers that one event can match, the one that fewer events match; None where no event matches both."""
+    for strict, wide in ((one, other), (other, one)):
+        if strict.prefix is None and wide.fits(strict.type):
+            return strict
+        if strict.prefix is not None and wide.prefix is not None and strict.prefix.startswith(wide.prefix):
+            return strict
+    return None

@@ -11,7 +11,7 @@ from flowd.catalog.scan import scan_once
 from flowd.catalog.schema_process import SchemaProcess
 from flowd.cli.exits import CommandError
 from flowd.domain import event as events
-from flowd.domain import matching
+from flowd.domain import joining, matching
 from flowd.domain.errors import InvalidEventError
 from flowd.domain.flow import Snapshot
 from flowd.settings.values import Simple
@@ -51,7 +51,7 @@ def explain(workspace: Path, body: object) -> dict[str, Any]:
             verdicts = matching.settle(
                 verdicts, process.check(sources, json.encode(event.members), budget_s=Simple().max_check_ms / 1000)
             )
-    return _plain(shapes.explain_view(event, verdicts, snapshot))
+    return _plain(shapes.explain_view(event, joining.join(snapshot, verdicts), snapshot))
 
 
 def _plain(view: View) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def tell_accepted(view: DispatchView) -> None:
         printing.line(f"{printing.status('accepted')} {view.event_id}: {view.matched} {noun}")
         if view.warning:
             printing.note(f"flowd: {view.warning}")
+    for share in view.outside:
+        printing.note(f"flowd: not started: {share.label}: {share.why}")
     left_out.tell(view.event_id, view.left_out)
 
 

@@ -18,6 +18,14 @@ from flowd_client.views.run import read_run, read_runs
 @click.option(
     "--step", "steps", type=Text(), multiple=True, metavar="STEP", help="Only this step or flow/step; may be repeated."
 )
+@click.option(
+    "--from",
+    "from_steps",
+    type=Text(),
+    multiple=True,
+    metavar="STEP",
+    help="This step and all that need it; may be repeated.",
+)
 @click.option("--missing", is_flag=True, help="Only steps that match now and have no run of this event yet.")
 @wait_options("Wait for the runs; exit 1 if one ends badly.")
 @click.pass_obj
@@ -26,6 +34,7 @@ def replay(
     *,
     event_id: str,
     steps: tuple[str, ...],
+    from_steps: tuple[str, ...],
     missing: bool,
     wait: bool,
     timeout_s: float | None,
@@ -33,15 +42,18 @@ def replay(
 ) -> int:
     """Make new runs for a stored event, of the steps that match it now. The old runs stay as they are.
 
+    With --step or --from, what these steps need of others is taken from the newest runs of those.
+
     With --missing, only what the event has not started yet, because its package was broken then or not there.
 
     \b
     Examples:
       flowd replay release-42 --wait
       flowd replay release-42 --step publish
+      flowd replay release-42 --from build
       flowd replay release-42 --missing
     """
-    request = requests.replay_event(event_id, wait=False, timeout_ms=None, steps=steps or None, missing=missing)
+    request = requests.replay_event(event_id, steps=steps or None, missing=missing, from_steps=from_steps or None)
     response = session.ask(request)
     if not as_json:
         tell_accepted(read_dispatch(response))

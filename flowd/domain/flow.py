@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from graphlib import TopologicalSorter
 
 from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
@@ -248,6 +249,12 @@ class ShadowedPackage:
     by: str
 
 
+def _in_order(flow: Flow) -> tuple[Step, ...]:
+    steps = {step.name: step for step in flow.steps}
+    order = TopologicalSorter({step.name: step.needs for step in flow.steps}).static_order()
+    return tuple(steps[name] for name in order)
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """The whole catalog at one moment. Immutable; swapped whole, so a dispatch sees one state of it.
@@ -264,6 +271,11 @@ class Snapshot:
     def by_name(self) -> Mapping[str, Flow]:
         """Flows by name."""
         return {flow.name: flow for flow in self.flows}
+
+    @cached_property
+    def linked(self) -> Mapping[str, tuple[Step, ...]]:
+        """The steps of each flow that has needs, by its name; each step behind those that it needs."""
+        return {flow.name: _in_order(flow) for flow in self.flows if any(step.needs for step in flow.steps)}
 
     @cached_property
     def _exact(self) -> Mapping[str, tuple[tuple[int, Flow, Step], ...]]:

@@ -11,7 +11,7 @@ from typing import Literal
 from flowd.domain.event import Event
 from flowd.domain.flow import BrokenPackage, Flow, PayloadCheck, SchemaError, SchemaSource, Snapshot, Step, Trigger
 
-Why = Literal["matched", "no_trigger", "type", "schema"]
+Why = Literal["matched", "no_trigger", "type", "schema", "needs"]
 
 IN_PLACE_UNITS = 200_000
 """What the checks of one event may cost on the event loop, in all. A unit is 10 ns to 0.3 µs: 2 ms, 60 at worst."""
@@ -33,10 +33,12 @@ class Verdict:
     """What one step says to an event.
 
     Attributes:
-        why: ``matched``, or the first thing that failed: no trigger, another type, the payload's schema.
+        why: ``matched``, or the first thing that failed: no trigger, another type, the payload's schema, or a step that
+            it needs and that is not started. A step with needs needs no trigger.
         errors: Why the schema refused; empty unless ``why`` is ``schema``.
         deferred: The check that has yet to be made; ``why`` is ``schema`` until then.
         is_undecided: The check did not come to an end, so nobody knows whether the step is meant.
+        missing: The needs that are not started; empty unless ``why`` is ``needs``.
     """
 
     flow: Flow
@@ -45,6 +47,7 @@ class Verdict:
     errors: tuple[SchemaError, ...] = ()
     deferred: SchemaSource | None = None
     is_undecided: bool = False
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

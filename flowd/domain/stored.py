@@ -34,10 +34,15 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class NewEventRuns:
-    """An event to accept, with the run of each step that it matches."""
+    """An event to accept, with the run of each step that it matches.
+
+    Attributes:
+        outside: Steps that need one of these, and are not run all the same.
+    """
 
     event: NewEvent
     runs: tuple[NewRun, ...]
+    outside: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,8 @@ class Accepted:
         runs: The created ones as they were accepted, or the stored ones of a duplicate, in match order.
         claimed: What may start now, if that was asked: of this event or, where others are ahead of it, not.
         is_cause_idle: The run that was named as the cause does not run, so it was not heeded.
+        outside: Steps that need one which was started, and were not all the same, because their own trigger does not
+            match or they need another one, too.
     """
 
     event: StoredEvent
@@ -107,6 +114,7 @@ class Accepted:
     is_conflict: bool = False
     claimed: Claimed | None = None
     is_cause_idle: bool = False
+    outside: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

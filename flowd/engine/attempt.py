@@ -18,6 +18,7 @@ from flowd.domain.waiting import TimeWait
 from flowd.engine import run_log
 from flowd.engine.completions import Completions
 from flowd.engine.follows import Follows
+from flowd.engine.new_rounds import how_many_start
 from flowd.engine.outputs import CollectedOutput, OutputFiles
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import TASK_PREFIX, Again, Done
@@ -68,14 +69,14 @@ class ActiveAttempt:
         definition: Definition,
         *,
         on_close: Callable[["ActiveAttempt"], None],
-        replay_of: str | None,
+        run: Run,
         started: StartedRun | None = None,
     ) -> None:
         """Nothing is started yet.
 
         Args:
             on_close: Called by `close`.
-            replay_of: The run's.
+            run: As it is when the attempt begins.
             started: What is to be started; None where its process runs, or ran, already.
         """
         self._tools = tools
@@ -84,7 +85,8 @@ class ActiveAttempt:
         self.definition = definition
         self.is_canceled = False
         self._on_close = on_close
-        self._first_run_id = replay_of or attempt.run_id
+        self._first_run_id = run.replay_of or attempt.run_id
+        self._is_linked = run.is_linked
         self._started = started
         self._has_process = started is None
         """Whether the keeper may have a process for it."""
@@ -299,7 +301,7 @@ class ActiveAttempt:
         outcome, follows = await tools.follows.of_outcome(outcome, label=label, first_run_id=self._first_run_id)
         if outcome.error is not None:
             outcome = replace(outcome, error=tools.mask(outcome.error))
-        more = sum(len(new.runs) for new in follows)
+        more = sum(how_many_start(new.runs) for new in follows) + self._is_linked
 
         async def finish() -> Finished:
             nonlocal output

@@ -99,9 +99,7 @@ class Attempts:
         self, attempt: Attempt, run: Run, definition: Definition, *, started: StartedRun | None = None
     ) -> ActiveAttempt:
         self._learn(definition)
-        active = ActiveAttempt(
-            self._tools, attempt, definition, on_close=self._remove, replay_of=run.replay_of, started=started
-        )
+        active = ActiveAttempt(self._tools, attempt, definition, on_close=self._remove, run=run, started=started)
         active.is_canceled = attempt.run_id in self._wishes
         self._wishes.discard(attempt.run_id)
         self._active[attempt.run_id] = active

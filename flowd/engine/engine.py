@@ -190,7 +190,7 @@ class Engine:
             accepted = await self._intake.accept(value, only=only, caused_by=caused_by, claim=claim)
             claimed = accepted.claimed or claimed
             if not accepted.is_duplicate:
-                self._completions.begin(run.id for run in accepted.runs)
+                self._completions.begin(run.id for run in accepted.runs if not run.status.is_final)
                 for run in accepted.runs:
                     run_log.tell(logging.DEBUG, "run queued", run)
                 run_log.tell_left_out(accepted.event)
@@ -205,22 +205,32 @@ class Engine:
         return accepted
 
     async def replay(
-        self, event_id: str, steps: Sequence[str] | None = None, *, is_missing: bool = False
-    ) -> tuple[StoredEvent, tuple[Run, ...]]:
-        """New runs for a stored event; see `Intake.replay`. They start even if this call is cancelled."""
-        return await self._calls.do(self._replay(event_id, steps, is_missing=is_missing))
+        self,
+        event_id: str,
+        steps: Sequence[str] | None = None,
+        *,
+        from_steps: Sequence[str] | None = None,
+        is_missing: bool = False,
+    ) -> Accepted:
+        """New runs for a stored event; see `Intake.replay`. They start even if this call is cancelled.
+
+        Returns:
+            The event with the runs that it has by now, and the new ones.
+        """
+        return await self._calls.do(self._replay(event_id, steps, from_steps, is_missing=is_missing))
 
     async def _replay(
-        self, event_id: str, steps: Sequence[str] | None, *, is_missing: bool
-    ) -> tuple[StoredEvent, tuple[Run, ...]]:
-        replayed = await self._intake.replay(event_id, steps, is_missing=is_missing)
-        self._completions.begin(run.id for run in replayed.runs)
+        self, event_id: str, steps: Sequence[str] | None, from_steps: Sequence[str] | None, *, is_missing: bool
+    ) -> Accepted:
+        replayed = await self._intake.replay(event_id, steps, from_steps=from_steps, is_missing=is_missing)
+        self._completions.begin(run.id for run in replayed.runs if not run.status.is_final)
         self._scheduler.ring()
         for run in replayed.runs:
             run_log.tell(logging.DEBUG, "run queued", run, replay_of=run.replay_of)
         run_log.tell_left_out(replayed.event)
         # The runs that it has by now, and what this replay left out.
-        return replace(await self.get_event(event_id), left_out=replayed.event.left_out), replayed.runs
+        event = replace(await self.get_event(event_id), left_out=replayed.event.left_out)
+        return replace(replayed, event=event)
 
     async def cancel_run(self, run_id: str) -> Run:
         """End a run. Answers when it has ended, or soon after its grace with the run as it is then.
@@ -240,6 +250,7 @@ class Engine:
             canceled = await self._store.cancel_queued(run_id, at_ms=now_ms)
         if canceled is not None:
             self._completions.tell(canceled)
+            self._scheduler.ring()  # what needs it may start now, where it asks for no good end
             return await self.get_run(run_id)
         ended = self._completions.expect(run_id)
         try:

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from flowd.domain import event as events
-from flowd.domain import ids, matching
+from flowd.domain import ids, joining, matching
 from flowd.domain.errors import (
     EventNotFoundError,
     InvalidEventError,
-    InvalidParamsError,
     PayloadTooLargeError,
     StepNotFoundError,
 )
@@ -17,6 +16,7 @@ from flowd.domain.event import Event
 from flowd.domain.matching import LeftOut, Match, Verdict
 from flowd.domain.queueing import Claim, NewRun
 from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, RunFilter, StoredEvent
+from flowd.engine.new_rounds import Selection, first_round, how_many_start, original
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.ports import Catalog, Clock, PayloadChecks, Store
 
@@ -78,7 +78,7 @@ class Intake:
             value: The event as it came.
             only: A flow and a step of it to run instead, whatever they match.
             caused_by: The run whose step sends it, see `flowd.ports.Store.accept`.
-            claim: Told how many runs there will be, gives what is to be claimed in the same transaction. Called last,
+            claim: Told how many runs may start, gives what is to be claimed in the same transaction. Called last,
                 when nothing but the store can refuse the event any more.
 
         Raises:
@@ -89,9 +89,10 @@ class Intake:
         """
         at_ms = self._clock.now_ms()
         new = await self.prepare(self.read(value, at_ms=at_ms), only=only)
-        return await self._store.accept(
-            new.event, new.runs, at_ms=at_ms, claim=claim(len(new.runs)), caused_by=caused_by
+        accepted = await self._store.accept(
+            new.event, new.runs, at_ms=at_ms, claim=claim(how_many_start(new.runs)), caused_by=caused_by
         )
+        return accepted if accepted.is_duplicate else replace(accepted, outside=new.outside)
 
     async def prepare(self, event: Event, *, only: tuple[str, str] | None = None) -> NewEventRuns:
         """All that is to be stored of a normalised event, if it is not known yet.
@@ -102,7 +103,7 @@ class Intake:
             PayloadTooLargeError: It is larger than ``max_payload_bytes``.
         """
         body = await self._body(event)
-        found, left_out = await self._matches(event, body, only)
+        found, left_out, outside = await self._matches(event, body, only)
         content = {key: member for key, member in event.members.items() if key != "receivedAt"}
         new = NewEvent(
             id=event.id,
@@ -114,46 +115,45 @@ class Intake:
             fingerprint=events.fingerprint(self._canonical(content)),
             left_out=left_out,
         )
-        runs = tuple(
-            NewRun(ids.run_id(event.id, match.flow.name, match.step.name), self._steps.of(match.flow, match.step))
-            for match in found
-        )
-        return NewEventRuns(new, runs)
+        return NewEventRuns(new, first_round(self._steps, event.id, found), outside)
 
-    async def replay(self, event_id: str, steps: Sequence[str] | None, *, is_missing: bool) -> Accepted:
+    async def replay(
+        self, event_id: str, steps: Sequence[str] | None, *, from_steps: Sequence[str] | None = None, is_missing: bool
+    ) -> Accepted:
         """Queue new runs for a stored event, of what it matches now.
 
         Args:
-            steps: Only these, each ``step`` or ``flow/step``; None is all.
+            steps: Only these, each ``step`` or ``flow/step``, whatever those ended as that they need.
+            from_steps: These, and all that need them, in their order.
             is_missing: Only steps that have no run of this event yet; these are first runs and no replays.
 
         Raises:
             EventNotFoundError: No such event.
-            InvalidParamsError: A name in ``steps`` is none of a step that the event matches.
+            InvalidParamsError: A name is none of a step that the event matches, or a step needs one that was never run.
+            NeedsActiveError: A step needs one that has not ended, or that asks a person.
         """
         stored = await self._store.event(event_id)
         if stored is None:
             raise EventNotFoundError(event_id)
         at_ms = self._clock.now_ms()
         event = self.read(self._decode(stored.body), at_ms=at_ms)
-        found, left_out = await self._matches(event, stored.body, None)
-        matches = _only(found, steps)
+        found, left_out, outside = await self._matches(event, stored.body, None)
+        chosen = Selection.of(found, self._catalog.snapshot, steps=steps, from_steps=from_steps)
         if is_missing:
-            known = await self._steps_with_runs(event_id)
-            matches = [match for match in matches if (match.flow.name, match.step.name) not in known]
-        runs = [self._again(stored, match, at_ms, is_first=is_missing) for match in matches]
+            chosen = chosen.without(await self._steps_with_runs(event_id))
+        runs = [self._again(stored, chosen, match, at_ms, is_first=is_missing) for match in chosen.matches]
+        is_whole = steps is None and from_steps is None
         # What is left out now is all that still is, unless some steps alone were asked for.
-        remembered = left_out if is_missing and steps is None else None
+        remembered = left_out if is_missing and is_whole else None
         created = await self._store.add_runs(event_id, runs, at_ms=at_ms, left_out=remembered)
-        return Accepted(replace(stored, left_out=left_out), created)
+        return Accepted(replace(stored, left_out=left_out), created, outside=outside if is_whole else ())
 
-    def _again(self, stored: StoredEvent, match: Match, at_ms: int, *, is_first: bool) -> NewRun:
+    def _again(self, stored: StoredEvent, chosen: Selection, match: Match, at_ms: int, *, is_first: bool) -> NewRun:
         names = stored.id, match.flow.name, match.step.name
-        definition = self._steps.of(match.flow, match.step)
         if is_first:
-            return NewRun(ids.run_id(*names), definition)
+            return chosen.run(match, ids.run_id(*names), self._steps, None)
         run_id = ids.replay_run_id(*names, f"{at_ms}:{self._nonce()}")
-        return NewRun(run_id, definition, replay_of=_original(stored, *names))
+        return chosen.run(match, run_id, self._steps, original(stored, *names))
 
     async def _steps_with_runs(self, event_id: str) -> set[tuple[str, str]]:
         known: set[tuple[str, str]] = set()
@@ -176,10 +176,11 @@ class Intake:
             InvalidEventError: It is no event.
         """
         event = self.read(value)
-        verdicts = matching.explain(self._catalog.snapshot, event)
+        snapshot = self._catalog.snapshot
+        verdicts = matching.explain(snapshot, event)
         if matching.deferred(verdicts):
             verdicts = await self._settled(verdicts, await self._body(event))
-        return event, verdicts
+        return event, joining.join(snapshot, verdicts)
 
     async def _settled(self, verdicts: list[Verdict], body: bytes) -> list[Verdict]:
         """The verdicts after the checks that may take long, if there are any."""
@@ -188,12 +189,14 @@ class Intake:
 
     async def _matches(
         self, event: Event, body: bytes, only: tuple[str, str] | None
-    ) -> tuple[list[Match], tuple[LeftOut, ...]]:
-        """The steps to run, and whose share of the event is not run."""
+    ) -> tuple[list[Match], tuple[LeftOut, ...], tuple[LeftOut, ...]]:
+        """The steps to run; whose share of the event is not run; and which steps are outside of their round."""
         snapshot = self._catalog.snapshot
         if only is None:
-            verdicts = await self._settled(matching.judge(snapshot, event), body)
-            return matching.matches(verdicts), matching.left_out(snapshot, event, verdicts)
+            asked = await self._settled(matching.judge(snapshot, event), body)
+            verdicts = joining.join(snapshot, asked)
+            outside = joining.left_out_of_rounds(snapshot, verdicts)
+            return matching.matches(verdicts), matching.left_out(snapshot, event, verdicts), outside
         flow = snapshot.by_name.get(only[0])
         if flow is None:
             raise StepNotFoundError(f"Unknown flow: {only[0]}. `flowd flows` lists what is there.")
@@ -201,7 +204,7 @@ class Intake:
         if step is None:
             names = ", ".join(step.name for step in flow.steps)
             raise StepNotFoundError(f"Flow {flow.name} has no step {only[1]}. It has: {names}.")
-        return [Match(flow, step)], ()
+        return [Match(flow, replace(step, needs=()))], (), ()
 
     async def _body(self, event: Event) -> bytes:
         try:
@@ -232,24 +235,3 @@ async def _is_too_deep(event: Event) -> bool:
         except StopIteration as end:
             return bool(end.value)
         await asyncio.sleep(0)
-
-
-def _original(stored: StoredEvent, event_id: str, flow_name: str, step_name: str) -> str:
-    """The id of the event's first run of a step."""
-    usual = ids.run_id(event_id, flow_name, step_name)
-    longer = ids.longer_run_id(usual, event_id, flow_name, step_name)
-    return longer if longer in stored.run_ids else usual
-
-
-def _only(matches: list[Match], steps: Sequence[str] | None) -> list[Match]:
-    if steps is None:
-        return matches
-    labels = {f"{match.flow.name}/{match.step.name}" for match in matches} | {match.step.name for match in matches}
-    unknown = [step for step in steps if step not in labels]
-    if unknown:
-        raise InvalidParamsError(
-            f"The event does not match {unknown[0]!r}. It matches: {', '.join(sorted(labels)) or 'nothing'}.",
-            param="steps",
-        )
-    wanted = set(steps)
-    return [match for match in matches if {match.step.name, f"{match.flow.name}/{match.step.name}"} & wanted]

@@ -101,6 +101,7 @@ class PackageWaits:
         while ended:
             for run in ended:
                 self._completions.tell(run)
+            self._ring()  # what needs them may start now
             ended = await self._fail_some(step)
 
     async def _fail_some(self, step: tuple[str, str]) -> list[Run]:

@@ -10,7 +10,8 @@ from typing import Final
 from flowd.domain.definition import Definition
 from flowd.domain.flow import CODE_MODE_PROBLEM
 from flowd.domain.launching import Command, SpawnError, StepContext
-from flowd.runners.context import document
+from flowd.formats.typed import to_json
+from flowd.runners.context import document, needs_of
 from flowd.runners.inputs import Inputs, find_inputs, has_inputs
 from flowd.runners.interpreters import Interpreters
 from flowd.runners.places import check_executable, script_path, working_folder
@@ -30,7 +31,10 @@ _MAX_VARIABLE_BYTES: Final = 131_071
 _MAX_CHECKED: Final = 10_000
 
 # Larger contexts are put together in a thread, since indenting a megabyte takes milliseconds.
-_LARGE_EVENT_BYTES: Final = 256 * 1024
+_LARGE_CONTEXT_BYTES: Final = 256 * 1024
+
+_MAX_NEEDS_BYTES: Final = 32 * 1024
+"""Of FLOWD_NEEDS. Programs that a step starts inherit it, and all variables and arguments together have a limit."""
 
 
 class StepRunners:
@@ -89,7 +93,7 @@ class StepRunners:
             argv = self._argv(definition, script)
         else:
             argv = await asyncio.to_thread(self._argv, definition, script)
-        if len(context.event_json) > _LARGE_EVENT_BYTES:
+        if _size_bytes(context) > _LARGE_CONTEXT_BYTES:
             stdin = await asyncio.to_thread(self._stdin, definition, context)
         else:
             stdin = self._stdin(definition, context)
@@ -218,6 +222,8 @@ class StepRunners:
         env[STEP_WORKSPACE] = str(self._workspace)
         if self._socket_path:
             env["FLOWD_SOCKET"] = self._socket_path
+        if context.needs and len(needs := to_json(needs_of(context))) < _MAX_NEEDS_BYTES:
+            env["FLOWD_NEEDS"] = needs.decode()
         if backend_url := self._environ.get(_BACKEND_URL):
             env[_BACKEND_URL] = backend_url
         if definition.runner == "python" and "PYTHONUNBUFFERED" not in self._environ:
@@ -232,6 +238,10 @@ def _mask(definition: Definition, variables: tuple[str, ...]) -> tuple[str, ...]
     """What starts a step's command line so that the values of these variables are masked in what it prints."""
     script, root = BOOTSTRAPS / "mask.py", BOOTSTRAPS.parents[2]
     return (sys.executable, "-I", "-S", str(script), str(root), str(definition.grace_ms / 1000), ",".join(variables))
+
+
+def _size_bytes(context: StepContext) -> int:
+    return len(context.event_json) + sum(len(end.result or "") for end in context.needs)
 
 
 def _check_variable(definition: Definition, name: str, value: str) -> None:

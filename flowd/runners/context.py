@@ -2,7 +2,20 @@
 
 from flowd.domain.definition import Definition
 from flowd.domain.launching import SpawnError, StepContext
+from flowd.domain.needs import NeedEnd
 from flowd.formats.typed import Raw, to_json
+
+
+def needs_of(context: StepContext) -> dict[str, object]:
+    """How those steps ended that a step needs, by their names; results as they are stored."""
+    return {end.step_name: _need(end) for end in context.needs}
+
+
+def _need(end: NeedEnd) -> dict[str, object]:
+    told: dict[str, object] = {"runId": end.run_id, "status": end.status}
+    if end.result is not None:
+        told["result"] = Raw(end.result.encode())
+    return told
 
 
 def document(
@@ -35,6 +48,8 @@ def document(
     if definition.config is not None:
         flow["config"] = definition.config
     flow["event"] = Raw(context.event_json)
+    if context.needs:
+        flow["needs"] = needs_of(context)
     runtime: dict[str, object] = {
         "eventId": context.event_id,
         "runId": context.run_id,

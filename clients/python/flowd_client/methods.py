@@ -96,7 +96,8 @@ METHODS: Final[dict[str, Method]] = {
                     "/events/{eventId}/replay",
                     "dispatch",
                     202,
-                    note="The body may have `wait`, `timeoutMs`, `steps` and `missing` (only steps without a run yet).",
+                    note="The body may have `wait`, `timeoutMs`, `steps`, `from` (these steps and all that need them) "
+                    "and `missing` (only steps without a run yet).",
                 ),
             ),
         ),

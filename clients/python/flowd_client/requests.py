@@ -111,14 +111,19 @@ def replay_event(
     timeout_ms: int | None = None,
     steps: Sequence[str] | None = None,
     missing: bool = False,
+    from_steps: Sequence[str] | None = None,
 ) -> Request[DispatchView]:
-    """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names.
+    """New runs for a stored event, against the packages of now.
 
     Args:
+        steps: Only these, each ``step`` or ``flow/step``, whatever those ended as that they need.
         missing: Only steps that have no run of this event yet.
+        from_steps: Only these, and all that need them, in their order.
     """
     waiting = _given(wait=True, timeoutMs=timeout_ms) if wait else {}
     only = _given(steps=None if steps is None else list(steps), missing=missing or None)
+    if from_steps is not None:
+        only["from"] = list(from_steps)
     params = _given(eventId=event_id, **only, **waiting)
     return Request(wire.REPLAY, params, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0)
 

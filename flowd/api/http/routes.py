@@ -139,7 +139,7 @@ class Routes:
         options = call.json_if_any()
         given = dict(options) if isinstance(options, dict) else {}
         replay = params.convert(
-            {"steps": given.get("steps"), "missing": given.get("missing", False), **call.values}, Replay, is_text=True
+            {**{name: given.get(name) for name in ("steps", "missing", "from")}, **call.values}, Replay, is_text=True
         )
         return json_response(await self._waited(names.REPLAY, replay, given, call), 202)
 

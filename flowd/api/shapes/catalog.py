@@ -8,6 +8,7 @@ from flowd.api.shapes import View
 from flowd.domain.event import Event
 from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, Runner, Snapshot, Step
 from flowd.domain.matching import Verdict, Why
+from flowd.domain.needs import When
 
 
 class Explain(Params):
@@ -17,7 +18,8 @@ class Explain(Params):
 
 
 class StepView(View):
-    """A step of a flow. Without ``triggerType`` no event starts it."""
+    """A step of a flow. Without ``triggerType`` and ``needs`` no event starts it; ``when`` is what it asks of the ends
+    of its needs."""
 
     name: str
     runner: str
@@ -26,6 +28,8 @@ class StepView(View):
     trigger_type: str | None = None
     schema: str | None = None
     cwd: str | None = None
+    needs: tuple[str, ...] | None = None
+    when: When | None = None
 
 
 class FlowView(View):
@@ -90,8 +94,8 @@ class SchemaErrorView(View):
 
 
 class VerdictView(View):
-    """What one step says to an event. ``reason`` is ``matched``, or what failed first. ``warning``: why a run of it
-    fails all the same."""
+    """What one step says to an event. ``reason`` is ``matched``, or what failed first; ``missing`` are the needs that
+    are not started. ``warning``: why a run of it fails all the same."""
 
     flow: str
     step: str
@@ -101,6 +105,8 @@ class VerdictView(View):
     schema: str | None = None
     errors: list[SchemaErrorView] | None = None
     warning: str | None = None
+    needs: tuple[str, ...] | None = None
+    missing: tuple[str, ...] | None = None
 
 
 class ExplainView(View):
@@ -172,6 +178,8 @@ def _step_view(step: Step) -> StepView:
         trigger_type=None if trigger is None else trigger.type,
         schema=None if trigger is None else trigger.schema,
         cwd=step.cwd,
+        needs=step.needs or None,
+        when=step.when if step.needs else None,
     )
 
 
@@ -189,4 +197,6 @@ def _verdict_view(verdict: Verdict) -> VerdictView:
         schema=None if trigger is None else trigger.schema,
         errors=errors or None,
         warning=CODE_MODE_PROBLEM if verdict.step.runner is Runner.CODE_MODE else None,
+        needs=verdict.step.needs or None,
+        missing=verdict.missing or None,
     )

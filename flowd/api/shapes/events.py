@@ -9,6 +9,7 @@ from flowd.api.json import instant
 from flowd.api.params import Identifier, Limit, Milliseconds, Params
 from flowd.api.shapes import View
 from flowd.api.shapes.runs import JsonObject, RunView, run_view
+from flowd.domain.matching import LeftOut
 from flowd.domain.run import Run
 from flowd.domain.stored import Accepted, StoredEvent
 
@@ -26,13 +27,15 @@ class Dispatch(Params, forbid_unknown_fields=False):
 
 
 class Replay(Params):
-    """Which event, whether to wait for the new runs, and which steps only; ``missing``: those without a run of it."""
+    """Which event, whether to wait for the new runs, and which steps only; ``from``: these steps and all that need
+    them; ``missing``: those without a run of it."""
 
     event_id: Identifier
     wait: bool = False
     timeout_ms: Milliseconds | None = None
     steps: list[str] | None = None
     missing: bool = False
+    from_steps: list[str] | None = msgspec.field(default=None, name="from")
 
 
 class EventId(Params):
@@ -104,6 +107,8 @@ class DispatchView(View):
     """What a dispatch or replay came to.
 
     ``leftOut``: what it might have started, too, if a package were not broken or a check had ended in time.
+    ``outside``: steps that need one of these and were not started with it, because their own trigger does not match, or
+    they need another step, too.
     ``matched`` is 0 for a duplicate, whose ``runs`` are the original ones. ``conflict``: the id is stored already, with
     other content. ``timedOut`` is there only where runs were waited for: whether the time was up before they ended.
     """
@@ -119,6 +124,7 @@ class DispatchView(View):
     warning: str | None = None
     timed_out: bool | None = None
     left_out: list[LeftOutView] | None = None
+    outside: list[LeftOutView] | None = None
 
 
 class _Body(msgspec.Struct):
@@ -144,17 +150,17 @@ def event_view(event: StoredEvent, runs: list[RunView] | None = None) -> EventVi
         source=event.source,
         occurred_at=event.occurred_at,
         runs=runs,
-        left_out=_left_out(event),
+        left_out=_left_out(event.left_out),
     )
 
 
-def _left_out(event: StoredEvent) -> list[LeftOutView] | None:
-    return [LeftOutView(flow=share.flow, why=share.why, step=share.step) for share in event.left_out] or None
+def _left_out(shares: Sequence[LeftOut]) -> list[LeftOutView] | None:
+    return [LeftOutView(flow=share.flow, why=share.why, step=share.step) for share in shares] or None
 
 
 def dispatch_view(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
     """What dispatching an event came to; ``runs`` are those of ``accepted``, as they are by now."""
-    view = _dispatched(accepted.event, runs)
+    view = _dispatched(accepted, runs)
     if accepted.is_duplicate:
         view.status = "duplicate"
         view.matched = 0
@@ -168,12 +174,13 @@ def dispatch_view(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
     return view
 
 
-def replay_view(event: StoredEvent, runs: Sequence[Run]) -> DispatchView:
-    """What replaying an event came to; ``runs`` are the new ones."""
-    return _dispatched(event, runs)
+def replay_view(replayed: Accepted, runs: Sequence[Run]) -> DispatchView:
+    """What replaying an event came to; ``runs`` are the new ones as they are by now."""
+    return _dispatched(replayed, runs)
 
 
-def _dispatched(event: StoredEvent, runs: Sequence[Run]) -> DispatchView:
+def _dispatched(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
+    event = accepted.event
     return DispatchView(
         status="accepted",
         event_id=event.id,
@@ -181,5 +188,6 @@ def _dispatched(event: StoredEvent, runs: Sequence[Run]) -> DispatchView:
         matched=len(runs),
         event=event_view(event),
         runs=[run_view(run) for run in runs],
-        left_out=_left_out(event),
+        left_out=_left_out(event.left_out),
+        outside=_left_out(accepted.outside),
     )

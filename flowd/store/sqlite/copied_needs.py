@@ -1,7 +1,8 @@
 """What a replay copies of the ends of steps that are not replayed. Each function runs inside the writer's transaction."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from flowd.domain.errors import InvalidParamsError, NeedsActiveError
 from flowd.domain.needs import NeedEnd
@@ -16,6 +17,20 @@ _NEWEST = (
     f"SELECT q.id, q.status, q.result_status, q.reason, q.result, q.failed_above, {rows.IS_QUESTION} FROM runs q"
     " WHERE q.event_seq = ? AND q.flow_name = ? AND q.step_name = ? ORDER BY q.seq DESC LIMIT 1"
 )
+
+
+def instead(runs: Sequence[NewRun]) -> list[NewRun]:
+    """The same runs; what they need of steps that have none here is to be copied."""
+    names = {(run.definition.flow_name, run.definition.step_name) for run in runs}
+    return [_with_copies(run, names) for run in runs]
+
+
+def _with_copies(run: NewRun, names: Collection[tuple[str, str]]) -> NewRun:
+    missing = tuple(need for need in run.needs if (run.definition.flow_name, need) not in names)
+    if not missing:
+        return run
+    needs = tuple(need for need in run.needs if need not in missing)
+    return replace(run, needs=needs, copied=(*run.copied, *missing))
 
 
 def read(db: sqlite3.Connection, event_seq: int, event_id: str, runs: Sequence[NewRun]) -> Copies:

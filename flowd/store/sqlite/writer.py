@@ -248,7 +248,8 @@ class Writer:
             else:
                 job.future.set_result(job.value)
         if ended:
-            self.on_ended(ended)
+            # After those whose calls were just answered, so that they know of what they made before they hear of its end.
+            self._loop.call_soon(self.on_ended, ended)
         self.on_commit()
         if self._failure is not None and not self._is_failure_told:
             self._is_failure_told = True

@@ -122,7 +122,7 @@ def add_runs(
     if found is None:
         raise EventNotFoundError(event_id)
     event_seq = found[0]
-    runs = [run for run in runs if run.replay_of is not None or not _has_run(db, event_seq, run)]
+    runs = copied_needs.instead([run for run in runs if run.replay_of is not None or not _has_run(db, event_seq, run)])
     bounds.refuse_overflow(bounds.queued(db), len(runs), max_queued)
     copies = copied_needs.read(db, event_seq, event_id, runs)
     if left_out is not None:

@@ -48,14 +48,19 @@ class AsyncVerbs:
         timeout_ms: int | None = None,
         steps: Sequence[str] | None = None,
         missing: bool = False,
+        from_steps: Sequence[str] | None = None,
     ) -> DispatchView:
-        """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names.
+        """New runs for a stored event, against the packages of now.
 
         Args:
+            steps: Only these, each ``step`` or ``flow/step``, whatever those ended as that they need.
             missing: Only steps that have no run of this event yet.
+            from_steps: Only these, and all that need them, in their order.
         """
         return await self._do(
-            requests.replay_event(event_id, wait=wait, timeout_ms=timeout_ms, steps=steps, missing=missing)
+            requests.replay_event(
+                event_id, wait=wait, timeout_ms=timeout_ms, steps=steps, missing=missing, from_steps=from_steps
+            )
         )
 
     async def cancel_run(self, run_id: str) -> RunView:

@@ -48,13 +48,20 @@ class Verbs:
         timeout_ms: int | None = None,
         steps: Sequence[str] | None = None,
         missing: bool = False,
+        from_steps: Sequence[str] | None = None,
     ) -> DispatchView:
-        """New runs for a stored event, against the packages of now. ``steps`` are ``step`` or ``flow/step`` names.
+        """New runs for a stored event, against the packages of now.
 
         Args:
+            steps: Only these, each ``step`` or ``flow/step``, whatever those ended as that they need.
             missing: Only steps that have no run of this event yet.
+            from_steps: Only these, and all that need them, in their order.
         """
-        return self._do(requests.replay_event(event_id, wait=wait, timeout_ms=timeout_ms, steps=steps, missing=missing))
+        return self._do(
+            requests.replay_event(
+                event_id, wait=wait, timeout_ms=timeout_ms, steps=steps, missing=missing, from_steps=from_steps
+            )
+        )
 
     def cancel_run(self, run_id: str) -> RunView:
         """End a run. Returns when it has ended, or soon after its step's grace with the run as it is then."""

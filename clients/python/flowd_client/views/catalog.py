@@ -9,7 +9,11 @@ from flowd_client.views.reading import Members, called, members, read
 
 @dataclass(frozen=True)
 class StepView:
-    """A step of a flow. Without ``trigger_type`` no event starts it."""
+    """A step of a flow. Without ``trigger_type`` and ``needs`` no event starts it.
+
+    Attributes:
+        when: What it asks of the ends of its needs; None without needs.
+    """
 
     name: str
     runner: str | None
@@ -18,6 +22,8 @@ class StepView:
     trigger_type: str | None
     schema: str | None
     cwd: str | None
+    needs: tuple[str, ...]
+    when: str | None
 
 
 @dataclass(frozen=True)
@@ -86,9 +92,10 @@ class SchemaErrorView:
 
 @dataclass(frozen=True)
 class VerdictView:
-    """What one step says to an event. ``reason``: matched, no_trigger, type or schema.
+    """What one step says to an event. ``reason``: matched, no_trigger, type, schema or needs.
 
     Attributes:
+        missing: The needs that are not started.
         warning: Why a run of it fails all the same.
     """
 
@@ -100,6 +107,8 @@ class VerdictView:
     schema: str | None
     errors: tuple[SchemaErrorView, ...]
     warning: str | None
+    needs: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class DispatchView:
         timed_out: Waiting ended before the runs did.
         runs: As they are now; final if waited for.
         left_out: Whose share of the event was not run.
+        outside: Steps that need one of those that were started, and were not started with it.
     """
 
     status: str = field(metadata=called("status", default="unknown"))
@@ -93,6 +94,7 @@ class DispatchView:
     event: EventView | None
     runs: tuple[RunView, ...]
     left_out: tuple[LeftOutView, ...]
+    outside: tuple[LeftOutView, ...]
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
     @property
