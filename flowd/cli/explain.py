@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import graph, printing
 from flowd.cli.exits import CommandError
 from flowd.cli.reading_events import one_of, read_event
 from flowd.cli.session import Session
@@ -59,8 +59,10 @@ def _explain_here(session: Session, body: object) -> Any:
 
 def draw_verdicts(view: ExplainView, *, indent: str = "") -> None:
     """A line or two for each step: matches first, then near misses, then the rest."""
-    ranks = {"matched": 0, "schema": 1, "type": 2, "no_trigger": 3}
-    steps = sorted(view.steps, key=lambda verdict: ranks.get(verdict.reason, 4))
+    drawn = _draw_rounds(view, indent)
+    ranks = {"matched": 0, "schema": 1, "needs": 2, "type": 3, "no_trigger": 4}
+    others = [verdict for verdict in view.steps if verdict.flow not in drawn]
+    steps = sorted(others, key=lambda verdict: ranks.get(verdict.reason, 5))
     for verdict in steps[:_MAX_LINES]:
         for text in _sentences(verdict, view.type):
             printing.line(indent + text)
@@ -72,6 +74,45 @@ def draw_verdicts(view: ExplainView, *, indent: str = "") -> None:
         printing.line(f"{indent}there is no flow package. `flowd new NAME` writes one.")
 
 
+def _draw_rounds(view: ExplainView, indent: str) -> set[str]:
+    """The steps of each flow that the event starts and whose steps need each other, in their order. Those flows."""
+    flows: dict[str, dict[str, VerdictView]] = {}
+    for verdict in view.steps:
+        flows.setdefault(verdict.flow, {})[verdict.step] = verdict
+    drawn = {
+        flow
+        for flow, steps in flows.items()
+        if any(verdict.needs for verdict in steps.values()) and any(verdict.matches for verdict in steps.values())
+    }
+    for flow, steps in flows.items():
+        if flow in drawn:
+            _draw_round(flow, steps, view.type, indent)
+    return drawn
+
+
+def _draw_round(flow: str, steps: dict[str, VerdictView], event_type: str | None, indent: str) -> None:
+    printing.line(f"{indent}{flow}:")
+    needs = {name: verdict.needs for name, verdict in steps.items()}
+    for text in graph.lines(needs, lambda name: _word(steps[name], event_type)):
+        printing.line(f"{indent}  {text}")
+    for verdict in steps.values():
+        _draw_more(verdict, indent)
+
+
+def _word(verdict: VerdictView, event_type: str | None) -> str:
+    """What becomes of a step, for beside its name."""
+    if verdict.matches:
+        return printing.status("matched")
+    return f"not started: {next(_sentences(verdict, event_type)).partition(': ')[2].removesuffix(':')}"
+
+
+def _draw_more(verdict: VerdictView, indent: str) -> None:
+    """What is to be said of a step beyond a line."""
+    _, *more = _sentences(verdict, None)
+    for text in more:
+        printing.line(f"{indent}  {verdict.step}:{text[3:]}")
+
+
 def _sentences(verdict: VerdictView, event_type: str | None) -> Iterator[str]:
     label = f"{verdict.flow}/{verdict.step}"
     match verdict.reason:
@@ -79,6 +120,9 @@ def _sentences(verdict: VerdictView, event_type: str | None) -> Iterator[str]:
             yield f"{label}: {printing.status('matched')}"
             if verdict.warning:
                 yield f"    but {verdict.warning}"
+        case "needs":
+            one = len(verdict.missing) == 1
+            yield f"{label}: needs {' and '.join(verdict.missing)}, which {'is' if one else 'are'} not started"
         case "no_trigger":
             yield f"{label}: has no trigger, so no event starts it"
         case "type":

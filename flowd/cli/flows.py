@@ -4,29 +4,83 @@ from collections.abc import Iterator
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import graph, printing
+from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb, as_json_option
+from flowd.cli.verb import Text, Verb, as_json_option
 from flowd_client import requests
-from flowd_client.views.catalog import CatalogView, FlowView, read_catalog
+from flowd_client.views.catalog import CatalogView, FlowView, StepView, read_catalog
 
 
 @click.command(cls=Verb, short_help="List the flow packages that the daemon has in force.")
+@click.argument("name", type=Text(), required=False, metavar="[NAME]")
 @as_json_option
 @click.pass_obj
-def flows(session: Session, as_json: bool) -> None:
+def flows(session: Session, name: str | None, as_json: bool) -> None:
     """List the flow packages: in force, broken (and why), and shadowed by an installed namesake.
+
+    With a NAME, draw the steps of this flow in their order. Without needs, steps are independent and start together.
 
     \b
     Examples:
       flowd flows
+      flowd flows release
       flowd flows --json | jq -r '.flows[].name'
     """
     response = session.ask(requests.list_flows())
-    if as_json:
-        printing.print_json(response)
-    else:
-        draw_catalog(read_catalog(response))
+    view = read_catalog(response)
+    if name is None:
+        if as_json:
+            printing.print_json(response)
+        else:
+            draw_catalog(view)
+        return
+    found = [flow for flow in view.flows if flow.name == name]
+    if not found:
+        raise _unknown(name, view)
+    for flow in found:
+        if as_json:
+            printing.print_json(flow.raw)
+        else:
+            draw_flow(flow)
+
+
+def _unknown(name: str, view: CatalogView) -> CommandError:
+    for item in view.broken:
+        if item.name == name:
+            return CommandError(f"Flow {name} is broken: {item.sentence()}", Exit.NOT_FOUND)
+    return CommandError(f"Unknown flow: {name}. `flowd flows` lists what is there.", Exit.NOT_FOUND)
+
+
+def draw_flow(flow: FlowView) -> None:
+    """A flow and the order of its steps."""
+    printing.fields(
+        (
+            ("flow", flow.name),
+            ("version", _number(flow.version)),
+            ("state", flow.state),
+            ("folder", flow.root),
+            ("about", flow.description),
+        )
+    )
+    printing.line()
+    steps = {step.name: step for step in flow.steps}
+    for text in graph.lines({step.name: step.needs for step in flow.steps}, lambda name: _starts(steps[name])):
+        printing.line(text)
+    if len(steps) > 1 and not any(step.needs for step in flow.steps):
+        printing.line("\nIts steps have no needs: those that match an event are independent and start together.")
+    for warning in flow.warnings:
+        printing.line(f"warning: {warning}")
+
+
+def _starts(step: StepView) -> str:
+    """What a step waits for, beyond the step that it is drawn below."""
+    parts = [f"on {step.trigger_type}"] if step.trigger_type else [] if step.needs else ["no event starts it"]
+    if len(step.needs) > 1:
+        parts.append(f"needs {', '.join(step.needs)}")
+    if step.needs and step.when not in (None, "success"):
+        parts.append(f"when {step.when}")
+    return "; ".join(parts)
 
 
 def draw_catalog(view: CatalogView) -> None:

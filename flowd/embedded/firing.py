@@ -1,11 +1,14 @@
 """Runs an event's steps once and keeps nothing: for ``flowd fire`` and ``flowd exec``."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
+from flowd.domain.waiting import NeedsWait, PersonWait
 from flowd.embedded.running import private_settings, running
+from flowd.engine.engine import Engine
 from flowd.settings.values import Settings
 
 
@@ -61,10 +64,31 @@ async def _run_in(settings: Settings, event: object, only: tuple[str, str] | Non
     try:
         async with running(settings) as parts:
             accepted = await parts.engine.dispatch(event, only=only)
-            runs = [await parts.engine.wait_run(run.id, timeout_s=None) for run in accepted.runs]
+            runs = await _see_through(parts.engine, [run.id for run in accepted.runs])
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.
     return [_report(run) for run in runs]
+
+
+async def _see_through(engine: Engine, run_ids: Sequence[str]) -> list[Run]:
+    """The runs when all have ended, or nothing of them can go on without a person, whom nobody can ask here."""
+    waiting = {asyncio.ensure_future(engine.wait_run(run_id, timeout_s=None)) for run_id in run_ids}
+    try:
+        asks = False
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            asks = asks or any(task.result().needs_attention for task in done)
+            if asks and all(_is_stuck(run) for run in [await engine.get_run(run_id) for run_id in run_ids]):
+                break
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    return [await engine.get_run(run_id) for run_id in run_ids]
+
+
+def _is_stuck(run: Run) -> bool:
+    return run.status.is_final or isinstance(run.waiting_for, PersonWait | NeedsWait)
 
 
 def _report(run: Run) -> RunReport:
