@@ -8,6 +8,8 @@ from flowd.domain.flow import SchemaSource, Snapshot
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.matching import Answers, LeftOut
+from flowd.domain.people import Answer, Person, Resolution
+from flowd.domain.questions import Question
 from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import (
@@ -378,6 +380,42 @@ class TreeStore(Protocol):
         ...
 
 
+class Questions(Protocol):
+    """Runs that ask for a person, and what people say to them. A question is answered once: who comes second is told
+    who did, and nothing changes."""
+
+    async def resolve(self, run_id: str, attempt: int | None, resolution: Resolution) -> Run:
+        """Let a person's word stand in the place of a run's question. What waited for it goes on, or ends, in the same
+        transaction.
+
+        Args:
+            attempt: The number of the attempt whose question it is about; None for the last one.
+
+        Raises:
+            RunNotFoundError: No such run.
+            AlreadyAnsweredError: Somebody has answered.
+            RunActiveError: It has not ended.
+            NotAskingError: It ended otherwise, or another attempt of it asks.
+        """
+        ...
+
+    async def answer(self, run_id: str, attempt: int | None, answer: Answer) -> Run:
+        """Queue a run that asks for another attempt, which is told the answer. Raises as `resolve`."""
+        ...
+
+    async def close_questions(self, event_id: str, by: Person, *, at_ms: int) -> None:
+        """Close the questions of an event that is canceled, in one transaction."""
+        ...
+
+    async def questions(self, *, limit: int, cursor: str | None) -> Page[Question]:
+        """Runs that ask, in the order of their acceptance.
+
+        Raises:
+            InvalidParamsError: The cursor is none of ours.
+        """
+        ...
+
+
 class Nonces(Protocol):
     """Words that count once."""
 
@@ -402,7 +440,7 @@ class Journal(Protocol):
         ...
 
 
-class OpenStore(Store, TreeStore, Journal, Nonces, Protocol):
+class OpenStore(Store, TreeStore, Questions, Journal, Nonces, Protocol):
     """A store with a life of its own: all that one adapter of a database offers."""
 
     def tell_commits(self, listener: Callable[[], None]) -> None:

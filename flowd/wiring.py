@@ -28,10 +28,12 @@ from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
+from flowd.engine.questions import Questions
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import Scheduler, Timers
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits
+from flowd.engine.uncancellable import UncancellableCalls
 from flowd.executors.direct.executor import DirectExecutor
 from flowd.keeper.capabilities import boot_id
 from flowd.keeper.journal import load as load_journal
@@ -325,6 +327,7 @@ def assemble(
     reader = OutputReader(store, outputs, redactor=redactor, is_active=attempts.is_active)
     feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor)
     store.tell_commits(feed.ring)
+    calls = UncancellableCalls()
     engine = Engine(
         store=store,
         keeper=keeper,
@@ -341,6 +344,8 @@ def assemble(
         completions=completions,
         boot_id=boot,
         redactor=redactor,
+        questions=Questions(store=store, clock=clock, redactor=redactor, calls=calls, ring=scheduler.ring),
+        calls=calls,
     )
     store.tell_ends(engine.runs_ended)
     return engine, feed

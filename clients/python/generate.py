@@ -50,11 +50,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowd_client import requests
-from flowd_client.requests import Encoding, ListedOutput, Request, Stream
+from flowd_client.requests import Encoding, ListedOutput, Request, ResolvedAs, Stream
 
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
+    from flowd_client.views.question import QuestionView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
 

@@ -51,6 +51,8 @@ class Connection(asyncio.Protocol):
             on_end: Called when the connection is gone.
         """
         self._dispatcher = dispatcher
+        self.peer_uid: int | None = None
+        """Who is at the other end, once ``refuse`` has found out; None where the platform does not tell."""
         self._max_frame_bytes = max_frame_bytes
         self._refuse = refuse
         self._on_end = on_end
@@ -159,7 +161,7 @@ class Connection(asyncio.Protocol):
             if isinstance(message, Oversize):
                 self._write(oversize(message.bytes, self._max_frame_bytes))
                 continue
-            caller = None if self._subscriber is None else self._subscriber.caller()
+            caller = None if self._subscriber is None else self._subscriber.caller(self.peer_uid)
             self._started += 1
             self._replies[self._started] = self._loop.create_task(self._reply(self._started, message, caller))
         if not self._waiting and not self._replies:

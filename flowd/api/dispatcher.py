@@ -15,7 +15,7 @@ from jsonrpcserver.request import Request
 from jsonrpcserver.sentinels import NOID
 from oslash.either import Left
 
-from flowd.api import json, params
+from flowd.api import json, params, people
 from flowd.api.calls import Calls
 from flowd.api.failures import error_from, error_of
 from flowd.api.method import Method
@@ -217,6 +217,8 @@ def _bind(name: str, method: Method) -> Any:
     async def answer(caller: Caller | None, /, *args: object, **kwargs: object) -> Any:
         try:
             given = params.read(method.params, args, kwargs)
+            if method.needs_person:
+                return Success(await method.call(given, await people.at_socket(caller.uid if caller else None)))
             if not method.needs_connection:
                 return Success(await method.call(given))
             if caller is None:

@@ -3,11 +3,13 @@
 import codecs
 import gc
 import re
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import msgspec
+
+from flowd.domain.instants import instant
+
+__all__ = ["canonical", "decode", "encode", "instant"]
 
 _encoder = msgspec.json.Encoder()
 _sorting_encoder = msgspec.json.Encoder(order="sorted")
@@ -69,18 +71,3 @@ _LARGE_BYTES = 64 * 1024
 _HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _LONE = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
 """Half a surrogate pair, where every backslash begins an escape."""
-
-
-def instant(at_ms: int) -> str:
-    """Milliseconds since the epoch as ISO 8601 UTC.
-
-    >>> instant(1700000000123)
-    '2023-11-14T22:13:20.123Z'
-    """
-    seconds, millis = divmod(at_ms, 1000)
-    return f"{_second(seconds)}.{millis:03d}Z"
-
-
-@lru_cache(maxsize=4096)  # Instants of one page share their seconds, and formatting them is most of a view's cost.
-def _second(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, get_args
 
 from flowd.api.params import Params
 from flowd.api.shapes import View
+from flowd.domain.people import Person
 
 
 class Method(NamedTuple):
@@ -13,14 +14,17 @@ class Method(NamedTuple):
     Attributes:
         params: The type that parameters are checked against.
         result: The type that the description of the result is made of.
-        call: The handler. It gets the parameters, and the `flowd.api.subscriptions.Caller` if it ``needs_connection``.
+        call: The handler. It gets the parameters, and the `flowd.api.subscriptions.Caller` if it ``needs_connection``,
+            or the `flowd.domain.people.Person` who calls if it ``needs_person``.
         needs_connection: It pushes to the connection later on.
+        needs_person: It records who called.
     """
 
     params: type[Params]
     result: Any
     call: Callable[..., Awaitable[Any]]
     needs_connection: bool = False
+    needs_person: bool = False
 
     @property
     def view(self) -> type[View] | None:
@@ -32,6 +36,9 @@ class Method(NamedTuple):
 
 
 def method_of(handler: Callable[..., Awaitable[Any]]) -> Method:
-    """The method that a handler's annotations describe: ``(given: Params) -> Result``, perhaps with a ``caller``."""
-    given, *caller, result = handler.__annotations__.values()
-    return Method(given, result, handler, needs_connection=bool(caller))
+    """The method that a handler's annotations describe: ``(given: Params) -> Result``, perhaps with a ``caller``, or
+    with who it is called ``by``."""
+    given, *_, result = handler.__annotations__.values()
+    is_told = Person in handler.__annotations__.values()
+    needs_connection = len(handler.__annotations__) > 2 and not is_told
+    return Method(given, result, handler, needs_connection=needs_connection, needs_person=is_told)

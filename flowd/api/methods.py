@@ -16,9 +16,11 @@ from flowd.api import json, params
 from flowd.api.json import instant
 from flowd.api.method import Method, method_of
 from flowd.api.pages import Pages
+from flowd.api.question_methods import QuestionMethods
 from flowd.api.shapes import catalog, daemon, events, runs, updates
 from flowd.api.subscriptions import Caller
 from flowd.domain.errors import InvalidParamsError
+from flowd.domain.people import Person
 from flowd.domain.run import Run
 from flowd.domain.stored import Accepted, Output, Pruned, RunFilter
 from flowd.engine.engine import Engine
@@ -69,6 +71,7 @@ class Methods:
             names.RESUME: self._resume,
             names.PRUNE: self._prune,
             names.DISCOVER: self._discover,
+            **QuestionMethods(engine).handlers,
         }
         self.table: dict[str, Method] = {name: method_of(handlers[name]) for name in names.METHODS}
 
@@ -101,8 +104,8 @@ class Methods:
     async def _cancel_run(self, given: runs.RunId) -> runs.OneRunView:
         return runs.OneRunView(run=runs.run_view(await self._engine.cancel_run(given.run_id)))
 
-    async def _cancel_event(self, given: events.EventId) -> runs.RunsView:
-        return runs.runs_view(await self._engine.cancel_event(given.event_id), event_id=given.event_id)
+    async def _cancel_event(self, given: events.EventId, by: Person) -> runs.RunsView:
+        return runs.runs_view(await self._engine.cancel_event(given.event_id, by=by), event_id=given.event_id)
 
     async def _retry_run(self, given: runs.RunId) -> runs.OneRunView:
         return runs.OneRunView(run=runs.run_view(await self._engine.retry_run(given.run_id)))

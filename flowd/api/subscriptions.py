@@ -58,9 +58,9 @@ class Subscriber:
         """What is under way."""
         return set(self._tasks.values())
 
-    def caller(self) -> "Caller":
-        """For one message of the connection."""
-        return Caller(self)
+    def caller(self, uid: int | None = None) -> "Caller":
+        """For one message of the connection, at whose other end this user is."""
+        return Caller(self, uid)
 
     async def open(self, given: Subscribe, has_response: asyncio.Event) -> SubscribedView:
         """Make a subscription that begins when the event is set."""
@@ -155,12 +155,17 @@ class Subscriber:
 
 
 class Caller:
-    """Whoever sent one message, as far as methods need to know."""
+    """Whoever sent one message, as far as methods need to know.
 
-    __slots__ = ("_has_response", "_subscriber")
+    Attributes:
+        uid: Whose process it is; None where the platform does not tell.
+    """
 
-    def __init__(self, subscriber: Subscriber) -> None:
+    __slots__ = ("_has_response", "_subscriber", "uid")
+
+    def __init__(self, subscriber: Subscriber, uid: int | None) -> None:
         self._subscriber = subscriber
+        self.uid = uid
         self._has_response: asyncio.Event | None = None
 
     async def subscribe(self, given: Subscribe) -> SubscribedView:

@@ -91,7 +91,7 @@ class UnixServer:
 
     def _refuse(self, connection: Connection) -> bytes | None:
         self._connections.add(connection)
-        uid = self._peer_uid(connection.transport.get_extra_info("socket"))
+        connection.peer_uid = uid = self._peer_uid(connection.transport.get_extra_info("socket"))
         if uid is not None and uid not in (os.geteuid(), 0):
             log.warning("connection refused", extra={"peer_uid": uid})
             return refusal("not_authorized", "This socket is only for the user whom the daemon runs as.")

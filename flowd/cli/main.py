@@ -32,6 +32,13 @@ _SECTIONS = {
         "retry": Home("flowd.cli.rerun", "retry", "Make another attempt of a run that ended badly."),
         "cancel": Home("flowd.cli.rerun", "cancel", "End a run, or all runs of an event."),
     },
+    "People": {
+        "attention": Home("flowd.cli.people", "attention", "List the runs that ask for a person."),
+        "approve": Home("flowd.cli.people", "approve", "Let a run that asks count as completed."),
+        "reject": Home("flowd.cli.people", "reject", "Let a run that asks count as failed."),
+        "resolve": Home("flowd.cli.people", "resolve", "Say how a run that asks counts from now on."),
+        "answer": Home("flowd.cli.people", "answer", "Answer a run that asks, and let it go on."),
+    },
     "Flow packages": {
         "flows": Home("flowd.cli.flows", "flows", "List the flow packages that the daemon has in force."),
         "validate": Home("flowd.cli.validate", "validate", "Check flow packages on disk. Needs no daemon."),

@@ -38,9 +38,9 @@ def parse_json(data: str | bytes, name: str) -> Any:
         raise CommandError(f"{name}: not JSON in UTF-8: {error}.") from error
 
 
-def read_payload(value: str) -> Any:
-    """``--payload``: JSON, or ``@file`` with JSON in it (``@-`` is stdin)."""
-    return read_event(value[1:]) if value.startswith("@") else parse_json(os.fsencode(value), "--payload")
+def read_payload(value: str, option: str = "--payload") -> Any:
+    """The value of an option: JSON, or ``@file`` with JSON in it (``@-`` is stdin)."""
+    return read_event(value[1:]) if value.startswith("@") else parse_json(os.fsencode(value), option)
 
 
 def with_options(event: Any, **members: Any) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import printing, run_words
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, list_options
 from flowd_client import requests
@@ -128,7 +128,11 @@ def _duration_ms(item: RunView) -> int | None:
 
 
 def _why(item: RunView) -> str:
-    """The error's sentence, without what the row says already."""
+    """What it asks or waits for, or the error's sentence, without what the row says already."""
+    if item.needs_attention and item.message:
+        return item.message
+    if item.process_status == "queued":
+        return run_words.waiting(item) or ""
     return (_sentence(item.error) or "").removeprefix(f"Step {item.flow_name}/{item.step_name} ")
 
 
@@ -140,7 +144,10 @@ def _draw_run(item: RunView) -> None:
             ("process", item.process_status),
             ("reason", item.reason),
             ("error", _sentence(item.error)),
-            ("attention", "needs a person" if item.needs_attention else None),
+            ("asks", (item.message or "It needs a person; see its result.") if item.needs_attention else None),
+            ("resolved", run_words.resolution(item.resolution)),
+            ("answer", run_words.answer(item.answer)),
+            ("waits", run_words.waiting(item)),
             ("step", f"{item.flow_name}/{item.step_name}"),
             ("event", item.event_id),
             ("replay of", item.replay_of),
@@ -167,6 +174,9 @@ def _draw_attempt(attempt: AttemptView, *, is_last: bool) -> None:
             ("reason", attempt.reason),
             ("exit", _exit(attempt)),
             ("error", None if is_last else attempt.error),
+            ("said", None if attempt.result is None else _json(attempt.result)),
+            ("resolved", run_words.resolution(attempt.resolution)),
+            ("was told", run_words.answer(attempt.answer)),
             ("started", printing.when(attempt.started_at)),
             ("took", None if attempt.duration_ms is None else printing.took(attempt.duration_ms)),
             ("command", _command(attempt.command)),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flowd.cli import printing
+from flowd.cli import people, printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd_client import requests, wire
@@ -134,6 +134,7 @@ def verdict(session: Session, runs: Sequence[RunView], *, is_late: bool, timeout
         left = [run for run in runs if not run.is_final]
         late = f"{len(left)} of {len(runs)} runs had not ended after {timeout_s:g} s"
         printing.note(f"flowd: {late}; {_outlook(session, left)}. {hint}")
+    people.tell_questions(session, runs)
     return Exit.RUN_FAILED if is_late or any(run.effective_status in BAD_STATUSES for run in runs) else Exit.GOOD
 
 

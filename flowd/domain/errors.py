@@ -15,6 +15,8 @@
     ├── NotRetryableError        not_retryable
     ├── DependentActiveError     dependent_active
     ├── NeedsActiveError         needs_active
+    ├── NotAskingError           not_asking
+    ├── AlreadyAnsweredError     already_answered
     ├── ChainLimitError          chain_limit
     ├── CauseCanceledError       cause_canceled
     ├── WouldDeadlockError       would_deadlock
@@ -144,6 +146,18 @@ class NeedsActiveError(FlowdError):
     """What this run needs has not ended, or asks a person, so it cannot be started yet."""
 
     slug = "needs_active"
+
+
+class NotAskingError(FlowdError):
+    """The run did not end with a question, so there is nothing to answer."""
+
+    slug = "not_asking"
+
+
+class AlreadyAnsweredError(FlowdError):
+    """Somebody has answered what the run asked."""
+
+    slug = "already_answered"
 
 
 class ChainLimitError(FlowdError):

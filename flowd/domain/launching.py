@@ -6,6 +6,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from flowd.domain.limits import Limits
 from flowd.domain.needs import NeedEnd
+from flowd.domain.people import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class StepContext:
         attempt_id: As the views show it.
         round_dir: The folder of the run's round; None where its flow asks for none.
         needs: How those steps ended that this one needs.
+        answer: What a person gave the run since it last asked.
     """
 
     event_id: str
@@ -51,6 +53,7 @@ class StepContext:
     is_replay: bool
     needs: tuple[NeedEnd, ...] = ()
     round_dir: str | None = None
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)

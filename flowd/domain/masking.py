@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+from flowd.domain.people import Answer, Resolution
 from flowd.domain.redaction import Redactor
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, Run
 
 
 def masked_run(run: Run, redactor: Redactor) -> Run:
-    """The run with every secret masked in its errors, results and command lines; itself when there is none."""
+    """The run with every secret masked in its errors, results, command lines and in what people said; itself when there
+    is none."""
     if not redactor.longest:
         return run
     return replace(
@@ -16,6 +18,8 @@ def masked_run(run: Run, redactor: Redactor) -> Run:
         error=_text(run.error, redactor),
         result=_result(run.result, redactor),
         reported_result=_result(run.reported_result, redactor),
+        resolution=_resolution(run.resolution, redactor),
+        answer=_answer(run.answer, redactor),
         attempts=tuple(_attempt(attempt, redactor) for attempt in run.attempts),
     )
 
@@ -27,7 +31,20 @@ def _attempt(attempt: Attempt, redactor: Redactor) -> Attempt:
         command=tuple(map(redactor.text, attempt.command)),
         leftovers=tuple(map(redactor.text, attempt.leftovers)),
         survivors=tuple(map(redactor.text, attempt.survivors)),
+        result=_result(attempt.result, redactor),
+        resolution=_resolution(attempt.resolution, redactor),
+        answer=_answer(attempt.answer, redactor),
     )
+
+
+def _resolution(said: Resolution | None, redactor: Redactor) -> Resolution | None:
+    return None if said is None else replace(said, note=_text(said.note, redactor))
+
+
+def _answer(said: Answer | None, redactor: Redactor) -> Answer | None:
+    if said is None or said.input_json is None:
+        return said
+    return replace(said, input_json=redactor.json(said.input_json))
 
 
 def _result(result: FlowResult | None, redactor: Redactor) -> FlowResult | None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal, assert_never
 
+from flowd.domain.people import Answer, Resolution
 from flowd.domain.result import FlowResult, MalformedResult
 from flowd.domain.waiting import WaitingFor
 
@@ -68,6 +69,9 @@ UNSTARTED = frozenset({Reason.STEP_REMOVED, Reason.NEEDS_NOT_MET})
 
 ATTENTION = frozenset({"blocked", "needs_intervention"})
 """Result statuses that want a person. `failed` is not one: the reference system's tests assert that."""
+
+RETRYABLE = ATTENTION | {"failed", "canceled"}
+"""Effective statuses of which another attempt may be wanted."""
 
 _KEPT_ON_FAILURE = frozenset({"failed", "blocked", "needs_intervention"})
 
@@ -196,6 +200,10 @@ class Attempt:
     cpu_ms: int | None = None
     package_hash: str | None = None
     measured_ms: int | None = None
+    result: FlowResult | None = None
+    resolution: Resolution | None = None
+    answer: Answer | None = None
+    """What it was told. ``result`` and ``resolution`` are there once they are not the run's any more."""
 
     @property
     def duration_ms(self) -> int | None:
@@ -210,9 +218,14 @@ class Attempt:
 class Run:
     """The durable promise to execute one step for one event.
 
-    ``result`` is the last attempt's. So are ``flow_version``, ``runner`` and ``package_hash``; before the first attempt
-    they are those of the step that the event matched. ``round`` counts the event's accepts and replays, from 1;
-    ``is_linked``: steps of its round need each other, so that others may start when it ends.
+    ``result`` is the last attempt's, once the run has ended. So are ``flow_version``, ``runner`` and ``package_hash``;
+    before the first attempt they are those of the step that the event matched. ``round`` counts the event's accepts and
+    replays, from 1; ``is_linked``: steps of its round need each other, so that others may start when it ends.
+
+    Attributes:
+        resolution: How a person has put its end right; what the step said is its ``reported_result`` then.
+        answer: What its attempts are told since a person answered.
+        attempts_before: Attempts that do not count against its step's ``max_attempts``.
     """
 
     id: str
@@ -239,11 +252,16 @@ class Run:
     waiting_for: WaitingFor | None = None
     round: int = 1
     is_linked: bool = False
+    resolution: Resolution | None = None
+    answer: Answer | None = None
+    attempts_before: int = 0
     attempts: tuple[Attempt, ...] = field(default=())
 
     @property
     def effective_status(self) -> str:
-        """What the step said if it said something that stands, else what flowd saw."""
+        """A person's word, else what the step said if it said something that stands, else what flowd saw."""
+        if self.resolution is not None:
+            return self.resolution.status
         return effective_status(self.status, self.result.status if self.result else None)
 
     @property
@@ -255,8 +273,13 @@ class Run:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether a person is wanted."""
+        """Whether it asks, and nobody has answered."""
         return self.effective_status in ATTENTION
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether it has ended in a way of which another attempt may be wanted."""
+        return self.status.is_final and self.effective_status in RETRYABLE
 
 
 def effective_status(process: str, said: str | None) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import flowd
-from flowd.api import json, params
+from flowd.api import json, params, people
 from flowd.api.failures import error_from
 from flowd.api.method import Method
 from flowd.api.methods import Methods, bare_event
 from flowd.api.shapes.daemon import DrainView, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.domain.errors import FlowdError
+from flowd.domain.people import Person
 from flowd.engine.engine import Engine
 from flowd.settings.values import Settings
 from flowd.wiring import Parts
@@ -23,7 +24,9 @@ from flowd_client.transport import decode, encode
 HOST: Final = "client"
 """``daemon.status`` says so of an engine inside a client; a daemon does not say ``host``."""
 
-_LOOKING = frozenset({wire.DISPATCH, wire.REPLAY, wire.RETRY_RUN, wire.LIST_FLOWS, wire.EXPLAIN})
+_LOOKING = frozenset(
+    {wire.DISPATCH, wire.REPLAY, wire.RETRY_RUN, wire.RESOLVE_RUN, wire.ANSWER_RUN, wire.LIST_FLOWS, wire.EXPLAIN}
+)
 """These look at the packages on disk first: nobody watches them, and a caller who has just written one expects it."""
 
 
@@ -61,10 +64,10 @@ def table(engine: Engine, settings: Settings) -> dict[str, Method]:
         engine.drain()
         return DrainView(state="draining", running=list(engine.active))
 
-    def looking(call: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-        async def look_first(given: Any) -> Any:
+    def looking(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def look_first(given: Any, *who: Person) -> Any:
             await engine.reload()
-            return await call(given)
+            return await call(given, *who)
 
         return look_first
 
@@ -100,7 +103,8 @@ async def call(methods: Mapping[str, Method], name: str, given: Mapping[str, Any
         data = {"slug": "method_not_found"}
         raise of_answer({"code": -32601, "message": f"There is no method {name!r} in local mode.", "data": data})
     with as_clients_see_them(name):
-        view = await method.call(params.read(method.params, (), plain(name, given)))
+        who = (await people.of_this_process(),) if method.needs_person else ()
+        view = await method.call(params.read(method.params, (), plain(name, given)), *who)
         return json.decode(json.encode(view))
 
 

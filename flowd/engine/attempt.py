@@ -88,6 +88,7 @@ class ActiveAttempt:
         self._first_run_id = run.replay_of or attempt.run_id
         self._is_linked = run.is_linked
         self._started = started
+        self._attempts_before = run.attempts_before
         self._has_process = started is None
         """Whether the keeper may have a process for it."""
         self._exit: Exit | None = None
@@ -163,6 +164,7 @@ class ActiveAttempt:
             is_replay=started.run.replay_of is not None,
             needs=started.needs,
             round_dir=self._round_folder(started.run),
+            answer=started.run.answer,
         )
         command = await self._tools.runners.command(self.definition, context)
         if self.is_canceled:
@@ -332,7 +334,7 @@ class ActiveAttempt:
 
     def _wait_for_next(self, outcome: Outcome) -> TimeWait | None:
         delay_ms = retry.delay_before_next_ms(
-            self.definition.retry, attempt_number=self.attempt.number, reason=outcome.reason
+            self.definition.retry, attempt_number=self.attempt.number - self._attempts_before, reason=outcome.reason
         )
         return None if delay_ms is None else TimeWait(self._tools.clock.steady_ms() + delay_ms, delay_ms, "retry")
 

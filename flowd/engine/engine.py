@@ -18,9 +18,10 @@ from flowd.domain.event import Event
 from flowd.domain.flow import Snapshot
 from flowd.domain.masking import masked_run
 from flowd.domain.matching import Verdict
+from flowd.domain.people import Person
 from flowd.domain.queueing import Claim, Claimed
 from flowd.domain.redaction import Redactor
-from flowd.domain.run import ATTENTION, ProcessStatus, Run
+from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.stored import Accepted, Counts, Page, Pruned, RunFilter, StoredEvent
 from flowd.engine import pruning, recovery, run_log
 from flowd.engine.attempts import Attempts
@@ -30,6 +31,7 @@ from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
+from flowd.engine.questions import Questions
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.running_step import RunningStep
 from flowd.engine.scheduler import TASK_PREFIX, Scheduler
@@ -64,6 +66,8 @@ class Engine:
         completions: Completions,
         boot_id: str,
         redactor: Redactor,
+        questions: Questions,
+        calls: UncancellableCalls,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -80,7 +84,9 @@ class Engine:
         self._completions = completions
         self._boot_id = boot_id
         self._redactor = redactor
-        self._calls = UncancellableCalls()
+        self._calls = calls
+        self.questions = questions
+        """What people can do about runs that ask."""
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -268,8 +274,8 @@ class Engine:
             ended.cancel()
         return await self.get_run(run_id)
 
-    async def cancel_event(self, event_id: str) -> list[Run]:
-        """End every unfinished run of an event, all at once.
+    async def cancel_event(self, event_id: str, *, by: Person) -> list[Run]:
+        """End every unfinished run of an event, all at once, and close its questions.
 
         Raises:
             EventNotFoundError: No such event.
@@ -278,6 +284,7 @@ class Engine:
         runs = [await self.get_run(run_id) for run_id in event.run_ids]
         unfinished = [run.id for run in runs if not run.status.is_final]
         await asyncio.gather(*(self.cancel_run(run_id) for run_id in unfinished), return_exceptions=True)
+        await self.questions.close(event_id, by=by)
         return [await self.get_run(run.id) for run in runs]
 
     async def retry_run(self, run_id: str) -> Run:
@@ -296,7 +303,7 @@ class Engine:
             raise RunActiveError(
                 f"Run {run_id} is {run.status}; cancel it first, or wait for its end.", status=run.status
             )
-        if run.status is ProcessStatus.COMPLETED and run.effective_status not in {*ATTENTION, "failed"}:
+        if not run.is_retryable:
             raise NotRetryableError(
                 f"Run {run_id} ended well ({run.effective_status}). To run its step anew, replay event {run.event_id}.",
                 status=run.effective_status,

@@ -1,8 +1,11 @@
 """Writes what a step reads on stdin: the flow, the event and the run, as one JSON document."""
 
+from flowd.domain import questions
 from flowd.domain.definition import Definition
+from flowd.domain.instants import instant
 from flowd.domain.launching import SpawnError, StepContext
 from flowd.domain.needs import NeedEnd
+from flowd.domain.people import Answer
 from flowd.formats.typed import Raw, to_json
 
 
@@ -60,6 +63,8 @@ def document(
     }
     if context.round_dir:
         runtime["roundDir"] = context.round_dir
+    if context.answer is not None:
+        runtime["answer"] = _answer(context.answer)
     if socket_path:
         runtime["socket"] = socket_path
     if backend_url:
@@ -71,3 +76,8 @@ def document(
             f"{definition.label}: the context has text that is not Unicode, most likely the name of the folder"
             f" {definition.flow_root!r}; rename it"
         ) from error
+
+
+def _answer(said: Answer) -> dict[str, object]:
+    given = {} if said.input_json is None else {"input": Raw(said.input_json.encode())}
+    return {**given, "by": questions.by_members(said.by), "at": instant(said.at_ms)}

@@ -523,7 +523,9 @@ def test_completion_lists_the_verbs(desk: Desk) -> None:
     desk.env |= {"_FLOWD_COMPLETE": "bash_complete", "COMP_WORDS": "flowd re", "COMP_CWORD": "1"}
     code, out, _ = desk.flowd()
     assert code == 0
-    assert {line.partition(",")[2] for line in out.splitlines()} == {"replay", "retry", "reload", "resume"}
+    assert {line.partition(",")[2] for line in out.splitlines()} == {
+        *("replay", "retry", "reload", "resume", "resolve", "reject"),
+    }
 
 
 @pytest.mark.parametrize("verb", ["runs", "status", "flows", "reload", "drain", "events"])

@@ -11,6 +11,7 @@ FROZEN = {
     "0005_stream_order.sql": "0575f5287ed4a725",
     "0006_rounds_and_needs.sql": "6f3ffd23871aef31",
     "0007_trees.sql": "e0eb6f80f90b28c8",
+    "0008_people_and_pauses.sql": "67587314ce4f6b6c",
 }
 """A change of a schema is a new file with a new line here; a line that is here stays as it is."""
 

@@ -191,8 +191,8 @@ _SLUGS: dict[type[CallError], tuple[str, ...]] = {
     NotFoundError: ("event_not_found", "run_not_found", "step_not_found", "subscription_not_found", "not_found"),
     CursorExpiredError: ("cursor_expired",),
     ConflictError: (
-        *("run_finished", "run_active", "not_retryable", "dependent_active", "needs_active"),
-        *("chain_limit", "cause_canceled", "would_deadlock"),
+        *("run_finished", "run_active", "not_retryable", "dependent_active", "needs_active", "not_asking"),
+        *("already_answered", "chain_limit", "cause_canceled", "would_deadlock"),
     ),
     UnauthorizedError: (
         *("unauthorized", "invalid_signature", "stale_signature", "nonce_reused", "missing_scope", "host_not_allowed"),

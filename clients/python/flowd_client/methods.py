@@ -12,6 +12,9 @@ REPLAY: Final = "flow.replay"
 CANCEL_RUN: Final = "flow.cancelRun"
 CANCEL_EVENT: Final = "flow.cancelEvent"
 RETRY_RUN: Final = "flow.retryRun"
+ATTENTION: Final = "flow.attention"
+RESOLVE_RUN: Final = "flow.resolveRun"
+ANSWER_RUN: Final = "flow.answerRun"
 LIST_EVENTS: Final = "flow.listEvents"
 GET_EVENT: Final = "flow.getEvent"
 LIST_RUNS: Final = "flow.listRuns"
@@ -137,6 +140,22 @@ METHODS: Final[dict[str, Method]] = {
         Method(CANCEL_RUN, "End a run and everything it started.", (Route("POST", "/runs/{runId}/cancel", "control"),)),
         Method(
             RETRY_RUN, "Another attempt of a run that ended badly.", (Route("POST", "/runs/{runId}/retry", "control"),)
+        ),
+        Method(
+            ATTENTION,
+            "Runs that ask for a person, and what waits for the answers.",
+            (Route("GET", "/attention", "read"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            RESOLVE_RUN,
+            "Say how a run that asks for a person counts from now on; what waits for it goes on or ends.",
+            (Route("POST", "/runs/{runId}/resolve", "control", note="The body has `status`, and perhaps a `note`."),),
+        ),
+        Method(
+            ANSWER_RUN,
+            "Another attempt of a run that asks for a person, which is told the answer.",
+            (Route("POST", "/runs/{runId}/answer", "control", note="The body may have an `input`, any JSON value."),),
         ),
         Method(
             READ_OUTPUT,

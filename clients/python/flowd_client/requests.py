@@ -17,6 +17,7 @@ from flowd_client.discovery import run_around
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
+    from flowd_client.views.question import QuestionView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
 
@@ -24,6 +25,7 @@ T = TypeVar("T")
 Stream = wire.Stream
 ListedOutput = wire.ListedOutput
 Encoding = Literal["utf-8", "base64"]
+ResolvedAs = Literal["completed", "changed", "failed", "skipped"]
 
 CANCEL_S = 120.0
 """A cancel is answered when the step has ended, which its grace may delay."""
@@ -66,6 +68,7 @@ def _reader(module: str, name: str) -> Callable[[Any], Any]:
 
 _read_run = _reader("run", "read_run")
 _read_runs = _reader("run", "read_runs")
+_read_questions = _reader("question", "read_questions")
 _read_event = _reader("event", "read_event")
 _read_events = _reader("event", "read_events")
 _read_dispatch = _reader("event", "read_dispatch")
@@ -141,6 +144,36 @@ def cancel_event(event_id: str) -> Request[Page[RunView]]:
 def retry_run(run_id: str) -> Request[RunView]:
     """Another attempt of a run that ended badly."""
     return Request(wire.RETRY_RUN, {"runId": run_id}, _read_run)
+
+
+def attention(*, limit: int | None = None, cursor: str | None = None) -> Request[Page[QuestionView]]:
+    """Runs that ask for a person, in the order in which they were accepted, and what waits for the answers."""
+    return Request(wire.ATTENTION, _given(limit=limit, cursor=cursor), _read_questions)
+
+
+def resolve_run(
+    run_id: str, status: ResolvedAs, *, note: str | None = None, attempt: int | None = None
+) -> Request[RunView]:
+    """Say how a run that asks for a person counts from now on. What waits for it goes on, or ends.
+
+    A question is answered once: who comes second gets a ``ConflictError`` (``already_answered``) that says who.
+
+    Args:
+        note: Why; it becomes the result's message.
+        attempt: Only if this is still the run's last attempt.
+    """
+    params = _given(runId=run_id, status=status, note=note, attempt=attempt)
+    return Request(wire.RESOLVE_RUN, params, _read_run)
+
+
+def answer_run(run_id: str, input: Any = None, *, attempt: int | None = None) -> Request[RunView]:  # noqa: A002 - the wire's name
+    """Another attempt of a run that asks for a person; ``runtime.answer`` of its context has the answer.
+
+    Args:
+        input: Any JSON value.
+        attempt: Only if this is still the run's last attempt.
+    """
+    return Request(wire.ANSWER_RUN, _given(runId=run_id, input=input, attempt=attempt), _read_run)
 
 
 def list_runs(

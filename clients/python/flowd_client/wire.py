@@ -70,6 +70,8 @@ FAILURES: Final[dict[str, Failure]] = {
     "not_retryable": Failure(-32032, 409, "The run ended well; replay its event to run it anew."),
     "dependent_active": Failure(-32033, 409, "A run that needs this one is running."),
     "needs_active": Failure(-32034, 409, "A step that this one needs has not ended, or asks a person."),
+    "not_asking": Failure(-32035, 409, "The run does not ask for a person."),
+    "already_answered": Failure(-32036, 409, "Somebody has answered what the run asked; `data` says who, and how."),
     "chain_limit": Failure(-32037, 409, "The event is too deep below the root of its tree, or one too many for it."),
     "cause_canceled": Failure(-32038, 409, "The run that would cause this is being canceled."),
     "would_deadlock": Failure(-32039, 409, "What the step would wait for cannot go on before the step has ended."),

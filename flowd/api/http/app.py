@@ -22,6 +22,7 @@ from flowd.api.http.refusals import Refusals
 from flowd.api.http.responses import Head, HttpError, Response, Stream, failed, refused
 from flowd.api.http.route import Route
 from flowd.api.http.routes import Routes
+from flowd.domain.people import Person
 
 log = logging.getLogger("flowd.api.http")
 
@@ -121,13 +122,13 @@ class HttpApp:
         route, method = found.route, scope["method"]
         if route.admit is not None:
             route.admit(found.values, headers)
-        is_known = route.scope is not None and self._authenticator.admit(route.scope, headers)
-        content = await self._bodies.read(receive, headers, is_proven=is_known)
+        sender = None if route.scope is None else self._authenticator.admit(route.scope, headers)
+        content = await self._bodies.read(receive, headers, is_proven=sender is not None)
         query: bytes = scope["query_string"]
-        if route.scope is not None and not is_known:
+        if route.scope is not None and sender is None:
             rest = b"?" + query if query else b""
             arrived = {self._base_path + self._path(scope) + rest, self._path(scope) + rest}
-            await self._authenticator.check(
+            sender = await self._authenticator.check(
                 route.scope,
                 method=method,
                 targets=[*(arrived - {scope["raw_path"] + rest}), scope["raw_path"] + rest],
@@ -135,7 +136,7 @@ class HttpApp:
                 body=content,
                 is_v1_enough=(route.is_repeatable and not cloud_events.is_binary(headers)) or peer.is_local(scope),
             )
-        return Call(method, found.values, paths.query(query), headers, content, receive)
+        return Call(method, found.values, paths.query(query), headers, content, receive, sender or Person("http"))
 
     async def _send(self, response: Response | Head | Stream, receive: Receive, send: Send) -> None:
         if not response.is_live:

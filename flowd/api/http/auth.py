@@ -25,6 +25,7 @@ from typing import Literal
 from flowd.api.http.config import LOCAL_TOKEN, Access, Scope, Token
 from flowd.api.http.guard import Headers, first
 from flowd.api.http.responses import HttpError
+from flowd.domain.people import Person
 
 V1_HEADERS = (b"x-flow-signature-256", b"x-patch-flow-signature-256")
 """The first that is there counts, right or wrong."""
@@ -54,26 +55,26 @@ class Authenticator:
         """Decide by this from now on."""
         self._access = access
 
-    def admit(self, scope: Scope, headers: Headers) -> bool:
+    def admit(self, scope: Scope, headers: Headers) -> Person | None:
         """Decide by the headers alone, before the body is read.
 
         Returns:
-            Whether the sender may do it. False: `check` has to look at the signature.
+            Who may do it. None: `check` has to look at the signature.
 
         Raises:
             HttpError: ``invalid_signature``, ``unauthorized`` or ``missing_scope``: nothing in the body could help.
         """
         access = self._access
         if access.is_open or (scope == "read" and access.is_read_public):
-            return True
+            return Person("http")
         if access.secrets and self._signature(headers) is not None:
-            return False
+            return None
         token = self._token(headers)
         if token is None:
             raise self._stranger()
         if scope not in token.scopes:
             raise _missing(scope, token)
-        return True
+        return Person("token", name=token.name)
 
     async def check(
         self,
@@ -84,8 +85,9 @@ class Authenticator:
         headers: Headers,
         body: bytes,
         is_v1_enough: bool,
-    ) -> None:
-        """Let a signed request pass, or refuse it. A wrong signature is refused even beside a good token.
+    ) -> Person:
+        """Let a signed request pass, and say whose it is, or refuse it. A wrong signature is refused even beside a good
+        token.
 
         Args:
             targets: Path and query as sent; several where a proxy may have changed them.
@@ -103,7 +105,7 @@ class Authenticator:
             raise HttpError("invalid_signature", "invalid signature")
         token = self._token(headers)
         if token is not None and scope in token.scopes:
-            return
+            return Person("token", name=token.name)
         if kind == "v1" and not is_v1_enough and not self._access.is_v1_enough:
             raise HttpError(
                 "invalid_signature",
@@ -111,6 +113,7 @@ class Authenticator:
                 "retry and a CloudEvent in headers it counts from this machine only, without a proxy. Sign as v2 "
                 '([http] signatures = "both"), send a token, or set [http] allow_replayed_v1 = true.',
             )
+        return Person("signature")
 
     def _stranger(self) -> HttpError:
         access = self._access

@@ -24,6 +24,9 @@ from flowd_client import methods as names
 
 P = TypeVar("P", bound=params.Params)
 
+_TAKING_BODIES = frozenset({names.RESOLVE_RUN, names.ANSWER_RUN})
+"""Methods whose parameters, as far as they are not in the path, are the body. The older ones read no body."""
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
@@ -82,7 +85,8 @@ class Routes:
 
     def _route(self, name: str, route: names.Route) -> Route:
         method = self._table[name]
-        respond = self._special.get(name) or _plain(method, is_reading=route.verb == "GET")
+        plain = _with_body(method) if name in _TAKING_BODIES else _plain(method, is_reading=route.verb == "GET")
+        respond = self._special.get(name) or plain
         # The settings, which daemon.status can tell, are for the daemon's own user on the control socket.
         takes = params.NoParams if name == names.STATUS else method.params
         return Route(
@@ -229,9 +233,24 @@ def _plain(method: Method, *, is_reading: bool) -> Respond:
     async def respond(call: Call) -> Response:
         if not is_reading:
             call.json_if_any()
-        return json_response(await method.call(_from_url(call, method.params, query=is_reading)))
+        return json_response(await _answer(method, _from_url(call, method.params, query=is_reading), call))
 
     return respond
+
+
+def _with_body(method: Method) -> Respond:
+    async def respond(call: Call) -> Response:
+        given = call.json_if_any()
+        if not isinstance(given, dict | None):
+            raise HttpError("bad_request", "The body is a JSON object with the parameters.")
+        asked = params.convert({**(given or {}), **call.values}, method.params)
+        return json_response(await _answer(method, asked, call))
+
+    return respond
+
+
+async def _answer(method: Method, given: params.Params, call: Call) -> Any:
+    return await (method.call(given, call.sender) if method.needs_person else method.call(given))
 
 
 def _without_output(run: RunView) -> RunView:

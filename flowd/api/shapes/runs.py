@@ -8,6 +8,7 @@ import msgspec
 from flowd.api.json import instant
 from flowd.api.params import Encoding, Identifier, Limit, Milliseconds, Offset, Params
 from flowd.api.shapes import View
+from flowd.api.shapes.people import AnswerView, ResolutionView, answer_view, resolution_view
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.domain.stored import Output
@@ -84,7 +85,8 @@ class WaitingView(View):
 
 class AttemptView(View):
     """One process tree of a run. ``durationMs`` is measured by a clock that nobody sets; it is missing while it runs,
-    and where nobody saw its end."""
+    and where nobody saw its end. What an attempt had said (``result``), and how a person put that right, is told here
+    once another attempt has followed; ``answer`` is what it was told."""
 
     id: str
     attempt_number: int
@@ -105,6 +107,10 @@ class AttemptView(View):
     cpu_ms: int | None = None
     duration_ms: int | None = None
     package_hash: str | None = None
+    result_status: str | None = None
+    result: JsonObject | None = None
+    resolution: ResolutionView | None = None
+    answer: AnswerView | None = None
 
 
 class RunView(View):
@@ -114,7 +120,9 @@ class RunView(View):
     its attempts took together, without the time between them, by a clock that nobody sets. ``packageHash``, ``runner``
     and ``flowVersion`` are what its last attempt ran with. ``waitingFor`` is missing where a queued run waits for
     nothing but a place. ``round`` counts the event's dispatch and its replays, from 1. ``output`` is only in the view
-    of a single run.
+    of a single run. ``needsAttention``: it asks, and nobody has answered. With a ``resolution`` what counts is a
+    person's word: ``result`` has that, and ``reportedResult`` what the step said. ``answer`` is what its attempts are
+    told.
     """
 
     id: str
@@ -150,6 +158,8 @@ class RunView(View):
     replay_of: str | None = None
     output: list[OutputEntry] | None = None
     output_truncated: bool | None = None
+    resolution: ResolutionView | None = None
+    answer: AnswerView | None = None
 
 
 class OneRunView(View):
@@ -224,6 +234,8 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         replay_of=run.replay_of,
         output=output,
         output_truncated=is_truncated,
+        resolution=resolution_view(run.resolution),
+        answer=answer_view(run.answer),
     )
 
 
@@ -264,6 +276,10 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         cpu_ms=attempt.cpu_ms,
         duration_ms=attempt.duration_ms,
         package_hash=attempt.package_hash,
+        result_status=None if attempt.result is None else attempt.result.status,
+        result=_embedded(attempt.result),
+        resolution=resolution_view(attempt.resolution),
+        answer=answer_view(attempt.answer),
     )
 
 

@@ -120,9 +120,10 @@ def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: C
     number = run.attempt_count
     db.execute("INSERT OR IGNORE INTO definitions (id, body) VALUES (?, ?)", (definition.id, definition.body))
     db.execute(
-        "INSERT INTO attempts (run_seq, number, status, worker_id, boot_id, started_at_ms, definition_id, package_hash)"
-        " VALUES (?, ?, 'running', ?, ?, ?, ?, ?)",
-        (seq, number, ask.worker_id, ask.boot_id, ask.at_ms, definition.id, definition.package_hash),
+        "INSERT INTO attempts"
+        " (run_seq, number, status, worker_id, boot_id, started_at_ms, definition_id, package_hash, answer)"
+        " VALUES (?, ?, 'running', ?, ?, ?, ?, ?, ?)",
+        (seq, number, ask.worker_id, ask.boot_id, ask.at_ms, definition.id, definition.package_hash, row[rows.ANSWER]),
     )
     journal.add_run(db, ask.at_ms, event_seq, seq, ProcessStatus.RUNNING, attempt=number)
     attempt = Attempt(
@@ -134,6 +135,7 @@ def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: C
         boot_id=ask.boot_id,
         started_at_ms=ask.at_ms,
         package_hash=definition.package_hash,
+        answer=run.answer,
     )
     ends = () if row[rows.RUN_WHEN] is None else tuple(need_ends.of_run(db, seq))
     return StartedRun(run, attempt, definition, body.encode(), ends)

@@ -14,7 +14,9 @@ from flowd.store.sqlite import pruning, rows
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Bodies of events in one page, which shows each twice (payload and raw); a page that would be larger ends early and its cursor goes on."""
 
-_NEWEST = 1 << 62
+NEWEST = 1 << 62
+"""Beyond all places."""
+
 _AT_ONCE = 500
 """Values in one statement; SQLite takes some more."""
 
@@ -27,7 +29,7 @@ def event(db: sqlite3.Connection, event_id: str) -> StoredEvent | None:
 
 def events(db: sqlite3.Connection, event_type: str | None, limit: int, cursor: str | None) -> Page[StoredEvent]:
     """Events, newest first."""
-    before = _position(cursor, "e")
+    before = position(cursor, "e")
     where, values = ("type = ? AND seq < ?", (event_type, before)) if event_type is not None else ("seq < ?", (before,))
     found = db.execute(f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE {where} ORDER BY seq DESC", values)
     taken: list[rows.Row] = []
@@ -66,7 +68,7 @@ def runs_by_seq(db: sqlite3.Connection, seqs: Sequence[int]) -> list[Run]:
 def runs(db: sqlite3.Connection, where: RunFilter, limit: int, cursor: str | None) -> Page[Run]:
     """Runs with their attempts, newest first."""
     common = ["r.seq < ?"]
-    values: list[object] = [_position(cursor, "r")]
+    values: list[object] = [position(cursor, "r")]
     if where.event_id is not None:
         common.append("r.event_seq = (SELECT seq FROM events WHERE id = ?)")
         values.append(where.event_id)
@@ -152,9 +154,14 @@ def _status_conditions(status: str | None) -> list[list[str]]:
             )
 
 
-def _position(cursor: str | None, kind: str) -> int:
+def position(cursor: str | None, kind: str, *, first: int = NEWEST) -> int:
+    """The place that a cursor of a list names; ``first`` where there is none.
+
+    Raises:
+        InvalidParamsError: It is no cursor of this kind of list.
+    """
     if cursor is None:
-        return _NEWEST
+        return first
     place = cursor[1:]
     digits = place.removeprefix("-")  # what was imported has places below zero
     if cursor[:1] == kind and digits.isascii() and digits.isdigit() and len(cursor) < 20:

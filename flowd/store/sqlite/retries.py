@@ -4,13 +4,14 @@ import sqlite3
 from typing import NamedTuple
 
 from flowd.domain.errors import DependentActiveError, NeedsActiveError, NotRetryableError
+from flowd.domain.people import Answer
 from flowd.domain.run import ProcessStatus, Reason, Run
-from flowd.store.sqlite import bounds, gates, journal, reads, rows
+from flowd.store.sqlite import bounds, gates, journal, reads, rows, words
 
 _AFRESH = (
     "status = 'queued', updated_at_ms = ?, completed_at_ms = NULL, cancel_requested = 0, reason = NULL, error = NULL,"
     " exit_code = NULL, signal = NULL, result_status = NULL, result = NULL, reported_status = NULL, reported_result = NULL,"
-    " failed_above = 0, wait_why = NULL, not_before_ms = 0, wait_ms = 0"
+    " wants_person = 0, resolution = NULL, answer = NULL, attempts_before = 0, failed_above = 0, wait_why = NULL, not_before_ms = 0, wait_ms = 0"
 )
 """What an end, or a wait, has left in a row is gone when the run is queued anew."""
 
@@ -42,8 +43,16 @@ class _Dependent(NamedTuple):
     status: str
 
 
-def retry(db: sqlite3.Connection, run_id: str, *, at_ms: int, max_queued: int) -> Run | None:
-    """Final → queued, whatever its needs ended as; and all that is below it in its round goes back to waiting."""
+def retry(
+    db: sqlite3.Connection, run_id: str, *, at_ms: int, max_queued: int, answer: Answer | None = None
+) -> Run | None:
+    """Final → queued, whatever its needs ended as; and all that is below it in its round goes back to waiting.
+
+    What the last attempts had said, and how people put that right, are these attempts' alone from then on.
+
+    Args:
+        answer: What a person has answered, if the run asked.
+    """
     found = db.execute("SELECT seq, event_seq, status, reason, round_seq FROM runs WHERE id = ?", (run_id,)).fetchone()
     if found is None or not ProcessStatus(found[2]).is_final:
         return None
@@ -55,7 +64,12 @@ def retry(db: sqlite3.Connection, run_id: str, *, at_ms: int, max_queued: int) -
         _refuse_open_needs(db, seq, run_id)
         below = [_Dependent(*row) for row in db.execute(_BELOW, (seq,))]
         _refuse_running(below, run_id)
+    words.leave_to_attempts(db, [seq, *(run.seq for run in below)])
     db.execute(f"UPDATE runs SET {_AFRESH}, needs_left = 0 WHERE seq = ?", (at_ms, seq))
+    if answer is not None:
+        db.execute(
+            "UPDATE runs SET answer = ?, attempts_before = attempt_count WHERE seq = ?", (words.answer(answer), seq)
+        )
     if round_seq is not None:
         db.execute("UPDATE rounds SET cancels = 0 WHERE seq = ?", (round_seq,))
         _put_back(db, below, at_ms)

@@ -12,13 +12,14 @@ from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.domain.stored import StoredEvent
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import NeedsWait, PackageWait, PersonWait, TimeWait, WaitingFor
+from flowd.store.sqlite import words
 
 Row = Sequence[Any]
 
 _STATUSES = {status.value: status for status in ProcessStatus}  # calling the enum costs ten times a look-up
 
-IS_QUESTION = "q.status IN ('completed', 'failed') AND q.result_status IN ('blocked', 'needs_intervention')"
-"""Whether the run ``q`` has ended and asks a person."""
+IS_QUESTION = "q.wants_person = 1"
+"""Whether the run ``q`` has ended and asks a person, and nobody has answered."""
 
 RUN_COLUMNS = """
     r.seq, r.id, e.id, r.flow_name, r.flow_version, r.step_name, r.runner, r.package_hash, r.status, r.created_at_ms,
@@ -29,9 +30,10 @@ RUN_COLUMNS = """
             ORDER BY n.need_seq) JOIN runs q ON q.seq = need_seq WHERE q.status IN ('queued', 'running'))
         WHEN 'question' THEN (SELECT q.id FROM needs n JOIN runs q ON q.seq = n.need_seq WHERE n.run_seq = r.seq
             AND IS_QUESTION ORDER BY n.need_seq LIMIT 1)
-    END
+    END, r.resolution, r.answer, r.attempts_before
 """.replace("IS_QUESTION", IS_QUESTION)
 SEQ, FLOW_NAME, STEP_NAME, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 28, 30, 31
+_WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE = 32, 33, 34, 35
 RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "runs.")
 """The same columns of a run that is updated: what is written is read in one statement."""
 RUNS = f"SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event_seq"
@@ -39,7 +41,7 @@ RUNS = f"SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event_seq"
 ATTEMPT_COLUMNS = """
     run_seq, number, status, worker_id, started_at_ms, completed_at_ms, reason, error, exit_code, signal, pid, command,
     cwd, leftovers, survivors, stdout_bytes, stderr_bytes, truncated, max_rss_bytes, cpu_ms, boot_id, package_hash,
-    duration_ms
+    duration_ms, result_status, result, resolution, answer
 """
 
 EVENT_COLUMNS = (
@@ -75,6 +77,9 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
         waiting_for=None if row[24] is None else _wait(row),
         round=row[29],
         is_linked=row[ROUND_SEQ] is not None,
+        resolution=None if row[RESOLUTION] is None else words.read_resolution(row[RESOLUTION]),
+        answer=None if row[ANSWER] is None else words.read_answer(row[ANSWER]),
+        attempts_before=row[ATTEMPTS_BEFORE],
         attempts=tuple(attempts),
     )
 
@@ -85,9 +90,9 @@ def _wait(row: Row) -> WaitingFor:
     if row[24] == "person":
         return PersonWait()
     if row[24] == "needs":
-        return NeedsWait(tuple(json.loads(row[32])))
+        return NeedsWait(tuple(json.loads(row[_WAITS_ON])))
     if row[24] == "question":
-        return PersonWait(row[32])
+        return PersonWait(row[_WAITS_ON])
     return TimeWait(until_ms=row[26], whole_ms=row[27], why=row[25])
 
 
@@ -118,6 +123,9 @@ def attempt(row: Row, run_id: str) -> Attempt:
         boot_id=row[20],
         package_hash=row[21],
         measured_ms=row[22],
+        result=_result(row[23], row[24]),
+        resolution=None if row[25] is None else words.read_resolution(row[25]),
+        answer=None if row[26] is None else words.read_answer(row[26]),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from flowd.domain.errors import EventNotFoundError
 from flowd.domain.matching import LeftOut
 from flowd.domain.queueing import Claim, Finished, NewRun
-from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Run
+from flowd.domain.run import ATTENTION, Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import TimeWait
@@ -195,12 +195,17 @@ def end(
     at_ms: int,
     wait: TimeWait | None,
 ) -> Run:
-    """Running → final, or back to queued with a wait. A second time changes nothing."""
+    """Running → final, or back to queued with a wait: then the result is the attempt's alone. A second time changes
+    nothing."""
     completed_at_ms = exit_.completed_at_ms(attempt.started_at_ms, at_ms)
+    result, reported, given_up = outcome.result, outcome.reported_result, None
+    if wait is not None:
+        result, reported, given_up = None, None, outcome.result
     ended = db.execute(
         "UPDATE attempts SET status = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?, signal = ?,"
         " leftovers = ?, survivors = ?, max_rss_bytes = ?, cpu_ms = ?, duration_ms = ?, stdout_bytes = ?,"
-        " stderr_bytes = ?, truncated = ?, stdout = ?, stderr = ?, stream_order = ?, pid = coalesce(?, pid), command = coalesce(?, command),"
+        " stderr_bytes = ?, truncated = ?, stdout = ?, stderr = ?, stream_order = ?, result_status = ?, result = ?,"
+        " pid = coalesce(?, pid), command = coalesce(?, command),"
         " cwd = coalesce(?, cwd), package_hash = coalesce(?, package_hash)"
         " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ? AND status = 'running'"
         f" RETURNING {rows.ATTEMPT_COLUMNS}",
@@ -222,6 +227,8 @@ def end(
             output.stdout,
             output.stderr,
             output.order,
+            given_up.status if given_up else None,
+            given_up.text if given_up else None,
             attempt.pid,
             rows.strings(attempt.command),
             attempt.cwd,
@@ -232,12 +239,11 @@ def end(
     ).fetchone()
     if ended is None:
         return _whole_run(db, attempt.run_id)
-    result, reported = outcome.result, outcome.reported_result
     status = outcome.status if wait is None else ProcessStatus.QUEUED
     row = db.execute(
         "UPDATE runs SET status = ?, updated_at_ms = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?,"
-        " signal = ?, result_status = ?, result = ?, reported_status = ?, reported_result = ?, waits_for = ?,"
-        " wait_why = ?, not_before_ms = ?, wait_ms = ?, package_hash = coalesce(?, package_hash)"
+        " signal = ?, result_status = ?, result = ?, reported_status = ?, reported_result = ?, wants_person = ?,"
+        " waits_for = ?, wait_why = ?, not_before_ms = ?, wait_ms = ?, package_hash = coalesce(?, package_hash)"
         f" WHERE id = ? AND status = 'running' AND attempt_count = ? RETURNING {rows.RETURNING_RUN}",
         (
             status,
@@ -251,6 +257,7 @@ def end(
             result.text if result else None,
             reported.status if reported else None,
             reported.text if reported else None,
+            int(result is not None and result.status in ATTENTION),
             *queue.wait_columns(wait),
             attempt.package_hash,
             attempt.run_id,

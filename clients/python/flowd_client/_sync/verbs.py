@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowd_client import requests
-from flowd_client.requests import Encoding, ListedOutput, Request, Stream
+from flowd_client.requests import Encoding, ListedOutput, Request, ResolvedAs, Stream
 
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
+    from flowd_client.views.question import QuestionView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
 
@@ -74,6 +75,32 @@ class Verbs:
     def retry_run(self, run_id: str) -> RunView:
         """Another attempt of a run that ended badly."""
         return self._do(requests.retry_run(run_id))
+
+    def attention(self, *, limit: int | None = None, cursor: str | None = None) -> Page[QuestionView]:
+        """Runs that ask for a person, in the order in which they were accepted, and what waits for the answers."""
+        return self._do(requests.attention(limit=limit, cursor=cursor))
+
+    def resolve_run(
+        self, run_id: str, status: ResolvedAs, *, note: str | None = None, attempt: int | None = None
+    ) -> RunView:
+        """Say how a run that asks for a person counts from now on. What waits for it goes on, or ends.
+
+        A question is answered once: who comes second gets a ``ConflictError`` (``already_answered``) that says who.
+
+        Args:
+            note: Why; it becomes the result's message.
+            attempt: Only if this is still the run's last attempt.
+        """
+        return self._do(requests.resolve_run(run_id, status, note=note, attempt=attempt))
+
+    def answer_run(self, run_id: str, input: Any = None, *, attempt: int | None = None) -> RunView:
+        """Another attempt of a run that asks for a person; ``runtime.answer`` of its context has the answer.
+
+        Args:
+            input: Any JSON value.
+            attempt: Only if this is still the run's last attempt.
+        """
+        return self._do(requests.answer_run(run_id, input, attempt=attempt))
 
     def list_runs(
         self,

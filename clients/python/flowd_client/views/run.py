@@ -43,6 +43,8 @@ class AttemptView:
         leftovers: ``"<pid> <command>"`` of processes that the step left behind and flowd ended.
         survivors: ``"<pid> <command>"`` of processes that could not be ended.
         duration_ms: How long it took, by a clock that nobody sets. None while it runs, and where nobody saw its end.
+        result: What it had said; there once another attempt has followed. So is ``resolution``.
+        answer: What it was told, as `RunView.answer`.
     """
 
     id: str = field(metadata=called("id", "attemptId"))
@@ -64,6 +66,10 @@ class AttemptView:
     cpu_ms: int | None
     package_hash: str | None
     duration_ms: int | None
+    result_status: str | None
+    result: Members | None = field(hash=False)
+    resolution: Members | None = field(hash=False)
+    answer: Members | None = field(hash=False)
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,13 @@ class RunView:
         process_status: What the daemon saw: queued, running, completed, failed, canceled.
         result_status: What the step said: skipped, completed, changed, needs_intervention, blocked, failed; or None.
         effective_status: ``result_status`` if there is one, else ``process_status``, else ``unknown``.
-        needs_attention: Whether a person is wanted: blocked or needs_intervention.
+        needs_attention: Whether a person is wanted: blocked or needs_intervention, and nobody has answered.
         reason: Why it ended other than well; None while it goes on or when it went well.
         result_payload: The whole FLOW_RESULT; None when there is none.
-        reported_result: A success that a failed process printed: it does not count, but may explain.
+        reported_result: What the step said and does not count: a success that a failed process printed, or a question
+            that a person has answered (``resolution``).
+        resolution: How a person has put its end right: ``{"status", "note", "by": {"via", "uid", "name"}, "at"}``.
+        answer: What a person gave it for its next attempts: ``{"input", "by", "at"}``.
         waiting_for: What keeps it queued: ``{"needs": [step, …]}``, ``{"person": run_id}``,
             ``{"until": instant, "why": …}`` or ``{"package": name}``; None where that is nothing but a place.
         round: Which dispatch (1) or replay of its event made it.
@@ -106,6 +115,8 @@ class RunView:
     error: str | None
     result_payload: Any = field(hash=False)
     reported_result: Members | None = field(hash=False)
+    resolution: Members | None = field(hash=False)
+    answer: Members | None = field(hash=False)
     attempt_count: int
     attempts: tuple[AttemptView, ...]
     output: tuple[OutputEntry, ...]
@@ -128,6 +139,11 @@ class RunView:
     def status(self) -> str:
         """What counts: what the step said, else what the daemon saw."""
         return self.effective_status
+
+    @property
+    def message(self) -> str | None:
+        """What the step says in its result for people, or a person in the place of it; None where it says nothing."""
+        return text(members(self.result_payload).get("message"))
 
     @property
     def latest_output(self) -> OutputEntry | None:

@@ -1,0 +1,175 @@
+"""``flowd attention``, ``approve``, ``reject``, ``resolve`` and ``answer``: what people do about runs that ask."""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import click
+
+from flowd.cli import printing
+from flowd.cli.exits import CommandError
+from flowd.cli.reading_events import read_payload
+from flowd.cli.session import Session
+from flowd.cli.verb import Text, Verb, as_json_option
+from flowd_client import requests, wire
+from flowd_client.requests import ResolvedAs
+from flowd_client.views.question import QuestionView, read_questions
+from flowd_client.views.run import RunView, read_run
+
+_NOTE_HELP = "Why; it becomes the message of the run's result."
+_ATTEMPT_HELP = "Only if this is still the run's last attempt."
+
+
+@click.command(cls=Verb, short_help="List the runs that ask for a person.")
+@click.option("--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
+@click.option("--cursor", type=Text(), metavar="CURSOR", help="Continue where the last list ended.")
+@as_json_option
+@click.pass_obj
+def attention(session: Session, limit: int | None, cursor: str | None, as_json: bool) -> None:
+    """List the runs that ended blocked or needing intervention and that nobody has answered: what they ask, since when,
+    what waits behind them, and the commands that answer.
+
+    \b
+    Examples:
+      flowd attention
+      flowd attention --json | jq -r '.questions[].run.id'
+    """
+    response = session.ask(requests.attention(limit=limit, cursor=cursor))
+    if as_json:
+        printing.print_json(response)
+        return
+    page = read_questions(response)
+    if not page:
+        printing.note("No run asks for a person.")
+        return
+    for number, question in enumerate(page):
+        if number:
+            printing.line()
+        _draw(session, question)
+    if page.next_cursor:
+        printing.note(f"More: {session.typed('attention', limit=limit, cursor=page.next_cursor)}")
+
+
+def _draw(session: Session, question: QuestionView) -> None:
+    run = question.run
+    printing.fields(
+        (
+            ("run", run.id),
+            ("status", run.effective_status),
+            ("asks", question.message or "It says nothing; see its result and output."),
+            ("step", f"{run.flow_name}/{run.step_name}"),
+            ("event", run.event_id),
+            ("since", printing.when(question.since)),
+            ("behind it", _behind(question)),
+            ("yes", session.typed("approve", run.id)),
+            ("no", session.typed("reject", run.id)),
+            ("or", session.typed("answer", run.id, input="JSON")),
+        )
+    )
+
+
+def _behind(question: QuestionView) -> str | None:
+    if not question.waiting:
+        return None
+    return f"{question.waiting} {'step waits' if question.waiting == 1 else 'steps wait'}: {', '.join(question.steps)}"
+
+
+@click.command(cls=Verb, short_help="Let a run that asks count as completed.")
+@click.argument("run_id", type=Text(), metavar="RUN")
+@click.option("-m", "--note", type=Text(), metavar="TEXT", help=_NOTE_HELP)
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help=_ATTEMPT_HELP)
+@as_json_option
+@click.pass_obj
+def approve(session: Session, run_id: str, *, note: str | None, attempt: int | None, as_json: bool) -> None:
+    """Let a run that asks for a person count as completed. What waits for it goes on.
+
+    \b
+    Examples:
+      flowd approve run_16439a6acab8
+      flowd approve run_16439a6acab8 -m "read the notes"
+    """
+    _resolve(session, run_id, "completed", note=note, attempt=attempt, as_json=as_json)
+
+
+@click.command(cls=Verb, short_help="Let a run that asks count as failed.")
+@click.argument("run_id", type=Text(), metavar="RUN")
+@click.option("-m", "--note", type=Text(), metavar="TEXT", help=_NOTE_HELP)
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help=_ATTEMPT_HELP)
+@as_json_option
+@click.pass_obj
+def reject(session: Session, run_id: str, *, note: str | None, attempt: int | None, as_json: bool) -> None:
+    """Let a run that asks for a person count as failed. It can be retried.
+
+    \b
+    Examples:
+      flowd reject run_16439a6acab8 -m "not on a Friday"
+    """
+    _resolve(session, run_id, "failed", note=note, attempt=attempt, as_json=as_json)
+
+
+@click.command(cls=Verb, short_help="Say how a run that asks counts from now on.")
+@click.argument("run_id", type=Text(), metavar="RUN")
+@click.option(
+    "--as", "status", type=click.Choice(get_args(ResolvedAs)), required=True, metavar="STATUS",
+    help="completed, changed, skipped or failed.",
+)  # fmt: skip
+@click.option("-m", "--note", type=Text(), metavar="TEXT", help=_NOTE_HELP)
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help=_ATTEMPT_HELP)
+@as_json_option
+@click.pass_obj
+def resolve(
+    session: Session, run_id: str, *, status: ResolvedAs, note: str | None, attempt: int | None, as_json: bool
+) -> None:
+    """Say how a run that asks for a person counts from now on.
+
+    \b
+    Examples:
+      flowd resolve run_16439a6acab8 --as changed
+      flowd resolve run_16439a6acab8 --as skipped -m "done by hand"
+    """
+    _resolve(session, run_id, status, note=note, attempt=attempt, as_json=as_json)
+
+
+def _resolve(
+    session: Session, run_id: str, status: ResolvedAs, *, note: str | None, attempt: int | None, as_json: bool
+) -> None:
+    response = session.ask(requests.resolve_run(run_id, status, note=note, attempt=attempt))
+    _tell(response, "counts as", as_json=as_json)
+
+
+@click.command(cls=Verb, short_help="Answer a run that asks, and let it go on.")
+@click.argument("run_id", type=Text(), metavar="RUN")
+@click.option("--input", "text", metavar="JSON|@FILE", help="What its steps are told. Default: nothing but to go on.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help=_ATTEMPT_HELP)
+@as_json_option
+@click.pass_obj
+def answer(session: Session, run_id: str, *, text: str | None, attempt: int | None, as_json: bool) -> None:
+    """Make another attempt of a run that asks for a person, and give it an answer: runtime.answer of its context.
+
+    \b
+    Examples:
+      flowd answer run_16439a6acab8 --input '{"version": "1.1.1"}'
+      flowd answer run_16439a6acab8 --input @answer.json
+    """
+    given: Any = None if text is None else read_payload(text, "--input")
+    if text is not None and given is None:
+        raise CommandError("An input of null says nothing; leave --input out to let the run go on without one.")
+    _tell(session.ask(requests.answer_run(run_id, given, attempt=attempt)), "was answered:", as_json=as_json)
+
+
+def _tell(response: Any, how: str, *, as_json: bool) -> None:
+    if as_json:
+        printing.print_json(response)
+        return
+    run = read_run(response)
+    printing.line(f"{run.id} {how} {printing.status(run.effective_status)}")
+
+
+def tell_questions(session: Session, runs: Sequence[RunView]) -> None:
+    """What the runs ask that want a person, and the commands that answer, on stderr."""
+    for run in runs:
+        if run.needs_attention:
+            printing.note(f"flowd: {run.flow_name}/{run.step_name} asks: {run.message or '(it says nothing)'}")
+            printing.note(
+                f"flowd: {session.typed('approve', run.id)}, {session.typed('reject', run.id)}, or"
+                f" {session.typed('answer', run.id, input='JSON')}"
+            )

@@ -1,0 +1,59 @@
+"""Says in words what keeps a run from starting, and what people said of it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flowd_client.views.run import RunView
+
+
+def waiting(item: RunView) -> str | None:
+    """What a queued run waits for; None where the daemon names nothing."""
+    match dict(item.waiting_for or {}):
+        case {"person": run_id}:
+            return f"waits for a person: {run_id} asks"
+        case {"why": "foreign"}:
+            return "waits for a person: `flowd resume` starts it"
+        case {"until": instant, "why": why}:
+            return f"waits until {instant} ({why})"
+        case {"package": name}:
+            return f"waits for package {name}"
+        case _:
+            return None
+
+
+def resolution(said: Mapping[str, Any] | None) -> str | None:
+    """How a person has put an end right, from a view's ``resolution``."""
+    if said is None:
+        return None
+    note = f": {said['note']}" if said.get("note") else ""
+    return f"{said.get('status')} by {person(said.get('by'))} at {said.get('at')}{note}"
+
+
+def answer(said: Mapping[str, Any] | None) -> str | None:
+    """What a person gave a run, from a view's ``answer``."""
+    if said is None:
+        return None
+    given = f"{json.dumps(said['input'], ensure_ascii=False)} " if "input" in said else ""
+    return f"{given}by {person(said.get('by'))} at {said.get('at')}"
+
+
+def person(by: Mapping[str, Any] | None) -> str:
+    """Who it was, from a view's ``by``.
+
+    >>> person({"via": "socket", "uid": 1000, "name": "ada"}), person({"via": "token", "name": "ci"})
+    ('ada', 'the token ci')
+    >>> person({"via": "signature"}), person({"via": "socket", "uid": 1000})
+    ('a signed request', 'user 1000')
+    """
+    match dict(by or {}):
+        case {"via": "token", "name": name}:
+            return f"the token {name}"
+        case {"via": "signature"}:
+            return "a signed request"
+        case {"name": name}:
+            return str(name)
+        case {"uid": uid}:
+            return f"user {uid}"
+        case _:
+            return "somebody"

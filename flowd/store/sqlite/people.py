@@ -1,0 +1,109 @@
+"""What people say of runs that asked. Each function runs inside the writer's transaction, or in a reader's."""
+
+import sqlite3
+
+from flowd.domain import questions
+from flowd.domain.errors import RunNotFoundError
+from flowd.domain.people import Answer, Person, Resolution
+from flowd.domain.questions import Question
+from flowd.domain.result import FlowResult
+from flowd.domain.run import ProcessStatus, Run
+from flowd.domain.stored import Page
+from flowd.store.sqlite import gates, journal, reads, retries, rows, words
+
+_ASKING = f"{rows.RUNS} WHERE r.wants_person = 1"
+_BEHIND = (
+    "WITH RECURSIVE behind (seq) AS (SELECT run_seq FROM needs WHERE need_seq = ?"
+    " UNION SELECT n.run_seq FROM needs n JOIN behind b ON n.need_seq = b.seq)"
+    " SELECT r.step_name FROM runs r JOIN behind b ON b.seq = r.seq WHERE r.status = 'queued' ORDER BY r.seq"
+)
+_MAX_STEPS = 20
+"""Named of those that wait for one answer."""
+
+
+def asking(db: sqlite3.Connection, run_id: str, attempt: int | None) -> Run:
+    """The run, if it asks; see `flowd.domain.questions.refusal`.
+
+    Raises:
+        RunNotFoundError: No such run.
+        FlowdError: It does not ask, or somebody has answered.
+    """
+    row = db.execute(f"{rows.RUNS} WHERE r.id = ?", (run_id,)).fetchone()
+    if row is None:
+        raise RunNotFoundError(run_id)
+    run = rows.run(row)
+    refusal = questions.refusal(run, attempt)
+    if refusal is not None:
+        raise refusal
+    return run
+
+
+def resolve(db: sqlite3.Connection, run_id: str, attempt: int | None, resolution: Resolution) -> Run:
+    """Let a person's word stand in the place of the run's question, and let go of what waited for it. See `asking`."""
+    said = asking(db, run_id, attempt).result
+    assert said is not None  # what asks has said so
+    (seq,) = db.execute("SELECT seq FROM runs WHERE id = ?", (run_id,)).fetchone()
+    _settle(db, seq, said, resolution)
+    run = reads.run(db, run_id)
+    assert run is not None
+    return run
+
+
+def answer(db: sqlite3.Connection, run_id: str, attempt: int | None, said: Answer, *, max_queued: int) -> Run:
+    """Final → queued for a run that asks, with what a person answered. See `asking`."""
+    asking(db, run_id, attempt)
+    queued = retries.retry(db, run_id, at_ms=said.at_ms, max_queued=max_queued, answer=said)
+    assert queued is not None  # what asks has ended
+    return queued
+
+
+def close_questions(db: sqlite3.Connection, event_id: str, by: Person, *, at_ms: int) -> None:
+    """Close every open question of an event that is canceled: nobody is asked any more."""
+    found = db.execute(
+        "SELECT seq, result_status, result FROM runs WHERE event_seq = (SELECT seq FROM events WHERE id = ?)"
+        " AND wants_person = 1 ORDER BY seq",
+        (event_id,),
+    ).fetchall()
+    for seq, status, text in found:
+        _settle(db, seq, FlowResult(status, text), Resolution("canceled", by, at_ms))
+
+
+def _settle(db: sqlite3.Connection, seq: int, said: FlowResult, resolution: Resolution) -> None:
+    result = resolution.result_of(said)
+    event_seq, status = db.execute(
+        "UPDATE runs SET resolution = ?, wants_person = 0, result_status = ?, result = ?, reported_status = ?,"
+        " reported_result = ?, updated_at_ms = ? WHERE seq = ? AND wants_person = 1 RETURNING event_seq, status",
+        (
+            words.resolution(resolution),
+            resolution.status,  # also where no result stands: it is what counts
+            None if result is None else result.text,
+            said.status,
+            said.text,
+            resolution.at_ms,
+            seq,
+        ),
+    ).fetchone()
+    journal.add_run(db, resolution.at_ms, event_seq, seq, ProcessStatus(status))
+    gates.resolved(db, seq, at_ms=resolution.at_ms)
+
+
+def open_questions(db: sqlite3.Connection, *, limit: int, cursor: str | None) -> Page[Question]:
+    """Runs that ask, in the order of their acceptance, and what waits for each."""
+    after = reads.position(cursor, "q", first=-reads.NEWEST)
+    found = db.execute(f"{_ASKING} AND r.seq > ? ORDER BY r.seq LIMIT ?", (after, limit + 1)).fetchall()
+    page = found[:limit]
+    attempts = reads.attempts_by_run(db, page)
+    items = tuple(_question(db, rows.run(row, attempts.get(row[0], ())), row[0]) for row in page)
+    return Page(items, f"q{page[-1][0]}" if len(found) > limit else None)
+
+
+def count_open(db: sqlite3.Connection) -> int:
+    """How many runs ask."""
+    (count,) = db.execute("SELECT count(*) FROM runs WHERE wants_person = 1").fetchone()
+    return int(count)
+
+
+def _question(db: sqlite3.Connection, run: Run, seq: int) -> Question:
+    found = [step for (step,) in db.execute(_BEHIND, (seq,))]
+    since_ms = run.completed_at_ms if run.completed_at_ms is not None else run.updated_at_ms
+    return Question(run, since_ms, tuple(found[:_MAX_STEPS]), len(found))
