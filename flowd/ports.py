@@ -384,14 +384,18 @@ class Questions(Protocol):
     """Runs that ask for a person, and what people say to them. A question is answered once: who comes second is told
     who did, and nothing changes."""
 
-    async def resolve(self, run_id: str, attempt: int | None, resolution: Resolution) -> Run:
+    async def resolve(
+        self, run_id: str, attempt: int | None, resolution: Resolution, follows: Sequence[NewEventRuns] = ()
+    ) -> Run:
         """Let a person's word stand in the place of a run's question. What waited for it goes on, or ends, in the same
         transaction.
 
         Args:
             attempt: The number of the attempt whose question it is about; None for the last one.
+            follows: What its result causes now that it counts, in the same transaction.
 
         Raises:
+            ChainLimitError: It would cause too much; nothing was changed.
             RunNotFoundError: No such run.
             AlreadyAnsweredError: Somebody has answered.
             RunActiveError: It has not ended.
@@ -405,6 +409,10 @@ class Questions(Protocol):
 
     async def close_questions(self, event_id: str, by: Person, *, at_ms: int) -> None:
         """Close the questions of an event that is canceled, in one transaction."""
+        ...
+
+    async def open_questions(self) -> int:
+        """How many runs ask."""
         ...
 
     async def questions(self, *, limit: int, cursor: str | None) -> Page[Question]:

@@ -288,6 +288,7 @@ def assemble(
         nonce=lambda: secrets.token_hex(8),
         max_payload_bytes=settings.max_payload_bytes,
     )
+    follows = Follows(intake=intake, now=lambda: json.instant(clock.now_ms()), max_tree_events=settings.max_tree_events)
     tools = Tools(
         store=store,
         keeper=keeper,
@@ -298,9 +299,7 @@ def assemble(
         completions=completions,
         clock=clock,
         waits=waits,
-        follows=Follows(
-            intake=intake, now=lambda: json.instant(clock.now_ms()), max_tree_events=settings.max_tree_events
-        ),
+        follows=follows,
         max_output_bytes=settings.max_output_bytes,
         mask=redactor.text,
     )
@@ -328,6 +327,9 @@ def assemble(
     feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor)
     store.tell_commits(feed.ring)
     calls = UncancellableCalls()
+    questions = Questions(
+        store=store, follows=follows, clock=clock, redactor=redactor, calls=calls, ring=scheduler.ring
+    )
     engine = Engine(
         store=store,
         keeper=keeper,
@@ -344,7 +346,7 @@ def assemble(
         completions=completions,
         boot_id=boot,
         redactor=redactor,
-        questions=Questions(store=store, clock=clock, redactor=redactor, calls=calls, ring=scheduler.ring),
+        questions=questions,
         calls=calls,
     )
     store.tell_ends(engine.runs_ended)

@@ -4,27 +4,37 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from flowd.domain import questions
 from flowd.domain.errors import InvalidParamsError
 from flowd.domain.masking import masked_run
 from flowd.domain.people import MAX_INPUT_BYTES, MAX_NOTE_CHARACTERS, Answer, Person, Resolution, ResolutionStatus
 from flowd.domain.questions import Question
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
-from flowd.domain.stored import Page
+from flowd.domain.stored import NewEventRuns, Page
+from flowd.domain.trees import GOES_ON
 from flowd.engine import run_log
+from flowd.engine.follows import Follows
 from flowd.engine.uncancellable import UncancellableCalls
-from flowd.ports import Clock
-from flowd.ports import Questions as Store
+from flowd.ports import Clock, OpenStore
 
 
 class Questions:
     """The questions of runs, and what people say to them."""
 
     def __init__(
-        self, *, store: Store, clock: Clock, redactor: Redactor, calls: UncancellableCalls, ring: Callable[[], None]
+        self,
+        *,
+        store: OpenStore,
+        follows: Follows,
+        clock: Clock,
+        redactor: Redactor,
+        calls: UncancellableCalls,
+        ring: Callable[[], None],
     ) -> None:
         """``ring`` tells that a run may be ready."""
         self._store = store
+        self._follows = follows
         self._clock = clock
         self._redactor = redactor
         self._calls = calls
@@ -44,7 +54,7 @@ class Questions:
         self, run_id: str, status: ResolutionStatus, *, by: Person, note: str | None = None, attempt: int | None = None
     ) -> Run:
         """Let a person's word stand in the place of a run's question; see `flowd.ports.Questions.resolve`. What waited
-        for it starts as places are free, even if this call is cancelled.
+        for it starts as places are free, even if this call is cancelled; so does what its result says is to come next.
 
         Raises:
             InvalidParamsError: The note is too long.
@@ -56,7 +66,13 @@ class Questions:
         return await self._calls.do(self._resolve(run_id, attempt, resolution))
 
     async def _resolve(self, run_id: str, attempt: int | None, resolution: Resolution) -> Run:
-        run = await self._store.resolve(run_id, attempt, resolution)
+        follows: tuple[NewEventRuns, ...] = ()
+        asks = await self._store.run(run_id)
+        if asks is not None and questions.refusal(asks, attempt) is None and asks.result is not None:
+            attempt = asks.attempt_count  # what follows is of this one
+            if resolution.status in GOES_ON:
+                follows = await self._follows.of_result(asks.result, first_run_id=asks.replay_of or asks.id)
+        run = await self._store.resolve(run_id, attempt, resolution, follows)
         self._ring()
         run_log.tell(logging.INFO, "run resolved", run, status=resolution.status, by=str(resolution.by))
         return masked_run(run, self._redactor)

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, Stores, accept, begin, claim, ids
+from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
 
+from flowd.domain.definition import Definition
 from flowd.domain.errors import (
     AlreadyAnsweredError,
     FlowdError,
@@ -16,11 +17,14 @@ from flowd.domain.errors import (
     RunNotFoundError,
 )
 from flowd.domain.journal import Interest
+from flowd.domain.needs import When
 from flowd.domain.people import Answer, Person, Resolution
+from flowd.domain.queueing import NewRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason, Run
-from flowd.domain.stored import Output, RunFilter
-from flowd.domain.waiting import TimeWait
+from flowd.domain.stored import NewEventRuns, Output, RunFilter
+from flowd.domain.trees import CausedBy
+from flowd.domain.waiting import NeedsWait, PersonWait, TimeWait
 from flowd.ports import OpenStore
 
 ADA, BOB = Person("socket", 1000, "ada"), Person("token", name="ci")
@@ -211,5 +215,93 @@ def test_questions_come_in_the_order_of_acceptance_page_by_page(stores: Stores) 
         assert (second.next_cursor, first.items[0].since_ms, first.items[0].waiting) == (None, 10, 0)
         with pytest.raises(InvalidParamsError):
             await store.questions(limit=2, cursor="r3")
+
+    stores.use(use)
+
+
+# --- what waits for a word, and what it causes -----------------------------------------------------------------------
+
+
+def step(name: str, *needs: str, when: When = "success") -> NewRun:
+    definition = Definition("flow", 1, "/flow", "sha256:0", name, "exec", "run.sh", 1000, 100)
+    return NewRun(f"run-{name}", definition, needs=needs, when=when)
+
+
+async def ask_in_a_round(store: OpenStore) -> None:
+    """A step ``a`` that asks, with others behind it that want it good, bad, or either."""
+    steps = [step("a"), step("good", "a"), step("bad", "a", when="failure"), step("any", "a", when="always")]
+    await store.accept(new_event("e"), [*steps, step("last", "good")], at_ms=1)
+    begun = await begin(store, "run-a")
+    await store.finish(begun.attempt, ASKS, Exit(0), Output(), at_ms=10)
+    assert (await store.claim(claim(9))).started == ()
+    for name in ("good", "bad", "any"):
+        assert (await run_of(store, f"run-{name}")).waiting_for == PersonWait("run-a")
+
+
+@pytest.mark.parametrize(("word", "starts"), [(APPROVED, ["run-good", "run-any"]), (REJECTED, ["run-bad", "run-any"])])
+def test_what_waits_for_a_word_goes_on_or_ends_in_its_transaction(
+    stores: Stores, word: Resolution, starts: list[str]
+) -> None:
+    async def use(store: OpenStore) -> None:
+        await ask_in_a_round(store)
+        (question,) = (await store.questions(limit=5, cursor=None)).items
+        assert (question.waiting, question.steps) == (4, ("good", "bad", "any", "last"))
+        commits = store.commits
+        await store.resolve("run-a", 1, word)
+        assert store.commits == commits + 1
+        assert ids(await store.claim(claim(9))) == starts
+        ended = {"run-good", "run-bad"} - set(starts)
+        assert (await run_of(store, ended.pop())).effective_status == "skipped"
+        last = await run_of(store, "run-last")
+        assert last.effective_status == ("queued" if word is APPROVED else "skipped")
+
+    stores.use(use)
+
+
+def test_what_waits_for_a_word_waits_for_the_next_attempt_once_it_is_answered(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await ask_in_a_round(store)
+        await store.answer("run-a", 1, Answer(ADA, 20))
+        assert (await run_of(store, "run-good")).waiting_for == NeedsWait(("a",))
+        second = await begin(store, "run-a")
+        await store.finish(second.attempt, DONE, Exit(0), Output(), at_ms=30)
+        assert ids(await store.claim(claim(9))) == ["run-good", "run-any"]
+
+    stores.use(use)
+
+
+def test_a_retry_above_a_question_takes_it_back_and_keeps_it_with_its_attempt(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await store.accept(new_event("e"), [step("top"), step("a", "top", when="always")], at_ms=1)
+        for run_id, outcome in (("run-top", FAILED), ("run-a", ASKS)):
+            begun = await begin(store, run_id)
+            await store.finish(begun.attempt, outcome, Exit(0), Output(), at_ms=10)
+        assert await asking(store) == ["run-a"]
+        assert await store.retry("run-top", at_ms=20) is not None
+        assert await asking(store) == []
+        run = await run_of(store, "run-a")
+        assert (run.waiting_for, run.result, run.attempts[0].result) == (NeedsWait(("top",)), None, ASKED)
+        with pytest.raises(RunActiveError):
+            await store.resolve("run-a", None, APPROVED)
+
+    stores.use(use)
+
+
+def test_what_a_question_causes_goes_out_with_the_word_that_it_counts(stores: Stores) -> None:
+    caused = NewEventRuns(new_event("caused"), (NewRun("run of caused", STEP),))
+
+    async def use(store: OpenStore) -> None:
+        run_id = await ask(store, "a")
+        commits = store.commits
+        await store.resolve(run_id, 1, APPROVED, [caused])
+        assert store.commits == commits + 1
+        event = await store.event("caused")
+        assert event is not None
+        assert (event.caused_by, event.depth) == (CausedBy(run_id, "event-a"), 1)
+        assert ids(await store.claim(claim(9))) == ["run of caused"]
+        late = NewEventRuns(new_event("late"), ())
+        with pytest.raises(AlreadyAnsweredError):
+            await store.resolve(run_id, 1, APPROVED, [late])
+        assert await store.event("late") is None
 
     stores.use(use)

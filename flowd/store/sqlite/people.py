@@ -1,6 +1,7 @@
 """What people say of runs that asked. Each function runs inside the writer's transaction, or in a reader's."""
 
 import sqlite3
+from collections.abc import Sequence
 
 from flowd.domain import questions
 from flowd.domain.errors import RunNotFoundError
@@ -8,8 +9,9 @@ from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.questions import Question
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Run
-from flowd.domain.stored import Page
-from flowd.store.sqlite import gates, journal, reads, retries, rows, words
+from flowd.domain.stored import NewEventRuns, Page
+from flowd.domain.trees import TreeBounds
+from flowd.store.sqlite import gates, journal, reads, retries, rows, trees, words
 
 _ASKING = f"{rows.RUNS} WHERE r.wants_person = 1"
 _BEHIND = (
@@ -38,12 +40,29 @@ def asking(db: sqlite3.Connection, run_id: str, attempt: int | None) -> Run:
     return run
 
 
-def resolve(db: sqlite3.Connection, run_id: str, attempt: int | None, resolution: Resolution) -> Run:
-    """Let a person's word stand in the place of the run's question, and let go of what waited for it. See `asking`."""
+def resolve(
+    db: sqlite3.Connection,
+    run_id: str,
+    attempt: int | None,
+    resolution: Resolution,
+    *,
+    follows: Sequence[NewEventRuns],
+    within: TreeBounds,
+) -> Run:
+    """Let a person's word stand in the place of the run's question, let go of what waited for it, and store what its
+    result causes. See `asking`.
+
+    Raises:
+        ChainLimitError: It would cause too much.
+    """
     said = asking(db, run_id, attempt).result
     assert said is not None  # what asks has said so
-    (seq,) = db.execute("SELECT seq FROM runs WHERE id = ?", (run_id,)).fetchone()
-    _settle(db, seq, said, resolution)
+    cause = trees.cause(db, run_id)
+    if follows:
+        trees.check(db, cause, follows, within)
+    _settle(db, cause.run_seq, said, resolution)
+    for new in follows:
+        trees.cause_one(db, cause, new, at_ms=resolution.at_ms)
     run = reads.run(db, run_id)
     assert run is not None
     return run

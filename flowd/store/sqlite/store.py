@@ -14,8 +14,6 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.matching import LeftOut
-from flowd.domain.people import Answer, Person, Resolution
-from flowd.domain.questions import Question
 from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import (
@@ -31,8 +29,9 @@ from flowd.domain.stored import (
 )
 from flowd.domain.trees import MAX_EVENTS, TreeBounds
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import journal, nonces, people, pruning, queue, reads, retries, trees, waits, writes
+from flowd.store.sqlite import journal, nonces, pruning, queue, reads, retries, trees, waits, writes
 from flowd.store.sqlite.connection import WriteConnection, is_about_storage, open_reader, open_writer, translate
+from flowd.store.sqlite.people_store import PeopleStore
 from flowd.store.sqlite.room import Reserve, full_disk_message
 from flowd.store.sqlite.tree_store import TreeStore
 from flowd.store.sqlite.writer import Writer
@@ -48,7 +47,7 @@ _TELL_EVERY_S = 10.0
 """Followers ask again and again."""
 
 
-class SqliteStore(TreeStore):
+class SqliteStore(TreeStore, PeopleStore):
     """Durable memory in one SQLite file. See `flowd.ports.Store` for what every method guarantees."""
 
     def __init__(
@@ -220,23 +219,6 @@ class SqliteStore(TreeStore):
     async def request_cancel(self, run_id: str, *, at_ms: int) -> bool:
         """See `flowd.ports.Store.request_cancel`."""
         return await self._writer.do(lambda db: writes.request_cancel(db, run_id, at_ms=at_ms))
-
-    async def resolve(self, run_id: str, attempt: int | None, resolution: Resolution) -> Run:
-        """See `flowd.ports.Questions.resolve`."""
-        return await self._writer.do(lambda db: people.resolve(db, run_id, attempt, resolution))
-
-    async def answer(self, run_id: str, attempt: int | None, answer: Answer) -> Run:
-        """See `flowd.ports.Questions.answer`."""
-        limit = self._max_queued
-        return await self._writer.do(lambda db: people.answer(db, run_id, attempt, answer, max_queued=limit), adds=True)
-
-    async def close_questions(self, event_id: str, by: Person, *, at_ms: int) -> None:
-        """See `flowd.ports.Questions.close_questions`."""
-        await self._writer.do(lambda db: people.close_questions(db, event_id, by, at_ms=at_ms))
-
-    async def questions(self, *, limit: int, cursor: str | None) -> Page[Question]:
-        """See `flowd.ports.Questions.questions`."""
-        return await self._read(lambda db: people.open_questions(db, limit=limit, cursor=cursor))
 
     async def retry(self, run_id: str, *, at_ms: int) -> Run | None:
         """See `flowd.ports.Store.retry`."""

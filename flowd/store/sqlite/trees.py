@@ -15,7 +15,7 @@ from flowd.store.sqlite import bounds, queue, writes
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A running run and its place in a tree."""
+    """A run and its place in a tree."""
 
     run_seq: int
     run_id: str
@@ -35,15 +35,22 @@ class Cause:
         return self.run_id, self.event_id, self.root_id, self.root_seq, self.depth + 1, self.event_seq
 
 
+_CAUSE = (
+    "SELECT r.seq, r.id, r.flow_name, r.step_name, r.round, r.cancel_requested, e.seq, e.id,"
+    " coalesce(e.root_seq, e.seq), coalesce(e.root_id, e.id), e.depth, r.attempt_count"
+    " FROM runs r JOIN events e ON e.seq = r.event_seq WHERE r.id = ?"
+)
+
+
 def running(db: sqlite3.Connection, run_id: str) -> tuple[Cause, int] | None:
     """A running run with the number of its attempt; None where it does not run."""
-    row = db.execute(
-        "SELECT r.seq, r.id, r.flow_name, r.step_name, r.round, r.cancel_requested, e.seq, e.id,"
-        " coalesce(e.root_seq, e.seq), coalesce(e.root_id, e.id), e.depth, r.attempt_count"
-        " FROM runs r JOIN events e ON e.seq = r.event_seq WHERE r.id = ? AND r.status = 'running'",
-        (run_id,),
-    ).fetchone()
+    row = db.execute(f"{_CAUSE} AND r.status = 'running'", (run_id,)).fetchone()
     return None if row is None else (Cause(*row[:-1]), row[-1])
+
+
+def cause(db: sqlite3.Connection, run_id: str) -> Cause:
+    """A run that is there."""
+    return Cause(*db.execute(_CAUSE, (run_id,)).fetchone()[:-1])
 
 
 def finish(

@@ -1,0 +1,52 @@
+"""What `SqliteStore` can be asked about people, and told by them."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from flowd.domain.people import Answer, Person, Resolution
+from flowd.domain.questions import Question
+from flowd.domain.run import Run
+from flowd.domain.stored import NewEventRuns, Page
+from flowd.domain.trees import TreeBounds
+from flowd.store.sqlite import people
+from flowd.store.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+
+class PeopleStore:
+    """See `flowd.ports.Questions` for what every method guarantees."""
+
+    _writer: Writer
+    _max_queued: int
+    _tree_bounds: TreeBounds
+
+    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        raise NotImplementedError
+
+    async def resolve(
+        self, run_id: str, attempt: int | None, resolution: Resolution, follows: Sequence[NewEventRuns] = ()
+    ) -> Run:
+        """See `flowd.ports.Questions.resolve`."""
+        bounds = self._tree_bounds
+        return await self._writer.do(
+            lambda db: people.resolve(db, run_id, attempt, resolution, follows=follows, within=bounds)
+        )
+
+    async def answer(self, run_id: str, attempt: int | None, answer: Answer) -> Run:
+        """See `flowd.ports.Questions.answer`."""
+        limit = self._max_queued
+        return await self._writer.do(lambda db: people.answer(db, run_id, attempt, answer, max_queued=limit), adds=True)
+
+    async def close_questions(self, event_id: str, by: Person, *, at_ms: int) -> None:
+        """See `flowd.ports.Questions.close_questions`."""
+        await self._writer.do(lambda db: people.close_questions(db, event_id, by, at_ms=at_ms))
+
+    async def questions(self, *, limit: int, cursor: str | None) -> Page[Question]:
+        """See `flowd.ports.Questions.questions`."""
+        return await self._read(lambda db: people.open_questions(db, limit=limit, cursor=cursor))
+
+    async def open_questions(self) -> int:
+        """See `flowd.ports.Questions.open_questions`."""
+        return await self._read(people.count_open)
