@@ -17,6 +17,7 @@ from flowd.api.json import instant
 from flowd.api.method import Method, method_of
 from flowd.api.pages import Pages
 from flowd.api.question_methods import QuestionMethods
+from flowd.api.queue_methods import QueueMethods
 from flowd.api.shapes import catalog, daemon, events, runs, updates
 from flowd.api.subscriptions import Caller
 from flowd.domain.errors import InvalidParamsError
@@ -72,6 +73,7 @@ class Methods:
             names.PRUNE: self._prune,
             names.DISCOVER: self._discover,
             **QuestionMethods(engine).handlers,
+            **QueueMethods(engine).handlers,
         }
         self.table: dict[str, Method] = {name: method_of(handlers[name]) for name in names.METHODS}
 

@@ -73,7 +73,7 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
         on_stop=settings.on_stop,
         database={**_database(settings.state_dir / state_folder.DATABASE), "freeBytes": counts.free_bytes},
         limits={
-            "maxParallel": settings.max_parallel,
+            "maxParallel": engine.max_parallel,
             "maxQueued": settings.max_queued,
             "maxTreeEvents": settings.max_tree_events,
             "maxPayloadBytes": settings.max_payload_bytes,

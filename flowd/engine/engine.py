@@ -137,6 +137,16 @@ class Engine:
         return self._attempts.under_way()
 
     @property
+    def max_parallel(self) -> int:
+        """How many runs may be under way at once."""
+        return self._scheduler.max_parallel
+
+    def set_max_parallel(self, places: int) -> None:
+        """Change that until the next start of the daemon; see `Scheduler.set_max_parallel`."""
+        self._scheduler.set_max_parallel(places)
+        log.info("places changed", extra={"max_parallel": places})
+
+    @property
     def waiting(self) -> int:
         """How many runs are queued."""
         return self._store.queued

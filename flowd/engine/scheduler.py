@@ -126,6 +126,17 @@ class Scheduler:
         self._set_timer(None)
 
     @property
+    def max_parallel(self) -> int:
+        """How many places there are."""
+        return self._max_parallel
+
+    def set_max_parallel(self, places: int) -> None:
+        """Have so many places from now on. With fewer, what is under way goes on, and nothing starts until there is a
+        place again."""
+        self._max_parallel = places
+        self.ring()
+
+    @property
     def is_claiming(self) -> bool:
         """Whether runs are being taken just now, of which nobody knows yet."""
         return self._claims > 0

@@ -304,6 +304,26 @@ def test_after_a_pause_nothing_starts_and_what_was_being_claimed_goes_back() -> 
     scheduling(scenario)
 
 
+def test_places_can_be_added_and_taken_away_while_runs_are_under_way() -> None:
+    async def scenario(world: World) -> None:
+        world.queue("a", "b", "c", "d")
+        await world.settle()
+        assert world.started == ["a"]
+        world.scheduler.set_max_parallel(3)
+        await world.settle()
+        assert world.started == ["a", "b", "c"]
+        world.scheduler.set_max_parallel(1)
+        world.steps["a"].ended.set()
+        world.steps["b"].ended.set()
+        await world.settle()
+        assert world.started == ["a", "b", "c"]  # c has the only place
+        world.steps["c"].ended.set()
+        await world.settle()
+        assert world.started == ["a", "b", "c", "d"]
+
+    scheduling(scenario)
+
+
 def test_an_attempt_that_breaks_costs_nobody_else_a_place() -> None:
     async def scenario(world: World) -> None:
         async def broken() -> None:

@@ -28,6 +28,7 @@ UNSUBSCRIBE: Final = "flow.unsubscribe"
 STATUS: Final = "daemon.status"
 RELOAD: Final = "daemon.reload"
 DRAIN: Final = "daemon.drain"
+PARALLEL: Final = "daemon.parallel"
 RESUME: Final = "daemon.resume"
 PRUNE: Final = "daemon.prune"
 DISCOVER: Final = "rpc.discover"
@@ -201,6 +202,12 @@ METHODS: Final[dict[str, Method]] = {
         Method(STATUS, "What the daemon is doing.", (Route("GET", "/status", "read"),), is_retry_safe=True),
         Method(RELOAD, "Look at the flow packages and the settings on disk now."),
         Method(DRAIN, "Start no more runs; go on accepting events."),
+        Method(
+            PARALLEL,
+            "Change how many runs may be under way at once, until the next start of the daemon.",
+            (Route("POST", "/parallel", "control", note="The body has `max`."),),
+            is_retry_safe=True,
+        ),
         Method(RESUME, "Start the runs that wait for a person, as their state was copied from elsewhere."),
         Method(PRUNE, "Forget old events with their runs and output."),
         Method(DISCOVER, "This API as an OpenRPC document."),

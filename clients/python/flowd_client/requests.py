@@ -261,6 +261,12 @@ def drain() -> Request[dict[str, Any]]:
     return Request(wire.DRAIN, {}, _read_members)
 
 
+def parallel(max: int) -> Request[dict[str, Any]]:  # noqa: A002 - the wire's name
+    """Change how many runs may be under way at once, until the daemon starts anew. With fewer,
+    what is under way goes on, and nothing starts until there is a place again."""
+    return Request(wire.PARALLEL, {"max": max}, _read_members)
+
+
 def resume() -> Request[dict[str, Any]]:
     """Let the runs start that wait for a person, because their state was copied from elsewhere."""
     return Request(wire.RESUME, {}, _read_members)

@@ -69,6 +69,19 @@ class StatusView(View):
     settings: list[dict[str, Any]] | None = None
 
 
+class Parallel(Params):
+    """How many runs may be under way at once: 1 to 10,000, as the setting ``max_parallel``."""
+
+    max: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
+class ParallelView(View):
+    """How many runs may be under way at once from now on, and how many are."""
+
+    max_parallel: int
+    running: int
+
+
 class DrainView(View):
     """A daemon that starts nothing more; ``running`` are the runs whose steps are still under way."""
 

@@ -179,6 +179,12 @@ class AsyncVerbs:
         """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
         return await self._do(requests.drain())
 
+    async def parallel(self, max: int) -> dict[str, Any]:
+        """Change how many runs may be under way at once, until the daemon starts anew. With fewer,
+        what is under way goes on, and nothing starts until there is a place again.
+        """
+        return await self._do(requests.parallel(max))
+
     async def resume(self) -> dict[str, Any]:
         """Let the runs start that wait for a person, because their state was copied from elsewhere."""
         return await self._do(requests.resume())
