@@ -26,6 +26,8 @@ class Exit(IntEnum):
     """A fault in flowd itself (EX_SOFTWARE)."""
     NO_OUTPUT = 74
     """What it has to say cannot be written, to a full disk say (EX_IOERR)."""
+    NOT_YET = 75
+    """A daemon that systemd runs finds no workspace; another start may find it (EX_TEMPFAIL)."""
     CONFIG = 78
     """The daemon cannot start with its settings or state as they are (EX_CONFIG)."""
     INTERRUPTED = 130

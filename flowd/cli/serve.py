@@ -1,7 +1,7 @@
 """``flowd serve``: run the daemon."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,7 @@ def serve(
     fork_from_init()
     from flowd.daemon import process  # noqa: PLC0415 - heavy
     from flowd.settings import sources as settings_sources  # noqa: PLC0415 - heavy
+    from flowd.settings.values import WorkspaceAwayError, is_managed  # noqa: PLC0415 - as above
 
     flags = {
         "max_parallel": max_parallel,
@@ -72,12 +73,28 @@ def serve(
         )
 
     try:
-        return process.serve(read_settings(), read_settings)
+        return process.serve(_once_there(read_settings), read_settings)
+    except WorkspaceAwayError as error:
+        process.turn_away(error)
+        raise CommandError(error.message, Exit.NOT_YET if is_managed(os.environ) else Exit.CONFIG) from error
     except StateError as error:
         process.turn_away(error)
         raise CommandError(error.message, Exit.CONFIG) from error
     except FlowdError as error:
         raise CommandError(error.message, Exit.REFUSED) from error
+
+
+def _once_there(read_settings: Callable[[], "Settings"]) -> "Settings":
+    """The settings; in a unit of systemd's, a workspace that is away is waited for."""
+    from flowd.daemon import awaiting  # noqa: PLC0415 - heavy
+    from flowd.settings.values import WorkspaceAwayError, is_managed  # noqa: PLC0415 - heavy
+
+    try:
+        return read_settings()
+    except WorkspaceAwayError as error:
+        if not (is_managed(os.environ) and awaiting.until_back(error.workspace, error)):
+            raise
+    return read_settings()
 
 
 def _is_vouched(chosen: Path | None) -> bool:

@@ -11,7 +11,7 @@ from flowd.formats.typed import convert, types_of
 from flowd.settings import http as settings_http
 from flowd.settings.files import SettingsFile, read_file
 from flowd.settings.step_secrets import read_secrets
-from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, is_managed
+from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, WorkspaceAwayError, is_managed
 from flowd.state import trust
 from flowd.state.folder import DATABASE
 from flowd_client import discovery, wire
@@ -111,7 +111,7 @@ def _workspace(chosen: Path | None) -> Path:
     except PermissionError:  # a folder above it is closed
         raise SettingsError(f"You may not look at the workspace {root}. Name another with -w.") from None
     if not is_folder:
-        raise SettingsError(f"The workspace {root} is not a folder. Make it, or name another with -w.")
+        raise WorkspaceAwayError(root)
     if not _is_unicode(root):
         # Its path is in every answer, and JSON has no way to write it.
         raise SettingsError(f"The workspace's path {str(root)!r} is not UTF-8. Rename its folder.")

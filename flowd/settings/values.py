@@ -34,6 +34,14 @@ class SettingsError(StateError):
     """A setting has a value that cannot be used. Names the setting, where it came from, and what it may be."""
 
 
+class WorkspaceAwayError(SettingsError):
+    """The workspace is not there. It may come by itself: a mount that is late, a release that is being exchanged."""
+
+    def __init__(self, workspace: Path) -> None:
+        super().__init__(f"The workspace {workspace} is not a folder. Make it, or name another with -w.")
+        self.workspace = workspace
+
+
 class Simple(Struct, frozen=True, kw_only=True):
     """The settings that are one value each, with their types and defaults. `Settings` says what they mean."""
 

@@ -40,9 +40,30 @@ def test_a_workspace_that_was_away_for_a_while_is_served_again(box: Box, service
     assert {(answer["error"]["data"]["slug"], answer["error"]["message"]) for answer in told} == {
         ("bad_state", f"The workspace {place.path} is not a folder. Make it, or name another with -w.")
     }
-    until(lambda: box.show(place.socket_unit, "SubState") == "listening", what="the socket's unit, which listens")
+    until(lambda: box.show(place.unit, "ActiveState") == "active", what="the service, though nobody calls")
+    assert box.show(place.socket_unit, "SubState") == "running"
     until(lambda: "result" in call(box, place)[0], what="an answer of the daemon")
     assert place.flowd("dispatch", "--type", "quick.go", "--wait", "--json")["runs"][0]["effectiveStatus"] == "changed"
+
+
+def test_what_is_queued_starts_by_itself_when_the_workspace_is_back(box: Box, service: Make) -> None:
+    place = service()
+    tries = "/var/tmp/tries-of-a-queued-run"
+    retry = "[steps.retry]\nmax_attempts = 2\ndelay_ms = 2000"
+    place.flow("again", f"echo x >>{tries}; exit 1", step=f"timeout_ms = 5000\n{retry}")
+    place.systemctl("start")
+    (run,) = place.flowd("dispatch", "--type", "again.go", "--json")["runs"]
+    until(lambda: place.flowd("run", run["id"], "--json")["run"].get("waitingFor"), what="the wait for the retry")
+    place.systemctl("stop")
+    box.run("mv", place.path, f"{place.path}.away")
+    box.systemctl("start", "--no-block", place.unit)
+    until(lambda: "cannot serve: " in box.show(place.unit, "StatusText"), what="word of what is away")
+    (told,) = call(box, place)
+    assert "is not a folder" in told["error"]["message"]
+    assert box.show(place.unit, "ActiveState") == "activating"
+    box.run("mv", f"{place.path}.away", place.path)
+    until(lambda: box.read(tries) == "x\nx\n", what="the second attempt, though nobody calls")
+    box.run("rm", tries)
 
 
 def test_settings_that_cannot_be_used_are_told_to_every_caller_and_cost_no_socket(box: Box, service: Make) -> None:
