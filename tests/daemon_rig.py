@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,11 @@ class Workspace:
         )
         return folder
 
-    def start(self, *, bound_s: float = START_BOUND_S, **environment: str) -> None:
-        """Start the daemon and wait until it answers."""
+    def start(self, *, bound_s: float = START_BOUND_S, prefix: Sequence[str] = (), **environment: str) -> None:
+        """Start the daemon, by the words of ``prefix`` where there are any, and wait until it answers."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flowd", "serve", "-w", str(self.path)],
+                [*prefix, sys.executable, "-m", "flowd", "serve", "-w", str(self.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

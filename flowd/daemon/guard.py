@@ -103,7 +103,7 @@ async def until_state_is_lost(folder: Path, *, look: Sequence[Callable[[], None]
         for one in look:
             try:
                 one()
-            except OSError as error:
+            except (OSError, StateError) as error:
                 complaint.tell(folder=str(folder), problem=str(error))
         await asyncio.sleep(INTERVAL_S)
     return lost

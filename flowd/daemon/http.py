@@ -12,7 +12,7 @@ from flowd.api.http.config import HttpConfig, UnixAddress
 from flowd.api.http.server import HttpServer
 from flowd.api.listeners import listen_for_http
 from flowd.daemon.guard import GuardedSocket
-from flowd.daemon.http_access import local_access
+from flowd.daemon.http_access import LocalAccess
 from flowd.domain.errors import NotYetError, StateError
 from flowd.settings.values import is_managed
 
@@ -31,7 +31,7 @@ class HttpPart:
 
     def __init__(self, config: HttpConfig | None, state_dir: Path) -> None:
         self._config = config
-        self._state_dir = state_dir
+        self._access = LocalAccess(state_dir)
         self._listener: socket.socket | None = None
         self._server: HttpServer | None = None
         self._guarded: GuardedSocket | None = None
@@ -81,12 +81,19 @@ class HttpPart:
         """
         self._config = config
         if config is not None and self._server is not None and self._listener is not None:
-            self._server.take(local_access(config, self._listener, self._state_dir)[0])
+            self._server.take(self._access.complete(config, self._listener))
 
     def check(self) -> None:
-        """Bind a Unix socket anew that somebody has removed."""
+        """Make again what somebody has removed of socket and token, and take a token that somebody has changed.
+
+        Raises:
+            OSError: Something is in the way, or the disk is full.
+        """
         if self._guarded is not None:
             self._guarded.check()
+        if self._access.check():
+            self.take(self._config)
+            log.warning("http token changed", extra={"remedy": "clients that were given it need the new one"})
 
     def close(self) -> None:
         """Close the socket."""
@@ -102,9 +109,8 @@ class HttpPart:
             await asyncio.sleep(_RETRY_S)
             with suppress(NotYetError):
                 self._listener = await asyncio.to_thread(listen_for_http, self._config)
-        config, pointer = local_access(self._config, self._listener, self._state_dir)
-        if pointer is not None:
-            stack.callback(pointer.unlink, missing_ok=True)
+        config = self._access.complete(self._config, self._listener)
+        stack.callback(self._access.close)
         server = make(config, self._listener)
         stack.push_async_callback(server.close)
         await server.open()

@@ -91,8 +91,8 @@ class SpawnError(Exception):
 
 
 class NoRoomError(SpawnError):
-    """The disk is full, or there are too many processes, so the step could not be started; nothing runs. Once there is
-    room, the same start works."""
+    """The disk is full, or flowd's own files may not be written, or there are too many processes, so the step could not
+    be started; nothing runs. Once there is room, the same start works."""
 
 
 class BusyStartError(SpawnError):

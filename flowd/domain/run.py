@@ -99,7 +99,8 @@ class Exit:
         cpu_ms: User and system time of the step and its reaped children, where known.
         out_of_memory: The kernel killed something of it for its cgroup's memory limit, or for want of memory at all.
         was_writing: What the step left behind still printed when it was ended.
-        unwritten_bytes: What it printed and is not in its output, because the disk was full when it ended.
+        unwritten_bytes: What it printed and is not in its output, because that could not be written when it ended: the
+            disk was full, or the file read-only.
         shrunk: The streams whose files were cut while it ran, as far as that was seen: a script that opens its output
             anew does that where it is a file (the executor ``systemd``).
         ended_at_ms: When the keeper saw the end of all of it, which may be long before a daemon hears of it. Equal ends
@@ -324,7 +325,7 @@ def _decide(exit_: Exit, said: FlowResult | MalformedResult | None, label: str, 
         return Outcome(
             ProcessStatus.FAILED,
             Reason.NO_RESULT,
-            f"Step {label} exited with 0 but printed no FLOW_RESULT line on stdout{_what_was_ended(exit_)}",
+            f"Step {label} exited with 0 but printed no FLOW_RESULT line on stdout{_why_none(exit_)}",
         )
     return Outcome(ProcessStatus.FAILED, Reason.BAD_RESULT, f"Step {label} printed a bad FLOW_RESULT: {said.error}")
 
@@ -356,7 +357,9 @@ def _ended_by_flowd(
             assert_never(cause)
 
 
-def _what_was_ended(exit_: Exit) -> str:
+def _why_none(exit_: Exit) -> str:
+    if exit_.unwritten_bytes:
+        return f", as far as is known: {exit_.unwritten_bytes} bytes of its output could not be recorded"
     if not exit_.leftovers:
         return ""
     how = "still printed when its grace_ms were over" if exit_.was_writing else "were still there"

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -177,7 +178,8 @@ class ActiveAttempt:
             cwd=command.cwd,
             package_hash=package_hash or self.attempt.package_hash,
         )
-        self._tools.outputs.make_folder()
+        with suppress(OSError):  # of which the keeper tells, too, for that is where it writes
+            self._tools.outputs.make_folder()
         pid = await self._tools.keeper.start(self._launch(command))
         self.attempt = replace(self.attempt, pid=pid)
         self._has_process = True
@@ -253,7 +255,9 @@ class ActiveAttempt:
         output = said.output
         if exit_.unwritten_bytes:
             output = replace(output, is_truncated=True)
-            log.warning("output lost", extra={"run": self.run_id, "bytes": exit_.unwritten_bytes, "why": "disk full"})
+            log.warning(
+                "output lost", extra={"run": self.run_id, "bytes": exit_.unwritten_bytes, "why": "not writable"}
+            )
         if exit_.shrunk:
             output = replace(output, is_truncated=True)
             log.warning("output shrank", extra={"run": self.run_id, "streams": exit_.shrunk})

@@ -20,7 +20,7 @@ def read_or_make(folder: Path) -> str:
     """
     path = folder / discovery.HTTP_TOKEN
     try:
-        return _read(path) or _make(path)
+        return read(path) or _make(path)
     except OSError as error:
         raise StateError(
             f"Cannot keep the HTTP API's token in {path}: {error.strerror}. Move what is in the way, or set "
@@ -45,7 +45,7 @@ def point_to(token: Path, port: int) -> Path | None:
     return None
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
     """The token there; empty where there is none, or one that others could have read or written."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -60,8 +60,13 @@ def _read(path: Path) -> str:
 
 def _make(path: Path) -> str:
     token = secrets.token_urlsafe(32)
-    _write(path, f"{token}\n")
+    write(path, token)
     return token
+
+
+def write(path: Path, token: str) -> None:
+    """Replace whatever is there with the token. Raises `OSError`."""
+    _write(path, f"{token}\n")
 
 
 def _write(path: Path, text: str) -> None:

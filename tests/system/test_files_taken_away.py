@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ import psutil
 import pytest
 from daemon_rig import Workspace, say, until
 from doctor_rig import doctor
+from http_rig import HttpPlace
+
+from flowd_client import create_flow_client
 
 # Notes its start and its end, so that a second one beside it would be seen.
 WORK = f"echo start >>log; while [ ! -e go ]; do sleep 0.02; done; echo end >>log; {say('changed')}"
@@ -35,6 +38,11 @@ def begin(place: Workspace) -> str:
     place.start()
     (run_id,) = place.call("flow.dispatch", event={"id": "e", "type": "work.go"})["runIds"]
     until(lambda: log_of(place) == ["start"], what="the step's start")
+    return str(run_id)
+
+
+def dispatch(place: Workspace, event_id: str) -> str:
+    (run_id,) = place.call("flow.dispatch", event={"id": event_id, "type": "work.go"})["runIds"]
     return str(run_id)
 
 
@@ -216,6 +224,110 @@ def test_a_database_that_was_emptied_under_the_daemon_is_never_taken_for_a_new_o
     assert place.process.wait(30) == 74
     told = flowd(place, "serve", code=78)
     assert "is empty" in told or "does not start over state" in told
+
+
+# --- folders that the daemon may not write any more
+
+AS_ITS_OWNER = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--") if os.geteuid() == 0 else ()
+"""Modes mean nothing to root, unless these capabilities are taken from it."""
+
+
+@pytest.fixture
+def read_only() -> Iterator[Callable[[Path], None]]:
+    """Makes a folder and all that is in it read-only, until the test ends or it is called with it again."""
+    changed: dict[Path, dict[Path, int]] = {}
+
+    def toggle(top: Path) -> None:
+        if (modes := changed.pop(top, None)) is not None:
+            for path, mode in modes.items():
+                path.chmod(mode)
+            return
+        paths = [top, *(path for path in top.rglob("*") if not path.is_socket())]
+        changed[top] = {path: path.stat().st_mode & 0o7777 for path in paths}
+        for path in reversed(paths):
+            path.chmod(changed[top][path] & 0o555)
+
+    yield toggle
+    for top in tuple(changed):
+        toggle(top)
+
+
+@pytest.mark.parametrize("name", ["", "output"])
+def test_what_becomes_read_only_is_told_and_what_could_not_start_for_it_does_so_afterwards(
+    place: Workspace, read_only: Callable[[Path], None], name: str
+) -> None:
+    place.flow("work", WORK)
+    place.start(prefix=AS_ITS_OWNER)
+    run_id = dispatch(place, "e")
+    until(lambda: log_of(place) == ["start"], what="the step's start")
+    read_only(state(place) / name)
+    blocked_id = dispatch(place, "blocked")
+    until(lambda: "runs wait for storage" in place.log(), what="word of it")
+    assert "Permission denied. flowd has to be able to write there" in place.log()
+    assert place.call("flow.getRun", runId=blocked_id)["run"]["status"] in ("queued", "running")
+    go(place)
+    run = ended(place, run_id)
+    assert (run["reason"], run["outputTruncated"]) == ("no_result", True)
+    assert "bytes of its output could not be recorded" in run["error"]
+    assert log_of(place) == ["start", "end"]
+    read_only(state(place) / name)
+    assert ended(place, blocked_id)["effectiveStatus"] == "changed"
+    assert log_of(place) == ["start", "end"] * 2
+    assert place.stop() == 0
+
+
+def test_a_state_that_is_read_only_at_the_start_is_named_with_what_to_do(
+    place: Workspace, read_only: Callable[[Path], None]
+) -> None:
+    place.start(prefix=AS_ITS_OWNER)
+    assert place.stop() == 0
+    read_only(state(place))
+    argv = [*AS_ITS_OWNER, sys.executable, "-m", "flowd", "serve", "-w", str(place.path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode in (74, 78), done.stderr
+    assert str(state(place)) in done.stderr
+    assert "Fault" not in done.stderr
+
+
+# --- what else is taken away
+
+
+def test_the_token_of_http_is_made_again_and_one_that_its_owner_writes_is_taken(place: Workspace) -> None:
+    web = HttpPlace(place).start(FLOWD_HTTP_OPEN="")
+    file = state(place) / "http-token"
+    token = file.read_text()
+    for change in (remove, emptied, replaced):
+        change(file)
+        until(lambda: file.exists() and file.read_text() == token, what="the token")
+        assert file.stat().st_mode & 0o777 == 0o600
+    with create_flow_client("http", base_url=web.url) as client:
+        assert client.list_runs().items == ()
+    file.write_text("another-token-of-its-owner\n")
+    until(lambda: "http token changed" in place.log(), what="the change")
+    assert web.get("/runs", authorization="Bearer another-token-of-its-owner").status == 200
+    assert web.get("/runs", authorization=f"Bearer {token.strip()}").status == 401
+    assert place.stop() == 0
+
+
+@pytest.mark.parametrize(("name", "inside"), [("flows/work", "."), ("flows", "work")])
+def test_packages_that_are_taken_away_for_a_while_cost_no_run(place: Workspace, name: str, inside: str) -> None:
+    place.flow("work", WORK)
+    place.start(FLOWD_MAX_PARALLEL="1")
+    running_id, queued_id = dispatch(place, "e"), dispatch(place, "e2")
+    until(lambda: log_of(place) == ["start"], what="the step's start")
+    away = place.path / "away"
+    (place.path / name).rename(away)
+    until(lambda: not place.call("flow.listFlows")["flows"], what="the packages' absence")
+    (away / inside / "go").touch()
+    assert ended(place, running_id)["effectiveStatus"] == "changed"
+    waiting = until(lambda: place.call("flow.getRun", runId=queued_id)["run"].get("waitingFor"), what="the wait")
+    assert waiting == {"package": "work"}
+    assert place.call("daemon.status")["state"] == "ready"
+    away.rename(place.path / name)
+    run = ended(place, queued_id)
+    assert (run["effectiveStatus"], run["attemptCount"]) == ("changed", 1)
+    assert log_of(place) == ["start", "end"] * 2
+    assert place.stop() == 0
 
 
 # --- sockets

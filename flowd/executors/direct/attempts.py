@@ -9,11 +9,12 @@ from flowd.domain.run import Exit
 from flowd.executors.direct.attempt import KeeperAttempt
 from flowd.executors.direct.refusals import refusal_message
 from flowd.executors.exit_facts import exit_of
+from flowd.executors.own_files import PASSING
 from flowd.keeper.protocol import encode
 
 _ON_DISK = frozenset({"journal", "stdin", "stdout", "stderr"})
-_PROGRAM = frozenset({"program", "resource"})
 """What a start writes to the state folder's disk; elsewhere, a full disk is the step's own trouble."""
+_PROGRAM = frozenset({"program", "resource"})
 
 
 class KeeperAttempts:
@@ -157,7 +158,7 @@ class KeeperAttempts:
 
 def _refusal(header: Mapping[str, Any]) -> SpawnError:
     number, message = header.get("errno"), refusal_message(header)
-    if header["what"] in _ON_DISK and number in (errno.ENOSPC, errno.EDQUOT):
+    if header["what"] in _ON_DISK and number in PASSING:
         return NoRoomError(message)
     if header["what"] in _PROGRAM and number in (errno.ETXTBSY, errno.EAGAIN):
         return BusyStartError(message, is_shortage=number == errno.EAGAIN)

@@ -10,9 +10,11 @@ _SENTENCES = {
     "busy": "The program {path} has been open for writing for a second ({error}). "
     "Close it where it is written, then retry the run.",
     "interpreter": "The interpreter in the script's first line is missing ({path}). Install it, or correct the line.",
-    "stdin": "The step's standard input could not be prepared in {path}: {error}.",
-    "stdout": "The file for the step's standard output {path} could not be created: {error}.",
-    "stderr": "The file for the step's standard error {path} could not be created: {error}.",
+    "stdin": "The step's standard input could not be prepared in {path}: {error}. flowd has to be able to write there.",
+    "stdout": "The file for the step's standard output {path} could not be created: {error}. "
+    "flowd has to be able to write there.",
+    "stderr": "The file for the step's standard error {path} could not be created: {error}. "
+    "flowd has to be able to write there.",
     "resource": "The system cannot start another process ({path}): {error}. "
     "Run fewer processes at once, raise the user's limit (ulimit -u, LimitNPROC=, TasksMax=), or give this one fewer "
     "arguments and variables.",

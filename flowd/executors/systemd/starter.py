@@ -1,7 +1,6 @@
 """Starts attempts as units: files and record first, then systemd's start job, then what has come of it."""
 
 import asyncio
-import errno
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +10,7 @@ from flowd.domain.ids import parse_attempt_id, unit_name
 from flowd.domain.launching import BusyStartError, KeeperLostError, Launch, NoRoomError, SpawnError
 from flowd.domain.run import Exit
 from flowd.executors import patience
+from flowd.executors.own_files import PASSING
 from flowd.executors.systemd import properties
 from flowd.executors.systemd.bus import SHUTTING_DOWN, UNIT_EXISTS, BusError, Manager
 from flowd.executors.systemd.detached import release_unit
@@ -121,8 +121,8 @@ class UnitStarter:
                 os.unlink(path)
             if isinstance(error, SpawnError):
                 raise
-            kind = NoRoomError if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpawnError
-            raise kind(f"The step's files could not be made: {error}") from error
+            kind = NoRoomError if error.errno in PASSING else SpawnError
+            raise kind(f"The step's files could not be made: {error}. flowd has to be able to write there.") from error
 
     def _write_files(self, launch: Launch, record: UnitRecord, created: list[str]) -> list[tuple[str, Any]]:
         for name, value in launch.command.env.items():
