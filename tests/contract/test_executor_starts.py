@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,18 +82,28 @@ def test_an_output_file_that_is_there_already_is_refused_and_left_alone(executor
 
 
 @contextlib.contextmanager
-def small_disk(path: Path) -> Iterator[None]:
-    """A file system of 256 KB and 60 files at a path."""
+def small_disk(path: Path) -> Iterator[Path]:
+    """A file system of 256 KB and 60 files, and where it is seen: at the path, or for who may not mount below /proc."""
     path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=60", "tmpfs", str(path)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"NOT TESTED: a full disk, because nothing can be mounted: {mounted.stderr.splitlines()[:1]}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=60", "tmpfs", str(path)]
+    if os.geteuid() == 0:
+        subprocess.run(mount, check=True)
+        try:
+            yield path
+        finally:
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
+        return
+    script = f"{shlex.join(mount)} && echo mounted && exec sleep 600"
+    unshared = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+    with subprocess.Popen(unshared, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stderr is not None
+        if holder.stdout.readline() != "mounted\n":
+            pytest.skip(f"NOT TESTED: a full disk, because a user may not mount here: {holder.stderr.readlines()[:1]}")
+        try:
+            yield Path(f"/proc/{holder.pid}/root{path}")
+        finally:
+            holder.kill()
 
 
 def fill(path: Path) -> None:
@@ -108,19 +119,19 @@ def fill(path: Path) -> None:
 def test_on_a_full_disk_nothing_starts_and_once_there_is_room_the_same_start_works(executor_rig: ExecutorRig) -> None:
     async def test(executor: Executor) -> None:
         await executor.close(end_steps=False)
-        with small_disk(executor_rig.folder / "disk"):
-            executor_rig.folder /= "disk"
+        with small_disk(executor_rig.folder / "disk") as disk:
+            folder, executor_rig.folder = executor_rig.folder, disk
             executor_rig.directory = executor_rig.folder / "keeper"
             executor_rig.directory.mkdir()
             executor = await executor_rig.open()
-            running = executor_rig.launch(UNTIL_GO + "exit 7", cwd=str(executor_rig.folder.parent))
+            running = executor_rig.launch(UNTIL_GO + "exit 7", cwd=str(folder))
             await executor.start(running)
             fill(executor_rig.folder)
             launch = executor_rig.launch("exit 5")
             with pytest.raises(NoRoomError):
                 await executor.start(launch)
             assert not await executor.knows(launch.attempt_id)
-            (executor_rig.folder.parent / "go").touch()
+            (folder / "go").touch()
             for filler in executor_rig.folder.glob("filler*"):
                 filler.unlink()
             assert (await executor.wait(running.attempt_id)).code == 7
