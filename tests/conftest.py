@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +18,23 @@ def _programs_can_be_interrupted() -> None:
     """Whoever is started in the background by a shell ignores SIGINT, and so would every program that a test starts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that mounts something in a namespace of its own, where that takes root and we are an ordinary user."""
+    if os.geteuid() == 0 or pyfuncitem.get_closest_marker("mounts") is None:
+        return None
+    unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+    if (tried := subprocess.run([*unshare, "true"], capture_output=True, text=True)).returncode:
+        pytest.skip(f"NOT TESTED: what mounts something, because a user may not do that here: {tried.stderr.strip()}")
+    alone = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", pyfuncitem.nodeid]
+    done = subprocess.run(
+        [*unshare, sys.executable, *alone], capture_output=True, text=True, cwd=pyfuncitem.config.rootpath
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout, done.stdout
+    return True
 
 
 @pytest.fixture

@@ -285,6 +285,7 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.mounts
 @pytest.mark.parametrize("is_new", [True, False])
 def test_a_state_folder_on_a_read_only_mount_is_a_failure_as_the_daemon_cannot_start(
     tmp_path: Path, is_new: bool

@@ -65,6 +65,7 @@ def fill(folder: Path, name: str = "filler") -> Path:
     return filler
 
 
+@pytest.mark.mounts
 def test_a_full_disk_refuses_events_and_loses_nothing(place: Workspace) -> None:
     state = place.path / ".codex/flowd"
     with small_disk(state, "6m"):
@@ -104,6 +105,7 @@ def test_a_full_disk_refuses_events_and_loses_nothing(place: Workspace) -> None:
             place.clean_up()
 
 
+@pytest.mark.mounts
 def test_a_daemon_killed_on_a_full_disk_starts_on_it_and_finishes_when_there_is_room(place: Workspace) -> None:
     state = place.path / ".codex/flowd"
     with small_disk(state, "6m"):
@@ -127,6 +129,7 @@ def test_a_daemon_killed_on_a_full_disk_starts_on_it_and_finishes_when_there_is_
             place.clean_up()
 
 
+@pytest.mark.mounts
 def test_a_keeper_that_cannot_write_its_journal_starts_the_step_when_there_is_room(place: Workspace) -> None:
     keeper = place.path / ".codex/flowd/keeper"
     keeper.parent.mkdir(parents=True, mode=0o700)
@@ -245,6 +248,7 @@ def test_a_daemon_that_cannot_read_what_was_left_says_so_in_one_line(place: Work
     assert "Fault" not in daemon.stderr
 
 
+@pytest.mark.mounts
 @pytest.mark.parametrize(
     ("free_kib", "sentence"),
     [
@@ -295,6 +299,7 @@ def fill_database(place: Workspace) -> RefusedError:
     raise AssertionError("the disk is not full")
 
 
+@pytest.mark.mounts
 def test_a_running_step_can_be_canceled_on_a_full_disk_and_its_end_is_recorded(place: Workspace) -> None:
     with small_disk(state(place), "12m"):
         try:
@@ -315,6 +320,7 @@ def test_a_running_step_can_be_canceled_on_a_full_disk_and_its_end_is_recorded(p
             place.clean_up()
 
 
+@pytest.mark.mounts
 def test_a_step_whose_own_output_fills_the_disk_can_be_canceled_and_its_end_is_recorded(place: Workspace) -> None:
     with small_disk(state(place), "12m"):
         try:
@@ -333,6 +339,7 @@ def test_a_step_whose_own_output_fills_the_disk_can_be_canceled_and_its_end_is_r
             place.clean_up()
 
 
+@pytest.mark.mounts
 @pytest.mark.parametrize("on_stop", ["cancel", "finish"])
 def test_a_daemon_stops_on_a_full_disk_without_a_fault_and_leaves_no_step(place: Workspace, on_stop: str) -> None:
     with small_disk(state(place), "12m"):

@@ -57,6 +57,7 @@ def test_a_daemon_under_nohup_outlives_its_terminal(place: Workspace) -> None:
     assert place.stop() == 0
 
 
+@pytest.mark.mounts
 def test_process_one_of_a_container_reaps_strangers_and_ends_as_the_daemon_does(place: Workspace) -> None:
     unshare = [shutil.which("unshare") or "unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
