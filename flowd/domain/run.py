@@ -220,8 +220,9 @@ class Run:
     """The durable promise to execute one step for one event.
 
     ``result`` is the last attempt's, once the run has ended. So are ``flow_version``, ``runner`` and ``package_hash``;
-    before the first attempt they are those of the step that the event matched. ``round`` counts the event's accepts and
-    replays, from 1; ``is_linked``: steps of its round need each other, so that others may start when it ends.
+    before the first attempt they are those of the step that the event matched. ``round`` counts the accepts and replays
+    of its flow for the event, from 1; ``is_linked``: steps of its round need each other, so that others may start when
+    it ends.
 
     Attributes:
         resolution: How a person has put its end right; what the step said is its ``reported_result`` then.

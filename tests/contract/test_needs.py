@@ -61,8 +61,8 @@ class Rounds:
         attempt = self.started[f"run-{name}"].attempt
         return (await self.store.finish(attempt, outcome, Exit(0), Output(), at_ms=5)).run
 
-    async def run(self, name: str) -> Run:
-        run = await self.store.run(f"run-{name}")
+    async def run(self, name: str, prefix: str = "run-") -> Run:
+        run = await self.store.run(f"{prefix}{name}")
         assert run is not None
         return run
 
@@ -357,8 +357,9 @@ def test_a_replay_is_the_next_round_and_its_runs_need_each_other_alone(stores: S
         await rounds.end("a", FAILED)
         assert (await rounds.run("b'")).waiting_for == NeedsWait(("a",))
         assert await rounds.go() == ["a'", "b'"]
-        await store.add_runs("e", [new("a''")], at_ms=3)
-        assert (await rounds.run("a''")).round == 3
+        other = NewRun("other", Definition("other", 1, "/o", "sha256:0", "a", "exec", "run.sh", 1000, 100))
+        await store.add_runs("e", [new("a''"), other], at_ms=3)
+        assert ((await rounds.run("a''")).round, (await rounds.run("other", "")).round) == (3, 1)
 
     stores.use(use)
 

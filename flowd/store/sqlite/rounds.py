@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from flowd.domain.ids import longer_run_id
 from flowd.domain.queueing import NewRun
@@ -24,10 +25,14 @@ class Inserted:
     has_links: bool = False
 
 
-def next_number(db: sqlite3.Connection, event_seq: int) -> int:
-    """The number of the next accept or replay of an event."""
-    found = db.execute("SELECT round FROM runs WHERE event_seq = ? ORDER BY seq DESC LIMIT 1", (event_seq,)).fetchone()
-    return 1 if found is None else found[0] + 1
+def next_numbers(db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun]) -> dict[str, int]:
+    """The numbers of the rounds that these runs make for an event, by the names of their flows."""
+    newest = "SELECT round FROM runs WHERE event_seq = ? AND flow_name = ? ORDER BY seq DESC LIMIT 1"
+    numbers = {}
+    for flow in dict.fromkeys(run.definition.flow_name for run in runs):
+        found = db.execute(newest, (event_seq, flow)).fetchone()
+        numbers[flow] = 1 if found is None else found[0] + 1
+    return numbers
 
 
 def insert(
@@ -37,18 +42,19 @@ def insert(
     runs: Sequence[NewRun],
     at_ms: int,
     *,
-    number: int = 1,
+    numbers: Mapping[str, int] = MappingProxyType({}),
     copies: Copies | None = None,
 ) -> Inserted:
     """The runs as they were created, and their numbers. One whose id another run has gets a longer id.
 
     Args:
-        number: Of the accept or replay.
+        numbers: Of their rounds, by the names of their flows; 1 unless given.
         copies: From `copied_needs.read`, where some have any. Then `settle` has to follow.
     """
-    rounds = _open_rounds(db, event_seq, runs, number)
+    rounds = _open_rounds(db, event_seq, runs, numbers)
     created, seqs = [], []
     for run in runs:
+        number = numbers.get(run.definition.flow_name, 1)
         place = number, rounds.get(run.definition.flow_name)
         try:
             seqs.append(_insert_run(db, event_seq, run, at_ms, place))
@@ -72,12 +78,15 @@ def settle(db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun], inser
     return replace(inserted, runs=tuple(reads.runs_by_seq(db, inserted.seqs)))
 
 
-def _open_rounds(db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun], number: int) -> Mapping[str, int]:
+def _open_rounds(
+    db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun], numbers: Mapping[str, int]
+) -> Mapping[str, int]:
     """A row for each flow whose runs need each other, by the flow's name."""
     found: dict[str, int] = {}
     for flow in dict.fromkeys(run.definition.flow_name for run in runs if run.needs or run.copied):
         seq = db.execute(
-            "INSERT INTO rounds (event_seq, number, flow_name) VALUES (?, ?, ?)", (event_seq, number, flow)
+            "INSERT INTO rounds (event_seq, number, flow_name) VALUES (?, ?, ?)",
+            (event_seq, numbers.get(flow, 1), flow),
         ).lastrowid
         assert seq is not None
         found[flow] = seq

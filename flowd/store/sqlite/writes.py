@@ -134,8 +134,8 @@ def insert_round(
     db: sqlite3.Connection, event_seq: int, event_id: str, runs: Sequence[NewRun], copies: Copies, *, at_ms: int
 ) -> Inserted:
     """The next round of a known event."""
-    number = rounds.next_number(db, event_seq)
-    inserted = rounds.insert(db, event_seq, event_id, runs, at_ms, number=number, copies=copies)
+    numbers = rounds.next_numbers(db, event_seq, runs)
+    inserted = rounds.insert(db, event_seq, event_id, runs, at_ms, numbers=numbers, copies=copies)
     for seq in inserted.seqs:
         journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
     if inserted.has_links:

@@ -4,7 +4,7 @@
 CREATE TABLE rounds (
     seq       INTEGER PRIMARY KEY,
     event_seq INTEGER NOT NULL REFERENCES events (seq),
-    number    INTEGER NOT NULL,             -- of the event's accepts and replays, from 1
+    number    INTEGER NOT NULL,             -- among the rounds of this flow for the event, from 1
     flow_name TEXT    NOT NULL,
     open      INTEGER NOT NULL DEFAULT 0,   -- runs that have not ended, kept by triggers
     cancels   INTEGER NOT NULL DEFAULT 0,   -- how often its event was canceled since a person last retried one of its runs
@@ -22,7 +22,7 @@ ALTER TABLE runs ADD COLUMN failed_above INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX runs_by_round ON runs (round_seq, seq) WHERE round_seq IS NOT NULL;
 
 UPDATE runs SET round = 1 + ranked.place FROM (
-    SELECT seq, dense_rank() OVER (PARTITION BY event_seq ORDER BY created_at_ms) AS place FROM runs WHERE replay_of IS NOT NULL
+    SELECT seq, dense_rank() OVER (PARTITION BY event_seq, flow_name ORDER BY created_at_ms) AS place FROM runs WHERE replay_of IS NOT NULL
 ) AS ranked WHERE runs.seq = ranked.seq;
 
 CREATE TABLE needs (
