@@ -16,6 +16,7 @@ from flowd.doctor import (
     secrets,
     service,
     state_folder,
+    waiting,
     whereabouts,
 )
 from flowd.doctor.finding import Finding, Level, fail, ok, warn
@@ -35,6 +36,7 @@ _CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
     ("daemon", daemon_process.check),
     ("keeper", keeper_process.check),
     ("database", database.check),
+    ("waits", waiting.check),
     ("leftovers", leftovers.check),
     ("limits", limits.check),
     ("clock", clocks.check),

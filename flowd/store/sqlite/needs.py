@@ -10,6 +10,7 @@ from flowd.domain.run import ProcessStatus, Reason
 from flowd.store.sqlite import journal, need_ends, rows
 from flowd.store.sqlite.passing import Freed, Passing
 
+_IS_NEEDED = "SELECT 1 FROM needs WHERE need_seq = ? LIMIT 1"
 _ONE_LESS = (
     "UPDATE runs SET needs_left = needs_left - 1 WHERE waits_for = 'needs'"
     " AND seq IN (SELECT run_seq FROM needs WHERE need_seq = ?) RETURNING seq, event_seq, needs_left"
@@ -29,6 +30,9 @@ _CANCEL = (
 
 def one_ended(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed]:  # noqa: ARG001 - a `gates.Consequence`
     """A run has ended: one need less for those that wait for it. Those that wait for no other are looked at."""
+    # Most runs are needed by none: to look costs a sixth of what an UPDATE that changes nothing costs.
+    if db.execute(_IS_NEEDED, (run_seq,)).fetchone() is None:
+        return []
     fewer = db.execute(_ONE_LESS, (run_seq,)).fetchall()
     return [Freed(seq, event_seq) for seq, event_seq, left in sorted(fewer) if left == 0]
 

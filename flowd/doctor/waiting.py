@@ -1,0 +1,45 @@
+"""Checks what queued runs wait for: that it is there, and that its end would let them go."""
+
+from collections.abc import Iterator
+
+from flowd.catalog.scan import scan_once
+from flowd.doctor.finding import Finding, fail, ok, warn
+from flowd.doctor.scene import Scene
+from flowd.store.sqlite import stuck
+
+
+def check(scene: Scene) -> Iterator[Finding]:
+    """A finding for each thing that is wrong, else one that says that nothing is."""
+    with scene.reading() as connection:
+        if connection is None:
+            return
+        found = stuck.find(connection)
+        missed = stuck.without_package(connection)
+    for one in found:
+        runs, it = ("1 run", "it") if one.count == 1 else (f"{one.count} runs", "each")
+        named = ", ".join(one.run_ids) + (" …" if one.count > len(one.run_ids) else "")
+        yield fail(
+            "waits",
+            f"nothing lets {runs} start ({named}): {it} {one.why}",
+            "End it with `flowd cancel RUN`, then replay its event. This should not be: please report it.",
+        )
+    if missed:
+        yield from _without_package(scene, missed)
+    elif not found:
+        yield ok("waits", "what is queued waits for what is there")
+
+
+def _without_package(scene: Scene, missed: list[tuple[str, int]]) -> Iterator[Finding]:
+    snapshot = scan_once(scene.settings.workspace, is_vouched=scene.settings.is_vouched)
+    broken = {package.name: package for package in snapshot.broken}
+    for flow, count in missed:
+        runs = "1 run waits" if count == 1 else f"{count} runs wait"
+        package = broken.get(flow)
+        if package is not None:
+            yield warn("waits", f"{runs} for flow {flow}, which is broken", f"Mend it: {package.sentence()}")
+        else:
+            yield warn(
+                "waits",
+                f"{runs} for a step of flow {flow} that no package has",
+                "Put it back. While the daemon runs, they fail when it has been gone for a minute.",
+            )

@@ -1,0 +1,73 @@
+"""Runs that nothing can let go of are found, in a database that somebody has changed by hand."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from doctor_rig import doctor
+from store_rig import new_event
+
+from flowd.domain.definition import Definition
+from flowd.domain.queueing import NewRun
+from flowd.store.sqlite import stuck
+from flowd.store.sqlite.store import SqliteStore
+
+
+def new(name: str, *needs: str) -> NewRun:
+    step = Definition("flow", 1, "/flow", "sha256:0", name, "exec", "run.sh", 1000, 100)
+    return NewRun(f"run-{name}", step, needs=needs)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    folder = tmp_path / ".codex" / "flowd"
+    folder.mkdir(parents=True, mode=0o700)
+
+    async def fill() -> None:
+        store = SqliteStore(folder / "flowd.db", max_queued=100)
+        await store.accept(new_event("e"), [new("a"), new("b", "a"), new("c", "a", "b")], at_ms=1)
+        await store.close()
+
+    asyncio.run(fill())
+    return folder / "flowd.db"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("SELECT 1", []),
+        ("UPDATE runs SET needs_left = 3 WHERE id = 'run-c'", [("counts other needs than have not ended", "run-c")]),
+        (
+            "UPDATE runs SET status = 'completed' WHERE id = 'run-a'",
+            [
+                ("waits for steps, all of which have ended", "run-b"),
+                ("counts other needs than have not ended", "run-c"),
+            ],
+        ),
+        (
+            "UPDATE runs SET waits_for = 'question' WHERE id = 'run-c'",
+            [("waits for a person's answer, and none of what it needs asks", "run-c")],
+        ),
+        (
+            "UPDATE runs SET waits_for = 'rain' WHERE id = 'run-c'",
+            [("waits for something that this flowd does not know", "run-c")],
+        ),
+    ],
+)
+def test_each_way_to_be_stuck_is_found(database: Path, change: str, expected: list[tuple[str, str]]) -> None:
+    with closing(sqlite3.connect(database)) as db:
+        db.execute(change)
+        assert [(found.why, found.run_ids[0]) for found in stuck.find(db)] == expected
+
+
+def test_the_doctor_tells_of_stuck_runs_and_of_packages_that_are_missed(tmp_path: Path, database: Path) -> None:
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("UPDATE runs SET status = 'completed' WHERE id = 'run-a'")
+        db.execute("UPDATE runs SET waits_for = 'package' WHERE id = 'run-c'")
+        db.commit()
+    found = [finding for finding in doctor(tmp_path, code=1)["findings"] if finding["check"] == "waits"]
+    assert [finding["level"] for finding in found] == ["fail", "warn"]
+    assert found[0]["found"] == "nothing lets 1 run start (run-b): it waits for steps, all of which have ended"
+    assert found[1]["found"] == "1 run waits for a step of flow flow that no package has"
