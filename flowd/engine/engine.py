@@ -21,7 +21,7 @@ from flowd.domain.matching import Verdict
 from flowd.domain.people import Person
 from flowd.domain.queueing import Claim, Claimed
 from flowd.domain.redaction import Redactor
-from flowd.domain.run import ProcessStatus, Run
+from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import Accepted, Counts, Page, Pruned, RunFilter, StoredEvent
 from flowd.engine import pruning, recovery, run_log
 from flowd.engine.attempts import Attempts
@@ -313,7 +313,8 @@ class Engine:
             raise RunActiveError(
                 f"Run {run_id} is {run.status}; cancel it first, or wait for its end.", status=run.status
             )
-        if not run.is_retryable:
+        # Of those that were not run the store says which one to retry.
+        if not run.is_retryable and run.reason is not Reason.NEEDS_NOT_MET:
             raise NotRetryableError(
                 f"Run {run_id} ended well ({run.effective_status}). To run its step anew, replay event {run.event_id}.",
                 status=run.effective_status,
