@@ -59,7 +59,7 @@ def unmet(when: When, ends: Sequence[NeedEnd]) -> str | None:
         case "failure":
             if len(asked) < len(ends) or any(end.is_failure for end in asked):
                 return None
-            return f"is for failures, and there was none: {_told(asked)}"
+            return f"runs after a failure, and there was none: {_told(asked)}"
         case "success" | "not_failed":
             fine = _WELL if when == "success" else _WELL | {"skipped"}
             culprits = [end for end in asked if end.status not in fine]

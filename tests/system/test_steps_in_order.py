@@ -104,7 +104,7 @@ def test_steps_run_in_their_order_and_are_told_how_those_ended_that_they_need(wo
     assert answer["outside"] == [{"flow": "release", "step": "sign", "why": "its trigger waits for release.signed"}]
     assert [run["effectiveStatus"] for run in runs.values()] == [*["changed"] * 4, "skipped"]
     assert (runs["tell"]["reason"], runs["tell"]["attempts"]) == ("needs_not_met", [])
-    assert runs["tell"]["result"]["message"] == "is for failures, and there was none: publish changed"
+    assert runs["tell"]["result"]["message"] == "runs after a failure, and there was none: publish changed"
     first, *middle, last = order(workspace)
     assert (first, sorted(middle), last) == ("checkout", ["build", "test"], "publish")
     needs = json.loads((workspace.path / "context-publish").read_text())["flow"]["needs"]
