@@ -135,6 +135,10 @@ def test_a_replay_makes_new_runs_that_tell_where_they_come_from(client: Any) -> 
     assert {item.id for item in event.runs} == {run.id, *first.run_ids}
     only = client.replay_event(first.event_id, steps=["hello/main"], wait=True)
     assert only.matched == 1
+    rest = client.replay_event(first.event_id, from_steps=["main"], wait=True)
+    assert [(run.step_name, run.round) for run in rest.runs] == [("main", 4)]
+    with pytest.raises(InvalidCallError, match="does not match 'other'"):
+        client.replay_event(first.event_id, from_steps=["other"])
 
 
 def test_lists_are_newest_first_and_filter(client: Any) -> None:

@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_rig import OPENERS, Stores, accept, claim, ids
+from store_rig import OPENERS, STEP, Stores, accept, claim, ids, new_event
 
+from flowd.domain.needs import When
+from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Reason
-from flowd.domain.waiting import PersonWait
+from flowd.domain.stored import RunFilter
+from flowd.domain.waiting import NeedsWait, PersonWait
 from flowd.ports import OpenStore
 from flowd.state.place import Place
 from flowd.store.sqlite.foreign import set_aside
@@ -36,6 +39,34 @@ def test_what_ran_elsewhere_is_history_and_what_is_queued_waits_for_a_person(tmp
     stores.use(fill)
     assert set_aside(tmp_path / "flowd.db", sizes=lambda _: (3, 4), at_ms=8) == (1, 2)
     assert set_aside(tmp_path / "flowd.db", sizes=lambda _: (3, 4), at_ms=8) == (0, 2)
+    stores.use(look)
+
+
+def test_what_waits_for_other_runs_goes_on_doing_so_and_what_an_interruption_lets_go_waits_for_a_person(
+    tmp_path: Path,
+) -> None:
+    def new(name: str, *needs: str, when: When = "success") -> NewRun:
+        return NewRun(f"run-{name}", replace(STEP, step_name=name), needs=needs, when=when)
+
+    async def fill(store: OpenStore) -> None:
+        runs = [new("ran"), new("mend", "ran", when="failure"), new("queued"), new("later", "queued"), new("no", "ran")]
+        await store.accept(new_event("e"), runs, at_ms=1)
+        assert ids(await store.claim(claim(1))) == ["run-ran"]
+
+    async def look(store: OpenStore) -> None:
+        runs = {run.id: run for run in (await store.runs(RunFilter(), limit=9, cursor=None)).items}
+        assert {run_id: run.waiting_for for run_id, run in runs.items() if not run.status.is_final} == {
+            "run-mend": PersonWait(),
+            "run-queued": PersonWait(),
+            "run-later": NeedsWait(("queued",)),
+        }
+        assert runs["run-no"].effective_status == "skipped"
+        assert await store.end_person_waits(at_ms=9) == 2
+        assert ids(await store.claim(claim(5))) == ["run-queued", "run-mend"]
+
+    stores = Stores(OPENERS["sqlite"], tmp_path)
+    stores.use(fill)
+    assert set_aside(tmp_path / "flowd.db", sizes=lambda _: (3, 4), at_ms=8) == (1, 2)
     stores.use(look)
 
 
