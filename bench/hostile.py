@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from bench import hostile_clients
-from bench.daemon import Daemon, add_flow, running, scratch
+from bench.daemon import Daemon, add_flow, peak_mb, running, scratch
 from bench.figures import Figure
 from bench.subjects import Subject
 
@@ -19,7 +20,7 @@ SLOW = "#!/bin/sh\nexec sleep 600\n"
 
 
 def hostile(subject: Subject) -> Iterator[Figure]:
-    """The worst wait of a `daemon.status` on the socket, of a dispatch there, and of a GET over HTTP, beside each."""
+    """Beside each: the worst wait of a status and a dispatch on the socket and of a GET, and the daemon's memory."""
     with scratch() as workspace:
         add_flow(workspace, "slow", "slow.go", script=SLOW)
         with running(subject, workspace, "--http", "127.0.0.1:0", FLOWD_HTTP_TOKEN=TOKEN) as daemon:
@@ -27,8 +28,15 @@ def hostile(subject: Subject) -> Iterator[Figure]:
             yield from _figures(daemon, "nobody")
             for kind in hostile_clients.KINDS:
                 with _beside(daemon, kind, run_id):
+                    _forget_peak(daemon.pid)
                     yield from _figures(daemon, kind)
+                    yield Figure(f"beside {kind}: daemon's memory at most", peak_mb(daemon.pid), "MB")
             daemon.call("flow.cancelRun", runId=run_id)
+
+
+def _forget_peak(pid: int) -> None:
+    """From now on the kernel's peak of this process's memory is that since now (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
 
 
 @contextlib.contextmanager
