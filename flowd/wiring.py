@@ -194,7 +194,7 @@ async def build(
     folder = settings.state_dir
     outputs = OutputFiles(folder / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
     clock = SystemClock()
-    take_possession(folder, sizes=outputs.sizes, at_ms=clock.now_ms())
+    take_possession(folder, settings.workspace, sizes=outputs.sizes, at_ms=clock.now_ms())
     keeper = build_keeper(
         settings,
         base_env=dict(settings_values.step_environment(settings, environ) if step_environ is None else step_environ),

@@ -12,7 +12,7 @@ from flowd.settings import http as settings_http
 from flowd.settings.files import SettingsFile, read_file
 from flowd.settings.step_secrets import read_secrets
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, WorkspaceAwayError, is_managed
-from flowd.state import trust
+from flowd.state import place, trust
 from flowd.state.folder import DATABASE
 from flowd_client import discovery, wire
 
@@ -146,6 +146,11 @@ def _refuse_to_take_over(state_dir: Path, root: Path, file: Path) -> None:
     """A workspace may come from a clone: its file alone does not make flowd move into a folder that is used already."""
     if state_dir.resolve().is_relative_to(root):
         return
+    if (other := place.other_workspace(state_dir, root)) is not None:
+        raise SettingsError(
+            f"{file}: state_dir {state_dir} is outside of the workspace, and has the state of another one, {other}. "
+            "Name a folder of its own, or set FLOWD_STATE_DIR."
+        )
     try:
         is_used = any(state_dir.iterdir()) and not (state_dir / DATABASE).is_file()
     except OSError:

@@ -8,12 +8,12 @@ import json
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from flowd.state import checked_in, files
 from flowd.state.folder import DATABASE, KEEPER
-from flowd_client import discovery
+from flowd_client import discovery, wire
 
 RECORD = "place.json"
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
@@ -21,11 +21,17 @@ _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a state folder is. The machine is empty where it has no id, as in many containers."""
+    """Where a state folder is.
+
+    Attributes:
+        machine: Empty where it has no id, as in many containers.
+        workspace: Whose state it is; empty where an earlier flowd has left that out.
+    """
 
     inode: int
     path: str
     machine: str
+    workspace: str = ""
 
     def is_of(self, other: "Place") -> bool:
         """Whether a folder that was there is the one that is here.
@@ -47,30 +53,41 @@ def recorded(folder: Path) -> Place | None:
     try:
         with open(files.open_own(folder / RECORD, os.O_RDONLY), "rb") as file:
             members = json.loads(file.read(1 << 16))
-        return Place(int(members["inode"]), str(members["path"]), str(members["machine"]))
+        workspace = str(members.get("workspace", ""))
+        return Place(int(members["inode"]), str(members["path"]), str(members["machine"]), workspace)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def record(folder: Path) -> None:
-    """Note that the state is this place's own.
+def record(folder: Path, workspace: Path) -> None:
+    """Note that the state is this place's own, and the workspace's.
 
     Raises:
         OSError: It cannot be written.
     """
-    place = here(folder)
+    place = replace(here(folder), workspace=os.path.realpath(workspace))
     if recorded(folder) == place:
         return
     temporary = folder / f"{RECORD}.new"
     with suppress(FileNotFoundError):
         temporary.unlink()
-    members = {"inode": place.inode, "path": place.path, "machine": place.machine}
     descriptor = files.open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(json.dumps(members) + "\n")
+        file.write(json.dumps(asdict(place)) + "\n")
         file.flush()
         os.fsync(descriptor)
     temporary.replace(folder / RECORD)
+
+
+def other_workspace(folder: Path, workspace: Path) -> str | None:
+    """The workspace whose state is in a folder, where that is another one, and still there."""
+    known = recorded(folder)
+    owner = known.workspace if known is not None else ""
+    if not owner:
+        real = Path(os.path.realpath(folder))
+        owner = str(real).removesuffix(f"/{wire.STATE_DIR}") if real.match(f"*/{wire.STATE_DIR}") else ""
+    is_other = bool(owner) and owner != os.path.realpath(workspace) and os.path.isdir(owner)
+    return owner if is_other else None
 
 
 def foreign_origin(folder: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import socket
 import stat
 import tempfile
@@ -14,6 +15,9 @@ from flowd_client import discovery, wire
 
 BACKLOG = 1024
 """A connect to a Unix socket whose backlog is full fails at once (EAGAIN), and few clients try again."""
+
+
+_MAX_POINTER_BYTES = 4096
 
 
 def is_bindable(path: Path) -> bool:
@@ -31,14 +35,30 @@ def socket_path(wanted: Path) -> Path:
     """
     pointer = wanted.with_name(f"{wanted.name}.path")
     try:
+        is_free = not os.path.lexists(pointer)
+        is_pointer = not is_free and _is_pointer(pointer)
         if is_bindable(wanted):
-            pointer.unlink(missing_ok=True)
+            if is_pointer:
+                pointer.unlink(missing_ok=True)
             return wanted
         short = short_path(wanted)
+        if not is_free and not is_pointer:
+            raise StateError(f"{pointer} is in the way: flowd has not written it. Move it, or set FLOWD_SOCKET.")
         files.write_text(pointer, f"{short}\n")
     except OSError as error:
         raise StateError(f"Cannot find a place for the socket {wanted}: {error}. Set FLOWD_SOCKET.") from error
     return short
+
+
+def _is_pointer(path: Path) -> bool:
+    """Whether flowd has written a file that is named like a pointer: settings may name a socket beside any file."""
+    if path.name == wire.SOCKET_POINTER:
+        return True
+    try:
+        with open(files.open_own(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            return re.fullmatch(rb"/[^\n]+\.sock\n", file.read(_MAX_POINTER_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def short_path(wanted: Path) -> Path:

@@ -55,8 +55,8 @@ def set_aside(database: Path, *, sizes: Callable[[str], tuple[int, int]], at_ms:
     return len(running), held
 
 
-def take_possession(folder: Path, *, sizes: Callable[[str], tuple[int, int]], at_ms: int) -> None:
-    """Make a state folder this place's own. What was copied from elsewhere becomes history first, see `set_aside`; no
+def take_possession(folder: Path, workspace: Path, *, sizes: Callable[[str], tuple[int, int]], at_ms: int) -> None:
+    """Make a state folder this place's own, and the workspace's. What was copied from elsewhere becomes history first, see `set_aside`; no
     process that it speaks of is looked for or signalled. The caller holds the daemon's lock.
 
     Raises:
@@ -72,4 +72,4 @@ def take_possession(folder: Path, *, sizes: Callable[[str], tuple[int, int]], at
             ended, held = set_aside(folder / DATABASE, sizes=sizes, at_ms=at_ms)
         facts = {"state": str(folder), "because": origin, "ended_unseen": ended, "waiting_for_a_person": held}
         log.warning("this state is another's history", extra=facts | ({"remedy": REMEDY} if held else {}))
-    place.record(folder)
+    place.record(folder, workspace)
