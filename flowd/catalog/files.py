@@ -68,6 +68,8 @@ class Reading:
             if found.st_size > max_bytes:
                 raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", path)
             content = file.read(max_bytes + 1)
+        if content is None:  # a file of the kernel's with nothing to say now, such as /proc/kmsg
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
         if len(content) > max_bytes:
             raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", path)
         self.digests[path] = hashlib.sha256(content).hexdigest()

@@ -18,7 +18,7 @@ from flowd.service import unit_files
 from flowd.service.systemctl import ServiceManager, is_listening, listens_at
 from flowd.state import folder as state_folder
 from flowd.state.sockets import is_bindable
-from flowd_client import wire
+from flowd_client import small_file, wire
 from flowd_client.discovery import find_socket
 from flowd_client.errors import FlowClientError
 from flowd_client.unix import UnixTransport
@@ -64,7 +64,7 @@ def _socket_path(scene: Scene) -> Path:
     pointer = _pointer(wanted)
     if not wanted.exists() and pointer.exists():
         with suppress(OSError):
-            return wanted.parent / pointer.read_text(encoding="utf-8", errors="surrogateescape").strip()
+            return wanted.parent / small_file.read(pointer).decode("utf-8", "surrogateescape").strip()
     return wanted
 
 

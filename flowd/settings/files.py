@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 from flowd.formats import toml
 from flowd.formats.typed import Meta, Struct, read_table, types_of
 from flowd.settings.values import SettingsError, Simple
+from flowd_client import small_file
 
 _Program = Annotated[str, Meta(description='the path of a program, like "/usr/local/bin/bun"')]
 _Name = Annotated[str, Meta(min_length=1)]
@@ -76,7 +77,7 @@ def read_file(path: Path) -> SettingsFile:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = small_file.read(path).decode("utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:

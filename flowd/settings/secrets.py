@@ -10,6 +10,8 @@ from pathlib import Path
 
 from flowd.api.http.config import SCOPES, Token
 
+_MAX_BYTES = 1 << 20
+
 
 class SecretsReader:
     """Reads secrets, and remembers the environment variables that held some."""
@@ -73,10 +75,13 @@ class SecretsReader:
     def _file(self, name: str, where: str) -> list[bytes]:
         path = self._root / Path(name).expanduser()
         try:
-            lines = [line.strip() for line in path.read_bytes().splitlines()]
+            with path.open("rb") as file:  # which may be a pipe
+                content = file.read(_MAX_BYTES + 1)
         except OSError as error:
             raise ValueError(f"{where}: cannot read {path}: {error.strerror}.") from None
-        found = [line for line in lines if line]
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"{where}: {path} is larger than {_MAX_BYTES} bytes; it holds one secret a line.")
+        found = [line for line in map(bytes.strip, content.splitlines()) if line]
         if not found:
             raise ValueError(f"{where}: {path} is empty; it holds one secret a line.")
         return found

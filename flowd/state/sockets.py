@@ -11,7 +11,7 @@ from pathlib import Path
 from flowd.domain.errors import StateError
 from flowd.state import files
 from flowd.state.folder import ignore_in_git
-from flowd_client import discovery, wire
+from flowd_client import discovery, small_file, wire
 
 BACKLOG = 1024
 """A connect to a Unix socket whose backlog is full fails at once (EAGAIN), and few clients try again."""
@@ -93,7 +93,7 @@ def point_to(path: Path, workspace: Path) -> None:
         if files.first_link(wanted.parent, workspace) is not None:
             return  # the workspace would have us write elsewhere
         wanted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not pointer.exists() or pointer.read_text(encoding="utf-8") != f"{path}\n":
+        if not pointer.exists() or small_file.read(pointer) != os.fsencode(f"{path}\n"):
             files.write_text(pointer, f"{path}\n")
         ignore_in_git(wanted.parent)
     except OSError:

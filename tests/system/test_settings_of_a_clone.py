@@ -1,6 +1,10 @@
 """What the settings of a cloned repository name outside of it: another workspace's state, and files of its owner's."""
 
-from collections.abc import Iterator
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -79,3 +83,34 @@ def test_a_socket_beside_a_file_leaves_it_alone(clone: Workspace, tmp_path: Path
     else:
         assert f"{mine} is in the way" in refused(clone)
     assert mine.read_text() == "[Path]\nPathExists=/x\n"
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def huge(path: Path) -> None:
+    """As git stores it in a few bytes."""
+    with path.open("wb") as file:
+        file.truncate(64 << 30)
+
+
+@pytest.mark.parametrize("make", [pipe, huge])
+@pytest.mark.parametrize("file", ["flowd.toml", "flowd/flowd.sock.path"])
+def test_a_file_that_is_no_small_one_holds_up_nobody(clone: Workspace, file: str, make: Callable[[Path], None]) -> None:
+    path = clone.path / ".codex" / file
+    path.parent.mkdir(parents=True)
+    make(path)
+    said = {}
+    for verb in ("status", "runs", "doctor"):
+        done = subprocess.run(
+            [sys.executable, "-m", "flowd", verb, "-w", clone.path],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)),
+        )
+        said[verb] = done.stdout + done.stderr
+        assert done.returncode in (0, 1, 3), done
+    if file == "flowd.toml":
+        assert f"Cannot read {path}" in said["doctor"]

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from flowd_client import small_file
 from flowd_client.errors import invalid_params
 from flowd_client.wire import SOCKET_NAME, SOCKET_POINTER, STATE_DIR
 
@@ -103,7 +104,7 @@ def find_socket(workspace: str | Path, *, is_named: bool = False) -> Path:
         return wanted
     pointer = wanted.with_name(SOCKET_POINTER.replace(SOCKET_NAME, wanted.name))
     try:
-        pointed = pointer.read_text(encoding="utf-8", errors="surrogateescape").strip()
+        pointed = small_file.read(pointer).decode("utf-8", "surrogateescape").strip()
     except OSError:
         pointed = ""
     if pointed:
@@ -226,7 +227,7 @@ def user_dir() -> Path:
 def _configured(file: Path, key: str) -> str | None:
     """A path from a settings file. A file that cannot be read is the daemon's to complain about."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = small_file.read(file).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return None
     if key not in text:
