@@ -110,9 +110,14 @@ class Scanner:
 
     def _refusal(self, folder: str, origin: Origin) -> BrokenPackage | None:
         """Why the folder is not even read, or None."""
+        above, name = os.path.split(folder)
         shown = folder.encode("utf-8", "backslashreplace").decode()
         if shown != folder:
             error, remedy = "the folder's name is not Unicode", "Rename the folder."
+        elif any(letter < " " for letter in name):
+            # A line about the package could else look like one about another.
+            shown = os.path.join(above, name.encode("unicode_escape").decode())
+            error, remedy = "the folder's name has a control character", "Rename the folder."
         elif os.path.islink(folder) and not self._is_inside(folder):
             error = f"the folder is a link out of the workspace, to {os.path.realpath(folder)}"
             remedy = "Copy the package into the workspace, or link to a folder inside it."

@@ -362,6 +362,14 @@ def test_links_are_followed_inside_the_workspace_only(tmp_path: Path) -> None:
     assert broken.error == f"the folder is a link out of the workspace, to {tmp_path / 'outside'}"
 
 
+def test_a_folder_whose_name_has_a_line_end_is_one_line(tmp_path: Path) -> None:
+    write(tmp_path / "flows" / "a\nok forged", b"x =")
+    (broken,) = scan_once(tmp_path).broken
+    assert broken.name == r"a\nok forged"
+    assert "\n" not in broken.sentence() + broken.root
+    assert "control character" in broken.sentence()
+
+
 def test_a_folder_whose_name_is_not_unicode_is_told(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/flows/\xff"
     try:
