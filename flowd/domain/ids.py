@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import lru_cache
 from urllib.parse import unquote
 
 _FILE_UNSAFE = re.compile(r"^\.|[/%\x00-\x1f\x7f\ud800-\udfff]")
@@ -62,6 +63,7 @@ def parse_attempt_id(text: str) -> tuple[str, int]:
     return run, int(number or 1)
 
 
+@lru_cache(maxsize=1024)  # Of those under way it is asked for again and again.
 def file_name(attempt: str) -> str:
     """The name of an attempt's files, less their ending. It leads nowhere, whatever an imported run was called, and no
     two attempts share one; ids of flowd's own formulas are their names.

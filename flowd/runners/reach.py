@@ -24,6 +24,8 @@ class Reach:
         """``folder`` is below the state; nothing is made yet."""
         self._bin = folder / "bin"
         self._python = folder / "python"
+        self._bin_path, self._python_path = str(self._bin), str(self._python)  # asked for at each start
+        self._command_path = str(self._bin / "flowd")
 
     def make(self) -> None:
         """Make it, or make it right where another flowd, or somebody, has left something else there.
@@ -44,14 +46,14 @@ class Reach:
             env: What a step sets.
             inherited: What it inherits.
         """
-        if not (os.path.exists(self._bin / "flowd") and os.path.isdir(self._python)):
+        if not (os.path.exists(self._command_path) and os.path.isdir(self._python_path)):
             with suppress(OSError):  # the state is gone, or the disk is full: a step can do without
                 self.make()
         path = env.get("PATH", inherited.get("PATH", _DEFAULT_PATH))
-        found = {"PATH": f"{path}:{self._bin}"}
+        found = {"PATH": f"{path}:{self._bin_path}"}
         if is_python:
             modules = env.get("PYTHONPATH", inherited.get("PYTHONPATH", ""))
-            found["PYTHONPATH"] = f"{modules}:{self._python}" if modules else str(self._python)
+            found["PYTHONPATH"] = f"{modules}:{self._python_path}" if modules else self._python_path
         return found
 
 
