@@ -110,10 +110,13 @@ class _Json(_Masking):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return escaped_json(_encode({name: self._shown(value) for name, value in line.items()}))
+        text = _encode(line)
+        if self._mask(text) != text:  # a secret is known inside a JSON string, too, so one look at the whole will do
+            text = _encode({name: self._shown(value) for name, value in line.items()})
+        return escaped_json(text)
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=str).encode
 
 
 @lru_cache(maxsize=4)
