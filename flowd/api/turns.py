@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -72,9 +70,12 @@ class FairTurns:
         self._timer: asyncio.Handle | None = None
         self._turned_s = 0.0
 
-    @asynccontextmanager
-    async def turn(self, owner: object) -> AsyncIterator[None]:
-        """Around a request of ``owner``'s. To enter takes no time while there is little to do."""
+    def turn(self, owner: object) -> "_Turn":
+        """Around a request of ``owner``'s, as ``async with``. To enter takes no time while there is little to do."""
+        return _Turn(self, owner)
+
+    async def begin(self, owner: object, turn: object) -> dict[object, float]:
+        """Wait until a request of ``owner``'s may begin; where ``turn`` counts from then on, to be taken out."""
         loop = asyncio.get_running_loop()
         state = self._owners.get(owner)
         if state is None:
@@ -87,12 +88,8 @@ class FairTurns:
         if self._queued or self._given >= self._quota or not self._may_begin(state, state.seen_s):
             await self._wait(state, loop)
         self._given += 1
-        token = object()
-        state.begun_s[token] = loop.time()
-        try:
-            yield
-        finally:
-            state.begun_s.pop(token, None)
+        state.begun_s[turn] = loop.time()
+        return state.begun_s
 
     async def _wait(self, state: _Owner, loop: asyncio.AbstractEventLoop) -> None:
         future: asyncio.Future[None] = loop.create_future()
@@ -155,6 +152,22 @@ class FairTurns:
             if not state.queue and state.seen_s < now_s - _RECENT_S and not state.begun_s:
                 del self._owners[owner]
         self._recent = max(1, sum(state.seen_s >= now_s - _RECENT_S for state in self._owners.values()))
+
+
+class _Turn:
+    __slots__ = ("_counted", "_owner", "_turns")
+
+    def __init__(self, turns: FairTurns, owner: object) -> None:
+        self._turns = turns
+        self._owner = owner
+
+    async def __aenter__(self) -> None:
+        self._counted = await self._turns.begin(self._owner, self)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._counted.pop(self, None)
 
 
 def _uncount(state: _Owner, future: asyncio.Future[None]) -> None:

@@ -172,16 +172,19 @@ class ActiveAttempt:
             raise SpawnError("it was canceled before it started")
         # As late as can be: what is hashed is what is started, but for an edit in this very moment.
         package_hash = await self._tools.packages.now(self.definition.flow_root, self.definition.script)
-        self.attempt = replace(
-            self.attempt,
-            command=command.argv,
-            cwd=command.cwd,
-            package_hash=package_hash or self.attempt.package_hash,
-        )
         with suppress(OSError):  # of which the keeper tells, too, for that is where it writes
             self._tools.outputs.make_folder()
-        pid = await self._tools.keeper.start(self._launch(command))
-        self.attempt = replace(self.attempt, pid=pid)
+        pid: int | None = None
+        try:
+            pid = await self._tools.keeper.start(self._launch(command))
+        finally:
+            self.attempt = replace(
+                self.attempt,
+                pid=pid,
+                command=command.argv,
+                cwd=command.cwd,
+                package_hash=package_hash or self.attempt.package_hash,
+            )
         self._has_process = True
         run_log.tell(logging.INFO, "run started", started.run, attempt=self.attempt.number, pid=pid)
 

@@ -24,10 +24,10 @@ class Completions:
         return run_id in self._pending
 
     def expect(self, run_id: str) -> asyncio.Future[Run]:
-        """A future for the run's end. Look at the store after calling this, not before: then no end is missed."""
+        """A future for the run's end, which the caller gives to `drop` in the end. Look at the store after calling
+        this, not before: then no end is missed."""
         future: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(run_id, set()).add(future)
-        future.add_done_callback(lambda done: self._drop(run_id, done))
         return future
 
     def tell(self, run: Run) -> None:
@@ -38,7 +38,9 @@ class Completions:
             if not future.done():
                 future.set_result(run)
 
-    def _drop(self, run_id: str, future: asyncio.Future[Run]) -> None:
+    def drop(self, run_id: str, future: asyncio.Future[Run]) -> None:
+        """Nobody waits for this future any more."""
+        future.cancel()
         waiting = self._waiting.get(run_id)
         if waiting is not None:
             waiting.discard(future)

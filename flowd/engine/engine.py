@@ -281,7 +281,7 @@ class Engine:
             grace_s = await self._end_running(run_id)
             await asyncio.wait([ended], timeout=grace_s + _CANCEL_MARGIN_S)
         finally:
-            ended.cancel()
+            self._completions.drop(run_id, ended)
         return await self.get_run(run_id)
 
     async def cancel_event(self, event_id: str, *, by: Person) -> list[Run]:
@@ -364,13 +364,15 @@ class Engine:
                 run = await self.get_run(run_id)
                 if run.status.is_final:
                     return run
+            if timeout_s is None:
+                return self._shown(await ended)
             try:
                 async with asyncio.timeout(timeout_s):
                     return self._shown(await ended)
             except TimeoutError:
                 return await self.get_run(run_id)
         finally:
-            ended.cancel()
+            self._completions.drop(run_id, ended)
 
     async def read_output(
         self,
