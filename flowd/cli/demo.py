@@ -12,12 +12,13 @@ from typing import Final
 import click
 
 from flowd.cli import printing
-from flowd.cli.demo_stage import DemoError, Stage
+from flowd.cli.demo_stage import TAG, DemoError, Stage
 from flowd.observe.processes import find_process
 from flowd_client import FlowClientError, RunView
 
 EVENT: Final = "patch:upstream.release:openai/codex:rust-v1.2.3"
 EVENT_FILE: Final = "events/upstream-release.json"
+RELEASE_FILE: Final = "events/release.json"
 NOTES: Final = "RELEASE_NOTES-rust-v1.2.3.md"
 
 _READING_S: Final = 0.8
@@ -84,6 +85,8 @@ class _Demo:
             self.look_at_a_run()
             self.send_it_again()
             self.replay()
+            if "release" not in self.left_out:
+                self.release()
             self.survive_a_crash_and_cancel()
             self.edit_a_package()
             self.stop()
@@ -93,7 +96,7 @@ class _Demo:
     def set_up(self) -> None:
         """A workspace and a daemon."""
         self._scene("A workspace with flow packages, and a daemon for it")
-        for program, package in (("bun", "changelog-card"), ("git", "release-notes")):
+        for program, package in (("bun", "changelog-card"), ("git", "release-notes"), ("git", "release")):
             if shutil.which(program, path=self.stage.environ.get("PATH")) is None:
                 self.left_out.add(package)
                 self._shout(f"{program} is not on PATH: the package {package} is LEFT OUT of this demo.")
@@ -105,7 +108,7 @@ class _Demo:
     def know_the_packages(self) -> None:
         """What the daemon found."""
         self.stage.flowd("flows")
-        expected = {"announce", "changelog-card", "release-notes", "slow-build"} - self.left_out
+        expected = {"announce", "changelog-card", "release", "release-notes", "slow-build"} - self.left_out
         found = {flow.name for flow in self.client.list_flows().flows}
         self._check(found == expected, f"the daemon knows the packages {', '.join(sorted(expected))}")
 
@@ -154,6 +157,26 @@ class _Demo:
         self._check(len(replays) == before == len(runs) - before, "the new runs name those that they replay")
         notes = [run.effective_status for run in replays if run.flow_name == "release-notes"]
         self._check(notes in (["skipped"], []), "the notes were up to date, so their step skipped")
+
+    def release(self) -> None:
+        """Steps in order, with a person among them."""
+        self._scene("A release: check out, test and build side by side, ask a person, publish")
+        self.stage.flowd("flows", "release")
+        self.stage.flowd("dispatch", RELEASE_FILE)
+        event_id = f"release:{TAG}"
+        self.stage.wait_for(
+            lambda: self._run_of(event_id, "release", "ask").needs_attention, "the release does not ask"
+        )
+        self.stage.flowd("attention")
+        self._check(TAG not in self._published(), "nothing is published before somebody has said so")
+        self.stage.flowd("approve", self._run_of(event_id, "release", "ask").id)
+        publish = self.client.wait_run(self._run_of(event_id, "release", "publish").id, timeout_ms=10_000)
+        self._check(publish.effective_status == "changed" and TAG in self._published(), f"{TAG} is published")
+        self.stage.flowd("runs", "--event", event_id)
+
+    def _published(self) -> str:
+        argv = ["git", "-C", str(self.stage.published), "tag"]
+        return subprocess.run(argv, env=self.stage.environ, capture_output=True, text=True, check=True).stdout
 
     def survive_a_crash_and_cancel(self) -> None:
         """A step outlives the daemon, and does not outlive a cancel."""
@@ -228,10 +251,10 @@ class _Demo:
         click.echo(click.style(f"✓ {sentence}", fg="green"), color=printing.has_colours())
         sys.stdout.flush()
 
-    def _run_of(self, event_id: str, package: str) -> RunView:
-        """The package's first run for an event."""
+    def _run_of(self, event_id: str, package: str, step: str | None = None) -> RunView:
+        """The package's first run for an event, of this step or of any."""
         for run in self.client.list_runs(event_id=event_id):
-            if run.flow_name == package and not run.replay_of:
+            if run.flow_name == package and step in (None, run.step_name) and not run.replay_of:
                 return run
         raise DemoError(f"the event {event_id} has no run of {package}")
 

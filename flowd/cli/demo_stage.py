@@ -26,6 +26,8 @@ COMMAND_S: Final = 60.0
 _FLOWD: Final = (sys.executable, "-P", "-m", "flowd")
 """The installation that this is; -P, because the workspace's folder is nothing to import from."""
 
+TAG: Final = "rust-v1.2.3"
+
 _HISTORY: Final = (
     "commit Start",
     "tag rust-v1.2.2",
@@ -33,7 +35,7 @@ _HISTORY: Final = (
     "commit fix: keep the sandbox when a tool times out",
     "commit chore: bump dependencies",
     "commit docs: explain approval modes",
-    "tag rust-v1.2.3",
+    f"tag {TAG}",
 )
 
 
@@ -51,6 +53,7 @@ class Stage:
             folder: An empty folder of the caller's.
         """
         self.workspace = folder / "project"
+        self.published = folder / "published.git"
         self.log = folder / "flowd.log"
         self.environ = _environment(folder)
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -58,16 +61,25 @@ class Stage:
     def prepare(self, *, left_out: set[str]) -> None:
         """Make the workspace: a small repository, and the example packages that are not left out."""
         self.workspace.mkdir()
-        if "release-notes" not in left_out:
+        if "release" not in left_out:
             self._make_repository()
         examples = examples_dir()
         for package in sorted(path for path in (examples / "flows").iterdir() if path.name not in left_out):
             shutil.copytree(package, self.workspace / "flows" / package.name)
         shutil.copytree(examples / "events", self.workspace / "events")
+        release = self.workspace / "events" / "release.json"
+        text = release.read_text(encoding="utf-8").replace("/path/to/your/repository", str(self.workspace))
+        release.write_text(text.replace("v1.1.0", TAG), encoding="utf-8")
 
     def _make_repository(self) -> None:
         git = ["git", "-c", "user.name=flowd demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false"]
         self._quietly([*git, "-c", "init.defaultBranch=main", "init", "--quiet"])
+        self._quietly(["git", "init", "--quiet", "--bare", str(self.published)])
+        self._quietly(["git", "remote", "add", "origin", str(self.published)])
+        for name, value in (("user.name", "flowd demo"), ("user.email", "demo@localhost")):
+            self._quietly(["git", "config", name, value])
+        (self.workspace / "test.sh").write_text("echo '2 tests, both pass'\n", encoding="utf-8")
+        self._quietly(["git", "add", "test.sh"])
         for entry in _HISTORY:
             kind, _, text = entry.partition(" ")
             self._quietly(
