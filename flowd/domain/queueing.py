@@ -55,7 +55,7 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class StartedRun:
     """A queued run that was just marked running, with all that starting it needs; ``needs`` is how those ended that it
-    needs, in the order of their flow."""
+    needs, in the order of its needs."""
 
     run: Run
     attempt: Attempt

@@ -46,7 +46,7 @@ class NeedsWait:
     """Steps that it needs have not ended.
 
     Attributes:
-        names: Of these, in the order of their flow.
+        names: Of these, in the order of its needs.
     """
 
     names: tuple[str, ...]

@@ -118,7 +118,7 @@ def test_a_run_is_told_how_its_needs_ended_when_it_starts(stores: Stores) -> Non
         await rounds.end("a")
         assert await rounds.start() == ["b"]
         told = [(end.step_name, end.run_id, end.status, end.result) for end in rounds.started["run-b"].needs]
-        assert told == [("a", "run-a", "changed", '{"status":"changed"}'), ("c", "run-c", "failed", None)]
+        assert told == [("c", "run-c", "failed", None), ("a", "run-a", "changed", '{"status":"changed"}')]
 
     stores.use(use)
 

@@ -9,7 +9,7 @@ FROZEN = {
     "0003_about.sql": "cfe68c78a684cc4d",
     "0004_left_out.sql": "b6519f40f444839b",
     "0005_stream_order.sql": "0575f5287ed4a725",
-    "0006_rounds_and_needs.sql": "9f83a8f3485c434c",
+    "0006_rounds_and_needs.sql": "d53f662a1392f7ed",
     "0007_trees.sql": "e0eb6f80f90b28c8",
     "0008_people_and_pauses.sql": "67587314ce4f6b6c",
 }

@@ -7,7 +7,7 @@ from flowd.domain.run import Reason, effective_status
 
 _IN_ROUND = (
     "SELECT q.step_name, q.id, q.status, q.result_status, q.reason, q.result, q.failed_above FROM needs n"
-    " JOIN runs q ON q.seq = n.need_seq WHERE n.run_seq = ? ORDER BY n.need_seq"
+    " JOIN runs q ON q.seq = n.need_seq WHERE n.run_seq = ? ORDER BY n.place"
 )
 _COPIED = (
     "SELECT need, run_id, status, reason, result, failed_above, is_asked FROM frozen WHERE run_seq = ? ORDER BY need"
@@ -15,7 +15,7 @@ _COPIED = (
 
 
 def of_run(db: sqlite3.Connection, run_seq: int) -> list[NeedEnd]:
-    """What a run needs, all of which has ended: in its round, in the order of its flow, then what was copied."""
+    """What a run needs, all of which has ended: in its round, in the order of its step's needs, then what was copied."""
     found = [
         NeedEnd(step, run_id, effective_status(status, said), _reason(reason), result, bool(failed_above))
         for step, run_id, status, said, reason, result, failed_above in db.execute(_IN_ROUND, (run_seq,))

@@ -22,7 +22,7 @@ _BELOW = (
 )
 _OPEN_NEED = (
     f"SELECT q.id, q.step_name, q.status, q.result_status, {rows.IS_QUESTION} FROM needs n JOIN runs q ON q.seq = n.need_seq"
-    f" WHERE n.run_seq = ? AND (q.status IN ('queued', 'running') OR {rows.IS_QUESTION}) ORDER BY n.need_seq LIMIT 1"
+    f" WHERE n.run_seq = ? AND (q.status IN ('queued', 'running') OR {rows.IS_QUESTION}) ORDER BY n.place LIMIT 1"
 )
 _CULPRIT = (
     "WITH RECURSIVE above (seq) AS (SELECT need_seq FROM needs WHERE run_seq = ?"

@@ -96,11 +96,11 @@ def _open_rounds(
 def _link(db: sqlite3.Connection, runs: Sequence[NewRun], seqs: Sequence[int]) -> None:
     by_step = {(run.definition.flow_name, run.definition.step_name): seq for run, seq in zip(runs, seqs, strict=True)}
     db.executemany(
-        "INSERT INTO needs (need_seq, run_seq) VALUES (?, ?)",
+        "INSERT INTO needs (need_seq, run_seq, place) VALUES (?, ?, ?)",
         [
-            (by_step[run.definition.flow_name, need], seq)
+            (by_step[run.definition.flow_name, need], seq, place)
             for run, seq in zip(runs, seqs, strict=True)
-            for need in run.needs
+            for place, need in enumerate(run.needs)
         ],
     )
 

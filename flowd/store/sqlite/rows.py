@@ -27,9 +27,9 @@ RUN_COLUMNS = """
     r.reported_result, r.reason, r.error, r.exit_code, r.signal, r.replay_of, r.cancel_requested, r.waits_for, r.wait_why,
     r.not_before_ms, r.wait_ms, r.event_seq, r.round, r.round_seq, r.run_when, CASE r.waits_for
         WHEN 'needs' THEN (SELECT json_group_array(q.step_name) FROM (SELECT n.need_seq FROM needs n WHERE n.run_seq = r.seq
-            ORDER BY n.need_seq) JOIN runs q ON q.seq = need_seq WHERE q.status IN ('queued', 'running'))
+            ORDER BY n.place) JOIN runs q ON q.seq = need_seq WHERE q.status IN ('queued', 'running'))
         WHEN 'question' THEN (SELECT q.id FROM needs n JOIN runs q ON q.seq = n.need_seq WHERE n.run_seq = r.seq
-            AND IS_QUESTION ORDER BY n.need_seq LIMIT 1)
+            AND IS_QUESTION ORDER BY n.place LIMIT 1)
     END, r.resolution, r.answer, r.attempts_before
 """.replace("IS_QUESTION", IS_QUESTION)
 SEQ, FLOW_NAME, STEP_NAME, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 28, 30, 31

@@ -28,9 +28,10 @@ UPDATE runs SET round = 1 + ranked.place FROM (
 CREATE TABLE needs (
     need_seq INTEGER NOT NULL REFERENCES runs (seq),
     run_seq  INTEGER NOT NULL REFERENCES runs (seq),
+    place    INTEGER NOT NULL,              -- among the needs of its step
     PRIMARY KEY (need_seq, run_seq)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX needs_of_run ON needs (run_seq, need_seq);
+CREATE INDEX needs_of_run ON needs (run_seq, place);
 
 -- What a replayed run needs of a step that was not replayed with it: a copy of how that step's newest run had ended.
 CREATE TABLE frozen (
