@@ -10,6 +10,8 @@ from flowd_client.views.run import RunView
 def waiting(item: RunView) -> str | None:
     """What a queued run waits for; None where the daemon names nothing."""
     match dict(item.waiting_for or {}):
+        case {"needs": names}:
+            return f"waits for {', '.join(map(str, names))}"
         case {"person": run_id}:
             return f"waits for a person: {run_id} asks"
         case {"why": "foreign"}:

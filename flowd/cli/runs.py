@@ -128,11 +128,13 @@ def _duration_ms(item: RunView) -> int | None:
 
 
 def _why(item: RunView) -> str:
-    """What it asks or waits for, or the error's sentence, without what the row says already."""
+    """What it asks or waits for, why it was not run, or the error's sentence, without what the row says already."""
     if item.needs_attention and item.message:
         return item.message
     if item.process_status == "queued":
         return run_words.waiting(item) or ""
+    if item.reason == "needs_not_met" and item.message:
+        return item.message
     return (_sentence(item.error) or "").removeprefix(f"Step {item.flow_name}/{item.step_name} ")
 
 

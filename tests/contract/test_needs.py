@@ -424,3 +424,30 @@ def test_rounds_and_needs_are_forgotten_with_their_event(stores: Stores) -> None
         assert await rounds.go() == ["last", "checkout", "test", "build", "publish"]
 
     stores.use(use)
+
+
+def test_a_need_whose_step_was_removed_has_failed(stores: Stores) -> None:
+    told: list[Run] = []
+
+    async def use(store: OpenStore) -> None:
+        store.tell_ends(told.extend)
+        rounds = Rounds(store)
+        await rounds.accept(new("a"), new("b", "a"), new("mend", "a", when="failure"))
+        await store.claim(claim(5, definition_of=lambda *_: None))
+        (ended,) = await store.fail_removed("flow", "a", at_ms=7)
+        assert (ended.id, ended.reason) == ("run-a", Reason.STEP_REMOVED)
+        assert await rounds.start() == ["mend"]
+        assert [run.id for run in told] == ["run-b"]
+
+    stores.use(use)
+
+
+def test_a_cancel_of_one_run_is_no_failure_for_those_that_need_it(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        rounds = Rounds(store)
+        await rounds.accept(new("a"), new("b", "a"), new("mend", "a", when="failure"), new("tidy", "a", when="always"))
+        assert await store.cancel_queued("run-a", at_ms=3) is not None
+        assert await rounds.start() == ["tidy"]
+        assert await rounds.statuses("a", "b", "mend") == ["canceled", "skipped", "skipped"]
+
+    stores.use(use)
