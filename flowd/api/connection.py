@@ -18,6 +18,10 @@ log = logging.getLogger("flowd.api")
 MAX_REQUESTS_UNDER_WAY = 256
 """Of one connection; the next ones wait until some have their responses."""
 
+_MAX_BATCH_BYTES = 1 << 20
+"""Of one connection's batches under way, or one that is larger: few of them are answered at once (`flowd.api.calls`),
+and the others would only be held."""
+
 _MAX_WAITING = 256
 _MAX_WAITING_BYTES = 64 * 1024
 """Of one connection's requests that wait; it is read no further then. So far a cancellation is seen behind them."""
@@ -62,6 +66,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[bytes | Oversize] = deque()
         self._calls = Calls()
         self._replies: dict[int, asyncio.Task[None]] = {}
+        self._batch_bytes = 0
         self._started = 0
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
@@ -157,12 +162,16 @@ class Connection(asyncio.Protocol):
     def _start(self) -> None:
         """Start as many of the requests as may be under way, and read on only if none is left."""
         while self._waiting and len(self._replies) < MAX_REQUESTS_UNDER_WAY and self._has_room.is_set():
+            batch_bytes = _batch_bytes(self._waiting[0])
+            if self._batch_bytes and self._batch_bytes + batch_bytes > _MAX_BATCH_BYTES:
+                break
             message = self._waiting.popleft()
             if isinstance(message, Oversize):
                 self._write(oversize(message.bytes, self._max_frame_bytes))
                 continue
             caller = None if self._subscriber is None else self._subscriber.caller(self.peer_uid)
             self._started += 1
+            self._batch_bytes += batch_bytes
             self._replies[self._started] = self._loop.create_task(self._reply(self._started, message, caller))
         if not self._waiting and not self._replies:
             self._calls.forget_unwanted()
@@ -190,6 +199,7 @@ class Connection(asyncio.Protocol):
                 caller.responded()
         finally:
             del self._replies[number]
+            self._batch_bytes -= _batch_bytes(message)
             if self._waiting or not self._replies:
                 self._start()
             if self._is_at_end:
@@ -253,3 +263,8 @@ class Connection(asyncio.Protocol):
             task.cancel()
         if self._subscriber is not None:
             self._subscriber.cancel()
+
+
+def _batch_bytes(message: bytes | Oversize) -> int:
+    """The size of a batch; 0 for every other message."""
+    return len(message) if isinstance(message, bytes) and message[:64].lstrip()[:1] == b"[" else 0

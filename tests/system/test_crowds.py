@@ -57,6 +57,28 @@ def test_cancelled_requests_are_answered_and_make_room(place: Workspace) -> None
         assert json.loads(lines.readline())[0]["error"]["code"] == -32800
 
 
+def test_batches_that_wait_are_not_all_taken_in(place: Workspace) -> None:
+    place.flow("slow", f"sleep 60; {say('completed')}")
+    place.start()
+    (run_id,) = place.call("flow.dispatch", event={"id": "e", "type": "slow.go"})["runIds"]
+    with ExitStack() as stack:
+        connection, _ = connect(place, stack)
+        connection.settimeout(1)
+        batch = b"[" + b",".join(line(n, "flow.waitRun", runId=run_id).strip() for n in range(600)) + b"]\n"
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 200:
+                connection.sendall(batch)
+                sent += 1
+        # What the socket and the framer hold comes to that.
+        assert sent * len(batch) < 4 << 20
+        small, lines = connect(place, stack)
+        small.sendall((b"[" + line(1, "flow.waitRun", runId=run_id).strip() + b"]\n") * 200 + line(2, "daemon.status"))
+        assert json.loads(lines.readline())["id"] == 2, "small batches hold up nothing"
+        small.sendall(cancel(1))
+        assert json.loads(lines.readline())[0]["error"]["data"]["slug"] == "request_cancelled"
+
+
 def test_what_has_not_begun_when_the_daemon_stops_is_told_so(place: Workspace) -> None:
     place.flow("slow", f"sleep 60; {say('completed')}")
     place.start(FLOWD_ON_STOP="keep")
