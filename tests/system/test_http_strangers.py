@@ -20,7 +20,7 @@ from http_rig import HttpPlace, Reply, read_all, refused_start, v2
 
 from flowd_client import create_flow_client
 from flowd_client._core.http_token import is_own_port
-from flowd_client.errors import UnauthorizedError
+from flowd_client.errors import FlowClientError, UnauthorizedError
 
 MIB = 1024 * 1024
 EVENT = {"id": "e", "type": "t"}
@@ -124,6 +124,35 @@ def test_the_token_is_not_sent_to_a_strangers_port() -> None:
             stranger.kill()
     with socket.create_server(("127.0.0.1", 0)) as ours:
         assert is_own_port(ours.getsockname()[1])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+@pytest.mark.parametrize("then", ["", "s.close()"], ids=["listens on", "listens no more"])
+def test_a_stranger_who_takes_a_daemons_port_is_not_sent_the_token(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """At once, while the client still knows that the port was its own user's."""
+    monkeypatch.chdir(place.path)
+    web = HttpPlace(place).start(FLOWD_HTTP_OPEN="")
+    code = (
+        "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); print('taken', flush=True)\n"
+        f"c = s.accept()[0]; {then}\nprint(c.recv(65536), flush=True)\n"
+    )
+    with create_flow_client(mode="http", base_url=web.url, retries=0) as flows:
+        assert len(flows.list_runs()) == 0
+        place.kill()
+        words = ["python3", "-c", code, str(web.port)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, user=65534, cwd="/") as stranger:
+            assert stranger.stdout is not None
+            try:
+                assert stranger.stdout.readline() == "taken\n"
+                with pytest.raises(FlowClientError):
+                    flows.dispatch_event({"id": "e", "type": "t"})
+                got = stranger.stdout.readline()
+            finally:
+                stranger.kill()
+    assert "POST /events" in got
+    assert "authorization" not in got
 
 
 # --- with a request that was caught ----------------------------------------------------------------------------------

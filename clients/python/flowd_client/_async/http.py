@@ -82,9 +82,13 @@ class AsyncHttpTransport:
             attempt += 1
 
     async def _exchange_once(self, request: Exchange, method: str, limit: Limit) -> Reply:
-        data = await self._bytes(request)
         epoch = self._pool.epoch
         stream = (self._pool.take() if request.is_safe else None) or await self._connect(limit)
+        try:
+            data = await self._bytes(request, stream)
+        except BaseException:
+            stream.close()
+            raise
         response = Response()
         try:
             stream.limit = limit
@@ -106,22 +110,22 @@ class AsyncHttpTransport:
             raise UnavailableModeError(f"{method} is no stream.")
         request = stream_request(params)
         async with Limit(method, timeout_s) as limit:
-            data = await self._bytes(request)
-            stream = AsyncHttpStream(await self._connect(limit))
+            connected = await self._connect(limit)
+            stream = AsyncHttpStream(connected)
             try:
-                await stream.begin(request, data)
+                await stream.begin(request, await self._bytes(request, connected))
             except BaseException:
                 stream.close()
                 raise
             return stream
 
-    async def _bytes(self, request: Exchange) -> bytes:
+    async def _bytes(self, request: Exchange, stream: Stream) -> bytes:
         """What to send, made anew for each sending."""
         added = self._server.added_headers()
         if isinstance(added, Awaitable):
             added = await added  # async only
             # sync only: raise invalid_params("headers must not be awaitable in the blocking client.")
-        headers = self._server.headers(request, added)
+        headers = self._server.headers(request, added, is_ours=stream.is_ours)
         return request_bytes(request.verb, self._server.prefix + request.target, headers, request.body)
 
     async def _connect(self, limit: Limit) -> Stream:
@@ -129,7 +133,9 @@ class AsyncHttpTransport:
         try:
             if server.unix_path is not None:
                 return await Stream.to_socket(Path(server.unix_path), limit, server.server_uid)
-            return await Stream.to_server(server.host, server.port, server.tls(), limit)
+            stream = await Stream.to_server(server.host, server.port, server.tls(), limit)
+            stream.is_ours = server.is_ours()
+            return stream
         except DaemonNotRunningError as error:
             raise unreachable(server, error.__cause__ or error) from error
         except OSError as error:

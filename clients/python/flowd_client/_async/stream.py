@@ -31,6 +31,7 @@ class Stream:
     Attributes:
         limit: Of the call that it is used for now.
         is_closed: By this side.
+        is_ours: A daemon of our own user's is at the other end, as far as its user of this stream has asked.
     """
 
     def __init__(self, sock: socket.socket, limit: Deadline) -> None:
@@ -41,6 +42,7 @@ class Stream:
         self._tls_waits: tuple[type[OSError], ...] = ()
         self._waiting = 0
         self.is_closed = False
+        self.is_ours = False
         fork.tell(self)
 
     @classmethod

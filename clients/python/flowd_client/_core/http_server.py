@@ -90,13 +90,21 @@ class Server:
             return {}
         return self._headers() if callable(self._headers) else self._headers
 
-    def headers(self, request: Exchange, added: Mapping[str, str]) -> dict[str, str]:
-        """All headers of a request but Content-Length. To be made anew for each sending: v2 signs once."""
+    def is_ours(self) -> bool:
+        """Whether a connection that has just been made may be sent the token that we have found ourselves."""
+        return self._local_token is not None and self._local_token.is_for_peer()
+
+    def headers(self, request: Exchange, added: Mapping[str, str], *, is_ours: bool) -> dict[str, str]:
+        """All headers of a request but Content-Length. To be made anew for each sending: v2 signs once.
+
+        Args:
+            is_ours: What the method of this name has said of the connection.
+        """
         made = {name.lower(): value for name, value in added.items()} | self._own
         if request.body is not None:
             made["content-type"] = "application/json"
         is_shown = made.keys() & {"authorization", "x-api-key"}
-        if self._local_token is not None and not is_shown and (token := self._local_token.get()):
+        if self._local_token is not None and is_ours and not is_shown and (token := self._local_token.get()):
             made["authorization"] = f"Bearer {token}"
         if self._secret is not None and self._signature == "v2":
             made |= signed_v2(self._secret, request.verb, self.prefix + request.target, request.body or b"")

@@ -9,9 +9,6 @@ from flowd_client import discovery
 _LOOK_S = 1.0
 """For so long a found token is sent without another look."""
 
-_LISTENS = "0A"
-"""In ``/proc/net/tcp``."""
-
 
 class LocalToken:
     """The token for a port of this machine, looked for again from time to time: a daemon may come later."""
@@ -22,13 +19,17 @@ class LocalToken:
         self._until_s = 0.0
 
     def get(self) -> str:
-        """The token, or nothing: no daemon of ours has left one, or the port is somebody else's."""
+        """The token, or nothing: no daemon of ours has left one. To be sent on a connection `is_own_port` allows."""
         now_s = monotonic()
         if now_s >= self._until_s:
-            token = self._find()
-            self._token = token if token and is_own_port(self._port) else ""
+            self._token = self._find()
             self._until_s = now_s + _LOOK_S if self._token else 0.0
         return self._token
+
+    def is_for_peer(self) -> bool:
+        """Whether the token may be sent on a connection that has just been made. To ask before would say nothing: a
+        port that a daemon has left can be another user's a moment later."""
+        return is_own_port(self._port)
 
     def _find(self) -> str:
         for folder in filter(discovery.is_own, discovery.runtime_folders()):
@@ -39,7 +40,10 @@ class LocalToken:
 
 
 def is_own_port(port: int) -> bool:
-    """Whether nobody but us and root listens there, as far as the platform tells: the token is sent to no stranger."""
+    """Whether nobody but us and root listens there, as far as the platform tells: the token is sent to no stranger.
+
+    Who has accepted a connection and stopped to listen counts as well.
+    """
     owners: set[int] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -49,7 +53,7 @@ def is_own_port(port: int) -> bool:
             continue
         for line in lines:
             fields = line.split()
-            if len(fields) > 7 and fields[3] == _LISTENS and int(fields[1].rpartition(":")[2], 16) == port:
+            if len(fields) > 7 and int(fields[1].rpartition(":")[2], 16) == port:
                 owners.add(int(fields[7]))
     return owners <= {0, os.geteuid()}
 

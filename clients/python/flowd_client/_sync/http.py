@@ -83,9 +83,13 @@ class HttpTransport:
             attempt += 1
 
     def _exchange_once(self, request: Exchange, method: str, limit: Limit) -> Reply:
-        data = self._bytes(request)
         epoch = self._pool.epoch
         stream = (self._pool.take() if request.is_safe else None) or self._connect(limit)
+        try:
+            data = self._bytes(request, stream)
+        except BaseException:
+            stream.close()
+            raise
         response = Response()
         try:
             stream.limit = limit
@@ -107,21 +111,21 @@ class HttpTransport:
             raise UnavailableModeError(f"{method} is no stream.")
         request = stream_request(params)
         with Limit(method, timeout_s) as limit:
-            data = self._bytes(request)
-            stream = HttpStream(self._connect(limit))
+            connected = self._connect(limit)
+            stream = HttpStream(connected)
             try:
-                stream.begin(request, data)
+                stream.begin(request, self._bytes(request, connected))
             except BaseException:
                 stream.close()
                 raise
             return stream
 
-    def _bytes(self, request: Exchange) -> bytes:
+    def _bytes(self, request: Exchange, stream: Stream) -> bytes:
         """What to send, made anew for each sending."""
         added = self._server.added_headers()
         if isinstance(added, Awaitable):
             raise invalid_params("headers must not be awaitable in the blocking client.")
-        headers = self._server.headers(request, added)
+        headers = self._server.headers(request, added, is_ours=stream.is_ours)
         return request_bytes(request.verb, self._server.prefix + request.target, headers, request.body)
 
     def _connect(self, limit: Limit) -> Stream:
@@ -129,7 +133,9 @@ class HttpTransport:
         try:
             if server.unix_path is not None:
                 return Stream.to_socket(Path(server.unix_path), limit, server.server_uid)
-            return Stream.to_server(server.host, server.port, server.tls(), limit)
+            stream = Stream.to_server(server.host, server.port, server.tls(), limit)
+            stream.is_ours = server.is_ours()
+            return stream
         except DaemonNotRunningError as error:
             raise unreachable(server, error.__cause__ or error) from error
         except OSError as error:
