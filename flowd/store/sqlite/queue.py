@@ -110,14 +110,21 @@ def _wait_for_package(db: sqlite3.Connection, row: rows.Row, at_ms: int) -> None
 
 def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: Claim) -> StartedRun:
     seq, event_seq, body = row[0], row[rows.EVENT_SEQ], row[-1]
-    changed = db.execute(
-        "UPDATE runs SET status = 'running', attempt_count = attempt_count + 1, updated_at_ms = ?,"
-        " started_at_ms = coalesce(started_at_ms, ?), flow_version = ?, runner = ?, package_hash = ? WHERE seq = ?"
-        f" RETURNING {rows.RETURNING_RUN}",
-        (ask.at_ms, ask.at_ms, definition.flow_version, definition.runner, definition.package_hash, seq),
-    ).fetchone()
-    run = rows.run(changed)
+    run = rows.started(row, definition, ask.at_ms)
     number = run.attempt_count
+    db.execute(
+        "UPDATE runs SET status = 'running', attempt_count = ?, updated_at_ms = ?, started_at_ms = ?, flow_version = ?,"
+        " runner = ?, package_hash = ? WHERE seq = ?",
+        (
+            number,
+            run.updated_at_ms,
+            run.started_at_ms,
+            definition.flow_version,
+            definition.runner,
+            definition.package_hash,
+            seq,
+        ),
+    )
     db.execute("INSERT OR IGNORE INTO definitions (id, body) VALUES (?, ?)", (definition.id, definition.body))
     db.execute(
         "INSERT INTO attempts"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from flowd.domain.definition import Definition
 from flowd.domain.ids import attempt_id
 from flowd.domain.matching import LeftOut
 from flowd.domain.result import FlowResult
@@ -34,6 +35,7 @@ RUN_COLUMNS = """
 """.replace("IS_QUESTION", IS_QUESTION)
 SEQ, FLOW_NAME, STEP_NAME, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 28, 30, 31
 _WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE = 32, 33, 34, 35
+_FLOW_VERSION, _RUNNER, _PACKAGE_HASH, _STATUS, _UPDATED_AT, _STARTED_AT, _ATTEMPT_COUNT = 4, 6, 7, 8, 10, 11, 13
 RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "runs.")
 """The same columns of a run that is updated: what is written is read in one statement."""
 RUNS = f"SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event_seq"
@@ -82,6 +84,18 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
         attempts_before=row[ATTEMPTS_BEFORE],
         attempts=tuple(attempts),
     )
+
+
+def started(row: Row, definition: Definition, at_ms: int) -> Run:
+    """A queued run from `RUN_COLUMNS` as it is once its next attempt is marked running."""
+    columns = list(row)
+    columns[_STATUS] = ProcessStatus.RUNNING
+    columns[_FLOW_VERSION], columns[_RUNNER] = definition.flow_version, definition.runner
+    columns[_PACKAGE_HASH] = definition.package_hash
+    columns[_UPDATED_AT] = at_ms
+    columns[_STARTED_AT] = at_ms if columns[_STARTED_AT] is None else columns[_STARTED_AT]
+    columns[_ATTEMPT_COUNT] += 1
+    return run(columns)
 
 
 def _wait(row: Row) -> WaitingFor:
