@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
+from flowd.catalog.concurrency import read_concurrency
 from flowd.catalog.needs import check_needs
 from flowd.catalog.places import Places
 from flowd.catalog.steps import SchemaUse, read_step
 from flowd.catalog.table import ManifestError, Table, kind_of
+from flowd.domain.concurrency import Concurrency
 from flowd.domain.flow import Step
 from flowd.formats import toml
 
@@ -37,6 +39,7 @@ class Manifest:
     Attributes:
         schemas: By step name, for the steps whose trigger names a schema.
         warnings: Sentences about what nothing reads.
+        concurrency: Of whole rounds.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Manifest:
     schemas: Mapping[str, SchemaUse]
     warnings: tuple[str, ...]
     has_round_dir: bool = False
+    concurrency: Concurrency | None = None
 
 
 def parse(text: bytes) -> Manifest:
@@ -102,10 +106,11 @@ def _manifest(values: dict[str, object], places: Places) -> Manifest:
     steps, schemas = _steps(table, places, warnings)
     description = table.text("description")
     config = _config(table)
+    concurrency = read_concurrency(table, "[concurrency]")
     _check_guidance(table)
     has_round_dir = table.boolean("round_dir")
-    table.warn_unknown({"name", "version", "description", "config", "guidance", "steps", "round_dir"})
-    return Manifest(name, version, description, config, steps, schemas, _bounded(warnings), has_round_dir)
+    table.warn_unknown({"name", "version", "description", "config", "guidance", "steps", "round_dir", "concurrency"})
+    return Manifest(name, version, description, config, steps, schemas, _bounded(warnings), has_round_dir, concurrency)
 
 
 def _bounded(warnings: list[str]) -> tuple[str, ...]:

@@ -93,6 +93,7 @@ def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading, elsewhe
         warnings=(*read.warnings, *missing, *_runner_warnings(steps), *doubts, *_size_warnings(folder)),
         is_whole=not missing,
         has_round_dir=read.has_round_dir,
+        concurrency=read.concurrency,
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from flowd.catalog.concurrency import read_concurrency, read_priority
 from flowd.catalog.inputs import read_args, read_env
 from flowd.catalog.limits import read_limits
 from flowd.catalog.needs import read_needs, read_when
@@ -16,7 +17,7 @@ MAX_ATTEMPTS = 100
 _KNOWN = frozenset(
     {
         *("name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"),
-        *("needs", "when", "args"),
+        *("needs", "when", "args", "concurrency", "priority"),
     }
 )
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
@@ -68,6 +69,8 @@ def read_step(table: Table) -> tuple[Step, SchemaUse | None]:
         limits=read_limits(table),
         needs=read_needs(table),
         when=read_when(table),
+        concurrency=read_concurrency(table, "[steps.concurrency]"),
+        priority=read_priority(table),
     )
     table.warn_unknown(_KNOWN)
     return step, use

@@ -1,12 +1,13 @@
 """Flow packages as data: flows, steps, triggers, and the catalog snapshot that holds them. No I/O."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from graphlib import TopologicalSorter
 
+from flowd.domain.concurrency import Concurrency, Kind
 from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
 from flowd.domain.needs import When
@@ -156,6 +157,8 @@ class Step:
         limits: None when the step asks for none.
         needs: Names of steps of its flow that have to end before it starts.
         when: What it asks of their ends.
+        concurrency: The key that each of its runs takes; None without one.
+        priority: Of what could start, the higher comes first.
     """
 
     name: str
@@ -173,6 +176,8 @@ class Step:
     limits: Limits | None = None
     needs: tuple[str, ...] = ()
     when: When = "success"
+    concurrency: Concurrency | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +194,7 @@ class Flow:
         has_round_dir: Each round of it has a folder.
         is_whole: All of its scripts are there and can be started, as far as that depends on them alone.
         warnings: Sentences about keys that nothing reads and other doubtful things.
+        concurrency: The key that each of its rounds takes; None without one.
     """
 
     name: str
@@ -203,6 +209,15 @@ class Flow:
     warnings: tuple[str, ...] = ()
     is_whole: bool = True
     has_round_dir: bool = False
+    concurrency: Concurrency | None = None
+
+    def groups(self) -> Iterator[tuple[Kind, str, Concurrency]]:
+        """What it asks for with the group of each, the flow's own first."""
+        if self.concurrency is not None:
+            yield "flow", self.concurrency.group or self.name, self.concurrency
+        for step in self.steps:
+            if step.concurrency is not None:
+                yield "step", step.concurrency.group or f"{self.name}/{step.name}", step.concurrency
 
     def step(self, name: str) -> Step | None:
         """The step of this name, or None."""
@@ -276,6 +291,15 @@ class Snapshot:
     def linked(self) -> Mapping[str, tuple[Step, ...]]:
         """The steps of each flow that has needs, by its name; each step behind those that it needs."""
         return {flow.name: _in_order(flow) for flow in self.flows if any(step.needs for step in flow.steps)}
+
+    @cached_property
+    def key_limits(self) -> Mapping[tuple[Kind, str], int]:
+        """How many may hold a key of a group at a time: the smallest limit that anybody declares for it."""
+        limits: dict[tuple[Kind, str], int] = {}
+        for flow in self.flows:
+            for kind, group, asked in flow.groups():
+                limits[kind, group] = min(asked.limit, limits.get((kind, group), asked.limit))
+        return limits
 
     @cached_property
     def _exact(self) -> Mapping[str, tuple[tuple[int, Flow, Step], ...]]:

@@ -1,0 +1,117 @@
+"""Reads ``[concurrency]``, ``[steps.concurrency]`` and ``priority``. A key that was misread would let runs collide, so
+every mistake is an error."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import get_args
+
+from flowd.catalog.table import Table, kind_of
+from flowd.domain import pointer
+from flowd.domain.concurrency import Concurrency, Kind, OnBusy
+from flowd.domain.flow import Flow
+
+MAX_LIMIT = 100_000
+MAX_POINTERS = 20
+MAX_PRIORITY = 1_000
+MAX_GROUP_CHARS = 200
+
+_KNOWN = ("key", "group", "limit", "on_busy")
+_WAYS: tuple[OnBusy, ...] = get_args(OnBusy)
+
+
+def read_concurrency(above: Table, header: str) -> Concurrency | None:
+    """What a step or a flow asks for; None when it asks for nothing.
+
+    Args:
+        above: The step's table, or the manifest's.
+        header: How the table is written.
+
+    Raises:
+        ManifestError: A member is unknown, or has a value that cannot be used.
+    """
+    value = above.values.get("concurrency")
+    if value is not None and not isinstance(value, dict):
+        above.fail("concurrency", f"concurrency must be a table, got {kind_of(value)}", f"Write it as {header}.")
+    table = above.needed_table("concurrency")
+    if table is None:
+        return None
+    for member in table.values:
+        if member not in _KNOWN:
+            table.fail(member, f"concurrency has the unknown key {kind_of(member)}", f"Use {', '.join(_KNOWN)}.")
+    asked = Concurrency(
+        group=_group(table),
+        key=_pointers(table),
+        limit=table.integer("limit", 1, low=1, high=MAX_LIMIT),
+        on_busy=_on_busy(table),
+    )
+    if asked.on_busy == "replace" and asked.limit > 1:
+        table.fail(
+            "on_busy",
+            f'concurrency.on_busy "replace" goes with limit = 1 only, got {asked.limit}',
+            'Remove limit, or use "latest".',
+        )
+    return asked
+
+
+def read_priority(step: Table) -> int:
+    """The priority of a step's runs; 0 unless it says otherwise.
+
+    Raises:
+        ManifestError: It is no whole number in the range.
+    """
+    return step.integer("priority", 0, low=-MAX_PRIORITY, high=MAX_PRIORITY)
+
+
+def _group(table: Table) -> str | None:
+    if "group" not in table.values:
+        return None
+    group = table.needed_string("group", example='"a-name"')
+    if len(group) > MAX_GROUP_CHARS:
+        table.fail("group", f"group is longer than {MAX_GROUP_CHARS} characters", "Give it a short name.")
+    return group
+
+
+def _pointers(table: Table) -> tuple[str, ...]:
+    value = table.values.get("key", [])
+    remedy = 'Write a list of JSON Pointers into the event: key = ["/payload/repo"].'
+    if not isinstance(value, list):
+        table.fail("key", f"concurrency.key must be a list, got {kind_of(value)}", remedy)
+    if len(value) > MAX_POINTERS:
+        table.fail("key", f"concurrency.key has more than {MAX_POINTERS} pointers", "Use fewer.")
+    for text in value:
+        if not isinstance(text, str):
+            table.fail("key", f"concurrency.key must hold strings, got {kind_of(text)}", remedy)
+        try:
+            pointer.parse(text)
+        except ValueError as error:
+            table.fail("key", f"concurrency.key {kind_of(text)} is no JSON Pointer: it {error}", remedy)
+    return tuple(value)
+
+
+def _on_busy(table: Table) -> OnBusy:
+    value = table.values.get("on_busy", "queue")
+    way = next((way for way in _WAYS if way == value), None)
+    if way is None:
+        remedy = f"Use one of {', '.join(_WAYS)}."
+        table.fail("on_busy", f"concurrency.on_busy {kind_of(value)} is unknown", remedy)
+    return way
+
+
+def with_limit_warnings(flows: Sequence[Flow]) -> tuple[Flow, ...]:
+    """The flows of a snapshot, with a warning in each that declares another limit for a group than somebody else."""
+    declared: dict[tuple[Kind, str], dict[int, str]] = {}
+    for flow in flows:
+        for kind, group, asked in flow.groups():
+            declared.setdefault((kind, group), {}).setdefault(asked.limit, flow.name)
+    disputed = {key: limits for key, limits in declared.items() if len(limits) > 1}
+    return tuple(_warned(flow, disputed) for flow in flows) if disputed else tuple(flows)
+
+
+def _warned(flow: Flow, disputed: dict[tuple[Kind, str], dict[int, str]]) -> Flow:
+    found = [
+        f'group "{group}" of {kind}s has limit {asked.limit} here and {smallest} in flow {limits[smallest]}; '
+        f"the smallest, {smallest}, counts for all"
+        for kind, group, asked in flow.groups()
+        if (limits := disputed.get((kind, group))) and asked.limit > (smallest := min(limits))
+    ]
+    return replace(flow, warnings=(*flow.warnings, *found)) if found else flow

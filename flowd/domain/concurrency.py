@@ -1,0 +1,84 @@
+"""How many runs of a step, or rounds of a flow, may be under way at a time for each value of a key."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from flowd.domain import pointer
+
+OnBusy = Literal["queue", "skip", "replace", "latest"]
+"""What becomes of who comes to a key that others hold: it waits; it ends unstarted; it ends the older one that holds
+the key and follows it; it waits and ends the older ones that wait, too."""
+
+Kind = Literal["step", "flow"]
+"""Keys of single runs and keys of whole rounds. Their groups are two name spaces."""
+
+MAX_KEY_CHARS = 1_000
+"""Of a key as JSON, for showing and comparing it. A longer one goes by its hash."""
+
+_SHOWN_CHARS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """What ``[steps.concurrency]`` or ``[concurrency]`` asks for.
+
+    Attributes:
+        group: Who names the same group shares its keys; None is a group of the step's or the flow's own.
+        key: JSON Pointers into the event. Without any, all events have the same key.
+        limit: How many may hold one key at a time; for a group the smallest that anybody declares.
+    """
+
+    group: str | None = None
+    key: tuple[str, ...] = ()
+    limit: int = 1
+    on_busy: OnBusy = "queue"
+
+
+@dataclass(frozen=True, slots=True)
+class WantedKey:
+    """The key that a run or a round takes before it may start, as it was when the event was accepted.
+
+    Attributes:
+        key: The values in the event as a JSON array.
+        limit: How many may hold the key at a time.
+    """
+
+    group: str
+    key: str
+    limit: int = 1
+    on_busy: OnBusy = "queue"
+
+
+def wanted(
+    asked: Concurrency, event: Mapping[str, object], *, group: str, limit: int, canonical: Callable[[object], bytes]
+) -> WantedKey:
+    """The key of an event.
+
+    Args:
+        event: The normalised event.
+        group: The one that is named, or the own one.
+        limit: The group's.
+        canonical: Makes JSON with sorted keys.
+    """
+    values = [_value(event, text) for text in asked.key]
+    return WantedKey(group, _bounded(canonical(values).decode()), limit, asked.on_busy)
+
+
+def _value(event: Mapping[str, object], text: str) -> object:
+    found = pointer.find(event, pointer.parse(text))
+    return None if found is pointer.MISSING else found
+
+
+def _bounded(key: str) -> str:
+    """A long key as its beginning and its hash, which is another key for other values.
+
+    >>> _bounded('["a"]'), len(_bounded("[" + '"' + "a" * 2000 + '"' + "]"))
+    ('["a"]', 176)
+    """
+    if len(key) <= MAX_KEY_CHARS:
+        return key
+    shown = "".join(char if char.isprintable() and char not in '"\\' else "?" for char in key[1:_SHOWN_CHARS])
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return f'["{shown}… sha256:{digest}"]'
