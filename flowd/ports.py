@@ -10,7 +10,7 @@ from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.matching import Answers, LeftOut
 from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.questions import Question
-from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
+from flowd.domain.queueing import Beside, Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import (
     Accepted,
@@ -455,9 +455,9 @@ class OpenStore(Store, TreeStore, Questions, Journal, Nonces, Protocol):
         """Call this after each commit, in the loop."""
         ...
 
-    def tell_ends(self, listener: Callable[[Sequence[Run]], None]) -> None:
-        """Call this, in the loop, with runs that ended beside the one that was asked about: unstarted, as a consequence
-        of what was committed."""
+    def tell_beside(self, listener: Callable[[Beside], None]) -> None:
+        """Call this, in the loop, with what a commit did beside what was asked for: after those who asked have gone on,
+        and before anybody hears of a later commit."""
         ...
 
     async def close(self) -> None:

@@ -349,5 +349,5 @@ def assemble(
         questions=questions,
         calls=calls,
     )
-    store.tell_ends(engine.runs_ended)
+    store.tell_beside(engine.follow_up)
     return engine, feed

@@ -21,8 +21,9 @@ _KNOWN = frozenset(
     }
 )
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
-# A canceled run stays canceled: another attempt would undo what its caller asked for.
-_RETRYABLE = tuple(reason.value for reason in Reason if reason not in {Reason.CANCELED, Reason.CHAIN_LIMIT, *UNSTARTED})
+# A canceled run stays canceled: another attempt would undo what its caller, or a younger run's step, asked for.
+_NEVER_RETRIED = {Reason.CANCELED, Reason.SUPERSEDED, Reason.CHAIN_LIMIT, *UNSTARTED}
+_RETRYABLE = tuple(reason.value for reason in Reason if reason not in _NEVER_RETRIED)
 _NO_WILDCARD = 'is not a wildcard: only ".*" after a prefix is, such as "release.*"; nothing matches every type'
 
 

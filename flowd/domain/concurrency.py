@@ -1,7 +1,7 @@
 """How many runs of a step, or rounds of a flow, may be under way at a time for each value of a key."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,3 +82,29 @@ def _bounded(key: str) -> str:
     shown = "".join(char if char.isprintable() and char not in '"\\' else "?" for char in key[1:_SHOWN_CHARS])
     digest = hashlib.sha256(key.encode()).hexdigest()
     return f'["{shown}… sha256:{digest}"]'
+
+
+def gives_way_to(way: OnBusy, me: int, *, holding: Sequence[int], waiting: Sequence[int]) -> int | None:
+    """The younger one that somebody who came to a busy key gives way to, so that it ends itself; None where it stays.
+
+    Args:
+        me: Its number in the order of acceptance, as are the others.
+        holding: Who holds the key.
+        waiting: Who waits for it and gives way to younger ones, too.
+
+    >>> gives_way_to("replace", 2, holding=[3], waiting=[]), gives_way_to("latest", 2, holding=[3], waiting=[1])
+    (3, None)
+    """
+    rivals = {"replace": [*holding, *waiting], "latest": waiting}.get(way, [])
+    youngest = max(rivals, default=me)
+    return youngest if youngest > me else None
+
+
+def ends(way: OnBusy, me: int, *, holding: Sequence[int], waiting: Sequence[int]) -> list[int]:
+    """The older ones that somebody ends who came to a busy key and stays.
+
+    >>> [ends(way, 9, holding=[3], waiting=[5]) for way in ("replace", "latest", "queue")]
+    [[5, 3], [5], []]
+    """
+    rivals = {"replace": [*waiting, *holding], "latest": waiting}.get(way, [])
+    return [one for one in rivals if one < me]

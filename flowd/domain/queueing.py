@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
 from flowd.domain.needs import NeedEnd, When
 from flowd.domain.run import Attempt, Outcome, Run
@@ -21,6 +22,9 @@ class NewRun:
         copied: Names of steps of its flow that it needs and that have no run in the same list: how their newest runs of
             the event have ended is copied.
         is_named: A person asked for this step, so that it starts whatever the copied needs ended as.
+        key: The key that it takes before each attempt.
+        round_key: The key that all runs of its flow in the same list take together.
+        priority: Of what could start, the higher comes first.
     """
 
     id: str
@@ -31,6 +35,14 @@ class NewRun:
     when: When = "success"
     copied: tuple[str, ...] = ()
     is_named: bool = False
+    key: WantedKey | None = None
+    round_key: WantedKey | None = None
+    priority: int = 0
+
+    @property
+    def has_key(self) -> bool:
+        """Whether it takes a key before it may start, its own or its round's."""
+        return self.key is not None or self.round_key is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ class Claimed:
     """What a claim came to.
 
     Attributes:
-        started: In the order in which they became ready.
+        started: In the order of their priorities, and within one of when they became ready.
         next_due_ms: When the next run's time comes, None where none waits for it.
         has_more: More could start now, or, with a limit of 0, perhaps could.
         is_missing_package: Some runs wait for their package from now on.
@@ -94,6 +106,21 @@ class Finished:
     run: Run
     claimed: Claimed | None = None
     outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a commit did beside what was asked for.
+
+    Attributes:
+        ended: Runs that ended unstarted.
+        to_end: Running runs that are to end, because younger ones of their keys wait for that.
+        is_any_ready: Some runs that waited may start now.
+    """
+
+    ended: tuple[Run, ...] = ()
+    to_end: tuple[str, ...] = ()
+    is_any_ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = MappingProxyType
 
 
 class Reason(StrEnum):
-    """Why an attempt ended other than well; for `STEP_REMOVED` and `NEEDS_NOT_MET`, why there was none."""
+    """Why an attempt ended other than well; for `STEP_REMOVED`, `NEEDS_NOT_MET` and `KEY_BUSY`, why there was none.
+    `SUPERSEDED` may be either."""
 
     NO_RESULT = "no_result"
     BAD_RESULT = "bad_result"
@@ -62,9 +63,11 @@ class Reason(StrEnum):
     NEEDS_NOT_MET = "needs_not_met"
     BAD_NEXT = "bad_next"
     CHAIN_LIMIT = "chain_limit"
+    SUPERSEDED = "superseded"
+    KEY_BUSY = "key_busy"
 
 
-UNSTARTED = frozenset({Reason.STEP_REMOVED, Reason.NEEDS_NOT_MET})
+UNSTARTED = frozenset({Reason.STEP_REMOVED, Reason.NEEDS_NOT_MET, Reason.KEY_BUSY})
 """Reasons for which a run ended and no attempt of it."""
 
 ATTENTION = frozenset({"blocked", "needs_intervention"})
@@ -221,8 +224,8 @@ class Run:
 
     ``result`` is the last attempt's, once the run has ended. So are ``flow_version``, ``runner`` and ``package_hash``;
     before the first attempt they are those of the step that the event matched. ``round`` counts the accepts and replays
-    of its flow for the event, from 1; ``is_linked``: steps of its round need each other, so that others may start when
-    it ends.
+    of its flow for the event, from 1; ``is_linked``: it has to do with other runs by needs or keys, so that others may
+    start when it ends.
 
     Attributes:
         resolution: How a person has put its end right; what the step said is its ``reported_result`` then.

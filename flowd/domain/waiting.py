@@ -52,4 +52,20 @@ class NeedsWait:
     names: tuple[str, ...]
 
 
-WaitingFor = TimeWait | PackageWait | PersonWait | NeedsWait
+@dataclass(frozen=True, slots=True)
+class KeyWait:
+    """Others hold the key that it takes, or its round.
+
+    Attributes:
+        key_json: The key's value, a JSON array.
+        holder: A run that holds it, or one of the round that does.
+        behind: How many that wait come before it; None where they are more than are counted.
+    """
+
+    group: str
+    key_json: str
+    holder: str | None
+    behind: int | None
+
+
+WaitingFor = TimeWait | PackageWait | PersonWait | NeedsWait | KeyWait

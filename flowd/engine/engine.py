@@ -19,7 +19,7 @@ from flowd.domain.flow import Snapshot
 from flowd.domain.masking import masked_run
 from flowd.domain.matching import Verdict
 from flowd.domain.people import Person
-from flowd.domain.queueing import Claim, Claimed
+from flowd.domain.queueing import Beside, Claim, Claimed
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import Accepted, Counts, Page, Pruned, RunFilter, StoredEvent
@@ -87,6 +87,7 @@ class Engine:
         self._calls = calls
         self.questions = questions
         """What people can do about runs that ask."""
+        self._tasks: asyncio.TaskGroup | None = None
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -95,6 +96,7 @@ class Engine:
         if self._redactor.is_wanted:
             for definition in await self._store.definitions():
                 self._redactor.learn(definition.env)
+        self._tasks = tasks
         counts = await recovery.reconcile(
             store=self._store,
             keeper=self._keeper,
@@ -109,11 +111,17 @@ class Engine:
         self._round_folders.sweep()
         return counts
 
-    def runs_ended(self, runs: Sequence[Run]) -> None:
-        """Some runs ended unstarted, as a consequence of something else: wake who waits for them."""
-        for run in runs:
+    def follow_up(self, beside: Beside) -> None:
+        """See to what a commit did beside what was asked for: wake who waits for runs, end what is to end, start what
+        may start."""
+        for run in beside.ended:
             run_log.tell(logging.INFO, "run ended", run, status=run.effective_status, reason=run.reason)
             self._completions.tell(run)
+        for run_id in beside.to_end:
+            if self._tasks is not None:
+                self._tasks.create_task(self._attempts.cancel(run_id), name=f"{TASK_PREFIX}{run_id} superseded")
+        if beside.is_any_ready:
+            self._scheduler.ring()
 
     def make_folders(self) -> None:
         """Make the folder of steps' output again where somebody has removed it."""

@@ -18,6 +18,7 @@ from flowd.domain.queueing import Claim, NewRun
 from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, RunFilter, StoredEvent
 from flowd.engine.new_rounds import Selection, first_round, how_many_start, original
 from flowd.engine.steps_in_force import StepsInForce
+from flowd.engine.wanted_keys import WantedKeys
 from flowd.ports import Catalog, Clock, PayloadChecks, Store
 
 _ENVELOPE_BYTES = 64 * 1024
@@ -56,6 +57,7 @@ class Intake:
         self._catalog = catalog
         self._steps = steps
         self._checks = checks
+        self._keys = WantedKeys(catalog, canonical)
         self._clock = clock
         self._encode = encode
         self._canonical = canonical
@@ -115,7 +117,8 @@ class Intake:
             fingerprint=events.fingerprint(self._canonical(content)),
             left_out=left_out,
         )
-        return NewEventRuns(new, first_round(self._steps, event.id, found), outside)
+        runs = self._keys.give(first_round(self._steps, event.id, found), event.members)
+        return NewEventRuns(new, runs, outside)
 
     async def replay(
         self, event_id: str, steps: Sequence[str] | None, *, from_steps: Sequence[str] | None = None, is_missing: bool
@@ -141,7 +144,8 @@ class Intake:
         chosen = Selection.of(found, self._catalog.snapshot, steps=steps, from_steps=from_steps)
         if is_missing:
             chosen = chosen.without(await self._steps_with_runs(event_id))
-        runs = [self._again(stored, chosen, match, at_ms, is_first=is_missing) for match in chosen.matches]
+        again = [self._again(stored, chosen, match, at_ms, is_first=is_missing) for match in chosen.matches]
+        runs = self._keys.give(again, event.members)
         is_whole = steps is None and from_steps is None
         # What is left out now is all that still is, unless some steps alone were asked for.
         remembered = left_out if is_missing and is_whole else None

@@ -22,6 +22,6 @@ def test_a_scheduler_that_sets_no_timer_is_found_out(monkeypatch: pytest.MonkeyP
 
 
 def test_a_queue_that_starts_the_newest_first_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "NEXT", queue.NEXT.replace("ORDER BY r.ready_seq", "ORDER BY r.ready_seq DESC"))
+    monkeypatch.setattr(queue, "NEXT", queue.NEXT.replace("r.ready_seq LIMIT", "r.ready_seq DESC LIMIT"))
     with pytest.raises(DifferenceError):
         play(1, 100)

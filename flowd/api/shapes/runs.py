@@ -12,7 +12,7 @@ from flowd.api.shapes.people import AnswerView, ResolutionView, answer_view, res
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.domain.stored import Output
-from flowd.domain.waiting import NeedsWait, PackageWait, PersonWait, TimeWait, WaitingFor
+from flowd.domain.waiting import KeyWait, NeedsWait, PackageWait, PersonWait, TimeWait, WaitingFor
 from flowd_client.wire import Stream
 
 OUTPUT_TAIL_BYTES = 64 * 1024
@@ -71,16 +71,27 @@ class OutputEntry(View):
     created_at: str
 
 
+class KeyWaitView(View):
+    """A key that others hold: its group, its values in the event, a run that holds it or one of the round that does,
+    and how many that wait get it before (missing where they are more than 100)."""
+
+    group: str
+    key: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "array"})]
+    holder: str | None = None
+    behind: int | None = None
+
+
 class WaitingView(View):
     """What keeps a queued run from starting: ``needs`` that have not ended; a ``person``, who is to answer this run;
-    its time, and why it waits for one; or the ``package`` that has its step. ``foreign``: the state was copied from
-    elsewhere, and ``daemon.resume`` lets it start."""
+    its time, and why it waits for one; a ``key``; or the ``package`` that has its step. ``foreign``: the state was
+    copied from elsewhere, and ``daemon.resume`` lets it start."""
 
     until: str | None = None
     why: Literal["retry", "delay", "foreign"] | None = None
     package: str | None = None
     needs: tuple[str, ...] | None = None
     person: str | None = None
+    key: KeyWaitView | None = None
 
 
 class AttemptView(View):
@@ -252,6 +263,9 @@ def waiting_view(waiting: WaitingFor) -> WaitingView:
             return WaitingView(person=run_id)
         case NeedsWait():
             return WaitingView(needs=waiting.names)
+        case KeyWait():
+            key = msgspec.Raw(waiting.key_json.encode())
+            return WaitingView(key=KeyWaitView(waiting.group, key, waiting.holder, waiting.behind))
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

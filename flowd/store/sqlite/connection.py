@@ -20,11 +20,21 @@ class WriteConnection(sqlite3.Connection):
 
     Attributes:
         ended_beside: The ``seq`` of runs that ended in this transaction unstarted, as a consequence of what was asked.
+        to_end: The same of running runs whose end was asked for.
+        is_any_ready: Runs that waited may start now, and no claim has looked at them.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.ended_beside: list[int] = []
+        self.to_end: list[int] = []
+        self.is_any_ready = False
+
+    def forget(self) -> None:
+        """Another transaction begins."""
+        self.ended_beside.clear()
+        self.to_end.clear()
+        self.is_any_ready = False
 
 
 def open_writer(path: Path) -> WriteConnection:

@@ -10,7 +10,7 @@ from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason
 from flowd.domain.stored import Output
 from flowd.state import place
 from flowd.state.folder import DATABASE
-from flowd.store.sqlite import reads, writes
+from flowd.store.sqlite import lanes, reads, writes
 from flowd.store.sqlite.connection import open_writer, translate
 
 log = logging.getLogger("flowd.store")
@@ -47,6 +47,7 @@ def set_aside(database: Path, *, sizes: Callable[[str], tuple[int, int]], at_ms:
                 "UPDATE runs SET waits_for = 'person', wait_why = NULL, not_before_ms = 0, wait_ms = 0"
                 " WHERE status = 'queued' AND coalesce(waits_for, '') NOT IN ('needs', 'question')"
             ).rowcount
+            lanes.clear(db)  # each comes to its keys again when it goes on
             db.execute("COMMIT")
         except sqlite3.Error as error:
             if db.in_transaction:

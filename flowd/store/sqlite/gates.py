@@ -10,21 +10,27 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from flowd.domain.run import ProcessStatus
-from flowd.store.sqlite import journal, needs, queue
+from flowd.store.sqlite import journal, keys, needs, ready
 from flowd.store.sqlite.connection import WriteConnection
-from flowd.store.sqlite.passing import Freed, Name, Passing
+from flowd.store.sqlite.passing import Ended, Freed, Name, Passed, Passing
 
-Gate = Callable[[sqlite3.Connection, int, int, int], Passing]
+Gate = Callable[[sqlite3.Connection, int, int, int], Passing | Passed]
 """Of a run, by its ``seq`` and its event's, and the wall clock's milliseconds."""
 
-GATES: tuple[tuple[Name, Gate], ...] = (("needs", needs.look),)
+GATES: tuple[tuple[Name, Gate], ...] = (("needs", needs.look), ("key", keys.look))
 """Those that can keep a run which came to them. A wait for a time begins where the run is queued."""
 
-Consequence = Callable[[sqlite3.Connection, int, int], Iterable[Freed]]
-"""Of a run by its ``seq``, at an instant: what may go on from a gate now."""
+Consequence = Callable[[sqlite3.Connection, int, int], Iterable[Freed | Ended]]
+"""Of a run by its ``seq``, at an instant: what may go on from a gate now, and what was ended for it."""
 
 OF_AN_END: tuple[Consequence, ...] = (needs.one_ended,)
 """The run has just ended, for its attempts or unstarted."""
+
+LAST_OF_AN_END: tuple[Consequence, ...] = (keys.one_ended,)
+"""The same, once all that the others make of it is done: they look at what is left of a round."""
+
+OF_A_PAUSE: tuple[Consequence, ...] = (keys.give_back,)
+"""The run is queued, and starts no attempt before it has come through the gates again."""
 
 OF_A_RESOLUTION: tuple[Consequence, ...] = (needs.question_closed,)
 """The run had ended with a question, and a person has just answered it."""
@@ -32,58 +38,92 @@ OF_A_RESOLUTION: tuple[Consequence, ...] = (needs.question_closed,)
 _ORDER: tuple[Name, ...] = ("needs", "person", "time", "pause", "key")
 
 
-def let_on(db: sqlite3.Connection, run_seq: int, event_seq: int, *, at_ms: int, behind: Name | None = None) -> bool:
-    """Let a queued run go on to the next gate that keeps it. Whether none did, so that it is ready now.
+def let_on(db: sqlite3.Connection, run_seq: int, event_seq: int, *, at_ms: int, behind: Name | None = None) -> None:
+    """Let a queued run go on to the next gate that keeps it. Behind the last it is ready.
 
-    Where a gate ends it unstarted, all that follows from that is done, too.
+    Where a gate ends it unstarted, or others for it, all that follows from that is done, too.
 
     Args:
         behind: The gate that it has passed, with all before it; None where it comes from the beginning.
     """
-    passing = _pass(db, Freed(run_seq, event_seq, behind), at_ms)
-    if passing is Passing.ENDED:
-        _note_ended(db, run_seq)
-        ended(db, run_seq, at_ms=at_ms)
-    return passing is Passing.FREE
+    _Work(db, at_ms).do([Freed(run_seq, event_seq, behind)])
 
 
 def ended(db: sqlite3.Connection, run_seq: int, *, at_ms: int) -> None:
     """A run has ended, in whatever way: let go of what waited for that, in the same transaction."""
-    _follow(db, OF_AN_END, run_seq, at_ms)
+    _Work(db, at_ms).follow(OF_AN_END, run_seq, last=LAST_OF_AN_END)
+
+
+def paused(db: sqlite3.Connection, run_seq: int, *, at_ms: int) -> None:
+    """A queued run waits for something before a gate that it had passed: let go of what it took there."""
+    _Work(db, at_ms).follow(OF_A_PAUSE, run_seq)
 
 
 def resolved(db: sqlite3.Connection, run_seq: int, *, at_ms: int) -> None:
     """A person has answered the question that a run had ended with: let go of what waited for that."""
-    _follow(db, OF_A_RESOLUTION, run_seq, at_ms)
+    _Work(db, at_ms).follow(OF_A_RESOLUTION, run_seq)
 
 
-def _follow(db: sqlite3.Connection, consequences: tuple[Consequence, ...], run_seq: int, at_ms: int) -> None:
-    # A list and no recursion: what is skipped goes down the line, which may be longer than Python's stack.
-    left = deque((follows, run_seq) for follows in consequences)
-    while left:
-        follows, seq = left.popleft()
-        for freed in follows(db, seq, at_ms):
-            if _pass(db, freed, at_ms) is Passing.ENDED:
-                _note_ended(db, freed.run_seq)
-                left.extend((then, freed.run_seq) for then in OF_AN_END)
+class _Work:
+    """What is to be done after something has changed. Lists and no recursion: what is skipped goes down the line, which
+    may be longer than Python's stack."""
 
+    def __init__(self, db: sqlite3.Connection, at_ms: int) -> None:
+        self._db = db
+        self._at_ms = at_ms
+        self._left: deque[tuple[Consequence, int]] = deque()
+        self._last: deque[tuple[Consequence, int]] = deque()
 
-def _pass(db: sqlite3.Connection, run: Freed, at_ms: int) -> Passing:
-    first = 0 if run.behind is None else _ORDER.index(run.behind) + 1
-    for name, gate in GATES:
-        if _ORDER.index(name) >= first:
-            passing = gate(db, run.run_seq, run.event_seq, at_ms)
-            if passing is not Passing.FREE:
-                return passing
-    db.execute(
-        "UPDATE runs SET waits_for = NULL, ready_seq = ?, updated_at_ms = ? WHERE seq = ?",
-        (queue.next_number(db), at_ms, run.run_seq),
-    )
-    journal.add_run(db, at_ms, run.event_seq, run.run_seq, ProcessStatus.QUEUED)
-    return Passing.FREE
+    def follow(self, consequences: Iterable[Consequence], run_seq: int, *, last: Iterable[Consequence] = ()) -> None:
+        """Do all that follows of a run."""
+        self._left.extend((follows, run_seq) for follows in consequences)
+        self._last.extend((follows, run_seq) for follows in last)
+        self.do(())
 
+    def do(self, items: Iterable[Freed | Ended]) -> None:
+        """Do this, and all that follows from it."""
+        self._take(items)
+        while self._left or self._last:
+            follows, seq = self._left.popleft() if self._left else self._last.popleft()
+            self._take(follows(self._db, seq, self._at_ms))
 
-def _note_ended(db: sqlite3.Connection, run_seq: int) -> None:
-    """Its end is nobody's answer, so it is told when the transaction is committed."""
-    if isinstance(db, WriteConnection):
-        db.ended_beside.append(run_seq)
+    def _take(self, items: Iterable[Freed | Ended]) -> None:
+        for item in items:
+            if isinstance(item, Ended):
+                self._note_end(item.run_seq)
+            elif self._is_queued(item.run_seq):  # else what came before it in the list has ended it
+                passing, others = self._pass(item)
+                for other in others:
+                    self._note_end(other.run_seq)
+                if passing is Passing.ENDED:
+                    self._note_end(item.run_seq)
+
+    def _note_end(self, run_seq: int) -> None:
+        # It is nobody's answer, so it is told when the transaction is committed.
+        if isinstance(self._db, WriteConnection):
+            self._db.ended_beside.append(run_seq)
+        self._left.extend((then, run_seq) for then in OF_AN_END)
+        self._last.extend((then, run_seq) for then in LAST_OF_AN_END)
+
+    def _is_queued(self, run_seq: int) -> bool:
+        (status,) = self._db.execute("SELECT status FROM runs WHERE seq = ?", (run_seq,)).fetchone()
+        return bool(status == ProcessStatus.QUEUED)
+
+    def _pass(self, run: Freed) -> Passed:
+        db, first = self._db, 0 if run.behind is None else _ORDER.index(run.behind) + 1
+        others: tuple[Ended, ...] = ()
+        for name, gate in GATES:
+            if _ORDER.index(name) >= first:
+                came = gate(db, run.run_seq, run.event_seq, self._at_ms)
+                passing, ended = came if isinstance(came, Passed) else (came, ())
+                others += ended
+                if passing is not Passing.FREE:
+                    return Passed(passing, others)
+        db.execute(
+            "UPDATE runs SET waits_for = NULL, wait_why = NULL, ready_seq = ?, updated_at_ms = ? WHERE seq = ?",
+            (ready.next_number(db), self._at_ms, run.run_seq),
+        )
+        journal.add_run(db, self._at_ms, run.event_seq, run.run_seq, ProcessStatus.QUEUED)
+        if isinstance(db, WriteConnection):
+            db.is_any_ready = True
+        return Passed(Passing.FREE, others)

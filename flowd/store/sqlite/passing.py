@@ -25,3 +25,16 @@ class Freed(NamedTuple):
     run_seq: int
     event_seq: int
     behind: Name | None = None
+
+
+class Ended(NamedTuple):
+    """A run that was ended unstarted, in its row and the journal, and whose end has consequences yet."""
+
+    run_seq: int
+
+
+class Passed(NamedTuple):
+    """What became of a run that came to a gate, and which others were ended for it."""
+
+    passing: Passing
+    ended: tuple[Ended, ...] = ()

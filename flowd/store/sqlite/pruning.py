@@ -70,6 +70,7 @@ def prune(
                 old,
             )
         db.execute(f"DELETE FROM runs WHERE {theirs}", old)
+        db.execute(f"DELETE FROM round_keys WHERE round_seq IN (SELECT seq FROM rounds WHERE {theirs})", old)
         db.execute(f"DELETE FROM rounds WHERE {theirs}", old)
         db.execute(f"DELETE FROM causes WHERE {theirs}", old)
         db.execute(f"DELETE FROM trees WHERE root_seq IN ({marks})", old)

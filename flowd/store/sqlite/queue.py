@@ -1,7 +1,8 @@
 """The queue: which runs may start, in which order, and what keeps the others. Each function runs inside the writer's
 transaction.
 
-A queued run that waits for nothing is *ready*, and has a number from when it became so; runs start in the order of these.
+A queued run that waits for nothing is *ready*, and has a number from when it became so. Runs of a higher priority start
+first, and within a priority in the order of these numbers.
 """
 
 import sqlite3
@@ -11,7 +12,8 @@ from flowd.domain.ids import attempt_id
 from flowd.domain.queueing import Claim, Claimed, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import journal, need_ends, rows
+from flowd.store.sqlite import gates, journal, need_ends, rows
+from flowd.store.sqlite.connection import WriteConnection
 
 MAX_MOVED = 500
 """Runs that begin or end to wait in one transaction, so that nobody waits long behind it."""
@@ -19,15 +21,15 @@ MAX_MOVED = 500
 NEXT = (
     f"SELECT {rows.RUN_COLUMNS}, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
     " FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
-    " WHERE r.status = 'queued' AND r.waits_for IS NULL ORDER BY r.ready_seq LIMIT ?"
+    " WHERE r.status = 'queued' AND r.waits_for IS NULL ORDER BY r.priority DESC, r.ready_seq LIMIT ?"
 )
-DUE = "SELECT seq FROM runs WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"
+DUE = "SELECT seq, event_seq FROM runs WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"
 NEXT_DUE = "SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'"
 
 
 def claim(db: sqlite3.Connection, ask: Claim) -> Claimed:
     """Queued → running for the next runs that may start, each with a new attempt; see `flowd.ports.Store.claim`."""
-    next_due_ms = _end_waits(db, ask.steady_ms)
+    next_due_ms = _end_waits(db, ask)
     has_more = ask.limit == 0  # then nobody looked
     started: list[StartedRun] = []
     parked = 0
@@ -44,18 +46,14 @@ def claim(db: sqlite3.Connection, ask: Claim) -> Claimed:
                 _wait_for_package(db, row, ask.at_ms)
             else:
                 started.append(_start(db, row, definition, ask))
+    if ask.limit and isinstance(db, WriteConnection):
+        db.is_any_ready = False  # what is left is told with the claim
     return Claimed(
         started=tuple(started),
         next_due_ms=next_due_ms,
         has_more=has_more,
         is_missing_package=parked > 0,
     )
-
-
-def next_number(db: sqlite3.Connection) -> int:
-    """The number of a run that becomes ready now."""
-    (number,) = db.execute("UPDATE ready_numbers SET last = last + 1 RETURNING last").fetchone()
-    return int(number)
 
 
 def wait_columns(wait: TimeWait | None) -> tuple[str | None, str | None, int, int]:
@@ -87,14 +85,13 @@ def shorten_waits(db: sqlite3.Connection, steady_ms: int) -> None:
     )
 
 
-def _end_waits(db: sqlite3.Connection, steady_ms: int) -> int | None:
-    """Make ready what has waited for its time, the rest of very many at the next call. When the next one's comes."""
+def _end_waits(db: sqlite3.Connection, ask: Claim) -> int | None:
+    """Let go on what has waited for its time, the rest of very many at the next call. When the next one's comes."""
     next_due_ms = _next_due_ms(db)
-    if next_due_ms is None or next_due_ms > steady_ms:
+    if next_due_ms is None or next_due_ms > ask.steady_ms:
         return next_due_ms
-    due = db.execute(DUE, (steady_ms, MAX_MOVED)).fetchall()
-    for (seq,) in due:
-        db.execute("UPDATE runs SET waits_for = NULL, ready_seq = ? WHERE seq = ?", (next_number(db), seq))
+    for seq, event_seq in db.execute(DUE, (ask.steady_ms, MAX_MOVED)).fetchall():
+        gates.let_on(db, seq, event_seq, at_ms=ask.at_ms, behind="time")
     return _next_due_ms(db)
 
 
@@ -106,6 +103,8 @@ def _next_due_ms(db: sqlite3.Connection) -> int | None:
 def _wait_for_package(db: sqlite3.Connection, row: rows.Row, at_ms: int) -> None:
     db.execute("UPDATE runs SET waits_for = 'package', updated_at_ms = ? WHERE seq = ?", (at_ms, row[0]))
     journal.add_run(db, at_ms, row[rows.EVENT_SEQ], row[0], ProcessStatus.QUEUED)
+    if row[rows.STEP_KEY] is not None:
+        gates.paused(db, row[0], at_ms=at_ms)
 
 
 def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: Claim) -> StartedRun:

@@ -11,7 +11,8 @@ from flowd.store.sqlite import bounds, gates, journal, reads, rows, words
 _AFRESH = (
     "status = 'queued', updated_at_ms = ?, completed_at_ms = NULL, cancel_requested = 0, reason = NULL, error = NULL,"
     " exit_code = NULL, signal = NULL, result_status = NULL, result = NULL, reported_status = NULL, reported_result = NULL,"
-    " wants_person = 0, resolution = NULL, answer = NULL, attempts_before = 0, failed_above = 0, wait_why = NULL, not_before_ms = 0, wait_ms = 0"
+    " wants_person = 0, resolution = NULL, answer = NULL, attempts_before = 0, failed_above = 0,"
+    " superseded_by = NULL, wait_why = NULL, not_before_ms = 0, wait_ms = 0"
 )
 """What an end, or a wait, has left in a row is gone when the run is queued anew."""
 
@@ -87,6 +88,8 @@ def _put_back(db: sqlite3.Connection, below: list[_Dependent], at_ms: int) -> No
     )
     for run in below:
         journal.add_run(db, at_ms, run.event_seq, run.seq, ProcessStatus.QUEUED)
+        if run.status == ProcessStatus.QUEUED:
+            gates.paused(db, run.seq, at_ms=at_ms)
 
 
 def _refuse_unstarted(db: sqlite3.Connection, seq: int, run_id: str, reason: str | None) -> None:

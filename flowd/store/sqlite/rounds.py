@@ -8,7 +8,7 @@ from types import MappingProxyType
 from flowd.domain.ids import longer_run_id
 from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Run
-from flowd.store.sqlite import copied_needs, gates, queue, reads
+from flowd.store.sqlite import copied_needs, gates, keys, queue, reads
 from flowd.store.sqlite.copied_needs import Copies
 
 
@@ -17,7 +17,7 @@ class Inserted:
     """Runs that were just inserted, with their numbers, in the order in which they were given.
 
     Attributes:
-        has_links: Some of them need others.
+        has_links: Some of them need others, or a key. Then `settle` has to follow.
     """
 
     runs: tuple[Run, ...]
@@ -49,7 +49,7 @@ def insert(
 
     Args:
         numbers: Of their rounds, by the names of their flows; 1 unless given.
-        copies: From `copied_needs.read`, where some have any. Then `settle` has to follow.
+        copies: From `copied_needs.read`, where some have any.
     """
     rounds = _open_rounds(db, event_seq, runs, numbers)
     created, seqs = [], []
@@ -64,16 +64,17 @@ def insert(
             seqs.append(_insert_run(db, event_seq, run, at_ms, place))
         created.append(_created(event_id, run, at_ms, number))
     if not rounds:
-        return Inserted(tuple(created), seqs)
+        return Inserted(tuple(created), seqs, has_links=any(run.key is not None for run in runs))
     _link(db, runs, seqs)
     copied_needs.write(db, zip(runs, seqs, strict=True), copies or {})
     return Inserted(tuple(reads.runs_by_seq(db, seqs)), seqs, has_links=True)
 
 
 def settle(db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun], inserted: Inserted, at_ms: int) -> Inserted:
-    """Look at the runs all of whose needs were copied, after the journal was told of them all; the runs as they are."""
+    """Let those that wait for nothing else come to their gates, after the journal was told of them all; the runs as they
+    are."""
     for run, seq in zip(runs, inserted.seqs, strict=True):
-        if run.copied and not run.needs:
+        if (run.copied or run.has_key) and not run.needs and run.wait is None:
             gates.let_on(db, seq, event_seq, at_ms=at_ms)
     return replace(inserted, runs=tuple(reads.runs_by_seq(db, inserted.seqs)))
 
@@ -83,13 +84,16 @@ def _open_rounds(
 ) -> Mapping[str, int]:
     """A row for each flow whose runs need each other, by the flow's name."""
     found: dict[str, int] = {}
-    for flow in dict.fromkeys(run.definition.flow_name for run in runs if run.needs or run.copied):
+    for flow in dict.fromkeys(run.definition.flow_name for run in runs if run.needs or run.copied or run.round_key):
         seq = db.execute(
             "INSERT INTO rounds (event_seq, number, flow_name) VALUES (?, ?, ?)",
             (event_seq, numbers.get(flow, 1), flow),
         ).lastrowid
         assert seq is not None
         found[flow] = seq
+        theirs = [run for run in runs if run.definition.flow_name == flow]
+        if theirs[0].round_key is not None:
+            keys.add_round(db, seq, theirs[0].round_key, max(run.priority for run in theirs))
     return found
 
 
@@ -110,11 +114,13 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int,
     definition = new.definition
     needs_others = bool(new.needs or new.copied)
     waits_for, *time = queue.wait_columns(new.wait)
+    if waits_for is None and new.has_key:
+        waits_for = "key"  # until it has come to it
     seq = db.execute(
         "INSERT INTO runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status,"
         " created_at_ms, updated_at_ms, ready_seq, waits_for, wait_why, not_before_ms, wait_ms, round, round_seq, run_when,"
-        " needs_left)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, (SELECT last + 1 FROM ready_numbers), ?, ?, ?, ?, ?, ?, ?, ?)",
+        " needs_left, step_key, priority) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, (SELECT last + 1 FROM ready_numbers),"
+        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.id,
             event_seq,
@@ -131,6 +137,8 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int,
             *place,
             new.when if needs_others else None,
             len(new.needs),
+            keys.written(new.key),
+            new.priority,
         ),
     ).lastrowid
     assert seq is not None

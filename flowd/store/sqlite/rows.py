@@ -12,8 +12,8 @@ from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.domain.stored import StoredEvent
 from flowd.domain.trees import CausedBy
-from flowd.domain.waiting import NeedsWait, PackageWait, PersonWait, TimeWait, WaitingFor
-from flowd.store.sqlite import words
+from flowd.domain.waiting import KeyWait, NeedsWait, PackageWait, PersonWait, TimeWait, WaitingFor
+from flowd.store.sqlite import lanes, words
 
 Row = Sequence[Any]
 
@@ -31,10 +31,11 @@ RUN_COLUMNS = """
             ORDER BY n.place) JOIN runs q ON q.seq = need_seq WHERE q.status IN ('queued', 'running'))
         WHEN 'question' THEN (SELECT q.id FROM needs n JOIN runs q ON q.seq = n.need_seq WHERE n.run_seq = r.seq
             AND IS_QUESTION ORDER BY n.place LIMIT 1)
-    END, r.resolution, r.answer, r.attempts_before
-""".replace("IS_QUESTION", IS_QUESTION)
+        WHEN 'key' THEN KEY_WAIT
+    END, r.resolution, r.answer, r.attempts_before, r.step_key
+""".replace("IS_QUESTION", IS_QUESTION).replace("KEY_WAIT", lanes.WAIT)
 SEQ, FLOW_NAME, STEP_NAME, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 28, 30, 31
-_WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE = 32, 33, 34, 35
+_WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE, STEP_KEY = 32, 33, 34, 35, 36
 _FLOW_VERSION, _RUNNER, _PACKAGE_HASH, _STATUS, _UPDATED_AT, _STARTED_AT, _ATTEMPT_COUNT = 4, 6, 7, 8, 10, 11, 13
 RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "runs.")
 """The same columns of a run that is updated: what is written is read in one statement."""
@@ -78,7 +79,7 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
         cancel_requested=bool(row[23]),
         waiting_for=None if row[24] is None else _wait(row),
         round=row[29],
-        is_linked=row[ROUND_SEQ] is not None,
+        is_linked=row[ROUND_SEQ] is not None or row[STEP_KEY] is not None,
         resolution=None if row[RESOLUTION] is None else words.read_resolution(row[RESOLUTION]),
         answer=None if row[ANSWER] is None else words.read_answer(row[ANSWER]),
         attempts_before=row[ATTEMPTS_BEFORE],
@@ -107,7 +108,15 @@ def _wait(row: Row) -> WaitingFor:
         return NeedsWait(tuple(json.loads(row[_WAITS_ON])))
     if row[24] == "question":
         return PersonWait(row[_WAITS_ON])
+    if row[24] == "key":
+        return _key_wait(row[_WAITS_ON])
     return TimeWait(until_ms=row[26], whole_ms=row[27], why=row[25])
+
+
+def _key_wait(text: str | None) -> KeyWait:
+    # There is nothing to read while it is on its way to the key, in the transaction that accepts it.
+    group, key, holder, ahead = json.loads(text) if text else ("", "[]", None, 0)
+    return KeyWait(group, key, holder, ahead if ahead <= lanes.MAX_AHEAD else None)
 
 
 def attempt(row: Row, run_id: str) -> Attempt:

@@ -14,7 +14,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.matching import LeftOut
-from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
+from flowd.domain.queueing import Beside, Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import (
     Accepted,
@@ -90,20 +90,23 @@ class SqliteStore(TreeStore, PeopleStore):
         self._connections: list[sqlite3.Connection] = []
         self._tell_failed_read_at_s = 0.0
 
-    def _tidy(self, db: WriteConnection) -> list[Run]:
+    def _tidy(self, db: WriteConnection) -> Beside | None:
         if db.total_changes - self._changes_when_pruned >= _PRUNE_AFTER_CHANGES:
             self._changes_when_pruned = db.total_changes
             journal.prune(db, self._max_journal_rows)
         (self._queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
-        return reads.runs_by_seq(db, db.ended_beside) if db.ended_beside else []
+        if not (db.ended_beside or db.to_end or db.is_any_ready):
+            return None
+        to_end = [run.id for run in reads.runs_by_seq(db, db.to_end) if not run.status.is_final]
+        return Beside(tuple(reads.runs_by_seq(db, db.ended_beside)), tuple(to_end), db.is_any_ready)
 
     def tell_commits(self, listener: Callable[[], None]) -> None:
         """See `flowd.ports.OpenStore.tell_commits`."""
         self._writer.on_commit = listener
 
-    def tell_ends(self, listener: Callable[[Sequence[Run]], None]) -> None:
-        """See `flowd.ports.OpenStore.tell_ends`."""
-        self._writer.on_ended = listener
+    def tell_beside(self, listener: Callable[[Beside], None]) -> None:
+        """See `flowd.ports.OpenStore.tell_beside`."""
+        self._writer.on_beside = listener
 
     async def close(self) -> None:
         """Finish the writes under way and close the file."""

@@ -6,12 +6,12 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flowd.domain.errors import FlowdError, StorageFailedError, StorageFullError
-from flowd.domain.run import Run
+from flowd.domain.queueing import Beside
 from flowd.store.sqlite.connection import FULL, WriteConnection, is_about_storage, translate
 from flowd.store.sqlite.room import Reserve
 
@@ -46,7 +46,7 @@ class Writer:
         connection: WriteConnection,
         on_failure: Callable[[StorageFailedError], None],
         *,
-        tidy: Callable[[WriteConnection], Sequence[Run]] = lambda _: (),
+        tidy: Callable[[WriteConnection], Beside | None] = lambda _: None,
         reserve: Reserve | None = None,
         describe_full: Callable[[], str] | None = None,
     ) -> None:
@@ -54,8 +54,8 @@ class Writer:
 
         Args:
             on_failure: Called once, in the loop, when the disk has failed; every later call is refused.
-            tidy: Called in the thread within each transaction, as its last operation; the runs that it returns are told
-                to `on_ended` when that is committed.
+            tidy: Called in the thread within each transaction, as its last operation; what it returns is told
+                to `on_beside` when that is committed.
             reserve: Let go when the disk is full, for operations that add nothing; the others are refused until there
                 is room for it again.
             describe_full: Says what to do about a full disk.
@@ -71,10 +71,10 @@ class Writer:
         self._on_failure = on_failure
         self.on_commit: Callable[[], None] = lambda: None
         """Called in the loop after each commit."""
-        self.on_ended: Callable[[Sequence[Run]], None] = lambda _: None
-        """Called in the loop with runs that ended beside what was asked, after their commit."""
+        self.on_beside: Callable[[Beside], None] = lambda _: None
+        """Called in the loop with what a commit did beside what was asked for."""
         self._tidy = tidy
-        self._ended: list[Run] = []
+        self._beside: list[Beside] = []
         """Committed by the thread, and not handed to the loop yet."""
         self._is_failure_told = False
         self._reserve = reserve
@@ -137,8 +137,8 @@ class Writer:
                 self._execute_alone(job)
             else:
                 self._commit(batch, is_joinable=True)
-            self._loop.call_soon_threadsafe(self._deliver, batch, self._ended)
-            self._ended = []
+            self._loop.call_soon_threadsafe(self._deliver, batch, self._beside)
+            self._beside = []
         self._connection.close()
 
     def _join(self, batch: list[_Job]) -> None:
@@ -164,7 +164,7 @@ class Writer:
         if self._is_low:
             self._look_for_room()
         try:
-            self._connection.ended_beside.clear()
+            self._connection.forget()
             self._connection.execute("BEGIN IMMEDIATE")
             executed = 0
             while executed < len(batch):
@@ -172,9 +172,10 @@ class Writer:
                 executed += 1
                 if is_joinable and executed == len(batch):
                     self._join(batch)
-            ended = self._tidy(self._connection)
+            beside = self._tidy(self._connection)
             self._connection.execute("COMMIT")
-            self._ended += ended
+            if beside is not None:
+                self._beside.append(beside)
             self.commits += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's answer
             self._roll_back()
@@ -239,7 +240,7 @@ class Writer:
         except sqlite3.Error as error:
             log.error("rollback failed", extra={"error": str(error)})
 
-    def _deliver(self, batch: list[_Job], ended: list[Run]) -> None:
+    def _deliver(self, batch: list[_Job], beside: list[Beside]) -> None:
         for job in batch:
             if job.future.done():  # its caller was cancelled
                 continue
@@ -247,9 +248,9 @@ class Writer:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.value)
-        if ended:
-            # After those whose calls were just answered, so that they know of what they made before they hear of its end.
-            self._loop.call_soon(self.on_ended, ended)
+        for happened in beside:
+            # After those whose calls were just answered: they know then of what they made, and what they started is there.
+            self._loop.call_soon(self.on_beside, happened)
         self.on_commit()
         if self._failure is not None and not self._is_failure_told:
             self._is_failure_told = True

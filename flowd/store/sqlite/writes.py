@@ -11,7 +11,7 @@ from flowd.domain.run import ATTENTION, Attempt, Exit, Outcome, ProcessStatus, R
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import bounds, copied_needs, gates, journal, queue, reads, rounds, rows
+from flowd.store.sqlite import bounds, copied_needs, gates, journal, queue, reads, rounds, rows, superseding
 from flowd.store.sqlite.copied_needs import Copies
 from flowd.store.sqlite.rounds import Inserted
 
@@ -91,6 +91,8 @@ def insert_event(
     assert seq is not None
     inserted = rounds.insert(db, seq, event.id, runs, at_ms)
     journal.add_accepted(db, at_ms, seq, inserted.seqs)
+    if inserted.has_links:
+        inserted = rounds.settle(db, seq, runs, inserted, at_ms)
     stored_event = StoredEvent(
         event.id,
         event.type,
@@ -198,6 +200,8 @@ def end(
     """Running → final, or back to queued with a wait: then the result is the attempt's alone. A second time changes
     nothing."""
     completed_at_ms = exit_.completed_at_ms(attempt.started_at_ms, at_ms)
+    if outcome.status is ProcessStatus.CANCELED or wait is not None:
+        outcome, wait = superseding.mended(db, attempt.run_id, outcome, wait)
     result, reported, given_up = outcome.result, outcome.reported_result, None
     if wait is not None:
         result, reported, given_up = None, None, outcome.result
@@ -269,6 +273,8 @@ def end(
     journal.add_run(db, at_ms, row[rows.EVENT_SEQ], row[0], status, attempt=attempt.number)
     if wait is None:
         gates.ended(db, row[0], at_ms=at_ms)
+    elif row[rows.STEP_KEY] is not None:
+        gates.paused(db, row[0], at_ms=at_ms)
     earlier = _attempts(db, row[0], attempt.run_id)[:-1] if attempt.number > 1 else []
     return rows.run(row, [*earlier, rows.attempt(ended, attempt.run_id)])
 

@@ -1,0 +1,192 @@
+"""The gate of keys, and what the ends of runs give back. Each function runs inside the writer's transaction.
+
+A run takes its round's key first, if its round has one, and then its own. Its own it holds while it is ready or runs,
+never between two attempts; so nobody who holds one waits for another. A round holds its key while something in it is
+unfinished. What waits for an answer to one of its questions is that, too, but then the round gives way to a younger one
+that does not want to wait.
+"""
+
+import json
+import sqlite3
+from typing import NamedTuple
+
+from flowd.domain.concurrency import OnBusy, WantedKey
+from flowd.domain.run import ProcessStatus
+from flowd.store.sqlite import journal, lanes, superseding
+from flowd.store.sqlite.passing import Ended, Freed, Passed, Passing
+
+
+class _Comer(NamedTuple):
+    """A run or a round that wants a key; ``run_id`` is of the run, or of the one by which the round comes."""
+
+    seq: int
+    priority: int
+    key: WantedKey
+    run_id: str
+
+
+def written(key: WantedKey | None) -> str | None:
+    """A key as it is stored."""
+    return None if key is None else json.dumps([key.group, key.key, key.limit, key.on_busy], ensure_ascii=False)
+
+
+def add_round(db: sqlite3.Connection, round_seq: int, key: WantedKey, priority: int) -> None:
+    """Let a new round want a key. ``priority`` is the highest of its steps'."""
+    db.execute(
+        "INSERT INTO round_keys (round_seq, key, priority) VALUES (?, ?, ?)", (round_seq, written(key), priority)
+    )
+
+
+def look(db: sqlite3.Connection, run_seq: int, event_seq: int, at_ms: int) -> Passed:
+    """Whether a run has its keys, or can take them now; else it waits, or ends unstarted. A `gates.Gate`."""
+    step_key, priority, run_id, round_seq, round_key, round_priority = db.execute(
+        "SELECT r.step_key, r.priority, r.id, k.round_seq, k.key, k.priority FROM runs r"
+        " LEFT JOIN round_keys k ON k.round_seq = r.round_seq WHERE r.seq = ?",
+        (run_seq,),
+    ).fetchone()
+    ended: tuple[Ended, ...] = ()
+    if round_key is not None:
+        comer = _Comer(round_seq, round_priority, _read(round_key), run_id)
+        passing, ended = _look_at_round(db, comer, at_ms)
+        if passing is Passing.KEPT:
+            _wait(db, run_seq, event_seq, "flow", at_ms)
+        if passing is not Passing.FREE:
+            return Passed(passing, tuple(other for other in ended if other.run_seq != run_seq))
+    if step_key is None:
+        return Passed(Passing.FREE, ended)
+    passing, others = _look_at_step(db, _Comer(run_seq, priority, _read(step_key), run_id), at_ms)
+    if passing is Passing.KEPT:
+        _wait(db, run_seq, event_seq, "step", at_ms)
+    return Passed(passing, (*ended, *others))
+
+
+def give_back(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed | Ended]:  # noqa: ARG001 - a consequence
+    """A run starts no attempt now: it holds no key of its own any more, and does not wait for one."""
+    return _freed_runs(db, lanes.leave(db, "step", run_seq))
+
+
+def one_ended(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed | Ended]:
+    """A run has ended: its key goes to the next one, and its round's where it was the last. A `gates.Consequence`."""
+    step_key, round_seq, is_open = db.execute(
+        "SELECT r.step_key, k.round_seq, o.open > 0 FROM runs r LEFT JOIN round_keys k ON k.round_seq = r.round_seq"
+        " LEFT JOIN rounds o ON o.seq = k.round_seq WHERE r.seq = ?",
+        (run_seq,),
+    ).fetchone()
+    freed = [] if step_key is None else give_back(db, run_seq, at_ms)
+    if round_seq is None:
+        return freed
+    return [*freed, *(_give_way(db, round_seq, at_ms) if is_open else _give_back_round(db, round_seq))]
+
+
+def _read(text: str) -> WantedKey:
+    group, key, limit, on_busy = json.loads(text)
+    return WantedKey(group, key, limit, on_busy)
+
+
+# --- the key of a run ------------------------------------------------------------------------------------------------
+
+
+def _look_at_step(db: sqlite3.Connection, run: _Comer, at_ms: int) -> tuple[Passing, tuple[Ended, ...]]:
+    place = lanes.place_of(db, "step", run.seq)
+    if place is not None:
+        return (Passing.FREE if place.has_key else Passing.KEPT), ()
+    coming = lanes.come(db, "step", run.seq, run.priority, run.key)
+    if coming.has_key:
+        return Passing.FREE, ()
+    if coming.is_refused:
+        superseding.for_want_of_key(db, "run", run.seq, at_ms)
+        return Passing.ENDED, ()
+    if coming.gives_way_to is not None:
+        superseding.for_younger(db, "run", run.seq, _id_of(db, coming.gives_way_to), at_ms)
+        return Passing.ENDED, ()
+    ended = [one for older in coming.to_end for one in superseding.for_younger(db, "run", older, run.run_id, at_ms)]
+    return Passing.KEPT, tuple(ended)
+
+
+def _freed_runs(db: sqlite3.Connection, run_seqs: list[int]) -> list[Freed | Ended]:
+    return [Freed(seq, _event_of(db, seq), "key") for seq in run_seqs]
+
+
+# --- the key of a round ----------------------------------------------------------------------------------------------
+
+
+def _look_at_round(db: sqlite3.Connection, round_: _Comer, at_ms: int) -> tuple[Passing, tuple[Ended, ...]]:
+    place = lanes.place_of(db, "flow", round_.seq)
+    if place is not None:
+        return (Passing.FREE if place.has_key else Passing.KEPT), ()
+    coming = lanes.come(db, "flow", round_.seq, round_.priority, round_.key)
+    if coming.has_key:
+        return Passing.FREE, ()
+    if coming.is_refused:
+        return Passing.ENDED, tuple(superseding.for_want_of_key(db, "round", round_.seq, at_ms))
+    if coming.gives_way_to is not None:
+        younger_id = _first_of(db, coming.gives_way_to)
+        return Passing.ENDED, tuple(superseding.for_younger(db, "round", round_.seq, younger_id, at_ms))
+    older = [*coming.to_end, *_only_asking(db, round_.seq, round_.key.on_busy)]
+    ended = [one for other in older for one in superseding.for_younger(db, "round", other, round_.run_id, at_ms)]
+    return Passing.KEPT, tuple(ended)
+
+
+def _only_asking(db: sqlite3.Connection, round_seq: int, way: OnBusy) -> list[int]:
+    """The older rounds that hold the key for which this one waits, and that only wait for a person."""
+    if way != "latest":
+        return []
+    return [other for other in lanes.holders_before(db, "flow", round_seq) if _only_asks(db, other)]
+
+
+def _only_asks(db: sqlite3.Connection, round_seq: int) -> bool:
+    """Whether all that is unfinished in a round waits for a word on one of its questions, or for what does."""
+    asking, others = db.execute(
+        "SELECT count(*) FILTER (WHERE waits_for = 'question'),"
+        " count(*) FILTER (WHERE coalesce(waits_for, '') NOT IN ('question', 'needs'))"
+        " FROM runs WHERE round_seq = ? AND status IN ('queued', 'running')",
+        (round_seq,),
+    ).fetchone()
+    return bool(asking > 0 and others == 0)
+
+
+def _give_way(db: sqlite3.Connection, round_seq: int, at_ms: int) -> list[Freed | Ended]:
+    """A run of the round has ended, and others have not: where they only wait for a person, and a younger round does not
+    want to, they end."""
+    if not _only_asks(db, round_seq):
+        return []
+    younger = lanes.youngest_that_waits(db, "flow", round_seq)
+    if younger is None:
+        return []
+    return [*superseding.for_younger(db, "round", round_seq, _first_of(db, younger), at_ms)]
+
+
+def _give_back_round(db: sqlite3.Connection, round_seq: int) -> list[Freed | Ended]:
+    freed: list[Freed | Ended] = []
+    for next_seq in lanes.leave(db, "flow", round_seq):
+        waiting = db.execute(
+            "SELECT seq, event_seq FROM runs WHERE round_seq = ? AND waits_for = 'key' AND wait_why = 'flow' ORDER BY seq",
+            (next_seq,),
+        )
+        freed += [Freed(seq, event_seq, "pause") for seq, event_seq in waiting.fetchall()]
+    return freed
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _wait(db: sqlite3.Connection, run_seq: int, event_seq: int, why: str, at_ms: int) -> None:
+    changed = db.execute(
+        "UPDATE runs SET waits_for = 'key', wait_why = ?, updated_at_ms = ? WHERE seq = ?"
+        " AND (waits_for IS NOT 'key' OR wait_why IS NOT ?)",
+        (why, at_ms, run_seq, why),
+    )
+    if changed.rowcount:
+        journal.add_run(db, at_ms, event_seq, run_seq, ProcessStatus.QUEUED)
+
+
+def _event_of(db: sqlite3.Connection, run_seq: int) -> int:
+    return int(db.execute("SELECT event_seq FROM runs WHERE seq = ?", (run_seq,)).fetchone()[0])
+
+
+def _id_of(db: sqlite3.Connection, run_seq: int) -> str:
+    return str(db.execute("SELECT id FROM runs WHERE seq = ?", (run_seq,)).fetchone()[0])
+
+
+def _first_of(db: sqlite3.Connection, round_seq: int) -> str:
+    return str(db.execute("SELECT id FROM runs WHERE round_seq = ? ORDER BY seq LIMIT 1", (round_seq,)).fetchone()[0])

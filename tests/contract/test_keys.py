@@ -1,0 +1,466 @@
+"""What every store promises of keys: who holds one, who waits and in which order, and who ends for whom."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
+
+from flowd.domain.concurrency import OnBusy, WantedKey
+from flowd.domain.definition import Definition
+from flowd.domain.queueing import Beside, NewRun, StartedRun
+from flowd.domain.result import FlowResult
+from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason, Run
+from flowd.domain.stored import Output
+from flowd.domain.waiting import KeyWait, PackageWait, PersonWait, TimeWait
+from flowd.ports import OpenStore
+
+BLOCKED = Outcome(ProcessStatus.COMPLETED, result=FlowResult("blocked", '{"status":"blocked"}'))
+CANCELED = Outcome(ProcessStatus.CANCELED, Reason.CANCELED, "Step flow/a was canceled (ended by SIGTERM)")
+
+
+@pytest.fixture(params=OPENERS)
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
+    return Stores(OPENERS[request.param], tmp_path)
+
+
+def key(value: str = "x", *, on_busy: OnBusy = "queue", limit: int = 1) -> WantedKey:
+    return WantedKey("g", f'["{value}"]', limit, on_busy)
+
+
+def step(name: str, *needs: str, wanted: WantedKey | None = None, priority: int = 0) -> NewRun:
+    definition = Definition("flow", 1, "/flow", "sha256:0", name, "exec", "run.sh", 1000, 100)
+    return NewRun(name, definition, needs=needs, key=wanted, priority=priority)
+
+
+class Runs:
+    """Runs in a store. Their ids are ``<event>-<step>``, or the event's where it has one run only."""
+
+    def __init__(self, store: OpenStore) -> None:
+        self.store = store
+        self.attempts: dict[str, StartedRun] = {}
+        self.to_end: list[str] = []
+        self.ended: list[str] = []
+        store.tell_beside(self._note)
+
+    def _note(self, beside: Beside) -> None:
+        self.to_end += beside.to_end
+        self.ended += [run.id for run in beside.ended]
+
+    async def accept(self, name: str, wanted: WantedKey | None = None, *, priority: int = 0) -> Run:
+        """An event with one run that takes a key."""
+        run = replace(step("a", wanted=wanted, priority=priority), id=name)
+        return (await self._accept(name, [run]))[0]
+
+    async def accept_round(self, name: str, wanted: WantedKey, *steps: NewRun) -> tuple[Run, ...]:
+        """An event with a round that takes a key."""
+        runs = [replace(run, id=f"{name}-{run.id}", round_key=wanted) for run in steps]
+        return await self._accept(name, runs)
+
+    async def _accept(self, name: str, runs: list[NewRun]) -> tuple[Run, ...]:
+        accepted = await self.store.accept(new_event(name), runs, at_ms=1)
+        await asyncio.sleep(0)  # so that what happened beside is told
+        return accepted.runs
+
+    async def start(self, limit: int = 50, *, at_ms: int = 2) -> list[str]:
+        """Claim all that may start."""
+        claimed = await self.store.claim(claim(limit, definition_of=_definition, at_ms=at_ms))
+        self.attempts |= {started.run.id: started for started in claimed.started}
+        return ids(claimed)
+
+    async def end(self, run_id: str, outcome: Outcome = DONE, wait: TimeWait | None = None) -> Run:
+        attempt = self.attempts[run_id].attempt
+        return (await self.store.finish(attempt, outcome, Exit(0), Output(), at_ms=5, wait=wait)).run
+
+    async def run(self, run_id: str) -> Run:
+        run = await self.store.run(run_id)
+        assert run is not None
+        return run
+
+    async def ends(self, *run_ids: str) -> list[tuple[str, str | None]]:
+        """Effective status and reason of each."""
+        runs = [await self.run(run_id) for run_id in run_ids]
+        return [(run.effective_status, run.reason) for run in runs]
+
+
+def _definition(flow: str, name: str) -> Definition:
+    return Definition(flow, 1, "/flow", "sha256:0", name, "exec", "run.sh", 1000, 100)
+
+
+# --- keys of runs ----------------------------------------------------------------------------------------------------
+
+
+def test_runs_of_one_key_start_one_after_the_other_and_others_are_not_held_up(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("x1", "x2", "x3"):
+            await runs.accept(name, key())
+        await runs.accept("y1", key("y"))
+        await runs.accept("free")
+        assert await runs.start() == ["x1", "y1", "free"]
+        waiting = [(await runs.run(name)).waiting_for for name in ("x2", "x3")]
+        assert waiting == [KeyWait("g", '["x"]', "x1", 0), KeyWait("g", '["x"]', "x1", 1)]
+        await runs.end("x1")
+        assert await runs.start() == ["x2"]
+        assert (await runs.run("x3")).waiting_for == KeyWait("g", '["x"]', "x2", 0)
+        await runs.end("x2", FAILED)
+        assert await runs.start() == ["x3"]
+
+    stores.use(use)
+
+
+def test_who_waits_and_who_holds_outlives_the_daemon(stores: Stores) -> None:
+    async def fill(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("x1", "x2", "x3"):
+            await runs.accept(name, key())
+        assert await runs.start(1) == ["x1"]
+        await store.requeue("x1", at_ms=3)
+
+    async def look(store: OpenStore) -> None:
+        runs = Runs(store)
+        assert (await runs.run("x2")).waiting_for == KeyWait("g", '["x"]', "x1", 0)
+        for name in ("x1", "x2", "x3"):
+            assert await runs.start() == [name]
+            await runs.end(name)
+
+    stores.use(fill)
+    stores.use(look)
+
+
+def test_as_many_hold_a_key_as_its_limit_says_and_the_newest_limit_counts(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("x1", "x2", "x3", "x4"):
+            await runs.accept(name, key(limit=2))
+        assert await runs.start() == ["x1", "x2"]
+        await runs.accept("x5", key(limit=3))
+        assert await runs.start() == []  # nobody passes by those that wait
+        await runs.end("x1")
+        assert await runs.start() == ["x3", "x4"]
+        await runs.accept("x6", key(limit=1))
+        for name in ("x2", "x3"):
+            await runs.end(name)
+            assert await runs.start() == []
+        await runs.end("x4")
+        assert await runs.start() == ["x5"]
+
+    stores.use(use)
+
+
+def test_those_that_wait_get_the_key_by_priority_and_then_by_acceptance(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name, priority in (("x1", 0), ("x2", -1), ("x3", 0), ("x4", 5), ("x5", 0)):
+            await runs.accept(name, key(), priority=priority)
+        assert [(await runs.run(name)).waiting_for for name in ("x2", "x5")] == [
+            KeyWait("g", '["x"]', "x1", 3),
+            KeyWait("g", '["x"]', "x1", 2),
+        ]
+        order = []
+        while started := await runs.start():
+            order += started
+            await runs.end(started[0])
+        assert order == ["x1", "x4", "x3", "x5", "x2"]
+
+    stores.use(use)
+
+
+def test_no_key_is_held_between_attempts_and_each_attempt_takes_it_anew(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key())
+        await runs.accept("x2", key())
+        assert await runs.start() == ["x1"]
+        await runs.end("x1", FAILED, wait=TimeWait(until_ms=100, whole_ms=95, why="retry"))
+        assert await runs.start() == ["x2"]
+        assert await runs.start(at_ms=100) == []
+        assert (await runs.run("x1")).waiting_for == KeyWait("g", '["x"]', "x2", 0)
+        await runs.end("x2")
+        assert await runs.start() == ["x1"]
+
+    stores.use(use)
+
+
+def test_a_run_without_its_package_holds_no_key(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key())
+        await runs.accept("x2", key())
+        claimed = await store.claim(claim(1, definition_of=lambda *_: None))
+        assert (claimed.started, claimed.is_missing_package) == ((), True)
+        assert (await runs.run("x1")).waiting_for == PackageWait("flow")
+        assert (await runs.run("x2")).waiting_for == PackageWait("flow")  # it got the key, and was looked at, too
+        while await store.end_package_wait("flow", "a", at_ms=3):
+            pass
+        assert await runs.start() == ["x1"]
+        assert (await runs.run("x2")).waiting_for == KeyWait("g", '["x"]', "x1", 0)
+
+    stores.use(use)
+
+
+def test_a_canceled_or_retried_run_leaves_and_comes_back(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("x1", "x2", "x3", "x4"):
+            await runs.accept(name, key())
+        await store.cancel_queued("x1", at_ms=2)  # it was ready, with the key
+        await store.cancel_queued("x3", at_ms=2)  # it waited
+        assert await runs.start() == ["x2"]
+        retried = await store.retry("x1", at_ms=3)
+        assert retried is not None
+        assert retried.waiting_for == KeyWait("g", '["x"]', "x2", 0)  # before x4, which was accepted after it
+        await runs.end("x2")
+        assert await runs.start() == ["x1"]
+        await runs.end("x1")
+        assert await runs.start() == ["x4"]
+
+    stores.use(use)
+
+
+# --- on_busy ---------------------------------------------------------------------------------------------------------
+
+
+def test_skip_ends_whoever_comes_to_a_busy_key(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key(on_busy="skip"))
+        skipped = await runs.accept("x2", key(on_busy="skip"))
+        assert (skipped.status, skipped.effective_status, skipped.reason) == ("completed", "skipped", Reason.KEY_BUSY)
+        assert skipped.attempt_count == 0
+        assert await runs.start() == ["x1"]
+        await runs.end("x1")
+        await runs.accept("x3", key(on_busy="skip"))
+        assert await runs.start() == ["x3"]
+
+    stores.use(use)
+
+
+def test_of_those_that_wait_only_the_latest_stays(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("x1", "x2", "x3", "x4"):
+            await runs.accept(name, key(on_busy="latest"))
+        superseded = ("skipped", Reason.SUPERSEDED)
+        assert await runs.ends("x2", "x3") == [superseded, superseded]
+        result = (await runs.run("x2")).result
+        assert result is not None
+        assert "x3" in str(result.value["message"])
+        assert runs.ended == ["x2", "x3"]
+        assert await runs.start() == ["x1"]
+        assert runs.to_end == []
+        await runs.end("x1")
+        assert await runs.start() == ["x4"]
+
+    stores.use(use)
+
+
+def test_replace_ends_the_older_run_before_its_successor_starts(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key(on_busy="replace"))
+        assert await runs.start() == ["x1"]
+        await runs.accept("x2", key(on_busy="replace"))
+        await runs.accept("x3", key(on_busy="replace"))
+        assert runs.to_end == ["x1"]
+        assert (await runs.run("x1")).cancel_requested
+        assert await runs.ends("x2") == [("skipped", Reason.SUPERSEDED)]
+        assert await runs.start() == []
+        ended = await runs.end("x1", CANCELED)
+        assert (ended.status, ended.reason, ended.attempts[0].reason) == ("canceled", "superseded", "superseded")
+        assert ended.error is not None
+        assert "because x2 of the same key came after it" in ended.error
+        assert await runs.start() == ["x3"]
+
+    stores.use(use)
+
+
+def test_what_is_replaced_before_it_started_is_skipped_and_its_successor_starts_at_once(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key(on_busy="replace"))
+        second = await runs.accept("x2", key(on_busy="replace"))
+        assert (second.status, second.waiting_for) == (ProcessStatus.QUEUED, None)
+        assert await runs.ends("x1") == [("skipped", Reason.SUPERSEDED)]
+        assert await runs.start() == ["x2"]
+        assert runs.to_end == []
+
+    stores.use(use)
+
+
+def test_a_replaced_run_that_ends_by_itself_stands_and_is_not_retried(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for first, second in (("x1", "x2"), ("y1", "y2")):
+            await runs.accept(first, key(first[0], on_busy="replace"))
+            await runs.start()
+            await runs.accept(second, key(first[0], on_busy="replace"))
+        done = await runs.end("x1")
+        assert (done.status, done.reason, done.effective_status) == ("completed", None, "changed")
+        failed = await runs.end("y1", FAILED, wait=TimeWait(100, 95, "retry"))
+        assert (failed.status, failed.reason) == (ProcessStatus.FAILED, Reason.EXIT)
+        assert await runs.start() == ["x2", "y2"]
+
+    stores.use(use)
+
+
+@pytest.mark.parametrize("way", ["replace", "latest"])
+def test_an_older_run_ends_itself_and_never_a_newer_one(stores: Stores, way: OnBusy) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key(on_busy=way))
+        await runs.start()
+        await runs.end("x1", FAILED)
+        await runs.accept("x2", key(on_busy=way))
+        if way == "latest":
+            await runs.start()
+            await runs.accept("x3", key(on_busy=way))  # it waits: x1 comes after it, and is the older one
+        retried = await store.retry("x1", at_ms=3)
+        assert retried is not None
+        assert (retried.status, retried.reason) == (ProcessStatus.CANCELED, Reason.SUPERSEDED)
+        assert await runs.ends("x2") == [("running" if way == "latest" else "queued", None)]
+        assert runs.to_end == []
+
+    stores.use(use)
+
+
+def test_a_run_that_queues_is_ended_by_nobody_while_it_waits(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key())
+        await runs.start()
+        await runs.accept("x2", key())
+        await runs.accept("x3", key(on_busy="latest"))
+        await runs.accept("x4", key(on_busy="latest"))
+        assert await runs.ends("x2", "x3") == [("queued", None), ("skipped", Reason.SUPERSEDED)]
+
+    stores.use(use)
+
+
+# --- keys of rounds --------------------------------------------------------------------------------------------------
+
+LINE = step("a"), step("b", "a")
+
+
+def test_a_round_holds_its_key_until_all_of_it_has_ended(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("e1", "e2"):
+            await runs.accept_round(name, key(), *LINE)
+        assert (await runs.run("e2-a")).waiting_for == KeyWait("g", '["x"]', "e1-a", 0)
+        for name in ("e1-a", "e1-b", "e2-a", "e2-b"):
+            assert await runs.start() == [name]
+            await runs.end(name)
+
+    stores.use(use)
+
+
+def test_all_of_a_round_that_may_start_starts_with_its_key_and_groups_of_steps_are_others(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key())
+        for name in ("e1", "e2"):
+            await runs.accept_round(name, key(), step("a"), step("b"), step("c", wanted=key("c")))
+        assert await runs.start() == ["x1", "e1-a", "e1-b", "e1-c"]
+        for name in ("e1-a", "e1-b", "e1-c"):
+            assert await runs.start() == []
+            await runs.end(name)
+        assert await runs.start() == ["e2-a", "e2-b", "e2-c"]
+
+    stores.use(use)
+
+
+def test_a_round_that_fails_lets_go_and_takes_its_key_again_where_it_is_retried(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("e1", "e2"):
+            await runs.accept_round(name, key(), *LINE)
+        await runs.start()
+        await runs.end("e1-a", FAILED)
+        assert await runs.ends("e1-b") == [("skipped", Reason.NEEDS_NOT_MET)]
+        assert await runs.start() == ["e2-a"]
+        retried = await store.retry("e1-a", at_ms=3)
+        assert retried is not None
+        assert retried.waiting_for == KeyWait("g", '["x"]', "e2-a", 0)
+        await runs.end("e2-a")
+        assert await runs.start() == ["e2-b"]
+        await runs.end("e2-b")
+        assert await runs.start() == ["e1-a"]
+
+    stores.use(use)
+
+
+def test_a_round_holds_its_key_while_others_in_it_wait_for_an_answer(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept_round("e1", key(), *LINE)
+        await runs.start()
+        await runs.end("e1-a", BLOCKED)
+        assert (await runs.run("e1-b")).waiting_for == PersonWait("e1-a")
+        await runs.accept_round("e2", key(), *LINE)
+        assert await runs.start() == []
+        assert (await runs.run("e2-a")).waiting_for == KeyWait("g", '["x"]', "e1-b", 0)
+
+    stores.use(use)
+
+
+@pytest.mark.parametrize("way", ["replace", "latest"])
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_a_round_that_only_waits_for_a_person_gives_way(stores: Stores, way: OnBusy, *, comes_first: bool) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept_round("e1", key(on_busy=way), *LINE, step("c", "b"))
+        await runs.start()
+        if comes_first:
+            await runs.accept_round("e2", key(on_busy=way), *LINE)
+            assert await runs.start() == []
+        await runs.end("e1-a", BLOCKED)
+        if not comes_first:
+            await runs.accept_round("e2", key(on_busy=way), *LINE)
+        superseded = ("skipped", Reason.SUPERSEDED)
+        assert await runs.ends("e1-b", "e1-c") == [superseded, superseded]
+        assert await runs.start() == ["e2-a"]
+
+    stores.use(use)
+
+
+def test_a_replaced_round_ends_what_runs_in_it_and_skips_the_rest(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept_round("e1", key(on_busy="replace"), *LINE)
+        await runs.start()
+        await runs.accept_round("e2", key(on_busy="replace"), *LINE)
+        assert (runs.to_end, runs.ended) == (["e1-a"], ["e1-b"])
+        assert await runs.start() == []
+        await runs.end("e1-a", CANCELED)
+        assert await runs.ends("e1-a", "e1-b") == [("canceled", Reason.SUPERSEDED), ("skipped", Reason.SUPERSEDED)]
+        assert await runs.start() == ["e2-a"]
+
+    stores.use(use)
+
+
+def test_a_round_that_does_not_want_to_wait_is_skipped_whole(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept_round("e1", key(on_busy="skip"), *LINE)
+        skipped = await runs.accept_round("e2", key(on_busy="skip"), *LINE)
+        assert [(run.effective_status, run.reason) for run in skipped] == [("skipped", Reason.KEY_BUSY)] * 2
+        assert await runs.start() == ["e1-a"]
+
+    stores.use(use)
+
+
+# --- priority --------------------------------------------------------------------------------------------------------
+
+
+def test_ready_runs_start_by_priority_and_then_in_the_order_in_which_they_became_ready(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name, priority in (("a", 0), ("b", 10), ("c", -3), ("d", 10), ("e", 0)):
+            await runs.accept(name, priority=priority)
+        assert await runs.start(2) == ["b", "d"]
+        assert await runs.start(2) == ["a", "e"]
+        assert await runs.start(2) == ["c"]
+
+    stores.use(use)
