@@ -136,15 +136,13 @@ def test_as_many_hold_a_key_as_its_limit_says_and_the_newest_limit_counts(stores
             await runs.accept(name, key(limit=2))
         assert await runs.start() == ["x1", "x2"]
         await runs.accept("x5", key(limit=3))
-        assert await runs.start() == []  # nobody passes by those that wait
-        await runs.end("x1")
-        assert await runs.start() == ["x3", "x4"]
+        assert await runs.start() == ["x3"]  # nobody passes by those that wait
         await runs.accept("x6", key(limit=1))
-        for name in ("x2", "x3"):
+        for name in ("x1", "x2"):
             await runs.end(name)
             assert await runs.start() == []
-        await runs.end("x4")
-        assert await runs.start() == ["x5"]
+        await runs.end("x3")
+        assert await runs.start() == ["x4"]
 
     stores.use(use)
 
@@ -318,22 +316,25 @@ def test_an_older_run_ends_itself_and_never_a_newer_one(stores: Stores, way: OnB
             await runs.accept("x3", key(on_busy=way))  # it waits: x1 comes after it, and is the older one
         retried = await store.retry("x1", at_ms=3)
         assert retried is not None
-        assert (retried.status, retried.reason) == (ProcessStatus.CANCELED, Reason.SUPERSEDED)
+        assert (retried.effective_status, retried.reason) == ("skipped", Reason.SUPERSEDED)
         assert await runs.ends("x2") == [("running" if way == "latest" else "queued", None)]
         assert runs.to_end == []
 
     stores.use(use)
 
 
-def test_a_run_that_queues_is_ended_by_nobody_while_it_waits(stores: Stores) -> None:
+def test_whoever_comes_decides_what_becomes_of_those_that_wait(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
         runs = Runs(store)
         await runs.accept("x1", key())
         await runs.start()
         await runs.accept("x2", key())
-        await runs.accept("x3", key(on_busy="latest"))
+        await runs.accept("x3", key())
+        assert await runs.ends("x2", "x3") == [("queued", None)] * 2
         await runs.accept("x4", key(on_busy="latest"))
-        assert await runs.ends("x2", "x3") == [("queued", None), ("skipped", Reason.SUPERSEDED)]
+        await runs.accept("x5", key())
+        assert await runs.ends("x2", "x3") == [("skipped", Reason.SUPERSEDED)] * 2
+        assert await runs.ends("x4", "x5") == [("queued", None)] * 2
 
     stores.use(use)
 
@@ -436,6 +437,41 @@ def test_a_replaced_round_ends_what_runs_in_it_and_skips_the_rest(stores: Stores
         await runs.end("e1-a", CANCELED)
         assert await runs.ends("e1-a", "e1-b") == [("canceled", Reason.SUPERSEDED), ("skipped", Reason.SUPERSEDED)]
         assert await runs.start() == ["e2-a"]
+
+    stores.use(use)
+
+
+def test_what_cleans_up_after_a_replaced_round_runs_before_the_next_one(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        cleanup = replace(step("z", "b"), when="finally")
+        await runs.accept_round("e1", key(on_busy="replace"), *LINE, cleanup)
+        await runs.start()
+        await runs.accept_round("e2", key(on_busy="replace"), *LINE, cleanup)
+        assert runs.ended == ["e1-b"]
+        await runs.accept_round("e3", key(on_busy="replace"), *LINE, cleanup)
+        assert runs.ended == ["e1-b", "e2-a", "e2-b", "e2-z"]  # nothing of e2 had begun
+        await runs.end("e1-a", CANCELED)
+        assert await runs.start() == ["e1-z"]
+        await runs.end("e1-z")
+        assert await runs.start() == ["e3-a"]
+
+    stores.use(use)
+
+
+def test_a_round_leaves_the_line_with_its_last_run_in_it(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept_round("e1", key(), step("a"))
+        await runs.start()
+        await runs.accept_round("e2", key(), step("a"), replace(step("b", "a"), when="always"))
+        await runs.accept_round("e3", key(on_busy="latest"), step("a"), step("b"))
+        assert await runs.ends("e2-a", "e2-b") == [("skipped", Reason.SUPERSEDED)] * 2
+        await runs.accept_round("e4", key(), step("a"))
+        await store.cancel_queued("e3-a", at_ms=3)
+        assert (await runs.run("e4-a")).waiting_for == KeyWait("g", '["x"]', "e1-a", 1)
+        await store.cancel_queued("e3-b", at_ms=3)
+        assert (await runs.run("e4-a")).waiting_for == KeyWait("g", '["x"]', "e1-a", 0)
 
     stores.use(use)
 

@@ -23,14 +23,14 @@ GATES: tuple[tuple[Name, Gate], ...] = (("needs", needs.look), ("key", keys.look
 Consequence = Callable[[sqlite3.Connection, int, int], Iterable[Freed | Ended]]
 """Of a run by its ``seq``, at an instant: what may go on from a gate now, and what was ended for it."""
 
-OF_AN_END: tuple[Consequence, ...] = (needs.one_ended,)
+OF_AN_END: tuple[Consequence, ...] = (keys.give_back, needs.one_ended)
 """The run has just ended, for its attempts or unstarted."""
 
-LAST_OF_AN_END: tuple[Consequence, ...] = (keys.one_ended,)
+LAST_OF_AN_END: tuple[Consequence, ...] = (keys.round_ended,)
 """The same, once all that the others make of it is done: they look at what is left of a round."""
 
 OF_A_PAUSE: tuple[Consequence, ...] = (keys.give_back,)
-"""The run is queued, and starts no attempt before it has come through the gates again."""
+"""The run is queued, and starts no attempt before it has come to this gate again."""
 
 OF_A_RESOLUTION: tuple[Consequence, ...] = (needs.question_closed,)
 """The run had ended with a question, and a person has just answered it."""
@@ -71,6 +71,7 @@ class _Work:
     def __init__(self, db: sqlite3.Connection, at_ms: int) -> None:
         self._db = db
         self._at_ms = at_ms
+        self._waiting: deque[Freed | Ended] = deque()
         self._left: deque[tuple[Consequence, int]] = deque()
         self._last: deque[tuple[Consequence, int]] = deque()
 
@@ -82,21 +83,22 @@ class _Work:
 
     def do(self, items: Iterable[Freed | Ended]) -> None:
         """Do this, and all that follows from it."""
-        self._take(items)
-        while self._left or self._last:
-            follows, seq = self._left.popleft() if self._left else self._last.popleft()
-            self._take(follows(self._db, seq, self._at_ms))
+        self._waiting.extend(items)
+        while self._waiting or self._left or self._last:
+            while self._waiting:
+                self._take(self._waiting.popleft())
+            if self._left or self._last:
+                follows, seq = self._left.popleft() if self._left else self._last.popleft()
+                self._waiting.extend(follows(self._db, seq, self._at_ms))
 
-    def _take(self, items: Iterable[Freed | Ended]) -> None:
-        for item in items:
-            if isinstance(item, Ended):
+    def _take(self, item: Freed | Ended) -> None:
+        if isinstance(item, Ended):
+            self._note_end(item.run_seq)
+        elif self._is_queued(item.run_seq):  # else what came before it has ended it
+            passing, others = self._pass(item)
+            if passing is Passing.ENDED:
                 self._note_end(item.run_seq)
-            elif self._is_queued(item.run_seq):  # else what came before it in the list has ended it
-                passing, others = self._pass(item)
-                for other in others:
-                    self._note_end(other.run_seq)
-                if passing is Passing.ENDED:
-                    self._note_end(item.run_seq)
+            self._waiting.extend(others)
 
     def _note_end(self, run_seq: int) -> None:
         # It is nobody's answer, so it is told when the transaction is committed.
@@ -111,12 +113,12 @@ class _Work:
 
     def _pass(self, run: Freed) -> Passed:
         db, first = self._db, 0 if run.behind is None else _ORDER.index(run.behind) + 1
-        others: tuple[Ended, ...] = ()
+        others: tuple[Freed | Ended, ...] = ()
         for name, gate in GATES:
             if _ORDER.index(name) >= first:
                 came = gate(db, run.run_seq, run.event_seq, self._at_ms)
-                passing, ended = came if isinstance(came, Passed) else (came, ())
-                others += ended
+                passing, more = came if isinstance(came, Passed) else (came, ())
+                others += more
                 if passing is not Passing.FREE:
                     return Passed(passing, others)
         db.execute(

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from typing import NamedTuple
 
-from flowd.domain.concurrency import OnBusy, WantedKey
+from flowd.domain.concurrency import WantedKey
 from flowd.domain.run import ProcessStatus
 from flowd.store.sqlite import journal, lanes, superseding
 from flowd.store.sqlite.passing import Ended, Freed, Passed, Passing
@@ -44,38 +44,48 @@ def look(db: sqlite3.Connection, run_seq: int, event_seq: int, at_ms: int) -> Pa
         " LEFT JOIN round_keys k ON k.round_seq = r.round_seq WHERE r.seq = ?",
         (run_seq,),
     ).fetchone()
-    ended: tuple[Ended, ...] = ()
+    others: tuple[Freed | Ended, ...] = ()
     if round_key is not None:
         comer = _Comer(round_seq, round_priority, _read(round_key), run_id)
-        passing, ended = _look_at_round(db, comer, at_ms)
+        passing, others = _look_at_round(db, comer, at_ms)
         if passing is Passing.KEPT:
             _wait(db, run_seq, event_seq, "flow", at_ms)
         if passing is not Passing.FREE:
-            return Passed(passing, tuple(other for other in ended if other.run_seq != run_seq))
+            return Passed(passing, tuple(other for other in others if other != Ended(run_seq)))
     if step_key is None:
-        return Passed(Passing.FREE, ended)
-    passing, others = _look_at_step(db, _Comer(run_seq, priority, _read(step_key), run_id), at_ms)
+        return Passed(Passing.FREE, others)
+    passing, more = _look_at_step(db, _Comer(run_seq, priority, _read(step_key), run_id), at_ms)
     if passing is Passing.KEPT:
         _wait(db, run_seq, event_seq, "step", at_ms)
-    return Passed(passing, (*ended, *others))
+    return Passed(passing, (*others, *more))
 
 
-def give_back(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed | Ended]:  # noqa: ARG001 - a consequence
-    """A run starts no attempt now: it holds no key of its own any more, and does not wait for one."""
-    return _freed_runs(db, lanes.leave(db, "step", run_seq))
-
-
-def one_ended(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed | Ended]:
-    """A run has ended: its key goes to the next one, and its round's where it was the last. A `gates.Consequence`."""
-    step_key, round_seq, is_open = db.execute(
-        "SELECT r.step_key, k.round_seq, o.open > 0 FROM runs r LEFT JOIN round_keys k ON k.round_seq = r.round_seq"
-        " LEFT JOIN rounds o ON o.seq = k.round_seq WHERE r.seq = ?",
+def give_back(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed]:  # noqa: ARG001 - a `gates.Consequence`
+    """A run starts no attempt now: it holds no key of its own any more, and waits for none, nor its round by it."""
+    step_key, round_seq = db.execute(
+        "SELECT r.step_key, k.round_seq FROM runs r LEFT JOIN round_keys k ON k.round_seq = r.round_seq WHERE r.seq = ?",
         (run_seq,),
     ).fetchone()
-    freed = [] if step_key is None else give_back(db, run_seq, at_ms)
-    if round_seq is None:
-        return freed
-    return [*freed, *(_give_way(db, round_seq, at_ms) if is_open else _give_back_round(db, round_seq))]
+    if round_seq is not None and not _waiting_for(db, round_seq):
+        lanes.leave_line(db, "flow", round_seq)
+    return [] if step_key is None else _freed_runs(db, lanes.leave(db, "step", run_seq))
+
+
+def round_ended(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed | Ended]:
+    """A run has ended: its round's key goes to the next one where it was the last. Where others only wait for a person,
+    and a younger round waits for them, they end. A `gates.Consequence`."""
+    found = db.execute(
+        "SELECT k.round_seq, o.open FROM runs r JOIN round_keys k ON k.round_seq = r.round_seq"
+        " JOIN rounds o ON o.seq = k.round_seq WHERE r.seq = ?",
+        (run_seq,),
+    ).fetchone()
+    if found is None:
+        return []
+    round_seq, unfinished = found
+    if unfinished == 0:
+        return [*_freed_rounds(db, lanes.leave(db, "flow", round_seq))]
+    younger = lanes.youngest_behind(db, "flow", round_seq) if _only_asks(db, round_seq) else None
+    return [] if younger is None else _end_round(db, round_seq, _first_of(db, younger), at_ms)
 
 
 def _read(text: str) -> WantedKey:
@@ -86,13 +96,11 @@ def _read(text: str) -> WantedKey:
 # --- the key of a run ------------------------------------------------------------------------------------------------
 
 
-def _look_at_step(db: sqlite3.Connection, run: _Comer, at_ms: int) -> tuple[Passing, tuple[Ended, ...]]:
+def _look_at_step(db: sqlite3.Connection, run: _Comer, at_ms: int) -> tuple[Passing, tuple[Freed | Ended, ...]]:
     place = lanes.place_of(db, "step", run.seq)
     if place is not None:
         return (Passing.FREE if place.has_key else Passing.KEPT), ()
     coming = lanes.come(db, "step", run.seq, run.priority, run.key)
-    if coming.has_key:
-        return Passing.FREE, ()
     if coming.is_refused:
         superseding.for_want_of_key(db, "run", run.seq, at_ms)
         return Passing.ENDED, ()
@@ -100,38 +108,50 @@ def _look_at_step(db: sqlite3.Connection, run: _Comer, at_ms: int) -> tuple[Pass
         superseding.for_younger(db, "run", run.seq, _id_of(db, coming.gives_way_to), at_ms)
         return Passing.ENDED, ()
     ended = [one for older in coming.to_end for one in superseding.for_younger(db, "run", older, run.run_id, at_ms)]
-    return Passing.KEPT, tuple(ended)
+    others = _freed_runs(db, [one for one in coming.holders if one != run.seq])
+    return (Passing.FREE if run.seq in coming.holders else Passing.KEPT), (*ended, *others)
 
 
-def _freed_runs(db: sqlite3.Connection, run_seqs: list[int]) -> list[Freed | Ended]:
+def _freed_runs(db: sqlite3.Connection, run_seqs: list[int]) -> list[Freed]:
     return [Freed(seq, _event_of(db, seq), "key") for seq in run_seqs]
 
 
 # --- the key of a round ----------------------------------------------------------------------------------------------
 
 
-def _look_at_round(db: sqlite3.Connection, round_: _Comer, at_ms: int) -> tuple[Passing, tuple[Ended, ...]]:
+def _look_at_round(db: sqlite3.Connection, round_: _Comer, at_ms: int) -> tuple[Passing, tuple[Freed | Ended, ...]]:
     place = lanes.place_of(db, "flow", round_.seq)
     if place is not None:
         return (Passing.FREE if place.has_key else Passing.KEPT), ()
     coming = lanes.come(db, "flow", round_.seq, round_.priority, round_.key)
-    if coming.has_key:
-        return Passing.FREE, ()
     if coming.is_refused:
         return Passing.ENDED, tuple(superseding.for_want_of_key(db, "round", round_.seq, at_ms))
     if coming.gives_way_to is not None:
         younger_id = _first_of(db, coming.gives_way_to)
         return Passing.ENDED, tuple(superseding.for_younger(db, "round", round_.seq, younger_id, at_ms))
-    older = [*coming.to_end, *_only_asking(db, round_.seq, round_.key.on_busy)]
-    ended = [one for other in older for one in superseding.for_younger(db, "round", other, round_.run_id, at_ms)]
-    return Passing.KEPT, tuple(ended)
+    asking = [other for other in lanes.older_holders(db, "flow", round_.seq) if _only_asks(db, other)]
+    older = dict.fromkeys([*coming.to_end, *asking])
+    ended = [one for other in older for one in _end_round(db, other, round_.run_id, at_ms)]
+    others = _freed_rounds(db, [one for one in coming.holders if one != round_.seq])
+    return (Passing.FREE if round_.seq in coming.holders else Passing.KEPT), (*ended, *others)
 
 
-def _only_asking(db: sqlite3.Connection, round_seq: int, way: OnBusy) -> list[int]:
-    """The older rounds that hold the key for which this one waits, and that only wait for a person."""
-    if way != "latest":
-        return []
-    return [other for other in lanes.holders_before(db, "flow", round_seq) if _only_asks(db, other)]
+def _end_round(db: sqlite3.Connection, round_seq: int, younger_id: str, at_ms: int) -> list[Freed | Ended]:
+    place = lanes.place_of(db, "flow", round_seq)
+    has_begun = place is not None and place.has_key
+    return [*superseding.for_younger(db, "rest" if has_begun else "round", round_seq, younger_id, at_ms)]
+
+
+def _freed_rounds(db: sqlite3.Connection, round_seqs: list[int]) -> list[Freed]:
+    return [Freed(seq, event_seq, "pause") for one in round_seqs for seq, event_seq in _waiting_for(db, one)]
+
+
+def _waiting_for(db: sqlite3.Connection, round_seq: int) -> list[tuple[int, int]]:
+    """The runs of a round that wait for its key."""
+    return db.execute(
+        "SELECT seq, event_seq FROM runs WHERE round_seq = ? AND waits_for = 'key' AND wait_why = 'flow' ORDER BY seq",
+        (round_seq,),
+    ).fetchall()
 
 
 def _only_asks(db: sqlite3.Connection, round_seq: int) -> bool:
@@ -143,28 +163,6 @@ def _only_asks(db: sqlite3.Connection, round_seq: int) -> bool:
         (round_seq,),
     ).fetchone()
     return bool(asking > 0 and others == 0)
-
-
-def _give_way(db: sqlite3.Connection, round_seq: int, at_ms: int) -> list[Freed | Ended]:
-    """A run of the round has ended, and others have not: where they only wait for a person, and a younger round does not
-    want to, they end."""
-    if not _only_asks(db, round_seq):
-        return []
-    younger = lanes.youngest_that_waits(db, "flow", round_seq)
-    if younger is None:
-        return []
-    return [*superseding.for_younger(db, "round", round_seq, _first_of(db, younger), at_ms)]
-
-
-def _give_back_round(db: sqlite3.Connection, round_seq: int) -> list[Freed | Ended]:
-    freed: list[Freed | Ended] = []
-    for next_seq in lanes.leave(db, "flow", round_seq):
-        waiting = db.execute(
-            "SELECT seq, event_seq FROM runs WHERE round_seq = ? AND waits_for = 'key' AND wait_why = 'flow' ORDER BY seq",
-            (next_seq,),
-        )
-        freed += [Freed(seq, event_seq, "pause") for seq, event_seq in waiting.fetchall()]
-    return freed
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

@@ -36,13 +36,13 @@ class Coming:
     """What became of somebody who came to a key.
 
     Attributes:
-        has_key: It holds it now.
+        holders: Who holds the key from now on, itself perhaps.
         is_refused: The key is busy, and it does not want to wait: it is to be ended, and is no member.
         gives_way_to: A younger one, for which it is to be ended; it is no member then.
         to_end: Older ones that are to be ended for it, while it waits for the key.
     """
 
-    has_key: bool = False
+    holders: tuple[int, ...] = ()
     is_refused: bool = False
     gives_way_to: int | None = None
     to_end: tuple[int, ...] = ()
@@ -68,21 +68,22 @@ def come(db: sqlite3.Connection, kind: Kind, owner: int, priority: int, wanted: 
         " ON CONFLICT (kind, grp, key) DO UPDATE SET lim = excluded.lim RETURNING id, used",
         (kind, wanted.group, wanted.key, wanted.limit),
     ).fetchone()
-    # Somebody may wait although there is room: where the limit was raised, until the next one leaves.
-    if used < wanted.limit and not _owners(db, f"{_OF_LANE} AND has = 0 LIMIT 1", lane_id):
+    if used < wanted.limit and not _owners(db, f"{_WAITING} LIMIT 1", lane_id):
         _add(db, lane_id, _HAS, priority, owner, kind, wanted.on_busy)
         db.execute("UPDATE lanes SET used = used + 1 WHERE id = ?", (lane_id,))
-        return Coming(has_key=True)
+        return Coming(holders=(owner,))
     way = wanted.on_busy
     if way == "skip":
         return Coming(is_refused=True)
-    holding = [] if way == "queue" else _owners(db, f"{_OF_LANE} AND has = 1", lane_id)
-    waiting = [] if way == "queue" else _owners(db, _GIVING_WAY, lane_id)
+    holding = [] if way == "queue" else _owners(db, _HOLDING, lane_id)
+    waiting = [] if way == "queue" else _owners(db, _WAITING, lane_id)
     younger = concurrency.gives_way_to(way, owner, holding=holding, waiting=waiting)
     if younger is not None:
         return Coming(gives_way_to=younger)
     _add(db, lane_id, _WAITS, priority, owner, kind, wanted.on_busy)
-    return Coming(to_end=tuple(concurrency.ends(way, owner, holding=holding, waiting=waiting)))
+    to_end = tuple(concurrency.ends(way, owner, holding=holding, waiting=waiting))
+    # There is room although somebody waits where the limit was raised.
+    return Coming(holders=tuple(_hand_over(db, lane_id, wanted.limit, used)), to_end=to_end)
 
 
 def leave(db: sqlite3.Connection, kind: Kind, owner: int) -> list[int]:
@@ -94,34 +95,34 @@ def leave(db: sqlite3.Connection, kind: Kind, owner: int) -> list[int]:
         return []
     lane_id = left[0]
     used, limit = db.execute("UPDATE lanes SET used = used - 1 WHERE id = ? RETURNING used, lim", (lane_id,)).fetchone()
-    next_ones = _owners(
-        db, f"{_OF_LANE} AND has = 0 ORDER BY priority DESC, owner LIMIT ?", lane_id, max(0, limit - used)
-    )
-    if next_ones:
-        db.executemany(
-            "UPDATE lane_members SET has = 1 WHERE kind = ? AND owner = ?", [(kind, one) for one in next_ones]
-        )
-        db.execute("UPDATE lanes SET used = ? WHERE id = ?", (used + len(next_ones), lane_id))
-    elif used == 0:
+    next_ones = _hand_over(db, lane_id, limit, used)
+    if used == 0 and not next_ones:
         db.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
     return next_ones
 
 
-def holders_before(db: sqlite3.Connection, kind: Kind, owner: int) -> list[int]:
-    """Who holds the key for which somebody waits, and came before it."""
-    place = place_of(db, kind, owner)
-    return (
-        [] if place is None else [one for one in _owners(db, f"{_OF_LANE} AND has = 1", place.lane_id) if one < owner]
-    )
+def leave_line(db: sqlite3.Connection, kind: Kind, owner: int) -> None:
+    """Give back a place among those that wait; a key is kept."""
+    db.execute("DELETE FROM lane_members WHERE kind = ? AND owner = ? AND has = 0", (kind, owner))
 
 
-def youngest_that_waits(db: sqlite3.Connection, kind: Kind, owner: int) -> int | None:
-    """Who waits for the key that somebody holds, came after it, and does not want to wait for people."""
+def older_holders(db: sqlite3.Connection, kind: Kind, owner: int) -> list[int]:
+    """Who holds the key for which somebody waits, is one that gives way to younger ones, and came before it."""
     place = place_of(db, kind, owner)
-    if place is None or not place.has_key:
+    if place is None:
+        return []
+    return [one for one in _owners(db, f"{_HOLDING} AND {_GIVES_WAY}", place.lane_id) if one < owner]
+
+
+def youngest_behind(db: sqlite3.Connection, kind: Kind, owner: int) -> int | None:
+    """Who waits for the key that somebody holds who gives way to younger ones, and came after it: the last of them."""
+    holds = db.execute(
+        f"SELECT lane_id FROM lane_members WHERE kind = ? AND owner = ? AND has = 1 AND {_GIVES_WAY}", (kind, owner)
+    ).fetchone()
+    if holds is None:
         return None
-    youngest = max(_owners(db, _GIVING_WAY, place.lane_id), default=owner)
-    return youngest if youngest > owner else None
+    (youngest,) = db.execute("SELECT max(owner) FROM lane_members WHERE lane_id = ? AND has = 0", holds).fetchone()
+    return youngest if youngest is not None and youngest > owner else None
 
 
 def clear(db: sqlite3.Connection) -> None:
@@ -131,11 +132,26 @@ def clear(db: sqlite3.Connection) -> None:
 
 
 _WAITS, _HAS = 0, 1
-_OF_LANE = "SELECT owner FROM lane_members WHERE lane_id = ?"
-_GIVING_WAY = (
-    "SELECT owner FROM lane_members INDEXED BY lane_members_giving_way WHERE lane_id = ? AND has = 0"
-    " AND on_busy IN ('replace', 'latest')"
-)
+_WAITING = "SELECT owner FROM lane_members WHERE lane_id = ? AND has = 0"
+_HOLDING = "SELECT owner FROM lane_members WHERE lane_id = ? AND has = 1"
+_GIVES_WAY = "on_busy IN ('replace', 'latest')"
+
+
+def _hand_over(db: sqlite3.Connection, lane_id: int, limit: int, used: int) -> list[int]:
+    """Give the key to those that come next, as far as there is room. Who they are."""
+    if used >= limit:
+        return []
+    first = db.execute(
+        "SELECT priority, owner FROM lane_members WHERE lane_id = ? AND has = 0 ORDER BY priority DESC, owner LIMIT ?",
+        (lane_id, limit - used),
+    ).fetchall()
+    if first:
+        db.executemany(
+            "UPDATE lane_members SET has = 1 WHERE lane_id = ? AND has = 0 AND priority = ? AND owner = ?",
+            [(lane_id, *one) for one in first],
+        )
+        db.execute("UPDATE lanes SET used = ? WHERE id = ?", (used + len(first), lane_id))
+    return [owner for _, owner in first]
 
 
 def _owners(db: sqlite3.Connection, question: str, *values: int) -> list[int]:

@@ -34,7 +34,7 @@ class Ended(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """What became of a run that came to a gate, and which others were ended for it."""
+    """What became of a run that came to a gate, and of others by that."""
 
     passing: Passing
-    ended: tuple[Ended, ...] = ()
+    others: tuple[Freed | Ended, ...] = ()

@@ -4,7 +4,7 @@ it. Each function runs inside the writer's transaction.
 
 import sqlite3
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from flowd.domain.result import ResultStatus, spell
 from flowd.domain.run import Outcome, ProcessStatus, Reason
@@ -13,13 +13,15 @@ from flowd.store.sqlite import journal
 from flowd.store.sqlite.connection import WriteConnection
 from flowd.store.sqlite.passing import Ended
 
-Unit = Literal["run", "round"]
-"""What is ended: a run, or all that is unfinished in a round, by its ``seq``."""
+Unit = Literal["run", "round", "rest"]
+"""What is ended, by its ``seq``: a run; all that is unfinished in a round; or, in one that has begun, the rest of it but
+the ``finally`` steps, which clean up."""
 
 _UNFINISHED: dict[Unit, str] = {
-    "run": "SELECT seq, event_seq, status, attempt_count FROM runs WHERE seq = ? AND status IN ('queued', 'running')",
-    "round": "SELECT seq, event_seq, status, attempt_count FROM runs WHERE round_seq = ?"
-    " AND status IN ('queued', 'running') ORDER BY seq",
+    "run": "SELECT seq, event_seq, status FROM runs WHERE seq = ? AND status IN ('queued', 'running')",
+    "round": "SELECT seq, event_seq, status FROM runs WHERE round_seq = ? AND status IN ('queued', 'running') ORDER BY seq",
+    "rest": "SELECT seq, event_seq, status FROM runs WHERE round_seq = ? AND status IN ('queued', 'running')"
+    " AND run_when IS NOT 'finally' ORDER BY seq",
 }
 
 
@@ -28,20 +30,19 @@ def for_younger(db: sqlite3.Connection, unit: Unit, seq: int, younger_id: str, a
     see to it when this is committed."""
     ended = []
     why = f"{younger_id} of the same key came after it"
-    for run_seq, event_seq, status, attempts in db.execute(_UNFINISHED[unit], (seq,)).fetchall():
+    for run_seq, event_seq, status in db.execute(_UNFINISHED[unit], (seq,)).fetchall():
         if status == ProcessStatus.RUNNING:
             _ask(db, run_seq, younger_id)
         else:
-            ended.append(_end(db, run_seq, event_seq, _Why(Reason.SUPERSEDED, why, bool(attempts)), at_ms))
+            ended.append(_skip(db, (run_seq, event_seq), Reason.SUPERSEDED, why, at_ms))
     return ended
 
 
 def for_want_of_key(db: sqlite3.Connection, unit: Unit, seq: int, at_ms: int) -> list[Ended]:
     """End it, because it does not want to wait for its key. Nothing of it runs."""
-    return [
-        _end(db, run_seq, event_seq, _Why(Reason.KEY_BUSY, f"another {unit} holds its key", bool(attempts)), at_ms)
-        for run_seq, event_seq, _, attempts in db.execute(_UNFINISHED[unit], (seq,)).fetchall()
-    ]
+    why = f"another {unit} holds its key"
+    found = db.execute(_UNFINISHED[unit], (seq,)).fetchall()
+    return [_skip(db, (run_seq, event_seq), Reason.KEY_BUSY, why, at_ms) for run_seq, event_seq, _ in found]
 
 
 def mended(
@@ -58,26 +59,15 @@ def mended(
     return outcome, None if is_canceled else wait
 
 
-class _Why(NamedTuple):
-    reason: Reason
-    text: str
-    was_started: bool
-
-
-def _end(db: sqlite3.Connection, run_seq: int, event_seq: int, why: _Why, at_ms: int) -> Ended:
-    """A queued run ends: canceled if it was ever started, else skipped."""
-    if why.was_started:
-        status, result_status, result = ProcessStatus.CANCELED, None, None
-        error = f"The run was canceled before its next attempt, because {why.text}"
-    else:
-        status, result_status, error = ProcessStatus.COMPLETED, ResultStatus.SKIPPED, None
-        result = spell({"status": ResultStatus.SKIPPED, "message": f"not run, because {why.text}"})
+def _skip(db: sqlite3.Connection, run: tuple[int, int], reason: Reason, why: str, at_ms: int) -> Ended:
+    run_seq, event_seq = run
+    result = spell({"status": ResultStatus.SKIPPED, "message": f"not run, because {why}"})
     db.execute(
-        "UPDATE runs SET status = ?, waits_for = NULL, wait_why = NULL, updated_at_ms = ?, completed_at_ms = ?,"
-        " reason = ?, error = ?, result_status = ?, result = ? WHERE seq = ?",
-        (status, at_ms, at_ms, why.reason, error, result_status, result, run_seq),
+        "UPDATE runs SET status = 'completed', waits_for = NULL, wait_why = NULL, updated_at_ms = ?, completed_at_ms = ?,"
+        " reason = ?, error = NULL, result_status = 'skipped', result = ? WHERE seq = ?",
+        (at_ms, at_ms, reason, result, run_seq),
     )
-    journal.add_run(db, at_ms, event_seq, run_seq, status)
+    journal.add_run(db, at_ms, event_seq, run_seq, ProcessStatus.COMPLETED)
     return Ended(run_seq)
 
 

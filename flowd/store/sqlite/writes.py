@@ -271,10 +271,9 @@ def end(
     if row is None:  # an attempt of before, ended late
         return _whole_run(db, attempt.run_id)
     journal.add_run(db, at_ms, row[rows.EVENT_SEQ], row[0], status, attempt=attempt.number)
-    if wait is None:
-        gates.ended(db, row[0], at_ms=at_ms)
-    elif row[rows.STEP_KEY] is not None:
-        gates.paused(db, row[0], at_ms=at_ms)
+    has_links = row[rows.ROUND_SEQ] is not None or row[rows.STEP_KEY] is not None
+    if has_links:  # else nothing can wait for it
+        (gates.ended if wait is None else gates.paused)(db, row[0], at_ms=at_ms)
     earlier = _attempts(db, row[0], attempt.run_id)[:-1] if attempt.number > 1 else []
     return rows.run(row, [*earlier, rows.attempt(ended, attempt.run_id)])
 

@@ -34,8 +34,6 @@ CREATE TABLE lane_members (
     PRIMARY KEY (lane_id, has, priority DESC, owner)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX lane_members_by_owner ON lane_members (kind, owner);
--- Those that give way to a younger one.
-CREATE INDEX lane_members_giving_way ON lane_members (lane_id, owner) WHERE has = 0 AND on_busy IN ('replace', 'latest');
 CREATE INDEX runs_waiting_for_round ON runs (round_seq, seq) WHERE waits_for = 'key' AND wait_why = 'flow';
 
 -- The claim reads this index alone.
