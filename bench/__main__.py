@@ -17,6 +17,7 @@ from bench.following import follow
 from bench.hostile import hostile
 from bench.http_requests import http
 from bench.many_steps import output, steps
+from bench.order import order
 from bench.processes import commands, idle
 from bench.runs import one, pipelined, runs
 from bench.subjects import Subject
@@ -24,7 +25,7 @@ from bench.subjects import Subject
 DEFAULT: dict[str, Bench] = {
     bench.__name__: bench for bench in (runs, pipelined, one, accept, packages, commands, idle)
 }
-FURTHER: dict[str, Bench] = {bench.__name__: bench for bench in (http, follow, catalog, steps, output, hostile)}
+FURTHER: dict[str, Bench] = {bench.__name__: bench for bench in (http, follow, catalog, steps, output, order, hostile)}
 BENCHES = {**DEFAULT, **FURTHER}
 
 

@@ -124,7 +124,7 @@ def test_a_state_whose_migration_was_rewritten_is_refused_and_left_alone(tmp_pat
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        ("ALTER TABLE runs DROP COLUMN wait_ms", "table runs is not as it should be"),
+        ("ALTER TABLE runs DROP COLUMN wait_why", "table runs is not as it should be"),
         ("DROP INDEX runs_ready", "index runs_ready is missing"),
         ("DROP TRIGGER runs_recounted", "trigger runs_recounted is missing"),
         ("ALTER TABLE journal RENAME TO diary", "table journal is missing"),

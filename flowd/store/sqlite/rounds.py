@@ -52,8 +52,9 @@ def insert(
         copies: From `copied_needs.read`, where some have any.
     """
     rounds = _open_rounds(db, event_seq, runs, numbers)
-    created, seqs = [], []
+    created, seqs, has_keys = [], [], False
     for run in runs:
+        has_keys = has_keys or run.key is not None
         number = numbers.get(run.definition.flow_name, 1)
         place = number, rounds.get(run.definition.flow_name)
         try:
@@ -64,7 +65,7 @@ def insert(
             seqs.append(_insert_run(db, event_seq, run, at_ms, place))
         created.append(_created(event_id, run, at_ms, number))
     if not rounds:
-        return Inserted(tuple(created), seqs, has_links=any(run.key is not None for run in runs))
+        return Inserted(tuple(created), seqs, has_links=has_keys)
     _link(db, runs, seqs)
     copied_needs.write(db, zip(runs, seqs, strict=True), copies or {})
     return Inserted(tuple(reads.runs_by_seq(db, seqs)), seqs, has_links=True)

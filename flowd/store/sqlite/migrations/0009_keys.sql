@@ -34,7 +34,6 @@ CREATE TABLE lane_members (
     PRIMARY KEY (lane_id, has, priority DESC, owner)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX lane_members_by_owner ON lane_members (kind, owner);
-CREATE INDEX runs_waiting_for_round ON runs (round_seq, seq) WHERE waits_for = 'key' AND wait_why = 'flow';
 
 -- The claim reads this index alone.
 DROP INDEX runs_ready;
