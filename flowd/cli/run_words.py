@@ -20,8 +20,30 @@ def waiting(item: RunView) -> str | None:
             return f"waits until {instant} ({why})"
         case {"package": name}:
             return f"waits for package {name}"
+        case {"key": dict(key)}:
+            return f"waits for {_key(key)}"
         case _:
             return None
+
+
+def _key(said: Mapping[str, Any]) -> str:
+    """A key that others hold.
+
+    >>> _key({"group": "repo", "key": ["x"], "holder": "run_1", "behind": 0})
+    'run_1 of repo x'
+    >>> _key({"group": "rel/build", "key": [], "holder": "run_1", "behind": 2})
+    'run_1 of rel/build (2 before it)'
+    >>> _key({"group": "g", "key": [None, {"a": 1}], "holder": "run_1"})
+    'run_1 of g null {"a":1} (over 100 before it)'
+    """
+    values = [value if isinstance(value, str) else _json(value) for value in said.get("key", ())]
+    ahead = said.get("behind")
+    place = "" if ahead == 0 else f" ({'over 100' if ahead is None else ahead} before it)"
+    return " ".join([f"{said.get('holder', 'others')} of {said.get('group')}", *values]) + place
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def resolution(said: Mapping[str, Any] | None) -> str | None:
@@ -53,6 +75,8 @@ def person(by: Mapping[str, Any] | None) -> str:
             return f"the token {name}"
         case {"via": "signature"}:
             return "a signed request"
+        case {"via": "flowd"}:
+            return "flowd"
         case {"name": name}:
             return str(name)
         case {"uid": uid}:

@@ -10,9 +10,9 @@ MAX_NOTE_CHARACTERS = 10_000
 MAX_INPUT_BYTES = 256 * 1024
 """Of an answer as JSON: it is given to each attempt, and shown with the run."""
 
-Via = Literal["socket", "token", "signature", "http", "local"]
+Via = Literal["socket", "token", "signature", "http", "local", "flowd"]
 ResolutionStatus = Literal["completed", "changed", "failed", "skipped", "canceled"]
-"""``canceled``: nobody has answered, and the event was canceled."""
+"""``canceled``: nobody has answered, and the event was canceled, or the round superseded."""
 
 _GOOD = frozenset({"completed", "changed", "skipped"})
 
@@ -23,7 +23,8 @@ class Person:
 
     Attributes:
         via: The control ``socket``, whose other end is a user; an HTTP ``token``; an HTTP request's ``signature``;
-            ``http``, where nobody has to show anything; or a ``local`` client with an engine of its own.
+            ``http``, where nobody has to show anything; a ``local`` client with an engine of its own; or ``flowd``
+            itself, for nobody.
         uid: Of the user, where there is one.
         name: The user's, or the token's.
     """
@@ -45,6 +46,8 @@ class Person:
                 return "a signed request"
             case "http":
                 return "somebody over HTTP"
+            case "flowd":
+                return "flowd"
             case _:
                 return self.name or ("somebody" if self.uid is None else f"user {self.uid}")
 

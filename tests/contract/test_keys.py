@@ -421,6 +421,11 @@ def test_a_round_that_only_waits_for_a_person_gives_way(stores: Stores, way: OnB
             await runs.accept_round("e2", key(on_busy=way), *LINE)
         superseded = ("skipped", Reason.SUPERSEDED)
         assert await runs.ends("e1-b", "e1-c") == [superseded, superseded]
+        asked = await runs.run("e1-a")
+        if way == "replace" and comes_first:  # it was to be ended already, and asks on its own
+            assert (asked.cancel_requested, asked.needs_attention) == (True, True)
+        else:
+            assert (asked.effective_status, asked.resolution and asked.resolution.by.via) == ("canceled", "flowd")
         assert await runs.start() == ["e2-a"]
 
     stores.use(use)

@@ -3,12 +3,13 @@
 import doctest
 import importlib
 import json
+from types import ModuleType
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from flowd.cli import printing, runs
+from flowd.cli import printing, run_words, runs
 from flowd.cli.exits import Exit, code_of
 from flowd.cli.main import _SECTIONS, cli
 from flowd.cli.reading_events import parse_json, with_options
@@ -40,8 +41,15 @@ def test_the_reference_command_lines_names_work(alias: str) -> None:
     assert CliRunner().invoke(cli, [alias, "-h"]).exit_code == 0
 
 
-def test_doctests() -> None:
-    results = doctest.testmod(printing)
+def test_a_run_that_waits_for_a_key_says_for_whom() -> None:
+    key = {"group": "repo", "key": ["x"], "holder": "run_1", "behind": 0}
+    view = read_run({"run": {"id": "run_2", "status": "queued", "waitingFor": {"key": key}}})
+    assert runs._why(view) == "waits for run_1 of repo x"
+
+
+@pytest.mark.parametrize("module", [printing, run_words])
+def test_doctests(module: ModuleType) -> None:
+    results = doctest.testmod(module)
     assert results.attempted
     assert not results.failed
 

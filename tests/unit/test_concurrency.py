@@ -1,6 +1,8 @@
 """Keys of events: JSON Pointers, and what they find."""
 
+import doctest
 import json
+from types import ModuleType
 
 import pytest
 
@@ -15,6 +17,13 @@ def canonical(value: object) -> bytes:
 def key(event: dict[str, object], *pointers: str) -> str:
     asked = Concurrency(None, pointers)
     return concurrency.wanted(asked, event, group="g", limit=1, canonical=canonical).key
+
+
+@pytest.mark.parametrize("module", [concurrency, pointer])
+def test_doctests(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted
+    assert not results.failed
 
 
 # From RFC 6901, section 5.

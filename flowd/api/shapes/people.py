@@ -1,24 +1,26 @@
 """Who said something of a run, and what, as callers see it."""
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from flowd.api.json import instant
 from flowd.api.shapes import View
-from flowd.domain.people import Answer, Person, Resolution, ResolutionStatus
+from flowd.domain.people import Answer, Person, Resolution, ResolutionStatus, Via
 
 
 class PersonView(View):
-    """Who it was, as far as the daemon can tell: a user at the control socket, or the name of an HTTP token."""
+    """Who it was, as far as the daemon can tell: a user at the control socket, or the name of an HTTP token. ``flowd``
+    is nobody, but the daemon itself."""
 
-    via: Literal["socket", "token", "signature", "http", "local"]
+    via: Via
     uid: int | None = None
     name: str | None = None
 
 
 class ResolutionView(View):
-    """How a person has put the end of a run right. ``canceled``: nobody has answered, and the event was canceled."""
+    """How a person has put the end of a run right. ``canceled``: nobody has answered, and the event was canceled, or
+    the round superseded."""
 
     status: ResolutionStatus
     by: PersonView

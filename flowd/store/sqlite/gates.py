@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from flowd.domain.run import ProcessStatus
 from flowd.store.sqlite import journal, keys, needs, ready
 from flowd.store.sqlite.connection import WriteConnection
-from flowd.store.sqlite.passing import Ended, Freed, Name, Passed, Passing
+from flowd.store.sqlite.passing import Change, Ended, Freed, Name, Passed, Passing, Resolved
 
 Gate = Callable[[sqlite3.Connection, int, int, int], Passing | Passed]
 """Of a run, by its ``seq`` and its event's, and the wall clock's milliseconds."""
@@ -20,7 +20,7 @@ Gate = Callable[[sqlite3.Connection, int, int, int], Passing | Passed]
 GATES: tuple[tuple[Name, Gate], ...] = (("needs", needs.look), ("key", keys.look))
 """Those that can keep a run which came to them. A wait for a time begins where the run is queued."""
 
-Consequence = Callable[[sqlite3.Connection, int, int], Iterable[Freed | Ended]]
+Consequence = Callable[[sqlite3.Connection, int, int], Iterable[Change]]
 """Of a run by its ``seq``, at an instant: what may go on from a gate now, and what was ended for it."""
 
 OF_AN_END: tuple[Consequence, ...] = (keys.give_back, needs.one_ended)
@@ -71,7 +71,7 @@ class _Work:
     def __init__(self, db: sqlite3.Connection, at_ms: int) -> None:
         self._db = db
         self._at_ms = at_ms
-        self._waiting: deque[Freed | Ended] = deque()
+        self._waiting: deque[Change] = deque()
         self._left: deque[tuple[Consequence, int]] = deque()
         self._last: deque[tuple[Consequence, int]] = deque()
 
@@ -81,7 +81,7 @@ class _Work:
         self._last.extend((follows, run_seq) for follows in last)
         self.do(())
 
-    def do(self, items: Iterable[Freed | Ended]) -> None:
+    def do(self, items: Iterable[Change]) -> None:
         """Do this, and all that follows from it."""
         self._waiting.extend(items)
         while self._waiting or self._left or self._last:
@@ -91,9 +91,11 @@ class _Work:
                 follows, seq = self._left.popleft() if self._left else self._last.popleft()
                 self._waiting.extend(follows(self._db, seq, self._at_ms))
 
-    def _take(self, item: Freed | Ended) -> None:
+    def _take(self, item: Change) -> None:
         if isinstance(item, Ended):
             self._note_end(item.run_seq)
+        elif isinstance(item, Resolved):
+            self._left.extend((then, item.run_seq) for then in OF_A_RESOLUTION)
         elif self._is_queued(item.run_seq):  # else what came before it has ended it
             passing, others = self._pass(item)
             if passing is Passing.ENDED:
@@ -113,7 +115,7 @@ class _Work:
 
     def _pass(self, run: Freed) -> Passed:
         db, first = self._db, 0 if run.behind is None else _ORDER.index(run.behind) + 1
-        others: tuple[Freed | Ended, ...] = ()
+        others: tuple[Change, ...] = ()
         for name, gate in GATES:
             if _ORDER.index(name) >= first:
                 came = gate(db, run.run_seq, run.event_seq, self._at_ms)

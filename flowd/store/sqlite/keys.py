@@ -13,7 +13,7 @@ from typing import NamedTuple
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.run import ProcessStatus
 from flowd.store.sqlite import journal, lanes, superseding
-from flowd.store.sqlite.passing import Ended, Freed, Passed, Passing
+from flowd.store.sqlite.passing import Change, Ended, Freed, Passed, Passing
 
 
 class _Comer(NamedTuple):
@@ -44,7 +44,7 @@ def look(db: sqlite3.Connection, run_seq: int, event_seq: int, at_ms: int) -> Pa
         " LEFT JOIN round_keys k ON k.round_seq = r.round_seq WHERE r.seq = ?",
         (run_seq,),
     ).fetchone()
-    others: tuple[Freed | Ended, ...] = ()
+    others: tuple[Change, ...] = ()
     if round_key is not None:
         comer = _Comer(round_seq, round_priority, _read(round_key), run_id)
         passing, others = _look_at_round(db, comer, at_ms)
@@ -71,7 +71,7 @@ def give_back(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed]: 
     return [] if step_key is None else _freed_runs(db, lanes.leave(db, "step", run_seq))
 
 
-def round_ended(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed | Ended]:
+def round_ended(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Change]:
     """A run has ended: its round's key goes to the next one where it was the last. Where others only wait for a person,
     and a younger round waits for them, they end. A `gates.Consequence`."""
     found = db.execute(
@@ -96,7 +96,7 @@ def _read(text: str) -> WantedKey:
 # --- the key of a run ------------------------------------------------------------------------------------------------
 
 
-def _look_at_step(db: sqlite3.Connection, run: _Comer, at_ms: int) -> tuple[Passing, tuple[Freed | Ended, ...]]:
+def _look_at_step(db: sqlite3.Connection, run: _Comer, at_ms: int) -> tuple[Passing, tuple[Change, ...]]:
     place = lanes.place_of(db, "step", run.seq)
     if place is not None:
         return (Passing.FREE if place.has_key else Passing.KEPT), ()
@@ -119,7 +119,7 @@ def _freed_runs(db: sqlite3.Connection, run_seqs: list[int]) -> list[Freed]:
 # --- the key of a round ----------------------------------------------------------------------------------------------
 
 
-def _look_at_round(db: sqlite3.Connection, round_: _Comer, at_ms: int) -> tuple[Passing, tuple[Freed | Ended, ...]]:
+def _look_at_round(db: sqlite3.Connection, round_: _Comer, at_ms: int) -> tuple[Passing, tuple[Change, ...]]:
     place = lanes.place_of(db, "flow", round_.seq)
     if place is not None:
         return (Passing.FREE if place.has_key else Passing.KEPT), ()
@@ -136,10 +136,13 @@ def _look_at_round(db: sqlite3.Connection, round_: _Comer, at_ms: int) -> tuple[
     return (Passing.FREE if round_.seq in coming.holders else Passing.KEPT), (*ended, *others)
 
 
-def _end_round(db: sqlite3.Connection, round_seq: int, younger_id: str, at_ms: int) -> list[Freed | Ended]:
+def _end_round(db: sqlite3.Connection, round_seq: int, younger_id: str, at_ms: int) -> list[Change]:
+    """End a round for a younger one; where it has begun, nobody is asked what it asked any more."""
     place = lanes.place_of(db, "flow", round_seq)
-    has_begun = place is not None and place.has_key
-    return [*superseding.for_younger(db, "rest" if has_begun else "round", round_seq, younger_id, at_ms)]
+    if place is None or not place.has_key:
+        return [*superseding.for_younger(db, "round", round_seq, younger_id, at_ms)]
+    ended = superseding.for_younger(db, "rest", round_seq, younger_id, at_ms)
+    return [*ended, *superseding.close_questions(db, round_seq, younger_id, at_ms)]
 
 
 def _freed_rounds(db: sqlite3.Connection, round_seqs: list[int]) -> list[Freed]:

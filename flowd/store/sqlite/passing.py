@@ -33,8 +33,18 @@ class Ended(NamedTuple):
     run_seq: int
 
 
+class Resolved(NamedTuple):
+    """A run that had ended with a question, and asks nothing any more."""
+
+    run_seq: int
+
+
+Change = Freed | Ended | Resolved
+"""Of a run, with consequences that are yet to be seen to."""
+
+
 class Passed(NamedTuple):
     """What became of a run that came to a gate, and of others by that."""
 
     passing: Passing
-    others: tuple[Freed | Ended, ...] = ()
+    others: tuple[Change, ...] = ()

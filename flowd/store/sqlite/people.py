@@ -8,10 +8,10 @@ from flowd.domain.errors import RunNotFoundError
 from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.questions import Question
 from flowd.domain.result import FlowResult
-from flowd.domain.run import ProcessStatus, Run
+from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
 from flowd.domain.trees import TreeBounds
-from flowd.store.sqlite import gates, journal, reads, retries, rows, trees, words
+from flowd.store.sqlite import gates, reads, resolutions, retries, rows, trees
 
 _ASKING = f"{rows.RUNS} WHERE r.wants_person = 1"
 _BEHIND = (
@@ -88,21 +88,7 @@ def close_questions(db: sqlite3.Connection, event_id: str, by: Person, *, at_ms:
 
 
 def _settle(db: sqlite3.Connection, seq: int, said: FlowResult, resolution: Resolution) -> None:
-    result = resolution.result_of(said)
-    event_seq, status = db.execute(
-        "UPDATE runs SET resolution = ?, wants_person = 0, result_status = ?, result = ?, reported_status = ?,"
-        " reported_result = ?, updated_at_ms = ? WHERE seq = ? AND wants_person = 1 RETURNING event_seq, status",
-        (
-            words.resolution(resolution),
-            resolution.status,  # also where no result stands: it is what counts
-            None if result is None else result.text,
-            said.status,
-            said.text,
-            resolution.at_ms,
-            seq,
-        ),
-    ).fetchone()
-    journal.add_run(db, resolution.at_ms, event_seq, seq, ProcessStatus(status))
+    resolutions.write(db, seq, said, resolution)
     gates.resolved(db, seq, at_ms=resolution.at_ms)
 
 

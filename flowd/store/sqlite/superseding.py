@@ -6,12 +6,13 @@ import sqlite3
 from dataclasses import replace
 from typing import Literal
 
-from flowd.domain.result import ResultStatus, spell
+from flowd.domain.people import Person, Resolution
+from flowd.domain.result import FlowResult, ResultStatus, spell
 from flowd.domain.run import Outcome, ProcessStatus, Reason
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import journal
+from flowd.store.sqlite import journal, resolutions
 from flowd.store.sqlite.connection import WriteConnection
-from flowd.store.sqlite.passing import Ended
+from flowd.store.sqlite.passing import Ended, Resolved
 
 Unit = Literal["run", "round", "rest"]
 """What is ended, by its ``seq``: a run; all that is unfinished in a round; or, in one that has begun, the rest of it but
@@ -43,6 +44,18 @@ def for_want_of_key(db: sqlite3.Connection, unit: Unit, seq: int, at_ms: int) ->
     why = f"another {unit} holds its key"
     found = db.execute(_UNFINISHED[unit], (seq,)).fetchall()
     return [_skip(db, (run_seq, event_seq), Reason.KEY_BUSY, why, at_ms) for run_seq, event_seq, _ in found]
+
+
+def close_questions(db: sqlite3.Connection, round_seq: int, younger_id: str, at_ms: int) -> list[Resolved]:
+    """Let nobody be asked any more what the runs of a round ask."""
+    found = db.execute(
+        "SELECT seq, result_status, result FROM runs WHERE round_seq = ? AND wants_person = 1 ORDER BY seq",
+        (round_seq,),
+    ).fetchall()
+    for seq, status, said in found:
+        why = f"{younger_id} of the same key came after it"
+        resolutions.write(db, seq, FlowResult(status, said), Resolution("canceled", Person("flowd"), at_ms, why))
+    return [Resolved(seq) for seq, _, _ in found]
 
 
 def mended(
