@@ -109,7 +109,18 @@ def remarks(view: CatalogView) -> Iterator[str]:
 
 
 def _steps(flow: FlowView) -> str:
-    return ", ".join(f"{step.name} ({step.trigger_type})" if step.trigger_type else step.name for step in flow.steps)
+    return ", ".join(f"{step.name} ({facts})" if (facts := _facts(step)) else step.name for step in flow.steps)
+
+
+def _facts(step: StepView) -> str:
+    """What starts a step, for a list.
+
+    >>> step = StepView("sign", "exec", "s.sh", 1, "release.signed", None, None, ("build", "test"), "success")
+    >>> _facts(step)
+    'release.signed, after build and test'
+    """
+    after = f"after {' and '.join(step.needs)}" if step.needs else None
+    return ", ".join(fact for fact in (step.trigger_type, after) if fact)
 
 
 def _number(value: float | None) -> str:
