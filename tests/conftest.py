@@ -8,6 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 from daemon_rig import Workspace, workspace
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is, and nothing of flowd.
+settings.register_profile("flowd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("flowd")
 
 # Programs that tests start are to buffer their output as they do for users, whatever a developer's shell says.
 os.environ.pop("PYTHONUNBUFFERED", None)
