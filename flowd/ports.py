@@ -375,6 +375,10 @@ class TreeStore(Protocol):
         """Whether any run of this one's round has not ended and goes on without a person."""
         ...
 
+    async def is_of(self, run_id: str, event_id: str, *, is_tree: bool) -> bool:
+        """Whether the run is one of it; False also where there is no such event."""
+        ...
+
     async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
         """How its runs are; of those that have not ended or ask a person, at most ``limit``."""
         ...
@@ -407,8 +411,9 @@ class Questions(Protocol):
         """Queue a run that asks for another attempt, which is told the answer. Raises as `resolve`."""
         ...
 
-    async def close_questions(self, event_id: str, by: Person, *, at_ms: int) -> None:
-        """Close the questions of an event that is canceled, in one transaction."""
+    async def close_questions(self, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> int:
+        """Close some of the open questions of an event, with ``is_tree`` of all below it, too; how many they are.
+        0 when none is left. What waited for an answer is let go, and nothing that was called off starts for it."""
         ...
 
     async def open_questions(self) -> int:

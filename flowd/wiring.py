@@ -348,6 +348,7 @@ def assemble(
         redactor=redactor,
         questions=questions,
         calls=calls,
+        follows=follows,
     )
     store.tell_beside(engine.follow_up)
     return engine, feed

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from flowd_client.views.question import QuestionView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.tree import TreeEventView, WaitedEventView
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import base64
 import codecs
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -18,7 +18,7 @@ from flowd.api.method import Method, method_of
 from flowd.api.pages import Pages
 from flowd.api.question_methods import QuestionMethods
 from flowd.api.queue_methods import QueueMethods
-from flowd.api.shapes import catalog, daemon, events, runs, updates
+from flowd.api.shapes import catalog, daemon, events, runs, trees, updates
 from flowd.api.subscriptions import Caller
 from flowd.domain.errors import InvalidParamsError
 from flowd.domain.people import Person
@@ -61,6 +61,7 @@ class Methods:
             names.LIST_RUNS: self._list_runs,
             names.GET_RUN: self._get_run,
             names.WAIT_RUN: self._wait_run,
+            names.WAIT_EVENT: self._wait_event,
             names.READ_OUTPUT: self._read_output,
             names.LIST_FLOWS: self._list_flows,
             names.EXPLAIN: self._explain,
@@ -78,13 +79,15 @@ class Methods:
         self.table: dict[str, Method] = {name: method_of(handlers[name]) for name in names.METHODS}
 
     async def _dispatch(self, given: events.Dispatch) -> events.DispatchView:
+        if given.wait:
+            with self._engine.waiters.inside(given.caused_by):
+                pass  # what would be refused afterwards is refused before anything is stored
         accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by)
         if not given.wait:
             return _warned(events.dispatch_view(accepted, accepted.runs), given, accepted)
-        ended = await self._ended(accepted.runs, given.timeout_ms)
-        view = _warned(events.dispatch_view(accepted, ended), given, accepted)
-        view.timed_out = _is_any_open(ended)
-        return view
+        with self._engine.waiters.inside(given.caused_by):
+            waited = await self._waited(accepted.event.id, accepted.runs, given)
+        return _with_waited(_warned(events.dispatch_view(accepted, waited.runs), given, accepted), waited)
 
     async def _replay(self, given: events.Replay) -> events.DispatchView:
         replayed = await self._engine.replay(
@@ -92,22 +95,41 @@ class Methods:
         )
         if not given.wait:
             return events.replay_view(replayed, replayed.runs)
-        ended = await self._ended(replayed.runs, given.timeout_ms)
-        view = events.replay_view(replayed, ended)
-        view.timed_out = _is_any_open(ended)
-        return view
+        waited = await self._waited(replayed.event.id, replayed.runs, given)
+        return _with_waited(events.replay_view(replayed, waited.runs), waited)
 
-    async def _ended(self, unfinished: Sequence[Run], timeout_ms: int | None) -> tuple[Run, ...]:
-        timeout_s = None if timeout_ms is None else timeout_ms / 1000
-        if len(unfinished) == 1:  # most have one: it needs no task
-            return (await self._engine.wait_run(unfinished[0].id, timeout_s=timeout_s),)
-        return tuple(await asyncio.gather(*(self._engine.wait_run(run.id, timeout_s=timeout_s) for run in unfinished)))
+    async def _waited(self, event_id: str, runs_: Sequence[Run], given: events.Dispatch | events.Replay) -> "_Waited":
+        timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
+        if given.tree:
+            is_late = await self._engine.wait_event(event_id, is_tree=True, timeout_s=timeout_s)
+            ended = await asyncio.gather(*(self._engine.get_run(run.id) for run in runs_))
+            return _Waited(tuple(ended), is_late, await self._event_state(event_id, is_tree=True))
+        if len(runs_) == 1:  # most have one: it needs no task
+            waited = [await self._engine.wait_run(runs_[0].id, timeout_s=timeout_s)]
+        else:
+            waited = await asyncio.gather(*(self._engine.wait_run(run.id, timeout_s=timeout_s) for run in runs_))
+        return _Waited(tuple(one.run for one in waited), any(one.is_late for one in waited))
+
+    async def _event_state(self, event_id: str, *, is_tree: bool) -> events.EventStateView:
+        state = await self._engine.event_state(event_id, is_tree=is_tree, limit=trees.MAX_OPEN)
+        return trees.event_state_view(state)
+
+    async def _wait_event(self, given: trees.WaitEvent) -> trees.WaitedEventView:
+        timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
+        is_late = await self._engine.wait_event(
+            given.event_id, is_tree=given.tree, timeout_s=timeout_s, caller=given.caused_by
+        )
+        state = await self._event_state(given.event_id, is_tree=given.tree)
+        return trees.WaitedEventView(event_id=given.event_id, timed_out=is_late, state=state)
 
     async def _cancel_run(self, given: runs.RunId) -> runs.OneRunView:
         return runs.OneRunView(run=runs.run_view(await self._engine.cancel_run(given.run_id)))
 
-    async def _cancel_event(self, given: events.EventId, by: Person) -> runs.RunsView:
-        return runs.runs_view(await self._engine.cancel_event(given.event_id, by=by), event_id=given.event_id)
+    async def _cancel_event(self, given: trees.CancelEvent, by: Person) -> runs.RunsView:
+        ended = await self._engine.cancel_event(given.event_id, is_tree=given.tree, by=by)
+        told = ended[: wire.MAX_LIMIT] if given.tree else (await self._engine.get_event(given.event_id)).run_ids
+        found = [await self._engine.get_run(run_id) for run_id in told]
+        return runs.runs_view(found, event_id=given.event_id)
 
     async def _retry_run(self, given: runs.RunId) -> runs.OneRunView:
         return runs.OneRunView(run=runs.run_view(await self._engine.retry_run(given.run_id)))
@@ -120,11 +142,15 @@ class Methods:
             events=[events.event_view(event) for event in page.items], next_cursor=page.next_cursor
         )
 
-    async def _get_event(self, given: events.EventId) -> events.EventWithRunsView:
+    async def _get_event(self, given: trees.GetEvent) -> events.EventWithRunsView:
         event = await self._engine.get_event(given.event_id)
         page = await self._engine.list_runs(RunFilter(event_id=given.event_id), limit=wire.MAX_LIMIT)
         views = [runs.run_view(run) for run in page.items]
-        return events.EventWithRunsView(event=events.event_view(event, views), runs=views)
+        view = events.EventWithRunsView(event=events.event_view(event, views), runs=views)
+        if given.tree:
+            below = await self._engine.tree(given.event_id, limit=params.page_limit(given.limit), cursor=given.cursor)
+            view.tree = trees.tree_view(below)
+        return view
 
     async def _list_runs(self, given: runs.ListRuns) -> Annotated[msgspec.Raw, runs.RunsView]:
         if given.output is not None:  # it grows without anything being committed, so no page of it is kept
@@ -148,8 +174,8 @@ class Methods:
 
     async def _wait_run(self, given: runs.WaitRun) -> runs.WaitedRunView:
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
-        run = await self._engine.wait_run(given.run_id, timeout_s=timeout_s)
-        return runs.WaitedRunView(run=await self._run_with_output(run), timed_out=not run.status.is_final)
+        waited = await self._engine.wait_run(given.run_id, timeout_s=timeout_s)
+        return runs.WaitedRunView(run=await self._run_with_output(waited.run), timed_out=waited.is_late)
 
     async def _run_with_output(self, run: Run, tail_bytes: int = runs.OUTPUT_TAIL_BYTES) -> runs.RunView:
         if not run.attempts:
@@ -266,8 +292,16 @@ def bare_event(given: object) -> object:
     return given
 
 
-def _is_any_open(waited_for: Sequence[Run]) -> bool:
-    return any(not run.status.is_final for run in waited_for)
+class _Waited(NamedTuple):
+    runs: tuple[Run, ...]
+    is_late: bool
+    state: events.EventStateView | None = None
+
+
+def _with_waited(view: events.DispatchView, waited: _Waited) -> events.DispatchView:
+    view.timed_out = waited.is_late
+    view.state = waited.state
+    return view
 
 
 def _text(part: OutputPart, encoding: str) -> tuple[str, int]:

@@ -1,15 +1,16 @@
 """Runs an event's steps once and keeps nothing: for ``flowd fire`` and ``flowd exec``."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
-from flowd.domain.waiting import NeedsWait, PersonWait
 from flowd.embedded.running import private_settings, running
 from flowd.engine.engine import Engine
 from flowd.settings.values import Settings
+
+_PAGE = 500
+"""Events of a tree that are looked at at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class RunReport:
 
 
 def fire(workspace: Path, event: object) -> list[RunReport]:
-    """Run every step that an event matches, and report in match order.
+    """Run every step that an event matches, and all that they cause, and report in match order, causes first.
 
     Raises:
         FlowdError: The event is none.
@@ -63,32 +64,26 @@ async def _run_in(settings: Settings, event: object, only: tuple[str, str] | Non
     runs: list[Run] = []
     try:
         async with running(settings) as parts:
+            if only is not None:
+                parts.engine.cause_nothing()
             accepted = await parts.engine.dispatch(event, only=only)
-            runs = await _see_through(parts.engine, [run.id for run in accepted.runs])
+            runs = await _see_through(parts.engine, accepted.event.id)
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.
     return [_report(run) for run in runs]
 
 
-async def _see_through(engine: Engine, run_ids: Sequence[str]) -> list[Run]:
-    """The runs when all have ended, or nothing of them can go on without a person, whom nobody can ask here."""
-    waiting = {asyncio.ensure_future(engine.wait_run(run_id, timeout_s=None)) for run_id in run_ids}
-    try:
-        asks = False
-        while waiting:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            asks = asks or any(task.result().needs_attention for task in done)
-            if asks and all(_is_stuck(run) for run in [await engine.get_run(run_id) for run_id in run_ids]):
-                break
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-    return [await engine.get_run(run_id) for run_id in run_ids]
-
-
-def _is_stuck(run: Run) -> bool:
-    return run.status.is_final or isinstance(run.waiting_for, PersonWait | NeedsWait)
+async def _see_through(engine: Engine, event_id: str) -> list[Run]:
+    """The runs of the event and of all that they cause, when nothing goes on without a person, whom nobody can ask."""
+    await engine.wait_event(event_id, is_tree=True, timeout_s=None)
+    runs: list[Run] = []
+    cursor: str | None = None
+    while True:
+        page = await engine.tree(event_id, limit=_PAGE, cursor=cursor)
+        runs += [run for event in page.items for run in event.runs]
+        cursor = page.next_cursor
+        if cursor is None:
+            return runs
 
 
 def _report(run: Run) -> RunReport:

@@ -4,41 +4,85 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from flowd.domain.run import Run
+from flowd.domain.waiting import NeedsWait, PersonWait
 
 
 class Completions:
-    """Tells those who wait that a run has ended."""
+    """Tells those who wait that a run has ended, or that they should look again."""
 
     def __init__(self, on_end: Callable[[Run], None] = lambda _: None) -> None:
         """``on_end`` is told of every run that ends."""
         self._on_end = on_end
-        self._waiting: dict[str, set[asyncio.Future[Run]]] = {}
+        self._waiting: dict[str, set[asyncio.Future[Run | None]]] = {}
+        self._event_of: dict[str, str] = {}
+        """Of some of the runs that are waited for."""
         self._pending: set[str] = set()
+        self._watching: set[asyncio.Future[None]] = set()
 
-    def begin(self, run_ids: Iterable[str]) -> None:
-        """These runs are not finished, and their end will be told: who waits for them need not ask the store."""
-        self._pending.update(run_ids)
+    def begin(self, runs: Iterable[Run]) -> None:
+        """These runs are not finished, and the end of those that wait for no other will be told, so that who waits for
+        such a run need not ask the store."""
+        self._pending.update(
+            run.id
+            for run in runs
+            if not run.status.is_final and not isinstance(run.waiting_for, NeedsWait | PersonWait)
+        )
 
     def is_pending(self, run_id: str) -> bool:
-        """Whether the run is known to be unfinished. False says nothing."""
+        """Whether the run is known to be unfinished and to go on by itself. False says nothing."""
         return run_id in self._pending
 
-    def expect(self, run_id: str) -> asyncio.Future[Run]:
-        """A future for the run's end, which the caller gives to `drop` in the end. Look at the store after calling
-        this, not before: then no end is missed."""
-        future: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+    def expect(self, run_id: str) -> asyncio.Future[Run | None]:
+        """A future for the run's end, which the caller gives to `drop` in the end; None where something may keep it
+        from ever ending by itself: for a run that waits for others see `belongs`.
+
+        Look at the store after calling this, not before: then no end is missed.
+        """
+        future: asyncio.Future[Run | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(run_id, set()).add(future)
         return future
 
+    def belongs(self, run: Run) -> None:
+        """The run, which somebody expects to end, may wait for others of its event: a question among these is told."""
+        if run.id in self._waiting:
+            self._event_of[run.id] = run.event_id
+
+    def watch(self) -> asyncio.Future[None]:
+        """A future for the next end of any run, or the next `stir`. Look at the store after calling this."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watching.add(future)
+        future.add_done_callback(self._watching.discard)
+        return future
+
     def tell(self, run: Run) -> None:
-        """The run has ended: wake everybody who waits for it."""
+        """The run has ended: wake everybody who waits for it, and for others of its event where it asks a person."""
         self._pending.discard(run.id)
         self._on_end(run)
         for future in tuple(self._waiting.get(run.id, ())):
             if not future.done():
                 future.set_result(run)
+        if run.needs_attention:
+            self._look_again([other for other, event_id in self._event_of.items() if event_id == run.event_id])
+        self._tell_watching()
 
-    def drop(self, run_id: str, future: asyncio.Future[Run]) -> None:
+    def stir(self) -> None:
+        """Any run may wait for a person from now on: let everybody look again."""
+        self._pending.clear()
+        self._look_again(list(self._waiting))
+        self._tell_watching()
+
+    def _look_again(self, run_ids: list[str]) -> None:
+        for run_id in run_ids:
+            for future in tuple(self._waiting.get(run_id, ())):
+                if not future.done():
+                    future.set_result(None)
+
+    def _tell_watching(self) -> None:
+        for future in tuple(self._watching):
+            if not future.done():
+                future.set_result(None)
+
+    def drop(self, run_id: str, future: asyncio.Future[Run | None]) -> None:
         """Nobody waits for this future any more."""
         future.cancel()
         waiting = self._waiting.get(run_id)
@@ -46,3 +90,4 @@ class Completions:
             waiting.discard(future)
             if not waiting:
                 del self._waiting[run_id]
+                self._event_of.pop(run_id, None)

@@ -9,9 +9,7 @@ from flowd.domain.errors import (
     EventNotFoundError,
     InvalidParamsError,
     NotRetryableError,
-    RefusedError,
     RunActiveError,
-    RunFinishedError,
     RunNotFoundError,
 )
 from flowd.domain.event import Event
@@ -21,12 +19,14 @@ from flowd.domain.matching import Verdict
 from flowd.domain.people import Person
 from flowd.domain.queueing import Beside, Claim, Claimed
 from flowd.domain.redaction import Redactor
-from flowd.domain.run import ProcessStatus, Reason, Run
-from flowd.domain.stored import Accepted, Counts, Page, Pruned, RunFilter, StoredEvent
+from flowd.domain.run import Reason, Run
+from flowd.domain.stored import Accepted, Counts, EventState, Page, Pruned, RunFilter, StoredEvent, TreeEvent
 from flowd.engine import pruning, recovery, run_log
 from flowd.engine.attempts import Attempts
+from flowd.engine.cancels import Cancels
 from flowd.engine.claims import Claims
 from flowd.engine.completions import Completions
+from flowd.engine.follows import Follows
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import OutputFiles
@@ -36,13 +36,11 @@ from flowd.engine.round_folders import RoundFolders
 from flowd.engine.running_step import RunningStep
 from flowd.engine.scheduler import TASK_PREFIX, Scheduler
 from flowd.engine.uncancellable import UncancellableCalls
-from flowd.ports import Catalog, Clock, Keeper, Store
+from flowd.engine.waiters import Waited, Waiters
+from flowd.ports import Catalog, Clock, Keeper, OpenStore
 from flowd_client.wire import Stream
 
 log = logging.getLogger("flowd.engine")
-
-_CANCEL_MARGIN_S = 3.0
-"""How long, beyond its grace, a cancel waits to answer with the run as it ended."""
 
 
 class Engine:
@@ -51,7 +49,7 @@ class Engine:
     def __init__(
         self,
         *,
-        store: Store,
+        store: OpenStore,
         keeper: Keeper,
         catalog: Catalog,
         clock: Clock,
@@ -68,6 +66,7 @@ class Engine:
         redactor: Redactor,
         questions: Questions,
         calls: UncancellableCalls,
+        follows: Follows,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -84,10 +83,27 @@ class Engine:
         self._completions = completions
         self._boot_id = boot_id
         self._redactor = redactor
+        self._follows = follows
         self._calls = calls
         self.questions = questions
         """What people can do about runs that ask."""
         self._tasks: asyncio.TaskGroup | None = None
+        self._cancels = Cancels(
+            store=store,
+            attempts=attempts,
+            completions=completions,
+            clock=clock,
+            read=self.get_run,
+            ring=scheduler.ring,
+        )
+        self.waiters = Waiters(
+            store=store,
+            completions=completions,
+            read=self.get_run,
+            is_active=lambda run_id: run_id in attempts.active,
+            places=lambda: scheduler.max_parallel,
+        )
+        """Those who wait for runs, events and trees."""
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -130,6 +146,10 @@ class Engine:
     def packages_changed(self, _: Snapshot) -> None:
         """Another snapshot of the catalog is in force: runs that wait for their package may go on."""
         self._package_waits.packages_changed()
+
+    def cause_nothing(self) -> None:
+        """Leave alone what results say is to come next: whoever runs one step means that step."""
+        self._follows.are_wanted = False
 
     def drain(self) -> None:
         """Start nothing more. Events are still accepted, and their runs stay queued on disk."""
@@ -177,21 +197,7 @@ class Engine:
     async def end_active(self, *, grace_s: float | None) -> None:
         """Cancel every run under way; ``grace_s=0`` kills. Needs no room on the disk."""
         for run_id in self.active:
-            await self._end_running(run_id, grace_s=grace_s)
-
-    async def _end_running(self, run_id: str, *, grace_s: float | None = None) -> float:
-        """Note the wish to cancel a running run, for the next daemon, and end it, even if nothing can be noted.
-
-        Returns:
-            How many seconds it has for its end; 0 where it does not run.
-        """
-        try:
-            is_running = await self._store.request_cancel(run_id, at_ms=self._clock.now_ms())
-        except RefusedError:
-            is_running = run_id in self._attempts.active
-            if not is_running:
-                raise
-        return await self._attempts.cancel(run_id, grace_s=grace_s) if is_running else 0.0
+            await self._cancels.end_running(run_id, grace_s=grace_s)
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
@@ -214,7 +220,7 @@ class Engine:
             accepted = await self._intake.accept(value, only=only, caused_by=caused_by, claim=claim)
             claimed = accepted.claimed or claimed
             if not accepted.is_duplicate:
-                self._completions.begin(run.id for run in accepted.runs if not run.status.is_final)
+                self._completions.begin(accepted.runs)
                 for run in accepted.runs:
                     run_log.tell(logging.DEBUG, "run queued", run)
                 run_log.tell_left_out(accepted.event)
@@ -247,7 +253,7 @@ class Engine:
         self, event_id: str, steps: Sequence[str] | None, from_steps: Sequence[str] | None, *, is_missing: bool
     ) -> Accepted:
         replayed = await self._intake.replay(event_id, steps, from_steps=from_steps, is_missing=is_missing)
-        self._completions.begin(run.id for run in replayed.runs if not run.status.is_final)
+        self._completions.begin(replayed.runs)
         self._scheduler.ring()
         for run in replayed.runs:
             run_log.tell(logging.DEBUG, "run queued", run, replay_of=run.replay_of)
@@ -265,45 +271,19 @@ class Engine:
             RunNotFoundError: No such run.
             RunFinishedError: It has ended in another way.
         """
-        return await self._calls.do(self._cancel_run(run_id))
+        return await self._calls.do(self._cancels.run(run_id))
 
-    async def _cancel_run(self, run_id: str) -> Run:
-        now_ms = self._clock.now_ms()
-        canceled = None
-        if run_id not in self._attempts.active:  # else it is not queued, and its end needs no room on the disk
-            canceled = await self._store.cancel_queued(run_id, at_ms=now_ms)
-        if canceled is not None:
-            self._completions.tell(canceled)
-            self._scheduler.ring()  # what needs it may start now, where it asks for no good end
-            return await self.get_run(run_id)
-        ended = self._completions.expect(run_id)
-        try:
-            run = await self.get_run(run_id)
-            if run.status is ProcessStatus.CANCELED:
-                return run
-            if run.status.is_final:
-                raise RunFinishedError(
-                    f"Run {run_id} has ended already ({run.effective_status}); there is nothing to cancel.",
-                    status=run.effective_status,
-                )
-            grace_s = await self._end_running(run_id)
-            await asyncio.wait([ended], timeout=grace_s + _CANCEL_MARGIN_S)
-        finally:
-            self._completions.drop(run_id, ended)
-        return await self.get_run(run_id)
+    async def cancel_event(self, event_id: str, *, is_tree: bool = False, by: Person) -> list[str]:
+        """End every unfinished run of an event, with ``is_tree`` of all below it, too; the ids of these runs. Its
+        questions are closed.
 
-    async def cancel_event(self, event_id: str, *, by: Person) -> list[Run]:
-        """End every unfinished run of an event, all at once, and close its questions.
+        First all ends that has not started, then what runs, until nothing is left. Answers when it has ended, or soon
+        after its grace. A step that completes all the same stands, and causes nothing.
 
         Raises:
             EventNotFoundError: No such event.
         """
-        event = await self.get_event(event_id)
-        runs = [await self.get_run(run_id) for run_id in event.run_ids]
-        unfinished = [run.id for run in runs if not run.status.is_final]
-        await asyncio.gather(*(self.cancel_run(run_id) for run_id in unfinished), return_exceptions=True)
-        await self.questions.close(event_id, by=by)
-        return [await self.get_run(run.id) for run in runs]
+        return await self._calls.do(self._cancels.event(event_id, is_tree=is_tree, by=by))
 
     async def retry_run(self, run_id: str) -> Run:
         """Queue another attempt of a run that ended badly. It starts with the step's definition in force then.
@@ -364,23 +344,37 @@ class Engine:
         page = await self._store.runs(where, limit=limit, cursor=cursor)
         return replace(page, items=tuple(map(self._shown, page.items)))
 
-    async def wait_run(self, run_id: str, *, timeout_s: float | None) -> Run:
-        """The run when it has ended, or as it is after ``timeout_s``. Raises `RunNotFoundError`."""
-        ended = self._completions.expect(run_id)
-        try:
-            if not self._completions.is_pending(run_id):
-                run = await self.get_run(run_id)
-                if run.status.is_final:
-                    return run
-            if timeout_s is None:
-                return self._shown(await ended)
-            try:
-                async with asyncio.timeout(timeout_s):
-                    return self._shown(await ended)
-            except TimeoutError:
-                return await self.get_run(run_id)
-        finally:
-            self._completions.drop(run_id, ended)
+    async def wait_run(self, run_id: str, *, timeout_s: float | None) -> Waited:
+        """The run when it has ended; see `Waiters.for_run`."""
+        waited = await self.waiters.for_run(run_id, timeout_s=timeout_s)
+        return waited._replace(run=self._shown(waited.run))
+
+    async def wait_event(
+        self, event_id: str, *, is_tree: bool, timeout_s: float | None, caller: str | None = None
+    ) -> bool:
+        """Return when nothing of the event goes on without a person; see `Waiters.for_event`.
+
+        Args:
+            caller: The run whose step asks.
+
+        Raises:
+            EventNotFoundError: No such event.
+            WouldDeadlockError: It would wait for itself, or takes the last place.
+        """
+        await self.waiters.refuse_own(caller, event_id, is_tree=is_tree)
+        with self.waiters.inside(caller):
+            return await self.waiters.for_event(event_id, is_tree=is_tree, timeout_s=timeout_s)
+
+    async def tree(self, event_id: str, *, limit: int, cursor: str | None = None) -> Page[TreeEvent]:
+        """The event and all below it in its tree, oldest first. Raises `EventNotFoundError`."""
+        page = await self._store.tree(event_id, limit=limit, cursor=cursor)
+        shown = (replace(event, runs=tuple(map(self._shown, event.runs))) for event in page.items)
+        return replace(page, items=tuple(shown))
+
+    async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
+        """How the runs of an event, or of its tree, are; of those that are open, at most ``limit``."""
+        state = await self._store.event_state(event_id, is_tree=is_tree, limit=limit)
+        return replace(state, open=tuple(map(self._shown, state.open)))
 
     async def read_output(
         self,

@@ -23,6 +23,8 @@ class Follows:
         self._intake = intake
         self._now = now
         self._max_tree_events = max_tree_events
+        self.are_wanted = True
+        """False: results cause nothing."""
 
     async def of_outcome(
         self, outcome: Outcome, *, label: str, first_run_id: str
@@ -36,7 +38,7 @@ class Follows:
             first_run_id: See `flowd.domain.trees.next_events`.
         """
         result = outcome.result
-        if result is None or outcome.status is not ProcessStatus.COMPLETED:
+        if result is None or not self.are_wanted or outcome.status is not ProcessStatus.COMPLETED:
             return outcome, ()
         try:
             if result.status in trees.GOES_ON:

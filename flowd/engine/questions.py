@@ -46,10 +46,6 @@ class Questions:
         items = tuple(replace(one, run=masked_run(one.run, self._redactor)) for one in page.items)
         return replace(page, items=items)
 
-    async def close(self, event_id: str, *, by: Person) -> None:
-        """Close the questions of an event that is canceled."""
-        await self._calls.do(self._store.close_questions(event_id, by, at_ms=self._clock.now_ms()))
-
     async def resolve(
         self, run_id: str, status: ResolutionStatus, *, by: Person, note: str | None = None, attempt: int | None = None
     ) -> Run:

@@ -191,7 +191,7 @@ def test_a_run_that_has_not_ended_has_no_result_and_asks_nothing_also_when_it_is
 def test_the_questions_of_a_canceled_event_are_closed(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
         run_id, other = await ask(store, "a"), await ask(store, "b")
-        await store.close_questions("event-a", BOB, at_ms=30)
+        await store.close_questions("event-a", BOB, is_tree=False, at_ms=30)
         run = await run_of(store, run_id)
         assert (run.effective_status, run.result, run.reported_result) == ("canceled", None, ASKED)
         assert run.resolution == Resolution("canceled", BOB, 30)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct, structs
 
-from flowd.api.shapes import catalog, events, runs, updates
+from flowd.api.shapes import catalog, events, runs, trees, updates
 from flowd_client.views import reading
 from flowd_client.views.catalog import (
     BrokenView,
@@ -25,8 +25,17 @@ from flowd_client.views.catalog import (
     read_catalog,
     read_explain,
 )
-from flowd_client.views.event import DispatchView, EventView, read_dispatch, read_event, read_events
+from flowd_client.views.event import (
+    CausedByView,
+    DispatchView,
+    EventStateView,
+    EventView,
+    read_dispatch,
+    read_event,
+    read_events,
+)
 from flowd_client.views.run import AttemptView, OutputView, RunView, read_output, read_output_bytes, read_run, read_runs
+from flowd_client.views.tree import TreeEventView, WaitedEventView, read_tree, read_waited_event
 from flowd_client.views.update import UpdateView, read_update
 
 RUN = {
@@ -223,6 +232,10 @@ OLDER = {"eventId", "runId", "attemptId", "finishedAt"}
         (RunView, runs.RunView, {"resultPayload"}, {"status", "result", "resultJson"}),
         (EventView, events.EventView, set(), set()),
         (DispatchView, events.DispatchView, set(), {"idempotent"}),
+        (CausedByView, events.CausedByView, set(), set()),
+        (EventStateView, events.EventStateView, set(), set()),
+        (TreeEventView, events.TreeEventView, set(), set()),
+        (WaitedEventView, trees.WaitedEventView, set(), set()),
         (OutputView, runs.OutputView, {"data"}, set()),
         (FlowView, catalog.FlowView, set(), set()),
         (StepView, catalog.StepView, set(), set()),
@@ -254,5 +267,6 @@ NAMES = st.sampled_from([*RUN, "run", "event", "runs", "runIds", "flows", "broke
 
 @given(JSON | st.dictionaries(NAMES, JSON, max_size=12))
 def test_no_answer_is_too_strange_to_be_read(answer: object) -> None:
-    for read in (read_run, read_runs, read_event, read_events, read_dispatch, read_catalog, read_explain, read_output):
+    readers = (read_run, read_runs, read_event, read_events, read_dispatch, read_catalog, read_explain, read_output)
+    for read in (*readers, read_tree, read_waited_event):
         assert read(answer) is not None

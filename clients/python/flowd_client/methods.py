@@ -20,6 +20,7 @@ GET_EVENT: Final = "flow.getEvent"
 LIST_RUNS: Final = "flow.listRuns"
 GET_RUN: Final = "flow.getRun"
 WAIT_RUN: Final = "flow.waitRun"
+WAIT_EVENT: Final = "flow.waitEvent"
 READ_OUTPUT: Final = "flow.readOutput"
 LIST_FLOWS: Final = "flow.listFlows"
 EXPLAIN: Final = "flow.explain"
@@ -107,11 +108,16 @@ METHODS: Final[dict[str, Method]] = {
         ),
         Method(
             CANCEL_EVENT,
-            "End every unfinished run of an event.",
-            (Route("POST", "/events/{eventId}/cancel", "control"),),
+            "End every unfinished run of an event or, with `tree`, of all below it, too.",
+            (Route("POST", "/events/{eventId}/cancel", "control", note="`?tree=true`, or `tree` in the body."),),
         ),
         Method(LIST_EVENTS, "Events, newest first.", (Route("GET", "/events", "read"),), is_retry_safe=True),
-        Method(GET_EVENT, "An event with its runs.", (Route("GET", "/events/{eventId}", "read"),), is_retry_safe=True),
+        Method(
+            GET_EVENT,
+            "An event with its runs.",
+            (Route("GET", "/events/{eventId}", "read", note="`?tree=true` adds a page of its tree."),),
+            is_retry_safe=True,
+        ),
         Method(
             LIST_RUNS,
             "Runs, newest first.",
@@ -136,6 +142,12 @@ METHODS: Final[dict[str, Method]] = {
             WAIT_RUN,
             "A run, once it has ended or the time is up.",
             (Route("GET", "/runs/{runId}/wait", "read"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            WAIT_EVENT,
+            "An event or its tree, once nothing of it goes on without a person or the time is up.",
+            (Route("GET", "/events/{eventId}/wait", "read"),),
             is_retry_safe=True,
         ),
         Method(CANCEL_RUN, "End a run and everything it started.", (Route("POST", "/runs/{runId}/cancel", "control"),)),

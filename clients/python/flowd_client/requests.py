@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flowd_client.views.question import QuestionView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.tree import TreeEventView, WaitedEventView
 
 T = TypeVar("T")
 Stream = wire.Stream
@@ -71,6 +72,8 @@ _read_runs = _reader("run", "read_runs")
 _read_questions = _reader("question", "read_questions")
 _read_event = _reader("event", "read_event")
 _read_events = _reader("event", "read_events")
+_read_tree = _reader("tree", "read_tree")
+_read_waited_event = _reader("tree", "read_waited_event")
 _read_dispatch = _reader("event", "read_dispatch")
 _read_catalog = _reader("catalog", "read_catalog")
 _read_explain = _reader("catalog", "read_explain")
@@ -87,7 +90,7 @@ def _wait_s(timeout_ms: int | None) -> float:
 
 
 def dispatch_event(
-    event: Mapping[str, Any], *, wait: bool = False, timeout_ms: int | None = None
+    event: Mapping[str, Any], *, wait: bool = False, timeout_ms: int | None = None, tree: bool = False
 ) -> Request[DispatchView]:
     """Hand in an event. When this returns, the event and a run per matching step are on the daemon's disk.
 
@@ -97,10 +100,12 @@ def dispatch_event(
     In a step that flowd runs, its run is the cause of the event: ``FLOWD_RUN_ID`` is sent along.
 
     Args:
-        wait: Return when every run has ended or ``timeout_ms`` has passed (then ``timed_out`` is set).
+        wait: Return when every run has ended, when none goes on without a person, or when ``timeout_ms`` has passed
+            (then ``timed_out`` is set).
         timeout_ms: Of the waiting; None waits without limit.
+        tree: Wait for all that the event's runs cause, too.
     """
-    waiting = _given(wait=True, timeoutMs=timeout_ms) if wait else {}
+    waiting = _given(wait=True, timeoutMs=timeout_ms, tree=tree or None) if wait else {}
     cause = _given(causedBy=run_around())
     return Request(
         wire.DISPATCH, {"event": event, **cause, **waiting}, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0
@@ -115,6 +120,7 @@ def replay_event(
     steps: Sequence[str] | None = None,
     missing: bool = False,
     from_steps: Sequence[str] | None = None,
+    tree: bool = False,
 ) -> Request[DispatchView]:
     """New runs for a stored event, against the packages of now.
 
@@ -122,8 +128,9 @@ def replay_event(
         steps: Only these, each ``step`` or ``flow/step``, whatever those ended as that they need.
         missing: Only steps that have no run of this event yet.
         from_steps: Only these, and all that need them, in their order.
+        tree: Wait for all of the event's tree.
     """
-    waiting = _given(wait=True, timeoutMs=timeout_ms) if wait else {}
+    waiting = _given(wait=True, timeoutMs=timeout_ms, tree=tree or None) if wait else {}
     only = _given(steps=None if steps is None else list(steps), missing=missing or None)
     if from_steps is not None:
         only["from"] = list(from_steps)
@@ -136,9 +143,13 @@ def cancel_run(run_id: str) -> Request[RunView]:
     return Request(wire.CANCEL_RUN, {"runId": run_id}, _read_run, CANCEL_S)
 
 
-def cancel_event(event_id: str) -> Request[Page[RunView]]:
-    """End every unfinished run of an event; all its runs as they are then."""
-    return Request(wire.CANCEL_EVENT, {"eventId": event_id}, _read_runs, CANCEL_S)
+def cancel_event(event_id: str, *, tree: bool = False) -> Request[Page[RunView]]:
+    """End every unfinished run of an event; all its runs as they are then.
+
+    Args:
+        tree: Of all below it, too: what its runs caused, theirs, and so on; the first 500 runs that were ended.
+    """
+    return Request(wire.CANCEL_EVENT, _given(eventId=event_id, tree=tree or None), _read_runs, CANCEL_S)
 
 
 def retry_run(run_id: str) -> Request[RunView]:
@@ -201,6 +212,17 @@ def wait_run(run_id: str, *, timeout_ms: int | None = None) -> Request[RunView]:
     return Request(wire.WAIT_RUN, _given(runId=run_id, timeoutMs=timeout_ms), _read_run, _wait_s(timeout_ms))
 
 
+def wait_event(event_id: str, *, tree: bool = False, timeout_ms: int | None = None) -> Request[WaitedEventView]:
+    """How an event's runs are, once none goes on without a person or ``timeout_ms`` has passed.
+
+    Args:
+        tree: Of all below it, too: what its runs caused, theirs, and so on.
+        timeout_ms: None waits without limit.
+    """
+    params = _given(eventId=event_id, tree=tree or None, timeoutMs=timeout_ms, causedBy=run_around())
+    return Request(wire.WAIT_EVENT, params, _read_waited_event, _wait_s(timeout_ms))
+
+
 def list_events(
     *,
     type: str | None = None,  # noqa: A002 - the wire's name
@@ -214,6 +236,12 @@ def list_events(
 def get_event(event_id: str) -> Request[EventView]:
     """One event with its runs."""
     return Request(wire.GET_EVENT, {"eventId": event_id}, _read_event)
+
+
+def get_tree(event_id: str, *, limit: int | None = None, cursor: str | None = None) -> Request[Page[TreeEventView]]:
+    """An event and all below it, with their runs: what its runs caused, theirs, and so on. The oldest comes
+    first, and every event after the one whose run caused it."""
+    return Request(wire.GET_EVENT, _given(eventId=event_id, tree=True, limit=limit, cursor=cursor), _read_tree)
 
 
 def read_output(

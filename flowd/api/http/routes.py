@@ -17,6 +17,7 @@ from flowd.api.shapes.catalog import Explain
 from flowd.api.shapes.daemon import Status
 from flowd.api.shapes.events import Dispatch, DispatchView, EventId, Replay
 from flowd.api.shapes.runs import ReadOutput, RunId, RunView, WaitedRunView, WaitRun
+from flowd.api.shapes.trees import CancelEvent, WaitedEventView, WaitEvent
 from flowd.domain.errors import FlowdError
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
@@ -59,6 +60,8 @@ class Routes:
             names.DISPATCH: self._dispatch,
             names.REPLAY: self._replay,
             names.WAIT_RUN: self._wait,
+            names.WAIT_EVENT: self._wait_event,
+            names.CANCEL_EVENT: self._cancel_event,
             names.READ_OUTPUT: self._output,
             names.SUBSCRIBE: self._stream,
             names.EXPLAIN: self._explain,
@@ -159,10 +162,22 @@ class Routes:
         view: DispatchView = await self._table[name].call(given)
         if not is_waiting:
             return view
+        is_tree = str(call.query.get("tree") or options.get("tree")).lower() in _TRUE
+        if is_tree:
+            return await self._waited_for_tree(view, limit, call)
         calls = [self._ended(run_id, limit) for run_id in view.run_ids]
         ended = await call.unless_gone(asyncio.gather(*calls))
         view.runs = [_without_output(one.run) for one in ended]
         view.timed_out = any(one.timed_out for one in ended)
+        return view
+
+    async def _waited_for_tree(self, view: DispatchView, timeout_ms: object, call: Call) -> DispatchView:
+        members = {"eventId": view.event_id, "tree": True, "timeoutMs": timeout_ms}
+        asked = params.convert(members, WaitEvent, is_text=True)
+        waited: WaitedEventView = await call.unless_gone(self._table[names.WAIT_EVENT].call(asked))
+        runs = [await self._table[names.GET_RUN].call(RunId(run_id=run_id)) for run_id in view.run_ids]
+        view.runs = [_without_output(one.run) for one in runs]
+        view.timed_out, view.state = waited.timed_out, waited.state
         return view
 
     async def _ended(self, run_id: str, timeout_ms: object) -> WaitedRunView:
@@ -173,6 +188,16 @@ class Routes:
     async def _wait(self, call: Call) -> Response | Stream:
         given = _from_url(call, WaitRun)
         return json_response(await call.unless_gone(self._table[names.WAIT_RUN].call(given)))
+
+    async def _wait_event(self, call: Call) -> Response | Stream:
+        given = _from_url(call, WaitEvent)
+        return json_response(await call.unless_gone(self._table[names.WAIT_EVENT].call(given)))
+
+    async def _cancel_event(self, call: Call) -> Response | Stream:
+        options = call.json_if_any()
+        is_tree = call.query.get("tree") or (options.get("tree") if isinstance(options, dict) else None)
+        given = params.convert({**call.values, "tree": is_tree or False}, CancelEvent, is_text=True)
+        return json_response(await self._table[names.CANCEL_EVENT].call(given))
 
     async def _output(self, call: Call) -> Response | Stream:
         given = _from_url(call, ReadOutput)

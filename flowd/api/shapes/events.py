@@ -15,7 +15,8 @@ from flowd.domain.stored import Accepted, StoredEvent
 
 
 class Dispatch(Params, forbid_unknown_fields=False):
-    """An event, and whether to wait for its runs. Unknown members are ignored, as the reference system does.
+    """An event, and whether to wait for its runs, with ``tree`` for all that they cause, too. Unknown members are
+    ignored, as the reference system does.
 
     ``causedBy`` is the run whose step sends it, the ``FLOWD_RUN_ID`` of that step.
     """
@@ -24,11 +25,12 @@ class Dispatch(Params, forbid_unknown_fields=False):
     wait: bool = False
     timeout_ms: Milliseconds | None = None
     caused_by: Identifier | None = None
+    tree: bool = False
 
 
 class Replay(Params):
-    """Which event, whether to wait for the new runs, and which steps only; ``from``: these steps and all that need
-    them; ``missing``: those without a run of it."""
+    """Which event, whether to wait for the new runs, with ``tree`` for all of its tree, and which steps only;
+    ``from``: these steps and all that need them; ``missing``: those without a run of it."""
 
     event_id: Identifier
     wait: bool = False
@@ -36,6 +38,7 @@ class Replay(Params):
     steps: list[str] | None = None
     missing: bool = False
     from_steps: list[str] | None = msgspec.field(default=None, name="from")
+    tree: bool = False
 
 
 class EventId(Params):
@@ -96,11 +99,39 @@ class EventPageView(View):
     next_cursor: str | None = None
 
 
+class TreeEventView(View):
+    """An event in a tree, with all its runs."""
+
+    id: str
+    type: str
+    created_at: str
+    depth: int
+    runs: list[RunView]
+    caused_by: CausedByView | None = None
+
+
+class TreeView(View):
+    """An event and all below it: what its runs caused, theirs, and so on, oldest first, so that every event comes after
+    the one whose run caused it. Without ``nextCursor`` there are no more."""
+
+    events: list[TreeEventView]
+    next_cursor: str | None = None
+
+
+class EventStateView(View):
+    """How the runs of an event or its tree are: how many have which effective status, and the first hundred of those
+    that have not ended or ask a person."""
+
+    statuses: dict[str, int]
+    open: list[RunView]
+
+
 class EventWithRunsView(View):
-    """An event and its runs."""
+    """An event and its runs; its tree where that was asked for."""
 
     event: EventView
     runs: list[RunView]
+    tree: TreeView | None = None
 
 
 class DispatchView(View):
@@ -110,7 +141,8 @@ class DispatchView(View):
     ``outside``: steps that need one of these and were not started with it, because their own trigger does not match, or
     they need another step, too.
     ``matched`` is 0 for a duplicate, whose ``runs`` are the original ones. ``conflict``: the id is stored already, with
-    other content. ``timedOut`` is there only where runs were waited for: whether the time was up before they ended.
+    other content. ``timedOut`` is there only where runs were waited for: whether the time was up while something still
+    went on without a person; ``state``, where that was a tree, is how all of its runs are.
     """
 
     status: Literal["accepted", "duplicate"]
@@ -123,6 +155,7 @@ class DispatchView(View):
     conflict: bool = False
     warning: str | None = None
     timed_out: bool | None = None
+    state: EventStateView | None = None
     left_out: list[LeftOutView] | None = None
     outside: list[LeftOutView] | None = None
 

@@ -11,7 +11,7 @@ from flowd.domain.result import FlowResult
 from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
 from flowd.domain.trees import TreeBounds
-from flowd.store.sqlite import gates, reads, resolutions, retries, rows, trees
+from flowd.store.sqlite import gates, queue, reads, resolutions, retries, rows, tree_reads, trees
 
 _ASKING = f"{rows.RUNS} WHERE r.wants_person = 1"
 _BEHIND = (
@@ -76,15 +76,17 @@ def answer(db: sqlite3.Connection, run_id: str, attempt: int | None, said: Answe
     return queued
 
 
-def close_questions(db: sqlite3.Connection, event_id: str, by: Person, *, at_ms: int) -> None:
-    """Close every open question of an event that is canceled: nobody is asked any more."""
+def close_questions(db: sqlite3.Connection, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> int:
+    """Close the next open questions of an event, or of its tree, that is canceled: nobody is asked any more. How many
+    they are."""
     found = db.execute(
-        "SELECT seq, result_status, result FROM runs WHERE event_seq = (SELECT seq FROM events WHERE id = ?)"
-        " AND wants_person = 1 ORDER BY seq",
-        (event_id,),
+        f"{tree_reads.scope(is_tree=is_tree)} SELECT r.seq, r.result_status, r.result FROM scope s"
+        " JOIN runs r ON r.event_seq = s.seq WHERE r.wants_person = 1 ORDER BY r.seq LIMIT ?",
+        (event_id, queue.MAX_MOVED),
     ).fetchall()
     for seq, status, text in found:
         _settle(db, seq, FlowResult(status, text), Resolution("canceled", by, at_ms))
+    return len(found)
 
 
 def _settle(db: sqlite3.Connection, seq: int, said: FlowResult, resolution: Resolution) -> None:

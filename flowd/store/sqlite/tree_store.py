@@ -44,6 +44,10 @@ class TreeStore:
         """See `flowd.ports.TreeStore.is_round_going_on`."""
         return await self._read(lambda db: tree_reads.round_goes_on(db, run_id))
 
+    async def is_of(self, run_id: str, event_id: str, *, is_tree: bool) -> bool:
+        """See `flowd.ports.TreeStore.is_of`."""
+        return await self._read(lambda db: tree_reads.is_of(db, run_id, event_id, is_tree=is_tree))
+
     async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
         """See `flowd.ports.TreeStore.event_state`."""
         return await self._read(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flowd_client.views.question import QuestionView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.tree import TreeEventView, WaitedEventView
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ class AsyncVerbs:
         raise NotImplementedError
 
     async def dispatch_event(
-        self, event: Mapping[str, Any], *, wait: bool = False, timeout_ms: int | None = None
+        self, event: Mapping[str, Any], *, wait: bool = False, timeout_ms: int | None = None, tree: bool = False
     ) -> DispatchView:
         """Hand in an event. When this returns, the event and a run per matching step are on the daemon's disk.
 
@@ -36,10 +37,12 @@ class AsyncVerbs:
         In a step that flowd runs, its run is the cause of the event: ``FLOWD_RUN_ID`` is sent along.
 
         Args:
-            wait: Return when every run has ended or ``timeout_ms`` has passed (then ``timed_out`` is set).
+            wait: Return when every run has ended, when none goes on without a person, or when ``timeout_ms`` has passed
+                (then ``timed_out`` is set).
             timeout_ms: Of the waiting; None waits without limit.
+            tree: Wait for all that the event's runs cause, too.
         """
-        return await self._do(requests.dispatch_event(event, wait=wait, timeout_ms=timeout_ms))
+        return await self._do(requests.dispatch_event(event, wait=wait, timeout_ms=timeout_ms, tree=tree))
 
     async def replay_event(
         self,
@@ -50,6 +53,7 @@ class AsyncVerbs:
         steps: Sequence[str] | None = None,
         missing: bool = False,
         from_steps: Sequence[str] | None = None,
+        tree: bool = False,
     ) -> DispatchView:
         """New runs for a stored event, against the packages of now.
 
@@ -57,10 +61,17 @@ class AsyncVerbs:
             steps: Only these, each ``step`` or ``flow/step``, whatever those ended as that they need.
             missing: Only steps that have no run of this event yet.
             from_steps: Only these, and all that need them, in their order.
+            tree: Wait for all of the event's tree.
         """
         return await self._do(
             requests.replay_event(
-                event_id, wait=wait, timeout_ms=timeout_ms, steps=steps, missing=missing, from_steps=from_steps
+                event_id,
+                wait=wait,
+                timeout_ms=timeout_ms,
+                steps=steps,
+                missing=missing,
+                from_steps=from_steps,
+                tree=tree,
             )
         )
 
@@ -68,9 +79,13 @@ class AsyncVerbs:
         """End a run. Returns when it has ended, or soon after its step's grace with the run as it is then."""
         return await self._do(requests.cancel_run(run_id))
 
-    async def cancel_event(self, event_id: str) -> Page[RunView]:
-        """End every unfinished run of an event; all its runs as they are then."""
-        return await self._do(requests.cancel_event(event_id))
+    async def cancel_event(self, event_id: str, *, tree: bool = False) -> Page[RunView]:
+        """End every unfinished run of an event; all its runs as they are then.
+
+        Args:
+            tree: Of all below it, too: what its runs caused, theirs, and so on; the first 500 runs that were ended.
+        """
+        return await self._do(requests.cancel_event(event_id, tree=tree))
 
     async def retry_run(self, run_id: str) -> RunView:
         """Another attempt of a run that ended badly."""
@@ -127,6 +142,15 @@ class AsyncVerbs:
         """One run, once it has ended (``is_final``) or ``timeout_ms`` has passed; None waits without limit."""
         return await self._do(requests.wait_run(run_id, timeout_ms=timeout_ms))
 
+    async def wait_event(self, event_id: str, *, tree: bool = False, timeout_ms: int | None = None) -> WaitedEventView:
+        """How an event's runs are, once none goes on without a person or ``timeout_ms`` has passed.
+
+        Args:
+            tree: Of all below it, too: what its runs caused, theirs, and so on.
+            timeout_ms: None waits without limit.
+        """
+        return await self._do(requests.wait_event(event_id, tree=tree, timeout_ms=timeout_ms))
+
     async def list_events(
         self, *, type: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> Page[EventView]:
@@ -136,6 +160,14 @@ class AsyncVerbs:
     async def get_event(self, event_id: str) -> EventView:
         """One event with its runs."""
         return await self._do(requests.get_event(event_id))
+
+    async def get_tree(
+        self, event_id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[TreeEventView]:
+        """An event and all below it, with their runs: what its runs caused, theirs, and so on. The oldest comes
+        first, and every event after the one whose run caused it.
+        """
+        return await self._do(requests.get_tree(event_id, limit=limit, cursor=cursor))
 
     async def read_output(
         self,

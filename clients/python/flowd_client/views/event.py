@@ -69,6 +69,21 @@ class EventView:
 
 
 @dataclass(frozen=True)
+class EventStateView:
+    """How the runs of an event, or of its tree, are.
+
+    Attributes:
+        statuses: How many have which effective status.
+        open: The first hundred of those that have not ended or ask a person.
+        raw: The record as it came.
+    """
+
+    statuses: Mapping[str, int] = field(hash=False)
+    open: tuple[RunView, ...]
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
 class DispatchView:
     """What a dispatch or replay came to.
 
@@ -78,7 +93,8 @@ class DispatchView:
         matched: How many steps matched; 0 for a duplicate.
         is_duplicate: The id was known; nothing was started.
         conflict: It was known with other content.
-        timed_out: Waiting ended before the runs did.
+        timed_out: The time was up while something still went on without a person.
+        state: How all runs of the tree are, where that was waited for; else None.
         runs: As they are now; final if waited for.
         left_out: Whose share of the event was not run.
         outside: Steps that need one of those that were started, and were not started with it.
@@ -91,6 +107,7 @@ class DispatchView:
     conflict: bool
     warning: str | None
     timed_out: bool
+    state: EventStateView | None
     event: EventView | None
     runs: tuple[RunView, ...]
     left_out: tuple[LeftOutView, ...]
@@ -125,4 +142,12 @@ def read_dispatch(response: object) -> DispatchView:
     runs = tuple(map(read_run, records(source.get("runs"))))
     event = read_event(source["event"]) if isinstance(source.get("event"), dict) else None
     run_ids = texts(source.get("runIds")) or tuple(run.id for run in runs)
-    return read(DispatchView, source, event=event, runs=runs, run_ids=run_ids)
+    state = read_event_state(source["state"]) if isinstance(source.get("state"), dict) else None
+    return read(DispatchView, source, event=event, runs=runs, run_ids=run_ids, state=state)
+
+
+def read_event_state(value: object) -> EventStateView:
+    """How the runs of an event or its tree are, from its record."""
+    source = members(value)
+    counts = {status: count for status, count in members(source.get("statuses")).items() if isinstance(count, int)}
+    return read(EventStateView, source, statuses=counts, open=tuple(map(read_run, records(source.get("open")))))

@@ -1,0 +1,65 @@
+"""Trees as callers ask for them and see them."""
+
+from flowd.api.json import instant
+from flowd.api.params import Identifier, Limit, Milliseconds, Params
+from flowd.api.shapes import View
+from flowd.api.shapes.events import CausedByView, EventStateView, TreeEventView, TreeView
+from flowd.api.shapes.runs import run_view
+from flowd.domain.stored import EventState, Page, TreeEvent
+
+MAX_OPEN = 100
+"""Runs that `EventStateView` shows."""
+
+
+class GetEvent(Params):
+    """Which event; with ``tree`` a page of its tree, too."""
+
+    event_id: Identifier
+    tree: bool = False
+    limit: Limit = None
+    cursor: str | None = None
+
+
+class CancelEvent(Params):
+    """Which event; with ``tree`` all below it, too."""
+
+    event_id: Identifier
+    tree: bool = False
+
+
+class WaitEvent(Params):
+    """Which event, how long, and with ``tree`` for all below it, too. ``causedBy`` is the run whose step asks."""
+
+    event_id: Identifier
+    tree: bool = False
+    timeout_ms: Milliseconds | None = None
+    caused_by: Identifier | None = None
+
+
+class WaitedEventView(View):
+    """How an event's runs are, now that none goes on without a person, or, ``timedOut``, that the time is up."""
+
+    event_id: str
+    timed_out: bool
+    state: EventStateView
+
+
+def event_state_view(state: EventState) -> EventStateView:
+    """How the runs of an event or its tree are."""
+    return EventStateView(statuses=dict(state.statuses), open=[run_view(run) for run in state.open])
+
+
+def tree_view(page: Page[TreeEvent]) -> TreeView:
+    """A page of a tree."""
+    return TreeView(events=[_event_view(event) for event in page.items], next_cursor=page.next_cursor)
+
+
+def _event_view(event: TreeEvent) -> TreeEventView:
+    return TreeEventView(
+        id=event.id,
+        type=event.type,
+        created_at=instant(event.created_at_ms),
+        depth=event.depth,
+        runs=[run_view(run) for run in event.runs],
+        caused_by=None if event.caused_by is None else CausedByView(event.caused_by.run_id, event.caused_by.event_id),
+    )
