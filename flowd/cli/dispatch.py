@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from flowd.cli import left_out, printing, waiting
+from flowd.cli import left_out, printing, tree, waiting
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.explain import draw_verdicts
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, wait_options
+from flowd.cli.verb import Text, Verb, only_option, wait_options
 from flowd_client import requests
-from flowd_client.errors import ConnectionLostError, TimedOutError
+from flowd_client.errors import ConnectionLostError, InvalidCallError, TimedOutError
 from flowd_client.views.event import DispatchView, read_dispatch
 
 
@@ -27,7 +27,8 @@ from flowd_client.views.event import DispatchView, read_dispatch
 @click.option("--type", "event_type", type=Text(), help="The event's type.")
 @click.option("--source", type=Text(), help="Who sends it.")
 @click.option("--payload", metavar="JSON|@FILE", help="The payload.")
-@wait_options("Wait for the runs; exit 1 if one ends badly.")
+@wait_options("Wait for the runs and all that they cause; exit 1 if one ends badly.")
+@only_option
 @click.pass_obj
 def dispatch(
     session: Session,
@@ -41,6 +42,7 @@ def dispatch(
     wait: bool,
     timeout_s: float | None,
     as_json: bool,
+    is_alone: bool,
 ) -> int:
     """Send an event, from a file, from stdin (-), or made of options; options win over the file.
 
@@ -71,7 +73,7 @@ def dispatch(
         tell_accepted(read_dispatch(response))
     elif response.get("warning"):
         printing.note(f"flowd: {response['warning']}")
-    code = finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json)
+    code = finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json, is_alone=is_alone)
     if not as_json and not response.get("runIds"):
         _tell_why_not(session, body)
     return code
@@ -104,9 +106,23 @@ def tell_accepted(view: DispatchView) -> None:
     left_out.tell(view.event_id, view.left_out)
 
 
-def finish(session: Session, response: dict[str, Any], *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
+def finish(
+    session: Session,
+    response: dict[str, Any],
+    *,
+    wait: bool,
+    timeout_s: float | None,
+    as_json: bool,
+    is_alone: bool,
+) -> int:
     """Wait if asked to, show the runs, and give the exit code. For dispatch and replay alike."""
     view = read_dispatch(response)
+    if wait and view.run_ids and not is_alone:
+        try:
+            return _finish_tree(session, response, timeout_s=timeout_s, as_json=as_json)
+        except InvalidCallError as error:
+            if error.slug != "method_not_found":  # else the daemon is of before an update, and knows no trees
+                raise
     hint = f"See `{session.typed('runs', event=view.event_id)}`."
     is_late = False
     if wait and view.run_ids:
@@ -121,6 +137,24 @@ def finish(session: Session, response: dict[str, Any], *, wait: bool, timeout_s:
     if not wait:
         return Exit.GOOD
     return waiting.verdict(session, runs, is_late=is_late, timeout_s=timeout_s, hint=hint)
+
+
+def _finish_tree(session: Session, response: dict[str, Any], *, timeout_s: float | None, as_json: bool) -> int:
+    view = read_dispatch(response)
+    hint = f"See `{session.typed('event', view.event_id)}`."
+    stored = f"Event {view.event_id} is stored with its runs"
+    state, is_late = waiting.wait_for_event(session, view.event_id, timeout_s=timeout_s, stored=stored, hint=hint)
+    events = tree.read(session, view.event_id)
+    runs = [run for run in events[0].runs if run.id in view.run_ids]
+    if as_json:
+        records = [run.raw for run in runs]
+        printing.print_json({**response, "runs": records, "timedOut": is_late, "state": state.raw})
+    elif len(events) > 1:
+        tree.draw(events)
+    elif runs:
+        draw_runs(runs)
+    considered = tree.newest_below(events, runs)
+    return waiting.verdict(session, considered, is_late=is_late, timeout_s=timeout_s, hint=hint)
 
 
 def _tell_why_not(session: Session, body: Mapping[str, Any]) -> None:

@@ -1,16 +1,18 @@
 """``flowd events`` and ``flowd event``: lists stored events, and shows one."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from flowd.cli import left_out, printing
+from flowd.cli import left_out, printing, tree
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option, list_options
+from flowd.cli.verb import Text, Verb, as_json_option, list_options, only_option
 from flowd_client import requests
 from flowd_client.views.event import EventView, read_event, read_events
+from flowd_client.views.tree import TreeEventView, read_tree
 
 if TYPE_CHECKING:
     from flowd_client.views.update import UpdateView
@@ -75,23 +77,25 @@ def _follow(session: Session, event_type: str | None, after: str | None, *, as_j
     follow_events.follow(session, "event", after=after, as_json=as_json, wants=wants, draw=draw)
 
 
-@click.command(cls=Verb, short_help="Show an event and its runs.")
+@click.command(cls=Verb, short_help="Show an event, its runs, and all that they caused.")
 @click.argument("event_id", type=Text(), metavar="EVENT")
+@only_option
 @as_json_option
 @click.pass_obj
-def event(session: Session, event_id: str, as_json: bool) -> None:
-    """Show an event with its payload and its runs.
+def event(session: Session, event_id: str, is_alone: bool, as_json: bool) -> None:
+    """Show an event with its payload, its runs, the events that they caused, theirs, and so on.
 
     \b
     Examples:
       flowd event release-42
       flowd event release-42 --json | jq .event.payload
     """
-    response = session.ask(requests.get_event(event_id))
+    response = session.ask(requests.get_event(event_id)) if is_alone else session.ask(requests.get_tree(event_id))
     if as_json:
         printing.print_json(response)
     else:
-        _draw_event(read_event(response))
+        below = [] if is_alone or len(read_tree(response)) < 2 else tree.read(session, event_id)
+        _draw_event(read_event(response), below)
 
 
 def _runs(item: EventView) -> str:
@@ -100,7 +104,7 @@ def _runs(item: EventView) -> str:
     return f"{len(item.run_ids)}{left_out}"
 
 
-def _draw_event(item: EventView) -> None:
+def _draw_event(item: EventView, below: Sequence[TreeEventView]) -> None:
     printing.fields(
         (
             ("event", item.id),
@@ -109,11 +113,15 @@ def _draw_event(item: EventView) -> None:
             ("occurred", item.occurred_at),
             ("received", item.received_at),
             ("stored", printing.when(item.created_at)),
+            ("caused by", None if item.caused_by is None else f"{item.caused_by.run_id} of {item.caused_by.event_id}"),
+            ("root", item.root_event_id if item.depth else None),
             ("payload", json.dumps(item.payload, ensure_ascii=False, indent=2)),
         )
     )
     printing.line()
-    if item.runs:
+    if below:
+        tree.draw(below)
+    elif item.runs:
         draw_runs(item.runs)
     else:
         printing.line("No step matched it.")

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import click
 
-from flowd.cli import output, printing
+from flowd.cli import output, printing, tree
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.follow.lines import LineMultiplexer
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb
+from flowd.cli.verb import Text, Verb, only_option
 from flowd_client import requests
 from flowd_client.client import FlowClient
 from flowd_client.errors import InvalidCallError
@@ -20,7 +20,15 @@ from flowd_client.wire import STREAMS, Stream
 
 @click.command(cls=Verb, short_help="Print a run's output, or follow it.")
 @click.argument("run_ids", type=Text(), metavar="[RUN]...", nargs=-1)
-@click.option("--event", "--event-id", "event_id", type=Text(), metavar="EVENT", help="All runs of this event.")
+@click.option(
+    "--event",
+    "--event-id",
+    "event_id",
+    type=Text(),
+    metavar="EVENT",
+    help="All runs of this event, and of all that they cause.",
+)
+@only_option
 @click.option("-f", "--follow", is_flag=True, help="Go on until the runs have ended.")
 @click.option("--stdout", "only", flag_value="stdout", default=None, help="Only what it wrote to stdout.")
 @click.option("--stderr", "only", flag_value="stderr", help="Only what it wrote to stderr.")
@@ -36,12 +44,13 @@ def logs(
     only: Stream | None,
     attempt: int | None,
     is_raw: bool,
+    is_alone: bool,
 ) -> None:
     """Print what a run wrote, byte for byte: its stdout on stdout, its stderr on stderr. A terminal gets it without
     control sequences and with control characters as escapes, for it would obey them.
 
     Of several runs it prints whole lines, each with the name of its step. -f also follows runs of the event that start
-    later, and goes on over a restart of the daemon.
+    later, and those of the events that they cause, and goes on over a restart of the daemon.
 
     \b
     Examples:
@@ -63,9 +72,9 @@ def logs(
     if follow:
         from flowd.cli.follow import logs as follow_logs  # noqa: PLC0415 - asyncio, which nothing else here needs
 
-        follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw)
+        follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
     else:
-        _print_several(session, run_ids, event_id, only, is_raw=is_raw)
+        _print_several(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
 
 
 @contextmanager
@@ -98,11 +107,18 @@ def _print_one(
 
 
 def _print_several(
-    session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None, *, is_raw: bool
+    session: Session,
+    run_ids: tuple[str, ...],
+    event_id: str | None,
+    only: Stream | None,
+    *,
+    is_raw: bool,
+    is_alone: bool,
 ) -> None:
     runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
     if event_id is not None:
-        runs += reversed(session.view(requests.get_event(event_id)).runs)
+        events = tree.read(session, event_id)
+        runs += [run for event in (events[:1] if is_alone else events) for run in event.runs]
     lines = LineMultiplexer(output.write, clean=output.line_cleaner(is_raw=is_raw))
     names = {run.id: printing.clean(f"{run.flow_name}/{run.step_name}") for run in runs}
     counts = Counter(names.values())

@@ -57,6 +57,12 @@ def line(text: str = "") -> None:
     _echo(clean(text))
 
 
+def line_with_status(before: str, value: str, after: str) -> None:
+    """Print a line with a status in it, which may be padded, coloured on a terminal."""
+    name = value.rstrip()
+    _echo(f"{clean(before)}{status(name)}{value[len(name) :]}{clean(after)}")
+
+
 def note(text: str) -> None:
     """Print a note on stderr. It is no error when it cannot be written."""
     try:

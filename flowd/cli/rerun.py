@@ -2,12 +2,12 @@
 
 import click
 
-from flowd.cli import printing, waiting
+from flowd.cli import printing, retrying, waiting
 from flowd.cli.dispatch import finish, tell_accepted
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option, wait_options
+from flowd.cli.verb import Text, Verb, as_json_option, only_option, wait_options
 from flowd_client import requests
 from flowd_client.views.event import read_dispatch
 from flowd_client.views.run import read_run, read_runs
@@ -27,7 +27,8 @@ from flowd_client.views.run import read_run, read_runs
     help="This step and all that need it; may be repeated.",
 )
 @click.option("--missing", is_flag=True, help="Only steps that match now and have no run of this event yet.")
-@wait_options("Wait for the runs; exit 1 if one ends badly.")
+@wait_options("Wait for the runs and all that they cause; exit 1 if one ends badly.")
+@only_option
 @click.pass_obj
 def replay(
     session: Session,
@@ -39,6 +40,7 @@ def replay(
     wait: bool,
     timeout_s: float | None,
     as_json: bool,
+    is_alone: bool,
 ) -> int:
     """Make new runs for a stored event, of the steps that match it now. The old runs stay as they are.
 
@@ -57,20 +59,42 @@ def replay(
     response = session.ask(request)
     if not as_json:
         tell_accepted(read_dispatch(response))
-    return finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json)
+    return finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json, is_alone=is_alone)
 
 
 @click.command(cls=Verb, short_help="Make another attempt of a run that ended badly.")
-@click.argument("run_id", type=Text(), metavar="RUN")
-@wait_options("Wait for its end; exit 1 if it ends badly.")
+@click.argument("run_id", type=Text(), required=False, metavar="RUN")
+@click.option("--event", "event_id", type=Text(), metavar="EVENT", help="With --failed: of this event's tree.")
+@click.option("--failed", is_flag=True, help="All that failed.")
+@only_option
+@wait_options("Wait for the end; exit 1 if it ends badly.")
 @click.pass_obj
-def retry(session: Session, run_id: str, wait: bool, timeout_s: float | None, as_json: bool) -> int:
-    """Make another attempt of a run that ended failed, canceled, blocked or needing intervention.
+def retry(
+    session: Session,
+    *,
+    run_id: str | None,
+    event_id: str | None,
+    failed: bool,
+    is_alone: bool,
+    wait: bool,
+    timeout_s: float | None,
+    as_json: bool,
+) -> int:
+    """Make another attempt of a run that ended failed, canceled, blocked or needing intervention, or of all runs that
+    failed of an event and of what its runs caused.
 
     \b
     Examples:
       flowd retry run_16439a6acab8 --wait
+      flowd retry --event release-42 --failed --wait
     """
+    if (run_id is None) == (event_id is None) or failed != (event_id is not None):
+        raise CommandError("Which runs? Give either a run or --event EVENT --failed.")
+    if event_id is not None:
+        return retrying.retry_failed(
+            session, event_id, is_alone=is_alone, wait=wait, timeout_s=timeout_s, as_json=as_json
+        )
+    assert run_id is not None
     response = session.ask(requests.retry_run(run_id))
     hint = f"See `{session.typed('run', run_id)}`."
     is_late = False
@@ -90,11 +114,18 @@ def retry(session: Session, run_id: str, wait: bool, timeout_s: float | None, as
 
 @click.command(cls=Verb, short_help="End a run, or all runs of an event.")
 @click.argument("run_id", type=Text(), required=False, metavar="RUN")
-@click.option("--event", "event_id", type=Text(), metavar="EVENT", help="End every unfinished run of this event.")
+@click.option(
+    "--event",
+    "event_id",
+    type=Text(),
+    metavar="EVENT",
+    help="End every unfinished run of its tree, all that it causes.",
+)
+@only_option
 @as_json_option
 @click.pass_obj
-def cancel(session: Session, run_id: str | None, event_id: str | None, as_json: bool) -> None:
-    """End a run and every process it started, or all runs of an event.
+def cancel(session: Session, run_id: str | None, event_id: str | None, is_alone: bool, as_json: bool) -> None:
+    """End a run and every process it started, or all runs of an event and of what its runs caused.
 
     Returns when they have ended: SIGTERM first, SIGKILL after the step's grace.
 
@@ -109,11 +140,11 @@ def cancel(session: Session, run_id: str | None, event_id: str | None, as_json: 
         response = session.ask(requests.cancel_run(run_id))
         views = [read_run(response)]
     else:
-        response = session.ask(requests.cancel_event(event_id or ""))
+        response = session.ask(requests.cancel_event(event_id or "", tree=not is_alone))
         views = list(read_runs(response))
     if as_json:
         printing.print_json(response)
     elif views:
         draw_runs(views)
     else:
-        printing.note("The event has no runs.")
+        printing.note("Nothing was left to end.")

@@ -102,7 +102,7 @@ def run(session: Session, run_id: str, as_json: bool) -> None:
 
 def draw_runs(items: Sequence[RunView]) -> None:
     """Runs as a table, with the first sentence of each one's error if there is any."""
-    whys = [_why(item) for item in items]
+    whys = [why(item) for item in items]
     rows: list[tuple[str, ...]] = [
         (
             item.id,
@@ -127,7 +127,7 @@ def _duration_ms(item: RunView) -> int | None:
     return None if item.reason == "interrupted" and not is_measured else item.duration_ms
 
 
-def _why(item: RunView) -> str:
+def why(item: RunView) -> str:
     """What it asks or waits for, why it was not run, or the error's sentence, without what the row says already."""
     if item.needs_attention and item.message:
         return item.message

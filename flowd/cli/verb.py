@@ -192,6 +192,10 @@ def wait_options(waiting: str) -> Callable[[Any], Any]:
     return lambda function: wait(timeout(as_json_option(function)))
 
 
+only_option: Callable[[Any], Any] = click.option(
+    "--only", "is_alone", is_flag=True, help="The event alone, without what its runs cause."
+)
+
 as_json_option: Callable[[Any], Any] = click.option(
     "--json", "as_json", is_flag=True, help="The daemon's response as JSON, and nothing else, on stdout."
 )

@@ -11,6 +11,7 @@ from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd_client import requests, wire
 from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, FlowClientError
+from flowd_client.views.event import EventStateView
 from flowd_client.views.run import RunView, read_run
 
 _POLL_MS = 2_000
@@ -52,12 +53,13 @@ def wait_for(
                 say(f"{len(records)} of {len(run_ids)} runs have ended; waiting for {run_id}")
                 left_ms = max(0, min(poll_ms, (deadline - time.monotonic()) * 1000))
                 try:
-                    record = _ask_over_restarts(session, requests.wait_run(run_id, timeout_ms=int(left_ms)), deadline)
+                    waited = _ask_over_restarts(session, requests.wait_run(run_id, timeout_ms=int(left_ms)), deadline)
                 except (DaemonNotRunningError, ConnectionLostError) as error:
                     gone = f"The daemon stopped while this command waited. {stored}, and goes on with the next one."
                     raise CommandError(f"{gone} {hint}", Exit.NO_DAEMON) from error
+                record = waited.get("run", waited)
                 run = read_run(record)
-                if run.is_final:
+                if run.is_final or not waited.get("timedOut", True):  # else it waits for a person
                     break
                 if time.monotonic() >= deadline:
                     is_late = True
@@ -71,14 +73,46 @@ def wait_for(
     return records, is_late
 
 
-def _ask_over_restarts(session: Session, request: requests.Request[RunView], deadline: float) -> dict[str, Any]:
-    """Ask for the run's record, and ask again where the daemon restarts meanwhile."""
+def wait_for_event(
+    session: Session, event_id: str, *, timeout_s: float | None, stored: str, hint: str
+) -> tuple[EventStateView, bool]:
+    """Wait until nothing of an event and all that it causes goes on without a person, or the time is up; as `wait_for`.
+
+    Returns:
+        How it all is then, and whether the time was up before.
+    """
+    deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    poll_ms, told = _FIRST_POLL_MS, ""
+    with _telling_on_interrupt(f"flowd: {stored}, and goes on. {hint}"), _progress() as (say, tell):
+        say(f"waiting for {event_id} and all that it causes")
+        while True:
+            left_ms = max(0, min(poll_ms, (deadline - time.monotonic()) * 1000))
+            request = requests.wait_event(event_id, tree=True, timeout_ms=int(left_ms))
+            try:
+                view = request.read(_ask_over_restarts(session, request, deadline))
+            except (DaemonNotRunningError, ConnectionLostError) as error:
+                gone = f"The daemon stopped while this command waited. {stored}, and goes on with the next one."
+                raise CommandError(f"{gone} {hint}", Exit.NO_DAEMON) from error
+            if not view.timed_out or time.monotonic() >= deadline:
+                return view.state, view.timed_out
+            poll_ms = _POLL_MS
+            unfinished = [run for run in view.state.open if not run.is_final]
+            ended = sum(view.state.statuses.values()) - len(unfinished)
+            if unfinished:
+                say(f"{ended} of {ended + len(unfinished)} runs have ended; waiting for {unfinished[0].id}")
+                obstacle = _obstacle(session, unfinished[0])
+                if obstacle and obstacle != told:
+                    told = obstacle
+                    tell(f"flowd: {obstacle}")
+
+
+def _ask_over_restarts(session: Session, request: requests.Request[Any], deadline: float) -> dict[str, Any]:
+    """Ask, and ask again where the daemon restarts meanwhile."""
     give_up_at = min(deadline, time.monotonic() + _RESTART_S)
     while True:
         try:
-            response = session.ask(request)
-            record: dict[str, Any] = response.get("run", response)
-            return record
+            response: dict[str, Any] = session.ask(request)
+            return response
         except (DaemonNotRunningError, ConnectionLostError):
             if time.monotonic() >= give_up_at:
                 raise
@@ -129,13 +163,14 @@ def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]
 
 
 def verdict(session: Session, runs: Sequence[RunView], *, is_late: bool, timeout_s: float | None, hint: str) -> Exit:
-    """The exit code for runs that were waited for. Says on stderr which have not ended."""
+    """The exit code for runs that were waited for. Says on stderr which have not ended, and what is asked."""
     if is_late:
         left = [run for run in runs if not run.is_final]
         late = f"{len(left)} of {len(runs)} runs had not ended after {timeout_s:g} s"
         printing.note(f"flowd: {late}; {_outlook(session, left)}. {hint}")
     people.tell_questions(session, runs)
-    return Exit.RUN_FAILED if is_late or any(run.effective_status in BAD_STATUSES for run in runs) else Exit.GOOD
+    is_bad = any(not run.is_final or run.effective_status in BAD_STATUSES for run in runs)
+    return Exit.RUN_FAILED if is_late or is_bad else Exit.GOOD
 
 
 def _outlook(session: Session, left: Sequence[RunView]) -> str:

@@ -86,7 +86,7 @@ class EventState:
     """How an event, or its tree, is.
 
     Attributes:
-        statuses: How many runs have which effective status.
+        statuses: How many steps have which effective status, that of their newest run.
         open: The first of those that have not ended or ask a person.
     """
 

@@ -343,7 +343,7 @@ def test_text_is_utf_8_in_a_locale_that_knows_ascii_only(desk: Desk) -> None:
     assert (code, err) == (0, "")
     assert "é€" in out
     assert desk.flowd("dispatch", "--type", "é", "--payload", '{"a": "€"}')[0] == 0
-    assert desk.daemon.calls[0].params == {"eventId": "é€"}
+    assert desk.daemon.calls[0].params == {"eventId": "é€", "tree": True}
     assert desk.daemon.calls[1].params["event"].items() >= {"type": "é", "payload": {"a": "€"}}.items()
 
 

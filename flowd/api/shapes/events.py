@@ -119,8 +119,8 @@ class TreeView(View):
 
 
 class EventStateView(View):
-    """How the runs of an event or its tree are: how many have which effective status, and the first hundred of those
-    that have not ended or ask a person."""
+    """How an event or its tree is: how many steps have which effective status, that of their newest run, and the first
+    hundred of the runs that have not ended or ask a person."""
 
     statuses: dict[str, int]
     open: list[RunView]

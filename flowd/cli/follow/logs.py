@@ -2,7 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from flowd.cli import output, printing
@@ -11,24 +12,45 @@ from flowd.cli.follow.lines import LineMultiplexer
 from flowd.cli.session import Session
 from flowd_client.aio import AsyncFlowClient
 from flowd_client.aio_unix import AsyncUnixTransport
-from flowd_client.errors import FlowClientError
+from flowd_client.aio_updates import AsyncUpdates
+from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, FlowClientError
 from flowd_client.views.run import RunView
 from flowd_client.wire import Stream
 
+_PAGE = 500
+_LOOK_S = 2.0
+"""A step may have dispatched what nobody has told us of: then we look for it."""
+
+_RECONNECT_S = 0.2
+_SHARE = 5
+"""A look at a large tree takes time: the next one comes no sooner than five times that later."""
+
 
 def follow(
-    session: Session, run_ids: Iterable[str], event_id: str | None, only: Stream | None, *, is_raw: bool
+    session: Session,
+    run_ids: Iterable[str],
+    event_id: str | None,
+    only: Stream | None,
+    *,
+    is_raw: bool,
+    is_alone: bool,
 ) -> None:
     """Print the runs' outputs line by line until all of them have ended. Goes on over a restart of the daemon.
 
     Raises:
         FlowClientError: There is no such run or event, or the daemon did not come back.
     """
-    asyncio.run(_follow_all(session, tuple(run_ids), event_id, only, is_raw=is_raw))
+    asyncio.run(_follow_all(session, tuple(run_ids), event_id, only, is_raw=is_raw, is_alone=is_alone))
 
 
 async def _follow_all(
-    session: Session, run_ids: tuple[str, ...], event_id: str | None, only: Stream | None, *, is_raw: bool
+    session: Session,
+    run_ids: tuple[str, ...],
+    event_id: str | None,
+    only: Stream | None,
+    *,
+    is_raw: bool,
+    is_alone: bool,
 ) -> None:
     clean = output.line_cleaner(is_raw=is_raw)
     if printing.is_terminal():
@@ -42,7 +64,7 @@ async def _follow_all(
                 for run in [await client.get_run(run_id) for run_id in run_ids]:
                     follower.take(run, tasks)
                 if event_id is not None:
-                    await _follow_event(client, follower, event_id, tasks)
+                    await (_follow_event if is_alone else _follow_tree)(client, follower, event_id, tasks)
         except ExceptionGroup as group:  # and no `except*`: before Python 3.11.4, what that raises is a group again
             known, other = group.split((FlowClientError, OSError))
             if known is None or other is not None:
@@ -71,6 +93,73 @@ async def _follow_event(
                 open_ids.discard(update.run.id)
             else:
                 open_ids.add(update.run.id)
+
+
+async def _follow_tree(
+    client: AsyncFlowClient, follower: "_LogFollower", event_id: str, tasks: asyncio.TaskGroup
+) -> None:
+    """Take up each run of the event's tree, until nothing of it goes on without a person."""
+    known: set[str] = set()
+    changed = asyncio.Event()
+    async with client.subscribe(["run"], reconnect_s=RECONNECT_S) as updates:
+        listening = asyncio.create_task(_note_changes(updates, known, changed))
+        try:
+            while True:
+                begun_s = time.monotonic()
+                changed.clear()
+                if not await _over_restarts(lambda: _take_tree(client, follower, event_id, known, tasks)):
+                    return
+                await asyncio.sleep(_SHARE * (time.monotonic() - begun_s))
+                await _change(changed, listening)
+        finally:
+            listening.cancel()
+
+
+async def _note_changes(updates: AsyncUpdates, known: set[str], changed: asyncio.Event) -> None:
+    async for update in updates:
+        if update.run is not None and update.run.event_id in known:
+            changed.set()
+
+
+async def _change(changed: asyncio.Event, listening: "asyncio.Task[None]") -> None:
+    """Return at a change of a known run, or after a while. Raises what has ended the listening."""
+    look = asyncio.ensure_future(changed.wait())
+    try:
+        await asyncio.wait([listening, look], timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        look.cancel()
+    if listening.done():
+        listening.result()
+
+
+async def _over_restarts(look: Callable[[], Awaitable[bool]]) -> bool:
+    """Look, and look again where the daemon is gone for less than a minute."""
+    give_up_s = time.monotonic() + RECONNECT_S
+    while True:
+        try:
+            return await look()
+        except (DaemonNotRunningError, ConnectionLostError):
+            if time.monotonic() >= give_up_s:
+                raise
+            await asyncio.sleep(_RECONNECT_S)
+
+
+async def _take_tree(
+    client: AsyncFlowClient, follower: "_LogFollower", event_id: str, known: set[str], tasks: asyncio.TaskGroup
+) -> bool:
+    """Take up the runs that have begun, and note all events of the tree. Whether anything of it goes on."""
+    waited = await client.wait_event(event_id, tree=True, timeout_ms=0)
+    cursor: str | None = None
+    while True:
+        page = await client.get_tree(event_id, limit=_PAGE, cursor=cursor)
+        for event in page:
+            known.add(event.id)
+            for run in event.runs:
+                if run.attempt_count:
+                    follower.take(run, tasks)
+        cursor = page.next_cursor
+        if cursor is None:
+            return waited.timed_out
 
 
 @dataclass(slots=True)

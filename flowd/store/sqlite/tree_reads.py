@@ -103,11 +103,13 @@ def unfinished(db: sqlite3.Connection, event_id: str, *, is_tree: bool, limit: i
 
 
 def statuses(db: sqlite3.Connection, event_id: str, *, is_tree: bool) -> dict[str, int]:
-    """How many runs of the event, or of its tree, have which effective status."""
+    """How many steps of the event, or of its tree, have which effective status: that of their newest runs."""
     return dict(
         db.execute(
             f"{scope(is_tree=is_tree)} SELECT coalesce(r.result_status, r.status), count(*)"
-            " FROM scope s JOIN runs r ON r.event_seq = s.seq GROUP BY 1",
+            " FROM scope s JOIN runs r ON r.event_seq = s.seq WHERE NOT EXISTS (SELECT 1 FROM runs n"
+            " WHERE n.event_seq = r.event_seq AND n.seq > r.seq AND n.flow_name = r.flow_name AND n.step_name = r.step_name)"
+            " GROUP BY 1",
             (event_id,),
         ).fetchall()
     )

@@ -70,11 +70,11 @@ class EventView:
 
 @dataclass(frozen=True)
 class EventStateView:
-    """How the runs of an event, or of its tree, are.
+    """How an event, or its tree, is.
 
     Attributes:
-        statuses: How many have which effective status.
-        open: The first hundred of those that have not ended or ask a person.
+        statuses: How many steps have which effective status, that of their newest run.
+        open: The first hundred of the runs that have not ended or ask a person.
         raw: The record as it came.
     """
 

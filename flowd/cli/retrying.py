@@ -1,0 +1,54 @@
+"""``flowd retry --event EVENT --failed``: another attempt of all that failed of an event and below it."""
+
+from flowd.cli import printing, tree, waiting
+from flowd.cli.exits import Exit
+from flowd.cli.runs import draw_runs
+from flowd.cli.session import Session
+from flowd_client import requests
+from flowd_client.errors import ConflictError
+from flowd_client.views.run import RunView, read_run
+
+
+def retry_failed(
+    session: Session, event_id: str, *, is_alone: bool, wait: bool, timeout_s: float | None, as_json: bool
+) -> int:
+    """Retry, wait if asked to, show the runs, and give the exit code."""
+    events = tree.read(session, event_id)
+    failed = [run for event in (events[:1] if is_alone else events) for run in tree.newest(event) if _failed(run)]
+    runs = _retried(session, failed)
+    if not runs:
+        printing.note("Nothing of it has failed." if not failed else "Nothing of it can be retried now.")
+    hint = f"See `{session.typed('event', event_id)}`."
+    is_late = False
+    if wait and runs:
+        stored = "What was retried is stored"
+        if is_alone:
+            records, is_late = waiting.wait_for(
+                session, [run.id for run in runs], timeout_s=timeout_s, stored=stored, hint=hint
+            )
+            runs = [read_run(record) for record in records]
+        else:
+            _, is_late = waiting.wait_for_event(session, event_id, timeout_s=timeout_s, stored=stored, hint=hint)
+            runs = [run for event in tree.read(session, event_id) for run in tree.newest(event)]
+    if as_json:
+        printing.print_json({"eventId": event_id, "runs": [run.raw for run in runs], "timedOut": is_late})
+    elif runs:
+        draw_runs(runs)
+    return waiting.verdict(session, runs, is_late=is_late, timeout_s=timeout_s, hint=hint) if wait else Exit.GOOD
+
+
+def _failed(run: RunView) -> bool:
+    # One that ended unstarted is put back by the retry of what it needs.
+    return run.is_final and run.effective_status == "failed" and run.reason != "needs_not_met"
+
+
+def _retried(session: Session, failed: list[RunView]) -> list[RunView]:
+    """Those that could be retried. Where one needs another, the retry of that one has put it back already."""
+    retried = []
+    for run in failed:
+        try:
+            retried.append(read_run(session.ask(requests.retry_run(run.id))))
+        except ConflictError as error:
+            if error.slug not in ("run_active", "needs_active"):
+                printing.note(f"flowd: {run.flow_name}/{run.step_name} ({run.id}): {error.message}")
+    return retried

@@ -1,0 +1,173 @@
+"""Trees through the command line and the daemon: waited for, shown, followed, canceled, retried, forgotten."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from daemon_rig import Workspace, say, until
+
+from flowd_client.errors import ConflictError
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    made = Workspace(tmp_path / "w")
+    made.path.mkdir()
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.kill()
+
+
+def says(*next_: object, status: str = "completed") -> str:
+    return f"echo 'FLOW_RESULT {json.dumps({'status': status, 'next': next_})}'"
+
+
+def flowd(workspace: Workspace, *argv: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "flowd", *argv, "-w", str(workspace.path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def chain(workspace: Workspace, tail: str) -> None:
+    """``head`` causes ``mid-1``, which causes ``tail-1``."""
+    workspace.flow("head", f"echo out of head; {says({'id': 'mid-1', 'type': 'mid.go'})}")
+    workspace.flow("mid", f"sleep 0.2; echo out of mid; {says({'id': 'tail-1', 'type': 'tail.go'})}")
+    workspace.flow("tail", f"sleep 0.2; echo out of tail; {tail}")
+
+
+def test_verbs_take_the_whole_tree_and_the_event_alone_with_only(workspace: Workspace) -> None:
+    chain(workspace, "exit 3")
+    workspace.start()
+    told = flowd(workspace, "dispatch", "--type", "head.go", "--id", "e", "--wait", code=1)
+    lines = [line.rstrip() for line in told.splitlines()]
+    at = lines.index("e  head.go")
+    assert [line.split("  run_")[0].rstrip() for line in lines[at + 1 : at + 6]] == [
+        "└─ head/main        completed",
+        "   └─ mid-1  mid.go",
+        "      └─ mid/main   completed",
+        "         └─ tail-1  tail.go",
+        "            └─ tail/main  failed",
+    ] or lines
+    assert "exited with 3" in lines[at + 5]
+    assert "tail/main" in flowd(workspace, "event", "e")
+    assert "tail/main" not in flowd(workspace, "event", "e", "--only")
+    assert "out of tail" in flowd(workspace, "logs", "--event", "e")
+    assert flowd(workspace, "logs", "--event", "e", "--only") == "head/main | out of head\nhead/main | FLOW_RESULT " + (
+        json.dumps({"status": "completed", "next": [{"id": "mid-1", "type": "mid.go"}]}) + "\n"
+    )
+    flowd(workspace, "dispatch", "--type", "head.go", "--id", "alone", "--wait", "--only")
+    workspace.flow("tail", says())
+    workspace.call("daemon.reload")
+    assert "tail/main" in flowd(workspace, "retry", "--event", "e", "--failed", "--wait")
+    assert "Nothing of it has failed" in flowd(workspace, "retry", "--event", "e", "--failed")
+    followed = flowd(workspace, "replay", "e", "--wait")
+    assert "tail/main (replay)" in followed
+
+
+def test_the_output_of_what_is_caused_is_followed_until_all_has_ended(workspace: Workspace) -> None:
+    chain(workspace, says())
+    workspace.start()
+    workspace.call("flow.dispatch", event={"id": "e", "type": "head.go"})
+    followed = flowd(workspace, "logs", "-f", "--event", "e")
+    assert {line.partition("| ")[2] for line in followed.splitlines() if "out of" in line} == {
+        "out of head",
+        "out of mid",
+        "out of tail",
+    }
+
+
+def test_a_tree_is_canceled_as_a_whole_and_what_runs_causes_nothing_more(workspace: Workspace) -> None:
+    workspace.flow("head", says({"id": "mid-1", "type": "mid.go"}))
+    workspace.flow(
+        "mid", f"touch {workspace.path}/runs; trap '{says({'id': 'late', 'type': 'x'})}; exit 0' TERM; sleep 60 & wait"
+    )
+    workspace.start()
+    workspace.call("flow.dispatch", event={"id": "e", "type": "head.go"})
+    until((workspace.path / "runs").exists)
+    assert workspace.call("flow.cancelEvent", eventId="e")["runs"][0]["status"] == "completed"
+    (ended,) = workspace.call("flow.cancelEvent", eventId="e", tree=True)["runs"]
+    assert (ended["flowName"], ended["status"]) == ("mid", "canceled")
+    assert [event["id"] for event in workspace.call("flow.listEvents")["events"]] == ["mid-1", "e"]
+    assert "Nothing was left to end" in flowd(workspace, "cancel", "--event", "e")
+
+
+def test_waiting_ends_with_the_question_where_nothing_goes_on_without_a_person(workspace: Workspace) -> None:
+    workspace.flow("head", says({"id": "asks", "type": "asks.go"}))
+    result = {"status": "needs_intervention", "message": "Publish v1?"}
+    workspace.flow("asks", f"echo 'FLOW_RESULT {json.dumps(result)}'")
+    with (workspace.path / "flows/asks/flow.toml").open("a") as manifest:
+        manifest.write('[[steps]]\nname = "after"\nrunner = "exec"\nscript = "main.sh"\nneeds = ["main"]\n')
+    workspace.start()
+    told = flowd(workspace, "dispatch", "--type", "head.go", "--id", "e", "--wait", code=1)
+    assert "asks: Publish v1?" in told
+    waited = workspace.call("flow.waitEvent", eventId="e", tree=True)
+    assert (waited["timedOut"], waited["state"]["statuses"]) == (
+        False,
+        {"completed": 1, "needs_intervention": 1, "queued": 1},
+    )
+    question, after = waited["state"]["open"]
+    assert after["waitingFor"] == {"person": question["id"]}
+    alone = workspace.call("flow.dispatch", event={"id": "again", "type": "asks.go"}, wait=True)
+    assert alone["timedOut"] is False
+    run = workspace.call("flow.waitRun", runId=alone["runIds"][1])
+    assert (run["timedOut"], run["run"]["waitingFor"]) == (False, {"person": alone["runIds"][0]})
+
+
+def test_a_step_that_would_wait_for_itself_or_for_its_own_place_is_refused(workspace: Workspace) -> None:
+    workspace.flow("head", f"{sys.executable} -m flowd dispatch --type tail.go --id tail --wait; {say('completed')}")
+    workspace.flow(
+        "own",
+        f"{sys.executable} -c 'import flowd_client; flowd_client.create_flow_client().wait_event(\"own\", tree=True)'",
+    )
+    workspace.flow("tail", say("completed"))
+    workspace.start(FLOWD_MAX_PARALLEL="1")
+    ended = workspace.call(
+        "flow.dispatch", event={"id": "e", "type": "head.go"}, wait=True, tree=True, timeoutMs=60_000
+    )
+    assert ended["timedOut"] is False
+    told = flowd(workspace, "logs", ended["runIds"][0])
+    assert "must not wait: it has the last place (max_parallel is 1)" in told
+    assert workspace.call("flow.getEvent", eventId="tail")["runs"][0]["status"] == "completed"
+    own = workspace.call("flow.dispatch", event={"id": "own", "type": "own.go"}, wait=True)["runs"][0]
+    assert "must not wait for event own, for it is one of its runs itself" in own["error"]
+
+
+def test_a_caller_whose_run_has_ended_may_wait(workspace: Workspace) -> None:
+    workspace.flow("quick", say("completed"))
+    workspace.start(FLOWD_MAX_PARALLEL="1")
+    (run,) = workspace.call("flow.dispatch", event={"id": "e", "type": "quick.go"}, wait=True)["runs"]
+    again = workspace.call("flow.dispatch", event={"id": "f", "type": "quick.go"}, wait=True, causedBy=run["id"])
+    assert again["timedOut"] is False
+
+
+def test_clients_read_trees_in_pages_and_refusals_as_conflicts(workspace: Workspace) -> None:
+    chain(workspace, says())
+    workspace.start()
+    with workspace.client() as client:
+        done = client.dispatch_event({"id": "e", "type": "head.go"}, wait=True, tree=True)
+        assert done.state is not None
+        assert done.state.statuses == {"completed": 3}
+        first = client.get_tree("e", limit=2)
+        rest = client.get_tree("e", limit=2, cursor=first.next_cursor)
+        assert [event.id for event in (*first, *rest)] == ["e", "mid-1", "tail-1"]
+        assert rest[0].caused_by is not None
+        assert rest[0].caused_by.event_id == "mid-1"
+        assert client.wait_event("e", tree=True).state.open == ()
+        assert len(client.cancel_event("e", tree=True)) == 0
+        assert issubclass(ConflictError, Exception)
+
+
+def test_fire_runs_all_that_is_caused_and_exec_the_one_step(workspace: Workspace) -> None:
+    chain(workspace, f"touch {workspace.path}/tail-ran; {says()}")
+    event = workspace.path / "event.json"
+    event.write_text('{"id": "e", "type": "head.go"}')
+    only = json.loads(flowd(workspace, "exec", "head", "main", str(event)))
+    assert only["flow"] == "head"
+    fired = json.loads(flowd(workspace, "fire", str(event)))
+    assert [result["flow"] for result in fired["results"]] == ["head", "mid", "tail"]
+    assert (workspace.path / "tail-ran").exists()
