@@ -21,14 +21,19 @@ START_BOUND_S = 20.0
 
 
 def until(condition: Callable[[], Any], *, bound_s: float = 15.0, what: str = "the condition") -> Any:
-    """The condition's first true value, or a failure after the bound."""
+    """The condition's first true value, or a failure after the bound.
+
+    Looks at most half of the time: a condition that starts a program would keep what it waits for from going on.
+    """
     deadline = time.monotonic() + bound_s
     while True:
+        began_s = time.monotonic()
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"{what} did not come true within {bound_s} s"
-        time.sleep(0.02)
+        now_s = time.monotonic()
+        assert now_s < deadline, f"{what} did not come true within {bound_s} s"
+        time.sleep(min(0.25, max(0.02, now_s - began_s)))
 
 
 class Workspace:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from daemon_rig import say, until
@@ -45,16 +46,21 @@ class Daemon:
         done = self.box.run(str(FLOWD), *argv, "-w", self.path, user=self.user, check=check)
         return json.loads(done.stdout) if "--json" in argv and done.stdout else done.stdout + done.stderr
 
+    def call(self, method: str, **params: Any) -> Any:
+        """One call of the raw API."""
+        with self.box.client(f"{self.path}/.codex/flowd/flowd.sock") as client:
+            return client.call(method, params)
+
     def dispatch(self, kind: str) -> str:
-        answer = self.flowd("dispatch", "--type", kind, "--json")
+        answer = self.call("flow.dispatch", event={"id": str(uuid4()), "type": kind, "payload": {}})
         return str(answer["runs"][0]["id"])
 
     def finished(self, kind: str) -> dict[str, Any]:
-        run_id = self.dispatch(kind)
-        return until(lambda: (run := self.run(run_id))["processStatus"] not in ("queued", "running") and run)
+        run: dict[str, Any] = self.call("flow.waitRun", runId=self.dispatch(kind), timeoutMs=20_000)["run"]
+        return run
 
     def run(self, run_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.flowd("run", run_id, "--json")["run"]
+        found: dict[str, Any] = self.call("flow.getRun", runId=run_id)["run"]
         return found
 
     def controllers(self) -> set[str]:
