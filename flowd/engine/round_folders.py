@@ -11,6 +11,7 @@ from flowd.domain import ids
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.stored import RunFilter
 from flowd.ports import Store
+from flowd.state import files
 
 log = logging.getLogger("flowd.engine")
 
@@ -39,7 +40,7 @@ class RoundFolders:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             about = {"eventId": run.event_id, "flow": run.flow_name, "round": run.round}
             # First, so that no folder is there of which nobody knows whose it is.
-            path.with_name(path.name + _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+            files.write_text(path.with_name(path.name + _ABOUT), json.dumps(about))
             path.mkdir(mode=0o700, exist_ok=True)
         return str(path)
 

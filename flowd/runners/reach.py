@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import flowd_client
+from flowd.state import files
 
 _MODULES: Final = (flowd_client,)
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -72,7 +73,7 @@ def _replace(path: Path, text: str) -> None:
     except (OSError, UnicodeDecodeError):
         pass
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text, encoding="utf-8")
+    files.write_text(new, text)
     new.chmod(0o700)
     new.replace(path)
 

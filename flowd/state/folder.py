@@ -17,6 +17,8 @@ ROUNDS = "rounds"
 KEEPER = "keeper"
 LOCK = "daemon.lock"
 
+_WRITTEN_INTO = (KEEPER, f"{KEEPER}/units", REACH, f"{REACH}/bin", ROUNDS)
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _DISK_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
@@ -71,11 +73,12 @@ def _refuse_emptied(folder: Path) -> None:
 def find_link(folder: Path, workspace: Path | None = None) -> Path | None:
     """A link that would lead flowd's writes elsewhere: between the workspace and the state folder, or in that.
 
-    Output files are left out: each is made new, and read without following.
+    Output files are left out: each is made new, and read without following. So is what steps import, which are links
+    of ours.
     """
     if workspace is not None and (link := files.first_link(folder, workspace)) is not None:
         return link
-    for inside in (folder, folder / KEEPER, folder / KEEPER / "units"):
+    for inside in (folder, *(folder / name for name in _WRITTEN_INTO)):
         try:
             with os.scandir(inside) as listed:
                 found = sorted(entry.name for entry in listed if entry.is_symlink())

@@ -32,6 +32,11 @@ INSIDE = (
     "keeper/stdin.tmp",
     "keeper/units",
     "keeper/units/some.note",
+    "reach/bin",
+    "reach/bin/flowd",
+    "reach/python",
+    "rounds",
+    "rounds/some.json",
 )
 
 
