@@ -8,6 +8,7 @@ from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 from flowd.domain.definition import Definition
 from flowd.domain.errors import DependentActiveError, InvalidParamsError, NeedsActiveError, NotRetryableError
 from flowd.domain.needs import When
+from flowd.domain.people import Answer, Person
 from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason, Run
@@ -267,6 +268,21 @@ def test_an_open_question_keeps_what_needs_it_waiting_whatever_when_says(stores:
         assert (await rounds.run("then")).waiting_for == PersonWait("run-ask")
         assert await rounds.start() == []
         assert await store.end_person_waits(at_ms=6) == 0  # that is another person's word
+
+    stores.use(use)
+
+
+def test_an_answer_puts_back_what_waits_and_leaves_alone_what_somebody_has_ended(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        rounds = Rounds(store)
+        await rounds.accept(new("ask"), new("then", "ask"), new("no", "ask"), new("never", "no"))
+        await rounds.start()
+        await rounds.end("ask", BLOCKED)
+        assert await store.cancel_queued("run-no", at_ms=6) is not None
+        await store.answer("run-ask", 1, Answer(Person("socket", 1000, "ada"), 7))
+        assert (await rounds.run("then")).waiting_for == NeedsWait(("ask",))
+        assert await rounds.statuses("no", "never") == ["canceled", "skipped"]
+        assert await rounds.go() == ["ask", "then"]
 
     stores.use(use)
 
