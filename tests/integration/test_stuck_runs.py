@@ -9,15 +9,17 @@ import pytest
 from doctor_rig import doctor
 from store_rig import new_event
 
+from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
 from flowd.domain.queueing import NewRun
 from flowd.store.sqlite import stuck
 from flowd.store.sqlite.store import SqliteStore
 
 
-def new(name: str, *needs: str) -> NewRun:
-    step = Definition("flow", 1, "/flow", "sha256:0", name, "exec", "run.sh", 1000, 100)
-    return NewRun(f"run-{name}", step, needs=needs)
+def new(name: str, *needs: str, key: WantedKey | None = None, round_key: WantedKey | None = None) -> NewRun:
+    flow = "flow" if round_key is None else f"flow-of-{name}"
+    step = Definition(flow, 1, "/flow", "sha256:0", name, "exec", "run.sh", 1000, 100)
+    return NewRun(f"run-{name}", step, needs=needs, key=key, round_key=round_key)
 
 
 @pytest.fixture
@@ -28,6 +30,9 @@ def database(tmp_path: Path) -> Path:
     async def fill() -> None:
         store = SqliteStore(folder / "flowd.db", max_queued=100)
         await store.accept(new_event("e"), [new("a"), new("b", "a"), new("c", "a", "b")], at_ms=1)
+        one, other = WantedKey("g", "[1]"), WantedKey("g", "[2]")
+        keyed = [new("k1", key=one), new("k2", key=one), new("r1", round_key=other), new("r2", round_key=other)]
+        await store.accept(new_event("keyed"), keyed, at_ms=1)
         await store.close()
 
     asyncio.run(fill())
@@ -49,6 +54,18 @@ def database(tmp_path: Path) -> Path:
         (
             "UPDATE runs SET waits_for = 'question' WHERE id = 'run-c'",
             [("waits for a person's answer, and none of what it needs asks", "run-c")],
+        ),
+        (
+            "DELETE FROM lane_members WHERE has = 0",
+            [("waits for a key, and stands in no line for it", "run-k2")],
+        ),
+        (
+            "UPDATE runs SET status = 'completed' WHERE id = 'run-k1'",
+            [("waits for a key that nobody holds who has not ended", "run-k2")],
+        ),
+        (
+            "UPDATE runs SET status = 'completed' WHERE id = 'run-r1'",
+            [("waits for a key that nobody holds who has not ended", "run-r2")],
         ),
         (
             "UPDATE runs SET waits_for = 'rain' WHERE id = 'run-c'",

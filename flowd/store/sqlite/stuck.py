@@ -25,6 +25,17 @@ _COUNT_OPEN = (
 )
 _KINDS = "'needs', 'question', 'person', 'time', 'pause', 'key', 'package'"
 
+_IN_LINE = (
+    "SELECT 1 FROM lane_members m JOIN lanes l ON l.id = m.lane_id WHERE m.kind = r.wait_why AND m.has = 0"
+    " AND m.owner = iif(r.wait_why = 'step', r.seq, r.round_seq)"
+)
+_HELD_BY_NOBODY = (
+    "NOT EXISTS (SELECT 1 FROM lane_members h WHERE h.lane_id = m.lane_id AND h.has = 1 AND ("
+    "h.kind = 'step' AND EXISTS (SELECT 1 FROM runs q WHERE q.seq = h.owner AND q.status IN ('queued', 'running'))"
+    " OR h.kind = 'flow' AND EXISTS (SELECT 1 FROM runs q WHERE q.round_seq = h.owner"
+    " AND q.status IN ('queued', 'running'))))"
+)
+
 CONDITIONS: tuple[tuple[str, int, str], ...] = (
     ("waits for steps, all of which have ended", 6, f"r.waits_for = 'needs' AND NOT {_OPEN_NEED}"),
     (
@@ -33,6 +44,12 @@ CONDITIONS: tuple[tuple[str, int, str], ...] = (
         f"r.waits_for = 'needs' AND r.needs_left <> ({_COUNT_OPEN}) AND {_OPEN_NEED}",
     ),
     ("waits for a person's answer, and none of what it needs asks", 6, f"r.waits_for = 'question' AND NOT {_QUESTION}"),
+    ("waits for a key, and stands in no line for it", 9, f"r.waits_for = 'key' AND NOT EXISTS ({_IN_LINE})"),
+    (
+        "waits for a key that nobody holds who has not ended",
+        9,
+        f"r.waits_for = 'key' AND EXISTS ({_IN_LINE} AND {_HELD_BY_NOBODY})",
+    ),
     ("waits for something that this flowd does not know", 6, f"r.waits_for NOT IN ({_KINDS})"),
 )
 """What is wrong with a run, from which version of the schema on that can be asked, and the question about a run ``r``."""
