@@ -140,7 +140,8 @@ class NoState:
             await asyncio.shield(engine.close())
 
     async def _run_to_end(self, backend: LocalBackend, given: dict[str, Any]) -> Any:
-        response = await backend.call(wire.DISPATCH, {**given, "wait": True})
+        # All of the tree: what its runs cause ends with this engine, too.
+        response = await backend.call(wire.DISPATCH, {**given, "wait": True, "tree": True})
         # With their output, which nobody can ask for later.
         runs = [(await backend.call(wire.GET_RUN, {"runId": run_id}))["run"] for run_id in response["runIds"]]
         return {**response, "runs": runs}
