@@ -86,12 +86,14 @@ class Cancels:
 
     async def _end_waiting(self, event_id: str, is_tree: bool, by: Person, ended: list[str]) -> RefusedError | None:
         try:
-            while await self._store.close_questions(event_id, by, is_tree=is_tree, at_ms=self._clock.now_ms()):
-                pass
             while some := await self._store.cancel_waiting(event_id, is_tree=is_tree, at_ms=self._clock.now_ms()):
                 ended += [run.id for run in some]
                 for run in some:
                     self._completions.tell(run)
+            while closed := await self._store.close_questions(
+                event_id, by, is_tree=is_tree, at_ms=self._clock.now_ms()
+            ):
+                ended += closed
             self._ring()  # steps that run finally may start now
         except RefusedError as problem:
             return problem

@@ -368,7 +368,7 @@ def test_a_canceled_event_starts_nothing_for_the_ends_of_what_runs_but_what_runs
             NewRun("finally", steps["finally"], needs=("first",), when="finally"),
         ]
         await store.accept(new_event("e"), runs, at_ms=1)
-        assert await ended_runs(store, "e", is_tree=True) == ["first"]
+        assert await ended_runs(store, "e", is_tree=True) == ["first", "always"]
         always = await store.run("always")
         assert always is not None
         assert always.status is ProcessStatus.CANCELED

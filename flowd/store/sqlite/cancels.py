@@ -34,18 +34,17 @@ def call_off(db: sqlite3.Connection, event_id: str, *, is_tree: bool) -> None:
 
 
 def end_waiting(db: sqlite3.Connection, event_id: str, *, is_tree: bool, at_ms: int) -> list[Run]:
-    """Queued → canceled for the next runs of the event or its tree; none when none is left."""
+    """Queued → canceled for the next runs of the event or its tree; none when none is left. With them are those that
+    ended as a consequence."""
     found = db.execute(
         f"{scope(is_tree=is_tree)}{_UNFINISHED} WHERE r.status = 'queued'{_IS_MEANT} ORDER BY r.seq LIMIT ?",
         (event_id, MAX_MOVED),
     ).fetchall()
-    ended = []
     for seq, event_seq, _ in found:
         if db.execute(_END, (at_ms, at_ms, seq)).rowcount:  # else the end of one before it has ended it
             journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.CANCELED)
             gates.ended(db, seq, at_ms=at_ms)
-            ended.append(seq)
-    return reads.runs_by_seq(db, ended)
+    return [run for run in reads.runs_by_seq(db, [seq for seq, _, _ in found]) if run.status.is_final]
 
 
 def running(db: sqlite3.Connection, event_id: str, *, is_tree: bool) -> list[str]:

@@ -76,17 +76,17 @@ def answer(db: sqlite3.Connection, run_id: str, attempt: int | None, said: Answe
     return queued
 
 
-def close_questions(db: sqlite3.Connection, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> int:
-    """Close the next open questions of an event, or of its tree, that is canceled: nobody is asked any more. How many
-    they are."""
+def close_questions(db: sqlite3.Connection, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> list[str]:
+    """Close the next open questions of an event, or of its tree, that is canceled: nobody is asked any more. The runs
+    that asked; none when none is left."""
     found = db.execute(
-        f"{tree_reads.scope(is_tree=is_tree)} SELECT r.seq, r.result_status, r.result FROM scope s"
+        f"{tree_reads.scope(is_tree=is_tree)} SELECT r.seq, r.id, r.result_status, r.result FROM scope s"
         " JOIN runs r ON r.event_seq = s.seq WHERE r.wants_person = 1 ORDER BY r.seq LIMIT ?",
         (event_id, queue.MAX_MOVED),
     ).fetchall()
-    for seq, status, text in found:
+    for seq, _, status, text in found:
         _settle(db, seq, FlowResult(status, text), Resolution("canceled", by, at_ms))
-    return len(found)
+    return [run_id for _, run_id, _, _ in found]
 
 
 def _settle(db: sqlite3.Connection, seq: int, said: FlowResult, resolution: Resolution) -> None:

@@ -39,7 +39,7 @@ class PeopleStore:
         limit = self._max_queued
         return await self._writer.do(lambda db: people.answer(db, run_id, attempt, answer, max_queued=limit), adds=True)
 
-    async def close_questions(self, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> int:
+    async def close_questions(self, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> list[str]:
         """See `flowd.ports.Questions.close_questions`."""
         return await self._writer.do(lambda db: people.close_questions(db, event_id, by, is_tree=is_tree, at_ms=at_ms))
 
