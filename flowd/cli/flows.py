@@ -1,6 +1,7 @@
 """``flowd flows``: lists the packages in force. Also prints packages for other verbs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
 
@@ -61,6 +62,7 @@ def draw_flow(flow: FlowView) -> None:
             ("state", flow.state),
             ("folder", flow.root),
             ("about", flow.description),
+            ("rounds", at_a_time(flow.concurrency)),
         )
     )
     printing.line()
@@ -80,7 +82,30 @@ def _starts(step: StepView) -> str:
         parts.append(f"needs {', '.join(step.needs)}")
     if step.needs and step.when not in (None, "success"):
         parts.append(f"when {step.when}")
+    if step.concurrency is not None:
+        parts.append(at_a_time(step.concurrency) or "")
+    if step.priority:
+        parts.append(f"priority {step.priority}")
     return "; ".join(parts)
+
+
+def at_a_time(asked: Mapping[str, Any] | None) -> str | None:
+    """How many may be under way at a time, from a view's ``concurrency``.
+
+    >>> at_a_time({"key": ["/payload/repo"], "limit": 1, "onBusy": "latest", "group": "checkout"})
+    'one at a time for each /payload/repo, with all of group checkout, else latest'
+    >>> at_a_time({"key": [], "limit": 3, "onBusy": "queue"})
+    '3 at a time'
+    """
+    if asked is None:
+        return None
+    limit = asked.get("limit")
+    text = "one at a time" if limit == 1 else f"{limit} at a time"
+    if asked.get("key"):
+        text += f" for each {' and '.join(asked['key'])}"
+    if asked.get("group"):
+        text += f", with all of group {asked['group']}"
+    return text if asked.get("onBusy") == "queue" else f"{text}, else {asked.get('onBusy')}"
 
 
 def draw_catalog(view: CatalogView) -> None:

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from flowd.cli import printing, run_words, runs
+from flowd.cli import flows, printing, run_words, runs
 from flowd.cli.exits import Exit, code_of
 from flowd.cli.main import _SECTIONS, cli
 from flowd.cli.reading_events import parse_json, with_options
@@ -47,7 +47,7 @@ def test_a_run_that_waits_for_a_key_says_for_whom() -> None:
     assert runs._why(view) == "waits for run_1 of repo x"
 
 
-@pytest.mark.parametrize("module", [printing, run_words])
+@pytest.mark.parametrize("module", [printing, run_words, flows])
 def test_doctests(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from flowd.api.params import Params
 from flowd.api.shapes import View
+from flowd.domain.concurrency import Concurrency, OnBusy
 from flowd.domain.event import Event
 from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, Runner, Snapshot, Step
 from flowd.domain.matching import Verdict, Why
@@ -17,9 +18,20 @@ class Explain(Params):
     event: Any
 
 
+class ConcurrencyView(View):
+    """How many runs of a step, or rounds of a flow, may be under way at a time for each value of ``key``: JSON Pointers
+    into the event. ``group`` shares the key with whoever names it, too. ``onBusy``: what becomes of who comes to a key
+    that others hold."""
+
+    key: tuple[str, ...]
+    limit: int
+    on_busy: OnBusy
+    group: str | None = None
+
+
 class StepView(View):
     """A step of a flow. Without ``triggerType`` and ``needs`` no event starts it; ``when`` is what it asks of the ends
-    of its needs."""
+    of its needs. ``priority`` is missing where it is 0."""
 
     name: str
     runner: str
@@ -30,6 +42,8 @@ class StepView(View):
     cwd: str | None = None
     needs: tuple[str, ...] | None = None
     when: When | None = None
+    concurrency: ConcurrencyView | None = None
+    priority: int | None = None
 
 
 class FlowView(View):
@@ -44,6 +58,7 @@ class FlowView(View):
     steps: list[StepView]
     description: str | None = None
     warnings: tuple[str, ...] = ()
+    concurrency: ConcurrencyView | None = None
 
 
 class BrokenView(View):
@@ -140,6 +155,7 @@ def flow_view(flow: Flow) -> FlowView:
         steps=[_step_view(step) for step in flow.steps],
         description=flow.description,
         warnings=tuple(flow.warnings),
+        concurrency=_concurrency_view(flow.concurrency),
     )
 
 
@@ -180,7 +196,13 @@ def _step_view(step: Step) -> StepView:
         cwd=step.cwd,
         needs=step.needs or None,
         when=step.when if step.needs else None,
+        concurrency=_concurrency_view(step.concurrency),
+        priority=step.priority or None,
     )
+
+
+def _concurrency_view(asked: Concurrency | None) -> ConcurrencyView | None:
+    return None if asked is None else ConcurrencyView(asked.key, asked.limit, asked.on_busy, asked.group)
 
 
 def _verdict_view(verdict: Verdict) -> VerdictView:

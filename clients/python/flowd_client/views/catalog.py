@@ -13,6 +13,9 @@ class StepView:
 
     Attributes:
         when: What it asks of the ends of its needs; None without needs.
+        concurrency: How many of its runs may be under way at a time: ``{"key": [pointer, …], "limit", "onBusy",
+            "group"}``.
+        priority: Of what could start, the higher comes first; None is 0.
     """
 
     name: str
@@ -24,11 +27,17 @@ class StepView:
     cwd: str | None
     needs: tuple[str, ...]
     when: str | None
+    concurrency: Members | None = field(default=None, hash=False)
+    priority: int | None = None
 
 
 @dataclass(frozen=True)
 class FlowView:
-    """A flow in force. ``state`` is ``ok``, or ``stale``: its files are broken, an earlier definition is kept."""
+    """A flow in force. ``state`` is ``ok``, or ``stale``: its files are broken, an earlier definition is kept.
+
+    Attributes:
+        concurrency: How many of its rounds may be under way at a time, as of a step.
+    """
 
     name: str
     version: float | None
@@ -39,6 +48,7 @@ class FlowView:
     package_hash: str | None
     steps: tuple[StepView, ...]
     warnings: tuple[str, ...]
+    concurrency: Members | None = field(hash=False)
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
