@@ -59,6 +59,7 @@ def database(tmp_path: Path) -> Path:
             "DELETE FROM lane_members WHERE has = 0",
             [("waits for a key, and stands in no line for it", "run-k2")],
         ),
+        ("UPDATE lanes SET used = 0 WHERE kind = 'step'", [("waits for a key that is free", "run-k2")]),
         (
             "UPDATE runs SET status = 'completed' WHERE id = 'run-k1'",
             [("waits for a key that nobody holds who has not ended", "run-k2")],

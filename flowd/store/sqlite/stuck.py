@@ -45,6 +45,7 @@ CONDITIONS: tuple[tuple[str, int, str], ...] = (
     ),
     ("waits for a person's answer, and none of what it needs asks", 6, f"r.waits_for = 'question' AND NOT {_QUESTION}"),
     ("waits for a key, and stands in no line for it", 9, f"r.waits_for = 'key' AND NOT EXISTS ({_IN_LINE})"),
+    ("waits for a key that is free", 9, f"r.waits_for = 'key' AND EXISTS ({_IN_LINE} AND l.used < l.lim)"),
     (
         "waits for a key that nobody holds who has not ended",
         9,
