@@ -93,6 +93,18 @@ def test_every_kind_of_run_of_the_first_schema_goes_on(tmp_path: Path) -> None:
     assert backup_path(tmp_path / "flowd.db", known_schema()).exists()
 
 
+def test_replays_of_before_rounds_were_numbered_get_their_numbers(tmp_path: Path) -> None:
+    old_database(tmp_path / "flowd.db")
+    with closing(sqlite3.connect(tmp_path / "flowd.db", isolation_level=None)) as db:
+        for seq, flow, created_at_ms in ((6, "flow", 40), (7, "flow", 40), (8, "other", 40), (9, "flow", 50)):
+            db.execute(RUN, (seq, f"replay-{seq}", STEP.id, "failed", 1, 0, 60, 60))
+            change = "UPDATE runs SET replay_of = 'queued', flow_name = ?, created_at_ms = ? WHERE seq = ?"
+            db.execute(change, (flow, created_at_ms, seq))
+    with closing(open_writer(tmp_path / "flowd.db")) as db:
+        found = db.execute("SELECT seq, round FROM runs WHERE seq > 4 ORDER BY seq").fetchall()
+        assert found == [(5, 1), (6, 2), (7, 2), (8, 2), (9, 3)]
+
+
 def test_a_migration_is_told_with_its_backup_which_only_the_owner_can_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
