@@ -28,6 +28,9 @@ class RoundFolders:
         self._folder = folder
         self._store = store
         self._looks: set[asyncio.Task[None]] = set()
+        self._may_be_any = True
+        """Whether there may be a folder: most flows ask for none, and the end of a run of these is to cost nothing."""
+        self._has_made_any = False
 
     def make(self, run: Run) -> str:
         """The folder of a run's round, which is there then.
@@ -35,6 +38,7 @@ class RoundFolders:
         Raises:
             OSError: It cannot be made.
         """
+        self._may_be_any = self._has_made_any = True
         path = self._path(run)
         if not path.is_dir():
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -46,12 +50,14 @@ class RoundFolders:
 
     def ended(self, run: Run) -> None:
         """A run has ended: let its round's folder go if it was the last."""
-        if os.path.isdir(self._path(run)):
+        if self._may_be_any and os.path.isdir(self._path(run)):
             self._soon(run.event_id, run.flow_name, run.round)
 
     def sweep(self) -> None:
         """Look at every folder: rounds may have ended, and events been forgotten, while nobody looked."""
-        for about in self._folder.glob(f"*{_ABOUT}"):
+        found = list(self._folder.glob(f"*{_ABOUT}"))
+        self._may_be_any = self._has_made_any or bool(found)
+        for about in found:
             try:
                 whose = json.loads(about.read_text(encoding="utf-8"))
                 self._soon(str(whose["eventId"]), str(whose["flow"]), int(whose["round"]))
