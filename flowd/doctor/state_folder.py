@@ -14,12 +14,23 @@ from flowd.observe.processes import mounts
 from flowd.state import folder as state_folder
 from flowd.state import place
 from flowd.state.folder import find_link
+from flowd_client import discovery, wire
 
 LOW_BYTES = 512 << 20
 EMPTY_BYTES = 16 << 20
 """An accepted event must be written; below this nobody knows how long that goes on."""
 
 _SCHEMA_WITH_WAITS = 2
+
+_FOLDERS = (state_folder.OUTPUT, state_folder.KEEPER)
+_FILES = (
+    state_folder.LOCK,
+    state_folder.DATABASE,
+    place.RECORD,
+    f"{place.RECORD}.new",
+    discovery.HTTP_TOKEN,
+    wire.SOCKET_POINTER,
+)
 
 _NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "ceph", "glusterfs", "lustre"}
@@ -44,12 +55,32 @@ def check(scene: Scene) -> Iterator[Finding]:
         yield _read_only(there) or absent
         return
     yield _access(folder)
+    if (wrong := _in_the_way(folder)) is not None:
+        yield fail(
+            "state.shape",
+            f"{wrong} is in the way: a {'folder' if wrong.name in _FOLDERS else 'file'} of flowd's has that name, and "
+            "the daemon does not start over what is there",
+            "Move it, or set FLOWD_STATE_DIR to another folder.",
+        )
+        return
     if (missing := _missing(scene)) is not None:
         yield missing
     yield from _contents(folder)
     yield _place(scene)
     yield _space(folder)
     yield _file_system(folder)
+
+
+def _in_the_way(folder: Path) -> Path | None:
+    """What has the name of a file of flowd's and is a folder, or the other way round."""
+    for name in (*_FOLDERS, *_FILES):
+        try:
+            is_folder = stat.S_ISDIR((folder / name).lstat().st_mode)
+        except OSError:
+            continue
+        if is_folder != (name in _FOLDERS):
+            return folder / name
+    return None
 
 
 def _missing(scene: Scene) -> Finding | None:

@@ -126,3 +126,14 @@ def test_a_state_folder_that_only_the_workspace_names_must_be_empty(tmp_path: Pa
     assert "has things in it that are not flowd's" in refusal(tmp_path / "ws")
     assert [path.name for path in public.iterdir()] == ["page.html"]
     assert public.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("name", ["keeper", "output", "daemon.lock", "flowd.db", "place.json", "flowd.sock.path"])
+def test_what_has_a_name_of_flowds_and_another_kind_is_found_by_doctor(tmp_path: Path, name: str) -> None:
+    wrong = tmp_path / ".codex/flowd" / name
+    wrong.parent.mkdir(parents=True, mode=0o700)
+    wrong.touch() if name in ("keeper", "output") else wrong.mkdir()
+    refusal(tmp_path)
+    (found,) = [finding for finding in examine(tmp_path, {}) if finding.check == "state.shape"]
+    assert found.level == "fail"
+    assert str(wrong) in found.found
