@@ -8,8 +8,10 @@ from flowd.domain.flow import SchemaSource, Snapshot
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.matching import Answers, LeftOut
+from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.questions import Question
+from flowd.domain.queue_view import QueueView
 from flowd.domain.queueing import Beside, Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import (
@@ -429,6 +431,44 @@ class Questions(Protocol):
         ...
 
 
+class Pauses(Protocol):
+    """What people hold up, and the queue as they look at it."""
+
+    async def pauses(self) -> list[Pause]:
+        """The pauses in force."""
+        ...
+
+    async def ending_pauses(self) -> list[Pause]:
+        """Pauses that are over, some of whose runs may not have been let go yet. For start-up."""
+        ...
+
+    async def begin_pause(self, what: Paused, by: Person, *, at_ms: int) -> Pause:
+        """Let nothing of this start that comes to be ready from now on. One that is in force stays as it is."""
+        ...
+
+    async def take_back(self, what: Paused, after_seq: int, *, at_ms: int) -> tuple[int, int | None]:
+        """Take some of the runs back that a pause in force means and that could start: how many, and where to go on;
+        None where all were looked at."""
+        ...
+
+    async def end_pause(self, what: Paused) -> bool:
+        """Keep nothing for this pause any more. False where it is not in force."""
+        ...
+
+    async def let_go(self, what: Paused, after_seq: int, *, at_ms: int) -> tuple[int, int | None]:
+        """Let some of the runs go on that a pause which is over has kept: how many, and where to go on; None where none
+        is left."""
+        ...
+
+    async def queue(self, flow: str | None, *, limit: int, cursor: str | None) -> QueueView:
+        """What is queued, the runs that are ready first, in the order in which they start.
+
+        Raises:
+            InvalidParamsError: The cursor is none of ours.
+        """
+        ...
+
+
 class Nonces(Protocol):
     """Words that count once."""
 
@@ -453,7 +493,7 @@ class Journal(Protocol):
         ...
 
 
-class OpenStore(Store, TreeStore, Questions, Journal, Nonces, Protocol):
+class OpenStore(Store, TreeStore, Questions, Pauses, Journal, Nonces, Protocol):
     """A store with a life of its own: all that one adapter of a database offers."""
 
     def tell_commits(self, listener: Callable[[], None]) -> None:

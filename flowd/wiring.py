@@ -28,6 +28,7 @@ from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
+from flowd.engine.pauses import Pauses
 from flowd.engine.questions import Questions
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import Scheduler, Timers
@@ -330,6 +331,7 @@ def assemble(
     questions = Questions(
         store=store, follows=follows, clock=clock, redactor=redactor, calls=calls, ring=scheduler.ring
     )
+    pauses = Pauses(store=store, catalog=catalog, clock=clock, redactor=redactor, calls=calls, ring=scheduler.ring)
     engine = Engine(
         store=store,
         keeper=keeper,
@@ -347,6 +349,7 @@ def assemble(
         boot_id=boot,
         redactor=redactor,
         questions=questions,
+        pauses=pauses,
         calls=calls,
         follows=follows,
     )

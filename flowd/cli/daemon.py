@@ -1,4 +1,4 @@
-"""``flowd reload``, ``flowd drain`` and ``flowd resume``: requests to the daemon itself."""
+"""``flowd reload`` and ``flowd drain``: requests to the daemon itself."""
 
 import math
 import time
@@ -108,23 +108,3 @@ def _wait_until_idle(session: Session, timeout_s: float | None, *, is_silent: bo
         if time.monotonic() >= give_up_at_s:
             return False
         time.sleep(_LOOK_INTERVAL_S)
-
-
-@click.command(cls=Verb, short_help="Start what was queued before a copy or clone was made.")
-@as_json_option
-@click.pass_obj
-def resume(session: Session, as_json: bool) -> None:
-    """Let the runs start that were queued in a state that came from elsewhere: a copy of a workspace, or a clone with a
-    state checked in. flowd starts none of them by itself; they may have run where the state was copied from.
-
-    \b
-    Examples:
-      flowd runs --status queued
-      flowd resume
-    """
-    response = session.ask(requests.resume())
-    if as_json:
-        printing.print_json(response)
-        return
-    count = response.get("runs")
-    printing.line("no run waits for this" if not count else f"{count} {'run starts' if count == 1 else 'runs start'}")

@@ -30,6 +30,7 @@ _SECTIONS = {
         "run": Home("flowd.cli.runs", "run", "Show a run: how it ended, its attempts, its output."),
         "logs": Home("flowd.cli.logs", "logs", "Print a run's output, or follow it."),
         "retry": Home("flowd.cli.rerun", "retry", "Make another attempt of a run that ended badly."),
+        "queue": Home("flowd.cli.queue", "queue", "Show what waits, for what, and since when."),
         "cancel": Home("flowd.cli.rerun", "cancel", "End a run, or all runs of an event."),
     },
     "People": {
@@ -52,7 +53,9 @@ _SECTIONS = {
         "doctor": Home("flowd.cli.doctor", "doctor", "Check everything that flowd depends on."),
         "reload": Home("flowd.cli.daemon", "reload", "Read the flow packages on disk now."),
         "trust": Home("flowd.cli.trust", "trust", "Vouch for a workspace that others can write to."),
-        "resume": Home("flowd.cli.daemon", "resume", "Start what was queued before a copy or clone was made."),
+        "pause": Home("flowd.cli.queue", "pause", "Start nothing of a flow, or nothing at all, until it is resumed."),
+        "resume": Home("flowd.cli.queue", "resume", "Let go what was paused, or queued before a copy was made."),
+        "parallel": Home("flowd.cli.queue", "parallel", "Change how many runs are under way at once."),
         "prune": Home("flowd.cli.prune", "prune", "Forget old events with their runs and output."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
         "service": Home("flowd.cli.service", "service", "Run flowd as a systemd service."),

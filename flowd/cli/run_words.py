@@ -6,6 +6,9 @@ from typing import Any
 
 from flowd_client.views.run import RunView
 
+_MAX_PLACE = 100
+"""Places are counted so far."""
+
 
 def waiting(item: RunView) -> str | None:
     """What a queued run waits for; None where the daemon names nothing."""
@@ -14,6 +17,14 @@ def waiting(item: RunView) -> str | None:
             return f"waits for {', '.join(map(str, names))}"
         case {"person": run_id}:
             return f"waits for a person: {run_id} asks"
+        case {"needs": names}:
+            return f"waits for {', '.join(names)}"
+        case {"pause": "*"}:
+            return "paused with all flows"
+        case {"pause": what}:
+            return f"paused with {what}"
+        case {"place": place}:
+            return f"place {place}" if place <= _MAX_PLACE else f"place behind {_MAX_PLACE}"
         case {"why": "foreign"}:
             return "waits for a person: `flowd resume` starts it"
         case {"until": instant, "why": why}:

@@ -152,11 +152,13 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many there are. ``free_bytes`` of the database's file are free inside it."""
+    """How many there are. ``free_bytes`` of the database's file are free inside it; ``waiting`` of the queued runs wait
+    for something else than a place."""
 
     events: int = 0
     runs: Mapping[str, int] = field(default_factory=dict)
     free_bytes: int = 0
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,4 +68,29 @@ class KeyWait:
     behind: int | None
 
 
-WaitingFor = TimeWait | PackageWait | PersonWait | NeedsWait | KeyWait
+@dataclass(frozen=True, slots=True)
+class PauseWait:
+    """A person has paused it.
+
+    Attributes:
+        what: ``*``, its flow, or ``flow/step``.
+    """
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceWait:
+    """It is ready, and waits for a place.
+
+    Attributes:
+        place: Its own among those that are ready, from 1; `MAX_PLACE` + 1 stands for all behind that.
+    """
+
+    place: int
+
+
+MAX_PLACE = 100
+"""Places are counted so far."""
+
+WaitingFor = TimeWait | PackageWait | PersonWait | NeedsWait | KeyWait | PauseWait | PlaceWait

@@ -31,6 +31,7 @@ from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
+from flowd.engine.pauses import Pauses
 from flowd.engine.questions import Questions
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.running_step import RunningStep
@@ -65,6 +66,7 @@ class Engine:
         boot_id: str,
         redactor: Redactor,
         questions: Questions,
+        pauses: Pauses,
         calls: UncancellableCalls,
         follows: Follows,
     ) -> None:
@@ -87,6 +89,8 @@ class Engine:
         self._calls = calls
         self.questions = questions
         """What people can do about runs that ask."""
+        self.pauses = pauses
+        """What people hold up."""
         self._tasks: asyncio.TaskGroup | None = None
         self._cancels = Cancels(
             store=store,
@@ -122,6 +126,7 @@ class Engine:
             boot_id=self._boot_id,
             tasks=tasks,
         )
+        await self.pauses.open()
         tasks.create_task(self._package_waits.work(), name=f"{TASK_PREFIX}package waits")
         self._scheduler.open(tasks)
         self._round_folders.sweep()

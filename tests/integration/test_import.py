@@ -150,7 +150,7 @@ def test_an_interrupted_run_can_be_retried_with_the_package_of_now(place: Worksp
     def waiting_for() -> object:
         return place.call("flow.getRun", runId="run_gone")["run"].get("waitingFor")
 
-    assert until(waiting_for, what="a run that waits") == {"package": "gone"}
+    until(lambda: waiting_for() == {"package": "gone"}, what="a run that waits")
     place.flow("gone", say("changed"))
     assert place.call("flow.waitRun", runId="run_gone")["run"]["effectiveStatus"] == "changed"
 

@@ -58,7 +58,7 @@ def test_a_run_whose_package_is_gone_waits_for_it_over_a_restart_and_holds_up_no
     first, second = dispatch(place, "e1", "work"), dispatch(place, "e2", "hold")
     shutil.move(place.path / "flows/work", place.path / "aside")
     place.call(wire.RELOAD)
-    assert "waitingFor" not in run(place, first)  # it waits for a place, like the other
+    assert run(place, first)["waitingFor"] == {"place": 1}  # like the other, behind it
     let_go(place)
     for run_id in (holder, second):
         assert place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]["effectiveStatus"] == "changed"
@@ -77,7 +77,8 @@ def test_a_retry_that_waits_says_until_when_and_starts_with_what_is_in_force_the
     place.flow("work", "exit 3", trigger=f"work.{policy}")
     place.start()
     run_id = dispatch(place, "e1", "work")
-    waiting = until(lambda: run(place, run_id).get("waitingFor"), what="a retry that waits")
+    until(lambda: "until" in run(place, run_id).get("waitingFor", {}), what="a retry that waits")
+    waiting = run(place, run_id)["waitingFor"]
     assert waiting["why"] == "retry"
     assert waiting["until"] > run(place, run_id)["updatedAt"]
     place.call("flow.cancelRun", runId=run_id)

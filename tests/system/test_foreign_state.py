@@ -209,7 +209,7 @@ def test_a_state_stays_its_own(
     assert "another's history" not in where.log()
     assert run_of(where, run_id)["status"] == "running"
     (queued,) = where.call("flow.listRuns", status="queued")["runs"]
-    assert "waitingFor" not in queued
+    assert queued["waitingFor"] == {"place": 1}
     (where.path / "flows/slow/go").touch()
     assert where.call("flow.waitRun", runId=run_id)["run"]["attemptCount"] == 1
     assert where.call("flow.waitRun", runId=queued["id"])["run"]["effectiveStatus"] == "changed"

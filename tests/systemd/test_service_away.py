@@ -53,7 +53,10 @@ def test_what_is_queued_starts_by_itself_when_the_workspace_is_back(box: Box, se
     place.flow("again", f"echo x >>{tries}; exit 1", step=f"timeout_ms = 5000\n{retry}")
     place.systemctl("start")
     (run,) = place.flowd("dispatch", "--type", "again.go", "--json")["runs"]
-    until(lambda: place.flowd("run", run["id"], "--json")["run"].get("waitingFor"), what="the wait for the retry")
+    until(
+        lambda: "until" in place.flowd("run", run["id"], "--json")["run"].get("waitingFor", {}),
+        what="the wait for the retry",
+    )
     place.systemctl("stop")
     box.run("mv", place.path, f"{place.path}.away")
     box.systemctl("start", "--no-block", place.unit)

@@ -15,6 +15,9 @@ RETRY_RUN: Final = "flow.retryRun"
 ATTENTION: Final = "flow.attention"
 RESOLVE_RUN: Final = "flow.resolveRun"
 ANSWER_RUN: Final = "flow.answerRun"
+QUEUE: Final = "flow.queue"
+PAUSE: Final = "flow.pause"
+RESUME_FLOWS: Final = "flow.resume"
 LIST_EVENTS: Final = "flow.listEvents"
 GET_EVENT: Final = "flow.getEvent"
 LIST_RUNS: Final = "flow.listRuns"
@@ -214,6 +217,23 @@ METHODS: Final[dict[str, Method]] = {
         Method(STATUS, "What the daemon is doing.", (Route("GET", "/status", "read"),), is_retry_safe=True),
         Method(RELOAD, "Look at the flow packages and the settings on disk now."),
         Method(DRAIN, "Start no more runs; go on accepting events."),
+        Method(
+            QUEUE,
+            "What is queued: who is next, and what the others wait for.",
+            (Route("GET", "/queue", "read"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            PAUSE,
+            "Start nothing of a flow, of a step, or of all, until it is resumed; go on accepting events.",
+            (Route("POST", "/pause", "control", note="The body may have `flow` and `step`."),),
+            is_retry_safe=True,
+        ),
+        Method(
+            RESUME_FLOWS,
+            "End a pause.",
+            (Route("POST", "/resume", "control", note="The body may have `flow` and `step`."),),
+        ),
         Method(
             PARALLEL,
             "Change how many runs may be under way at once, until the next start of the daemon.",

@@ -289,6 +289,23 @@ def drain() -> Request[dict[str, Any]]:
     return Request(wire.DRAIN, {}, _read_members)
 
 
+def queue(*, flow: str | None = None, limit: int | None = None, cursor: str | None = None) -> Request[dict[str, Any]]:
+    """What is queued: ``runs`` in the order in which they start, then those that wait for something, each with
+    ``since``; ``ready`` and ``waiting``, how many there are; ``pauses``."""
+    return Request(wire.QUEUE, _given(flow=flow, limit=limit, cursor=cursor), _read_members)
+
+
+def pause(flow: str | None = None, step: str | None = None) -> Request[dict[str, Any]]:
+    """Start nothing of a flow, of a step of it, or of all, until `resume_flows`. Events are accepted, and wait.
+    What runs goes on to its end."""
+    return Request(wire.PAUSE, _given(flow=flow, step=step), _read_members)
+
+
+def resume_flows(flow: str | None = None, step: str | None = None) -> Request[dict[str, Any]]:
+    """End a pause of a flow, of a step of it, or of all."""
+    return Request(wire.RESUME_FLOWS, _given(flow=flow, step=step), _read_members)
+
+
 def parallel(max: int) -> Request[dict[str, Any]]:  # noqa: A002 - the wire's name
     """Change how many runs may be under way at once, until the daemon starts anew. With fewer,
     what is under way goes on, and nothing starts until there is a place again."""

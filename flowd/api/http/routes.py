@@ -25,7 +25,7 @@ from flowd_client import methods as names
 
 P = TypeVar("P", bound=params.Params)
 
-_TAKING_BODIES = frozenset({names.RESOLVE_RUN, names.ANSWER_RUN, names.PARALLEL})
+_TAKING_BODIES = frozenset({names.RESOLVE_RUN, names.ANSWER_RUN, names.PARALLEL, names.PAUSE, names.RESUME_FLOWS})
 """Methods whose parameters, as far as they are not in the path, are the body. The older ones read no body."""
 
 _TRUE = frozenset({"1", "true", "yes", "on"})

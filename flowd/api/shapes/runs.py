@@ -12,7 +12,16 @@ from flowd.api.shapes.people import AnswerView, ResolutionView, answer_view, res
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.domain.stored import Output
-from flowd.domain.waiting import KeyWait, NeedsWait, PackageWait, PersonWait, TimeWait, WaitingFor
+from flowd.domain.waiting import (
+    KeyWait,
+    NeedsWait,
+    PackageWait,
+    PauseWait,
+    PersonWait,
+    PlaceWait,
+    TimeWait,
+    WaitingFor,
+)
 from flowd_client.wire import Stream
 
 OUTPUT_TAIL_BYTES = 64 * 1024
@@ -83,13 +92,16 @@ class KeyWaitView(View):
 
 class WaitingView(View):
     """What keeps a queued run from starting: ``needs`` that have not ended; a ``person``, who is to answer this run;
-    its time, and why it waits for one; a ``key``; or the ``package`` that has its step. ``foreign``: the state was
-    copied from elsewhere, and ``daemon.resume`` lets it start."""
+    its time, and why it waits for one; a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; or the
+    ``package`` that has its step. With ``place`` it is ready, and this one in the order in which runs start (101: behind
+    the first 100). ``foreign``: the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
 
     until: str | None = None
     why: Literal["retry", "delay", "foreign"] | None = None
     package: str | None = None
     needs: tuple[str, ...] | None = None
+    pause: str | None = None
+    place: int | None = None
     person: str | None = None
     key: KeyWaitView | None = None
 
@@ -129,11 +141,11 @@ class RunView(View):
 
     ``startedAt`` is when its first attempt began, ``completedAt`` when its last one ended; ``durationMs`` is how long
     its attempts took together, without the time between them, by a clock that nobody sets. ``packageHash``, ``runner``
-    and ``flowVersion`` are what its last attempt ran with. ``waitingFor`` is missing where a queued run waits for
-    nothing but a place. ``round`` counts the dispatch and the replays of its flow for the event, from 1. ``output`` is
-    only in the view of a single run. ``needsAttention``: it asks, and nobody has answered. With a ``resolution`` what
-    counts is a person's word: ``result`` has that, and ``reportedResult`` what the step said. ``answer`` is what its
-    attempts are told.
+    and ``flowVersion`` are what its last attempt ran with. ``waitingFor`` says what a queued run waits for; where one
+    has just been made, it is missing if that is only a place. ``round`` counts the dispatch and the replays of its flow
+    for the event, from 1. ``output`` is only in the view of a single run. ``needsAttention``: it asks, and nobody has
+    answered. With a ``resolution`` what counts is a person's word: ``result`` has that, and ``reportedResult`` what the
+    step said. ``answer`` is what its attempts are told.
     """
 
     id: str
@@ -266,6 +278,10 @@ def waiting_view(waiting: WaitingFor) -> WaitingView:
         case KeyWait():
             key = msgspec.Raw(waiting.key_json.encode())
             return WaitingView(key=KeyWaitView(waiting.group, key, waiting.holder, waiting.behind))
+        case PauseWait():
+            return WaitingView(pause=waiting.what)
+        case PlaceWait():
+            return WaitingView(place=waiting.place)
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

@@ -10,14 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from flowd.domain.run import ProcessStatus
-from flowd.store.sqlite import journal, keys, needs, ready
+from flowd.store.sqlite import journal, keys, needs, pauses, ready
 from flowd.store.sqlite.connection import WriteConnection
 from flowd.store.sqlite.passing import Change, Ended, Freed, Name, Passed, Passing, Resolved
 
 Gate = Callable[[sqlite3.Connection, int, int, int], Passing | Passed]
 """Of a run, by its ``seq`` and its event's, and the wall clock's milliseconds."""
 
-GATES: tuple[tuple[Name, Gate], ...] = (("needs", needs.look), ("key", keys.look))
+GATES: tuple[tuple[Name, Gate], ...] = (("needs", needs.look), ("pause", pauses.look), ("key", keys.look))
 """Those that can keep a run which came to them. A wait for a time begins where the run is queued."""
 
 Consequence = Callable[[sqlite3.Connection, int, int], Iterable[Change]]

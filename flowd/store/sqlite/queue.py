@@ -12,8 +12,9 @@ from flowd.domain.ids import attempt_id
 from flowd.domain.queueing import Claim, Claimed, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import gates, journal, need_ends, rows
+from flowd.store.sqlite import gates, journal, need_ends, pauses, rows
 from flowd.store.sqlite.connection import WriteConnection
+from flowd.store.sqlite.passing import Passing
 
 MAX_MOVED = 500
 """Runs that begin or end to wait in one transaction, so that nobody waits long behind it."""
@@ -62,7 +63,8 @@ def wait_columns(wait: TimeWait | None) -> tuple[str | None, str | None, int, in
 
 
 def requeue(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> bool:
-    """Running → queued, in its old place, forgetting an attempt that no process was ever started for."""
+    """Running → queued, in its old place if nobody has paused it, forgetting an attempt that no process was ever started
+    for."""
     changed = db.execute(
         "UPDATE runs SET status = 'queued', attempt_count = attempt_count - 1, updated_at_ms = ?,"
         " started_at_ms = CASE attempt_count WHEN 1 THEN NULL ELSE started_at_ms END"
@@ -73,7 +75,10 @@ def requeue(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> bool:
         return False
     seq, event_seq, left = changed
     db.execute("DELETE FROM attempts WHERE run_seq = ? AND number = ?", (seq, left + 1))
-    journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    if pauses.look(db, seq, event_seq, at_ms) is Passing.FREE:
+        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    else:
+        gates.paused(db, seq, at_ms=at_ms)
     return True
 
 

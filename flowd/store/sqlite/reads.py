@@ -9,7 +9,7 @@ from flowd.domain.errors import InvalidParamsError
 from flowd.domain.queueing import LeftRunning
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import Counts, Output, Page, RunFilter, StoredEvent
-from flowd.store.sqlite import pruning, rows
+from flowd.store.sqlite import places, pruning, rows
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Bodies of events in one page, which shows each twice (payload and raw); a page that would be larger ends early and its cursor goes on."""
@@ -50,7 +50,9 @@ def events(db: sqlite3.Connection, event_type: str | None, limit: int, cursor: s
 def run(db: sqlite3.Connection, run_id: str) -> Run | None:
     """One run with its attempts."""
     row = db.execute(f"{rows.RUNS} WHERE r.id = ?", (run_id,)).fetchone()
-    return None if row is None else rows.run(row, attempts_by_run(db, [row]).get(row[0], ()))
+    if row is None:
+        return None
+    return places.known(db, [row], [rows.run(row, attempts_by_run(db, [row]).get(row[0], ()))])[0]
 
 
 def runs_by_seq(db: sqlite3.Connection, seqs: Sequence[int]) -> list[Run]:
@@ -82,8 +84,8 @@ def runs(db: sqlite3.Connection, where: RunFilter, limit: int, cursor: str | Non
     taken.sort(key=lambda row: -row[0])
     page = taken[:limit]
     attempts = attempts_by_run(db, page)
-    items = tuple(rows.run(row, attempts.get(row[0], ())) for row in page)
-    return Page(items, f"r{page[-1][0]}" if len(taken) > limit else None)
+    items = places.known(db, page, [rows.run(row, attempts.get(row[0], ())) for row in page])
+    return Page(tuple(items), f"r{page[-1][0]}" if len(taken) > limit else None)
 
 
 def output(db: sqlite3.Connection, run_id: str, number: int) -> Output | None:
@@ -125,7 +127,8 @@ def all_definitions(db: sqlite3.Connection) -> list[Definition]:
 def counts(db: sqlite3.Connection) -> Counts:
     """How many there are."""
     found = dict(db.execute("SELECT name, n FROM counts").fetchall())
-    return Counts(events=found.pop("events"), runs=found, free_bytes=pruning.free_bytes(db))
+    waiting = found.pop("waiting")
+    return Counts(events=found.pop("events"), runs=found, waiting=waiting, free_bytes=pruning.free_bytes(db))
 
 
 def _status_conditions(status: str | None) -> list[list[str]]:

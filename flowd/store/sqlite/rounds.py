@@ -8,7 +8,7 @@ from types import MappingProxyType
 from flowd.domain.ids import longer_run_id
 from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Run
-from flowd.store.sqlite import copied_needs, gates, keys, queue, reads
+from flowd.store.sqlite import copied_needs, gates, keys, pauses, queue, reads
 from flowd.store.sqlite.copied_needs import Copies
 
 
@@ -18,11 +18,13 @@ class Inserted:
 
     Attributes:
         has_links: Some of them need others, or a key. Then `settle` has to follow.
+        is_kept: People have paused something, and so may keep them: `settle` has to follow, too.
     """
 
     runs: tuple[Run, ...]
     seqs: list[int]
     has_links: bool = False
+    is_kept: bool = False
 
 
 def next_numbers(db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun]) -> dict[str, int]:
@@ -64,18 +66,20 @@ def insert(
             run = replace(run, id=longer_run_id(run.id, event_id, step.flow_name, step.step_name))  # noqa: PLW2901
             seqs.append(_insert_run(db, event_seq, run, at_ms, place))
         created.append(_created(event_id, run, at_ms, number))
+    is_kept = pauses.is_any(db)
     if not rounds:
-        return Inserted(tuple(created), seqs, has_links=has_keys)
+        return Inserted(tuple(created), seqs, has_links=has_keys, is_kept=is_kept)
     _link(db, runs, seqs)
     copied_needs.write(db, zip(runs, seqs, strict=True), copies or {})
-    return Inserted(tuple(reads.runs_by_seq(db, seqs)), seqs, has_links=True)
+    return Inserted(tuple(reads.runs_by_seq(db, seqs)), seqs, has_links=True, is_kept=is_kept)
 
 
 def settle(db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun], inserted: Inserted, at_ms: int) -> Inserted:
     """Let those that wait for nothing else come to their gates, after the journal was told of them all; the runs as they
     are."""
     for run, seq in zip(runs, inserted.seqs, strict=True):
-        if (run.copied or run.has_key) and not run.needs and run.wait is None:
+        comes_to_gates = run.copied or run.has_key or inserted.is_kept
+        if comes_to_gates and not run.needs and run.wait is None:
             gates.let_on(db, seq, event_seq, at_ms=at_ms)
     return replace(inserted, runs=tuple(reads.runs_by_seq(db, inserted.seqs)))
 

@@ -12,7 +12,7 @@ from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.domain.stored import StoredEvent
 from flowd.domain.trees import CausedBy
-from flowd.domain.waiting import KeyWait, NeedsWait, PackageWait, PersonWait, TimeWait, WaitingFor
+from flowd.domain.waiting import KeyWait, NeedsWait, PackageWait, PauseWait, PersonWait, TimeWait, WaitingFor
 from flowd.store.sqlite import lanes, words
 
 Row = Sequence[Any]
@@ -32,9 +32,10 @@ RUN_COLUMNS = """
         WHEN 'question' THEN (SELECT q.id FROM needs n JOIN runs q ON q.seq = n.need_seq WHERE n.run_seq = r.seq
             AND IS_QUESTION ORDER BY n.place LIMIT 1)
         WHEN 'key' THEN KEY_WAIT
+        WHEN 'pause' THEN r.waits_on
     END, r.resolution, r.answer, r.attempts_before, r.step_key
 """.replace("IS_QUESTION", IS_QUESTION).replace("KEY_WAIT", lanes.WAIT)
-SEQ, FLOW_NAME, STEP_NAME, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 28, 30, 31
+SEQ, FLOW_NAME, STEP_NAME, WAITS_FOR, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 24, 28, 30, 31
 _WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE, STEP_KEY = 32, 33, 34, 35, 36
 _FLOW_VERSION, _RUNNER, _PACKAGE_HASH, _STATUS, _UPDATED_AT, _STARTED_AT, _ATTEMPT_COUNT = 4, 6, 7, 8, 10, 11, 13
 RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "runs.")
@@ -106,6 +107,8 @@ def _wait(row: Row) -> WaitingFor:
         return PersonWait()
     if row[24] == "needs":
         return NeedsWait(tuple(json.loads(row[_WAITS_ON])))
+    if row[24] == "pause":
+        return PauseWait(row[_WAITS_ON])
     if row[24] == "question":
         return PersonWait(row[_WAITS_ON])
     if row[24] == "key":

@@ -31,6 +31,7 @@ from flowd.domain.trees import MAX_EVENTS, TreeBounds
 from flowd.domain.waiting import TimeWait
 from flowd.store.sqlite import journal, nonces, pruning, queue, reads, retries, trees, waits, writes
 from flowd.store.sqlite.connection import WriteConnection, is_about_storage, open_reader, open_writer, translate
+from flowd.store.sqlite.pause_store import PauseStore
 from flowd.store.sqlite.people_store import PeopleStore
 from flowd.store.sqlite.room import Reserve, full_disk_message
 from flowd.store.sqlite.tree_store import TreeStore
@@ -47,7 +48,7 @@ _TELL_EVERY_S = 10.0
 """Followers ask again and again."""
 
 
-class SqliteStore(TreeStore, PeopleStore):
+class SqliteStore(TreeStore, PeopleStore, PauseStore):
     """Durable memory in one SQLite file. See `flowd.ports.Store` for what every method guarantees."""
 
     def __init__(

@@ -30,6 +30,16 @@ def read_answer(text: str) -> Answer:
     return Answer(_read_by(found["by"]), found["atMs"], found.get("input"))
 
 
+def person(said: Person) -> str:
+    """Who said something, as it is stored."""
+    return _text(_by(said))
+
+
+def read_person(text: str) -> Person:
+    """Who said something, as it was stored."""
+    return _read_by(json.loads(text))
+
+
 def leave_to_attempts(db: sqlite3.Connection, run_seqs: Sequence[int]) -> None:
     """Runs that have ended are to go on: keep with the last attempt of each what that had said, and how a person put it
     right."""

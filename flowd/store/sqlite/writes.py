@@ -91,7 +91,7 @@ def insert_event(
     assert seq is not None
     inserted = rounds.insert(db, seq, event.id, runs, at_ms)
     journal.add_accepted(db, at_ms, seq, inserted.seqs)
-    if inserted.has_links:
+    if inserted.has_links or inserted.is_kept:
         inserted = rounds.settle(db, seq, runs, inserted, at_ms)
     stored_event = StoredEvent(
         event.id,
@@ -140,7 +140,7 @@ def insert_round(
     inserted = rounds.insert(db, event_seq, event_id, runs, at_ms, numbers=numbers, copies=copies)
     for seq in inserted.seqs:
         journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
-    if inserted.has_links:
+    if inserted.has_links or inserted.is_kept:
         inserted = rounds.settle(db, event_seq, runs, inserted, at_ms)
     return inserted
 

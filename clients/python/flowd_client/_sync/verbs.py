@@ -209,6 +209,22 @@ class Verbs:
         """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
         return self._do(requests.drain())
 
+    def queue(self, *, flow: str | None = None, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
+        """What is queued: ``runs`` in the order in which they start, then those that wait for something, each with
+        ``since``; ``ready`` and ``waiting``, how many there are; ``pauses``.
+        """
+        return self._do(requests.queue(flow=flow, limit=limit, cursor=cursor))
+
+    def pause(self, flow: str | None = None, step: str | None = None) -> dict[str, Any]:
+        """Start nothing of a flow, of a step of it, or of all, until `resume_flows`. Events are accepted, and wait.
+        What runs goes on to its end.
+        """
+        return self._do(requests.pause(flow, step))
+
+    def resume_flows(self, flow: str | None = None, step: str | None = None) -> dict[str, Any]:
+        """End a pause of a flow, of a step of it, or of all."""
+        return self._do(requests.resume_flows(flow, step))
+
     def parallel(self, max: int) -> dict[str, Any]:
         """Change how many runs may be under way at once, until the daemon starts anew. With fewer,
         what is under way goes on, and nothing starts until there is a place again.

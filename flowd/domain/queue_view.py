@@ -1,0 +1,23 @@
+"""The queue as people look at it."""
+
+from dataclasses import dataclass
+
+from flowd.domain.pauses import Pause
+from flowd.domain.run import Run
+from flowd.domain.stored import Page
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """What is queued: a part of it, in the order in which it will start as far as that is known.
+
+    Attributes:
+        page: First those that are ready, then those that wait, the oldest first.
+        ready: How many are ready in all.
+        waiting: How many wait for something.
+    """
+
+    page: Page[Run]
+    ready: int
+    waiting: int
+    pauses: tuple[Pause, ...]

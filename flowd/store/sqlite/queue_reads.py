@@ -1,0 +1,69 @@
+"""The queue as people look at it: who is next, and what keeps the others. Reads only."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from flowd.domain.errors import InvalidParamsError
+from flowd.domain.queue_view import QueueView
+from flowd.domain.stored import Page
+from flowd.store.sqlite import pauses, places, reads, rows
+
+_WAITING = (
+    f"{rows.RUNS} WHERE r.status = 'queued' AND r.status IN ('queued', 'running') AND r.waits_for IS NOT NULL"
+    " AND r.seq > ?"
+)
+
+
+def queue(db: sqlite3.Connection, flow: str | None, *, limit: int, cursor: str | None) -> QueueView:
+    """What is queued; see `flowd.ports.QueueReads.queue`.
+
+    Raises:
+        InvalidParamsError: The cursor is none of ours.
+    """
+    ready_before, after = _position(cursor)
+    found: list[rows.Row] = []
+    of_flow, values = ("", []) if flow is None else (" AND r.flow_name = ?", [flow])
+    if ready_before is not None:
+        ready = f"SELECT r.seq {places.READY}{of_flow} {places.IN_ORDER} LIMIT ? OFFSET ?"
+        seqs = [seq for (seq,) in db.execute(ready, [*values, limit + 1, ready_before])]
+        found = _by_seq(db, seqs)
+    if len(found) <= limit:
+        waiting = f"{_WAITING}{of_flow} ORDER BY r.seq LIMIT ?"
+        found += db.execute(waiting, [after, *values, limit + 1 - len(found)]).fetchall()
+    page = found[:limit]
+    attempts = reads.attempts_by_run(db, page)
+    items = places.known(db, page, [rows.run(row, attempts.get(row[0], ())) for row in page])
+    counts = dict(db.execute("SELECT name, n FROM counts WHERE name IN ('queued', 'waiting')").fetchall())
+    more = _cursor(page, ready_before or 0) if len(found) > limit else None
+    return QueueView(
+        Page(tuple(items), more), counts["queued"] - counts["waiting"], counts["waiting"], tuple(pauses.in_force(db))
+    )
+
+
+def _by_seq(db: sqlite3.Connection, seqs: Sequence[int]) -> list[rows.Row]:
+    """Rows in the order of these."""
+    found = {}
+    for seq in seqs:
+        found[seq] = db.execute(f"{rows.RUNS} WHERE r.seq = ?", (seq,)).fetchone()
+    return list(found.values())
+
+
+def _cursor(page: Sequence[rows.Row], ready_before: int) -> str:
+    """Where the list goes on. By count among those that are ready, who move on all the time, then by number."""
+    is_ready = [row[rows.WAITS_FOR] is None for row in page]
+    if all(is_ready):
+        return f"n{ready_before + len(page)}"
+    return f"w{page[-1][0]}"
+
+
+def _position(cursor: str | None) -> tuple[int | None, int]:
+    """How many of those that are ready to pass by, None for all; and after which number of the others to begin."""
+    if cursor is None:
+        return 0, -reads.NEWEST
+    if cursor[:1] == "n" and cursor[1:].isascii() and cursor[1:].isdigit() and len(cursor) < 12:
+        return int(cursor[1:]), -reads.NEWEST
+    if cursor[:1] == "w":
+        return None, reads.position(cursor, "w")
+    raise InvalidParamsError(
+        f"The cursor {cursor[:40]!r} is none that this list gave. Start without one.", param="cursor"
+    )
