@@ -206,6 +206,7 @@ async def build(
     store = SqliteStore(
         folder / state_folder.DATABASE,
         max_queued=settings.max_queued,
+        max_waiting=settings.max_waiting,
         max_tree_events=settings.max_tree_events,
         on_failure=on_storage_failure,
         reserve_bytes=0 if socket_path is None else RESERVE_BYTES,  # a state that lives for one call needs none

@@ -16,11 +16,14 @@ STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000
 DONE = Outcome(ProcessStatus.COMPLETED, result=FlowResult("changed", '{"status":"changed"}'), exit_code=0)
 FAILED = Outcome(ProcessStatus.FAILED, Reason.EXIT, "exited with 1", exit_code=1)
 
-Opener = Callable[[Path, int], OpenStore]
-"""Opens the store whose state is in a folder; the number is ``max_queued``. To be called in a running loop."""
+Opener = Callable[[Path, int, int], OpenStore]
+"""Opens the store whose state is in a folder; the numbers are ``max_queued`` and ``max_waiting``. To be called in a
+running loop."""
 
 OPENERS: dict[str, Opener] = {
-    "sqlite": lambda folder, max_queued: SqliteStore(folder / "flowd.db", max_queued=max_queued),
+    "sqlite": lambda folder, max_queued, max_waiting: SqliteStore(
+        folder / "flowd.db", max_queued=max_queued, max_waiting=max_waiting
+    ),
 }
 """Every kind of store there is."""
 
@@ -32,11 +35,13 @@ class Stores:
         self._opener = opener
         self._folder = folder
 
-    def use(self, use: Callable[[OpenStore], Awaitable[None]], *, max_queued: int = 1000) -> None:
+    def use(
+        self, use: Callable[[OpenStore], Awaitable[None]], *, max_queued: int = 1000, max_waiting: int = 10_000
+    ) -> None:
         """Open it, let it be used, close it."""
 
         async def run() -> None:
-            store = self._opener(self._folder, max_queued)
+            store = self._opener(self._folder, max_queued, max_waiting)
             try:
                 await use(store)
             finally:

@@ -1,8 +1,6 @@
 """``flowd queue``, ``pause``, ``resume`` and ``parallel``: what waits, and holding it up."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import click
 
@@ -35,7 +33,7 @@ def queue(session: Session, *, flow: str | None, limit: int | None, cursor: str 
         printing.print_json(response)
         return
     for pause in response.get("pauses", ()):
-        printing.line(_pause_words(pause))
+        printing.line(run_words.pause(pause))
     found = response.get("runs", ())
     if not found:
         printing.note("Nothing is queued.")
@@ -78,13 +76,13 @@ def pause(session: Session, what: str | None, as_json: bool) -> None:
     if as_json:
         printing.print_json(response)
         return
-    printing.line(_pause_words(response["pause"]))
+    printing.line(run_words.pause(response["pause"]))
     taken = response["runs"]
     if taken:
         printing.line(f"{taken} queued {'run waits' if taken == 1 else 'runs wait'} for that")
 
 
-@click.command(cls=Verb, short_help="Let go what was paused, or queued before a copy or clone was made.")
+@click.command(cls=Verb, short_help="Let go what was paused, or queued before a copy was made.")
 @click.argument("what", type=Text(), required=False, metavar="[FLOW[/STEP]]")
 @as_json_option
 @click.pass_obj
@@ -142,8 +140,3 @@ def _names(what: str | None) -> tuple[str | None, str | None]:
     if not flow or (not step and "/" in what):
         raise CommandError(f"{what!r} names no flow. Write FLOW or FLOW/STEP, or nothing for all.")
     return flow, step or None
-
-
-def _pause_words(pause: Mapping[str, Any]) -> str:
-    what = "all flows are" if pause["what"] == "*" else f"{pause['what']} is"
-    return f"{what} paused, by {run_words.person(pause.get('by'))} at {pause['since']}"

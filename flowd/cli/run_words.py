@@ -17,12 +17,8 @@ def waiting(item: RunView) -> str | None:
             return f"waits for {', '.join(map(str, names))}"
         case {"person": run_id}:
             return f"waits for a person: {run_id} asks"
-        case {"needs": names}:
-            return f"waits for {', '.join(names)}"
-        case {"pause": "*"}:
-            return "paused with all flows"
         case {"pause": what}:
-            return f"paused with {what}"
+            return f"paused with {'all flows' if what == '*' else what}"
         case {"place": place}:
             return f"place {place}" if place <= _MAX_PLACE else f"place behind {_MAX_PLACE}"
         case {"why": "foreign"}:
@@ -55,6 +51,12 @@ def _key(said: Mapping[str, Any]) -> str:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def pause(said: Mapping[str, Any]) -> str:
+    """What is paused, by whom and since when, from a view's pause."""
+    what = "all flows are" if said.get("what") == "*" else f"{said.get('what')} is"
+    return f"{what} paused, by {person(said.get('by'))} at {said.get('since')}"
 
 
 def resolution(said: Mapping[str, Any] | None) -> str | None:

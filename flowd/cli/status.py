@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import printing, run_words
 from flowd.cli.printing import size
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
@@ -41,7 +41,7 @@ def status(session: Session, config: bool, as_json: bool) -> None:
     if as_json:
         printing.print_json(response)
         return
-    _draw(response)
+    _draw(session, response)
     settings = response.get("settings")
     if config and isinstance(settings, list):
         printing.line()
@@ -49,7 +49,7 @@ def status(session: Session, config: bool, as_json: bool) -> None:
         printing.table(("SETTING", "VALUE", "FROM"), rows)
 
 
-def _draw(response: Response) -> None:
+def _draw(session: Session, response: Response) -> None:
     printing.fields(
         (
             ("state", _text(response.get("state"))),
@@ -64,7 +64,9 @@ def _draw(response: Response) -> None:
             ("flows", _flows(_table(response, "catalog"))),
             ("events", _text(response.get("events"))),
             ("running", _of(response, "running", "maxParallel")),
-            ("queued", _of(response, "queued", "maxQueued")),
+            ("queued", _queued(response)),
+            ("paused", _paused(response)),
+            ("attention", _attention(session, response)),
             ("storage", _storage(response.get("waitingForStorage"))),
             ("ended", ", ".join(f"{_table(response, 'runs').get(name, 0)} {name}" for name in _ENDED)),
             ("limits", _limits(_table(response, "limits"))),
@@ -147,6 +149,29 @@ def _flows(catalog: Response) -> str:
 
 def _of(response: Response, name: str, limit: str) -> str:
     return f"{_table(response, 'runs').get(name, 0)} of at most {_table(response, 'limits').get(limit, '?')}"
+
+
+def _queued(response: Response) -> str:
+    waiting, limits = response.get("waiting") or 0, _table(response, "limits")
+    if not waiting:
+        return _of(response, "queued", "maxQueued")
+    ready = _table(response, "runs").get("queued", 0) - waiting
+    told = f"{ready} ready of at most {limits.get('maxQueued', '?')}"
+    return f"{told}, {waiting} waiting of at most {limits.get('maxWaiting', '?')}; see `flowd queue`"
+
+
+def _paused(response: Response) -> str | None:
+    return "\n".join(run_words.pause(pause) for pause in response.get("pauses") or ()) or None
+
+
+def _attention(session: Session, response: Response) -> str | None:
+    """How many runs ask, and what the first ones say."""
+    attention = _table(response, "attention")
+    if not attention:
+        return None
+    count = attention["count"]
+    lines = [f"{count} {'run asks' if count == 1 else 'runs ask'} for a person; see `{session.typed('attention')}`"]
+    return "\n".join([*lines, *(f"{one['runId']}  {one.get('message', '')}" for one in attention["questions"])])
 
 
 def _storage(waiting: object) -> str | None:

@@ -9,7 +9,10 @@ from typing import Any
 
 import flowd
 from flowd.api.json import instant
-from flowd.api.shapes.daemon import StatusView
+from flowd.api.shapes.daemon import AskingView, AttentionView, StatusView
+from flowd.api.shapes.queue import pause_view
+from flowd.domain import questions
+from flowd.engine.engine import Engine
 from flowd.observe.processes import find_process
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
@@ -18,6 +21,9 @@ from flowd_client import wire
 
 MAX_RUNNING = 100
 """Of running steps that are listed one by one; the counts have them all."""
+
+MAX_ASKING = 20
+"""Of runs that ask, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,9 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
         },
         events=counts.events,
         runs=dict(counts.runs),
+        waiting=counts.waiting,
+        attention=await _attention(engine),
+        pauses=[pause_view(pause) for pause in await engine.pauses.list()],
         waiting_for_storage=engine.waiting_for_storage,
         running=[
             {
@@ -75,11 +84,23 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
         limits={
             "maxParallel": engine.max_parallel,
             "maxQueued": settings.max_queued,
+            "maxWaiting": settings.max_waiting,
             "maxTreeEvents": settings.max_tree_events,
             "maxPayloadBytes": settings.max_payload_bytes,
             "maxFrameBytes": settings.max_frame_bytes,
             "maxOutputBytes": settings.max_output_bytes,
         },
+    )
+
+
+async def _attention(engine: Engine) -> AttentionView | None:
+    """How many runs ask, and the first few; None where none does."""
+    asking = await engine.questions.count()
+    if not asking:
+        return None
+    page = await engine.questions.list(limit=MAX_ASKING)
+    return AttentionView(
+        asking, [AskingView(one.run.id, instant(one.since_ms), questions.message_of(one.run)) for one in page.items]
     )
 
 

@@ -9,6 +9,27 @@ from flowd.domain.needs import NeedEnd, When
 from flowd.domain.run import Attempt, Outcome, Run
 from flowd.domain.waiting import TimeWait
 
+MAX_WAITING = 1_000_000
+"""Runs that may wait for something, unless a setting says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueBounds:
+    """How many runs may be queued.
+
+    Attributes:
+        max_queued: Of those that are ready.
+        max_waiting: Of those that wait for something.
+    """
+
+    max_queued: int
+    max_waiting: int = MAX_WAITING
+
+    @property
+    def doubled(self) -> "QueueBounds":
+        """For what is owed to a run that is there: what it causes, and what people want of it."""
+        return QueueBounds(2 * self.max_queued, 2 * self.max_waiting)
+
 
 @dataclass(frozen=True, slots=True)
 class NewRun:

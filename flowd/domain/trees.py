@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from flowd.domain import event as events
 from flowd.domain.errors import ChainLimitError, InvalidEventError
 from flowd.domain.event import Event
+from flowd.domain.queueing import QueueBounds
 from flowd.domain.result import FlowResult
 
 MAX_DEPTH = 32
@@ -37,11 +38,11 @@ class TreeBounds:
 
     Attributes:
         max_events: Of a tree, its root included.
-        max_queued: Of all runs that are queued.
+        queue: Of what is queued.
     """
 
     max_events: int
-    max_queued: int
+    queue: QueueBounds
 
 
 class BadNextError(InvalidEventError):

@@ -46,6 +46,10 @@ class Questions:
         items = tuple(replace(one, run=masked_run(one.run, self._redactor)) for one in page.items)
         return replace(page, items=items)
 
+    async def count(self) -> int:
+        """How many runs ask."""
+        return await self._store.open_questions()
+
     async def resolve(
         self, run_id: str, status: ResolutionStatus, *, by: Person, note: str | None = None, attempt: int | None = None
     ) -> Run:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from flowd.api.http.config import HttpConfig
 from flowd.domain.errors import StateError
+from flowd.domain.queueing import MAX_WAITING
 from flowd.domain.secrets import SecretSource
 from flowd.domain.trees import MAX_EVENTS
 from flowd.formats.typed import Meta, Struct
@@ -47,6 +48,7 @@ class Simple(Struct, frozen=True, kw_only=True):
 
     max_parallel: Annotated[int, Meta(ge=1, le=10_000)] = max(4, 2 * _CORES)
     max_queued: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    max_waiting: Annotated[int, Meta(ge=1, le=100_000_000)] = MAX_WAITING
     max_tree_events: Annotated[int, Meta(ge=1, le=1_000_000)] = MAX_EVENTS
     max_payload_bytes: Annotated[int, Meta(ge=1024, le=64 * MIB)] = 4 * MIB
     max_check_ms: Annotated[int, Meta(ge=1, le=60_000)] = 200
@@ -73,7 +75,8 @@ class Settings:
 
     Attributes:
         max_parallel: Steps that run at the same time; the rest are queued.
-        max_queued: Runs that may wait; then events are refused.
+        max_queued: Runs that may wait for nothing but a place; then events are refused.
+        max_waiting: Runs that may wait for something else: others, a person, a time, a key; then events are refused.
         max_tree_events: Of a tree: an event, what its runs cause, what theirs cause, and so on.
         max_payload_bytes: Of an event's payload as JSON.
         max_check_ms: CPU time that the costly schema checks of an event may take, in all.
@@ -103,6 +106,7 @@ class Settings:
     socket: Path
     max_parallel: int
     max_queued: int
+    max_waiting: int
     max_tree_events: int
     max_payload_bytes: int
     max_check_ms: int

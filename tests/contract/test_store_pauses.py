@@ -6,7 +6,7 @@ import pytest
 from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 
 from flowd.domain.definition import Definition
-from flowd.domain.errors import InvalidParamsError
+from flowd.domain.errors import InvalidParamsError, QueueFullError
 from flowd.domain.journal import Interest
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
@@ -256,3 +256,43 @@ def test_a_ready_run_knows_its_place_as_far_as_these_are_counted(stores: Stores)
             assert (await run_of(store, f"flow/b{number}")).waiting_for == PlaceWait(place)
 
     stores.use(use)
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_has_a_bound_of_its_own_beside_that_of_what_is_ready(stores: Stores) -> None:
+    later = TimeWait(500, 499, "delay")
+
+    async def use(store: OpenStore) -> None:
+        for name in "abc":
+            await accept(store, name, new("flow", name, wait=later))
+        await accept(store, "ready", new("flow", "r"))
+        with pytest.raises(QueueFullError, match="max_queued is 1"):
+            await accept(store, "one more", new("flow", "s"))
+        with pytest.raises(QueueFullError, match="max_waiting is 3"):
+            await accept(store, "waits", new("flow", "d", wait=later))
+        assert (await store.counts()).waiting == 3
+        assert await start(store) == ["flow/r"]
+        with pytest.raises(QueueFullError, match="max_waiting is 3"):
+            await accept(store, "needs", new("flow", "top"), new("flow", "below", "top"))
+        await pause(store, FLOW)
+        with pytest.raises(QueueFullError, match="max_waiting is 3"):
+            await accept(store, "paused", new("flow", "p"))
+        assert await store.event("paused") is None
+
+    stores.use(use, max_queued=1, max_waiting=3)
+
+
+def test_what_people_want_of_runs_may_be_twice_as_much(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        for name in ("a", "b", "c"):
+            await accept(store, name, new("flow", name))
+            (started,) = (await store.claim(claim(1, definition_of=definition))).started
+            await store.finish(started.attempt, FAILED, Exit(1), Output(), at_ms=3)
+        for name in ("a", "b"):
+            assert await store.retry(f"flow/{name}", at_ms=4) is not None
+        with pytest.raises(QueueFullError, match="max_queued is 2"):
+            await store.retry("flow/c", at_ms=4)
+
+    stores.use(use, max_queued=1)

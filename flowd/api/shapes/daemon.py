@@ -6,6 +6,7 @@ import msgspec
 
 from flowd.api.params import Params
 from flowd.api.shapes import View
+from flowd.api.shapes.queue import PauseView
 
 
 class Status(Params):
@@ -23,10 +24,28 @@ class Prune(Params):
     compact: bool = False
 
 
+class AskingView(View):
+    """A run that asks, since when, and what it says."""
+
+    run_id: str
+    since: str
+    message: str | None = None
+
+
+class AttentionView(View):
+    """How many runs ask for a person, and the first few of them."""
+
+    count: int
+    questions: list[AskingView]
+
+
 class StatusView(View):
     """What a daemon is doing. ``host`` is there only where the engine inside a local client responds, and no daemon.
 
     Attributes:
+        waiting: How many of the queued runs wait for something else than a place.
+        attention: Only where runs ask for a person.
+        pauses: What is paused; absent where nothing is.
         waiting_for_storage: Runs whose start or end cannot be written down just now; absent when there are none.
         running: The steps under way, oldest first; the counts have them all.
         on_service_restart: There only where systemd kills running steps at a restart, as the unit's KillMode has it.
@@ -49,6 +68,9 @@ class StatusView(View):
     events: int
     runs: dict[str, int]
     host: Literal["client"] | None = None
+    waiting: int = 0
+    attention: AttentionView | None = None
+    pauses: list[PauseView] = msgspec.field(default_factory=list)
     socket: str | None = None
     started_at: str | None = None
     uptime_ms: int | None = None

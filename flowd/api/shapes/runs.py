@@ -93,8 +93,8 @@ class KeyWaitView(View):
 class WaitingView(View):
     """What keeps a queued run from starting: ``needs`` that have not ended; a ``person``, who is to answer this run;
     its time, and why it waits for one; a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; or the
-    ``package`` that has its step. With ``place`` it is ready, and this one in the order in which runs start (101: behind
-    the first 100). ``foreign``: the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
+    ``package`` that has its step. With ``place`` it is ready, and this one in the order in which runs start (101:
+    behind the first 100). ``foreign``: the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
 
     until: str | None = None
     why: Literal["retry", "delay", "foreign"] | None = None

@@ -7,6 +7,7 @@ from flowd.domain import questions
 from flowd.domain.errors import RunNotFoundError
 from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.questions import Question
+from flowd.domain.queueing import QueueBounds
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
@@ -68,10 +69,10 @@ def resolve(
     return run
 
 
-def answer(db: sqlite3.Connection, run_id: str, attempt: int | None, said: Answer, *, max_queued: int) -> Run:
+def answer(db: sqlite3.Connection, run_id: str, attempt: int | None, said: Answer, *, within: QueueBounds) -> Run:
     """Final → queued for a run that asks, with what a person answered. See `asking`."""
     asking(db, run_id, attempt)
-    queued = retries.retry(db, run_id, at_ms=said.at_ms, max_queued=max_queued, answer=said)
+    queued = retries.retry(db, run_id, at_ms=said.at_ms, within=within, answer=said)
     assert queued is not None  # what asks has ended
     return queued
 

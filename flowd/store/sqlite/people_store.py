@@ -19,7 +19,6 @@ class PeopleStore:
     """See `flowd.ports.Questions` for what every method guarantees."""
 
     _writer: Writer
-    _max_queued: int
     _tree_bounds: TreeBounds
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
@@ -36,8 +35,8 @@ class PeopleStore:
 
     async def answer(self, run_id: str, attempt: int | None, answer: Answer) -> Run:
         """See `flowd.ports.Questions.answer`."""
-        limit = self._max_queued
-        return await self._writer.do(lambda db: people.answer(db, run_id, attempt, answer, max_queued=limit), adds=True)
+        bounds = self._tree_bounds.queue
+        return await self._writer.do(lambda db: people.answer(db, run_id, attempt, answer, within=bounds), adds=True)
 
     async def close_questions(self, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> list[str]:
         """See `flowd.ports.Questions.close_questions`."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from flowd.domain.errors import DependentActiveError, NeedsActiveError, NotRetryableError
 from flowd.domain.people import Answer
+from flowd.domain.queueing import QueueBounds
 from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.store.sqlite import bounds, gates, journal, reads, rows, words
 
@@ -45,7 +46,7 @@ class _Dependent(NamedTuple):
 
 
 def retry(
-    db: sqlite3.Connection, run_id: str, *, at_ms: int, max_queued: int, answer: Answer | None = None
+    db: sqlite3.Connection, run_id: str, *, at_ms: int, within: QueueBounds, answer: Answer | None = None
 ) -> Run | None:
     """Final → queued, whatever its needs ended as; and all that is below it in its round goes back to waiting. After an
     answer that is only what has not ended.
@@ -59,7 +60,7 @@ def retry(
     if found is None or not ProcessStatus(found[2]).is_final:
         return None
     seq, event_seq, _, reason, round_seq = found
-    bounds.refuse_overflow(bounds.queued(db), 1, max_queued)
+    bounds.refuse_overflow(db, bounds.load(db), bounds.Load(1, 0), within)
     below: list[_Dependent] = []
     if round_seq is not None:
         _refuse_unstarted(db, seq, run_id, reason)

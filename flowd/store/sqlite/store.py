@@ -14,7 +14,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.matching import LeftOut
-from flowd.domain.queueing import Beside, Claim, Claimed, Finished, LeftRunning, NewRun
+from flowd.domain.queueing import MAX_WAITING, Beside, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds
 from flowd.domain.run import Attempt, Exit, Outcome, Run
 from flowd.domain.stored import (
     Accepted,
@@ -56,6 +56,7 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
         path: Path,
         *,
         max_queued: int,
+        max_waiting: int = MAX_WAITING,
         max_tree_events: int = MAX_EVENTS,
         max_journal_rows: int = journal.MAX_ROWS,
         on_failure: Callable[[StorageFailedError], None] = lambda _: None,
@@ -64,7 +65,8 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
         """Open the file, or make it; must be called in a running loop.
 
         Args:
-            max_queued: Runs that may wait. What is owed to a run, such as what it causes, may be as many again.
+            max_queued: Runs that may be ready. What is owed to a run, such as what it causes, may be as many again.
+            max_waiting: Runs that may wait for something, likewise.
             max_tree_events: Of a tree.
             max_journal_rows: Of the journal; the oldest beyond it are dropped.
             on_failure: Called once when the disk has failed.
@@ -74,8 +76,8 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
             StateError: The file cannot be used; it is left as it is.
         """
         self._path = path
-        self._max_queued = max_queued
-        self._tree_bounds = TreeBounds(max_tree_events, 2 * max_queued)
+        self._queue_bounds = QueueBounds(max_queued, max_waiting)
+        self._tree_bounds = TreeBounds(max_tree_events, self._queue_bounds.doubled)
         self._max_journal_rows = max_journal_rows
         self._queued = 0
         self._changes_when_pruned = 0
@@ -136,26 +138,26 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
         caused_by: str | None = None,
     ) -> Accepted:
         """See `flowd.ports.Store.accept`."""
-        limit = self._max_queued
+        limit = self._queue_bounds
         if caused_by is not None:
             new, bounds = NewEventRuns(event, tuple(runs)), self._tree_bounds
             return await self._writer.do(
                 lambda db: trees.accept(
-                    db, new, at_ms=at_ms, max_queued=limit, within=bounds, claim=claim, caller_run_id=caused_by
+                    db, new, at_ms=at_ms, queue_bounds=limit, within=bounds, claim=claim, caller_run_id=caused_by
                 ),
                 adds=True,
             )
         return await self._writer.do(
-            lambda db: writes.accept(db, event, runs, at_ms=at_ms, max_queued=limit, claim=claim), adds=True
+            lambda db: writes.accept(db, event, runs, at_ms=at_ms, within=limit, claim=claim), adds=True
         )
 
     async def add_runs(
         self, event_id: str, runs: Sequence[NewRun], *, at_ms: int, left_out: tuple[LeftOut, ...] | None = None
     ) -> tuple[Run, ...]:
         """See `flowd.ports.Store.add_runs`."""
-        limit = self._max_queued
+        limit = self._queue_bounds
         return await self._writer.do(
-            lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, max_queued=limit, left_out=left_out),
+            lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, within=limit, left_out=left_out),
             adds=True,
         )
 
@@ -226,8 +228,8 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
 
     async def retry(self, run_id: str, *, at_ms: int) -> Run | None:
         """See `flowd.ports.Store.retry`."""
-        limit = self._max_queued
-        return await self._writer.do(lambda db: retries.retry(db, run_id, at_ms=at_ms, max_queued=limit), adds=True)
+        bounds = self._tree_bounds.queue
+        return await self._writer.do(lambda db: retries.retry(db, run_id, at_ms=at_ms, within=bounds), adds=True)
 
     async def event(self, event_id: str) -> StoredEvent | None:
         """See `flowd.ports.Store.event`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from flowd.domain import ids
 from flowd.domain.errors import CauseCanceledError, ChainLimitError
-from flowd.domain.queueing import Claim, Finished, NewRun
+from flowd.domain.queueing import Claim, Finished, NewRun, QueueBounds
 from flowd.domain.run import Attempt, Exit, Outcome, Reason
 from flowd.domain.stored import Accepted, NewEventRuns, Output
 from flowd.domain.trees import MAX_DEPTH, TreeBounds
@@ -93,9 +93,12 @@ def check(db: sqlite3.Connection, cause: Cause, follows: Sequence[NewEventRuns],
     size = _size(db, cause.root_seq)
     if cause.depth >= MAX_DEPTH or size + len(follows) > within.max_events:
         _check_tree(cause, size, _unknown(db, follows), within.max_events)
-    queued, runs = bounds.queued(db), sum(len(new.runs) for new in follows)
-    if runs and queued + runs > within.max_queued:
-        raise ChainLimitError(f"{queued} runs are queued, and {runs} more would be more than twice max_queued")
+    now, more = bounds.load(db), bounds.of(run for new in follows for run in new.runs)
+    full = bounds.problem(db, now, more, within.queue)
+    if full is not None:
+        what = f"{now.ready} runs are queued" if "queued" in full.details else f"{now.waiting} runs wait"
+        bound = "max_queued" if "queued" in full.details else "max_waiting"
+        raise ChainLimitError(f"{what}, and {sum(more)} more would be more than twice {bound}")
 
 
 def _check_tree(cause: Cause, size: int, more: int, max_events: int) -> None:
@@ -140,7 +143,7 @@ def accept(
     new: NewEventRuns,
     *,
     at_ms: int,
-    max_queued: int,
+    queue_bounds: QueueBounds,
     within: TreeBounds,
     claim: Claim | None,
     caller_run_id: str,
@@ -154,12 +157,12 @@ def accept(
     """
     cause, _ = running(db, caller_run_id) or (None, 0)
     if cause is None:
-        accepted = writes.accept(db, new.event, new.runs, at_ms=at_ms, max_queued=max_queued, claim=claim)
+        accepted = writes.accept(db, new.event, new.runs, at_ms=at_ms, within=queue_bounds, claim=claim)
         return replace(accepted, is_cause_idle=True)
     if cause.is_canceled:
         raise CauseCanceledError(f"Run {caller_run_id} is being canceled, and causes nothing more.")
     if _unknown(db, (new,)):
-        bounds.refuse_overflow(bounds.queued(db), len(new.runs), max_queued)
+        bounds.refuse_overflow(db, bounds.load(db), bounds.of(new.runs), queue_bounds)
     check(db, cause, (new,), within)
     accepted = cause_one(db, cause, new, at_ms=at_ms)
     if claim is not None and not accepted.is_duplicate:

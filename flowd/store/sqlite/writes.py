@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from flowd.domain.errors import EventNotFoundError
 from flowd.domain.matching import LeftOut
-from flowd.domain.queueing import Claim, Finished, NewRun
+from flowd.domain.queueing import Claim, Finished, NewRun, QueueBounds
 from flowd.domain.run import ATTENTION, Attempt, Exit, Outcome, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 from flowd.domain.trees import CausedBy
@@ -17,10 +17,10 @@ from flowd.store.sqlite.rounds import Inserted
 
 _KNOWN = (
     "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, e.left_out,"
-    " e.cause_run_id, e.cause_event_id, e.root_id, e.depth, c.n"
-    " FROM counts c LEFT JOIN events e ON e.id = ? WHERE c.name = 'queued'"
+    " e.cause_run_id, e.cause_event_id, e.root_id, e.depth, c.n,"
+    " (SELECT n FROM counts WHERE name = 'waiting') FROM counts c LEFT JOIN events e ON e.id = ? WHERE c.name = 'queued'"
 )
-"""`rows.EVENT_COLUMNS` of an event, all NULL where there is none, and how many runs are queued."""
+"""`rows.EVENT_COLUMNS` of an event, all NULL where there is none, and how many runs are queued, and of these wait."""
 
 Place = tuple[str | None, str | None, str | None, int | None, int, int | None]
 """Of an event in its tree: the run that caused it and that run's event, the root by id and number, the depth, and the
@@ -35,21 +35,21 @@ def accept(
     runs: Sequence[NewRun],
     *,
     at_ms: int,
-    max_queued: int,
+    within: QueueBounds,
     claim: Claim | None,
 ) -> Accepted:
     """Store an event with its queued runs, or return what its id already stands for; then claim, if that is asked."""
-    *known, queued_runs = db.execute(_KNOWN, (event.id,)).fetchone()
+    *known, queued, waiting = db.execute(_KNOWN, (event.id,)).fetchone()
     if known[0] is not None:
         return _duplicate(db, known, event)
-    bounds.refuse_overflow(queued_runs, len(runs), max_queued)
+    bounds.refuse_overflow(db, bounds.Load(queued - waiting, waiting), bounds.of(runs), within)
     _, stored = insert_event(db, event, runs, at_ms=at_ms)
     return replace(stored, claimed=None if claim is None else queue.claim(db, claim))
 
 
 def duplicate(db: sqlite3.Connection, event: NewEvent) -> Accepted:
     """What the id of a known event stands for already."""
-    *known, _ = db.execute(_KNOWN, (event.id,)).fetchone()
+    *known, _, _ = db.execute(_KNOWN, (event.id,)).fetchone()
     return _duplicate(db, known, event)
 
 
@@ -116,7 +116,7 @@ def add_runs(
     runs: Sequence[NewRun],
     *,
     at_ms: int,
-    max_queued: int,
+    within: QueueBounds,
     left_out: tuple[LeftOut, ...] | None = None,
 ) -> tuple[Run, ...]:
     """Queue more runs for a stored event; a first run that the event has already is left out."""
@@ -125,7 +125,7 @@ def add_runs(
         raise EventNotFoundError(event_id)
     event_seq = found[0]
     runs = copied_needs.instead([run for run in runs if run.replay_of is not None or not _has_run(db, event_seq, run)])
-    bounds.refuse_overflow(bounds.queued(db), len(runs), max_queued)
+    bounds.refuse_overflow(db, bounds.load(db), bounds.of(runs), within)
     copies = copied_needs.read(db, event_seq, event_id, runs)
     if left_out is not None:
         db.execute("UPDATE events SET left_out = ? WHERE seq = ?", (rows.left_out(left_out), event_seq))
