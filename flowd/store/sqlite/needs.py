@@ -69,7 +69,7 @@ def look(db: sqlite3.Connection, run_seq: int, event_seq: int, at_ms: int) -> Pa
     if message is None:
         return Passing.FREE
     result = spell({"status": ResultStatus.SKIPPED, "message": message})
-    is_failed_above = any(end.is_failure for end in ends)
+    is_failed_above = any(end.is_failure for end in ends if end.is_asked)
     db.execute(_SKIP, (at_ms, at_ms, Reason.NEEDS_NOT_MET, result, is_failed_above, run_seq))
     journal.add_run(db, at_ms, event_seq, run_seq, ProcessStatus.COMPLETED)
     return Passing.ENDED

@@ -48,8 +48,7 @@ class _Dependent(NamedTuple):
 def retry(
     db: sqlite3.Connection, run_id: str, *, at_ms: int, within: QueueBounds, answer: Answer | None = None
 ) -> Run | None:
-    """Final → queued, whatever its needs ended as; and all that is below it in its round goes back to waiting. After an
-    answer that is only what has not ended.
+    """Final → queued, whatever its needs ended as; and all that is below it in its round goes back to waiting.
 
     What the last attempts had said, and how people put that right, are these attempts' alone from then on.
 
@@ -67,8 +66,6 @@ def retry(
         _refuse_open_needs(db, seq, run_id)
         below = [_Dependent(*row) for row in db.execute(_BELOW, (seq,))]
         _refuse_running(below, run_id)
-    if answer is not None:  # nothing below has been looked at yet: what has ended was ended by somebody
-        below = [run for run in below if run.status == ProcessStatus.QUEUED]
     words.leave_to_attempts(db, [seq, *(run.seq for run in below)])
     db.execute(f"UPDATE runs SET {_AFRESH}, needs_left = 0 WHERE seq = ?", (at_ms, seq))
     if answer is not None:
