@@ -56,6 +56,16 @@ def database(tmp_path: Path) -> Path:
             [("waits for a person's answer, and none of what it needs asks", "run-c")],
         ),
         (
+            "UPDATE runs SET waits_for = 'pause', waits_on = 'flow' WHERE id = 'run-c'",
+            [("waits for the end of a pause that there is not", "run-c")],
+        ),
+        (
+            """INSERT INTO pauses SELECT 'flow', '', '{}', 1, 0 UNION SELECT 'flow', 'c', '{}', 1, 1;
+            UPDATE runs SET waits_for = 'pause', waits_on = 'flow' WHERE id = 'run-b';
+            UPDATE runs SET waits_for = 'pause', waits_on = 'flow/c' WHERE id = 'run-c'""",
+            [],
+        ),
+        (
             "DELETE FROM lane_members WHERE has = 0",
             [("waits for a key, and stands in no line for it", "run-k2")],
         ),
@@ -76,7 +86,7 @@ def database(tmp_path: Path) -> Path:
 )
 def test_each_way_to_be_stuck_is_found(database: Path, change: str, expected: list[tuple[str, str]]) -> None:
     with closing(sqlite3.connect(database)) as db:
-        db.execute(change)
+        db.executescript(change)
         assert [(found.why, found.run_ids[0]) for found in stuck.find(db)] == expected
 
 

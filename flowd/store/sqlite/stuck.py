@@ -36,6 +36,8 @@ _HELD_BY_NOBODY = (
     " AND q.status IN ('queued', 'running'))))"
 )
 
+_PAUSES = "SELECT iif(p.flow_name = '', '*', iif(p.step_name = '', p.flow_name, p.flow_name || '/' || p.step_name)) FROM pauses p"
+
 CONDITIONS: tuple[tuple[str, int, str], ...] = (
     ("waits for steps, all of which have ended", 6, f"r.waits_for = 'needs' AND NOT {_OPEN_NEED}"),
     (
@@ -44,6 +46,11 @@ CONDITIONS: tuple[tuple[str, int, str], ...] = (
         f"r.waits_for = 'needs' AND r.needs_left <> ({_COUNT_OPEN}) AND {_OPEN_NEED}",
     ),
     ("waits for a person's answer, and none of what it needs asks", 6, f"r.waits_for = 'question' AND NOT {_QUESTION}"),
+    (
+        "waits for the end of a pause that there is not",
+        8,
+        f"r.waits_for = 'pause' AND r.waits_on NOT IN ({_PAUSES})",
+    ),
     ("waits for a key, and stands in no line for it", 9, f"r.waits_for = 'key' AND NOT EXISTS ({_IN_LINE})"),
     ("waits for a key that is free", 9, f"r.waits_for = 'key' AND EXISTS ({_IN_LINE} AND l.used < l.lim)"),
     (
