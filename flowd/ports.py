@@ -1,6 +1,6 @@
 """What the engine needs from the outside, as protocols. Adapters implement them; the composition root chooses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from flowd.domain.definition import Definition
@@ -379,6 +379,11 @@ class TreeStore(Protocol):
 
     async def is_of(self, run_id: str, event_id: str, *, is_tree: bool) -> bool:
         """Whether the run is one of it; False also where there is no such event."""
+        ...
+
+    async def keep_from_starting(self, run_ids: Collection[str], event_id: str, *, is_tree: bool) -> bool:
+        """Whether anything of it cannot start before one of these runs ends, or its round: they hold all of a key that
+        it takes. False also where there is no such event."""
         ...
 
     async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:

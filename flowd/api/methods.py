@@ -85,6 +85,7 @@ class Methods:
         accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by)
         if not given.wait:
             return _warned(events.dispatch_view(accepted, accepted.runs), given, accepted)
+        await self._engine.waiters.refuse_kept(given.caused_by, accepted.event.id, is_tree=given.tree)
         with self._engine.waiters.inside(given.caused_by):
             waited = await self._waited(accepted.event.id, accepted.runs, given)
         return _with_waited(_warned(events.dispatch_view(accepted, waited.runs), given, accepted), waited)

@@ -132,16 +132,33 @@ class Waiters:
                 del self._callers[caller]
 
     async def refuse_own(self, caller: str | None, event_id: str, *, is_tree: bool) -> None:
-        """Refuse to let a step wait for what it belongs to itself.
+        """Refuse to let a step wait for what it belongs to itself, or what waits for it.
 
         Raises:
-            WouldDeadlockError: The caller is a run of the event, or of its tree.
+            WouldDeadlockError: The caller is a run of the event, or of its tree; or a run of it needs a key that the
+                caller's round holds.
         """
-        if (
-            caller is not None
-            and self._is_active(caller)
-            and await self._store.is_of(caller, event_id, is_tree=is_tree)
-        ):
+        if caller is None or not self._is_active(caller):
+            return
+        if await self._store.is_of(caller, event_id, is_tree=is_tree):
             raise WouldDeadlockError(
                 f"Run {caller} must not wait for event {event_id}, for it is one of its runs itself."
+            )
+        await self.refuse_kept(caller, event_id, is_tree=is_tree)
+
+    async def refuse_kept(self, caller: str | None, event_id: str, *, is_tree: bool) -> None:
+        """Refuse to let a step wait for what needs a key that it, or its round, holds.
+
+        Raises:
+            WouldDeadlockError: It is so.
+        """
+        if caller is None or not self._is_active(caller):
+            return
+        waiting = self._callers.keys() | {caller}
+        if await self._store.keep_from_starting(waiting, event_id, is_tree=is_tree):
+            raise WouldDeadlockError(
+                f"Run {caller} must not wait for event {event_id}: something of it needs a key (`concurrency`) that "
+                f"{caller} or its round holds until it ends. The event is stored, and starts then; hand it in without "
+                f"waiting.",
+                eventId=event_id,
             )

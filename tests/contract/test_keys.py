@@ -492,6 +492,44 @@ def test_a_round_that_does_not_want_to_wait_is_skipped_whole(stores: Stores) -> 
     stores.use(use)
 
 
+# --- waiting for what waits ---
+
+
+def test_what_needs_a_key_that_a_run_or_its_round_holds_is_told(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key())
+        await runs.accept_round("e1", key(), step("a"))
+        assert await runs.start() == ["x1", "e1-a"]
+        await runs.accept("x2", key())
+        await runs.accept("y1", key("y"))
+        await runs.accept_round("e2", key(), *LINE)
+        await runs.accept_round("e3", key("y"), *LINE)
+
+        async def keeps(run_id: str, event_id: str) -> bool:
+            return await store.keep_from_starting([run_id], event_id, is_tree=True)
+
+        kept = {(one, event) for one in ("x1", "e1-a") for event in ("x2", "y1", "e2", "e3") if await keeps(one, event)}
+        assert kept == {("x1", "x2"), ("e1-a", "e2")}
+        await runs.end("x1")
+        assert not await keeps("x1", "x2")
+        assert not await keeps("x1", "nothing")
+
+    stores.use(use)
+
+
+def test_a_key_with_room_for_others_keeps_nobody_until_all_its_holders_wait(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("x1", "x2", "x3"):
+            await runs.accept(name, key(limit=2))
+        assert await runs.start() == ["x1", "x2"]
+        assert not await store.keep_from_starting(["x1"], "x3", is_tree=False)
+        assert await store.keep_from_starting(["x1", "x2"], "x3", is_tree=False)
+
+    stores.use(use)
+
+
 # --- priority --------------------------------------------------------------------------------------------------------
 
 

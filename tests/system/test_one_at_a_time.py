@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
 from daemon_rig import Workspace, say, until
+
+from flowd_client.errors import CallError
 
 REPO = '[steps.concurrency]\nkey = ["/payload/repo"]\ngroup = "repo"\n'
 
@@ -81,6 +84,25 @@ def test_whoever_waits_for_a_run_hears_that_it_was_superseded_unstarted(place: W
     for event_id in ("x1", "x3"):
         let_go(place, "build", event_id)
     assert [ended(place, one)["effectiveStatus"] for one in (first, third)] == ["changed", "changed"]
+    assert place.stop() == 0
+
+
+def test_a_step_is_not_let_wait_for_what_needs_the_key_of_its_round(place: Workspace) -> None:
+    for flow in ("outer", "inner"):
+        place.flow(flow, hold_by_event(), top='[concurrency]\ngroup = "g"\n')
+    place.start()
+    outer = dispatch(place, "o", "outer")
+    until(lambda: is_running(place, outer), what="the outer run")
+    event = {"id": "i", "type": "inner.go", "payload": {}}
+    with pytest.raises(CallError) as caught:
+        place.call("flow.dispatch", event=event, wait=True, causedBy=outer)
+    assert (caught.value.slug, caught.value.data["eventId"]) == ("would_deadlock", "i")
+    with pytest.raises(CallError, match="must not wait for event i"):
+        place.call("flow.waitEvent", eventId="i", causedBy=outer)
+    (inner,) = place.call("flow.getEvent", eventId="i")["event"]["runIds"]
+    for flow, event_id in (("outer", "o"), ("inner", "i")):
+        let_go(place, flow, event_id)
+    assert ended(place, inner)["effectiveStatus"] == "changed"
     assert place.stop() == 0
 
 

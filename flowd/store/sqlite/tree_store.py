@@ -1,12 +1,12 @@
 """What `SqliteStore` can be asked about trees, and to do with them."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from flowd.domain.run import Run
 from flowd.domain.stored import EventState, Page, TreeEvent
-from flowd.store.sqlite import cancels, tree_reads
+from flowd.store.sqlite import cancels, key_reads, tree_reads
 from flowd.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -47,6 +47,10 @@ class TreeStore:
     async def is_of(self, run_id: str, event_id: str, *, is_tree: bool) -> bool:
         """See `flowd.ports.TreeStore.is_of`."""
         return await self._read(lambda db: tree_reads.is_of(db, run_id, event_id, is_tree=is_tree))
+
+    async def keep_from_starting(self, run_ids: Collection[str], event_id: str, *, is_tree: bool) -> bool:
+        """See `flowd.ports.TreeStore.keep_from_starting`."""
+        return await self._read(lambda db: key_reads.keep_from_starting(db, run_ids, event_id, is_tree=is_tree))
 
     async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
         """See `flowd.ports.TreeStore.event_state`."""
