@@ -133,7 +133,7 @@ def why(item: RunView) -> str:
         return item.message
     if item.process_status == "queued":
         return run_words.waiting(item) or ""
-    if item.reason == "needs_not_met" and item.message:
+    if item.reason in ("needs_not_met", "superseded", "key_busy") and item.message:
         return item.message
     return (_sentence(item.error) or "").removeprefix(f"Step {item.flow_name}/{item.step_name} ")
 

@@ -44,7 +44,7 @@ def test_the_reference_command_lines_names_work(alias: str) -> None:
 def test_a_run_that_waits_for_a_key_says_for_whom() -> None:
     key = {"group": "repo", "key": ["x"], "holder": "run_1", "behind": 0}
     view = read_run({"run": {"id": "run_2", "status": "queued", "waitingFor": {"key": key}}})
-    assert runs._why(view) == "waits for run_1 of repo x"
+    assert runs.why(view) == "waits for run_1 of repo x"
 
 
 @pytest.mark.parametrize("module", [printing, run_words, flows])
