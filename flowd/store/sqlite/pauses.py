@@ -7,6 +7,7 @@ import sqlite3
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.run import ProcessStatus
 from flowd.store.sqlite import journal, words
+from flowd.store.sqlite.connection import WriteConnection
 from flowd.store.sqlite.passing import Passing
 
 KEEPING = """(SELECT iif(p.flow_name = '', '*', iif(p.step_name = '', p.flow_name, p.flow_name || '/' || p.step_name))
@@ -22,6 +23,8 @@ _PAUSES = "SELECT flow_name, step_name, said_by, at_ms FROM pauses"
 
 def look(db: sqlite3.Connection, run_seq: int, event_seq: int, at_ms: int) -> Passing:
     """Whether a run may go on; else it waits. A `gates.Gate`."""
+    if not is_any(db):
+        return Passing.FREE
     what, before = db.execute(_KEEPING_RUN, (run_seq,)).fetchone()
     if what is None:
         return Passing.FREE
@@ -34,8 +37,13 @@ def look(db: sqlite3.Connection, run_seq: int, event_seq: int, at_ms: int) -> Pa
 
 
 def is_any(db: sqlite3.Connection) -> bool:
-    """Whether anything is paused."""
-    return db.execute("SELECT 1 FROM pauses LIMIT 1").fetchone() is not None
+    """Whether anything is paused. The connection that writes looks for it once, and again after each pause."""
+    if isinstance(db, WriteConnection) and not db.may_be_paused:
+        return False
+    found = db.execute("SELECT 1 FROM pauses LIMIT 1").fetchone() is not None
+    if isinstance(db, WriteConnection):
+        db.may_be_paused = found
+    return found
 
 
 def in_force(db: sqlite3.Connection) -> list[Pause]:

@@ -9,6 +9,7 @@ import sqlite3
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
 from flowd.store.sqlite import gates, pauses, words
+from flowd.store.sqlite.connection import WriteConnection
 from flowd.store.sqlite.passing import Passing
 from flowd.store.sqlite.queue import MAX_MOVED
 
@@ -18,6 +19,8 @@ _SCANNED = 2_000
 
 def begin(db: sqlite3.Connection, what: Paused, by: Person, *, at_ms: int) -> Pause:
     """Let nothing of this go on that comes to the gate from now on. A pause that is in force stays as it is."""
+    if isinstance(db, WriteConnection):
+        db.may_be_paused = True  # also where this comes to nothing: then somebody looks in vain
     db.execute(
         "INSERT INTO pauses (flow_name, step_name, said_by, at_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
         " SET said_by = excluded.said_by, at_ms = excluded.at_ms, is_over = 0 WHERE is_over",
