@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from daemon_rig import Workspace, say, until
+from http_rig import HttpPlace
 
 from flowd_client.errors import ConflictError
 
@@ -171,3 +172,19 @@ def test_fire_runs_all_that_is_caused_and_exec_the_one_step(workspace: Workspace
     fired = json.loads(flowd(workspace, "fire", str(event)))
     assert [result["flow"] for result in fired["results"]] == ["head", "mid", "tail"]
     assert (workspace.path / "tail-ran").exists()
+
+
+def test_http_takes_trees_as_the_socket_does(workspace: Workspace) -> None:
+    chain(workspace, "exec sleep 60")
+    web = HttpPlace(workspace).start()
+    late = web.post("/events?wait=true&tree=true&timeoutMs=1500", {"id": "e", "type": "head.go"}).json
+    assert (late["timedOut"], late["runs"][0]["status"]) == (True, "completed")
+    assert [run["flowName"] for run in late["state"]["open"]] == ["tail"]
+    assert web.get("/events/e/wait?timeoutMs=20000").json["timedOut"] is False
+    assert web.get("/events/e/wait?tree=true&timeoutMs=0").json["timedOut"] is True
+    first = web.get("/events/e?tree=true&limit=2").json["tree"]
+    rest = web.get(f"/events/e?tree=true&cursor={first['nextCursor']}").json["tree"]
+    assert [event["id"] for event in [*first["events"], *rest["events"]]] == ["e", "mid-1", "tail-1"]
+    (ended,) = web.post("/events/e/cancel?tree=true").json["runs"]
+    assert (ended["flowName"], ended["status"]) == ("tail", "canceled")
+    assert web.post("/events?causedBy=run_of_nobody", {"id": "f", "type": "x"}).json["warning"].startswith("Run run_of")

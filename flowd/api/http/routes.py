@@ -197,7 +197,7 @@ class Routes:
         options = call.json_if_any()
         is_tree = call.query.get("tree") or (options.get("tree") if isinstance(options, dict) else None)
         given = params.convert({**call.values, "tree": is_tree or False}, CancelEvent, is_text=True)
-        return json_response(await self._table[names.CANCEL_EVENT].call(given))
+        return json_response(await _answer(self._table[names.CANCEL_EVENT], given, call))
 
     async def _output(self, call: Call) -> Response | Stream:
         given = _from_url(call, ReadOutput)
