@@ -3,13 +3,12 @@
 import contextlib
 import http.client
 import json
-import resource
 import socket
 from collections.abc import Iterator
 
 import psutil
 import pytest
-from daemon_rig import say, until, workspace
+from daemon_rig import Workspace, say, until, workspace
 from http_rig import HttpPlace, eventually, read_all
 
 MIB = 1024 * 1024
@@ -195,22 +194,41 @@ def test_a_reader_that_stops_reading_is_hung_up_on(web: HttpPlace) -> None:
         until(lambda: not is_open(), bound_s=10, what="the end of a stalled reader")
 
 
-def test_idle_connections_are_bounded_and_go_by_themselves(web: HttpPlace) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
-    held: list[socket.socket] = []
-    try:
-        held.extend(socket.create_connection(("127.0.0.1", web.port), timeout=10) for _ in range(600))
-        refused = [read_all(connection) for connection in held[-50:]]
-        assert sum(answer.startswith(b"HTTP/1.1 503") for answer in refused) > 0
+PATIENT = "[http]\nmax_connections = 40\nheader_s = 60\nkeep_alive_s = 60\nbody_s = 60\n"
+"""Nothing goes by itself within the bound of a test."""
+
+PROBE = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize("said", [b"", PROBE[:30], PROBE], ids=["nothing", "a part", "a request before"])
+def test_connections_with_no_request_under_way_keep_nobody_out(place: Workspace, said: bytes) -> None:
+    web = HttpPlace(place)
+    web.configure(PATIENT)
+    web.start()
+    assert place.process is not None
+    daemon = psutil.Process(place.process.pid)
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=10))
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(said)
         eventually(lambda: web.get("/healthz").status == 200)
-    finally:
-        for connection in held:
-            connection.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert web.place.process is not None
-    daemon = psutil.Process(web.place.process.pid)
-    until(lambda: len(daemon.net_connections("tcp")) < 20, what="closed connections")
+        assert web.get("/healthz").status == 200
+        assert len(daemon.net_connections("tcp")) <= 1 + 40 + 40 // 8
+    until(lambda: len(daemon.net_connections("tcp")) == 1, what="closed connections")
+
+
+def test_connections_with_requests_under_way_are_bounded(place: Workspace) -> None:
+    web = HttpPlace(place)
+    web.configure(PATIENT)
+    web.start()
+    head = b"POST /events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=10))
+            connection.sendall(head)
+        eventually(lambda: web.get("/healthz").status == 503)
+    eventually(lambda: web.get("/healthz").status == 200)
 
 
 def test_clients_that_vanish_while_waiting_or_streaming_leave_nothing_behind(web: HttpPlace) -> None:

@@ -26,7 +26,8 @@ _LINGERING_SHARE = 8
 with it at once."""
 
 _FIRST_WORD_S = 0.25
-"""How long a connection that was accepted just before the server closes may take to say something."""
+"""How long a connection may take to say something that was accepted just before the server closes, or while there are
+too many."""
 
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large",
             503: "Service Unavailable"}  # fmt: skip
@@ -73,13 +74,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_message_complete = True
         self._is_dropping = False
         self._linger_until_s = 0.0
+        self.quiet_since_s = 0.0
 
     # --- what the transport tells ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, unless there are too many already."""
+        """Begin, unless there are too many already: then whoever has asked for nothing for longest goes."""
         super().connection_made(transport)
-        if len(self.connections) > self._limits.max_connections:
+        self.quiet_since_s = self.loop.time()
+        if len(self.connections) > self._limits.max_connections and not self._make_room():
             limit = self._limits.max_connections
             self._refuse(
                 HttpError("not_ready", f"{limit} connections are open already. Close some, or try again later.")
@@ -160,6 +163,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The response is written, maybe before the request was whole."""
         super().on_response_complete()
+        self.quiet_since_s = self.loop.time()
         if not self._is_message_complete and not self._linger_until_s:
             self._linger()
 
@@ -176,6 +180,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """The connection was idle for too long; what is still in its buffer gets a moment."""
         super().timeout_keep_alive_handler()
+        self._set_stall(_LINGER_S)
+
+    @property
+    def has_nothing_under_way(self) -> bool:
+        """Whether no request has come whole so far, or the last one has its response."""
+        return not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete)
+
+    def leave(self) -> None:
+        """Close; what is still in the buffer gets a moment."""
+        self.transport.close()
         self._set_stall(_LINGER_S)
 
     def shutdown(self) -> None:
@@ -237,6 +251,19 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _linger_on(self) -> None:
         self._set_deadline(min(_LINGER_S, self._linger_until_s - self.loop.time()))
+
+    def _make_room(self) -> bool:
+        """Close the connection that has had nothing under way for longest; False where all have, or had a moment ago.
+
+        Else whoever reaches the port could keep all others out by connections on which nothing is said.
+        """
+        others = (other for other in self.connections if isinstance(other, BoundedProtocol) and other is not self)
+        quiet = (other for other in others if other.has_nothing_under_way)
+        longest = min(quiet, key=lambda other: other.quiet_since_s, default=None)
+        if longest is None or self.loop.time() - longest.quiet_since_s < _FIRST_WORD_S:
+            return False
+        longest.leave()
+        return True
 
     @property
     def _is_idle(self) -> bool:
