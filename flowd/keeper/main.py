@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 IDLE_EXIT_S = 5.0
 """A keeper without a daemon, without steps and without an exit to report is of no use."""
 SETTLE_WITHOUT_DAEMON_S = 5.0
-STARTED_WITHIN_S = 0.005
+STARTED_WITHIN_S = 0.002
 """How long the report of a start may wait for what else is to be reported: most often that a short step has ended, so
 that the daemon wakes once for both. It has been journaled by then."""
 MAX_UNSENT_BYTES = 256 << 20

@@ -49,7 +49,7 @@ def test_it_is_kept_where_something_failed_or_asks_until_its_event_is_forgotten(
         place.flow("bad", f"echo x >$FLOWD_ROUND_DIR/x; {script}", top=TOP)
         place.flow("fine", say("changed"))
         place.start()
-        dispatch(place, "bad")
+        run_id = dispatch(place, "bad")
         (folder,) = [path for path in folders(place) if path.is_dir()]
         dispatch(place, "fine")  # the newest event is never forgotten
         place.stop()
@@ -59,6 +59,10 @@ def test_it_is_kept_where_something_failed_or_asks_until_its_event_is_forgotten(
         place.start()
         assert (folder / "x").read_text() == "x\n"
         place.call("daemon.prune", olderThanMs=60_000)
+        if "blocked" in script:
+            assert folder.exists()  # while a run asks, its event is not forgotten
+            place.call("flow.resolveRun", runId=run_id, status="failed")
+            place.call("daemon.prune", olderThanMs=60_000)
         until(lambda: not folders(place), what="the folder is gone")
 
 
