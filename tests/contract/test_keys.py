@@ -9,11 +9,13 @@ from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 
 from flowd.domain.concurrency import OnBusy, WantedKey
 from flowd.domain.definition import Definition
+from flowd.domain.pauses import Paused
+from flowd.domain.people import Person
 from flowd.domain.queueing import Beside, NewRun, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason, Run
 from flowd.domain.stored import Output
-from flowd.domain.waiting import KeyWait, PackageWait, PersonWait, TimeWait
+from flowd.domain.waiting import KeyWait, PackageWait, PauseWait, PersonWait, TimeWait
 from flowd.ports import OpenStore
 
 BLOCKED = Outcome(ProcessStatus.COMPLETED, result=FlowResult("blocked", '{"status":"blocked"}'))
@@ -526,6 +528,69 @@ def test_a_key_with_room_for_others_keeps_nobody_until_all_its_holders_wait(stor
         assert await runs.start() == ["x1", "x2"]
         assert not await store.keep_from_starting(["x1"], "x3", is_tree=False)
         assert await store.keep_from_starting(["x1", "x2"], "x3", is_tree=False)
+
+    stores.use(use)
+
+
+# --- pauses ---
+
+FLOW_PAUSED = Paused("flow")
+ADA = Person("socket", 1000, "ada")
+
+
+def of(flow: str, run: NewRun) -> NewRun:
+    return replace(run, definition=replace(run.definition, flow_name=flow))
+
+
+async def pause(store: OpenStore) -> None:
+    await store.begin_pause(FLOW_PAUSED, ADA, at_ms=3)
+    await store.take_back(FLOW_PAUSED, 0, at_ms=3)
+
+
+async def resume(store: OpenStore) -> None:
+    await store.end_pause(FLOW_PAUSED)
+    while (await store.let_go(FLOW_PAUSED, 0, at_ms=4))[0]:
+        pass
+
+
+def test_what_is_paused_gives_its_key_back_and_comes_to_it_again(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("x1", "x2"):
+            await runs.accept(name, key())
+        other = of("other", replace(step("a", wanted=key()), id="y1"))
+        await store.accept(new_event("y1"), [other], at_ms=1)
+        await pause(store)
+        assert [(await runs.run(name)).waiting_for for name in ("x1", "x2")] == [PauseWait("flow")] * 2
+        assert await runs.start() == ["y1"]
+        await resume(store)
+        assert [(await runs.run(name)).waiting_for for name in ("x1", "x2")] == [
+            KeyWait("g", '["x"]', "y1", 0),
+            KeyWait("g", '["x"]', "y1", 1),
+        ]
+        await runs.end("y1")
+        assert await runs.start() == ["x1"]
+
+    stores.use(use)
+
+
+def test_a_paused_round_keeps_the_key_that_it_holds_and_leaves_the_line_for_one(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept_round("e1", key(), *LINE)
+        await runs.accept_round("e2", key(), *LINE)
+        assert await runs.start() == ["e1-a"]
+        await pause(store)
+        other = of("other", replace(step("a"), id="e3-a", round_key=key()))
+        await store.accept(new_event("e3"), [other], at_ms=1)
+        await runs.end("e1-a")
+        assert [(await runs.run(name)).waiting_for for name in ("e1-b", "e2-a")] == [PauseWait("flow")] * 2
+        assert (await runs.run("e3-a")).waiting_for == KeyWait("g", '["x"]', "e1-b", 0)
+        await resume(store)
+        assert (await runs.run("e3-a")).waiting_for == KeyWait("g", '["x"]', "e1-b", 1)
+        for name in ("e1-b", "e2-a", "e2-b", "e3-a"):
+            assert await runs.start() == [name]
+            await runs.end(name)
 
     stores.use(use)
 
