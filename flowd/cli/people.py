@@ -68,9 +68,14 @@ def _draw(session: Session, question: QuestionView) -> None:
 
 
 def _behind(question: QuestionView) -> str | None:
-    if not question.waiting:
-        return None
-    return f"{question.waiting} {'step waits' if question.waiting == 1 else 'steps wait'}: {', '.join(question.steps)}"
+    parts = []
+    if question.waiting:
+        steps = "1 step waits" if question.waiting == 1 else f"{question.waiting} steps wait"
+        parts.append(f"{steps}: {', '.join(question.steps)}")
+    if question.rounds:
+        rounds = "1 round waits" if question.rounds == 1 else f"{question.rounds} rounds wait"
+        parts.append(f"{rounds} for its key")
+    return "; ".join(parts) or None
 
 
 @click.command(cls=Verb, short_help="Let a run that asks count as completed.")

@@ -46,7 +46,7 @@ def queue(session: Session, *, flow: str | None, limit: int | None, cursor: str 
                 run.id,
                 f"{run.flow_name}/{run.step_name}",
                 run.event_id or "-",
-                run_words.waiting(run) or "ready",
+                f"{run_words.waiting(run) or 'ready'}{_behind(entry.get('rounds'))}",
                 printing.when(datetime.fromisoformat(entry["since"])),
             )
         )
@@ -55,6 +55,12 @@ def queue(session: Session, *, flow: str | None, limit: int | None, cursor: str 
     if more:
         printing.note(f"{response['ready']} are ready, {response['waiting']} wait.")
         printing.note(f"More: {session.typed('queue', flow=flow, limit=limit, cursor=more)}")
+
+
+def _behind(rounds: int | None) -> str:
+    if not rounds:
+        return ""
+    return f" ({rounds} {'round waits' if rounds == 1 else 'rounds wait'} behind it)"
 
 
 @click.command(cls=Verb, short_help="Start nothing of a flow, or nothing at all, until it is resumed.")

@@ -17,7 +17,7 @@ _VERBS = {
     "changed": "resolved as changed",
     "skipped": "resolved as skipped",
     "failed": "rejected",
-    "canceled": "closed with its event",
+    "canceled": "closed",
 }
 
 
@@ -29,12 +29,14 @@ class Question:
         since_ms: When it ended with that.
         steps: Steps of its flow that wait for the answer, or for those that do; a few of them.
         waiting: How many these are in all.
+        rounds: How many rounds wait for the key that its own holds, see `flowd.domain.concurrency`; counted to 1,000.
     """
 
     run: Run
     since_ms: int
     steps: tuple[str, ...] = ()
     waiting: int = 0
+    rounds: int = 0
 
 
 def message_of(run: Run) -> str | None:

@@ -1,5 +1,6 @@
 """The queue as people look at it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flowd.domain.pauses import Pause
@@ -15,9 +16,12 @@ class QueueView:
         page: First those that are ready, then those that wait, the oldest first.
         ready: How many are ready in all.
         waiting: How many wait for something.
+        rounds_behind: Of the runs of the page that wait for a person's answer: how many rounds wait for the key that
+            their round holds, where there are any; by the run's id.
     """
 
     page: Page[Run]
     ready: int
     waiting: int
     pauses: tuple[Pause, ...]
+    rounds_behind: Mapping[str, int]

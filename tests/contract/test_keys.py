@@ -401,9 +401,13 @@ def test_a_round_holds_its_key_while_others_in_it_wait_for_an_answer(stores: Sto
         await runs.start()
         await runs.end("e1-a", BLOCKED)
         assert (await runs.run("e1-b")).waiting_for == PersonWait("e1-a")
-        await runs.accept_round("e2", key(), *LINE)
+        for name in ("e2", "e3"):
+            await runs.accept_round(name, key(), *LINE)
         assert await runs.start() == []
         assert (await runs.run("e2-a")).waiting_for == KeyWait("g", '["x"]', "e1-b", 0)
+        (question,) = (await store.questions(limit=5, cursor=None)).items
+        assert (question.run.id, question.waiting, question.rounds) == ("e1-a", 1, 2)
+        assert (await store.queue(None, limit=9, cursor=None)).rounds_behind == {"e1-b": 2}
 
     stores.use(use)
 

@@ -196,7 +196,7 @@ def test_the_questions_of_a_canceled_event_are_closed(stores: Stores) -> None:
         assert (run.effective_status, run.result, run.reported_result) == ("canceled", None, ASKED)
         assert run.resolution == Resolution("canceled", BOB, 30)
         assert await asking(store) == [other]
-        with pytest.raises(AlreadyAnsweredError, match="closed with its event by the token 'ci'"):
+        with pytest.raises(AlreadyAnsweredError, match="closed by the token 'ci'"):
             await store.resolve(run_id, None, APPROVED)
         assert await store.retry(run_id, at_ms=31) is not None
         assert ids(await store.claim(claim())) == [run_id]

@@ -42,11 +42,12 @@ class AnswerRun(Params):
 
 class QuestionView(View):
     """A run that asks. ``waiting`` steps of its flow wait for the answer, or for one that does; ``steps`` names the
-    first 20."""
+    first 20. ``rounds`` of it, or of others, wait for the key that its round holds, counted to 1,000."""
 
     run: RunView
     since: str
     waiting: int
+    rounds: int = 0
     steps: tuple[str, ...] = ()
     message: str | None = None
 
@@ -64,6 +65,7 @@ def question_view(question: Question) -> QuestionView:
         run=run_view(question.run),
         since=instant(question.since_ms),
         waiting=question.waiting,
+        rounds=question.rounds,
         steps=question.steps,
         message=questions.message_of(question.run),
     )

@@ -61,10 +61,12 @@ class QueuedView(View):
 
 
 class QueuedRunView(View):
-    """A queued run, and since when it waits for what it waits for."""
+    """A queued run, and since when it waits for what it waits for. ``rounds``: where that is a person's answer, how
+    many rounds wait for the key that its round holds, counted to 1,000."""
 
     run: RunView
     since: str
+    rounds: int | None = None
 
 
 def pause_view(pause: Pause) -> PauseView:
@@ -75,7 +77,10 @@ def pause_view(pause: Pause) -> PauseView:
 def queued_view(queued: Queued) -> QueuedView:
     """A part of the queue."""
     return QueuedView(
-        runs=[QueuedRunView(run=run_view(run), since=instant(run.updated_at_ms)) for run in queued.page.items],
+        runs=[
+            QueuedRunView(run_view(run), instant(run.updated_at_ms), queued.rounds_behind.get(run.id))
+            for run in queued.page.items
+        ],
         ready=queued.ready,
         waiting=queued.waiting,
         pauses=[pause_view(pause) for pause in queued.pauses],

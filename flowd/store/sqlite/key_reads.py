@@ -5,6 +5,12 @@ from collections.abc import Collection
 
 from flowd.store.sqlite.tree_reads import scope
 
+MAX_BEHIND = 1_000
+
+_BEHIND = (
+    "SELECT count(*) FROM (SELECT 1 FROM lane_members m JOIN lane_members w ON w.lane_id = m.lane_id AND w.has = 0"
+    " WHERE m.kind = 'flow' AND m.owner = ? AND m.has = 1 LIMIT ?)"
+)
 _HELD = (
     "SELECT l.kind, l.grp, l.key FROM runs c JOIN lane_members m ON m.has = 1 AND"
     " m.kind = 'step' AND m.owner = c.seq OR m.has = 1 AND m.kind = 'flow' AND m.owner = c.round_seq"
@@ -15,6 +21,14 @@ _WANTS = {
     "flow": "(SELECT k.key FROM round_keys k WHERE k.round_seq = r.round_seq AND NOT EXISTS"
     " (SELECT 1 FROM lane_members m WHERE m.kind = 'flow' AND m.owner = k.round_seq AND m.has = 1))",
 }
+
+
+def rounds_behind(db: sqlite3.Connection, round_seq: int | None) -> int:
+    """How many rounds wait for the key that this one holds, counted to `MAX_BEHIND`."""
+    if round_seq is None:
+        return 0
+    (count,) = db.execute(_BEHIND, (round_seq, MAX_BEHIND)).fetchone()
+    return int(count)
 
 
 def keep_from_starting(db: sqlite3.Connection, run_ids: Collection[str], event_id: str, *, is_tree: bool) -> bool:

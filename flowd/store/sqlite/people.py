@@ -12,7 +12,7 @@ from flowd.domain.result import FlowResult
 from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
 from flowd.domain.trees import TreeBounds
-from flowd.store.sqlite import gates, queue, reads, resolutions, retries, rows, tree_reads, trees
+from flowd.store.sqlite import gates, key_reads, queue, reads, resolutions, retries, rows, tree_reads, trees
 
 _ASKING = f"{rows.RUNS} WHERE r.wants_person = 1"
 _BEHIND = (
@@ -101,7 +101,7 @@ def open_questions(db: sqlite3.Connection, *, limit: int, cursor: str | None) ->
     found = db.execute(f"{_ASKING} AND r.seq > ? ORDER BY r.seq LIMIT ?", (after, limit + 1)).fetchall()
     page = found[:limit]
     attempts = reads.attempts_by_run(db, page)
-    items = tuple(_question(db, rows.run(row, attempts.get(row[0], ())), row[0]) for row in page)
+    items = tuple(_question(db, rows.run(row, attempts.get(row[0], ())), row) for row in page)
     return Page(items, f"q{page[-1][0]}" if len(found) > limit else None)
 
 
@@ -111,7 +111,8 @@ def count_open(db: sqlite3.Connection) -> int:
     return int(count)
 
 
-def _question(db: sqlite3.Connection, run: Run, seq: int) -> Question:
-    found = [step for (step,) in db.execute(_BEHIND, (seq,))]
+def _question(db: sqlite3.Connection, run: Run, row: rows.Row) -> Question:
+    found = [step for (step,) in db.execute(_BEHIND, (row[rows.SEQ],))]
     since_ms = run.completed_at_ms if run.completed_at_ms is not None else run.updated_at_ms
-    return Question(run, since_ms, tuple(found[:_MAX_STEPS]), len(found))
+    rounds = key_reads.rounds_behind(db, row[rows.ROUND_SEQ])
+    return Question(run, since_ms, tuple(found[:_MAX_STEPS]), len(found), rounds)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from flowd.domain.errors import InvalidParamsError
 from flowd.domain.queue_view import QueueView
 from flowd.domain.stored import Page
-from flowd.store.sqlite import pauses, places, reads, rows
+from flowd.store.sqlite import key_reads, pauses, places, reads, rows
 
 _WAITING = (
     f"{rows.RUNS} WHERE r.status = 'queued' AND r.status IN ('queued', 'running') AND r.waits_for IS NOT NULL"
@@ -35,9 +35,10 @@ def queue(db: sqlite3.Connection, flow: str | None, *, limit: int, cursor: str |
     items = places.known(db, page, [rows.run(row, attempts.get(row[0], ())) for row in page])
     counts = dict(db.execute("SELECT name, n FROM counts WHERE name IN ('queued', 'waiting')").fetchall())
     more = _cursor(page, ready_before or 0) if len(found) > limit else None
-    return QueueView(
-        Page(tuple(items), more), counts["queued"] - counts["waiting"], counts["waiting"], tuple(pauses.in_force(db))
-    )
+    asking = [(row[1], row[rows.ROUND_SEQ]) for row in page if row[rows.WAITS_FOR] == "question"]
+    behind = {run_id: count for run_id, seq in asking if (count := key_reads.rounds_behind(db, seq))}
+    ready_runs = counts["queued"] - counts["waiting"]
+    return QueueView(Page(tuple(items), more), ready_runs, counts["waiting"], tuple(pauses.in_force(db)), behind)
 
 
 def _by_seq(db: sqlite3.Connection, seqs: Sequence[int]) -> list[rows.Row]:

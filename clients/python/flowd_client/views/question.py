@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from flowd_client.views.reading import Members, Page, members, page, read
+from flowd_client.views.reading import Members, Page, called, members, page, read
 from flowd_client.views.run import RunView, read_run
 
 
@@ -16,6 +16,7 @@ class QuestionView:
         since: When it ended with that.
         waiting: How many steps of its flow wait for the answer, or for one that does.
         steps: Their names: the first 20.
+        rounds: How many rounds wait for the key that its round holds, counted to 1,000.
         raw: The record as it came.
     """
 
@@ -24,6 +25,7 @@ class QuestionView:
     since: datetime | None
     waiting: int
     steps: tuple[str, ...]
+    rounds: int = field(metadata=called("rounds", default=0))
     raw: Members = field(repr=False, compare=False)
 
 
