@@ -85,9 +85,7 @@ class Methods:
         accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by)
         if not given.wait:
             return _warned(events.dispatch_view(accepted, accepted.runs), given, accepted)
-        await self._engine.waiters.refuse_kept(given.caused_by, accepted.event.id, is_tree=given.tree)
-        with self._engine.waiters.inside(given.caused_by):
-            waited = await self._waited(accepted.event.id, accepted.runs, given)
+        waited = await self._waited(accepted.event.id, accepted.runs, given)
         return _with_waited(_warned(events.dispatch_view(accepted, waited.runs), given, accepted), waited)
 
     async def _replay(self, given: events.Replay) -> events.DispatchView:
@@ -101,10 +99,12 @@ class Methods:
 
     async def _waited(self, event_id: str, runs_: Sequence[Run], given: events.Dispatch | events.Replay) -> "_Waited":
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
-        if given.tree:
-            is_late = await self._engine.wait_event(event_id, is_tree=True, timeout_s=timeout_s)
+        caller = given.caused_by if isinstance(given, events.Dispatch) else None
+        if given.tree or caller is not None:
+            is_late = await self._engine.wait_event(event_id, is_tree=given.tree, timeout_s=timeout_s, caller=caller)
             ended = await asyncio.gather(*(self._engine.get_run(run.id) for run in runs_))
-            return _Waited(tuple(ended), is_late, await self._event_state(event_id, is_tree=True))
+            state = await self._event_state(event_id, is_tree=True) if given.tree else None
+            return _Waited(tuple(ended), is_late, state)
         if len(runs_) == 1:  # most have one: it needs no task
             waited = [await self._engine.wait_run(runs_[0].id, timeout_s=timeout_s)]
         else:

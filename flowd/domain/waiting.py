@@ -93,4 +93,10 @@ class PlaceWait:
 MAX_PLACE = 100
 """Places are counted so far."""
 
+
+def goes_by_itself(waiting: "WaitingFor | None") -> bool:
+    """Whether what waits so, or for nothing but a place, will go on without anybody's doing."""
+    return waiting is None or isinstance(waiting, TimeWait | PackageWait | PlaceWait)
+
+
 WaitingFor = TimeWait | PackageWait | PersonWait | NeedsWait | KeyWait | PauseWait | PlaceWait

@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from flowd.domain.run import Run
-from flowd.domain.waiting import NeedsWait, PersonWait
+from flowd.domain.waiting import KeyWait, goes_by_itself
+
+ANY_EVENT = ""
+"""Of those for whom runs of any event matter: whoever holds the key that they wait for."""
 
 
 class Completions:
@@ -22,11 +25,7 @@ class Completions:
     def begin(self, runs: Iterable[Run]) -> None:
         """These runs are not finished, and the end of those that wait for no other will be told, so that who waits for
         such a run need not ask the store."""
-        self._pending.update(
-            run.id
-            for run in runs
-            if not run.status.is_final and not isinstance(run.waiting_for, NeedsWait | PersonWait)
-        )
+        self._pending.update(run.id for run in runs if not run.status.is_final and goes_by_itself(run.waiting_for))
 
     def is_pending(self, run_id: str) -> bool:
         """Whether the run is known to be unfinished and to go on by itself. False says nothing."""
@@ -45,7 +44,7 @@ class Completions:
     def belongs(self, run: Run) -> None:
         """The run, which somebody expects to end, may wait for others of its event: a question among these is told."""
         if run.id in self._waiting:
-            self._event_of[run.id] = run.event_id
+            self._event_of[run.id] = ANY_EVENT if isinstance(run.waiting_for, KeyWait) else run.event_id
 
     def watch(self) -> asyncio.Future[None]:
         """A future for the next end of any run, or the next `stir`. Look at the store after calling this."""
@@ -62,7 +61,8 @@ class Completions:
             if not future.done():
                 future.set_result(run)
         if run.needs_attention:
-            self._look_again([other for other, event_id in self._event_of.items() if event_id == run.event_id])
+            meant = (run.event_id, ANY_EVENT)
+            self._look_again([other for other, event_id in self._event_of.items() if event_id in meant])
         self._tell_watching()
 
     def stir(self) -> None:

@@ -368,7 +368,7 @@ class Engine:
         """
         await self.waiters.refuse_own(caller, event_id, is_tree=is_tree)
         with self.waiters.inside(caller):
-            return await self.waiters.for_event(event_id, is_tree=is_tree, timeout_s=timeout_s)
+            return await self.waiters.for_event(event_id, is_tree=is_tree, timeout_s=timeout_s, caller=caller)
 
     async def tree(self, event_id: str, *, limit: int, cursor: str | None = None) -> Page[TreeEvent]:
         """The event and all below it in its tree, oldest first. Raises `EventNotFoundError`."""

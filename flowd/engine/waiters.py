@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from flowd.domain.errors import WouldDeadlockError
 from flowd.domain.run import ProcessStatus, Run
-from flowd.domain.waiting import NeedsWait, PersonWait
+from flowd.domain.waiting import goes_by_itself
 from flowd.engine.completions import Completions
 from flowd.ports import TreeStore
 
@@ -81,15 +81,21 @@ class Waiters:
                 self._completions.drop(run_id, ended)
 
     async def _is_stuck(self, run: Run) -> bool:
-        if run.status is not ProcessStatus.QUEUED or not isinstance(run.waiting_for, NeedsWait | PersonWait):
+        if run.status is not ProcessStatus.QUEUED or goes_by_itself(run.waiting_for):
             return False
         return not await self._store.is_round_going_on(run.id)
 
-    async def for_event(self, event_id: str, *, is_tree: bool, timeout_s: float | None) -> bool:
+    async def for_event(
+        self, event_id: str, *, is_tree: bool, timeout_s: float | None, caller: str | None = None
+    ) -> bool:
         """Return when nothing of the event, or of its tree, goes on without a person; True where time was up before.
+
+        Args:
+            caller: A run whose step asks, see `inside`.
 
         Raises:
             EventNotFoundError: No such event.
+            WouldDeadlockError: Something of it needs a key that the caller, or its round, holds.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -100,6 +106,7 @@ class Waiters:
                         begun_s = loop.time()
                         if not await self._store.is_going_on(event_id, is_tree=is_tree):
                             return False
+                        await self.refuse_kept(caller, event_id, is_tree=is_tree)
                         ended_s = loop.time()
                         await changed
                         await asyncio.sleep(ended_s + max(_LOOK_S, _SHARE * (ended_s - begun_s)) - loop.time())

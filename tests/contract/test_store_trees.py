@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
 
+from flowd.domain.concurrency import WantedKey
 from flowd.domain.errors import CauseCanceledError, ChainLimitError, EventNotFoundError, InvalidParamsError
 from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.result import FlowResult
@@ -399,5 +400,28 @@ def test_a_tree_is_told_in_pages_every_event_after_its_cause(stores: Stores) -> 
         assert [event.id for event in (await store.tree("x", limit=9, cursor=None)).items] == ["x", "z"]
         with pytest.raises(InvalidParamsError):
             await store.tree("x", limit=9, cursor="r1")
+
+    stores.use(use)
+
+
+def test_what_waits_for_a_rounds_key_goes_on_as_long_as_something_of_that_round_does(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        key = WantedKey("flow", "[1]")
+        await store.accept(new_event("first"), [NewRun("holds", STEP, round_key=key)], at_ms=1)
+        holder = await begin(store, "holds")
+        await store.accept(new_event("second"), [NewRun("waits", STEP, round_key=key)], at_ms=2)
+        assert await store.is_going_on("second", is_tree=False)
+        assert await store.is_round_going_on("waits")
+        after = replace(STEP, step_name="after")
+        await store.finish(holder.attempt, DONE, Exit(0), Output(), at_ms=3)
+        runs = [NewRun("asks", STEP, round_key=key), NewRun("after", after, needs=("step",), round_key=key)]
+        await store.finish((await begin(store, "waits")).attempt, DONE, Exit(0), Output(), at_ms=4)
+        await store.accept(new_event("asking"), runs, at_ms=5)
+        await store.accept(new_event("behind"), [NewRun("behind", STEP, round_key=key)], at_ms=5)
+        started = {one.run.id: one for one in (await store.claim(claim(9))).started}
+        assert await store.is_going_on("behind", is_tree=False)
+        await store.finish(started["asks"].attempt, ASKS, Exit(0), Output(), at_ms=6)
+        assert not await store.is_going_on("behind", is_tree=False)
+        assert not await store.is_round_going_on("behind")
 
     stores.use(use)

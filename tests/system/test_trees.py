@@ -138,6 +138,21 @@ def test_a_step_that_would_wait_for_itself_or_for_its_own_place_is_refused(works
     assert "must not wait for event own, for it is one of its runs itself" in own["error"]
 
 
+def test_a_step_that_would_wait_for_a_key_of_its_own_round_is_refused(workspace: Workspace) -> None:
+    key = '[concurrency]\ngroup = "one"\n'
+    workspace.flow(
+        "head", f"{sys.executable} -m flowd dispatch --type tail.go --id tail --wait; {say('completed')}", top=key
+    )
+    workspace.flow("tail", say("completed"), top=key)
+    workspace.start()
+    ended = workspace.call(
+        "flow.dispatch", event={"id": "e", "type": "head.go"}, wait=True, tree=True, timeoutMs=60_000
+    )
+    assert ended["timedOut"] is False
+    assert "needs a key (`concurrency`) that" in flowd(workspace, "logs", ended["runIds"][0])
+    assert workspace.call("flow.getEvent", eventId="tail")["runs"][0]["status"] == "completed"
+
+
 def test_a_caller_whose_run_has_ended_may_wait(workspace: Workspace) -> None:
     workspace.flow("quick", say("completed"))
     workspace.start(FLOWD_MAX_PARALLEL="1")

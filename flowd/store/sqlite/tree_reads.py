@@ -18,8 +18,15 @@ _TREE = (
 )
 _ALONE = "WITH scope (seq) AS (SELECT seq FROM events WHERE id = ?) "
 
-BY_THEMSELVES = "(r.status = 'running' OR coalesce(r.waits_for, '') NOT IN ('needs', 'question', 'person', 'pause'))"
-"""Whether an unfinished run goes on without a person; one that waits for needs does when these do, and is not looked at."""
+_KEPT = "('needs', 'question', 'person', 'pause')"
+BY_THEMSELVES = (
+    f"(r.status = 'running' OR (coalesce(r.waits_for, '') NOT IN {_KEPT} AND (r.waits_for IS NOT 'key' OR r.wait_why = 'step'"
+    " OR EXISTS (SELECT 1 FROM lane_members m JOIN lane_members h ON h.lane_id = m.lane_id AND h.has = 1"
+    " JOIN runs q ON q.round_seq = h.owner AND q.status IN ('queued', 'running')"
+    f" AND coalesce(q.waits_for, '') NOT IN {_KEPT} WHERE m.kind = 'flow' AND m.owner = r.round_seq))))"
+)
+"""Whether an unfinished run goes on without a person. One that waits for needs does when these do, and is not looked at; one
+that waits for a round's key does while something of the round that holds it goes on."""
 
 
 def scope(*, is_tree: bool) -> str:
