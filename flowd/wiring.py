@@ -332,7 +332,15 @@ def assemble(
     questions = Questions(
         store=store, follows=follows, clock=clock, redactor=redactor, calls=calls, ring=scheduler.ring
     )
-    pauses = Pauses(store=store, catalog=catalog, clock=clock, redactor=redactor, calls=calls, ring=scheduler.ring)
+    pauses = Pauses(
+        store=store,
+        catalog=catalog,
+        clock=clock,
+        redactor=redactor,
+        calls=calls,
+        ring=scheduler.ring,
+        stir=completions.stir,
+    )
     engine = Engine(
         store=store,
         keeper=keeper,

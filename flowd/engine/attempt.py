@@ -336,6 +336,7 @@ class ActiveAttempt:
         if run.status.is_final:
             tools.completions.tell(run)
         elif isinstance(run.waiting_for, TimeWait):
+            tools.completions.again(run.id)
             return Again(run.waiting_for.until_ms, finished.claimed)
         return Done(finished.claimed)
 

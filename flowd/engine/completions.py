@@ -65,6 +65,11 @@ class Completions:
             self._look_again([other for other, event_id in self._event_of.items() if event_id in meant])
         self._tell_watching()
 
+    def again(self, run_id: str) -> None:
+        """The run is queued once more, and may be kept then: let those who wait for it look again."""
+        self._pending.discard(run_id)
+        self._look_again([run_id])
+
     def stir(self) -> None:
         """Any run may wait for a person from now on: let everybody look again."""
         self._pending.clear()

@@ -32,14 +32,16 @@ class Pauses:
         redactor: Redactor,
         calls: UncancellableCalls,
         ring: Callable[[], None],
+        stir: Callable[[], None],
     ) -> None:
-        """``ring`` tells that a run may be ready."""
+        """``ring`` tells that a run may be ready, ``stir`` that runs may wait for a person."""
         self._store = store
         self._redactor = redactor
         self._catalog = catalog
         self._clock = clock
         self._calls = calls
         self._ring = ring
+        self._stir = stir
 
     async def open(self) -> None:
         """Go on with what an earlier daemon had begun, before anything starts."""
@@ -74,6 +76,7 @@ class Pauses:
     async def _pause(self, what: Paused, by: Person) -> tuple[Pause, int]:
         pause = await self._store.begin_pause(what, by, at_ms=self._clock.now_ms())
         taken = await self._take_back(what)
+        self._stir()
         log.info("paused", extra={"what": str(what), "by": str(by), "taken_back": taken})
         return pause, taken
 

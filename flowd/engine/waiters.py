@@ -15,6 +15,9 @@ from flowd.ports import TreeStore
 _LOOK_S = 0.02
 """Between two looks at a tree at least: many of its runs may end at once."""
 
+_LOOK_AGAIN_S = 5.0
+"""What waits for its time may come to a pause then, and no end tells of that."""
+
 _SHARE = 10
 """A look at a large tree costs some milliseconds: the next one comes no sooner than ten times that later."""
 
@@ -74,6 +77,10 @@ class Waiters:
                     self._completions.belongs(run)
                     if run.status.is_final or await self._is_stuck(run):
                         return run
+                    if run.status is ProcessStatus.QUEUED:  # a pause may come before it, of which nobody is told
+                        await asyncio.wait([ended], timeout=_LOOK_AGAIN_S)
+                        if not ended.done():
+                            continue
                 found = await ended
                 if found is not None:
                     return found
@@ -108,7 +115,7 @@ class Waiters:
                             return False
                         await self.refuse_kept(caller, event_id, is_tree=is_tree)
                         ended_s = loop.time()
-                        await changed
+                        await asyncio.wait([changed], timeout=_LOOK_AGAIN_S)
                         await asyncio.sleep(ended_s + max(_LOOK_S, _SHARE * (ended_s - begun_s)) - loop.time())
                     finally:
                         changed.cancel()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from daemon_rig import Workspace, say, until
 from http_rig import HttpPlace
 
 from flowd_client.errors import ConflictError
+
+RETRY_LATER = '[steps.retry]\nmax_attempts = 2\non = ["exit"]\ndelay_ms = 500'
 
 
 @pytest.fixture
@@ -203,3 +206,21 @@ def test_http_takes_trees_as_the_socket_does(workspace: Workspace) -> None:
     (ended,) = web.post("/events/e/cancel?tree=true").json["runs"]
     assert (ended["flowName"], ended["status"]) == ("tail", "canceled")
     assert web.post("/events?causedBy=run_of_nobody", {"id": "f", "type": "x"}).json["warning"].startswith("Run run_of")
+
+
+def test_waiting_ends_where_a_pause_keeps_what_is_waited_for(workspace: Workspace) -> None:
+    workspace.flow("held", f"[ -e {workspace.path}/go ] || exit 1; {say('completed')}", step=RETRY_LATER)
+    workspace.start()
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(
+            lambda: workspace.call("flow.dispatch", event={"id": "e", "type": "held.go"}, wait=True, timeoutMs=60_000)
+        )
+        until(lambda: workspace.call("flow.listRuns", status="queued")["runs"], what="the wait for a retry")
+        workspace.call("flow.pause", flow="held")
+        ended = waiting.result()
+    assert (ended["timedOut"], ended["runs"][0]["waitingFor"]) == (False, {"pause": "held"})
+    again = workspace.call("flow.dispatch", event={"id": "f", "type": "held.go"}, wait=True, tree=True)
+    assert (again["timedOut"], again["runs"][0]["waitingFor"]) == (False, {"pause": "held"})
+    (workspace.path / "go").touch()
+    workspace.call("flow.resume", flow="held")
+    assert workspace.call("flow.waitEvent", eventId="f", tree=True)["state"]["statuses"] == {"completed": 1}
