@@ -21,7 +21,7 @@ _SECTIONS = {
     "Events": {
         "dispatch": Home("flowd.cli.dispatch", "dispatch", "Send an event; every matching step runs."),
         "events": Home("flowd.cli.events", "events", "List events, newest first."),
-        "event": Home("flowd.cli.events", "event", "Show an event and its runs."),
+        "event": Home("flowd.cli.events", "event", "Show an event, its runs, and all that they caused."),
         "replay": Home("flowd.cli.rerun", "replay", "Run a stored event's steps again."),
         "explain": Home("flowd.cli.explain", "explain", "Say why each step would run for an event, or not."),
     },
