@@ -47,7 +47,7 @@ class _Queue:
         add_flow(workspace, "hold", "hold.go", script=_SLEEP)
         _add_to_steps(add_flow(workspace, "work", "work.go"), key)
         settings = {"FLOWD_MAX_PARALLEL": "1", "FLOWD_MAX_QUEUED": str(2 * WAITING)}
-        with running(subject, workspace, **settings) as daemon:
+        with running(subject, workspace, FLOWD_ON_STOP="keep", **settings) as daemon:
             (holder,) = daemon.call("flow.dispatch", event={"id": "h", "type": "hold.go", "payload": {}})["runIds"]
             before_s = cpu_s(daemon.pid)
             send(Load(daemon.socket, [_event(n) for n in range(count)], callers=CALLERS))
