@@ -91,7 +91,6 @@ class Engine:
         """What people can do about runs that ask."""
         self.pauses = pauses
         """What people hold up."""
-        self._tasks: asyncio.TaskGroup | None = None
         self._cancels = Cancels(
             store=store,
             attempts=attempts,
@@ -116,7 +115,6 @@ class Engine:
         if self._redactor.is_wanted:
             for definition in await self._store.definitions():
                 self._redactor.learn(definition.env)
-        self._tasks = tasks
         counts = await recovery.reconcile(
             store=self._store,
             keeper=self._keeper,
@@ -139,8 +137,7 @@ class Engine:
             run_log.tell(logging.INFO, "run ended", run, status=run.effective_status, reason=run.reason)
             self._completions.tell(run)
         for run_id in beside.to_end:
-            if self._tasks is not None:
-                self._tasks.create_task(self._attempts.cancel(run_id), name=f"{TASK_PREFIX}{run_id} superseded")
+            self._calls.begin(self._attempts.cancel(run_id))
         if beside.is_any_ready:
             self._scheduler.ring()
 

@@ -29,6 +29,18 @@ class UncancellableCalls:
         self._tasks.add(task)
         return await answer
 
+    def begin(self, work: Coroutine[Any, Any, object]) -> None:
+        """Begin work for whose end nobody waits. What goes wrong with it is logged."""
+        self._tasks.add(asyncio.get_running_loop().create_task(self._alone(work)))
+
+    async def _alone(self, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("something that nobody waited for failed")
+        finally:
+            self._tasks.discard(cast("asyncio.Task[Any]", asyncio.current_task()))
+
     async def _finish(self, work: Coroutine[Any, Any, T], answer: "asyncio.Future[T]") -> None:
         try:
             value = await work

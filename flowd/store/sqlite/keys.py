@@ -66,7 +66,7 @@ def give_back(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed]: 
         "SELECT r.step_key, k.round_seq FROM runs r LEFT JOIN round_keys k ON k.round_seq = r.round_seq WHERE r.seq = ?",
         (run_seq,),
     ).fetchone()
-    if round_seq is not None and not _waiting_for(db, round_seq):
+    if round_seq is not None and not _waiting_for(db, round_seq, at_most=1):
         lanes.leave_line(db, "flow", round_seq)
     return [] if step_key is None else _freed_runs(db, lanes.leave(db, "step", run_seq))
 
@@ -149,11 +149,12 @@ def _freed_rounds(db: sqlite3.Connection, round_seqs: list[int]) -> list[Freed]:
     return [Freed(seq, event_seq, "pause") for one in round_seqs for seq, event_seq in _waiting_for(db, one)]
 
 
-def _waiting_for(db: sqlite3.Connection, round_seq: int) -> list[tuple[int, int]]:
-    """The runs of a round that wait for its key."""
+def _waiting_for(db: sqlite3.Connection, round_seq: int, *, at_most: int = -1) -> list[tuple[int, int]]:
+    """The runs of a round that wait for its key; all of them unless told otherwise."""
     return db.execute(
-        "SELECT seq, event_seq FROM runs WHERE round_seq = ? AND waits_for = 'key' AND wait_why = 'flow' ORDER BY seq",
-        (round_seq,),
+        "SELECT seq, event_seq FROM runs WHERE round_seq = ? AND waits_for = 'key' AND wait_why = 'flow'"
+        " ORDER BY seq LIMIT ?",
+        (round_seq, at_most),
     ).fetchall()
 
 
