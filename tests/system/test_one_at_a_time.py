@@ -74,6 +74,21 @@ def test_a_replaced_run_is_ended_even_where_it_has_the_only_place(place: Workspa
     assert place.stop() == 0
 
 
+def test_a_replaced_run_ends_and_its_successor_starts_over_a_kill_of_the_daemon(place: Workspace) -> None:
+    stubborn = f"trap '' TERM; {hold_by_event()}"
+    place.flow("build", stubborn, step=f'grace_ms = 1500\n{REPO}on_busy = "replace"\n')
+    place.start()
+    first = dispatch(place, "x1", "build", repo="x")
+    until(lambda: is_running(place, first), what="the first run")
+    second = dispatch(place, "x2", "build", repo="x")
+    let_go(place, "build", "x2")
+    place.kill()
+    place.start()
+    old, new = ended(place, first), ended(place, second)
+    assert (old["status"], old["reason"], new["effectiveStatus"]) == ("canceled", "superseded", "changed")
+    assert place.stop() == 0
+
+
 def test_whoever_waits_for_a_run_hears_that_it_was_superseded_unstarted(place: Workspace) -> None:
     place.flow("build", hold_by_event(), step=f'{REPO}on_busy = "latest"\n')
     place.start()
