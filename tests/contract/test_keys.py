@@ -9,6 +9,7 @@ from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 
 from flowd.domain.concurrency import OnBusy, WantedKey
 from flowd.domain.definition import Definition
+from flowd.domain.journal import Interest
 from flowd.domain.pauses import Paused
 from flowd.domain.people import Person
 from flowd.domain.queueing import Beside, NewRun, StartedRun
@@ -196,6 +197,20 @@ def test_a_run_without_its_package_holds_no_key(stores: Stores) -> None:
             pass
         assert await runs.start() == ["x1"]
         assert (await runs.run("x2")).waiting_for == KeyWait("g", '["x"]', "x1", 0)
+
+    stores.use(use)
+
+
+def test_who_follows_the_journal_hears_when_a_run_waits_for_a_key_and_when_it_has_it(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key())
+        await runs.accept("x2", key())
+        await runs.start()
+        await runs.end("x1")
+        await runs.start()
+        page = await store.journal(Interest(run_id="x2"), after=0, limit=100)
+        assert [entry.status for entry in page.entries] == ["queued", "queued", "running"]
 
     stores.use(use)
 

@@ -4,6 +4,7 @@ import pytest
 
 from flowd.catalog.concurrency import with_limit_warnings
 from flowd.catalog.manifest import Manifest, parse
+from flowd.catalog.precedence import Found, assemble
 from flowd.catalog.table import ManifestError
 from flowd.domain.concurrency import Concurrency
 from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step
@@ -83,6 +84,12 @@ def test_of_two_limits_of_a_group_the_smallest_counts_and_the_larger_is_told() -
     (warning,) = warned[0].warnings
     assert warning == 'group "g" of steps has limit 3 here and 2 in flow b; the smallest, 2, counts for all'
     assert (warned[1], warned[2]) == (flows[1], flows[2])
+
+
+def test_a_snapshot_of_packages_has_the_warnings() -> None:
+    flows = flow("a", Concurrency("g", limit=3)), flow("b", Concurrency("g"))
+    (first, second) = assemble(Found(flow=one) for one in flows).flows
+    assert ("the smallest, 1, counts for all" in first.warnings[0], second.warnings) == (True, ())
 
 
 def test_groups_of_steps_and_of_flows_are_two_name_spaces_and_own_groups_are_named_by_their_owner() -> None:

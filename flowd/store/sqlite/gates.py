@@ -38,15 +38,24 @@ OF_A_RESOLUTION: tuple[Consequence, ...] = (needs.question_closed,)
 _ORDER: tuple[Name, ...] = ("needs", "person", "time", "pause", "key")
 
 
-def let_on(db: sqlite3.Connection, run_seq: int, event_seq: int, *, at_ms: int, behind: Name | None = None) -> None:
+def let_on(
+    db: sqlite3.Connection,
+    run_seq: int,
+    event_seq: int,
+    *,
+    at_ms: int,
+    behind: Name | None = None,
+    is_told: bool = False,
+) -> None:
     """Let a queued run go on to the next gate that keeps it. Behind the last it is ready.
 
     Where a gate ends it unstarted, or others for it, all that follows from that is done, too.
 
     Args:
         behind: The gate that it has passed, with all before it; None where it comes from the beginning.
+        is_told: The journal says that it is queued: that it is ready need not be told again.
     """
-    _Work(db, at_ms).do([Freed(run_seq, event_seq, behind)])
+    _Work(db, at_ms, told=run_seq if is_told else None).do([Freed(run_seq, event_seq, behind)])
 
 
 def ended(db: sqlite3.Connection, run_seq: int, *, at_ms: int) -> None:
@@ -68,9 +77,11 @@ class _Work:
     """What is to be done after something has changed. Lists and no recursion: what is skipped goes down the line, which
     may be longer than Python's stack."""
 
-    def __init__(self, db: sqlite3.Connection, at_ms: int) -> None:
+    def __init__(self, db: sqlite3.Connection, at_ms: int, *, told: int | None = None) -> None:
+        """``told`` is a run of which the journal has just been told."""
         self._db = db
         self._at_ms = at_ms
+        self._told = told
         self._waiting: deque[Change] = deque()
         self._left: deque[tuple[Consequence, int]] = deque()
         self._last: deque[tuple[Consequence, int]] = deque()
@@ -127,7 +138,8 @@ class _Work:
             "UPDATE runs SET waits_for = NULL, wait_why = NULL, ready_seq = ?, updated_at_ms = ? WHERE seq = ?",
             (ready.next_number(db), self._at_ms, run.run_seq),
         )
-        journal.add_run(db, self._at_ms, run.event_seq, run.run_seq, ProcessStatus.QUEUED)
+        if run.run_seq != self._told:
+            journal.add_run(db, self._at_ms, run.event_seq, run.run_seq, ProcessStatus.QUEUED)
         if isinstance(db, WriteConnection):
             db.is_any_ready = True
         return Passed(Passing.FREE, others)

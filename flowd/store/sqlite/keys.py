@@ -173,12 +173,13 @@ def _only_asks(db: sqlite3.Connection, round_seq: int) -> bool:
 
 
 def _wait(db: sqlite3.Connection, run_seq: int, event_seq: int, why: str, at_ms: int) -> None:
-    changed = db.execute(
-        "UPDATE runs SET waits_for = 'key', wait_why = ?, updated_at_ms = ? WHERE seq = ?"
-        " AND (waits_for IS NOT 'key' OR wait_why IS NOT ?)",
-        (why, at_ms, run_seq, why),
+    before = db.execute("SELECT waits_for, wait_why FROM runs WHERE seq = ?", (run_seq,)).fetchone()
+    if before == ("key", why):
+        return
+    db.execute(
+        "UPDATE runs SET waits_for = 'key', wait_why = ?, updated_at_ms = ? WHERE seq = ?", (why, at_ms, run_seq)
     )
-    if changed.rowcount:
+    if before != ("key", None):  # else it is new, and the journal has been told
         journal.add_run(db, at_ms, event_seq, run_seq, ProcessStatus.QUEUED)
 
 

@@ -80,7 +80,7 @@ def settle(db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun], inser
     for run, seq in zip(runs, inserted.seqs, strict=True):
         comes_to_gates = run.copied or run.has_key or inserted.is_kept
         if comes_to_gates and not run.needs and run.wait is None:
-            gates.let_on(db, seq, event_seq, at_ms=at_ms)
+            gates.let_on(db, seq, event_seq, at_ms=at_ms, is_told=True)
     return replace(inserted, runs=tuple(reads.runs_by_seq(db, inserted.seqs)))
 
 
@@ -120,7 +120,7 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int,
     needs_others = bool(new.needs or new.copied)
     waits_for, *time = queue.wait_columns(new.wait)
     if waits_for is None and new.has_key:
-        waits_for = "key"  # until it has come to it
+        waits_for = "key"  # until it has come to it; for what, it says then
     seq = db.execute(
         "INSERT INTO runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status,"
         " created_at_ms, updated_at_ms, ready_seq, waits_for, wait_why, not_before_ms, wait_ms, round, round_seq, run_when,"
