@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.question import QuestionView
+    from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
     from flowd_client.views.tree import TreeEventView, WaitedEventView

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from daemon_rig import Workspace, say, until, workspace
 
-from flowd_client import NotFoundError, create_flow_client
+from flowd_client import NotFoundError, ResumedView, create_flow_client
 
 BLOCK = f"while [ ! -e ../../go ]; do sleep 0.05; done; {say('changed')}"
 
@@ -69,16 +69,18 @@ def test_pausing_all_takes_back_what_is_ready_and_leaves_what_runs() -> None:
         assert run_of(place, ready)["waitingFor"] == {"place": 1}
         with place.client() as client:
             taken = client.pause()
-            assert (taken["pause"]["what"], taken["runs"]) == ("*", 1)
-            assert client.pause()["pause"] == taken["pause"]
+            assert (taken.pause.what, taken.runs) == ("*", 1)
+            assert client.pause().pause == taken.pause
+            assert [entry.run.id for entry in client.queue()] == [ready]
+            assert client.queue().pauses == (taken.pause,)
             with pytest.raises(NotFoundError):
                 client.pause("none")
             (place.path / "go").touch()
             assert client.wait_run(running).effective_status == "changed"
             assert client.get_run(ready).waiting_for == {"pause": "*"}
-            assert client.resume_flows() == {"what": "*", "wasPaused": True, "runs": 1}
+            assert client.resume_flows() == ResumedView("*", was_paused=True, runs=1)
             assert client.wait_run(ready).effective_status == "changed"
-            assert client.resume_flows() == {"what": "*", "wasPaused": False, "runs": 0}
+            assert client.resume_flows() == ResumedView("*", was_paused=False, runs=0)
         assert flowd(place, "resume").stdout == "no run waits for this\n"
 
 
@@ -121,5 +123,5 @@ def test_a_local_client_pauses_too(tmp_path: Any) -> None:
         client.pause("held")
         run = client.dispatch_event({"id": "e", "type": "held.go"}).runs[0]
         assert run.waiting_for == {"pause": "held"}
-        assert client.resume_flows("held")["runs"] == 1
+        assert client.resume_flows("held").runs == 1
         assert client.wait_run(run.id).effective_status == "changed"

@@ -14,7 +14,7 @@ import pytest
 from daemon_rig import Workspace, workspace
 from http_rig import HttpPlace, write_secret
 
-from flowd_client import ConflictError, create_flow_client
+from flowd_client import ConflictError, InvalidCallError, create_flow_client
 
 ME = {"via": "socket", "uid": os.geteuid(), "name": pwd.getpwuid(os.geteuid()).pw_name}
 
@@ -159,6 +159,10 @@ def test_only_a_question_is_answered(place: Workspace) -> None:
         with pytest.raises(ConflictError) as refused:
             client.resolve_run(run_id, "completed")
         assert refused.value.slug == "not_asking"
+        with pytest.raises(InvalidCallError, match="it may have 262144"):
+            client.answer_run(run_id, "x" * 300_000)
+        with pytest.raises(InvalidCallError, match="note"):
+            client.resolve_run(run_id, "completed", note="x" * 10_001)
 
 
 def test_canceling_an_event_closes_its_questions(place: Workspace) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import CausedByView, DispatchView, EventStateView, EventView, LeftOutView
     from flowd_client.views.question import QuestionView
+    from flowd_client.views.queue import PausedView, PauseView, QueuedRunView, QueueView, ResumedView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import AttemptView, OutputEntry, OutputView, RunView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
@@ -35,19 +36,21 @@ __all__ = [  # noqa: F405
     "ConflictError", "ConnectionLostError", "CursorExpiredError", "DaemonNotRunningError", "DaemonRunningError",
     "DispatchView", "EventStateView", "EventView", "ExplainView", "FlowClient", "FlowClientError", "InvalidCallError",
     "LeftOutView", "LocalFlowClientUnsupportedStateError", "NotFoundError", "OutputEntry", "OutputView", "Page",
-    "QuestionView", "RefusedError", "RunView", "TimedOutError", "Transport", "TreeEventView", "UnauthorizedError",
-    "UnavailableModeError", "UntrustedDaemonError", "UpdateView", "WaitedEventView", "create_async_flow_client",
-    "create_flow_client", "find_socket", "find_workspace",
+    "PauseView", "PausedView", "QuestionView", "QueueView", "QueuedRunView", "RefusedError", "ResumedView", "RunView",
+    "TimedOutError", "Transport", "TreeEventView", "UnauthorizedError", "UnavailableModeError", "UntrustedDaemonError",
+    "UpdateView", "WaitedEventView", "create_async_flow_client", "create_flow_client", "find_socket", "find_workspace",
 ]
 _HOMES = {
     "AsyncFlowClient": "_async.client", "AsyncTransport": "_async.transport", "FlowClient": "_sync.client",
-    "Transport": "_sync.transport", "create_async_flow_client": "_async.factory", "create_flow_client": "_sync.factory",
-    "find_socket": "discovery", "find_workspace": "discovery", "CatalogView": "views.catalog",
-    "ExplainView": "views.catalog", "DispatchView": "views.event", "EventView": "views.event",
-    "EventStateView": "views.event", "CausedByView": "views.event", "LeftOutView": "views.event",
-    "Page": "views.reading", "QuestionView": "views.question",
+    "Transport": "_sync.transport", "create_async_flow_client": "_async.factory",
+    "create_flow_client": "_sync.factory", "find_socket": "discovery", "find_workspace": "discovery",
+    "CatalogView": "views.catalog", "ExplainView": "views.catalog", "DispatchView": "views.event",
+    "EventView": "views.event", "EventStateView": "views.event", "CausedByView": "views.event",
+    "LeftOutView": "views.event", "Page": "views.reading", "QuestionView": "views.question",
     "AttemptView": "views.run", "OutputEntry": "views.run", "OutputView": "views.run", "RunView": "views.run",
     "TreeEventView": "views.tree", "UpdateView": "views.update", "WaitedEventView": "views.tree",
+    "PausedView": "views.queue", "PauseView": "views.queue", "QueuedRunView": "views.queue",
+    "QueueView": "views.queue", "ResumedView": "views.queue",
 }
 """Where a name is defined; all others are errors."""
 # fmt: on

@@ -227,7 +227,6 @@ METHODS: Final[dict[str, Method]] = {
             PAUSE,
             "Start nothing of a flow, of a step, or of all, until it is resumed; go on accepting events.",
             (Route("POST", "/pause", "control", note="The body may have `flow` and `step`."),),
-            is_retry_safe=True,
         ),
         Method(
             RESUME_FLOWS,
@@ -238,7 +237,6 @@ METHODS: Final[dict[str, Method]] = {
             PARALLEL,
             "Change how many runs may be under way at once, until the next start of the daemon.",
             (Route("POST", "/parallel", "control", note="The body has `max`."),),
-            is_retry_safe=True,
         ),
         Method(RESUME, "Start the runs that wait for a person, as their state was copied from elsewhere."),
         Method(PRUNE, "Forget old events with their runs and output."),

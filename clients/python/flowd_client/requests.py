@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.question import QuestionView
+    from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
@@ -69,6 +70,9 @@ def _reader(module: str, name: str) -> Callable[[Any], Any]:
 
 _read_run = _reader("run", "read_run")
 _read_runs = _reader("run", "read_runs")
+_read_queue = _reader("queue", "read_queue")
+_read_paused = _reader("queue", "read_paused")
+_read_resumed = _reader("queue", "read_resumed")
 _read_questions = _reader("question", "read_questions")
 _read_event = _reader("event", "read_event")
 _read_events = _reader("event", "read_events")
@@ -289,21 +293,20 @@ def drain() -> Request[dict[str, Any]]:
     return Request(wire.DRAIN, {}, _read_members)
 
 
-def queue(*, flow: str | None = None, limit: int | None = None, cursor: str | None = None) -> Request[dict[str, Any]]:
-    """What is queued: ``runs`` in the order in which they start, then those that wait for something, each with
-    ``since``; ``ready`` and ``waiting``, how many there are; ``pauses``."""
-    return Request(wire.QUEUE, _given(flow=flow, limit=limit, cursor=cursor), _read_members)
+def queue(*, flow: str | None = None, limit: int | None = None, cursor: str | None = None) -> Request[QueueView]:
+    """What is queued: runs that are ready, in the order in which they start, then those that wait. And pauses."""
+    return Request(wire.QUEUE, _given(flow=flow, limit=limit, cursor=cursor), _read_queue)
 
 
-def pause(flow: str | None = None, step: str | None = None) -> Request[dict[str, Any]]:
+def pause(flow: str | None = None, step: str | None = None) -> Request[PausedView]:
     """Start nothing of a flow, of a step of it, or of all, until `resume_flows`. Events are accepted, and wait.
     What runs goes on to its end."""
-    return Request(wire.PAUSE, _given(flow=flow, step=step), _read_members)
+    return Request(wire.PAUSE, _given(flow=flow, step=step), _read_paused)
 
 
-def resume_flows(flow: str | None = None, step: str | None = None) -> Request[dict[str, Any]]:
+def resume_flows(flow: str | None = None, step: str | None = None) -> Request[ResumedView]:
     """End a pause of a flow, of a step of it, or of all."""
-    return Request(wire.RESUME_FLOWS, _given(flow=flow, step=step), _read_members)
+    return Request(wire.RESUME_FLOWS, _given(flow=flow, step=step), _read_resumed)
 
 
 def parallel(max: int) -> Request[dict[str, Any]]:  # noqa: A002 - the wire's name

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 
-from flowd.cli import printing
+from flowd.cli import printing, run_words
 from flowd.cli.follow import events as follow_events
 from flowd.cli.session import Session
 from flowd_client.client import FlowClient
@@ -100,6 +100,10 @@ def _draw(update: UpdateView) -> str:
         parts.append(printing.took(run.duration_ms))
         if run.reason:
             parts.append(f"({run.reason})")
+    elif update.status == run.process_status and (waits := run_words.waiting(run)):
+        parts.append(f"({waits})")
+    if run.needs_attention and run.message:
+        parts.append(run.message)
     return "  ".join(parts)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.question import QuestionView
+    from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
@@ -209,19 +210,17 @@ class Verbs:
         """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
         return self._do(requests.drain())
 
-    def queue(self, *, flow: str | None = None, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
-        """What is queued: ``runs`` in the order in which they start, then those that wait for something, each with
-        ``since``; ``ready`` and ``waiting``, how many there are; ``pauses``.
-        """
+    def queue(self, *, flow: str | None = None, limit: int | None = None, cursor: str | None = None) -> QueueView:
+        """What is queued: runs that are ready, in the order in which they start, then those that wait. And pauses."""
         return self._do(requests.queue(flow=flow, limit=limit, cursor=cursor))
 
-    def pause(self, flow: str | None = None, step: str | None = None) -> dict[str, Any]:
+    def pause(self, flow: str | None = None, step: str | None = None) -> PausedView:
         """Start nothing of a flow, of a step of it, or of all, until `resume_flows`. Events are accepted, and wait.
         What runs goes on to its end.
         """
         return self._do(requests.pause(flow, step))
 
-    def resume_flows(self, flow: str | None = None, step: str | None = None) -> dict[str, Any]:
+    def resume_flows(self, flow: str | None = None, step: str | None = None) -> ResumedView:
         """End a pause of a flow, of a step of it, or of all."""
         return self._do(requests.resume_flows(flow, step))
 
