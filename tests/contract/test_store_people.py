@@ -195,6 +195,8 @@ def test_the_questions_of_a_canceled_event_are_closed(stores: Stores) -> None:
         run = await run_of(store, run_id)
         assert (run.effective_status, run.result, run.reported_result) == ("canceled", None, ASKED)
         assert run.resolution == Resolution("canceled", BOB, 30)
+        canceled = await store.runs(RunFilter(status="canceled"), limit=5, cursor=None)
+        assert [one.id for one in canceled.items] == [run_id]
         assert await asking(store) == [other]
         with pytest.raises(AlreadyAnsweredError, match="closed by the token 'ci'"):
             await store.resolve(run_id, None, APPROVED)

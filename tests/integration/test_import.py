@@ -83,7 +83,7 @@ def test_events_and_runs_of_the_backend_are_there_with_their_ids_instants_result
     )
     assert imported(place) == {
         "path": str(file), "kind": "sqlite", "events": 1, "runs": 1, "knownEvents": 0, "knownRuns": 0,
-        "interrupted": 0, "skipped": [],
+        "interrupted": 0, "withNext": 0, "skipped": [],
     }  # fmt: skip
     place.start()
     view = place.call("flow.getRun", runId=run_id(EVENT_ID, "hello", "main"))["run"]
@@ -100,6 +100,10 @@ def test_events_and_runs_of_the_backend_are_there_with_their_ids_instants_result
     assert (again["status"], again["runIds"]) == ("duplicate", [view["id"]])
     assert "conflict" not in again
     assert not (place.path / "flows/hello/ran").exists()
+    # What it asked can be answered here.
+    assert [one["run"]["id"] for one in place.call("flow.attention")["questions"]] == [view["id"]]
+    answered = place.call("flow.resolveRun", runId=view["id"], status="completed")["run"]
+    assert (answered["effectiveStatus"], answered["result"]["artifacts"]) == ("completed", {"n": 1})
     # And a replay runs it for real, beside the old run.
     replay = place.call("flow.replay", eventId=EVENT_ID, wait=True)
     assert [run["replayOf"] for run in replay["runs"]] == [view["id"]]

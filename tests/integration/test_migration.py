@@ -10,6 +10,7 @@ import pytest
 from store_rig import FAILED, STEP, claim, ids
 
 from flowd.domain.errors import StateError
+from flowd.domain.result import FlowResult
 from flowd.domain.run import Exit, ProcessStatus, Run
 from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
@@ -103,6 +104,39 @@ def test_replays_of_before_rounds_were_numbered_get_their_numbers(tmp_path: Path
     with closing(open_writer(tmp_path / "flowd.db")) as db:
         found = db.execute("SELECT seq, round FROM runs WHERE seq > 4 ORDER BY seq").fetchall()
         assert found == [(5, 1), (6, 2), (7, 2), (8, 2), (9, 3)]
+
+
+def test_runs_of_before_ask_only_where_they_have_ended(tmp_path: Path) -> None:
+    old_database(tmp_path / "flowd.db")
+    with closing(sqlite3.connect(tmp_path / "flowd.db", isolation_level=None)) as db:
+        db.execute(RUN, (6, "asks", STEP.id, "completed", 1, 0, 60, 60))
+        db.execute(RUN, (7, "canceled", STEP.id, "canceled", 1, 0, 60, 60))
+        for seq in (6, 7):
+            db.execute(ATTEMPT, (seq, 1, "failed", 50))
+        said = "UPDATE runs SET result_status = 'blocked', result = '{\"status\":\"blocked\"}' WHERE id = ?"
+        db.executemany(said, [("asks",), ("canceled",), ("delayed",), ("running",)])
+
+    async def use() -> None:
+        store = SqliteStore(tmp_path / "flowd.db", max_queued=10)
+        try:
+            page = await store.questions(limit=9, cursor=None)
+            assert [question.run.id for question in page.items] == ["asks"]
+            statuses = {}
+            for name in ("delayed", "running", "canceled"):
+                run = await store.run(name)
+                assert run is not None
+                statuses[name] = run.effective_status, run.needs_attention, [a.result for a in run.attempts]
+            blocked = FlowResult("blocked", '{"status":"blocked"}')
+            assert statuses == {
+                "delayed": ("queued", False, [None]),  # its attempt has no instant of its end here
+                "running": ("running", False, [None]),
+                "canceled": ("canceled", False, [blocked]),
+            }
+            assert (await store.counts()).waiting == 1
+        finally:
+            await store.close()
+
+    asyncio.run(use())
 
 
 def test_a_migration_is_told_with_its_backup_which_only_the_owner_can_read(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flowd.domain.ids import longer_run_id
-from flowd.domain.run import Attempt, Outcome
+from flowd.domain.run import ATTENTION, Attempt, Outcome
 from flowd.domain.stored import NewEvent, Output
 from flowd.store.sqlite import rows
 
@@ -138,6 +138,7 @@ def _write_run(db: sqlite3.Connection, run: PastRun, seq: int, event_seq: int) -
         "reason": outcome.reason,
         "result_status": result.status if result else None,
         "result": result.text if result else None,
+        "wants_person": int(result is not None and result.status in ATTENTION),
         "reported_status": reported.status if reported else None,
         "reported_result": reported.text if reported else None,
         "error": outcome.error,

@@ -139,7 +139,8 @@ def _status_conditions(status: str | None) -> list[list[str]]:
         case "queued" | "running":
             return [[f"r.status = '{status}'", "r.status IN ('queued', 'running')"]]
         case "canceled":
-            return [["r.status = 'canceled'", "r.status IN ('failed', 'canceled')"]]
+            # The process was canceled, or the question that it had ended with.
+            return [["r.status = 'canceled'", "r.status IN ('failed', 'canceled')"], ["r.result_status = 'canceled'"]]
         case "completed":
             return [["r.status = 'completed'"]]
         case "failed":
