@@ -44,9 +44,14 @@ class Metrics:
         yield from _family("flowd_runs", "gauge", "Stored runs by process status; queued is the queue.", runs)
         about = "Runs whose start or end cannot be written down: a full disk, a locked database."
         yield from _family("flowd_runs_waiting_for_storage", "gauge", about, [({}, status.waiting_for_storage)])
+        about = "Queued runs that wait for something else than a place."
+        yield from _family("flowd_runs_waiting", "gauge", about, [({}, status.waiting)])
+        asking = 0 if status.attention is None else status.attention.count
+        yield from _family("flowd_runs_asking", "gauge", "Runs that ask for a person.", [({}, asking)])
         limits = status.limits or {}
         yield from _family("flowd_max_parallel", "gauge", "Runs at once.", [({}, limits["maxParallel"])])
-        yield from _family("flowd_max_queued", "gauge", "Runs that may wait.", [({}, limits["maxQueued"])])
+        yield from _family("flowd_max_queued", "gauge", "Runs that may be ready.", [({}, limits["maxQueued"])])
+        yield from _family("flowd_max_waiting", "gauge", "Runs that may wait.", [({}, limits["maxWaiting"])])
         packages = [({"state": name}, count) for name, count in sorted((status.catalog or {}).items())]
         yield from _family("flowd_packages", "gauge", "Flow packages.", packages)
         yield from _family("flowd_http_connections", "gauge", "Open now.", [({}, connections)])
