@@ -6,9 +6,9 @@ import sqlite3
 from flowd.domain.run import ProcessStatus, Run
 from flowd.store.sqlite import gates, journal, reads
 from flowd.store.sqlite.queue import MAX_MOVED
-from flowd.store.sqlite.tree_reads import refuse_unknown, scope
+from flowd.store.sqlite.tree_reads import RUNS, refuse_unknown, scope
 
-_UNFINISHED = " SELECT r.seq, r.event_seq, r.id FROM scope s JOIN runs r ON r.event_seq = s.seq"
+_UNFINISHED = f" SELECT r.seq, r.event_seq, r.id FROM {RUNS}"
 _IS_MEANT = " AND (coalesce(r.run_when, '') <> 'finally' OR (SELECT cancels FROM rounds WHERE seq = r.round_seq) > 1)"
 """A step with ``when = "finally"`` runs also where its event was canceled; a second cancel ends it."""
 

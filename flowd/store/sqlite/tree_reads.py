@@ -19,6 +19,9 @@ _TREE = (
 _ALONE = "WITH scope (seq) AS (SELECT seq FROM events WHERE id = ?) "
 
 _KEPT = "('needs', 'question', 'person', 'pause')"
+RUNS = "scope s CROSS JOIN runs r INDEXED BY runs_by_event ON r.event_seq = s.seq"
+"""All runs of a `scope`, found by their events whatever SQLite thinks of the sizes of both."""
+
 BY_THEMSELVES = (
     f"(r.status = 'running' OR (coalesce(r.waits_for, '') NOT IN {_KEPT} AND (r.waits_for IS NOT 'key' OR r.wait_why = 'step'"
     " OR EXISTS (SELECT 1 FROM lane_members m JOIN lane_members h ON h.lane_id = m.lane_id AND h.has = 1"
@@ -68,7 +71,7 @@ def going_on(db: sqlite3.Connection, event_id: str, *, is_tree: bool) -> bool:
     """Whether anything of the event, or of its tree, is unfinished and goes on without a person."""
     refuse_unknown(db, event_id)
     found = db.execute(
-        f"{scope(is_tree=is_tree)} SELECT 1 FROM scope s JOIN runs r ON r.event_seq = s.seq"
+        f"{scope(is_tree=is_tree)} SELECT 1 FROM {RUNS}"
         f" WHERE r.status IN ('queued', 'running') AND {BY_THEMSELVES} LIMIT 1",
         (event_id,),
     ).fetchone()
@@ -102,8 +105,8 @@ def is_of(db: sqlite3.Connection, run_id: str, event_id: str, *, is_tree: bool) 
 def unfinished(db: sqlite3.Connection, event_id: str, *, is_tree: bool, limit: int) -> list[Run]:
     """Runs of the event, or of its tree, that have not ended or ask a person, the oldest first."""
     seqs = db.execute(
-        f"{scope(is_tree=is_tree)} SELECT q.seq FROM scope s JOIN runs q ON q.event_seq = s.seq"
-        f" WHERE q.status IN ('queued', 'running') OR ({rows.IS_QUESTION}) ORDER BY q.seq LIMIT ?",
+        f"{scope(is_tree=is_tree)} SELECT r.seq FROM {RUNS}"
+        " WHERE r.status IN ('queued', 'running') OR r.wants_person = 1 ORDER BY r.seq LIMIT ?",
         (event_id, limit),
     ).fetchall()
     return reads.runs_by_seq(db, [seq for (seq,) in seqs])
@@ -113,9 +116,9 @@ def statuses(db: sqlite3.Connection, event_id: str, *, is_tree: bool) -> dict[st
     """How many steps of the event, or of its tree, have which effective status: that of their newest runs."""
     return dict(
         db.execute(
-            f"{scope(is_tree=is_tree)} SELECT coalesce(r.result_status, r.status), count(*)"
-            " FROM scope s JOIN runs r ON r.event_seq = s.seq WHERE NOT EXISTS (SELECT 1 FROM runs n"
-            " WHERE n.event_seq = r.event_seq AND n.seq > r.seq AND n.flow_name = r.flow_name AND n.step_name = r.step_name)"
+            # Beside max() SQLite gives the columns of the row that has it.
+            f"{scope(is_tree=is_tree)} SELECT coalesce(result_status, status), count(*) FROM"
+            f" (SELECT r.result_status, r.status, max(r.seq) FROM {RUNS} GROUP BY r.event_seq, r.flow_name, r.step_name)"
             " GROUP BY 1",
             (event_id,),
         ).fetchall()
