@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flowd.domain.run import Run
+from flowd.domain.trees import CausedBy
 
 Topic = Literal["event", "run", "flow", "output"]
 JOURNALED: frozenset[Topic] = frozenset({"event", "run", "flow"})
@@ -26,7 +27,8 @@ class Interest:
 
 @dataclass(frozen=True, slots=True)
 class EventHead:
-    """A stored event without its content, and the ids of its runs as they are now."""
+    """A stored event without its content, and the ids of its runs as they are now. Its place in a tree is as in
+    `flowd.domain.stored.StoredEvent`."""
 
     id: str
     type: str
@@ -35,6 +37,9 @@ class EventHead:
     received_at: str
     created_at_ms: int
     run_ids: tuple[str, ...] = ()
+    caused_by: CausedBy | None = None
+    root_event_id: str | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,8 @@ class CallbackBackend:
         followers = [] if response["status"] == "duplicate" else [self._follow(run_id) for run_id in response["runIds"]]
         if not is_waiting:
             return response
-        response = await self._wait(response, {} if timeout_ms is None else {"timeoutMs": timeout_ms})
+        limit = {} if timeout_ms is None else {"timeoutMs": timeout_ms}
+        response = await (self._wait_for_tree if params.get("tree") is True else self._wait)(response, limit)
         if not response["timedOut"]:
             await asyncio.gather(*followers, return_exceptions=True)
         return response
@@ -69,6 +70,12 @@ class CallbackBackend:
         ended = await asyncio.gather(*waits)
         runs = [item["run"] for item in ended]
         return {**response, "runs": runs, "timedOut": any(item["timedOut"] for item in ended)}
+
+    async def _wait_for_tree(self, response: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
+        asked = {"eventId": response["eventId"], "tree": True, **limit}
+        waited = await self._backend.call(wire.WAIT_EVENT, asked)
+        runs = [(await self._backend.call(wire.GET_RUN, {"runId": run_id}))["run"] for run_id in response["runIds"]]
+        return {**response, "runs": runs, "timedOut": waited["timedOut"], "state": waited["state"]}
 
     def _follow(self, run_id: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._tell(run_id), name=f"flowd-local-output {run_id}")

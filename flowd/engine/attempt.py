@@ -333,6 +333,9 @@ class ActiveAttempt:
         ended = finished.outcome or outcome
         level = logging.WARNING if ended.status is ProcessStatus.FAILED else logging.INFO
         run_log.tell(level, "run ended", run, status=ended.status.value, reason=ended.reason, attempt=attempt.number)
+        if ended.status is ProcessStatus.COMPLETED:
+            for new in follows:
+                run_log.tell_left_out(new.event)
         if run.status.is_final:
             tools.completions.tell(run)
         elif isinstance(run.waiting_for, TimeWait):

@@ -3,7 +3,7 @@
 import logging
 
 from flowd.domain.run import Run
-from flowd.domain.stored import StoredEvent
+from flowd.domain.stored import NewEvent, StoredEvent
 
 LOGGER = "flowd.runs"
 
@@ -18,7 +18,7 @@ def tell(level: int, event: str, run: Run, **more: object) -> None:
         log.handle(log.makeRecord(LOGGER, level, __file__, 0, event, (), None, extra=fields))
 
 
-def tell_left_out(event: StoredEvent) -> None:
+def tell_left_out(event: StoredEvent | NewEvent) -> None:
     """Log whose share of an event was not run."""
     for share in event.left_out:
         log.warning("event left out", extra={"event_id": event.id, "flow": share.label, "why": share.why})

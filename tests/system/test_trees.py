@@ -11,7 +11,7 @@ import pytest
 from daemon_rig import Workspace, say, until
 from http_rig import HttpPlace
 
-from flowd_client.errors import ConflictError
+from flowd_client import create_flow_client
 
 RETRY_LATER = '[steps.retry]\nmax_attempts = 2\non = ["exit"]\ndelay_ms = 500'
 
@@ -178,7 +178,6 @@ def test_clients_read_trees_in_pages_and_refusals_as_conflicts(workspace: Worksp
         assert rest[0].caused_by.event_id == "mid-1"
         assert client.wait_event("e", tree=True).state.open == ()
         assert len(client.cancel_event("e", tree=True)) == 0
-        assert issubclass(ConflictError, Exception)
 
 
 def test_fire_runs_all_that_is_caused_and_exec_the_one_step(workspace: Workspace) -> None:
@@ -224,3 +223,29 @@ def test_waiting_ends_where_a_pause_keeps_what_is_waited_for(workspace: Workspac
     (workspace.path / "go").touch()
     workspace.call("flow.resume", flow="held")
     assert workspace.call("flow.waitEvent", eventId="f", tree=True)["state"]["statuses"] == {"completed": 1}
+
+
+def test_subscribers_are_told_the_cause_of_events(workspace: Workspace) -> None:
+    chain(workspace, says())
+    workspace.start()
+    with workspace.client() as client, client.subscribe(["event"], after="oldest") as updates:
+        (run,) = client.dispatch_event({"id": "e", "type": "head.go"}, wait=True, tree=True).runs
+        told = [next(updates).event for _ in range(3)]
+        assert [(event.id, event.root_event_id, event.depth) for event in told if event is not None] == [
+            ("e", "e", 0),
+            ("mid-1", "e", 1),
+            ("tail-1", "e", 2),
+        ]
+        assert told[1] is not None
+        assert told[1].caused_by is not None
+        assert told[1].caused_by.run_id == run.id
+
+
+def test_a_client_without_state_runs_the_whole_tree_also_where_output_is_told(workspace: Workspace) -> None:
+    chain(workspace, f"touch {workspace.path}/tail-ran; {says()}")
+    for on_output in (None, lambda *_: None):
+        (workspace.path / "tail-ran").unlink(missing_ok=True)
+        with create_flow_client("local", workspace=workspace.path, state=None, on_output=on_output) as client:
+            done = client.dispatch_event({"id": "e", "type": "head.go"})
+        assert [run.status for run in done.runs] == ["completed"]
+        assert (workspace.path / "tail-ran").exists()

@@ -9,6 +9,7 @@ from flowd.api.json import instant
 from flowd.api.params import Encoding, Identifier, Offset, Params
 from flowd.api.shapes import View
 from flowd.api.shapes.catalog import BrokenView, FlowView, broken_view, flow_view
+from flowd.api.shapes.events import CausedByView
 from flowd.api.shapes.runs import RunView, run_view
 from flowd.domain.flow import Snapshot
 from flowd.domain.journal import EventHead, JournalEntry
@@ -64,13 +65,16 @@ class UnsubscribedView(View):
 
 
 class EventHeadView(View):
-    """An event without its payload."""
+    """An event without its payload; its place in a tree as in ``EventView``."""
 
     id: str
     type: str
     received_at: str
     run_ids: tuple[str, ...]
     created_at: str
+    root_event_id: str
+    depth: int
+    caused_by: CausedByView | None = None
     source: str | None = None
     occurred_at: str | None = None
 
@@ -147,6 +151,9 @@ def _head_view(head: EventHead) -> EventHeadView:
         received_at=head.received_at,
         run_ids=head.run_ids,
         created_at=instant(head.created_at_ms),
+        root_event_id=head.root_event_id or head.id,
+        depth=head.depth,
+        caused_by=None if head.caused_by is None else CausedByView(head.caused_by.run_id, head.caused_by.event_id),
         source=head.source,
         occurred_at=head.occurred_at,
     )

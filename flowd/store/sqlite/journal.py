@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from flowd.domain.journal import JOURNALED, EventHead, FlowState, Interest, JournalEntry, JournalPage
 from flowd.domain.run import ProcessStatus, Run
+from flowd.domain.trees import CausedBy
 from flowd.store.sqlite import reads, rows
 
 MAX_ROWS = 1_000_000
@@ -151,14 +152,32 @@ def _heads(db: sqlite3.Connection, seqs: set[int]) -> dict[int, EventHead]:
         return {}
     run_ids = reads.run_ids_by_event(db, list(seqs))
     found = db.execute(
-        "SELECT seq, id, type, source, occurred_at, received_at, created_at_ms FROM events"
+        "SELECT seq, id, type, source, occurred_at, received_at, created_at_ms, cause_run_id, cause_event_id, root_id, depth"
+        " FROM events"
         f" WHERE seq IN ({','.join('?' * len(seqs))})",
         list(seqs),
     )
-    return {
-        seq: EventHead(event_id, type_, source, occurred_at, received_at, created_at_ms, tuple(run_ids.get(seq, ())))
-        for seq, event_id, type_, source, occurred_at, received_at, created_at_ms in found
-    }
+    return {row[0]: _head(row, run_ids.get(row[0], ())) for row in found}
+
+
+def _head(row: rows.Row, run_ids: Sequence[str]) -> EventHead:
+    (
+        _,
+        event_id,
+        type_,
+        source,
+        occurred_at,
+        received_at,
+        created_at_ms,
+        cause_run_id,
+        cause_event_id,
+        root_id,
+        depth,
+    ) = row
+    caused_by = None if cause_run_id is None else CausedBy(cause_run_id, cause_event_id)
+    return EventHead(
+        event_id, type_, source, occurred_at, received_at, created_at_ms, tuple(run_ids), caused_by, root_id, depth
+    )
 
 
 def _runs(db: sqlite3.Connection, seqs: set[int]) -> dict[int, Run]:
