@@ -293,6 +293,11 @@ class Snapshot:
         return {flow.name: _in_order(flow) for flow in self.flows if any(step.needs for step in flow.steps)}
 
     @cached_property
+    def has_order_between_events(self) -> bool:
+        """Whether anything has a key or a priority, so that runs of one event may have to do with those of others."""
+        return bool(self.key_limits) or any(step.priority for flow in self.flows for step in flow.steps)
+
+    @cached_property
     def key_limits(self) -> Mapping[tuple[Kind, str], int]:
         """How many may hold a key of a group at a time: the smallest limit that anybody declares for it."""
         limits: dict[tuple[Kind, str], int] = {}

@@ -25,6 +25,8 @@ class WantedKeys:
             event: The normalised event that they are made for.
         """
         snapshot = self._catalog.snapshot
+        if not snapshot.has_order_between_events:
+            return tuple(runs)
         return tuple(self._given(run, event, snapshot) for run in runs)
 
     def _given(self, run: NewRun, event: Mapping[str, object], snapshot: Snapshot) -> NewRun:
