@@ -175,6 +175,5 @@ def tell_questions(session: Session, runs: Sequence[RunView]) -> None:
         if run.needs_attention:
             printing.note(f"flowd: {run.flow_name}/{run.step_name} asks: {run.message or '(it says nothing)'}")
             printing.note(
-                f"flowd: {session.typed('approve', run.id)}, {session.typed('reject', run.id)}, or"
-                f" {session.typed('answer', run.id, input='JSON')}"
+                f"flowd: `{session.typed('approve', run.id)}` says yes; reject, resolve and answer work alike."
             )

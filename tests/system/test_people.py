@@ -70,7 +70,8 @@ def test_a_question_is_listed_and_approved_from_the_command_line(place: Workspac
     assert waited.returncode == 1
     assert "Publish v1.1.0? Read NOTES.md" in waited.stdout
     run_id = place.call("flow.getEvent", eventId="cli")["event"]["runIds"][0]
-    assert f"flowd approve {run_id} -w" in waited.stderr
+    assert "ask/main asks: Publish v1.1.0? Read NOTES.md" in waited.stderr
+    assert f"`flowd approve {run_id} -w {place.path}` says yes" in waited.stderr
     listed = flowd(place, "attention")
     assert "Publish v1.1.0? Read NOTES.md" in listed.stdout
     assert f"flowd reject {run_id} -w" in listed.stdout
