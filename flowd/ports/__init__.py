@@ -1,0 +1,25 @@
+"""What the engine needs from the outside, as protocols. Adapters implement them; the composition root chooses."""
+
+from flowd.ports.catalog import Catalog, PackageHashes, PayloadChecks
+from flowd.ports.clock import Clock
+from flowd.ports.journal import Journal, Nonces
+from flowd.ports.people import Pauses, Questions
+from flowd.ports.steps import Keeper, Runners
+from flowd.ports.store import OpenStore, Store
+from flowd.ports.trees import TreeStore
+
+__all__ = [
+    "Catalog",
+    "Clock",
+    "Journal",
+    "Keeper",
+    "Nonces",
+    "OpenStore",
+    "PackageHashes",
+    "Pauses",
+    "PayloadChecks",
+    "Questions",
+    "Runners",
+    "Store",
+    "TreeStore",
+]

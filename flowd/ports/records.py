@@ -1,0 +1,78 @@
+"""What the store remembers, to be looked at or forgotten."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from flowd.domain.definition import Definition
+from flowd.domain.run import Run
+from flowd.domain.stored import Counts, Output, Page, Pruned, RunFilter, StoredEvent
+
+
+class Records(Protocol):
+    """Events, runs and their output, as they are stored."""
+
+    async def event(self, event_id: str) -> StoredEvent | None:
+        """One event."""
+        ...
+
+    async def events(self, *, event_type: str | None, limit: int, cursor: str | None) -> Page[StoredEvent]:
+        """Events, newest first.
+
+        Raises:
+            InvalidParamsError: The cursor is none of ours.
+        """
+        ...
+
+    async def run(self, run_id: str) -> Run | None:
+        """One run with its attempts."""
+        ...
+
+    async def runs(self, where: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
+        """Runs without attempts' output, newest first.
+
+        Raises:
+            InvalidParamsError: The cursor is none of ours.
+        """
+        ...
+
+    async def output(self, run_id: str, number: int) -> Output | None:
+        """The stored output of a finished attempt. None when there is none (yet)."""
+        ...
+
+    async def definitions(self) -> list[Definition]:
+        """Every definition that an attempt was made with, for start-up."""
+        ...
+
+    async def counts(self) -> Counts:
+        """How many events, and runs by status."""
+        ...
+
+
+class Upkeep(Protocol):
+    """Forgetting, and giving back its room."""
+
+    async def prune(
+        self, *, before_ms: int, after_seq: int, dry_run: bool, remove_output: Callable[[str], None]
+    ) -> Pruned:
+        """Forget events from before an instant whose runs have all ended before it and ask nobody, with their runs and
+        attempts. A tree is forgotten once this is true of all of it.
+
+        One call looks at some events only, in the order of their acceptance; ``after_seq`` is below all of them, then
+        the ``next_seq`` of the last answer. The newest event and the event of the newest run are kept. The id of an
+        event that is forgotten is a new one from then on.
+
+        Args:
+            dry_run: Only count.
+            remove_output: Called for each attempt that has files, before its id can be given again: within the
+                transaction, in another thread.
+        """
+        ...
+
+    async def give_back(self, *, compact: bool) -> int:
+        """Give the disk back the room that forgotten events took; how many bytes that was.
+
+        Args:
+            compact: Write the whole database anew. Nothing else is written meanwhile, and it takes as much room again
+                for that time. Needed once for one from before it could shrink otherwise.
+        """
+        ...

@@ -1,0 +1,32 @@
+"""A store as a whole."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from flowd.domain.queueing import Beside
+from flowd.ports.journal import Journal, Nonces
+from flowd.ports.people import Pauses, Questions
+from flowd.ports.queue import Queue
+from flowd.ports.records import Records, Upkeep
+from flowd.ports.trees import TreeStore
+
+
+class Store(Queue, Records, Upkeep, Protocol):
+    """Durable memory: what the engine itself needs of a store."""
+
+
+class OpenStore(Store, TreeStore, Questions, Pauses, Journal, Nonces, Protocol):
+    """A store with a life of its own: all that one adapter of a database offers."""
+
+    def tell_commits(self, listener: Callable[[], None]) -> None:
+        """Call this after each commit, in the loop."""
+        ...
+
+    def tell_beside(self, listener: Callable[[Beside], None]) -> None:
+        """Call this, in the loop, with what a commit did beside what was asked for: after those who asked have gone on,
+        and before anybody hears of a later commit."""
+        ...
+
+    async def close(self) -> None:
+        """Finish the writes under way and let go of the database."""
+        ...

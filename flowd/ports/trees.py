@@ -1,0 +1,54 @@
+"""An event and what its runs caused."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from flowd.domain.run import Run
+from flowd.domain.stored import EventState, Page, TreeEvent
+
+
+class TreeStore(Protocol):
+    """What is asked of a store about an event alone, or, with ``is_tree``, about it and all below it in its tree: what
+    its runs caused, theirs, and so on. Each method raises `EventNotFoundError` where there is no such event."""
+
+    async def call_off(self, event_id: str, *, is_tree: bool) -> None:
+        """Note that it is canceled: what waits for needs does not start for their ends any more. A step with ``when =
+        "finally"`` does, until this is asked a second time."""
+        ...
+
+    async def cancel_waiting(self, event_id: str, *, is_tree: bool, at_ms: int) -> list[Run]:
+        """Queued → canceled for at most 500 runs of what was called off, the oldest first; empty when none is left."""
+        ...
+
+    async def running_of(self, event_id: str, *, is_tree: bool) -> list[str]:
+        """The running runs that a cancel of it means."""
+        ...
+
+    async def tree(self, event_id: str, *, limit: int, cursor: str | None) -> Page[TreeEvent]:
+        """The event and all below it, oldest first: every event after the one whose run caused it.
+
+        Raises:
+            InvalidParamsError: The cursor is none of ours.
+        """
+        ...
+
+    async def is_going_on(self, event_id: str, *, is_tree: bool) -> bool:
+        """Whether any run has not ended and goes on without a person."""
+        ...
+
+    async def is_round_going_on(self, run_id: str) -> bool:
+        """Whether any run of this one's round has not ended and goes on without a person."""
+        ...
+
+    async def is_of(self, run_id: str, event_id: str, *, is_tree: bool) -> bool:
+        """Whether the run is one of it; False also where there is no such event."""
+        ...
+
+    async def keep_from_starting(self, run_ids: Collection[str], event_id: str, *, is_tree: bool) -> bool:
+        """Whether anything of it cannot start before one of these runs ends, or its round: they hold all of a key that
+        it takes. False also where there is no such event."""
+        ...
+
+    async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
+        """How its runs are; of those that have not ended or ask a person, at most ``limit``."""
+        ...
