@@ -12,8 +12,7 @@ from flowd.domain.people import Person
 from flowd.domain.queue_view import QueueView
 from flowd.domain.redaction import Redactor
 from flowd.engine.uncancellable import UncancellableCalls
-from flowd.ports import Catalog, Clock
-from flowd.ports import Pauses as Store
+from flowd.ports import Catalog, Clock, PauseStore
 
 log = logging.getLogger("flowd.engine")
 
@@ -26,7 +25,7 @@ class Pauses:
     def __init__(
         self,
         *,
-        store: Store,
+        store: PauseStore,
         catalog: Catalog,
         clock: Clock,
         redactor: Redactor,
@@ -55,7 +54,7 @@ class Pauses:
         return await self._store.pauses()
 
     async def queue(self, flow: str | None, *, limit: int, cursor: str | None = None) -> QueueView:
-        """What is queued; see `flowd.ports.Pauses.queue`."""
+        """What is queued; see `flowd.ports.PauseStore.queue`."""
         found = await self._store.queue(flow, limit=limit, cursor=cursor)
         runs = tuple(masked_run(run, self._redactor) for run in found.page.items)
         return replace(found, page=replace(found.page, items=runs))

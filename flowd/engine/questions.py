@@ -53,12 +53,12 @@ class Questions:
     async def resolve(
         self, run_id: str, status: ResolutionStatus, *, by: Person, note: str | None = None, attempt: int | None = None
     ) -> Run:
-        """Let a person's word stand in the place of a run's question; see `flowd.ports.Questions.resolve`. What waited
+        """Let a person's word stand in the place of a run's question; see `flowd.ports.QuestionStore.resolve`. What waited
         for it starts as places are free, even if this call is cancelled; so does what its result says is to come next.
 
         Raises:
             InvalidParamsError: The note is too long.
-            FlowdError: As `flowd.ports.Questions.resolve`.
+            FlowdError: As `flowd.ports.QuestionStore.resolve`.
         """
         if note is not None and len(note) > MAX_NOTE_CHARACTERS:
             raise InvalidParamsError(f"A note has at most {MAX_NOTE_CHARACTERS} characters.", param="note")
@@ -78,12 +78,12 @@ class Questions:
         return masked_run(run, self._redactor)
 
     async def answer(self, run_id: str, input_json: str | None, *, by: Person, attempt: int | None = None) -> Run:
-        """Queue another attempt of a run that asks, which is told the answer; see `flowd.ports.Questions.answer`. It
+        """Queue another attempt of a run that asks, which is told the answer; see `flowd.ports.QuestionStore.answer`. It
         starts even if this call is cancelled.
 
         Raises:
             InvalidParamsError: The input is too large.
-            FlowdError: As `flowd.ports.Questions.answer`.
+            FlowdError: As `flowd.ports.QuestionStore.answer`.
         """
         if input_json is not None and (size := len(input_json.encode())) > MAX_INPUT_BYTES:
             raise InvalidParamsError(

@@ -3,7 +3,7 @@
 from flowd.ports.catalog import Catalog, PackageHashes, PayloadChecks
 from flowd.ports.clock import Clock
 from flowd.ports.journal import Journal, Nonces
-from flowd.ports.people import Pauses, Questions
+from flowd.ports.people import PauseStore, QuestionStore
 from flowd.ports.steps import Keeper, Runners
 from flowd.ports.store import OpenStore, Store
 from flowd.ports.trees import TreeStore
@@ -16,9 +16,9 @@ __all__ = [
     "Nonces",
     "OpenStore",
     "PackageHashes",
-    "Pauses",
+    "PauseStore",
     "PayloadChecks",
-    "Questions",
+    "QuestionStore",
     "Runners",
     "Store",
     "TreeStore",

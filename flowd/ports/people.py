@@ -11,7 +11,7 @@ from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
 
 
-class Questions(Protocol):
+class QuestionStore(Protocol):
     """Runs that ask for a person, and what people say to them. A question is answered once: who comes second is told
     who did, and nothing changes."""
 
@@ -56,7 +56,7 @@ class Questions(Protocol):
         ...
 
 
-class Pauses(Protocol):
+class PauseStore(Protocol):
     """What people hold up, and the queue as they look at it."""
 
     async def pauses(self) -> list[Pause]:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from flowd.domain.queueing import Beside
 from flowd.ports.journal import Journal, Nonces
-from flowd.ports.people import Pauses, Questions
+from flowd.ports.people import PauseStore, QuestionStore
 from flowd.ports.queue import Queue
 from flowd.ports.records import Records, Upkeep
 from flowd.ports.trees import TreeStore
@@ -15,7 +15,7 @@ class Store(Queue, Records, Upkeep, Protocol):
     """Durable memory: what the engine itself needs of a store."""
 
 
-class OpenStore(Store, TreeStore, Questions, Pauses, Journal, Nonces, Protocol):
+class OpenStore(Store, TreeStore, QuestionStore, PauseStore, Journal, Nonces, Protocol):
     """A store with a life of its own: all that one adapter of a database offers."""
 
     def tell_commits(self, listener: Callable[[], None]) -> None:

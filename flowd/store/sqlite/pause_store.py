@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class PauseStore:
-    """See `flowd.ports.Pauses` for what every method guarantees."""
+    """See `flowd.ports.PauseStore` for what every method guarantees."""
 
     _writer: Writer
 
@@ -22,29 +22,29 @@ class PauseStore:
         raise NotImplementedError
 
     async def pauses(self) -> list[Pause]:
-        """See `flowd.ports.Pauses.pauses`."""
+        """See `flowd.ports.PauseStore.pauses`."""
         return await self._read(pauses.in_force)
 
     async def ending_pauses(self) -> list[Pause]:
-        """See `flowd.ports.Pauses.ending_pauses`."""
+        """See `flowd.ports.PauseStore.ending_pauses`."""
         return await self._read(pauses.ending)
 
     async def begin_pause(self, what: Paused, by: Person, *, at_ms: int) -> Pause:
-        """See `flowd.ports.Pauses.begin_pause`."""
+        """See `flowd.ports.PauseStore.begin_pause`."""
         return await self._writer.do(lambda db: pausing.begin(db, what, by, at_ms=at_ms))
 
     async def take_back(self, what: Paused, after_seq: int, *, at_ms: int) -> tuple[int, int | None]:
-        """See `flowd.ports.Pauses.take_back`."""
+        """See `flowd.ports.PauseStore.take_back`."""
         return await self._writer.do(lambda db: pausing.take_back(db, what, after_seq, at_ms=at_ms))
 
     async def end_pause(self, what: Paused) -> bool:
-        """See `flowd.ports.Pauses.end_pause`."""
+        """See `flowd.ports.PauseStore.end_pause`."""
         return await self._writer.do(lambda db: pausing.end(db, what))
 
     async def let_go(self, what: Paused, after_seq: int, *, at_ms: int) -> tuple[int, int | None]:
-        """See `flowd.ports.Pauses.let_go`."""
+        """See `flowd.ports.PauseStore.let_go`."""
         return await self._writer.do(lambda db: pausing.let_go(db, what, after_seq, at_ms=at_ms))
 
     async def queue(self, flow: str | None, *, limit: int, cursor: str | None) -> QueueView:
-        """See `flowd.ports.Pauses.queue`."""
+        """See `flowd.ports.PauseStore.queue`."""
         return await self._read(lambda db: queue_reads.queue(db, flow, limit=limit, cursor=cursor))

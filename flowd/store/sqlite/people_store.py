@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class PeopleStore:
-    """See `flowd.ports.Questions` for what every method guarantees."""
+    """See `flowd.ports.QuestionStore` for what every method guarantees."""
 
     _writer: Writer
     _tree_bounds: TreeBounds
@@ -27,25 +27,25 @@ class PeopleStore:
     async def resolve(
         self, run_id: str, attempt: int | None, resolution: Resolution, follows: Sequence[NewEventRuns] = ()
     ) -> Run:
-        """See `flowd.ports.Questions.resolve`."""
+        """See `flowd.ports.QuestionStore.resolve`."""
         bounds = self._tree_bounds
         return await self._writer.do(
             lambda db: people.resolve(db, run_id, attempt, resolution, follows=follows, within=bounds)
         )
 
     async def answer(self, run_id: str, attempt: int | None, answer: Answer) -> Run:
-        """See `flowd.ports.Questions.answer`."""
+        """See `flowd.ports.QuestionStore.answer`."""
         bounds = self._tree_bounds.queue
         return await self._writer.do(lambda db: people.answer(db, run_id, attempt, answer, within=bounds), adds=True)
 
     async def close_questions(self, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> list[str]:
-        """See `flowd.ports.Questions.close_questions`."""
+        """See `flowd.ports.QuestionStore.close_questions`."""
         return await self._writer.do(lambda db: people.close_questions(db, event_id, by, is_tree=is_tree, at_ms=at_ms))
 
     async def questions(self, *, limit: int, cursor: str | None) -> Page[Question]:
-        """See `flowd.ports.Questions.questions`."""
+        """See `flowd.ports.QuestionStore.questions`."""
         return await self._read(lambda db: people.open_questions(db, limit=limit, cursor=cursor))
 
     async def open_questions(self) -> int:
-        """See `flowd.ports.Questions.open_questions`."""
+        """See `flowd.ports.QuestionStore.open_questions`."""
         return await self._read(people.count_open)

@@ -15,7 +15,7 @@ _WAITING = (
 
 
 def queue(db: sqlite3.Connection, flow: str | None, *, limit: int, cursor: str | None) -> QueueView:
-    """What is queued; see `flowd.ports.QueueReads.queue`.
+    """What is queued; see `flowd.ports.PauseStore.queue`.
 
     Raises:
         InvalidParamsError: The cursor is none of ours.
