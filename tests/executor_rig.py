@@ -19,9 +19,9 @@ from daemon_rig import until as until_sync
 from keeper_rig import run, until
 from systemd_rig import CHECKOUT, UID, USER, Box
 
+from flowd.domain.exit import Exit
 from flowd.domain.ids import run_id
 from flowd.domain.launching import Command, Launch
-from flowd.domain.run import Exit
 from flowd.executors.direct.executor import DirectExecutor
 from flowd.executors.systemd.executor import SystemdExecutor
 from flowd.keeper.capabilities import boot_id

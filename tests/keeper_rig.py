@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flowd.domain.exit import Exit
 from flowd.domain.launching import Command, Launch
-from flowd.domain.run import Exit
 from flowd.executors.direct.executor import DirectExecutor
 
 T = TypeVar("T")

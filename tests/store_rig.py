@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from flowd.domain.definition import Definition
+from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, Claimed, NewRun, StartedRun
 from flowd.domain.result import FlowResult
-from flowd.domain.run import Outcome, ProcessStatus, Reason
+from flowd.domain.run import ProcessStatus, Reason
 from flowd.domain.stored import NewEvent
 from flowd.ports import OpenStore
 from flowd.store.sqlite.store import SqliteStore

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
 from flowd.domain.needs import NeedEnd, When
-from flowd.domain.run import Attempt, Outcome, Run
+from flowd.domain.outcome import Outcome
+from flowd.domain.run import Attempt, Run
 from flowd.domain.waiting import TimeWait
 
 MAX_WAITING = 1_000_000

@@ -11,9 +11,11 @@ from typing import TypeVar
 from flowd.domain import excerpt, retry
 from flowd.domain.definition import Definition
 from flowd.domain.errors import RefusedError, StorageFullError
+from flowd.domain.exit import Exit
 from flowd.domain.launching import Command, KeeperLostError, Launch, NoRoomError, SpawnError, StepContext
+from flowd.domain.outcome import Outcome, decide
 from flowd.domain.queueing import Claim, Finished, StartedRun
-from flowd.domain.run import Attempt, Exit, Outcome, ProcessStatus, Reason, Run, decide
+from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
 from flowd.engine import run_log

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from flowd.domain.definition import Definition
+from flowd.domain.exit import Exit
 from flowd.domain.ids import parse_attempt_id
 from flowd.domain.queueing import LeftRunning, StartedRun
-from flowd.domain.run import Attempt, Exit, Run
+from flowd.domain.run import Attempt, Run
 from flowd.engine.attempt import ActiveAttempt, Tools
 from flowd.engine.running_step import RunningStep
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from flowd.domain import trees
 from flowd.domain.errors import ChainLimitError, InvalidEventError, PayloadTooLargeError
 from flowd.domain.event import Event
+from flowd.domain.outcome import Outcome
 from flowd.domain.result import FlowResult
-from flowd.domain.run import ATTENTION, Outcome, ProcessStatus, Reason
+from flowd.domain.run import ATTENTION, ProcessStatus, Reason
 from flowd.domain.stored import NewEventRuns
 from flowd.engine.intake import Intake
 

@@ -53,8 +53,10 @@ class Questions:
     async def resolve(
         self, run_id: str, status: ResolutionStatus, *, by: Person, note: str | None = None, attempt: int | None = None
     ) -> Run:
-        """Let a person's word stand in the place of a run's question; see `flowd.ports.QuestionStore.resolve`. What waited
-        for it starts as places are free, even if this call is cancelled; so does what its result says is to come next.
+        """Let a person's word stand in the place of a run's question; see `flowd.ports.QuestionStore.resolve`.
+
+        What waited for it starts as places are free, even if this call is cancelled; so does what its result says is to
+        come next.
 
         Raises:
             InvalidParamsError: The note is too long.
@@ -78,8 +80,9 @@ class Questions:
         return masked_run(run, self._redactor)
 
     async def answer(self, run_id: str, input_json: str | None, *, by: Person, attempt: int | None = None) -> Run:
-        """Queue another attempt of a run that asks, which is told the answer; see `flowd.ports.QuestionStore.answer`. It
-        starts even if this call is cancelled.
+        """Queue another attempt of a run that asks, which is told the answer; see `flowd.ports.QuestionStore.answer`.
+
+        It starts even if this call is cancelled.
 
         Raises:
             InvalidParamsError: The input is too large.

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 
+from flowd.domain.exit import Exit
 from flowd.domain.launching import KeeperLostError
-from flowd.domain.run import Exit
 from flowd.ports import Keeper
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flowd.domain.run import Exit
+from flowd.domain.exit import Exit
 
 
 def exit_of(facts: Mapping[str, Any]) -> Exit:

@@ -2,8 +2,8 @@
 
 import asyncio
 
+from flowd.domain.exit import Exit
 from flowd.domain.launching import KeeperLostError
-from flowd.domain.run import Exit
 
 
 class TrackedAttempt:

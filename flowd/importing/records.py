@@ -14,8 +14,9 @@ from flowd.api.json import canonical, encode, instant
 from flowd.domain import event as events
 from flowd.domain import ids
 from flowd.domain.errors import InvalidEventError
+from flowd.domain.outcome import Outcome
 from flowd.domain.result import FlowResult, parse
-from flowd.domain.run import Attempt, Outcome, ProcessStatus, Reason
+from flowd.domain.run import Attempt, ProcessStatus, Reason
 from flowd.domain.stored import NewEvent, Output
 from flowd.store.sqlite.imports import PastEvent, PastRun
 from flowd_client.views.run import result_payload

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from flowd.domain.exit import Exit
 from flowd.domain.matching import LeftOut
+from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
-from flowd.domain.run import Attempt, Exit, Outcome, Run
+from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, Output
 from flowd.domain.waiting import TimeWait
 

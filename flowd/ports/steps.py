@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from flowd.domain.definition import Definition
+from flowd.domain.exit import Exit
 from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
-from flowd.domain.run import Exit
 
 
 class Runners(Protocol):

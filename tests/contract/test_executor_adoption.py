@@ -10,8 +10,8 @@ import pytest
 from executor_rig import UNTIL_GO, Executor, ExecutorRig, numbers, said
 from keeper_rig import is_alive, until
 
+from flowd.domain.exit import Exit
 from flowd.domain.launching import KeeperLostError
-from flowd.domain.run import Exit
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
 

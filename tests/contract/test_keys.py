@@ -9,12 +9,14 @@ from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 
 from flowd.domain.concurrency import OnBusy, WantedKey
 from flowd.domain.definition import Definition
+from flowd.domain.exit import Exit
 from flowd.domain.journal import Interest
+from flowd.domain.outcome import Outcome
 from flowd.domain.pauses import Paused
 from flowd.domain.people import Person
 from flowd.domain.queueing import Beside, NewRun, StartedRun
 from flowd.domain.result import FlowResult
-from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason, Run
+from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import Output
 from flowd.domain.waiting import KeyWait, PackageWait, PauseWait, PersonWait, TimeWait
 from flowd.ports import OpenStore

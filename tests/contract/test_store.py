@@ -8,9 +8,10 @@ from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim,
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, QueueFullError
+from flowd.domain.exit import Exit
 from flowd.domain.journal import Interest
 from flowd.domain.queueing import NewRun
-from flowd.domain.run import Exit, ProcessStatus, Reason, Run
+from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import NewEvent, Output, RunFilter
 from flowd.domain.waiting import PackageWait, TimeWait
 from flowd.ports import OpenStore

@@ -7,11 +7,12 @@ from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidParamsError, QueueFullError
+from flowd.domain.exit import Exit
 from flowd.domain.journal import Interest
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
 from flowd.domain.queueing import NewRun
-from flowd.domain.run import Exit, ProcessStatus, Run
+from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.stored import Output
 from flowd.domain.waiting import NeedsWait, PackageWait, PauseWait, PlaceWait, TimeWait
 from flowd.ports import OpenStore

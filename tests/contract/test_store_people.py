@@ -16,12 +16,14 @@ from flowd.domain.errors import (
     RunActiveError,
     RunNotFoundError,
 )
+from flowd.domain.exit import Exit
 from flowd.domain.journal import Interest
 from flowd.domain.needs import When
+from flowd.domain.outcome import Outcome
 from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.queueing import NewRun
 from flowd.domain.result import FlowResult
-from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason, Run
+from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import NewEventRuns, Output, RunFilter
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import NeedsWait, PersonWait, TimeWait

@@ -8,9 +8,11 @@ from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim,
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.errors import CauseCanceledError, ChainLimitError, EventNotFoundError, InvalidParamsError
+from flowd.domain.exit import Exit
+from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.result import FlowResult
-from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason, Run
+from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import Accepted, NewEventRuns, Output, RunFilter, StoredEvent
 from flowd.domain.trees import MAX_DEPTH, CausedBy
 from flowd.ports import OpenStore

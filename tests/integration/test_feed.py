@@ -8,10 +8,12 @@ import pytest
 from store_rig import STEP, begin
 
 from flowd.domain.errors import StorageBusyError
+from flowd.domain.exit import Exit
 from flowd.domain.journal import FlowState, Interest, JournalPage
+from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.redaction import Redactor
-from flowd.domain.run import Exit, Outcome, ProcessStatus
+from flowd.domain.run import ProcessStatus
 from flowd.domain.stored import NewEvent, Output
 from flowd.engine.feed import Feed
 from flowd.engine.output_reader import OutputReader

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from keeper_rig import UNTIL_FILE, Rig, all_of, is_alive, keeper, run, until
 
-from flowd.domain.run import Exit
+from flowd.domain.exit import Exit
 from flowd.keeper.argv_print import imprint
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from keeper_rig import UNTIL_FILE, Rig, all_of, is_alive, keeper, run, until
 
+from flowd.domain.exit import Exit
 from flowd.domain.launching import KeeperLostError, SpawnError
-from flowd.domain.run import Exit
 from flowd.executors.direct.executor import DirectExecutor
 from flowd.executors.direct.exit_watch import KeeperExitWatch
 from flowd.executors.direct.launcher import environment_without

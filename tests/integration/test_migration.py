@@ -10,8 +10,9 @@ import pytest
 from store_rig import FAILED, STEP, claim, ids
 
 from flowd.domain.errors import StateError
+from flowd.domain.exit import Exit
 from flowd.domain.result import FlowResult
-from flowd.domain.run import Exit, ProcessStatus, Run
+from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
 from flowd.store.sqlite.connection import open_writer

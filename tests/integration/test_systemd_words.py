@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from flowd.domain.errors import StateError
+from flowd.domain.exit import Exit
 from flowd.domain.launching import Command, Launch, SpawnError
 from flowd.domain.limits import Limits
-from flowd.domain.run import Exit
 from flowd.executors.systemd import bus, properties
 from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords
 from flowd.observe import journal, listenfds

@@ -14,7 +14,8 @@ from pathlib import Path
 from model.model import Model, ModelRun
 from model.world import CRASH_POINTS, STEPS, World
 
-from flowd.domain.run import Exit, Run
+from flowd.domain.exit import Exit
+from flowd.domain.run import Run
 from flowd.domain.waiting import PackageWait, TimeWait
 
 ACTS = 24

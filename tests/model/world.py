@@ -8,10 +8,11 @@ from typing import Any
 from flowd import wiring
 from flowd.catalog.schema_checks import SchemaChecks
 from flowd.domain.definition import Definition
+from flowd.domain.exit import Exit
 from flowd.domain.flow import BrokenPackage, Flow, Origin, Retry, Runner, Snapshot, Step, Trigger
 from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.redaction import Redactor
-from flowd.domain.run import Exit, Run
+from flowd.domain.run import Run
 from flowd.domain.stored import RunFilter
 from flowd.settings import sources as settings_sources
 from flowd.store.sqlite.store import SqliteStore

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from flowd.domain.exit import Exit
+from flowd.domain.outcome import Outcome, decide
 from flowd.domain.result import FlowResult, MalformedResult
-from flowd.domain.run import TRANSITIONS, Attempt, Exit, Outcome, ProcessStatus, Reason, decide
+from flowd.domain.run import TRANSITIONS, Attempt, ProcessStatus, Reason
 
 CHANGED = FlowResult("changed", '{"status":"changed"}')
 BLOCKED = FlowResult("blocked", '{"status":"blocked"}')

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from flowd.domain.run import Exit
+from flowd.domain.exit import Exit
 from flowd.executors.exit_facts import exit_of, facts_of
 from flowd.executors.systemd import properties
 from flowd.executors.systemd.unit_records import UnitRecord, UnitRecords

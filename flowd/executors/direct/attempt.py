@@ -4,8 +4,8 @@ import asyncio
 import os
 from typing import Any
 
+from flowd.domain.exit import Exit
 from flowd.domain.launching import KeeperLostError
-from flowd.domain.run import Exit
 from flowd.executors.tracked import TrackedAttempt
 from flowd.keeper.proctree import Processes
 

@@ -4,8 +4,8 @@ import errno
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from flowd.domain.exit import Exit
 from flowd.domain.launching import BusyStartError, KeeperLostError, NoRoomError, SpawnError
-from flowd.domain.run import Exit
 from flowd.executors.direct.attempt import KeeperAttempt
 from flowd.executors.direct.refusals import refusal_message
 from flowd.executors.exit_facts import exit_of

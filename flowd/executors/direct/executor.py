@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from flowd.domain.exit import Exit
 from flowd.domain.launching import KeeperLostError, KeeperRecord, Launch, SpawnError
-from flowd.domain.run import Exit
 from flowd.executors import patience
 from flowd.executors.direct import strays
 from flowd.executors.direct.attempts import KeeperAttempts

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from flowd.domain.run import signal_name
+from flowd.domain.exit import signal_name
 from flowd.keeper.capabilities import pidfd_status
 
 _EXIT_CODE = 49

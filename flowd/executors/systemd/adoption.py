@@ -2,7 +2,7 @@
 
 import logging
 
-from flowd.domain.run import Exit
+from flowd.domain.exit import Exit
 from flowd.executors.exit_facts import exit_of
 from flowd.executors.systemd.bus import BusError, Manager
 from flowd.executors.systemd.tracked_unit import TrackedUnit

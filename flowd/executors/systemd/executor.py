@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from flowd.domain.errors import StateError
+from flowd.domain.exit import Exit
 from flowd.domain.launching import KeeperLostError, KeeperRecord, Launch
-from flowd.domain.run import Exit
 from flowd.executors.systemd import cgroups, output_watch, properties, strays
 from flowd.executors.systemd.adoption import adopt
 from flowd.executors.systemd.background import BackgroundWork

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from flowd.domain.run import Exit
+from flowd.domain.exit import Exit
 from flowd.executors.exit_facts import facts_of
 from flowd.executors.systemd import cgroups, properties
 from flowd.executors.systemd.bus import Manager

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from flowd.domain.exit import Cause, Exit
 from flowd.domain.launching import Launch, SpawnError
 from flowd.domain.limits import Limits
-from flowd.domain.run import Cause, Exit
 from flowd.executors.systemd.bus import variant
 
 SLICE = "flowd.slice"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from flowd.domain.exit import Exit
 from flowd.domain.ids import parse_attempt_id, unit_name
 from flowd.domain.launching import BusyStartError, KeeperLostError, Launch, NoRoomError, SpawnError
-from flowd.domain.run import Exit
 from flowd.executors import patience
 from flowd.executors.own_files import PASSING
 from flowd.executors.systemd import properties

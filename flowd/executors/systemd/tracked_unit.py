@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+from flowd.domain.exit import Exit
 from flowd.domain.launching import KeeperLostError
-from flowd.domain.run import Exit
 from flowd.executors.systemd.bus import unit_path
 from flowd.executors.systemd.unit_records import UnitRecord
 from flowd.executors.tracked import TrackedAttempt

@@ -32,7 +32,7 @@ class UnitRecord:
         boot_id: Of the boot that it was begun in; units do not outlive one.
         is_started: systemd has taken the start over.
         cause: Why flowd ended it, as soon as it wanted to.
-        exit: How it ended, as `flowd.domain.run.Exit` has it; None while it runs.
+        exit: How it ended, as `flowd.domain.exit.Exit` has it; None while it runs.
     """
 
     id: str

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from flowd.domain.run import Exit, Outcome, ProcessStatus, Reason
+from flowd.domain.exit import Exit
+from flowd.domain.outcome import Outcome
+from flowd.domain.run import ProcessStatus, Reason
 from flowd.domain.stored import Output
 from flowd.state import place
 from flowd.state.folder import DATABASE

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flowd.domain.ids import longer_run_id
-from flowd.domain.run import ATTENTION, Attempt, Outcome
+from flowd.domain.outcome import Outcome
+from flowd.domain.run import ATTENTION, Attempt
 from flowd.domain.stored import NewEvent, Output
 from flowd.store.sqlite import rows
 

@@ -12,10 +12,12 @@ from typing import TypeVar
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
+from flowd.domain.exit import Exit
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.matching import LeftOut
+from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import MAX_WAITING, Beside, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds
-from flowd.domain.run import Attempt, Exit, Outcome, Run
+from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import (
     Accepted,
     Counts,

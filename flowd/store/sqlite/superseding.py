@@ -6,9 +6,10 @@ import sqlite3
 from dataclasses import replace
 from typing import Literal
 
+from flowd.domain.outcome import Outcome
 from flowd.domain.people import Person, Resolution
 from flowd.domain.result import FlowResult, ResultStatus, spell
-from flowd.domain.run import Outcome, ProcessStatus, Reason
+from flowd.domain.run import ProcessStatus, Reason
 from flowd.domain.waiting import TimeWait
 from flowd.store.sqlite import journal, resolutions
 from flowd.store.sqlite.connection import WriteConnection

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 from flowd.domain import ids
 from flowd.domain.errors import CauseCanceledError, ChainLimitError
+from flowd.domain.exit import Exit
+from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, Finished, NewRun, QueueBounds
-from flowd.domain.run import Attempt, Exit, Outcome, Reason
+from flowd.domain.run import Attempt, Reason
 from flowd.domain.stored import Accepted, NewEventRuns, Output
 from flowd.domain.trees import MAX_DEPTH, TreeBounds
 from flowd.store.sqlite import bounds, queue, writes

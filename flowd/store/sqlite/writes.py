@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flowd.domain.errors import EventNotFoundError
+from flowd.domain.exit import Exit
 from flowd.domain.matching import LeftOut
+from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, Finished, NewRun, QueueBounds
-from flowd.domain.run import ATTENTION, Attempt, Exit, Outcome, ProcessStatus, Run
+from flowd.domain.run import ATTENTION, Attempt, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import TimeWait
