@@ -43,14 +43,14 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
       flowd service install
       sudo flowd service install --system -w /srv/automation
     """
-    from flowd.service import installation, systemctl, unit_files  # noqa: PLC0415 - for these verbs alone
+    from flowd.service import installation, systemctl, unfit, unit_files  # noqa: PLC0415 - for these verbs alone
 
     workspace = session.place.resolve()
     if not workspace.is_dir():
         raise CommandError(f"The workspace {workspace} is not a folder. Make it, or name another with -w.")
     manager = manager_of(session, is_user)
     with told():
-        installation.refuse_unfit_path(manager.scope, workspace)
+        unfit.refuse_unfit_path(manager.scope, workspace)
     session.vouch()  # whose service it will be is said below
     runner = run_as or installation.owner_of(workspace)
     settings = _settings(manager, workspace, runner)
@@ -69,7 +69,7 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
         raise CommandError(f"Only root can install a system service: {typed}", Exit.REFUSED)
     units = unit_files.render(wanted, home=Path.home())
     with told():
-        installation.refuse_masked(manager, units)
+        unfit.refuse_masked(manager, units)
     if is_started and not dry_run:
         _refuse_under_steps(session, manager, settings)
     is_first = not installation.is_installed(manager.scope, workspace, home=Path.home())

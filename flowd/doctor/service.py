@@ -10,7 +10,7 @@ from flowd.doctor.whereabouts import is_closed
 from flowd.domain.errors import StateError
 from flowd.observe import own_unit
 from flowd.observe.own_unit import OwnUnit
-from flowd.service import http_ports, installation, unit_files
+from flowd.service import http_ports, installation, unfit, unit_files
 from flowd.service.systemctl import ENABLED, ServiceManager, user_name
 
 _SHOWN = (
@@ -115,7 +115,7 @@ def _units(scene: Scene, manager: ServiceManager) -> Iterator[Finding]:
 def _is_masked(manager: ServiceManager, unit: str) -> bool:
     """Also where systemd has not looked since."""
     is_known = manager.show(unit, "LoadState").get("LoadState") == "masked"
-    return is_known or installation.is_masked(unit_files.folder(manager.scope, Path.home()) / unit)
+    return is_known or unfit.is_masked(unit_files.folder(manager.scope, Path.home()) / unit)
 
 
 def _life(

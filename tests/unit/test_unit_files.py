@@ -8,7 +8,7 @@ import pytest
 from flowd.api.http import config as http_config
 from flowd.api.http.config import Access, HttpConfig, TcpAddress
 from flowd.domain.errors import StateError
-from flowd.service import installation, unit_files
+from flowd.service import unfit, unit_files
 
 
 def test_nothing_that_a_unit_is_made_of_can_add_a_line_or_end_a_quotation() -> None:
@@ -42,6 +42,6 @@ def test_systemd_does_not_listen_at_an_address_that_names_a_zone(host: str) -> N
 @pytest.mark.parametrize("name", ["a\nb", "a\x7fb", os.fsdecode(b"a\xffb")])
 def test_a_path_that_systemd_does_not_take_is_refused(name: str) -> None:
     with pytest.raises(StateError, match="has a control character or is not UTF-8") as refused:
-        installation.refuse_unfit_path("user", Path("/srv") / name)
+        unfit.refuse_unfit_path("user", Path("/srv") / name)
     assert refused.value.message.isprintable()
-    installation.refuse_unfit_path("system", Path("/srv/\u00dcber $b `c` \\d \"e' [f] 100%"))
+    unfit.refuse_unfit_path("system", Path("/srv/\u00dcber $b `c` \\d \"e' [f] 100%"))
