@@ -5,7 +5,6 @@ import faulthandler
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -13,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import flowd
 from flowd import wiring
@@ -26,24 +24,24 @@ from flowd.api.shapes.catalog import ReloadedSettingsView
 from flowd.api.shapes.daemon import DrainView, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
+from flowd.daemon import surroundings
 from flowd.daemon.exits import EXIT_KEEPER_LOST, EXIT_OK, EXIT_STORAGE_FAILED
 from flowd.daemon.guard import SHARED_MEMORY, GuardedSocket, until_state_is_lost
 from flowd.daemon.http import HttpPart
 from flowd.daemon.own_service import OwnService, StepsFate
+from flowd.daemon.reloading import changes_of
 from flowd.daemon.shutdown import wind_down
-from flowd.daemon.status import Birth, status_view
+from flowd.daemon.status import Birth, manager_view, status_view
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
-from flowd.domain.flow import Snapshot
 from flowd.domain.launching import KeeperLostError
 from flowd.domain.redaction import Redactor
 from flowd.engine.scheduler import TASK_PREFIX
 from flowd.executors.direct.launcher import environment_without
 from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper.peer import peer_uid
-from flowd.observe import listenfds, logs, own_unit, stream
+from flowd.observe import listenfds, logs, stream
 from flowd.observe.sdnotify import Notifier
 from flowd.settings import changes
-from flowd.settings import values as settings_values
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
 from flowd.state import sockets
@@ -56,24 +54,6 @@ _GARBAGE_OBJECTS = 10_000
 """Made and not freed before the collector looks at the youngest; with Python's 700 it takes 2 % of the loop's time."""
 
 
-def _raise_open_files() -> int:
-    """Raise our soft limit to the hard one, because each running step costs a descriptor. The limit before, for steps:
-    a program may take a higher one as leave to close millions of descriptors that are not open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # macOS refuses an unlimited one
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return soft
-
-
-def _has_terminal() -> bool:
-    """Whether we have a controlling terminal, wherever our output goes. One that was closed is none any more."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
-
-
 class Daemon:
     """One workspace's daemon."""
 
@@ -82,11 +62,11 @@ class Daemon:
         self._settings = settings
         self._read_settings = read_settings
         self._redactor = redactor
-        self._step_open_files = _raise_open_files()
+        self._step_open_files = surroundings.raise_open_files()
         self._birth = Birth()
         self._had_terminal = sys.stderr.isatty()
         # nohup says that a closed terminal is no reason to stop.
-        self._ends_with_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        self._ends_with_terminal = surroundings.has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         self._stops = 0
         self._stop_asked = asyncio.Event()
         self._exit_code = EXIT_OK
@@ -303,7 +283,9 @@ class Daemon:
             return
         finally:
             self._notifier.ready(self._summary())
-        log.info("reloaded", extra={"flows": len(after.flows), "broken": len(after.broken), **_changes(before, after)})
+        log.info(
+            "reloaded", extra={"flows": len(after.flows), "broken": len(after.broken), **changes_of(before, after)}
+        )
 
     def _reload_settings(self) -> ReloadedSettingsView | None:
         """Read the settings anew, and take over what can change while we run. None where nothing has changed."""
@@ -323,7 +305,7 @@ class Daemon:
 
     def _hang_up(self, tasks: asyncio.TaskGroup) -> None:
         """SIGHUP: look at the packages, unless it says that the terminal we were started in was closed."""
-        if self._ends_with_terminal and not _has_terminal():
+        if self._ends_with_terminal and not surroundings.has_terminal():
             self._ask_to_stop(signal.SIGHUP)
         else:
             tasks.create_task(self._reload())
@@ -339,7 +321,7 @@ class Daemon:
             self._settings, self._parts, birth=self._birth, socket=self._socket, is_draining=self._is_draining
         )
         view.http = self._http.where
-        view.manager = self._manager()
+        view.manager = manager_view(self._notifier)
         fate = await self._own_service.fate()
         view.on_service_stop = "cancel" if fate.is_canceled_at_stop else None
         view.on_service_restart = "kill" if fate.is_killed_at_restart else None
@@ -356,32 +338,6 @@ class Daemon:
             "unit": fate.problem,
         }
         return [{"what": what, "problem": problem} for what, problem in found.items() if problem is not None]
-
-    def _manager(self) -> dict[str, Any] | None:
-        """Who manages this daemon; None where it was started by hand."""
-        if not settings_values.is_managed(os.environ) or (unit := own_unit.current()) is None:
-            return None
-        view: dict[str, Any] = {
-            "kind": "systemd",
-            "scope": unit.scope,
-            "unit": unit.name,
-            "notify": self._notifier.is_connected,
-        }
-        if self._notifier.watchdog_s is not None:
-            view["watchdogMs"] = round(self._notifier.watchdog_s * 1000)
-        return view
-
-
-def _changes(before: Snapshot, after: Snapshot) -> dict[str, str]:
-    """What is different, as fields of a log line."""
-    old, new = before.by_name, after.by_name
-    names = {
-        "added": [name for name in new if name not in old],
-        "removed": [name for name in old if name not in new],
-        "changed": [name for name in new if name in old and new[name].package_hash != old[name].package_hash],
-        "broken_packages": [package.name for package in after.broken],
-    }
-    return {what: ",".join(found) for what, found in names.items() if found}
 
 
 def _cancel_others() -> None:

@@ -13,7 +13,10 @@ from flowd.api.shapes.daemon import AskingView, AttentionView, StatusView
 from flowd.api.shapes.queue import pause_view
 from flowd.domain import questions
 from flowd.engine.engine import Engine
+from flowd.observe import own_unit
 from flowd.observe.processes import find_process
+from flowd.observe.sdnotify import Notifier
+from flowd.settings import values as settings_values
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.wiring import Parts
@@ -37,6 +40,21 @@ class Birth:
     def age_ms(self) -> int:
         """How long ago that was."""
         return round((time.monotonic() - self.at_s) * 1000)
+
+
+def manager_view(notifier: Notifier) -> dict[str, Any] | None:
+    """Who manages this daemon; None where it was started by hand."""
+    if not settings_values.is_managed(os.environ) or (unit := own_unit.current()) is None:
+        return None
+    view: dict[str, Any] = {
+        "kind": "systemd",
+        "scope": unit.scope,
+        "unit": unit.name,
+        "notify": notifier.is_connected,
+    }
+    if notifier.watchdog_s is not None:
+        view["watchdogMs"] = round(notifier.watchdog_s * 1000)
+    return view
 
 
 async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket: Path, is_draining: bool) -> StatusView:
