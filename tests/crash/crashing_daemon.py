@@ -15,12 +15,12 @@ from crashpoint import KEEPER, STORE, CrashPoints
 def main() -> None:
     """Be flowd, with points to die at."""
     arming = Path(sys.argv.pop(1))
-    from flowd import wiring  # noqa: PLC0415
     from flowd.executors.direct import launcher  # noqa: PLC0415
+    from flowd.wiring import executor, parts  # noqa: PLC0415
 
     points = CrashPoints(str(arming / "daemon"))
-    wiring.SqliteStore = _crashing(wiring.SqliteStore, "store", STORE, points)  # type: ignore[misc]
-    wiring.DirectExecutor = _crashing(wiring.DirectExecutor, "keeper", KEEPER, points)  # type: ignore[misc]
+    parts.SqliteStore = _crashing(parts.SqliteStore, "store", STORE, points)  # type: ignore[misc]
+    executor.DirectExecutor = _crashing(executor.DirectExecutor, "keeper", KEEPER, points)  # type: ignore[misc]
     launcher._BOOTSTRAP = (
         f"import sys; sys.path[:0] = [sys.argv[1], {str(Path(__file__).parent)!r}];"
         f"from crashing_keeper import main; main({str(arming / 'keeper')!r}, *sys.argv[2:])"

@@ -1,0 +1,138 @@
+"""The engine on top of its adapters, whichever they are."""
+
+import secrets
+import time
+
+from flowd.api import json
+from flowd.domain.redaction import Redactor
+from flowd.engine.attempt import Tools
+from flowd.engine.attempts import Attempts
+from flowd.engine.claims import Claims
+from flowd.engine.completions import Completions
+from flowd.engine.engine import Engine
+from flowd.engine.feed import Feed
+from flowd.engine.follows import Follows
+from flowd.engine.intake import Intake
+from flowd.engine.output_reader import OutputReader
+from flowd.engine.outputs import OutputFiles
+from flowd.engine.package_waits import PackageWaits
+from flowd.engine.pauses import Pauses
+from flowd.engine.questions import Questions
+from flowd.engine.round_folders import RoundFolders
+from flowd.engine.scheduler import Scheduler, Timers
+from flowd.engine.steps_in_force import StepsInForce
+from flowd.engine.storage_waits import StorageWaits
+from flowd.engine.uncancellable import UncancellableCalls
+from flowd.keeper.capabilities import boot_id
+from flowd.ports import Catalog, Clock, Keeper, OpenStore, PackageHashes, PayloadChecks, Runners
+from flowd.settings.values import Settings
+from flowd.state import folder as state_folder
+
+
+def assemble(
+    settings: Settings,
+    *,
+    store: OpenStore,
+    keeper: Keeper,
+    catalog: Catalog,
+    checks: PayloadChecks,
+    packages: PackageHashes,
+    runners: Runners,
+    redactor: Redactor,
+    clock: Clock,
+    call_later: Timers | None = None,
+) -> tuple[Engine, Feed]:
+    """The engine and its feed on top of these adapters. ``call_later`` is the running loop's unless given."""
+    boot = boot_id()
+    round_folders = RoundFolders(settings.state_dir / state_folder.ROUNDS, store)
+    completions = Completions(round_folders.ended)
+    waits = StorageWaits(time.monotonic)
+    outputs = OutputFiles(settings.state_dir / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
+    steps = StepsInForce(catalog)
+    intake = Intake(
+        store=store,
+        catalog=catalog,
+        steps=steps,
+        checks=checks,
+        clock=clock,
+        encode=json.encode,
+        canonical=json.canonical,
+        decode=json.decode,
+        instant=json.instant,
+        nonce=lambda: secrets.token_hex(8),
+        max_payload_bytes=settings.max_payload_bytes,
+    )
+    follows = Follows(intake=intake, now=lambda: json.instant(clock.now_ms()), max_tree_events=settings.max_tree_events)
+    tools = Tools(
+        store=store,
+        keeper=keeper,
+        runners=runners,
+        packages=packages,
+        outputs=outputs,
+        round_folders=round_folders,
+        completions=completions,
+        clock=clock,
+        waits=waits,
+        follows=follows,
+        max_output_bytes=settings.max_output_bytes,
+        mask=redactor.text,
+    )
+    attempts = Attempts(tools, learn=lambda definition: redactor.learn(definition.env))
+    claims = Claims(store=store, keeper=keeper, steps=steps, clock=clock, boot_id=boot, waits=waits)
+    scheduler = Scheduler(
+        claims.ask,
+        claims.claim,
+        attempts.begin,
+        max_parallel=settings.max_parallel,
+        steady_ms=clock.steady_ms,
+        on_missing_package=lambda: package_waits.run_waits(),  # noqa: PLW0108 - it is made below
+        call_later=call_later,
+    )
+    package_waits = PackageWaits(
+        store=store,
+        catalog=catalog,
+        steps=steps,
+        completions=completions,
+        clock=clock,
+        waits=waits,
+        ring=scheduler.ring,
+    )
+    reader = OutputReader(store, outputs, redactor=redactor, is_active=attempts.is_active)
+    feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor)
+    store.tell_commits(feed.ring)
+    calls = UncancellableCalls()
+    questions = Questions(
+        store=store, follows=follows, clock=clock, redactor=redactor, calls=calls, ring=scheduler.ring
+    )
+    pauses = Pauses(
+        store=store,
+        catalog=catalog,
+        clock=clock,
+        redactor=redactor,
+        calls=calls,
+        ring=scheduler.ring,
+        stir=completions.stir,
+    )
+    engine = Engine(
+        store=store,
+        keeper=keeper,
+        catalog=catalog,
+        clock=clock,
+        intake=intake,
+        scheduler=scheduler,
+        attempts=attempts,
+        claims=claims,
+        package_waits=package_waits,
+        outputs=outputs,
+        round_folders=round_folders,
+        reader=reader,
+        completions=completions,
+        boot_id=boot,
+        redactor=redactor,
+        questions=questions,
+        pauses=pauses,
+        calls=calls,
+        follows=follows,
+    )
+    store.tell_beside(engine.follow_up)
+    return engine, feed
