@@ -101,42 +101,44 @@ class Methods:
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
         caller = given.caused_by if isinstance(given, events.Dispatch) else None
         if given.tree or caller is not None:
-            is_late = await self._engine.wait_event(event_id, is_tree=given.tree, timeout_s=timeout_s, caller=caller)
-            ended = await asyncio.gather(*(self._engine.get_run(run.id) for run in runs_))
+            is_late = await self._engine.waiters.for_event(
+                event_id, is_tree=given.tree, timeout_s=timeout_s, caller=caller
+            )
+            ended = await asyncio.gather(*(self._engine.reads.run(run.id) for run in runs_))
             state = await self._event_state(event_id, is_tree=True) if given.tree else None
             return _Waited(tuple(ended), is_late, state)
         if len(runs_) == 1:  # most have one: it needs no task
-            waited = [await self._engine.wait_run(runs_[0].id, timeout_s=timeout_s)]
+            waited = [await self._engine.waiters.for_run(runs_[0].id, timeout_s=timeout_s)]
         else:
-            waited = await asyncio.gather(*(self._engine.wait_run(run.id, timeout_s=timeout_s) for run in runs_))
+            waited = await asyncio.gather(*(self._engine.waiters.for_run(run.id, timeout_s=timeout_s) for run in runs_))
         return _Waited(tuple(one.run for one in waited), any(one.is_late for one in waited))
 
     async def _event_state(self, event_id: str, *, is_tree: bool) -> events.EventStateView:
-        state = await self._engine.event_state(event_id, is_tree=is_tree, limit=trees.MAX_OPEN)
+        state = await self._engine.reads.event_state(event_id, is_tree=is_tree, limit=trees.MAX_OPEN)
         return trees.event_state_view(state)
 
     async def _wait_event(self, given: trees.WaitEvent) -> trees.WaitedEventView:
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
-        is_late = await self._engine.wait_event(
+        is_late = await self._engine.waiters.for_event(
             given.event_id, is_tree=given.tree, timeout_s=timeout_s, caller=given.caused_by
         )
         state = await self._event_state(given.event_id, is_tree=given.tree)
         return trees.WaitedEventView(event_id=given.event_id, timed_out=is_late, state=state)
 
     async def _cancel_run(self, given: runs.RunId) -> runs.OneRunView:
-        return runs.OneRunView(run=runs.run_view(await self._engine.cancel_run(given.run_id)))
+        return runs.OneRunView(run=runs.run_view(await self._engine.cancels.run(given.run_id)))
 
     async def _cancel_event(self, given: trees.CancelEvent, by: Person) -> runs.RunsView:
-        ended = await self._engine.cancel_event(given.event_id, is_tree=given.tree, by=by)
-        told = ended[: wire.MAX_LIMIT] if given.tree else (await self._engine.get_event(given.event_id)).run_ids
-        found = [await self._engine.get_run(run_id) for run_id in told]
+        ended = await self._engine.cancels.event(given.event_id, is_tree=given.tree, by=by)
+        told = ended[: wire.MAX_LIMIT] if given.tree else (await self._engine.reads.event(given.event_id)).run_ids
+        found = [await self._engine.reads.run(run_id) for run_id in told]
         return runs.runs_view(found, event_id=given.event_id)
 
     async def _retry_run(self, given: runs.RunId) -> runs.OneRunView:
         return runs.OneRunView(run=runs.run_view(await self._engine.retry_run(given.run_id)))
 
     async def _list_events(self, given: events.ListEvents) -> events.EventPageView:
-        page = await self._engine.list_events(
+        page = await self._engine.reads.events(
             event_type=given.type, limit=params.page_limit(given.limit), cursor=given.cursor
         )
         return events.EventPageView(
@@ -144,12 +146,14 @@ class Methods:
         )
 
     async def _get_event(self, given: trees.GetEvent) -> events.EventWithRunsView:
-        event = await self._engine.get_event(given.event_id)
-        page = await self._engine.list_runs(RunFilter(event_id=given.event_id), limit=wire.MAX_LIMIT)
+        event = await self._engine.reads.event(given.event_id)
+        page = await self._engine.reads.runs(RunFilter(event_id=given.event_id), limit=wire.MAX_LIMIT)
         views = [runs.run_view(run) for run in page.items]
         view = events.EventWithRunsView(event=events.event_view(event, views), runs=views)
         if given.tree:
-            below = await self._engine.tree(given.event_id, limit=params.page_limit(given.limit), cursor=given.cursor)
+            below = await self._engine.reads.tree(
+                given.event_id, limit=params.page_limit(given.limit), cursor=given.cursor
+            )
             view.tree = trees.tree_view(below)
         return view
 
@@ -160,7 +164,7 @@ class Methods:
         return await self._pages.get(question, lambda: self._page_of_runs(given))
 
     async def _page_of_runs(self, given: runs.ListRuns) -> runs.RunsView:
-        page = await self._engine.list_runs(
+        page = await self._engine.reads.runs(
             RunFilter(given.event_id, given.status, given.flow),
             limit=params.page_limit(given.limit),
             cursor=given.cursor,
@@ -171,11 +175,11 @@ class Methods:
         return runs.RunsView(event_id=given.event_id, runs=views, next_cursor=page.next_cursor)
 
     async def _get_run(self, given: runs.RunId) -> runs.OneRunView:
-        return runs.OneRunView(run=await self._run_with_output(await self._engine.get_run(given.run_id)))
+        return runs.OneRunView(run=await self._run_with_output(await self._engine.reads.run(given.run_id)))
 
     async def _wait_run(self, given: runs.WaitRun) -> runs.WaitedRunView:
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
-        waited = await self._engine.wait_run(given.run_id, timeout_s=timeout_s)
+        waited = await self._engine.waiters.for_run(given.run_id, timeout_s=timeout_s)
         return runs.WaitedRunView(run=await self._run_with_output(waited.run), timed_out=waited.is_late)
 
     async def _run_with_output(self, run: Run, tail_bytes: int = runs.OUTPUT_TAIL_BYTES) -> runs.RunView:
@@ -192,12 +196,12 @@ class Methods:
         return runs.run_view(run, output, is_truncated=is_cut)
 
     async def _part(self, run_id: str, stream: wire.Stream, offset: int, count: int) -> OutputPart:
-        return await self._engine.read_output(
+        return await self._engine.reads.output(
             run_id, stream, offset=offset, count=count, attempt_number=None, wait_s=0.0
         )
 
     async def _read_output(self, given: runs.ReadOutput) -> runs.OutputView:
-        part = await self._engine.read_output(
+        part = await self._engine.reads.output(
             given.run_id,
             given.stream,
             offset=given.offset,
@@ -217,7 +221,7 @@ class Methods:
 
     async def _subscribe(self, given: updates.Subscribe, caller: Caller) -> updates.SubscribedView:
         if given.run_id is not None:
-            await self._engine.get_run(given.run_id)
+            await self._engine.reads.run(given.run_id)
         return await caller.subscribe(given)
 
     async def _list_flows(self, _: params.NoParams) -> catalog.CatalogView:
@@ -257,7 +261,7 @@ class Methods:
             runs=pruned.runs,
             output_bytes=pruned.output_bytes,
             freed_bytes=freed,
-            free_bytes=(await engine.counts()).free_bytes,
+            free_bytes=(await engine.reads.counts()).free_bytes,
         )
 
     async def _discover(self, _: params.NoParams) -> Annotated[msgspec.Raw, dict[str, Any]]:

@@ -258,7 +258,7 @@ class Daemon:
             tick=lambda: self._notifier.extend(self._summary()),
         )
         with suppress(FlowdError):
-            queued = (await engine.counts()).runs["queued"]
+            queued = (await engine.reads.counts()).runs["queued"]
             log.info("stopped", extra={"left_running": len(engine.active), "left_queued": queued})
         return is_done
 

@@ -61,7 +61,7 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
     """The daemon now. Running steps are listed oldest first."""
     engine = parts.engine
     snapshot = engine.snapshot()
-    counts = await engine.counts()
+    counts = await engine.reads.counts()
     return StatusView(
         version=flowd.__version__,
         protocol=wire.PROTOCOL_VERSION,

@@ -75,11 +75,11 @@ async def _run_in(settings: Settings, event: object, only: tuple[str, str] | Non
 
 async def _see_through(engine: Engine, event_id: str) -> list[Run]:
     """The runs of the event and of all that they cause, when nothing goes on without a person, whom nobody can ask."""
-    await engine.wait_event(event_id, is_tree=True, timeout_s=None)
+    await engine.waiters.for_event(event_id, is_tree=True, timeout_s=None)
     runs: list[Run] = []
     cursor: str | None = None
     while True:
-        page = await engine.tree(event_id, limit=_PAGE, cursor=cursor)
+        page = await engine.reads.tree(event_id, limit=_PAGE, cursor=cursor)
         runs += [run for event in page.items for run in event.runs]
         cursor = page.next_cursor
         if cursor is None:

@@ -46,7 +46,7 @@ def table(engine: Engine, settings: Settings) -> dict[str, Method]:
     """The methods of the API on an engine in this process."""
 
     async def status(with_settings: bool) -> StatusView:
-        counts = await engine.counts()
+        counts = await engine.reads.counts()
         return StatusView(
             version=flowd.__version__,
             protocol=wire.PROTOCOL_VERSION,

@@ -8,6 +8,7 @@ from flowd.domain.people import Person
 from flowd.domain.run import ProcessStatus, Run
 from flowd.engine.attempts import Attempts
 from flowd.engine.completions import Completions
+from flowd.engine.uncancellable import UncancellableCalls
 from flowd.ports import Clock, OpenStore
 
 _MARGIN_S = 3.0
@@ -24,6 +25,7 @@ class Cancels:
         attempts: Attempts,
         completions: Completions,
         clock: Clock,
+        calls: UncancellableCalls,
         read: Callable[[str], Awaitable[Run]],
         ring: Callable[[], None],
     ) -> None:
@@ -32,11 +34,22 @@ class Cancels:
         self._attempts = attempts
         self._completions = completions
         self._clock = clock
+        self._calls = calls
         self._read = read
         self._ring = ring
 
     async def run(self, run_id: str) -> Run:
-        """See `Engine.cancel_run`."""
+        """End a run. Answers when it has ended, or soon after its grace with the run as it is then.
+
+        Canceling a canceled run changes nothing. Goes on to its end even if this call is cancelled.
+
+        Raises:
+            RunNotFoundError: No such run.
+            RunFinishedError: It has ended in another way.
+        """
+        return await self._calls.do(self._run(run_id))
+
+    async def _run(self, run_id: str) -> Run:
         canceled = None
         if run_id not in self._attempts.active:  # else it is not queued, and its end needs no room on the disk
             canceled = await self._store.cancel_queued(run_id, at_ms=self._clock.now_ms())
@@ -60,8 +73,20 @@ class Cancels:
             self._completions.drop(run_id, ended)
         return await self._read(run_id)
 
-    async def event(self, event_id: str, *, is_tree: bool, by: Person) -> list[str]:
-        """See `Engine.cancel_event`. The runs that it has ended, or has asked to end."""
+    async def event(self, event_id: str, *, is_tree: bool = False, by: Person) -> list[str]:
+        """End every unfinished run of an event, with ``is_tree`` of all below it, too; the ids of these runs. Its
+        questions are closed.
+
+        First all ends that has not started, then what runs, until nothing is left. Answers when it has ended, or soon
+        after its grace. A step that completes all the same stands, and causes nothing. Goes on to its end even if this
+        call is cancelled.
+
+        Raises:
+            EventNotFoundError: No such event.
+        """
+        return await self._calls.do(self._event(event_id, is_tree=is_tree, by=by))
+
+    async def _event(self, event_id: str, *, is_tree: bool, by: Person) -> list[str]:
         ended: list[str] = []
         asked: dict[str, None] = {}
         problem = await self._call_off(event_id, is_tree)
@@ -71,7 +96,7 @@ class Cancels:
             if not running:
                 break
             asked.update(dict.fromkeys(running))
-            await asyncio.gather(*map(self.run, running), return_exceptions=True)
+            await asyncio.gather(*map(self._run, running), return_exceptions=True)
         if problem is not None:
             raise problem
         return [*ended, *asked]

@@ -6,21 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flowd.domain.errors import (
-    EventNotFoundError,
-    InvalidParamsError,
     NotRetryableError,
     RunActiveError,
-    RunNotFoundError,
 )
 from flowd.domain.event import Event
 from flowd.domain.flow import Snapshot
-from flowd.domain.masking import masked_run
 from flowd.domain.matching import Verdict
-from flowd.domain.people import Person
 from flowd.domain.queueing import Beside, Claim, Claimed
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Reason, Run
-from flowd.domain.stored import Accepted, Counts, EventState, Page, Pruned, RunFilter, StoredEvent, TreeEvent
+from flowd.domain.stored import Accepted, Pruned
 from flowd.engine import pruning, recovery, run_log
 from flowd.engine.attempts import Attempts
 from flowd.engine.cancels import Cancels
@@ -28,18 +23,18 @@ from flowd.engine.claims import Claims
 from flowd.engine.completions import Completions
 from flowd.engine.follows import Follows
 from flowd.engine.intake import Intake
-from flowd.engine.output_reader import OutputPart, OutputReader
+from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
 from flowd.engine.pauses import Pauses
 from flowd.engine.questions import Questions
+from flowd.engine.reads import Reads
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.running_step import RunningStep
 from flowd.engine.scheduler import TASK_PREFIX, Scheduler
 from flowd.engine.uncancellable import UncancellableCalls
-from flowd.engine.waiters import Waited, Waiters
+from flowd.engine.waiters import Waiters
 from flowd.ports import Catalog, Clock, Keeper, OpenStore
-from flowd_client.wire import Stream
 
 log = logging.getLogger("flowd.engine")
 
@@ -81,7 +76,6 @@ class Engine:
         self._package_waits = package_waits
         self._outputs = outputs
         self._round_folders = round_folders
-        self._reader = reader
         self._completions = completions
         self._boot_id = boot_id
         self._redactor = redactor
@@ -91,18 +85,23 @@ class Engine:
         """What people can do about runs that ask."""
         self.pauses = pauses
         """What people hold up."""
-        self._cancels = Cancels(
+        self.reads = Reads(store=store, attempts=attempts, reader=reader, redactor=redactor)
+        """What is stored and printed, to be looked at."""
+        self.cancels = Cancels(
             store=store,
             attempts=attempts,
             completions=completions,
             clock=clock,
-            read=self.get_run,
+            calls=calls,
+            read=self.reads.run,
             ring=scheduler.ring,
         )
+        """Ends of runs and events that somebody asks for."""
         self.waiters = Waiters(
             store=store,
             completions=completions,
-            read=self.get_run,
+            read=self.reads.run,
+            shown=self.reads.shown,
             is_active=lambda run_id: run_id in attempts.active,
             places=lambda: scheduler.max_parallel,
         )
@@ -199,7 +198,7 @@ class Engine:
     async def end_active(self, *, grace_s: float | None) -> None:
         """Cancel every run under way; ``grace_s=0`` kills. Needs no room on the disk."""
         for run_id in self.active:
-            await self._cancels.end_running(run_id, grace_s=grace_s)
+            await self.cancels.end_running(run_id, grace_s=grace_s)
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
@@ -233,7 +232,7 @@ class Engine:
         if accepted.runs and not accepted.is_duplicate and not places:
             self._scheduler.ring()
         if self._redactor.longest:
-            return replace(accepted, runs=tuple(map(self._shown, accepted.runs)))
+            return replace(accepted, runs=tuple(map(self.reads.shown, accepted.runs)))
         return accepted
 
     async def replay(
@@ -261,31 +260,8 @@ class Engine:
             run_log.tell(logging.DEBUG, "run queued", run, replay_of=run.replay_of)
         run_log.tell_left_out(replayed.event)
         # The runs that it has by now, and what this replay left out.
-        event = replace(await self.get_event(event_id), left_out=replayed.event.left_out)
+        event = replace(await self.reads.event(event_id), left_out=replayed.event.left_out)
         return replace(replayed, event=event)
-
-    async def cancel_run(self, run_id: str) -> Run:
-        """End a run. Answers when it has ended, or soon after its grace with the run as it is then.
-
-        Canceling a canceled run changes nothing.
-
-        Raises:
-            RunNotFoundError: No such run.
-            RunFinishedError: It has ended in another way.
-        """
-        return await self._calls.do(self._cancels.run(run_id))
-
-    async def cancel_event(self, event_id: str, *, is_tree: bool = False, by: Person) -> list[str]:
-        """End every unfinished run of an event, with ``is_tree`` of all below it, too; the ids of these runs. Its
-        questions are closed.
-
-        First all ends that has not started, then what runs, until nothing is left. Answers when it has ended, or soon
-        after its grace. A step that completes all the same stands, and causes nothing.
-
-        Raises:
-            EventNotFoundError: No such event.
-        """
-        return await self._calls.do(self._cancels.event(event_id, is_tree=is_tree, by=by))
 
     async def retry_run(self, run_id: str) -> Run:
         """Queue another attempt of a run that ended badly. It starts with the step's definition in force then.
@@ -298,7 +274,7 @@ class Engine:
         return await self._calls.do(self._retry_run(run_id))
 
     async def _retry_run(self, run_id: str) -> Run:
-        run = await self.get_run(run_id)
+        run = await self.reads.run(run_id)
         if not run.status.is_final:
             raise RunActiveError(
                 f"Run {run_id} is {run.status}; cancel it first, or wait for its end.", status=run.status
@@ -314,99 +290,9 @@ class Engine:
             raise RunActiveError(f"Run {run_id} was retried by somebody else just now.")
         self._scheduler.ring()
         run_log.tell(logging.DEBUG, "run queued", queued, attempts_before=run.attempt_count)
-        return await self.get_run(run_id)
+        return await self.reads.run(run_id)
 
     # --- asking ------------------------------------------------------------------------------------------------------
-
-    async def get_event(self, event_id: str) -> StoredEvent:
-        """One event. Raises `EventNotFoundError`."""
-        event = await self._store.event(event_id)
-        if event is None:
-            raise EventNotFoundError(event_id)
-        return event
-
-    async def list_events(
-        self, *, event_type: str | None = None, limit: int, cursor: str | None = None
-    ) -> Page[StoredEvent]:
-        """Events, newest first."""
-        return await self._store.events(event_type=event_type, limit=limit, cursor=cursor)
-
-    async def get_run(self, run_id: str) -> Run:
-        """One run with its attempts. Raises `RunNotFoundError`."""
-        run = await self._store.run(run_id)
-        if run is None:
-            raise RunNotFoundError(run_id)
-        if run.attempts and not run.attempts[-1].status.is_final:
-            # The pid of a step that runs since a moment ago is not in the store yet.
-            run = replace(run, attempts=(*run.attempts[:-1], self._attempts.enrich(run.attempts[-1])))
-        return self._shown(run)
-
-    async def list_runs(self, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[Run]:
-        """Runs, newest first."""
-        page = await self._store.runs(where, limit=limit, cursor=cursor)
-        return replace(page, items=tuple(map(self._shown, page.items)))
-
-    async def wait_run(self, run_id: str, *, timeout_s: float | None) -> Waited:
-        """The run when it has ended; see `Waiters.for_run`."""
-        waited = await self.waiters.for_run(run_id, timeout_s=timeout_s)
-        return waited._replace(run=self._shown(waited.run))
-
-    async def wait_event(
-        self, event_id: str, *, is_tree: bool, timeout_s: float | None, caller: str | None = None
-    ) -> bool:
-        """Return when nothing of the event goes on without a person; see `Waiters.for_event`.
-
-        Args:
-            caller: The run whose step asks.
-
-        Raises:
-            EventNotFoundError: No such event.
-            WouldDeadlockError: It would wait for itself, or takes the last place.
-        """
-        await self.waiters.refuse_own(caller, event_id, is_tree=is_tree)
-        with self.waiters.inside(caller):
-            return await self.waiters.for_event(event_id, is_tree=is_tree, timeout_s=timeout_s, caller=caller)
-
-    async def tree(self, event_id: str, *, limit: int, cursor: str | None = None) -> Page[TreeEvent]:
-        """The event and all below it in its tree, oldest first. Raises `EventNotFoundError`."""
-        page = await self._store.tree(event_id, limit=limit, cursor=cursor)
-        shown = (replace(event, runs=tuple(map(self._shown, event.runs))) for event in page.items)
-        return replace(page, items=tuple(shown))
-
-    async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
-        """How the runs of an event, or of its tree, are; of those that are open, at most ``limit``."""
-        state = await self._store.event_state(event_id, is_tree=is_tree, limit=limit)
-        return replace(state, open=tuple(map(self._shown, state.open)))
-
-    async def read_output(
-        self,
-        run_id: str,
-        stream: Stream,
-        *,
-        offset: int,
-        count: int,
-        attempt_number: int | None,
-        wait_s: float,
-        other_offset: int | None = None,
-    ) -> OutputPart:
-        """Up to ``count`` bytes of a stream from ``offset``; waits up to ``wait_s`` for some to appear.
-
-        With ``other_offset`` the waiting also ends when the other stream reaches beyond that.
-
-        Raises:
-            RunNotFoundError: No such run.
-            InvalidParamsError: It has no such attempt.
-        """
-        run = await self.get_run(run_id)
-        number = run.attempt_count if attempt_number is None else attempt_number
-        if number > run.attempt_count:
-            has = "1 attempt" if run.attempt_count == 1 else f"{run.attempt_count or 'no'} attempts"
-            raise InvalidParamsError(
-                f"Run {run_id} has {has} so far; attempt {number} is none of them.", param="attempt"
-            )
-        return await self._reader.wait_for_part(
-            run_id, number, stream, offset=offset, count=count, wait_s=wait_s, other_offset=other_offset
-        )
 
     def snapshot(self) -> Snapshot:
         """The catalog in force."""
@@ -446,10 +332,3 @@ class Engine:
     async def give_back(self, *, compact: bool) -> int:
         """Give the disk back what forgotten events took; see `flowd.ports.Store.give_back`."""
         return await self._calls.do(self._store.give_back(compact=compact))
-
-    async def counts(self) -> Counts:
-        """How many events and runs there are."""
-        return await self._store.counts()
-
-    def _shown(self, run: Run) -> Run:
-        return masked_run(run, self._redactor)

@@ -38,19 +38,22 @@ class Waiters:
         store: TreeStore,
         completions: Completions,
         read: Callable[[str], Awaitable[Run]],
+        shown: Callable[[Run], Run],
         is_active: Callable[[str], bool],
         places: Callable[[], int],
     ) -> None:
         """Wire it.
 
         Args:
-            read: Reads a run. Raises `RunNotFoundError`.
+            read: Reads a run, with secrets masked. Raises `RunNotFoundError`.
+            shown: A run with its secrets masked.
             is_active: Whether a run of this id is under way here.
             places: How many may be.
         """
         self._store = store
         self._completions = completions
         self._read = read
+        self._shown = shown
         self._is_active = is_active
         self._places = places
         self._callers: Counter[str] = Counter()
@@ -83,7 +86,7 @@ class Waiters:
                             continue
                 found = await ended
                 if found is not None:
-                    return found
+                    return self._shown(found)
             finally:
                 self._completions.drop(run_id, ended)
 
@@ -98,12 +101,18 @@ class Waiters:
         """Return when nothing of the event, or of its tree, goes on without a person; True where time was up before.
 
         Args:
-            caller: A run whose step asks, see `inside`.
+            caller: The run whose step asks.
 
         Raises:
             EventNotFoundError: No such event.
-            WouldDeadlockError: Something of it needs a key that the caller, or its round, holds.
+            WouldDeadlockError: The caller would wait for itself, holds a key that something of the event needs, or has
+                the last place.
         """
+        await self._refuse_own(caller, event_id, is_tree=is_tree)
+        with self.inside(caller):
+            return await self._for_event(event_id, is_tree=is_tree, timeout_s=timeout_s, caller=caller)
+
+    async def _for_event(self, event_id: str, *, is_tree: bool, timeout_s: float | None, caller: str | None) -> bool:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout_s):
@@ -113,7 +122,7 @@ class Waiters:
                         begun_s = loop.time()
                         if not await self._store.is_going_on(event_id, is_tree=is_tree):
                             return False
-                        await self.refuse_kept(caller, event_id, is_tree=is_tree)
+                        await self._refuse_kept(caller, event_id, is_tree=is_tree)
                         ended_s = loop.time()
                         await asyncio.wait([changed], timeout=_LOOK_AGAIN_S)
                         await asyncio.sleep(ended_s + max(_LOOK_S, _SHARE * (ended_s - begun_s)) - loop.time())
@@ -145,7 +154,7 @@ class Waiters:
             if not self._callers[caller]:
                 del self._callers[caller]
 
-    async def refuse_own(self, caller: str | None, event_id: str, *, is_tree: bool) -> None:
+    async def _refuse_own(self, caller: str | None, event_id: str, *, is_tree: bool) -> None:
         """Refuse to let a step wait for what it belongs to itself, or what waits for it.
 
         Raises:
@@ -158,9 +167,9 @@ class Waiters:
             raise WouldDeadlockError(
                 f"Run {caller} must not wait for event {event_id}, for it is one of its runs itself."
             )
-        await self.refuse_kept(caller, event_id, is_tree=is_tree)
+        await self._refuse_kept(caller, event_id, is_tree=is_tree)
 
-    async def refuse_kept(self, caller: str | None, event_id: str, *, is_tree: bool) -> None:
+    async def _refuse_kept(self, caller: str | None, event_id: str, *, is_tree: bool) -> None:
         """Refuse to let a step wait for what needs a key that it, or its round, holds.
 
         Raises:

@@ -115,7 +115,8 @@ class Player:
             return
         number = self.random.randrange(len(self.model.runs))
         run = (await self.world.look())[number]
-        self.world.call(getattr(self.world.engine, f"{verb}_run")(run.id))
+        engine = self.world.engine
+        self.world.call((engine.cancels.run if verb == "cancel" else engine.retry_run)(run.id))
         await self._do(str(number), getattr(self.model, verb), self.model.runs[number])
 
     async def _cancel(self) -> None:

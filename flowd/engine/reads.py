@@ -1,0 +1,101 @@
+"""Reads what is stored and what is printed, with the secrets in it masked."""
+
+from dataclasses import replace
+
+from flowd.domain.errors import EventNotFoundError, InvalidParamsError, RunNotFoundError
+from flowd.domain.masking import masked_run
+from flowd.domain.redaction import Redactor
+from flowd.domain.run import Run
+from flowd.domain.stored import Counts, EventState, Page, RunFilter, StoredEvent, TreeEvent
+from flowd.engine.attempts import Attempts
+from flowd.engine.output_reader import OutputPart, OutputReader
+from flowd.ports import OpenStore
+from flowd_client.wire import Stream
+
+
+class Reads:
+    """Events, runs, trees and output."""
+
+    def __init__(self, *, store: OpenStore, attempts: Attempts, reader: OutputReader, redactor: Redactor) -> None:
+        """``attempts`` know what the store does not know yet of steps that run."""
+        self._store = store
+        self._attempts = attempts
+        self._reader = reader
+        self._redactor = redactor
+
+    async def event(self, event_id: str) -> StoredEvent:
+        """One event. Raises `EventNotFoundError`."""
+        event = await self._store.event(event_id)
+        if event is None:
+            raise EventNotFoundError(event_id)
+        return event
+
+    async def events(
+        self, *, event_type: str | None = None, limit: int, cursor: str | None = None
+    ) -> Page[StoredEvent]:
+        """Events, newest first."""
+        return await self._store.events(event_type=event_type, limit=limit, cursor=cursor)
+
+    async def run(self, run_id: str) -> Run:
+        """One run with its attempts. Raises `RunNotFoundError`."""
+        run = await self._store.run(run_id)
+        if run is None:
+            raise RunNotFoundError(run_id)
+        if run.attempts and not run.attempts[-1].status.is_final:
+            # The pid of a step that runs since a moment ago is not in the store yet.
+            run = replace(run, attempts=(*run.attempts[:-1], self._attempts.enrich(run.attempts[-1])))
+        return self.shown(run)
+
+    async def runs(self, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[Run]:
+        """Runs, newest first."""
+        page = await self._store.runs(where, limit=limit, cursor=cursor)
+        return replace(page, items=tuple(map(self.shown, page.items)))
+
+    async def tree(self, event_id: str, *, limit: int, cursor: str | None = None) -> Page[TreeEvent]:
+        """The event and all below it in its tree, oldest first. Raises `EventNotFoundError`."""
+        page = await self._store.tree(event_id, limit=limit, cursor=cursor)
+        shown = (replace(event, runs=tuple(map(self.shown, event.runs))) for event in page.items)
+        return replace(page, items=tuple(shown))
+
+    async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
+        """How the runs of an event, or of its tree, are; of those that are open, at most ``limit``."""
+        state = await self._store.event_state(event_id, is_tree=is_tree, limit=limit)
+        return replace(state, open=tuple(map(self.shown, state.open)))
+
+    async def output(
+        self,
+        run_id: str,
+        stream: Stream,
+        *,
+        offset: int,
+        count: int,
+        attempt_number: int | None,
+        wait_s: float,
+        other_offset: int | None = None,
+    ) -> OutputPart:
+        """Up to ``count`` bytes of a stream from ``offset``; waits up to ``wait_s`` for some to appear.
+
+        With ``other_offset`` the waiting also ends when the other stream reaches beyond that.
+
+        Raises:
+            RunNotFoundError: No such run.
+            InvalidParamsError: It has no such attempt.
+        """
+        run = await self.run(run_id)
+        number = run.attempt_count if attempt_number is None else attempt_number
+        if number > run.attempt_count:
+            has = "1 attempt" if run.attempt_count == 1 else f"{run.attempt_count or 'no'} attempts"
+            raise InvalidParamsError(
+                f"Run {run_id} has {has} so far; attempt {number} is none of them.", param="attempt"
+            )
+        return await self._reader.wait_for_part(
+            run_id, number, stream, offset=offset, count=count, wait_s=wait_s, other_offset=other_offset
+        )
+
+    async def counts(self) -> Counts:
+        """How many events and runs there are."""
+        return await self._store.counts()
+
+    def shown(self, run: Run) -> Run:
+        """The run with its secrets masked."""
+        return masked_run(run, self._redactor)
