@@ -15,6 +15,7 @@ import time
 
 import flowd
 from flowd.keeper import cgroup as cgroup_module
+from flowd.keeper import signals
 from flowd.keeper.adoption import Adoption
 from flowd.keeper.capabilities import Capabilities, boot_id, now_s
 from flowd.keeper.home import Home
@@ -58,7 +59,7 @@ class Keeper:
         self._boot_id = boot_id()
         self._code = {"version": flowd.__version__, "code": code()}
         self._poll = select.poll()
-        self._wake_fd = self._catch_signals()
+        self._wake_fd = signals.caught()
         self._listener = socket.socket(fileno=LISTEN_FD)
         self._listener.settimeout(0)
         self._connection: socket.socket | None = None
@@ -167,17 +168,6 @@ class Keeper:
         return alone_s > (self._orphan_grace_s or IDLE_EXIT_S if self._steps.ended else IDLE_EXIT_S)
 
     # --- signals
-
-    def _catch_signals(self) -> int:
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_IGN)
-        read_end, write_end = os.pipe()
-        os.set_blocking(read_end, False)
-        os.set_blocking(write_end, False)
-        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-        return read_end
 
     def _on_signals(self) -> None:
         numbers = os.read(self._wake_fd, 65536)
