@@ -8,17 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from flowd.domain import excerpt, retry
+from flowd.domain import retry
 from flowd.domain.definition import Definition
 from flowd.domain.errors import RefusedError, StorageFullError
 from flowd.domain.exit import Exit
 from flowd.domain.launching import Command, KeeperLostError, Launch, NoRoomError, SpawnError, StepContext
-from flowd.domain.outcome import Outcome, decide
+from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, Finished, StartedRun
-from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
+from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
-from flowd.engine import run_log
+from flowd.engine import attempt_outcome, run_log
 from flowd.engine.completions import Completions
 from flowd.engine.follows import Follows
 from flowd.engine.new_rounds import how_many_start
@@ -249,7 +249,8 @@ class ActiveAttempt:
             return await self._record_exit(self._exit or Exit(), claim)
         if self._is_unstarted and not self.is_canceled and await self._queue_again():
             return Again(self._tools.clock.steady_ms())
-        return await self._finish(Exit(duration_ms=self.age_ms), self._refusal(self._obstacle), Output(), claim)
+        outcome = attempt_outcome.of_obstacle(self._obstacle, self.definition, is_canceled=self.is_canceled)
+        return await self._finish(Exit(duration_ms=self.age_ms), outcome, Output(), claim)
 
     def close(self) -> None:
         """It is over, or left to the next daemon."""
@@ -268,7 +269,8 @@ class ActiveAttempt:
             log.warning("output shrank", extra={"run": self.run_id, "streams": exit_.shrunk})
         if exit_.duration_ms is None and self._started is not None and not exit_.is_unseen:
             exit_ = replace(exit_, duration_ms=self.age_ms)  # of a keeper that does not measure it
-        return await self._finish(exit_, self._decide(exit_, said), output, claim)
+        outcome = attempt_outcome.of_exit(exit_, said, self.definition, mask=self._tools.mask)
+        return await self._finish(exit_, outcome, output, claim)
 
     async def _queue_again(self) -> bool:
         """False where somebody asked to cancel it at the last moment."""
@@ -283,25 +285,6 @@ class ActiveAttempt:
         if max(sizes) <= _INLINE_SCAN_BYTES:
             return outputs.collect(attempt_id, sizes)
         return await asyncio.to_thread(outputs.collect, attempt_id, sizes)
-
-    def _decide(self, exit_: Exit, said: CollectedOutput) -> Outcome:
-        definition, mask = self.definition, self._tools.mask
-        outcome = decide(exit_, said.result, label=definition.label, timeout_ms=definition.timeout_ms)
-        if outcome.error is None:
-            return outcome
-        # Masked before it is cut: half a secret would not be recognised.
-        end = excerpt.excerpt(mask(said.stderr_tail), mask(said.stdout_tail))
-        if exit_.shrunk:
-            why = "a script that opens it anew (> /dev/stderr) cuts its file"
-            return replace(outcome, error=f"{outcome.error}; its {' and '.join(exit_.shrunk)} shrank: {why}\n{end}")
-        return replace(outcome, error=f"{outcome.error}\n{end}")
-
-    def _refusal(self, why: str) -> Outcome:
-        label = self.definition.label
-        why = why.removeprefix(f"{label}: ")  # the sentence names the step already
-        if self.is_canceled:
-            return Outcome(ProcessStatus.CANCELED, Reason.CANCELED, f"Step {label} was canceled: {why}")
-        return Outcome(ProcessStatus.FAILED, Reason.SPAWN, f"Step {label} could not start: {why}")
 
     async def _finish(
         self, exit_: Exit, outcome: Outcome, output: Output, claim: Callable[[int], Claim | None]
