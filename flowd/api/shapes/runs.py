@@ -142,10 +142,10 @@ class RunView(View):
     ``startedAt`` is when its first attempt began, ``completedAt`` when its last one ended; ``durationMs`` is how long
     its attempts took together, without the time between them, by a clock that nobody sets. ``packageHash``, ``runner``
     and ``flowVersion`` are what its last attempt ran with. ``waitingFor`` says what a queued run waits for; where one
-    has just been made, it is missing if that is only a place. ``round`` counts the dispatch and the replays of its flow
-    for the event, from 1. ``output`` is only in the view of a single run. ``needsAttention``: it asks, and nobody has
-    answered. With a ``resolution`` what counts is a person's word: ``result`` has that, and ``reportedResult`` what the
-    step said. ``answer`` is what its attempts are told.
+    has just been made, and in updates, it is missing if that is only a place. ``round`` counts the dispatch and the
+    replays of its flow for the event, from 1. ``output`` is only in the view of a single run. ``needsAttention``: it
+    asks, and nobody has answered. With a ``resolution`` what counts is a person's word: ``result`` has that, and
+    ``reportedResult`` what the step said. ``answer`` is what its attempts are told.
     """
 
     id: str
