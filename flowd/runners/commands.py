@@ -230,7 +230,7 @@ class StepRunners:
             # Otherwise whoever follows the output sees nothing until 8 KiB have come together.
             env.setdefault("PYTHONUNBUFFERED", "1")
         if self._reach is not None:
-            env |= self._reach.env(env, self._environ, is_python=definition.runner == "python")
+            env |= self._reach.env(env, is_python=definition.runner == "python")
         return env
 
 

@@ -15,14 +15,19 @@ import flowd_client
 from flowd.state import files
 
 _MODULES: Final = (flowd_client,)
-_DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Reach:
     """The folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` is below the state; nothing is made yet."""
+    def __init__(self, folder: Path, inherited: Mapping[str, str]) -> None:
+        """Nothing is made yet.
+
+        Args:
+            folder: Below the state.
+            inherited: The environment of steps, less what each sets itself.
+        """
+        self._inherited = inherited
         self._bin = folder / "bin"
         self._python = folder / "python"
         self._bin_path, self._python_path = str(self._bin), str(self._python)  # asked for at each start
@@ -40,20 +45,20 @@ class Reach:
         for module in _MODULES:
             _link(self._python / module.__name__, Path(module.__path__[0]).resolve())
 
-    def env(self, env: Mapping[str, str], inherited: Mapping[str, str], *, is_python: bool) -> dict[str, str]:
-        """The variables that lead there, behind all that a step, or flowd's own environment, names itself.
+    def env(self, env: Mapping[str, str], *, is_python: bool) -> dict[str, str]:
+        """The variables that lead there, behind all that a step sets or inherits. A step without a PATH gets none: its
+        shell has one of its own then, which this would replace.
 
         Args:
-            env: What a step sets.
-            inherited: What it inherits.
+            env: What the step sets.
         """
         if not (os.path.exists(self._command_path) and os.path.isdir(self._python_path)):
             with suppress(OSError):  # the state is gone, or the disk is full: a step can do without
                 self.make()
-        path = env.get("PATH", inherited.get("PATH", _DEFAULT_PATH))
-        found = {"PATH": f"{path}:{self._bin_path}"}
+        path = env.get("PATH", self._inherited.get("PATH", ""))
+        found = {"PATH": f"{path}:{self._bin_path}"} if path else {}
         if is_python:
-            modules = env.get("PYTHONPATH", inherited.get("PYTHONPATH", ""))
+            modules = env.get("PYTHONPATH", self._inherited.get("PYTHONPATH", ""))
             found["PYTHONPATH"] = f"{modules}:{self._python_path}" if modules else self._python_path
         return found
 

@@ -84,9 +84,10 @@ async def build(
     outputs = OutputFiles(folder / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
     clock = SystemClock()
     take_possession(folder, settings.workspace, sizes=outputs.sizes, at_ms=clock.now_ms())
+    inherited = dict(settings_values.step_environment(settings, environ) if step_environ is None else step_environ)
     keeper = build_keeper(
         settings,
-        base_env=dict(settings_values.step_environment(settings, environ) if step_environ is None else step_environ),
+        base_env=inherited,
         environ=environ,
         on_lost=on_keeper_lost,
         step_open_files=step_open_files,
@@ -123,7 +124,7 @@ async def build(
         interpreters=settings.interpreters,
         launched_by=launched_by,
         secrets=StepSecrets(settings.secrets, environ),
-        reach=Reach(folder / state_folder.REACH),
+        reach=Reach(folder / state_folder.REACH, inherited),
     )
     catalog_journal.note(catalog.snapshot)
     await catalog_journal.settle()  # before anybody subscribes: what changed without a daemon is no news any more

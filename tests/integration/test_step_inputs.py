@@ -163,7 +163,7 @@ def test_a_secret_that_cannot_be_read_keeps_the_step_from_starting(
 
 
 def test_flowd_and_its_client_are_in_reach_whatever_the_path_says_and_nothing_else_is(rig: Rig, tmp_path: Path) -> None:
-    reach = Reach(tmp_path / "reach")
+    reach = Reach(tmp_path / "reach", {"PATH": "/usr/bin:/bin"})
     runners = StepRunners(
         workspace=rig.workspace, socket_path=None, environ={"PATH": "/usr/bin:/bin"},
         interpreters={"python": sys.executable}, reach=reach,
@@ -180,9 +180,9 @@ def test_flowd_and_its_client_are_in_reach_whatever_the_path_says_and_nothing_el
 
 
 def test_what_a_step_names_itself_comes_before_what_is_in_reach(rig: Rig, tmp_path: Path) -> None:
-    reach = Reach(tmp_path / "reach")
-    env = reach.env({"PATH": "/own", "PYTHONPATH": "/mine"}, {"PATH": "/usr/bin"}, is_python=True)
+    reach = Reach(tmp_path / "reach", {"PATH": "/usr/bin:/bin"})
+    env = reach.env({"PATH": "/own", "PYTHONPATH": "/mine"}, is_python=True)
     assert env == {"PATH": f"/own:{tmp_path}/reach/bin", "PYTHONPATH": f"/mine:{tmp_path}/reach/python"}
     shutil.rmtree(tmp_path / "reach")
-    reach.env({}, {}, is_python=False)
+    reach.env({}, is_python=False)
     assert (tmp_path / "reach" / "bin" / "flowd").exists()
