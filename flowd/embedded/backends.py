@@ -51,6 +51,7 @@ _OPERATIONS = {
     wire.LIST_RUNS: "listRuns",
     wire.GET_RUN: "getRun",
     wire.WAIT_RUN: "waitRun",
+    wire.WAIT_EVENT: "waitEvent",
     wire.READ_OUTPUT: "readOutput",
     wire.SUBSCRIBE: "subscribe",
 }

@@ -1,5 +1,6 @@
 """What every store promises of what runs cause, in sentences that name none."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -425,5 +426,23 @@ def test_what_waits_for_a_rounds_key_goes_on_as_long_as_something_of_that_round_
         await store.finish(started["asks"].attempt, ASKS, Exit(0), Output(), at_ms=6)
         assert not await store.is_going_on("behind", is_tree=False)
         assert not await store.is_round_going_on("behind")
+
+    stores.use(use)
+
+
+def test_a_page_of_a_tree_ends_where_its_results_grow_large(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        large = replace(DONE, result=FlowResult("changed", json.dumps({"status": "changed", "much": "x" * 1_500_000})))
+        await end(store, await begin(store, await accept(store, "a")), *(follow(f"x{n}") for n in range(6)))
+        for begun in (await store.claim(claim(9))).started:
+            await store.finish(begun.attempt, large, Exit(0), Output(), at_ms=3)
+        found, cursor = [], None
+        while True:
+            page = await store.tree("event-a", limit=500, cursor=cursor)
+            found.append([event.id for event in page.items])
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert found == [["event-a", "x0", "x1"], ["x2", "x3"], ["x4", "x5"]]
 
     stores.use(use)

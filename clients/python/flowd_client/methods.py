@@ -80,7 +80,8 @@ class Method(NamedTuple):
 
 
 _DISPATCH_NOTE = (
-    "The body is the event, or `{event, wait, timeoutMs}`, or a CloudEvent. `?wait=true&timeoutMs=` waits for the runs."
+    "The body is the event, or `{event, wait, timeoutMs}`, or a CloudEvent. `?wait=true&timeoutMs=` waits for the runs,"
+    " with `&tree=true` for all that they cause, too."
 )
 
 METHODS: Final[dict[str, Method]] = {

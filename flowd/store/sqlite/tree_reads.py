@@ -10,7 +10,10 @@ from flowd.domain.trees import CausedBy
 from flowd.store.sqlite import reads, rows
 
 MAX_RUNS = 2_000
-"""Of one page, which ends with the event that reaches it."""
+"""Of one page, which ends with the event that reaches it; so does one whose results are larger than a page may be."""
+
+_AT_ONCE = 50
+"""Events whose runs are read at once."""
 
 _TREE = (
     "WITH RECURSIVE scope (seq) AS (SELECT seq FROM events WHERE id = ?"
@@ -53,18 +56,26 @@ def tree(db: sqlite3.Connection, event_id: str, *, limit: int, cursor: str | Non
         " FROM scope s JOIN events e ON e.seq = s.seq WHERE e.seq > ? ORDER BY e.seq LIMIT ?",
         (event_id, after, limit + 1),
     ).fetchall()
-    runs = _runs(db, [row[0] for row in found[:limit]])
+    items = _with_runs(db, found[:limit])
+    return Page(tuple(items), f"t{found[len(items) - 1][0]}" if len(found) > len(items) else None)
+
+
+def _with_runs(db: sqlite3.Connection, found: Sequence[rows.Row]) -> list[TreeEvent]:
+    """As many of these events as make a page, at least one."""
     items: list[TreeEvent] = []
-    count = 0
-    for seq, id_, type_, created_at_ms, cause_run_id, cause_event_id, depth in found[:limit]:
-        theirs = tuple(runs.get(seq, ()))
-        count += len(theirs)
-        if items and count > MAX_RUNS:
-            break
-        caused_by = None if cause_run_id is None else CausedBy(cause_run_id, cause_event_id)
-        items.append(TreeEvent(id_, type_, created_at_ms, caused_by, depth, theirs))
-    has_more = len(found) > len(items)
-    return Page(tuple(items), f"t{found[len(items) - 1][0]}" if has_more else None)
+    count = size = 0
+    for start in range(0, len(found), _AT_ONCE):
+        part = found[start : start + _AT_ONCE]
+        runs = _runs(db, [row[0] for row in part])
+        for seq, id_, type_, created_at_ms, cause_run_id, cause_event_id, depth in part:
+            theirs = tuple(runs.get(seq, ()))
+            count += len(theirs)
+            size += sum(len(said.text) for run in theirs for said in (run.result, run.reported_result) if said)
+            if items and (count > MAX_RUNS or size > reads.MAX_PAGE_BYTES):
+                return items
+            caused_by = None if cause_run_id is None else CausedBy(cause_run_id, cause_event_id)
+            items.append(TreeEvent(id_, type_, created_at_ms, caused_by, depth, theirs))
+    return items
 
 
 def going_on(db: sqlite3.Connection, event_id: str, *, is_tree: bool) -> bool:
