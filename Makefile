@@ -77,7 +77,8 @@ nightly:        ## All that takes longer: check, every test on all of the above,
 crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
 	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)
 
-model: $(VENV)/.ready ## Play SEQUENCES random sequences (5000) on the queue and on a model of it, from SEED or a random one
+model: $(VENV)/.ready ## Play SEQUENCES random sequences (5000) on the engine and on a model of it, from SEED or a random one
+	PYTHONPATH=tests $(BIN)/python -m model.search $(or $(SEQUENCES),5000) $(SEED)
 	PYTHONPATH=.:clients/python:tests $(BIN)/python -m model.play $(or $(SEQUENCES),5000) $(SEED)
 
 vm: $(VENV)/.ready ## Boot a Debian in qemu, and try flowd under its systemd (VM="-k reload" for some of it)

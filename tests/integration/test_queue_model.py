@@ -10,18 +10,18 @@ from flowd.store.sqlite import queue
 
 
 @pytest.mark.timeout(240)
-def test_the_queue_does_what_its_model_says() -> None:
+def test_the_engine_does_what_its_model_says() -> None:
     seed = random.SystemRandom().randrange(10**9)
-    play(seed, 200)
+    play(seed, 60)
 
 
 def test_a_scheduler_that_sets_no_timer_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scheduler, "ring_at", lambda *_: None)
-    with pytest.raises(DifferenceError, match="make model SEED="):
-        play(1, 100)
+    with pytest.raises(DifferenceError):
+        play(1, 40)
 
 
 def test_a_queue_that_starts_the_newest_first_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "NEXT", queue.NEXT.replace("r.ready_seq LIMIT", "r.ready_seq DESC LIMIT"))
     with pytest.raises(DifferenceError):
-        play(1, 100)
+        play(1, 40)

@@ -1,81 +1,316 @@
-"""What the queue promises, as a plain program: no store, no tasks, no races. The real one must come to the same."""
+"""What flowd promises of runs in order, people, keys and trees, as a plain program: no store, no tasks, no races.
+
+The real one must come to the same. Each method is something that is asked or that happens; those that are refused raise
+`RefusedError` and change nothing.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
-from model.world import MAX_PARALLEL, RETRY_MS, STEPS
+from model import rules
+from model.flows import End, Flow, NextEvent, Step
+from model.queue import Queue
+from model.records import ASKING, UNFINISHED, WELL, Copied, Event, Round, Run, Wait
 
-GONE_MS = 60_000
-
-
-@dataclass
-class ModelRun:
-    """A run. ``ready`` is its number in the order of those that are ready, ``shown`` the version that it shows."""
-
-    event: str
-    step: str
-    shown: int
-    status: str = "queued"
-    waits: tuple[str, int, int] | str | None = None
-    ready: int = 0
-    attempts: int = 0
-    wants_cancel: bool = False
-
-    def state(self) -> tuple[object, ...]:
-        """What can be compared."""
-        waits = self.waits[:2] if isinstance(self.waits, tuple) else self.waits
-        return self.step, self.status, self.attempts, self.shown, waits
+RETRY_MS = 1_000
+"""A policy's wait before the second attempt; doubled for each after it."""
 
 
-@dataclass
-class Model:
-    """The whole of it."""
+class RefusedError(Exception):
+    """Nothing was changed. The message is the error's slug."""
 
-    wall_ms: int = 1_000_000
-    steady_ms: int = 1_000_000
-    runs: list[ModelRun] = field(default_factory=list)
-    events: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    versions: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(STEPS, 1))
-    is_broken: bool = False
-    gone_since: dict[str, int] = field(default_factory=dict)
-    numbers: int = 0
 
-    # --- what is asked
+class Model(Queue):
+    """All that can be asked, and all that happens."""
 
-    def accept(self, event: str, only: str | None) -> None:
-        if only is not None and self.versions[only] is None:
-            return
-        if event in self.events:
-            return
-        steps = tuple(step for step in STEPS if self.versions[step] is not None and only in (None, step))
-        self.events[event] = steps
-        self._add(event, steps)
+    def __init__(
+        self,
+        flows: Iterable[Flow],
+        *,
+        max_parallel: int = 3,
+        max_depth: int = 32,
+        max_tree_events: int = 10_000,
+        name_run: Callable[[str, str, str], str] = lambda event, flow, step: f"{event}.{flow}.{step}",
+    ) -> None:
+        """``name_run`` gives the id of an event's first run of a flow's step, which ids of caused events begin with."""
+        super().__init__(flows, max_parallel=max_parallel)
+        self._max_depth = max_depth
+        self._max_tree_events = max_tree_events
+        self._name_run = name_run
+
+    # --- events
+
+    def accept(self, event_id: str, type_: str, key: str) -> None:
+        """Somebody dispatches an event. A known id is a duplicate."""
+        if event_id not in self.events:
+            self._accept(NextEvent(type_, key, event_id), None)
         self.settle()
 
-    def replay(self, event: str) -> None:
-        if event in self.events:
-            self._add(event, tuple(step for step in STEPS if self.versions[step] is not None))
-            self.settle()
+    def dispatch_from(self, run: Run, event_id: str, type_: str, key: str) -> None:
+        """A step dispatches an event. Its run is the cause while it runs and nobody wants it ended."""
+        if run.status != "running":
+            self.accept(event_id, type_, key)
+            return
+        if run.ending is not None:
+            raise RefusedError("cause_canceled")
+        event = NextEvent(type_, key, event_id)
+        if not self._may_cause(run, [event]):
+            raise RefusedError("chain_limit")
+        self._accept(event, run)
+        self.settle()
 
-    def retry(self, run: ModelRun) -> None:
-        if run.status in ("failed", "canceled"):
-            run.status, run.wants_cancel = "queued", False
-            self._make_ready(run)
-            self.settle()
+    def replay(self, event_id: str, names: Sequence[str] | None = None, *, and_below: bool = False) -> None:
+        """New rounds of an event: all that it matches now, or the steps (``flow/step``) named, and those below them."""
+        event = self._event(event_id)
+        matches = {flow: flow.matching(event.type) for flow in self._in_force()}
+        labels = {f"{flow.name}/{step.name}" for flow, steps in matches.items() for step in steps}
+        if not labels.issuperset(names or ()):
+            raise RefusedError("invalid_params")
+        rounds = []
+        for flow, steps in matches.items():
+            named = {step.name for step in steps if f"{flow.name}/{step.name}" in (names or ())}
+            chosen = {step.name for step in steps} if names is None else set(named)
+            for step in steps if and_below else ():
+                chosen |= {step.name} if chosen.intersection(step.needs) else set()
+            taken = [step for step in steps if step.name in chosen]
+            copies = {s.name: {n: self._copy(event, flow, n) for n in s.needs if n not in chosen} for s in taken}
+            rounds.append((flow, taken, copies, named))
+        self._add_rounds(event, event.key, None, rounds)
+        self.settle()
 
-    def cancel(self, run: ModelRun) -> None:
+    def _copy(self, event: Event, flow: Flow, name: str) -> Copied:
+        runs = [r for r in self.runs if r.round.event is event and r.step.flow == flow.name and r.step.name == name]
+        if not runs:
+            raise RefusedError("invalid_params")
+        if runs[-1].status in UNFINISHED or runs[-1].asks:
+            raise RefusedError("needs_active")
+        return rules.copy_of(runs[-1])
+
+    def _in_force(self) -> list[Flow]:
+        return [flow for flow in self.flows.values() if self.versions[flow.name] is not None]
+
+    def _accept(self, new: NextEvent, cause: Run | None) -> None:
+        assert new.id is not None
+        event = self.events.get(new.id)
+        if event is None:
+            event = self.events[new.id] = Event(new.id, new.type, new.key, cause)
+        elif cause is None or not self._is_caused_anew(event, cause.round):
+            return
+        if cause is not None:
+            event.causes.append(cause.round)
+        matched = [(flow, flow.matching(new.type)) for flow in self._in_force()]
+        rounds = [(flow, steps, {}, set[str]()) for flow, steps in matched]
+        self._add_rounds(event, new.key, None if cause is None else cause.round, rounds)
+
+    def _is_caused_anew(self, event: Event, cause: Round) -> bool:
+        """Whether a round causes a known event again: once for each round of what has caused it already."""
+        same = [one for one in event.causes if one.event is cause.event and one.flow is cause.flow]
+        return bool(same) and cause not in same
+
+    def _add_rounds(
+        self,
+        event: Event,
+        key: str,
+        cause: Round | None,
+        rounds: Iterable[tuple[Flow, list[Step], dict[str, dict[str, Copied]], set[str]]],
+    ) -> None:
+        added: list[Run] = []
+        for flow, steps, copies, named in rounds:
+            if not steps:
+                continue
+            number = 1 + sum(round_.flow is flow for round_ in event.rounds)
+            round_ = Round(len(self.rounds), event, flow, number, key, cause)
+            self.rounds.append(round_)
+            event.rounds.append(round_)
+            for step in steps:
+                version = self.versions[flow.name]
+                assert version is not None
+                run = Run(len(self.runs), round_, step, version, copies.get(step.name, {}), step.name in named)
+                round_.runs[step.name] = run
+                self.runs.append(run)
+                added.append(run)
+        for run in added:
+            run.waits = Wait("needs")  # until it is looked at
+        # Those that nothing but a place can keep are ready first.
+        for run in sorted(added, key=lambda run: bool(self.pauses or run.copied or run.step.key or run.round.flow.key)):
+            if run.waits == Wait("needs"):
+                self.let_on(run)
+
+    def _event(self, event_id: str) -> Event:
+        if event_id not in self.events:
+            raise RefusedError("event_not_found")
+        return self.events[event_id]
+
+    # --- ends of attempts, and what they cause
+
+    def exit(self, run: Run, end: End) -> None:
+        """An attempt ends. Its policy makes another, or the run ends, lets go of what waited, and causes events."""
+        out = rules.outcome(run, end)
+        if out.reason == "exit" and not run.ending and run.attempts - run.attempts_before < run.step.max_attempts:
+            delay = RETRY_MS * 2 ** (run.attempts - run.attempts_before - 1)
+            run.status, run.waits = "queued", Wait("time", "retry", self.steady_ms + delay, delay)
+            self.give_up_key(run)
+            self.settle()
+            return
+        does_cause = out.status == "completed" and out.result in WELL and not run.ending
+        if out.status == "completed" and out.result in (*WELL, *ASKING) and end.next is None:
+            out = rules.Outcome("failed", None, "bad_next")
+        elif does_cause and not self._may_cause(run, end.next or ()):
+            out = rules.Outcome("failed", None, "chain_limit")
+        run.status, run.result, run.reason = out.status, out.result, out.reason
+        run.next = end.next if not run.ending else ()
+        if run.asks and run.ending and run.round.is_canceled:
+            run.resolution = "canceled"
+        self.let_go(run)
+        if does_cause and out.status == "completed":
+            self._cause(run)
+        self.settle()
+
+    def _named(self, run: Run, events: Sequence[NextEvent]) -> list[NextEvent]:
+        first = self._name_run(run.round.event.id, run.step.flow, run.step.name)
+        return [replace(new, id=new.id or f"{first}:{index}") for index, new in enumerate(events)]
+
+    def _may_cause(self, run: Run, events: Sequence[NextEvent]) -> bool:
+        new = {event.id for event in self._named(run, events)} - self.events.keys()
+        root = run.round.event.root
+        size = sum(event.root is root for event in self.events.values())
+        is_too_deep = run.round.event.depth + 1 > self._max_depth
+        return not new or (not is_too_deep and size + len(new) <= self._max_tree_events)
+
+    def _cause(self, run: Run) -> None:
+        for event in self._named(run, run.next or ()):
+            self._accept(event, run)
+        run.next = ()
+
+    # --- people
+
+    def retry(self, run: Run) -> None:
+        """Another attempt, whatever its ``when`` says. All that is below it waits for it again."""
+        if run.status in UNFINISHED:
+            raise RefusedError("run_active")
+        if run.effective not in ("failed", "canceled", *ASKING):
+            raise RefusedError("not_retryable")
+        self._start_anew(run)
+
+    def _start_anew(self, run: Run, *, is_answer: bool = False) -> None:
+        """It goes on to its next attempt, and all that is below waits for it again, whatever that had ended as."""
+        below = run.all_below
+        if any(need.status in UNFINISHED or need.asks for need in run.needs):
+            raise RefusedError("needs_active")
+        if any(one.status == "running" for one in below):
+            raise RefusedError("dependent_active")
+        run.round.is_canceled = False
+        for one in (run, *below):
+            self._put_back(one)
+        if is_answer:
+            run.attempts_before, run.is_answered = run.attempts, True
+        for one in (run, *below):
+            self.give_up_key(one)
+        for one in below:
+            self.let_on(one)
+        self.let_on(run, behind="person")
+        self.settle()
+
+    def _put_back(self, run: Run) -> None:
+        run.status, run.result, run.resolution, run.reason = "queued", None, None, None
+        run.ending, run.is_below_failure, run.next = None, False, ()
+        run.attempts_before, run.is_answered = 0, False
+        run.waits = Wait("needs")  # until it is looked at
+
+    def resolve(self, run: Run, status: str) -> None:
+        """A person says how a question ended. What it asked for next goes out if it ended well."""
+        self._be_asked(run)
+        is_well = status in WELL
+        if is_well and not self._may_cause(run, run.next or ()):
+            raise RefusedError("chain_limit")
+        run.resolution = status
+        self.closed(run)
+        if is_well:
+            self._cause(run)
+        self.settle()
+
+    def answer(self, run: Run) -> None:
+        """A retry with a person's answer, from which its policy counts."""
+        self._be_asked(run)
+        self._start_anew(run, is_answer=True)
+
+    def _be_asked(self, run: Run) -> None:
+        if run.resolution is not None or (run.is_answered and run.status in UNFINISHED):
+            raise RefusedError("already_answered")
+        if run.status in UNFINISHED:
+            raise RefusedError("run_active")
+        if not run.asks:
+            raise RefusedError("not_asking")
+
+    def cancel(self, run: Run) -> None:
+        """End a run. What runs is being ended from now on."""
         if run.status == "queued":
-            run.status, run.waits = "canceled", None
+            self.end_unstarted([run], "canceled", "canceled")
         elif run.status == "running":
-            self._end(run, "canceled")
+            run.ending = run.ending or "canceled"
+        elif run.status != "canceled":
+            raise RefusedError("run_finished")
         self.settle()
 
-    def exit(self, run: ModelRun, how: str) -> None:
-        self._end(run, how)
+    def cancel_event(self, event_id: str, *, tree: bool = False) -> None:
+        """End all that is unfinished or asked of an event, or of its tree, but for what runs ``finally``: once."""
+        event = self._event(event_id)
+        events = [one for one in self.events.values() if one is event or (tree and self._is_below(one, event))]
+        rounds = [round_ for one in events for round_ in one.rounds]
+        ending = [
+            run
+            for round_ in rounds
+            for run in round_.unfinished
+            if round_.is_canceled or run.step.when != "finally"
+        ]  # fmt: skip
+        questions = [run for round_ in rounds for run in round_.runs.values() if run.asks]
+        for round_ in rounds:
+            round_.is_canceled = True
+        for run in questions:
+            run.resolution = "canceled"
+        for run in ending:
+            if run.status == "running":
+                run.ending = run.ending or "canceled"
+        self.end_unstarted((run for run in ending if run.status == "queued"), "canceled", "canceled")
+        for run in questions:
+            self.closed(run)
         self.settle()
 
-    # --- what happens
+    def _is_below(self, event: Event, top: Event) -> bool:
+        return event.cause is not None and (
+            event.cause.round.event is top or self._is_below(event.cause.round.event, top)
+        )
+
+    # --- the operator, and what happens
+
+    def pause(self, scope: str) -> None:
+        """Keep what has not started of all flows (``*``), of one, or of a step."""
+        self._require_known(scope)
+        super().pause(scope)
+
+    def resume(self, scope: str) -> None:
+        """Let it go on. That nothing is paused is no mistake, unless there is no such thing."""
+        if scope not in self.pauses:
+            self._require_known(scope)
+        super().resume(scope)
+
+    def _require_known(self, scope: str) -> None:
+        flow, _, step = scope.partition("/")
+        if scope != "*" and self.versions[flow] is None and (step or not self.is_broken):
+            raise RefusedError("step_not_found")
+
+    def parallel(self, places: int) -> None:
+        """So many places until the restart. What runs beyond them runs on."""
+        self.places = places
+        self.settle()
+
+    def edit(self, flow: str, version: int | None, *, is_broken: bool) -> None:
+        """A package changes, is removed (None), or is broken without a last good definition."""
+        self.versions[flow], self.is_broken = version, is_broken
+        self.look()
+        self.settle()
 
     def pass_time(self, ms: int, *, is_noticed: bool = True) -> None:
         """``is_noticed`` is False where the daemon died before it could write down whose time had come."""
@@ -85,80 +320,27 @@ class Model:
             self.settle()
 
     def step_clock(self, ms: int) -> None:
+        """Somebody sets the wall clock."""
         self.wall_ms += ms
 
-    def edit(self, step: str, version: int | None, *, is_broken: bool) -> None:
-        self.versions[step], self.is_broken = version, is_broken
-        self.look()
-        self.settle()
+    def restart(self, *, unrecorded: Run | None = None, unstarted: Iterable[Run] = ()) -> None:
+        """The daemon ends, and the next one begins.
 
-    def restart(self, *, unrecorded: ModelRun | None = None) -> None:
-        """``unrecorded`` ended just before, but its end is recorded by the next daemon: its wait begins then."""
+        Args:
+            unrecorded: It ended just before, but its end is recorded by the next daemon: its wait begins then.
+            unstarted: They were given a place, but no process yet: they are queued in their old order.
+        """
+        for run in unstarted:
+            run.status, run.attempts = "queued", run.attempts - 1
+            self.started.remove(run)
         self.steady_ms = self.wall_ms
+        self.places = self.max_parallel
         self.gone_since.clear()
         for run in self.runs:
-            if isinstance(run.waits, tuple):
-                why, until, whole = run.waits
-                run.waits = (
-                    why,
-                    self.steady_ms + whole if run is unrecorded else min(until, self.steady_ms + whole),
-                    whole,
-                )
+            if run.waits is not None and run.waits.kind == "time":
+                latest = self.steady_ms + run.waits.whole_ms
+                until = latest if run is unrecorded else min(run.waits.until_ms, latest)
+                run.waits = replace(run.waits, until_ms=until)
         self.settle()
         self.look()
         self.settle()
-
-    # --- rules
-
-    def settle(self) -> None:
-        """Those whose time has come are ready; of the ready ones as many run as there are places, in their order."""
-        due = [run for run in self.runs if isinstance(run.waits, tuple) and run.waits[1] <= self.steady_ms]
-        for run in sorted(due, key=lambda run: run.waits[1]):  # type: ignore[index]
-            self._make_ready(run)
-        has_parked = False
-        for run in sorted((r for r in self.runs if r.status == "queued" and r.waits is None), key=lambda r: r.ready):
-            if sum(r.status == "running" for r in self.runs) >= MAX_PARALLEL:
-                break
-            version = self.versions[run.step]
-            if version is None:
-                run.waits = "package"
-                has_parked = True
-            else:
-                run.status, run.shown = "running", version
-                run.attempts += 1
-        if has_parked:
-            self.look()
-
-    def look(self) -> None:
-        """Runs whose package is back are ready; those whose step has been gone for a minute of looks fail."""
-        for step in sorted(STEPS):
-            waiting = [run for run in self.runs if run.waits == "package" and run.step == step]
-            if not waiting or self.versions[step] is not None or self.is_broken:
-                self.gone_since.pop(step, None)
-            if not waiting:
-                continue
-            if self.versions[step] is not None:
-                for run in waiting:
-                    self._make_ready(run)
-            elif not self.is_broken and self.steady_ms - self.gone_since.setdefault(step, self.steady_ms) >= GONE_MS:
-                for run in waiting:
-                    run.status, run.waits = "failed", None
-
-    def _add(self, event: str, steps: tuple[str, ...]) -> None:
-        for step in steps:
-            version = self.versions[step]
-            assert version is not None
-            run = ModelRun(event, step, version)
-            self._make_ready(run)
-            self.runs.append(run)
-
-    def _make_ready(self, run: ModelRun) -> None:
-        self.numbers += 1
-        run.ready, run.waits = self.numbers, None
-
-    def _end(self, run: ModelRun, how: str) -> None:
-        if how == "bad" and run.step == "again" and run.attempts < 3:
-            delay = RETRY_MS * 2 ** (run.attempts - 1)
-            run.status, run.waits = "queued", ("retry", self.steady_ms + delay, delay)
-        else:
-            run.status = "canceled" if how == "canceled" else "failed"

@@ -1,174 +1,65 @@
-"""The real engine on a real store, with a keeper, packages and clocks that are set by hand, and a way to die."""
+"""The real engine on a real store, in surroundings that are set by hand, and a way to die."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import functools
+import inspect
+import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
+from model import flows
+from model.acts import MAX_TREE_EVENTS, Act
+from model.surroundings import Clock, Hashes, Keeper, Packages, Runners
+
 from flowd import wiring
 from flowd.catalog.schema_checks import SchemaChecks
-from flowd.domain.definition import Definition
-from flowd.domain.exit import Exit
-from flowd.domain.flow import BrokenPackage, Flow, Origin, Retry, Runner, Snapshot, Step, Trigger
-from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
+from flowd.domain.pauses import Paused
+from flowd.domain.people import Person, ResolutionStatus
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
 from flowd.domain.stored import RunFilter
 from flowd.settings import sources as settings_sources
+from flowd.store.sqlite.connection import open_writer
 from flowd.store.sqlite.store import SqliteStore
 
 MAX_PARALLEL = 3
-RETRY_MS = 1_000
-STEPS = ("plain", "again")
-"""Each in a flow of its own name, triggered by ``go``. ``again`` has a retry policy: three attempts in all."""
 
 CRASH_POINTS = (
-    "accept", "add_runs", "claim", "finish", "requeue", "cancel_queued", "request_cancel", "retry",
-    "end_package_wait", "fail_removed",
+    "accept", "add_runs", "claim", "finish", "requeue", "cancel_queued", "request_cancel", "retry", "resolve", "answer",
+    "end_package_wait", "fail_removed", "begin_pause", "take_back", "end_pause", "let_go",
 )  # fmt: skip
+ME = Person("socket", 0, "me")
 
 
-class Clock:
-    """Both clocks. The steady one is read from the wall clock at a start."""
-
-    def __init__(self) -> None:
-        self.wall_ms = self._steady_ms = 1_000_000
-        self.timers: list[tuple[int, Callable[[], None], asyncio.TimerHandle]] = []
-
-    def now_ms(self) -> int:
-        return self.wall_ms
-
-    def steady_ms(self) -> int:
-        return self._steady_ms
-
-    def restart(self) -> None:
-        self._steady_ms = self.wall_ms
-        self.timers.clear()
-
-    def call_later(self, delay: float, callback: Callable[[], None], /) -> asyncio.TimerHandle:
-        handle = asyncio.get_running_loop().call_later(86_400, callback)
-        self.timers.append((self._steady_ms + round(delay * 1000), callback, handle))
-        return handle
-
-    def pass_time(self, ms: int) -> None:
-        self.wall_ms += ms
-        self._steady_ms += ms
-        due = [timer for timer in self.timers if timer[0] <= self._steady_ms]
-        self.timers = [timer for timer in self.timers if timer[0] > self._steady_ms]
-        for _, callback, handle in due:
-            if not handle.cancelled():
-                handle.cancel()
-                callback()
+@functools.cache
+def _empty_database() -> bytes:
+    """With its schema, which takes longer to make than a sequence."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "flowd.db"
+        open_writer(path).close()
+        return path.read_bytes()
 
 
-class Packages:
-    """The catalog: both flows, each in a version of its own, or missing, or broken from the start."""
-
-    def __init__(self) -> None:
-        self.versions: dict[str, int | None] = dict.fromkeys(STEPS, 1)
-        self.is_broken = False
-        self.snapshot = Snapshot()
-        self.change()
-
-    def change(self) -> None:
-        """Take what was set into the snapshot."""
-        flows = tuple(
-            Flow(
-                name=name,
-                version=version,
-                root=f"/{name}",
-                origin=Origin.SOURCE,
-                steps=(
-                    Step(
-                        name,
-                        Runner.EXEC,
-                        "x",
-                        timeout_ms=1000,
-                        grace_ms=100,
-                        trigger=Trigger("go"),
-                        retry=Retry(3, ("exit",), RETRY_MS) if name == "again" else None,
-                    ),
-                ),
-                package_hash=f"sha256:{version}",
-            )
-            for name, version in self.versions.items()
-            if version is not None
-        )
-        missing = [name for name, version in self.versions.items() if version is None] if self.is_broken else []
-        broken = tuple(
-            BrokenPackage(f"/{name}", name, Origin.SOURCE, "flow.toml", "bad", "Mend it.") for name in missing
-        )
-        self.snapshot = Snapshot(flows, broken)
-
-    async def reload(self) -> Snapshot:
-        return self.snapshot
-
-
-class Keeper:
-    """Keeps steps that end as they are told. It outlives the daemon."""
-
-    id = "keeper"
-    pid = 1
-
-    def __init__(self) -> None:
-        self.running: set[str] = set()
-        self.exits: dict[str, Exit] = {}
-        self.starts: list[str] = []
-        self._waiting: dict[str, asyncio.Future[Exit]] = {}
-
-    def records(self) -> list[KeeperRecord]:
-        running = [KeeperRecord(id=name, state="running") for name in sorted(self.running)]
-        return running + [KeeperRecord(id=name, state="exited") for name in self.exits]
-
-    async def start(self, launch: Launch) -> int:
-        self.starts.append(launch.attempt_id)
-        self.running.add(launch.attempt_id)
-        return 1
-
-    async def wait(self, attempt_id: str) -> Exit:
-        if attempt_id not in self.exits:
-            self._waiting[attempt_id] = asyncio.get_running_loop().create_future()
-            return await self._waiting[attempt_id]
-        return self.exits[attempt_id]
-
-    async def knows(self, attempt_id: str) -> bool:
-        return attempt_id in self.running or attempt_id in self.exits
-
-    def remembers(self, worker_id: str) -> bool:
-        return True
-
-    async def end_strays(self, attempt_id: str) -> None:
-        self.running.discard(attempt_id)
-
-    async def stop(self, attempt_id: str, *, cause: str, grace_s: float) -> None:
-        if attempt_id in self.running:
-            self.end(attempt_id, Exit(signal=15, cause="canceled"))
-
-    async def forget(self, attempt_id: str) -> None:
-        self.exits.pop(attempt_id, None)
-
-    def end(self, attempt_id: str, exit_: Exit) -> None:
-        self.running.remove(attempt_id)
-        self.exits[attempt_id] = exit_
-        waiting = self._waiting.pop(attempt_id, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(exit_)
-
-
-class Runners:
-    async def command(self, definition: Definition, context: StepContext) -> Command:
-        return Command(("x",), "/", {}, b"")
+def _paused(scope: str) -> Paused:
+    flow, _, step = scope.partition("/")
+    return Paused(None if scope == "*" else flow, step or None)
 
 
 class MortalStore(SqliteStore):
     """A store in which one call of one kind never comes back, before it has done anything or after its commit."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, max_queued=1000)
+        super().__init__(path, max_queued=1000, max_tree_events=MAX_TREE_EVENTS)
         self.arming: tuple[str, str] | None = None
         self.died_at: tuple[str, str] | None = None
         self.under_way = 0
         self.changed = asyncio.Event()
+
+    async def _read(self, question: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Here and now: the turn of another thread takes longer than a question."""
+        return self._ask(question)
 
     async def tracked(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
         await self._pass(name, "before")
@@ -197,40 +88,25 @@ def _track(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
     return method
 
 
-for _name in (
-    *CRASH_POINTS,
-    "event",
-    "run",
-    "runs",
-    "left_running",
-    "steps_missed",
-    "shorten_waits",
-    "output",
-    "note_start",
-):
-    setattr(MortalStore, _name, _track(_name))
-
-
-class Hashes:
-    """The hashes of packages that are on no disk."""
-
-    async def now(self, root: str, script: str) -> str | None:
-        """None."""
-        return None
+for _name, _method in inspect.getmembers(SqliteStore):
+    if inspect.iscoroutinefunction(_method) and not _name.startswith("_") and _name != "close":
+        setattr(MortalStore, _name, _track(_name))
 
 
 class World:
     """A daemon's engine, its surroundings, and what is asked of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, declared: Iterable[flows.Flow]) -> None:
         self.folder = folder
         self.clock = Clock()
-        self.packages = Packages()
+        self.packages = Packages(declared)
         self.keeper = Keeper()
-        flags = {"state_dir": folder, "max_parallel": MAX_PARALLEL}
+        flags = {"state_dir": folder, "max_parallel": MAX_PARALLEL, "max_tree_events": MAX_TREE_EVENTS}
         self._settings = settings_sources.load(workspace=folder, flags=flags)
         self._calls: set[asyncio.Task[Any]] = set()
         self.refused: list[str] = []
+        self.seen: list[Run] = []
+        (folder / "flowd.db").write_bytes(_empty_database())
 
     async def open(self) -> None:
         """Start a daemon."""
@@ -312,6 +188,72 @@ class World:
                 quiet += 1
 
     async def look(self) -> list[Run]:
-        """All runs, oldest first."""
+        """All runs, oldest first; ``seen`` from then on."""
         page = await SqliteStore.runs(self.store, RunFilter(), limit=500, cursor=None)
-        return list(reversed(page.items))
+        self.seen = list(reversed(page.items))
+        return self.seen
+
+    # --- what is asked of it
+
+    async def perform(self, act: Act) -> None:
+        """Let an act happen to it, and let it come to rest."""
+        await getattr(self, f"_{act.verb}")(*act.arguments)
+        await self.settle()
+
+    async def _restart(self) -> None:
+        await self.die()
+        await self.open()
+
+    async def _stop(self) -> None:
+        await self.stop()
+        await self.open()
+
+    async def _accept(self, event: str, type_: str, key: str) -> None:
+        self.call(self.engine.dispatch({"id": event, "type": type_, "payload": {"key": key}}))
+
+    async def _dispatch_from(self, number: int, event: str, type_: str, key: str) -> None:
+        run = self.seen[number]
+        value = {"id": event, "type": type_, "payload": {"key": key}}
+        self.call(self.engine.dispatch(value, caused_by=run.id))
+
+    async def _replay(self, event: str, names: tuple[str, ...] | None, and_below: bool) -> None:
+        self.call(self.engine.replay(event, None if and_below else names, from_steps=names if and_below else None))
+
+    async def _exit(self, number: int, end: flows.End) -> None:
+        run = self.seen[number]
+        self.keeper.end(run.attempts[-1].id, end)
+
+    async def _cancel(self, number: int) -> None:
+        self.call(self.engine.cancels.run(self.seen[number].id))
+
+    async def _retry(self, number: int) -> None:
+        self.call(self.engine.retry_run(self.seen[number].id))
+
+    async def _resolve(self, number: int, status: ResolutionStatus) -> None:
+        self.call(self.engine.questions.resolve(self.seen[number].id, status, by=ME))
+
+    async def _answer(self, number: int) -> None:
+        self.call(self.engine.questions.answer(self.seen[number].id, None, by=ME))
+
+    async def _parallel(self, places: int) -> None:
+        self.engine.set_max_parallel(places)
+
+    async def _cancel_event(self, event: str, is_tree: bool) -> None:
+        self.call(self.engine.cancels.event(event, is_tree=is_tree, by=ME))
+
+    async def _pause(self, scope: str) -> None:
+        self.call(self.engine.pauses.pause(_paused(scope), by=ME))
+
+    async def _resume(self, scope: str) -> None:
+        self.call(self.engine.pauses.resume(_paused(scope), by=ME))
+
+    async def _pass_time(self, ms: int) -> None:
+        self.clock.pass_time(ms)
+
+    async def _step_clock(self, ms: int) -> None:
+        self.clock.wall_ms += ms
+
+    async def _edit(self, flow: str, version: int | None, is_broken: bool) -> None:
+        self.packages.versions[flow], self.packages.is_broken = version, is_broken
+        self.packages.change()
+        self.engine.packages_changed(self.packages.snapshot)
