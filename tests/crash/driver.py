@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 from crash.crashpoint import DAEMON_POINTS, KEEPER_POINTS
-from crash.kinds import KINDS
+from crash.kinds import KINDS, repository
 from crash.stage import Stage
 
 from flowd_client.errors import FlowClientError
@@ -72,7 +72,7 @@ class Driver:
         self._random = random.Random(seed)
         self._sent = 0
         self._keeper_deaths = 0
-        self._bag = [name for name, kind in KINDS.items() for _ in range(kind.weight)]
+        self._bag = [name.partition("/")[0] for name, kind in KINDS.items() for _ in range(kind.weight)]
         self.story = Story()
 
     def open(self) -> None:
@@ -203,7 +203,7 @@ class Driver:
             time.sleep(self._random.random() * 0.02)
 
     def _dispatch(self, event_id: str) -> None:
-        event = {"id": event_id, "type": f"{event_id.partition('-')[0]}.go", "payload": {"n": self._sent}}
+        event = {"id": event_id, "type": f"{event_id.partition('-')[0]}.go", "payload": {"repo": repository(event_id)}}
         try:
             with self._stage.client(timeout_s=10) as client:
                 self.story.acknowledged[event_id] = client.call("flow.dispatch", {"event": event})["runIds"]

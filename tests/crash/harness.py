@@ -115,20 +115,21 @@ def _add(row: _Row, played: Round) -> None:
     row.unreached += len(played.story.unreached)
     row.repeated += played.story.repeated
     row.seconds += played.seconds
-    for name in ("events", "runs", "lost", "doubled", "leftovers", "interrupted"):
+    for name in ("events", "runs", "lost", "doubled", "out_of_order", "over_limit", "leftovers", "interrupted"):
         setattr(row.verdict, name, getattr(row.verdict, name) + getattr(played.verdict, name))
     row.verdict.unseen += played.verdict.unseen
     row.verdict.problems += played.verdict.problems
 
 
 def _print(rows: dict[str, _Row]) -> None:
-    columns = ("kills", "unreached", "events", "resent", "runs", "lost", "doubled", "left", "unseen", "interrupted")
+    columns = ("kills", "unreached", "events", "resent", "runs", "lost", "doubled", "disorder", "over limit", "left",
+               "unseen", "interrupted")  # fmt: skip
     print(f"\n{'instant':26}" + "".join(f"{column:>12}" for column in columns) + f"{'seconds':>10}")
     totals = [0] * len(columns)
     for name, row in rows.items():
         v = row.verdict
-        values = [row.kills, row.unreached, v.events, row.repeated, v.runs, v.lost, v.doubled, v.leftovers,
-                  v.unseen.total(), v.interrupted]  # fmt: skip
+        values = [row.kills, row.unreached, v.events, row.repeated, v.runs, v.lost, v.doubled, v.out_of_order,
+                  v.over_limit, v.leftovers, v.unseen.total(), v.interrupted]  # fmt: skip
         totals = [total + value for total, value in zip(totals, values, strict=True)]
         print(f"{name:26}" + "".join(f"{value:>12}" for value in values) + f"{row.seconds:>10.1f}")
     print(f"{'total':26}" + "".join(f"{value:>12}" for value in totals))

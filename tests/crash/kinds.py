@@ -25,6 +25,9 @@ class Kind:
         trigger: The event type, when it is not ``<name>.go``.
         attempts: How many the step's own retry policy makes of it.
         weight: How often it is asked for.
+        needs: Steps of its flow that it needs.
+        when: What it asks of their ends: ``success`` or ``always``.
+        group: So many of a group's steps run at a time for each repository of the payload as ``limit`` says.
     """
 
     body: str = ":"
@@ -37,6 +40,10 @@ class Kind:
     trigger: str = ""
     attempts: int = 1
     weight: int = 2
+    needs: tuple[str, ...] = ()
+    when: str = "success"
+    group: str = ""
+    limit: int = 1
 
     @property
     def ends_itself(self) -> bool:
@@ -61,7 +68,26 @@ KINDS = {
     "hangs": Kind(
         "sleep 1000", None, None, "failed", "timeout", None, step="timeout_ms = 400\ngrace_ms = 300", weight=1
     ),
+    "diamond/top": Kind("sleep 0.0$(( $$ % 9 ))", weight=5),
+    "diamond/left": Kind("sleep 0.0$(( $$ % 9 ))", weight=0, needs=("top",), group="side"),
+    "diamond/right": Kind(weight=0, needs=("top",), group="side"),
+    "diamond/bottom": Kind(weight=0, needs=("left", "right"), group="bottom", limit=2),
+    "diamond/after": Kind(weight=0, needs=("bottom",), when="always"),
+    "chain/a": Kind("sleep 0.0$(( $$ % 9 ))", weight=4),
+    "chain/b": Kind(weight=0, needs=("a",)),
+    "chain/c": Kind("sleep 0.0$(( $$ % 5 ))", weight=0, needs=("b",)),
 }  # fmt: skip
+"""By flow, or by flow and step where a flow has several."""
+
+WHOLE_ROUNDS = ("chain",)
+"""Flows of which one round runs at a time for each repository."""
+
+REPOSITORIES = 3
+
+
+def repository(event_id: str) -> str:
+    """What the payload of an event names, by the number in its id."""
+    return f"r{int(event_id.rpartition('-')[2]) % REPOSITORIES}" if event_id.rpartition("-")[2].isdigit() else "r0"
 
 
 def lines(kind: str) -> tuple[str, str]:
@@ -70,21 +96,38 @@ def lines(kind: str) -> tuple[str, str]:
 
 
 def write_packages(workspace: Path, ledger: Path) -> None:
-    """Write every kind as a flow package. Each step notes its start and its end in the ledger, beside flowd."""
+    """Write every kind as a step of its flow package. Each notes its start and its end in the ledger, beside flowd."""
+    manifests: dict[str, list[str]] = {}
     for name, kind in KINDS.items():
-        folder = workspace / "flows" / name
-        folder.mkdir(parents=True)
-        first, last = lines(name)
-        note = f'"$FLOWD_RUN_ID $FLOWD_ATTEMPT $$ {name}" >>{ledger}'
-        said = f"echo 'FLOW_RESULT {json.dumps({'status': kind.says, 'kind': name})}'" if kind.says else ":"
-        top, below = ("", kind.step) if kind.step.startswith("[") else (kind.step, "")
-        script = folder / "main.sh"
-        script.write_text(
-            f"#!/bin/sh\necho S {note}\necho '{first}'\necho 'to stderr' >&2\n{kind.body}\n{said}\necho '{last}'\n"
-            f"echo E {note}\nexit {kind.code or 0}\n"
-        )
-        script.chmod(0o755)
-        (folder / "flow.toml").write_text(
-            f'name = "{name}"\nversion = 1\n[[steps]]\nname = "main"\nrunner = "exec"\nscript = "main.sh"\n'
-            f'{top}\n[steps.trigger]\ntype = "{kind.trigger or name + ".go"}"\n{below}\n'
-        )
+        flow, _, step = name.partition("/")
+        step = step or "main"
+        if flow not in manifests:
+            (workspace / "flows" / flow).mkdir(parents=True)
+            rounds = '[concurrency]\nkey = ["/payload/repo"]\n' if flow in WHOLE_ROUNDS else ""
+            manifests[flow] = [f'name = "{flow}"\nversion = 1\n{rounds}']
+        _write_script(workspace / "flows" / flow / f"{step}.sh", name, kind, ledger)
+        manifests[flow].append(_manifest(flow, step, kind))
+    for flow, parts in manifests.items():
+        (workspace / "flows" / flow / "flow.toml").write_text("".join(parts))
+
+
+def _write_script(path: Path, name: str, kind: Kind, ledger: Path) -> None:
+    first, last = lines(name)
+    note = f'"$FLOWD_RUN_ID $FLOWD_ATTEMPT $$ {name}" >>{ledger}'
+    said = f"echo 'FLOW_RESULT {json.dumps({'status': kind.says, 'kind': name})}'" if kind.says else ":"
+    path.write_text(
+        f"#!/bin/sh\necho S {note}\necho '{first}'\necho 'to stderr' >&2\n{kind.body}\n{said}\necho '{last}'\n"
+        f"echo E {note}\nexit {kind.code or 0}\n"
+    )
+    path.chmod(0o755)
+
+
+def _manifest(flow: str, step: str, kind: Kind) -> str:
+    top, below = ("", kind.step) if kind.step.startswith("[") else (kind.step, "")
+    if kind.needs:
+        top += f'needs = {json.dumps(kind.needs)}\nwhen = "{kind.when}"\n'
+    else:
+        below = f'[steps.trigger]\ntype = "{kind.trigger or flow + ".go"}"\n{below}'
+    if kind.group:
+        below += f'[steps.concurrency]\nkey = ["/payload/repo"]\ngroup = "{kind.group}"\nlimit = {kind.limit}\n'
+    return f'[[steps]]\nname = "{step}"\nrunner = "exec"\nscript = "{step}.sh"\n{top}\n{below}\n'

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 from crash.driver import Story
 from crash.kinds import BIG_LINES, KINDS, Kind, lines
+from crash.ledger import Ledger
 from crash.stage import Stage
 
 from flowd.keeper.journal import load
@@ -37,6 +38,8 @@ class Verdict:
     lost: int = 0
     doubled: int = 0
     leftovers: int = 0
+    out_of_order: int = 0
+    over_limit: int = 0
     interrupted: int = 0
     unseen: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -48,8 +51,11 @@ class Judge:
     def __init__(self, stage: Stage, story: Story) -> None:
         self._stage = stage
         self._story = story
-        self._starts: Counter[tuple[str, int]] = Counter()
-        self._ends: Counter[tuple[str, int]] = Counter()
+        self._ledger = Ledger(stage.ledger)
+        self._starts, self._ends = self._ledger.starts, self._ledger.ends
+        self._event_of: dict[str, str] = {}
+        self._well: set[tuple[str, str]] = set()
+        """Events and steps that ended well, as far as they were looked at: needs come before what needs them."""
         self.verdict = Verdict()
 
     def judge(self) -> Verdict:
@@ -62,6 +68,7 @@ class Judge:
                 self._lose(f"{event_id} has {len(run_ids)} runs, {expected} steps match")
             for run_id in run_ids:
                 self._run(run_id)
+        self._order()
         self._processes()
         code = self._stage.stop()
         if code:
@@ -80,13 +87,18 @@ class Judge:
     # --- events and runs
 
     def _read_ledger(self) -> None:
-        for line in self._stage.ledger.read_text(encoding="utf-8").splitlines():
-            what, run_id, number, _, _ = line.split()
-            (self._starts if what == "S" else self._ends)[run_id, int(number)] += 1
         for (run_id, number), count in self._starts.items():
             if count > 1:
                 self.verdict.doubled += 1
                 self._say(f"{run_id} attempt {number} was started {count} times")
+
+    def _order(self) -> None:
+        for problem in self._ledger.out_of_order(self._event_of):
+            self.verdict.out_of_order += 1
+            self._say(problem)
+        for problem in (*self._ledger.over_limits(self._event_of), *self._ledger.mixed_rounds(self._event_of)):
+            self.verdict.over_limit += 1
+            self._say(problem)
 
     def _events(self) -> None:
         self.verdict.events = len(self._story.acknowledged)
@@ -107,11 +119,19 @@ class Judge:
     def _run(self, run_id: str) -> None:
         self.verdict.runs += 1
         run = self._stage.call("flow.getRun", runId=run_id)["run"]
-        name = run["flowName"]
+        name = run["flowName"] if run["stepName"] == "main" else f"{run['flowName']}/{run['stepName']}"
         kind = KINDS[name]
         where = f"{run_id} ({name})"
+        self._event_of[run_id] = run["eventId"]
+        if run.get("resultStatus") in ("completed", "changed"):
+            self._well.add((run["eventId"], name))
         if run["status"] not in ("completed", "failed"):
             self._lose(f"{where} is {run['status']}: {run.get('error')}")
+            return
+        if not self._is_wanted(run, kind):
+            if (run["attemptCount"], run.get("resultStatus"), run.get("reason")) != (0, "skipped", "needs_not_met"):
+                self.verdict.out_of_order += 1
+                self._say(f"{where} should have been left out: {run}")
             return
         is_seen = "exitCode" in run or "signal" in run
         if is_seen:
@@ -129,6 +149,10 @@ class Judge:
                 self._lose(f"{where} attempt {number} did not reach its end: {run}")
         if not is_edge:
             self._output(where, name, kind, run)
+
+    def _is_wanted(self, run: dict[str, Any], kind: Kind) -> bool:
+        needs = {(run["eventId"], f"{run['flowName']}/{need}") for need in kind.needs}
+        return kind.when == "always" or needs <= self._well
 
     def _seen(self, where: str, kind: Kind, run: dict[str, Any]) -> None:
         expected = (kind.status, kind.reason, kind.result)
@@ -234,7 +258,7 @@ class Judge:
 
 
 def _type(name: str, kind: Kind) -> str:
-    return kind.trigger or f"{name}.go"
+    return kind.trigger or f"{name.partition('/')[0]}.go"
 
 
 def _type_of(event_id: str) -> str:
