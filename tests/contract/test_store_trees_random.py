@@ -9,8 +9,8 @@ import pytest
 from store_rig import DONE, FAILED, OPENERS, STEP, Stores, claim, new_event
 
 from flowd.domain.errors import CauseCanceledError, ChainLimitError
+from flowd.domain.exit import Exit
 from flowd.domain.queueing import NewRun, StartedRun
-from flowd.domain.run import Exit
 from flowd.domain.stored import NewEventRuns, Output, RunFilter
 from flowd.domain.trees import MAX_DEPTH
 from flowd.ports import OpenStore
