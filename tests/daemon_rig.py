@@ -153,3 +153,17 @@ def workspace() -> Iterator[Workspace]:
 def say(status: str, **more: Any) -> str:
     """A shell line that prints a FLOW_RESULT."""
     return f"echo 'FLOW_RESULT {json.dumps({'status': status, **more})}'"
+
+
+def flowd(place: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command line, told of the workspace by nothing but ``-w``."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("FLOWD_")}
+    argv = [sys.executable, "-m", "flowd", *words, "-w", str(place.path)]
+    return subprocess.run(argv, capture_output=True, text=True, env=environ, timeout=60)
+
+
+def flowd_says(place: Workspace, *words: str, code: int = 0) -> str:
+    """What the command line prints on both streams, once it has exited with ``code``."""
+    done = flowd(place, *words)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done.stdout + done.stderr

@@ -1,8 +1,6 @@
 """A schema whose check takes for ever holds nobody up: the daemon answers, the event is told, a stop is a stop."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -20,17 +18,13 @@ DOUBLED: dict[str, Any] = {
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    made = Workspace(tmp_path / "w")
-    made.path.mkdir()
+def workspace(place: Workspace) -> Workspace:
     for name in ("hostile", "honest"):
-        folder = made.flow(name, 'echo \'FLOW_RESULT {"status":"completed"}\'', trigger="t.a")
+        folder = place.flow(name, 'echo \'FLOW_RESULT {"status":"completed"}\'', trigger="t.a")
         if name == "hostile":
             (folder / "s.json").write_text(json.dumps(DOUBLED))
             (folder / "flow.toml").write_text((folder / "flow.toml").read_text() + 'schema = "s.json"\n')
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.kill()
+    return place
 
 
 def test_others_are_answered_while_a_check_goes_on_and_a_stop_ends_it(workspace: Workspace) -> None:

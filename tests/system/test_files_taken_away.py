@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, flowd_says, say, until
 from doctor_rig import doctor
 from http_rig import HttpPlace
 
@@ -52,19 +52,6 @@ def go(place: Workspace) -> None:
 
 def ended(place: Workspace, run_id: str) -> Any:
     return place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
-
-
-def flowd(place: Workspace, *argv: str, code: int = 0) -> str:
-    environ = {name: value for name, value in os.environ.items() if name != "FLOWD_SOCKET"}
-    done = subprocess.run(
-        [sys.executable, "-m", "flowd", *argv, "-w", str(place.path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environ,
-    )
-    assert done.returncode == code, (done.stdout, done.stderr)
-    return done.stdout + done.stderr
 
 
 def steps(place: Workspace) -> list[psutil.Process]:
@@ -196,7 +183,7 @@ def test_what_cannot_be_made_again_stops_the_daemon_and_its_steps(
     until(lambda: not steps(place), what="the step's end")
     go(place)
     if name == "flowd.db" and change is replaced:
-        told = flowd(place, "serve", code=78)
+        told = flowd_says(place, "serve", code=78)
         assert "is empty" in told
         assert "backup" in told
         return
@@ -225,7 +212,7 @@ def test_a_database_that_was_emptied_under_the_daemon_is_never_taken_for_a_new_o
     emptied(state(place) / "flowd.db-wal")
     assert place.process is not None
     assert place.process.wait(30) == 74
-    told = flowd(place, "serve", code=78)
+    told = flowd_says(place, "serve", code=78)
     assert "is empty" in told or "does not start over state" in told
 
 
@@ -364,7 +351,7 @@ def test_a_removed_short_socket_and_its_pointer_come_back(place: Workspace, monk
         pointer = state(inner) / "flowd.sock.path"
         short = Path(pointer.read_text().strip())
         short.unlink()
-        assert "ready" in flowd(inner, "status")  # the command line asks the lock, and waits
+        assert "ready" in flowd_says(inner, "status")  # the command line asks the lock, and waits
         pointer.unlink()
         until(pointer.exists, what="the pointer")
         assert inner.call("flow.dispatch", event={"id": "e", "type": "work.go"}, wait=True)["status"] == "accepted"
@@ -397,10 +384,10 @@ def test_status_and_serve_do_not_send_one_round_in_a_circle(place: Workspace) ->
     place.socket.mkdir()  # in the way, so that it cannot be bound anew
     until(lambda: "socket removed" in place.log(), what="word in the log")
     assert place.process is not None
-    told = flowd(place, "status", code=3)
+    told = flowd_says(place, "status", code=3)
     assert f"A daemon (pid {place.process.pid}) serves this workspace, but nothing listens" in told
     place.socket.rmdir()
-    assert "ready" in flowd(place, "status")
+    assert "ready" in flowd_says(place, "status")
     assert place.stop() == 0
 
 

@@ -1,26 +1,19 @@
 """What an event might have started, too, is told in the answer, the event and the log, and started once it can be."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_rig import Workspace
+from daemon_rig import Workspace, flowd_says
 
 SCRIPT = 'echo \'FLOW_RESULT {"status":"completed"}\''
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    made = Workspace(tmp_path / "w")
-    made.path.mkdir()
-    made.flow("good", SCRIPT, trigger="t.*")
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.kill()
+def workspace(place: Workspace) -> Workspace:
+    place.flow("good", SCRIPT, trigger="t.*")
+    return place
 
 
 def broken(workspace: Workspace, name: str, trigger: str) -> Path:
@@ -103,32 +96,25 @@ def test_a_check_over_budget_is_a_share_left_out(workspace: Workspace) -> None:
     assert workspace.stop() == 0
 
 
-def flowd(workspace: Workspace, *words: str) -> str:
-    """What is printed, on both streams."""
-    argv = [sys.executable, "-m", "flowd", *words, "-w", str(workspace.path)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    return done.stdout + done.stderr
-
-
 def test_lists_name_what_was_left_out_and_how_to_start_it(workspace: Workspace) -> None:
     folder = broken(workspace, "noschema", "t.a")
     workspace.start()
     dispatch(workspace, "e")
     dispatch(workspace, "other", "t.b")
-    listed = {line.split()[0]: line for line in flowd(workspace, "events").splitlines()}
+    listed = {line.split()[0]: line for line in flowd_says(workspace, "events").splitlines()}
     assert "1, 1 left out" in listed["e"]
     assert "left out" not in listed["other"]
     for words in (("runs", "--event", "e"), ("event", "e")):
-        told = flowd(workspace, *words)
+        told = flowd_says(workspace, *words)
         assert "schema s.json does not exist" in told
         assert "flowd replay e --missing" in told
-    assert "left out noschema: " in flowd(workspace, "runs", "--event", "e")
-    assert "left out noschema" in flowd(workspace, "runs", "--event", "e", "--flow", "noschema")
-    assert "left out" not in flowd(workspace, "runs", "--event", "e", "--flow", "good")
-    assert "left out" not in flowd(workspace, "runs", "--event", "other")
-    assert "No runs." in flowd(workspace, "runs", "--event", "none")
+    assert "left out noschema: " in flowd_says(workspace, "runs", "--event", "e")
+    assert "left out noschema" in flowd_says(workspace, "runs", "--event", "e", "--flow", "noschema")
+    assert "left out" not in flowd_says(workspace, "runs", "--event", "e", "--flow", "good")
+    assert "left out" not in flowd_says(workspace, "runs", "--event", "other")
+    assert "No runs." in flowd_says(workspace, "runs", "--event", "none")
     (folder / "s.json").write_text("{}")
     workspace.call("daemon.reload")
-    flowd(workspace, "replay", "e", "--missing")
-    assert "left out" not in flowd(workspace, "runs", "--event", "e") + flowd(workspace, "events")
+    flowd_says(workspace, "replay", "e", "--missing")
+    assert "left out" not in flowd_says(workspace, "runs", "--event", "e") + flowd_says(workspace, "events")
     assert workspace.stop() == 0

@@ -1,24 +1,13 @@
 """People hold up flows and let them go, look at the queue, and change how many runs are under way at once."""
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-from daemon_rig import Workspace, say, until, workspace
+from daemon_rig import Workspace, flowd, say, until, workspace
 
 from flowd_client import NotFoundError, ResumedView, create_flow_client
 
 BLOCK = f"while [ ! -e ../../go ]; do sleep 0.05; done; {say('changed')}"
-
-
-def flowd(place: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("FLOWD_")}
-    return subprocess.run(
-        [sys.executable, "-m", "flowd", *words, "-w", str(place.path)],
-        capture_output=True, text=True, env=environ, timeout=60,
-    )  # fmt: skip
 
 
 def send(place: Workspace, flow: str, event_id: str) -> str:

@@ -3,15 +3,13 @@
 import json
 import os
 import pwd
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_rig import Workspace, workspace
+from daemon_rig import Workspace, flowd, workspace
 from http_rig import HttpPlace, write_secret
 
 from flowd_client import ConflictError, InvalidCallError, create_flow_client
@@ -50,14 +48,6 @@ def ask(place: Workspace, event_id: str) -> str:
     answer = place.call("flow.dispatch", event={"id": event_id, "type": "ask.go"}, wait=True)
     assert answer["runs"][0]["needsAttention"] is True
     return str(answer["runIds"][0])
-
-
-def flowd(place: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("FLOWD_")}
-    return subprocess.run(
-        [sys.executable, "-m", "flowd", *words, "-w", str(place.path)],
-        capture_output=True, text=True, env=environ, timeout=60,
-    )  # fmt: skip
 
 
 def run_of(place: Workspace, run_id: str) -> dict[str, Any]:

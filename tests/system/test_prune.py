@@ -2,22 +2,12 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
-from daemon_rig import Workspace, say
+from daemon_rig import Workspace, flowd_says, say
 
 DAY_MS = 86_400_000
-
-
-def flowd(place: Workspace, *argv: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flowd", *argv, "-w", str(place.path)], capture_output=True, text=True, timeout=30
-    )
-    assert done.returncode == code, (done.stdout, done.stderr)
-    return done.stdout + done.stderr
 
 
 def age(place: Workspace, days: int) -> None:
@@ -39,18 +29,18 @@ def test_old_events_go_with_their_runs_and_output_and_their_ids_are_new(place: W
     folder = place.path / ".codex/flowd/output"
     assert len(list(folder.glob("*.stdout"))) == 3
 
-    assert "at least a minute" in flowd(place, "prune", "--older-than", "5s", code=2)
-    assert "forgot 0 events" in flowd(place, "prune", "--older-than", "101d")
-    assert "would forget 2 events and 2 runs with 195" in flowd(place, "prune", "--older-than", "90d", "--dry-run")
+    assert "at least a minute" in flowd_says(place, "prune", "--older-than", "5s", code=2)
+    assert "forgot 0 events" in flowd_says(place, "prune", "--older-than", "101d")
+    assert "would forget 2 events and 2 runs with 195" in flowd_says(place, "prune", "--older-than", "90d", "--dry-run")
     assert len(place.call("flow.listEvents")["events"]) == 3
-    assert "forgot 2 events and 2 runs with 195" in flowd(place, "prune", "--older-than", "90d")
+    assert "forgot 2 events and 2 runs with 195" in flowd_says(place, "prune", "--older-than", "90d")
 
     assert [event["id"] for event in place.call("flow.listEvents")["events"]] == ["now"]
     assert len(list(folder.glob("*.stdout"))) == 1
-    assert "Unknown event" in flowd(place, "event", "old", code=4)
+    assert "Unknown event" in flowd_says(place, "event", "old", code=4)
     again = place.call("flow.dispatch", event={"id": "old", "type": "big.go"}, wait=True)
     assert (again["status"], again["runs"][0]["effectiveStatus"]) == ("accepted", "changed")
-    assert len(flowd(place, "logs", again["runIds"][0])) > 100_000
+    assert len(flowd_says(place, "logs", again["runIds"][0])) > 100_000
 
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["of now", "of an older flowd"])
@@ -73,19 +63,19 @@ def test_the_database_gives_its_room_back(place: Workspace, is_old: bool) -> Non
     place.start()
     place.call("flow.dispatch", event={"id": "newest", "type": "quick.go"}, wait=True)
 
-    told = json.loads(flowd(place, "prune", "--older-than", "90d", "--json"))
+    told = json.loads(flowd_says(place, "prune", "--older-than", "90d", "--json"))
 
     assert told["events"] == 31
     if is_old:
         assert (told.get("freedBytes", 0), told["freeBytes"] > before // 2) == (0, True)
-        assert "for records" in flowd(place, "status")
-        assert "free" in flowd(place, "status")
-        told = json.loads(flowd(place, "prune", "--compact", "--json"))
+        assert "for records" in flowd_says(place, "status")
+        assert "free" in flowd_says(place, "status")
+        told = json.loads(flowd_says(place, "prune", "--compact", "--json"))
     assert told["freedBytes"] > before // 2
     assert told.get("freeBytes", 0) < 1_000_000
     assert file.stat().st_size < before // 2
     assert place.call("flow.dispatch", event={"id": "newest", "type": "quick.go"})["status"] == "duplicate"
-    assert "Missing option '--older-than'" in flowd(place, "prune", code=2)
+    assert "Missing option '--older-than'" in flowd_says(place, "prune", code=2)
 
 
 def test_imported_events_are_forgotten_too(place: Workspace) -> None:
@@ -96,11 +86,11 @@ def test_imported_events_are_forgotten_too(place: Workspace) -> None:
         record["events"].append({"event": event, "createdAt": at, "runIds": []})
     state = place.path / "state.json"
     state.write_text(json.dumps(record))
-    flowd(place, "import", str(state))
+    flowd_says(place, "import", str(state))
     place.flow("quick", say("changed"))
     place.start()
     place.call("flow.dispatch", event={"id": "now", "type": "quick.go"}, wait=True)
 
-    assert "forgot 3 events" in flowd(place, "prune", "--older-than", "90d")
+    assert "forgot 3 events" in flowd_says(place, "prune", "--older-than", "90d")
 
     assert [event["id"] for event in place.call("flow.listEvents")["events"]] == ["now"]

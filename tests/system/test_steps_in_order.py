@@ -2,13 +2,11 @@
 retries, replays, and what the command says of it."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from daemon_rig import Workspace, until
+from daemon_rig import Workspace, flowd, until
 
 RELEASE = """
 name = "release"
@@ -92,12 +90,6 @@ def by_step(answer: Any) -> dict[str, Any]:
     return {run["stepName"]: run for run in answer["runs"]}
 
 
-def flowd(workspace: Workspace, *words: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-m", "flowd", *words, "-w", str(workspace.path)], capture_output=True, text=True, timeout=60
-    ).stdout
-
-
 def test_steps_run_in_their_order_and_are_told_how_those_ended_that_they_need(workspace: Workspace) -> None:
     answer = dispatch(workspace, "good", wait=True)
     runs = by_step(answer)
@@ -172,7 +164,7 @@ def test_a_replay_from_a_step_copies_what_it_needs_of_the_others(workspace: Work
 
 
 def test_the_command_draws_the_order_of_the_steps(workspace: Workspace) -> None:
-    assert flowd(workspace, "flows", "release").partition("\n\n")[2].splitlines() == [
+    assert flowd(workspace, "flows", "release").stdout.partition("\n\n")[2].splitlines() == [
         "checkout       on release.*",
         "├─ test",
         "└─ build",
@@ -181,7 +173,7 @@ def test_the_command_draws_the_order_of_the_steps(workspace: Workspace) -> None:
         "      └─ tell  when failure",
     ]
     (workspace.path / "e.json").write_text('{"id": "e", "type": "release.asked"}')
-    assert flowd(workspace, "explain", str(workspace.path / "e.json")).splitlines() == [
+    assert flowd(workspace, "explain", str(workspace.path / "e.json")).stdout.splitlines() == [
         "5 steps match e (release.asked)",
         "release:",
         "  checkout       matched",

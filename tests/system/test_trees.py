@@ -1,14 +1,10 @@
 """Trees through the command line and the daemon: waited for, shown, followed, canceled, retried, forgotten."""
 
 import json
-import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import pytest
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, flowd_says, say, until
 from http_rig import HttpPlace
 
 from flowd_client import create_flow_client
@@ -16,38 +12,21 @@ from flowd_client import create_flow_client
 RETRY_LATER = '[steps.retry]\nmax_attempts = 2\non = ["exit"]\ndelay_ms = 500'
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    made = Workspace(tmp_path / "w")
-    made.path.mkdir()
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.kill()
-
-
 def says(*next_: object, status: str = "completed") -> str:
     return f"echo 'FLOW_RESULT {json.dumps({'status': status, 'next': next_})}'"
 
 
-def flowd(workspace: Workspace, *argv: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flowd", *argv, "-w", str(workspace.path)], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == code, (done.stdout, done.stderr)
-    return done.stdout + done.stderr
-
-
-def chain(workspace: Workspace, tail: str) -> None:
+def chain(place: Workspace, tail: str) -> None:
     """``head`` causes ``mid-1``, which causes ``tail-1``."""
-    workspace.flow("head", f"echo out of head; {says({'id': 'mid-1', 'type': 'mid.go'})}")
-    workspace.flow("mid", f"sleep 0.2; echo out of mid; {says({'id': 'tail-1', 'type': 'tail.go'})}")
-    workspace.flow("tail", f"sleep 0.2; echo out of tail; {tail}")
+    place.flow("head", f"echo out of head; {says({'id': 'mid-1', 'type': 'mid.go'})}")
+    place.flow("mid", f"sleep 0.2; echo out of mid; {says({'id': 'tail-1', 'type': 'tail.go'})}")
+    place.flow("tail", f"sleep 0.2; echo out of tail; {tail}")
 
 
-def test_verbs_take_the_whole_tree_and_the_event_alone_with_only(workspace: Workspace) -> None:
-    chain(workspace, "exit 3")
-    workspace.start()
-    told = flowd(workspace, "dispatch", "--type", "head.go", "--id", "e", "--wait", code=1)
+def test_verbs_take_the_whole_tree_and_the_event_alone_with_only(place: Workspace) -> None:
+    chain(place, "exit 3")
+    place.start()
+    told = flowd_says(place, "dispatch", "--type", "head.go", "--id", "e", "--wait", code=1)
     lines = [line.rstrip() for line in told.splitlines()]
     at = lines.index("e  head.go")
     assert [line.split("  run_")[0].rstrip() for line in lines[at + 1 : at + 6]] == [
@@ -58,26 +37,28 @@ def test_verbs_take_the_whole_tree_and_the_event_alone_with_only(workspace: Work
         "            └─ tail/main  failed",
     ] or lines
     assert "exited with 3" in lines[at + 5]
-    assert "tail/main" in flowd(workspace, "event", "e")
-    assert "tail/main" not in flowd(workspace, "event", "e", "--only")
-    assert "out of tail" in flowd(workspace, "logs", "--event", "e")
-    assert flowd(workspace, "logs", "--event", "e", "--only") == "head/main | out of head\nhead/main | FLOW_RESULT " + (
+    assert "tail/main" in flowd_says(place, "event", "e")
+    assert "tail/main" not in flowd_says(place, "event", "e", "--only")
+    assert "out of tail" in flowd_says(place, "logs", "--event", "e")
+    assert flowd_says(
+        place, "logs", "--event", "e", "--only"
+    ) == "head/main | out of head\nhead/main | FLOW_RESULT " + (
         json.dumps({"status": "completed", "next": [{"id": "mid-1", "type": "mid.go"}]}) + "\n"
     )
-    flowd(workspace, "dispatch", "--type", "head.go", "--id", "alone", "--wait", "--only")
-    workspace.flow("tail", says())
-    workspace.call("daemon.reload")
-    assert "tail/main" in flowd(workspace, "retry", "--event", "e", "--failed", "--wait")
-    assert "Nothing of it has failed" in flowd(workspace, "retry", "--event", "e", "--failed")
-    followed = flowd(workspace, "replay", "e", "--wait")
+    flowd_says(place, "dispatch", "--type", "head.go", "--id", "alone", "--wait", "--only")
+    place.flow("tail", says())
+    place.call("daemon.reload")
+    assert "tail/main" in flowd_says(place, "retry", "--event", "e", "--failed", "--wait")
+    assert "Nothing of it has failed" in flowd_says(place, "retry", "--event", "e", "--failed")
+    followed = flowd_says(place, "replay", "e", "--wait")
     assert "tail/main (replay)" in followed
 
 
-def test_the_output_of_what_is_caused_is_followed_until_all_has_ended(workspace: Workspace) -> None:
-    chain(workspace, says())
-    workspace.start()
-    workspace.call("flow.dispatch", event={"id": "e", "type": "head.go"})
-    followed = flowd(workspace, "logs", "-f", "--event", "e")
+def test_the_output_of_what_is_caused_is_followed_until_all_has_ended(place: Workspace) -> None:
+    chain(place, says())
+    place.start()
+    place.call("flow.dispatch", event={"id": "e", "type": "head.go"})
+    followed = flowd_says(place, "logs", "-f", "--event", "e")
     assert {line.partition("| ")[2] for line in followed.splitlines() if "out of" in line} == {
         "out of head",
         "out of mid",
@@ -85,90 +66,86 @@ def test_the_output_of_what_is_caused_is_followed_until_all_has_ended(workspace:
     }
 
 
-def test_a_tree_is_canceled_as_a_whole_and_what_runs_causes_nothing_more(workspace: Workspace) -> None:
-    workspace.flow("head", says({"id": "mid-1", "type": "mid.go"}))
-    workspace.flow(
-        "mid", f"touch {workspace.path}/runs; trap '{says({'id': 'late', 'type': 'x'})}; exit 0' TERM; sleep 60 & wait"
+def test_a_tree_is_canceled_as_a_whole_and_what_runs_causes_nothing_more(place: Workspace) -> None:
+    place.flow("head", says({"id": "mid-1", "type": "mid.go"}))
+    place.flow(
+        "mid", f"touch {place.path}/runs; trap '{says({'id': 'late', 'type': 'x'})}; exit 0' TERM; sleep 60 & wait"
     )
-    workspace.start()
-    workspace.call("flow.dispatch", event={"id": "e", "type": "head.go"})
-    until((workspace.path / "runs").exists)
-    assert workspace.call("flow.cancelEvent", eventId="e")["runs"][0]["status"] == "completed"
-    (ended,) = workspace.call("flow.cancelEvent", eventId="e", tree=True)["runs"]
+    place.start()
+    place.call("flow.dispatch", event={"id": "e", "type": "head.go"})
+    until((place.path / "runs").exists)
+    assert place.call("flow.cancelEvent", eventId="e")["runs"][0]["status"] == "completed"
+    (ended,) = place.call("flow.cancelEvent", eventId="e", tree=True)["runs"]
     assert (ended["flowName"], ended["status"]) == ("mid", "canceled")
-    assert [event["id"] for event in workspace.call("flow.listEvents")["events"]] == ["mid-1", "e"]
-    assert "Nothing was left to end" in flowd(workspace, "cancel", "--event", "e")
+    assert [event["id"] for event in place.call("flow.listEvents")["events"]] == ["mid-1", "e"]
+    assert "Nothing was left to end" in flowd_says(place, "cancel", "--event", "e")
 
 
-def test_waiting_ends_with_the_question_where_nothing_goes_on_without_a_person(workspace: Workspace) -> None:
-    workspace.flow("head", says({"id": "asks", "type": "asks.go"}))
+def test_waiting_ends_with_the_question_where_nothing_goes_on_without_a_person(place: Workspace) -> None:
+    place.flow("head", says({"id": "asks", "type": "asks.go"}))
     result = {"status": "needs_intervention", "message": "Publish v1?"}
-    workspace.flow("asks", f"echo 'FLOW_RESULT {json.dumps(result)}'")
-    with (workspace.path / "flows/asks/flow.toml").open("a") as manifest:
+    place.flow("asks", f"echo 'FLOW_RESULT {json.dumps(result)}'")
+    with (place.path / "flows/asks/flow.toml").open("a") as manifest:
         manifest.write('[[steps]]\nname = "after"\nrunner = "exec"\nscript = "main.sh"\nneeds = ["main"]\n')
-    workspace.start()
-    told = flowd(workspace, "dispatch", "--type", "head.go", "--id", "e", "--wait", code=1)
+    place.start()
+    told = flowd_says(place, "dispatch", "--type", "head.go", "--id", "e", "--wait", code=1)
     assert "asks: Publish v1?" in told
-    waited = workspace.call("flow.waitEvent", eventId="e", tree=True)
+    waited = place.call("flow.waitEvent", eventId="e", tree=True)
     assert (waited["timedOut"], waited["state"]["statuses"]) == (
         False,
         {"completed": 1, "needs_intervention": 1, "queued": 1},
     )
     question, after = waited["state"]["open"]
     assert after["waitingFor"] == {"person": question["id"]}
-    alone = workspace.call("flow.dispatch", event={"id": "again", "type": "asks.go"}, wait=True)
+    alone = place.call("flow.dispatch", event={"id": "again", "type": "asks.go"}, wait=True)
     assert alone["timedOut"] is False
-    run = workspace.call("flow.waitRun", runId=alone["runIds"][1])
+    run = place.call("flow.waitRun", runId=alone["runIds"][1])
     assert (run["timedOut"], run["run"]["waitingFor"]) == (False, {"person": alone["runIds"][0]})
 
 
-def test_a_step_that_would_wait_for_itself_or_for_its_own_place_is_refused(workspace: Workspace) -> None:
+def test_a_step_that_would_wait_for_itself_or_for_its_own_place_is_refused(place: Workspace) -> None:
     dispatches = f"{sys.executable} -m flowd dispatch --type tail.go --id tail --wait"
-    workspace.flow("head", f"{dispatches}; {dispatches} --only; {say('completed')}")
-    workspace.flow(
+    place.flow("head", f"{dispatches}; {dispatches} --only; {say('completed')}")
+    place.flow(
         "own",
         f"{sys.executable} -c 'import flowd_client; flowd_client.create_flow_client().wait_event(\"own\", tree=True)'",
     )
-    workspace.flow("tail", say("completed"))
-    workspace.start(FLOWD_MAX_PARALLEL="1")
-    ended = workspace.call(
-        "flow.dispatch", event={"id": "e", "type": "head.go"}, wait=True, tree=True, timeoutMs=60_000
-    )
+    place.flow("tail", say("completed"))
+    place.start(FLOWD_MAX_PARALLEL="1")
+    ended = place.call("flow.dispatch", event={"id": "e", "type": "head.go"}, wait=True, tree=True, timeoutMs=60_000)
     assert ended["timedOut"] is False
-    told = flowd(workspace, "logs", ended["runIds"][0])
+    told = flowd_says(place, "logs", ended["runIds"][0])
     assert told.count("must not wait: it has the last place (max_parallel is 1)") == 2
-    assert workspace.call("flow.getEvent", eventId="tail")["runs"][0]["status"] == "completed"
-    own = workspace.call("flow.dispatch", event={"id": "own", "type": "own.go"}, wait=True)["runs"][0]
+    assert place.call("flow.getEvent", eventId="tail")["runs"][0]["status"] == "completed"
+    own = place.call("flow.dispatch", event={"id": "own", "type": "own.go"}, wait=True)["runs"][0]
     assert "must not wait for event own, for it is one of its runs itself" in own["error"]
 
 
-def test_a_step_that_would_wait_for_a_key_of_its_own_round_is_refused(workspace: Workspace) -> None:
+def test_a_step_that_would_wait_for_a_key_of_its_own_round_is_refused(place: Workspace) -> None:
     key = '[concurrency]\ngroup = "one"\n'
-    workspace.flow(
+    place.flow(
         "head", f"{sys.executable} -m flowd dispatch --type tail.go --id tail --wait; {say('completed')}", top=key
     )
-    workspace.flow("tail", say("completed"), top=key)
-    workspace.start()
-    ended = workspace.call(
-        "flow.dispatch", event={"id": "e", "type": "head.go"}, wait=True, tree=True, timeoutMs=60_000
-    )
+    place.flow("tail", say("completed"), top=key)
+    place.start()
+    ended = place.call("flow.dispatch", event={"id": "e", "type": "head.go"}, wait=True, tree=True, timeoutMs=60_000)
     assert ended["timedOut"] is False
-    assert "needs a key (`concurrency`) that" in flowd(workspace, "logs", ended["runIds"][0])
-    assert workspace.call("flow.getEvent", eventId="tail")["runs"][0]["status"] == "completed"
+    assert "needs a key (`concurrency`) that" in flowd_says(place, "logs", ended["runIds"][0])
+    assert place.call("flow.getEvent", eventId="tail")["runs"][0]["status"] == "completed"
 
 
-def test_a_caller_whose_run_has_ended_may_wait(workspace: Workspace) -> None:
-    workspace.flow("quick", say("completed"))
-    workspace.start(FLOWD_MAX_PARALLEL="1")
-    (run,) = workspace.call("flow.dispatch", event={"id": "e", "type": "quick.go"}, wait=True)["runs"]
-    again = workspace.call("flow.dispatch", event={"id": "f", "type": "quick.go"}, wait=True, causedBy=run["id"])
+def test_a_caller_whose_run_has_ended_may_wait(place: Workspace) -> None:
+    place.flow("quick", say("completed"))
+    place.start(FLOWD_MAX_PARALLEL="1")
+    (run,) = place.call("flow.dispatch", event={"id": "e", "type": "quick.go"}, wait=True)["runs"]
+    again = place.call("flow.dispatch", event={"id": "f", "type": "quick.go"}, wait=True, causedBy=run["id"])
     assert again["timedOut"] is False
 
 
-def test_clients_read_trees_in_pages_and_refusals_as_conflicts(workspace: Workspace) -> None:
-    chain(workspace, says())
-    workspace.start()
-    with workspace.client() as client:
+def test_clients_read_trees_in_pages_and_refusals_as_conflicts(place: Workspace) -> None:
+    chain(place, says())
+    place.start()
+    with place.client() as client:
         done = client.dispatch_event({"id": "e", "type": "head.go"}, wait=True, tree=True)
         assert done.state is not None
         assert done.state.statuses == {"completed": 3}
@@ -181,20 +158,20 @@ def test_clients_read_trees_in_pages_and_refusals_as_conflicts(workspace: Worksp
         assert len(client.cancel_event("e", tree=True)) == 0
 
 
-def test_fire_runs_all_that_is_caused_and_exec_the_one_step(workspace: Workspace) -> None:
-    chain(workspace, f"touch {workspace.path}/tail-ran; {says()}")
-    event = workspace.path / "event.json"
+def test_fire_runs_all_that_is_caused_and_exec_the_one_step(place: Workspace) -> None:
+    chain(place, f"touch {place.path}/tail-ran; {says()}")
+    event = place.path / "event.json"
     event.write_text('{"id": "e", "type": "head.go"}')
-    only = json.loads(flowd(workspace, "exec", "head", "main", str(event)))
+    only = json.loads(flowd_says(place, "exec", "head", "main", str(event)))
     assert only["flow"] == "head"
-    fired = json.loads(flowd(workspace, "fire", str(event)))
+    fired = json.loads(flowd_says(place, "fire", str(event)))
     assert [result["flow"] for result in fired["results"]] == ["head", "mid", "tail"]
-    assert (workspace.path / "tail-ran").exists()
+    assert (place.path / "tail-ran").exists()
 
 
-def test_http_takes_trees_as_the_socket_does(workspace: Workspace) -> None:
-    chain(workspace, "exec sleep 60")
-    web = HttpPlace(workspace).start()
+def test_http_takes_trees_as_the_socket_does(place: Workspace) -> None:
+    chain(place, "exec sleep 60")
+    web = HttpPlace(place).start()
     late = web.post("/events?wait=true&tree=true&timeoutMs=1500", {"id": "e", "type": "head.go"}).json
     assert (late["timedOut"], late["runs"][0]["status"]) == (True, "completed")
     assert [run["flowName"] for run in late["state"]["open"]] == ["tail"]
@@ -208,28 +185,28 @@ def test_http_takes_trees_as_the_socket_does(workspace: Workspace) -> None:
     assert web.post("/events?causedBy=run_of_nobody", {"id": "f", "type": "x"}).json["warning"].startswith("Run run_of")
 
 
-def test_waiting_ends_where_a_pause_keeps_what_is_waited_for(workspace: Workspace) -> None:
-    workspace.flow("held", f"[ -e {workspace.path}/go ] || exit 1; {say('completed')}", step=RETRY_LATER)
-    workspace.start()
+def test_waiting_ends_where_a_pause_keeps_what_is_waited_for(place: Workspace) -> None:
+    place.flow("held", f"[ -e {place.path}/go ] || exit 1; {say('completed')}", step=RETRY_LATER)
+    place.start()
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(
-            lambda: workspace.call("flow.dispatch", event={"id": "e", "type": "held.go"}, wait=True, timeoutMs=60_000)
+            lambda: place.call("flow.dispatch", event={"id": "e", "type": "held.go"}, wait=True, timeoutMs=60_000)
         )
-        until(lambda: workspace.call("flow.listRuns", status="queued")["runs"], what="the wait for a retry")
-        workspace.call("flow.pause", flow="held")
+        until(lambda: place.call("flow.listRuns", status="queued")["runs"], what="the wait for a retry")
+        place.call("flow.pause", flow="held")
         ended = waiting.result()
     assert (ended["timedOut"], ended["runs"][0]["waitingFor"]) == (False, {"pause": "held"})
-    again = workspace.call("flow.dispatch", event={"id": "f", "type": "held.go"}, wait=True, tree=True)
+    again = place.call("flow.dispatch", event={"id": "f", "type": "held.go"}, wait=True, tree=True)
     assert (again["timedOut"], again["runs"][0]["waitingFor"]) == (False, {"pause": "held"})
-    (workspace.path / "go").touch()
-    workspace.call("flow.resume", flow="held")
-    assert workspace.call("flow.waitEvent", eventId="f", tree=True)["state"]["statuses"] == {"completed": 1}
+    (place.path / "go").touch()
+    place.call("flow.resume", flow="held")
+    assert place.call("flow.waitEvent", eventId="f", tree=True)["state"]["statuses"] == {"completed": 1}
 
 
-def test_subscribers_are_told_the_cause_of_events(workspace: Workspace) -> None:
-    chain(workspace, says())
-    workspace.start()
-    with workspace.client() as client, client.subscribe(["event"], after="oldest") as updates:
+def test_subscribers_are_told_the_cause_of_events(place: Workspace) -> None:
+    chain(place, says())
+    place.start()
+    with place.client() as client, client.subscribe(["event"], after="oldest") as updates:
         (run,) = client.dispatch_event({"id": "e", "type": "head.go"}, wait=True, tree=True).runs
         told = [next(updates).event for _ in range(3)]
         assert [(event.id, event.root_event_id, event.depth) for event in told if event is not None] == [
@@ -242,11 +219,11 @@ def test_subscribers_are_told_the_cause_of_events(workspace: Workspace) -> None:
         assert told[1].caused_by.run_id == run.id
 
 
-def test_a_client_without_state_runs_the_whole_tree_also_where_output_is_told(workspace: Workspace) -> None:
-    chain(workspace, f"touch {workspace.path}/tail-ran; {says()}")
+def test_a_client_without_state_runs_the_whole_tree_also_where_output_is_told(place: Workspace) -> None:
+    chain(place, f"touch {place.path}/tail-ran; {says()}")
     for on_output in (None, lambda *_: None):
-        (workspace.path / "tail-ran").unlink(missing_ok=True)
-        with create_flow_client("local", workspace=workspace.path, state=None, on_output=on_output) as client:
+        (place.path / "tail-ran").unlink(missing_ok=True)
+        with create_flow_client("local", place=place.path, state=None, on_output=on_output) as client:
             done = client.dispatch_event({"id": "e", "type": "head.go"})
         assert [run.status for run in done.runs] == ["completed"]
-        assert (workspace.path / "tail-ran").exists()
+        assert (place.path / "tail-ran").exists()
