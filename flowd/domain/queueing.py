@@ -131,7 +131,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class SideEffects:
     """What a commit did beside what was asked for.
 
     Attributes:

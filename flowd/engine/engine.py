@@ -1,4 +1,4 @@
-"""The engine: what flowd can be asked to do, one method a verb. Knows no wire and no process."""
+"""The engine: its life, and the verbs that change something; its parts have the others. No wire, no process."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from flowd.domain.errors import (
 from flowd.domain.event import Event
 from flowd.domain.flow import Snapshot
 from flowd.domain.matching import Verdict
-from flowd.domain.queueing import Beside, Claim, Claimed
+from flowd.domain.queueing import Claim, Claimed, SideEffects
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Reason, Run
 from flowd.domain.stored import Accepted, Pruned
@@ -129,15 +129,15 @@ class Engine:
         self._round_folders.sweep()
         return counts
 
-    def follow_up(self, beside: Beside) -> None:
+    def follow_up(self, side_effects: SideEffects) -> None:
         """See to what a commit did beside what was asked for: wake who waits for runs, end what is to end, start what
         may start."""
-        for run in beside.ended:
+        for run in side_effects.ended:
             run_log.tell(logging.INFO, "run ended", run, status=run.effective_status, reason=run.reason)
             self._completions.tell(run)
-        for run_id in beside.to_end:
+        for run_id in side_effects.to_end:
             self._calls.begin(self._attempts.cancel(run_id))
-        if beside.is_any_ready:
+        if side_effects.is_any_ready:
             self._scheduler.ring()
 
     def make_folders(self) -> None:

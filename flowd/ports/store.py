@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from flowd.domain.queueing import Beside
+from flowd.domain.queueing import SideEffects
 from flowd.ports.journal import Journal, Nonces
 from flowd.ports.people import PauseStore, QuestionStore
 from flowd.ports.queue import Queue
@@ -22,7 +22,7 @@ class OpenStore(Store, TreeStore, QuestionStore, PauseStore, Journal, Nonces, Pr
         """Call this after each commit, in the loop."""
         ...
 
-    def tell_beside(self, listener: Callable[[Beside], None]) -> None:
+    def tell_side_effects(self, listener: Callable[[SideEffects], None]) -> None:
         """Call this, in the loop, with what a commit did beside what was asked for: after those who asked have gone on,
         and before anybody hears of a later commit."""
         ...

@@ -134,5 +134,5 @@ def assemble(
         calls=calls,
         follows=follows,
     )
-    store.tell_beside(engine.follow_up)
+    store.tell_side_effects(engine.follow_up)
     return engine, feed

@@ -14,7 +14,7 @@ from flowd.domain.journal import Interest
 from flowd.domain.outcome import Outcome
 from flowd.domain.pauses import Paused
 from flowd.domain.people import Person
-from flowd.domain.queueing import Beside, NewRun, StartedRun
+from flowd.domain.queueing import NewRun, SideEffects, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import Output
@@ -47,11 +47,11 @@ class Runs:
         self.attempts: dict[str, StartedRun] = {}
         self.to_end: list[str] = []
         self.ended: list[str] = []
-        store.tell_beside(self._note)
+        store.tell_side_effects(self._note)
 
-    def _note(self, beside: Beside) -> None:
-        self.to_end += beside.to_end
-        self.ended += [run.id for run in beside.ended]
+    def _note(self, side_effects: SideEffects) -> None:
+        self.to_end += side_effects.to_end
+        self.ended += [run.id for run in side_effects.ended]
 
     async def accept(self, name: str, wanted: WantedKey | None = None, *, priority: int = 0) -> Run:
         """An event with one run that takes a key."""

@@ -201,7 +201,7 @@ def test_a_run_whose_needs_are_not_met_ends_unstarted_and_so_on_down_the_line(st
     told: list[Run] = []
 
     async def use(store: OpenStore) -> None:
-        store.tell_beside(lambda beside: told.extend(beside.ended))
+        store.tell_side_effects(lambda also: told.extend(also.ended))
         rounds = Rounds(store)
         await rounds.accept(*DIAMOND, new("tidy", "publish", when="always"))
         assert await rounds.go(checkout=FAILED) == ["checkout", "tidy"]
@@ -447,7 +447,7 @@ def test_a_need_whose_step_was_removed_has_failed(stores: Stores) -> None:
     told: list[Run] = []
 
     async def use(store: OpenStore) -> None:
-        store.tell_beside(lambda beside: told.extend(beside.ended))
+        store.tell_side_effects(lambda also: told.extend(also.ended))
         rounds = Rounds(store)
         await rounds.accept(new("a"), new("b", "a"), new("mend", "a", when="failure"))
         await store.claim(claim(5, definition_of=lambda *_: None))

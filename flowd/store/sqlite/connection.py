@@ -19,7 +19,7 @@ class WriteConnection(sqlite3.Connection):
     """The connection that writes.
 
     Attributes:
-        ended_beside: The ``seq`` of runs that ended in this transaction unstarted, as a consequence of what was asked.
+        also_ended: The ``seq`` of runs that ended in this transaction unstarted, as a consequence of what was asked.
         to_end: The same of running runs whose end was asked for.
         is_any_ready: Runs that waited may start now, and no claim has looked at them.
         may_be_paused: People may have paused something; else nobody has to look for that.
@@ -27,14 +27,14 @@ class WriteConnection(sqlite3.Connection):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.ended_beside: list[int] = []
+        self.also_ended: list[int] = []
         self.to_end: list[int] = []
         self.is_any_ready = False
         self.may_be_paused = True
 
     def forget(self) -> None:
         """Another transaction begins."""
-        self.ended_beside.clear()
+        self.also_ended.clear()
         self.to_end.clear()
         self.is_any_ready = False
 

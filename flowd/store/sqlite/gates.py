@@ -38,7 +38,7 @@ OF_A_RESOLUTION: tuple[Consequence, ...] = (needs.question_closed,)
 _ORDER: tuple[Name, ...] = ("needs", "person", "time", "pause", "key")
 
 
-def let_on(
+def advance(
     db: sqlite3.Connection,
     run_seq: int,
     event_seq: int,
@@ -116,7 +116,7 @@ class _Work:
     def _note_end(self, run_seq: int) -> None:
         # It is nobody's answer, so it is told when the transaction is committed.
         if isinstance(self._db, WriteConnection):
-            self._db.ended_beside.append(run_seq)
+            self._db.also_ended.append(run_seq)
         self._left.extend((then, run_seq) for then in OF_AN_END)
         self._last.extend((then, run_seq) for then in LAST_OF_AN_END)
 

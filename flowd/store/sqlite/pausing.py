@@ -1,4 +1,4 @@
-"""Pausing and letting go. Each function runs inside the writer's transaction.
+"""Begins pauses and ends them. Each function runs inside the writer's transaction.
 
 A pause is in force with its row; the runs that it takes back, and lets go at its end, follow in small steps. Until the
 last of these its row is there, so that they are gone on with after a crash.
@@ -67,7 +67,7 @@ def let_go(db: sqlite3.Connection, what: Paused, after_seq: int, *, at_ms: int) 
         (str(what), after_seq, MAX_MOVED),
     ).fetchall()
     for seq, event_seq in found:
-        gates.let_on(db, seq, event_seq, at_ms=at_ms, behind="time")
+        gates.advance(db, seq, event_seq, at_ms=at_ms, behind="time")
     if found:
         return len(found), found[-1][0]
     db.execute("DELETE FROM pauses WHERE flow_name = ? AND step_name = ? AND is_over", _names(what))

@@ -96,7 +96,7 @@ def _end_waits(db: sqlite3.Connection, ask: Claim) -> int | None:
     if next_due_ms is None or next_due_ms > ask.steady_ms:
         return next_due_ms
     for seq, event_seq in db.execute(DUE, (ask.steady_ms, MAX_MOVED)).fetchall():
-        gates.let_on(db, seq, event_seq, at_ms=ask.at_ms, behind="time")
+        gates.advance(db, seq, event_seq, at_ms=ask.at_ms, behind="time")
     return _next_due_ms(db)
 
 

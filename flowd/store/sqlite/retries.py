@@ -75,7 +75,7 @@ def retry(
     if round_seq is not None:
         db.execute("UPDATE rounds SET cancels = 0 WHERE seq = ?", (round_seq,))
         _put_back(db, below, at_ms)
-    gates.let_on(db, seq, event_seq, at_ms=at_ms, behind="needs")
+    gates.advance(db, seq, event_seq, at_ms=at_ms, behind="needs")
     return reads.runs_by_seq(db, [seq])[0]
 
 

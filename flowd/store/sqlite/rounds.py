@@ -80,7 +80,7 @@ def settle(db: sqlite3.Connection, event_seq: int, runs: Sequence[NewRun], inser
     for run, seq in zip(runs, inserted.seqs, strict=True):
         comes_to_gates = run.copied or run.has_key or inserted.is_kept
         if comes_to_gates and not run.needs and run.wait is None:
-            gates.let_on(db, seq, event_seq, at_ms=at_ms, is_told=True)
+            gates.advance(db, seq, event_seq, at_ms=at_ms, is_told=True)
     return replace(inserted, runs=tuple(reads.runs_by_seq(db, inserted.seqs)))
 
 

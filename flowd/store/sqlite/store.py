@@ -16,7 +16,7 @@ from flowd.domain.exit import Exit
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
-from flowd.domain.queueing import MAX_WAITING, Beside, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds
+from flowd.domain.queueing import MAX_WAITING, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds, SideEffects
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import (
     Accepted,
@@ -95,23 +95,23 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
         self._connections: list[sqlite3.Connection] = []
         self._tell_failed_read_at_s = 0.0
 
-    def _tidy(self, db: WriteConnection) -> Beside | None:
+    def _tidy(self, db: WriteConnection) -> SideEffects | None:
         if db.total_changes - self._changes_when_pruned >= _PRUNE_AFTER_CHANGES:
             self._changes_when_pruned = db.total_changes
             journal.prune(db, self._max_journal_rows)
         (self._queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
-        if not (db.ended_beside or db.to_end or db.is_any_ready):
+        if not (db.also_ended or db.to_end or db.is_any_ready):
             return None
         to_end = [run.id for run in reads.runs_by_seq(db, db.to_end) if not run.status.is_final]
-        return Beside(tuple(reads.runs_by_seq(db, db.ended_beside)), tuple(to_end), db.is_any_ready)
+        return SideEffects(tuple(reads.runs_by_seq(db, db.also_ended)), tuple(to_end), db.is_any_ready)
 
     def tell_commits(self, listener: Callable[[], None]) -> None:
         """See `flowd.ports.OpenStore.tell_commits`."""
         self._writer.on_commit = listener
 
-    def tell_beside(self, listener: Callable[[Beside], None]) -> None:
-        """See `flowd.ports.OpenStore.tell_beside`."""
-        self._writer.on_beside = listener
+    def tell_side_effects(self, listener: Callable[[SideEffects], None]) -> None:
+        """See `flowd.ports.OpenStore.tell_side_effects`."""
+        self._writer.on_side_effects = listener
 
     async def close(self) -> None:
         """Finish the writes under way and close the file."""

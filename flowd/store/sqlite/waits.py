@@ -17,7 +17,7 @@ def end_package_wait(db: sqlite3.Connection, flow_name: str, step_name: str, *, 
     """Make the next runs ready that wait for this step; how many they are, 0 when none is left."""
     found = _missing(db, flow_name, step_name)
     for seq, event_seq in found:
-        gates.let_on(db, seq, event_seq, at_ms=at_ms, behind="time")
+        gates.advance(db, seq, event_seq, at_ms=at_ms, behind="time")
     return len(found)
 
 
@@ -29,7 +29,7 @@ def end_person_waits(db: sqlite3.Connection, *, at_ms: int) -> int:
         (queue.MAX_MOVED,),
     ).fetchall()
     for seq, event_seq in found:
-        gates.let_on(db, seq, event_seq, at_ms=at_ms, behind="person")
+        gates.advance(db, seq, event_seq, at_ms=at_ms, behind="person")
     return len(found)
 
 

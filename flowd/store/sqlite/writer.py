@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flowd.domain.errors import FlowdError, StorageFailedError, StorageFullError
-from flowd.domain.queueing import Beside
+from flowd.domain.queueing import SideEffects
 from flowd.store.sqlite.connection import FULL, WriteConnection, is_about_storage, translate
 from flowd.store.sqlite.room import Reserve
 
@@ -46,7 +46,7 @@ class Writer:
         connection: WriteConnection,
         on_failure: Callable[[StorageFailedError], None],
         *,
-        tidy: Callable[[WriteConnection], Beside | None] = lambda _: None,
+        tidy: Callable[[WriteConnection], SideEffects | None] = lambda _: None,
         reserve: Reserve | None = None,
         describe_full: Callable[[], str] | None = None,
     ) -> None:
@@ -55,7 +55,7 @@ class Writer:
         Args:
             on_failure: Called once, in the loop, when the disk has failed; every later call is refused.
             tidy: Called in the thread within each transaction, as its last operation; what it returns is told
-                to `on_beside` when that is committed.
+                to `on_side_effects` when that is committed.
             reserve: Let go when the disk is full, for operations that add nothing; the others are refused until there
                 is room for it again.
             describe_full: Says what to do about a full disk.
@@ -71,10 +71,10 @@ class Writer:
         self._on_failure = on_failure
         self.on_commit: Callable[[], None] = lambda: None
         """Called in the loop after each commit."""
-        self.on_beside: Callable[[Beside], None] = lambda _: None
+        self.on_side_effects: Callable[[SideEffects], None] = lambda _: None
         """Called in the loop with what a commit did beside what was asked for."""
         self._tidy = tidy
-        self._beside: list[Beside] = []
+        self._side_effects: list[SideEffects] = []
         """Committed by the thread, and not handed to the loop yet."""
         self._is_failure_told = False
         self._reserve = reserve
@@ -137,8 +137,8 @@ class Writer:
                 self._execute_alone(job)
             else:
                 self._commit(batch, is_joinable=True)
-            self._loop.call_soon_threadsafe(self._deliver, batch, self._beside)
-            self._beside = []
+            self._loop.call_soon_threadsafe(self._deliver, batch, self._side_effects)
+            self._side_effects = []
         self._connection.close()
 
     def _join(self, batch: list[_Job]) -> None:
@@ -172,10 +172,10 @@ class Writer:
                 executed += 1
                 if is_joinable and executed == len(batch):
                     self._join(batch)
-            beside = self._tidy(self._connection)
+            side_effects = self._tidy(self._connection)
             self._connection.execute("COMMIT")
-            if beside is not None:
-                self._beside.append(beside)
+            if side_effects is not None:
+                self._side_effects.append(side_effects)
             self.commits += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's answer
             self._roll_back()
@@ -240,7 +240,7 @@ class Writer:
         except sqlite3.Error as error:
             log.error("rollback failed", extra={"error": str(error)})
 
-    def _deliver(self, batch: list[_Job], beside: list[Beside]) -> None:
+    def _deliver(self, batch: list[_Job], side_effects: list[SideEffects]) -> None:
         for job in batch:
             if job.future.done():  # its caller was cancelled
                 continue
@@ -248,9 +248,9 @@ class Writer:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.value)
-        for happened in beside:
+        for happened in side_effects:
             # After those whose calls were just answered: they know then of what they made, and what they started is there.
-            self._loop.call_soon(self.on_beside, happened)
+            self._loop.call_soon(self.on_side_effects, happened)
         self.on_commit()
         if self._failure is not None and not self._is_failure_told:
             self._is_failure_told = True
