@@ -55,7 +55,7 @@ def _draw(session: Session, question: QuestionView) -> None:
         (
             ("run", run.id),
             ("status", run.effective_status),
-            ("asks", question.message or "It says nothing; see its result and output."),
+            ("asks", question.message or "It gives no message; see its result and its output."),
             ("step", f"{run.flow_name}/{run.step_name}"),
             ("event", run.event_id),
             ("since", printing.when(question.since)),
@@ -173,7 +173,7 @@ def tell_questions(session: Session, runs: Sequence[RunView]) -> None:
     """What the runs ask that want a person, and the commands that answer, on stderr."""
     for run in runs:
         if run.needs_attention:
-            printing.note(f"flowd: {run.flow_name}/{run.step_name} asks: {run.message or '(it says nothing)'}")
+            printing.note(f"flowd: {run.flow_name}/{run.step_name} asks: {run.message or '(it gives no message)'}")
             printing.note(
                 f"flowd: `{session.typed('approve', run.id)}` says yes; reject, resolve and answer work alike."
             )

@@ -21,7 +21,7 @@ def check(scene: Scene) -> Iterator[Finding]:
         yield fail(
             "waits",
             f"nothing lets {runs} start ({named}): {it} {one.why}",
-            "End it with `flowd cancel RUN`, then replay its event. This should not be: please report it.",
+            "End it with `flowd cancel RUN`, then replay its event. That is a fault in flowd: please report it.",
         )
     if missed:
         yield from _without_package(scene, missed)

@@ -35,7 +35,8 @@ class Outcome:
     signal: int | None = None
 
     def undone(self, reason: Reason, error: str) -> "Outcome":
-        """The same end as a failure, for what was to follow cannot: the result must not look like a success."""
+        """The same end, recorded as a failure because what its result asks for cannot be done. The result is
+        ``reported_result`` then, so that it does not look like a success."""
         return replace(
             self, status=ProcessStatus.FAILED, reason=reason, error=error, result=None, reported_result=self.result
         )

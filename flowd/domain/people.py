@@ -1,4 +1,4 @@
-"""What people say of runs: how one counts that asked for a person, or what its next attempt is to know."""
+"""What people say about runs that ask: how one counts from now on, or what its next attempt is to know."""
 
 import json
 from dataclasses import dataclass
@@ -13,8 +13,6 @@ MAX_INPUT_BYTES = 256 * 1024
 Via = Literal["socket", "token", "signature", "http", "local", "flowd"]
 ResolutionStatus = Literal["completed", "changed", "failed", "skipped", "canceled"]
 """``canceled``: nobody has answered, and the event was canceled, or the round superseded."""
-
-_GOOD = frozenset({"completed", "changed", "skipped"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +58,6 @@ class Resolution:
     by: Person
     at_ms: int
     note: str | None = None
-
-    @property
-    def is_good(self) -> bool:
-        """Whether the run counts as well ended, so that it is not retried."""
-        return self.status in _GOOD
 
     def result_of(self, said: FlowResult) -> FlowResult | None:
         """The result that stands from now on: what the step said, with the person's status and note. None where the

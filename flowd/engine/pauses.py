@@ -1,4 +1,4 @@
-"""The queue as people look at it, and pausing: what they hold up is accepted and waits, until they let it go."""
+"""Pauses flows and steps, and shows the queue. What is paused is accepted, and waits until somebody resumes it."""
 
 import logging
 from collections.abc import Awaitable, Callable

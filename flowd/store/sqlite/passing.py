@@ -1,4 +1,4 @@
-"""Words of the gates, and of those who stand at one."""
+"""What a gate decides about a run, and what else changes with that."""
 
 from enum import Enum
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""What `SqliteStore` can be asked about pauses and the queue, and to do with them."""
+"""The part of `SqliteStore` that begins and ends pauses, and shows the queue."""
 
 import sqlite3
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What `SqliteStore` can be asked about people, and told by them."""
+"""The part of `SqliteStore` that lists questions and takes what people say to them."""
 
 import sqlite3
 from collections.abc import Callable, Sequence

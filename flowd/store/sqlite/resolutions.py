@@ -1,4 +1,4 @@
-"""Writes down how the end of a run that asked counts. What follows from that is its caller's: see `gates.resolved`."""
+"""Records how a run that asked counts from now on. The caller sees to what follows: see `gates.resolved`."""
 
 import sqlite3
 

@@ -1,5 +1,5 @@
-"""Ends runs for which there is no use any more, because a younger one of their key came, or that do not want to wait for
-it. Each function runs inside the writer's transaction.
+"""Ends runs that a younger one of their key replaces, and runs that are not to wait for a busy key. Each function runs inside
+the writer's transaction.
 """
 
 import sqlite3

@@ -1,4 +1,4 @@
-"""What `SqliteStore` can be asked about trees, and to do with them."""
+"""The part of `SqliteStore` that reads trees and cancels them."""
 
 import sqlite3
 from collections.abc import Callable, Collection

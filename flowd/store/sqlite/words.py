@@ -1,4 +1,4 @@
-"""What people said, as JSON in a column, and back."""
+"""Writes what people said as JSON into a column, and reads it back."""
 
 import json
 import sqlite3
