@@ -170,7 +170,7 @@ def _tell(response: Any, how: str, *, as_json: bool) -> None:
 
 
 def tell_questions(session: Session, runs: Sequence[RunView]) -> None:
-    """What the runs ask that want a person, and the commands that answer, on stderr."""
+    """What runs ask of people, and the commands that answer, on stderr."""
     for run in runs:
         if run.needs_attention:
             printing.note(f"flowd: {run.flow_name}/{run.step_name} asks: {run.message or '(it gives no message)'}")

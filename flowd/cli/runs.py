@@ -146,7 +146,7 @@ def _draw_run(item: RunView) -> None:
             ("process", item.process_status),
             ("reason", item.reason),
             ("error", _sentence(item.error)),
-            ("asks", (item.message or "It needs a person; see its result.") if item.needs_attention else None),
+            ("asks", (item.message or "It asks for a person; see its result.") if item.needs_attention else None),
             ("resolved", run_words.resolution(item.resolution)),
             ("answer", run_words.answer(item.answer)),
             ("waits", run_words.waiting(item)),

@@ -69,7 +69,7 @@ UNSTARTED = frozenset({Reason.STEP_REMOVED, Reason.NEEDS_NOT_MET, Reason.KEY_BUS
 """Reasons for which a run ended and no attempt of it."""
 
 ATTENTION = frozenset({"blocked", "needs_intervention"})
-"""Result statuses that want a person. `failed` is not one: the reference system's tests assert that."""
+"""Result statuses that ask for a person. `failed` is not one: the reference system's tests assert that."""
 
 RETRYABLE = ATTENTION | {"failed", "canceled"}
 """Effective statuses of which another attempt may be wanted."""

@@ -147,7 +147,7 @@ class AsyncHttpTransport:
 
 
 class AsyncHttpStream:
-    """Implements `flowd_client.transport.AsyncUpdateStream` on a response that goes on."""
+    """Implements `flowd_client._async.transport.AsyncUpdateStream` on a response that goes on."""
 
     def __init__(self, stream: Stream) -> None:
         self.answer: Any = None
@@ -175,7 +175,7 @@ class AsyncHttpStream:
         self.answer = {"cursor": self._waiting.pop(0).id}
 
     async def next(self) -> Mapping[str, Any]:
-        """See `flowd_client.transport.AsyncUpdateStream.next`."""
+        """See `flowd_client._async.transport.AsyncUpdateStream.next`."""
         while True:
             while not self._waiting:
                 try:

@@ -33,7 +33,7 @@ class AsyncLocalTransport:
 
 
 class AsyncLocalStream:
-    """Implements `flowd_client.transport.AsyncUpdateStream`."""
+    """Implements `flowd_client._async.transport.AsyncUpdateStream`."""
 
     def __init__(self, updates: LocalUpdates) -> None:
         self.answer = updates.answer
@@ -41,7 +41,7 @@ class AsyncLocalStream:
         self._pending: Future[Mapping[str, Any]] | None = None
 
     async def next(self) -> Mapping[str, Any]:
-        """See `flowd_client.transport.AsyncUpdateStream.next`."""
+        """See `flowd_client._async.transport.AsyncUpdateStream.next`."""
         if self._pending is None:
             self._pending = self._updates.next()
         update = await outcome_of(self._pending)
@@ -51,7 +51,7 @@ class AsyncLocalStream:
         return update
 
     def close(self) -> None:
-        """See `flowd_client.transport.AsyncUpdateStream.close`."""
+        """See `flowd_client._async.transport.AsyncUpdateStream.close`."""
         self._updates.close()
         if self._pending is not None:
             self._pending.cancel()

@@ -70,7 +70,7 @@ class AsyncUnixTransport:
 
 
 class AsyncUnixStream:
-    """Implements `flowd_client.transport.AsyncUpdateStream`."""
+    """Implements `flowd_client._async.transport.AsyncUpdateStream`."""
 
     def __init__(self, stream: Stream) -> None:
         self.answer: Any = None
@@ -91,7 +91,7 @@ class AsyncUnixStream:
         self._stream.limit = Limit(method, None)
 
     async def next(self) -> Mapping[str, Any]:
-        """See `flowd_client.transport.AsyncUpdateStream.next`."""
+        """See `flowd_client._async.transport.AsyncUpdateStream.next`."""
         while True:
             message = await self._message()
             if message.get("method") == UPDATE and isinstance(message.get("params"), dict):

@@ -147,7 +147,7 @@ class HttpTransport:
 
 
 class HttpStream:
-    """Implements `flowd_client.transport.UpdateStream` on a response that goes on."""
+    """Implements `flowd_client._sync.transport.UpdateStream` on a response that goes on."""
 
     def __init__(self, stream: Stream) -> None:
         self.answer: Any = None
@@ -175,7 +175,7 @@ class HttpStream:
         self.answer = {"cursor": self._waiting.pop(0).id}
 
     def next(self) -> Mapping[str, Any]:
-        """See `flowd_client.transport.UpdateStream.next`."""
+        """See `flowd_client._sync.transport.UpdateStream.next`."""
         while True:
             while not self._waiting:
                 try:

@@ -33,7 +33,7 @@ class LocalTransport:
 
 
 class LocalStream:
-    """Implements `flowd_client.transport.UpdateStream`."""
+    """Implements `flowd_client._sync.transport.UpdateStream`."""
 
     def __init__(self, updates: LocalUpdates) -> None:
         self.answer = updates.answer
@@ -41,7 +41,7 @@ class LocalStream:
         self._pending: Future[Mapping[str, Any]] | None = None
 
     def next(self) -> Mapping[str, Any]:
-        """See `flowd_client.transport.UpdateStream.next`."""
+        """See `flowd_client._sync.transport.UpdateStream.next`."""
         if self._pending is None:
             self._pending = self._updates.next()
         update = outcome_of(self._pending)
@@ -51,7 +51,7 @@ class LocalStream:
         return update
 
     def close(self) -> None:
-        """See `flowd_client.transport.UpdateStream.close`."""
+        """See `flowd_client._sync.transport.UpdateStream.close`."""
         self._updates.close()
         if self._pending is not None:
             self._pending.cancel()

@@ -70,7 +70,7 @@ class UnixTransport:
 
 
 class UnixStream:
-    """Implements `flowd_client.transport.UpdateStream`."""
+    """Implements `flowd_client._sync.transport.UpdateStream`."""
 
     def __init__(self, stream: Stream) -> None:
         self.answer: Any = None
@@ -91,7 +91,7 @@ class UnixStream:
         self._stream.limit = Limit(method, None)
 
     def next(self) -> Mapping[str, Any]:
-        """See `flowd_client.transport.UpdateStream.next`."""
+        """See `flowd_client._sync.transport.UpdateStream.next`."""
         while True:
             message = self._message()
             if message.get("method") == UPDATE and isinstance(message.get("params"), dict):
