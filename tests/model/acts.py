@@ -76,8 +76,17 @@ def random_flows(random: Random, features: Features) -> tuple[Flow, ...]:
             )
             for step in flow.steps
         ]
-        flows.append(Flow(flow.name, tuple(steps), key("flow", 0.25)))
+        edited = tuple(_edited(random, step) for step in steps)
+        keep = random.choice((None, -1)) if len(steps) > 1 else None  # the last one may be missing
+        flows.append(Flow(flow.name, tuple(steps), key("flow", 0.25), edited[:keep] if features.needs else ()))
     return tuple(flows)
+
+
+def _edited(random: Random, step: Step) -> Step:
+    """A step as it is after an edit. Its key stays: a group's limit is the smallest that anybody declares."""
+    needs = step.needs[: random.choice((1, 2))]
+    when = _when(random) if needs else step.when
+    return replace(step, needs=needs, when=when, priority=random.choice((step.priority, 0)))
 
 
 def _random_key(random: Random, group: str, kind: str) -> Key:

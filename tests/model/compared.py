@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import assert_never
 
 from model.model import Model
-from model.records import UNFINISHED, Lane
+from model.records import UNFINISHED, Event, Lane
 from model.records import Run as ModelRun
 
 from flowd.domain.run import Run
+from flowd.domain.stored import StoredEvent
 from flowd.domain.waiting import (
     KeyWait,
     NeedsWait,
@@ -20,6 +21,19 @@ from flowd.domain.waiting import (
     TimeWait,
     WaitingFor,
 )
+
+
+def place_of(event: StoredEvent, label: Callable[[str], str]) -> tuple[object, ...]:
+    """What is compared of an event: its place in its tree. ``label`` names the run of an id."""
+    cause = event.caused_by
+    return event.id, cause and (label(cause.run_id), cause.event_id), event.root_event_id, event.depth
+
+
+def model_place_of(event: Event) -> tuple[object, ...]:
+    """As `place_of`."""
+    cause = event.cause
+    root = None if cause is None else event.root.id
+    return event.id, cause and (str(cause), cause.round.event.id), root, event.depth
 
 
 def state_of(run: Run, label: Callable[[str], str]) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 When = Literal["success", "not_failed", "failure", "always", "finally"]
@@ -51,16 +51,35 @@ class Step:
         return f"{self.name}({', '.join(told[2:])})"
 
 
+EDITED = 3
+"""The version of each flow in which it has other steps than before."""
+
+
 @dataclass(frozen=True)
 class Flow:
-    """One flow. Its own key is held by whole rounds."""
+    """One flow. Its own key is held by whole rounds.
+
+    Attributes:
+        edited: Its steps in version `EDITED`.
+    """
 
     name: str
     steps: tuple[Step, ...]
     key: Key | None = None
+    edited: tuple[Step, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name}: {'  '.join(map(str, self.steps))}" + (f"  rounds: {self.key}" if self.key else "")
+        edited = f"  edited: {'  '.join(map(str, self.edited))}" if self.edited else ""
+        rounds = f"  rounds: {self.key}" if self.key else ""
+        return f"{self.name}: {'  '.join(map(str, self.steps))}{rounds}{edited}"
+
+    def in_version(self, version: int) -> Flow:
+        """As it is in this version."""
+        return replace(self, steps=self.edited) if version == EDITED and self.edited else self
+
+    def step(self, name: str) -> Step | None:
+        """The step of this name."""
+        return next((step for step in self.steps if step.name == name), None)
 
     def matching(self, event_type: str) -> list[Step]:
         """The steps of a round for events of this type: those whose trigger, if any, and all of whose needs are in."""

@@ -89,7 +89,7 @@ class Model(Queue):
         return rules.copy_of(runs[-1])
 
     def _in_force(self) -> list[Flow]:
-        return [flow for flow in self.flows.values() if self.versions[flow.name] is not None]
+        return [flow for name in self.flows if (flow := self.flow_in_force(name)) is not None]
 
     def _accept(self, new: NextEvent, cause: Run | None) -> None:
         assert new.id is not None
@@ -106,7 +106,7 @@ class Model(Queue):
 
     def _is_caused_anew(self, event: Event, cause: Round) -> bool:
         """Whether a round causes a known event again: once for each round of what has caused it already."""
-        same = [one for one in event.causes if one.event is cause.event and one.flow is cause.flow]
+        same = [one for one in event.causes if one.event is cause.event and one.flow.name == cause.flow.name]
         return bool(same) and cause not in same
 
     def _add_rounds(
@@ -120,7 +120,7 @@ class Model(Queue):
         for flow, steps, copies, named in rounds:
             if not steps:
                 continue
-            number = 1 + sum(round_.flow is flow for round_ in event.rounds)
+            number = 1 + sum(round_.flow.name == flow.name for round_ in event.rounds)
             round_ = Round(len(self.rounds), event, flow, number, key, cause)
             self.rounds.append(round_)
             event.rounds.append(round_)
@@ -148,7 +148,7 @@ class Model(Queue):
     def exit(self, run: Run, end: End) -> None:
         """An attempt ends. Its policy makes another, or the run ends, lets go of what waited, and causes events."""
         out = rules.outcome(run, end)
-        if out.reason == "exit" and not run.ending and run.attempts - run.attempts_before < run.step.max_attempts:
+        if out.reason == "exit" and not run.ending and run.attempts - run.attempts_before < run.max_attempts:
             delay = RETRY_MS * 2 ** (run.attempts - run.attempts_before - 1)
             run.status, run.waits = "queued", Wait("time", "retry", self.steady_ms + delay, delay)
             self.give_up_key(run)
@@ -297,8 +297,11 @@ class Model(Queue):
         super().resume(scope)
 
     def _require_known(self, scope: str) -> None:
-        flow, _, step = scope.partition("/")
-        if scope != "*" and self.versions[flow] is None and (step or not self.is_broken):
+        name, _, step = scope.partition("/")
+        if scope == "*" or (self.is_package_broken(name) and not step):
+            return
+        flow = self.flow_in_force(name)
+        if flow is None or (step and flow.step(step) is None):
             raise RefusedError("step_not_found")
 
     def parallel(self, places: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from model.acts import ABOUT_A_RUN, MAX_DEPTH, MAX_TREE_EVENTS, Act, Sequence, is_possible, perform
-from model.compared import model_state_of, state_of
+from model.compared import model_place_of, model_state_of, place_of, state_of
 from model.flows import End
 from model.model import Model
 from model.records import Run
@@ -81,6 +81,7 @@ class Player:
         for _ in range(_ACTS_TO_RUN_DRY):
             acts = ending(self.model)
             if not acts:
+                await self._compare_events()
                 return
             await self._do(acts[0])
         self._differ("it does not come to an end")
@@ -159,6 +160,14 @@ class Player:
             self._differ(f"started twice: {sorted(name for name in keeper.starts if keeper.starts.count(name) > 1)}")
         if keeper.exits:
             self._differ(f"ended, recorded, and still kept: {sorted(keeper.exits)}")
+
+    async def _compare_events(self) -> None:
+        labels = {one.id: str(run) for one, run in zip(self.world.seen, self.model.runs, strict=True)}
+        page = await self.world.store.events(event_type=None, limit=500, cursor=None)
+        real = {place_of(event, labels.__getitem__) for event in page.items}
+        wanted = {model_place_of(event) for event in self.model.events.values()}
+        if real != wanted:
+            self._differ(f"events: real {sorted(real - wanted)}, model {sorted(wanted - real)}")
 
     def _compare_answers(self, before: _Before, refused: str | None) -> None:
         """What was refused, and in which order runs were started."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from model import rules
-from model.flows import Flow
+from model.flows import Flow, Step
 from model.records import UNFINISHED, Event, Lane, Round, Run, Wait, declared_key
 
 GONE_MS = 60_000
@@ -285,13 +285,27 @@ class Queue:
         """Those that only wait for a place, in the order in which they get one."""
         return sorted((run for run in self.runs if run.is_ready), key=lambda run: (-run.priority, run.ready))
 
+    def flow_in_force(self, name: str) -> Flow | None:
+        """As its package is now; None where it is missing."""
+        version = self.versions[name]
+        return None if version is None else self.flows[name].in_version(version)
+
+    def is_package_broken(self, name: str) -> bool:
+        """Whether it is there, and nobody knows its steps."""
+        return self.is_broken and self.versions[name] is None
+
+    def step_in_force(self, run: Run) -> Step | None:
+        """Its step as its package is now."""
+        flow = self.flow_in_force(run.step.flow)
+        return None if flow is None else flow.step(run.step.name)
+
     def _start(self, run: Run) -> bool:
-        version = self.versions[run.step.flow]
-        if version is None:
+        step, version = self.step_in_force(run), self.versions[run.step.flow]
+        if step is None or version is None:
             run.waits = Wait("package")
             self.give_up_key(run)
             return False
-        run.status, run.shown, run.attempts = "running", version, run.attempts + 1
+        run.status, run.shown, run.attempts, run.max_attempts = "running", version, run.attempts + 1, step.max_attempts
         self.started.append(run)
         return True
 
@@ -303,13 +317,14 @@ class Queue:
         parked = [run for run in self.runs if run.waits == Wait("package")]
         for name in sorted({(run.step.flow, run.step.name) for run in parked} | self.gone_since.keys()):
             waiting = [run for run in parked if (run.step.flow, run.step.name) == name]
-            is_back = self.versions[name[0]] is not None
-            if not waiting or is_back or self.is_broken:
+            flow, is_broken = self.flow_in_force(name[0]), self.is_package_broken(name[0])
+            is_back = flow is not None and flow.step(name[1]) is not None
+            if not waiting or is_back or is_broken:
                 self.gone_since.pop(name, None)
             if is_back:
                 for run in waiting:
                     self.let_on(run, behind="time")
-            elif waiting and not self.is_broken:
+            elif waiting and not is_broken:
                 since = self.gone_since.setdefault(name, self.steady_ms)
                 if self.steady_ms - since >= GONE_MS:
                     self.end_unstarted(waiting, "failed", "step_removed")

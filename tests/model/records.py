@@ -109,6 +109,7 @@ class Run:
         attempts_before: Attempts that its policy does not count: those before a person's answer.
         is_answered: Its attempts are told a person's answer.
         shown: The version of its flow that it shows.
+        max_attempts: What its policy says, as its package was when its last attempt began.
         next: What its result asked for, to be sent when a person says that it ended well.
     """
 
@@ -127,6 +128,7 @@ class Run:
     ready: int = 0
     ending: Literal["canceled", "superseded"] | None = None
     attempts: int = 0
+    max_attempts: int = 1
     attempts_before: int = 0
     is_answered: bool = False
     next: tuple[NextEvent, ...] | None = ()

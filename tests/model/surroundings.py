@@ -61,7 +61,9 @@ class Packages:
     def change(self) -> None:
         """Take what was set into the snapshot."""
         there = tuple(
-            _flow(self._flows[name], version) for name, version in self.versions.items() if version is not None
+            _flow(self._flows[name].in_version(version), version)
+            for name, version in self.versions.items()
+            if version is not None
         )
         missing = [name for name, version in self.versions.items() if version is None] if self.is_broken else []
         broken = tuple(

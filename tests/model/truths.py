@@ -93,7 +93,7 @@ def _is_true(model: Model, run: Run, wait: Wait) -> bool:
             assert isinstance(lane, Lane)
             return not lane.has_room and (run in lane.waiting or run.round in lane.waiting)
         case "package":
-            return model.versions[run.step.flow] is None
+            return model.step_in_force(run) is None
 
 
 def _of_lanes(model: Model) -> Iterator[str]:
