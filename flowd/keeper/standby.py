@@ -67,7 +67,7 @@ class Standby:
         self.pid = pid
         its.close()
         self._drop_control()
-        ours.setblocking(False)  # noqa: FBT003
+        ours.settimeout(0)
         self._control = ours
 
     def alone(self) -> None:

@@ -15,7 +15,7 @@ from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import Output, RunFilter
-from flowd.domain.waiting import NeedsWait, PersonWait
+from flowd.domain.waiting import NeedsWait, PersonWait, TimeWait
 from flowd.ports import OpenStore
 
 SAID_SKIPPED = Outcome(ProcessStatus.COMPLETED, result=FlowResult("skipped", '{"status":"skipped"}'))
@@ -181,8 +181,6 @@ def test_a_run_is_looked_at_once_when_its_last_need_has_ended(stores: Stores) ->
 
 
 def test_an_end_that_waits_for_another_attempt_lets_nothing_go(stores: Stores) -> None:
-    from flowd.domain.waiting import TimeWait  # noqa: PLC0415
-
     async def use(store: OpenStore) -> None:
         rounds = Rounds(store)
         await rounds.accept(new("a"), new("b", "a", when="always"))

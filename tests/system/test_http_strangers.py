@@ -220,8 +220,9 @@ def test_a_signed_cloud_event_is_one_event_whatever_its_content_type(signed: Htt
     for number, (first, second) in enumerate((kinds, kinds[::-1])):
         event = {"specversion": "1.0", "id": f"kind-{number}", "type": "t", "source": "/a"}
         body = json.dumps(event).encode()
-        post = lambda kind, body=body: signed.send("POST", "/events", body, {**v1(body), "content-type": kind})  # noqa: E731
-        made, again = post(first).json, post(second).json
+        made, again = (
+            signed.send("POST", "/events", body, {**v1(body), "content-type": kind}).json for kind in (first, second)
+        )
         assert (made["status"], again["status"], again["eventId"]) == ("accepted", "duplicate", made["eventId"])
 
 
