@@ -223,7 +223,7 @@ def test_a_client_without_state_runs_the_whole_tree_also_where_output_is_told(pl
     chain(place, f"touch {place.path}/tail-ran; {says()}")
     for on_output in (None, lambda *_: None):
         (place.path / "tail-ran").unlink(missing_ok=True)
-        with create_flow_client("local", place=place.path, state=None, on_output=on_output) as client:
+        with create_flow_client("local", workspace=place.path, state=None, on_output=on_output) as client:
             done = client.dispatch_event({"id": "e", "type": "head.go"})
         assert [run.status for run in done.runs] == ["completed"]
         assert (place.path / "tail-ran").exists()
