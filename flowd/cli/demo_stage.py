@@ -151,11 +151,11 @@ class Stage:
 
     # --- the command line ---
 
-    def flowd(self, *arguments: str, expect: int = 0) -> str:
+    def flowd(self, *arguments: str) -> str:
         """Show a command, run it for real in the workspace, show what it prints, and return that.
 
         Raises:
-            DemoError: It exits with another code than expected.
+            DemoError: It exits with another code than 0.
         """
         printing.line(f"\n$ {shlex.join(['flowd', *arguments])}")
         done = subprocess.run(
@@ -170,8 +170,8 @@ class Stage:
             check=False,
         )
         printing.line(done.stdout.rstrip())
-        if done.returncode != expect:
-            raise DemoError(f"`flowd {shlex.join(arguments)}` exited with {done.returncode}, not with {expect}")
+        if done.returncode != 0:
+            raise DemoError(f"`flowd {shlex.join(arguments)}` exited with {done.returncode}")
         return done.stdout
 
     def wait_for(self, condition: Callable[[], bool], complaint: str, *, timeout_s: float = 10.0) -> None:
