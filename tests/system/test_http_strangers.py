@@ -194,6 +194,14 @@ def test_v1_acts_from_this_machine_and_through_no_proxy(signed: HttpPlace, path:
     assert signed.send("POST", path, b"{}", {**good, **FORWARDED[0]}).status in (200, 202, 404)
 
 
+@pytest.mark.parametrize("path", ["/pause", "/resume", "/parallel", "/runs/run_x/resolve", "/runs/run_x/answer"])
+def test_the_v1_signature_of_nothing_holds_up_nothing(signed: HttpPlace, path: str) -> None:
+    for body in (b"", b"{}", b'{"max": 1}'):
+        refused = signed.send("POST", path, body, {**v1(body), **FORWARDED[0]})
+        assert (refused.status, refused.slug) == (401, "invalid_signature"), path
+    assert not signed.get("/queue").json["pauses"]
+
+
 def test_v1_dispatches_through_a_proxy_as_ever(signed: HttpPlace) -> None:
     body = json.dumps({"id": "proxied", "type": "t"}).encode()
     for path in ("/events", "/flow-events", "/explain"):

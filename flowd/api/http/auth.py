@@ -2,8 +2,8 @@
 
 v1 is the reference system's: ``x-flow-signature-256: sha256=<hex HMAC-SHA256 of the body>``. It says nothing of the
 path, the headers or the time, so whoever catches one request can send its body anywhere, at any time. An event's id
-makes that harmless; for replay, cancel, retry and what has its id in a header, v1 counts from this machine only. v2
-signs these five lines, joined by newlines::
+makes that harmless; for replay, whatever needs the scope ``control``, and what has its id in a header, v1 counts from
+this machine only. v2 signs these five lines, joined by newlines::
 
     METHOD
     /path?query        as sent, percent-encoding included
@@ -109,8 +109,8 @@ class Authenticator:
         if kind == "v1" and not is_v1_enough and not self._access.is_v1_enough:
             raise HttpError(
                 "invalid_signature",
-                "A v1 signature signs the body only, and whoever has seen it can send it again: for replay, cancel, "
-                "retry and a CloudEvent in headers it counts from this machine only, without a proxy. Sign as v2 "
+                "A v1 signature signs the body only, and whoever has seen it can send it again: for all but a dispatch "
+                "and for a CloudEvent in headers it counts from this machine only, without a proxy. Sign as v2 "
                 '([http] signatures = "both"), send a token, or set [http] allow_replayed_v1 = true.',
             )
         return Person("signature")

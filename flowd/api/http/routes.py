@@ -92,9 +92,11 @@ class Routes:
         respond = self._special.get(name) or plain
         # The settings, which daemon.status can tell, are for the daemon's own user on the control socket.
         takes = params.NoParams if name == names.STATUS else method.params
+        # Who has caught what acts could send it for ever, whatever was done since.
+        is_repeatable = names.METHODS[name].is_retry_safe and route.scope != "control"
         return Route(
             route.verb, route.path, route.scope, respond, names.METHODS[name].summary,
-            takes, method.view, route.status, route.media, route.note, names.METHODS[name].is_retry_safe,
+            takes, method.view, route.status, route.media, route.note, is_repeatable,
         )  # fmt: skip
 
     async def _status(self, _: Call) -> Response:
