@@ -237,7 +237,8 @@ class StepRunners:
 def _mask(definition: Definition, variables: tuple[str, ...]) -> tuple[str, ...]:
     """What starts a step's command line so that the values of these variables are masked in what it prints."""
     script, root = BOOTSTRAPS / "mask.py", BOOTSTRAPS.parents[2]
-    return (sys.executable, "-I", "-S", str(script), str(root), str(definition.grace_ms / 1000), ",".join(variables))
+    how = str(definition.grace_ms / 1000), str(int(definition.detach)), "=".join(variables)
+    return (sys.executable, "-I", "-S", str(script), str(root), *how)
 
 
 def _size_bytes(context: StepContext) -> int:

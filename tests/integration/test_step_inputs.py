@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from daemon_rig import until
 from runner_rig import Done, Rig, interpreter, run, step_context
 
 from flowd.domain.inputs import Input
@@ -29,13 +30,16 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path / "w", interpreters={"python": interpreter("python")})
 
 
-def secret_step(rig: Rig, script: str, *, value: str = "hunter2!", grace_ms: int = 1000) -> Command:
+def secret_step(
+    rig: Rig, script: str, *, value: str = "hunter2!", grace_ms: int = 1000, name: str = "TOKEN", detach: bool = False
+) -> Command:
     rig.write("s.sh", f"#!/bin/sh\n{script}\n", mode=0o755)
     secrets = StepSecrets({"npm": SecretSource(env="NPM")}, {"NPM": value})
     runners = StepRunners(
         workspace=rig.workspace, socket_path=None, environ=rig.environ, interpreters={}, secrets=secrets
     )
-    definition = replace(rig.definition("exec", "s.sh", inputs=TOKEN), grace_ms=grace_ms)
+    inputs = {name: Input(secret="npm")}
+    definition = replace(rig.definition("exec", "s.sh", inputs=inputs), grace_ms=grace_ms, detach=detach)
     return asyncio.run(runners.command(definition, step_context()))
 
 
@@ -118,6 +122,21 @@ def test_a_masked_step_has_its_own_time_to_end(rig: Rig) -> None:
 
 def test_what_a_masked_step_leaves_behind_does_not_hold_up_its_end(rig: Rig) -> None:
     assert ended(rig, secret_step(rig, "sleep 60 & echo done")).stdout == b"done\n"
+
+
+def test_what_a_detached_masked_step_leaves_behind_may_print_on(rig: Rig) -> None:
+    lived = rig.workspace / "lived"
+    script = f"(until [ -e {rig.workspace}/go ]; do sleep 0.02; done; echo a; sleep 0.1; echo b; touch {lived}) & echo up"
+    assert ended(rig, secret_step(rig, script, detach=True)).stdout == b"up\n"
+    (rig.workspace / "go").touch()
+    until(lived.exists, what="what was left behind prints, and lives on")
+
+
+def test_a_secret_is_masked_whatever_its_variable_is_called(rig: Rig) -> None:
+    command = secret_step(rig, "tr '\\0' '\\n' </proc/self/environ", name="A,B")
+    done = ended(rig, command)
+    assert b"A,B=***\n" in done.stdout
+    assert b"hunter2!" not in done.stdout
 
 
 SECRETS = [

@@ -1,5 +1,6 @@
 """Starts a step that is given secrets, and masks their values in what it prints before anything is recorded:
-``python -I -S mask.py ROOT GRACE_S NAME,… PROGRAM ARGUMENT…``, where ``NAME`` is a variable whose value is secret.
+``python -I -S mask.py ROOT GRACE_S DETACH NAME=… PROGRAM ARGUMENT…``, where each ``NAME`` is a variable whose value is
+secret, and ``DETACH`` is 1 where what the step leaves behind lives on.
 
 It is the step's first process: it takes no notice of signals, which go to the whole step, and ends as its program did.
 Like the keeper it lives without a daemon, so what is printed while flowd is down is masked, too.
@@ -56,12 +57,12 @@ class _Stream:
             masked = masked[os.write(self._write_fd, masked) :]
 
 
-def main(root: str, grace_s: str, names: str, *argv: str) -> int:
+def main(root: str, grace_s: str, detach: str, names: str, *argv: str) -> int:
     """Run the program and return how it ended, as ``os.waitpid`` has it."""
     sys.path.insert(0, root)
     from flowd.domain.redaction import Redactor  # noqa: PLC0415 - from where we are told
 
-    redactor = Redactor(names.split(","), os.environ)
+    redactor = Redactor(names.split("="), os.environ)  # the one character that no name has
     wake_fd, woken_fd = os.pipe()
     os.set_blocking(woken_fd, False)
     signal.set_wakeup_fd(woken_fd, warn_on_full_buffer=False)
@@ -83,6 +84,8 @@ def main(root: str, grace_s: str, names: str, *argv: str) -> int:
     status = _pump(pid, streams, wake_fd, float(grace_s))
     for stream in streams.values():
         stream.write(is_end=True)
+    if streams and detach == "1":
+        _read_on(list(streams))
     return status
 
 
@@ -109,6 +112,26 @@ def _pump(pid: int, streams: dict[int, _Stream], wake_fd: int, grace_s: float) -
             break
     assert status is not None
     return status
+
+
+def _read_on(fds: list[int]) -> None:
+    """Leave a process behind that reads what is still printed, and throws it away: without a reader, SIGPIPE would end
+    what is to live on."""
+    if os.fork():
+        return
+    null_fd = os.open(os.devnull, os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null_fd, fd)
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    left = len(fds)
+    while left:
+        for fd, _ in poll.poll():
+            if not os.read(fd, _READ_BYTES):
+                poll.unregister(fd)
+                left -= 1
+    os._exit(0)
 
 
 def _end_as(status: int) -> None:
