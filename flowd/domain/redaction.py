@@ -1,7 +1,8 @@
 """Masks secrets in what is shown. Payloads and output are stored exact; a run's error is masked before it is stored.
 
 A byte is masked exactly if some secret covers it, whatever chunks a stream is read in. Forms of a secret that a step
-computes (base64, a hash, every second letter) are not recognised, but its JSON string form is.
+computes (base64, a hash, every second letter) are not recognised, but its JSON string form is, as the usual writers of
+JSON make it.
 """
 
 import json
@@ -14,6 +15,20 @@ MIN_LENGTH = 4
 
 _MIN_LINE_LENGTH = 8
 """Of a secret of several lines (a PEM key), each line this long is masked by itself, for steps print lines."""
+
+_ESCAPES: Mapping[str, Mapping[str, str]] = {
+    "PHP": {"/": "\\/"},
+    "Go": {char: f"\\u{ord(char):04x}" for char in "<>&"},
+    "Gson": {char: f"\\u{ord(char):04x}" for char in "<>&='"},
+    ".NET": {char: f"\\u{ord(char):04X}" for char in "<>&'+`"},
+}
+"""What writers of JSON escape beside what they must. A reader takes the value out of that as it was."""
+
+_LEAD_BYTES = 16
+"""By so many of its first bytes the beginning of a secret is searched for."""
+
+_MAX_HELD_BYTES = 64 * 1024
+"""Of what is known to be secret, and held back only so that it becomes one mask with what may follow."""
 
 Spans = list[tuple[int, int]]
 
@@ -118,8 +133,10 @@ def _forms(value: str) -> Iterable[str]:
     parts = [line.strip() for line in lines if len(line.strip()) >= _MIN_LINE_LENGTH] if len(lines) > 1 else []
     for form in (*whole, *parts):
         yield form
-        yield json.dumps(form, ensure_ascii=False)[1:-1]
-        yield json.dumps(form)[1:-1]
+        for text in (json.dumps(form, ensure_ascii=False)[1:-1], json.dumps(form)[1:-1]):
+            yield text
+            for escapes in _ESCAPES.values():
+                yield text.translate(str.maketrans(dict(escapes)))
 
 
 def _has_only_escapes(text: str) -> bool:
@@ -159,11 +176,18 @@ def _masked(data: bytes, spans: Spans, begin: int, end: int) -> bytes:
 
 def _held_back_from(data: bytes, spans: Spans, needles: Sequence[bytes]) -> int:
     """Where the longest beginning of a secret stands that the data ends with; the data's length if there is none."""
-    start = len(data)
-    for needle in needles:
-        for length in range(min(len(needle) - 1, len(data)), 0, -1):
-            if data.endswith(needle[:length]):
-                start = min(start, len(data) - length)
-                break
+    start = min((_beginning(data, needle) for needle in needles), default=len(data))
     # A secret that is whole already may overlap with one to come; both become one mask when that has come.
-    return min([start, *(first for first, last in spans if first < start < last)])
+    return min([start, *(first for first, last in spans if first < start < last and start - first < _MAX_HELD_BYTES)])
+
+
+def _beginning(data: bytes, needle: bytes) -> int:
+    """Where the longest beginning of this secret stands that the data ends with; the data's length if there is none."""
+    lead = needle[: min(_LEAD_BYTES, len(needle) - 1)]
+    at = data.find(lead, max(0, len(data) - len(needle) + 1))
+    while at >= 0:
+        if needle.startswith(data[at:]):
+            return at
+        at = data.find(lead, at + 1)
+    shorter = range(min(len(lead), len(data)), 0, -1)
+    return next((len(data) - length for length in shorter if data.endswith(needle[:length])), len(data))

@@ -54,6 +54,38 @@ def test_no_secret_comes_through_however_the_stream_is_cut(
     assert (MASK.encode() in shown) == bool(covered)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [r"a\/b+c='&<>`ü==", r"a/b+c='\u0026\u003c\u003e`ü==", r"a/b+c\u003d\u0027\u0026\u003c\u003e`ü\u003d\u003d",
+     r"a/b\u002Bc=\u0027\u0026\u003C\u003E\u0060ü==", r"a\/b+c='&<>`\u00fc=="],
+    ids=["PHP", "Go", "Gson", ".NET", "PHP, in ASCII"],
+)  # fmt: skip
+def test_a_secret_is_masked_as_writers_of_json_put_it(written: str) -> None:
+    value = "a/b+c='&<>`ü=="
+    assert json.loads(f'"{written}"') == value
+    assert Redactor(["S"], {"S": value}).text(f'{{"key": "{written}"}}') == '{"key": "***"}'
+
+
+def test_a_secret_of_the_largest_size_is_held_back_where_it_is_cut() -> None:
+    value = "".join(chr(33 + (n * 7919 + n // 97) % 90) for n in range(60_000))
+    redactor = Redactor(["S"], {"S": value})
+    for length in (1, 15, 16, 17, 40_000, 59_999):
+        data = b"x" * 70_000 + value[:length].encode()
+        assert redactor.part(b"", data, b"", is_end=False) == (b"x" * 70_000, 70_000), length
+
+
+def test_secrets_without_end_between_them_are_not_held_back_for_ever() -> None:
+    redactor = Redactor(["S"], {"S": "00000000"})
+    shown, before, pending, longest = b"", b"", b"", 0
+    for _ in range(8):
+        pending += b"0" * 65_536
+        masked, taken = redactor.part(before, pending, b"", is_end=False)
+        shown, before, pending = shown + masked, (before + pending[:taken])[-8:], pending[taken:]
+        longest = max(longest, len(pending))
+    assert longest < 262_144
+    assert set(shown) == set(MASK.encode())
+
+
 def test_a_secret_that_is_not_written_to_its_end_is_held_back() -> None:
     redactor = Redactor(["S"], {"S": "hunter22"})
     assert redactor.part(b"", b"it is hunt", b"", is_end=False) == (b"it is ", 6)
