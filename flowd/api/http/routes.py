@@ -15,9 +15,9 @@ from flowd.api.http.route import Respond, Route
 from flowd.api.method import Method
 from flowd.api.shapes.catalog import Explain
 from flowd.api.shapes.daemon import Status
-from flowd.api.shapes.events import Dispatch, DispatchView, EventId, Replay
+from flowd.api.shapes.events import Dispatch, DispatchView, Replay
 from flowd.api.shapes.runs import ReadOutput, RunId, RunView, WaitedRunView, WaitRun
-from flowd.api.shapes.trees import CancelEvent, WaitedEventView, WaitEvent
+from flowd.api.shapes.trees import CancelEvent, GetEvent, WaitedEventView, WaitEvent
 from flowd.domain.errors import FlowdError
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
@@ -128,7 +128,7 @@ class Routes:
         if not self._is_source_in_id:
             return event
         with suppress(FlowdError):
-            stored = await self._table[names.GET_EVENT].call(EventId(event_id=event["id"]))
+            stored = await self._table[names.GET_EVENT].call(GetEvent(event_id=event["id"]))
             raw = json.decode(bytes(stored.event.raw))
             if (raw.get("specversion"), raw.get("source")) == (cloud_events.SPEC_VERSION, event["source"]):
                 return event
@@ -140,7 +140,7 @@ class Routes:
         if identity is None:
             return event
         with suppress(FlowdError):
-            await self._table[names.GET_EVENT].call(EventId(event_id=identity))
+            await self._table[names.GET_EVENT].call(GetEvent(event_id=identity))
             return {**event, "id": identity}
         return event
 

@@ -41,12 +41,6 @@ class Replay(Params):
     tree: bool = False
 
 
-class EventId(Params):
-    """Which event."""
-
-    event_id: Identifier
-
-
 class ListEvents(Params):
     """Which events."""
 
