@@ -16,12 +16,12 @@ MIN_LENGTH = 4
 _MIN_LINE_LENGTH = 8
 """Of a secret of several lines (a PEM key), each line this long is masked by itself, for steps print lines."""
 
-_ESCAPES: Mapping[str, Mapping[str, str]] = {
-    "PHP": {"/": "\\/"},
-    "Go": {char: f"\\u{ord(char):04x}" for char in "<>&"},
-    "Gson": {char: f"\\u{ord(char):04x}" for char in "<>&='"},
-    ".NET": {char: f"\\u{ord(char):04X}" for char in "<>&'+`"},
-}
+_ESCAPES = (
+    str.maketrans({"/": "\\/"}),  # PHP
+    str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"}),  # Go
+    str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&='"}),  # Gson
+    str.maketrans({char: f"\\u{ord(char):04X}" for char in "<>&'+`"}),  # .NET
+)
 """What writers of JSON escape beside what they must. A reader takes the value out of that as it was."""
 
 _LEAD_BYTES = 16
@@ -135,8 +135,7 @@ def _forms(value: str) -> Iterable[str]:
         yield form
         for text in (json.dumps(form, ensure_ascii=False)[1:-1], json.dumps(form)[1:-1]):
             yield text
-            for escapes in _ESCAPES.values():
-                yield text.translate(str.maketrans(dict(escapes)))
+            yield from map(text.translate, _ESCAPES)
 
 
 def _has_only_escapes(text: str) -> bool:

@@ -4,20 +4,25 @@ import asyncio
 import json
 import logging
 import os
-import shutil
+import secrets
+from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 
 from flowd.domain import ids
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.stored import RunFilter
 from flowd.ports import Store
-from flowd.state import files
+from flowd.state import files, removal
 
 log = logging.getLogger("flowd.engine")
 
 _PAGE = 500
 _ABOUT = ".json"
 """Ending of the file beside a folder that says whose it is."""
+
+_GONE = ".gone"
+"""Ending of a folder that is being removed."""
 
 
 class RoundFolders:
@@ -31,6 +36,8 @@ class RoundFolders:
         self._may_be_any = True
         """Whether there may be a folder: most flows ask for none, and the end of a run of these is to cost nothing."""
         self._has_made_any = False
+        self._given: set[Path] = set()
+        """Folders that an attempt was given since they were last looked at."""
 
     def make(self, run: Run) -> str:
         """The folder of a run's round, which is there then.
@@ -40,6 +47,7 @@ class RoundFolders:
         """
         self._may_be_any = self._has_made_any = True
         path = self._path(run)
+        self._given.add(path)
         if not path.is_dir():
             self._folder.mkdir(mode=0o700, exist_ok=True)
             about = {"eventId": run.event_id, "flow": run.flow_name, "round": run.round}
@@ -55,6 +63,8 @@ class RoundFolders:
 
     def sweep(self) -> None:
         """Look at every folder: rounds may have ended, and events been forgotten, while nobody looked."""
+        for gone in self._folder.glob(f"*{_GONE}"):
+            self._begin(asyncio.to_thread(_remove, gone))
         found = list(self._folder.glob(f"*{_ABOUT}"))
         self._may_be_any = self._has_made_any or bool(found)
         for about in found:
@@ -68,15 +78,25 @@ class RoundFolders:
         return self._folder / ids.round_folder(run.event_id, run.flow_name, run.round)
 
     def _soon(self, event_id: str, flow_name: str, number: int) -> None:
-        look = asyncio.create_task(self._look(event_id, flow_name, number), name="round folder")
+        self._begin(self._look(event_id, flow_name, number))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        look = asyncio.create_task(work, name="round folder")
         self._looks.add(look)
         look.add_done_callback(self._looks.discard)
 
     async def _look(self, event_id: str, flow_name: str, number: int) -> None:
+        path = self._folder / ids.round_folder(event_id, flow_name, number)
+        self._given.discard(path)
         try:
-            if not await self._is_wanted(event_id, flow_name, number):
-                path = self._folder / ids.round_folder(event_id, flow_name, number)
-                await asyncio.to_thread(_remove, path)
+            if await self._is_wanted(event_id, flow_name, number) or path in self._given:
+                return
+            # Removing it may take long, and a retry may ask for it any time: it gets a new one then.
+            gone = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_GONE}")
+            with suppress(FileNotFoundError):
+                path.rename(gone)
+            path.with_name(path.name + _ABOUT).unlink(missing_ok=True)
+            await asyncio.to_thread(_remove, gone)
         except Exception:
             log.exception("a round's folder could not be looked after", extra={"event": event_id, "flow": flow_name})
 
@@ -96,16 +116,8 @@ def _needs_folder(run: Run) -> bool:
     return not run.status.is_final or is_failed or run.needs_attention
 
 
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, onerror=_make_writable)
-    path.with_name(path.name + _ABOUT).unlink(missing_ok=True)
-
-
-def _make_writable(remove: object, path: str, error: object) -> None:
-    """What a step has made read-only goes, too."""
-    del error
-    try:
-        os.chmod(os.path.dirname(path), 0o700)
-        os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
-    except OSError as failure:
-        log.warning("a round's folder stays", extra={"path": path, "problem": str(failure), "step": str(remove)})
+def _remove(gone: Path) -> None:
+    failures = removal.remove_tree(gone)
+    if failures:  # it is tried again at the next start
+        problem = f"{failures[0]}" + (f", and {len(failures) - 1} more" if len(failures) > 1 else "")
+        log.warning("a round's folder stays", extra={"path": str(gone), "problem": problem})

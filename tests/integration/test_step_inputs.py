@@ -126,9 +126,11 @@ def test_what_a_masked_step_leaves_behind_does_not_hold_up_its_end(rig: Rig) -> 
 
 def test_what_a_detached_masked_step_leaves_behind_may_print_on(rig: Rig) -> None:
     lived = rig.workspace / "lived"
-    script = f"(until [ -e {rig.workspace}/go ]; do sleep 0.02; done; echo a; sleep 0.1; echo b; touch {lived}) & echo up"
+    script = (
+        f"(until [ -e {rig.workspace}/go ]; do sleep 0.02; done; echo a; sleep 0.1; echo b; touch {lived}) & echo up"
+    )
     assert ended(rig, secret_step(rig, script, detach=True)).stdout == b"up\n"
-    (rig.workspace / "go").touch()
+    go.touch()
     until(lived.exists, what="what was left behind prints, and lives on")
 
 

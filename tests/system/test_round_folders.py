@@ -35,6 +35,17 @@ def test_a_round_s_folder_is_told_and_goes_with_the_round() -> None:
         until(lambda: not folders(place), what="the folder is gone")
 
 
+def test_a_folder_goes_however_deep_it_is() -> None:
+    with workspace() as place:
+        deep = (
+            "cd $FLOWD_ROUND_DIR; part=$(printf 'd/%.0s' $(seq 500)); for n in 1 2 3; do mkdir -p $part; cd $part; done"
+        )
+        place.flow("deep", f"{deep}; {say('changed')}", top=TOP)
+        place.start()
+        dispatch(place, "deep")
+        until(lambda: not folders(place), what="the folder is gone")
+
+
 def test_a_flow_that_asks_for_none_has_none() -> None:
     with workspace() as place:
         place.flow("plain", f'echo "[$FLOWD_ROUND_DIR]"; {say("changed")}')
