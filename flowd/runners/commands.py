@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from flowd.domain.flow import CODE_MODE_PROBLEM
 from flowd.domain.launching import Command, SpawnError, StepContext
 from flowd.formats.typed import to_json
 from flowd.runners.context import document, needs_of
-from flowd.runners.inputs import Inputs, find_inputs, has_inputs
+from flowd.runners.inputs import Inputs, find_inputs, has_inputs, has_secrets
 from flowd.runners.interpreters import Interpreters
 from flowd.runners.places import check_executable, script_path, working_folder
 from flowd.runners.reach import Reach
@@ -27,8 +28,12 @@ _TYPESCRIPT: Final = (".ts", ".mts", ".cts")
 
 # Linux refuses a single NAME=value of 32 pages (MAX_ARG_STRLEN) with a bare E2BIG.
 _MAX_VARIABLE_BYTES: Final = 131_071
+_MAX_ARGUMENT_BYTES: Final = _MAX_VARIABLE_BYTES
 
 _MAX_CHECKED: Final = 10_000
+
+_SECRET_THREADS: Final = 32
+"""Secrets are read in threads of their own: commands may take seconds each, and all else would wait for them."""
 
 # Larger contexts are put together in a thread, since indenting a megabyte takes milliseconds.
 _LARGE_CONTEXT_BYTES: Final = 256 * 1024
@@ -71,6 +76,7 @@ class StepRunners:
         self._interpreters = Interpreters(workspace=workspace, environ=environ, overrides=interpreters)
         self._styles = Styles()
         self._checked: dict[str, tuple[object, ...]] = {}
+        self._secret_threads = ThreadPoolExecutor(_SECRET_THREADS, thread_name_prefix="secret")
 
     async def command(self, definition: Definition, context: StepContext) -> Command:
         """The command of a step, from the package as it is on disk now.
@@ -87,7 +93,7 @@ class StepRunners:
         script = script_path(definition)
         inputs = Inputs({}, tuple(map(str, definition.args)))
         if has_inputs(definition):
-            inputs = await asyncio.to_thread(find_inputs, definition, context, self._secrets)
+            inputs = await self._inputs(definition, context)
         env = self._env(definition, context, inputs)
         if self._is_known(definition, script):
             argv = self._argv(definition, script)
@@ -99,6 +105,18 @@ class StepRunners:
             stdin = self._stdin(definition, context)
         masked_by = _mask(definition, inputs.secret_variables) if inputs.secret_variables else ()
         return Command(argv=(*argv, *inputs.args), cwd=cwd, env=env, stdin=stdin, masked_by=masked_by)
+
+    async def _inputs(self, definition: Definition, context: StepContext) -> Inputs:
+        threads = self._secret_threads if has_secrets(definition) else None
+        loop = asyncio.get_running_loop()
+        inputs = await loop.run_in_executor(threads, find_inputs, definition, context, self._secrets)
+        for number, value in enumerate(inputs.args, start=1):
+            if len(value.encode("utf-8", "surrogateescape")) > _MAX_ARGUMENT_BYTES:
+                what = f"has more than {_MAX_ARGUMENT_BYTES} bytes, which Linux refuses"
+                raise SpawnError(
+                    f"{definition.label}: argument {number} {what}; it is in the context, on standard input"
+                )
+        return inputs
 
     def _refuse_code_mode(self, definition: Definition) -> str:
         gate = self._environ.get("CODEX_FLOWS_ENABLE_CODE_MODE", "").strip().lower()
@@ -222,7 +240,7 @@ class StepRunners:
         env[STEP_WORKSPACE] = str(self._workspace)
         if self._socket_path:
             env["FLOWD_SOCKET"] = self._socket_path
-        if context.needs and len(needs := to_json(needs_of(context))) < _MAX_NEEDS_BYTES:
+        if needs := _short_needs(context):
             env["FLOWD_NEEDS"] = needs.decode()
         if backend_url := self._environ.get(_BACKEND_URL):
             env[_BACKEND_URL] = backend_url
@@ -243,6 +261,15 @@ def _mask(definition: Definition, variables: tuple[str, ...]) -> tuple[str, ...]
 
 def _size_bytes(context: StepContext) -> int:
     return len(context.event_json) + sum(len(end.result or "") for end in context.needs)
+
+
+def _short_needs(context: StepContext) -> bytes:
+    """How the needs ended as JSON; empty where there are none, or it is too long for a variable."""
+    # Results may have many megabytes together, and this holds up all others.
+    if not context.needs or sum(len(end.result or "") for end in context.needs) >= _MAX_NEEDS_BYTES:
+        return b""
+    needs = to_json(needs_of(context))
+    return needs if len(needs) < _MAX_NEEDS_BYTES else b""
 
 
 def _check_variable(definition: Definition, name: str, value: str) -> None:

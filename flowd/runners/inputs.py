@@ -29,6 +29,11 @@ def has_inputs(definition: Definition) -> bool:
     return bool(definition.inputs) or any(isinstance(arg, Input) for arg in definition.args)
 
 
+def has_secrets(definition: Definition) -> bool:
+    """Whether a step is given a secret, whose source may take long."""
+    return any(asked.secret is not None for asked in definition.inputs.values())
+
+
 def find_inputs(definition: Definition, context: StepContext, secrets: StepSecrets) -> Inputs:
     """Look everything up. May take long: a secret may be the output of a command.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from flowd.domain.secrets import SecretSource
+from flowd_client import small_file
 
 COMMAND_S: Final = 10.0
 """How long a command may take that prints a secret."""
@@ -74,5 +75,4 @@ class StepSecrets:
 
 
 def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(MAX_BYTES + 1)
+    return small_file.read(path, MAX_BYTES)

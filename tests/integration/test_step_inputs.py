@@ -19,7 +19,7 @@ from flowd.domain.needs import NeedEnd
 from flowd.domain.secrets import SecretSource
 from flowd.runners.commands import StepRunners
 from flowd.runners.reach import Reach
-from flowd.runners.secrets import StepSecrets
+from flowd.runners.secrets import SecretError, StepSecrets
 
 TAG = Input(pointer="/payload/tag")
 TOKEN = {"TOKEN": Input(secret="npm")}
@@ -125,10 +125,8 @@ def test_what_a_masked_step_leaves_behind_does_not_hold_up_its_end(rig: Rig) -> 
 
 
 def test_what_a_detached_masked_step_leaves_behind_may_print_on(rig: Rig) -> None:
-    lived = rig.workspace / "lived"
-    script = (
-        f"(until [ -e {rig.workspace}/go ]; do sleep 0.02; done; echo a; sleep 0.1; echo b; touch {lived}) & echo up"
-    )
+    go, lived = rig.workspace / "go", rig.workspace / "lived"
+    script = f"(until [ -e {go} ]; do sleep 0.02; done; echo a; sleep 0.1; echo b; touch {lived}) & echo up"
     assert ended(rig, secret_step(rig, script, detach=True)).stdout == b"up\n"
     go.touch()
     until(lived.exists, what="what was left behind prints, and lives on")
@@ -139,6 +137,43 @@ def test_a_secret_is_masked_whatever_its_variable_is_called(rig: Rig) -> None:
     done = ended(rig, command)
     assert b"A,B=***\n" in done.stdout
     assert b"hunter2!" not in done.stdout
+
+
+def test_an_argument_that_no_process_can_be_given_is_named(rig: Rig) -> None:
+    rig.write("s.sh", "#!/bin/sh\n", mode=0o755)
+    large = step_context(event={"id": "e", "type": "t", "payload": {"tag": "x" * 131_072}})
+    with pytest.raises(SpawnError, match="demo/s: argument 2 has more than 131071 bytes"):
+        rig.command("exec", "s.sh", args=("a", TAG), context=large)
+
+
+@pytest.mark.timeout(60)
+def test_a_named_pipe_in_a_secret_s_place_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SecretError, match="the secret npm cannot be read: it is not a regular file"):
+        StepSecrets({"npm": SecretSource(file=str(tmp_path / "pipe"))}, {}).read("npm")
+
+
+def test_secrets_that_take_long_hold_up_no_other_step(rig: Rig) -> None:
+    rig.write("s.sh", "#!/bin/sh\n", mode=0o755)
+    slow = f"until [ -e {rig.workspace}/go ]; do sleep 0.02; done; echo hunter2!"
+    secrets = StepSecrets({"npm": SecretSource(command=("sh", "-c", slow))}, {"PATH": os.environ["PATH"]})
+    runners = StepRunners(
+        workspace=rig.workspace, socket_path=None, environ=rig.environ, interpreters={}, secrets=secrets
+    )
+    plain = rig.definition("exec", "s.sh", inputs={"TAG": Input(pointer="/id")})
+
+    async def start() -> list[str]:
+        waiting = [
+            asyncio.create_task(runners.command(rig.definition("exec", "s.sh", inputs=TOKEN), step_context()))
+            for _ in range(20)
+        ]
+        await asyncio.sleep(0)
+        await runners.command(plain, step_context())
+        assert not any(task.done() for task in waiting)
+        (rig.workspace / "go").touch()
+        return [command.env["TOKEN"] for command in await asyncio.gather(*waiting)]
+
+    assert asyncio.run(start()) == ["hunter2!"] * 20
 
 
 SECRETS = [
