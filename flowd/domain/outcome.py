@@ -37,6 +37,8 @@ class Outcome:
     def undone(self, reason: Reason, error: str) -> "Outcome":
         """The same end, recorded as a failure because what its result asks for cannot be done. The result is
         ``reported_result`` then, so that it does not look like a success."""
+        if self.error is not None:
+            error = f"{error}\n{self.error}"
         return replace(
             self, status=ProcessStatus.FAILED, reason=reason, error=error, result=None, reported_result=self.result
         )

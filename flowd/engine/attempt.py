@@ -290,9 +290,9 @@ class ActiveAttempt:
         self, exit_: Exit, outcome: Outcome, output: Output, claim: Callable[[int], Claim | None]
     ) -> Done | Again:
         """Commit the outcome, and only then let go of what could tell it again."""
-        tools, attempt = self._tools, self.attempt
-        label = self.definition.label
-        outcome, follows = await tools.follows.of_outcome(outcome, label=label, first_run_id=self._first_run_id)
+        tools, attempt, label = self._tools, self.attempt, self.definition.label
+        is_last, first = self._wait_for_next(outcome) is None, self._first_run_id
+        outcome, follows = await tools.follows.of_outcome(outcome, is_last=is_last, label=label, first_run_id=first)
         if outcome.error is not None:
             outcome = replace(outcome, error=tools.mask(outcome.error))
         more = sum(how_many_start(new.runs) for new in follows) + self._is_linked

@@ -28,21 +28,23 @@ class Follows:
         """False: results cause nothing."""
 
     async def of_outcome(
-        self, outcome: Outcome, *, label: str, first_run_id: str
+        self, outcome: Outcome, *, is_last: bool, label: str, first_run_id: str
     ) -> tuple[Outcome, tuple[NewEventRuns, ...]]:
         """The outcome of an attempt as its ``next`` makes it, and what that is to cause.
 
-        A result that asks a person causes nothing yet, but a bad ``next`` of it is told at once.
+        A result that asks a person causes nothing yet, but a bad ``next`` of it is told at once, also where its process
+        failed: nobody could approve it.
 
         Args:
+            is_last: No other attempt follows by itself. Else nothing is caused: the run has not ended.
             label: ``flow/step``, for the error's sentence.
             first_run_id: See `flowd.domain.trees.next_events`.
         """
         result = outcome.result
-        if result is None or not self.are_wanted or outcome.status is not ProcessStatus.COMPLETED:
+        if result is None or not is_last or not self.are_wanted:
             return outcome, ()
         try:
-            if result.status in trees.GOES_ON:
+            if result.status in trees.GOES_ON and outcome.status is ProcessStatus.COMPLETED:
                 return outcome, await self.of_result(result, first_run_id=first_run_id)
             if result.status in ATTENTION:
                 self._read(result, first_run_id)

@@ -77,13 +77,15 @@ def test_what_a_step_says_while_no_daemon_runs_is_caused_once_by_the_next(place:
 def test_a_bad_next_fails_the_run_and_causes_nothing(place: Workspace, next_: object, why: str) -> None:
     place.flow("head", says(next_))
     place.flow("asks", says(next_, "needs_intervention"))
+    place.flow("asks-and-fails", f"{says(next_, 'blocked')}; exit 3")
     place.start()
-    for flow in ("head", "asks"):
+    for flow in ("head", "asks", "asks-and-fails"):
         run = ended(place, flow, type=f"{flow}.go")
         assert (run["status"], run["reason"], run.get("resultStatus")) == ("failed", "bad_next", None)
         assert why in run["error"]
         assert run["reportedResult"]["next"] == next_
-    assert len(place.call("flow.listEvents")["events"]) == 2
+    assert "exited with 3" in run["error"]
+    assert len(place.call("flow.listEvents")["events"]) == 3
 
 
 def test_next_counts_of_good_ends_only(place: Workspace) -> None:
