@@ -45,6 +45,19 @@ class TreeBounds:
     queue: QueueBounds
 
 
+@dataclass(frozen=True, slots=True)
+class CalledOff:
+    """Runs that the cancel of an event, or of its tree, means, by their ids, in the order of acceptance.
+
+    Attributes:
+        runs: All that had not ended, or asked a person.
+        running: Those of them that run.
+    """
+
+    runs: tuple[str, ...]
+    running: tuple[str, ...]
+
+
 class BadNextError(InvalidEventError):
     """The ``next`` of a result is no list of events. The message is the end of a sentence that names the step."""
 

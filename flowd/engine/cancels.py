@@ -77,9 +77,9 @@ class Cancels:
         """End every unfinished run of an event, with ``is_tree`` of all below it, too; the ids of these runs. Its
         questions are closed.
 
-        First all ends that has not started, then what runs, until nothing is left. Answers when it has ended, or soon
-        after its grace. A step that completes all the same stands, and causes nothing. Goes on to its end even if this
-        call is cancelled.
+        It means what there is when it is asked: nothing of that starts any more, nor causes anything, whatever becomes
+        of this daemon. What people retry or replay meanwhile goes on. Answers when what ran has ended, or soon after
+        its grace. A step that completes all the same stands. Goes on to its end even if this call is cancelled.
 
         Raises:
             EventNotFoundError: No such event.
@@ -87,42 +87,35 @@ class Cancels:
         return await self._calls.do(self._event(event_id, is_tree=is_tree, by=by))
 
     async def _event(self, event_id: str, *, is_tree: bool, by: Person) -> list[str]:
-        ended: list[str] = []
-        asked: dict[str, None] = {}
-        problem = await self._call_off(event_id, is_tree)
-        while True:
-            problem = await self._end_waiting(event_id, is_tree, by, ended) or problem
-            running = [one for one in await self._store.running_of(event_id, is_tree=is_tree) if one not in asked]
-            if not running:
-                break
-            asked.update(dict.fromkeys(running))
+        try:
+            called_off = await self._store.call_off(event_id, by, is_tree=is_tree, at_ms=self._clock.now_ms())
+        except RefusedError:  # such as a full disk: what runs is ended all the same
+            running = await self._store.running_of(event_id, is_tree=is_tree)
             await asyncio.gather(*map(self._run, running), return_exceptions=True)
-        if problem is not None:
-            raise problem
-        return [*ended, *asked]
-
-    async def _call_off(self, event_id: str, is_tree: bool) -> RefusedError | None:
-        """What kept it from being written down, such as a full disk: running steps are ended all the same."""
+            raise
+        # At once: what runs under these names a moment later may be what a person has retried.
+        ends = {run_id: self._completions.expect(run_id) for run_id in called_off.running}
         try:
-            await self._store.call_off(event_id, is_tree=is_tree)
-        except RefusedError as problem:
-            return problem
-        return None
+            graces_s = await asyncio.gather(*map(self._attempts.cancel, ends))
+            await self._end_called_off()
+            still = await self._store.running_of(event_id, is_tree=is_tree)
+            if left := [ends[run_id] for run_id in still if run_id in ends]:
+                await asyncio.wait(left, timeout=max(graces_s) + _MARGIN_S)
+        finally:
+            for run_id, end in ends.items():
+                self._completions.drop(run_id, end)
+        return list(called_off.runs)
 
-    async def _end_waiting(self, event_id: str, is_tree: bool, by: Person, ended: list[str]) -> RefusedError | None:
-        try:
-            while some := await self._store.cancel_waiting(event_id, is_tree=is_tree, at_ms=self._clock.now_ms()):
-                ended += [run.id for run in some]
-                for run in some:
+    async def open(self) -> None:
+        """Go on with what an earlier daemon had begun, before anything starts."""
+        await self._end_called_off()
+
+    async def _end_called_off(self) -> None:
+        while some := await self._store.end_called_off(at_ms=self._clock.now_ms()):
+            for run in some:
+                if run.resolution is None:  # else its question was closed, and it had ended before
                     self._completions.tell(run)
-            while closed := await self._store.close_questions(
-                event_id, by, is_tree=is_tree, at_ms=self._clock.now_ms()
-            ):
-                ended += closed
-            self._ring()  # steps that run finally may start now
-        except RefusedError as problem:
-            return problem
-        return None
+        self._ring()  # steps that run finally may start now
 
     async def end_running(self, run_id: str, *, grace_s: float | None = None) -> float:
         """Note the wish to cancel a running run, for the next daemon, and end it, even if nothing can be noted.

@@ -114,6 +114,7 @@ class Engine:
         if self._redactor.is_wanted:
             for definition in await self._store.definitions():
                 self._redactor.learn(definition.env)
+        await self.cancels.open()
         counts = await recovery.reconcile(
             store=self._store,
             keeper=self._keeper,

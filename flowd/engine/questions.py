@@ -72,7 +72,7 @@ class Questions:
         asks = await self._store.run(run_id)
         if asks is not None and questions.refusal(asks, attempt) is None and asks.result is not None:
             attempt = asks.attempt_count  # what follows is of this one
-            if resolution.status in GOES_ON:
+            if resolution.status in GOES_ON and not asks.cancel_requested:
                 follows = await self._follows.of_result(asks.result, first_run_id=asks.replay_of or asks.id)
         run = await self._store.resolve(run_id, attempt, resolution, follows)
         self._ring()

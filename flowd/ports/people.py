@@ -38,11 +38,6 @@ class QuestionStore(Protocol):
         """Queue a run that asks for another attempt, which is told the answer. Raises as `resolve`."""
         ...
 
-    async def close_questions(self, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> list[str]:
-        """Close some of the open questions of an event, with ``is_tree`` of all below it, too; the runs that asked,
-        none when none is left. What waited for an answer is let go, and nothing that was called off starts for it."""
-        ...
-
     async def open_questions(self) -> int:
         """How many runs ask."""
         ...

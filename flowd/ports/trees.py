@@ -3,21 +3,27 @@
 from collections.abc import Collection
 from typing import Protocol
 
+from flowd.domain.people import Person
 from flowd.domain.run import Run
 from flowd.domain.stored import EventState, Page, TreeEvent
+from flowd.domain.trees import CalledOff
 
 
 class TreeStore(Protocol):
     """What is asked of a store about an event alone, or, with ``is_tree``, about it and all below it in its tree: what
     its runs caused, theirs, and so on. Each method raises `EventNotFoundError` where there is no such event."""
 
-    async def call_off(self, event_id: str, *, is_tree: bool) -> None:
-        """Note that it is canceled: what waits for needs does not start for their ends any more. A step with ``when =
-        "finally"`` does, until this is asked a second time."""
+    async def call_off(self, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> CalledOff:
+        """Note that it is canceled, in one transaction: of all runs that there are by then, those that are queued do
+        not start any more, those that run cause nothing more, and are to be ended, by the next daemon, too; nobody is
+        asked anything any more, not by those that end with a question from now on either. A step with ``when =
+        "finally"`` runs all the same, until this is asked a second time. What people retry or replay afterwards is not
+        meant."""
         ...
 
-    async def cancel_waiting(self, event_id: str, *, is_tree: bool, at_ms: int) -> list[Run]:
-        """Queued → canceled for at most 500 runs of what was called off, the oldest first; empty when none is left."""
+    async def end_called_off(self, *, at_ms: int) -> list[Run]:
+        """Queued → canceled for at most 500 runs that were called off, of whatever event, the oldest first, and the
+        questions of those that ask are closed. These runs as they are then; empty when none is left."""
         ...
 
     async def running_of(self, event_id: str, *, is_tree: bool) -> list[str]:

@@ -190,24 +190,6 @@ def test_a_run_that_has_not_ended_has_no_result_and_asks_nothing_also_when_it_is
     stores.use(use)
 
 
-def test_the_questions_of_a_canceled_event_are_closed(stores: Stores) -> None:
-    async def use(store: OpenStore) -> None:
-        run_id, other = await ask(store, "a"), await ask(store, "b")
-        await store.close_questions("event-a", BOB, is_tree=False, at_ms=30)
-        run = await run_of(store, run_id)
-        assert (run.effective_status, run.result, run.reported_result) == ("canceled", None, ASKED)
-        assert run.resolution == Resolution("canceled", BOB, 30)
-        canceled = await store.runs(RunFilter(status="canceled"), limit=5, cursor=None)
-        assert [one.id for one in canceled.items] == [run_id]
-        assert await asking(store) == [other]
-        with pytest.raises(AlreadyAnsweredError, match="closed by the token 'ci'"):
-            await store.resolve(run_id, None, APPROVED)
-        assert await store.retry(run_id, at_ms=31) is not None
-        assert ids(await store.claim(claim())) == [run_id]
-
-    stores.use(use)
-
-
 def test_questions_come_in_the_order_of_acceptance_page_by_page(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
         for name in "abc":

@@ -8,7 +8,7 @@ import pytest
 from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
 
 from flowd.domain.concurrency import WantedKey
-from flowd.domain.errors import CauseCanceledError, ChainLimitError, EventNotFoundError, InvalidParamsError
+from flowd.domain.errors import CauseCanceledError, ChainLimitError, InvalidParamsError
 from flowd.domain.exit import Exit
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import NewRun, StartedRun
@@ -304,37 +304,6 @@ def test_an_event_that_asks_is_not_forgotten(stores: Stores) -> None:
     stores.use(use)
 
 
-async def ended_runs(store: OpenStore, event_id: str, *, is_tree: bool) -> list[str]:
-    """What a cancel of what waits has ended."""
-    await store.call_off(event_id, is_tree=is_tree)
-    found = []
-    while some := await store.cancel_waiting(event_id, is_tree=is_tree, at_ms=9):
-        assert {run.status for run in some} == {ProcessStatus.CANCELED}
-        found.append([run.id for run in some])
-    assert all(len(some) <= 500 for some in found)
-    return [run_id for some in found for run_id in some]
-
-
-def test_what_has_not_started_of_an_event_or_of_all_below_it_is_canceled_in_small_steps(stores: Stores) -> None:
-    async def use(store: OpenStore) -> None:
-        first = await begin(store, await accept(store, "a"))
-        await end(store, first, follow("x", runs=700), follow("y"))
-        running = await begin(store, "run of x 0")
-        await end(store, await begin(store, "run of x 1"), follow("below"))
-        await accept(store, "other")
-        assert await store.running_of("event-a", is_tree=False) == []
-        assert await store.running_of("event-a", is_tree=True) == [running.run.id]
-        assert await ended_runs(store, "y", is_tree=True) == ["run of y 0"]
-        assert await ended_runs(store, "event-a", is_tree=False) == []
-        ended = await ended_runs(store, "x", is_tree=True)
-        assert ended == [*(f"run of x {n}" for n in range(2, 700)), "run of below 0"]
-        assert (await store.counts()).runs["queued"] == 1
-        with pytest.raises(EventNotFoundError):
-            await store.call_off("nothing", is_tree=True)
-
-    stores.use(use, max_queued=1000)
-
-
 def test_whether_anything_goes_on_without_a_person_is_told_of_an_event_and_of_its_tree(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
         await end(store, await begin(store, await accept(store, "a")), follow("x"))
@@ -359,28 +328,6 @@ def test_a_round_goes_on_while_something_in_it_runs_but_not_while_it_waits_for_a
         await store.finish(begun.attempt, ASKS, Exit(0), Output(), at_ms=3)
         assert not await store.is_round_going_on("needs it")
         assert not await store.is_going_on("e", is_tree=False)
-
-    stores.use(use)
-
-
-def test_a_canceled_event_starts_nothing_for_the_ends_of_what_runs_but_what_runs_finally(stores: Stores) -> None:
-    async def use(store: OpenStore) -> None:
-        steps = {name: replace(STEP, step_name=name) for name in ("first", "always", "finally")}
-        runs = [
-            NewRun("first", steps["first"]),
-            NewRun("always", steps["always"], needs=("first",), when="always"),
-            NewRun("finally", steps["finally"], needs=("first",), when="finally"),
-        ]
-        await store.accept(new_event("e"), runs, at_ms=1)
-        assert await ended_runs(store, "e", is_tree=True) == ["first", "always"]
-        always = await store.run("always")
-        assert always is not None
-        assert always.status is ProcessStatus.CANCELED
-        assert await store.running_of("e", is_tree=True) == []
-        await begin(store, "finally")
-        assert await store.running_of("e", is_tree=True) == []
-        assert await ended_runs(store, "e", is_tree=True) == []
-        assert await store.running_of("e", is_tree=True) == ["finally"]
 
     stores.use(use)
 

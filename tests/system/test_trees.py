@@ -3,6 +3,7 @@
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from daemon_rig import Workspace, flowd_says, say, until
 from http_rig import HttpPlace
@@ -79,6 +80,35 @@ def test_a_tree_is_canceled_as_a_whole_and_what_runs_causes_nothing_more(place: 
     assert (ended["flowName"], ended["status"]) == ("mid", "canceled")
     assert [event["id"] for event in place.call("flow.listEvents")["events"]] == ["mid-1", "e"]
     assert "Nothing was left to end" in flowd_says(place, "cancel", "--event", "e")
+
+
+def test_a_cancel_means_what_there_is_by_then_and_the_next_daemon_goes_on_with_it(
+    place: Workspace,
+) -> None:
+    runs, gate = place.path / "runs", place.path / "gate"
+    slow = f"trap '' TERM; touch {runs}; while [ ! -e {gate} ]; do sleep 0.05; done"
+    place.flow("slow", f"[ -e {runs} ] || {{ {slow}; }}; {says()}", step="grace_ms = 30000")
+    with (place.path / "flows/slow/flow.toml").open("a") as manifest:
+        manifest.write('[[steps]]\nname = "after"\nrunner = "exec"\nscript = "main.sh"\nneeds = ["main"]\n')
+    place.start()
+    place.call("flow.dispatch", event={"id": "e", "type": "slow.go"})
+    until(runs.exists)
+    with ThreadPoolExecutor() as others:
+        canceling = others.submit(place.call, "flow.cancelEvent", eventId="e")
+        until(lambda: place.call("flow.listRuns", status="canceled")["runs"])
+        place.call("flow.replay", eventId="e")
+        place.kill()
+        assert canceling.exception() is not None
+    place.start()
+    assert place.call("flow.waitRun", runId=of(place, "e")[3]["id"])["run"]["status"] == "completed"
+    gate.touch()
+    place.call("flow.waitRun", runId=of(place, "e")[0]["id"])
+    assert [run["status"] for run in of(place, "e")] == ["canceled", "canceled", "completed", "completed"]
+
+
+def of(place: Workspace, event_id: str) -> list[Any]:
+    """The runs of an event."""
+    return list(reversed(place.call("flow.listRuns", eventId=event_id)["runs"]))
 
 
 def test_waiting_ends_with_the_question_where_nothing_goes_on_without_a_person(place: Workspace) -> None:

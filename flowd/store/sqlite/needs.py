@@ -7,7 +7,7 @@ import sqlite3
 from flowd.domain.needs import unmet
 from flowd.domain.result import ResultStatus, spell
 from flowd.domain.run import ProcessStatus, Reason
-from flowd.store.sqlite import journal, need_ends, rows
+from flowd.store.sqlite import called_off, journal, need_ends, rows
 from flowd.store.sqlite.passing import Freed, Passing
 
 _IS_NEEDED = "SELECT 1 FROM needs WHERE need_seq = ? LIMIT 1"
@@ -21,10 +21,6 @@ _ASKING = (
 _SKIP = (
     "UPDATE runs SET status = 'completed', waits_for = NULL, updated_at_ms = ?, completed_at_ms = ?, reason = ?,"
     " result_status = 'skipped', result = ?, failed_above = ? WHERE seq = ?"
-)
-_CANCEL = (
-    "UPDATE runs SET status = 'canceled', cancel_requested = 1, waits_for = NULL, updated_at_ms = ?, completed_at_ms = ?,"
-    " reason = 'canceled', error = 'The run was canceled with its event before it started' WHERE seq = ?"
 )
 
 
@@ -49,18 +45,15 @@ def question_closed(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Fr
 
 def look(db: sqlite3.Connection, run_seq: int, event_seq: int, at_ms: int) -> Passing:
     """Whether a run may start after the ends of its needs; else it waits on, or ends unstarted."""
-    when, left, waits_for, cancels = db.execute(
-        "SELECT r.run_when, r.needs_left, r.waits_for, coalesce(o.cancels, 0) FROM runs r"
-        " LEFT JOIN rounds o ON o.seq = r.round_seq WHERE r.seq = ?",
-        (run_seq,),
+    when, left, waits_for, is_called_off = db.execute(
+        "SELECT run_when, needs_left, waits_for, called_off IS NOT NULL FROM runs WHERE seq = ?", (run_seq,)
     ).fetchone()
     if when is None:
         return Passing.FREE
     if left:
         return _wait(db, Freed(run_seq, event_seq), "needs", waits_for, at_ms)
-    if cancels and (when != "finally" or cancels > 1):
-        db.execute(_CANCEL, (at_ms, at_ms, run_seq))
-        journal.add_run(db, at_ms, event_seq, run_seq, ProcessStatus.CANCELED)
+    if is_called_off:
+        called_off.end(db, run_seq, at_ms)
         return Passing.ENDED
     if db.execute(_ASKING, (run_seq,)).fetchone() is not None:
         return _wait(db, Freed(run_seq, event_seq), "question", waits_for, at_ms)

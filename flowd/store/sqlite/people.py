@@ -2,17 +2,17 @@
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flowd.domain import questions
 from flowd.domain.errors import RunNotFoundError
-from flowd.domain.people import Answer, Person, Resolution
+from flowd.domain.people import Answer, Resolution
 from flowd.domain.questions import Question
 from flowd.domain.queueing import QueueBounds
-from flowd.domain.result import FlowResult
 from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
 from flowd.domain.trees import TreeBounds
-from flowd.store.sqlite import gates, key_reads, queue, reads, resolutions, retries, rows, tree_reads, trees
+from flowd.store.sqlite import called_off, gates, key_reads, reads, resolutions, retries, rows, trees
 
 _ASKING = f"{rows.RUNS} WHERE r.wants_person = 1"
 _BEHIND = (
@@ -35,7 +35,8 @@ def asking(db: sqlite3.Connection, run_id: str, attempt: int | None) -> Run:
     if row is None:
         raise RunNotFoundError(run_id)
     run = rows.run(row)
-    refusal = questions.refusal(run, attempt)
+    closed = called_off.closing(db, run_id) if run.needs_attention else None
+    refusal = questions.refusal(run if closed is None else replace(run, resolution=closed), attempt)
     if refusal is not None:
         raise refusal
     return run
@@ -51,7 +52,7 @@ def resolve(
     within: TreeBounds,
 ) -> Run:
     """Let a person's word stand in the place of the run's question, let go of what waited for it, and store what its
-    result causes. See `asking`.
+    result causes; nothing where somebody had asked to cancel it. See `asking`.
 
     Raises:
         ChainLimitError: It would cause too much.
@@ -59,9 +60,12 @@ def resolve(
     said = asking(db, run_id, attempt).result
     assert said is not None  # what asks has said so
     cause = trees.cause(db, run_id)
+    if cause.is_canceled:
+        follows = ()
     if follows:
         trees.check(db, cause, follows, within)
-    _settle(db, cause.run_seq, said, resolution)
+    resolutions.write(db, cause.run_seq, said, resolution)
+    gates.resolved(db, cause.run_seq, at_ms=resolution.at_ms)
     for new in follows:
         trees.cause_one(db, cause, new, at_ms=resolution.at_ms)
     run = reads.run(db, run_id)
@@ -75,24 +79,6 @@ def answer(db: sqlite3.Connection, run_id: str, attempt: int | None, said: Answe
     queued = retries.retry(db, run_id, at_ms=said.at_ms, within=within, answer=said)
     assert queued is not None  # what asks has ended
     return queued
-
-
-def close_questions(db: sqlite3.Connection, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> list[str]:
-    """Close the next open questions of an event, or of its tree, that is canceled: nobody is asked any more. The runs
-    that asked; none when none is left."""
-    found = db.execute(
-        f"{tree_reads.scope(is_tree=is_tree)} SELECT r.seq, r.id, r.result_status, r.result FROM scope s"
-        " JOIN runs r ON r.event_seq = s.seq WHERE r.wants_person = 1 ORDER BY r.seq LIMIT ?",
-        (event_id, queue.MAX_MOVED),
-    ).fetchall()
-    for seq, _, status, text in found:
-        _settle(db, seq, FlowResult(status, text), Resolution("canceled", by, at_ms))
-    return [run_id for _, run_id, _, _ in found]
-
-
-def _settle(db: sqlite3.Connection, seq: int, said: FlowResult, resolution: Resolution) -> None:
-    resolutions.write(db, seq, said, resolution)
-    gates.resolved(db, seq, at_ms=resolution.at_ms)
 
 
 def open_questions(db: sqlite3.Connection, *, limit: int, cursor: str | None) -> Page[Question]:

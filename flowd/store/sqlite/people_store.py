@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from flowd.domain.people import Answer, Person, Resolution
+from flowd.domain.people import Answer, Resolution
 from flowd.domain.questions import Question
 from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
@@ -37,10 +37,6 @@ class PeopleStore:
         """See `flowd.ports.QuestionStore.answer`."""
         bounds = self._tree_bounds.queue
         return await self._writer.do(lambda db: people.answer(db, run_id, attempt, answer, within=bounds), adds=True)
-
-    async def close_questions(self, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> list[str]:
-        """See `flowd.ports.QuestionStore.close_questions`."""
-        return await self._writer.do(lambda db: people.close_questions(db, event_id, by, is_tree=is_tree, at_ms=at_ms))
 
     async def questions(self, *, limit: int, cursor: str | None) -> Page[Question]:
         """See `flowd.ports.QuestionStore.questions`."""

@@ -8,7 +8,7 @@ from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.waiting import MAX_PLACE, PlaceWait
 from flowd.store.sqlite import rows
 
-READY = "FROM runs r INDEXED BY runs_ready WHERE r.status = 'queued' AND r.waits_for IS NULL"
+READY = "FROM runs r INDEXED BY runs_ready WHERE r.status = 'queued' AND r.waits_for IS NULL AND r.called_off IS NULL"
 IN_ORDER = "ORDER BY r.priority DESC, r.ready_seq"
 _FIRST = f"SELECT r.seq {READY} {IN_ORDER} LIMIT {MAX_PLACE}"
 

@@ -1,7 +1,7 @@
 """The queue: which runs may start, in which order, and what keeps the others. Each function runs inside the writer's
 transaction.
 
-A queued run that waits for nothing is *ready*, and has a number from when it became so. Runs of a higher priority start
+A queued run that waits for nothing, and was not called off, is *ready*, and has a number from when it became so. Runs of a higher priority start
 first, and within a priority in the order of these numbers.
 """
 
@@ -22,7 +22,8 @@ MAX_MOVED = 500
 NEXT = (
     f"SELECT {rows.RUN_COLUMNS}, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
     " FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
-    " WHERE r.status = 'queued' AND r.waits_for IS NULL ORDER BY r.priority DESC, r.ready_seq LIMIT ?"
+    " WHERE r.status = 'queued' AND r.waits_for IS NULL AND r.called_off IS NULL"
+    " ORDER BY r.priority DESC, r.ready_seq LIMIT ?"
 )
 DUE = "SELECT seq, event_seq FROM runs WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"
 NEXT_DUE = "SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'"

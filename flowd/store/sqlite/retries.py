@@ -13,7 +13,7 @@ _AFRESH = (
     "status = 'queued', updated_at_ms = ?, completed_at_ms = NULL, cancel_requested = 0, reason = NULL, error = NULL,"
     " exit_code = NULL, signal = NULL, result_status = NULL, result = NULL, reported_status = NULL, reported_result = NULL,"
     " wants_person = 0, resolution = NULL, answer = NULL, attempts_before = 0, failed_above = 0,"
-    " superseded_by = NULL, wait_why = NULL, not_before_ms = 0, wait_ms = 0"
+    " superseded_by = NULL, called_off = NULL, wait_why = NULL, not_before_ms = 0, wait_ms = 0"
 )
 """What an end, or a wait, has left in a row is gone when the run is queued anew."""
 

@@ -35,7 +35,7 @@ RUN_COLUMNS = """
         WHEN 'pause' THEN r.waits_on
     END, r.resolution, r.answer, r.attempts_before, r.step_key
 """.replace("IS_QUESTION", IS_QUESTION).replace("KEY_WAIT", lanes.WAIT)
-SEQ, FLOW_NAME, STEP_NAME, WAITS_FOR, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 24, 28, 30, 31
+SEQ, FLOW_NAME, STEP_NAME, CANCEL_REQUESTED, WAITS_FOR, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 23, 24, 28, 30, 31
 _WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE, STEP_KEY = 32, 33, 34, 35, 36
 _FLOW_VERSION, _RUNNER, _PACKAGE_HASH, _STATUS, _UPDATED_AT, _STARTED_AT, _ATTEMPT_COUNT = 4, 6, 7, 8, 10, 11, 13
 RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "runs.")

@@ -4,8 +4,10 @@ import sqlite3
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
+from flowd.domain.people import Person
 from flowd.domain.run import Run
 from flowd.domain.stored import EventState, Page, TreeEvent
+from flowd.domain.trees import CalledOff
 from flowd.store.sqlite import cancels, key_reads, tree_reads
 from flowd.store.sqlite.writer import Writer
 
@@ -20,13 +22,13 @@ class TreeStore:
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         raise NotImplementedError
 
-    async def call_off(self, event_id: str, *, is_tree: bool) -> None:
+    async def call_off(self, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> CalledOff:
         """See `flowd.ports.TreeStore.call_off`."""
-        await self._writer.do(lambda db: cancels.call_off(db, event_id, is_tree=is_tree))
+        return await self._writer.do(lambda db: cancels.call_off(db, event_id, by, is_tree=is_tree, at_ms=at_ms))
 
-    async def cancel_waiting(self, event_id: str, *, is_tree: bool, at_ms: int) -> list[Run]:
-        """See `flowd.ports.TreeStore.cancel_waiting`."""
-        return await self._writer.do(lambda db: cancels.end_waiting(db, event_id, is_tree=is_tree, at_ms=at_ms))
+    async def end_called_off(self, *, at_ms: int) -> list[Run]:
+        """See `flowd.ports.TreeStore.end_called_off`."""
+        return await self._writer.do(lambda db: cancels.end_some(db, at_ms=at_ms))
 
     async def running_of(self, event_id: str, *, is_tree: bool) -> list[str]:
         """See `flowd.ports.TreeStore.running_of`."""

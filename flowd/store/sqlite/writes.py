@@ -13,7 +13,7 @@ from flowd.domain.run import ATTENTION, Attempt, ProcessStatus, Run
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import bounds, copied_needs, gates, journal, queue, reads, rounds, rows, superseding
+from flowd.store.sqlite import bounds, called_off, copied_needs, gates, journal, queue, reads, rounds, rows, superseding
 from flowd.store.sqlite.copied_needs import Copies
 from flowd.store.sqlite.rounds import Inserted
 
@@ -199,8 +199,8 @@ def end(
     at_ms: int,
     wait: TimeWait | None,
 ) -> Run:
-    """Running → final, or back to queued with a wait: then the result is the attempt's alone. A second time changes
-    nothing."""
+    """Running → final, or back to queued with a wait: then the result is the attempt's alone. What was called off asks
+    nobody. A second time changes nothing."""
     completed_at_ms = exit_.completed_at_ms(attempt.started_at_ms, at_ms)
     if outcome.status is ProcessStatus.CANCELED or wait is not None:
         outcome, wait = superseding.mended(db, attempt.run_id, outcome, wait)
@@ -273,6 +273,9 @@ def end(
     if row is None:  # an attempt of before, ended late
         return _whole_run(db, attempt.run_id)
     journal.add_run(db, at_ms, row[rows.EVENT_SEQ], row[0], status, attempt=attempt.number)
+    asks = result is not None and result.status in ATTENTION
+    if asks and row[rows.CANCEL_REQUESTED] and called_off.close(db, row[0], at_ms):
+        row = db.execute(f"{rows.RUNS} WHERE r.seq = ?", (row[0],)).fetchone()
     has_links = row[rows.ROUND_SEQ] is not None or row[rows.STEP_KEY] is not None
     if has_links:  # else nothing can wait for it
         (gates.ended if wait is None else gates.paused)(db, row[0], at_ms=at_ms)

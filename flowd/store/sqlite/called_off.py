@@ -1,0 +1,44 @@
+"""Ends what was called off: a run whose event was canceled, or its tree. What follows from that is the caller's. Each
+function runs inside the writer's transaction."""
+
+import sqlite3
+from dataclasses import replace
+
+from flowd.domain.people import Resolution
+from flowd.domain.result import FlowResult
+from flowd.domain.run import ProcessStatus
+from flowd.store.sqlite import journal, resolutions, words
+
+_END = (
+    "UPDATE runs SET status = 'canceled', cancel_requested = 1, waits_for = NULL, updated_at_ms = ?, completed_at_ms = ?,"
+    " reason = 'canceled', error = 'The run was canceled with its event before it started'"
+    " WHERE seq = ? AND status = 'queued' RETURNING event_seq"
+)
+_ASKING = (
+    "SELECT called_off, result_status, result FROM runs WHERE seq = ? AND wants_person = 1 AND called_off IS NOT NULL"
+)
+
+
+def end(db: sqlite3.Connection, run_seq: int, at_ms: int) -> bool:
+    """Queued → canceled. False where it is not queued."""
+    found = db.execute(_END, (at_ms, at_ms, run_seq)).fetchone()
+    if found is None:
+        return False
+    journal.add_run(db, at_ms, found[0], run_seq, ProcessStatus.CANCELED)
+    return True
+
+
+def close(db: sqlite3.Connection, run_seq: int, at_ms: int) -> bool:
+    """Let nobody be asked any more what the run asks. False where it asks nothing, or was not called off."""
+    found = db.execute(_ASKING, (run_seq,)).fetchone()
+    if found is None:
+        return False
+    note, status, text = found
+    resolutions.write(db, run_seq, FlowResult(status, text), replace(words.read_resolution(note), at_ms=at_ms))
+    return True
+
+
+def closing(db: sqlite3.Connection, run_id: str) -> Resolution | None:
+    """What becomes of a run's question, which is about to be closed; None where that is not so."""
+    (note,) = db.execute("SELECT called_off FROM runs WHERE id = ?", (run_id,)).fetchone()
+    return None if note is None else words.read_resolution(note)
