@@ -16,15 +16,15 @@ _PAGES_AT_ONCE = 1_000
 
 _INCREMENTAL = 2
 
-# Numbers of rows are given again when the newest row goes, and journal and cursors name rows by them.
+# Takes the instant twice. Numbers of rows are given again when the newest row goes, and journal and cursors name rows by them.
 _IS_KEPT = (
-    "(e.created_at_ms >= ?1 OR e.seq = (SELECT max(seq) FROM events) OR EXISTS (SELECT 1 FROM runs q WHERE q.event_seq = e.seq"
-    " AND (q.status IN ('queued', 'running') OR coalesce(q.completed_at_ms, q.updated_at_ms) >= ?1"
+    "(e.created_at_ms >= ? OR e.seq = (SELECT max(seq) FROM events) OR EXISTS (SELECT 1 FROM runs q WHERE q.event_seq = e.seq"
+    " AND (q.status IN ('queued', 'running') OR coalesce(q.completed_at_ms, q.updated_at_ms) >= ?"
     f" OR q.seq = (SELECT max(seq) FROM runs) OR ({rows.IS_QUESTION}))))"
 )
-_OLD = f"SELECT e.seq FROM events e WHERE e.seq > ?2 AND e.seq <= ?3 AND NOT {_IS_KEPT}"
+_OLD = f"SELECT e.seq FROM events e WHERE e.seq > ? AND e.seq <= ? AND NOT {_IS_KEPT}"
 _KEPT_TREE = (
-    "WITH tree (seq) AS (SELECT ?2 UNION ALL SELECT seq FROM events WHERE root_seq = ?2)"
+    "WITH tree (seq) AS (SELECT ? UNION ALL SELECT seq FROM events WHERE root_seq = ?)"
     f" SELECT 1 FROM tree t JOIN events e ON e.seq = t.seq WHERE {_IS_KEPT} LIMIT 1"
 )
 
@@ -43,7 +43,9 @@ def prune(
     ).fetchone()
     if last_seq is None:
         return Pruned(next_seq=None)
-    old = _of_old_trees(db, [seq for (seq,) in db.execute(_OLD, (before_ms, after_seq, last_seq))], before_ms)
+    old = _of_old_trees(
+        db, [seq for (seq,) in db.execute(_OLD, (after_seq, last_seq, before_ms, before_ms))], before_ms
+    )
     # By their events alone: these may have more runs than a statement takes values.
     marks = ",".join("?" * len(old))
     theirs = f"event_seq IN ({marks})"
@@ -94,7 +96,8 @@ def _of_old_trees(db: sqlite3.Connection, event_seqs: list[int], before_ms: int)
             event_seqs,
         ).fetchall()
     )
-    kept = {root for root in set(roots.values()) if db.execute(_KEPT_TREE, (before_ms, root)).fetchone()}
+    asked = {root: (root, root, before_ms, before_ms) for root in roots.values()}
+    kept = {root for root, values in asked.items() if db.execute(_KEPT_TREE, values).fetchone()}
     return [seq for seq in event_seqs if roots.get(seq) not in kept]
 
 

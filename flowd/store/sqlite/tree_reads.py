@@ -92,11 +92,11 @@ def going_on(db: sqlite3.Connection, event_id: str, *, is_tree: bool) -> bool:
 def round_goes_on(db: sqlite3.Connection, run_id: str) -> bool:
     """Whether anything of a run's round is unfinished and goes on without a person."""
     found = db.execute(
-        "WITH these (seq) AS (SELECT seq FROM runs WHERE id = ?1 UNION"
-        " SELECT q.seq FROM runs q WHERE q.round_seq = (SELECT round_seq FROM runs WHERE id = ?1))"
+        "WITH these (seq) AS (SELECT seq FROM runs WHERE id = ? UNION"
+        " SELECT q.seq FROM runs q WHERE q.round_seq = (SELECT round_seq FROM runs WHERE id = ?))"
         " SELECT 1 FROM these t JOIN runs r ON r.seq = t.seq"
         f" WHERE r.status IN ('queued', 'running') AND {BY_THEMSELVES} LIMIT 1",
-        (run_id,),
+        (run_id, run_id),
     ).fetchone()
     return found is not None
 
