@@ -42,6 +42,39 @@ def result_of(place: Workspace, flow: str) -> dict[str, object]:
     return found
 
 
+SEND = """
+import json, os, time
+from pathlib import Path
+from flowd_client import create_flow_client
+here, other = Path(os.environ["FLOWD_STEP_WORKSPACE"]), Path(os.environ["OTHER"])
+if here == other:
+    while not (other / "sent").exists():
+        time.sleep(0.02)
+else:
+    with create_flow_client(mode="socket", workspace=other) as flows:
+        view = flows.dispatch_event({"id": "told", "type": "told"})
+    with create_flow_client(mode="socket", workspace=here) as flows:
+        flows.dispatch_event({"id": "own", "type": "told"})
+    (other / "sent").touch()
+print("FLOW_RESULT", json.dumps({"status": "changed"}))
+"""
+
+
+def test_the_run_of_a_step_is_no_cause_in_another_workspace(place: Workspace, other: Workspace) -> None:
+    for it in (place, other):
+        it.flow("send", SEND, runner="python")
+        (it.path / ".codex").mkdir(exist_ok=True)
+        (it.path / ".codex/flowd.toml").write_text(f'[runners]\npython = "{sys.executable}"\n')
+        it.start(OTHER=str(other.path))
+    event = {"id": "send", "type": "send.go"}
+    (same,) = other.call("flow.dispatch", event=event)["runIds"]
+    until(lambda: other.call("flow.getRun", runId=same)["run"]["status"] == "running")
+    (run_id,) = place.call("flow.dispatch", event=event, wait=True)["runIds"]
+    assert run_id == same
+    assert place.call("flow.getEvent", eventId="own")["event"]["causedBy"]["runId"] == run_id
+    assert "causedBy" not in other.call("flow.getEvent", eventId="told")["event"]
+
+
 @pytest.mark.parametrize("state", ["", "elsewhere"], ids=["state in place", "state by the environment"])
 def test_a_named_workspace_beats_what_the_step_was_told(
     place: Workspace, other: Workspace, tmp_path: Path, state: str

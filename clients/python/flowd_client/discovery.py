@@ -5,7 +5,9 @@ import stat
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from flowd_client import small_file
 from flowd_client.errors import invalid_params
@@ -65,6 +67,18 @@ def is_workspace(folder: Path) -> bool:
 def run_around() -> str | None:
     """The id of the run whose step the program around us is; None outside steps."""
     return os.environ.get("FLOWD_RUN_ID") or None
+
+
+def meant_at(params: Mapping[str, Any], socket: Path) -> Mapping[str, Any]:
+    """Parameters as they are meant for the daemon at this socket: without the run around us where that is another one
+    than the step's own. Its runs have names of their own, and the same event has the same ones there."""
+    told = os.environ.get("FLOWD_SOCKET")
+    if not told or params.get("causedBy", "") != run_around():
+        return params
+    with suppress(OSError):
+        if os.path.samefile(told, socket):
+            return params
+    return {name: value for name, value in params.items() if name != "causedBy"}
 
 
 def is_in_step() -> bool:

@@ -11,6 +11,7 @@ from flowd_client._async.stream import Stream
 from flowd_client._core.connect import locator, stopped_pid
 from flowd_client._core.jsonrpc import ClosedError, Conversation, LostError, NotSentError, answers, read_result
 from flowd_client._core.reconnect import HELD_S
+from flowd_client.discovery import meant_at
 from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, TimedOutError
 from flowd_client.wire import RETRY_SAFE, SUBSCRIBE, UPDATE
 
@@ -35,6 +36,8 @@ class AsyncUnixTransport:
 
     async def _call(self, method: str, params: Mapping[str, Any], timeout_s: float | None) -> Any:
         begun_s = time.monotonic()
+        if "causedBy" in params:
+            params = meant_at(params, self._locate())
         async with Limit(method, timeout_s) as limit:
             try:
                 return await self._channels.call(method, params, limit)

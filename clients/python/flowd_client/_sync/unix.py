@@ -12,6 +12,7 @@ from flowd_client._core.reconnect import HELD_S
 from flowd_client._sync.channels import Channels
 from flowd_client._sync.net import Limit
 from flowd_client._sync.stream import Stream
+from flowd_client.discovery import meant_at
 from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, TimedOutError
 from flowd_client.wire import RETRY_SAFE, SUBSCRIBE, UPDATE
 
@@ -36,6 +37,8 @@ class UnixTransport:
 
     def _call(self, method: str, params: Mapping[str, Any], timeout_s: float | None) -> Any:
         begun_s = time.monotonic()
+        if "causedBy" in params:
+            params = meant_at(params, self._locate())
         with Limit(method, timeout_s) as limit:
             try:
                 return self._channels.call(method, params, limit)
