@@ -1,8 +1,10 @@
 """Reads the secrets of steps, each time one starts, so that a new value counts from then on."""
 
 import os
+import select
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -68,10 +70,35 @@ class StepSecrets:
                 raise OSError(f"flowd's environment has no {source.env}")
             return os.fsencode(self._environ[source.env])
         assert source.command is not None
-        return subprocess.run(
-            source.command, check=True, timeout=COMMAND_S, stdin=subprocess.DEVNULL, capture_output=True,
-            env=dict(self._environ),
-        ).stdout  # fmt: skip
+        return _printed_by(source.command, dict(self._environ))
+
+
+def _printed_by(command: Sequence[str], environ: Mapping[str, str]) -> bytes:
+    """What a command prints; of more than `MAX_BYTES` so much that it shows."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ
+    ) as process:
+        assert process.stdout is not None
+        deadline_s = time.monotonic() + COMMAND_S
+        poll = select.poll()
+        poll.register(process.stdout, select.POLLIN)
+        data = b""
+        try:
+            while len(data) <= MAX_BYTES:
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0 or not poll.poll(left_s * 1000):
+                    raise subprocess.TimeoutExpired(command, COMMAND_S)
+                part = os.read(process.stdout.fileno(), MAX_BYTES)
+                if not part:
+                    break
+                data += part
+            else:
+                return data
+            if process.wait(max(0.0, deadline_s - time.monotonic())):
+                raise subprocess.CalledProcessError(process.returncode, command)
+        finally:
+            process.kill()  # without effect once it has ended
+    return data
 
 
 def _content(path: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -151,6 +152,15 @@ def test_a_named_pipe_in_a_secret_s_place_is_refused_at_once(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SecretError, match="the secret npm cannot be read: it is not a regular file"):
         StepSecrets({"npm": SecretSource(file=str(tmp_path / "pipe"))}, {}).read("npm")
+
+
+@pytest.mark.parametrize("command", [("yes",), ("sh", "-c", "yes; exit 1")])
+def test_a_command_that_prints_without_end_is_not_listened_to_for_long(command: tuple[str, ...]) -> None:
+    secrets = StepSecrets({"npm": SecretSource(command=command)}, {"PATH": os.environ["PATH"]})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(SecretError, match="has more than 65536 bytes"):
+        secrets.read("npm")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB
 
 
 def test_secrets_that_take_long_hold_up_no_other_step(rig: Rig) -> None:

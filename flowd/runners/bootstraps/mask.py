@@ -108,7 +108,8 @@ def _pump(pid: int, streams: dict[int, _Stream], wake_fd: int, grace_s: float) -
             if fd in streams and not streams[fd].pump():
                 poll.unregister(fd)
                 del streams[fd]
-        if status is not None and (not ready or time.monotonic() >= deadline_s):
+        # What it printed last may have come after this look at the streams, if it was awoken by another signal.
+        if status is not None and wake_fd not in ready and (not ready or time.monotonic() >= deadline_s):
             break
     assert status is not None
     return status
