@@ -203,6 +203,23 @@ def test_a_run_without_its_package_holds_no_key(stores: Stores) -> None:
     stores.use(use)
 
 
+def test_a_claim_that_has_met_very_many_without_their_package_says_that_there_may_be_more(
+    stores: Stores,
+) -> None:
+    def definition_of(flow: str, name: str) -> Definition | None:
+        return _definition(flow, name) if name == "a" else None
+
+    async def use(store: OpenStore) -> None:
+        gone = [step(f"gone{n}") for n in range(499)]
+        await store.accept(new_event("e"), [*gone, step("last", wanted=key())], at_ms=1)
+        await Runs(store).accept("behind", key())
+        claimed = await store.claim(claim(8, definition_of=definition_of))
+        assert (claimed.started, claimed.has_more) == ((), True)
+        assert ids(await store.claim(claim(8, definition_of=definition_of))) == ["behind"]
+
+    stores.use(use)
+
+
 def test_who_follows_the_journal_hears_when_a_run_waits_for_a_key_and_when_it_has_it(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
         runs = Runs(store)

@@ -53,7 +53,7 @@ def claim(db: sqlite3.Connection, ask: Claim) -> Claimed:
     return Claimed(
         started=tuple(started),
         next_due_ms=next_due_ms,
-        has_more=has_more,
+        has_more=has_more or parked == MAX_MOVED,  # what gave its key back there has perhaps let others come
         is_missing_package=parked > 0,
     )
 
