@@ -1,12 +1,14 @@
 """Keeps the attempts under way: makes them, finds them, and ends them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from flowd.domain.definition import Definition
+from flowd.domain.errors import RefusedError
 from flowd.domain.exit import Exit
 from flowd.domain.ids import parse_attempt_id
 from flowd.domain.queueing import LeftRunning, StartedRun
-from flowd.domain.run import Attempt, Run
+from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.engine.attempt import ActiveAttempt, Tools
 from flowd.engine.running_step import RunningStep
 
@@ -87,10 +89,19 @@ class Attempts:
         """
         active = self._active.get(run_id)
         if active is None:
-            self._wishes.add(run_id)
+            await self._wish(run_id)
             return 0.0
         await active.cancel(grace_s=grace_s)
         return active.definition.grace_ms / 1000 if grace_s is None else grace_s
+
+    async def _wish(self, run_id: str) -> None:
+        """Cancel the attempt that is about to begin here. Where there is none, because the run has ended by itself in
+        this very moment, forget the wish: its next attempt is one that a person wants."""
+        self._wishes.add(run_id)
+        with suppress(RefusedError):
+            run = await self._tools.store.run(run_id)
+            if run is None or run.status is not ProcessStatus.RUNNING:
+                self._wishes.discard(run_id)
 
     def _find(self, run_id: str, number: int) -> ActiveAttempt | None:
         active = self._active.get(run_id)
