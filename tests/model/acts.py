@@ -173,13 +173,13 @@ class Acts:
         if self._features.people:
             says += ["blocked", "needs_intervention"]
         said = self._random.choice(says) if self._features.people or not code else None
-        return End(code, said, self._next(run, said, code) if self._features.next else ())
+        return End(code, said, self._next(run, said) if self._features.next else ())
 
-    def _next(self, run: Run, said: str | None, code: int) -> tuple[NextEvent, ...] | None:
+    def _next(self, run: Run, said: str | None) -> tuple[NextEvent, ...] | None:
         is_question = said in ("blocked", "needs_intervention")
-        if self._random.random() < 0.75 or (is_question and (run.ending or run.round.event.depth + 1 >= MAX_DEPTH)):
+        if self._random.random() < 0.75 or (is_question and run.round.event.depth + 1 >= MAX_DEPTH):
             return ()
-        if self._random.random() < 0.1 and not code:
+        if self._random.random() < 0.1:
             return None
         ids = (None, None, self._random.choice(EVENTS))
         count = 1 if is_question else self._random.choice((1, 2))

@@ -154,8 +154,9 @@ class Model(Queue):
             self.give_up_key(run)
             self.settle()
             return
-        does_cause = out.status == "completed" and out.result in WELL and not run.ending
-        if out.status == "completed" and out.result in (*WELL, *ASKING) and end.next is None:
+        is_well = out.status == "completed" and out.result in WELL
+        does_cause = is_well and not run.ending
+        if (is_well or out.result in ASKING) and end.next is None:
             out = rules.Outcome("failed", None, "bad_next")
         elif does_cause and not self._may_cause(run, end.next or ()):
             out = rules.Outcome("failed", None, "chain_limit")
@@ -257,7 +258,7 @@ class Model(Queue):
     def cancel_event(self, event_id: str, *, tree: bool = False) -> None:
         """End all that is unfinished or asked of an event, or of its tree, but for what runs ``finally``: once."""
         event = self._event(event_id)
-        events = [one for one in self.events.values() if one is event or (tree and self._is_below(one, event))]
+        events = [one for one in self.events.values() if one is event or (tree and one.is_below(event))]
         rounds = [round_ for one in events for round_ in one.rounds]
         ending = [
             run
@@ -265,23 +266,19 @@ class Model(Queue):
             for run in round_.unfinished
             if round_.is_canceled or run.step.when != "finally"
         ]  # fmt: skip
-        questions = [run for round_ in rounds for run in round_.runs.values() if run.asks]
+        asking = [run for round_ in rounds for run in round_.runs.values() if run.asks]
         for round_ in rounds:
             round_.is_canceled = True
-        for run in questions:
-            run.resolution = "canceled"
         for run in ending:
-            if run.status == "running":
-                run.ending = run.ending or "canceled"
-        self.end_unstarted((run for run in ending if run.status == "queued"), "canceled", "canceled")
-        for run in questions:
-            self.closed(run)
+            run.is_called_off = run.status == "queued"
+            run.ending = run.ending or ("canceled" if run.status == "running" else None)
+        for run in sorted([*ending, *asking], key=lambda run: run.seq):
+            if run.is_called_off:
+                self.end_unstarted([run], "canceled", "canceled")
+            elif run.asks:
+                run.resolution = "canceled"
+                self.closed(run)
         self.settle()
-
-    def _is_below(self, event: Event, top: Event) -> bool:
-        return event.cause is not None and (
-            event.cause.round.event is top or self._is_below(event.cause.round.event, top)
-        )
 
     # --- the operator, and what happens
 

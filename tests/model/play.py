@@ -40,8 +40,6 @@ def sequence_of(seed: int, features: Features) -> Sequence:
         perform(model, act)
         if act.verb not in ("step_clock", "restart", "stop") and rng.random() < _DEATHS:
             act = replace(act, dies=(rng.choice(CRASH_POINTS), rng.choice(("before", "after"))))
-        if act.verb == "cancel_event" and act.dies is not None:
-            act = replace(act, dies=("call_off", "before"))  # later, some of it would have to be asked for again
         acts.append(act)
     return replace(sequence, acts=tuple(acts))
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from model.acts import ABOUT_A_RUN, MAX_DEPTH, MAX_TREE_EVENTS, Act, Sequence, is_possible, perform
 from model.compared import model_place_of, model_state_of, place_of, state_of
-from model.flows import End
 from model.model import Model
 from model.records import Run
 from model.search import calming, ending
@@ -113,8 +112,6 @@ class Player:
         await self._compare(about if act.verb in ("retry", "answer") and refused is None else None)
         if died_at is None and act.verb not in ("restart", "stop"):
             self._compare_answers(before, refused)
-        if act.verb == "cancel_event" and died_at is None:
-            await self._end_what_was_canceled()
 
     def _is_lost(self, died_at: tuple[str, str] | None, *, was_running: bool) -> bool:
         if died_at is None:
@@ -134,11 +131,6 @@ class Player:
             if ids.attempt_id(run_ids[run.seq], run.attempts) not in has_process
         ]
         self.model.restart(unrecorded=unrecorded, unstarted=unstarted)
-
-    async def _end_what_was_canceled(self) -> None:
-        """Else the call that cancels waits for it for seconds, and then looks again."""
-        while ending := [run for run in self.model.runs if run.status == "running" and run.ending]:
-            await self._do(Act("exit", (ending[0].seq, End(None))))
 
     # --- comparing
 

@@ -63,6 +63,10 @@ class Queue:
                 self._let_go_of_round(self._round_ends.popleft())
 
     def _pass_gates(self, run: Run, behind: str) -> None:
+        if run.is_called_off:
+            self._end(run, "canceled", "canceled")
+            self._note_end(run)
+            return
         gates = ("needs", "person", "time", "pause", "key")
         for name in gates[gates.index(behind) + 1 if behind else 0 :]:
             if name != "time" and getattr(self, f"_is_kept_by_{name}")(run):
@@ -117,7 +121,7 @@ class Queue:
             self.let_go(run)
 
     def _end(self, run: Run, status: str, reason: str) -> None:
-        run.status, run.reason, run.waits = status, reason, None
+        run.status, run.reason, run.waits, run.is_called_off = status, reason, None, False
         run.result = "skipped" if status == "completed" else None
 
     def let_go(self, run: Run) -> None:

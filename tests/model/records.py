@@ -38,6 +38,10 @@ class Event:
         """The event that the tree began with."""
         return self if self.cause is None else self.cause.round.event.root
 
+    def is_below(self, top: Event) -> bool:
+        """Whether it is that event, or was caused below it."""
+        return self is top or (self.cause is not None and self.cause.round.event.is_below(top))
+
 
 @dataclass(eq=False, repr=False)
 class Round:
@@ -106,6 +110,7 @@ class Run:
         is_below_failure: It was not run because something above it failed.
         waits: What keeps it while it is queued; None where it is ready, with its number in ``ready``.
         ending: Why it is being ended while it runs.
+        is_called_off: Its event was canceled before it started, and that it ends is about to be seen to.
         attempts_before: Attempts that its policy does not count: those before a person's answer.
         is_answered: Its attempts are told a person's answer.
         shown: The version of its flow that it shows.
@@ -127,6 +132,7 @@ class Run:
     waits: Wait | None = None
     ready: int = 0
     ending: Literal["canceled", "superseded"] | None = None
+    is_called_off: bool = False
     attempts: int = 0
     max_attempts: int = 1
     attempts_before: int = 0

@@ -29,6 +29,7 @@ MAX_PARALLEL = 3
 CRASH_POINTS = (
     "accept", "add_runs", "claim", "finish", "requeue", "cancel_queued", "request_cancel", "retry", "resolve", "answer",
     "end_package_wait", "fail_removed", "begin_pause", "take_back", "end_pause", "let_go",
+    "call_off", "end_called_off",
 )  # fmt: skip
 ME = Person("socket", 0, "me")
 
