@@ -2,7 +2,7 @@
 
 import click
 
-from flowd.cli import printing, retrying, waiting
+from flowd.cli import passed_needs, printing, retrying, waiting
 from flowd.cli.dispatch import finish, tell_accepted
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.runs import draw_runs
@@ -44,7 +44,9 @@ def replay(
 ) -> int:
     """Make new runs for a stored event, of the steps that match it now. The old runs stay as they are.
 
-    With --step or --from, what these steps need of others is taken from the newest runs of those.
+    With --step or --from, what these steps need of others is taken from the newest runs of those. The steps that you
+    name start whatever those ended as, also where one failed or a person rejected it; a note says so. Over HTTP this
+    takes the scope control.
 
     With --missing, only what the event has not started yet, because its package was broken then or not there.
 
@@ -57,8 +59,11 @@ def replay(
     """
     request = requests.replay_event(event_id, steps=steps or None, missing=missing, from_steps=from_steps or None)
     response = session.ask(request)
+    view = read_dispatch(response)
     if not as_json:
-        tell_accepted(read_dispatch(response))
+        tell_accepted(view)
+    if (steps or from_steps) and view.runs:
+        passed_needs.tell(session, view, (*steps, *from_steps))
     return finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json, is_alone=is_alone)
 
 

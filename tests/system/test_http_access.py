@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from daemon_rig import Workspace
-from http_rig import HttpPlace, curl, refused_start, v2, write_secret
+from daemon_rig import Workspace, say
+from http_rig import HttpPlace, Reply, curl, refused_start, v2, write_secret
 
 SECRET = "s3"
 EVENT = {"id": "s1", "type": "slow.ev", "payload": {}}
@@ -108,6 +108,41 @@ def test_tokens_may_do_what_their_scopes_say(place: Workspace) -> None:
     output = web.get(f"/runs/{run['id']}/output", authorization="Bearer b-token").body
     assert output.startswith(b"hidden\n")  # a step never sees it
     assert "token" not in json.dumps(place.call("daemon.status", settings=True)["settings"])
+
+
+def test_only_who_may_approve_may_start_steps_by_name_past_what_a_person_rejected(place: Workspace) -> None:
+    folder = place.flow("gate", say("blocked", message="Publish?"))
+    (folder / "publish.sh").write_text(f"#!/bin/sh\n{say('changed')}\n", encoding="utf-8")
+    (folder / "publish.sh").chmod(0o755)
+    with (folder / "flow.toml").open("a", encoding="utf-8") as manifest:
+        manifest.write('[[steps]]\nname = "publish"\nrunner = "exec"\nscript = "publish.sh"\nneeds = ["main"]\n')
+    for name in ("sender", "boss"):
+        write_secret(place.path / name, f"{name}-token")
+    web = HttpPlace(place)
+    web.configure(
+        '[http.tokens.sender]\nfile = "sender"\nscopes = ["dispatch"]\n'
+        '[http.tokens.boss]\nfile = "boss"\nscopes = ["read", "dispatch", "control"]\n'
+    )
+    web.start()
+
+    def post(token: str, path: str, **body: object) -> Reply:
+        return web.post(path, body, authorization=f"Bearer {token}-token")
+
+    asked = post("sender", "/events?wait=true", id="e", type="gate.go").json["runs"]
+    question = next(run["id"] for run in asked if run["stepName"] == "main")
+    assert post("boss", f"/runs/{question}/resolve", status="failed", note="not today").status == 200
+    for named in ({"steps": ["publish"]}, {"from": ["gate/publish"]}, {"steps": [], "missing": True}):
+        refused = post("sender", "/events/e/replay", **named)
+        assert (refused.status, refused.slug) == (403, "missing_scope"), named
+        assert "'sender' has no scope 'control'" in refused.json["error"]
+    assert len(web.get("/events/e", authorization="Bearer boss-token").json["runs"]) == 2
+    again = post("sender", "/events/e/replay", wait=True)
+    assert again.status == 202  # a whole round begins with the question
+    for run in again.json["runs"]:
+        if run["needsAttention"]:
+            post("boss", f"/runs/{run['id']}/resolve", status="failed")
+    done = post("boss", "/events/e/replay", steps=["publish"], wait=True)
+    assert [run["resultStatus"] for run in done.json["runs"]] == ["changed"]
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "10.1.2.3:0", "example.org:80"])

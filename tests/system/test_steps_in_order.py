@@ -163,6 +163,17 @@ def test_a_replay_from_a_step_copies_what_it_needs_of_the_others(workspace: Work
     assert [needs[name]["runId"] for name in ("test", "build")] == [first["test"]["id"], again["build"]["id"]]
 
 
+def test_the_command_names_what_a_replay_of_a_step_passes_by(workspace: Workspace) -> None:
+    (workspace.path / "fail-test").touch()
+    test = by_step(dispatch(workspace, "passed", wait=True))["test"]
+    said = flowd(workspace, "replay", "passed", "--from", "publish", "--wait").stderr
+    assert f"flowd: release/publish starts although test failed, which it needs ({test['id']}).\n" in said
+    assert "although build" not in said  # it ended well
+    assert "although publish" not in said  # tell, below it, goes by what becomes of it now
+    (workspace.path / "fail-test").unlink()
+    assert "although" not in flowd(workspace, "replay", "passed", "--from", "test", "--wait").stderr
+
+
 def test_the_command_draws_the_order_of_the_steps(workspace: Workspace) -> None:
     assert flowd(workspace, "flows", "release").stdout.partition("\n\n")[2].splitlines() == [
         "checkout       on release.*",

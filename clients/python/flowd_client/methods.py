@@ -106,7 +106,8 @@ METHODS: Final[dict[str, Method]] = {
                     "dispatch",
                     202,
                     note="The body may have `wait`, `timeoutMs`, `steps`, `from` (these steps and all that need them) "
-                    "and `missing` (only steps without a run yet).",
+                    "and `missing` (only steps without a run yet). Naming steps needs the scope `control`, too: they "
+                    "start whatever those ended as that they need.",
                 ),
             ),
         ),

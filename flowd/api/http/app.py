@@ -11,7 +11,7 @@ import time
 
 from flowd.api.http import cloud_events, paths, peer
 from flowd.api.http.asgi import ClientGoneError, Connection, Receive, Send
-from flowd.api.http.auth import Authenticator
+from flowd.api.http.auth import Authenticator, Sender
 from flowd.api.http.body import Bodies
 from flowd.api.http.call import Call
 from flowd.api.http.config import Limits
@@ -136,7 +136,8 @@ class HttpApp:
                 body=content,
                 is_v1_enough=(route.is_repeatable and not cloud_events.is_binary(headers)) or peer.is_local(scope),
             )
-        return Call(method, found.values, paths.query(query), headers, content, receive, sender or Person("http"))
+        stranger = Sender(Person("http"), frozenset())
+        return Call(method, found.values, paths.query(query), headers, content, receive, sender or stranger)
 
     async def _send(self, response: Response | Head | Stream, receive: Receive, send: Send) -> None:
         if not response.is_live:

@@ -20,9 +20,10 @@ import hmac
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from flowd.api.http.config import LOCAL_TOKEN, Access, Scope, Token
+from flowd.api.http.config import LOCAL_TOKEN, SCOPES, Access, Scope, Token
 from flowd.api.http.guard import Headers, first
 from flowd.api.http.responses import HttpError
 from flowd.domain.people import Person
@@ -44,6 +45,23 @@ RememberNonce = Callable[[str, int, int], Awaitable[bool]]
 """``(nonce, now_ms, expires_at_ms)`` → whether it is new. Returns once that is on disk."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends a request, as far as it says, and all that they may do."""
+
+    person: Person
+    scopes: frozenset[Scope] = frozenset(SCOPES)
+
+    def demand(self, scope: Scope) -> None:
+        """Refuse what they may not do: for what only the body tells.
+
+        Raises:
+            HttpError: ``missing_scope``.
+        """
+        if scope not in self.scopes:
+            raise _missing(scope, self.person.name or "")
+
+
 class Authenticator:
     """Decides for each request whether its sender may do what it asks."""
 
@@ -55,7 +73,7 @@ class Authenticator:
         """Decide by this from now on."""
         self._access = access
 
-    def admit(self, scope: Scope, headers: Headers) -> Person | None:
+    def admit(self, scope: Scope, headers: Headers) -> Sender | None:
         """Decide by the headers alone, before the body is read.
 
         Returns:
@@ -65,16 +83,18 @@ class Authenticator:
             HttpError: ``invalid_signature``, ``unauthorized`` or ``missing_scope``: nothing in the body could help.
         """
         access = self._access
-        if access.is_open or (scope == "read" and access.is_read_public):
-            return Person("http")
+        if access.is_open:
+            return Sender(Person("http"))
+        if scope == "read" and access.is_read_public:
+            return Sender(Person("http"), frozenset({"read"}))
         if access.secrets and self._signature(headers) is not None:
             return None
         token = self._token(headers)
         if token is None:
             raise self._stranger()
         if scope not in token.scopes:
-            raise _missing(scope, token)
-        return Person("token", name=token.name)
+            raise _missing(scope, token.name)
+        return _holder(token)
 
     async def check(
         self,
@@ -85,7 +105,7 @@ class Authenticator:
         headers: Headers,
         body: bytes,
         is_v1_enough: bool,
-    ) -> Person:
+    ) -> Sender:
         """Let a signed request pass, and say whose it is, or refuse it. A wrong signature is refused even beside a good
         token.
 
@@ -103,17 +123,19 @@ class Authenticator:
         # A GET has no body to sign, and v1 signs nothing else: the signature of nothing opens nothing.
         elif method in ("GET", "HEAD") or not _fits(given, self._access.secrets, body):
             raise HttpError("invalid_signature", "invalid signature")
+        is_enough = kind == "v2" or is_v1_enough or self._access.is_v1_enough
         token = self._token(headers)
         if token is not None and scope in token.scopes:
-            return Person("token", name=token.name)
-        if kind == "v1" and not is_v1_enough and not self._access.is_v1_enough:
+            sender = _holder(token)
+            return Sender(sender.person) if is_enough else sender
+        if not is_enough:
             raise HttpError(
                 "invalid_signature",
                 "A v1 signature signs the body only, and whoever has seen it can send it again: for all but a dispatch "
                 "and for a CloudEvent in headers it counts from this machine only, without a proxy. Sign as v2 "
                 '([http] signatures = "both"), send a token, or set [http] allow_replayed_v1 = true.',
             )
-        return Person("signature")
+        return Sender(Person("signature"))
 
     def _stranger(self) -> HttpError:
         access = self._access
@@ -192,8 +214,12 @@ def signed_text(method: str, target: bytes, timestamp: str, nonce: str, body: by
     return b"\n".join((method.encode(), target, timestamp.encode(), nonce.encode(), digest.encode()))
 
 
-def _missing(scope: Scope, token: Token) -> HttpError:
-    return HttpError("missing_scope", f"The token {token.name!r} has no scope {scope!r}.", scope=scope)
+def _holder(token: Token) -> Sender:
+    return Sender(Person("token", name=token.name), token.scopes)
+
+
+def _missing(scope: Scope, token_name: str) -> HttpError:
+    return HttpError("missing_scope", f"The token {token_name!r} has no scope {scope!r}.", scope=scope)
 
 
 def _fits(given: str, secrets: Iterable[bytes], text: bytes) -> bool:

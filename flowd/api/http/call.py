@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from flowd.api import json
 from flowd.api.http import asgi
+from flowd.api.http.auth import Sender
 from flowd.api.http.guard import Headers, first
 from flowd.api.http.responses import HttpError
-from flowd.domain.people import Person
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class Call:
     Attributes:
         values: Of the path's placeholders, decoded.
         query: The first value of each name.
-        sender: Who sends it, as far as it says.
+        sender: Who sends it, as far as it says, and what they may do.
     """
 
     method: str
@@ -29,7 +29,7 @@ class Call:
     headers: Headers
     body: bytes
     receive: asgi.Receive
-    sender: Person
+    sender: Sender
 
     def header(self, name: bytes) -> str | None:
         """The first header of this (lower-case) name."""

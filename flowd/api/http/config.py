@@ -11,7 +11,8 @@ DEFAULT_PORT = 7345
 
 Scope = Literal["read", "dispatch", "control"]
 SCOPES: tuple[Scope, ...] = ("read", "dispatch", "control")
-"""``read`` looks, ``dispatch`` sends events and replays them, ``control`` cancels, retries, answers and pauses."""
+"""``read`` looks, ``dispatch`` sends events and replays them, ``control`` cancels, retries, answers, pauses, and
+replays steps by their names."""
 
 LOCAL_TOKEN = "http-token"  # noqa: S105 - its name
 """The name of a token that the daemon has made."""

@@ -150,6 +150,9 @@ class Routes:
         replay = params.convert(
             {**{name: given.get(name) for name in ("steps", "missing", "from")}, **call.values}, Replay, is_text=True
         )
+        if replay.steps is not None or replay.from_steps is not None:
+            # Whatever their needs ended as, also a question that a person rejected: it counts as a person's word.
+            call.sender.demand("control")
         return json_response(await self._waited(names.REPLAY, replay, given, call), 202)
 
     async def _waited(self, name: str, given: params.Params, options: Mapping[str, Any], call: Call) -> DispatchView:
@@ -277,7 +280,7 @@ def _with_body(method: Method) -> Respond:
 
 
 async def _answer(method: Method, given: params.Params, call: Call) -> Any:
-    return await (method.call(given, call.sender) if method.needs_person else method.call(given))
+    return await (method.call(given, call.sender.person) if method.needs_person else method.call(given))
 
 
 def _without_output(run: RunView) -> RunView:

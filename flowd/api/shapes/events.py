@@ -30,7 +30,10 @@ class Dispatch(Params, forbid_unknown_fields=False):
 
 class Replay(Params):
     """Which event, whether to wait for the new runs, with ``tree`` for all of its tree, and which steps only;
-    ``from``: these steps and all that need them; ``missing``: those without a run of it."""
+    ``from``: these steps and all that need them; ``missing``: those without a run of it.
+
+    Steps that are named start whatever those ended as that they need, also where a person rejected one.
+    """
 
     event_id: Identifier
     wait: bool = False
