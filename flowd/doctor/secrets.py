@@ -17,7 +17,7 @@ from flowd.settings import values as settings_values
 def check(scene: Scene) -> Iterator[Finding]:
     """Check secrets. Shows names only, never a value."""
     snapshot = scan_once(scene.settings.workspace, is_vouched=scene.settings.is_vouched)
-    problems = [*_secret_file(scene.environ), *_packages(snapshot)]
+    problems = [*_secret_file(scene.environ), *_named_files(scene), *_packages(snapshot)]
     yield from problems or [ok("secrets.files", "no file with a secret is open to others")]
     yield _inherited(scene)
     yield from _masking(scene, snapshot)
@@ -48,6 +48,24 @@ def _secret_file(environ: Mapping[str, str]) -> Iterator[Finding]:
     name = environ.get("FLOWD_HTTP_SECRET_FILE")
     if name and _mode(Path(name)) & 0o077:
         yield fail("secrets.files", f"others can read {name}, the secret of the HTTP API", f"Run: chmod 600 {name}")
+
+
+def _named_files(scene: Scene) -> Iterator[Finding]:
+    """The files that the settings name: ``[secrets]``, and those of HTTP, its tokens and the hooks."""
+    http, environ = scene.settings.http, scene.environ
+    told = {environ.get("FLOWD_HTTP_SECRET_FILE")}
+    files = [source.file for source in scene.settings.secrets.values() if source.file is not None]
+    for name in sorted({*files, *(http.secret_files if http else ())} - told):
+        if _is_open(Path(name)):
+            yield warn(
+                "secrets.files", f"everybody on this machine can read or write {name}", f"Run: chmod o-rwx {name}"
+            )
+
+
+def _is_open(path: Path) -> bool:
+    """Whether everybody may read or write the file, and may go through all the folders that it is in."""
+    path = path.resolve()
+    return bool(_mode(path) & 0o006) and all(_mode(folder) & 0o001 for folder in path.parents)
 
 
 def _packages(snapshot: Snapshot) -> Iterator[Finding]:

@@ -121,6 +121,7 @@ def load(
         hooks,
         allowed_hosts=hosts,
         private=tuple(secrets.variables),
+        secret_files=tuple(secrets.files),
         base_path=table.base_path.rstrip("/"),
         is_source_in_id=table.cloud_events_id == "source-and-id",
     )

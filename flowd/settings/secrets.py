@@ -14,13 +14,14 @@ _MAX_BYTES = 1 << 20
 
 
 class SecretsReader:
-    """Reads secrets, and remembers the environment variables that held some."""
+    """Reads secrets, and remembers the environment variables and the files that held some."""
 
     def __init__(self, environ: Mapping[str, str], root: Path) -> None:
         """``root`` is where relative paths start."""
         self._environ = environ
         self._root = root
         self.variables: list[str] = []
+        self.files: list[str] = []
 
     def shim_secrets(self) -> list[bytes]:
         """The HTTP shim's secrets from the environment and from systemd."""
@@ -74,6 +75,7 @@ class SecretsReader:
 
     def _file(self, name: str, where: str) -> list[bytes]:
         path = self._root / Path(name).expanduser()
+        self.files.append(str(path))
         try:
             with path.open("rb") as file:  # which may be a pipe
                 content = file.read(_MAX_BYTES + 1)

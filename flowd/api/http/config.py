@@ -198,6 +198,7 @@ class HttpConfig:
         base_path: Where a proxy has flowd below its root, like ``/flowd``; empty for nowhere.
         is_source_in_id: CloudEvents are known by source and id, as their specification says, and not by the id alone.
         private: Environment variables that held secrets; steps never see them.
+        secret_files: Absolute paths of the files that held secrets.
     """
 
     address: Address
@@ -206,5 +207,6 @@ class HttpConfig:
     hooks: Mapping[str, Hook]
     allowed_hosts: frozenset[str] = frozenset()
     private: tuple[str, ...] = ()
+    secret_files: tuple[str, ...] = ()
     base_path: str = ""
     is_source_in_id: bool = True
