@@ -10,8 +10,11 @@ from flowd.cli.exits import CommandError, Exit
 from flowd.cli.flows import remarks
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
+from flowd.domain.errors import StateError
 from flowd.domain.flow import Snapshot
-from flowd.settings import unknown
+from flowd.domain.secrets import asked_for
+from flowd.domain.secrets import unknown as unknown_secret
+from flowd.settings import sources, unknown
 from flowd_client.views.catalog import CatalogView, read_catalog
 
 _ROOTS = ("flows", ".codex/flows")
@@ -32,7 +35,9 @@ def validate(session: Session, paths: tuple[Path, ...], as_json: bool) -> int:
       flowd validate flows/release
       flowd validate --json | jq .broken
     """
-    snapshots = [_check(path.absolute()) for path in paths] or [disk.scan(session.workspace)]
+    snapshots = [_check(path.absolute()) for path in paths]
+    if not paths:
+        snapshots = [_with_secrets_looked_up(disk.scan(session.workspace), session.workspace)]
     merged = Snapshot(
         flows=tuple(flow for snapshot in snapshots for flow in snapshot.flows),
         broken=tuple(item for snapshot in snapshots for item in snapshot.broken),
@@ -58,12 +63,31 @@ def _check(path: Path) -> Snapshot:
         return disk.scan(folder)
     snapshot = disk.scan(workspace)
     root = folder.resolve()
-    return dataclasses.replace(
+    chosen = dataclasses.replace(
         snapshot,
         flows=tuple(flow for flow in snapshot.flows if Path(flow.root).resolve() == root),
         broken=tuple(item for item in snapshot.broken if Path(item.root).resolve() == root),
         shadowed=tuple(item for item in snapshot.shadowed if Path(item.root).resolve() == root),
     )
+    return _with_secrets_looked_up(chosen, workspace)
+
+
+def _with_secrets_looked_up(snapshot: Snapshot, workspace: Path) -> Snapshot:
+    """With a warning for each secret that a step asks for, and that the workspace's settings do not name."""
+    asked = list(asked_for(snapshot.flows))
+    if not asked:
+        return snapshot
+    try:
+        known = sources.load(workspace).secrets
+    except StateError as error:
+        printing.note(f"flowd: Whether the settings have the secrets that steps ask for is not known: {error.message}")
+        return snapshot
+    told: dict[str, list[str]] = {}
+    for flow, step, name in asked:
+        if name not in known:
+            told.setdefault(flow.name, []).append(f'step "{step}": {unknown_secret(name, known)}')
+    flows = (dataclasses.replace(flow, warnings=(*flow.warnings, *told.get(flow.name, ()))) for flow in snapshot.flows)
+    return dataclasses.replace(snapshot, flows=tuple(flows))
 
 
 def _workspace_of(package: Path) -> Path | None:

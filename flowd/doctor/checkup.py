@@ -16,6 +16,7 @@ from flowd.doctor import (
     secrets,
     service,
     state_folder,
+    step_secrets,
     waiting,
     whereabouts,
 )
@@ -41,6 +42,7 @@ _CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
     ("limits", limits.check),
     ("clock", clocks.check),
     ("secrets", secrets.check),
+    ("secrets.steps", step_secrets.check),
     ("service", service.check),
 )
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from flowd.domain.definition import Definition
 from flowd.domain.inputs import Input, MissingInputError, look_up
 from flowd.domain.launching import SpawnError, StepContext
-from flowd.domain.redaction import MIN_LENGTH
 from flowd.runners.secrets import SecretError, StepSecrets
 
 
@@ -61,16 +60,10 @@ class _Finder:
     def find(self, asked: Input, what: str) -> str:
         try:
             if asked.secret is not None:
-                return self._secret(asked.secret)
+                return self._secrets.read(asked.secret)
             value = look_up(asked, self._event, self._results)
         except (MissingInputError, SecretError) as error:
             raise SpawnError(f"{self._label}: {what}: {error}") from None
         if "\0" in value:
             raise SpawnError(f"{self._label}: {what} has a NUL character, which no process can be given")
-        return value
-
-    def _secret(self, name: str) -> str:
-        value = self._secrets.read(name)
-        if len(value.strip()) < MIN_LENGTH:
-            raise SecretError(f"the secret {name} has fewer than {MIN_LENGTH} characters, too few to be masked")
         return value

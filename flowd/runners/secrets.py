@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from flowd.domain.secrets import SecretSource
+from flowd.domain.redaction import MIN_LENGTH
+from flowd.domain.secrets import SecretSource, unknown
 from flowd_client import small_file
 
 COMMAND_S: Final = 10.0
@@ -33,16 +34,18 @@ class StepSecrets:
         """The value of a secret, without the line feeds at its end. May take long: it starts a process, perhaps.
 
         Raises:
-            SecretError: There is none of this name, or it cannot be read, or it is empty or no text.
+            SecretError: There is none of this name, or it cannot be read, is no text, or is too short to be masked.
         """
         source = self._sources.get(name)
         if source is None:
-            known = ", ".join(sorted(self._sources)) or "none"
-            raise SecretError(f"the settings have no [secrets.{name}]; there is {known}")
+            raise SecretError(unknown(name, self._sources))
         try:
             data = self._data(source)
         except OSError as error:
-            raise SecretError(f"the secret {name} cannot be read: {error.strerror or error}") from None
+            told = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or str(error)
+            raise SecretError(
+                f"the secret {name} cannot be read: {told}; see [secrets.{name}] of the settings"
+            ) from None
         except subprocess.TimeoutExpired:
             raise SecretError(f"the command of the secret {name} took longer than {COMMAND_S:g} s") from None
         except subprocess.CalledProcessError as error:
@@ -55,6 +58,10 @@ class StepSecrets:
             raise SecretError(f"the secret {name} is not UTF-8") from None
         if not text or "\0" in text:
             raise SecretError(f"the secret {name} is empty" if not text else f"the secret {name} has a NUL character")
+        if len(text.strip()) < MIN_LENGTH:
+            raise SecretError(
+                f"the secret {name} has fewer than {MIN_LENGTH} characters, too few to be masked; choose a longer one"
+            )
         return text
 
     def _data(self, source: SecretSource) -> bytes:

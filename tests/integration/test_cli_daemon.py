@@ -203,6 +203,22 @@ echo 'FLOW_RESULT {{"status": "completed"}}'; {end}""",
         assert said in err
 
 
+def test_validate_warns_of_a_secret_that_the_settings_do_not_name(tmp_path: Path) -> None:
+    write_flow(tmp_path, "rel", COUNT)
+    folder = tmp_path / "flows/rel"
+    with (folder / "flow.toml").open("a") as manifest:
+        manifest.write('\n[steps.env]\nTOKEN = { secret = "npm" }\n')
+    words = 'warning rel: step "step": the settings have no [secrets.npm]; add it to .codex/flowd.toml'
+    for paths in ((), (str(folder),)):
+        code, out, _ = flowd(tmp_path, "validate", *paths)
+        assert (code, words in out) == (0, True), out
+    (tmp_path / ".codex").mkdir(exist_ok=True)
+    (tmp_path / ".codex/flowd.toml").write_text('[secrets.npm]\nenv = "NPM"\n')
+    assert "warning" not in flowd(tmp_path, "validate")[1]
+    (tmp_path / ".codex/flowd.toml").write_text("max_parallel = 0\n")
+    assert "is not known: " in flowd(tmp_path, "validate")[2]
+
+
 def test_validate_names_file_and_line_and_can_look_at_one_package(tmp_path: Path) -> None:
     make_workspace(tmp_path)
     (tmp_path / "flows/bad").mkdir()

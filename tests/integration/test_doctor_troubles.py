@@ -7,7 +7,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -305,34 +304,3 @@ def test_a_schema_that_is_not_what_its_version_means_is_named(place: Workspace) 
         db.execute("DROP TABLE nonces")
     found = doctor(place.path, code=1)["by_check"]["database.schema"]
     assert (found["level"], "table nonces is missing" in found["found"]) == ("fail", True), found
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that everybody can go into; pytest's own are closed."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
-def test_a_file_with_a_secret_that_everybody_can_read_is_told(place: Workspace, open_folder: Path) -> None:
-    place.path.joinpath(".codex").mkdir()
-    names = ("npm", "token", "hook")
-    for name in names:
-        (open_folder / name).write_text("correct-horse-battery\n")
-        (open_folder / name).chmod(0o640)
-    place.path.joinpath(".codex/flowd.toml").write_text(
-        f'[secrets.npm]\nfile = "{open_folder}/npm"\n[http]\nlisten = "127.0.0.1:0"\n'
-        f'[http.tokens.ci]\nfile = "{open_folder}/token"\nscopes = ["read"]\n'
-        f'[hooks.h]\nkind = "github"\nsecret_file = "{open_folder}/hook"\n'
-    )
-    told = lambda: [item for item in doctor(place.path)["findings"] if item["check"] == "secrets.files"]  # noqa: E731
-    assert [item["level"] for item in told()] == ["ok"]
-    for name in names:
-        (open_folder / name).chmod(0o644)
-    found = told()
-    assert [item["level"] for item in found] == ["warn"] * 3
-    assert f"everybody on this machine can read or write {open_folder}/npm" in {item["found"] for item in found}
-    assert f"Run: chmod o-rwx {open_folder}/token" in {item["remedy"] for item in found}
-    open_folder.chmod(0o700)
-    assert [item["level"] for item in told()] == ["ok"]

@@ -206,11 +206,11 @@ def test_a_secret_is_read_anew_at_each_start(tmp_path: Path, source: SecretSourc
 @pytest.mark.parametrize(
     ("sources", "environ", "message"),
     [
-        ({}, {}, r"the settings have no \[secrets.npm\]; there is none"),
-        ({"npm": SecretSource(file="/nowhere/x")}, {}, "the secret npm cannot be read: No such file"),
+        ({}, {}, r"the settings have no \[secrets.npm\]; add it to .codex/flowd.toml"),
+        ({"npm": SecretSource(file="/nowhere/x")}, {}, r"No such file or directory: /nowhere/x; see \[secrets.npm\]"),
         ({"npm": SecretSource(credential="x")}, {}, "systemd gave flowd no credentials"),
         ({"npm": SecretSource(env="X")}, {}, "flowd's environment has no X"),
-        ({"npm": SecretSource(env="X")}, {"X": "abc"}, "has fewer than 4 characters"),
+        ({"npm": SecretSource(env="X")}, {"X": "abc"}, "has fewer than 4 characters, .*; choose a longer one"),
         ({"npm": SecretSource(env="X")}, {"X": ""}, "the secret npm is empty"),
         ({"npm": SecretSource(command=("false",))}, {}, "the command of the secret npm exited with 1"),
         ({"npm": SecretSource(command=("/nowhere/x",))}, {}, "the secret npm cannot be read: No such file"),
