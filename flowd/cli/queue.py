@@ -106,7 +106,7 @@ def resume(session: Session, what: str | None, as_json: bool) -> None:
       flowd resume release/publish
     """
     flow, step = _names(what)
-    response = session.ask(requests.resume_flows(flow, step))
+    response = session.ask(requests.resume(flow, step))
     if as_json:
         printing.print_json(response)
         return

@@ -80,7 +80,10 @@ def test_a_copys_daemon_leaves_the_originals_step_alone(place: Workspace, copy: 
     assert (run["effectiveStatus"], run["attemptCount"]) == ("changed", 1)
 
 
-def test_what_is_queued_in_a_copy_waits_for_a_person_and_the_rest_goes_on(place: Workspace, copy: Workspace) -> None:
+@pytest.mark.parametrize("is_by_client", [False, True], ids=["daemon.resume", "client"])
+def test_what_is_queued_in_a_copy_waits_for_a_person_and_the_rest_goes_on(
+    place: Workspace, copy: Workspace, *, is_by_client: bool
+) -> None:
     leave_running(place)
     cp(place, copy)
     (copy.path / "flows/slow/go").touch()
@@ -94,7 +97,11 @@ def test_what_is_queued_in_a_copy_waits_for_a_person_and_the_rest_goes_on(place:
     copy.start()  # the state is the copy's own now, and still nobody has said so
     assert run_of(copy, held["id"])["waitingFor"] == {"why": "foreign"}
     assert "1 run waits for a person" in doctor(copy.path)["by_check"]["state.place"]["found"]
-    assert copy.call("daemon.resume") == {"runs": 1}
+    if is_by_client:
+        with copy.client() as client:
+            assert client.resume().runs == 1
+    else:
+        assert copy.call("daemon.resume") == {"runs": 1}
     assert copy.call("flow.waitRun", runId=held["id"])["run"]["effectiveStatus"] == "changed"
     assert copy.call("daemon.resume") == {"runs": 0}
 

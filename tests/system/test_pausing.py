@@ -67,9 +67,9 @@ def test_pausing_all_takes_back_what_is_ready_and_leaves_what_runs() -> None:
             (place.path / "go").touch()
             assert client.wait_run(running).effective_status == "changed"
             assert client.get_run(ready).waiting_for == {"pause": "*"}
-            assert client.resume_flows() == ResumedView("*", was_paused=True, runs=1)
+            assert client.resume() == ResumedView("*", was_paused=True, runs=1)
             assert client.wait_run(ready).effective_status == "changed"
-            assert client.resume_flows() == ResumedView("*", was_paused=False, runs=0)
+            assert client.resume() == ResumedView("*", was_paused=False, runs=0)
         assert flowd(place, "resume").stdout == "no run waits for this\n"
 
 
@@ -98,7 +98,7 @@ def test_a_subscriber_hears_of_it_when_a_run_is_paused_and_let_go() -> None:
             paused = next(updates)
             assert paused.run is not None
             assert (paused.status, paused.run.waiting_for) == ("queued", {"pause": "block"})
-            client.resume_flows("block")
+            client.resume("block")
             free = next(updates)
             assert free.run is not None
             assert free.status == "queued"
@@ -112,5 +112,5 @@ def test_a_local_client_pauses_too(tmp_path: Any) -> None:
         client.pause("held")
         run = client.dispatch_event({"id": "e", "type": "held.go"}).runs[0]
         assert run.waiting_for == {"pause": "held"}
-        assert client.resume_flows("held").runs == 1
+        assert client.resume("held").runs == 1
         assert client.wait_run(run.id).effective_status == "changed"

@@ -299,13 +299,14 @@ def queue(*, flow: str | None = None, limit: int | None = None, cursor: str | No
 
 
 def pause(flow: str | None = None, step: str | None = None) -> Request[PausedView]:
-    """Start nothing of a flow, of a step of it, or of all, until `resume_flows`. Events are accepted, and wait.
+    """Start nothing of a flow, of a step of it, or of all, until `resume`. Events are accepted, and wait.
     What runs goes on to its end."""
     return Request(wire.PAUSE, _given(flow=flow, step=step), _read_paused)
 
 
-def resume_flows(flow: str | None = None, step: str | None = None) -> Request[ResumedView]:
-    """End a pause of a flow, of a step of it, or of all."""
+def resume(flow: str | None = None, step: str | None = None) -> Request[ResumedView]:
+    """End a pause of a flow, of a step of it, or of all. With neither, runs start, too, that wait for a person
+    because their state was copied from elsewhere. What is paused under a name of its own stays paused."""
     return Request(wire.RESUME_FLOWS, _given(flow=flow, step=step), _read_resumed)
 
 
@@ -313,11 +314,6 @@ def parallel(max: int) -> Request[dict[str, Any]]:  # noqa: A002 - the wire's na
     """Change how many runs may be under way at once, until the daemon starts anew. With fewer,
     what is under way goes on, and nothing starts until there is a place again."""
     return Request(wire.PARALLEL, {"max": max}, _read_members)
-
-
-def resume() -> Request[dict[str, Any]]:
-    """Let the runs start that wait for a person, because their state was copied from elsewhere."""
-    return Request(wire.RESUME, {}, _read_members)
 
 
 def call(method: str, params: Mapping[str, Any] | None = None) -> Request[Any]:

@@ -217,24 +217,22 @@ class AsyncVerbs:
         return await self._do(requests.queue(flow=flow, limit=limit, cursor=cursor))
 
     async def pause(self, flow: str | None = None, step: str | None = None) -> PausedView:
-        """Start nothing of a flow, of a step of it, or of all, until `resume_flows`. Events are accepted, and wait.
+        """Start nothing of a flow, of a step of it, or of all, until `resume`. Events are accepted, and wait.
         What runs goes on to its end.
         """
         return await self._do(requests.pause(flow, step))
 
-    async def resume_flows(self, flow: str | None = None, step: str | None = None) -> ResumedView:
-        """End a pause of a flow, of a step of it, or of all."""
-        return await self._do(requests.resume_flows(flow, step))
+    async def resume(self, flow: str | None = None, step: str | None = None) -> ResumedView:
+        """End a pause of a flow, of a step of it, or of all. With neither, runs start, too, that wait for a person
+        because their state was copied from elsewhere. What is paused under a name of its own stays paused.
+        """
+        return await self._do(requests.resume(flow, step))
 
     async def parallel(self, max: int) -> dict[str, Any]:
         """Change how many runs may be under way at once, until the daemon starts anew. With fewer,
         what is under way goes on, and nothing starts until there is a place again.
         """
         return await self._do(requests.parallel(max))
-
-    async def resume(self) -> dict[str, Any]:
-        """Let the runs start that wait for a person, because their state was copied from elsewhere."""
-        return await self._do(requests.resume())
 
     async def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """Any method, and its result as it came."""
