@@ -67,6 +67,18 @@ def resolution(said: Mapping[str, Any] | None) -> str | None:
     return f"{said.get('status')} by {person(said.get('by'))} at {said.get('at')}{note}"
 
 
+def word(said: Mapping[str, Any]) -> str:
+    """What a person said to a run that asked, from a view's ``resolution``, in few words.
+
+    >>> word({"status": "failed", "note": "not today", "by": {"name": "ada"}}), word({"status": "changed"})
+    ('rejected by ada: not today', 'resolved as changed by somebody')
+    """
+    verbs = {"completed": "approved", "failed": "rejected", "canceled": "its question was closed"}
+    verb = verbs.get(str(said.get("status")), f"resolved as {said.get('status')}")
+    note = f": {said['note']}" if said.get("note") else ""
+    return f"{verb} by {person(said.get('by'))}{note}"
+
+
 def answer(said: Mapping[str, Any] | None) -> str | None:
     """What a person gave a run, from a view's ``answer``."""
     if said is None:

@@ -128,14 +128,20 @@ def _duration_ms(item: RunView) -> int | None:
 
 
 def why(item: RunView) -> str:
-    """What it asks or waits for, why it was not run, or the error's sentence, without what the row says already."""
+    """What it asks or waits for, why it was not run, what a person said of it, or how it ended and what it says of
+    that, without what the row says already."""
     if item.needs_attention and item.message:
         return item.message
     if item.process_status == "queued":
         return run_words.waiting(item) or ""
     if item.reason in ("needs_not_met", "superseded", "key_busy") and item.message:
         return item.message
-    return (_sentence(item.error) or "").removeprefix(f"Step {item.flow_name}/{item.step_name} ")
+    if item.resolution is not None:
+        return run_words.word(item.resolution)
+    error = (_sentence(item.error) or "").removeprefix(f"Step {item.flow_name}/{item.step_name} ")
+    # What the step says of its end is more than how its process ended.
+    said = None if item.effective_status in ("completed", "changed") else item.message
+    return ": ".join(part for part in (error, said) if part)
 
 
 def _draw_run(item: RunView) -> None:

@@ -47,6 +47,32 @@ def test_a_run_that_waits_for_a_key_says_for_whom() -> None:
     assert runs.why(view) == "waits for run_1 of repo x"
 
 
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (
+            {"resolution": {"status": "failed", "note": "not today", "by": {"name": "ada"}}, "resultStatus": "failed"},
+            "rejected by ada: not today",
+        ),
+        (
+            {"resolution": {"status": "canceled", "by": {"via": "flowd"}}, "status": "canceled"},
+            "its question was closed by flowd",
+        ),
+        (
+            {"error": "Step a/b exited with 1\nstderr: x", "result": {"status": "failed", "message": "no room"}},
+            "exited with 1: no room",
+        ),
+        ({"status": "completed", "result": {"status": "failed", "message": "no room"}}, "no room"),
+        ({"status": "completed", "result": {"status": "changed", "message": "done"}}, ""),
+        ({"error": "Step a/b exited with 1\nstderr: x"}, "exited with 1"),
+    ],
+)
+def test_the_reason_of_an_end_is_a_persons_word_or_the_steps_own_beside_the_exit(
+    record: dict[str, object], told: str
+) -> None:
+    assert runs.why(read_run({"id": "r", "flowName": "a", "stepName": "b", "status": "failed", **record})) == told
+
+
 @pytest.mark.parametrize("module", [printing, run_words, flows])
 def test_doctests(module: ModuleType) -> None:
     results = doctest.testmod(module)
