@@ -260,3 +260,16 @@ def test_failures_make_longer_pauses_where_systemd_can(scope: str) -> None:
     )
     assert "\nRestartSteps=" not in old
     assert "\nRestartSec=1\nRestartSteps=5\nRestartMaxDelaySec=15\n" in new
+
+
+def test_the_environment_of_a_step_that_was_never_recorded_does_not_stay(tmp_path: Path) -> None:
+    records = UnitRecords(tmp_path)
+    records.open()
+    known = UnitRecord("run_1", "u.service", "boot", "/o", "/e", 5.0, 1024)
+    records.write(known)
+    kept = records.write_environment("run_1", {"TOKEN": "hunter2!"})
+    lost = [records.write_environment("run_2", {"TOKEN": "hunter2!"}), records.write_stdin("run_2", b"{}")]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (kept, *lost))
+    assert UnitRecords(tmp_path).open() == {"run_1": known}
+    assert kept.exists()  # systemd may be about to read it
+    assert not any(path.exists() for path in lost)

@@ -58,7 +58,8 @@ class UnitRecords:
         """Whether the folder was not there, or was emptied: what it lacks may have been started."""
 
     def open(self) -> dict[str, UnitRecord]:
-        """Make the folder, and read every record. One that cannot be read was never written whole, so nothing ran."""
+        """Make the folder, and read every record. One that cannot be read was never written whole, so nothing ran; what
+        was to be given to a step without a record is removed."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.is_new = not any(self._folder.iterdir())
         (self._folder / _MARKER).touch(mode=0o600)
@@ -71,7 +72,16 @@ class UnitRecords:
             except (ValueError, TypeError):
                 continue
             found[record.id] = record
+        self._remove_orphans(found)
         return found
+
+    def _remove_orphans(self, known: Iterable[str]) -> None:
+        """An environment is written before the record: where a daemon was killed in between, secrets would stay."""
+        names = {file_name(attempt_id) for attempt_id in known}
+        for kind in ("env", "stdin"):
+            for path in self._folder.glob(f"*.{kind}"):
+                if path.stem not in names:
+                    path.unlink(missing_ok=True)
 
     def is_there(self) -> bool:
         """Whether nobody has removed or emptied the folder."""
