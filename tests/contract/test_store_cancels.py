@@ -226,6 +226,23 @@ def test_what_asks_all_the_same_at_the_end_of_its_canceled_event_asks_nobody(sto
     stores.use(use)
 
 
+def test_what_runs_finally_asks_somebody_unless_it_is_canceled_too(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        for name in ("a", "b"):
+            await store.accept(new_event(name), chain(name, "finally"), at_ms=1)
+            await end(store, await begin(store, f"{name}0"))
+            begun = await begin(store, f"{name}1")
+            await call_off(store, name)
+            if name == "b":
+                await store.request_cancel("b1", at_ms=10)
+            await end(store, begun, ASKS, at_ms=20)
+        assert await statuses(store, "a1", "b1") == ["blocked", "canceled"]
+        assert await asking(store) == ["a1"]
+        assert (await run_of(store, "b1")).resolution == Resolution("canceled", Person("flowd"), 20)
+
+    stores.use(use)
+
+
 def test_what_asks_at_the_end_of_its_own_cancel_asks_and_causes_nothing_when_it_is_approved(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
         begun = await begin(store, await accept(store, "a"))

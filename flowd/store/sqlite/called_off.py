@@ -4,7 +4,7 @@ function runs inside the writer's transaction."""
 import sqlite3
 from dataclasses import replace
 
-from flowd.domain.people import Resolution
+from flowd.domain.people import Person, Resolution
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus
 from flowd.store.sqlite import journal, resolutions, words
@@ -15,8 +15,11 @@ _END = (
     " WHERE seq = ? AND status = 'queued' RETURNING event_seq"
 )
 _ASKING = (
-    "SELECT called_off, result_status, result FROM runs WHERE seq = ? AND wants_person = 1 AND called_off IS NOT NULL"
+    "SELECT r.called_off, r.result_status, r.result FROM runs r LEFT JOIN rounds o ON o.seq = r.round_seq"
+    " WHERE r.seq = ? AND r.wants_person = 1 AND (r.called_off IS NOT NULL OR o.cancels > 0)"
 )
+_OF_NOBODY = Resolution("canceled", Person("flowd"), 0)
+"""Of a step that ran ``finally`` after the cancel of its event, and was canceled alone."""
 
 
 def end(db: sqlite3.Connection, run_seq: int, at_ms: int) -> bool:
@@ -29,12 +32,14 @@ def end(db: sqlite3.Connection, run_seq: int, at_ms: int) -> bool:
 
 
 def close(db: sqlite3.Connection, run_seq: int, at_ms: int) -> bool:
-    """Let nobody be asked any more what the run asks. False where it asks nothing, or was not called off."""
+    """Let nobody be asked any more what the run asks, which somebody has canceled. False where it asks nothing, or its
+    event was not canceled."""
     found = db.execute(_ASKING, (run_seq,)).fetchone()
     if found is None:
         return False
     note, status, text = found
-    resolutions.write(db, run_seq, FlowResult(status, text), replace(words.read_resolution(note), at_ms=at_ms))
+    closed = _OF_NOBODY if note is None else words.read_resolution(note)
+    resolutions.write(db, run_seq, FlowResult(status, text), replace(closed, at_ms=at_ms))
     return True
 
 
