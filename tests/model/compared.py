@@ -63,7 +63,7 @@ def _wait_of(wait: WaitingFor | None, label: Callable[[str], str]) -> object:
         case PauseWait():
             return "pause", wait.what
         case KeyWait():
-            return "key", wait.group, wait.behind
+            return "key", wait.group, label(wait.holder or ""), wait.behind
         case PlaceWait():
             return "place", wait.place
         case PackageWait():

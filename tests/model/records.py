@@ -196,11 +196,12 @@ class Lane:
         """Whether one more may hold it."""
         return len(self.holders) < self.limit
 
-    def told_to(self, run: Run) -> tuple[str, int]:
-        """The group, and how many come before a run, or its round, that waits."""
+    def told_to(self, run: Run) -> tuple[str, str, int]:
+        """The group, a run that holds the key, and how many come before a run, or its round, that waits."""
         me = run if run in self.waiting else run.round
-        order = sorted(self.waiting, key=lambda one: (-one.priority, one.seq))
-        return self.group, order.index(me)
+        waiting, holders = (sorted(of, key=lambda one: (-one.priority, one.seq)) for of in (self.waiting, self.holders))
+        holder = holders[0] if isinstance(holders[0], Run) else holders[0].unfinished[0]
+        return self.group, str(holder), waiting.index(me)
 
     def first(self) -> Run | Round:
         """Who takes it next."""
