@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 
 import click
 
@@ -109,7 +110,7 @@ def draw_runs(items: Sequence[RunView]) -> None:
             item.effective_status,
             f"{item.flow_name}/{item.step_name}",
             item.event_id or "-",
-            printing.when(item.started_at or item.created_at),
+            printing.when(started_at(item)),
             printing.took(_duration_ms(item)),
         )
         for item in items
@@ -118,6 +119,11 @@ def draw_runs(items: Sequence[RunView]) -> None:
     if any(whys):
         headers, rows = (*headers, "WHY"), [(*row, why) for row, why in zip(rows, whys, strict=True)]
     printing.table(headers, rows, whole=("RUN", "STATUS"))
+
+
+def started_at(item: RunView) -> datetime | None:
+    """When its last attempt began, whose end is the run's; None where it was never started."""
+    return item.attempts[-1].started_at if item.attempts else item.started_at
 
 
 def _duration_ms(item: RunView) -> int | None:

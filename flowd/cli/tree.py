@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from flowd.cli import printing
-from flowd.cli.runs import why
+from flowd.cli.runs import started_at, why
 from flowd.cli.session import Session
 from flowd_client import requests
 from flowd_client.views.run import RunView
@@ -95,8 +95,9 @@ def _branch(is_last: bool) -> str:
 def _about(run: RunView) -> str:
     """A run's id, when it started, how long it took, and what is to be said of it."""
     parts = [run.id]
-    if run.started_at is not None:
-        parts.append(printing.when(run.started_at))
+    began = started_at(run)
+    if began is not None:
+        parts.append(printing.when(began))
     if run.duration_ms is not None:
         parts.append(printing.took(run.duration_ms))
     return "  ".join([*parts, *filter(None, [why(run)])])

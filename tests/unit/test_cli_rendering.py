@@ -47,6 +47,24 @@ def test_a_run_that_waits_for_a_key_says_for_whom() -> None:
     assert runs.why(view) == "waits for run_1 of repo x"
 
 
+def test_lists_tell_when_the_last_attempt_began_and_nothing_of_what_never_did(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    times = {"createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z"}
+    attempts = [{"id": "a", "attemptNumber": n, "startedAt": f"2026-01-01T00:0{n}:00.000Z"} for n in (1, 2)]
+    retried = {
+        "id": "run_1",
+        "status": "failed",
+        "startedAt": "2026-01-01T00:01:00.000Z",
+        "attempts": attempts,
+        **times,
+    }
+    queued = {"id": "run_2", "status": "queued", **times}
+    runs.draw_runs([read_run(retried), read_run(queued)])
+    _, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert [row[4] for row in rows] == ["2026-01-01T00:02:00.000Z", "-"]
+
+
 @pytest.mark.parametrize(
     ("record", "told"),
     [
