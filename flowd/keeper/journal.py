@@ -27,6 +27,8 @@ MAX_KEEPERS = 100
 """More keepers than can have died between a start that was written down and the daemon that asks for it."""
 UNKNOWN_KEEPERS = ""
 """Stands for those before journals named them."""
+_BEGINNINGS = (b'{"op":"journal"', b'{"op":"begin"')
+"""The first lines of journals from before they named keepers."""
 
 
 class Journal:
@@ -146,13 +148,17 @@ def writer(path: str) -> dict[str, Any]:
 
 
 def keepers_of(path: str) -> list[str]:
-    """The keepers that have written a journal; none where there is no journal, or nothing is in it any more."""
+    """The keepers that have written a journal; none where there is no journal, or its beginning was taken away.
+
+    One that does not begin with what journals begin with was emptied under a keeper, which has gone on writing into it.
+    """
     found: list[str] = []
-    has_entries = False
+    is_whole = False
     try:
         with open(path, "rb") as file:
-            for line in file:
-                has_entries = has_entries or line.startswith(b'{"op":"')
+            for number, line in enumerate(file):
+                if number == 0:
+                    is_whole = line.startswith(_BEGINNINGS)
                 if line.startswith(b'{"op":"keepers"'):
                     try:
                         found += map(str, json.loads(line)["ids"])
@@ -160,7 +166,7 @@ def keepers_of(path: str) -> list[str]:
                         continue
     except FileNotFoundError:
         pass
-    return found or ([UNKNOWN_KEEPERS] if has_entries else [])
+    return found or ([UNKNOWN_KEEPERS] if is_whole else [])
 
 
 def _apply(attempts: dict[str, dict[str, Any]], entry: dict[str, Any]) -> None:

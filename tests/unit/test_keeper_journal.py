@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flowd.keeper.journal import EMPTY_AT_BYTES, Journal, entries, load
+from flowd.keeper.journal import EMPTY_AT_BYTES, UNKNOWN_KEEPERS, Journal, entries, keepers_of, load
 from flowd.keeper.protocol import dumps
 
 BEGIN = {"op": "begin", "id": "a", "mark": "a@x"}
@@ -93,3 +93,21 @@ def test_on_a_full_disk_an_intention_fails_and_a_fact_is_kept_for_later(tmp_path
     os.close(room)
     journal.record(EXIT)
     assert (tmp_path / "room").read_text().split("\n")[-3:] == [dumps(STARTED), dumps(EXIT), ""]
+
+
+def test_a_journal_that_was_emptied_under_its_keeper_names_nobody_whatever_comes_into_it_then(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.sign("keeper-a")
+    journal.record(BEGIN)
+    assert keepers_of(str(path)) == ["keeper-a"]
+    os.truncate(path, 0)
+    journal.record(STARTED)
+    assert keepers_of(str(path)) == []
+
+
+@pytest.mark.parametrize("first", [{"op": "journal", "v": 1}, BEGIN])
+def test_a_journal_from_before_they_named_their_keepers_may_be_of_any(tmp_path: Path, first: dict[str, object]) -> None:
+    path = tmp_path / "journal"
+    path.write_text(f"{dumps(first)}\n{dumps(STARTED)}\n")
+    assert keepers_of(str(path)) == [UNKNOWN_KEEPERS]
