@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.reading_events import read_payload
 from flowd.cli.session import Session
@@ -74,7 +74,7 @@ def _behind(question: QuestionView) -> str | None:
         parts.append(f"{steps}: {', '.join(question.steps)}")
     if question.rounds:
         rounds = "1 round waits" if question.rounds == 1 else f"{question.rounds} rounds wait"
-        parts.append(f"{rounds} for its key")
+        parts.append(f"{rounds} for its key: {', '.join(question.behind)}")
     return "; ".join(parts) or None
 
 
@@ -170,9 +170,12 @@ def _tell(response: Any, how: str, *, as_json: bool) -> None:
 
 
 def tell_questions(session: Session, runs: Sequence[RunView]) -> None:
-    """What runs ask of people, and the commands that answer, on stderr."""
-    for run in runs:
-        if run.needs_attention:
+    """What runs ask of people, or those for whose answer they wait, and the commands that answer, on stderr."""
+    known = {run.id: run for run in runs}
+    asking = dict.fromkeys(run.id if run.needs_attention else run_words.asked_of(run) for run in runs)
+    for run_id in filter(None, asking):
+        run = known.get(run_id) or session.view(requests.get_run(run_id))
+        if run.needs_attention:  # else somebody has answered meanwhile
             printing.note(f"flowd: {run.flow_name}/{run.step_name} asks: {run.message or '(it gives no message)'}")
             printing.note(
                 f"flowd: `{session.typed('approve', run.id)}` says yes; reject, resolve and answer work alike."

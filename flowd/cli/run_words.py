@@ -42,15 +42,27 @@ def _key(said: Mapping[str, Any]) -> str:
     'run_1 of rel/build (2 before it)'
     >>> _key({"group": "g", "key": [None, {"a": 1}], "holder": "run_1"})
     'run_1 of g null {"a":1} (over 100 before it)'
+    >>> _key({"group": "rel", "key": [], "holder": "run_1", "behind": 0, "asks": "run_0"})
+    'run_1 of rel, which waits for a person: run_0 asks'
     """
     values = [value if isinstance(value, str) else _json(value) for value in said.get("key", ())]
     ahead = said.get("behind")
     place = "" if ahead == 0 else f" ({'over 100' if ahead is None else ahead} before it)"
-    return " ".join([f"{said.get('holder', 'others')} of {said.get('group')}", *values]) + place
+    asks = f", which waits for a person: {said['asks']} asks" if said.get("asks") else ""
+    return " ".join([f"{said.get('holder', 'others')} of {said.get('group')}", *values]) + asks + place
 
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def asked_of(item: RunView) -> str | None:
+    """The run for a person's answer to which a queued run waits, or the one that holds its key; None for none."""
+    match dict(item.waiting_for or {}):
+        case {"person": str(run_id)} | {"key": {"asks": str(run_id)}}:
+            return run_id
+        case _:
+            return None
 
 
 def pause(said: Mapping[str, Any]) -> str:

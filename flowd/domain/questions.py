@@ -30,6 +30,7 @@ class Question:
         steps: Steps of its flow that wait for the answer, or for those that do; a few of them.
         waiting: How many these are in all.
         rounds: How many rounds wait for the key that its own holds, see `flowd.domain.concurrency`; counted to 1,000.
+        behind: The events of these rounds, in the order in which they get it; a few of them.
     """
 
     run: Run
@@ -37,6 +38,7 @@ class Question:
     steps: tuple[str, ...] = ()
     waiting: int = 0
     rounds: int = 0
+    behind: tuple[str, ...] = ()
 
 
 def message_of(run: Run) -> str | None:

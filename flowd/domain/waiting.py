@@ -60,12 +60,14 @@ class KeyWait:
         key_json: The key's value, a JSON array.
         holder: A run that holds it, or one of the round that does.
         behind: How many that wait come before it; None where they are more than are counted.
+        asks: A run that asks a person, for whose answer a round that holds the key waits; None where there is none.
     """
 
     group: str
     key_json: str
     holder: str | None
     behind: int | None
+    asks: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

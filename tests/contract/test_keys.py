@@ -438,9 +438,10 @@ def test_a_round_holds_its_key_while_others_in_it_wait_for_an_answer(stores: Sto
         for name in ("e2", "e3"):
             await runs.accept_round(name, key(), *LINE)
         assert await runs.start() == []
-        assert (await runs.run("e2-a")).waiting_for == KeyWait("g", '["x"]', "e1-b", 0)
+        assert (await runs.run("e2-a")).waiting_for == KeyWait("g", '["x"]', "e1-b", 0, asks="e1-a")
         (question,) = (await store.questions(limit=5, cursor=None)).items
         assert (question.run.id, question.waiting, question.rounds) == ("e1-a", 1, 2)
+        assert question.behind == ("e2", "e3")
         assert (await store.queue(None, limit=9, cursor=None)).rounds_behind == {"e1-b": 2}
 
     stores.use(use)

@@ -42,13 +42,15 @@ class AnswerRun(Params):
 
 class QuestionView(View):
     """A run that asks. ``waiting`` steps of its flow wait for the answer, or for one that does; ``steps`` names the
-    first 20. ``rounds`` of it, or of others, wait for the key that its round holds, counted to 1,000."""
+    first 20. ``rounds`` of it, or of others, wait for the key that its round holds, counted to 1,000; ``behind`` is
+    the ids of the first 20 events of these."""
 
     run: RunView
     since: str
     waiting: int
     rounds: int = 0
     steps: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
     message: str | None = None
 
 
@@ -67,5 +69,6 @@ def question_view(question: Question) -> QuestionView:
         waiting=question.waiting,
         rounds=question.rounds,
         steps=question.steps,
+        behind=question.behind,
         message=questions.message_of(question.run),
     )

@@ -82,12 +82,14 @@ class OutputEntry(View):
 
 class KeyWaitView(View):
     """A key that others hold: its group, its values in the event, a run that holds it or one of the round that does,
-    and how many that wait get it before (missing where they are more than 100)."""
+    and how many that wait get it before (missing where they are more than 100). ``asks``: the run that asks a person,
+    for whose answer a round that holds it waits."""
 
     group: str
     key: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "array"})]
     holder: str | None = None
     behind: int | None = None
+    asks: str | None = None
 
 
 class WaitingView(View):
@@ -277,7 +279,7 @@ def waiting_view(waiting: WaitingFor) -> WaitingView:
             return WaitingView(needs=waiting.names)
         case KeyWait():
             key = msgspec.Raw(waiting.key_json.encode())
-            return WaitingView(key=KeyWaitView(waiting.group, key, waiting.holder, waiting.behind))
+            return WaitingView(key=KeyWaitView(waiting.group, key, waiting.holder, waiting.behind, waiting.asks))
         case PauseWait():
             return WaitingView(pause=waiting.what)
         case PlaceWait():

@@ -11,6 +11,11 @@ _BEHIND = (
     "SELECT count(*) FROM (SELECT 1 FROM lane_members m JOIN lane_members w ON w.lane_id = m.lane_id AND w.has = 0"
     " WHERE m.kind = 'flow' AND m.owner = ? AND m.has = 1 LIMIT ?)"
 )
+_EVENTS_BEHIND = (
+    "SELECT e.id FROM lane_members m JOIN lane_members w ON w.lane_id = m.lane_id AND w.has = 0"
+    " JOIN rounds o ON o.seq = w.owner JOIN events e ON e.seq = o.event_seq"
+    " WHERE m.kind = 'flow' AND m.owner = ? AND m.has = 1 ORDER BY w.priority DESC, w.owner LIMIT ?"
+)
 _HELD = (
     "SELECT l.kind, l.grp, l.key FROM runs c JOIN lane_members m ON m.has = 1 AND"
     " m.kind = 'step' AND m.owner = c.seq OR m.has = 1 AND m.kind = 'flow' AND m.owner = c.round_seq"
@@ -29,6 +34,11 @@ def rounds_behind(db: sqlite3.Connection, round_seq: int | None) -> int:
         return 0
     (count,) = db.execute(_BEHIND, (round_seq, MAX_BEHIND)).fetchone()
     return int(count)
+
+
+def events_behind(db: sqlite3.Connection, round_seq: int, *, limit: int) -> list[str]:
+    """The events of the rounds that wait for the key that this one holds, in the order in which they get it."""
+    return [event_id for (event_id,) in db.execute(_EVENTS_BEHIND, (round_seq, limit))]
 
 
 def keep_from_starting(db: sqlite3.Connection, run_ids: Collection[str], event_id: str, *, is_tree: bool) -> bool:

@@ -25,10 +25,15 @@ WAIT = f"""(
         (SELECT count(*) FROM (SELECT 1 FROM lane_members w WHERE w.lane_id = m.lane_id AND w.has = 0
             AND w.priority > m.priority LIMIT {MAX_AHEAD + 1}))
         + (SELECT count(*) FROM (SELECT 1 FROM lane_members w WHERE w.lane_id = m.lane_id AND w.has = 0
-            AND w.priority = m.priority AND w.owner < m.owner LIMIT {MAX_AHEAD + 1})))
+            AND w.priority = m.priority AND w.owner < m.owner LIMIT {MAX_AHEAD + 1})),
+        (SELECT q.id FROM lane_members h JOIN runs w ON w.round_seq = h.owner AND w.waits_for = 'question'
+            JOIN needs n ON n.run_seq = w.seq JOIN runs q ON q.seq = n.need_seq AND q.wants_person = 1
+            WHERE l.kind = 'flow' AND h.lane_id = m.lane_id AND h.has = 1
+            ORDER BY h.priority DESC, h.owner, w.seq, n.place LIMIT 1))
     FROM lane_members m JOIN lanes l ON l.id = m.lane_id
     WHERE m.kind = r.wait_why AND m.owner = iif(r.wait_why = 'step', r.seq, r.round_seq))"""
-"""Of a run ``r`` that waits for a key: its group, its value, a run that holds it, and how many come before."""
+"""Of a run ``r`` that waits for a key: its group, its value, a run that holds it, how many come before, and which run
+of a round that holds it asks a person."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ _BEHIND = (
     " UNION SELECT n.run_seq FROM needs n JOIN behind b ON n.need_seq = b.seq)"
     " SELECT r.step_name FROM runs r JOIN behind b ON b.seq = r.seq WHERE r.status = 'queued' ORDER BY r.seq"
 )
-_MAX_STEPS = 20
-"""Named of those that wait for one answer."""
+_MAX_NAMED = 20
+"""Of the steps, and of the events, that wait for one answer."""
 
 
 def asking(db: sqlite3.Connection, run_id: str, attempt: int | None) -> Run:
@@ -101,4 +101,5 @@ def _question(db: sqlite3.Connection, run: Run, row: rows.Row) -> Question:
     found = [step for (step,) in db.execute(_BEHIND, (row[rows.SEQ],))]
     since_ms = run.completed_at_ms if run.completed_at_ms is not None else run.updated_at_ms
     rounds = key_reads.rounds_behind(db, row[rows.ROUND_SEQ])
-    return Question(run, since_ms, tuple(found[:_MAX_STEPS]), len(found), rounds)
+    behind = key_reads.events_behind(db, row[rows.ROUND_SEQ], limit=_MAX_NAMED) if rounds else ()
+    return Question(run, since_ms, tuple(found[:_MAX_NAMED]), len(found), rounds, tuple(behind))

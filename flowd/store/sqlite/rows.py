@@ -118,8 +118,8 @@ def _wait(row: Row) -> WaitingFor:
 
 def _key_wait(text: str | None) -> KeyWait:
     # There is nothing to read while it is on its way to the key, in the transaction that accepts it.
-    group, key, holder, ahead = json.loads(text) if text else ("", "[]", None, 0)
-    return KeyWait(group, key, holder, ahead if ahead <= lanes.MAX_AHEAD else None)
+    group, key, holder, ahead, asks = json.loads(text) if text else ("", "[]", None, 0, None)
+    return KeyWait(group, key, holder, ahead if ahead <= lanes.MAX_AHEAD else None, asks)
 
 
 def attempt(row: Row, run_id: str) -> Attempt:

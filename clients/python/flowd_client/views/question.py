@@ -17,6 +17,7 @@ class QuestionView:
         waiting: How many steps of its flow wait for the answer, or for one that does.
         steps: Their names: the first 20.
         rounds: How many rounds wait for the key that its round holds, counted to 1,000.
+        behind: The ids of the first 20 events of these, in the order in which they get it.
         raw: The record as it came.
     """
 
@@ -26,6 +27,7 @@ class QuestionView:
     waiting: int
     steps: tuple[str, ...]
     rounds: int = field(metadata=called("rounds", default=0))
+    behind: tuple[str, ...]
     raw: Members = field(repr=False, compare=False)
 
 
