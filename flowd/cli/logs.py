@@ -2,12 +2,12 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
 
-from flowd.cli import output, printing, tree
+from flowd.cli import output, people, printing, run_words, tree
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.follow.lines import LineMultiplexer
 from flowd.cli.session import Session
@@ -15,6 +15,7 @@ from flowd.cli.verb import Text, Verb, only_option
 from flowd_client import requests
 from flowd_client.client import FlowClient
 from flowd_client.errors import InvalidCallError
+from flowd_client.views.run import RunView
 from flowd_client.wire import STREAMS, Stream
 
 
@@ -45,12 +46,13 @@ def logs(
     attempt: int | None,
     is_raw: bool,
     is_alone: bool,
-) -> None:
+) -> int:
     """Print what a run wrote, byte for byte: its stdout on stdout, its stderr on stderr. A terminal gets it without
     control sequences and with control characters as escapes, for it would obey them.
 
     Of several runs it prints whole lines, each with the name of its step. -f also follows runs of the event that start
-    later, and those of the events that they cause, and goes on over a restart of the daemon.
+    later, and those of the events that they cause, and goes on over a restart of the daemon. Where nothing of the event
+    goes on without a person, it ends with exit code 1 and the question.
 
     \b
     Examples:
@@ -66,15 +68,28 @@ def logs(
             out = output.StepOutput(is_raw=is_raw)
             _print_one(session, run_ids[0], only, attempt, out, is_following=follow)
             out.end()
-        return
+        return Exit.GOOD
     if attempt is not None:
         raise CommandError("--attempt goes with one run.")
     if follow:
         from flowd.cli.follow import logs as follow_logs  # noqa: PLC0415 - asyncio, which nothing else here needs
 
-        follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
-    else:
-        _print_several(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
+        left = follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
+        _tell_left(session, left)
+        return Exit.RUN_FAILED if left else Exit.GOOD
+    _print_several(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
+    return Exit.GOOD
+
+
+def _tell_left(session: Session, left: Sequence[RunView]) -> None:
+    """Why nothing goes on."""
+    unfinished = [run for run in left if not run.is_final]
+    if unfinished:
+        first = unfinished[0]
+        many = "1 run has" if len(unfinished) == 1 else f"{len(unfinished)} runs have"
+        waits = f" {run_words.waiting(first)}" if run_words.waiting(first) else ""
+        printing.note(f"flowd: {many} not ended: {first.flow_name}/{first.step_name} ({first.id}){waits}")
+    people.tell_questions(session, left)
 
 
 @contextmanager

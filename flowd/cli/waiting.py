@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flowd.cli import people, printing
+from flowd.cli import people, printing, run_words
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd_client import requests, wire
@@ -174,6 +174,8 @@ def verdict(session: Session, runs: Sequence[RunView], *, is_late: bool, timeout
 
 
 def _outlook(session: Session, left: Sequence[RunView]) -> str:
+    if any(run_words.asked_of(run) for run in left):
+        return "they go on, some of them once a person has answered"
     queued = sum(run.process_status == "queued" for run in left)
     if not queued or _status(session).get("state") != "draining":
         return "they go on"

@@ -133,6 +133,40 @@ def test_waiting_ends_with_the_question_where_nothing_goes_on_without_a_person(p
     assert (run["timedOut"], run["run"]["waitingFor"]) == (False, {"person": alone["runIds"][0]})
 
 
+def test_waiting_ends_with_the_question_of_the_round_that_holds_the_key(place: Workspace) -> None:
+    result = {"status": "needs_intervention", "message": "Publish v1?"}
+    place.flow("asks", f"echo 'FLOW_RESULT {json.dumps(result)}'", top="[concurrency]\n")
+    with (place.path / "flows/asks/flow.toml").open("a") as manifest:
+        manifest.write('[[steps]]\nname = "after"\nrunner = "exec"\nscript = "main.sh"\nneeds = ["main"]\n')
+    place.start()
+    (asking, holder) = place.call("flow.dispatch", event={"id": "first", "type": "asks.go"}, wait=True)["runIds"]
+    for words in (("--id", "second"), ("--id", "third", "--only")):
+        assert "asks: Publish v1?" in flowd_says(place, "dispatch", "--type", "asks.go", *words, "--wait", code=1)
+    for words in (("second",), ("second", "--only"), ("first",)):
+        told = flowd_says(place, "logs", "-f", "--event", *words, code=1)
+        assert "asks: Publish v1?" in told
+        assert f"flowd approve {asking}" in told
+    waited = place.call("flow.waitEvent", eventId="third")
+    key = {"group": "asks", "key": [], "holder": holder, "behind": 1, "asks": asking}
+    assert (waited["timedOut"], waited["state"]["open"][0]["waitingFor"]) == (False, {"key": key})
+    assert f"which waits for a person: {asking} asks" in flowd_says(place, "queue")
+    assert "2 rounds wait for its key: second, third" in flowd_says(place, "attention")
+
+
+def test_a_wait_that_is_too_short_says_that_a_person_is_asked(place: Workspace) -> None:
+    result = {"status": "needs_intervention", "message": "Publish v1?"}
+    place.flow("asks", f"echo 'FLOW_RESULT {json.dumps(result)}'")
+    with (place.path / "flows/asks/flow.toml").open("a") as manifest:
+        manifest.write('[[steps]]\nname = "after"\nrunner = "exec"\nscript = "main.sh"\nneeds = ["main"]\n')
+    place.flow("slow", "sleep 60", trigger="asks.go")
+    place.start()
+    place.call("flow.dispatch", event={"id": "e", "type": "asks.go"})
+    until(lambda: place.call("flow.attention")["questions"], what="the question")
+    told = flowd_says(place, "replay", "e", "--wait", "--timeout", "1s", code=1)
+    assert "2 of 3 runs had not ended after 1 s; they go on, some of them once a person has answered" in told
+    assert "asks: Publish v1?" in told
+
+
 def test_a_step_that_would_wait_for_itself_or_for_its_own_place_is_refused(place: Workspace) -> None:
     dispatches = f"{sys.executable} -m flowd dispatch --type tail.go --id tail --wait"
     place.flow("head", f"{dispatches}; {dispatches} --only; {say('completed')}")

@@ -15,6 +15,7 @@ from flowd_client.aio_unix import AsyncUnixTransport
 from flowd_client.aio_updates import AsyncUpdates
 from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, FlowClientError
 from flowd_client.views.run import RunView
+from flowd_client.views.tree import WaitedEventView
 from flowd_client.wire import Stream
 
 _PAGE = 500
@@ -34,13 +35,17 @@ def follow(
     *,
     is_raw: bool,
     is_alone: bool,
-) -> None:
-    """Print the runs' outputs line by line until all of them have ended. Goes on over a restart of the daemon.
+) -> tuple[RunView, ...]:
+    """Print the runs' outputs line by line until all of them have ended, and nothing of the event goes on without a
+    person. Goes on over a restart of the daemon.
+
+    Returns:
+        The runs of the event that ask a person, or wait for one; some of them where they are many.
 
     Raises:
         FlowClientError: There is no such run or event, or the daemon did not come back.
     """
-    asyncio.run(_follow_all(session, tuple(run_ids), event_id, only, is_raw=is_raw, is_alone=is_alone))
+    return asyncio.run(_follow_all(session, tuple(run_ids), event_id, only, is_raw=is_raw, is_alone=is_alone))
 
 
 async def _follow_all(
@@ -51,7 +56,8 @@ async def _follow_all(
     *,
     is_raw: bool,
     is_alone: bool,
-) -> None:
+) -> tuple[RunView, ...]:
+    left: tuple[RunView, ...] = ()
     clean = output.line_cleaner(is_raw=is_raw)
     if printing.is_terminal():
         lines = LineMultiplexer(output.write, live_width=shutil.get_terminal_size().columns, clean=clean)
@@ -64,7 +70,7 @@ async def _follow_all(
                 for run in [await client.get_run(run_id) for run_id in run_ids]:
                     follower.take(run, tasks)
                 if event_id is not None:
-                    await (_follow_event if is_alone else _follow_tree)(client, follower, event_id, tasks)
+                    left = await _follow_event(client, follower, event_id, tasks, is_alone=is_alone)
         except ExceptionGroup as group:  # and no `except*`: before Python 3.11.4, what that raises is a group again
             known, other = group.split((FlowClientError, OSError))
             if known is None or other is not None:
@@ -72,33 +78,14 @@ async def _follow_all(
             raise known.exceptions[0] from None  # the first reason is the one to tell
         finally:
             lines.close()
+    return left
 
 
 async def _follow_event(
-    client: AsyncFlowClient, follower: "_LogFollower", event_id: str, tasks: asyncio.TaskGroup
-) -> None:
-    """Take up each run of the event, until every one that is known has ended."""
-    async with client.subscribe(["run"], event_id=event_id, reconnect_s=RECONNECT_S) as updates:
-        open_ids: set[str] = set()
-        for run in (await client.get_event(event_id)).runs:
-            follower.take(run, tasks)
-            if not run.is_final:
-                open_ids.add(run.id)
-        while open_ids:
-            update = await anext(updates)
-            if update.run is None:
-                continue
-            follower.take(update.run, tasks)
-            if update.run.is_final:
-                open_ids.discard(update.run.id)
-            else:
-                open_ids.add(update.run.id)
-
-
-async def _follow_tree(
-    client: AsyncFlowClient, follower: "_LogFollower", event_id: str, tasks: asyncio.TaskGroup
-) -> None:
-    """Take up each run of the event's tree, until nothing of it goes on without a person."""
+    client: AsyncFlowClient, follower: "_LogFollower", event_id: str, tasks: asyncio.TaskGroup, *, is_alone: bool
+) -> tuple[RunView, ...]:
+    """Take up each run of the event, or of its tree, until nothing of it goes on without a person, and tell what is
+    left."""
     known: set[str] = set()
     changed = asyncio.Event()
     async with client.subscribe(["run"], reconnect_s=RECONNECT_S) as updates:
@@ -107,8 +94,12 @@ async def _follow_tree(
             while True:
                 begun_s = time.monotonic()
                 changed.clear()
-                if not await _over_restarts(lambda: _take_tree(client, follower, event_id, known, tasks)):
-                    return
+                waited = await _over_restarts(
+                    lambda: _take_event(client, follower, event_id, known, tasks, is_alone=is_alone)
+                )
+                if not waited.timed_out:
+                    follower.leave(run.id for run in waited.state.open if not run.is_final)
+                    return waited.state.open
                 await asyncio.sleep(_SHARE * (time.monotonic() - begun_s))
                 await _change(changed, listening)
         finally:
@@ -132,7 +123,7 @@ async def _change(changed: asyncio.Event, listening: "asyncio.Task[None]") -> No
         listening.result()
 
 
-async def _over_restarts(look: Callable[[], Awaitable[bool]]) -> bool:
+async def _over_restarts(look: Callable[[], Awaitable[WaitedEventView]]) -> WaitedEventView:
     """Look, and look again where the daemon is gone for less than a minute."""
     give_up_s = time.monotonic() + RECONNECT_S
     while True:
@@ -144,22 +135,28 @@ async def _over_restarts(look: Callable[[], Awaitable[bool]]) -> bool:
             await asyncio.sleep(_RECONNECT_S)
 
 
-async def _take_tree(
-    client: AsyncFlowClient, follower: "_LogFollower", event_id: str, known: set[str], tasks: asyncio.TaskGroup
-) -> bool:
-    """Take up the runs that have begun, and note all events of the tree. Whether anything of it goes on."""
-    waited = await client.wait_event(event_id, tree=True, timeout_ms=0)
+async def _take_event(
+    client: AsyncFlowClient,
+    follower: "_LogFollower",
+    event_id: str,
+    known: set[str],
+    tasks: asyncio.TaskGroup,
+    *,
+    is_alone: bool,
+) -> WaitedEventView:
+    """Take up the runs that have begun, and note all events that count. How it all was before."""
+    waited = await client.wait_event(event_id, tree=not is_alone, timeout_ms=0)
     cursor: str | None = None
     while True:
-        page = await client.get_tree(event_id, limit=_PAGE, cursor=cursor)
+        page = await client.get_tree(event_id, limit=1 if is_alone else _PAGE, cursor=cursor)
         for event in page:
             known.add(event.id)
             for run in event.runs:
                 if run.attempt_count:
                     follower.take(run, tasks)
         cursor = page.next_cursor
-        if cursor is None:
-            return waited.timed_out
+        if cursor is None or is_alone:
+            return waited
 
 
 @dataclass(slots=True)
@@ -167,14 +164,19 @@ class _LogFollower:
     client: AsyncFlowClient
     lines: LineMultiplexer
     only: Stream | None
-    followed: dict[str, int] = field(default_factory=dict)
+    followed: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
 
     def take(self, run: RunView, tasks: asyncio.TaskGroup) -> None:
         """Follow a run, unless that is done already."""
         if run.id not in self.followed:
-            self.followed[run.id] = run.attempt_count
-            tasks.create_task(self._follow(run.id, self._name(run)))
+            self.followed[run.id] = tasks.create_task(self._follow(run.id, self._name(run)))
+
+    def leave(self, run_ids: Iterable[str]) -> None:
+        """Follow these no further: no attempt of them is under way, and none begins without a person."""
+        for run_id in run_ids:
+            if run_id in self.followed:
+                self.followed[run_id].cancel()
 
     def _name(self, run: RunView) -> str:
         """``flow/step``, and the run's id where another run has that name, too."""
