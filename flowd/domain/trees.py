@@ -5,7 +5,7 @@ A run causes events by the ``next`` of the result that ends it, or by dispatchin
 cause, the first: what a later round of the same flow and event causes again is a new round of it and no new cause.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flowd.domain import event as events
@@ -22,6 +22,10 @@ MAX_EVENTS = 10_000
 
 GOES_ON = frozenset({"completed", "changed"})
 """Result statuses whose ``next`` counts."""
+
+
+_NAMED = 3
+"""Of many events in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,21 @@ def next_events(result: FlowResult, *, first_run_id: str, now: str, max_events: 
     if len(found) > max_events:
         raise ChainLimitError(f"next has {len(found)} events; a tree has {max_events} at most (max_tree_events)")
     return [_event(item, index, first_run_id, now) for index, item in enumerate(found)]
+
+
+def conflict(event_ids: Sequence[str]) -> str:
+    """The end of a sentence about a step whose result named events by ids that stand for others already.
+
+    >>> conflict(["e1"])
+    'caused no event e1: one with this id and other content is there already'
+    >>> conflict(["e1", "e2", "e3", "e4", "e5"])
+    'caused no events e1, e2, e3 and 2 more: others with these ids and other content are there already'
+    """
+    if len(event_ids) == 1:
+        return f"caused no event {event_ids[0]}: one with this id and other content is there already"
+    more = f" and {len(event_ids) - _NAMED} more" if len(event_ids) > _NAMED else ""
+    named = ", ".join(event_ids[:_NAMED])
+    return f"caused no events {named}{more}: others with these ids and other content are there already"
 
 
 def has_next(result: FlowResult | None) -> bool:

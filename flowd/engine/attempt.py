@@ -319,6 +319,7 @@ class ActiveAttempt:
         level = logging.WARNING if ended.status is ProcessStatus.FAILED else logging.INFO
         run_log.tell(level, "run ended", run, status=ended.status.value, reason=ended.reason, attempt=attempt.number)
         if ended.status is ProcessStatus.COMPLETED:
+            run_log.tell_conflict(run)
             for new in follows:
                 run_log.tell_left_out(new.event)
         if run.status.is_final:

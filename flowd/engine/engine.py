@@ -226,8 +226,10 @@ class Engine:
                 for run in accepted.runs:
                     run_log.tell(logging.DEBUG, "run queued", run)
                 run_log.tell_left_out(accepted.event)
+            if accepted.is_conflict and caused_by is not None:
+                log.warning("event not caused", extra={"event_id": accepted.event.id, "cause": caused_by})
             if accepted.is_cause_idle:
-                log.warning("cause not running", extra={"event": accepted.event.id, "cause": caused_by})
+                log.warning("cause not running", extra={"event_id": accepted.event.id, "cause": caused_by})
         finally:
             self._scheduler.start(claimed, places=places)
         if accepted.runs and not accepted.is_duplicate and not places:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from flowd.domain import questions
-from flowd.domain.errors import InvalidParamsError
+from flowd.domain.errors import InvalidParamsError, RunNotFoundError
 from flowd.domain.masking import masked_run
 from flowd.domain.people import MAX_INPUT_BYTES, MAX_NOTE_CHARACTERS, Answer, Person, Resolution, ResolutionStatus
 from flowd.domain.questions import Question
@@ -70,13 +70,17 @@ class Questions:
     async def _resolve(self, run_id: str, attempt: int | None, resolution: Resolution) -> Run:
         follows: tuple[NewEventRuns, ...] = ()
         asks = await self._store.run(run_id)
-        if asks is not None and questions.refusal(asks, attempt) is None and asks.result is not None:
+        if asks is None:
+            raise RunNotFoundError(run_id)
+        if questions.refusal(asks, attempt) is None and asks.result is not None:
             attempt = asks.attempt_count  # what follows is of this one
             if resolution.status in GOES_ON and not asks.cancel_requested:
                 follows = await self._follows.of_result(asks.result, first_run_id=asks.replay_of or asks.id)
         run = await self._store.resolve(run_id, attempt, resolution, follows)
         self._ring()
         run_log.tell(logging.INFO, "run resolved", run, status=resolution.status, by=str(resolution.by))
+        if run.error != asks.error:
+            run_log.tell_conflict(run)
         return masked_run(run, self._redactor)
 
     async def answer(self, run_id: str, input_json: str | None, *, by: Person, attempt: int | None = None) -> Run:

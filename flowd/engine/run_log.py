@@ -18,6 +18,12 @@ def tell(level: int, event: str, run: Run, **more: object) -> None:
         log.handle(log.makeRecord(LOGGER, level, __file__, 0, event, (), None, extra=fields))
 
 
+def tell_conflict(run: Run) -> None:
+    """Log that a run which ended well caused less than its result says, if it did."""
+    if run.error is not None:
+        tell(logging.WARNING, "event not caused", run, why=run.error.partition("\n")[0])
+
+
 def tell_left_out(event: StoredEvent | NewEvent) -> None:
     """Log whose share of an event was not run."""
     for share in event.left_out:

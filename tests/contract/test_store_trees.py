@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
@@ -101,7 +102,10 @@ def test_a_known_event_keeps_its_first_cause_and_its_content(stores: Stores) -> 
     async def use(store: OpenStore) -> None:
         first, second = await begin(store, await accept(store, "a")), await begin(store, await accept(store, "b"))
         await end(store, first, follow("x"), follow("event-b"), follow("event-a"))
-        await end(store, second, follow("x", fingerprint=b"other"))
+        ended = await end(store, second, follow("x", fingerprint=b"other"), follow("z"), follow("z", fingerprint=b"2"))
+        told = "Step flow/step caused no events x, z: others with these ids and other content are there already"
+        assert (ended.effective_status, ended.error) == ("changed", told)
+        assert (await store.run("run-b")) == replace(ended, attempts=ANY)
         x = await event_of(store, "x")
         assert x.caused_by == CausedBy("run-a", "event-a")
         assert await runs_of(store, "x") == ["run of x 0"]

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import pytest
-from daemon_rig import Workspace, until
+from daemon_rig import Workspace, flowd_says, say, until
 
 
 def says(next_: object, status: str = "completed") -> str:
@@ -132,3 +132,19 @@ def test_a_step_that_dispatches_is_the_cause_and_one_that_is_canceled_causes_not
     stranger = place.call("flow.dispatch", event={"id": "late", "type": "x"}, causedBy=run["id"])
     assert f"Run {run['id']} is not running here" in stranger["warning"]
     assert "causedBy" not in stranger["event"]
+
+
+def test_an_event_whose_id_stands_for_another_one_is_told_with_the_run_and_in_the_log(place: Workspace) -> None:
+    place.flow("head", says([{"id": "taken", "type": "other", "payload": {"lost": 1}}]))
+    place.flow("asks", says([{"id": "taken", "type": "other"}], "blocked"))
+    place.flow("sends", f"{sys.executable} -m flowd dispatch --type other --id taken; {say('completed')}")
+    place.start()
+    place.call("flow.dispatch", event={"id": "taken", "type": "first"})
+    told = "caused no event taken: one with this id and other content is there already"
+    run = ended(place, "h", type="head.go")
+    assert (run["effectiveStatus"], run["error"]) == ("completed", f"Step head/main {told}")
+    assert told in flowd_says(place, "event", "h")
+    asking = ended(place, "a", type="asks.go")
+    assert told in place.call("flow.resolveRun", runId=asking["id"], status="completed")["run"]["error"]
+    ended(place, "s", type="sends.go")
+    assert place.log().count("event not caused") == 3

@@ -66,8 +66,7 @@ def resolve(
         trees.check(db, cause, follows, within)
     resolutions.write(db, cause.run_seq, said, resolution)
     gates.resolved(db, cause.run_seq, at_ms=resolution.at_ms)
-    for new in follows:
-        trees.cause_one(db, cause, new, at_ms=resolution.at_ms)
+    trees.cause_all(db, cause, follows, at_ms=resolution.at_ms)
     run = reads.run(db, run_id)
     assert run is not None
     return run

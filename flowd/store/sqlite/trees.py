@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flowd.domain import ids
+from flowd.domain import ids, trees
 from flowd.domain.errors import CauseCanceledError, ChainLimitError
 from flowd.domain.exit import Exit
 from flowd.domain.outcome import Outcome
@@ -81,8 +81,7 @@ def finish(
         sentence = f"Step {cause.flow_name}/{cause.step_name} causes too much: {error.message}"
         outcome, follows = outcome.undone(Reason.CHAIN_LIMIT, sentence), ()
     run = writes.end(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=None)
-    for new in follows:
-        cause_one(db, cause, new, at_ms=at_ms)
+    run = replace(run, error=cause_all(db, cause, follows, at_ms=at_ms) or run.error)
     return Finished(run, None if claim is None else queue.claim(db, claim), outcome)
 
 
@@ -120,6 +119,20 @@ def _unknown(db: sqlite3.Connection, follows: Sequence[NewEventRuns]) -> int:
     """How many of these events are not stored yet."""
     names = {new.event.id for new in follows}
     return sum(db.execute("SELECT 1 FROM events WHERE id = ?", (name,)).fetchone() is None for name in names)
+
+
+def cause_all(db: sqlite3.Connection, cause: Cause, follows: Sequence[NewEventRuns], *, at_ms: int) -> str | None:
+    """Store what a run that has ended causes; see `cause_one`. Where the id of an event stands for another one already,
+    that is noted with the run: its error from then on, else None."""
+    accepted = [cause_one(db, cause, new, at_ms=at_ms) for new in follows]
+    taken = [one.event.id for one in accepted if one.is_conflict]
+    if not taken:
+        return None
+    (error,) = db.execute(
+        "UPDATE runs SET error = ? || coalesce(char(10) || error, '') WHERE seq = ? RETURNING error",
+        (f"Step {cause.flow_name}/{cause.step_name} {trees.conflict(taken)}", cause.run_seq),
+    ).fetchone()
+    return str(error)
 
 
 def cause_one(db: sqlite3.Connection, cause: Cause, new: NewEventRuns, *, at_ms: int) -> Accepted:
