@@ -286,7 +286,7 @@ def _warned(view: events.DispatchView, given: events.Dispatch, accepted: Accepte
         view.warning = "The event has data and no payload, and its payload is {}: steps match and read the payload."
         if "specversion" in event:
             view.warning += " Send a CloudEvent over HTTP, with Content-Type: application/cloudevents+json."
-        log.warning("event without payload", extra={"event": view.event_id, "problem": view.warning})
+        log.warning("event without payload", extra={"event_id": view.event_id, "problem": view.warning})
     return view
 
 

@@ -98,7 +98,7 @@ class RoundFolders:
             path.with_name(path.name + _ABOUT).unlink(missing_ok=True)
             await asyncio.to_thread(_remove, gone)
         except Exception:
-            log.exception("a round's folder could not be looked after", extra={"event": event_id, "flow": flow_name})
+            log.exception("a round's folder could not be looked after", extra={"event_id": event_id, "flow": flow_name})
 
     async def _is_wanted(self, event_id: str, flow_name: str, number: int) -> bool:
         where, cursor = RunFilter(event_id=event_id, flow=flow_name), None

@@ -1,11 +1,13 @@
 """Log lines: masked in every place, and JSON still."""
 
+import ast
 import io
 import json
 import logging
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +57,16 @@ def test_json_lines_tell_the_time_in_utc_wherever_the_machine_is(monkeypatch: py
     assert len(told) == len("2026-11-23T04:23:32.386Z")
     assert told.endswith("Z")
     assert abs(datetime.fromisoformat(told) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_no_field_of_a_log_line_takes_the_place_of_its_own() -> None:
+    own = {"time", "level", "logger", "event"}
+    root = Path(logs.__file__).parents[1]
+    found = [
+        f"{file.relative_to(root)}:{call.lineno}"
+        for file in root.rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.keyword) and call.arg == "extra" and isinstance(call.value, ast.Dict)
+        if own & {key.value for key in call.value.keys if isinstance(key, ast.Constant)}
+    ]
+    assert found == []
