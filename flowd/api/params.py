@@ -1,7 +1,7 @@
 """What the parameters of all methods have in common: how they are read, and types that several use."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -55,7 +55,29 @@ def convert(members: Mapping[str, object], kind: type[P], *, is_text: bool = Fal
     try:
         return msgspec.convert(present, kind, strict=not is_text)
     except msgspec.ValidationError as error:
-        raise InvalidParamsError(f"{error}.".replace("`", "'")) from None
+        raise InvalidParamsError(f"{error}.{_allowed(str(error), kind)}".replace("`", "'")) from None
+
+
+def _allowed(problem: str, kind: type[Params]) -> str:
+    """The values that a parameter may have, where it has another one."""
+    if not problem.startswith("Invalid enum value"):
+        return ""
+    name = problem.rpartition("$.")[2].rstrip("`").partition("[")[0]
+    field = next((field for field in msgspec.structs.fields(kind) if field.encode_name == name), None)
+    values = [] if field is None else _literals(field.type)
+    return f" It may be {', '.join(values)}." if values else ""
+
+
+def _literals(kind: object) -> list[str]:
+    """All text that a type allows by name.
+
+    >>> _literals(list[Literal["b", "a"]] | None)
+    ['b', 'a']
+    """
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return [part for part in parts if isinstance(part, str)]
+    return [text for part in parts for text in _literals(part)]
 
 
 def page_limit(value: Limit) -> int:

@@ -1,0 +1,40 @@
+"""Parameters of the API that are not what they should be: what the refusal says."""
+
+import doctest
+
+import pytest
+
+from flowd.api import params
+from flowd.api.shapes.questions import ResolveRun
+from flowd.api.shapes.updates import Subscribe
+from flowd.domain.errors import InvalidParamsError
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "told"),
+    [
+        (
+            ResolveRun,
+            {"runId": "run_1", "status": "yes"},
+            "Invalid enum value 'yes' - at '$.status'. It may be completed, changed, failed, skipped.",
+        ),
+        (
+            Subscribe,
+            {"topics": ["run", "all"]},
+            "Invalid enum value 'all' - at '$.topics[1]'. It may be event, run, flow, output.",
+        ),
+        (ResolveRun, {"status": "failed"}, "Object missing required field 'runId'."),
+    ],
+)
+def test_a_value_that_is_none_of_those_allowed_is_refused_with_them(
+    kind: type[params.Params], members: dict[str, object], told: str
+) -> None:
+    with pytest.raises(InvalidParamsError) as refused:
+        params.convert(members, kind)
+    assert refused.value.message == told
+
+
+def test_doctests() -> None:
+    results = doctest.testmod(params)
+    assert results.attempted
+    assert not results.failed
