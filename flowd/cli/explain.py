@@ -7,9 +7,9 @@ import click
 
 from flowd.cli import graph, printing
 from flowd.cli.exits import CommandError
-from flowd.cli.reading_events import one_of, read_event
+from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb, as_json_option
+from flowd.cli.verb import Text, Verb, as_json_option
 from flowd_client import requests
 from flowd_client.errors import DaemonNotRunningError
 from flowd_client.views.catalog import ExplainView, VerdictView, read_explain
@@ -21,22 +21,49 @@ _MAX_LINES = 30
 @click.command(cls=Verb, short_help="Say why each step would run for an event, or not.")
 @click.argument("event", required=False, metavar="EVENT.json|-")
 @click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@click.option("--id", "event_id", type=Text(), help="The event's id. It may have none here.")
+@click.option("--type", "event_type", type=Text(), help="The event's type.")
+@click.option("--source", type=Text(), help="Who sends it.")
+@click.option("--payload", metavar="JSON|@FILE", help="The payload.")
 @as_json_option
 @click.pass_obj
-def explain(session: Session, event: str | None, event_option: str | None, as_json: bool) -> None:
+def explain(
+    session: Session,
+    *,
+    event: str | None,
+    event_option: str | None,
+    event_id: str | None,
+    event_type: str | None,
+    source: str | None,
+    payload: str | None,
+    as_json: bool,
+) -> None:
     """Say for each step whether it would run for an event, and if not, why. Stores and starts nothing.
+
+    The event is as for flowd dispatch: from a file, from stdin, or made of options. It needs no id.
 
     Asks the daemon; where none runs, reads the packages on disk.
 
     \b
     Examples:
       flowd explain event.json
+      flowd explain --type build.requested --payload '{"ref":"main"}'
       flowd explain - --json < event.json
     """
     path = one_of(event, event_option)
-    if path is None:
-        raise CommandError("Which event? Name a file, or - for stdin. `flowd explain -h` shows how.")
-    body = read_event(path)
+    body = with_options(
+        None if path is None else read_event(path),
+        id=event_id,
+        type=event_type,
+        source=source,
+        payload=None if payload is None else read_payload(payload),
+    )
+    if body is None:
+        raise CommandError(
+            "Which event? Name a file, - for stdin, or give at least --type. `flowd explain -h` shows how."
+        )
+    if isinstance(body, dict) and (path is None or body.get("id") is None):
+        body = {**body, "id": event_id or "event"}  # nothing is stored, so no other one has it
     try:
         response = session.ask(requests.explain(body))
     except DaemonNotRunningError:

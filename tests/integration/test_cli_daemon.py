@@ -161,6 +161,11 @@ def test_without_a_daemon_packages_are_validated_explained_and_run(tmp_path: Pat
     explained = answer(tmp_path, "explain", str(event))
     assert [step["flow"] for step in explained["steps"] if step["matches"]] == ["blocked"]
     assert "No daemon runs" in flowd(tmp_path, "explain", str(event))[2]
+    options = ("--type", "blocked", "--payload", '{"a":1}')
+    assert answer(tmp_path, "explain", *options)["steps"] == explained["steps"]
+    without_id = flowd(tmp_path, "explain", "-", stdin=b'{"type": "blocked"}')
+    assert without_id[:2] == (0, flowd(tmp_path, "explain", *options)[1])
+    assert without_id[1].startswith("1 step matches event (blocked)\n")
 
     blocked = {"flow": "blocked", "step": "step", "result": {"status": "blocked", "why": "no key"}}
     code, out, _ = flowd(tmp_path, "fire", "--event", str(event))
