@@ -82,10 +82,11 @@ def by_members(person: Person) -> dict[str, Any]:
 def _resolved(run_id: str, said: Resolution) -> FlowdError:
     at = instant(said.at_ms)
     note = f" ({said.note[:200]})" if said.note else ""
+    how = f"{_VERBS[said.status]} by {said.by} at {at} already"
+    if said.status == "canceled" and said.by.via == "flowd" and note:  # which says which younger round came after it
+        how, note = f"superseded at {at}, and its question closed", f": {said.note}"
     members = _present({"status": said.status, "note": said.note, "by": by_members(said.by), "at": at})
-    return AlreadyAnsweredError(
-        f"Run {run_id} was {_VERBS[said.status]} by {said.by} at {at} already{note}.", resolution=members
-    )
+    return AlreadyAnsweredError(f"Run {run_id} was {how}{note}.", resolution=members)
 
 
 def _answered(run: Run, said: Answer) -> FlowdError:

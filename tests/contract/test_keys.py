@@ -9,11 +9,12 @@ from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 
 from flowd.domain.concurrency import OnBusy, WantedKey
 from flowd.domain.definition import Definition
+from flowd.domain.errors import AlreadyAnsweredError
 from flowd.domain.exit import Exit
 from flowd.domain.journal import Interest
 from flowd.domain.outcome import Outcome
 from flowd.domain.pauses import Paused
-from flowd.domain.people import Person
+from flowd.domain.people import Person, Resolution
 from flowd.domain.queueing import NewRun, SideEffects, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Reason, Run
@@ -467,6 +468,9 @@ def test_a_round_that_only_waits_for_a_person_gives_way(stores: Stores, way: OnB
             assert (asked.cancel_requested, asked.needs_attention) == (True, True)
         else:
             assert (asked.effective_status, asked.resolution and asked.resolution.by.via) == ("canceled", "flowd")
+            told = "superseded at .*, and its question closed: e2-a of the same key came after it"
+            with pytest.raises(AlreadyAnsweredError, match=told):
+                await store.resolve("e1-a", None, Resolution("completed", Person("socket"), 9))
         assert await runs.start() == ["e2-a"]
 
     stores.use(use)
