@@ -63,8 +63,13 @@ class Cancels:
             if run.status is ProcessStatus.CANCELED:
                 return run
             if run.status.is_final:
+                hint = (
+                    f" It asks a person: `flowd reject {run_id}` says no, and a cancel of event {run.event_id} closes"
+                    " the question."
+                )
                 raise RunFinishedError(
-                    f"Run {run_id} has ended already ({run.effective_status}); there is nothing to cancel.",
+                    f"Run {run_id} has ended already ({run.effective_status}); there is nothing to cancel."
+                    f"{hint if run.needs_attention else ''}",
                     status=run.effective_status,
                 )
             grace_s = await self.end_running(run_id)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_rig import Workspace, flowd, workspace
+from daemon_rig import Workspace, flowd, flowd_says, workspace
 from http_rig import HttpPlace, write_secret
 
 from flowd_client import ConflictError, InvalidCallError, create_flow_client
@@ -157,6 +157,12 @@ def test_only_a_question_is_answered(place: Workspace) -> None:
             client.answer_run(run_id, "x" * 300_000)
         with pytest.raises(InvalidCallError, match="note"):
             client.resolve_run(run_id, "completed", note="x" * 10_001)
+
+
+def test_canceling_a_run_that_asks_names_what_closes_its_question(place: Workspace) -> None:
+    run_id = ask(place, "not-canceled")
+    told = flowd_says(place, "cancel", run_id, code=5)
+    assert f"`flowd reject {run_id}` says no, and a cancel of event not-canceled closes the question" in told
 
 
 def test_canceling_an_event_closes_its_questions(place: Workspace) -> None:
