@@ -26,7 +26,7 @@ def waiting(item: RunView) -> str | None:
         case {"until": instant, "why": why}:
             return f"waits until {instant} ({why})"
         case {"package": name}:
-            return f"waits for package {name}"
+            return f"waits for step {item.step_name} of {name}, which is in no package: it is gone, or broken"
         case {"key": dict(key)}:
             return f"waits for {_key(key)}"
         case _:

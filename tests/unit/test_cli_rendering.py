@@ -47,6 +47,14 @@ def test_a_run_that_waits_for_a_key_says_for_whom() -> None:
     assert runs.why(view) == "waits for run_1 of repo x"
 
 
+def test_a_run_that_waits_for_its_package_names_its_step() -> None:
+    record = {"id": "r", "status": "queued", "flowName": "rmv", "stepName": "mid", "waitingFor": {"package": "rmv"}}
+    assert (
+        runs.why(read_run({"run": record}))
+        == "waits for step mid of rmv, which is in no package: it is gone, or broken"
+    )
+
+
 def test_lists_tell_when_the_last_attempt_began_and_nothing_of_what_never_did(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
