@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from flowd.cli import graph, printing
+from flowd.cli import graph, printing, run_words
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
@@ -44,6 +44,9 @@ def flows(session: Session, name: str | None, as_json: bool) -> None:
             printing.print_json(flow.raw)
         else:
             draw_flow(flow)
+    if not as_json:
+        for pause in run_words.pauses_of(session.ask(requests.queue(limit=1)).get("pauses", ()), name):
+            printing.line(run_words.pause(pause))
 
 
 def _unknown(name: str, view: CatalogView) -> CommandError:

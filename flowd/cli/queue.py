@@ -117,6 +117,18 @@ def resume(session: Session, what: str | None, as_json: bool) -> None:
         printing.line(f"{count} {'run starts' if count == 1 else 'runs start'}")
     else:
         printing.line("no run waits for this")
+    _tell_still_paused(session, flow, was_paused=bool(response.get("wasPaused")))
+
+
+def _tell_still_paused(session: Session, flow: str | None, *, was_paused: bool) -> None:
+    """What keeps runs of this that was resumed, for it was paused under another name."""
+    pauses = run_words.pauses_of(session.ask(requests.queue(limit=1)).get("pauses", ()), flow)
+    for pause in pauses:
+        what = str(pause.get("what"))
+        command = session.typed("resume") if what == "*" else session.typed("resume", what)
+        printing.note(f"flowd: {run_words.pause(pause)}; `{command}` ends that")
+    if not pauses and not was_paused and flow is None:
+        printing.note("flowd: nothing is paused")
 
 
 @click.command(cls=Verb, short_help="Change how many runs are under way at once.")

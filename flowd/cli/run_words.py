@@ -1,7 +1,7 @@
 """Says in words what keeps a run from starting, and what people said of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flowd_client.views.run import RunView
@@ -69,6 +69,18 @@ def pause(said: Mapping[str, Any]) -> str:
     """What is paused, by whom and since when, from a view's pause."""
     what = "all flows are" if said.get("what") == "*" else f"{said.get('what')} is"
     return f"{what} paused, by {person(said.get('by'))} at {said.get('since')}"
+
+
+def pauses_of(pauses: Iterable[Mapping[str, Any]], flow: str | None) -> list[Mapping[str, Any]]:
+    """Those that keep runs of this flow; of any where it is None.
+
+    >>> found = [{"what": "*"}, {"what": "a"}, {"what": "a/b"}, {"what": "ab"}]
+    >>> [one["what"] for one in pauses_of(found, "a")]
+    ['*', 'a', 'a/b']
+    """
+    return [
+        one for one in pauses if flow is None or one.get("what") == "*" or one.get("what", "").split("/")[0] == flow
+    ]
 
 
 def resolution(said: Mapping[str, Any] | None) -> str | None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from daemon_rig import Workspace, flowd, say, until, workspace
+from daemon_rig import Workspace, flowd, flowd_says, say, until, workspace
 
 from flowd_client import NotFoundError, ResumedView, create_flow_client
 
@@ -114,3 +114,17 @@ def test_a_local_client_pauses_too(tmp_path: Any) -> None:
         assert run.waiting_for == {"pause": "held"}
         assert client.resume("held").runs == 1
         assert client.wait_run(run.id).effective_status == "changed"
+
+
+def test_what_is_paused_under_another_name_is_told() -> None:
+    with workspace() as place:
+        place.flow("block", BLOCK)
+        place.start()
+        place.call("flow.pause", flow="block", step="main")
+        assert "block/main is paused, by " in flowd_says(place, "flows", "block")
+        for words in ((), ("block",)):
+            told = flowd_says(place, "resume", *words)
+            assert "block/main is paused, by " in told
+            assert "`flowd resume block/main" in told
+        assert "block/main" not in flowd_says(place, "resume", "block/main")
+        assert "nothing is paused" in flowd_says(place, "resume")
