@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from flowd.catalog.doubts import doubts
 from flowd.cli import disk, printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.flows import remarks
@@ -37,7 +38,7 @@ def validate(session: Session, paths: tuple[Path, ...], as_json: bool) -> int:
     """
     snapshots = [_check(path.absolute()) for path in paths]
     if not paths:
-        snapshots = [_with_secrets_looked_up(disk.scan(session.workspace), session.workspace)]
+        snapshots = [_with_doubts(disk.scan(session.workspace), session.workspace)]
     merged = Snapshot(
         flows=tuple(flow for snapshot in snapshots for flow in snapshot.flows),
         broken=tuple(item for snapshot in snapshots for item in snapshot.broken),
@@ -60,7 +61,7 @@ def _check(path: Path) -> Snapshot:
         raise CommandError(f"{path} is not a folder.")
     workspace = _workspace_of(folder)
     if workspace is None:
-        return disk.scan(folder)
+        return _with_doubts(disk.scan(folder), folder)
     snapshot = disk.scan(workspace)
     root = folder.resolve()
     chosen = dataclasses.replace(
@@ -69,25 +70,34 @@ def _check(path: Path) -> Snapshot:
         broken=tuple(item for item in snapshot.broken if Path(item.root).resolve() == root),
         shadowed=tuple(item for item in snapshot.shadowed if Path(item.root).resolve() == root),
     )
-    return _with_secrets_looked_up(chosen, workspace)
+    return _with_doubts(chosen, workspace)
 
 
-def _with_secrets_looked_up(snapshot: Snapshot, workspace: Path) -> Snapshot:
-    """With a warning for each secret that a step asks for, and that the workspace's settings do not name."""
+def _with_doubts(snapshot: Snapshot, workspace: Path) -> Snapshot:
+    """With warnings of what is allowed, and may not be meant; the settings are the workspace's."""
+    secrets = _missing_secrets(snapshot, workspace)
+    flows = (
+        dataclasses.replace(flow, warnings=(*flow.warnings, *doubts(flow), *secrets.get(flow.name, ())))
+        for flow in snapshot.flows
+    )
+    return dataclasses.replace(snapshot, flows=tuple(flows))
+
+
+def _missing_secrets(snapshot: Snapshot, workspace: Path) -> dict[str, list[str]]:
+    """By flow, a sentence for each secret that a step asks for, and that the workspace's settings do not name."""
     asked = list(asked_for(snapshot.flows))
+    told: dict[str, list[str]] = {}
     if not asked:
-        return snapshot
+        return told
     try:
         known = sources.load(workspace).secrets
     except StateError as error:
         printing.note(f"flowd: Whether the settings have the secrets that steps ask for is not known: {error.message}")
-        return snapshot
-    told: dict[str, list[str]] = {}
+        return told
     for flow, step, name in asked:
         if name not in known:
             told.setdefault(flow.name, []).append(f'step "{step}": {unknown_secret(name, known)}')
-    flows = (dataclasses.replace(flow, warnings=(*flow.warnings, *told.get(flow.name, ()))) for flow in snapshot.flows)
-    return dataclasses.replace(snapshot, flows=tuple(flows))
+    return told
 
 
 def _workspace_of(package: Path) -> Path | None:

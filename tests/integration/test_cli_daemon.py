@@ -224,6 +224,14 @@ def test_validate_warns_of_a_secret_that_the_settings_do_not_name(tmp_path: Path
     assert "is not known: " in flowd(tmp_path, "validate")[2]
 
 
+def test_validate_warns_of_a_step_that_no_event_starts(tmp_path: Path) -> None:
+    write_flow(tmp_path, "rel", COUNT)
+    with (tmp_path / "flows/rel/flow.toml").open("a") as manifest:
+        manifest.write('[[steps]]\nname = "lost"\nrunner = "exec"\nscript = "step.sh"\n')
+    code, out, _ = flowd(tmp_path, "validate")
+    assert (code, 'warning rel: step "lost": no event starts it' in out) == (0, True), out
+
+
 def test_validate_names_file_and_line_and_can_look_at_one_package(tmp_path: Path) -> None:
     make_workspace(tmp_path)
     (tmp_path / "flows/bad").mkdir()
