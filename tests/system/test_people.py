@@ -3,6 +3,9 @@
 import json
 import os
 import pwd
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -171,6 +174,20 @@ def test_canceling_an_event_closes_its_questions(place: Workspace) -> None:
     assert (view["id"], view["effectiveStatus"], view["needsAttention"]) == (run_id, "canceled", False)
     assert (view["resolution"]["status"], view["resolution"]["by"]) == ("canceled", ME)
     assert "result" not in view
+
+
+def test_the_example_in_python_of_the_documentation_answers_and_pauses() -> None:
+    page = (Path(__file__).parents[2] / "docs/order.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"<!-- run: people -->\n```python\n(.*?)```", page, re.DOTALL)
+    with workspace() as place:
+        place.flow("release", ASK, runner="python", trigger="ask.go")
+        place.start()
+        asked = ask(place, "example")
+        done = subprocess.run(
+            [sys.executable, "-c", example], cwd=place.path, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout == "release Publish v1.1.0? Read NOTES.md ()\nrelease\nTrue\n", done.stderr
+        assert run_of(place, asked)["resolution"]["note"] == "read it"
 
 
 def test_a_word_and_a_question_outlive_the_daemon() -> None:
