@@ -162,7 +162,7 @@ class Model(Queue):
             out = rules.Outcome("failed", None, "chain_limit")
         run.status, run.result, run.reason = out.status, out.result, out.reason
         run.next = end.next if not run.ending else ()
-        if run.asks and run.ending and (run.asks_nobody or run.round.is_canceled):
+        if run.asks and run.ending and (run.is_called_off or run.round.is_canceled):
             run.resolution = "canceled"
         self.let_go(run)
         if does_cause and out.status == "completed":
@@ -216,7 +216,7 @@ class Model(Queue):
 
     def _put_back(self, run: Run) -> None:
         run.status, run.result, run.resolution, run.reason = "queued", None, None, None
-        run.ending, run.asks_nobody, run.is_below_failure, run.next = None, False, False, ()
+        run.ending, run.is_called_off, run.is_below_failure, run.next = None, False, False, ()
         run.attempts_before, run.is_answered = 0, False
         run.waits = Wait("needs")  # until it is looked at
 
@@ -270,10 +270,10 @@ class Model(Queue):
         for round_ in rounds:
             round_.is_canceled = True
         for run in ending:
-            run.is_called_off, run.asks_nobody = run.status == "queued", run.status == "running"
+            run.is_called_off = True
             run.ending = run.ending or ("canceled" if run.status == "running" else None)
         for run in sorted([*ending, *asking], key=lambda run: run.seq):
-            if run.is_called_off:
+            if run.is_called_off and run.status == "queued":
                 self.end_unstarted([run], "canceled", "canceled")
             elif run.asks:
                 run.resolution = "canceled"

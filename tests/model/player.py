@@ -97,9 +97,10 @@ class Player:
         world.store.arming = act.dies
         await world.perform(act)
         died_at = world.store.died_at
-        refused = None
+        refused: str | None = None
         if self._is_lost(died_at, was_running=was_running):
             self.told[-1] += " [lost]"
+            about = None
         elif act.verb == "pass_time":
             model.pass_time(*act.arguments, is_noticed=died_at != ("claim", "before"))  # type: ignore[arg-type]
         else:

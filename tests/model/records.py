@@ -110,8 +110,7 @@ class Run:
         is_below_failure: It was not run because something above it failed.
         waits: What keeps it while it is queued; None where it is ready, with its number in ``ready``.
         ending: Why it is being ended while it runs.
-        is_called_off: Its event was canceled before it started, and that it ends is about to be seen to.
-        asks_nobody: Its event was canceled while it ran, so that it asks nobody when it ends with a question.
+        is_called_off: Its event was canceled: it does not start any more, and asks nobody.
         attempts_before: Attempts that its policy does not count: those before a person's answer.
         is_answered: Its attempts are told a person's answer.
         shown: The version of its flow that it shows.
@@ -134,7 +133,6 @@ class Run:
     ready: int = 0
     ending: Literal["canceled", "superseded"] | None = None
     is_called_off: bool = False
-    asks_nobody: bool = False
     attempts: int = 0
     max_attempts: int = 1
     attempts_before: int = 0
