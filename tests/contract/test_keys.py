@@ -19,7 +19,7 @@ from flowd.domain.queueing import NewRun, SideEffects, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import Output
-from flowd.domain.waiting import KeyWait, PackageWait, PauseWait, PersonWait, TimeWait
+from flowd.domain.waiting import KeyWait, NeedsWait, PackageWait, PauseWait, PersonWait, TimeWait
 from flowd.ports import OpenStore
 
 BLOCKED = Outcome(ProcessStatus.COMPLETED, result=FlowResult("blocked", '{"status":"blocked"}'))
@@ -95,6 +95,23 @@ def _definition(flow: str, name: str) -> Definition:
 
 
 # --- keys of runs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_puts_back_who_holds_a_key_and_who_waits_for_it_alike(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs._accept("e", [step("top"), step("left", "top", wanted=key()), step("right", "top", wanted=key())])
+        await runs.start()
+        await runs.end("top")  # left is ready and has the key now, for which right waits
+        await store.retry("top", at_ms=6)
+        assert [(await runs.run(name)).waiting_for for name in ("left", "right")] == [NeedsWait(("top",))] * 2
+        assert await runs.start() == ["top"]
+        await runs.end("top")
+        assert await runs.start() == ["left"]
+        await runs.end("left")
+        assert await runs.start() == ["right"]
+
+    stores.use(use)
 
 
 def test_runs_of_one_key_start_one_after_the_other_and_others_are_not_held_up(stores: Stores) -> None:

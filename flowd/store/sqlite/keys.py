@@ -71,6 +71,12 @@ def give_back(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Freed]: 
     return [] if step_key is None else _freed_runs(db, lanes.leave(db, "step", run_seq))
 
 
+def has_own(db: sqlite3.Connection, run_seq: int) -> bool:
+    """Whether a run holds a key of its own."""
+    place = lanes.place_of(db, "step", run_seq)
+    return place is not None and place.has_key
+
+
 def round_ended(db: sqlite3.Connection, run_seq: int, at_ms: int) -> list[Change]:
     """A run has ended: its round's key goes to the next one where it was the last. Where others only wait for a person,
     and a younger round waits for them, they end. A `gates.Consequence`."""

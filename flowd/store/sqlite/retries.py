@@ -7,7 +7,7 @@ from flowd.domain.errors import DependentActiveError, NeedsActiveError, NotRetry
 from flowd.domain.people import Answer
 from flowd.domain.queueing import QueueBounds
 from flowd.domain.run import ProcessStatus, Reason, Run
-from flowd.store.sqlite import bounds, gates, journal, reads, rows, words
+from flowd.store.sqlite import bounds, gates, journal, keys, reads, rows, words
 
 _AFRESH = (
     "status = 'queued', updated_at_ms = ?, completed_at_ms = NULL, cancel_requested = 0, reason = NULL, error = NULL,"
@@ -89,8 +89,10 @@ def _put_back(db: sqlite3.Connection, below: list[_Dependent], at_ms: int) -> No
     )
     for run in below:
         journal.add_run(db, at_ms, run.event_seq, run.seq, ProcessStatus.QUEUED)
-        if run.status == ProcessStatus.QUEUED:
-            gates.paused(db, run.seq, at_ms=at_ms)
+    # Those that wait for a key before those that hold one, which would go to them.
+    queued = [run.seq for run in below if run.status == ProcessStatus.QUEUED]
+    for seq in sorted(queued, key=lambda seq: keys.has_own(db, seq)):
+        gates.paused(db, seq, at_ms=at_ms)
 
 
 def _refuse_unstarted(db: sqlite3.Connection, seq: int, run_id: str, reason: str | None) -> None:
