@@ -166,7 +166,7 @@ class ActiveAttempt:
             attempt_number=self.attempt.number,
             is_replay=started.run.replay_of is not None,
             needs=started.needs,
-            round_dir=self._round_folder(started.run),
+            round_dir=self._round_folder(started),
             answer=started.run.answer,
         )
         command = await self._tools.runners.command(self.definition, context)
@@ -190,11 +190,17 @@ class ActiveAttempt:
         self._has_process = True
         run_log.tell(logging.INFO, "run started", started.run, attempt=self.attempt.number, pid=pid)
 
-    def _round_folder(self, run: Run) -> str | None:
+    def _round_folder(self, started: StartedRun) -> str | None:
         if not self.definition.has_round_dir:
             return None
+        folders, run = self._tools.round_folders, started.run
+        if started.needs and folders.was_removed(run):  # what needs nothing makes what is in it
+            raise SpawnError(
+                "the folder of its round was removed, and with it what other steps had left there. Replay event "
+                f"{run.event_id} from the step that makes it: `flowd replay {run.event_id} --from STEP`"
+            )
         try:
-            return self._tools.round_folders.make(run)
+            return folders.make(run)
         except OSError as error:
             kind = NoRoomError if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpawnError
             raise kind(f"the folder of its round cannot be made: {error}") from None

@@ -56,6 +56,11 @@ class RoundFolders:
             path.mkdir(mode=0o700, exist_ok=True)
         return str(path)
 
+    def was_removed(self, run: Run) -> bool:
+        """Whether somebody else has removed the folder of a run's round: what flowd knows of it is there still."""
+        path = self._path(run)
+        return not path.is_dir() and path.with_name(path.name + _ABOUT).is_file()
+
     def ended(self, run: Run) -> None:
         """A run has ended: let its round's folder go if it was the last."""
         if self._may_be_any and os.path.isdir(self._path(run)):

@@ -98,3 +98,25 @@ def test_a_folder_that_a_killed_daemon_left_goes_at_the_next_start() -> None:
         (place.path / "go").touch()
         place.start()
         until(lambda: not folders(place), what="the folder is gone")
+
+
+def test_a_step_that_would_find_the_folder_removed_fails_and_says_what_to_replay() -> None:
+    with workspace() as place:
+        folder = place.flow("asks", f"touch $FLOWD_ROUND_DIR/notes; {say('blocked')}", top=TOP)
+        with (folder / "flow.toml").open("a") as manifest:
+            manifest.write('[[steps]]\nname = "after"\nrunner = "exec"\nscript = "after.sh"\nneeds = ["main"]\n')
+        (folder / "after.sh").write_text(f"#!/bin/sh\n{say('changed')}\n")
+        (folder / "after.sh").chmod(0o755)
+        place.start()
+        asking, after = place.call("flow.dispatch", event={"id": "e", "type": "asks.go"}, wait=True)["runIds"]
+        (made,) = (path for path in folders(place) if path.is_dir())
+        (made / "notes").unlink()
+        made.rmdir()
+        place.call("flow.resolveRun", runId=asking, status="completed")
+        run = place.call("flow.waitRun", runId=after)["run"]
+        assert (run["status"], run["reason"]) == ("failed", "spawn")
+        assert "the folder of its round was removed" in run["error"]
+        assert "flowd replay e --from STEP" in run["error"]
+        again = place.call("flow.replay", eventId="e", wait=True)["runs"]
+        place.call("flow.resolveRun", runId=again[0]["id"], status="completed")
+        assert place.call("flow.waitRun", runId=again[1]["id"])["run"]["effectiveStatus"] == "changed"
