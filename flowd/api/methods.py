@@ -211,12 +211,18 @@ class Methods:
             other_offset=given.other_offset,
         )
         text, next_offset = _text(part, given.encoding)
+        turns = None
+        if given.turns:
+            turns = await self._engine.reads.turns(
+                given.run_id, given.stream, begin=given.offset, end=next_offset, attempt_number=given.attempt
+            )
         return runs.OutputView(
             text=text,
             offset=given.offset,
             next_offset=next_offset,
             size=part.size,
             eof=part.is_final and next_offset >= part.size,
+            turns=turns,
         )
 
     async def _subscribe(self, given: updates.Subscribe, caller: Caller) -> updates.SubscribedView:

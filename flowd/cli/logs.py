@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from flowd.cli import output, people, printing, run_words, tree
+from flowd.cli import output, people, printed_order, printing, run_words, tree
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.follow.lines import LineMultiplexer
 from flowd.cli.session import Session
@@ -47,8 +47,9 @@ def logs(
     is_raw: bool,
     is_alone: bool,
 ) -> int:
-    """Print what a run wrote, byte for byte: its stdout on stdout, its stderr on stderr. A terminal gets it without
-    control sequences and with control characters as escapes, for it would obey them.
+    """Print what a run wrote, byte for byte: its stdout on stdout, its stderr on stderr, in the order in which it
+    was printed. A terminal gets it without control sequences and with control characters as escapes, for it would obey
+    them.
 
     Of several runs it prints whole lines, each with the name of its step. -f also follows runs of the event that start
     later, and those of the events that they cause, and goes on over a restart of the daemon. Where nothing of the event
@@ -111,12 +112,14 @@ def _print_one(
     *,
     is_following: bool,
 ) -> None:
-    if is_following:
+    # What has ended is read in its order; of what is printed meanwhile, that stream comes first that is seen first.
+    if is_following and not (attempt is None and session.view(requests.wait_run(run_id, timeout_ms=0)).is_final):
         _follow(session, run_id, only, attempt, out)
         return
     is_silent = True
-    for stream in _streams(only):
-        is_silent = not _print_all(session, run_id, stream, attempt, out) and is_silent
+    for stream, data in _pieces(session, run_id, only, attempt):
+        out.write(stream, data)
+        is_silent = False
     if is_silent and sys.stderr.isatty():
         printing.note("The run has written nothing.")
 
@@ -141,22 +144,23 @@ def _print_several(
     for name in names.values():
         lines.prefix(name)
     for run_id, name in names.items():
-        for stream in _streams(only):
-            for data in _parts(session, run_id, stream, None):
-                lines.feed(name, stream, data)
-            lines.end(name)
+        for stream, data in _pieces(session, run_id, only, None):
+            lines.feed(name, stream, data)
+        lines.end(name)
 
 
-def _streams(only: Stream | None) -> tuple[Stream, ...]:
-    return STREAMS if only is None else (only,)
-
-
-def _print_all(session: Session, run_id: str, stream: Stream, attempt: int | None, out: output.StepOutput) -> bool:
-    is_silent = True
-    for data in _parts(session, run_id, stream, attempt):
-        out.write(stream, data)
-        is_silent = False
-    return not is_silent
+def _pieces(session: Session, run_id: str, only: Stream | None, attempt: int | None) -> Iterator[tuple[Stream, bytes]]:
+    """What a run has printed on one stream, or on both in the order in which it was printed."""
+    if only is not None:
+        yield from ((only, data) for data in _parts(session, run_id, only, attempt))
+        return
+    try:
+        yield from printed_order.read(session, run_id, attempt)
+    except InvalidCallError as error:
+        if "turns" not in error.message:
+            raise
+        # The daemon is of before an update, and tells no order.
+        yield from ((stream, data) for stream in STREAMS for data in _parts(session, run_id, stream, attempt))
 
 
 def _parts(session: Session, run_id: str, stream: Stream, attempt: int | None) -> Iterator[bytes]:

@@ -107,6 +107,11 @@ class OutputReader:
         order = self._outputs.order(attempt) if stored.order is None else stored.order
         return stream_order.pieces(order, (stored.stdout_bytes, stored.stderr_bytes))
 
+    async def turns(self, run_id: str, number: int, stream: Stream, begin: int, end: int) -> list[tuple[int, int]]:
+        """Where a part of a stream goes on after something of the other one, see `flowd.keeper.stream_order.turns`."""
+        found = await self.pieces(run_id, number)
+        return stream_order.turns(found, stream, begin, end)
+
     async def wait_for_part(
         self,
         run_id: str,

@@ -92,6 +92,17 @@ class Reads:
             run_id, number, stream, offset=offset, count=count, wait_s=wait_s, other_offset=other_offset
         )
 
+    async def turns(
+        self, run_id: str, stream: Stream, *, begin: int, end: int, attempt_number: int | None
+    ) -> list[tuple[int, int]]:
+        """Where a part of a stream goes on after something of the other one was printed: the offsets there in both.
+
+        Raises:
+            RunNotFoundError: No such run.
+        """
+        number = (await self.run(run_id)).attempt_count if attempt_number is None else attempt_number
+        return await self._reader.turns(run_id, number, stream, begin, end)
+
     async def counts(self) -> Counts:
         """How many events and runs there are."""
         return await self._store.counts()

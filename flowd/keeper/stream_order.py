@@ -49,6 +49,25 @@ def lengths(record: bytes) -> list[int]:
     return found
 
 
+def turns(found: list[tuple[str, int]], stream: str, begin: int, end: int) -> list[tuple[int, int]]:
+    """Where a part of a stream goes on after something of the other one: its offsets there, and the bytes that the
+    other stream had by then. The first is for the part's own begin.
+
+    >>> turns([("stdout", 6), ("stderr", 10), ("stdout", 300), ("stderr", 4)], "stdout", 2, 306)
+    [(2, 0), (6, 10)]
+    """
+    own = other = 0
+    placed = []
+    for name, count in found:
+        if name != stream:
+            other += count
+            continue
+        if own < end and own + count > begin:
+            placed.append((max(own, begin), other))
+        own += count
+    return placed
+
+
 def pieces(record: bytes, sizes: tuple[int, int]) -> list[tuple[str, int]]:
     """The pieces of both streams in the order in which they were printed, as names and lengths.
 

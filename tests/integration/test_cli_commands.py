@@ -365,7 +365,7 @@ def test_logs_are_the_exact_bytes_on_their_streams(desk: Desk) -> None:
 
     desk.answers[wire.READ_OUTPUT] = part
     desk.answers[wire.WAIT_RUN] = {"run": run_of()}
-    for options in ([], ["-f"]):
+    for options in ([], ["-f"], ["-f", "--attempt", "1"]):  # the last one follows, though the run has ended
         with desk.start("logs", "r", *options) as process:
             assert process.communicate(timeout=60) == (streams["stdout"], streams["stderr"])
         assert process.returncode == 0

@@ -2,9 +2,11 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, flowd, say, until
 from doctor_rig import doctor
 from previous_rig import environment_of, newer_version
 
@@ -43,6 +45,33 @@ def test_reopened_streams_keep_the_result_and_the_order_is_stored_with_the_outpu
     assert not os.listdir(record)
     assert place.stop() == 0
     until(lambda: not place.processes(str(place.path)), what="the end of the keeper and its standby")
+
+
+def test_logs_print_both_streams_in_the_order_in_which_they_were_printed(place: Workspace) -> None:
+    turns = "".join(f"say o{n}; say e{n} >&2; " for n in range(20))
+    # The keeper tells the order of what it reads at different times.
+    script = (
+        f"say() {{ echo $1; sleep 0.02; }}\nsay e >&2; {turns}echo $KEY; sleep 0.02; echo last >&2; {say('changed')}"
+    )
+    place.flow("mixed", script)
+    (place.path / ".codex").mkdir()
+    (place.path / ".codex/flowd.toml").write_text('[environment]\nredact = ["KEY"]\n')
+    place.start(KEY="correct-horse-battery")
+    run_id = place.call("flow.waitRun", runId=dispatched(place, "mixed"))["run"]["id"]
+    printed = [line.rpartition(" | ")[2] for line in together(place, "logs", run_id)]
+    expected = ["e", *(f"{stream}{n}" for n in range(20) for stream in "oe")]
+    assert printed[:41] == expected
+    assert [line for line in printed[41:] if "FLOW_RESULT" not in line] == ["***", "last"]
+    assert together(place, "logs", "--event", "e-mixed") == [f"mixed/main | {line}" for line in printed]
+    assert flowd(place, "logs", run_id).stderr.split() == [line for line in printed if line[0] == "e" or line == "last"]
+
+
+def together(place: Workspace, *words: str) -> list[str]:
+    """The lines of a command that prints both streams to one place."""
+    return subprocess.run(
+        [sys.executable, "-m", "flowd", *words, "-w", str(place.path)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=True,
+    ).stdout.splitlines()  # fmt: skip
 
 
 def test_a_step_without_a_result_is_told_what_was_ended_while_it_printed(place: Workspace) -> None:

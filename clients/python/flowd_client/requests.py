@@ -256,14 +256,21 @@ def read_output(
     wait_ms: int = 0,
     attempt: int | None = None,
     encoding: Encoding = "utf-8",
+    max_bytes: int | None = None,
+    turns: bool = False,
 ) -> Request[OutputView]:
     """A part of a run's output from ``offset`` in bytes; waits up to ``wait_ms`` while there is none yet.
 
     Args:
         attempt: Which one; None is the latest.
         encoding: ``base64`` gives the exact bytes in ``data``, ``utf-8`` what is no text as U+FFFD.
+        max_bytes: Of the part, at most 1 MiB; None is 256 KiB.
+        turns: Tell in what order both streams were printed.
     """
-    given = _given(attempt=attempt, waitMs=wait_ms or None, encoding=None if encoding == "utf-8" else encoding)
+    given = _given(
+        attempt=attempt, waitMs=wait_ms or None, encoding=None if encoding == "utf-8" else encoding,
+        maxBytes=max_bytes, turns=turns or None,
+    )  # fmt: skip
     params = {"runId": run_id, "stream": stream, "offset": offset, **given}
     return Request(wire.READ_OUTPUT, params, _PART_READERS[encoding], wait_ms / 1000)
 

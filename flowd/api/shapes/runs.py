@@ -60,7 +60,7 @@ class WaitRun(Params):
 
 class ReadOutput(Params):
     """Which part of which stream. ``attempt`` is the last one by default; ``waitMs`` waits for something to read, or,
-    with ``otherOffset``, for the other stream to reach beyond that."""
+    with ``otherOffset``, for the other stream to reach beyond that. ``turns``: tell the order between both streams."""
 
     run_id: Identifier
     stream: Stream = "stdout"
@@ -70,6 +70,7 @@ class ReadOutput(Params):
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
     encoding: Encoding = "utf-8"
     other_offset: Offset | None = None
+    turns: bool = False
 
 
 class OutputEntry(View):
@@ -212,7 +213,8 @@ class OutputView(View):
     """Part of a stream. ``nextOffset`` is where to read on; ``eof``: the attempt has ended, and this is its end.
 
     ``text`` is UTF-8 with U+FFFD where the bytes are not UTF-8, and never cuts a character in two; with
-    ``encoding: "base64"`` it is the exact bytes.
+    ``encoding: "base64"`` it is the exact bytes. ``turns``, where they were asked for, are pairs of offsets: where the
+    part begins or goes on, and how far the other stream had come by then, as far as that is known.
     """
 
     text: str
@@ -220,6 +222,7 @@ class OutputView(View):
     next_offset: int
     size: int
     eof: bool
+    turns: list[tuple[int, int]] | None = None
 
 
 def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated: bool | None = None) -> RunView:

@@ -177,16 +177,27 @@ class Verbs:
         wait_ms: int = 0,
         attempt: int | None = None,
         encoding: Encoding = "utf-8",
+        max_bytes: int | None = None,
+        turns: bool = False,
     ) -> OutputView:
         """A part of a run's output from ``offset`` in bytes; waits up to ``wait_ms`` while there is none yet.
 
         Args:
             attempt: Which one; None is the latest.
             encoding: ``base64`` gives the exact bytes in ``data``, ``utf-8`` what is no text as U+FFFD.
+            max_bytes: Of the part, at most 1 MiB; None is 256 KiB.
+            turns: Tell in what order both streams were printed.
         """
         return self._do(
             requests.read_output(
-                run_id, stream=stream, offset=offset, wait_ms=wait_ms, attempt=attempt, encoding=encoding
+                run_id,
+                stream=stream,
+                offset=offset,
+                wait_ms=wait_ms,
+                attempt=attempt,
+                encoding=encoding,
+                max_bytes=max_bytes,
+                turns=turns,
             )
         )
 

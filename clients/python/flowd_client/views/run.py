@@ -173,6 +173,8 @@ class OutputView:
         next_offset: Where to read on.
         size: Bytes written so far.
         is_end: The run has ended and this is the stream's end.
+        turns: Where they were asked for, pairs of offsets: where the part begins or goes on, and how far the other
+            stream had come by then.
     """
 
     data: bytes
@@ -181,6 +183,7 @@ class OutputView:
     next_offset: int
     size: int
     is_end: bool = field(metadata=called("eof"))
+    turns: tuple[tuple[int, int], ...] = ()
 
 
 def read_run(value: object) -> RunView:
@@ -255,7 +258,7 @@ def read_output(response: object) -> OutputView:
     """A part of a stream from the response of flow.readOutput, asked for as text."""
     source = members(response)
     said = text(source.get("text")) or ""
-    return read(OutputView, source, data=said.encode("utf-8", "surrogatepass"), text=said)
+    return read(OutputView, source, data=said.encode("utf-8", "surrogatepass"), text=said, turns=_turns(source))
 
 
 def read_output_bytes(response: object) -> OutputView:
@@ -265,4 +268,9 @@ def read_output_bytes(response: object) -> OutputView:
         data = a2b_base64(text(source.get("text")) or "")
     except ValueError as error:
         raise BadAnswerError(f"The daemon's output is not base64: {error}.") from error
-    return read(OutputView, source, data=data, text=data.decode("utf-8", "replace"))
+    return read(OutputView, source, data=data, text=data.decode("utf-8", "replace"), turns=_turns(source))
+
+
+def _turns(source: Members) -> tuple[tuple[int, int], ...]:
+    given = source.get("turns")
+    return tuple((int(own), int(other)) for own, other in given) if isinstance(given, list) else ()

@@ -1,0 +1,74 @@
+"""Reads both streams of a run in the order in which they were printed."""
+
+from collections.abc import Iterator
+
+from flowd.cli.session import Session
+from flowd_client import requests
+from flowd_client.views.run import OutputView
+from flowd_client.wire import Stream
+
+_PART_BYTES = 256 * 1024
+
+
+class _Reader:
+    """One stream, read up to given places."""
+
+    def __init__(self, session: Session, run_id: str, stream: Stream, attempt: int | None) -> None:
+        self._session = session
+        self._run_id = run_id
+        self._stream: Stream = stream
+        self._attempt = attempt
+        self._held = b""
+        self.offset = 0
+
+    def part(self, max_bytes: int = _PART_BYTES, *, turns: bool = False) -> OutputView:
+        """What follows, without going on."""
+        return self._session.view(
+            requests.read_output(
+                self._run_id, stream=self._stream, offset=self.offset, attempt=self._attempt, encoding="base64",
+                max_bytes=max_bytes, turns=turns,
+            )
+        )  # fmt: skip
+
+    def hold(self, part: OutputView) -> bool:
+        """Keep a part for `upto`, where its bytes are the stream's. Those of one with a mask have other places."""
+        is_exact = len(part.data) == part.next_offset - self.offset
+        self._held = part.data if is_exact else b""
+        return is_exact
+
+    def upto(self, end: int | None) -> Iterator[bytes]:
+        """What comes before this place, or all that is left. Goes beyond it only where a mask does."""
+        while end is None or self.offset < end:
+            if not self._held:
+                part = self.part()
+                if not self.hold(part) and end is not None:
+                    part = self.part(min(_PART_BYTES, end - self.offset))
+                if not part.data and part.next_offset == self.offset:
+                    return
+                if not self._held:
+                    self.offset = part.next_offset
+                    yield part.data
+                    continue
+            piece = self._held if end is None else self._held[: end - self.offset]
+            self._held = self._held[len(piece) :]
+            self.offset += len(piece)
+            yield piece
+
+
+def read(session: Session, run_id: str, attempt: int | None) -> Iterator[tuple[Stream, bytes]]:
+    """Pieces of both streams. Of what is printed meanwhile, the order is as far as it was known when it was read."""
+    out = _Reader(session, run_id, "stdout", attempt)
+    errors = _Reader(session, run_id, "stderr", attempt)
+    while True:
+        part = out.part(turns=True)
+        if not part.data and part.next_offset == out.offset:
+            break
+        out.hold(part)
+        turns = part.turns or ((out.offset, 0),)
+        for (_, other), end in zip(turns, [*(own for own, _ in turns[1:]), part.next_offset], strict=True):
+            for data in errors.upto(other):
+                yield "stderr", data
+            for data in out.upto(end):
+                yield "stdout", data
+    for data in errors.upto(None):
+        yield "stderr", data
