@@ -52,6 +52,7 @@ class Daemon:
             return client.call(method, params)
 
     def dispatch(self, kind: str) -> str:
+        self.call("daemon.reload")  # a package that was written just now may not have been noticed yet
         answer = self.call("flow.dispatch", event={"id": str(uuid4()), "type": kind, "payload": {}})
         return str(answer["runs"][0]["id"])
 
