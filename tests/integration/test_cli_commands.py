@@ -33,6 +33,7 @@ def run_of(status: str = "completed", **members: Any) -> dict[str, Any]:
         "processStatus": status,
         "attemptCount": 1,
         "createdAt": "2026-01-02T03:04:05.678Z",
+        "startedAt": "2026-01-02T03:04:05.678Z",
         "durationMs": 1500,
         **members,
     }
