@@ -4,6 +4,7 @@ import json
 import re
 import sys
 import time
+import uuid
 from collections.abc import Callable
 
 from daemon_rig import say, until
@@ -34,18 +35,21 @@ def test_the_first_dispatch_starts_flowd_through_its_socket(box: Box, service: M
 
 
 def test_the_service_is_active_only_once_it_is_ready(box: Box, service: Make) -> None:
-    place = service()
-    settings = f"{place.path}/.codex/flowd.toml"
-    box.run("install", "-d", "-o", USER, f"{place.path}/.codex")
-    box.run("mkfifo", "-m", "666", settings)  # reading its settings, flowd waits here until we write
+    hold = f"/var/tmp/hold-{uuid.uuid4().hex[:8]}"
+    place = service(Environment=f"PYTHONPATH={hold}")
+    # Python loads this before anything of flowd's, which waits here until we write.
+    held = f"import sys\nif 'serve' in sys.orig_argv:\n    open({hold + '/go'!r}).read()\n"
+    box.write(f"{hold}/sitecustomize.py", held)
+    box.run("mkfifo", "-m", "666", f"{hold}/go")
 
     box.systemctl("start", "--no-block", place.unit)
 
     until(lambda: place.main_pid() and "serve" in box.read(f"/proc/{place.main_pid()}/cmdline"), what="flowd's process")
     assert box.show(place.unit, "ActiveState") == "activating"
-    box.run("sh", "-c", f"echo 'max_parallel = 3' > {settings}; rm {settings}")
+    box.run("sh", "-c", f"echo go > {hold}/go")
     until(lambda: box.show(place.unit, "ActiveState") == "active", what="readiness")
-    assert place.flowd("status", "--json")["limits"]["maxParallel"] == 3
+    assert place.flowd("status", "--json")["state"] == "ready"
+    box.run("rm", "-r", hold)
 
 
 def test_a_started_service_tells_who_manages_it(box: Box, service: Make) -> None:
