@@ -33,8 +33,8 @@ def between(now: Settings, read: Settings) -> Change:
         names = [field.name for field in fields(read.http)]
         differing = {name for name in names if getattr(now.http, name) != getattr(read.http, name)}
         taken += ["http.access"] * ("access" in differing) + ["hooks"] * ("hooks" in differing)
-        waiting += [f"http.{name}" for name in sorted(differing - {*_HTTP_TAKEN, "private"})]
-        http = replace(now.http, access=read.http.access, hooks=read.http.hooks)
+        waiting += [f"http.{name}" for name in sorted(differing - {*_HTTP_TAKEN, "private", "secret_files"})]
+        http = replace(now.http, access=read.http.access, hooks=read.http.hooks, secret_files=read.http.secret_files)
     elif now.http != read.http:
         waiting.append("http")
     if now.log_level != read.log_level:

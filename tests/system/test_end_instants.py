@@ -31,7 +31,7 @@ def test_the_time_between_attempts_is_no_duration_wherever_the_run_is_told(place
     event = {"id": "e1", "type": "again.go", "payload": {}}
     (run,) = place.call("flow.dispatch", event=event, wait=True, timeoutMs=15_000)["runs"]
     first, second = run["attempts"]
-    assert run["durationMs"] == _between_ms(first) + _between_ms(second)
+    assert run["durationMs"] == first["durationMs"] + second["durationMs"]
     assert (run["startedAt"], run["completedAt"]) == (first["startedAt"], second["completedAt"])
     assert _between_ms(run) - run["durationMs"] >= 600
     (listed,) = place.call("flow.listRuns")["runs"]
