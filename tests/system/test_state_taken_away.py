@@ -111,7 +111,10 @@ def test_a_folder_in_the_locks_place_is_refused(place: Workspace) -> None:
 
 
 def test_a_folder_in_the_place_of_the_keepers_lock_is_refused(place: Workspace) -> None:
+    place.start()
+    assert place.stop() == 0
     lock = place.path / ".codex" / "flowd" / state_folder.KEEPER / "keeper.lock"
+    lock.unlink(missing_ok=True)
     lock.mkdir(parents=True)
 
     ended = serve_to_the_end(place)

@@ -112,3 +112,9 @@ def test_a_duration_is_what_was_measured_else_the_wall_clocks_else_unknown(
     members: dict[str, Any], duration_ms: int | None
 ) -> None:
     assert attempt(**members).duration_ms == duration_ms
+
+
+def test_a_result_that_could_not_be_recorded_is_told_as_such() -> None:
+    outcome = decide(Exit(code=0, unwritten_bytes=42), None, label="f/s", timeout_ms=1)
+    assert outcome.reason is Reason.NO_RESULT
+    assert "42 bytes of its output could not be recorded" in (outcome.error or "")
