@@ -1,9 +1,13 @@
 """Real other users, for tests that run as root: flowd as one of them, files of another, clones by git."""
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +17,56 @@ ALICE = 61001
 MALLORY = 61002
 """Users without a name, like those of containers; their files are real."""
 
-PYTHONPATH = os.pathsep.join(path for path in sys.path if path)
+_PYTHONS = (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}", "/usr/bin/python3")
+"""Ours may lie in root's home."""
 
 
-def _python() -> str | None:
-    """A Python of our version that every user may run: ours may lie in root's home."""
-    for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}", "/usr/bin/python3"):
-        try:
-            done = subprocess.run(
-                [python, "-c", "import flowd.cli.main, msgspec"],
-                user=ALICE,
-                group=ALICE,
-                extra_groups=[],
-                cwd="/",
-                env={"PYTHONPATH": PYTHONPATH},
-                capture_output=True,
-                timeout=60,
-            )
-        except OSError:
-            continue
-        if done.returncode == 0:
-            return python
-    return None
+def _found() -> tuple[str, str]:
+    """A Python of our version that every user may run, and a PYTHONPATH for it that every user may read."""
+    ours = os.pathsep.join(path for path in sys.path if path)
+    if os.geteuid() == 0:
+        for python in _PYTHONS:
+            if _works(python, ours):
+                return python, ours
+        copied = os.pathsep.join(_copied())  # the checkout is where nobody else may go
+        for python in _PYTHONS:
+            if _works(python, copied):
+                return python, copied
+    return sys.executable, ours
 
 
-PYTHON = (_python() if os.geteuid() == 0 else None) or sys.executable
+def _works(python: str, paths: str) -> bool:
+    try:
+        done = subprocess.run(
+            [python, "-c", "import flowd.cli.main, msgspec"],
+            user=ALICE,
+            group=ALICE,
+            extra_groups=[],
+            cwd="/",
+            env={"PYTHONPATH": paths},
+            capture_output=True,
+            timeout=60,
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def _copied() -> list[str]:
+    """Copies of what we import, in a folder that is there until our process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="flowd-for-others-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    checkout = Path(__file__).resolve().parents[1]
+    sources = [checkout / "flowd", checkout / "clients" / "python" / "flowd_client"]
+    for source in sources:
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    installed = Path(sysconfig.get_path("purelib"))
+    shutil.copytree(installed, folder / "installed", ignore=shutil.ignore_patterns("__pycache__", "*.pth"))
+    return [str(folder), str(folder / "installed")]
+
+
+PYTHON, PYTHONPATH = _found()
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as several users")
 
