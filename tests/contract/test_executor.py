@@ -53,7 +53,9 @@ def test_how_long_a_step_took_is_measured(executor_rig: ExecutorRig) -> None:
         before_s = time.monotonic()
         exit_ = await ended(executor, executor_rig.launch("sleep 0.3"))
         assert exit_.duration_ms is not None
-        assert 200 <= exit_.duration_ms <= (time.monotonic() - before_s) * 1000 + 1
+        # systemd notes a start once it has forked: on a busy machine the step is under way by then.
+        least_ms = 300 if executor_rig.kind == "direct" else 200
+        assert least_ms <= exit_.duration_ms <= (time.monotonic() - before_s) * 1000 + 1
 
     executor_rig.run(test)
 
