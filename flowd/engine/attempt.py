@@ -336,6 +336,8 @@ class ActiveAttempt:
         return Done(finished.claimed)
 
     def _wait_for_next(self, outcome: Outcome) -> TimeWait | None:
+        if self.is_canceled:
+            return None
         delay_ms = retry.delay_before_next_ms(
             self.definition.retry, attempt_number=self.attempt.number - self._attempts_before, reason=outcome.reason
         )
