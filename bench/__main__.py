@@ -14,6 +14,7 @@ from bench.accepts import accept, packages
 from bench.catalogs import catalog
 from bench.figures import Bench, Results, markdown, plain
 from bench.following import follow
+from bench.history import history
 from bench.hostile import hostile
 from bench.http_requests import http
 from bench.many_steps import output, steps
@@ -25,7 +26,9 @@ from bench.subjects import Subject
 DEFAULT: dict[str, Bench] = {
     bench.__name__: bench for bench in (runs, pipelined, one, accept, packages, commands, idle)
 }
-FURTHER: dict[str, Bench] = {bench.__name__: bench for bench in (http, follow, catalog, steps, output, order, hostile)}
+FURTHER: dict[str, Bench] = {
+    bench.__name__: bench for bench in (http, follow, catalog, steps, output, order, history, hostile)
+}
 BENCHES = {**DEFAULT, **FURTHER}
 
 

@@ -1,0 +1,102 @@
+"""What a long history costs: lists and accepts beside a million finished runs."""
+
+import sqlite3
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.daemon import Daemon, add_flow, cpu_s, running, scratch
+from bench.figures import Figure
+from bench.load import Load, dispatch, send
+from bench.subjects import Subject
+
+RUNS = 1_000_000
+ACCEPTS = 500
+TURNS = 6
+CALLS = 25
+
+_SAYS = '#!/bin/sh\necho \'FLOW_RESULT {{"status":"{}","message":"as it was told"}}\'\n'
+_ENDS = {"good": "completed", "also-good": "changed", "bad": "failed", "asks": "blocked"}
+
+_EVENT = "iif(event_seq IS NULL, NULL, event_seq + :events * n.n)"
+_RUN = "iif(run_seq IS NULL, NULL, run_seq + :runs * n.n)"
+_ANEW = {
+    "events": {"seq": "seq + :events * n.n", "id": "id || '-' || n.n"},
+    "runs": {"seq": "seq + :runs * n.n", "id": "printf('run_%012x', seq + :runs * n.n)", "event_seq": _EVENT},
+    "attempts": {"run_seq": _RUN},
+    "journal": {"cursor": "cursor + :journal * n.n", "event_seq": _EVENT, "run_seq": _RUN},
+}
+"""By table, what a copy has anew; all other columns are those of its original."""
+
+
+def history(subject: Subject) -> Iterator[Figure]:
+    """Lists, filters and accepts beside a million finished runs."""
+    with scratch() as empty, scratch() as full:
+        for workspace in (empty, full):
+            for name, status in _ENDS.items():
+                add_flow(workspace, name, f"{name}.go", script=_SAYS.format(status))
+        with running(subject, full) as daemon:
+            for name in _ENDS:
+                send(Load(daemon.socket, [dispatch(name, f"{name}.go", wait=True)], callers=1))
+        _multiply(full / ".codex" / "flowd" / "flowd.db")
+        with running(subject, empty) as short, running(subject, full) as long:
+            rival = {"an empty store's": 0.0}
+            spent_ms = {short.pid: 0.0, long.pid: 0.0}
+            for turn in range(TURNS):
+                for daemon in (short, long) if turn % 2 else (long, short):
+                    spent_ms[daemon.pid] += _accepts(daemon, turn) / TURNS
+            rival["an empty store's"] = spent_ms[short.pid]
+            yield Figure(f"daemon's CPU an accept beside {RUNS:,} finished runs", spent_ms[long.pid], "ms", rival)
+            for name, method, params in _questions():
+                fresh_ms = _asked(short, method, params)
+                yield Figure(f"{name}, {RUNS:,} runs", _asked(long, method, params), "ms", {"an empty store": fresh_ms})
+
+
+def _questions() -> Iterator[tuple[str, str, dict[str, object]]]:
+    yield "runs, newest", "flow.listRuns", {}
+    yield "runs of a flow", "flow.listRuns", {"flow": "bad"}
+    yield "runs by status", "flow.listRuns", {"status": "failed"}
+    yield "runs by flow and status", "flow.listRuns", {"flow": "good", "status": "blocked"}
+    yield "events, newest", "flow.listEvents", {}
+    yield "attention", "flow.attention", {}
+    yield "queue", "flow.queue", {}
+    yield "status", "daemon.status", {}
+
+
+def _accepts(daemon: Daemon, turn: int) -> float:
+    requests = [dispatch(f"turn-{turn}-{n}", "nobody.waits") for n in range(ACCEPTS)]
+    before_s = cpu_s(daemon.pid)
+    send(Load(daemon.socket, requests, callers=1))
+    return (cpu_s(daemon.pid) - before_s) / ACCEPTS * 1000
+
+
+def _asked(daemon: Daemon, method: str, params: dict[str, object]) -> float:
+    """Milliseconds of an answer, each after a commit: pages are kept until then."""
+    took_ms = []
+    for call in range(CALLS):
+        daemon.call("flow.dispatch", event={"id": f"{method}-{call}-{time.monotonic_ns()}", "type": "x", "payload": {}})
+        began_s = time.perf_counter()
+        daemon.call(method, **params)
+        took_ms.append((time.perf_counter() - began_s) * 1000)
+    return statistics.median(took_ms)
+
+
+def _multiply(database: Path) -> None:
+    """Copy all events with their runs until there are `RUNS`."""
+    db = sqlite3.connect(database)
+    ends = {
+        table: db.execute(f"SELECT max({key}) FROM {table}").fetchone()[0]
+        for table, key in (("events", "seq"), ("runs", "seq"), ("journal", "cursor"))
+    }
+    db.execute(
+        "CREATE TEMP TABLE n AS WITH RECURSIVE n(n) AS (VALUES(1) UNION ALL SELECT n + 1 FROM n WHERE n < ?) "
+        "SELECT n FROM n",
+        (RUNS // ends["runs"],),
+    )
+    with db:
+        for table, anew in _ANEW.items():
+            columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+            values = ", ".join(anew.get(name, f'"{name}"') for name in columns)
+            db.execute(f"INSERT INTO {table} SELECT {values} FROM n, (SELECT * FROM {table})", ends)
+    db.close()
