@@ -17,7 +17,7 @@ TURNS = 6
 CALLS = 25
 
 _SAYS = '#!/bin/sh\necho \'FLOW_RESULT {{"status":"{}","message":"as it was told"}}\'\n'
-_ENDS = {"good": "completed", "also-good": "changed", "bad": "failed", "asks": "blocked"}
+_ENDS = {**{f"good-{n}": "completed" for n in range(6)}, "changed": "changed", "bad": "failed"}
 
 _EVENT = "iif(event_seq IS NULL, NULL, event_seq + :events * n.n)"
 _RUN = "iif(run_seq IS NULL, NULL, run_seq + :runs * n.n)"
@@ -41,12 +41,13 @@ def history(subject: Subject) -> Iterator[Figure]:
                 send(Load(daemon.socket, [dispatch(name, f"{name}.go", wait=True)], callers=1))
         _multiply(full / ".codex" / "flowd" / "flowd.db")
         with running(subject, empty) as short, running(subject, full) as long:
-            rival = {"an empty store's": 0.0}
             spent_ms = {short.pid: 0.0, long.pid: 0.0}
+            for daemon in (short, long):
+                _accepts(daemon, turn=TURNS)  # after a start nothing is in SQLite's cache
             for turn in range(TURNS):
                 for daemon in (short, long) if turn % 2 else (long, short):
                     spent_ms[daemon.pid] += _accepts(daemon, turn) / TURNS
-            rival["an empty store's"] = spent_ms[short.pid]
+            rival = {"an empty store's": spent_ms[short.pid]}
             yield Figure(f"daemon's CPU an accept beside {RUNS:,} finished runs", spent_ms[long.pid], "ms", rival)
             for name, method, params in _questions():
                 fresh_ms = _asked(short, method, params)
@@ -57,7 +58,7 @@ def _questions() -> Iterator[tuple[str, str, dict[str, object]]]:
     yield "runs, newest", "flow.listRuns", {}
     yield "runs of a flow", "flow.listRuns", {"flow": "bad"}
     yield "runs by status", "flow.listRuns", {"status": "failed"}
-    yield "runs by flow and status", "flow.listRuns", {"flow": "good", "status": "blocked"}
+    yield "runs by flow and status", "flow.listRuns", {"flow": "good-1", "status": "failed"}
     yield "events, newest", "flow.listEvents", {}
     yield "attention", "flow.attention", {}
     yield "queue", "flow.queue", {}
