@@ -12,16 +12,16 @@ from typing import Any
 import msgspec
 
 from flowd.api.http.hooks import Hooks
-from flowd.api.http.metrics import Metrics
 from flowd.api.http.responses import JSON
 from flowd.api.http.route import Route
 from flowd.api.http.routes import Routes
 from flowd.api.methods import Methods
+from flowd.api.metrics.families import ALL
 from flowd_client import wire
 from flowd_client.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "http.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "http.md", ROOT / "docs" / "metrics.md")
 
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _NOTHING: Any = None
@@ -68,11 +68,10 @@ def _routes() -> str:
     routes = Routes(
         table,
         hooks=Hooks({}),
-        metrics=Metrics(),
+        measure=_NOTHING,
         is_ready=_NOTHING,
         feed=_NOTHING,
         snapshot=_NOTHING,
-        counts=_NOTHING,
     )
     return _table("route | scope | response | what it does", map(_route, routes.all))
 
@@ -97,13 +96,26 @@ def _given(route: Route) -> str:
     return f"`{{{', '.join(members if len(members) == len(fields) else [*members, '…'])}}}`"
 
 
+def _metrics() -> str:
+    return _table(
+        "name | kind | labels | what it tells",
+        ((f"`{it.name}`", it.kind, ", ".join(f"`{label}`" for label in it.labels) or "-", it.about) for it in ALL),
+    )
+
+
 def _table(head: str, rows: Iterator[tuple[str, ...]]) -> str:
     columns = head.split(" | ")
     lines = [" | ".join(columns), "|".join("---" for _ in columns), *(" | ".join(row) for row in rows)]
     return "\n".join(f"| {line} |" if number != 1 else f"|{line}|" for number, line in enumerate(lines))
 
 
-_TABLES = {"methods": _methods, "errors": _errors, "http_errors": _http_errors, "routes": _routes}
+_TABLES = {
+    "methods": _methods,
+    "errors": _errors,
+    "http_errors": _http_errors,
+    "routes": _routes,
+    "metrics": _metrics,
+}
 
 
 def main() -> None:

@@ -39,11 +39,11 @@ class Methods:
         self,
         engine: Engine,
         *,
-        status: Callable[[bool], Awaitable[daemon.StatusView]],
+        status: Callable[[daemon.Status], Awaitable[daemon.StatusView]],
         drain: Callable[[], Awaitable[daemon.DrainView]],
         reload_settings: Callable[[], catalog.ReloadedSettingsView | None] = lambda: None,
     ) -> None:
-        """``status(with_settings)``, ``drain()`` and ``reload_settings()`` are the daemon's."""
+        """``status(asked)``, ``drain()`` and ``reload_settings()`` are the daemon's."""
         self._reload_settings = reload_settings
         self._engine = engine
         self._pages = Pages(lambda: engine.commits)
@@ -238,7 +238,7 @@ class Methods:
         return catalog.explain_view(event, verdicts, self._engine.snapshot())
 
     async def _daemon_status(self, given: daemon.Status) -> daemon.StatusView:
-        return await self._status(given.settings)
+        return await self._status(given)
 
     async def _reload(self, _: params.NoParams) -> catalog.CatalogView:
         settings = self._reload_settings()

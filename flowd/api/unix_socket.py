@@ -61,6 +61,11 @@ class UnixServer:
         await asyncio.get_running_loop().connect_accepted_socket(self._connection, connection)
 
     @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    @property
     def is_busy(self) -> bool:
         """Whether anybody is connected."""
         return bool(self._connections)

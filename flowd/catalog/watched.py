@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flowd.catalog.scan import Folders, Scanner
 from flowd.catalog.watcher import Watcher
 from flowd.domain.flow import Origin, Snapshot
+from flowd.domain.tallies import CatalogTallies
 
 _log = logging.getLogger("flowd.catalog")
 
@@ -51,6 +53,7 @@ class WatchedCatalog:
         self._snapshot = Snapshot()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watcher: Watcher | None = None
+        self.tallies = CatalogTallies()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -66,6 +69,11 @@ class WatchedCatalog:
         if self._watching:
             self._watcher = Watcher(self._look, self._folders, rescan_interval_s=self._rescan_interval_s)
             self._watcher.start()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the system tells of changes; else they are looked for every second, or not at all."""
+        return self._watcher is not None and not self._watcher.is_degraded
 
     async def reload(self) -> Snapshot:
         """Look at the disk now and return the snapshot that came of it. Cancelling it loses no change it found."""
@@ -96,10 +104,13 @@ class WatchedCatalog:
             return self._scanner.folders()
 
     def _scan(self) -> bool:
+        began_s = time.perf_counter()
         scanned = self._scanner.scan()
+        self.tallies.look_s.add(time.perf_counter() - began_s)
         if scanned == self._scanned:
             return False
         self._scanned = scanned
+        self.tallies.changes += 1
         return True
 
     def _swap(self, snapshot: Snapshot) -> None:

@@ -60,6 +60,11 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="flowd-catalog", daemon=True)
         self._is_degraded = False
 
+    @property
+    def is_degraded(self) -> bool:
+        """Whether the system could not watch just now."""
+        return self._is_degraded
+
     def start(self) -> None:
         """Begin to watch. Returns at once; a change before the watch stands is seen as soon as it does."""
         self._thread.start()

@@ -11,6 +11,7 @@ from flowd.cli.printing import size
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
 from flowd_client import requests, wire
+from flowd_client.errors import InvalidCallError
 
 _ON_STOP = {
     "finish": "finish: running steps go on to their end",
@@ -36,8 +37,9 @@ def status(session: Session, config: bool, as_json: bool) -> None:
       flowd status
       flowd status --config
       flowd status --json | jq .runs
+      flowd status --json | jq .metrics.flowd_queue_runs
     """
-    response = session.ask(requests.call(wire.STATUS, {"settings": True} if config else None))
+    response = _ask(session, settings=config, metrics=as_json)
     if as_json:
         printing.print_json(response)
         return
@@ -47,6 +49,19 @@ def status(session: Session, config: bool, as_json: bool) -> None:
         printing.line()
         rows = [tuple(_text(item.get(key)) for key in ("name", "value", "origin")) for item in settings]
         printing.table(("SETTING", "VALUE", "FROM"), rows)
+
+
+def _ask(session: Session, *, settings: bool, metrics: bool) -> Response:
+    wanted = {"settings": settings, "metrics": metrics}
+    asked = {name: True for name, is_wanted in wanted.items() if is_wanted}
+    try:
+        response: Response = session.ask(requests.call(wire.STATUS, asked))
+    except InvalidCallError:
+        if not metrics:
+            raise
+        del asked["metrics"]  # which a daemon of an earlier version does not know, until it is restarted
+        response = session.ask(requests.call(wire.STATUS, asked))
+    return response
 
 
 def _draw(session: Session, response: Response) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flowd.api.http.config import HttpConfig, UnixAddress
 from flowd.api.http.server import HttpServer
+from flowd.api.http.tally import HttpFigures
 from flowd.api.listeners import listen_for_http
 from flowd.daemon.guard import GuardedSocket
 from flowd.daemon.http_access import LocalAccess
@@ -82,6 +83,11 @@ class HttpPart:
         self._config = config
         if config is not None and self._server is not None and self._listener is not None:
             self._server.take(self._access.complete(config, self._listener))
+
+    @property
+    def figures(self) -> HttpFigures:
+        """How it is used; zeros where it is not served."""
+        return HttpFigures() if self._server is None else self._server.figures
 
     def check(self) -> None:
         """Make again what somebody has removed of socket and token, and take a token that somebody has changed.

@@ -20,18 +20,20 @@ from flowd.api.dispatcher import Dispatcher
 from flowd.api.http.config import HttpConfig
 from flowd.api.http.server import HttpServer
 from flowd.api.methods import Methods
+from flowd.api.metrics.family import Measured
 from flowd.api.shapes.catalog import ReloadedSettingsView
-from flowd.api.shapes.daemon import DrainView, StatusView
+from flowd.api.shapes.daemon import DrainView, Status, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.daemon import surroundings
 from flowd.daemon.exits import EXIT_KEEPER_LOST, EXIT_OK, EXIT_STORAGE_FAILED
 from flowd.daemon.guard import SHARED_MEMORY, GuardedSocket, until_state_is_lost
 from flowd.daemon.http import HttpPart
-from flowd.daemon.own_service import OwnService, StepsFate
+from flowd.daemon.metrics import Metrics, metrics_view
+from flowd.daemon.own_service import OwnService
 from flowd.daemon.reloading import changes_of
 from flowd.daemon.shutdown import wind_down
-from flowd.daemon.status import Birth, manager_view, status_view
+from flowd.daemon.status import Birth, manager_view, status_view, troubles
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
 from flowd.domain.launching import KeeperLostError
 from flowd.domain.redaction import Redactor
@@ -39,7 +41,7 @@ from flowd.engine.scheduler import TASK_PREFIX
 from flowd.executors.direct.launcher import environment_without
 from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper.peer import peer_uid
-from flowd.observe import listenfds, logs, stream
+from flowd.observe import listenfds, stream
 from flowd.observe.sdnotify import Notifier
 from flowd.settings import changes
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
@@ -138,11 +140,13 @@ class Daemon:
                 gc.freeze()
                 gc.set_threshold(_GARBAGE_OBJECTS, 20, 50)
                 beat = tasks.create_task(self._notifier.beat(self._summary), name="beat")
+                lag = tasks.create_task(self._metrics.watch_loop(), name="loop lag")
                 await self._stop_asked.wait()
                 end_steps = await self._wind_down()
                 await server.close()
                 guard.cancel()
                 beat.cancel()
+                lag.cancel()
                 end_http_trying()
                 # Runs that go on without us, or wait for storage: whoever supervises them lets go, and the next daemon
                 # takes them up.
@@ -156,13 +160,15 @@ class Daemon:
         self._methods = Methods(
             self._parts.engine, status=self._status, drain=self._drain, reload_settings=self._reload_settings
         )
+        subscriptions = Subscriptions(self._parts.feed, self._parts.engine.snapshot)
         server = UnixServer(
             listener,
             Dispatcher(self._methods.table),
             max_frame_bytes=self._settings.max_frame_bytes,
             peer_uid=peer_uid if "peercred" not in environment_without() else unix_socket.unknown_uid,
-            subscriptions=Subscriptions(self._parts.feed, self._parts.engine.snapshot),
+            subscriptions=subscriptions,
         )
+        self._metrics = Metrics(self._parts, server, subscriptions, http=lambda: self._http.figures)
         await server.open()
         return server
 
@@ -175,6 +181,7 @@ class Daemon:
             is_ready=lambda: not self._is_draining,
             feed=self._parts.feed,
             snapshot=self._parts.engine.snapshot,
+            measure=self._measure,
         )
 
     def _tell_ready(self) -> None:
@@ -316,7 +323,10 @@ class Daemon:
         log.info("draining")
         return DrainView(state="draining", running=list(self._parts.engine.active))
 
-    async def _status(self, with_settings: bool) -> StatusView:
+    async def _measure(self) -> list[Measured]:
+        return await self._metrics.measure(await self._status(Status()))
+
+    async def _status(self, asked: Status) -> StatusView:
         view = await status_view(
             self._settings, self._parts, birth=self._birth, socket=self._socket, is_draining=self._is_draining
         )
@@ -325,19 +335,12 @@ class Daemon:
         fate = await self._own_service.fate()
         view.on_service_stop = "cancel" if fate.is_canceled_at_stop else None
         view.on_service_restart = "kill" if fate.is_killed_at_restart else None
-        view.troubles = self._troubles(fate) or None
-        if with_settings:
+        view.troubles = troubles(self._settings, fate, http=self._http.problem) or None
+        if asked.settings:
             view.settings = self._settings.table()
+        if asked.metrics:
+            view.metrics = await metrics_view(await self._metrics.measure(view))
         return view
-
-    def _troubles(self, fate: StepsFate) -> list[dict[str, str]]:
-        found = {
-            "log": logs.trouble(),
-            "http": self._http.problem,
-            "settings": self._settings.closed_sentence,
-            "unit": fate.problem,
-        }
-        return [{"what": what, "problem": problem} for what, problem in found.items() if problem is not None]
 
 
 def _cancel_others() -> None:

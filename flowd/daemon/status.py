@@ -11,9 +11,10 @@ import flowd
 from flowd.api.json import instant
 from flowd.api.shapes.daemon import AskingView, AttentionView, StatusView
 from flowd.api.shapes.queue import pause_view
+from flowd.daemon.own_service import StepsFate
 from flowd.domain import questions
 from flowd.engine.engine import Engine
-from flowd.observe import own_unit
+from flowd.observe import logs, own_unit
 from flowd.observe.processes import find_process
 from flowd.observe.sdnotify import Notifier
 from flowd.settings import values as settings_values
@@ -109,6 +110,12 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
             "maxOutputBytes": settings.max_output_bytes,
         },
     )
+
+
+def troubles(settings: Settings, fate: StepsFate, *, http: str | None) -> list[dict[str, str]]:
+    """What does not work while the rest does. ``http`` is why HTTP is not served."""
+    found = {"log": logs.trouble(), "http": http, "settings": settings.closed_sentence, "unit": fate.problem}
+    return [{"what": what, "problem": problem} for what, problem in found.items() if problem is not None]
 
 
 async def _attention(engine: Engine) -> AttentionView | None:

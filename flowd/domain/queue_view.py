@@ -9,6 +9,21 @@ from flowd.domain.stored import Page
 
 
 @dataclass(frozen=True, slots=True)
+class Depth:
+    """How many queued runs wait for the same kind of thing.
+
+    Attributes:
+        waits_for: ``place`` are those that are ready; the others wait for ``needs``, a ``person``, a ``time``, a
+            ``pause``, a ``key`` or a ``package``.
+        since_ms: Since when the one that has waited for it longest has done so, by the wall clock.
+    """
+
+    waits_for: str
+    runs: int
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueueView:
     """What is queued: a part of it, in the order in which it will start as far as that is known.
 

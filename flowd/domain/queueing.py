@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
@@ -131,6 +132,19 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Caused:
+    """An event that the end of a run caused, or would have.
+
+    Attributes:
+        how: Whether it, or a new round of it, was stored.
+        flows: The flows of the runs that were made for it, one for each run.
+    """
+
+    how: Literal["accepted", "duplicate", "conflict"]
+    flows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SideEffects:
     """What a commit did beside what was asked for.
 
@@ -138,11 +152,13 @@ class SideEffects:
         ended: Runs that ended unstarted.
         to_end: Running runs that are to end, because younger ones of their keys wait for that.
         is_any_ready: Some runs that waited may start now.
+        caused: Events that results caused.
     """
 
     ended: tuple[Run, ...] = ()
     to_end: tuple[str, ...] = ()
     is_any_ready: bool = False
+    caused: tuple[Caused, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from flowd.domain.matching import LeftOut
-from flowd.domain.queueing import Claimed, NewRun
+from flowd.domain.queueing import Caused, Claimed, NewRun
 from flowd.domain.run import Run
 from flowd.domain.trees import CausedBy
 
@@ -115,6 +115,13 @@ class Accepted:
     claimed: Claimed | None = None
     is_cause_idle: bool = False
     outside: tuple[LeftOut, ...] = ()
+
+    @property
+    def as_caused(self) -> Caused:
+        """What is counted of it."""
+        if self.is_duplicate:
+            return Caused("conflict" if self.is_conflict else "duplicate")
+        return Caused("accepted", tuple(run.flow_name for run in self.runs))
 
 
 @dataclass(frozen=True, slots=True)

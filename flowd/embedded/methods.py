@@ -10,7 +10,7 @@ from flowd.api import json, params, people
 from flowd.api.failures import error_from
 from flowd.api.method import Method
 from flowd.api.methods import Methods, bare_event
-from flowd.api.shapes.daemon import DrainView, StatusView
+from flowd.api.shapes.daemon import DrainView, Status, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.domain.errors import FlowdError
 from flowd.domain.people import Person
@@ -45,7 +45,7 @@ def local_methods(parts: Parts, settings: Settings) -> LocalMethods:
 def table(engine: Engine, settings: Settings) -> dict[str, Method]:
     """The methods of the API on an engine in this process."""
 
-    async def status(with_settings: bool) -> StatusView:
+    async def status(asked: Status) -> StatusView:
         counts = await engine.reads.counts()
         return StatusView(
             version=flowd.__version__,
@@ -57,7 +57,7 @@ def table(engine: Engine, settings: Settings) -> dict[str, Method]:
             state_dir=str(settings.state_dir),
             events=counts.events,
             runs=dict(counts.runs),
-            settings=settings.table() if with_settings else None,
+            settings=settings.table() if asked.settings else None,
         )
 
     async def drain() -> DrainView:

@@ -26,6 +26,7 @@ from flowd.engine.outputs import CollectedOutput, OutputFiles
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import TASK_PREFIX, Again, Done
 from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
+from flowd.engine.tallies import Tallies
 from flowd.ports import Clock, Keeper, PackageHashes, Runners, Store
 
 log = logging.getLogger("flowd.engine")
@@ -55,6 +56,7 @@ class Tools:
     clock: Clock
     waits: StorageWaits
     follows: Follows
+    tallies: Tallies
     max_output_bytes: int
     mask: Callable[[str], str]
 
@@ -322,6 +324,7 @@ class ActiveAttempt:
         await tools.keeper.forget(attempt.id)
         # In a burst the journal drops lines by level: one of many good ends must not cost a bad one its line.
         ended = finished.outcome or outcome
+        tools.tallies.attempt_ended(ended.status, exit_.duration_ms, output)
         level = logging.WARNING if ended.status is ProcessStatus.FAILED else logging.INFO
         run_log.tell(level, "run ended", run, status=ended.status.value, reason=ended.reason, attempt=attempt.number)
         if ended.status is ProcessStatus.COMPLETED:

@@ -55,6 +55,7 @@ class Attempts:
 
     def begin(self, started: StartedRun) -> ActiveAttempt:
         """The attempt of a run that was just claimed."""
+        self._tools.tallies.began(started)
         return self._add(started.attempt, started.run, started.definition, started=started)
 
     def adopt(self, left: LeftRunning) -> ActiveAttempt:

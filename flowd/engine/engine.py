@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from flowd.domain.errors import (
+    FlowdError,
     NotRetryableError,
     RunActiveError,
 )
@@ -32,6 +34,7 @@ from flowd.engine.reads import Reads
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.running_step import RunningStep
 from flowd.engine.scheduler import TASK_PREFIX, Scheduler
+from flowd.engine.tallies import Tallies
 from flowd.engine.uncancellable import UncancellableCalls
 from flowd.engine.waiters import Waiters
 from flowd.ports import Catalog, Clock, Keeper, OpenStore
@@ -64,6 +67,7 @@ class Engine:
         pauses: Pauses,
         calls: UncancellableCalls,
         follows: Follows,
+        tallies: Tallies,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -81,6 +85,8 @@ class Engine:
         self._redactor = redactor
         self._follows = follows
         self._calls = calls
+        self.tallies = tallies
+        """What was counted since it began."""
         self.questions = questions
         """What people can do about runs that ask."""
         self.pauses = pauses
@@ -140,6 +146,7 @@ class Engine:
             self._calls.begin(self._attempts.cancel(run_id))
         if side_effects.is_any_ready:
             self._scheduler.ring()
+        self.tallies.caused(side_effects.caused)
 
     def make_folders(self) -> None:
         """Make the folder of steps' output again where somebody has removed it."""
@@ -210,7 +217,7 @@ class Engine:
         return await self._calls.do(self._dispatch(value, only, caused_by))
 
     async def _dispatch(self, value: object, only: tuple[str, str] | None, caused_by: str | None) -> Accepted:
-        places = 0
+        places, began_s = 0, time.perf_counter()
         claimed = Claimed()
 
         def claim(runs: int) -> Claim | None:
@@ -220,6 +227,7 @@ class Engine:
 
         try:
             accepted = await self._intake.accept(value, only=only, caused_by=caused_by, claim=claim)
+            self.tallies.accepted(accepted, time.perf_counter() - began_s)
             claimed = accepted.claimed or claimed
             if not accepted.is_duplicate:
                 self._completions.begin(accepted.runs)
@@ -230,6 +238,9 @@ class Engine:
                 log.warning("event not caused", extra={"event_id": accepted.event.id, "cause": caused_by})
             if accepted.is_cause_idle:
                 log.warning("cause not running", extra={"event_id": accepted.event.id, "cause": caused_by})
+        except FlowdError as refusal:
+            self.tallies.refused(refusal.slug)
+            raise
         finally:
             self._scheduler.start(claimed, places=places)
         if accepted.runs and not accepted.is_duplicate and not places:
@@ -257,6 +268,7 @@ class Engine:
         self, event_id: str, steps: Sequence[str] | None, from_steps: Sequence[str] | None, *, is_missing: bool
     ) -> Accepted:
         replayed = await self._intake.replay(event_id, steps, from_steps=from_steps, is_missing=is_missing)
+        self.tallies.replays += 1
         self._completions.begin(replayed.runs)
         self._scheduler.ring()
         for run in replayed.runs:

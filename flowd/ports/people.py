@@ -6,7 +6,7 @@ from typing import Protocol
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.questions import Question
-from flowd.domain.queue_view import QueueView
+from flowd.domain.queue_view import Depth, QueueView
 from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
 
@@ -86,4 +86,9 @@ class PauseStore(Protocol):
         Raises:
             InvalidParamsError: The cursor is none of ours.
         """
+        ...
+
+    async def depths(self) -> list[Depth]:
+        """How many queued runs wait for what, as it was not long ago: where so many are queued that counting them takes
+        a while, that is not done all the time."""
         ...

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from flowd.domain.queueing import SideEffects
+from flowd.domain.tallies import StoreTallies
 from flowd.ports.journal import Journal, Nonces
 from flowd.ports.people import PauseStore, QuestionStore
 from flowd.ports.queue import Queue
@@ -17,6 +18,11 @@ class Store(Queue, Records, Upkeep, Protocol):
 
 class OpenStore(Store, TreeStore, QuestionStore, PauseStore, Journal, Nonces, Protocol):
     """A store with a life of its own: all that one adapter of a database offers."""
+
+    @property
+    def tallies(self) -> StoreTallies:
+        """What was counted since it was opened."""
+        ...
 
     def tell_commits(self, listener: Callable[[], None]) -> None:
         """Call this after each commit, in the loop."""

@@ -5,6 +5,7 @@ import time
 
 from flowd.api import json
 from flowd.domain.redaction import Redactor
+from flowd.domain.run import Run
 from flowd.engine.attempt import Tools
 from flowd.engine.attempts import Attempts
 from flowd.engine.claims import Claims
@@ -22,6 +23,7 @@ from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import Scheduler, Timers
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits
+from flowd.engine.tallies import Tallies
 from flowd.engine.uncancellable import UncancellableCalls
 from flowd.keeper.capabilities import boot_id
 from flowd.ports import Catalog, Clock, Keeper, OpenStore, PackageHashes, PayloadChecks, Runners
@@ -45,7 +47,13 @@ def assemble(
     """The engine and its feed on top of these adapters. ``call_later`` is the running loop's unless given."""
     boot = boot_id()
     round_folders = RoundFolders(settings.state_dir / state_folder.ROUNDS, store)
-    completions = Completions(round_folders.ended)
+    tallies = Tallies()
+
+    def ended(run: Run) -> None:
+        round_folders.ended(run)
+        tallies.ended(run)
+
+    completions = Completions(ended)
     waits = StorageWaits(time.monotonic)
     outputs = OutputFiles(settings.state_dir / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
     steps = StepsInForce(catalog)
@@ -74,6 +82,7 @@ def assemble(
         clock=clock,
         waits=waits,
         follows=follows,
+        tallies=tallies,
         max_output_bytes=settings.max_output_bytes,
         mask=redactor.text,
     )
@@ -133,6 +142,7 @@ def assemble(
         pauses=pauses,
         calls=calls,
         follows=follows,
+        tallies=tallies,
     )
     store.tell_side_effects(engine.follow_up)
     return engine, feed

@@ -297,3 +297,27 @@ def test_what_people_want_of_runs_may_be_twice_as_much(stores: Stores) -> None:
             await store.retry("flow/c", at_ms=4)
 
     stores.use(use, max_queued=1)
+
+
+def test_the_queue_is_counted_by_what_its_runs_wait_for(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        assert await store.depths() == []
+
+    async def fill(store: OpenStore) -> None:
+        await accept(store, "e1", new("flow", "a"), new("flow", "b", "a"))
+        await store.accept(new_event("e2"), [new("late", "a", wait=TimeWait(9, 9, "delay"))], at_ms=7)
+        await store.accept(new_event("e3"), [new("other", "a")], at_ms=8)
+
+    async def look(store: OpenStore) -> None:
+        depths = {depth.waits_for: (depth.runs, depth.since_ms) for depth in await store.depths()}
+        assert depths == {"place": (2, 1), "needs": (1, 1), "time": (1, 7)}
+
+    async def hold_up(store: OpenStore) -> None:
+        await pause(store, ALL)
+
+    async def look_again(store: OpenStore) -> None:
+        depths = {depth.waits_for: (depth.runs, depth.since_ms) for depth in await store.depths()}
+        assert depths == {"pause": (2, 5), "needs": (1, 1), "time": (1, 7)}
+
+    for step in (use, fill, look, hold_up, look_again):  # each opens it anew: what was counted is remembered a while
+        stores.use(step)

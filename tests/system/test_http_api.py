@@ -213,8 +213,8 @@ def test_metrics_are_in_the_text_format(web: HttpPlace) -> None:
 
 def test_a_keepers_death_is_counted_and_logged(place: Workspace) -> None:
     web = HttpPlace(place).start()
-    counted = lambda: b"flowd_keeper_restarts_total 1\n" in web.get("/metrics").body  # noqa: E731
-    assert b"flowd_keeper_restarts_total 0\n" in web.get("/metrics").body
+    counted = lambda: b"flowd_keeper_restarts_total 1.0\n" in web.get("/metrics").body  # noqa: E731
+    assert b"flowd_keeper_restarts_total 0.0\n" in web.get("/metrics").body
     keeper = place.keeper_pid()
     os.kill(keeper, signal.SIGKILL)
     until(counted, what="the next keeper")

@@ -241,7 +241,7 @@ def test_clients_that_vanish_while_waiting_or_streaming_leave_nothing_behind(web
                 connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 if path == "/stream":
                     connection.recv(10)
-    streams = lambda: b"flowd_http_streams 0\n" in web.get("/metrics").body  # noqa: E731
+    streams = lambda: b"flowd_http_streams 0.0\n" in web.get("/metrics").body  # noqa: E731
     until(streams, what="no stream left")
     until(lambda: len(daemon.net_connections("tcp")) < 10, what="no connection left")
     web.post(f"/runs/{run_id}/cancel")

@@ -111,7 +111,7 @@ def test_over_http_it_is_the_token_that_answered(web: HttpPlace) -> None:
     assert web.post(f"/runs/{run_id}/resolve", {"status": "failed", "nots": "x"}, **bearer).slug == "invalid_params"
     assert web.post(f"/runs/{run_id}/resolve", [1], **bearer).slug == "bad_request"
     assert [one["run"]["id"] for one in web.get("/attention", **bearer).json["questions"]] == [run_id]
-    assert "\nflowd_runs_asking 1\n" in web.get("/metrics", **bearer).body.decode()
+    assert "\nflowd_runs_asking 1.0\n" in web.get("/metrics", **bearer).body.decode()
     asking = web.get("/status", **bearer).json["attention"]
     assert (asking["count"], asking["questions"][0]["message"]) == (1, "Publish v1.1.0? Read NOTES.md")
     with create_flow_client(mode="http", base_url=web.url, bearer_token="ci-token") as client:

@@ -12,6 +12,7 @@ from flowd.domain.queueing import StartedRun
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.engine.attempt import ActiveAttempt
 from flowd.engine.attempts import Attempts
+from flowd.engine.tallies import Tallies
 
 RUN = Run("r", "e", "flow", 1, "step", "exec", "sha256:0", ProcessStatus.RUNNING, 1, 1)
 
@@ -28,7 +29,8 @@ class Runs:
 
 
 def made(runs: Runs) -> Attempts:
-    return Attempts(cast("Any", SimpleNamespace(store=runs, clock=SimpleNamespace(steady_ms=lambda: 1))))
+    clock = SimpleNamespace(steady_ms=lambda: 1)
+    return Attempts(cast("Any", SimpleNamespace(store=runs, clock=clock, tallies=Tallies())))
 
 
 def begin(attempts: Attempts) -> ActiveAttempt:

@@ -285,9 +285,9 @@ def explain(event: Mapping[str, Any]) -> Request[ExplainView]:
     return Request(wire.EXPLAIN, {"event": event}, _read_explain)
 
 
-def status() -> Request[dict[str, Any]]:
-    """How the daemon is, as ``daemon.status`` tells it."""
-    return Request(wire.STATUS, {}, _read_members)
+def status(*, metrics: bool = False) -> Request[dict[str, Any]]:
+    """How the daemon is, as ``daemon.status`` tells it; with ``metrics`` also what it tells Prometheus."""
+    return Request(wire.STATUS, {"metrics": True} if metrics else {}, _read_members)
 
 
 def reload() -> Request[CatalogView]:

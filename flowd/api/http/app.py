@@ -16,12 +16,12 @@ from flowd.api.http.body import Bodies
 from flowd.api.http.call import Call
 from flowd.api.http.config import Limits
 from flowd.api.http.guard import Guard, Headers, first
-from flowd.api.http.metrics import Metrics
 from flowd.api.http.paths import PathTable
 from flowd.api.http.refusals import Refusals
 from flowd.api.http.responses import Head, HttpError, Response, Stream, failed, refused
 from flowd.api.http.route import Route
 from flowd.api.http.routes import Routes
+from flowd.api.http.tally import RequestTally
 from flowd.domain.people import Person
 
 log = logging.getLogger("flowd.api.http")
@@ -42,7 +42,7 @@ class HttpApp:
         guard: Guard,
         authenticator: Authenticator,
         limits: Limits,
-        metrics: Metrics,
+        tally: RequestTally,
         base_path: str = "",
     ) -> None:
         self._paths: PathTable[Route] = PathTable((route.verb, route.path, route) for route in routes.all)
@@ -52,7 +52,7 @@ class HttpApp:
         self._base_path = base_path.encode()
         self._bodies = Bodies(max_bytes=limits.max_body_bytes, within_s=limits.body_s)
         self._refusals = Refusals(log, "request refused")
-        self._metrics = metrics
+        self._tally = tally
         self._live: set[asyncio.Task[None]] = set()
 
     @property
@@ -91,7 +91,7 @@ class HttpApp:
         except ClientGoneError:
             log.debug("caller hung up", extra={"route": label})
         finally:
-            self._metrics.note(label, status, time.perf_counter() - began_s)
+            self._tally.note(label, status, time.perf_counter() - began_s)
 
     def _note(self, refusal: HttpError, scope: Connection, label: str) -> None:
         # A hook's refusals are in the log already, with more to them.

@@ -1,7 +1,7 @@
 """The routes: those of the API's methods, and the few that HTTP has beside them."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -9,12 +9,13 @@ from flowd.api import json, params
 from flowd.api.http import cloud_events, output, stream
 from flowd.api.http.call import Call
 from flowd.api.http.hooks import Hooks, IgnoredError
-from flowd.api.http.metrics import CONTENT_TYPE, Metrics
 from flowd.api.http.responses import HttpError, Response, Stream, json_response
 from flowd.api.http.route import Respond, Route
 from flowd.api.method import Method
+from flowd.api.metrics.exposition import Exposition
+from flowd.api.metrics.family import Measured
 from flowd.api.shapes.catalog import Explain
-from flowd.api.shapes.daemon import Status
+from flowd.api.shapes.daemon import Status, StatusOverHttp
 from flowd.api.shapes.events import Dispatch, DispatchView, Replay
 from flowd.api.shapes.runs import ReadOutput, RunId, RunView, WaitedRunView, WaitRun
 from flowd.api.shapes.trees import CancelEvent, GetEvent, WaitedEventView, WaitEvent
@@ -39,19 +40,18 @@ class Routes:
         table: Mapping[str, Method],
         *,
         hooks: Hooks,
-        metrics: Metrics,
+        measure: Callable[[], Awaitable[Sequence[Measured]]],
         is_ready: Callable[[], bool],
         feed: Feed,
         snapshot: Callable[[], Snapshot],
-        counts: Callable[[], tuple[int, int]],
         is_source_in_id: bool = True,
     ) -> None:
-        """``counts()`` is how many connections and streams there are; ``is_source_in_id`` is the configuration's."""
+        """``measure()`` gives all figures of the daemon; ``is_source_in_id`` is the configuration's."""
         self._table = table
         self._hooks = hooks
-        self._metrics = metrics
+        self._measure = measure
+        self._exposition = Exposition()
         self._is_ready = is_ready
-        self._counts = counts
         self._is_source_in_id = is_source_in_id
         self._feed = feed
         self._snapshot = snapshot
@@ -91,7 +91,7 @@ class Routes:
         plain = _with_body(method) if name in _TAKING_BODIES else _plain(method, is_reading=route.verb == "GET")
         respond = self._special.get(name) or plain
         # The settings, which daemon.status can tell, are for the daemon's own user on the control socket.
-        takes = params.NoParams if name == names.STATUS else method.params
+        takes = StatusOverHttp if name == names.STATUS else method.params
         # Who has caught what acts could send it for ever, whatever was done since.
         is_repeatable = names.METHODS[name].is_retry_safe and route.scope != "control"
         return Route(
@@ -99,8 +99,9 @@ class Routes:
             takes, method.view, route.status, route.media, route.note, is_repeatable,
         )  # fmt: skip
 
-    async def _status(self, _: Call) -> Response:
-        return json_response(await self._table[names.STATUS].call(Status()))
+    async def _status(self, call: Call) -> Response:
+        given = _from_url(call, StatusOverHttp)
+        return json_response(await self._table[names.STATUS].call(Status(metrics=given.metrics)))
 
     # --- methods with more to them -----------------------------------------------------------------------------------
 
@@ -245,11 +246,9 @@ class Routes:
             raise HttpError("not_ready", "The daemon is draining; it starts nothing more.")
         return json_response({"ok": True})
 
-    async def _prometheus(self, _: Call) -> Response | Stream:
-        connections, streams = self._counts()
-        status = await self._table[names.STATUS].call(Status())
-        text = self._metrics.text(status, connections=connections, streams=streams)
-        return Response(text.encode(), CONTENT_TYPE)
+    async def _prometheus(self, call: Call) -> Response | Stream:
+        text, kind = await self._exposition.text(await self._measure(), accept=call.header(b"accept") or "")
+        return Response(text, kind)
 
     async def _openapi(self, _: Call) -> Response | Stream:
         if self._document is None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -19,10 +19,11 @@ from flowd.api.http.auth import Authenticator, RememberNonce
 from flowd.api.http.config import Address, HttpConfig, Limits, TcpAddress, UnixAddress
 from flowd.api.http.guard import Guard
 from flowd.api.http.hooks import Hooks
-from flowd.api.http.metrics import Metrics
 from flowd.api.http.protocol import BoundedConfig, BoundedProtocol
 from flowd.api.http.routes import Routes
+from flowd.api.http.tally import HttpFigures, RequestTally
 from flowd.api.method import Method
+from flowd.api.metrics.family import Measured
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
 
@@ -49,6 +50,7 @@ class HttpServer:
         is_ready: Callable[[], bool],
         feed: Feed,
         snapshot: Callable[[], Snapshot],
+        measure: Callable[[], Awaitable[Sequence[Measured]]],
     ) -> None:
         """``listener`` is of `flowd.api.listeners`; it is closed with the server."""
         self._address = config.address
@@ -57,17 +59,16 @@ class HttpServer:
         self._state = ServerState()
         self._acceptor: Acceptor | None = None
         limits = _affordable(config.limits)
-        metrics = Metrics()
+        self._tally = RequestTally()
         self._hooks = Hooks(config.hooks)
         self._authenticator = Authenticator(config.access, remember_nonce)
         routes = Routes(
             table,
             hooks=self._hooks,
-            metrics=metrics,
+            measure=measure,
             is_ready=is_ready,
             feed=feed,
             snapshot=snapshot,
-            counts=lambda: (len(self._state.connections), self._app.streams),
             is_source_in_id=config.is_source_in_id,
         )
         self._app = HttpApp(
@@ -78,7 +79,7 @@ class HttpServer:
             ),
             authenticator=self._authenticator,
             limits=limits,
-            metrics=metrics,
+            tally=self._tally,
             base_path=config.base_path,
         )
         self._config = BoundedConfig(
@@ -104,6 +105,11 @@ class HttpServer:
         self._access = config.access
         self._authenticator.take(config.access)
         self._hooks.take(config.hooks)
+
+    @property
+    def figures(self) -> HttpFigures:
+        """How it is used."""
+        return HttpFigures(len(self._state.connections), self._app.streams, self._tally)
 
     async def open(self) -> None:
         """Begin to accept connections; ``where`` tells on which address, with the port that was taken."""

@@ -10,9 +10,23 @@ from flowd.api.shapes.queue import PauseView
 
 
 class Status(Params):
-    """Whether to tell the settings, too."""
+    """Whether to tell the settings, too, and all figures that Prometheus is told."""
 
     settings: bool = False
+    metrics: bool = False
+
+
+class StatusOverHttp(Params):
+    """Likewise. The settings are for the daemon's own user, on the control socket."""
+
+    metrics: bool = False
+
+
+class FigureView(View):
+    """A number, and what it differs in from others of its name."""
+
+    value: float
+    labels: dict[str, str] | None = None
 
 
 class Prune(Params):
@@ -57,6 +71,7 @@ class StatusView(View):
         troubles: What does not work while the rest does, each with ``what`` (``log``, ``http``, ``settings``, ``unit``)
             and ``problem``, a sentence; absent where there are none.
         settings: Every setting with its value and its source; only where they were asked for.
+        metrics: All that Prometheus is told, by the names that it is told them by; only where that was asked for.
     """
 
     version: str
@@ -89,6 +104,7 @@ class StatusView(View):
     manager: dict[str, Any] | None = None
     troubles: list[dict[str, str]] | None = None
     settings: list[dict[str, Any]] | None = None
+    metrics: dict[str, list[FigureView]] | None = None
 
 
 class Parallel(Params):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flowd.domain.errors import RefusedError, StateError, StorageBusyError, StorageFailedError, StorageFullError
+from flowd.domain.queueing import Caused
 from flowd.store.sqlite.migration import migrate
 
 C = TypeVar("C", bound=sqlite3.Connection)
@@ -22,6 +23,7 @@ class WriteConnection(sqlite3.Connection):
         also_ended: The ``seq`` of runs that ended in this transaction unstarted, as a consequence of what was asked.
         to_end: The same of running runs whose end was asked for.
         is_any_ready: Runs that waited may start now, and no claim has looked at them.
+        caused: What became of events that results cause.
         may_be_paused: People may have paused something; else nobody has to look for that.
     """
 
@@ -30,6 +32,7 @@ class WriteConnection(sqlite3.Connection):
         self.also_ended: list[int] = []
         self.to_end: list[int] = []
         self.is_any_ready = False
+        self.caused: list[Caused] = []
         self.may_be_paused = True
 
     def forget(self) -> None:
@@ -37,6 +40,7 @@ class WriteConnection(sqlite3.Connection):
         self.also_ended.clear()
         self.to_end.clear()
         self.is_any_ready = False
+        self.caused.clear()
 
 
 def open_writer(path: Path) -> WriteConnection:

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
-from flowd.domain.queue_view import QueueView
+from flowd.domain.queue_view import Depth, QueueView
 from flowd.store.sqlite import pauses, pausing, queue_reads
+from flowd.store.sqlite.depths import Depths
 from flowd.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -17,6 +18,7 @@ class PauseStore:
     """See `flowd.ports.PauseStore` for what every method guarantees."""
 
     _writer: Writer
+    _depths: Depths
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         raise NotImplementedError
@@ -48,3 +50,7 @@ class PauseStore:
     async def queue(self, flow: str | None, *, limit: int, cursor: str | None) -> QueueView:
         """See `flowd.ports.PauseStore.queue`."""
         return await self._read(lambda db: queue_reads.queue(db, flow, limit=limit, cursor=cursor))
+
+    async def depths(self) -> list[Depth]:
+        """See `flowd.ports.PauseStore.depths`."""
+        return await self._read(self._depths.now)

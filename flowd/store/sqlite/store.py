@@ -29,10 +29,12 @@ from flowd.domain.stored import (
     RunFilter,
     StoredEvent,
 )
+from flowd.domain.tallies import StoreTallies
 from flowd.domain.trees import MAX_EVENTS, TreeBounds
 from flowd.domain.waiting import TimeWait
 from flowd.store.sqlite import journal, nonces, pruning, queue, reads, retries, trees, waits, writes
 from flowd.store.sqlite.connection import WriteConnection, is_about_storage, open_reader, open_writer, translate
+from flowd.store.sqlite.depths import Depths
 from flowd.store.sqlite.pause_store import PauseStore
 from flowd.store.sqlite.people_store import PeopleStore
 from flowd.store.sqlite.room import Reserve, full_disk_message
@@ -90,6 +92,7 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
             reserve=Reserve(path.with_suffix(".reserve"), reserve_bytes) if reserve_bytes else None,
             describe_full=lambda: full_disk_message(path.parent),
         )
+        self._depths = Depths()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -100,10 +103,11 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
             self._changes_when_pruned = db.total_changes
             journal.prune(db, self._max_journal_rows)
         (self._queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
-        if not (db.also_ended or db.to_end or db.is_any_ready):
+        if not (db.also_ended or db.to_end or db.is_any_ready or db.caused):
             return None
         to_end = [run.id for run in reads.runs_by_seq(db, db.to_end) if not run.status.is_final]
-        return SideEffects(tuple(reads.runs_by_seq(db, db.also_ended)), tuple(to_end), db.is_any_ready)
+        ended = tuple(reads.runs_by_seq(db, db.also_ended))
+        return SideEffects(ended, tuple(to_end), db.is_any_ready, tuple(db.caused))
 
     def tell_commits(self, listener: Callable[[], None]) -> None:
         """See `flowd.ports.OpenStore.tell_commits`."""
@@ -124,6 +128,11 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
     def commits(self) -> int:
         """See `flowd.ports.Store.commits`."""
         return self._writer.commits
+
+    @property
+    def tallies(self) -> StoreTallies:
+        """See `flowd.ports.OpenStore.tallies`."""
+        return self._writer.tallies
 
     @property
     def queued(self) -> int:

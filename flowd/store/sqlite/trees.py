@@ -13,6 +13,7 @@ from flowd.domain.run import Attempt, Reason
 from flowd.domain.stored import Accepted, NewEventRuns, Output
 from flowd.domain.trees import MAX_DEPTH, TreeBounds
 from flowd.store.sqlite import bounds, queue, writes
+from flowd.store.sqlite.connection import WriteConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,8 @@ def cause_all(db: sqlite3.Connection, cause: Cause, follows: Sequence[NewEventRu
     """Store what a run that has ended causes; see `cause_one`. Where the id of an event stands for another one already,
     that is noted with the run: its error from then on, else None."""
     accepted = [cause_one(db, cause, new, at_ms=at_ms) for new in follows]
+    if isinstance(db, WriteConnection):
+        db.caused += [one.as_caused for one in accepted]
     taken = [one.event.id for one in accepted if one.is_conflict]
     if not taken:
         return None

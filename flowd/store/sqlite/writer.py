@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from flowd.domain.errors import FlowdError, StorageFailedError, StorageFullError
 from flowd.domain.queueing import SideEffects
+from flowd.domain.tallies import StoreTallies
 from flowd.store.sqlite.connection import FULL, WriteConnection, is_about_storage, translate
 from flowd.store.sqlite.room import Reserve
 
@@ -67,6 +68,7 @@ class Writer:
         self._is_open = True
         self.commits = 0
         """Grows with each commit, before anybody is told of it."""
+        self.tallies = StoreTallies()
         self._failure: StorageFailedError | None = None
         self._on_failure = on_failure
         self.on_commit: Callable[[], None] = lambda: None
@@ -164,6 +166,7 @@ class Writer:
         if self._is_low:
             self._look_for_room()
         try:
+            began_s = time.perf_counter()
             self._connection.forget()
             self._connection.execute("BEGIN IMMEDIATE")
             executed = 0
@@ -177,6 +180,8 @@ class Writer:
             if side_effects is not None:
                 self._side_effects.append(side_effects)
             self.commits += 1
+            self.tallies.commit_s.add(time.perf_counter() - began_s)
+            self.tallies.operations += executed
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this batch's answer
             self._roll_back()
             self._answer_failed(batch, error)

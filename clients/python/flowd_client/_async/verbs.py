@@ -211,9 +211,9 @@ class AsyncVerbs:
         """What every step would say to an event. Stores and starts nothing."""
         return await self._do(requests.explain(event))
 
-    async def status(self) -> dict[str, Any]:
-        """How the daemon is, as ``daemon.status`` tells it."""
-        return await self._do(requests.status())
+    async def status(self, *, metrics: bool = False) -> dict[str, Any]:
+        """How the daemon is, as ``daemon.status`` tells it; with ``metrics`` also what it tells Prometheus."""
+        return await self._do(requests.status(metrics=metrics))
 
     async def reload(self) -> CatalogView:
         """The flow packages, after the daemon has looked at the disk anew."""

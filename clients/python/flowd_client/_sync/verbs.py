@@ -209,9 +209,9 @@ class Verbs:
         """What every step would say to an event. Stores and starts nothing."""
         return self._do(requests.explain(event))
 
-    def status(self) -> dict[str, Any]:
-        """How the daemon is, as ``daemon.status`` tells it."""
-        return self._do(requests.status())
+    def status(self, *, metrics: bool = False) -> dict[str, Any]:
+        """How the daemon is, as ``daemon.status`` tells it; with ``metrics`` also what it tells Prometheus."""
+        return self._do(requests.status(metrics=metrics))
 
     def reload(self) -> CatalogView:
         """The flow packages, after the daemon has looked at the disk anew."""

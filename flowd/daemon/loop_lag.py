@@ -1,0 +1,19 @@
+"""Measures how late the event loop is."""
+
+import asyncio
+from typing import NoReturn
+
+from flowd.domain.tallies import Histogram
+
+EVERY_S = 0.5
+BOUNDS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+"""A timer may be a millisecond late in an idle loop, which waits in whole ones."""
+
+
+async def measure(lag_s: Histogram) -> NoReturn:
+    """Count for ever how late timers of half a second are, until this is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due_s = loop.time() + EVERY_S
+        await asyncio.sleep(EVERY_S)
+        lag_s.add(max(0.0, loop.time() - due_s))
