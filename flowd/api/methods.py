@@ -20,7 +20,7 @@ from flowd.api.question_methods import QuestionMethods
 from flowd.api.queue_methods import QueueMethods
 from flowd.api.shapes import catalog, daemon, events, runs, trees, updates
 from flowd.api.subscriptions import Caller
-from flowd.domain.errors import InvalidParamsError
+from flowd.domain.errors import InvalidParamsError, RefusedError
 from flowd.domain.people import Person
 from flowd.domain.run import Run
 from flowd.domain.stored import Accepted, Output, Pruned, RunFilter
@@ -42,8 +42,10 @@ class Methods:
         status: Callable[[daemon.Status], Awaitable[daemon.StatusView]],
         drain: Callable[[], Awaitable[daemon.DrainView]],
         reload_settings: Callable[[], catalog.ReloadedSettingsView | None] = lambda: None,
+        open_page: Callable[[Person], Awaitable[daemon.PageView]] | None = None,
     ) -> None:
-        """``status(asked)``, ``drain()`` and ``reload_settings()`` are the daemon's."""
+        """``status(asked)``, ``drain()``, ``reload_settings()`` and ``open_page(by)`` are the daemon's."""
+        self._open_page = open_page
         self._reload_settings = reload_settings
         self._engine = engine
         self._pages = Pages(lambda: engine.commits)
@@ -72,6 +74,7 @@ class Methods:
             names.DRAIN: self._daemon_drain,
             names.RESUME: self._resume,
             names.PRUNE: self._prune,
+            names.OPEN_PAGE: self._page_link,
             names.DISCOVER: self._discover,
             **QuestionMethods(engine).handlers,
             **QueueMethods(engine).handlers,
@@ -248,6 +251,11 @@ class Methods:
 
     async def _daemon_drain(self, _: params.NoParams) -> daemon.DrainView:
         return await self._drain()
+
+    async def _page_link(self, _: params.NoParams, by: Person) -> daemon.PageView:
+        if self._open_page is None:
+            raise RefusedError("Only a daemon has a page: start `flowd serve`.")
+        return await self._open_page(by)
 
     async def _resume(self, _: params.NoParams) -> daemon.ResumeView:
         return daemon.ResumeView(runs=await self._engine.resume())

@@ -55,6 +55,7 @@ _SECTIONS = {
         "trust": Home("flowd.cli.trust", "trust", "Vouch for a workspace that others can write to."),
         "pause": Home("flowd.cli.queue", "pause", "Start nothing of a flow, or nothing at all, until it is resumed."),
         "resume": Home("flowd.cli.queue", "resume", "Let go what was paused, or queued before a copy was made."),
+        "ui": Home("flowd.cli.ui", "ui", "Open the web page."),
         "parallel": Home("flowd.cli.queue", "parallel", "Change how many runs are under way at once."),
         "prune": Home("flowd.cli.prune", "prune", "Forget old events with their runs and output."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),

@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from flowd.api.http.config import HttpConfig, UnixAddress
-from flowd.api.http.server import HttpServer
 from flowd.api.http.tally import HttpFigures
 from flowd.api.listeners import listen_for_http
 from flowd.daemon.guard import GuardedSocket
 from flowd.daemon.http_access import LocalAccess
+from flowd.daemon.page import Served
 from flowd.domain.errors import NotYetError, StateError
 from flowd.settings.values import is_managed
 
@@ -34,7 +34,7 @@ class HttpPart:
         self._config = config
         self._access = LocalAccess(state_dir)
         self._listener: socket.socket | None = None
-        self._server: HttpServer | None = None
+        self._served: Served | None = None
         self._guarded: GuardedSocket | None = None
         self.problem: str | None = None
         self.where: str | None = None
@@ -58,7 +58,7 @@ class HttpPart:
             self.problem = error.message
 
     async def open(
-        self, tasks: asyncio.TaskGroup, stack: AsyncExitStack, make: Callable[[HttpConfig, socket.socket], HttpServer]
+        self, tasks: asyncio.TaskGroup, stack: AsyncExitStack, make: Callable[[HttpConfig, socket.socket], Served]
     ) -> Callable[[], object]:
         """Serve, or begin to try again.
 
@@ -81,13 +81,13 @@ class HttpPart:
             StateError: The token that is needed from now on cannot be kept.
         """
         self._config = config
-        if config is not None and self._server is not None and self._listener is not None:
-            self._server.take(self._access.complete(config, self._listener))
+        if config is not None and self._served is not None and self._listener is not None:
+            self._served.server.take(self._access.complete(config, self._listener))
 
     @property
     def figures(self) -> HttpFigures:
         """How it is used; zeros where it is not served."""
-        return HttpFigures() if self._server is None else self._server.figures
+        return HttpFigures() if self._served is None else self._served.server.figures
 
     def check(self) -> None:
         """Make again what somebody has removed of socket and token, and take a token that somebody has changed.
@@ -101,12 +101,17 @@ class HttpPart:
             self.take(self._config)
             log.warning("http token changed", extra={"remedy": "clients that were given it need the new one"})
 
+    @property
+    def page(self) -> Served | None:
+        """The page that browsers can reach; None where HTTP is off, not served yet, or on a Unix socket."""
+        return self._served if self._served is not None and self._served.is_for_browsers else None
+
     def close(self) -> None:
         """Close the socket."""
         if self._listener is not None:
             self._listener.close()
 
-    async def _open(self, stack: AsyncExitStack, make: Callable[[HttpConfig, socket.socket], HttpServer]) -> None:
+    async def _open(self, stack: AsyncExitStack, make: Callable[[HttpConfig, socket.socket], Served]) -> None:
         if self._config is None:
             return
         if self.problem is not None:
@@ -117,10 +122,11 @@ class HttpPart:
                 self._listener = await asyncio.to_thread(listen_for_http, self._config)
         config = self._access.complete(self._config, self._listener)
         stack.callback(self._access.close)
-        server = make(config, self._listener)
+        served = make(config, self._listener)
+        server = served.server
         stack.push_async_callback(server.close)
         await server.open()
-        self._server = server
+        self._served = served
         self.where = server.where
         if isinstance(self._config.address, UnixAddress):
             path = Path(self._config.address.path)

@@ -18,11 +18,10 @@ from flowd import wiring
 from flowd.api import unix_socket
 from flowd.api.dispatcher import Dispatcher
 from flowd.api.http.config import HttpConfig
-from flowd.api.http.server import HttpServer
 from flowd.api.methods import Methods
 from flowd.api.metrics.family import Measured
 from flowd.api.shapes.catalog import ReloadedSettingsView
-from flowd.api.shapes.daemon import DrainView, Status, StatusView
+from flowd.api.shapes.daemon import DrainView, PageView, Status, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.daemon import surroundings
@@ -31,11 +30,13 @@ from flowd.daemon.guard import SHARED_MEMORY, GuardedSocket, until_state_is_lost
 from flowd.daemon.http import HttpPart
 from flowd.daemon.metrics import Metrics, metrics_view
 from flowd.daemon.own_service import OwnService
+from flowd.daemon.page import PrivatePage, Served, serve
 from flowd.daemon.reloading import changes_of
 from flowd.daemon.shutdown import wind_down
 from flowd.daemon.status import Birth, manager_view, status_view, troubles
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
 from flowd.domain.launching import KeeperLostError
+from flowd.domain.people import Person
 from flowd.domain.redaction import Redactor
 from flowd.engine.scheduler import TASK_PREFIX
 from flowd.executors.direct.launcher import environment_without
@@ -133,6 +134,9 @@ class Daemon:
                 self._guarded.listen_anew = server.listen_anew
                 stack.push_async_callback(server.close)
                 end_http_trying = await self._http.open(tasks, stack, self._http_server)
+                self._private_page = PrivatePage(
+                    stack, self._http_server, max_payload_bytes=self._settings.max_payload_bytes
+                )
                 guard = tasks.create_task(self._guard_state(), name="guard state")
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, tasks)
                 self._tell_ready()
@@ -158,7 +162,11 @@ class Daemon:
 
     async def _listen(self, listener: socket.socket) -> UnixServer:
         self._methods = Methods(
-            self._parts.engine, status=self._status, drain=self._drain, reload_settings=self._reload_settings
+            self._parts.engine,
+            status=self._status,
+            drain=self._drain,
+            reload_settings=self._reload_settings,
+            open_page=self._open_page,
         )
         subscriptions = Subscriptions(self._parts.feed, self._parts.engine.snapshot)
         server = UnixServer(
@@ -172,17 +180,21 @@ class Daemon:
         await server.open()
         return server
 
-    def _http_server(self, config: HttpConfig, listener: socket.socket) -> HttpServer:
-        return HttpServer(
+    def _http_server(self, config: HttpConfig, listener: socket.socket) -> Served:
+        return serve(
             config,
             listener,
+            self._parts,
             self._methods.table,
-            remember_nonce=self._parts.store.remember_nonce,
             is_ready=lambda: not self._is_draining,
-            feed=self._parts.feed,
-            snapshot=self._parts.engine.snapshot,
             measure=self._measure,
         )
+
+    async def _open_page(self, by: Person) -> PageView:
+        served = self._http.page
+        if served is not None:
+            return served.link(by, until_stop=False)
+        return (await self._private_page.open()).link(by, until_stop=True)
 
     def _tell_ready(self) -> None:
         snapshot = self._parts.engine.snapshot()

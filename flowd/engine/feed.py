@@ -38,6 +38,15 @@ class Feed:
         self._pages.outdate()
         self._wake_queue.ring()
 
+    @property
+    def rings(self) -> int:
+        """Grows whenever the journal may have advanced."""
+        return self._wake_queue.rings
+
+    async def advanced(self, heard: int, *, within_s: float | None) -> None:
+        """Sleep until there were more `rings` than ``heard``, or the time has passed."""
+        await self._wake_queue.wait(heard, within_s)
+
     def now_ms(self) -> int:
         """The instant for what is told beside the journal."""
         return self._clock.now_ms()

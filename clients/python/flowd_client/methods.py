@@ -35,6 +35,7 @@ DRAIN: Final = "daemon.drain"
 PARALLEL: Final = "daemon.parallel"
 RESUME: Final = "daemon.resume"
 PRUNE: Final = "daemon.prune"
+OPEN_PAGE: Final = "daemon.openPage"
 DISCOVER: Final = "rpc.discover"
 
 UPDATE: Final = "flow.update"
@@ -242,6 +243,7 @@ METHODS: Final[dict[str, Method]] = {
         ),
         Method(RESUME, "Start the runs that wait for a person, as their state was copied from elsewhere."),
         Method(PRUNE, "Forget old events with their runs and output."),
+        Method(OPEN_PAGE, "A link to the web page that logs its first visitor in, once and within five minutes."),
         Method(DISCOVER, "This API as an OpenRPC document."),
     )
 }

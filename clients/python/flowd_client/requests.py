@@ -300,6 +300,12 @@ def drain() -> Request[dict[str, Any]]:
     return Request(wire.DRAIN, {}, _read_members)
 
 
+def open_page() -> Request[dict[str, Any]]:
+    """A link to the daemon's web page that logs its first visitor in: ``url``, ``expiresAt``, and
+    ``untilStop`` where HTTP is off and the page is there until the daemon stops."""
+    return Request(wire.OPEN_PAGE, {}, _read_members)
+
+
 def queue(*, flow: str | None = None, limit: int | None = None, cursor: str | None = None) -> Request[QueueView]:
     """What is queued: runs that are ready, in the order in which they start, then those that wait. And pauses."""
     return Request(wire.QUEUE, _given(flow=flow, limit=limit, cursor=cursor), _read_queue)

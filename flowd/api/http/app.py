@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Sequence
 
 from flowd.api.http import cloud_events, paths, peer
 from flowd.api.http.asgi import ClientGoneError, Connection, Receive, Send
@@ -20,7 +21,6 @@ from flowd.api.http.paths import PathTable
 from flowd.api.http.refusals import Refusals
 from flowd.api.http.responses import Head, HttpError, Response, Stream, failed, refused
 from flowd.api.http.route import Route
-from flowd.api.http.routes import Routes
 from flowd.api.http.tally import RequestTally
 from flowd.domain.people import Person
 
@@ -37,7 +37,7 @@ class HttpApp:
 
     def __init__(
         self,
-        routes: Routes,
+        routes: Sequence[Route],
         *,
         guard: Guard,
         authenticator: Authenticator,
@@ -45,7 +45,7 @@ class HttpApp:
         tally: RequestTally,
         base_path: str = "",
     ) -> None:
-        self._paths: PathTable[Route] = PathTable((route.verb, route.path, route) for route in routes.all)
+        self._paths: PathTable[Route] = PathTable((route.verb, route.path, route) for route in routes)
         self._guard = guard
         self._authenticator = authenticator
         self._limits = limits
@@ -122,7 +122,7 @@ class HttpApp:
         route, method = found.route, scope["method"]
         if route.admit is not None:
             route.admit(found.values, headers)
-        sender = None if route.scope is None else self._authenticator.admit(route.scope, headers)
+        sender = self._admitted(route, headers)
         content = await self._bodies.read(receive, headers, is_proven=sender is not None)
         query: bytes = scope["query_string"]
         if route.scope is not None and sender is None:
@@ -138,6 +138,11 @@ class HttpApp:
             )
         stranger = Sender(Person("http"), frozenset())
         return Call(method, found.values, paths.query(query), headers, content, receive, sender or stranger)
+
+    def _admitted(self, route: Route, headers: Headers) -> Sender | None:
+        if route.scope is None:
+            return None
+        return self._authenticator.admit(route.scope, headers, takes_session=route.takes_session)
 
     async def _send(self, response: Response | Head | Stream, receive: Receive, send: Send) -> None:
         if not response.is_live:

@@ -65,16 +65,23 @@ class Sender:
 class Authenticator:
     """Decides for each request whether its sender may do what it asks."""
 
-    def __init__(self, access: Access, remember_nonce: RememberNonce) -> None:
+    def __init__(
+        self, access: Access, remember_nonce: RememberNonce, session: Callable[[Headers], Sender | None] | None = None
+    ) -> None:
+        """``session`` tells whose session the cookie of a request is."""
         self._access = access
+        self._session = session
         self._remember = remember_nonce
 
     def take(self, access: Access) -> None:
         """Decide by this from now on."""
         self._access = access
 
-    def admit(self, scope: Scope, headers: Headers) -> Sender | None:
+    def admit(self, scope: Scope, headers: Headers, *, takes_session: bool = False) -> Sender | None:
         """Decide by the headers alone, before the body is read.
+
+        Args:
+            takes_session: The cookie of a session counts, where nothing else is shown.
 
         Returns:
             Who may do it. None: `check` has to look at the signature.
@@ -91,7 +98,11 @@ class Authenticator:
             return None
         token = self._token(headers)
         if token is None:
-            raise self._stranger()
+            visitor = self._session(headers) if takes_session and self._session is not None else None
+            if visitor is None:
+                raise self._stranger()
+            visitor.demand(scope)
+            return visitor
         if scope not in token.scopes:
             raise _missing(scope, token.name)
         return _holder(token)

@@ -29,6 +29,9 @@ P = TypeVar("P", bound=params.Params)
 _TAKING_BODIES = frozenset({names.RESOLVE_RUN, names.ANSWER_RUN, names.PARALLEL, names.PAUSE, names.RESUME_FLOWS})
 """Methods whose parameters, as far as they are not in the path, are the body. The older ones read no body."""
 
+_FOR_PAGES = frozenset({names.SUBSCRIBE, names.READ_OUTPUT})
+"""What the script of a page reads by itself. Both only look."""
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
@@ -96,7 +99,7 @@ class Routes:
         is_repeatable = names.METHODS[name].is_retry_safe and route.scope != "control"
         return Route(
             route.verb, route.path, route.scope, respond, names.METHODS[name].summary,
-            takes, method.view, route.status, route.media, route.note, is_repeatable,
+            takes, method.view, route.status, route.media, route.note, is_repeatable, name in _FOR_PAGES,
         )  # fmt: skip
 
     async def _status(self, call: Call) -> Response:

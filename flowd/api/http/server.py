@@ -20,6 +20,7 @@ from flowd.api.http.config import Address, HttpConfig, Limits, TcpAddress, UnixA
 from flowd.api.http.guard import Guard
 from flowd.api.http.hooks import Hooks
 from flowd.api.http.protocol import BoundedConfig, BoundedProtocol
+from flowd.api.http.route import Site
 from flowd.api.http.routes import Routes
 from flowd.api.http.tally import HttpFigures, RequestTally
 from flowd.api.method import Method
@@ -51,8 +52,9 @@ class HttpServer:
         feed: Feed,
         snapshot: Callable[[], Snapshot],
         measure: Callable[[], Awaitable[Sequence[Measured]]],
+        site: Site | None = None,
     ) -> None:
-        """``listener`` is of `flowd.api.listeners`; it is closed with the server."""
+        """``listener`` is of `flowd.api.listeners`; it is closed with the server. ``site`` is for browsers."""
         self._address = config.address
         self._access = config.access
         self._listener = listener
@@ -61,7 +63,8 @@ class HttpServer:
         limits = _affordable(config.limits)
         self._tally = RequestTally()
         self._hooks = Hooks(config.hooks)
-        self._authenticator = Authenticator(config.access, remember_nonce)
+        self._authenticator = Authenticator(config.access, remember_nonce, None if site is None else site.sender)
+        self._site = site
         routes = Routes(
             table,
             hooks=self._hooks,
@@ -72,7 +75,7 @@ class HttpServer:
             is_source_in_id=config.is_source_in_id,
         )
         self._app = HttpApp(
-            routes,
+            [*routes.all, *([] if site is None else site.routes)],
             guard=Guard(
                 allowed_hosts=config.allowed_hosts | _own_name(config.address),
                 checks_host=not isinstance(config.address, UnixAddress),
@@ -105,6 +108,8 @@ class HttpServer:
         self._access = config.access
         self._authenticator.take(config.access)
         self._hooks.take(config.hooks)
+        if self._site is not None:
+            self._site.take(config.access)
 
     @property
     def figures(self) -> HttpFigures:

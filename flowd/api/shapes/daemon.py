@@ -120,6 +120,15 @@ class ParallelView(View):
     running: int
 
 
+class PageView(View):
+    """A link to the web page, which logs its first visitor in, once and until ``expiresAt``. ``untilStop``: HTTP is
+    off, and the page is there until the daemon stops, for this machine alone."""
+
+    url: str
+    expires_at: str
+    until_stop: bool = False
+
+
 class DrainView(View):
     """A daemon that starts nothing more; ``running`` are the runs whose steps are still under way."""
 

@@ -223,6 +223,12 @@ class AsyncVerbs:
         """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
         return await self._do(requests.drain())
 
+    async def open_page(self) -> dict[str, Any]:
+        """A link to the daemon's web page that logs its first visitor in: ``url``, ``expiresAt``, and
+        ``untilStop`` where HTTP is off and the page is there until the daemon stops.
+        """
+        return await self._do(requests.open_page())
+
     async def queue(self, *, flow: str | None = None, limit: int | None = None, cursor: str | None = None) -> QueueView:
         """What is queued: runs that are ready, in the order in which they start, then those that wait. And pauses."""
         return await self._do(requests.queue(flow=flow, limit=limit, cursor=cursor))

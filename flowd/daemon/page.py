@@ -1,0 +1,130 @@
+"""The web page's part in the daemon's life: links to it, and a port of its own where HTTP is off."""
+
+import hashlib
+import ipaddress
+import logging
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from flowd.api.http.config import SCOPES, Access, HttpConfig, Limits, TcpAddress, Token
+from flowd.api.http.server import HttpServer
+from flowd.api.json import instant
+from flowd.api.listeners import listen_for_http
+from flowd.api.method import Method
+from flowd.api.metrics.family import Measured
+from flowd.api.shapes.daemon import PageView
+from flowd.domain.people import Person
+from flowd.page.routes import ACTS, LOOKS
+from flowd.page.site import BrowserSite
+from flowd.wiring import Parts
+
+log = logging.getLogger("flowd.daemon")
+
+_ENVELOPE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server, and the pages on it."""
+
+    server: HttpServer
+    site: BrowserSite
+
+    @property
+    def is_for_browsers(self) -> bool:
+        """Whether a browser can reach it: none opens a Unix socket."""
+        return self.server.where.startswith("http://")
+
+    def link(self, person: Person, *, until_stop: bool) -> PageView:
+        """A link that logs ``person`` in, on this machine."""
+        path, ends_at_ms = self.site.link_for(person)
+        return PageView(url=_here(self.server.where) + path, expires_at=instant(ends_at_ms), until_stop=until_stop)
+
+
+def serve(
+    config: HttpConfig,
+    listener: socket.socket,
+    parts: Parts,
+    table: Mapping[str, Method],
+    *,
+    is_ready: Callable[[], bool],
+    measure: Callable[[], Awaitable[Sequence[Measured]]],
+) -> Served:
+    """A server of the API and the page on a socket that listens. See `flowd.api.http.server.HttpServer`."""
+    site = BrowserSite(
+        table,
+        looks=LOOKS,
+        acts=ACTS,
+        feed=parts.feed,
+        commits=lambda: parts.engine.commits,
+        access=config.access,
+        base_path=config.base_path,
+    )
+    server = HttpServer(
+        config,
+        listener,
+        table,
+        remember_nonce=parts.store.remember_nonce,
+        is_ready=is_ready,
+        feed=parts.feed,
+        snapshot=parts.engine.snapshot,
+        measure=measure,
+        site=site,
+    )
+    return Served(server, site)
+
+
+class PrivatePage:
+    """A port of 127.0.0.1 for the page alone, from the first wish for it until the daemon stops."""
+
+    def __init__(
+        self, stack: AsyncExitStack, make: Callable[[HttpConfig, socket.socket], Served], *, max_payload_bytes: int
+    ) -> None:
+        """``stack`` closes the server; ``make`` makes one for a socket that listens."""
+        self._stack = stack
+        self._make = make
+        self._max_payload_bytes = max_payload_bytes
+        self._served: Served | None = None
+
+    async def open(self) -> Served:
+        """The server, which is made by the first call.
+
+        Raises:
+            StateError: There is no port to be had.
+        """
+        if self._served is None:
+            # Nobody is told this token: links alone let in, and they come over the control socket.
+            token = Token("flowd ui", hashlib.sha256(secrets.token_bytes(32)).digest(), frozenset(SCOPES))
+            config = HttpConfig(
+                TcpAddress("127.0.0.1", 0),
+                Access(tokens=(token,), is_read_public=False),
+                Limits(max_body_bytes=self._max_payload_bytes + _ENVELOPE_BYTES),
+                hooks={},
+            )
+            listener = listen_for_http(config)
+            self._stack.callback(listener.close)
+            served = self._make(config, listener)
+            self._served = served
+            self._stack.push_async_callback(served.server.close)
+            await served.server.open()
+        return self._served
+
+
+def _here(where: str) -> str:
+    """The address as this machine reaches it.
+
+    >>> _here("http://0.0.0.0:7345"), _here("http://[::]:80"), _here("http://10.0.0.1:80")
+    ('http://127.0.0.1:7345', 'http://[::1]:80', 'http://10.0.0.1:80')
+    """
+    parts = urlsplit(where)
+    try:
+        address = ipaddress.ip_address(parts.hostname or "")
+    except ValueError:
+        return where
+    if not address.is_unspecified:
+        return where
+    return f"http://{TcpAddress('127.0.0.1' if address.version == 4 else '::1', parts.port or 80)}"

@@ -1,0 +1,317 @@
+// What a page does by itself: it looks again when something has happened, asks before it acts, and takes keys.
+// Everything works without it, too.
+
+const base = document.documentElement.dataset.base;
+const version = document.documentElement.dataset.version;
+
+/* ---- morphing: a part that was made anew takes the place of the old one, node by node, so that focus, selection,
+   scroll and what somebody is typing stay ---------------------------------------------------------------------- */
+
+const KEPT = { DETAILS: ["open"], DIALOG: ["open"] };
+
+export function morph(old, fresh) {
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || (old.id || "") !== (fresh.id || "")) {
+    old.replaceWith(fresh);
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+    return;
+  }
+  if (old.dataset.live !== undefined) return;
+  const kept = KEPT[old.nodeName] || [];
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !kept.includes(name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (!kept.includes(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  morphChildren(old, fresh);
+}
+
+function morphChildren(old, fresh) {
+  const byId = new Map();
+  for (const child of old.children) if (child.id) byId.set(child.id, child);
+  let at = old.firstChild;
+  for (const wanted of [...fresh.childNodes]) {
+    const known = wanted.id && byId.get(wanted.id);
+    if (known && known !== at) {
+      old.insertBefore(known, at);
+      at = known;
+    }
+    if (at && (known || !(at.id && !wanted.id) && sameKind(at, wanted))) {
+      const next = at.nextSibling;
+      morph(at, wanted);
+      at = next;
+    } else {
+      old.insertBefore(wanted, at);
+    }
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}
+
+function sameKind(a, b) {
+  return a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id || "") === (b.id || "");
+}
+
+/* ---- looking again ---------------------------------------------------------------------------------------------- */
+
+const heard = { mark: "now", isWanted: false, isLooking: false, isOver: false };
+const seen = new Map();
+const trouble = document.getElementById("trouble");
+
+function tell(text, link) {
+  trouble.hidden = !text;
+  trouble.textContent = text || "";
+  if (text && link) {
+    const a = document.createElement("a");
+    [a.href, a.textContent] = link;
+    trouble.append(" ", a);
+  }
+}
+
+async function page(url, mark, options = {}) {
+  const response = await fetch(url, { ...options, headers: { "X-Flowd-Part": mark, ...options.headers } });
+  if (response.status === 401) loseSession();
+  const text = await response.text();
+  return { response, fresh: new DOMParser().parseFromString(text, "text/html") };
+}
+
+function loseSession() {
+  heard.isOver = true;
+  const next = encodeURIComponent(location.pathname.slice(base.length) + location.search);
+  tell("You are not logged in any more.", [`${base}/ui/login?next=${next}`, "Log in"]);
+}
+
+function show(fresh) {
+  for (const part of fresh.querySelectorAll("[data-part]")) {
+    const name = part.dataset.part;
+    const html = part.outerHTML;
+    const old = document.querySelector(`[data-part="${CSS.escape(name)}"]`);
+    if (!old || seen.get(name) === html) continue;
+    seen.set(name, html);
+    if (old.dataset.grows !== undefined && old.dataset.hasMore) mergeRows(old, part);
+    else morph(old, part);
+  }
+  if (fresh.title) document.title = fresh.title;
+  tellTimes();
+}
+
+// The first page of a list whose older pages are there already: what it pushes out stays, above those.
+function mergeRows(old, fresh) {
+  let at = old.firstElementChild;
+  for (const wanted of [...fresh.children]) {
+    const known = wanted.id && document.getElementById(wanted.id);
+    if (known && known.parentElement === old) {
+      if (known !== at) old.insertBefore(known, at);
+      at = known.nextElementSibling;
+      morph(known, wanted);
+    } else {
+      old.insertBefore(wanted, at);
+    }
+  }
+}
+
+// A page that answers slowly is asked less often, and one that nobody sees not at all.
+async function look() {
+  if (heard.isLooking || heard.isOver || document.hidden || !heard.isWanted) return;
+  heard.isLooking = true;
+  heard.isWanted = false;
+  const began = performance.now();
+  try {
+    const { response, fresh } = await page(location.href, heard.mark);
+    if (response.ok) show(fresh);
+  } catch {
+    heard.isWanted = true;
+  }
+  const took = performance.now() - began;
+  setTimeout(() => { heard.isLooking = false; look(); }, Math.min(30000, 4 * took));
+}
+
+function want(mark) {
+  heard.mark = mark;
+  heard.isWanted = true;
+  look();
+}
+
+let source;
+function follow() {
+  source = new EventSource(`${base}/ui/changes`);
+  source.addEventListener("hello", (event) => {
+    if (JSON.parse(event.data).version !== version) location.reload();
+    if (trouble.dataset.gone) tell("");
+    delete trouble.dataset.gone;
+  });
+  source.addEventListener("mark", (event) => want(event.data));
+  source.addEventListener("error", async () => {
+    if (heard.isOver) return;
+    trouble.dataset.gone = "1";
+    tell("The daemon is away. This page goes on as soon as it is back.");
+    if (source.readyState === EventSource.CLOSED) {
+      source.close();
+      await page(location.href, "now").catch(() => {});
+      if (!heard.isOver) setTimeout(follow, 2000);
+    }
+  });
+}
+
+document.addEventListener("visibilitychange", look);
+
+/* ---- times in the reader's own words ---------------------------------------------------------------------------- */
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+
+function tellTimes() {
+  const today = new Date().toDateString();
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    const text = time.dataset.since !== undefined ? span(Date.now() - at)
+      : at.toDateString() === today ? clock.format(at) : day.format(at);
+    if (time.textContent !== text) time.textContent = text;
+    if (!time.title) time.title = at.toLocaleString();
+  }
+}
+
+function span(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`;
+}
+
+/* ---- asking before acting --------------------------------------------------------------------------------------- */
+
+function ask(question) {
+  const dialog = document.createElement("dialog");
+  const title = document.createElement("h2");
+  title.textContent = question;
+  title.id = "ask-title";
+  dialog.setAttribute("aria-labelledby", title.id);
+  const form = document.createElement("form");
+  form.method = "dialog";
+  form.className = "row";
+  for (const [value, text, kind] of [["yes", "Yes", "main"], ["no", "No", ""]]) {
+    const button = document.createElement("button");
+    Object.assign(button, { value, textContent: text, className: kind });
+    form.append(button);
+  }
+  dialog.append(title, form);
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      resolve(dialog.returnValue === "yes");
+      dialog.remove();
+    });
+  });
+}
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (form.method !== "post" || form.dataset.ask === undefined) return;
+  event.preventDefault();
+  if (!(await ask(form.dataset.ask))) return;
+  const fields = new URLSearchParams(new FormData(form, event.submitter));
+  fields.set("sure", "1");
+  try {
+    const { response, fresh } = await page(form.action, "now", { method: "POST", body: fields });
+    const problem = fresh.querySelector("[data-problem]");
+    if (problem) tell(problem.textContent);
+    else if (response.redirected && new URL(response.url).pathname !== location.pathname) location.assign(response.url);
+    else if (response.ok) { tell(""); show(fresh); form.reset(); }
+  } catch {
+    tell("The daemon is away, and nothing was done.");
+  }
+});
+
+/* ---- older rows as one scrolls ---------------------------------------------------------------------------------- */
+
+const scrolled = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) if (isIntersecting) more(target);
+}, { rootMargin: "1200px" });
+
+async function more(link) {
+  scrolled.unobserve(link);
+  const { response, fresh } = await page(link.href, "now");
+  if (!response.ok) return;
+  const rows = fresh.querySelector("[data-grows]");
+  const list = document.querySelector("[data-grows]");
+  list.dataset.hasMore = "1";
+  for (const row of [...rows.children]) if (!document.getElementById(row.id)) list.append(row);
+  const next = fresh.querySelector("[data-more]");
+  if (next) { link.replaceWith(next); scrolled.observe(next); } else link.remove();
+  tellTimes();
+}
+
+/* ---- keys ------------------------------------------------------------------------------------------------------- */
+
+const KEYS = [["?", "These keys"], ["g n", "Now"], ["g r", "Runs"], ["g f", "Flows"], ["j, k", "The next row, the one before"],
+  ["Enter", "Open the row"], ["/", "Search"], ["Esc", "Close, or leave the field"]];
+
+function showKeys() {
+  const dialog = document.createElement("dialog");
+  dialog.setAttribute("aria-labelledby", "keys-title");
+  dialog.innerHTML = '<h2 id="keys-title">Keys</h2><dl></dl><form method="dialog"><button>Close</button></form>';
+  for (const [keys, text] of KEYS) {
+    const dt = document.createElement("dt");
+    const kbd = document.createElement("kbd");
+    kbd.textContent = keys;
+    dt.append(kbd);
+    const dd = document.createElement("dd");
+    dd.textContent = text;
+    dialog.querySelector("dl").append(dt, dd);
+  }
+  document.body.append(dialog);
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.showModal();
+}
+
+let isGoing = false;
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const isTyping = event.target.matches?.("input, textarea, select, [contenteditable]");
+  if (event.key === "Escape" && isTyping) { event.target.blur(); return; }
+  if (isTyping) return;
+  if (isGoing) {
+    isGoing = false;
+    const link = document.querySelector(`nav a[data-key="${CSS.escape(event.key)}"]`);
+    if (link) { event.preventDefault(); link.click(); }
+    return;
+  }
+  switch (event.key) {
+    case "?": showKeys(); break;
+    case "g": isGoing = true; setTimeout(() => { isGoing = false; }, 1500); break;
+    case "/": document.querySelector("[data-search]")?.focus(); event.preventDefault(); break;
+    case "j": step(1); break;
+    case "k": step(-1); break;
+    default: return;
+  }
+});
+
+function step(by) {
+  const rows = [...document.querySelectorAll("[data-row]")];
+  if (!rows.length) return;
+  const here = rows.indexOf(document.activeElement?.closest("[data-row]"));
+  const next = rows[Math.max(0, Math.min(rows.length - 1, here < 0 ? (by > 0 ? 0 : rows.length - 1) : here + by))];
+  next.querySelector("a").focus();
+  next.scrollIntoView({ block: "nearest" });
+}
+
+/* ---- begin ------------------------------------------------------------------------------------------------------ */
+
+tellTimes();
+setInterval(tellTimes, 1000);
+const keysButton = document.getElementById("keys-button");
+if (keysButton) {
+  keysButton.hidden = false;
+  keysButton.addEventListener("click", showKeys);
+  for (const part of document.querySelectorAll("[data-part]")) seen.set(part.dataset.part, "");
+  for (const link of document.querySelectorAll("[data-more]")) scrolled.observe(link);
+  follow();
+}

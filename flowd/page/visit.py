@@ -1,0 +1,95 @@
+"""A browser's request for a page, and what a page may ask of the daemon for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+from flowd.api import json, params
+from flowd.api.http.auth import Sender
+from flowd.api.http.call import Call
+from flowd.api.http.config import Scope
+from flowd.api.http.responses import HttpError
+from flowd.api.method import Method
+from flowd_client.methods import METHODS
+
+_MAX_FIELDS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request of somebody who may look.
+
+    Attributes:
+        url: The page, with its query, without the base path: ``/ui/runs?flow=rel``.
+        base_path: In front of every path that a page links to.
+        mark: Where the page is open already and wants to know what is new: what it has heard of. See
+            `flowd.page.changes`. None for a page that is opened.
+    """
+
+    call: Call
+    sender: Sender
+    url: str
+    base_path: str
+    mark: int | None
+    table: Mapping[str, Method]
+
+    def may(self, scope: Scope) -> bool:
+        """Whether a button for this is of any use."""
+        return scope in self.sender.scopes
+
+    async def ask(self, name: str, members: Mapping[str, object] | None = None) -> Any:
+        """What a method gives, as plain objects with the members that JSON has. Empty members count as absent.
+
+        Raises:
+            FlowdError: As the method refuses it.
+            HttpError: ``missing_scope``.
+        """
+        method = self.table[name]
+        self.sender.demand(METHODS[name].routes[0].scope)
+        present = {key: value for key, value in (members or {}).items() if value not in (None, "")}
+        given = params.convert(present, method.params, is_text=True)
+        result = await (method.call(given, self.sender.person) if method.needs_person else method.call(given))
+        return json.decode(json.encode(result))
+
+    def link(self, path: str, **query: object) -> str:
+        """The address of a page: ``link("/ui/runs", flow="rel")``. What is None or empty is left out."""
+        asked = [(name, str(value)) for name, value in query.items() if value not in (None, "")]
+        return self.base_path + path + (f"?{urlencode(asked)}" if asked else "")
+
+    def form(self) -> dict[str, str]:
+        """The fields of the form that was sent; the first of each name counts.
+
+        Raises:
+            HttpError: ``unsupported_media_type`` or ``bad_request``.
+        """
+        if self.call.media_type != "application/x-www-form-urlencoded":
+            raise HttpError("unsupported_media_type", "This takes a form's fields.")
+        fields: dict[str, str] = {}
+        try:
+            text = self.call.body.decode()
+            for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict"):
+                fields.setdefault(name, value)
+        except ValueError as error:
+            raise HttpError("bad_request", f"The form cannot be read: {error}.") from None
+        return fields
+
+
+def segment(text: str) -> str:
+    """A text as one segment of a path: ids may have slashes in them.
+
+    >>> segment("a/b ä")
+    'a%2Fb%20%C3%A4'
+    """
+    return quote(text, safe="")
+
+
+def own_path(path: str | None, otherwise: str = "/ui/") -> str:
+    r"""A page to go to, if it is one of ours.
+
+    >>> own_path("/ui/runs?flow=a"), own_path("//evil/ui/"), own_path("/ui/../x"), own_path("/ui/\r\nx: y")
+    ('/ui/runs?flow=a', '/ui/', '/ui/', '/ui/')
+    """
+    if path is None or not path.startswith("/ui/") or not path.isascii() or not path.isprintable():
+        return otherwise
+    return otherwise if ".." in path.partition("?")[0] or "\\" in path else path

@@ -1,0 +1,99 @@
+"""Says in words, or in HTML of a few of them, what views say in numbers and members."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+_MAX_PLACE = 100
+
+
+def when(instant: str | None) -> str | Markup:
+    """An instant, in UTC; the script says it in the reader's own time.
+
+    >>> str(when("2026-11-28T16:35:27.123Z"))
+    '<time datetime="2026-11-28T16:35:27.123Z">2026-11-28 16:35:27</time>'
+    """
+    if not instant:
+        return ""
+    shown = instant[:19].replace("T", " ")
+    return Markup('<time datetime="{}">{}</time>').format(instant, shown)
+
+
+def took(duration_ms: int | None) -> str:
+    """How long something took.
+
+    >>> took(12), took(1500), took(75_000), took(3_700_000), took(200_000_000)
+    ('12 ms', '1.5 s', '1 min 15 s', '1 h 1 min', '2 d 7 h')
+    """
+    if duration_ms is None:
+        return ""
+    if duration_ms < 1000:
+        return f"{duration_ms} ms"
+    seconds = duration_ms / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86_400)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60)} s"
+    return f"{hours} h {minutes % 60} min" if days < 1 else f"{days} d {hours % 24} h"
+
+
+def waits(said: Mapping[str, Any] | None) -> str:
+    """What a queued run waits for, from a view's ``waitingFor``.
+
+    >>> waits({"needs": ["build"]}), waits({"place": 3}), waits({"pause": "*"}), waits(None)
+    ('build to end', 'a place, number 3 in line', 'the pause of all flows to end', 'a place')
+    """
+    match dict(said or {}):
+        case {"needs": names}:
+            return f"{', '.join(map(str, names))} to end"
+        case {"person": run_id}:
+            return f"a person: {run_id} asks"
+        case {"pause": what}:
+            return f"the pause of {'all flows' if what == '*' else what} to end"
+        case {"place": place}:
+            return f"a place, number {place} in line" if place <= _MAX_PLACE else "a place, behind 100 others"
+        case {"why": "foreign"}:
+            return "a person: its state was copied from elsewhere"
+        case {"until": _, "why": why}:
+            return "its retry" if why == "retry" else "its time"
+        case {"package": name}:
+            return f"its step, which {name} does not have"
+        case {"key": dict(key)}:
+            return _key(key)
+        case _:
+            return "a place"
+
+
+def _key(said: Mapping[str, Any]) -> str:
+    values = " ".join(value if isinstance(value, str) else pretty(value) for value in said.get("key", ()))
+    asks = f", which asks: {said['asks']}" if said.get("asks") else ""
+    return f"{said.get('group')} {values}".strip() + f", which {said.get('holder', 'another run')} holds{asks}"
+
+
+def person(by: Mapping[str, Any] | None) -> str:
+    """Who it was, from a view's ``by``.
+
+    >>> person({"via": "socket", "uid": 1000, "name": "ada"}), person({"via": "token", "name": "ci"})
+    ('ada', 'the token ci')
+    """
+    match dict(by or {}):
+        case {"via": "token", "name": name}:
+            return f"the token {name}"
+        case {"via": "signature"}:
+            return "a signed request"
+        case {"via": "flowd"}:
+            return "flowd"
+        case {"name": name}:
+            return str(name)
+        case {"uid": uid}:
+            return f"user {uid}"
+        case _:
+            return "somebody"
+
+
+def pretty(value: object) -> str:
+    """JSON to be read: indented where it has members."""
+    return json.dumps(value, ensure_ascii=False, indent=2 if isinstance(value, dict | list) else None)
