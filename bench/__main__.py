@@ -18,6 +18,7 @@ from bench.history import history
 from bench.hostile import hostile
 from bench.http_requests import http
 from bench.many_steps import output, steps
+from bench.metrics import metrics
 from bench.order import order
 from bench.processes import commands, idle
 from bench.runs import one, pipelined, runs
@@ -27,7 +28,7 @@ DEFAULT: dict[str, Bench] = {
     bench.__name__: bench for bench in (runs, pipelined, one, accept, packages, commands, idle)
 }
 FURTHER: dict[str, Bench] = {
-    bench.__name__: bench for bench in (http, follow, catalog, steps, output, order, history, hostile)
+    bench.__name__: bench for bench in (http, metrics, follow, catalog, steps, output, order, history, hostile)
 }
 BENCHES = {**DEFAULT, **FURTHER}
 
