@@ -20,6 +20,7 @@ from bench.http_requests import http
 from bench.many_steps import output, steps
 from bench.metrics import metrics
 from bench.order import order
+from bench.pages import page
 from bench.processes import commands, idle
 from bench.runs import one, pipelined, runs
 from bench.subjects import Subject
@@ -28,7 +29,7 @@ DEFAULT: dict[str, Bench] = {
     bench.__name__: bench for bench in (runs, pipelined, one, accept, packages, commands, idle)
 }
 FURTHER: dict[str, Bench] = {
-    bench.__name__: bench for bench in (http, metrics, follow, catalog, steps, output, order, history, hostile)
+    bench.__name__: bench for bench in (http, page, metrics, follow, catalog, steps, output, order, history, hostile)
 }
 BENCHES = {**DEFAULT, **FURTHER}
 

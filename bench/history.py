@@ -39,7 +39,7 @@ def history(subject: Subject) -> Iterator[Figure]:
         with running(subject, full) as daemon:
             for name in _ENDS:
                 send(Load(daemon.socket, [dispatch(name, f"{name}.go", wait=True)], callers=1))
-        _multiply(full / ".codex" / "flowd" / "flowd.db")
+        multiply(full / ".codex" / "flowd" / "flowd.db", RUNS)
         with running(subject, empty) as short, running(subject, full) as long:
             spent_ms = {short.pid: 0.0, long.pid: 0.0}
             for daemon in (short, long):
@@ -83,8 +83,8 @@ def _asked(daemon: Daemon, method: str, params: dict[str, object]) -> float:
     return statistics.median(took_ms)
 
 
-def _multiply(database: Path) -> None:
-    """Copy all events with their runs until there are `RUNS`."""
+def multiply(database: Path, runs: int) -> None:
+    """Copy all events with their runs until there are so many runs. No daemon may have the database open."""
     db = sqlite3.connect(database)
     ends = {
         table: db.execute(f"SELECT max({key}) FROM {table}").fetchone()[0]
@@ -93,7 +93,7 @@ def _multiply(database: Path) -> None:
     db.execute(
         "CREATE TEMP TABLE n AS WITH RECURSIVE n(n) AS (VALUES(1) UNION ALL SELECT n + 1 FROM n WHERE n < ?) "
         "SELECT n FROM n",
-        (RUNS // ends["runs"],),
+        (runs // ends["runs"],),
     )
     with db:
         for table, anew in _ANEW.items():

@@ -96,8 +96,8 @@ class FlowTally:
 
     def add(self, flow: str, *labels: str) -> None:
         """Count one."""
-        key = (flow, *labels)
-        self._fresh[key] = self._fresh.get(key, 0) + 1
+        key, fresh = (flow, *labels), self._fresh
+        fresh[key] = fresh.get(key, 0) + 1
 
     def settle(self) -> Iterator[None]:
         """Bring `told` up to date, in steps between which others may have their turn and count on.

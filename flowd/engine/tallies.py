@@ -40,7 +40,12 @@ class Tallies:
     def accepted(self, accepted: Accepted, took_s: float) -> None:
         """A caller's event is on disk."""
         self.accept_s.add(took_s)
-        self.caused((accepted.as_caused,))
+        if accepted.is_duplicate:
+            self.caused((accepted.as_caused,))
+            return
+        self.accepts["accepted"] += 1
+        for run in accepted.runs:
+            self.matches.add(run.flow_name)
 
     def caused(self, events: Iterable[Caused]) -> None:
         """Events that runs have caused are on disk."""

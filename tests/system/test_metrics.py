@@ -150,3 +150,4 @@ def test_connections_and_packages_are_counted(web: HttpPlace) -> None:
     assert now["flowd_catalog_look_seconds_count"] > before["flowd_catalog_look_seconds_count"]
     assert (now["flowd_watcher_up"], now["flowd_keeper_up"], now["flowd_ready"]) == (1, 1, 1)
     until(lambda: told(web)["flowd_subscriptions"] == 0, what="the end of the subscription")
+    until(lambda: told(web)["flowd_loop_lag_seconds_count"] > 1, what="a measured lag")
