@@ -39,7 +39,7 @@ def status(session: Session, config: bool, as_json: bool) -> None:
       flowd status --json | jq .runs
       flowd status --json | jq .metrics.flowd_queue_runs
     """
-    response = _ask(session, settings=config, metrics=as_json)
+    response = ask(session, settings=config, metrics=as_json)
     if as_json:
         printing.print_json(response)
         return
@@ -51,7 +51,12 @@ def status(session: Session, config: bool, as_json: bool) -> None:
         printing.table(("SETTING", "VALUE", "FROM"), rows)
 
 
-def _ask(session: Session, *, settings: bool, metrics: bool) -> Response:
+def ask(session: Session, *, settings: bool, metrics: bool) -> Response:
+    """How the daemon is. One of an earlier version that does not know of its metrics leaves them out.
+
+    Raises:
+        FlowClientError: Any of its tree.
+    """
     wanted = {"settings": settings, "metrics": metrics}
     asked = {name: True for name, is_wanted in wanted.items() if is_wanted}
     try:
@@ -59,7 +64,7 @@ def _ask(session: Session, *, settings: bool, metrics: bool) -> Response:
     except InvalidCallError:
         if not metrics:
             raise
-        del asked["metrics"]  # which a daemon of an earlier version does not know, until it is restarted
+        del asked["metrics"]
         response = session.ask(requests.call(wire.STATUS, asked))
     return response
 

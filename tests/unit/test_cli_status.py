@@ -1,0 +1,40 @@
+"""`flowd status` of a daemon that knows less than the command does."""
+
+from typing import Any
+
+import pytest
+
+from flowd.cli import status
+from flowd_client.errors import InvalidCallError
+from flowd_client.requests import Request
+
+
+class OlderDaemon:
+    """Refuses to tell its figures."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def ask(self, request: Request[Any]) -> dict[str, str]:
+        self.asked.append(dict(request.params))
+        if "metrics" in request.params:
+            raise InvalidCallError(-32602, "invalid_params", "Object contains unknown field 'metrics'.")
+        return {"state": "ready"}
+
+
+def test_a_daemon_without_figures_is_asked_for_the_rest() -> None:
+    daemon = OlderDaemon()
+    assert status.ask(daemon, settings=True, metrics=True) == {"state": "ready"}  # type: ignore[arg-type]
+    assert daemon.asked == [{"settings": True, "metrics": True}, {"settings": True}]
+
+
+def test_what_it_refuses_else_is_told() -> None:
+    class Refusing(OlderDaemon):
+        def ask(self, request: Request[Any]) -> dict[str, str]:
+            self.asked.append(dict(request.params))
+            raise InvalidCallError(-32602, "invalid_params", "No.")
+
+    daemon = Refusing()
+    with pytest.raises(InvalidCallError):
+        status.ask(daemon, settings=True, metrics=False)  # type: ignore[arg-type]
+    assert len(daemon.asked) == 1
