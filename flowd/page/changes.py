@@ -38,11 +38,12 @@ class Changes:
             if mark != told:
                 told = mark
                 yield b"event: mark\ndata: %d\n\n" % mark
+            if mark != self._commits():
+                await asyncio.sleep(self._next_at_s - asyncio.get_running_loop().time())
+                continue
             await self._feed.advanced(heard, within_s=HEARTBEAT_S)
             if heard == self._feed.rings:
                 yield b": \n\n"  # keeps proxies from hanging up, and finds readers that are gone
-            else:
-                await asyncio.sleep(self._next_at_s - asyncio.get_running_loop().time())
 
     def _marked(self) -> int:
         """The mark in force; made anew where the last one is a second old."""

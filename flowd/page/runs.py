@@ -9,7 +9,17 @@ _PAGE = 100
 FILTERS = ("flow", "status", "eventId")
 """Parameters of the method that come from the address as they are."""
 
-STATUSES = ("queued", "running", "completed", "changed", "skipped", "blocked", "failed", "canceled")
+STATUSES = (
+    "queued",
+    "running",
+    "completed",
+    "changed",
+    "skipped",
+    "blocked",
+    "needs_intervention",
+    "failed",
+    "canceled",
+)
 
 
 async def show(visit: Visit) -> Shown:

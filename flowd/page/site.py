@@ -16,12 +16,11 @@ from flowd.api import json
 from flowd.api.http.auth import Sender
 from flowd.api.http.call import Call
 from flowd.api.http.config import Access, Scope
-from flowd.api.http.guard import Headers
+from flowd.api.http.guard import Headers, is_followed_link
 from flowd.api.http.refusals import Refusals
 from flowd.api.http.responses import HttpError, Response, Stream, failed, refused
 from flowd.api.http.route import Route
 from flowd.api.method import Method
-from flowd.domain.errors import FlowdError
 from flowd.domain.people import Person
 from flowd.engine.feed import Feed
 from flowd.page.assets import Assets, takes_gzip
@@ -136,6 +135,8 @@ class BrowserSite:
     # --- looking and doing -------------------------------------------------------------------------------------------
 
     async def _look(self, look: Looking, call: Call) -> Response | Stream:
+        if is_followed_link(call.headers):
+            return await self._bounce(call, _url(call, look.path))
         visit = self._visit(call, look.path)
         if visit is None:
             return await self._ask_to_log_in(call, _url(call, look.path))
@@ -146,7 +147,7 @@ class BrowserSite:
             sender = visit.sender.person, visit.sender.scopes
             body = await self._fragments.get((visit.url, sender), visit.mark, lambda: self._fragment(look, visit))
             return self._html(call, body)
-        except (HttpError, FlowdError) as problem:
+        except Exception as problem:  # noqa: BLE001 - every exception becomes a page, and none shows its text
             return await self._problem(call, problem, visit)
 
     async def _rendered(self, look: Looking, visit: Visit) -> tuple[bytes, int]:
@@ -162,14 +163,14 @@ class BrowserSite:
         try:
             _require_own_page(call)
             if visit is None:
-                raise HttpError("unauthorized", "You are not logged in any more.")
+                raise HttpError("unauthorized", "You are not signed in any more.")
             visit.sender.demand(act.scope)
             fields = visit.form()
             if act.question is not None and not fields.get("sure"):
                 asked = {"question": act.question, "button": act.button, "fields": fields, "action": visit.url}
                 return self._html(call, await self._render(Shown("sure.html", asked), visit))
             return self._redirect(await act.do(visit, fields))
-        except (HttpError, FlowdError) as problem:
+        except Exception as problem:  # noqa: BLE001 - as above
             return await self._problem(call, problem, visit)
 
     def _visit(self, call: Call, path: str) -> Visit | None:
@@ -187,6 +188,8 @@ class BrowserSite:
         return self._redirect("/ui/")
 
     async def _login(self, call: Call) -> Response | Stream:
+        if is_followed_link(call.headers):
+            return await self._bounce(call, _url(call, "/ui/login"))
         key = call.query.get("key")
         if key is None:
             return await self._ask_to_log_in(call, call.query.get("next") or "/ui/", 200)
@@ -234,12 +237,17 @@ class BrowserSite:
     async def _follow(self, call: Call) -> Response | Stream:
         sender = self._sessions.sender(call.headers)
         if sender is None:
-            raise HttpError("unauthorized", "You are not logged in any more.")
+            raise HttpError("unauthorized", "You are not signed in any more.")
         sender.demand("read")
         return Stream(self._changes.messages(), "text/event-stream; charset=utf-8", is_live=True, is_endless=True)
 
-    async def _problem(self, call: Call, problem: HttpError | FlowdError, visit: Visit | None) -> Response:
-        plain = refused(problem) if isinstance(problem, HttpError) else failed(problem, route=call.method)
+    async def _bounce(self, call: Call, url: str) -> Response:
+        """A page that loads itself again. A browser sends no cookie with a link that was followed on another site; what
+        our own page loads is ours."""
+        return self._html(call, await self._render(Shown("bounce.html", {"url": url}), None))
+
+    async def _problem(self, call: Call, problem: Exception, visit: Visit | None) -> Response:
+        plain = refused(problem) if isinstance(problem, HttpError) else failed(problem, route=f"{call.method} /ui/")
         said = json.decode(plain.body)
         members = {"problem": said["error"], "slug": said["slug"], "status": plain.status}
         shown = Shown("problem.html", members)

@@ -21,13 +21,13 @@ def when(instant: str | None) -> str | Markup:
     return Markup('<time datetime="{}">{}</time>').format(instant, shown)
 
 
-def took(duration_ms: int | None) -> str:
-    """How long something took.
+def took(duration_ms: object) -> str:
+    """How long something took; empty where that is not known.
 
     >>> took(12), took(1500), took(75_000), took(3_700_000), took(200_000_000)
     ('12 ms', '1.5 s', '1 min 15 s', '1 h 1 min', '2 d 7 h')
     """
-    if duration_ms is None:
+    if not isinstance(duration_ms, int):
         return ""
     if duration_ms < 1000:
         return f"{duration_ms} ms"

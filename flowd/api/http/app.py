@@ -104,7 +104,8 @@ class HttpApp:
             limit = self._limits.max_header_bytes
             raise HttpError("headers_too_large", f"The URL and headers are larger than {limit} bytes.", closes=True)
         headers: Headers = scope["headers"]
-        self._guard.check(headers)
+        is_for_page = scope["method"] == "GET" and self._path(scope).startswith(b"/ui/")
+        self._guard.check(headers, is_for_page=is_for_page)
         if (first(headers, b"upgrade") or "").lower() == "websocket":
             raise HttpError("no_websocket", _NO_WEBSOCKET)
         coding = (first(headers, b"content-encoding") or "identity").lower()

@@ -31,8 +31,12 @@ class Guard:
         self._allowed = allowed_hosts | _LOOPBACK_NAMES
         self._checks_host = checks_host
 
-    def check(self, headers: Headers) -> None:
+    def check(self, headers: Headers, *, is_for_page: bool = False) -> None:
         """Let it pass.
+
+        Args:
+            is_for_page: It looks at flowd's own page, which does nothing and tells nothing where a link on another
+                site has led to it. See `is_followed_link`.
 
         Raises:
             HttpError: ``host_not_allowed``, ``cross_origin`` or ``bad_request``.
@@ -44,7 +48,8 @@ class Guard:
         if self._checks_host:
             self._check_host(host)
         site = first(headers, b"sec-fetch-site")
-        if site is not None and site not in ("none", "same-origin"):
+        is_from_elsewhere = site is not None and site not in ("none", "same-origin")
+        if is_from_elsewhere and not (is_for_page and is_followed_link(headers)):
             raise HttpError("cross_origin", "A web page of another origin sent this; flowd takes nothing from pages.")
         origin = first(headers, b"origin")
         if origin is not None and not _is_same(origin, host):
@@ -61,6 +66,13 @@ class Guard:
                 f"This daemon does not serve the host {host[:100]!r}. "
                 f"If it should, add the name to [http] allowed_hosts in flowd.toml.",
             )
+
+
+def is_followed_link(headers: Headers) -> bool:
+    """Whether somebody has followed a link on another site: a whole page of the browser is to show what comes, and the
+    other site sees nothing of it."""
+    site, mode, kind = (first(headers, b"sec-fetch-" + name) for name in (b"site", b"mode", b"dest"))
+    return site in ("cross-site", "same-site") and mode == "navigate" and kind == "document"
 
 
 def host_name(host: str) -> str | None:

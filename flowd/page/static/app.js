@@ -62,15 +62,14 @@ function sameKind(a, b) {
 
 const heard = { mark: "now", isWanted: false, isLooking: false, isOver: false };
 const seen = new Map();
-const trouble = document.getElementById("trouble");
+const connection = document.getElementById("connection");
 
 function tell(text, link) {
-  trouble.hidden = !text;
-  trouble.textContent = text || "";
+  connection.textContent = text || "";
   if (text && link) {
     const a = document.createElement("a");
     [a.href, a.textContent] = link;
-    trouble.append(" ", a);
+    connection.append(" ", a);
   }
 }
 
@@ -84,7 +83,7 @@ async function page(url, mark, options = {}) {
 function loseSession() {
   heard.isOver = true;
   const next = encodeURIComponent(location.pathname.slice(base.length) + location.search);
-  tell("You are not logged in any more.", [`${base}/ui/login?next=${next}`, "Log in"]);
+  tell("You are not signed in any more.", [`${base}/ui/login?next=${next}`, "Sign in"]);
 }
 
 function show(fresh) {
@@ -138,28 +137,41 @@ function want(mark) {
   look();
 }
 
-let source;
+// A browser has six connections to a host for all its tabs, and this takes one for as long as it is open: so only a page
+// that somebody sees has it, and looks again when it is seen again.
+let source = null;
+
 function follow() {
+  if (source || document.hidden || heard.isOver) return;
   source = new EventSource(`${base}/ui/changes`);
   source.addEventListener("hello", (event) => {
     if (JSON.parse(event.data).version !== version) location.reload();
-    if (trouble.dataset.gone) tell("");
-    delete trouble.dataset.gone;
+    if (connection.dataset.gone) tell("");
+    delete connection.dataset.gone;
   });
   source.addEventListener("mark", (event) => want(event.data));
-  source.addEventListener("error", async () => {
-    if (heard.isOver) return;
-    trouble.dataset.gone = "1";
-    tell("The daemon is away. This page goes on as soon as it is back.");
-    if (source.readyState === EventSource.CLOSED) {
-      source.close();
-      await page(location.href, "now").catch(() => {});
-      if (!heard.isOver) setTimeout(follow, 2000);
-    }
-  });
+  source.addEventListener("error", lose);
 }
 
-document.addEventListener("visibilitychange", look);
+async function lose() {
+  const lost = source;
+  if (!lost || heard.isOver) return;
+  connection.dataset.gone = "1";
+  tell("The daemon is away. This page goes on as soon as it is back.");
+  if (lost.readyState !== EventSource.CLOSED) return;  // it tries again by itself
+  source = null;
+  await page(location.href, "now").catch(() => {});
+  setTimeout(follow, 2000);
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    source?.close();
+    source = null;
+  } else {
+    follow();
+  }
+});
 
 /* ---- times in the reader's own words ---------------------------------------------------------------------------- */
 
