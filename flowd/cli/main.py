@@ -50,6 +50,7 @@ _SECTIONS = {
     "The daemon": {
         "serve": Home("flowd.cli.serve", "serve", "Run the daemon of a workspace."),
         "status": Home("flowd.cli.status", "status", "Show what the daemon does."),
+        "top": Home("flowd.screen.verb", "top", "Watch what the daemon does, and act on it."),
         "doctor": Home("flowd.cli.doctor", "doctor", "Check everything that flowd depends on."),
         "reload": Home("flowd.cli.daemon", "reload", "Read the flow packages on disk now."),
         "trust": Home("flowd.cli.trust", "trust", "Vouch for a workspace that others can write to."),

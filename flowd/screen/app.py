@@ -1,0 +1,233 @@
+"""The screen: the program that Textual runs, and its overview of all runs."""
+
+import time
+from dataclasses import replace
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import DataTable, Footer, Input, Static
+
+from flowd.formats.terminal import escaped
+from flowd.screen import actions
+from flowd.screen.acting import ActingScreen
+from flowd.screen.board import Answers, Board, Section, board_of
+from flowd.screen.daemon_link import DaemonLink
+from flowd.screen.dialogs import Help
+from flowd.screen.run_screen import RunScreen
+from flowd.screen.section import RunTable, SectionView
+from flowd.screen.summary import summary
+from flowd.screen.wanted import Wanted, read_wanted
+from flowd.screen.watching import look, watch
+from flowd_client.aio import AsyncFlowClient
+from flowd_client.errors import FlowClientError
+from flowd_client.views.run import RunView
+
+_KEYS = (
+    ("j k, arrows", "Go down and up in a section"),
+    ("Tab, 1 2 3 4", "Go to the next section, or to one of the four"),
+    ("z", "Give the section the whole screen, and take it back"),
+    ("Enter", "Open a run: what it is, and its output as it comes"),
+    ("e", "Show all runs of this run's event, and nothing else"),
+    *((action.key, action.words) for action in actions.ACTIONS),
+    ("u", "Resume what is paused"),
+    ("/", "Filter: words, and flow=… step=… status=… run=…"),
+    ("Escape", "End the filter"),
+    ("t", "Dark or light"),
+    ("q", "Quit; the daemon and its runs go on"),
+)
+
+
+class Overview(ActingScreen):
+    """The four sections, the summary above them, and the filter below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "Help"),
+        Binding("q", "app.quit", "Quit"),
+        Binding("slash", "filter", "Filter"),
+        *(
+            Binding(action.key, f"act('{action.name}')", action.name.capitalize(), show=action.name != "answer")
+            for action in actions.ACTIONS
+        ),
+        Binding("u", "resume", "Resume", show=False),
+        Binding("escape", "unfilter", "All", show=False),
+        Binding("e", "event", "Event", show=False),
+        Binding("z", "zoom", "Zoom", show=False),
+        *(Binding(str(n), f"section('{section}')", "", show=False) for n, section in enumerate(Section, 1)),
+    ]
+
+    def __init__(self, client: AsyncFlowClient, place: str) -> None:
+        super().__init__(client)
+        self._place = place
+        self._wanted = Wanted()
+        self._only: str | None = None
+        self._answers: Answers | None = None
+        self._board: Board | None = None
+        self._away_since_s: float | None = None
+        self._why_away = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static("Asking the daemon …", id="summary")
+        yield Static(id="away")
+        yield Static(id="only")
+        for section in Section:
+            yield SectionView(section)
+        yield Input(placeholder="words, flow=… step=… status=… run=…", id="filter")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin to watch."""
+        self.run_worker(watch(self.client, self._look, self._lost, self.ring))
+        self.set_interval(1.0, self._tick)
+        self.section_of(Section.RECENT).table.focus()
+
+    async def _look(self) -> None:
+        self._answers = await look(self.client, flow=self._wanted.get("flow"), event_id=self._wanted.event_id)
+        self._away_since_s = None
+        self._show()
+
+    def _lost(self, error: FlowClientError) -> None:
+        self._away_since_s = self._away_since_s or time.monotonic()
+        self._why_away = error.message
+        self._tick()
+
+    def _tick(self) -> None:
+        """Redraw what changes with time alone."""
+        away = self.query_one("#away", Static)
+        away.display = self._away_since_s is not None
+        if self._away_since_s is not None:
+            for_s = int(time.monotonic() - self._away_since_s)
+            away.update(Text(f"Trying again, for {for_s} s by now. {escaped(self._why_away)}"))
+        elif self.is_current:
+            for section in self.query(SectionView):
+                section.draw()
+
+    def _show(self) -> None:
+        if self._answers is None:
+            return
+        self._board = board_of(self._answers, self._wanted)
+        self.query_one("#summary", Static).update(summary(self._board, self._place))
+        for section in self.query(SectionView):
+            section.show(self._board.rows[section.section], self._board.totals.get(section.section))
+        self._tick()
+        if not isinstance(self.focused, Input) and self.selected is None:
+            self._go_to_runs()  # the last run has left the section that one was in
+
+    def section_of(self, section: Section) -> SectionView:
+        """A section."""
+        return self.query_one(f"#{section.value}", SectionView)
+
+    @property
+    def selected(self) -> RunView | None:
+        """The run under the cursor of the section that has the focus."""
+        focused = self.focused
+        if isinstance(focused, RunTable) and isinstance(focused.parent, SectionView):
+            return focused.parent.selected
+        return None
+
+    def action_open(self) -> None:
+        """Open the run under the cursor."""
+        if (run := self.selected) is not None:
+            self.app.push_screen(RunScreen(self.client, run))
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """The same, by Enter or by a click on the row that has the cursor."""
+        event.stop()
+        self.action_open()
+
+    def action_resume(self) -> None:
+        """Resume what is paused."""
+        pauses = () if self._board is None else self._board.pauses
+        if pauses:
+            self.do(lambda: actions.resume(self.client, pauses, self.ask))
+        else:
+            self.tell("Nothing is paused.")
+
+    def action_section(self, name: str) -> None:
+        """Go to a section."""
+        self.section_of(Section(name)).table.focus()
+
+    def action_zoom(self) -> None:
+        """Give the section with the focus the whole screen, or take it back."""
+        focused = self.focused
+        if isinstance(focused, RunTable) and isinstance(focused.parent, SectionView):
+            is_zoomed = not focused.parent.has_class("zoomed")
+            for section in self.query(SectionView):
+                section.set_class(is_zoomed and section is focused.parent, "zoomed")
+                section.set_class(is_zoomed and section is not focused.parent, "aside")
+
+    def action_filter(self) -> None:
+        """Let the reader type a filter."""
+        field = self.query_one("#filter", Input)
+        field.display = True
+        field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Show what fits, with every key."""
+        self._want(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go back to the runs. Ask the daemon again, which may know more of what is wanted."""
+        self.ring.set()
+        event.input.display = bool(event.value.strip())
+        self._go_to_runs()
+
+    def action_unfilter(self) -> None:
+        """Show all again."""
+        field = self.query_one("#filter", Input)
+        field.value = ""
+        field.display = False
+        self._only = None
+        self._want("")
+        self.ring.set()
+        self._go_to_runs()
+
+    def action_event(self) -> None:
+        """Show the runs of one event alone."""
+        if (run := self.selected) is not None:
+            self._only = run.event_id
+            self._want(self.query_one("#filter", Input).value)
+            self.ring.set()
+
+    def _want(self, typed: str) -> None:
+        self._wanted = replace(read_wanted(typed), event_id=self._only)
+        only = self.query_one("#only", Static)
+        only.display = self._only is not None
+        only.update(Text(escaped(f"Only the event {self._only}. Escape shows all.")))
+        self._show()
+
+    def _go_to_runs(self) -> None:
+        if self.selected is None:
+            with_rows = [view for view in self.query(SectionView) if view.selected is not None]
+            (with_rows or [self.section_of(Section.RECENT)])[0].table.focus()
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.app.push_screen(Help(_KEYS))
+
+
+class TopApp(App[None]):
+    """``flowd top``."""
+
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "flowd top"
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "light", "Dark or light", show=False)]
+
+    def __init__(self, link: DaemonLink) -> None:
+        super().__init__()
+        self._link = link
+        self._client = link.connect()
+
+    def on_mount(self) -> None:
+        """Show the overview."""
+        self.push_screen(Overview(self._client, self._link.place))
+
+    async def on_unmount(self) -> None:
+        """Let go of the daemon."""
+        await self._client.close()
+
+    def action_light(self) -> None:
+        """Change between dark and light."""
+        self.theme = "textual-light" if self.current_theme.dark else "textual-dark"

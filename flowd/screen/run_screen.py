@@ -1,0 +1,152 @@
+"""One run: what it is, and its output as it comes."""
+
+import asyncio
+from collections import deque
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Footer, RichLog, Static
+
+from flowd.formats.terminal import escaped
+from flowd.screen import actions, output
+from flowd.screen.acting import ActingScreen
+from flowd.screen.dialogs import Help
+from flowd.screen.facts import facts
+from flowd.screen.lines import Lines
+from flowd.screen.watching import PACE_S, watch
+from flowd_client.aio import AsyncFlowClient
+from flowd_client.errors import FlowClientError
+from flowd_client.views.run import RunView
+from flowd_client.wire import Stream
+
+MAX_LINES = 10_000
+"""Of the output; older ones are let go. `flowd logs` has all of it."""
+
+_KEYS = (
+    ("arrows, PgUp PgDn", "Read the output"),
+    ("End", "Go to its end, and follow it"),
+    ("w", "Wrap long lines, or do not"),
+    *((action.key, action.words) for action in actions.ACTIONS),
+    ("Escape, q", "Back to all runs"),
+)
+
+
+class RunScreen(ActingScreen):
+    """A run. Goes on with its next attempt when there is one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "back", "Back"),
+        Binding("question_mark", "help", "Help"),
+        Binding("w", "wrap", "Wrap"),
+        *(
+            Binding(action.key, f"act('{action.name}')", action.name.capitalize(), show=action.name != "pause")
+            for action in actions.ACTIONS
+        ),
+        Binding("j", "scroll('down')", "Down", show=False),
+        Binding("k", "scroll('up')", "Up", show=False),
+    ]
+
+    def __init__(self, client: AsyncFlowClient, run: RunView) -> None:
+        super().__init__(client)
+        self._run = run
+        self._attempt = 0
+        self._lines = Lines()
+        self._kept: deque[Text] = deque(maxlen=MAX_LINES)
+        self._following: asyncio.Task[None] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(facts(self._run), id="facts")
+        yield Static(id="away")
+        yield RichLog(id="output", max_lines=MAX_LINES, min_width=0)
+        yield Static(id="unfinished")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin to watch."""
+        self.log_view.focus()
+        self.run_worker(watch(self.client, self._look, self._lost, self.ring, run_id=self._run.id))
+
+    def on_unmount(self) -> None:
+        """Stop following."""
+        if self._following is not None:
+            self._following.cancel()
+
+    @property
+    def log_view(self) -> RichLog:
+        """Where the output is."""
+        return self.query_one("#output", RichLog)
+
+    @property
+    def selected(self) -> RunView | None:
+        """The run that is shown."""
+        return self._run
+
+    async def _look(self) -> None:
+        self._run = await self.client.get_run(self._run.id)
+        self.query_one("#facts", Static).update(facts(self._run))
+        self.query_one("#away").display = False
+        if self._run.attempt_count > self._attempt:
+            self._begin(self._run.attempt_count)
+
+    def _lost(self, error: FlowClientError) -> None:
+        away = self.query_one("#away", Static)
+        away.display = True
+        away.update(Text(escaped(error.message)))
+
+    def _begin(self, attempt: int) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            self._write([*self._lines.end(), Text(f"── attempt {attempt} ──", "bold")])
+        self._attempt = attempt
+        self._lines = Lines()
+        self._following = asyncio.create_task(self._follow(attempt))
+
+    async def _follow(self, attempt: int) -> None:
+        """Show the output of an attempt. After a restart of the daemon it is shown anew, so that nothing is missed."""
+        while True:
+            try:
+                await output.follow(self.client, self._run.id, attempt, self._take)
+            except FlowClientError as error:
+                self._lost(error)
+                await asyncio.sleep(PACE_S)
+                self._lines = Lines()
+                self._kept.clear()
+                self.log_view.clear()
+            else:
+                self._write(self._lines.end())
+                self.query_one("#unfinished", Static).update("")
+                return
+
+    def _take(self, stream: Stream, data: bytes) -> None:
+        self._write(self._lines.feed(stream, data))
+        self.query_one("#unfinished", Static).update(self._lines.unfinished())
+
+    def _write(self, lines: list[Text]) -> None:
+        log = self.log_view
+        is_at_end = log.is_vertical_scroll_end
+        for line in lines:
+            self._kept.append(line)
+            log.write(line, scroll_end=is_at_end)
+
+    def action_wrap(self) -> None:
+        """Wrap long lines, or do not."""
+        log = self.log_view
+        log.wrap = not log.wrap
+        log.clear()
+        for line in self._kept:
+            log.write(line, scroll_end=True)
+
+    def action_scroll(self, where: str) -> None:
+        """Go down or up by a line."""
+        log = self.log_view
+        log.scroll_down(animate=False) if where == "down" else log.scroll_up(animate=False)
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.app.push_screen(Help(_KEYS))
+
+    def action_back(self) -> None:
+        """Back to all runs."""
+        self.dismiss()

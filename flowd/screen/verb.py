@@ -1,0 +1,55 @@
+"""``flowd top``: its options, and what it needs."""
+
+import asyncio
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from flowd.cli.exits import CommandError
+from flowd.cli.session import Session
+from flowd.cli.verb import Verb
+from flowd.screen.daemon_link import to_socket, to_url
+
+
+@click.command(cls=Verb, short_help="Watch what the daemon does, and act on it.")
+@click.option("--url", metavar="URL", help="A daemon by its address: http://, https:// or unix:///path.")
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --url: the token, in the file's first line. Default: the one that a daemon on this machine has left.",
+)
+@click.pass_obj
+def top(session: Session, url: str | None, token_file: Path | None) -> None:
+    """Show what runs, what waits and for what, what asks for a person, and what has ended, live, on the whole terminal.
+    Open a run to follow its output; cancel, retry, replay, approve, answer, pause. `?` shows the keys.
+
+    Needs Textual: pip install 'codex-flowd[top]'
+
+    \b
+    Examples:
+      flowd top
+      flowd top -w ~/src/project
+      flowd top --url https://flowd.example.org --token-file ~/.flowd-token
+    """
+    if token_file is not None and url is None:
+        raise CommandError("--token-file goes with --url; the socket needs no token.")
+    _require_textual()
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise CommandError("flowd top draws on a terminal, and this is none. `flowd status` and `flowd runs` print.")
+    link = to_socket(session) if url is None else to_url(url, token_file)
+    asyncio.run(link.require_daemon())
+    from flowd.screen.app import TopApp  # noqa: PLC0415 - 300 ms, and it may not be there
+
+    TopApp(link).run()
+
+
+def _require_textual() -> None:
+    if find_spec("textual") is None:
+        pip = f"{sys.executable} -m pip" if "VIRTUAL_ENV" in os.environ or sys.prefix != sys.base_prefix else "pip"
+        raise CommandError(
+            f"flowd top needs Textual, which is not installed here. Get it with: {pip} install 'codex-flowd[top]'"
+        )

@@ -1,0 +1,86 @@
+"""Looks at the daemon again and again: soon after something happened there, and at most once a second."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from flowd.screen.board import Answers
+from flowd_client.aio import AsyncFlowClient
+from flowd_client.errors import FlowClientError
+
+PACE_S = 1.0
+"""Between two looks. What happens meanwhile is not listened to, so that a busy daemon has no more work than an idle."""
+
+_IDLE_S = 5.0
+"""Where nothing happens, the next look comes after this long: not all that a look shows is told to subscribers."""
+
+_LISTED = 100
+"""Of each kind of run."""
+
+_ENDED = ("completed", "failed", "canceled")
+
+
+async def look(client: AsyncFlowClient, *, flow: str | None = None, event_id: str | None = None) -> Answers:
+    """What the daemon does now.
+
+    Args:
+        flow: Of the runs that have ended and those that wait, only this flow's: so that older ones come into view.
+        event_id: Of the runs that have ended, only this event's.
+
+    Raises:
+        FlowClientError: Any of its tree.
+    """
+    asked: tuple[Awaitable[Any], ...] = (
+        client.status(),
+        client.attention(limit=_LISTED),
+        client.list_runs(status="running", limit=_LISTED),
+        client.queue(flow=flow, limit=_LISTED),
+        *(client.list_runs(status=ended, flow=flow, event_id=event_id, limit=_LISTED) for ended in _ENDED),
+    )
+    status, questions, running, queue, *ended = await asyncio.gather(*asked)
+    return Answers(status, questions, running, queue, [run for page in ended for run in page])
+
+
+async def watch(
+    client: AsyncFlowClient,
+    look: Callable[[], Awaitable[None]],
+    lost: Callable[[FlowClientError], None],
+    ring: asyncio.Event,
+    *,
+    run_id: str | None = None,
+) -> None:
+    """Look now, and then whenever something has happened, until it is cancelled.
+
+    Comes back by itself however long the daemon was away.
+
+    Args:
+        look: What to do at each look.
+        lost: Is told why a look failed, or that the daemon has gone.
+        ring: Set it for a look at once: something was done, say.
+        run_id: Only what happens to this run counts.
+    """
+    while True:
+        begun_s = time.monotonic()
+        ring.clear()
+        try:
+            # Subscribed before the look: what happens while it goes on is told, and so are more looks to come.
+            async with client.subscribe(["event", "run", "flow"], run_id=run_id, reconnect_s=0) as updates:
+                await look()
+                await _first(anext(updates), ring, _IDLE_S)
+        except FlowClientError as error:
+            lost(error)
+        await _first(None, ring, PACE_S - (time.monotonic() - begun_s))
+
+
+async def _first(update: Awaitable[Any] | None, ring: asyncio.Event, limit_s: float) -> None:
+    """Return at an update, at the ring, or when the time is up. Raises what has ended the updates."""
+    heard = None if update is None else asyncio.ensure_future(update)
+    waits = [asyncio.ensure_future(ring.wait()), *([] if heard is None else [heard])]
+    try:
+        done, _ = await asyncio.wait(waits, timeout=max(0.0, limit_s), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    if heard is not None and heard in done:
+        heard.result()
