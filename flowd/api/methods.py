@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from flowd.api import json, params
+from flowd.api import filters, json, params
 from flowd.api.json import instant
 from flowd.api.method import Method, method_of
 from flowd.api.pages import Pages
@@ -21,9 +21,10 @@ from flowd.api.queue_methods import QueueMethods
 from flowd.api.shapes import catalog, daemon, events, runs, trees, updates
 from flowd.api.subscriptions import Caller
 from flowd.domain.errors import InvalidParamsError, RefusedError
+from flowd.domain.filters import RunFilter
 from flowd.domain.people import Person
 from flowd.domain.run import Run
-from flowd.domain.stored import Accepted, Output, Pruned, RunFilter
+from flowd.domain.stored import Accepted, Output, Pruned
 from flowd.engine.engine import Engine
 from flowd.engine.output_reader import OutputPart
 from flowd_client import methods as names
@@ -142,7 +143,7 @@ class Methods:
 
     async def _list_events(self, given: events.ListEvents) -> events.EventPageView:
         page = await self._engine.reads.events(
-            event_type=given.type, limit=params.page_limit(given.limit), cursor=given.cursor
+            filters.of_events(given), limit=params.page_limit(given.limit), cursor=given.cursor
         )
         return events.EventPageView(
             events=[events.event_view(event) for event in page.items], next_cursor=page.next_cursor
@@ -161,17 +162,14 @@ class Methods:
         return view
 
     async def _list_runs(self, given: runs.ListRuns) -> Annotated[msgspec.Raw, runs.RunsView]:
+        where = filters.of_runs(given)
         if given.output is not None:  # it grows without anything being committed, so no page of it is kept
-            return msgspec.Raw(json.encode(await self._page_of_runs(given)))
-        question = given.event_id, given.status, given.flow, params.page_limit(given.limit), given.cursor
-        return await self._pages.get(question, lambda: self._page_of_runs(given))
+            return msgspec.Raw(json.encode(await self._page_of_runs(given, where)))
+        question = where, params.page_limit(given.limit), given.cursor
+        return await self._pages.get(question, lambda: self._page_of_runs(given, where))
 
-    async def _page_of_runs(self, given: runs.ListRuns) -> runs.RunsView:
-        page = await self._engine.reads.runs(
-            RunFilter(given.event_id, given.status, given.flow),
-            limit=params.page_limit(given.limit),
-            cursor=given.cursor,
-        )
+    async def _page_of_runs(self, given: runs.ListRuns, where: RunFilter) -> runs.RunsView:
+        page = await self._engine.reads.runs(where, limit=params.page_limit(given.limit), cursor=given.cursor)
         if given.output is None:
             return runs.runs_view(page.items, event_id=given.event_id, next_cursor=page.next_cursor)
         views = [await self._run_with_output(run, runs.LISTED_TAIL_BYTES) for run in page.items]

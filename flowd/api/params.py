@@ -1,6 +1,7 @@
 """What the parameters of all methods have in common: how they are read, and types that several use."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -12,6 +13,9 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 Offset = Annotated[int, msgspec.Meta(ge=0)]
 Encoding = Literal["utf-8", "base64"]
+Labels = Annotated[list[str], msgspec.Meta(max_length=16)] | None
+"""Each is ``name=value``."""
+SearchText = Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None
 Limit = int | float | str | None
 """A number or a numeric string, as the reference system takes it."""
 
@@ -78,6 +82,21 @@ def _literals(kind: object) -> list[str]:
     if get_origin(kind) is Literal:
         return [part for part in parts if isinstance(part, str)]
     return [text for part in parts for text in _literals(part)]
+
+
+@cache
+def lists(kind: type[Params]) -> frozenset[str]:
+    """The parameters that are lists, which a query gives by repeating their names."""
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind) if _has_list(field.type))
+
+
+def _has_list(kind: object) -> bool:
+    """Whether a type may be a list.
+
+    >>> _has_list(list[str] | None), _has_list(str | None)
+    (True, False)
+    """
+    return get_origin(kind) is list or any(map(_has_list, get_args(kind)))
 
 
 def page_limit(value: Limit) -> int:

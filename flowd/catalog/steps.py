@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from flowd.catalog.concurrency import read_concurrency, read_priority
 from flowd.catalog.inputs import read_args, read_env
+from flowd.catalog.labels import read_labels
 from flowd.catalog.limits import read_limits
 from flowd.catalog.needs import read_needs, read_when
 from flowd.catalog.table import Table, kind_of
@@ -17,7 +18,7 @@ MAX_ATTEMPTS = 100
 _KNOWN = frozenset(
     {
         *("name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"),
-        *("needs", "when", "args", "concurrency", "priority"),
+        *("needs", "when", "args", "concurrency", "priority", "labels"),
     }
 )
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
@@ -72,6 +73,7 @@ def read_step(table: Table) -> tuple[Step, SchemaUse | None]:
         when=read_when(table),
         concurrency=read_concurrency(table, "[steps.concurrency]"),
         priority=read_priority(table),
+        labels=read_labels(table),
     )
     table.warn_unknown(_KNOWN)
     return step, use

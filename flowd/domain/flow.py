@@ -159,6 +159,7 @@ class Step:
         when: What it asks of their ends.
         concurrency: The key that each of its runs takes; None without one.
         priority: Of what could start, the higher comes first.
+        labels: What its runs are found by: JSON Pointers into the event, by name.
     """
 
     name: str
@@ -178,6 +179,7 @@ class Step:
     when: When = "success"
     concurrency: Concurrency | None = None
     priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +298,11 @@ class Snapshot:
     def has_order_between_events(self) -> bool:
         """Whether anything has a key or a priority, so that runs of one event may have to do with those of others."""
         return bool(self.key_limits) or any(step.priority for flow in self.flows for step in flow.steps)
+
+    @cached_property
+    def has_labels(self) -> bool:
+        """Whether runs of any step have labels."""
+        return any(step.labels for flow in self.flows for step in flow.steps)
 
     @cached_property
     def key_limits(self) -> Mapping[tuple[Kind, str], int]:

@@ -20,6 +20,7 @@ def masked_run(run: Run, redactor: Redactor) -> Run:
         reported_result=_result(run.reported_result, redactor),
         resolution=_resolution(run.resolution, redactor),
         answer=_answer(run.answer, redactor),
+        labels=tuple((name, redactor.text(value)) for name, value in run.labels),
         attempts=tuple(_attempt(attempt, redactor) for attempt in run.attempts),
     )
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
+from flowd.domain.labels import Label
 from flowd.domain.needs import NeedEnd, When
 from flowd.domain.outcome import Outcome
 from flowd.domain.run import Attempt, Run
@@ -48,6 +49,7 @@ class NewRun:
         key: The key that it takes before each attempt.
         round_key: The key that all runs of its flow in the same list take together.
         priority: Of what could start, the higher comes first.
+        labels: What it is found by.
     """
 
     id: str
@@ -61,6 +63,7 @@ class NewRun:
     key: WantedKey | None = None
     round_key: WantedKey | None = None
     priority: int = 0
+    labels: tuple[Label, ...] = ()
 
     @property
     def has_key(self) -> bool:

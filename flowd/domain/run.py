@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from flowd.domain.labels import Label
 from flowd.domain.people import Answer, Resolution
 from flowd.domain.result import FlowResult
 from flowd.domain.waiting import WaitingFor
@@ -134,6 +135,7 @@ class Run:
         resolution: How a person has put its end right; what the step said is its ``reported_result`` then.
         answer: What its attempts are told since a person answered.
         attempts_before: Attempts that do not count against its step's ``max_attempts``.
+        labels: What it is found by, as its step declared them when it was made.
     """
 
     id: str
@@ -163,6 +165,7 @@ class Run:
     resolution: Resolution | None = None
     answer: Answer | None = None
     attempts_before: int = 0
+    labels: tuple[Label, ...] = ()
     attempts: tuple[Attempt, ...] = field(default=())
 
     @property

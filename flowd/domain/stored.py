@@ -141,15 +141,6 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs to list. ``status`` is a process status or a result status (then it is the effective one)."""
-
-    event_id: str | None = None
-    status: str | None = None
-    flow: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """A part of a list, newest first. ``next_cursor`` is None at its end."""
 

@@ -13,9 +13,11 @@ from flowd.domain.errors import (
     StepNotFoundError,
 )
 from flowd.domain.event import Event
+from flowd.domain.filters import RunFilter
 from flowd.domain.matching import LeftOut, Match, Verdict
 from flowd.domain.queueing import Claim, NewRun
-from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, RunFilter, StoredEvent
+from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, StoredEvent
+from flowd.engine import run_labels
 from flowd.engine.new_rounds import Selection, first_round, how_many_start, original
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.wanted_keys import WantedKeys
@@ -118,6 +120,7 @@ class Intake:
             left_out=left_out,
         )
         runs = self._keys.give(first_round(self._steps, event.id, found), event.members)
+        runs = run_labels.give(runs, event.members, self._catalog.snapshot)
         return NewEventRuns(new, runs, outside)
 
     async def replay(
@@ -146,6 +149,7 @@ class Intake:
             chosen = chosen.without(await self._steps_with_runs(event_id))
         again = [self._again(stored, chosen, match, at_ms, is_first=is_missing) for match in chosen.matches]
         runs = self._keys.give(again, event.members)
+        runs = run_labels.give(runs, event.members, self._catalog.snapshot)
         is_whole = steps is None and from_steps is None
         # What is left out now is all that still is, unless some steps alone were asked for.
         remembered = left_out if is_missing and is_whole else None

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, RunNotFoundError
+from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.masking import masked_run
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
-from flowd.domain.stored import Counts, EventState, Page, RunFilter, StoredEvent, TreeEvent
+from flowd.domain.stored import Counts, EventState, Page, StoredEvent, TreeEvent
 from flowd.engine.attempts import Attempts
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.ports import OpenStore
@@ -30,11 +31,9 @@ class Reads:
             raise EventNotFoundError(event_id)
         return event
 
-    async def events(
-        self, *, event_type: str | None = None, limit: int, cursor: str | None = None
-    ) -> Page[StoredEvent]:
-        """Events, newest first."""
-        return await self._store.events(event_type=event_type, limit=limit, cursor=cursor)
+    async def events(self, where: EventFilter, *, limit: int, cursor: str | None = None) -> Page[StoredEvent]:
+        """Events, newest first; see `flowd.ports.records.Records.events`."""
+        return await self._store.events(where, limit=limit, cursor=cursor)
 
     async def run(self, run_id: str) -> Run:
         """One run with its attempts. Raises `RunNotFoundError`."""
@@ -47,7 +46,9 @@ class Reads:
         return self.shown(run)
 
     async def runs(self, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[Run]:
-        """Runs, newest first."""
+        """Runs, newest first; see `flowd.ports.records.Records.runs`. Text is searched in what is shown of them."""
+        if self._redactor.longest and where.text is not None:
+            where = replace(where, shown=self._redactor.text)
         page = await self._store.runs(where, limit=limit, cursor=cursor)
         return replace(page, items=tuple(map(self.shown, page.items)))
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from flowd.domain import ids
+from flowd.domain.filters import RunFilter
 from flowd.domain.run import ProcessStatus, Run
-from flowd.domain.stored import RunFilter
 from flowd.ports import Store
 from flowd.state import files, removal
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from flowd.domain.definition import Definition
+from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.run import Run
-from flowd.domain.stored import Counts, Output, Page, Pruned, RunFilter, StoredEvent
+from flowd.domain.stored import Counts, Output, Page, Pruned, StoredEvent
 
 
 class Records(Protocol):
@@ -15,8 +16,8 @@ class Records(Protocol):
         """One event."""
         ...
 
-    async def events(self, *, event_type: str | None, limit: int, cursor: str | None) -> Page[StoredEvent]:
-        """Events, newest first.
+    async def events(self, where: EventFilter, *, limit: int, cursor: str | None) -> Page[StoredEvent]:
+        """Events, newest first; with filters perhaps fewer than ``limit``, see `runs`.
 
         Raises:
             InvalidParamsError: The cursor is none of ours.
@@ -29,6 +30,9 @@ class Records(Protocol):
 
     async def runs(self, where: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
         """Runs without attempts' output, newest first.
+
+        No list takes long, however rare it is what it looks for: one that has looked at some thousand runs ends there,
+        with fewer runs than ``limit`` or none, and its cursor goes on. A page without a cursor is the last one.
 
         Raises:
             InvalidParamsError: The cursor is none of ours.

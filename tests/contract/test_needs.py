@@ -8,13 +8,14 @@ from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 from flowd.domain.definition import Definition
 from flowd.domain.errors import DependentActiveError, InvalidParamsError, NeedsActiveError, NotRetryableError
 from flowd.domain.exit import Exit
+from flowd.domain.filters import RunFilter
 from flowd.domain.needs import When
 from flowd.domain.outcome import Outcome
 from flowd.domain.people import Answer, Person
 from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Reason, Run
-from flowd.domain.stored import Output, RunFilter
+from flowd.domain.stored import Output
 from flowd.domain.waiting import NeedsWait, PersonWait, TimeWait
 from flowd.ports import OpenStore
 

@@ -9,10 +9,11 @@ from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim,
 from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, QueueFullError
 from flowd.domain.exit import Exit
+from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.journal import Interest
 from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Reason, Run
-from flowd.domain.stored import NewEvent, Output, RunFilter
+from flowd.domain.stored import NewEvent, Output
 from flowd.domain.waiting import PackageWait, TimeWait
 from flowd.ports import OpenStore
 
@@ -156,9 +157,9 @@ def test_a_page_of_large_events_ends_early_and_goes_on(stores: Stores) -> None:
         for n in range(5):
             large = NewEvent(f"e{n}", "t", None, None, "now", b'{"payload":"%b"}' % (b"x" * 1_500_000), b"")
             await store.accept(large, [], at_ms=1)
-        page = await store.events(event_type=None, limit=50, cursor=None)
+        page = await store.events(EventFilter(), limit=50, cursor=None)
         assert [event.id for event in page.items] == ["e4", "e3"]
-        rest = await store.events(event_type=None, limit=50, cursor=page.next_cursor)
+        rest = await store.events(EventFilter(), limit=50, cursor=page.next_cursor)
         assert [event.id for event in rest.items] == ["e2", "e1"]
 
     stores.use(use)
@@ -195,7 +196,7 @@ def test_what_is_old_and_has_ended_is_forgotten_and_nothing_else(stores: Stores)
         assert await prune(store) == (0, 0, 0)
 
         assert removed == ["run-files"]
-        page = await store.events(event_type=None, limit=50, cursor=None)
+        page = await store.events(EventFilter(), limit=50, cursor=None)
         kept = ["young", "event-newest", "event-retried", "event-late", "event-queued"]
         assert [event.id for event in page.items] == kept
         counts = await store.counts()

@@ -8,13 +8,14 @@ from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim,
 
 from flowd.domain.errors import AlreadyAnsweredError, CauseCanceledError, EventNotFoundError
 from flowd.domain.exit import Exit
+from flowd.domain.filters import RunFilter
 from flowd.domain.needs import When
 from flowd.domain.outcome import Outcome
 from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Reason, Run
-from flowd.domain.stored import NewEventRuns, Output, RunFilter
+from flowd.domain.stored import NewEventRuns, Output
 from flowd.domain.trees import CalledOff
 from flowd.domain.waiting import TimeWait
 from flowd.ports import OpenStore

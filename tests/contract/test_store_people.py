@@ -17,6 +17,7 @@ from flowd.domain.errors import (
     RunNotFoundError,
 )
 from flowd.domain.exit import Exit
+from flowd.domain.filters import RunFilter
 from flowd.domain.journal import Interest
 from flowd.domain.needs import When
 from flowd.domain.outcome import Outcome
@@ -24,7 +25,7 @@ from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.queueing import NewRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Reason, Run
-from flowd.domain.stored import NewEventRuns, Output, RunFilter
+from flowd.domain.stored import NewEventRuns, Output
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import NeedsWait, PersonWait, TimeWait
 from flowd.ports import OpenStore

@@ -11,11 +11,12 @@ from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim,
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.errors import CauseCanceledError, ChainLimitError, InvalidParamsError
 from flowd.domain.exit import Exit
+from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Reason, Run
-from flowd.domain.stored import Accepted, NewEventRuns, Output, RunFilter, StoredEvent
+from flowd.domain.stored import Accepted, NewEventRuns, Output, StoredEvent
 from flowd.domain.trees import MAX_DEPTH, CausedBy
 from flowd.ports import OpenStore
 
@@ -281,7 +282,7 @@ def test_a_tree_is_forgotten_as_a_whole_once_nothing_of_it_is_unfinished_asked_o
 
         async def prune(before_ms: int) -> list[str]:
             await store.prune(before_ms=before_ms, after_seq=0, dry_run=False, remove_output=print)
-            return [event.id for event in (await store.events(event_type=None, limit=9, cursor=None)).items]
+            return [event.id for event in (await store.events(EventFilter(), limit=9, cursor=None)).items]
 
         assert await prune(100) == ["event-newest", "y", "x", "event-a"]
         await store.finish(below.attempt, ASKS, Exit(0), Output(), at_ms=50)

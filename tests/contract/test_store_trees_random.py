@@ -10,8 +10,9 @@ from store_rig import DONE, FAILED, OPENERS, STEP, Stores, claim, new_event
 
 from flowd.domain.errors import CauseCanceledError, ChainLimitError
 from flowd.domain.exit import Exit
+from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.queueing import NewRun, StartedRun
-from flowd.domain.stored import NewEventRuns, Output, RunFilter
+from flowd.domain.stored import NewEventRuns, Output
 from flowd.domain.trees import MAX_DEPTH
 from flowd.ports import OpenStore
 
@@ -141,7 +142,7 @@ class Player:
 
     async def check(self) -> None:
         found = {}
-        for event in (await self.store.events(event_type=None, limit=100, cursor=None)).items:
+        for event in (await self.store.events(EventFilter(), limit=100, cursor=None)).items:
             cause = None if event.caused_by is None else (event.caused_by.run_id, event.caused_by.event_id)
             found[event.id] = (cause, event.root_event_id or event.id, event.depth, await self._rounds(event.id))
         assert found == {

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from store_rig import OPENERS, STEP, Stores, accept, claim, ids, new_event
 
+from flowd.domain.filters import RunFilter
 from flowd.domain.needs import When
 from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Reason
-from flowd.domain.stored import RunFilter
 from flowd.domain.waiting import NeedsWait, PersonWait
 from flowd.ports import OpenStore
 from flowd.state.place import Place

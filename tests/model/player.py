@@ -13,6 +13,7 @@ from model.truths import Truths
 from model.world import MAX_PARALLEL, World
 
 from flowd.domain import ids
+from flowd.domain.filters import EventFilter
 
 _LOST_IF_BEFORE = {
     "accept", "add_runs", "cancel_queued", "request_cancel", "retry", "resolve", "answer", "begin_pause", "end_pause",
@@ -156,7 +157,7 @@ class Player:
 
     async def _compare_events(self) -> None:
         labels = {one.id: str(run) for one, run in zip(self.world.seen, self.model.runs, strict=True)}
-        page = await self.world.store.events(event_type=None, limit=500, cursor=None)
+        page = await self.world.store.events(EventFilter(), limit=500, cursor=None)
         real = {place_of(event, labels.__getitem__) for event in page.items}
         wanted = {model_place_of(event) for event in self.model.events.values()}
         if real != wanted:

@@ -15,11 +15,11 @@ from model.surroundings import Clock, Hashes, Keeper, Packages, Runners
 
 from flowd import wiring
 from flowd.catalog.schema_checks import SchemaChecks
+from flowd.domain.filters import RunFilter
 from flowd.domain.pauses import Paused
 from flowd.domain.people import Person, ResolutionStatus
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
-from flowd.domain.stored import RunFilter
 from flowd.settings import sources as settings_sources
 from flowd.store.sqlite.connection import open_writer
 from flowd.store.sqlite.store import SqliteStore

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, Union
 
 from flowd_client import wire
 from flowd_client.discovery import run_around
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.question import QuestionView
@@ -27,6 +29,7 @@ T = TypeVar("T")
 Stream = wire.Stream
 ListedOutput = wire.ListedOutput
 Encoding = Literal["utf-8", "base64"]
+Instant = Union["datetime", str]
 ResolvedAs = Literal["completed", "changed", "failed", "skipped"]
 
 CANCEL_S = 120.0
@@ -87,6 +90,15 @@ _PART_READERS = {"utf-8": _reader("run", "read_output"), "base64": _reader("run"
 
 def _given(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
+
+
+def _instant(given: Instant | None) -> str | None:
+    """A datetime without an offset is local time."""
+    return given if given is None or isinstance(given, str) else given.astimezone().isoformat()
+
+
+def _labels(given: Mapping[str, str] | None) -> list[str] | None:
+    return [f"{name}={value}" for name, value in given.items()] if given else None
 
 
 def _wait_s(timeout_ms: int | None) -> float:
@@ -199,10 +211,31 @@ def list_runs(
     limit: int | None = None,
     cursor: str | None = None,
     output: ListedOutput | None = None,
+    step: str | None = None,
+    reason: str | None = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
+    labels: Mapping[str, str] | None = None,
+    text: str | None = None,
 ) -> Request[Page[RunView]]:
     """Runs, newest first; their output, the last 4 KiB of each stream, only with ``output="tail"``. ``status`` is a
-    process status or an effective one."""
-    params = _given(eventId=event_id, status=status, flow=flow, limit=limit, cursor=cursor, output=output)
+    process status or an effective one.
+
+    No page takes the daemon long, however rare what it looks for: with ``text``, or with several filters, it may
+    have fewer runs than ``limit``, or none, while its ``next_cursor`` goes on.
+
+    Args:
+        reason: ``timeout``, ``exit``, ``needs_not_met`` …
+        since: Made then or later; text is an instant of ISO 8601 with its offset, or so long ago, as in ``2h``.
+        until: Made before then.
+        labels: That a run has, all of them.
+        text: In the id of the run, the id or the type of its event, the name of its flow or its step, its error, or
+            the message of its result. The letters A to Z count in either case.
+    """
+    params = _given(
+        eventId=event_id, status=status, flow=flow, limit=limit, cursor=cursor, output=output, step=step, reason=reason,
+        since=_instant(since), until=_instant(until), label=_labels(labels), text=text,
+    )  # fmt: skip
     return Request(wire.LIST_RUNS, params, _read_runs)
 
 
@@ -232,9 +265,28 @@ def list_events(
     type: str | None = None,  # noqa: A002 - the wire's name
     limit: int | None = None,
     cursor: str | None = None,
+    flow: str | None = None,
+    step: str | None = None,
+    status: str | None = None,
+    reason: str | None = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
+    labels: Mapping[str, str] | None = None,
+    text: str | None = None,
 ) -> Request[Page[EventView]]:
-    """Events, newest first."""
-    return Request(wire.LIST_EVENTS, _given(type=type, limit=limit, cursor=cursor), _read_events)
+    """Events, newest first. ``flow``, ``step``, ``status``, ``reason`` and ``labels`` are of one of their runs, as
+    in `list_runs`; with these or with ``text`` a page may be short, or empty, while its ``next_cursor`` goes on.
+
+    Args:
+        since: Accepted then or later, as in `list_runs`.
+        until: Accepted before then.
+        text: In the id, the type or the source of the event.
+    """
+    params = _given(
+        type=type, limit=limit, cursor=cursor, flow=flow, step=step, status=status, reason=reason,
+        since=_instant(since), until=_instant(until), label=_labels(labels), text=text,
+    )  # fmt: skip
+    return Request(wire.LIST_EVENTS, params, _read_events)
 
 
 def get_event(event_id: str) -> Request[EventView]:

@@ -138,7 +138,9 @@ class HttpApp:
                 is_v1_enough=(route.is_repeatable and not cloud_events.is_binary(headers)) or peer.is_local(scope),
             )
         stranger = Sender(Person("http"), frozenset())
-        return Call(method, found.values, paths.query(query), headers, content, receive, sender or stranger)
+        values = paths.query(query)
+        firsts = {name: of_name[0] for name, of_name in values.items()}
+        return Call(method, found.values, firsts, headers, content, receive, sender or stranger, values)
 
     def _admitted(self, route: Route, headers: Headers) -> Sender | None:
         if route.scope is None:

@@ -1,7 +1,7 @@
 """A request as the routes see it."""
 
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from flowd.api import json
@@ -21,6 +21,7 @@ class Call:
         values: Of the path's placeholders, decoded.
         query: The first value of each name.
         sender: Who sends it, as far as it says, and what they may do.
+        queries: All values of each name in the query.
     """
 
     method: str
@@ -30,6 +31,7 @@ class Call:
     body: bytes
     receive: asgi.Receive
     sender: Sender
+    queries: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def header(self, name: bytes) -> str | None:
         """The first header of this (lower-case) name."""

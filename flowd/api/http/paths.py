@@ -100,16 +100,16 @@ def decode(text: bytes) -> str:
         raise HttpError("bad_request", "The URL is not UTF-8 once it is decoded.") from None
 
 
-def query(raw: bytes) -> dict[str, str]:
-    """The query's values by name; the first of each name counts.
+def query(raw: bytes) -> dict[str, list[str]]:
+    """The query's values by name.
 
     >>> query(b"a=1&b=%20x+y&a=2&c")
-    {'a': '1', 'b': ' x y', 'c': ''}
+    {'a': ['1', '2'], 'b': [' x y'], 'c': ['']}
     """
-    values: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     if raw:
         for pair in raw.replace(b"+", b" ").split(b"&"):
             name, _, value = pair.partition(b"=")
             if name:
-                values.setdefault(decode(name), decode(value))
+                values.setdefault(decode(name), []).append(decode(value))
     return values

@@ -295,7 +295,9 @@ def _from_url(call: Call, kind: type[P], *, query: bool = True) -> P:
     """Parameters from the path and the query; names that are none of them are ignored, empty values count as absent."""
     given: dict[str, Any] = {}
     if query:
-        given = {name: value for name, value in call.query.items() if value and name in _names(kind)}
+        given |= {name: value for name, value in call.query.items() if value and name in _names(kind)}
+        for name in params.lists(kind) & given.keys():
+            given[name] = [value for value in call.queries[name] if value]
     return params.convert({**given, **call.values}, kind, is_text=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from flowd.api.json import instant
-from flowd.api.params import Identifier, Limit, Milliseconds, Params
+from flowd.api.params import Identifier, Labels, Limit, Milliseconds, Params, SearchText
 from flowd.api.shapes import View
 from flowd.api.shapes.runs import JsonObject, RunView, run_view
 from flowd.domain.matching import LeftOut
@@ -45,11 +45,25 @@ class Replay(Params):
 
 
 class ListEvents(Params):
-    """Which events."""
+    """Which events: those that are all of this.
+
+    ``flow``, ``step``, ``status``, ``reason`` and ``label`` (a list of ``name=value``) are of one of its runs, as in
+    ``flow.listRuns``. ``since`` (or later) and ``until`` (before) are instants of when it was accepted, or so long ago,
+    as in ``2h``. ``text`` is in its id, its type or its source; the letters A to Z count in either case. With ``text``
+    or what is asked of runs a page may be short, or empty, and its ``nextCursor`` goes on.
+    """
 
     type: str | None = None
     limit: Limit = None
     cursor: str | None = None
+    flow: str | None = None
+    step: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    since: str | None = None
+    until: str | None = None
+    label: Labels = None
+    text: SearchText = None
 
 
 class LeftOutView(View):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from flowd.api.json import instant
-from flowd.api.params import Encoding, Identifier, Limit, Milliseconds, Offset, Params
+from flowd.api.params import Encoding, Identifier, Labels, Limit, Milliseconds, Offset, Params, SearchText
 from flowd.api.shapes import View
 from flowd.api.shapes.people import AnswerView, ResolutionView, answer_view, resolution_view
 from flowd.domain.result import FlowResult
@@ -41,7 +41,14 @@ class RunId(Params):
 
 
 class ListRuns(Params):
-    """Which runs. ``status`` is a process status or a result status; ``output: "tail"`` adds the end of each stream."""
+    """Which runs: those that are all of this. ``status`` is a process status or a result status; ``output: "tail"``
+    adds the end of each stream.
+
+    ``since`` (or later) and ``until`` (before) are instants of when a run was made, or so long ago, as in ``2h``;
+    ``label`` is a list of ``name=value``, all of which it has. ``text`` is in its id, its event's id or type, its
+    flow's or step's name, its error, or its result's message; the letters A to Z count in either case. With ``text``,
+    or with several filters, a page may be short, or empty, and its ``nextCursor`` goes on.
+    """
 
     event_id: str | None = None
     status: str | None = None
@@ -49,6 +56,12 @@ class ListRuns(Params):
     limit: Limit = None
     cursor: str | None = None
     output: Literal["tail"] | None = None
+    step: str | None = None
+    reason: str | None = None
+    since: str | None = None
+    until: str | None = None
+    label: Labels = None
+    text: SearchText = None
 
 
 class WaitRun(Params):
@@ -148,7 +161,8 @@ class RunView(View):
     has just been made, and in updates, it is missing if that is only a place. ``round`` counts the dispatch and the
     replays of its flow for the event, from 1. ``output`` is only in the view of a single run. ``needsAttention``: it
     asks, and nobody has answered. With a ``resolution`` what counts is a person's word: ``result`` has that, and
-    ``reportedResult`` what the step said. ``answer`` is what its attempts are told.
+    ``reportedResult`` what the step said. ``answer`` is what its attempts are told. ``labels`` are those that its step
+    declared when it was made.
     """
 
     id: str
@@ -186,6 +200,7 @@ class RunView(View):
     output_truncated: bool | None = None
     resolution: ResolutionView | None = None
     answer: AnswerView | None = None
+    labels: dict[str, str] | None = None
 
 
 class OneRunView(View):
@@ -264,6 +279,7 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         output_truncated=is_truncated,
         resolution=resolution_view(run.resolution),
         answer=answer_view(run.answer),
+        labels=dict(run.labels) or None,
     )
 
 

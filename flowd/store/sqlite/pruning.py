@@ -23,6 +23,7 @@ _IS_KEPT = (
     f" OR q.seq = (SELECT max(seq) FROM runs) OR ({rows.IS_QUESTION}))))"
 )
 _OLD = f"SELECT e.seq FROM events e WHERE e.seq > ? AND e.seq <= ? AND NOT {_IS_KEPT}"
+_DELETE_LABELS = "DELETE FROM labels WHERE (name, value, run_seq) IN (SELECT l.key, l.value, r.seq FROM runs r, json_each(r.labels) l"
 _KEPT_TREE = (
     "WITH tree (seq) AS (SELECT ? UNION ALL SELECT seq FROM events WHERE root_seq = ?)"
     f" SELECT 1 FROM tree t JOIN events e ON e.seq = t.seq WHERE {_IS_KEPT} LIMIT 1"
@@ -66,6 +67,7 @@ def prune(
             old,
         ).fetchall()
         db.execute(f"DELETE FROM attempts WHERE run_seq IN (SELECT seq FROM runs WHERE {theirs})", old)
+        db.execute(f"{_DELETE_LABELS} WHERE r.labels IS NOT NULL AND r.{theirs})", old)
         for table in ("needs", "frozen"):
             db.execute(
                 f"DELETE FROM {table} WHERE run_seq IN (SELECT seq FROM runs WHERE round_seq IS NOT NULL AND {theirs})",

@@ -8,7 +8,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidParamsError
 from flowd.domain.queueing import LeftRunning
 from flowd.domain.run import Attempt, Run
-from flowd.domain.stored import Counts, Output, Page, RunFilter, StoredEvent
+from flowd.domain.stored import Counts, Output, StoredEvent
 from flowd.store.sqlite import places, pruning, rows
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
@@ -25,26 +25,6 @@ def event(db: sqlite3.Connection, event_id: str) -> StoredEvent | None:
     """One event with the ids of all its runs."""
     row = db.execute(f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE id = ?", (event_id,)).fetchone()
     return None if row is None else rows.event(row, run_ids_by_event(db, [row[0]]).get(row[0], ()))
-
-
-def events(db: sqlite3.Connection, event_type: str | None, limit: int, cursor: str | None) -> Page[StoredEvent]:
-    """Events, newest first."""
-    before = position(cursor, "e")
-    where, values = ("type = ? AND seq < ?", (event_type, before)) if event_type is not None else ("seq < ?", (before,))
-    found = db.execute(f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE {where} ORDER BY seq DESC", values)
-    taken: list[rows.Row] = []
-    size = 0
-    more = False
-    for row in found:
-        size += len(row[6])
-        if len(taken) == limit or (taken and size > MAX_PAGE_BYTES):
-            more = True
-            break
-        taken.append(row)
-    found.close()
-    run_ids = run_ids_by_event(db, [row[0] for row in taken])
-    items = tuple(rows.event(row, run_ids.get(row[0], ())) for row in taken)
-    return Page(items, f"e{taken[-1][0]}" if more else None)
 
 
 def run(db: sqlite3.Connection, run_id: str) -> Run | None:
@@ -65,27 +45,6 @@ def runs_by_seq(db: sqlite3.Connection, seqs: Sequence[int]) -> list[Run]:
         attempts = attempts_by_run(db, these)
         found += [rows.run(row, attempts.get(row[0], ())) for row in these]
     return found
-
-
-def runs(db: sqlite3.Connection, where: RunFilter, limit: int, cursor: str | None) -> Page[Run]:
-    """Runs with their attempts, newest first."""
-    common = ["r.seq < ?"]
-    values: list[object] = [position(cursor, "r")]
-    if where.event_id is not None:
-        common.append("r.event_seq = (SELECT seq FROM events WHERE id = ?)")
-        values.append(where.event_id)
-    if where.flow is not None:
-        common.append("r.flow_name = ?")
-        values.append(where.flow)
-    taken: list[rows.Row] = []
-    for condition in _status_conditions(where.status):
-        clause = " AND ".join([*common, *condition])
-        taken += db.execute(f"{rows.RUNS} WHERE {clause} ORDER BY r.seq DESC LIMIT ?", [*values, limit + 1])
-    taken.sort(key=lambda row: -row[0])
-    page = taken[:limit]
-    attempts = attempts_by_run(db, page)
-    items = places.known(db, page, [rows.run(row, attempts.get(row[0], ())) for row in page])
-    return Page(tuple(items), f"r{page[-1][0]}" if len(taken) > limit else None)
 
 
 def output(db: sqlite3.Connection, run_id: str, number: int) -> Output | None:
@@ -129,33 +88,6 @@ def counts(db: sqlite3.Connection) -> Counts:
     found = dict(db.execute("SELECT name, n FROM counts").fetchall())
     waiting = found.pop("waiting")
     return Counts(events=found.pop("events"), runs=found, waiting=waiting, free_bytes=pruning.free_bytes(db))
-
-
-def _status_conditions(status: str | None) -> list[list[str]]:
-    """Conditions whose results together are the runs of this status. Literals, because partial indexes need them."""
-    match status:
-        case None:
-            return [[]]
-        case "queued" | "running":
-            return [[f"r.status = '{status}'", "r.status IN ('queued', 'running')"]]
-        case "canceled":
-            # The process was canceled, or the question that it had ended with.
-            return [["r.status = 'canceled'", "r.status IN ('failed', 'canceled')"], ["r.result_status = 'canceled'"]]
-        case "completed":
-            return [["r.status = 'completed'"]]
-        case "failed":
-            # The process failed, or it completed and said that it failed.
-            return [
-                ["r.status = 'failed'", "r.status IN ('failed', 'canceled')"],
-                ["r.status = 'completed'", "r.result_status = 'failed'"],
-            ]
-        case "skipped" | "changed" | "needs_intervention" | "blocked":
-            return [[f"r.result_status = '{status}'"]]
-        case _:
-            raise InvalidParamsError(
-                f"Unknown status {status[:40]!r}: it is a process status (queued, running, completed, failed, canceled) "
-                f"or a result status (skipped, completed, changed, needs_intervention, blocked, failed)."
-            )
 
 
 def position(cursor: str | None, kind: str, *, first: int = NEWEST) -> int:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from flowd.domain.ids import longer_run_id
 from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Run
-from flowd.store.sqlite import copied_needs, gates, keys, pauses, queue, reads
+from flowd.store.sqlite import copied_needs, gates, keys, pauses, queue, reads, rows
 from flowd.store.sqlite.copied_needs import Copies
 
 
@@ -124,8 +124,8 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int,
     seq = db.execute(
         "INSERT INTO runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status,"
         " created_at_ms, updated_at_ms, ready_seq, waits_for, wait_why, not_before_ms, wait_ms, round, round_seq, run_when,"
-        " needs_left, step_key, priority) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, (SELECT last + 1 FROM ready_numbers),"
-        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " needs_left, step_key, priority, labels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?,"
+        " (SELECT last + 1 FROM ready_numbers), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.id,
             event_seq,
@@ -144,9 +144,14 @@ def _insert_run(db: sqlite3.Connection, event_seq: int, new: NewRun, at_ms: int,
             len(new.needs),
             keys.written(new.key),
             new.priority,
+            rows.labels(new.labels),
         ),
     ).lastrowid
     assert seq is not None
+    if new.labels:
+        db.executemany(
+            "INSERT INTO labels (name, value, run_seq) VALUES (?, ?, ?)", [(*label, seq) for label in new.labels]
+        )
     return seq
 
 
@@ -166,4 +171,5 @@ def _created(event_id: str, new: NewRun, at_ms: int, number: int) -> Run:
         replay_of=new.replay_of,
         waiting_for=new.wait,
         round=number,
+        labels=new.labels,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from flowd.domain.definition import Definition
 from flowd.domain.ids import attempt_id
+from flowd.domain.labels import Label
 from flowd.domain.matching import LeftOut
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
@@ -33,10 +34,10 @@ RUN_COLUMNS = """
             AND IS_QUESTION ORDER BY n.place LIMIT 1)
         WHEN 'key' THEN KEY_WAIT
         WHEN 'pause' THEN r.waits_on
-    END, r.resolution, r.answer, r.attempts_before, r.step_key
+    END, r.resolution, r.answer, r.attempts_before, r.step_key, r.labels
 """.replace("IS_QUESTION", IS_QUESTION).replace("KEY_WAIT", lanes.WAIT)
 SEQ, FLOW_NAME, STEP_NAME, CANCEL_REQUESTED, WAITS_FOR, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 23, 24, 28, 30, 31
-_WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE, STEP_KEY = 32, 33, 34, 35, 36
+_WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE, STEP_KEY, LABELS = 32, 33, 34, 35, 36, 37
 _FLOW_VERSION, _RUNNER, _PACKAGE_HASH, _STATUS, _UPDATED_AT, _STARTED_AT, _ATTEMPT_COUNT = 4, 6, 7, 8, 10, 11, 13
 RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "runs.")
 """The same columns of a run that is updated: what is written is read in one statement."""
@@ -84,6 +85,7 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
         resolution=None if row[RESOLUTION] is None else words.read_resolution(row[RESOLUTION]),
         answer=None if row[ANSWER] is None else words.read_answer(row[ANSWER]),
         attempts_before=row[ATTEMPTS_BEFORE],
+        labels=_labels(row[LABELS]) if row[LABELS] else (),
         attempts=tuple(attempts),
     )
 
@@ -193,6 +195,16 @@ def strings(values: tuple[str, ...]) -> str | None:
 @lru_cache(maxsize=1024)  # The runs of one step share their command.
 def _strings(text: str | None) -> tuple[str, ...]:
     return tuple(json.loads(text)) if text else ()
+
+
+def labels(found: tuple[Label, ...]) -> str | None:
+    """Labels as they are stored; None for none."""
+    return json.dumps(dict(found), ensure_ascii=False) if found else None
+
+
+@lru_cache(maxsize=1024)  # Many runs have the same.
+def _labels(text: str) -> tuple[Label, ...]:
+    return tuple(json.loads(text).items())
 
 
 def _result(status: str | None, text: str | None) -> FlowResult | None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.exit import Exit
+from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
@@ -26,13 +27,24 @@ from flowd.domain.stored import (
     Output,
     Page,
     Pruned,
-    RunFilter,
     StoredEvent,
 )
 from flowd.domain.tallies import StoreTallies
 from flowd.domain.trees import MAX_EVENTS, TreeBounds
 from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import journal, nonces, pruning, queue, reads, retries, trees, waits, writes
+from flowd.store.sqlite import (
+    event_lists,
+    journal,
+    nonces,
+    pruning,
+    queue,
+    reads,
+    retries,
+    run_lists,
+    trees,
+    waits,
+    writes,
+)
 from flowd.store.sqlite.connection import WriteConnection, is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.depths import Depths
 from flowd.store.sqlite.pause_store import PauseStore
@@ -246,9 +258,9 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
         """See `flowd.ports.Store.event`."""
         return await self._read(lambda db: reads.event(db, event_id))
 
-    async def events(self, *, event_type: str | None, limit: int, cursor: str | None) -> Page[StoredEvent]:
+    async def events(self, where: EventFilter, *, limit: int, cursor: str | None) -> Page[StoredEvent]:
         """See `flowd.ports.Store.events`."""
-        return await self._read(lambda db: reads.events(db, event_type, limit, cursor))
+        return await self._read(lambda db: event_lists.events(db, where, limit, cursor))
 
     async def run(self, run_id: str) -> Run | None:
         """See `flowd.ports.Store.run`."""
@@ -256,7 +268,7 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
 
     async def runs(self, where: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
         """See `flowd.ports.Store.runs`."""
-        return await self._read(lambda db: reads.runs(db, where, limit, cursor))
+        return await self._read(lambda db: run_lists.runs(db, where, limit, cursor))
 
     async def output(self, run_id: str, number: int) -> Output | None:
         """See `flowd.ports.Store.output`."""

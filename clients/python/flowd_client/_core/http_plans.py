@@ -87,7 +87,7 @@ def exchange(method: str, params: Mapping[str, Any]) -> Exchange:
         rest = {name: value for name, value in rest.items() if value is not None}
         if verb == "POST" and body is None:
             body, rest = _json(rest), {}
-        query = urlencode({name: _text(value) for name, value in rest.items()})
+        query = urlencode([(name, _text(value)) for name, given in rest.items() for value in _each(given)])
     except KeyError as error:
         raise invalid_params(f"{method} needs {error}.") from error
     except UnicodeEncodeError as error:
@@ -97,6 +97,11 @@ def exchange(method: str, params: Mapping[str, Any]) -> Exchange:
 
 def _json(value: object) -> bytes:
     return json_bytes(value, "A parameter is")
+
+
+def _each(value: object) -> list[Any]:
+    """The values that a query repeats a parameter's name for."""
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _text(value: object) -> str:

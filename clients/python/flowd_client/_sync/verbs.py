@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowd_client import requests
-from flowd_client.requests import Encoding, ListedOutput, Request, ResolvedAs, Stream
+from flowd_client.requests import Encoding, Instant, ListedOutput, Request, ResolvedAs, Stream
 
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
@@ -127,12 +127,42 @@ class Verbs:
         limit: int | None = None,
         cursor: str | None = None,
         output: ListedOutput | None = None,
+        step: str | None = None,
+        reason: str | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
+        labels: Mapping[str, str] | None = None,
+        text: str | None = None,
     ) -> Page[RunView]:
         """Runs, newest first; their output, the last 4 KiB of each stream, only with ``output="tail"``. ``status`` is a
         process status or an effective one.
+
+        No page takes the daemon long, however rare what it looks for: with ``text``, or with several filters, it may
+        have fewer runs than ``limit``, or none, while its ``next_cursor`` goes on.
+
+        Args:
+            reason: ``timeout``, ``exit``, ``needs_not_met`` …
+            since: Made then or later; text is an instant of ISO 8601 with its offset, or so long ago, as in ``2h``.
+            until: Made before then.
+            labels: That a run has, all of them.
+            text: In the id of the run, the id or the type of its event, the name of its flow or its step, its error, or
+                the message of its result. The letters A to Z count in either case.
         """
         return self._do(
-            requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor, output=output)
+            requests.list_runs(
+                event_id=event_id,
+                status=status,
+                flow=flow,
+                limit=limit,
+                cursor=cursor,
+                output=output,
+                step=step,
+                reason=reason,
+                since=since,
+                until=until,
+                labels=labels,
+                text=text,
+            )
         )
 
     def get_run(self, run_id: str) -> RunView:
@@ -153,10 +183,43 @@ class Verbs:
         return self._do(requests.wait_event(event_id, tree=tree, timeout_ms=timeout_ms))
 
     def list_events(
-        self, *, type: str | None = None, limit: int | None = None, cursor: str | None = None
+        self,
+        *,
+        type: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        flow: str | None = None,
+        step: str | None = None,
+        status: str | None = None,
+        reason: str | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
+        labels: Mapping[str, str] | None = None,
+        text: str | None = None,
     ) -> Page[EventView]:
-        """Events, newest first."""
-        return self._do(requests.list_events(type=type, limit=limit, cursor=cursor))
+        """Events, newest first. ``flow``, ``step``, ``status``, ``reason`` and ``labels`` are of one of their runs, as
+        in `list_runs`; with these or with ``text`` a page may be short, or empty, while its ``next_cursor`` goes on.
+
+        Args:
+            since: Accepted then or later, as in `list_runs`.
+            until: Accepted before then.
+            text: In the id, the type or the source of the event.
+        """
+        return self._do(
+            requests.list_events(
+                type=type,
+                limit=limit,
+                cursor=cursor,
+                flow=flow,
+                step=step,
+                status=status,
+                reason=reason,
+                since=since,
+                until=until,
+                labels=labels,
+                text=text,
+            )
+        )
 
     def get_event(self, event_id: str) -> EventView:
         """One event with its runs."""

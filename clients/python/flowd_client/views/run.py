@@ -1,6 +1,7 @@
 """A run as a client sees it. Also reads the records of the reference server, which say less and wrap the result."""
 
 from binascii import a2b_base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -94,6 +95,7 @@ class RunView:
             None where that is nothing but a place.
         round: Which dispatch (1) or replay of its event made it.
         package_hash: Of the flow package that its last attempt ran with.
+        labels: What it is found by, as its step declared them when it was made.
         output: The last 64 KiB of each stream; empty in lists.
         started_at: When its first attempt began.
         completed_at: When its last attempt ended.
@@ -135,6 +137,7 @@ class RunView:
     completed_at: datetime | None = field(metadata=called("finishedAt", "completedAt"))
     updated_at: datetime | None
     duration_ms: int | None
+    labels: Mapping[str, str] = field(hash=False)
     raw: Members = field(repr=False, compare=False)
 
     @property
@@ -205,6 +208,7 @@ def read_run(value: object) -> RunView:
         attempt_count=_attempt_count(source, attempts),
         attempts=attempts,
         output=_output(source),
+        labels=_labels(source),
     )
 
 
@@ -240,6 +244,11 @@ def _attempt_count(source: Members, attempts: tuple[AttemptView, ...]) -> int:
         if count is not None:
             return count
     return len(attempts)
+
+
+def _labels(source: Members) -> Mapping[str, str]:
+    found = members(source.get("labels"))
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def _output(source: Members) -> tuple[OutputEntry, ...]:
