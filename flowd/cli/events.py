@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowd.cli import left_out, printing, tree
+from flowd.cli.filters import Filters, filter_options, whole_list
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, list_options, only_option
@@ -20,30 +21,42 @@ if TYPE_CHECKING:
 
 @click.command(cls=Verb, short_help="List events, newest first.")
 @click.option("--type", "event_type", type=Text(), metavar="TYPE", help="Only of this type.")
+@filter_options(of="with a run of", searched="id, type or source")
 @list_options(following="Print events as they come, instead of a list.")
 @click.pass_obj
 def events(
     session: Session,
     *,
     event_type: str | None,
+    filters: Filters,
     limit: int | None,
     cursor: str | None,
     is_following: bool,
     after: str | None,
     as_json: bool,
 ) -> None:
-    """List events, newest first, or print them as they come.
+    """List events, newest first, or print them as they come. --flow, --step, --status, --reason and --label are of one
+    of their runs.
 
     \b
     Examples:
-      flowd events --type build.requested
+      flowd events --type build.requested --since 7d
+      flowd events --flow release --status failed
       flowd events --limit 5 --json
       flowd events -f
     """
     if is_following:
+        filters.refuse(*filters.typed())
         _follow(session, event_type, after, as_json=as_json)
         return
-    response = session.ask(requests.list_events(type=event_type, limit=limit, cursor=cursor))
+    response = whole_list(
+        session,
+        "events",
+        filters,
+        lambda count, place: requests.list_events(type=event_type, limit=count, cursor=place, **filters._asdict()),
+        limit=limit,
+        cursor=cursor,
+    )
     if as_json:
         printing.print_json(response)
         return
@@ -56,7 +69,7 @@ def events(
     ]
     printing.table(("EVENT", "TYPE", "SOURCE", "RUNS", "STORED"), rows)
     if page.next_cursor:
-        more = session.typed("events", type=event_type, limit=limit, cursor=page.next_cursor)
+        more = session.typed("events", type=event_type, **filters.typed(), limit=limit, cursor=page.next_cursor)
         printing.note(f"More: {more}")
 
 

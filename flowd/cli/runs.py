@@ -7,6 +7,7 @@ from datetime import datetime
 import click
 
 from flowd.cli import printing, run_words
+from flowd.cli.filters import Filters, filter_options, whole_list
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, list_options
 from flowd_client import requests
@@ -18,18 +19,14 @@ _OUTPUT_LINES = 20
 
 @click.command(cls=Verb, short_help="List runs, newest first.")
 @click.option("--event", "--event-id", "event_id", type=Text(), metavar="EVENT", help="Only this event's.")
-@click.option(
-    "--status", type=Text(), metavar="STATUS", help="queued, running, completed, failed, canceled, changed, blocked …"
-)
-@click.option("--flow", type=Text(), metavar="NAME", help="Only this flow's.")
+@filter_options(of="of", searched="an id, the event's type, flow, step, error or message")
 @list_options(following="Print what is running and queued, then each change.")
 @click.pass_obj
 def runs(
     session: Session,
     *,
     event_id: str | None,
-    status: str | None,
-    flow: str | None,
+    filters: Filters,
     limit: int | None,
     cursor: str | None,
     is_following: bool,
@@ -43,14 +40,23 @@ def runs(
       flowd runs --status failed
       flowd runs --event release-42 --json
       flowd runs --status needs_intervention --limit 5
+      flowd runs --flow release --since 2h --label repo=flowd
       flowd runs -f --flow release-notes
     """
     if is_following:
         from flowd.cli.follow import runs as follow_runs  # noqa: PLC0415 - 5 ms that a list does not pay
 
-        follow_runs.follow(session, event_id=event_id, status=status, flow=flow, after=after, as_json=as_json)
+        filters.refuse("since", "until", "text")
+        follow_runs.follow(session, event_id=event_id, filters=filters, after=after, as_json=as_json)
         return
-    response = session.ask(requests.list_runs(event_id=event_id, status=status, flow=flow, limit=limit, cursor=cursor))
+    response = whole_list(
+        session,
+        "runs",
+        filters,
+        lambda count, place: requests.list_runs(event_id=event_id, limit=count, cursor=place, **filters._asdict()),
+        limit=limit,
+        cursor=cursor,
+    )
     if as_json:
         printing.print_json(response)
         return
@@ -60,10 +66,10 @@ def runs(
     else:
         printing.note("No runs.")
     if page.next_cursor:
-        more = session.typed("runs", event=event_id, status=status, flow=flow, limit=limit, cursor=page.next_cursor)
+        more = session.typed("runs", event=event_id, **filters.typed(), limit=limit, cursor=page.next_cursor)
         printing.note(f"More: {more}")
-    if event_id is not None and status is None:
-        _tell_left_out(session, event_id, flow)
+    if event_id is not None and filters in (Filters(), Filters(flow=filters.flow)):
+        _tell_left_out(session, event_id, filters.flow)
 
 
 def _tell_left_out(session: Session, event_id: str, flow: str | None) -> None:
@@ -164,6 +170,7 @@ def _draw_run(item: RunView) -> None:
             ("waits", run_words.waiting(item)),
             ("step", f"{item.flow_name}/{item.step_name}"),
             ("event", item.event_id),
+            ("labels", ", ".join(f"{name}={value}" for name, value in item.labels.items()) or None),
             ("replay of", item.replay_of),
             ("runner", item.runner),
             ("package", item.package_hash),

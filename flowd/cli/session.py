@@ -3,6 +3,7 @@
 import os
 import shlex
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -114,12 +115,12 @@ class Session:
             meant = shlex.quote(str(self.place))
             tell(f"FLOWD_SOCKET decides: this is {of}, not of {self.place}. -w {meant} means that.")
 
-    def typed(self, *words: str, **options: str | int | None) -> str:
+    def typed(self, *words: str, **options: str | int | Sequence[str] | None) -> str:
         """A flowd command line for the same daemon, with the ``-w`` and ``--socket`` of this one.
 
         Args:
             words: The verb and its arguments.
-            options: Long options in their order; those that are None are left out.
+            options: Long options in their order; those that are None are left out, and a list repeats its own.
         """
         line = ["flowd", *words]
         if self._workspace is not None:
@@ -128,7 +129,8 @@ class Session:
             line += ["--socket", str(self._socket)]
         for name, value in options.items():
             if value is not None:
-                line += [f"--{name}", str(value)]
+                each = [str(value)] if isinstance(value, str | int) else value
+                line += [word for one in each for word in (f"--{name}", one)]
         return shlex.join(line)
 
     @cached_property

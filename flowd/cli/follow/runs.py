@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from flowd.cli import printing, run_words
+from flowd.cli.filters import Filters
 from flowd.cli.follow import events as follow_events
 from flowd.cli.session import Session
 from flowd_client.client import FlowClient
@@ -21,20 +22,17 @@ _ORDER = {"queued": 0, "running": 1}
 """Of changes in the same millisecond; an end is always news."""
 
 
-def follow(
-    session: Session, *, event_id: str | None, status: str | None, flow: str | None, after: str | None, as_json: bool
-) -> None:
+def follow(session: Session, *, event_id: str | None, filters: Filters, after: str | None, as_json: bool) -> None:
     """Print what is running and queued, unless behind ``after``, then each change of a run's status, until Ctrl-C.
-
-    ``status`` is a process status or an effective one.
+    Of the filters all count that a run has: not its time, nor text.
     """
-    standing = _Standing(session, event_id=event_id, flow=flow)
+    standing = _Standing(session, event_id=event_id, filters=filters)
 
     def wants(update: UpdateView) -> bool:
         run = update.run
         if run is None or standing.has_told(update):
             return False
-        return flow in (None, run.flow_name) and status in (None, update.status, _effective(update))
+        return filters.status in (None, update.status, _effective(update)) and _fits(run, filters)
 
     follow_events.follow(
         session, "run", event_id=event_id, after=after, as_json=as_json, wants=wants, draw=_draw, begin=standing.look
@@ -48,10 +46,10 @@ class _Standing:
     their instants. A run that was over by then, and began after the subscription, is told behind what stands.
     """
 
-    def __init__(self, session: Session, *, event_id: str | None, flow: str | None) -> None:
+    def __init__(self, session: Session, *, event_id: str | None, filters: Filters) -> None:
         self._session = session
         self._event_id = event_id
-        self._flow = flow
+        self._filters = filters
         self._told: dict[str, tuple[datetime, int]] = {}
         self._looked_s = 0.0
 
@@ -59,10 +57,11 @@ class _Standing:
         """Running and queued runs, the one that changed last at the end."""
         found: dict[str, RunView] = {}
         for status in ("queued", "running"):  # in the order in which runs go through them
-            page = client.list_runs(status=status, event_id=self._event_id, flow=self._flow, limit=_MAX_STANDING)
+            asked = self._filters._replace(status=status)
+            page = client.list_runs(event_id=self._event_id, limit=_MAX_STANDING, **asked._asdict())
             found |= {run.id: run for run in page}
             if page.next_cursor:
-                more = self._session.typed("runs", event=self._event_id, status=status, flow=self._flow)
+                more = self._session.typed("runs", event=self._event_id, **asked.typed())
                 printing.note(f"flowd: the newest {_MAX_STANDING} {status} runs; more: {more}")
         yield from sorted(
             (read_update(_as_update(run, cursor)) for run in found.values()), key=lambda one: one.raw["at"]
@@ -77,6 +76,16 @@ class _Standing:
             return False
         happened = _instant(update.at, update.status)
         return happened is not None and happened <= told
+
+
+def _fits(run: RunView, filters: Filters) -> bool:
+    labels = filters.labels or {}
+    return (
+        filters.flow in (None, run.flow_name)
+        and filters.step in (None, run.step_name)
+        and filters.reason in (None, run.reason)
+        and labels.items() <= run.labels.items()
+    )
 
 
 def _as_update(run: RunView, cursor: str) -> dict[str, object]:

@@ -1,0 +1,140 @@
+"""The filters of ``flowd runs`` and ``flowd events``: their options, and lists whose pages may be short."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import click
+
+from flowd.cli.exits import CommandError
+from flowd.cli.session import Session
+from flowd.cli.verb import Text
+from flowd_client import wire
+from flowd_client.requests import Request
+
+
+class Filters(NamedTuple):
+    """What a list is asked for, by the names of `flowd_client.requests`."""
+
+    flow: str | None = None
+    step: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    since: str | None = None
+    until: str | None = None
+    labels: Mapping[str, str] | None = None
+    text: str | None = None
+
+    def typed(self) -> dict[str, Any]:
+        """The same as options of the command line."""
+        given = self._asdict()
+        labels = given.pop("labels") or {}
+        return {**given, "label": [f"{name}={value}" for name, value in labels.items()] or None}
+
+    def refuse(self, *names: str) -> None:
+        """Say which of these options nobody looks at where a list is followed.
+
+        Raises:
+            CommandError: One of them is given.
+        """
+        given = next((name for name in names if self.typed()[name] is not None), None)
+        if given is not None:
+            raise CommandError(f"--{given} is for lists, not for -f, which prints what happens from now on.")
+
+
+class When(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
+    """An instant, in local time where it has no offset, or how long ago. Gives what the daemon takes."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read one.
+
+        >>> When().convert("2h", None, None), When().convert("2026-01-31T12:00:00Z", None, None)
+        ('2h', '2026-01-31T12:00:00+00:00')
+        """
+        text = str(value).strip()
+        if any(text.lower().endswith(unit) and text[:1].isdigit() for unit in ("ms", "s", "m", "h", "d", "w")):
+            return text.lower()
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{value!r} is no instant; write 2h, 7d, 2026-01-31 or 2026-01-31T12:00.", param, ctx)
+        return (found if found.tzinfo else found.astimezone()).isoformat()
+
+
+class Label(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
+    """``NAME=VALUE``, as a pair."""
+
+    name = "label"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Read one."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, said = Text().convert(value, param, ctx).partition("=")
+        if not name or not equals:
+            self.fail(f"{value!r} is no label; write NAME=VALUE.", param, ctx)
+        return name, said
+
+
+_OPTIONS = (
+    ("--flow", Text(), "NAME", "Only {of} this flow."),
+    ("--step", Text(), "NAME", "Only {of} this step."),
+    ("--status", Text(), "STATUS", "queued, running, completed, failed, canceled, changed, blocked …"),
+    ("--reason", Text(), "REASON", "exit, timeout, signal, interrupted, needs_not_met, superseded …"),
+    ("--since", When(), "WHEN", "Only of then or later: 2h, 7d, 2026-01-31, 2026-01-31T12:00."),
+    ("--until", When(), "WHEN", "Only of before then."),
+    ("--text", Text(), "TEXT", "Only with this text in {searched}."),
+)
+
+
+def filter_options(*, of: str, searched: str) -> Callable[[Any], Any]:
+    """The options; the verb gets them as one parameter, ``filters``.
+
+    Args:
+        of: What makes a row one of a flow: for help.
+        searched: What ``--text`` looks into: for help.
+    """
+
+    def decorate(function: Any) -> Any:
+        def collected(
+            *args: Any, flow: str | None, step: str | None, status: str | None, reason: str | None, since: str | None,
+            until: str | None, label: tuple[tuple[str, str], ...], text: str | None, **options: Any,
+        ) -> Any:  # fmt: skip
+            found = Filters(flow, step, status, reason, since, until, dict(label) or None, text)
+            return function(*args, filters=found, **options)
+
+        collected.__doc__ = function.__doc__
+        collected.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+        labels = "Only with this label (see [steps.labels]); may be given several times."
+        collected = click.option("--label", type=Label(), metavar="NAME=VALUE", multiple=True, help=labels)(collected)
+        for name, kind, metavar, words in reversed(_OPTIONS):
+            words = words.format(of=of, searched=searched)  # noqa: PLW2901
+            collected = click.option(name, type=kind, metavar=metavar, help=words)(collected)
+        return collected
+
+    return decorate
+
+
+def whole_list(
+    session: Session,
+    key: str,
+    filters: Filters,
+    request: Callable[[int, str | None], Request[Any]],
+    *,
+    limit: int | None,
+    cursor: str | None,
+) -> Any:
+    """The response to a list, with as many rows under ``key`` as were asked for if there are so many: the daemon looks
+    at some thousand rows in one go, and says where to go on.
+
+    Args:
+        request: Makes the request of so many rows behind a cursor.
+    """
+    wanted = wire.DEFAULT_LIMIT if limit is None else limit
+    response = session.ask(request(wanted, cursor))
+    while filters != Filters() and response.get("nextCursor") and len(response[key]) < wanted:
+        more = session.ask(request(wanted - len(response[key]), response["nextCursor"]))
+        response = {**more, key: [*response[key], *more[key]]}
+    return response
