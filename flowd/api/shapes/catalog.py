@@ -31,7 +31,8 @@ class ConcurrencyView(View):
 
 class StepView(View):
     """A step of a flow. Without ``triggerType`` and ``needs`` no event starts it; ``when`` is what it asks of the ends
-    of its needs. ``priority`` is missing where it is 0."""
+    of its needs. ``priority`` is missing where it is 0. ``labels``: what its runs are found by, JSON Pointers into the
+    event by name."""
 
     name: str
     runner: str
@@ -44,6 +45,7 @@ class StepView(View):
     when: When | None = None
     concurrency: ConcurrencyView | None = None
     priority: int | None = None
+    labels: dict[str, str] | None = None
 
 
 class FlowView(View):
@@ -198,6 +200,7 @@ def _step_view(step: Step) -> StepView:
         when=step.when if step.needs else None,
         concurrency=_concurrency_view(step.concurrency),
         priority=step.priority or None,
+        labels=dict(step.labels) or None,
     )
 
 

@@ -16,6 +16,7 @@ class StepView:
         concurrency: How many of its runs may be under way at a time: ``{"key": [pointer, …], "limit", "onBusy",
             "group"}``.
         priority: Of what could start, the higher comes first; None is 0.
+        labels: What its runs are found by: JSON Pointers into the event, by name; None without any.
     """
 
     name: str
@@ -29,6 +30,7 @@ class StepView:
     when: str | None
     concurrency: Members | None = field(default=None, hash=False)
     priority: int | None = None
+    labels: Members | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
