@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 # the interpreter does at its end.
 TESTS ?= tests/unit tests/contract tests/system/test_main_job.py tests/integration/test_cli_*.py
 
-.PHONY: help demo crash model vm test quick nightly lowest distro newest lint types imports check lock docs packaging bench sync-client format clean bun
+.PHONY: help demo crash model vm test quick nightly lowest distro newest lint types imports check lock docs pictures packaging bench sync-client format clean bun
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -86,6 +86,9 @@ vm: $(VENV)/.ready ## Boot a Debian in qemu, and try flowd under its systemd (VM
 
 docs: $(VENV)/.ready ## Write the reference tables of the documentation
 	PYTHONPATH=. $(BIN)/python docs/reference.py
+
+pictures: $(VENV)/.ready ## Take the pictures of the documentation anew, by the tests that show them
+	PICTURES=1 $(BIN)/python -m pytest -q tests/browser
 
 packaging: $(VENV)/.ready ## Write the man page and completions into DIR (build/packaging) for a distribution's package
 	PYTHONPATH=. $(BIN)/python docs/packaging.py $(or $(DIR),build/packaging)

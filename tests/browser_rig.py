@@ -1,0 +1,134 @@
+"""A real Chromium that looks at flowd's page as a person would, and notes down whatever a person should not meet.
+
+Playwright drives the distribution's Chromium and downloads none. Everything is found by role and name, as somebody who
+uses a screen reader finds it.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WITHOUT_CHROMIUM: Final = "because there is no Chromium here (apt install chromium)"
+
+PICTURES: Final = Path(__file__).parents[1] / "docs" / "pictures"
+DESK: Final = (1120, 760)
+PHONE: Final = (390, 844)
+BOUND_MS: Final = 15_000
+"""How long anything may take before it is taken for something that does not come: only a hang takes that long."""
+
+# `--no-sandbox`: root may not have Chromium's sandbox. The others keep it from speaking to anybody else.
+_FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+                 "--disable-component-update", "--disable-sync", "--force-color-profile=srgb")  # fmt: skip
+
+
+class Visitor:
+    """Somebody with a browser of their own: cookies, colours and a window's size.
+
+    Attributes:
+        page: The open tab.
+        faults: What went wrong without being seen: errors of scripts, what the content security policy refused,
+            requests that left the page's origin.
+    """
+
+    def __init__(self, context: BrowserContext, home: str) -> None:
+        self.home = home
+        self.context = context
+        self.faults: list[str] = []
+        context.set_default_timeout(BOUND_MS)
+        context.on("console", self._on_console)
+        context.on("weberror", lambda error: self.faults.append(f"script: {error.error}"))
+        context.on("request", self._on_request)
+        self.page: Page = context.new_page()
+
+    def open(self, path: str) -> Page:
+        """Go to a path of the page, such as ``/ui/runs``."""
+        self.page.goto(self.home + path)
+        return self.page
+
+    def expect_faults(self, *words: str) -> None:
+        """Forget the faults that have one of these words in them; they are part of what the test plays."""
+        self.faults = [fault for fault in self.faults if not any(word in fault for word in words)]
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.faults.append(f"console: {message.text}")
+
+    def _on_request(self, request: Request) -> None:
+        there, here = urlsplit(request.url), urlsplit(self.home)
+        if there.scheme not in {"data", "about"} and there.netloc != here.netloc:
+            self.faults.append(f"foreign: {request.url}")
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """A running Chromium without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def visitor(
+    browser: Browser,
+    home: str,
+    *,
+    scheme: Literal["light", "dark"] = "light",
+    size: tuple[int, int] = DESK,
+    script: bool = True,
+    **more: Any,
+) -> Iterator[Visitor]:
+    """Somebody who visits ``home``. At the end there must be no fault that the test did not expect."""
+    context = browser.new_context(
+        color_scheme=scheme,
+        viewport={"width": size[0], "height": size[1]},
+        java_script_enabled=script,
+        reduced_motion="reduce",
+        locale="en-GB",
+        timezone_id="UTC",
+        **more,
+    )
+    try:
+        somebody = Visitor(context, home)
+        yield somebody
+        assert somebody.faults == []
+    finally:
+        context.close()
+
+
+def axe_findings(page: Page) -> list[str]:
+    """What axe has to say against the page as it stands: WCAG 2.2 A and AA, and its own best practices."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {', '.join(node['target'][0])}: {node['failureSummary']}"
+        for rule in found
+        for node in rule["nodes"]
+    ]
+
+
+def wider_than_its_window(page: Page) -> int:
+    """By how many pixels the page must be scrolled sideways to be read; 0 where it need not be."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def take_picture(page: Page, name: str, *, whole: bool = False) -> None:
+    """Write a picture of the documentation, where `make pictures` has asked for them.
+
+    Raises:
+        AssertionError: Nobody has ever made that picture, so the documentation shows none.
+    """
+    path = PICTURES / f"{name}.png"
+    if os.environ.get("PICTURES"):
+        path.parent.mkdir(exist_ok=True)
+        page.screenshot(path=path, full_page=whole, animations="disabled", caret="hide")
+    assert path.exists(), f"{path} is missing: make pictures"
