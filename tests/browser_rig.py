@@ -7,12 +7,13 @@ uses a screen reader finds it.
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
+from http_rig import HttpPlace
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -27,6 +28,11 @@ BOUND_MS: Final = 15_000
 # `--no-sandbox`: root may not have Chromium's sandbox. The others keep it from speaking to anybody else.
 _FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
                  "--disable-component-update", "--disable-sync", "--force-color-profile=srgb")  # fmt: skip
+
+_AXE: Final = {
+    "resultTypes": ["violations"],
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+}
 
 
 class Visitor:
@@ -65,6 +71,10 @@ class Visitor:
         there, here = urlsplit(request.url), urlsplit(self.home)
         if there.scheme not in {"data", "about"} and there.netloc != here.netloc:
             self.faults.append(f"foreign: {request.url}")
+
+
+Visits = Callable[..., Visitor]
+"""The fixture ``visit``: lets somebody visit an address, with the arguments of `visitor`."""
 
 
 @contextlib.contextmanager
@@ -106,9 +116,18 @@ def visitor(
         context.close()
 
 
+def sign_in(somebody: Visitor, web: HttpPlace, path: str = "/ui/") -> Page:
+    """Ask for a page as one who is not known yet, and give the token of the state folder."""
+    token = (web.place.path / ".codex" / "flowd" / "http-token").read_text(encoding="ascii").strip()
+    page = somebody.open(path)
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    return page
+
+
 def axe_findings(page: Page) -> list[str]:
     """What axe has to say against the page as it stands: WCAG 2.2 A and AA, and its own best practices."""
-    found = Axe().run(page).response["violations"]
+    found = Axe().run(page, options=_AXE).response["violations"]
     return [
         f"{rule['id']}: {', '.join(node['target'][0])}: {node['failureSummary']}"
         for rule in found

@@ -1,14 +1,17 @@
 """A daemon that serves HTTP, and plain ways to talk to it that are none of ours: `http.client` and raw sockets."""
 
 import contextlib
+import functools
 import hashlib
 import hmac
 import http.client
+import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +91,27 @@ class HttpPlace:
         with self.raw(timeout_s) as connection:
             connection.sendall(data)
             return read_all(connection)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder without a word."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def elsewhere(folder: Path) -> Iterator[int]:
+    """A folder that another origin serves: its port on loopback."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def read_all(connection: socket.socket) -> bytes:

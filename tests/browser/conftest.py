@@ -1,14 +1,12 @@
 """One Chromium for the tests of a file, and whoever looks through it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from browser_rig import CHROMIUM, WITHOUT_CHROMIUM, Visitor, chromium, visitor
+from browser_rig import CHROMIUM, WITHOUT_CHROMIUM, Visitor, Visits, chromium, visitor
 from playwright.sync_api import Browser
-
-Visits = Callable[..., Visitor]
 
 
 # Not for the session: while Playwright's blocking half is started, no other test of this process can run an event loop.

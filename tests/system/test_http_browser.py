@@ -1,17 +1,14 @@
 """A real Chromium opens a page of another origin, and the page tries all it can to start a run here."""
 
-import functools
-import http.server
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from daemon_rig import say, workspace
-from http_rig import HttpPlace
+from http_rig import HttpPlace, elsewhere
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -55,13 +52,6 @@ async function attempt(name, work) {
 </script>"""
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder without a word."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def web() -> Iterator[HttpPlace]:
     with workspace() as place:
@@ -70,15 +60,10 @@ def web() -> Iterator[HttpPlace]:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+def other(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder that another origin serves, and its address."""
-    handler = functools.partial(Quiet, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield tmp_path, f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with elsewhere(tmp_path) as port:
+        yield tmp_path, f"http://127.0.0.1:{port}"
 
 
 def browse(url: str, profile: Path, *flags: str) -> str:
@@ -91,8 +76,8 @@ def browse(url: str, profile: Path, *flags: str) -> str:
     return done.stdout
 
 
-def attack(web: HttpPlace, elsewhere: tuple[Path, str], base: str, *flags: str) -> dict[str, str]:
-    folder, origin = elsewhere
+def attack(web: HttpPlace, other: tuple[Path, str], base: str, *flags: str) -> dict[str, str]:
+    folder, origin = other
     run_id = web.post("/events?wait=true", {"id": "mine", "type": "hello.go"}).json["runIds"][0]
     (folder / "evil.html").write_text(PAGE.replace("BASE", base).replace("RUN", run_id), encoding="utf-8")
     dom = browse(f"{origin}/evil.html", folder / "profile", *flags)
@@ -104,8 +89,8 @@ def metric(web: HttpPlace, name: str) -> bool:
     return name in web.get("/metrics").body.decode()
 
 
-def test_a_page_of_another_origin_starts_nothing_and_reads_nothing(web: HttpPlace, elsewhere: tuple[Path, str]) -> None:
-    tried = attack(web, elsewhere, web.url)
+def test_a_page_of_another_origin_starts_nothing_and_reads_nothing(web: HttpPlace, other: tuple[Path, str]) -> None:
+    tried = attack(web, other, web.url)
     assert tried["fetch-json"] == "error TypeError"  # the preflight has no answer that would allow it
     assert tried["read"] == "error TypeError"
     assert tried["stream"].strip() == "refused"
@@ -113,13 +98,13 @@ def test_a_page_of_another_origin_starts_nothing_and_reads_nothing(web: HttpPlac
     assert metric(web, 'route="none",status="403"')  # it did reach us, and was refused
 
 
-def test_a_name_rebound_to_this_machine_gets_no_further(web: HttpPlace, elsewhere: tuple[Path, str]) -> None:
+def test_a_name_rebound_to_this_machine_gets_no_further(web: HttpPlace, other: tuple[Path, str]) -> None:
     base = f"http://rebound.example:{web.port}"
-    tried = attack(web, elsewhere, base, "--host-resolver-rules=MAP rebound.example 127.0.0.1")
+    tried = attack(web, other, base, "--host-resolver-rules=MAP rebound.example 127.0.0.1")
     assert tried["read"] == "error TypeError"
     assert [event["id"] for event in web.get("/events").json["events"]] == ["mine"]
     # And from the rebound origin itself, where a browser sees no foreign origin at all.
-    dom = browse(f"{base}/runs", elsewhere[0] / "profile2", "--host-resolver-rules=MAP rebound.example 127.0.0.1")
+    dom = browse(f"{base}/runs", other[0] / "profile2", "--host-resolver-rules=MAP rebound.example 127.0.0.1")
     assert "host_not_allowed" in dom
 
 
