@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from http_rig import HttpPlace
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WITHOUT_CHROMIUM: Final = "because there is no Chromium here (apt install chromium)"
@@ -24,6 +24,7 @@ DESK: Final = (1120, 760)
 PHONE: Final = (390, 844)
 BOUND_MS: Final = 15_000
 """How long anything may take before it is taken for something that does not come: only a hang takes that long."""
+expect.set_options(timeout=BOUND_MS)
 
 # `--no-sandbox`: root may not have Chromium's sandbox. The others keep it from speaking to anybody else.
 _FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -122,14 +123,20 @@ def sign_in(somebody: Visitor, web: HttpPlace, path: str = "/ui/") -> Page:
     page = somebody.open(path)
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Sign in").click()
+    somebody.expect_faults("401")  # Chromium notes that down of a page, too
     return page
+
+
+def run_row(page: Page, run_id: str) -> Locator:
+    """A run in a list."""
+    return page.locator(f"[id='r-{run_id}']")
 
 
 def axe_findings(page: Page) -> list[str]:
     """What axe has to say against the page as it stands: WCAG 2.2 A and AA, and its own best practices."""
     found = Axe().run(page, options=_AXE).response["violations"]
     return [
-        f"{rule['id']}: {', '.join(node['target'][0])}: {node['failureSummary']}"
+        f"{rule['id']}: {', '.join(map(str, node['target']))}: {node['failureSummary']}"
         for rule in found
         for node in rule["nodes"]
     ]

@@ -1,0 +1,82 @@
+"""Pages that stay open: they follow what happens, and outlive the daemon and the session."""
+
+from collections.abc import Iterator
+
+import pytest
+from browser_rig import Visits, run_row, sign_in
+from daemon_rig import say, until, workspace
+from http_rig import HttpPlace
+from playwright.sync_api import expect
+
+GONE = ("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
+"""What a browser says of a server that is away."""
+
+
+@pytest.fixture
+def web() -> Iterator[HttpPlace]:
+    with workspace() as place:
+        place.flow("hello", f"echo hello; while [ ! -e go ]; do sleep 0.05; done; echo bye; {say('completed')}")
+        place.flow("quick", say("completed", message="that was quick"))
+        yield HttpPlace(place).start()
+
+
+def dispatch(web: HttpPlace, name: str, type_: str) -> str:
+    with web.place.client() as client:
+        return client.dispatch_event({"id": name, "type": type_}).runs[0].id
+
+
+def let_go(web: HttpPlace) -> None:
+    (web.place.path / "flows" / "hello" / "go").touch()
+
+
+def test_now_shows_a_run_while_it_runs_and_no_longer(web: HttpPlace, visit: Visits) -> None:
+    page = visit(web.url).open("/ui/")
+    running = page.get_by_role("region", name="Running")
+    run_id = dispatch(web, "one", "hello.go")
+    expect(running.locator(f"[id='r-{run_id}']")).to_be_visible()
+    let_go(web)
+    expect(running.locator(f"[id='r-{run_id}']")).to_have_count(0)
+
+
+def test_a_page_outlives_its_daemon_and_catches_up(web: HttpPlace, visit: Visits) -> None:
+    somebody = visit(web.url)
+    page = somebody.open("/ui/runs")
+    web.place.kill()
+    bar = page.locator("#connection")
+    expect(bar).to_be_visible()
+    web.start(FLOWD_HTTP=f"127.0.0.1:{web.port}")
+    run_id = dispatch(web, "meanwhile", "quick.go")
+    expect(run_row(page, run_id)).to_be_visible()
+    expect(bar).to_be_hidden()
+    somebody.expect_faults(*GONE)
+
+
+def test_who_types_is_not_disturbed(web: HttpPlace, visit: Visits) -> None:
+    page = visit(web.url).open("/ui/runs")
+    search = page.locator("[data-search]")
+    search.fill("half a wo")
+    run_id = dispatch(web, "one", "quick.go")
+    expect(run_row(page, run_id)).to_be_visible()
+    expect(search).to_be_focused()
+    expect(search).to_have_value("half a wo")
+
+
+def test_a_session_ends_with_its_token_and_the_page_leads_back(web: HttpPlace, visit: Visits) -> None:
+    web.place.stop()
+    web.start(FLOWD_HTTP_OPEN="0")
+    somebody = visit(web.url)
+    page = sign_in(somebody, web, "/ui/runs?flow=quick")
+    assert page.url.endswith("/ui/runs?flow=quick")
+    web.place.stop()
+    web.start(FLOWD_HTTP=f"127.0.0.1:{web.port}", FLOWD_HTTP_OPEN="0")
+    run_id = dispatch(web, "one", "quick.go")  # the same token, so the session outlives the restart
+    expect(run_row(page, run_id)).to_be_visible()
+    other = "another-token-of-its-owner-0123456789"
+    (web.place.path / ".codex" / "flowd" / "http-token").write_text(f"{other}\n")
+    until(lambda: web.get("/runs", authorization=f"Bearer {other}").status == 200, what="the other token")
+    dispatch(web, "two", "quick.go")
+    link = page.get_by_role("link", name="Sign in")
+    expect(link).to_be_visible()
+    link.click()
+    expect(page.get_by_label("Token")).to_be_visible()
+    somebody.expect_faults(*GONE, "401")

@@ -1,0 +1,104 @@
+"""Without a mouse, without the script, and behind a proxy's path: all of it works."""
+
+from collections.abc import Iterator
+
+import pytest
+from browser_rig import Visits, run_row, sign_in
+from daemon_rig import say, until, workspace
+from http_rig import HttpPlace
+from playwright.sync_api import expect
+
+
+@pytest.fixture
+def web() -> Iterator[HttpPlace]:
+    with workspace() as place:
+        place.flow("ask", say("needs_intervention", message="Shall I?"))
+        place.flow("quick", say("completed"))
+        yield HttpPlace(place)
+
+
+def asked(web: HttpPlace) -> str:
+    with web.place.client() as client:
+        return client.dispatch_event({"id": "ask", "type": "ask.go"}, wait=True).runs[0].id
+
+
+def status(web: HttpPlace, run_id: str) -> str:
+    with web.place.client() as client:
+        return client.get_run(run_id).status
+
+
+def test_a_question_is_answered_by_keys_alone(web: HttpPlace, visit: Visits) -> None:
+    run_id = asked(web.start())
+    page = visit(web.url).open("/ui/runs")
+    keys = page.keyboard
+    keys.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("These keys")
+    keys.press("Escape")
+    keys.press("j")
+    expect(run_row(page, run_id).get_by_role("link").first).to_be_focused()
+    keys.press("/")
+    assert page.evaluate("document.activeElement.tagName") == "INPUT"
+    keys.press("Escape")
+    keys.press("g")
+    keys.press("n")
+    question = page.get_by_role("article", name="ask main asks")
+    expect(question).to_be_visible()
+    for _ in range(30):
+        keys.press("Tab")
+        if page.evaluate("document.activeElement.textContent").strip() == "Approve":
+            break
+    keys.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    keys.press("Enter")
+    expect(question).to_be_hidden()
+    assert status(web, run_id) == "completed"
+
+
+def test_the_first_tab_leads_past_the_navigation(web: HttpPlace, visit: Visits) -> None:
+    page = visit(web.start().url).open("/ui/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_a_question_that_is_asked_twice_can_be_left_unanswered(web: HttpPlace, visit: Visits) -> None:
+    run_id = asked(web.start())
+    page = visit(web.url).open("/ui/")
+    page.get_by_role("button", name="Reject").click()
+    page.get_by_role("dialog").get_by_role("button", name="No").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert status(web, run_id) == "needs_intervention"
+
+
+def test_without_the_script_a_page_asks_before_it_acts(web: HttpPlace, visit: Visits) -> None:
+    run_id = asked(web.start(FLOWD_HTTP_OPEN="0"))
+    page = sign_in(visit(web.url, script=False), web)
+    page.get_by_role("link", name="ask main").first.wait_for()
+    page.get_by_role("button", name="Approve").click()
+    assert status(web, run_id) == "needs_intervention"
+    page.get_by_role("button", name="Yes").click()
+    assert status(web, run_id) == "completed"
+    assert page.url == f"{web.url}/ui/"
+    page.get_by_role("link", name="Runs", exact=True).click()
+    page.get_by_label("Status").select_option("failed")
+    page.get_by_role("button", name="Show").click()
+    assert "status=failed" in page.url
+    expect(run_row(page, run_id)).to_have_count(0)
+
+
+def test_behind_a_proxys_path_every_link_leads_there(web: HttpPlace, visit: Visits) -> None:
+    web.configure('[http]\nbase_path = "/robots/flowd"\n')
+    run_id = asked(web.start(FLOWD_HTTP_OPEN="0"))
+    somebody = visit(f"{web.url}/robots/flowd")
+    strays: list[str] = []
+    somebody.page.on("request", lambda request: strays.append(request.url))
+    page = sign_in(somebody, web)
+    page.get_by_role("link", name="Runs", exact=True).click()
+    run_row(page, run_id).wait_for()
+    page.get_by_role("link", name="Now").click()
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    until(lambda: status(web, run_id) == "completed", what="the approval")
+    assert [url for url in strays if not url.startswith(somebody.home)] == []
+    assert {cookie["path"] for cookie in somebody.context.cookies()} == {"/robots/flowd"}
