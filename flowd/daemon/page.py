@@ -60,7 +60,7 @@ def serve(
         looks=LOOKS,
         acts=ACTS,
         feed=parts.feed,
-        commits=lambda: parts.engine.commits,
+        last_hour=lambda: parts.engine.tallies.pulse.last(parts.feed.now_ms()),
         access=config.access,
         base_path=config.base_path,
     )

@@ -40,7 +40,7 @@ class Feed:
 
     @property
     def rings(self) -> int:
-        """Grows whenever the journal may have advanced."""
+        """Grows whenever the journal may have advanced, and after each commit before anybody is told of it."""
         return self._wake_queue.rings
 
     async def advanced(self, heard: int, *, within_s: float | None) -> None:

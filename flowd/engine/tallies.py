@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from flowd.domain.pulse import Pulse
 from flowd.domain.queueing import Caused, StartedRun
 from flowd.domain.run import Run
 from flowd.domain.stored import Accepted, Output
@@ -24,6 +25,7 @@ class Tallies:
         output_bytes: By stream, what attempts had printed when they ended.
         accept_s: How long callers waited until their event was on disk.
         wait_s: How long runs waited from the acceptance of their event to their first attempt.
+        pulse: The ends of the last hour, minute by minute.
         attempt_s: By process status, how long attempts took, as far as it is known.
     """
 
@@ -31,6 +33,7 @@ class Tallies:
         self.accepts: Counter[str] = Counter(accepted=0, duplicate=0, conflict=0)
         self.matches = FlowTally()
         self.replays = 0
+        self.pulse = Pulse()
         self.ends = FlowTally()
         self.output_bytes: Counter[str] = Counter(stdout=0, stderr=0)
         self.accept_s = Histogram(ACCEPT_S)
@@ -73,3 +76,4 @@ class Tallies:
     def ended(self, run: Run) -> None:
         """A run has ended."""
         self.ends.add(run.flow_name, run.effective_status, run.reason or "")
+        self.pulse.ended(run)

@@ -40,6 +40,18 @@ async def retry_run(visit: Visit, fields: Fields) -> str:
     return back(fields, _run(run_id))
 
 
+async def pause(visit: Visit, fields: Fields) -> str:
+    """Start nothing of a flow, of a step, or of all."""
+    await visit.ask(names.PAUSE, {"flow": fields.get("flow"), "step": fields.get("step")})
+    return back(fields, "/ui/")
+
+
+async def resume(visit: Visit, fields: Fields) -> str:
+    """End a pause."""
+    await visit.ask(names.RESUME_FLOWS, {"flow": fields.get("flow"), "step": fields.get("step")})
+    return back(fields, "/ui/")
+
+
 def back(fields: Fields, otherwise: str) -> str:
     """The page that a form was on, or another one: where to go when it is done."""
     return own_path(fields.get("back"), otherwise)

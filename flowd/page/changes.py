@@ -5,7 +5,7 @@ at the same time, and what one of them has had made since serves the others (`fl
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from flowd.api import json
 from flowd.api.http.stream import HEARTBEAT_S
@@ -20,10 +20,9 @@ _RETRY_MS = 1000
 class Changes:
     """What pages hear of."""
 
-    def __init__(self, feed: Feed, commits: Callable[[], int], *, version: str) -> None:
-        """``commits()`` grows with every commit, before anybody is told; ``version`` is the script's."""
+    def __init__(self, feed: Feed, *, version: str) -> None:
+        """``version`` is the script's."""
         self._feed = feed
-        self._commits = commits
         self._version = version
         self._mark = -1
         self._next_at_s = 0.0
@@ -38,7 +37,7 @@ class Changes:
             if mark != told:
                 told = mark
                 yield b"event: mark\ndata: %d\n\n" % mark
-            if mark != self._commits():
+            if mark != self._feed.rings:
                 await asyncio.sleep(self._next_at_s - asyncio.get_running_loop().time())
                 continue
             await self._feed.advanced(heard, within_s=HEARTBEAT_S)
@@ -48,7 +47,7 @@ class Changes:
     def _marked(self) -> int:
         """The mark in force; made anew where the last one is a second old."""
         now_s = asyncio.get_running_loop().time()
-        if now_s >= self._next_at_s and self._commits() != self._mark:
-            self._mark = self._commits()
+        if now_s >= self._next_at_s and self._feed.rings != self._mark:
+            self._mark = self._feed.rings
             self._next_at_s = now_s + _PAUSE_S
         return self._mark

@@ -1,5 +1,12 @@
-"""*Now*: what asks for a person, what runs, and what waits and why."""
+"""*Now*: what asks for a person, what runs, what waits and why, and how the last hour went."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from flowd.domain.pulse import mean_ms
+from flowd.page import sparkline
 from flowd.page.site import Shown
 from flowd.page.visit import Visit
 from flowd_client import methods as names
@@ -10,18 +17,31 @@ _RECENT = 15
 
 async def show(visit: Visit) -> Shown:
     """The page."""
-    status = await visit.ask(names.STATUS)
-    asking = await visit.ask(names.ATTENTION, {"limit": _LISTED})
-    running = await visit.ask(names.LIST_RUNS, {"status": "running", "limit": _LISTED})
-    queue = await visit.ask(names.QUEUE, {"limit": _LISTED})
     recent = await visit.ask(names.LIST_RUNS, {"limit": _RECENT})
     return Shown(
         "now.html",
         {
-            "status": status,
-            "questions": asking["questions"],
-            "running": running["runs"],
-            "queue": queue,
+            "status": await visit.ask(names.STATUS),
+            "questions": (await visit.ask(names.ATTENTION, {"limit": _LISTED}))["questions"],
+            "running": (await visit.ask(names.LIST_RUNS, {"status": "running", "limit": _LISTED}))["runs"],
+            "queue": await visit.ask(names.QUEUE, {"limit": _LISTED}),
             "recent": [run for run in recent["runs"] if run["status"] not in ("running", "queued")],
+            "hour": _hour(visit),
         },
     )
+
+
+def _hour(visit: Visit) -> Mapping[str, Any] | None:
+    """The last hour in figures and small charts; None where nothing ended in it."""
+    minutes = visit.last_hour()
+    ended = sum(minute.ended for minute in minutes)
+    if not ended:
+        return None
+    mean = mean_ms(minutes)
+    bad = sum(minute.bad for minute in minutes)
+    charts: dict[str, Markup] = {
+        "throughput": sparkline.throughput(minutes),
+        "durations": sparkline.durations(minutes),
+        "failures": sparkline.failures(minutes),
+    }
+    return {"ended": ended, "bad": bad, "mean_ms": None if mean is None else round(mean), **charts}

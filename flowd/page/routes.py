@@ -17,5 +17,7 @@ ACTS = (
     ),
     Doing("/ui/runs/{runId}/answer", "control", actions.answer, question="Give this answer? The run goes on with it."),
     Doing("/ui/runs/{runId}/cancel", "control", actions.cancel_run, question="End this run, and all that it started?"),
+    Doing("/ui/resume", "control", actions.resume, question="Resume this? What waits for that starts."),
+    Doing("/ui/pause", "control", actions.pause, question="Pause this? Nothing of it starts until it is resumed."),
     Doing("/ui/runs/{runId}/retry", "control", actions.retry_run, question="Make another attempt of this run?"),
 )

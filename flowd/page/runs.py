@@ -1,13 +1,23 @@
-"""*Runs*: all of them, newest first, as many as one scrolls to."""
+"""*Runs*: all of them, newest first, as many as one scrolls to. What is looked for is in the address."""
 
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from flowd.api.shapes.runs import ListRuns
 from flowd.page.site import Shown
 from flowd.page.visit import Visit
 from flowd_client import methods as names
 
 _PAGE = 100
+_WITHIN_S = 0.1
+"""A page of what is rare may be short: so long the next ones are asked for, too. The reader may go on from there."""
 
-FILTERS = ("flow", "status", "eventId")
-"""Parameters of the method that come from the address as they are."""
+_OFFERED = ("text", "flow", "status", "step", "reason", "since", "until", "label", "eventId")
+
+FILTERS = tuple(name for name in _OFFERED if name in ListRuns.__struct_encode_fields__)
+"""Parameters of the method that come from the address as they are; of ``label`` there may be several, with spaces in
+between."""
 
 STATUSES = (
     "queued",
@@ -21,18 +31,41 @@ STATUSES = (
     "canceled",
 )
 
+REASONS = ("exit", "timeout", "signal", "needs_not_met", "interrupted", "out_of_memory")
+"""Offered while one types; any other may be looked for."""
+
 
 async def show(visit: Visit) -> Shown:
     """The page."""
     query = visit.call.query
-    asked = {name: query.get(name, "") for name in FILTERS}
-    page = await visit.ask(names.LIST_RUNS, {**asked, "limit": _PAGE, "cursor": query.get("cursor")})
-    more = page.get("nextCursor")
+    asked = {name: query.get(name, "").strip() for name in FILTERS}
+    runs, more = await _page(visit, asked, query.get("cursor", ""))
     members = {
-        "runs": page["runs"],
+        "runs": runs,
         "asked": asked,
+        "chosen": [(name, value, _without(visit, asked, name)) for name, value in asked.items() if value],
         "statuses": STATUSES,
+        "reasons": REASONS,
         "cursor": query.get("cursor", ""),
         "more": visit.link("/ui/runs", **asked, cursor=more) if more else "",
     }
     return Shown("runs.html", members)
+
+
+async def _page(visit: Visit, asked: Mapping[str, str], cursor: str) -> tuple[list[Any], str]:
+    """Runs, and where the next page begins; empty where there is none."""
+    wanted: dict[str, object] = {**asked, "limit": _PAGE}
+    if "label" in asked:
+        wanted["label"] = asked["label"].split() or None
+    give_up_at_s = asyncio.get_running_loop().time() + _WITHIN_S
+    runs: list[Any] = []
+    while True:
+        page = await visit.ask(names.LIST_RUNS, {**wanted, "cursor": cursor})
+        runs += page["runs"]
+        cursor = page.get("nextCursor", "")
+        if not cursor or len(runs) >= _PAGE or asyncio.get_running_loop().time() >= give_up_at_s:
+            return runs, cursor
+
+
+def _without(visit: Visit, asked: Mapping[str, str], name: str) -> str:
+    return visit.link("/ui/runs", **{**asked, name: ""})

@@ -22,6 +22,7 @@ from flowd.api.http.responses import HttpError, Response, Stream, failed, refuse
 from flowd.api.http.route import Route
 from flowd.api.method import Method
 from flowd.domain.people import Person
+from flowd.domain.pulse import Minute
 from flowd.engine.feed import Feed
 from flowd.page.assets import Assets, takes_gzip
 from flowd.page.changes import Changes
@@ -95,16 +96,17 @@ class BrowserSite:
         looks: Sequence[Looking],
         acts: Sequence[Doing],
         feed: Feed,
-        commits: Callable[[], int],
+        last_hour: Callable[[], Sequence[Minute]],
         access: Access,
         base_path: str,
     ) -> None:
         self._table = table
+        self._last_hour = last_hour
         self._base_path = base_path
         self._assets = Assets()
         self._made_renderer: Renderer | None = None
-        self._changes = Changes(feed, commits, version=self._assets.version)
-        self._fragments = Fragments(commits)
+        self._changes = Changes(feed, version=self._assets.version)
+        self._fragments = Fragments(lambda: feed.rings)
         self._sessions = Sessions(access, feed.now_ms)
         self._refusals = Refusals(log, "login refused")
         self.routes: list[Route] = [
@@ -177,7 +179,7 @@ class BrowserSite:
         sender = self._sessions.sender(call.headers)
         if sender is None:
             return None
-        return Visit(call, sender, _url(call, path), self._base_path, _mark(call), self._table)
+        return Visit(call, sender, _url(call, path), self._base_path, _mark(call), self._table, self._last_hour)
 
     # --- logging in and out ------------------------------------------------------------------------------------------
 
@@ -204,7 +206,7 @@ class BrowserSite:
     async def _log_in(self, call: Call) -> Response | Stream:
         try:
             _require_own_page(call)
-            fields = Visit(call, _NOBODY, "", self._base_path, None, {}).form()
+            fields = Visit(call, _NOBODY, "", self._base_path, None, {}, list).form()
         except HttpError as problem:
             return await self._problem(call, problem, None)
         cookie = self._sessions.cookie_for(fields.get("token", "").strip())

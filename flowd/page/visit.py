@@ -1,6 +1,6 @@
 """A browser's request for a page, and what a page may ask of the daemon for it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -11,6 +11,7 @@ from flowd.api.http.call import Call
 from flowd.api.http.config import Scope
 from flowd.api.http.responses import HttpError
 from flowd.api.method import Method
+from flowd.domain.pulse import Minute
 from flowd_client.methods import METHODS
 
 _MAX_FIELDS = 200
@@ -22,6 +23,7 @@ class Visit:
 
     Attributes:
         url: The page, with its query, without the base path: ``/ui/runs?flow=rel``.
+        last_hour: What ended in it, minute by minute.
         base_path: In front of every path that a page links to.
         mark: Where the page is open already and wants to know what is new: what it has heard of. See
             `flowd.page.changes`. None for a page that is opened.
@@ -33,6 +35,7 @@ class Visit:
     base_path: str
     mark: int | None
     table: Mapping[str, Method]
+    last_hour: Callable[[], Sequence[Minute]]
 
     def may(self, scope: Scope) -> bool:
         """Whether a button for this is of any use."""

@@ -20,7 +20,7 @@ def visit(mark: int | None = None) -> Visit:
         raise AssertionError
 
     sender = Sender(Person("token", name="ci"))
-    return Visit(Call("GET", {}, {}, [], b"", receive, sender), sender, "/ui/runs?flow=a&b", "", mark, {})
+    return Visit(Call("GET", {}, {}, [], b"", receive, sender), sender, "/ui/runs?flow=a&b", "", mark, {}, list)
 
 
 def rendered(template: str, members: dict[str, Any], mark: int | None = None) -> str:

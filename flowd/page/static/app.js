@@ -124,6 +124,7 @@ async function look() {
   try {
     const { response, fresh } = await page(location.href, heard.mark);
     if (response.ok) show(fresh);
+    await lookAtOlder();
   } catch {
     heard.isWanted = true;
   }
@@ -253,13 +254,38 @@ async function more(link) {
   const { response, fresh } = await page(link.href, "now");
   if (!response.ok) return;
   const rows = fresh.querySelector("[data-grows]");
-  const list = document.querySelector("[data-grows]");
-  list.dataset.hasMore = "1";
-  for (const row of [...rows.children]) if (!document.getElementById(row.id)) list.append(row);
+  const pages = document.querySelector(".pages");
+  for (const row of [...rows.children]) if (document.getElementById(row.id)) row.remove();
+  rows.dataset.url = link.href;
+  pages.firstElementChild.dataset.hasMore = "1";
+  pages.append(rows);
   const next = fresh.querySelector("[data-more]");
   if (next) { link.replaceWith(next); scrolled.observe(next); } else link.remove();
   tellTimes();
 }
+
+// Of the older pages of a list only those are asked for again that somebody sees, and where something is under way.
+async function lookAtOlder() {
+  for (const rows of document.querySelectorAll("[data-grows][data-url]")) {
+    const { top, bottom } = rows.getBoundingClientRect();
+    if (bottom < 0 || top > innerHeight || !rows.querySelector(".s-running, .s-queued")) continue;
+    const { response, fresh } = await page(rows.dataset.url, heard.mark);
+    for (const row of response.ok ? fresh.querySelectorAll("[data-row]") : []) {
+      const old = document.getElementById(row.id);
+      if (old) morph(old, row);
+    }
+  }
+}
+
+// What is empty is not in the address.
+document.addEventListener("formdata", (event) => {
+  if (event.target.method !== "get") return;
+  for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submits] select")) event.target.form.requestSubmit();
+});
 
 /* ---- keys ------------------------------------------------------------------------------------------------------- */
 
