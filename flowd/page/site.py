@@ -4,6 +4,7 @@ Looking is a GET. Doing is a POST below ``/ui/``: it takes a session that may do
 its sender is this very page; it ends in a redirection to a page that shows what became of it.
 """
 
+import asyncio
 import gzip
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from flowd.api.method import Method
 from flowd.domain.people import Person
 from flowd.domain.pulse import Minute
 from flowd.engine.feed import Feed
+from flowd.observe import tcp_users
 from flowd.page.assets import Assets, takes_gzip
 from flowd.page.changes import Changes
 from flowd.page.fragments import Fragments
@@ -195,6 +197,10 @@ class BrowserSite:
         key = call.query.get("key")
         if key is None:
             return await self._ask_to_log_in(call, call.query.get("next") or "/ui/", 200)
+        uid = None if call.ends is None else await asyncio.to_thread(tcp_users.owner, *call.ends)
+        if not self._sessions.is_for(key, uid):
+            self._refusals.note("unauthorized", reason="another user followed the link")
+            return await self._ask_to_log_in(call, "/ui/", 403, "This link is for another user of this machine.")
         cookie = self._sessions.cookie_of(key)
         if cookie is None:
             if self._sessions.sender(call.headers) is not None:

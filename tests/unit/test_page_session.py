@@ -136,3 +136,10 @@ def test_without_a_cookie_one_is_who_the_access_lets_in(clock: Clock) -> None:
 def test_daemons_of_one_host_have_cookies_of_their_own(clock: Clock) -> None:
     one, other = (Sessions(access(token("ci", text)), clock) for text in ("a", "b"))
     assert one.cookie_name != other.cookie_name
+
+
+def test_a_link_is_for_the_user_who_made_it(clock: Clock) -> None:
+    sessions = Sessions(access(token("ci", "secret")), clock)
+    key, _ = sessions.link_key(ADA)
+    assert not sessions.is_for(key, 1001)
+    assert all(sessions.is_for(key, uid) for uid in (1000, 0, None))

@@ -140,7 +140,9 @@ class HttpApp:
         stranger = Sender(Person("http"), frozenset())
         values = paths.query(query)
         firsts = {name: of_name[0] for name, of_name in values.items()}
-        return Call(method, found.values, firsts, headers, content, receive, sender or stranger, values)
+        return Call(
+            method, found.values, firsts, headers, content, receive, sender or stranger, values, peer.ends(scope)
+        )
 
     def _admitted(self, route: Route, headers: Headers) -> Sender | None:
         if route.scope is None:

@@ -22,6 +22,7 @@ class Call:
         query: The first value of each name.
         sender: Who sends it, as far as it says, and what they may do.
         queries: All values of each name in the query.
+        ends: Our address and the sender's, where it is a program on this machine that speaks for itself over TCP.
     """
 
     method: str
@@ -32,6 +33,7 @@ class Call:
     receive: asgi.Receive
     sender: Sender
     queries: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ends: tuple[tuple[str, int], tuple[str, int]] | None = None
 
     def header(self, name: bytes) -> str | None:
         """The first header of this (lower-case) name."""

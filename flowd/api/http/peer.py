@@ -33,3 +33,11 @@ def is_local(connection: Connection) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
+
+
+def ends(connection: Connection) -> tuple[tuple[str, int], tuple[str, int]] | None:
+    """Our address and port, and those of a caller over TCP that `is_local`; None for all others."""
+    server, client = connection.get("server"), connection.get("client")
+    if not server or not client or server[1] is None or not is_local(connection):
+        return None
+    return (str(server[0]), int(server[1])), (str(client[0]), int(client[1]))
