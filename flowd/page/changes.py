@@ -5,7 +5,7 @@ at the same time, and what one of them has had made since serves the others (`fl
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from flowd.api import json
 from flowd.api.http.stream import HEARTBEAT_S
@@ -27,11 +27,15 @@ class Changes:
         self._mark = -1
         self._next_at_s = 0.0
 
-    async def messages(self) -> AsyncIterator[bytes]:
-        """Server-sent events without end: one at once, and then one for each mark."""
+    def wake(self) -> None:
+        """Let every reader look whether it is still let in."""
+        self._feed.ring()
+
+    async def messages(self, is_let_in: Callable[[], bool]) -> AsyncIterator[bytes]:
+        """Server-sent events for as long as the reader is let in: one at once, and then one for each mark."""
         yield b"retry: %d\nevent: hello\ndata: %b\n\n" % (_RETRY_MS, json.encode({"version": self._version}))
         told = -1
-        while True:
+        while is_let_in():
             heard = self._feed.rings  # before the mark is made, so that nothing falls between that and the sleep
             mark = self._marked()
             if mark != told:

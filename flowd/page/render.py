@@ -41,6 +41,7 @@ class Renderer:
             waits=words.waits,
             person=words.person,
             pretty=words.pretty,
+            why=words.why,
         )
         self._environment.globals.update(assets=assets)
 

@@ -130,6 +130,13 @@ class BrowserSite:
     def take(self, access: Access) -> None:
         """See `flowd.api.http.route.Site`."""
         self._sessions.take(access)
+        self._changes.wake()
+
+    async def refused(self, refusal: HttpError, headers: Headers) -> Response:
+        """See `flowd.api.http.route.Site`."""
+        call = Call("GET", {}, {}, headers, b"", _nothing, self._sessions.sender(headers) or _NOBODY)
+        visit = None if call.sender is _NOBODY else self._visit(call, "/ui/-")
+        return await self._problem(call, refusal, visit)
 
     def link_for(self, person: Person) -> tuple[str, int]:
         """A path, with the base path, that logs ``person`` in once; and until when (Unix milliseconds)."""
@@ -247,7 +254,8 @@ class BrowserSite:
         if sender is None:
             raise HttpError("unauthorized", "You are not signed in any more.")
         sender.demand("read")
-        return Stream(self._changes.messages(), "text/event-stream; charset=utf-8", is_live=True, is_endless=True)
+        messages = self._changes.messages(lambda: self._sessions.sender(call.headers) is not None)
+        return Stream(messages, "text/event-stream; charset=utf-8", is_live=True, is_endless=True)
 
     async def _bounce(self, call: Call, url: str) -> Response:
         """A page that loads itself again. A browser sends no cookie with a link that was followed on another site; what
@@ -278,6 +286,10 @@ class BrowserSite:
 
 _NOW = 2**63
 _NOBODY = Sender(Person("http"), frozenset())
+
+
+async def _nothing() -> Any:
+    return {"type": "http.disconnect"}
 
 
 def _require_own_page(call: Call) -> None:

@@ -73,6 +73,21 @@ def _key(said: Mapping[str, Any]) -> str:
     return f"{said.get('group')} {values}".strip() + f", which {said.get('holder', 'another run')} holds{asks}"
 
 
+def why(run: Mapping[str, Any]) -> str:
+    """What there is to say of how a run ended: the step's own words before flowd's.
+
+    >>> why({"result": {"message": "done"}, "reason": "x"}), why({"result": {"message": 1}, "reason": "timeout"})
+    ('done', 'timeout')
+    >>> why({"flowName": "a", "stepName": "b", "error": "Step a/b exited with 3"})
+    'exited with 3'
+    """
+    message = (run.get("result") or {}).get("message")
+    if isinstance(message, str) and message:
+        return message
+    error = str(run.get("error") or run.get("reason") or "")
+    return error.removeprefix(f"Step {run.get('flowName')}/{run.get('stepName')} ")
+
+
 def person(by: Mapping[str, Any] | None) -> str:
     """Who it was, from a view's ``by``.
 

@@ -1,7 +1,9 @@
 """The web page from outside: who gets in, what lets nobody in, and what it does."""
 
 import http.client
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from daemon_rig import flowd_says, say, until, workspace
 from http_rig import HttpPlace, Reply
+from other_users import MALLORY
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -214,6 +217,17 @@ def next_mark(stream: Any) -> int:
             return int(stream.readline().removeprefix(b"data: "))
 
 
+def test_a_path_that_is_no_page_is_told_browsers_as_a_page(web: HttpPlace) -> None:
+    lost = web.get("/ui/nothing", accept="text/html", cookie=log_in(web))
+    assert lost.status == 404
+    assert b"<nav" in lost.body
+    stranger = web.get("/ui/nothing", accept="text/html")
+    assert stranger.status == 404
+    assert b"<nav" not in stranger.body
+    assert web.get("/ui/nothing").slug == "not_found"
+    assert web.get("/nothing", accept="text/html").slug == "not_found"
+
+
 def test_a_session_outlives_the_daemon_and_ends_with_the_token() -> None:
     with workspace() as place:
         web = HttpPlace(place).start(FLOWD_HTTP_OPEN="")
@@ -221,8 +235,14 @@ def test_a_session_outlives_the_daemon_and_ends_with_the_token() -> None:
         place.stop()
         web.start(FLOWD_HTTP_OPEN="")
         assert web.get("/ui/", cookie=cookie).status == 200
+        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+        connection.request("GET", "/ui/changes", headers={"cookie": cookie})
+        stream = connection.getresponse()
+        next_mark(stream)
         (place.path / ".codex/flowd/http-token").write_text("another-token-of-some-length\n", encoding="ascii")
         until(lambda: web.get("/ui/", cookie=cookie).status == 401)
+        stream.read()  # it has ended, so that the page asks and is told
+        connection.close()
 
 
 def test_a_token_does_on_the_page_what_its_scopes_allow() -> None:
@@ -284,3 +304,19 @@ def test_where_http_is_off_the_page_is_there_until_the_daemon_stops() -> None:
         assert place.stop() == 0
         with pytest.raises(ConnectionRefusedError):
             web.get("/ui/")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: another user who follows a link, as only root can be one")
+def test_another_user_of_the_machine_who_follows_a_link_is_not_let_in(web: HttpPlace) -> None:
+    link = web.place.call("daemon.openPage")["url"]
+    done = subprocess.run(
+        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", link],
+        user=MALLORY,
+        group=MALLORY,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == "403", done
+    assert follow_link(web, link).status == 303

@@ -20,7 +20,7 @@ from flowd.api.http.guard import Guard, Headers, first
 from flowd.api.http.paths import PathTable
 from flowd.api.http.refusals import Refusals
 from flowd.api.http.responses import Head, HttpError, Response, Stream, failed, refused
-from flowd.api.http.route import Route
+from flowd.api.http.route import Route, Site
 from flowd.api.http.tally import RequestTally
 from flowd.domain.people import Person
 
@@ -44,7 +44,9 @@ class HttpApp:
         limits: Limits,
         tally: RequestTally,
         base_path: str = "",
+        site: Site | None = None,
     ) -> None:
+        self._site = site
         self._paths: PathTable[Route] = PathTable((route.verb, route.path, route) for route in routes)
         self._guard = guard
         self._authenticator = authenticator
@@ -81,7 +83,7 @@ class HttpApp:
                 response = await found.route.respond(call)
             except HttpError as refusal:
                 self._note(refusal, scope, label)
-                response = refused(refusal)
+                response = await self._refused(refusal, scope, label)
             except (ClientGoneError, asyncio.CancelledError):
                 raise
             except Exception as error:  # noqa: BLE001 - every exception becomes a response, and none shows its text
@@ -92,6 +94,14 @@ class HttpApp:
             log.debug("caller hung up", extra={"route": label})
         finally:
             self._tally.note(label, status, time.perf_counter() - began_s)
+
+    async def _refused(self, refusal: HttpError, scope: Connection, label: str) -> Response:
+        is_of_site = label == "none" and refusal.slug in ("not_found", "method_not_allowed")
+        if is_of_site and self._site is not None and self._path(scope).startswith(b"/ui/"):
+            headers: Headers = scope["headers"]
+            if "text/html" in (first(headers, b"accept") or ""):
+                return await self._site.refused(refusal, headers)
+        return refused(refusal)
 
     def _note(self, refusal: HttpError, scope: Connection, label: str) -> None:
         # A hook's refusals are in the log already, with more to them.

@@ -8,7 +8,7 @@ from flowd.api.http.auth import Sender
 from flowd.api.http.call import Call
 from flowd.api.http.config import Access, Scope
 from flowd.api.http.guard import Headers
-from flowd.api.http.responses import JSON, Response, Stream
+from flowd.api.http.responses import JSON, HttpError, Response, Stream
 from flowd.api.params import Params
 from flowd.api.shapes import View
 
@@ -60,6 +60,9 @@ class Site(Protocol):
 
     def sender(self, headers: Headers) -> Sender | None:
         """Whose session a request's cookie is; None without one that counts."""
+
+    async def refused(self, refusal: HttpError, headers: Headers) -> Response:
+        """A page that says that there is no such page, or that it takes no such request."""
 
     def take(self, access: Access) -> None:
         """Let in whom this lets in from now on. Sessions of tokens that are gone end."""

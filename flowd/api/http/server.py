@@ -84,6 +84,7 @@ class HttpServer:
             limits=limits,
             tally=self._tally,
             base_path=config.base_path,
+            site=site,
         )
         self._config = BoundedConfig(
             self._app,
