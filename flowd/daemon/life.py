@@ -193,8 +193,8 @@ class Daemon:
     async def _open_page(self, by: Person) -> PageView:
         served = self._http.page
         if served is not None:
-            return served.link(by, until_stop=False)
-        return (await self._private_page.open()).link(by, until_stop=True)
+            return await served.link(by, until_stop=False)
+        return await (await self._private_page.open()).link(by, until_stop=True)
 
     def _tell_ready(self) -> None:
         snapshot = self._parts.engine.snapshot()

@@ -39,8 +39,9 @@ class Served:
         """Whether a browser can reach it: none opens a Unix socket."""
         return self.server.where.startswith("http://")
 
-    def link(self, person: Person, *, until_stop: bool) -> PageView:
+    async def link(self, person: Person, *, until_stop: bool) -> PageView:
         """A link that logs ``person`` in, on this machine."""
+        await self.site.warm_up()
         path, ends_at_ms = self.site.link_for(person)
         return PageView(url=_here(self.server.where) + path, expires_at=instant(ends_at_ms), until_stop=until_stop)
 

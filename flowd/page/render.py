@@ -44,6 +44,8 @@ class Renderer:
             why=words.why,
         )
         self._environment.globals.update(assets=assets)
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)  # compiled now, and not while somebody waits for a page
 
     async def page(self, template: str, visit: Visit | None, members: Mapping[str, Any], *, base_path: str) -> bytes:
         """A page, or what of it lies between head and foot where the browser has the rest already."""

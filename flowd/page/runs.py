@@ -1,6 +1,7 @@
 """*Runs*: all of them, newest first, as many as one scrolls to. What is looked for is in the address."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ _OFFERED = ("text", "flow", "status", "step", "reason", "since", "until", "label
 FILTERS = tuple(name for name in _OFFERED if name in ListRuns.__struct_encode_fields__)
 """Parameters of the method that come from the address as they are; of ``label`` there may be several, with spaces in
 between."""
+
+_BETWEEN_LABELS = re.compile(r"\s+(?=[^\s=]+=)")
 
 STATUSES = (
     "queued",
@@ -56,7 +59,7 @@ async def _page(visit: Visit, asked: Mapping[str, str], cursor: str) -> tuple[li
     """Runs, and where the next page begins; empty where there is none."""
     wanted: dict[str, object] = {**asked, "limit": _PAGE}
     if "label" in asked:
-        wanted["label"] = asked["label"].split() or None
+        wanted["label"] = labels_in(asked["label"]) or None
     give_up_at_s = asyncio.get_running_loop().time() + _WITHIN_S
     runs: list[Any] = []
     while True:
@@ -69,3 +72,12 @@ async def _page(visit: Visit, asked: Mapping[str, str], cursor: str) -> tuple[li
 
 def _without(visit: Visit, asked: Mapping[str, str], name: str) -> str:
     return visit.link("/ui/runs", **{**asked, name: ""})
+
+
+def labels_in(text: str) -> list[str]:
+    """Labels that a person wrote one after another.
+
+    >>> labels_in("repo=a/b env=us west"), labels_in(" "), labels_in("=x")
+    (['repo=a/b', 'env=us west'], [], ['=x'])
+    """
+    return [one for one in _BETWEEN_LABELS.split(text.strip()) if one]

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from flowd.api import json
@@ -29,9 +29,11 @@ from flowd.observe import tcp_users
 from flowd.page.assets import Assets, takes_gzip
 from flowd.page.changes import Changes
 from flowd.page.fragments import Fragments
-from flowd.page.render import Renderer
 from flowd.page.session import Sessions, set_cookie
 from flowd.page.visit import Visit, own_path, segment
+
+if TYPE_CHECKING:
+    from flowd.page.render import Renderer
 
 log = logging.getLogger("flowd.page")
 
@@ -106,7 +108,8 @@ class BrowserSite:
         self._last_hour = last_hour
         self._base_path = base_path
         self._assets = Assets()
-        self._made_renderer: Renderer | None = None
+        self._warming = asyncio.Lock()
+        self._renderer: Renderer | None = None
         self._changes = Changes(feed, version=self._assets.version)
         self._fragments = Fragments(lambda: feed.rings)
         self._sessions = Sessions(access, feed.now_ms)
@@ -269,10 +272,17 @@ class BrowserSite:
         shown = Shown("problem.html", members)
         return self._html(call, await self._render(shown, visit), plain.status)
 
+    async def warm_up(self) -> None:
+        """Make what the first page needs: a tenth of a second, which a daemon without visitors never pays."""
+        async with self._warming:
+            if self._renderer is None:
+                self._renderer = await asyncio.to_thread(_make_renderer, self._assets)
+
     async def _render(self, shown: Shown, visit: Visit | None) -> bytes:
-        if self._made_renderer is None:
-            self._made_renderer = Renderer(self._assets)
-        return await self._made_renderer.page(shown.template, visit, shown.members, base_path=self._base_path)
+        if self._renderer is None:
+            await self.warm_up()
+        assert self._renderer is not None
+        return await self._renderer.page(shown.template, visit, shown.members, base_path=self._base_path)
 
     def _html(self, call: Call, body: bytes, status: int = 200) -> Response:
         headers = {**SAFE, "vary": "accept-encoding, cookie"}
@@ -286,6 +296,12 @@ class BrowserSite:
 
 _NOW = 2**63
 _NOBODY = Sender(Person("http"), frozenset())
+
+
+def _make_renderer(assets: Assets) -> "Renderer":
+    from flowd.page.render import Renderer  # noqa: PLC0415 - a daemon that nobody looks at never loads jinja2
+
+    return Renderer(assets)
 
 
 async def _nothing() -> Any:
