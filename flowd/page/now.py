@@ -7,8 +7,8 @@ from markupsafe import Markup
 
 from flowd.domain.pulse import mean_ms
 from flowd.page import sparkline
-from flowd.page.site import Shown
 from flowd.page.visit import Visit
+from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 
 _LISTED = 50

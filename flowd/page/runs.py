@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowd.api.shapes.runs import ListRuns
-from flowd.page.site import Shown
 from flowd.page.visit import Visit
+from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 
 _PAGE = 100

@@ -15,6 +15,7 @@ from flowd.domain.pulse import Minute
 from flowd_client.methods import METHODS
 
 _MAX_FIELDS = 200
+_NOW = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +62,49 @@ class Visit:
         return self.base_path + path + (f"?{urlencode(asked)}" if asked else "")
 
     def form(self) -> dict[str, str]:
-        """The fields of the form that was sent; the first of each name counts.
+        """See `form_of`."""
+        return form_of(self.call)
 
-        Raises:
-            HttpError: ``unsupported_media_type`` or ``bad_request``.
-        """
-        if self.call.media_type != "application/x-www-form-urlencoded":
-            raise HttpError("unsupported_media_type", "This takes a form's fields.")
-        fields: dict[str, str] = {}
-        try:
-            text = self.call.body.decode()
-            for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict"):
-                fields.setdefault(name, value)
-        except ValueError as error:
-            raise HttpError("bad_request", f"The form cannot be read: {error}.") from None
-        return fields
+
+def form_of(call: Call) -> dict[str, str]:
+    """The fields of the form that was sent; the first of each name counts.
+
+    Raises:
+        HttpError: ``unsupported_media_type`` or ``bad_request``.
+    """
+    if call.media_type != "application/x-www-form-urlencoded":
+        raise HttpError("unsupported_media_type", "This takes a form's fields.")
+    fields: dict[str, str] = {}
+    try:
+        text = call.body.decode()
+        for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict"):
+            fields.setdefault(name, value)
+    except ValueError as error:
+        raise HttpError("bad_request", f"The form cannot be read: {error}.") from None
+    return fields
+
+
+def require_own_page(call: Call) -> None:
+    """Refuse what no page of this very origin has sent. What comes from another one, the guard has refused."""
+    if call.header(b"sec-fetch-site") == "same-origin" or call.header(b"origin") is not None:
+        return
+    raise HttpError("cross_origin", "Only flowd's own page may send this; programs have the API.")
+
+
+def mark_of(call: Call) -> int | None:
+    """What an open page has heard of; more than there ever was where it wants what is so now."""
+    given = call.header(b"x-flowd-part")
+    if given is None:
+        return None
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 16 else _NOW
+
+
+def url_of(call: Call, template: str) -> str:
+    """The page that a request asks for, with its query, without the base path; ``template`` is its route's."""
+    path = template
+    for name, value in call.values.items():
+        path = path.replace("{" + name + "}", segment(value))
+    return f"{path}?{urlencode(call.query)}" if call.query else path
 
 
 def segment(text: str) -> str:
