@@ -1,13 +1,12 @@
 """One run: what it is, and its output as it comes."""
 
 import asyncio
-from collections import deque
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, RichLog, Static
+from textual.widgets import Footer, Static
 
 from flowd.formats.terminal import escaped
 from flowd.screen import actions, output
@@ -15,18 +14,16 @@ from flowd.screen.acting import ActingScreen
 from flowd.screen.dialogs import Help
 from flowd.screen.facts import facts
 from flowd.screen.lines import Lines
+from flowd.screen.output_view import OutputView
 from flowd.screen.watching import PACE_S, watch
 from flowd_client.aio import AsyncFlowClient
 from flowd_client.errors import FlowClientError
 from flowd_client.views.run import RunView
 from flowd_client.wire import Stream
 
-MAX_LINES = 10_000
-"""Of the output; older ones are let go. `flowd logs` has all of it."""
-
 _KEYS = (
-    ("arrows, PgUp PgDn", "Read the output"),
-    ("End", "Go to its end, and follow it"),
+    ("j k, arrows, PgUp PgDn", "Read the output"),
+    ("g, G, Home, End", "Go to its begin, or to its end and follow it"),
     ("w", "Wrap long lines, or do not"),
     *((action.key, action.words) for action in actions.ACTIONS),
     ("Escape, q", "Back to all runs"),
@@ -44,8 +41,6 @@ class RunScreen(ActingScreen):
             Binding(action.key, f"act('{action.name}')", action.name.capitalize(), show=action.name != "pause")
             for action in actions.ACTIONS
         ),
-        Binding("j", "scroll('down')", "Down", show=False),
-        Binding("k", "scroll('up')", "Up", show=False),
     ]
 
     def __init__(self, client: AsyncFlowClient, run: RunView) -> None:
@@ -53,13 +48,12 @@ class RunScreen(ActingScreen):
         self._run = run
         self._attempt = 0
         self._lines = Lines()
-        self._kept: deque[Text] = deque(maxlen=MAX_LINES)
         self._following: asyncio.Task[None] | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(facts(self._run), id="facts")
         yield Static(id="away")
-        yield RichLog(id="output", max_lines=MAX_LINES, min_width=0)
+        yield OutputView(id="output")
         yield Static(id="unfinished")
         yield Footer()
 
@@ -74,9 +68,9 @@ class RunScreen(ActingScreen):
             self._following.cancel()
 
     @property
-    def log_view(self) -> RichLog:
+    def log_view(self) -> OutputView:
         """Where the output is."""
-        return self.query_one("#output", RichLog)
+        return self.query_one("#output", OutputView)
 
     @property
     def selected(self) -> RunView | None:
@@ -112,7 +106,6 @@ class RunScreen(ActingScreen):
                 self._lost(error)
                 await asyncio.sleep(PACE_S)
                 self._lines = Lines()
-                self._kept.clear()
                 self.log_view.clear()
             else:
                 self._write(self._lines.end())
@@ -124,24 +117,12 @@ class RunScreen(ActingScreen):
         self.query_one("#unfinished", Static).update(self._lines.unfinished())
 
     def _write(self, lines: list[Text]) -> None:
-        log = self.log_view
-        is_at_end = log.is_vertical_scroll_end
-        for line in lines:
-            self._kept.append(line)
-            log.write(line, scroll_end=is_at_end)
+        if lines:
+            self.log_view.add(lines)
 
     def action_wrap(self) -> None:
         """Wrap long lines, or do not."""
-        log = self.log_view
-        log.wrap = not log.wrap
-        log.clear()
-        for line in self._kept:
-            log.write(line, scroll_end=True)
-
-    def action_scroll(self, where: str) -> None:
-        """Go down or up by a line."""
-        log = self.log_view
-        log.scroll_down(animate=False) if where == "down" else log.scroll_up(animate=False)
+        self.log_view.wrap()
 
     def action_help(self) -> None:
         """Show the keys."""

@@ -1,88 +1,12 @@
 """``flowd top`` as its reader sees it: a real daemon under it, keys pressed, and what the screen then holds."""
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from daemon_rig import Workspace, say
 from http_rig import HttpPlace
-from textual.pilot import Pilot
-from textual.widgets import Input, RichLog, Static
+from textual.widgets import Input
+from top_rig import Reader, by_socket, read
 
-from flowd.cli.session import Session
-from flowd.screen.app import Overview, TopApp
 from flowd.screen.board import Section
-from flowd.screen.daemon_link import DaemonLink, to_socket, to_url
-from flowd.screen.run_screen import RunScreen
-
-_BOUND_S = 20.0
-
-HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-Keys = Callable[["Reader"], Awaitable[None]]
-
-
-class Reader:
-    """Somebody at the screen."""
-
-    def __init__(self, app: TopApp, pilot: Pilot[None]) -> None:
-        self.app = app
-        self.pilot = pilot
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-
-    async def type(self, text: str) -> None:
-        names = {" ": "space", "=": "equals_sign", "{": "left_curly_bracket", "}": "right_curly_bracket"}
-        await self.pilot.press(*(names.get(key, key) for key in text))
-
-    async def until(self, condition: Callable[[], Any], what: str) -> Any:
-        """The condition's first true value, or a failure after the bound."""
-        deadline = asyncio.get_running_loop().time() + _BOUND_S
-        while not (value := condition()):
-            assert asyncio.get_running_loop().time() < deadline, f"{what} did not come:\n{self.text()}"
-            await self.pilot.pause(0.05)
-        return value
-
-    async def sees(self, *words: str) -> None:
-        """Wait until all of these words are on the screen."""
-        await self.until(lambda: all(word in self.text() for word in words), f"{words} on the screen")
-
-    def text(self) -> str:
-        """What is on the screen now, as its lines."""
-        return "\n".join(
-            "".join(segment.text for segment in line) for line in self.app.screen._compositor.render_strips()
-        )
-
-    def rows(self, section: Section) -> list[str]:
-        """The runs of a section."""
-        overview = next(screen for screen in self.app.screen_stack if isinstance(screen, Overview))
-        return [row.run.id for row in overview.section_of(section)._rows]
-
-    async def goes_to(self, section: Section, run_id: str) -> None:
-        """Put the cursor on a run."""
-        await self.until(lambda: run_id in self.rows(section), f"{run_id} in {section}")
-        await self.press(str(list(Section).index(section) + 1))
-        for _ in range(self.rows(section).index(run_id)):
-            await self.press("down")
-
-
-def read(link: DaemonLink, does: Keys, *, size: tuple[int, int] = (120, 40)) -> None:
-    """Open the screen, and let somebody do something with it."""
-
-    async def main() -> None:
-        app = TopApp(link)
-        async with app.run_test(size=size, notifications=True) as pilot:
-            await does(Reader(app, pilot))
-
-    asyncio.run(main())
-
-
-def by_socket(place: Workspace) -> DaemonLink:
-    session = Session()
-    session.choose_workspace(str(place.path))
-    return to_socket(session)
+from flowd.screen.daemon_link import to_url
 
 
 def test_it_shows_what_runs_waits_asks_and_has_ended(place: Workspace) -> None:
@@ -98,50 +22,6 @@ def test_it_shows_what_runs_waits_asks_and_has_ended(place: Workspace) -> None:
         place.call("flow.dispatch", event={"id": "s1", "type": "slow.go"})
         place.call("flow.dispatch", event={"id": "s2", "type": "slow.go"})
         await reader.sees("RUNNING 1", "WAITING 1", "slow/main", "place 1", "running 1 of 1")
-
-    read(by_socket(place), does)
-
-
-def test_a_run_is_opened_and_its_output_followed_with_its_colours(place: Workspace) -> None:
-    place.flow(
-        "slow",
-        "printf '\\033[32mgreen\\033[0m\\n'; echo oh >&2; until test -e go; do sleep 0.05; done; echo gone; "
-        + say("completed"),
-    )
-    folder = place.path / "flows" / "slow"
-    place.start()
-    (run_id,) = place.call("flow.dispatch", event={"id": "s1", "type": "slow.go"})["runIds"]
-
-    async def does(reader: Reader) -> None:
-        await reader.goes_to(Section.RUNNING, run_id)
-        await reader.press("enter")
-        await reader.sees("running  slow/main", run_id, "  green", "! oh")
-        lines = reader.app.screen.query_one(RichLog).lines
-        segments = [segment for line in lines for segment in line if segment.text == "green"]
-        assert segments[0].style is not None
-        assert segments[0].style.color is not None
-        (folder / "go").touch()
-        await reader.sees("gone", "completed  slow/main", "after ")
-        await reader.press("escape")
-        await reader.sees("RECENT")
-
-    read(by_socket(place), does)
-
-
-def test_output_begins_near_its_end_and_in_the_order_in_which_it_was_printed(place: Workspace) -> None:
-    # Told apart by the keeper only where there is time between them.
-    script = "say() { echo $1; sleep 0.05; }; seq -f 'out %.0f' 60000; sleep 0.05; say err >&2; "
-    place.flow("loud", f"{script}{say('completed')}")
-    place.start()
-    (run,) = place.call("flow.dispatch", event={"id": "l1", "type": "loud.go"}, wait=True)["runs"]
-
-    async def does(reader: Reader) -> None:
-        await reader.goes_to(Section.RECENT, run["id"])
-        await reader.press("enter")
-        await reader.sees("out 60000", "! err", "FLOW_RESULT")
-        shown = [line.text.strip() for line in reader.app.screen.query_one(RichLog).lines]
-        assert [line.partition(" {")[0] for line in shown[-3:]] == ["out 60000", "! err", "FLOW_RESULT"]
-        assert len(shown) <= 10_000
 
     read(by_socket(place), does)
 
@@ -293,29 +173,6 @@ def test_help_shows_every_key(place: Workspace) -> None:
     read(by_socket(place), does, size=(80, 24))
 
 
-def test_the_daemon_may_go_and_come_back_under_the_screen(place: Workspace) -> None:
-    place.flow("slow", "echo begun; until test -e go; do sleep 0.05; done; echo gone; " + say("completed"))
-    place.start()
-    (run_id,) = place.call("flow.dispatch", event={"id": "s1", "type": "slow.go"})["runIds"]
-
-    async def does(reader: Reader) -> None:
-        await reader.goes_to(Section.RUNNING, run_id)
-        await asyncio.to_thread(place.kill)
-        await reader.sees("Trying again")
-        await asyncio.to_thread(place.start)
-        away = reader.app.screen.query_one("#away", Static)
-        await reader.until(lambda: not away.display, "the daemon")
-        await reader.press("enter")
-        await reader.sees("running  slow/main", "begun")
-        await asyncio.to_thread(place.kill)
-        await asyncio.to_thread(place.start)
-        (place.path / "flows" / "slow" / "go").touch()
-        await reader.sees("begun", "gone", "completed  slow/main")
-        assert isinstance(reader.app.screen, RunScreen)
-
-    read(by_socket(place), does)
-
-
 def test_all_of_it_works_over_http_with_the_token_of_this_machine(place: Workspace) -> None:
     place.flow("ask", say("blocked", message="publish it?"))
     web = HttpPlace(place).start(FLOWD_HTTP_OPEN="")
@@ -334,32 +191,3 @@ def test_all_of_it_works_over_http_with_the_token_of_this_machine(place: Workspa
 
     read(to_url(web.url, token), does)
     assert place.call("flow.getRun", runId=run["id"])["run"]["resolution"]["by"]["via"] == "token"
-
-
-def test_hostile_words_and_output_stay_words(place: Workspace) -> None:
-    evil = "a\x1b]0;owned\x07b\x9b2J\u202egnp\u2066c [bold]x[/bold] [@click=app.quit]y[/]"
-    script = (
-        r"printf 'x\033]0;owned\007y\302\2332J\342\200\256gnp\033[2J[red]z\n'; head -c 10000000 /dev/zero | tr '\0' x; "
-    )
-    place.flow("loud", script + say("blocked", message=evil))
-    place.start()
-    event = {"id": "a\u202egnp [bold]", "type": "loud.go"}
-    (run,) = place.call("flow.dispatch", event=event, wait=True)["runs"]
-
-    async def does(reader: Reader) -> None:
-        await reader.goes_to(Section.ATTENTION, run["id"])
-        await reader.sees("[bold]x[/bold]")
-        for key, words in (("a", "Approve loud/main"), ("p", "of the flow loud"), ("R", "Make new runs")):
-            await reader.press(key)
-            await reader.sees(words)
-            assert HARMFUL.findall(reader.text()) == []
-            await reader.press("escape")
-        await reader.press("e")
-        await reader.sees("Only the event a\\u202egnp [bold]")
-        await reader.press("enter")
-        await reader.sees("loud/main", "xxxxxxxx")
-        assert HARMFUL.findall(reader.text()) == []
-        shown = reader.app.screen.query_one(RichLog)
-        assert all(HARMFUL.findall(line.text) == [] for line in shown.lines)
-
-    read(by_socket(place), does)

@@ -1,0 +1,111 @@
+"""The widget that shows output: any number of lines come cheaply, for only those in sight are drawn."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+MAX_LINES = 10_000
+"""Older ones are let go. `flowd logs` has all of it."""
+
+
+class OutputView(ScrollView, can_focus=True):
+    """Lines of output. Follows their end unless the reader has scrolled up.
+
+    Attributes:
+        lines: Those that are kept.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", "Down", show=False),
+        Binding("k", "scroll_up", "Up", show=False),
+        Binding("g", "scroll_home", "Begin", show=False),
+        Binding("G", "scroll_end", "End", show=False),
+    ]
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.lines: list[Text] = []
+        self._rows: list[Text] = []
+        self._is_wrapped = False
+        self._width = 0
+
+    def add(self, lines: Iterable[Text]) -> None:
+        """Add lines at the end."""
+        is_at_end = self.is_vertical_scroll_end
+        added = list(lines)
+        self.lines += added
+        self._rows += self._cut(added)
+        if len(self.lines) > MAX_LINES:
+            del self.lines[:-MAX_LINES]
+            self._rows = self._cut(self.lines)
+        self._measure(to_end=is_at_end)
+
+    def clear(self) -> None:
+        """Forget all lines."""
+        self.lines, self._rows, self._width = [], [], 0
+        self._measure(to_end=True)
+
+    def wrap(self) -> None:
+        """Wrap lines that are too long, or let the reader scroll sideways again."""
+        self._is_wrapped = not self._is_wrapped
+        self._lay_out()
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Wrap anew."""
+        if self._is_wrapped:
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        is_at_end = self.is_vertical_scroll_end
+        self._width = 0
+        self._rows = self._cut(self.lines)
+        self._measure(to_end=is_at_end)
+
+    def _cut(self, lines: list[Text]) -> list[Text]:
+        """Lines as rows: as they are, or none wider than the view."""
+        width = self.scrollable_content_region.width
+        if not self._is_wrapped or width < 1:
+            self._width = max([self._width, *(line.cell_len for line in lines)])
+            return lines.copy()
+        return [row for line in lines for row in line.divide(breaks(line.plain, width))]
+
+    def _measure(self, *, to_end: bool) -> None:
+        self.virtual_size = Size(self._width, len(self._rows))
+        if to_end:
+            self.scroll_end(animate=False)
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """A row of what is in sight."""
+        left, top = self.scroll_offset
+        width = self.size.width
+        if top + y >= len(self._rows):
+            return Strip.blank(width, self.rich_style)
+        row = self._rows[top + y]
+        strip = Strip(row.render(self.app.console), row.cell_len)
+        return strip.crop_extend(left, left + width, self.rich_style).apply_style(self.rich_style)
+
+
+def breaks(text: str, width: int) -> list[int]:
+    r"""Where to cut a text into rows that are no wider than this.
+
+    >>> breaks("abcdef", 4), breaks("ab", 4), breaks("\u65e5\u672cab", 3)
+    ([4], [], [1, 3])
+    """
+    if text.isascii():
+        return list(range(width, len(text), width))
+    found, taken = [], 0
+    for at, character in enumerate(text):
+        wide = cell_len(character)
+        if taken + wide > width and at:
+            found.append(at)
+            taken = 0
+        taken += wide
+    return found
