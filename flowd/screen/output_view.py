@@ -79,7 +79,7 @@ class OutputView(ScrollView, can_focus=True):
     def _measure(self, *, to_end: bool) -> None:
         self.virtual_size = Size(self._width, len(self._rows))
         if to_end:
-            self.scroll_end(animate=False)
+            self.scroll_end(animate=False, immediate=True, x_axis=False)  # before more lines come
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
