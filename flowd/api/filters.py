@@ -52,6 +52,15 @@ def of_events(given: ListEvents) -> EventFilter:
     )
 
 
+def of_named(flow: str | None, step: str | None, label: list[str] | None) -> RunFilter:
+    """What a list of runs is asked for that has an order of its own.
+
+    Raises:
+        InvalidParamsError: A label is none.
+    """
+    return RunFilter(flow=flow, step=step, labels=wanted_labels(label))
+
+
 def wanted_labels(given: list[str] | None) -> tuple[Label, ...]:
     """Labels that are looked for, each ``name=value``.
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from flowd.api import json, params
+from flowd.api import filters, json, params
 from flowd.api.shapes import questions, runs
 from flowd.domain.people import Person
 from flowd.engine.engine import Engine
@@ -22,7 +22,8 @@ class QuestionMethods:
         }
 
     async def _attention(self, given: questions.Attention) -> questions.QuestionsView:
-        page = await self._engine.questions.list(limit=params.page_limit(given.limit), cursor=given.cursor)
+        where = filters.of_named(given.flow, given.step, given.label)
+        page = await self._engine.questions.list(where, limit=params.page_limit(given.limit), cursor=given.cursor)
         views = [questions.question_view(question) for question in page.items]
         return questions.QuestionsView(questions=views, next_cursor=page.next_cursor)
 

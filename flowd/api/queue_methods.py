@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from flowd.api import params
+from flowd.api import filters, params
 from flowd.api.shapes import daemon, queue
 from flowd.domain.pauses import Paused
 from flowd.domain.people import Person
@@ -24,7 +24,8 @@ class QueueMethods:
         }
 
     async def _queue(self, given: queue.Queue) -> queue.QueuedView:
-        queued = await self._engine.pauses.queue(given.flow, limit=params.page_limit(given.limit), cursor=given.cursor)
+        where = filters.of_named(given.flow, given.step, given.label)
+        queued = await self._engine.pauses.queue(where, limit=params.page_limit(given.limit), cursor=given.cursor)
         return queue.queued_view(queued)
 
     async def _pause(self, given: queue.Paused, by: Person) -> queue.PausedView:

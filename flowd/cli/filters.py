@@ -25,6 +25,10 @@ class Filters(NamedTuple):
     labels: Mapping[str, str] | None = None
     text: str | None = None
 
+    def named(self) -> dict[str, Any]:
+        """Those of lists that have an order of their own."""
+        return {"flow": self.flow, "step": self.step, "labels": self.labels}
+
     def typed(self) -> dict[str, Any]:
         """The same as options of the command line."""
         given = self._asdict()
@@ -89,6 +93,15 @@ _OPTIONS = (
 )
 
 
+_label_option = click.option(
+    "--label",
+    type=Label(),
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Only with this label (see [steps.labels]); may be given several times.",
+)
+
+
 def filter_options(*, of: str, searched: str) -> Callable[[Any], Any]:
     """The options; the verb gets them as one parameter, ``filters``.
 
@@ -107,14 +120,29 @@ def filter_options(*, of: str, searched: str) -> Callable[[Any], Any]:
 
         collected.__doc__ = function.__doc__
         collected.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-        labels = "Only with this label (see [steps.labels]); may be given several times."
-        collected = click.option("--label", type=Label(), metavar="NAME=VALUE", multiple=True, help=labels)(collected)
+        collected = _label_option(collected)
         for name, kind, metavar, words in reversed(_OPTIONS):
             words = words.format(of=of, searched=searched)  # noqa: PLW2901
             collected = click.option(name, type=kind, metavar=metavar, help=words)(collected)
         return collected
 
     return decorate
+
+
+def named_options(function: Any) -> Any:
+    """``--flow``, ``--step`` and ``--label``; the verb gets them as one parameter, ``filters``."""
+
+    def collected(
+        *args: Any, flow: str | None, step: str | None, label: tuple[tuple[str, str], ...], **options: Any
+    ) -> Any:
+        return function(*args, filters=Filters(flow=flow, step=step, labels=dict(label) or None), **options)
+
+    collected.__doc__ = function.__doc__
+    collected.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    collected = _label_option(collected)
+    for name, kind, metavar, words in reversed(_OPTIONS[:2]):
+        collected = click.option(name, type=kind, metavar=metavar, help=words.format(of="of"))(collected)
+    return collected
 
 
 def whole_list(

@@ -7,6 +7,7 @@ import click
 
 from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError
+from flowd.cli.filters import Filters, named_options, whole_list
 from flowd.cli.reading_events import read_payload
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
@@ -20,20 +21,29 @@ _ATTEMPT_HELP = "Only if this is still the run's last attempt."
 
 
 @click.command(cls=Verb, short_help="List the runs that ask for a person.")
+@named_options
 @click.option("--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
 @click.option("--cursor", type=Text(), metavar="CURSOR", help="Continue where the last list ended.")
 @as_json_option
 @click.pass_obj
-def attention(session: Session, limit: int | None, cursor: str | None, as_json: bool) -> None:
+def attention(session: Session, *, filters: Filters, limit: int | None, cursor: str | None, as_json: bool) -> None:
     """List the runs that ended blocked or needing intervention and that nobody has answered: what they ask, since when,
     what waits behind them, and the commands that answer.
 
     \b
     Examples:
       flowd attention
+      flowd attention --flow release --label repo=flowd
       flowd attention --json | jq -r '.questions[].run.id'
     """
-    response = session.ask(requests.attention(limit=limit, cursor=cursor))
+    response = whole_list(
+        session,
+        "questions",
+        filters,
+        lambda count, place: requests.attention(limit=count, cursor=place, **filters.named()),
+        limit=limit,
+        cursor=cursor,
+    )
     if as_json:
         printing.print_json(response)
         return
@@ -46,7 +56,8 @@ def attention(session: Session, limit: int | None, cursor: str | None, as_json: 
             printing.line()
         _draw(session, question)
     if page.next_cursor:
-        printing.note(f"More: {session.typed('attention', limit=limit, cursor=page.next_cursor)}")
+        more = session.typed("attention", **filters.typed(), limit=limit, cursor=page.next_cursor)
+        printing.note(f"More: {more}")
 
 
 def _draw(session: Session, question: QuestionView) -> None:

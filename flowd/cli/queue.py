@@ -6,6 +6,7 @@ import click
 
 from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError
+from flowd.cli.filters import Filters, named_options, whole_list
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
 from flowd_client import requests, wire
@@ -13,12 +14,12 @@ from flowd_client.views.run import read_run
 
 
 @click.command(cls=Verb, short_help="Show what waits, for what, and since when.")
-@click.option("--flow", type=Text(), metavar="NAME", help="Only this flow's.")
+@named_options
 @click.option("--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
 @click.option("--cursor", type=Text(), metavar="CURSOR", help="Continue where the last list ended.")
 @as_json_option
 @click.pass_obj
-def queue(session: Session, *, flow: str | None, limit: int | None, cursor: str | None, as_json: bool) -> None:
+def queue(session: Session, *, filters: Filters, limit: int | None, cursor: str | None, as_json: bool) -> None:
     """Show what is queued: first the runs that are ready, in the order in which they start, then those that wait for
     something, the oldest first; and what is paused.
 
@@ -28,7 +29,14 @@ def queue(session: Session, *, flow: str | None, limit: int | None, cursor: str 
       flowd queue --flow release
       flowd queue --json | jq '{ready, waiting}'
     """
-    response = session.ask(requests.queue(flow=flow, limit=limit, cursor=cursor))
+    response = whole_list(
+        session,
+        "runs",
+        filters,
+        lambda count, place: requests.queue(limit=count, cursor=place, **filters.named()),
+        limit=limit,
+        cursor=cursor,
+    )
     if as_json:
         printing.print_json(response)
         return
@@ -54,7 +62,7 @@ def queue(session: Session, *, flow: str | None, limit: int | None, cursor: str 
     more = response.get("nextCursor")
     if more:
         printing.note(f"{response['ready']} are ready, {response['waiting']} wait.")
-        printing.note(f"More: {session.typed('queue', flow=flow, limit=limit, cursor=more)}")
+        printing.note(f"More: {session.typed('queue', **filters.typed(), limit=limit, cursor=more)}")
 
 
 def _behind(rounds: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from flowd.domain.labels import Label
 
@@ -33,6 +34,9 @@ class RunFilter:
     shown: Callable[[str], str] | None = None
 
 
+EVERY_RUN: Final = RunFilter()
+
+
 @dataclass(frozen=True, slots=True)
 class EventFilter:
     """Which events to list: those that are all of this, and have a run that is all that ``runs`` says.
@@ -49,4 +53,4 @@ class EventFilter:
     since_ms: int | None = None
     until_ms: int | None = None
     text: str | None = None
-    runs: RunFilter = RunFilter()
+    runs: RunFilter = EVERY_RUN

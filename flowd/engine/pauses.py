@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from flowd.domain.errors import InvalidParamsError, StepNotFoundError
+from flowd.domain.filters import RunFilter
 from flowd.domain.masking import masked_run
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
@@ -53,9 +54,9 @@ class Pauses:
         """The pauses in force, that of all flows first."""
         return await self._store.pauses()
 
-    async def queue(self, flow: str | None, *, limit: int, cursor: str | None = None) -> QueueView:
+    async def queue(self, where: RunFilter, *, limit: int, cursor: str | None = None) -> QueueView:
         """What is queued; see `flowd.ports.PauseStore.queue`."""
-        found = await self._store.queue(flow, limit=limit, cursor=cursor)
+        found = await self._store.queue(where, limit=limit, cursor=cursor)
         runs = tuple(masked_run(run, self._redactor) for run in found.page.items)
         return replace(found, page=replace(found.page, items=runs))
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flowd.domain import questions
 from flowd.domain.errors import InvalidParamsError, RunNotFoundError
+from flowd.domain.filters import EVERY_RUN, RunFilter
 from flowd.domain.masking import masked_run
 from flowd.domain.people import MAX_INPUT_BYTES, MAX_NOTE_CHARACTERS, Answer, Person, Resolution, ResolutionStatus
 from flowd.domain.questions import Question
@@ -40,9 +41,9 @@ class Questions:
         self._calls = calls
         self._ring = ring
 
-    async def list(self, *, limit: int, cursor: str | None = None) -> Page[Question]:
-        """Runs that ask, in the order of their acceptance."""
-        page = await self._store.questions(limit=limit, cursor=cursor)
+    async def list(self, where: RunFilter = EVERY_RUN, *, limit: int, cursor: str | None = None) -> Page[Question]:
+        """Runs that ask, in the order of their acceptance; see `flowd.ports.QuestionStore.questions`."""
+        page = await self._store.questions(where, limit=limit, cursor=cursor)
         items = tuple(replace(one, run=masked_run(one.run, self._redactor)) for one in page.items)
         return replace(page, items=items)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from flowd.domain.filters import EVERY_RUN, RunFilter
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.questions import Question
@@ -42,8 +43,9 @@ class QuestionStore(Protocol):
         """How many runs ask."""
         ...
 
-    async def questions(self, *, limit: int, cursor: str | None) -> Page[Question]:
-        """Runs that ask, in the order of their acceptance.
+    async def questions(self, where: RunFilter = EVERY_RUN, *, limit: int, cursor: str | None) -> Page[Question]:
+        """Runs that ask, in the order of their acceptance; with filters perhaps fewer than ``limit``, see
+        `flowd.ports.records.Records.runs`.
 
         Raises:
             InvalidParamsError: The cursor is none of ours.
@@ -80,8 +82,9 @@ class PauseStore(Protocol):
         is left."""
         ...
 
-    async def queue(self, flow: str | None, *, limit: int, cursor: str | None) -> QueueView:
-        """What is queued, the runs that are ready first, in the order in which they start.
+    async def queue(self, where: RunFilter = EVERY_RUN, *, limit: int, cursor: str | None) -> QueueView:
+        """What is queued, the runs that are ready first, in the order in which they start; with filters perhaps fewer
+        than ``limit``, see `flowd.ports.records.Records.runs`.
 
         Raises:
             InvalidParamsError: The cursor is none of ours.

@@ -460,7 +460,7 @@ def test_a_round_holds_its_key_while_others_in_it_wait_for_an_answer(stores: Sto
         (question,) = (await store.questions(limit=5, cursor=None)).items
         assert (question.run.id, question.waiting, question.rounds) == ("e1-a", 1, 2)
         assert question.behind == ("e2", "e3")
-        assert (await store.queue(None, limit=9, cursor=None)).rounds_behind == {"e1-b": 2}
+        assert (await store.queue(limit=9, cursor=None)).rounds_behind == {"e1-b": 2}
 
     stores.use(use)
 

@@ -19,6 +19,7 @@ from flowd.domain.queueing import NewRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import Output, StoredEvent
+from flowd.domain.waiting import TimeWait
 from flowd.ports import OpenStore
 from flowd.store.sqlite import event_lists, ways
 
@@ -237,6 +238,54 @@ def test_text_that_is_a_whole_id_finds_what_has_it_and_nothing_else(
         assert ([event.id for event in page.items], page.next_cursor) == ([of_event.id], None)
 
     stores.use(use)
+
+
+@pytest.mark.parametrize(
+    "where", [RunFilter(flow="beta"), RunFilter(step="test"), RunFilter(flow="beta", labels=(("repo", "a"),))]
+)
+def test_the_queue_and_the_questions_of_some_runs_are_those_of_all_less_the_others(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, where: RunFilter
+) -> None:
+    monkeypatch.setattr(ways, "MAX_LOOKED_AT", 3)
+
+    async def use(store: OpenStore) -> None:
+        dice = random.Random(2)
+        await fill(store, 60)
+        for number in range(40):
+            step = definition(dice.choice(["alpha", "beta"]), dice.choice(["build", "test"]))
+            wait = TimeWait(until_ms=9_000_000, whole_ms=9_000_000, why="delay")
+            run = NewRun(f"late-{number}", step, labels=_labels(dice), wait=wait)
+            await store.accept(new_event(f"late-{number}"), [run], at_ms=9)
+        for of in (_queued, _asking):
+            every = await of(store, RunFilter(), 500)
+            meant = [run.id for run in every if fits(run, "", where)]
+            assert 2 < len(meant) < len(every)
+            for limit in (2, 500):
+                assert [run.id for run in await of(store, where, limit)] == meant
+
+    stores.use(use)
+
+
+async def _queued(store: OpenStore, where: RunFilter, limit: int) -> list[Run]:
+    found: list[Run] = []
+    cursor = None
+    while True:
+        page = (await store.queue(where, limit=limit, cursor=cursor)).page
+        found += page.items
+        if page.next_cursor is None:
+            return found
+        cursor = page.next_cursor
+
+
+async def _asking(store: OpenStore, where: RunFilter, limit: int) -> list[Run]:
+    found: list[Run] = []
+    cursor = None
+    while True:
+        page = await store.questions(where, limit=limit, cursor=cursor)
+        found += [question.run for question in page.items]
+        if page.next_cursor is None:
+            return found
+        cursor = page.next_cursor
 
 
 def test_runs_keep_their_labels(stores: Stores) -> None:

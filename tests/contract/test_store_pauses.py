@@ -8,6 +8,7 @@ from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidParamsError, QueueFullError
 from flowd.domain.exit import Exit
+from flowd.domain.filters import RunFilter
 from flowd.domain.journal import Interest
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
@@ -160,7 +161,7 @@ def test_many_runs_are_taken_back_and_let_go_in_steps_that_a_crash_may_come_betw
 
     async def go_on(store: OpenStore) -> None:
         assert await pause(store, FLOW) == 701
-        assert (await store.queue(None, limit=1, cursor=None)).ready == 0
+        assert (await store.queue(limit=1, cursor=None)).ready == 0
         assert await store.end_pause(FLOW)
         freed, after = await store.let_go(FLOW, 0, at_ms=6)
         assert (freed, after is None) == (500, False)
@@ -168,7 +169,7 @@ def test_many_runs_are_taken_back_and_let_go_in_steps_that_a_crash_may_come_betw
     async def end(store: OpenStore) -> None:
         (left,) = await store.ending_pauses()
         assert await let_go(store, left.what) == 701
-        view = await store.queue(None, limit=1, cursor=None)
+        view = await store.queue(limit=1, cursor=None)
         assert (view.ready, view.waiting, view.pauses) == (1201, 0, ())
 
     for step in (begin, go_on, end):
@@ -224,7 +225,7 @@ def test_the_queue_shows_who_is_next_and_then_who_waits_page_by_page(stores: Sto
         await accept(store, "e", new("flow", "a"), new("flow", "late", wait=TimeWait(500, 499, "delay")))
         await accept(store, "f", new("other", "x"), new("flow", "b"), new("flow", "c", "b"))
         await pause(store, Paused("other"))
-        whole = await store.queue(None, limit=50, cursor=None)
+        whole = await store.queue(limit=50, cursor=None)
         assert [run.id for run in whole.page.items] == ["flow/a", "flow/b", "flow/late", "other/x", "flow/c"]
         assert [run.waiting_for for run in whole.page.items] == [
             PlaceWait(1),
@@ -238,14 +239,14 @@ def test_the_queue_shows_who_is_next_and_then_who_waits_page_by_page(stores: Sto
         found: list[str] = []
         cursor = None
         while len(found) < 5:
-            part = await store.queue(None, limit=1, cursor=cursor)
+            part = await store.queue(limit=1, cursor=cursor)
             found += [run.id for run in part.page.items]
             cursor = part.page.next_cursor
         assert (found, cursor) == ([run.id for run in whole.page.items], None)
-        ours = await store.queue("other", limit=50, cursor=None)
+        ours = await store.queue(RunFilter(flow="other"), limit=50, cursor=None)
         assert [run.id for run in ours.page.items] == ["other/x"]
         with pytest.raises(InvalidParamsError):
-            await store.queue(None, limit=1, cursor="r1")
+            await store.queue(limit=1, cursor="r1")
 
     stores.use(use)
 

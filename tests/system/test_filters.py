@@ -174,3 +174,24 @@ def test_the_command_line_says_what_a_filter_should_be(filled: HttpPlace) -> Non
     told = flowd(filled.place, "runs", "--flow", "ship", "--since", "2h", "--limit", "1")
     assert "More: flowd runs" in told.stderr
     assert "--flow ship --since 2h --limit 1 --cursor r" in told.stderr
+
+
+def test_the_queue_and_attention_take_names_and_labels() -> None:
+    with workspace() as place:
+        place.flow("ship", say("blocked", message="Ship it?"), step=LABELS)
+        http = HttpPlace(place).start()
+        send(place, "asks", "ship.go", {"repo": "one"})
+        place.call("flow.pause", flow="ship")
+        for event_id, repo in (("held", "one"), ("other", "two")):
+            place.call("flow.dispatch", event={"id": event_id, "type": "ship.go", "payload": {"repo": repo}})
+        asked = {"flow": "ship", "step": "main", "label": ["repo=one"]}
+        words = ["--json", "--flow", "ship", "--step", "main", "--label", "repo=one"]
+        for verb, rows, found in (("queue", "runs", ["held"]), ("attention", "questions", ["asks"])):
+            by_socket = place.call(f"flow.{verb}", **asked)
+            assert [entry["run"]["eventId"] for entry in by_socket[rows]] == found
+            assert http.get(f"/{verb}?{urlencode(asked, doseq=True)}").json == by_socket
+            assert json.loads(flowd(place, verb, *words).stdout) == by_socket
+            assert place.call(f"flow.{verb}", label=["repo=three"])[rows] == []
+        with place.client() as client:
+            assert [entry.run.event_id for entry in client.queue(step="main", labels={"repo": "two"})] == ["other"]
+            assert [question.run.event_id for question in client.attention(labels={"repo": "one"})] == ["asks"]

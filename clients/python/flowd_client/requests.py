@@ -173,9 +173,17 @@ def retry_run(run_id: str) -> Request[RunView]:
     return Request(wire.RETRY_RUN, {"runId": run_id}, _read_run)
 
 
-def attention(*, limit: int | None = None, cursor: str | None = None) -> Request[Page[QuestionView]]:
+def attention(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    flow: str | None = None,
+    step: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Request[Page[QuestionView]]:
     """Runs that ask for a person, in the order in which they were accepted, and what waits for the answers."""
-    return Request(wire.ATTENTION, _given(limit=limit, cursor=cursor), _read_questions)
+    params = _given(limit=limit, cursor=cursor, flow=flow, step=step, label=_labels(labels))
+    return Request(wire.ATTENTION, params, _read_questions)
 
 
 def resolve_run(
@@ -358,9 +366,17 @@ def open_page() -> Request[dict[str, Any]]:
     return Request(wire.OPEN_PAGE, {}, _read_members)
 
 
-def queue(*, flow: str | None = None, limit: int | None = None, cursor: str | None = None) -> Request[QueueView]:
+def queue(
+    *,
+    flow: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+    step: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Request[QueueView]:
     """What is queued: runs that are ready, in the order in which they start, then those that wait. And pauses."""
-    return Request(wire.QUEUE, _given(flow=flow, limit=limit, cursor=cursor), _read_queue)
+    params = _given(flow=flow, limit=limit, cursor=cursor, step=step, label=_labels(labels))
+    return Request(wire.QUEUE, params, _read_queue)
 
 
 def pause(flow: str | None = None, step: str | None = None) -> Request[PausedView]:

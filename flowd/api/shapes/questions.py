@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from flowd.api.json import instant
-from flowd.api.params import Identifier, Limit, Params
+from flowd.api.params import Identifier, Labels, Limit, Params
 from flowd.api.shapes import View
 from flowd.api.shapes.runs import RunView, run_view
 from flowd.domain import questions
@@ -16,10 +16,13 @@ AttemptNumber = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Attention(Params):
-    """Which part of the list."""
+    """Which part of the list; with ``flow``, ``step`` or ``label`` (a list of ``name=value``) only their runs."""
 
     limit: Limit = None
     cursor: str | None = None
+    flow: str | None = None
+    step: str | None = None
+    label: Labels = None
 
 
 class ResolveRun(Params):

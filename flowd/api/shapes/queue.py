@@ -1,7 +1,7 @@
 """The queue as a whole, and pauses of it, as callers see and ask for them."""
 
 from flowd.api.json import instant
-from flowd.api.params import Identifier, Limit, Params
+from flowd.api.params import Identifier, Labels, Limit, Params
 from flowd.api.shapes import View
 from flowd.api.shapes.people import PersonView, person_view
 from flowd.api.shapes.runs import RunView, run_view
@@ -17,11 +17,13 @@ class Paused(Params):
 
 
 class Queue(Params):
-    """Which part of the queue; with ``flow`` only this flow's."""
+    """Which part of the queue; with ``flow``, ``step`` or ``label`` (a list of ``name=value``) only their runs."""
 
     flow: str | None = None
     limit: Limit = None
     cursor: str | None = None
+    step: str | None = None
+    label: Labels = None
 
 
 class PauseView(View):

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
+from flowd.domain.filters import EVERY_RUN, RunFilter
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
 from flowd.domain.queue_view import Depth, QueueView
@@ -47,9 +48,9 @@ class PauseStore:
         """See `flowd.ports.PauseStore.let_go`."""
         return await self._writer.do(lambda db: pausing.let_go(db, what, after_seq, at_ms=at_ms))
 
-    async def queue(self, flow: str | None, *, limit: int, cursor: str | None) -> QueueView:
+    async def queue(self, where: RunFilter = EVERY_RUN, *, limit: int, cursor: str | None) -> QueueView:
         """See `flowd.ports.PauseStore.queue`."""
-        return await self._read(lambda db: queue_reads.queue(db, flow, limit=limit, cursor=cursor))
+        return await self._read(lambda db: queue_reads.queue(db, where, limit=limit, cursor=cursor))
 
     async def depths(self) -> list[Depth]:
         """See `flowd.ports.PauseStore.depths`."""

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 from flowd.domain import questions
 from flowd.domain.errors import RunNotFoundError
+from flowd.domain.filters import RunFilter
 from flowd.domain.people import Answer, Resolution
 from flowd.domain.questions import Question
 from flowd.domain.queueing import QueueBounds
 from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
 from flowd.domain.trees import TreeBounds
-from flowd.store.sqlite import called_off, gates, key_reads, reads, resolutions, retries, rows, trees
+from flowd.store.sqlite import called_off, gates, key_reads, reads, resolutions, retries, rows, trees, ways
 
-_ASKING = f"{rows.RUNS} WHERE r.wants_person = 1"
+_ASKS = "r.wants_person = 1 AND r.seq > ?"
 _BEHIND = (
     "WITH RECURSIVE behind (seq) AS (SELECT run_seq FROM needs WHERE need_seq = ?"
     " UNION SELECT n.run_seq FROM needs n JOIN behind b ON n.need_seq = b.seq)"
@@ -80,14 +81,19 @@ def answer(db: sqlite3.Connection, run_id: str, attempt: int | None, said: Answe
     return queued
 
 
-def open_questions(db: sqlite3.Connection, *, limit: int, cursor: str | None) -> Page[Question]:
+def open_questions(db: sqlite3.Connection, where: RunFilter, *, limit: int, cursor: str | None) -> Page[Question]:
     """Runs that ask, in the order of their acceptance, and what waits for each."""
     after = reads.position(cursor, "q", first=-reads.NEWEST)
-    found = db.execute(f"{_ASKING} AND r.seq > ? ORDER BY r.seq LIMIT ?", (after, limit + 1)).fetchall()
+    fits, values = ways.conditions(where)
+    last = ways.last_looked_at(db, f"FROM runs r WHERE {_ASKS}", after) if fits else None
+    asking = f"{rows.RUNS} WHERE {_ASKS} AND r.seq <= ?{fits} ORDER BY r.seq LIMIT ?"
+    until = reads.NEWEST if last is None else last
+    found = db.execute(asking, (after, until, *values, limit + 1)).fetchall()
     page = found[:limit]
     attempts = reads.attempts_by_run(db, page)
     items = tuple(_question(db, rows.run(row, attempts.get(row[0], ())), row) for row in page)
-    return Page(items, f"q{page[-1][0]}" if len(found) > limit else None)
+    more = page[-1][0] if len(found) > limit else last
+    return Page(items, None if more is None else f"q{more}")
 
 
 def count_open(db: sqlite3.Connection) -> int:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from flowd.domain.filters import EVERY_RUN, RunFilter
 from flowd.domain.people import Answer, Resolution
 from flowd.domain.questions import Question
 from flowd.domain.run import Run
@@ -38,9 +39,9 @@ class PeopleStore:
         bounds = self._tree_bounds.queue
         return await self._writer.do(lambda db: people.answer(db, run_id, attempt, answer, within=bounds), adds=True)
 
-    async def questions(self, *, limit: int, cursor: str | None) -> Page[Question]:
+    async def questions(self, where: RunFilter = EVERY_RUN, *, limit: int, cursor: str | None) -> Page[Question]:
         """See `flowd.ports.QuestionStore.questions`."""
-        return await self._read(lambda db: people.open_questions(db, limit=limit, cursor=cursor))
+        return await self._read(lambda db: people.open_questions(db, where, limit=limit, cursor=cursor))
 
     async def open_questions(self) -> int:
         """See `flowd.ports.QuestionStore.open_questions`."""

@@ -4,17 +4,16 @@ import sqlite3
 from collections.abc import Sequence
 
 from flowd.domain.errors import InvalidParamsError
+from flowd.domain.filters import RunFilter
 from flowd.domain.queue_view import QueueView
 from flowd.domain.stored import Page
-from flowd.store.sqlite import key_reads, pauses, places, reads, rows
+from flowd.store.sqlite import key_reads, pauses, places, reads, rows, ways
 
-_WAITING = (
-    f"{rows.RUNS} WHERE r.status = 'queued' AND r.status IN ('queued', 'running') AND r.waits_for IS NOT NULL"
-    " AND r.seq > ?"
-)
+_QUEUED = "r.status = 'queued' AND r.status IN ('queued', 'running') AND r.seq > ?"
+_LOOKED_AT = f"FROM runs r INDEXED BY runs_active WHERE {_QUEUED}"
 
 
-def queue(db: sqlite3.Connection, flow: str | None, *, limit: int, cursor: str | None) -> QueueView:
+def queue(db: sqlite3.Connection, where: RunFilter, *, limit: int, cursor: str | None) -> QueueView:
     """What is queued; see `flowd.ports.PauseStore.queue`.
 
     Raises:
@@ -22,19 +21,22 @@ def queue(db: sqlite3.Connection, flow: str | None, *, limit: int, cursor: str |
     """
     ready_before, after = _position(cursor)
     found: list[rows.Row] = []
-    of_flow, values = ("", []) if flow is None else (" AND r.flow_name = ?", [flow])
+    fits, values = ways.conditions(where)
+    last: int | None = None
     if ready_before is not None:
-        ready = f"SELECT r.seq {places.READY}{of_flow} {places.IN_ORDER} LIMIT ? OFFSET ?"
+        ready = f"SELECT r.seq {places.READY}{fits} {places.IN_ORDER} LIMIT ? OFFSET ?"
         seqs = [seq for (seq,) in db.execute(ready, [*values, limit + 1, ready_before])]
         found = _by_seq(db, seqs)
     if len(found) <= limit:
-        waiting = f"{_WAITING}{of_flow} ORDER BY r.seq LIMIT ?"
-        found += db.execute(waiting, [after, *values, limit + 1 - len(found)]).fetchall()
+        last = ways.last_looked_at(db, _LOOKED_AT, after) if fits else None
+        waiting = f"{rows.RUNS} WHERE {_QUEUED} AND r.seq <= ? AND r.waits_for IS NOT NULL{fits} ORDER BY r.seq LIMIT ?"
+        until = reads.NEWEST if last is None else last
+        found += db.execute(waiting, [after, until, *values, limit + 1 - len(found)]).fetchall()
     page = found[:limit]
     attempts = reads.attempts_by_run(db, page)
     items = places.known(db, page, [rows.run(row, attempts.get(row[0], ())) for row in page])
     counts = dict(db.execute("SELECT name, n FROM counts WHERE name IN ('queued', 'waiting')").fetchall())
-    more = _cursor(page, ready_before or 0) if len(found) > limit else None
+    more = _cursor(page, ready_before or 0) if len(found) > limit else None if last is None else f"w{last}"
     asking = [(row[1], row[rows.ROUND_SEQ]) for row in page if row[rows.WAITS_FOR] == "question"]
     behind = {run_id: count for run_id, seq in asking if (count := key_reads.rounds_behind(db, seq))}
     ready_runs = counts["queued"] - counts["waiting"]

@@ -19,8 +19,7 @@ MAX_LOOKED_AT = 1000
 Values = tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """A condition on the run ``r``."""
 
     sql: str
@@ -172,6 +171,24 @@ def _ends(status: str) -> _Ends:
             param="status",
         )
     return _STATUSES[status]
+
+
+def conditions(where: RunFilter) -> Term:
+    """All filters in one, for lists that have an order of their own: it begins with AND, or is empty."""
+    terms = [one.term for one in asked(where)]
+    return Term("".join(f" AND {term.sql}" for term in terms), tuple(value for term in terms for value in term.values))
+
+
+def last_looked_at(db: sqlite3.Connection, entries: str, *values: object) -> int | None:
+    """Where one go along a list ends that goes upwards; None where it comes to the end.
+
+    Args:
+        entries: What stands behind ``SELECT r.seq``; its values come first in ``values``.
+    """
+    found = db.execute(
+        f"SELECT r.seq {entries} ORDER BY r.seq LIMIT 1 OFFSET ?", (*values, MAX_LOOKED_AT - 1)
+    ).fetchone()
+    return None if found is None else int(found[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,9 +92,17 @@ class Verbs:
         """Another attempt of a run that ended badly."""
         return self._do(requests.retry_run(run_id))
 
-    def attention(self, *, limit: int | None = None, cursor: str | None = None) -> Page[QuestionView]:
+    def attention(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        flow: str | None = None,
+        step: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Page[QuestionView]:
         """Runs that ask for a person, in the order in which they were accepted, and what waits for the answers."""
-        return self._do(requests.attention(limit=limit, cursor=cursor))
+        return self._do(requests.attention(limit=limit, cursor=cursor, flow=flow, step=step, labels=labels))
 
     def resolve_run(
         self, run_id: str, status: ResolvedAs, *, note: str | None = None, attempt: int | None = None
@@ -290,9 +298,17 @@ class Verbs:
         """
         return self._do(requests.open_page())
 
-    def queue(self, *, flow: str | None = None, limit: int | None = None, cursor: str | None = None) -> QueueView:
+    def queue(
+        self,
+        *,
+        flow: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        step: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> QueueView:
         """What is queued: runs that are ready, in the order in which they start, then those that wait. And pauses."""
-        return self._do(requests.queue(flow=flow, limit=limit, cursor=cursor))
+        return self._do(requests.queue(flow=flow, limit=limit, cursor=cursor, step=step, labels=labels))
 
     def pause(self, flow: str | None = None, step: str | None = None) -> PausedView:
         """Start nothing of a flow, of a step of it, or of all, until `resume`. Events are accepted, and wait.
