@@ -9,11 +9,14 @@ from flowd.catalog.limits import read_limits
 from flowd.catalog.needs import read_needs, read_when
 from flowd.catalog.table import Table, kind_of
 from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Retry, Runner, Step, Trigger
-from flowd.domain.retry import MAX_DELAY_MS
+from flowd.domain.retry import MAX_DELAY_MS, ON_RESULTS
 from flowd.domain.run import UNSTARTED, Reason
 
 MAX_GRACE_MS = 3_600_000
 MAX_ATTEMPTS = 100
+_MAX_FACTOR = 100
+_DEFAULT_MAX_DELAY_MS = 3_600_000
+_DEFAULT_JITTER = 0.1
 
 _KNOWN = frozenset(
     {
@@ -120,17 +123,20 @@ def _retry(table: Table) -> Retry | None:
         max_attempts=retry.integer("max_attempts", 1, low=1, high=MAX_ATTEMPTS),
         on=_reasons(retry),
         delay_ms=retry.integer("delay_ms", 1_000, low=0, high=MAX_DELAY_MS),
+        factor=retry.number("factor", 2.0, low=1, high=_MAX_FACTOR),
+        max_delay_ms=retry.integer("max_delay_ms", _DEFAULT_MAX_DELAY_MS, low=0, high=MAX_DELAY_MS),
+        jitter=retry.number("jitter", _DEFAULT_JITTER, low=0, high=1),
     )
-    retry.warn_unknown({"max_attempts", "on", "delay_ms"})
+    retry.warn_unknown({"max_attempts", "on", "delay_ms", "factor", "max_delay_ms", "jitter"})
     return policy
 
 
 def _reasons(retry: Table) -> tuple[str, ...]:
     reasons = retry.values.get("on", list(_RETRY_DEFAULT))
-    remedy = f"Use a list of {', '.join(_RETRYABLE)}."
+    remedy = f"Use a list of {', '.join((*_RETRYABLE, *ON_RESULTS))}."
     if not isinstance(reasons, list):
         retry.fail("on", f"retry.on must be a list, got {kind_of(reasons)}", remedy)
     for reason in reasons:
-        if reason not in _RETRYABLE:
+        if reason not in _RETRYABLE and reason not in ON_RESULTS:
             retry.fail("on", f"retry.on has the unknown reason {kind_of(reason)}", remedy)
     return tuple(reasons)

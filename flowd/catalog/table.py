@@ -135,6 +135,19 @@ class Table:
             )
         return value
 
+    def number(self, key: str, default: float, *, low: float, high: float) -> float:
+        """The number under this key.
+
+        Raises:
+            ManifestError: It is no number from ``low`` to ``high``.
+        """
+        value = self.values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            self.fail(
+                key, f"{key} must be {low}..{high}, got {kind_of(value)}", f"Set {key} to a number in that range."
+            )
+        return float(value)
+
     def milliseconds(self, key: str, default: int, *, low: int, high: int) -> int:
         """A duration, read as the reference system does: what is no number is dropped, a fraction is rounded up.
 

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from flowd_client.views.run import RunView
 
 _MAX_PLACE = 100
 """Places are counted so far."""
+
+_MANY_S = 600
+"""From here on an instant says more than seconds do."""
 
 
 def waiting(item: RunView) -> str | None:
@@ -23,6 +27,8 @@ def waiting(item: RunView) -> str | None:
             return f"place {place}" if place <= _MAX_PLACE else f"place behind {_MAX_PLACE}"
         case {"why": "foreign"}:
             return "waits for a person: `flowd resume` starts it"
+        case {"until": instant, "attempt": number, "of": most}:
+            return f"attempt {number} of {most} {_from_now(instant)}"
         case {"until": instant, "why": why}:
             return f"waits until {instant} ({why})"
         case {"package": name}:
@@ -31,6 +37,16 @@ def waiting(item: RunView) -> str | None:
             return f"waits for {_key(key)}"
         case _:
             return None
+
+
+def _from_now(instant: object) -> str:
+    try:
+        left_s = (datetime.fromisoformat(str(instant)) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return f"at {instant}"
+    if left_s < 1:
+        return "in a moment"
+    return f"in {left_s:.0f} s" if left_s < _MANY_S else f"at {instant}"
 
 
 def _key(said: Mapping[str, Any]) -> str:

@@ -132,13 +132,20 @@ class Retry:
 
     Attributes:
         max_attempts: Attempts in all, the first included.
-        on: Reasons (`flowd.domain.run.Reason` values) that another attempt is made for.
-        delay_ms: Wait before the second attempt; doubled for each after it.
+        on: What another attempt is made for: reasons (`flowd.domain.run.Reason` values), and ``result:STATUS``.
+        delay_ms: Wait before the second attempt.
+        factor: Each wait is so many times the one before it,
+        max_delay_ms: up to this.
+        jitter: Each is longer or shorter by a random part of it, this one at most, so that what failed together does
+            not come again together.
     """
 
     max_attempts: int
     on: tuple[str, ...]
     delay_ms: int = 1_000
+    factor: float = 2.0
+    max_delay_ms: int = 3_600_000
+    jitter: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

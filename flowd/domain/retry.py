@@ -1,19 +1,64 @@
 """When flowd makes another attempt by itself. Never, unless the step asks for it."""
 
+from collections.abc import Callable
+
 from flowd.domain.flow import Retry
-from flowd.domain.run import Reason
+from flowd.domain.outcome import Outcome
+from flowd.domain.result import FlowResult, ResultStatus
 
-MAX_DELAY_MS = 3_600_000
+MAX_DELAY_MS = 24 * 3_600_000
+"""What a step may ask for, in its manifest or its result."""
+
+RESULT = "result:"
+ON_RESULTS = tuple(f"{RESULT}{status.value}" for status in (ResultStatus.FAILED, ResultStatus.BLOCKED))
+"""What a policy may name beside reasons."""
+
+_MAX_STEPS = 1_000
+"""Powers beyond this say nothing that the longest delay does not."""
 
 
-def delay_before_next_ms(policy: Retry | None, *, attempt_number: int, reason: Reason | None) -> int | None:
+def delay_before_next_ms(
+    policy: Retry | None, *, attempt_number: int, outcome: Outcome, random: Callable[[], float]
+) -> int | None:
     """Milliseconds to wait before the next attempt, None when there is to be none.
 
-    >>> delay_before_next_ms(Retry(3, ("exit",), 100), attempt_number=2, reason=Reason.EXIT)
-    200
-    >>> delay_before_next_ms(Retry(3, ("exit",), 100), attempt_number=3, reason=Reason.EXIT) is None
-    True
+    ``retryAfterMs`` of a result is waited for instead, as it is.
+
+    Args:
+        attempt_number: Of the attempt that has ended, from 1.
+        random: A number from 0 up to 1.
+
+    >>> from flowd.domain.run import ProcessStatus, Reason
+    >>> failed = Outcome(ProcessStatus.FAILED, Reason.EXIT)
+    >>> policy = Retry(3, ("exit",), 100, jitter=0.5)
+    >>> [delay_before_next_ms(policy, attempt_number=n, outcome=failed, random=lambda: 0.5) for n in (1, 2, 3)]
+    [100, 200, None]
+    >>> [delay_before_next_ms(policy, attempt_number=1, outcome=failed, random=lambda: x) for x in (0.0, 0.999)]
+    [50, 149]
     """
-    if policy is None or reason is None or attempt_number >= policy.max_attempts or reason.value not in policy.on:
+    if policy is None or attempt_number >= policy.max_attempts or not _is_meant(policy, outcome):
         return None
-    return int(min(MAX_DELAY_MS, policy.delay_ms * 2 ** min(attempt_number - 1, 32)))
+    said_ms = None if outcome.result is None else _said_ms(outcome.result)
+    if said_ms is not None:
+        return said_ms
+    try:
+        delay_ms = policy.delay_ms * policy.factor ** min(attempt_number - 1, _MAX_STEPS)
+    except OverflowError:
+        delay_ms = policy.max_delay_ms
+    delay_ms = min(policy.max_delay_ms, delay_ms)
+    return int(min(MAX_DELAY_MS, delay_ms * (1 + policy.jitter * (2 * random() - 1))))
+
+
+def _is_meant(policy: Retry, outcome: Outcome) -> bool:
+    said = None if outcome.result is None else f"{RESULT}{outcome.result.status}"
+    return (outcome.reason is not None and outcome.reason.value in policy.on) or said in policy.on
+
+
+def _said_ms(result: FlowResult) -> int | None:
+    """``retryAfterMs``, where it is a length of time; all else counts as absent."""
+    if "retryAfterMs" not in result.text:
+        return None
+    said = result.value.get("retryAfterMs")
+    if isinstance(said, bool) or not isinstance(said, int | float) or not said >= 0:
+        return None
+    return int(min(MAX_DELAY_MS, said))

@@ -15,11 +15,13 @@ class TimeWait:
         whole_ms: The length of the wait from its beginning. After a restart no more than this is left of it, should the
             wall clock have been set back meanwhile.
         why: ``retry``: the step's policy makes another attempt then. ``delay``: it was accepted so.
+        max_attempts: How many the policy makes at most.
     """
 
     until_ms: int
     whole_ms: int
     why: TimeReason
+    max_attempts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -299,15 +300,18 @@ class ActiveAttempt:
     ) -> Done | Again:
         """Commit the outcome, and only then let go of what could tell it again."""
         tools, attempt, label = self._tools, self.attempt, self.definition.label
-        is_last, first = self._wait_for_next(outcome) is None, self._first_run_id
+        delay_ms, first = self._delay_before_next_ms(outcome), self._first_run_id
+        is_last = delay_ms is None
         outcome, follows = await tools.follows.of_outcome(outcome, is_last=is_last, label=label, first_run_id=first)
+        if is_last:  # a next that cannot be taken has made another outcome of it
+            delay_ms = self._delay_before_next_ms(outcome)
         if outcome.error is not None:
             outcome = replace(outcome, error=tools.mask(outcome.error))
         more = sum(how_many_start(new.runs) for new in follows) + self._is_linked
 
         async def finish() -> Finished:
             nonlocal output
-            now_ms, wait = tools.clock.now_ms(), self._wait_for_next(outcome)
+            now_ms, wait = tools.clock.now_ms(), None if delay_ms is None else self._wait_for_next(delay_ms)
             try:
                 return await tools.store.finish(
                     attempt, outcome, exit_, output, at_ms=now_ms, wait=wait, claim=claim(more), follows=follows
@@ -338,13 +342,17 @@ class ActiveAttempt:
             return Again(run.waiting_for.until_ms, finished.claimed)
         return Done(finished.claimed)
 
-    def _wait_for_next(self, outcome: Outcome) -> TimeWait | None:
+    def _delay_before_next_ms(self, outcome: Outcome) -> int | None:
         if self.is_canceled:
             return None
-        delay_ms = retry.delay_before_next_ms(
-            self.definition.retry, attempt_number=self.attempt.number - self._attempts_before, reason=outcome.reason
-        )
-        return None if delay_ms is None else TimeWait(self._tools.clock.steady_ms() + delay_ms, delay_ms, "retry")
+        policy, number = self.definition.retry, self.attempt.number - self._attempts_before
+        return retry.delay_before_next_ms(policy, attempt_number=number, outcome=outcome, random=random.random)
+
+    def _wait_for_next(self, delay_ms: int) -> TimeWait | None:
+        policy = self.definition.retry
+        if self.is_canceled or policy is None:
+            return None
+        return TimeWait(self._tools.clock.steady_ms() + delay_ms, delay_ms, "retry", policy.max_attempts)
 
     async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:
         return await self._tools.waits.patiently(self.run_id, write)

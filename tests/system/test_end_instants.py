@@ -26,7 +26,7 @@ def test_a_step_that_ends_while_no_daemon_lives_took_as_long_as_it_took(place: W
 
 
 def test_the_time_between_attempts_is_no_duration_wherever_the_run_is_told(place: Workspace) -> None:
-    place.flow("again", "exit 1", step="[steps.retry]\nmax_attempts = 2\ndelay_ms = 600")
+    place.flow("again", "exit 1", step="[steps.retry]\nmax_attempts = 2\ndelay_ms = 600\njitter = 0")
     place.start()
     event = {"id": "e1", "type": "again.go", "payload": {}}
     (run,) = place.call("flow.dispatch", event=event, wait=True, timeoutMs=15_000)["runs"]

@@ -50,8 +50,11 @@ schema = "schemas/a.json"
 CI = "1"
 [steps.retry]
 max_attempts = 3
-on = ["exit", "interrupted"]
+on = ["exit", "interrupted", "result:blocked"]
 delay_ms = 5
+factor = 1.5
+max_delay_ms = 60_000
+jitter = 0
 [steps.limits]
 memory_bytes = 1073741824
 niceness = 5
@@ -63,7 +66,7 @@ umask = "0027"
     assert step.trigger is not None
     assert (step.trigger.type, step.trigger.schema) == (" release.now ", "schemas/a.json")
     assert step.env == {"CI": "1"}
-    assert step.retry == Retry(3, ("exit", "interrupted"), 5)
+    assert step.retry == Retry(3, ("exit", "interrupted", "result:blocked"), 5, 1.5, 60_000, 0.0)
     assert manifest.warnings == ()
     assert (manifest.schemas["build"].path, manifest.schemas["build"].is_subset) == ("schemas/a.json", False)
 
@@ -110,6 +113,21 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
         (HEAD + STEP + "env = 3\n", 'step "build": env must be a table, got 3', 7),
         (HEAD + STEP + "[steps.retry]\n", 'step "build": retry needs max_attempts', 7),
         (HEAD + STEP + "[steps.retry]\nmax_attempts = 0", 'step "build": max_attempts must be 1..100, got 0', 8),
+        (
+            HEAD + STEP + "[steps.retry]\nmax_attempts = 2\njitter = 1.5",
+            'step "build": jitter must be 0..1, got 1.5',
+            9,
+        ),
+        (
+            HEAD + STEP + "[steps.retry]\nmax_attempts = 2\nfactor = inf",
+            'step "build": factor must be 1..100, got inf',
+            9,
+        ),
+        (
+            HEAD + STEP + '[steps.retry]\nmax_attempts = 2\non = ["result:completed"]',
+            'step "build": retry.on has the unknown reason "result:completed"',
+            9,
+        ),
         (
             HEAD + STEP + '[steps.retry]\nmax_attempts = 2\non = ["canceled"]',
             'step "build": retry.on has the unknown reason "canceled"',

@@ -108,12 +108,15 @@ class KeyWaitView(View):
 
 class WaitingView(View):
     """What keeps a queued run from starting: ``needs`` that have not ended; a ``person``, who is to answer this run;
-    its time, and why it waits for one; a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; or the
-    ``package`` that has its step. With ``place`` it is ready, and this one in the order in which runs start (101:
-    behind the first 100). ``foreign``: the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
+    its time, and why it waits for one (for a ``retry``, with the number of the ``attempt`` that comes then, ``of`` so
+    many); a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; or the ``package`` that has its step.
+    With ``place`` it is ready, and this one in the order in which runs start (101: behind the first 100). ``foreign``:
+    the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
 
     until: str | None = None
     why: Literal["retry", "delay", "foreign"] | None = None
+    attempt: int | None = None
+    of: int | None = None
     package: str | None = None
     needs: tuple[str, ...] | None = None
     pause: str | None = None
@@ -268,7 +271,7 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         completed_at=None if completed_at_ms is None else instant(completed_at_ms),
         duration_ms=run.duration_ms,
         cancel_requested=run.cancel_requested,
-        waiting_for=None if run.waiting_for is None else waiting_view(run.waiting_for),
+        waiting_for=None if run.waiting_for is None else waiting_view(run.waiting_for, run),
         round=run.round,
         reason=run.reason,
         error=run.error,
@@ -283,11 +286,16 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
     )
 
 
-def waiting_view(waiting: WaitingFor) -> WaitingView:
+def waiting_view(waiting: WaitingFor, run: Run) -> WaitingView:
     """What a queued run waits for."""
     match waiting:
-        case TimeWait():
+        case TimeWait(max_attempts=None):
             return WaitingView(until=instant(waiting.until_ms), why=waiting.why)
+        case TimeWait():
+            number = run.attempt_count - run.attempts_before + 1
+            return WaitingView(
+                until=instant(waiting.until_ms), why=waiting.why, attempt=number, of=waiting.max_attempts
+            )
         case PackageWait():
             return WaitingView(package=waiting.name)
         case PersonWait(None):

@@ -60,7 +60,11 @@ def claim(db: sqlite3.Connection, ask: Claim) -> Claimed:
 
 def wait_columns(wait: TimeWait | None) -> tuple[str | None, str | None, int, int]:
     """The values of ``waits_for``, ``wait_why``, ``not_before_ms`` and ``wait_ms``."""
-    return (None, None, 0, 0) if wait is None else ("time", wait.why, wait.until_ms, wait.whole_ms)
+    if wait is None:
+        return None, None, 0, 0
+    # As `rows` reads it: "retry 4" is one of at most four attempts.
+    why = wait.why if wait.max_attempts is None else f"{wait.why} {wait.max_attempts}"
+    return "time", why, wait.until_ms, wait.whole_ms
 
 
 def requeue(db: sqlite3.Connection, run_id: str, *, at_ms: int) -> bool:
@@ -119,7 +123,7 @@ def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: C
     number = run.attempt_count
     db.execute(
         "UPDATE runs SET status = 'running', attempt_count = ?, updated_at_ms = ?, started_at_ms = ?, flow_version = ?,"
-        " runner = ?, package_hash = ? WHERE seq = ?",
+        " runner = ?, package_hash = ?, reason = NULL, error = NULL, exit_code = NULL, signal = NULL WHERE seq = ?",
         (
             number,
             run.updated_at_ms,

@@ -38,6 +38,7 @@ RUN_COLUMNS = """
 """.replace("IS_QUESTION", IS_QUESTION).replace("KEY_WAIT", lanes.WAIT)
 SEQ, FLOW_NAME, STEP_NAME, CANCEL_REQUESTED, WAITS_FOR, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 23, 24, 28, 30, 31
 _WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE, STEP_KEY, LABELS = 32, 33, 34, 35, 36, 37
+_REASON, _SIGNAL = 18, 21
 _FLOW_VERSION, _RUNNER, _PACKAGE_HASH, _STATUS, _UPDATED_AT, _STARTED_AT, _ATTEMPT_COUNT = 4, 6, 7, 8, 10, 11, 13
 RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "runs.")
 """The same columns of a run that is updated: what is written is read in one statement."""
@@ -99,6 +100,7 @@ def started(row: Row, definition: Definition, at_ms: int) -> Run:
     columns[_UPDATED_AT] = at_ms
     columns[_STARTED_AT] = at_ms if columns[_STARTED_AT] is None else columns[_STARTED_AT]
     columns[_ATTEMPT_COUNT] += 1
+    columns[_REASON : _SIGNAL + 1] = [None] * (_SIGNAL + 1 - _REASON)  # how the last attempt ended, that one says
     return run(columns)
 
 
@@ -115,7 +117,8 @@ def _wait(row: Row) -> WaitingFor:
         return PersonWait(row[_WAITS_ON])
     if row[24] == "key":
         return _key_wait(row[_WAITS_ON])
-    return TimeWait(until_ms=row[26], whole_ms=row[27], why=row[25])
+    why, _, max_attempts = row[25].partition(" ")
+    return TimeWait(row[26], row[27], why, int(max_attempts) if max_attempts else None)
 
 
 def _key_wait(text: str | None) -> KeyWait:

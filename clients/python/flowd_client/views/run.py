@@ -90,7 +90,8 @@ class RunView:
         resolution: How a person has put its end right: ``{"status", "note", "by": {"via", "uid", "name"}, "at"}``.
         answer: What a person gave it for its next attempts: ``{"input", "by", "at"}``.
         waiting_for: What keeps it queued: ``{"needs": [step, …]}``, ``{"person": run_id}``,
-            ``{"until": instant, "why": …}``, ``{"key": {"group", "key": [value, …], "holder": run_id, "behind"}}``,
+            ``{"until": instant, "why": …}``, for a retry with the number of its ``"attempt"``, ``"of"`` so many,
+            ``{"key": {"group", "key": [value, …], "holder": run_id, "behind"}}``,
             with ``"asks": run_id`` where the holder waits for a person's answer to that run, or ``{"package": name}``;
             None where that is nothing but a place.
         round: Which dispatch (1) or replay of its event made it.
