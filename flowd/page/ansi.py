@@ -34,8 +34,15 @@ _FLAGS = {"bold": "b", "dim": "d", "italic": "i", "underline": "u", "strike": "x
 """Each with its letter in an address."""
 
 _SWITCHES = {
-    **{1: ("bold", True), 2: ("dim", True), 3: ("italic", True), 4: ("underline", True), 7: ("inverse", True)},
-    **{9: ("strike", True), 23: ("italic", False), 24: ("underline", False), 27: ("inverse", False)},
+    1: ("bold", True),
+    2: ("dim", True),
+    3: ("italic", True),
+    4: ("underline", True),
+    7: ("inverse", True),
+    9: ("strike", True),
+    23: ("italic", False),
+    24: ("underline", False),
+    27: ("inverse", False),
     29: ("strike", False),
 }
 
@@ -110,9 +117,9 @@ def html(line: str, pen: Pen = PLAIN) -> tuple[Markup, Pen]:
     Markup('100 %')
     """
     parts: list[Markup] = []
-    for text, written in _spans(line.rstrip("\r"), pen):
+    for span, written in _spans(line.rstrip("\r"), pen):
         pen = written
-        before, is_over, text = text.rpartition("\r")
+        _, is_over, text = span.rpartition("\r")
         if is_over:
             parts.clear()
         if text:
@@ -171,7 +178,7 @@ def _set(pen: Pen, parameters: str) -> Pen:
         at += 1
         if code in (38, 48):
             colour, at = _colour(codes, at)
-            pen = replace(pen, **{"fg" if code == 38 else "bg": colour})
+            pen = replace(pen, fg=colour) if code == 38 else replace(pen, bg=colour)
         else:
             pen = _switched(pen, code)
     return pen
@@ -186,7 +193,7 @@ def _switched(pen: Pen, code: int) -> Pen:
         case _ if code in _SWITCHES:
             flag, is_on = _SWITCHES[code]
             changes: dict[str, bool] = {flag: is_on}
-            return replace(pen, **changes)  # type: ignore[arg-type]
+            return replace(pen, **changes)
         case 39:
             return replace(pen, fg=None)
         case 49:

@@ -3,6 +3,7 @@ classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from markupsafe import Markup
@@ -53,7 +54,7 @@ def _lines(placed: Layout) -> Markup:
 def _curve(points: Sequence[Point]) -> str:
     """A line that leaves and comes to every point level, so that it bends between layers and nowhere else."""
     parts = [f"M{points[0].x:.0f} {points[0].y:.0f}"]
-    for one, other in zip(points, points[1:], strict=False):
+    for one, other in pairwise(points):
         middle = (one.x + other.x) / 2
         parts.append(f"C{middle:.0f} {one.y:.0f} {middle:.0f} {other.y:.0f} {other.x:.0f} {other.y:.0f}")
     return "".join(parts)

@@ -7,15 +7,16 @@ layers so that few lines cross, and place the nodes near what they are joined to
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
-MAX_NODES = 200
+MAX_NODES = 150
 """What a person can look at. Pages say how many they left out."""
 
 NODE_WIDTH, NODE_HEIGHT = 178, 46
 _GAP_X, _GAP_Y, _MARGIN = 54, 14, 8
 _BEND_HEIGHT = 10
-_MAX_BENDS = 2000
+_MAX_BENDS = 500
 """Lines over several layers go round what is between as long as there are not too many of them."""
 _SWEEPS = 6
 
@@ -148,7 +149,7 @@ def _layered(
         chain: list[object] = [source, *((number, rank) for rank in passed), target]
         for rank in passed:
             layers.rows[rank].append((number, rank))
-        for one, other in zip(chain, chain[1:], strict=False):
+        for one, other in pairwise(chain):
             layers.join(one, other)
         chains.append(chain)
     return layers, chains
@@ -167,10 +168,7 @@ def _order(layers: _Layers) -> None:
 
 def _centres(layers: _Layers) -> dict[object, float]:
     """How far down the middle of each node and bend is."""
-    centre: dict[object, float] = {}
-    for row in layers.rows:
-        for name, offset in zip(row, _offsets(row), strict=True):
-            centre[name] = offset
+    centre = {name: at for row in layers.rows for name, at in zip(row, _offsets(row), strict=True)}
     for sweep in range(_SWEEPS):
         joined = layers.before if sweep % 2 == 0 else layers.after
         for row in layers.rows if sweep % 2 == 0 else reversed(layers.rows):

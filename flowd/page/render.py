@@ -42,6 +42,7 @@ class Renderer:
             person=words.person,
             pretty=words.pretty,
             why=words.why,
+            bytes=words.size,
         )
         self._environment.globals.update(assets=assets)
         for name in self._environment.list_templates():

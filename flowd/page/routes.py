@@ -1,11 +1,17 @@
 """Every page, and everything that pages do, by its path."""
 
-from flowd.page import actions, now, runs
+from flowd.page import actions, event, event_actions, flow_actions, flows, now, output, run, runs
 from flowd.page.site import Doing, Looking
 
 LOOKS = (
     Looking("/ui/", now.show),
     Looking("/ui/runs", runs.show),
+    Looking("/ui/runs/{runId}", run.show),
+    Looking("/ui/runs/{runId}/tail", output.tail),
+    Looking("/ui/events/{eventId}", event.show),
+    Looking("/ui/flows", flows.show_all),
+    Looking("/ui/flows/{flowName}", flows.show),
+    Looking("/ui/dispatch", event_actions.compose),
 )
 
 ACTS = (
@@ -20,4 +26,31 @@ ACTS = (
     Doing("/ui/resume", "control", actions.resume, question="Resume this? What waits for that starts."),
     Doing("/ui/pause", "control", actions.pause, question="Pause this? Nothing of it starts until it is resumed."),
     Doing("/ui/runs/{runId}/retry", "control", actions.retry_run, question="Make another attempt of this run?"),
+    Doing(
+        "/ui/events/{eventId}/replay",
+        "dispatch",
+        event_actions.replay,
+        question="Run the steps of this event again, as they are defined now?",
+    ),
+    Doing(
+        "/ui/events/{eventId}/replay-from",
+        "control",
+        event_actions.replay_from,
+        question="Run this step and all that need it again, as they are defined now?",
+    ),
+    Doing(
+        "/ui/events/{eventId}/retry-failed",
+        "control",
+        event_actions.retry_failed,
+        question="Make another attempt of all that failed?",
+    ),
+    Doing(
+        "/ui/events/{eventId}/cancel",
+        "control",
+        event_actions.cancel,
+        question="End all that goes on of this event, and of what it caused?",
+    ),
+    Doing("/ui/dispatch", "dispatch", event_actions.dispatch),
+    Doing("/ui/flows/{flowName}/pause", "control", flow_actions.pause, question="Start nothing of this until then?"),
+    Doing("/ui/flows/{flowName}/resume", "control", flow_actions.resume, question="Let this go on?"),
 )

@@ -76,6 +76,7 @@ class BrowserSite:
         self._changes = Changes(feed, version=self._assets.version)
         self._fragments = Fragments(lambda: feed.rings)
         self._sessions = Sessions(access, feed.now_ms)
+        self._now_ms = feed.now_ms
         self._login = Login(self._sessions, self._wrapping)
         self.routes: list[Route] = [
             Route("GET", "/", None, self._root, "The page, for browsers."),
@@ -153,8 +154,8 @@ class BrowserSite:
         sender = self._sessions.sender(call.headers)
         if sender is None:
             return None
-        base_path = self._wrapping.base_path
-        return Visit(call, sender, url_of(call, path), base_path, mark_of(call), self._table, self._last_hour)
+        url, base_path, mark = url_of(call, path), self._wrapping.base_path, mark_of(call)
+        return Visit(call, sender, url, base_path, mark, self._table, self._last_hour, self._now_ms())
 
     async def _root(self, call: Call) -> Response | Stream:
         # Programs that ask for the root have always been told that there is nothing.

@@ -28,6 +28,7 @@ class Visit:
         base_path: In front of every path that a page links to.
         mark: Where the page is open already and wants to know what is new: what it has heard of. See
             `flowd.page.changes`. None for a page that is opened.
+        now_ms: Unix time.
     """
 
     call: Call
@@ -37,6 +38,7 @@ class Visit:
     mark: int | None
     table: Mapping[str, Method]
     last_hour: Callable[[], Sequence[Minute]]
+    now_ms: int = 0
 
     def may(self, scope: Scope) -> bool:
         """Whether a button for this is of any use."""

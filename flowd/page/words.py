@@ -109,6 +109,19 @@ def person(by: Mapping[str, Any] | None) -> str:
             return "somebody"
 
 
+def size(count: int) -> str:
+    """How many bytes.
+
+    >>> size(1), size(2048), size(3_500_000)
+    ('1 byte', '2.0 KiB', '3.3 MiB')
+    """
+    if count < 1024:
+        return f"{count} byte{'' if count == 1 else 's'}"
+    units = ("KiB", "MiB", "GiB", "TiB")
+    power = min(len(units), (count.bit_length() - 1) // 10)
+    return f"{count / 1024**power:.1f} {units[power - 1]}"
+
+
 def pretty(value: object) -> str:
     """JSON to be read: indented where it has members."""
     return json.dumps(value, ensure_ascii=False, indent=2 if isinstance(value, dict | list) else None)

@@ -1,0 +1,133 @@
+"""*Event*: its tree as a graph, its rounds on a timeline, what it says, and what can be done again of it."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from flowd.page.drawing import Node, draw
+from flowd.page.graph import MAX_NODES, Edge
+from flowd.page.site import Shown
+from flowd.page.timeline import Timeline, timeline
+from flowd.page.visit import Visit, segment
+from flowd.page.words import pretty, took
+from flowd_client import methods as names
+
+View = Mapping[str, Any]
+
+_EVENTS = 100
+_ROUNDS = 12
+_RUNS = 200
+_SHOWN_CHARACTERS = 20_000
+
+
+async def show(visit: Visit) -> Shown:
+    """The page."""
+    event_id = visit.call.values["eventId"]
+    got = await visit.ask(names.GET_EVENT, {"eventId": event_id, "tree": "true", "limit": _EVENTS})
+    event, tree = got["event"], got["tree"]["events"]
+    catalog = await visit.ask(names.LIST_FLOWS)
+    nodes, edges = graph(visit, tree, needs_of(catalog["flows"]))
+    runs = [run for one in tree for run in one["runs"]]
+    text = pretty(event["raw"])
+    is_whole = "whole" in visit.call.query or len(text) <= _SHOWN_CHARACTERS
+    members: dict[str, Any] = {
+        "event": event,
+        "path": f"/ui/events/{segment(event_id)}",
+        "graph": await asyncio.to_thread(draw, nodes, edges, "What this event has started"),
+        "left_out": max(0, len(nodes) - MAX_NODES),
+        "more_events": "nextCursor" in got["tree"],
+        "rounds": rounds(runs, visit.now_ms)[:_ROUNDS],
+        "runs": sorted(runs, key=lambda run: str(run["createdAt"]), reverse=True)[:_RUNS],
+        "steps": sorted({f"{run['flowName']}/{run['stepName']}" for run in tree[0]["runs"]}),
+        "statuses": tally(tree),
+        "failed": [run for one in tree for run in newest(one["runs"]) if has_failed(run)],
+        "is_open": any(run["status"] in ("queued", "running") for run in runs),
+        "text": text if is_whole else text[:_SHOWN_CHARACTERS],
+        "is_whole": is_whole,
+        "explained": await visit.ask(names.EXPLAIN, {"event": event["raw"]}) if "explain" in visit.call.query else None,
+    }
+    return Shown("event.html", members)
+
+
+def newest(runs: Sequence[View]) -> list[View]:
+    """The newest run of each step of an event's runs, which come oldest first."""
+    return list({(run["flowName"], run["stepName"]): run for run in runs}.values())
+
+
+def has_failed(run: View) -> bool:
+    """Whether a retry of all that failed takes it. One that ended unstarted is put back by the retry of its need."""
+    is_final = run["status"] not in ("queued", "running")
+    return is_final and run["effectiveStatus"] == "failed" and run.get("reason") != "needs_not_met"
+
+
+def tally(tree: Sequence[View]) -> dict[str, int]:
+    """How many steps have which status, each with that of its newest run."""
+    found: dict[str, int] = {}
+    for event in tree:
+        for run in newest(event["runs"]):
+            found[word(run)] = found.get(word(run), 0) + 1
+    return found
+
+
+def word(run: View) -> str:
+    """How a run is, in a word that the stylesheet knows.
+
+    >>> word({"needsAttention": True, "effectiveStatus": "needs_intervention"})
+    'asks'
+    """
+    return "asks" if run["needsAttention"] else str(run["effectiveStatus"])
+
+
+def rounds(runs: Sequence[View], now_ms: int) -> list[tuple[View, Timeline]]:
+    """A timeline for each round of each flow, newest first, with the first of its runs."""
+    grouped: dict[tuple[str, str, int], list[View]] = {}
+    for run in runs:
+        grouped.setdefault((run["eventId"], run["flowName"], run.get("round", 1)), []).append(run)
+    drawn = [(group[0], drawing) for group in grouped.values() if (drawing := timeline(group, now_ms)) is not None]
+    return sorted(drawn, key=lambda one: one[1].begins_at, reverse=True)
+
+
+def needs_of(flows: Sequence[View]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """What each step needs, by flow and step."""
+    return {(flow["name"], step["name"]): tuple(step.get("needs") or ()) for flow in flows for step in flow["steps"]}
+
+
+def graph(
+    visit: Visit, tree: Sequence[View], needs: Mapping[tuple[str, str], Sequence[str]]
+) -> tuple[list[Node], list[Edge]]:
+    """Each event of a tree, with the newest run of each step; the events that runs caused behind them."""
+    nodes: list[Node] = []
+    edges: list[Edge] = []
+    node_of_run: dict[str, str] = {}
+    for event in tree:
+        own = f"e {event['id']}"
+        is_this = event is tree[0]
+        link = None if is_this else visit.link(f"/ui/events/{segment(event['id'])}")
+        nodes.append(Node(own, event["type"], event["id"], "event", link=link))
+        cause = event.get("causedBy")
+        if cause is not None and not is_this and cause["runId"] in node_of_run:
+            edges.append(Edge(node_of_run[cause["runId"]], own, "next"))
+        steps = {(run["flowName"], run["stepName"]): f"r {event['id']} {run['flowName']}/{run['stepName']}"
+                 for run in event["runs"]}  # fmt: skip
+        node_of_run.update((run["id"], steps[run["flowName"], run["stepName"]]) for run in event["runs"])
+        nodes += (_run_node(visit, run, steps[run["flowName"], run["stepName"]]) for run in newest(event["runs"]))
+        edges += _edges_of(own, steps, needs)
+    return nodes, edges
+
+
+def _edges_of(
+    event: str, steps: Mapping[tuple[str, str], str], needs: Mapping[tuple[str, str], Sequence[str]]
+) -> Iterator[Edge]:
+    for (flow, step), node in steps.items():
+        needed = [steps[flow, name] for name in needs.get((flow, step), ()) if (flow, name) in steps]
+        if not needed:
+            yield Edge(event, node, "trigger")
+        for other in needed:
+            yield Edge(other, node, "need")
+
+
+def _run_node(visit: Visit, run: View, node: str) -> Node:
+    status = word(run)
+    note = " · ".join(filter(None, [status, took(run.get("durationMs")), "" if run.get("round", 1) == 1 else "again"]))
+    link = visit.link(f"/ui/runs/{segment(run['id'])}")
+    return Node(node, f"{run['flowName']} {run['stepName']}", note, status=status, link=link)

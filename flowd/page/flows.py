@@ -1,0 +1,115 @@
+"""*Flows*: which there are and how they are, and each as a graph of what starts its steps and what follows."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from flowd.api.http.responses import HttpError
+from flowd.page.drawing import Node, draw
+from flowd.page.event import View, word
+from flowd.page.graph import MAX_NODES, Edge
+from flowd.page.site import Shown
+from flowd.page.visit import Visit, segment
+from flowd.page.words import took
+from flowd_client import methods as names
+
+_RECENT_RUNS = 200
+_LAST_RESULTS = 10
+
+
+async def show_all(visit: Visit) -> Shown:
+    """The page with all of them."""
+    catalog = await visit.ask(names.LIST_FLOWS)
+    recent = (await visit.ask(names.LIST_RUNS, {"limit": _RECENT_RUNS}))["runs"]
+    paused = await _paused(visit)
+    last: dict[str, list[View]] = {}
+    for run in recent:
+        last.setdefault(run["flowName"], []).append(run)
+    sought = visit.call.query.get("text", "")
+    flows = [flow for flow in catalog["flows"] if sought.lower() in f"{flow['name']} {flow.get('description')}".lower()]
+    members = {
+        "flows": flows,
+        "text": sought,
+        "broken": catalog["broken"],
+        "shadowed": catalog["shadowed"],
+        "stale": {package["name"] for package in catalog["broken"] if package["stale"]},
+        "paused": paused,
+        "last": {name: runs[:_LAST_RESULTS] for name, runs in last.items()},
+    }
+    return Shown("flows.html", members)
+
+
+async def show(visit: Visit) -> Shown:
+    """The page of one."""
+    name = visit.call.values["flowName"]
+    catalog = await visit.ask(names.LIST_FLOWS)
+    flow = next((flow for flow in catalog["flows"] if flow["name"] == name), None)
+    findings = [package for package in catalog["broken"] if package["name"] == name]
+    if flow is None and not findings:
+        raise HttpError("not_found", f"There is no flow {name}.")
+    recent = (await visit.ask(names.LIST_RUNS, {"flow": name, "limit": _RECENT_RUNS}))["runs"]
+    last: dict[str, list[View]] = {step["name"]: [] for step in flow["steps"]} if flow else {}
+    for run in recent:
+        last.setdefault(run["stepName"], []).append(run)
+    paused = await _paused(visit)
+    nodes, edges = graph(visit, flow, last, paused) if flow else ([], [])
+    members = {
+        "name": name,
+        "flow": flow,
+        "path": f"/ui/flows/{segment(name)}",
+        "findings": findings,
+        "shadowed": [one for one in catalog["shadowed"] if one["name"] == name],
+        "paused": paused,
+        "graph": await asyncio.to_thread(draw, nodes, edges, f"The steps of {name}") if nodes else None,
+        "left_out": max(0, len(nodes) - MAX_NODES),
+        "last": {step: runs[:_LAST_RESULTS] for step, runs in last.items()},
+        "triggers": sorted({step["triggerType"] for step in flow["steps"] if step.get("triggerType")}) if flow else [],
+    }
+    return Shown("flow.html", members)
+
+
+async def _paused(visit: Visit) -> dict[str, View]:
+    """What is paused, by its name: ``*``, a flow, or ``flow/step``."""
+    queue = await visit.ask(names.QUEUE, {"limit": 1})
+    return {pause["what"]: pause for pause in queue["pauses"]}
+
+
+def graph(
+    visit: Visit, flow: View, last: Mapping[str, Sequence[View]], paused: Mapping[str, View]
+) -> tuple[list[Node], list[Edge]]:
+    """What starts the steps of a flow, what each needs, and which events its latest runs have caused."""
+    nodes: dict[str, Node] = {}
+    edges: list[Edge] = []
+    known = {step["name"] for step in flow["steps"]}
+    for step in flow["steps"]:
+        name, trigger = step["name"], step.get("triggerType")
+        own = f"s {name}"
+        if trigger is not None:
+            nodes.setdefault(f"t {trigger}", Node(f"t {trigger}", trigger, "starts it", "trigger"))
+            edges.append(Edge(f"t {trigger}", own, "trigger"))
+        nodes[own] = _step_node(visit, flow["name"], name, last.get(name, ()), paused)
+        edges += (Edge(f"s {need}", own, "need") for need in step.get("needs") or () if need in known)
+    for name in known:
+        for kind in sorted(set(_caused(last.get(name, ())))):
+            # A flow that starts itself is drawn as that: the line leads back to what starts it.
+            target = f"t {kind}" if f"t {kind}" in nodes else f"n {kind}"
+            nodes.setdefault(target, Node(target, kind, "follows", "next"))
+            edges.append(Edge(f"s {name}", target, "next"))
+    return list(nodes.values()), edges
+
+
+def _step_node(visit: Visit, flow: str, step: str, runs: Sequence[View], paused: Mapping[str, View]) -> Node:
+    is_paused = "*" in paused or flow in paused or f"{flow}/{step}" in paused
+    status = word(runs[0]) if runs else ""
+    said = [status or "has not run", took(runs[0].get("durationMs")) if runs else "", "paused" if is_paused else ""]
+    link = visit.link(f"/ui/runs/{segment(runs[0]['id'])}") if runs else None
+    return Node(f"s {step}", step, " · ".join(filter(None, said)), status=status, link=link)
+
+
+def _caused(runs: Sequence[View]) -> Iterator[str]:
+    """Types of the events that results have caused: what comes next is only said there."""
+    for run in runs:
+        said: Any = (run.get("result") or {}).get("next")
+        for event in said if isinstance(said, list) else [said]:
+            if isinstance(event, dict) and isinstance(event.get("type"), str):
+                yield event["type"]
