@@ -72,7 +72,7 @@ def _boxes(nodes: Sequence[Node], placed: Layout) -> Markup:
 
 def _box(node: Node, at: Point) -> Markup:
     x, y = round(at.x), round(at.y)
-    said = " · ".join(filter(None, [node.title, node.note if node.status in node.note else node.status, node.note]))
+    said = " · ".join(filter(None, [node.title, "" if node.status in node.note else node.status, node.note]))
     inside = Markup(
         '<title>{}</title><rect x="{}" y="{}" width="{}" height="{}" rx="7"/>'
         '<text class="t" x="{}" y="{}">{}</text><text class="n" x="{}" y="{}">{}</text>'
