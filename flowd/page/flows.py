@@ -52,7 +52,7 @@ async def show(visit: Visit) -> Shown:
     for run in recent:
         last.setdefault(run["stepName"], []).append(run)
     paused = await _paused(visit)
-    nodes, edges = graph(visit, flow, last, paused) if flow else ([], [])
+    nodes, edges = graph(visit, flow, last, paused, starters(catalog["flows"])) if flow else ([], [])
     members = {
         "name": name,
         "flow": flow,
@@ -74,10 +74,24 @@ async def _paused(visit: Visit) -> dict[str, View]:
     return {pause["what"]: pause for pause in queue["pauses"]}
 
 
+def starters(flows: Sequence[View]) -> dict[str, list[str]]:
+    """Which flows each type of event starts."""
+    found: dict[str, list[str]] = {}
+    for flow in flows:
+        for kind in dict.fromkeys(step.get("triggerType") for step in flow["steps"]):
+            found.setdefault(kind, []).append(flow["name"])
+    return found
+
+
 def graph(
-    visit: Visit, flow: View, last: Mapping[str, Sequence[View]], paused: Mapping[str, View]
+    visit: Visit,
+    flow: View,
+    last: Mapping[str, Sequence[View]],
+    paused: Mapping[str, View],
+    started: Mapping[str, Sequence[str]],
 ) -> tuple[list[Node], list[Edge]]:
-    """What starts the steps of a flow, what each needs, and which events its latest runs have caused."""
+    """What starts the steps of a flow, what each needs, and which events its latest runs have caused; ``started`` are
+    the flows that each type starts."""
     nodes: dict[str, Node] = {}
     edges: list[Edge] = []
     known = {step["name"] for step in flow["steps"]}
@@ -93,7 +107,7 @@ def graph(
         for kind in sorted(set(_caused(last.get(name, ())))):
             # A flow that starts itself is drawn as that: the line leads back to what starts it.
             target = f"t {kind}" if f"t {kind}" in nodes else f"n {kind}"
-            nodes.setdefault(target, Node(target, kind, "follows", "next"))
+            nodes.setdefault(target, _next_node(visit, target, kind, started.get(kind, ())))
             edges.append(Edge(f"s {name}", target, "next"))
     return list(nodes.values()), edges
 
@@ -104,6 +118,11 @@ def _step_node(visit: Visit, flow: str, step: str, runs: Sequence[View], paused:
     said = [status or "has not run", took(runs[0].get("durationMs")) if runs else "", "paused" if is_paused else ""]
     link = visit.link(f"/ui/runs/{segment(runs[0]['id'])}") if runs else None
     return Node(f"s {step}", step, " · ".join(filter(None, said)), status=status, link=link)
+
+
+def _next_node(visit: Visit, node: str, kind: str, flows: Sequence[str]) -> Node:
+    note = f"starts {', '.join(flows)}" if flows else "follows"
+    return Node(node, kind, note, "next", link=visit.link(f"/ui/flows/{segment(flows[0])}") if flows else None)
 
 
 def _caused(runs: Sequence[View]) -> Iterator[str]:

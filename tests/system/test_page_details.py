@@ -1,0 +1,259 @@
+"""The pages of one event, one run and one flow from outside: what they show, and what they do."""
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from daemon_rig import say, until, workspace
+from http_rig import HttpPlace, Reply
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+HOSTILE = "<script>alert(1)</script>"
+
+RELEASE = """
+name = "release"
+version = 1
+description = "Builds and publishes."
+[[steps]]
+name = "build"
+runner = "exec"
+script = "build.sh"
+trigger = { type = "release.go" }
+[[steps]]
+name = "publish"
+runner = "exec"
+script = "publish.sh"
+needs = ["build"]
+"""
+
+BUILD = r"""
+i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); echo "line $i of the build, which goes on for a while"; done
+printf '\033[31mError: it is <broken>\033[0m\n'
+test -e ../../mended || exit 3
+echo 'FLOW_RESULT {"status":"changed","next":[{"type":"release.built"}]}'
+"""
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[HttpPlace]:
+    with workspace() as place:
+        release = place.path / "flows" / "release"
+        package(release, RELEASE)
+        for name, text in (("build.sh", BUILD), ("publish.sh", say("completed"))):
+            (release / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+            (release / name).chmod(0o755)
+        package(place.path / "flows" / "broken", 'name = "broken"\nversion = 1\n[[steps]]\nname = "a"\nrunner = "x"\n')
+        place.flow("hello", say("completed", message=HOSTILE))
+        place.flow("after", say("completed"), trigger="release.built")
+        place.flow("slow", "echo begun; while [ ! -e ../../go ]; do sleep 0.1; done; echo ended")
+        yield HttpPlace(place).start()
+
+
+def package(folder: Path, manifest: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "flow.toml").write_text(manifest, encoding="utf-8")
+
+
+def dispatch(web: HttpPlace, event_id: str, kind: str, payload: Any = None) -> None:
+    web.place.call("flow.dispatch", event={"id": event_id, "type": kind, "payload": payload or {}})
+
+
+def ended(web: HttpPlace, event_id: str) -> None:
+    waited = web.place.call("flow.waitEvent", eventId=event_id, tree=True, timeoutMs=30_000)
+    assert not waited["timedOut"]
+
+
+def run_of(web: HttpPlace, event_id: str, step: str) -> dict[str, Any]:
+    """The newest run of a step for an event."""
+    runs = web.place.call("flow.listRuns", eventId=event_id)["runs"]
+    return next(run for run in runs if run["stepName"] == step)
+
+
+def page(web: HttpPlace, path: str) -> str:
+    reply = web.get(path, accept="text/html")
+    assert reply.status == 200, reply.body.decode()[:2000]
+    return reply.body.decode()
+
+
+def submit(web: HttpPlace, path: str, **fields: str) -> Reply:
+    return web.send("POST", path, urlencode(fields).encode(), {**FORM, "origin": web.url})
+
+
+def text_of(page: str) -> str:
+    return html.unescape(re.sub("<[^>]*>", "", page))
+
+
+@pytest.fixture(scope="module")
+def failed(web: HttpPlace) -> str:
+    """An event whose first step has failed."""
+    dispatch(web, "night-1", "release.go", {"tag": HOSTILE})
+    ended(web, "night-1")
+    return "night-1"
+
+
+def test_an_event_is_shown_as_what_it_started_and_as_what_it_says(web: HttpPlace, failed: str) -> None:
+    shown = page(web, f"/ui/events/{failed}")
+    build = run_of(web, failed, "build")["id"]
+    assert f'href="/ui/runs/{build}" aria-label="release build · failed' in shown
+    assert "release, round 1" in shown
+    assert HOSTILE not in shown
+    assert json.dumps(HOSTILE) in text_of(shown)
+    assert "Retry failed" in shown
+
+
+def test_an_event_is_explained_step_by_step(web: HttpPlace, failed: str) -> None:
+    shown = page(web, f"/ui/events/{failed}?explain=1")
+    assert re.search(r"release</a> build</th>\s*<td><span class=\"status s-completed\">yes", shown)
+    assert re.search(r"hello</a> main</th>\s*<td><span class=\"status s-skipped\">no", shown)
+
+
+def test_a_run_shows_the_end_of_its_output_in_colours_and_leads_to_the_error(web: HttpPlace, failed: str) -> None:
+    run_id = run_of(web, failed, "build")["id"]
+    shown = page(web, f"/ui/runs/{run_id}")
+    assert '<a href="#stdout-e1">First error</a>' in shown
+    assert '<span class="hot" id="stdout-e1"><span class="a1">Error: it is &lt;broken&gt;</span></span>' in shown
+    assert "line 3000 of the build" in shown
+    assert "line 1 of the build" not in shown
+    assert "exited with 3" in shown
+
+
+def test_all_of_an_output_can_be_read_from_piece_to_piece_without_a_script(web: HttpPlace, failed: str) -> None:
+    run_id = run_of(web, failed, "build")["id"]
+    whole = web.get(f"/runs/{run_id}/output?stream=stdout").body.decode()
+    read, url = "", f"/ui/runs/{run_id}?stdout=0"
+    while url:
+        shown = page(web, url)
+        found = re.search(r'data-stream="stdout"[^>]*><span data-lines>(.*?)</span><span data-open>', shown, re.DOTALL)
+        assert found is not None
+        read += text_of(found[1])
+        later = re.search(r'<a href="([^"]*)">Later</a>', shown)
+        url = html.unescape(later[1]).partition("#")[0] if later else ""
+    assert read == re.sub(r"\x1b\[\d*m", "", whole)
+
+
+def test_a_text_is_found_in_all_of_an_output_and_leads_to_its_line(web: HttpPlace, failed: str) -> None:
+    run_id = run_of(web, failed, "build")["id"]
+    shown = page(web, f"/ui/runs/{run_id}?find=LINE+17+of")
+    found = re.search(r'<a href="([^"]*)">stdout at \d+</a> <code><mark>line 17 of</mark> the build', shown)
+    assert found is not None
+    assert "1 line has" in shown
+    there = page(web, html.unescape(found[1]).partition("#")[0])
+    assert re.search(r"<span data-lines>line 17 of the build", there)
+    assert "0 lines have" in page(web, f"/ui/runs/{run_id}?find=%3Cnowhere%3E")
+
+
+def test_a_mended_step_is_run_again_from_there_with_all_that_follows(web: HttpPlace, failed: str) -> None:
+    (web.place.path / "mended").touch()
+    asked = submit(web, f"/ui/events/{failed}/replay-from", step="release/build")
+    assert asked.status == 200
+    assert b"Run this step and all that need it again" in asked.body
+    assert run_of(web, failed, "build").get("round", 1) == 1
+    done = submit(web, f"/ui/events/{failed}/replay-from", step="release/build", sure="1")
+    assert (done.status, done.headers["location"]) == (303, f"/ui/events/{failed}")
+    ended(web, failed)
+    assert run_of(web, failed, "publish")["effectiveStatus"] == "completed"
+    shown = page(web, f"/ui/events/{failed}")
+    assert "release, round 2" in shown
+    assert 'aria-label="release.built · ' in shown  # what the build has caused, in the graph
+    flow = page(web, "/ui/flows/release")
+    assert '<a class="node k-next" href="/ui/flows/after" aria-label="release.built · starts after">' in flow
+    assert "<title>release.go · starts it</title>" in flow
+
+
+def test_all_that_failed_is_tried_again(web: HttpPlace) -> None:
+    (web.place.path / "mended").unlink(missing_ok=True)
+    dispatch(web, "night-2", "release.go")
+    ended(web, "night-2")
+    (web.place.path / "mended").touch()
+    assert submit(web, "/ui/events/night-2/retry-failed", sure="1").status == 303
+    ended(web, "night-2")
+    assert run_of(web, "night-2", "publish")["effectiveStatus"] == "completed"
+    shown = page(web, f"/ui/runs/{run_of(web, 'night-2', 'build')['id']}")
+    assert "of attempt 2" in shown
+    assert re.search(r'attempt=1#output">1</a>', shown)
+
+
+def test_an_event_is_dispatched_again_edited(web: HttpPlace) -> None:
+    dispatch(web, "hello-1", "hello.go", {"name": "</textarea><b>"})
+    ended(web, "hello-1")
+    form = page(web, "/ui/dispatch?like=hello-1")
+    text = re.search(r"<textarea[^>]*>(.*?)</textarea>", form, re.DOTALL)
+    new_id = re.search(r'name="id" value="(hello-1-[0-9a-f]{6})"', form)
+    assert text is not None
+    assert new_id is not None
+    event = json.loads(html.unescape(text[1]))
+    assert event["payload"] == {"name": "</textarea><b>"}
+    event["payload"]["name"] = "edited"
+    done = submit(web, "/ui/dispatch", id=new_id[1], event=json.dumps(event))
+    assert (done.status, done.headers["location"]) == (303, f"/ui/events/{new_id[1]}")
+    assert web.place.call("flow.getEvent", eventId=new_id[1])["event"]["payload"] == {"name": "edited"}
+
+
+def test_what_is_no_event_is_refused_with_a_sentence(web: HttpPlace) -> None:
+    for text in ("{", "[1]", ""):
+        refused = submit(web, "/ui/dispatch", id="x-1", event=text)
+        assert refused.status == 400
+        assert b"data-problem" in refused.body
+
+
+def test_what_a_step_says_is_text_on_every_page(web: HttpPlace) -> None:
+    dispatch(web, "hello-2", "hello.go")
+    ended(web, "hello-2")
+    for path in ("/ui/events/hello-2", f"/ui/runs/{run_of(web, 'hello-2', 'main')['id']}", "/ui/flows/hello"):
+        assert HOSTILE not in page(web, path)
+
+
+def test_what_a_step_prints_comes_as_it_prints_it(web: HttpPlace) -> None:
+    dispatch(web, "slow-1", "slow.go")
+    run = until(lambda: run_of(web, "slow-1", "main")["status"] == "running" and run_of(web, "slow-1", "main"))
+    path = f"/ui/runs/{run['id']}/tail?attempt=1&wait=1"
+    first = until(lambda: (got := page(web, path)) and "begun" in got and got)
+    (next_, pen) = re.findall(r'data-stream="stdout" data-next="(\d+)"[^>]*data-pen="([^"]*)"', first)[0]
+    assert (next_, pen) == ("6", "")
+    (web.place.path / "go").touch()
+    second = page(web, f"{path}&stdout=6&stdoutSeen=6")
+    assert "ended" in second
+    assert "begun" not in second
+    ended(web, "slow-1")
+    assert 'data-end="1"' in page(web, f"{path}&stdout=12&stdoutSeen=12")
+
+
+def test_a_run_is_ended_from_its_page(web: HttpPlace) -> None:
+    (web.place.path / "go").unlink(missing_ok=True)
+    dispatch(web, "slow-2", "slow.go")
+    run = until(lambda: run_of(web, "slow-2", "main")["status"] == "running" and run_of(web, "slow-2", "main"))
+    assert "Cancel" in page(web, f"/ui/runs/{run['id']}")
+    assert submit(web, f"/ui/runs/{run['id']}/cancel", sure="1").status == 303
+    ended(web, "slow-2")
+    assert run_of(web, "slow-2", "main")["effectiveStatus"] == "canceled"
+
+
+def test_flows_and_what_is_wrong_with_them(web: HttpPlace) -> None:
+    shown = page(web, "/ui/flows")
+    assert "Builds and publishes." in shown
+    assert re.search(r"flows/broken/flow.toml:?\d*</code>: .*runner", shown)
+    assert "flows/broken/flow.toml" in page(web, "/ui/flows/broken")
+    assert web.get("/ui/flows/nowhere", accept="text/html").status == 404
+
+
+def test_a_flow_and_a_step_are_paused_and_go_on(web: HttpPlace) -> None:
+    assert submit(web, "/ui/flows/hello/pause", sure="1").status == 303
+    assert "It is paused by" in page(web, "/ui/flows/hello")
+    assert submit(web, "/ui/flows/hello/resume", sure="1").status == 303
+    assert submit(web, "/ui/flows/release/pause", step="publish", sure="1").status == 303
+    assert web.place.call("flow.queue")["pauses"][0]["what"] == "release/publish"
+    assert "Let release/publish go on?" in page(web, "/ui/flows/release")
+    assert submit(web, "/ui/flows/release/resume", step="publish", sure="1").status == 303
+    assert web.place.call("flow.queue")["pauses"] == []
+
+
+def test_an_example_of_a_trigger_is_like_the_last_event_of_its_type(web: HttpPlace) -> None:
+    dispatch(web, "hello-3", "hello.go", {"like": "this"})
+    form = page(web, "/ui/dispatch?type=hello.go")
+    assert '"like": "this"' in text_of(form)
+    assert "No event of this type has come yet" in page(web, "/ui/dispatch?type=never.seen")
