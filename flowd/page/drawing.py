@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from flowd.page.graph import MAX_NODES, NODE_HEIGHT, NODE_WIDTH, Edge, Layout, Point, layout
 
-_TITLE_CHARACTERS, _NOTE_CHARACTERS = 21, 25
+_TITLE_CHARACTERS, _NOTE_CHARACTERS = 18, 23
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """*Event*: its tree as a graph, its rounds on a timeline, what it says, and what can be done again of it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from flowd.page.drawing import Node, draw
@@ -26,10 +26,10 @@ async def show(visit: Visit) -> Shown:
     got = await visit.ask(names.GET_EVENT, {"eventId": event_id, "tree": "true", "limit": _EVENTS})
     event, tree = got["event"], got["tree"]["events"]
     catalog = await visit.ask(names.LIST_FLOWS)
-    nodes, edges = graph(visit, tree, needs_of(catalog["flows"]))
+    needs = needs_of(catalog["flows"])
+    nodes, edges = graph(visit, tree, needs)
     runs = [run for one in tree for run in one["runs"]]
-    text = pretty(event["raw"])
-    is_whole = "whole" in visit.call.query or len(text) <= _SHOWN_CHARACTERS
+    failed = [run for one in tree for run in newest(one["runs"]) if has_failed(run)]
     members: dict[str, Any] = {
         "event": event,
         "path": f"/ui/events/{segment(event_id)}",
@@ -38,15 +38,38 @@ async def show(visit: Visit) -> Shown:
         "more_events": "nextCursor" in got["tree"],
         "rounds": rounds(runs, visit.now_ms)[:_ROUNDS],
         "runs": sorted(runs, key=lambda run: str(run["createdAt"]), reverse=True)[:_RUNS],
-        "steps": sorted({f"{run['flowName']}/{run['stepName']}" for run in tree[0]["runs"]}),
+        "steps": in_order({label(run) for run in tree[0]["runs"]}, needs),
         "statuses": tally(tree),
-        "failed": [run for one in tree for run in newest(one["runs"]) if has_failed(run)],
+        "failed": failed,
+        "failed_step": next((label(run) for run in failed if run["eventId"] == event_id), None),
         "is_open": any(run["status"] in ("queued", "running") for run in runs),
-        "text": text if is_whole else text[:_SHOWN_CHARACTERS],
-        "is_whole": is_whole,
-        "explained": await visit.ask(names.EXPLAIN, {"event": event["raw"]}) if "explain" in visit.call.query else None,
+        **(await _said(visit, event) if visit.mark is None else {}),
     }
     return Shown("event.html", members)
+
+
+async def _said(visit: Visit, event: View) -> dict[str, Any]:
+    """What never changes of an event, and what is told when the page is opened and not again."""
+    query = visit.call.query
+    text = pretty(event["raw"])
+    is_whole = "whole" in query or len(text) <= _SHOWN_CHARACTERS
+    explained = await visit.ask(names.EXPLAIN, {"event": event["raw"]}) if "explain" in query else None
+    return {"text": text if is_whole else text[:_SHOWN_CHARACTERS], "is_whole": is_whole, "explained": explained}
+
+
+def label(run: View) -> str:
+    """The step of a run, as messages name it."""
+    return f"{run['flowName']}/{run['stepName']}"
+
+
+def in_order(steps: Collection[str], needs: Mapping[tuple[str, str], object]) -> list[str]:
+    """Steps in the order in which their flows have them; those that these have no more come last.
+
+    >>> in_order({"a/x", "a/old", "a/b"}, {("a", "x"): (), ("a", "b"): ()})
+    ['a/x', 'a/b', 'a/old']
+    """
+    known = [name for flow, step in needs if (name := f"{flow}/{step}") in steps]
+    return known + sorted(set(steps) - set(known))
 
 
 def newest(runs: Sequence[View]) -> list[View]:
@@ -128,6 +151,5 @@ def _edges_of(
 
 def _run_node(visit: Visit, run: View, node: str) -> Node:
     status = word(run)
-    note = " · ".join(filter(None, [status, took(run.get("durationMs")), "" if run.get("round", 1) == 1 else "again"]))
-    link = visit.link(f"/ui/runs/{segment(run['id'])}")
-    return Node(node, f"{run['flowName']} {run['stepName']}", note, status=status, link=link)
+    note = " · ".join(filter(None, [status, took(run.get("durationMs")), run["flowName"]]))
+    return Node(node, run["stepName"], note, status=status, link=visit.link(f"/ui/runs/{segment(run['id'])}"))

@@ -13,8 +13,8 @@ from typing import NamedTuple
 MAX_NODES = 150
 """What a person can look at. Pages say how many they left out."""
 
-NODE_WIDTH, NODE_HEIGHT = 178, 46
-_GAP_X, _GAP_Y, _MARGIN = 54, 14, 8
+NODE_WIDTH, NODE_HEIGHT = 152, 46
+_GAP_X, _GAP_Y, _MARGIN = 38, 14, 8
 _BEND_HEIGHT = 10
 _MAX_BENDS = 500
 """Lines over several layers go round what is between as long as there are not too many of them."""

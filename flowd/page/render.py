@@ -43,6 +43,7 @@ class Renderer:
             pretty=words.pretty,
             why=words.why,
             bytes=words.size,
+            hash=words.short_hash,
         )
         self._environment.globals.update(assets=assets)
         for name in self._environment.list_templates():

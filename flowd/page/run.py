@@ -30,6 +30,9 @@ async def show(visit: Visit) -> Shown:
         "flow": flow,
         "step": step,
         "needs": await _needs(visit, run, step),
+        "needed_by": [
+            other["name"] for other in (flow or {}).get("steps", ()) if run["stepName"] in other.get("needs", ())
+        ],
         "question": _question(run) if run["needsAttention"] else None,
         "is_final": is_final,
         "is_retryable": is_final and run["effectiveStatus"] in RETRYABLE,

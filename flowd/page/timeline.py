@@ -131,8 +131,8 @@ def _ticks(length_ms: int) -> list[Tick]:
 
 
 def _short(at_ms: int) -> str:
-    """A round time, without what is nought: ``5 s``, not ``5.0 s``; ``2 min``, not ``2 min 0 s``."""
-    return took(at_ms).replace(".0 s", " s").removesuffix(" 0 s").removesuffix(" 0 min").removesuffix(" 0 h")
+    """A round time, without what is nought: ``5 s``, not ``5.0 s``."""
+    return took(at_ms).replace(".0 s", " s")
 
 
 def _ms(instant: str) -> int:

@@ -26,6 +26,8 @@ def took(duration_ms: object) -> str:
 
     >>> took(12), took(1500), took(75_000), took(3_700_000), took(200_000_000)
     ('12 ms', '1.5 s', '1 min 15 s', '1 h 1 min', '2 d 7 h')
+    >>> took(300_000), took(7_200_000)
+    ('5 min', '2 h')
     """
     if not isinstance(duration_ms, int):
         return ""
@@ -36,8 +38,12 @@ def took(duration_ms: object) -> str:
         return f"{seconds:.1f} s"
     minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86_400)
     if minutes < 60:
-        return f"{minutes} min {int(seconds % 60)} s"
-    return f"{hours} h {minutes % 60} min" if days < 1 else f"{days} d {hours % 24} h"
+        return f"{minutes} min {int(seconds % 60)} s".removesuffix(" 0 s")
+    return (
+        (f"{hours} h {minutes % 60} min" if days < 1 else f"{days} d {hours % 24} h")
+        .replace(" 0 min", "")
+        .replace(" 0 h", "")
+    )
 
 
 def waits(said: Mapping[str, Any] | None) -> str:
@@ -107,6 +113,15 @@ def person(by: Mapping[str, Any] | None) -> str:
             return f"user {uid}"
         case _:
             return "somebody"
+
+
+def short_hash(text: str | None) -> str:
+    """Enough of a hash to tell it from others.
+
+    >>> short_hash("sha256:0123456789abcdef0123")
+    '0123456789ab'
+    """
+    return (text or "").removeprefix("sha256:")[:12]
 
 
 def size(count: int) -> str:

@@ -99,7 +99,7 @@ def failed(web: HttpPlace) -> str:
 def test_an_event_is_shown_as_what_it_started_and_as_what_it_says(web: HttpPlace, failed: str) -> None:
     shown = page(web, f"/ui/events/{failed}")
     build = run_of(web, failed, "build")["id"]
-    assert f'href="/ui/runs/{build}" aria-label="release build · failed' in shown
+    assert f'href="/ui/runs/{build}" aria-label="build · failed' in shown
     assert "release, round 1" in shown
     assert HOSTILE not in shown
     assert json.dumps(HOSTILE) in text_of(shown)
