@@ -6,10 +6,10 @@ from typing import Any
 
 from flowd.page.drawing import Node, draw
 from flowd.page.graph import MAX_NODES, Edge
-from flowd.page.site import Shown
 from flowd.page.timeline import Timeline, timeline
 from flowd.page.visit import Visit, segment
 from flowd.page.words import pretty, took
+from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 
 View = Mapping[str, Any]
@@ -122,6 +122,7 @@ def graph(
     nodes: list[Node] = []
     edges: list[Edge] = []
     node_of_run: dict[str, str] = {}
+    is_named = len({run["flowName"] for event in tree for run in event["runs"]}) > 1
     for event in tree:
         own = f"e {event['id']}"
         is_this = event is tree[0]
@@ -133,7 +134,10 @@ def graph(
         steps = {(run["flowName"], run["stepName"]): f"r {event['id']} {run['flowName']}/{run['stepName']}"
                  for run in event["runs"]}  # fmt: skip
         node_of_run.update((run["id"], steps[run["flowName"], run["stepName"]]) for run in event["runs"])
-        nodes += (_run_node(visit, run, steps[run["flowName"], run["stepName"]]) for run in newest(event["runs"]))
+        nodes += (
+            _run_node(visit, run, steps[run["flowName"], run["stepName"]], is_named=is_named)
+            for run in newest(event["runs"])
+        )
         edges += _edges_of(own, steps, needs)
     return nodes, edges
 
@@ -149,7 +153,7 @@ def _edges_of(
             yield Edge(other, node, "need")
 
 
-def _run_node(visit: Visit, run: View, node: str) -> Node:
+def _run_node(visit: Visit, run: View, node: str, *, is_named: bool) -> Node:
     status = word(run)
-    note = " · ".join(filter(None, [status, took(run.get("durationMs")), run["flowName"]]))
+    note = " · ".join(filter(None, [run["flowName"], status] if is_named else [status, took(run.get("durationMs"))]))
     return Node(node, run["stepName"], note, status=status, link=visit.link(f"/ui/runs/{segment(run['id'])}"))

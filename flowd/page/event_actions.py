@@ -8,9 +8,9 @@ from flowd.api.http.responses import HttpError
 from flowd.domain.errors import FlowdError
 from flowd.page.actions import Fields, back
 from flowd.page.event import has_failed, newest
-from flowd.page.site import Shown
 from flowd.page.visit import Visit, segment
 from flowd.page.words import pretty
+from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 
 _ALREADY = ("run_active", "needs_active")

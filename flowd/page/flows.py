@@ -8,9 +8,9 @@ from flowd.api.http.responses import HttpError
 from flowd.page.drawing import Node, draw
 from flowd.page.event import View, word
 from flowd.page.graph import MAX_NODES, Edge
-from flowd.page.site import Shown
 from flowd.page.visit import Visit, segment
 from flowd.page.words import took
+from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 
 _RECENT_RUNS = 200

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from flowd.page import ansi
-from flowd.page.site import Shown
 from flowd.page.visit import Visit
+from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 from flowd_client.wire import STREAMS, Stream
 

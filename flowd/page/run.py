@@ -6,9 +6,9 @@ from typing import Any
 from flowd.page import output
 from flowd.page.output import Place
 from flowd.page.search import search
-from flowd.page.site import Shown
 from flowd.page.timeline import timeline
 from flowd.page.visit import Visit, segment
+from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 from flowd_client.wire import STREAMS
 
