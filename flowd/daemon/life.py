@@ -18,6 +18,7 @@ from flowd import wiring
 from flowd.api import unix_socket
 from flowd.api.dispatcher import Dispatcher
 from flowd.api.http.config import HttpConfig
+from flowd.api.http.tally import total
 from flowd.api.methods import Methods
 from flowd.api.metrics.family import Measured
 from flowd.api.shapes.catalog import ReloadedSettingsView
@@ -130,13 +131,13 @@ class Daemon:
             async with AsyncExitStack() as stack:
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
                 await self._parts.engine.open(tasks)
+                self._private_page = PrivatePage(
+                    stack, self._http_server, max_payload_bytes=self._settings.max_payload_bytes
+                )
                 server = await self._listen(listener)
                 self._guarded.listen_anew = server.listen_anew
                 stack.push_async_callback(server.close)
                 end_http_trying = await self._http.open(tasks, stack, self._http_server)
-                self._private_page = PrivatePage(
-                    stack, self._http_server, max_payload_bytes=self._settings.max_payload_bytes
-                )
                 guard = tasks.create_task(self._guard_state(), name="guard state")
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, tasks)
                 self._tell_ready()
@@ -176,7 +177,8 @@ class Daemon:
             peer_uid=peer_uid if "peercred" not in environment_without() else unix_socket.unknown_uid,
             subscriptions=subscriptions,
         )
-        self._metrics = Metrics(self._parts, server, subscriptions, http=lambda: self._http.figures)
+        http = (self._http, self._private_page)
+        self._metrics = Metrics(self._parts, server, subscriptions, http=lambda: total(one.figures for one in http))
         await server.open()
         return server
 

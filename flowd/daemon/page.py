@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from flowd.api.http.config import SCOPES, Access, HttpConfig, Limits, TcpAddress, Token
 from flowd.api.http.server import HttpServer
+from flowd.api.http.tally import HttpFigures
 from flowd.api.json import instant
 from flowd.api.listeners import listen_for_http
 from flowd.api.method import Method
@@ -90,6 +91,11 @@ class PrivatePage:
         self._make = make
         self._max_payload_bytes = max_payload_bytes
         self._served: Served | None = None
+
+    @property
+    def figures(self) -> HttpFigures:
+        """How it is used; zeros where nobody has asked for it."""
+        return HttpFigures() if self._served is None else self._served.server.figures
 
     async def open(self) -> Served:
         """The server, which is made by the first call.

@@ -1,6 +1,7 @@
 """A daemon's figures, as Prometheus and people are told them."""
 
 import json
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -151,3 +152,14 @@ def test_connections_and_packages_are_counted(web: HttpPlace) -> None:
     assert (now["flowd_watcher_up"], now["flowd_keeper_up"], now["flowd_ready"]) == (1, 1, 1)
     until(lambda: told(web)["flowd_subscriptions"] == 0, what="the end of the subscription")
     until(lambda: told(web)["flowd_loop_lag_seconds_count"] > 1, what="a measured lag")
+
+
+def test_requests_to_the_page_are_counted_where_http_is_off() -> None:
+    with workspace() as place, place.client() as client:
+        place.start()
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with browser.open(client.call("daemon.openPage", {})["url"], timeout=20) as page:
+            assert page.status == 200
+        requests = client.status(metrics=True)["metrics"]["flowd_http_requests_total"]
+        routes = {each["labels"]["route"]: each["value"] for each in requests}
+        assert routes["GET /ui/"] == 1

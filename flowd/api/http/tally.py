@@ -1,6 +1,7 @@
 """Counts requests over HTTP."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -29,3 +30,15 @@ class HttpFigures:
     connections: int = 0
     streams: int = 0
     tally: RequestTally = field(default_factory=RequestTally)
+
+
+def total(servers: Iterable[HttpFigures]) -> HttpFigures:
+    """Those of all servers together."""
+    connections, streams, tally = 0, 0, RequestTally()
+    for one in servers:
+        connections += one.connections
+        streams += one.streams
+        tally.requests.update(one.tally.requests)
+        for route, seconds in one.tally.seconds.items():
+            tally.seconds[route] = tally.seconds.get(route, 0.0) + seconds
+    return HttpFigures(connections, streams, tally)
