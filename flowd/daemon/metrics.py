@@ -43,8 +43,9 @@ class Metrics:
     async def measure(self, status: StatusView) -> list[Measured]:
         """All figures as they are now, in the order of their declarations; some are in the status already."""
         depths = await self._parts.store.depths()
-        for tally in (self._parts.engine.tallies.matches, self._parts.engine.tallies.ends):
-            for _ in tally.settle():
+        tallies, flows = self._parts.engine.tallies, [flow.name for flow in self._parts.catalog.snapshot.flows]
+        for settling in (tallies.matches.settle(flows), tallies.failures.settle(flows), tallies.ends.settle()):
+            for _ in settling:
                 await asyncio.sleep(0)
         return [
             *self._of_daemon(status),
@@ -77,6 +78,7 @@ class Metrics:
         yield one(families.REPLAYS, tallies.replays)
         yield each(families.RUNS, status.runs)
         yield Measured(families.ENDS, tallies.ends.told())
+        yield Measured(families.FAILURES, tallies.failures.told())
         yield one(families.START_DELAY, tallies.wait_s)
         yield each(families.ATTEMPT_TIME, tallies.attempt_s)
         yield each(families.OUTPUT, tallies.output_bytes)

@@ -5,7 +5,7 @@ at some moment just now, though not all at the same.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import nlargest
 
 MAX_NAMED = 100
@@ -99,11 +99,16 @@ class FlowTally:
         key, fresh = (flow, *labels), self._fresh
         fresh[key] = fresh.get(key, 0) + 1
 
-    def settle(self) -> Iterator[None]:
+    def settle(self, known: Iterable[str] = ()) -> Iterator[None]:
         """Bring `told` up to date, in steps between which others may have their turn and count on.
 
         A flow takes the place of another one once it is half as busy again, counted from the start: names that came and
         went with every look would be of no use.
+
+        Args:
+            known: Flows that are told with 0 before there is anything to count, as far as there are names, and the
+                others with them: who looks now and then would not see that a count began with 1. For counts by nothing
+                but the flow.
         """
         fresh, self._fresh = self._fresh, {}
         for number, (key, count) in enumerate(fresh.items(), start=1):
@@ -111,6 +116,7 @@ class FlowTally:
             if number % AT_ONCE == 0:
                 yield
         self._give_names()
+        self._tell_from_zero(known)
         for number, (key, count) in enumerate(fresh.items(), start=1):
             shown = key if key[0] in self._named else (OTHERS, *key[1:])
             self._told[shown] = self._told.get(shown, 0) + count
@@ -122,6 +128,12 @@ class FlowTally:
         mine = sorted((key, count) for key, count in self._told.items() if key[0] in self._named)
         return mine + sorted((key, count) for key, count in self._told.items() if key[0] == OTHERS)
 
+    def _tell_from_zero(self, known: Iterable[str]) -> None:
+        for flow in known:
+            if len(self._named) < MAX_NAMED and flow != OTHERS:
+                self._named.add(flow)
+            self._told.setdefault((flow if flow in self._named else OTHERS,), 0)
+
     def _give_names(self) -> None:
         for flow in nlargest(MAX_NAMED + 1, self._totals, key=self._totals.__getitem__):
             if flow in self._named or flow == OTHERS:
@@ -129,8 +141,8 @@ class FlowTally:
             if len(self._named) < MAX_NAMED:
                 self._named.add(flow)
                 continue
-            least = min(self._named, key=self._totals.__getitem__)
-            if 2 * self._totals[flow] <= 3 * self._totals[least]:
+            least = min(self._named, key=lambda named: self._totals.get(named, 0))
+            if 2 * self._totals[flow] <= 3 * self._totals.get(least, 0):
                 break
             self._named.remove(least)
             self._named.add(flow)

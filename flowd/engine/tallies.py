@@ -21,6 +21,7 @@ class Tallies:
             content), or the slug of the refusal.
         matches: By flow, runs that were made for accepted events.
         replays: Replays of stored events.
+        failures: By flow, runs that have ended as ``failed``.
         ends: By flow, effective status and reason, runs that have ended; one that is retried ends again.
         output_bytes: By stream, what attempts had printed when they ended.
         accept_s: How long callers waited until their event was on disk.
@@ -34,6 +35,7 @@ class Tallies:
         self.matches = FlowTally()
         self.replays = 0
         self.pulse = Pulse()
+        self.failures = FlowTally()
         self.ends = FlowTally()
         self.output_bytes: Counter[str] = Counter(stdout=0, stderr=0)
         self.accept_s = Histogram(ACCEPT_S)
@@ -75,5 +77,8 @@ class Tallies:
 
     def ended(self, run: Run) -> None:
         """A run has ended."""
-        self.ends.add(run.flow_name, run.effective_status, run.reason or "")
+        status = run.effective_status
+        self.ends.add(run.flow_name, status, run.reason or "")
+        if status == "failed":
+            self.failures.add(run.flow_name)
         self.pulse.ended(run)

@@ -49,6 +49,7 @@ def test_every_figure_that_is_documented_is_told(web: HttpPlace) -> None:
 def test_what_becomes_of_events_and_runs_is_counted(web: HttpPlace) -> None:
     before = told(web)
     assert before['flowd_accepts_total{outcome="accepted"}'] == 0
+    assert {before[f'flowd_runs_failed_total{{flow="{flow}"}}'] for flow in ("hello", "bad")} == {0}
     for event_id, event_type in (
         ("h", "hello.go"),
         ("c", "chain.go"),
@@ -78,12 +79,15 @@ def test_what_becomes_of_events_and_runs_is_counted(web: HttpPlace) -> None:
         'flowd_matches_total{flow="asks"}': 1,
         'flowd_matches_total{flow="bad"}': 1,
         'flowd_matches_total{flow="chain"}': 1,
+        'flowd_matches_total{flow="hangs"}': 0,
         'flowd_matches_total{flow="hello"}': 2,
         'flowd_runs_ended_total{flow="asks",reason="",status="blocked"}': 1,
         'flowd_runs_ended_total{flow="bad",reason="exit",status="failed"}': 1,
         'flowd_runs_ended_total{flow="chain",reason="",status="completed"}': 1,
         'flowd_runs_ended_total{flow="hello",reason="",status="changed"}': 3,
     }
+    assert {after[f'flowd_runs_failed_total{{flow="{flow}"}}'] for flow in ("hello", "asks")} == {0}
+    assert after['flowd_runs_failed_total{flow="bad"}'] == 1
     assert after["flowd_replays_total"] == 1
     assert after['flowd_attempt_duration_seconds_count{status="failed"}'] == 2
     assert after['flowd_attempt_duration_seconds_count{status="completed"}'] == 5

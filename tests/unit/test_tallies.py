@@ -87,3 +87,29 @@ def test_counting_goes_on_between_the_steps_of_a_settlement() -> None:
     assert steps == 6
     assert sum(dict(tally.told()).values()) == 3 * AT_ONCE
     assert told(tally)["f", "late"] == 6
+
+
+def told_from_zero(tally: FlowTally, *known: str) -> dict[tuple[str, ...], int]:
+    for _ in tally.settle(known):
+        pass
+    return dict(tally.told())
+
+
+def test_known_flows_are_told_before_there_is_anything_to_count() -> None:
+    tally = FlowTally()
+    assert told_from_zero(tally, "a", "b") == {("a",): 0, ("b",): 0}
+    tally.add("b")
+    assert told_from_zero(tally, "a", "b", OTHERS) == {("a",): 0, ("b",): 1, (OTHERS,): 0}
+
+
+def test_flows_that_do_something_have_names_before_those_that_are_only_known() -> None:
+    known = [f"idle{number:03}" for number in range(MAX_NAMED + 5)]
+    tally = FlowTally()
+    counts = told_from_zero(tally, *known)
+    assert len(counts) == MAX_NAMED + 1
+    assert counts[OTHERS,] == 0
+    tally.add("late")
+    counts = told_from_zero(tally, *known)
+    assert counts["late",] == 1
+    assert counts[OTHERS,] == 0
+    assert len(counts) == MAX_NAMED + 1

@@ -48,6 +48,12 @@ ENDS = Family(
     "Runs that have ended, by flow (as above), effective status and reason. A run that is retried ends again.",
     ("flow", "status", "reason"),
 )
+FAILURES = Family(
+    "flowd_runs_failed_total",
+    "counter",
+    "Of these, those that have failed, by flow. It is told from 0 on, so the first one is seen to be one more.",
+    ("flow",),
+)
 START_DELAY = Family(
     "flowd_run_start_delay_seconds",
     "histogram",
