@@ -32,7 +32,7 @@ from flowd.daemon.http import HttpPart
 from flowd.daemon.metrics import Metrics, metrics_view
 from flowd.daemon.own_service import OwnService
 from flowd.daemon.page import PrivatePage, Served, serve
-from flowd.daemon.reloading import changes_of
+from flowd.daemon.reloading import changes_of, settings_anew
 from flowd.daemon.shutdown import wind_down
 from flowd.daemon.status import Birth, manager_view, status_view, troubles
 from flowd.domain.errors import FlowdError, StateError, StorageFailedError
@@ -45,7 +45,6 @@ from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper.peer import peer_uid
 from flowd.observe import listenfds, stream
 from flowd.observe.sdnotify import Notifier
-from flowd.settings import changes
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 from flowd.state import folder as state_folder
 from flowd.state import sockets
@@ -149,9 +148,8 @@ class Daemon:
                 await self._stop_asked.wait()
                 end_steps = await self._wind_down()
                 await server.close()
-                guard.cancel()
-                beat.cancel()
-                lag.cancel()
+                for task in (guard, beat, lag):
+                    task.cancel()
                 end_http_trying()
                 # Runs that go on without us, or wait for storage: whoever supervises them lets go, and the next daemon
                 # takes them up.
@@ -309,20 +307,8 @@ class Daemon:
         )
 
     def _reload_settings(self) -> ReloadedSettingsView | None:
-        """Read the settings anew, and take over what can change while we run. None where nothing has changed."""
-        try:
-            change = changes.between(self._settings, self._read_settings())
-            self._http.take(change.settings.http)
-        except FlowdError as error:
-            log.error("settings not reloaded", extra={"problem": error.message})
-            return ReloadedSettingsView(problem=error.message)
-        self._settings = change.settings
-        logging.getLogger("flowd").setLevel(change.settings.log_level.upper())
-        if not change.taken and not change.waiting:
-            return None
-        facts = {"changed": ",".join(change.taken), "wait_for_a_restart": ",".join(change.waiting)}
-        log.info("settings reloaded", extra={name: said for name, said in facts.items() if said})
-        return ReloadedSettingsView(changed=list(change.taken), waiting=list(change.waiting))
+        self._settings, told = settings_anew(self._settings, self._read_settings, take_http=self._http.take)
+        return told
 
     def _hang_up(self, tasks: asyncio.TaskGroup) -> None:
         """SIGHUP: look at the packages, unless it says that the terminal we were started in was closed."""
