@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-import webbrowser
+import sys
 from collections.abc import Mapping
 
 import click
@@ -14,6 +14,9 @@ from flowd.cli.verb import Verb, as_json_option
 from flowd_client import requests
 
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
+
+_OPENED_WITHIN_S = 3.0
+"""Some openers stay until the browser is closed; one that has no browser to open says so sooner."""
 
 
 @click.command(cls=Verb, short_help="Open the web page.")
@@ -37,7 +40,9 @@ def ui(session: Session, *, is_printed: bool, as_json: bool) -> None:
         printing.print_json(page)
         return
     url = str(page["url"])
-    if is_printed or not _opened(url, os.environ):
+    if not is_printed and _opened(url, os.environ):
+        printing.line(f"opened {url.partition('login?')[0]} in the browser")
+    else:
         printing.line(url)
     if page.get("untilStop"):
         printing.note(
@@ -48,10 +53,17 @@ def ui(session: Session, *, is_printed: bool, as_json: bool) -> None:
 
 def _opened(url: str, environ: Mapping[str, str]) -> bool:
     """Whether a browser was told to show it. None is looked for where there is no screen."""
-    if not any(environ.get(name) for name in _SCREENS) and not environ.get("BROWSER") and not shutil.which("open"):
+    opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+    if opener is None or not (sys.platform == "darwin" or any(environ.get(name) for name in _SCREENS)):
         return False
-    opener = shutil.which("xdg-open")
-    if opener is None or environ.get("BROWSER"):
-        return webbrowser.open(url)
-    done = subprocess.run([opener, url], check=False, capture_output=True)
-    return done.returncode == 0
+    started = subprocess.Popen(
+        [opener, url],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # where it becomes the browser itself, that outlives our terminal
+    )
+    try:
+        return started.wait(_OPENED_WITHIN_S) == 0
+    except subprocess.TimeoutExpired:
+        return True

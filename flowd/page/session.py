@@ -76,14 +76,10 @@ class Sessions:
         self._links[key] = now_ms + LINK_LASTS_MS, person
         return key, now_ms + LINK_LASTS_MS
 
-    def is_for(self, link_key: str, uid: int | None) -> bool:
-        """Whether a link may be followed by this user. Who made a link starts a browser with it, and for a moment every
-        user of the machine can see the link in the list of processes.
-
-        Root may follow any: programs that pass connections on are root's.
-        """
+    def uid_of(self, link_key: str) -> int | None:
+        """The user whom a link is for; None for a link that is none, and where the user is not known."""
         _, person = self._links.get(link_key, (0, Person("http")))
-        return uid in (None, 0) or person.uid in (None, uid)
+        return person.uid
 
     def cookie_of(self, link_key: str) -> str | None:
         """The session that a link logs in; None where it has been used, is too old, or never was one."""

@@ -4,14 +4,18 @@ import http.client
 import os
 import re
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from daemon_rig import flowd_says, say, until, workspace
 from http_rig import HttpPlace, Reply
-from other_users import MALLORY
+from other_users import ALICE, MALLORY, PYTHON, PYTHONPATH, give, needs_root, run_as
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -306,17 +310,45 @@ def test_where_http_is_off_the_page_is_there_until_the_daemon_stops() -> None:
             web.get("/ui/")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: another user who follows a link, as only root can be one")
-def test_another_user_of_the_machine_who_follows_a_link_is_not_let_in(web: HttpPlace) -> None:
-    link = web.place.call("daemon.openPage")["url"]
+@needs_root
+def test_another_user_of_the_machine_who_follows_a_link_is_not_let_in() -> None:
+    with tempfile.TemporaryDirectory(prefix="flowd-") as folder:
+        place = give(Path(folder), ALICE)
+        words = [PYTHON, "-m", "flowd", "serve", "-w", str(place), "--http", "127.0.0.1:0"]
+        serving = subprocess.Popen(
+            words, user=ALICE, group=ALICE, extra_groups=[], cwd="/", env={"PATH": os.defpath, "PYTHONPATH": PYTHONPATH}
+        )
+        try:
+            link = until(partial(link_of, place), what="a link")
+            assert status_as(MALLORY, link) == 403
+            assert status_as(ALICE, link) == 303
+        finally:
+            serving.terminate()
+            serving.wait(30)
+
+
+def link_of(place: Path) -> str:
+    return run_as(ALICE, "ui", "--print", "-w", place).stdout.strip()
+
+
+def status_as(uid: int, url: str) -> int:
+    words = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url]
     done = subprocess.run(
-        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", link],
-        user=MALLORY,
-        group=MALLORY,
-        extra_groups=[],
-        capture_output=True,
-        text=True,
-        timeout=30,
+        words, user=uid, group=uid, extra_groups=[], cwd="/", capture_output=True, text=True, timeout=30
     )
-    assert done.stdout == "403", done
-    assert follow_link(web, link).status == 303
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize(("script", "is_opened"), [('printf %s "$1" >"$OPENED"', True), ("exit 3", False)])
+def test_ui_opens_the_browser_or_prints_the_link(web: HttpPlace, tmp_path: Path, script: str, is_opened: bool) -> None:
+    opener = tmp_path / "xdg-open"
+    opener.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    opener.chmod(0o755)
+    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "DISPLAY": ":9", "OPENED": f"{tmp_path}/url"}
+    words = [sys.executable, "-m", "flowd", "ui", "-w", str(web.place.path)]
+    said = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environ, check=True).stdout.strip()
+    if is_opened:
+        assert said == f"opened {web.url}/ui/ in the browser"
+        assert follow_link(web, (tmp_path / "url").read_text(encoding="utf-8")).status == 303
+    else:
+        assert follow_link(web, said).status == 303

@@ -140,6 +140,5 @@ def test_daemons_of_one_host_have_cookies_of_their_own(clock: Clock) -> None:
 
 def test_a_link_is_for_the_user_who_made_it(clock: Clock) -> None:
     sessions = Sessions(access(token("ci", "secret")), clock)
-    key, _ = sessions.link_key(ADA)
-    assert not sessions.is_for(key, 1001)
-    assert all(sessions.is_for(key, uid) for uid in (1000, 0, None))
+    assert sessions.uid_of(sessions.link_key(ADA)[0]) == 1000
+    assert sessions.uid_of("no link") is None
