@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowd.api.http.config import SCOPES, Access, HttpConfig, Limits, TcpAddress, Token
@@ -19,9 +20,11 @@ from flowd.api.method import Method
 from flowd.api.metrics.family import Measured
 from flowd.api.shapes.daemon import PageView
 from flowd.domain.people import Person
-from flowd.page.routes import ACTS, LOOKS
-from flowd.page.site import BrowserSite
+from flowd.engine.last_hour import LastHour
 from flowd.wiring import Parts
+
+if TYPE_CHECKING:
+    from flowd.page.site import BrowserSite
 
 log = logging.getLogger("flowd.daemon")
 
@@ -33,7 +36,7 @@ class Served:
     """A server, and the pages on it."""
 
     server: HttpServer
-    site: BrowserSite
+    site: "BrowserSite"
 
     @property
     def is_for_browsers(self) -> bool:
@@ -57,12 +60,17 @@ def serve(
     measure: Callable[[], Awaitable[Sequence[Measured]]],
 ) -> Served:
     """A server of the API and the page on a socket that listens. See `flowd.api.http.server.HttpServer`."""
+    from flowd.page.routes import ACTS, LOOKS  # noqa: PLC0415 - for daemons that serve it
+    from flowd.page.site import BrowserSite  # noqa: PLC0415 - likewise
+
+    reads, now_ms = parts.engine.reads, parts.feed.now_ms
+    last_hour = LastHour(parts.engine.tallies.pulse, reads.runs, now_ms=now_ms, began_ms=now_ms())
     site = BrowserSite(
         table,
         looks=LOOKS,
         acts=ACTS,
         feed=parts.feed,
-        last_hour=lambda: parts.engine.tallies.pulse.last(parts.feed.now_ms()),
+        last_hour=last_hour.minutes,
         access=config.access,
         base_path=config.base_path,
     )

@@ -1,11 +1,11 @@
 """*Now*: what asks for a person, what runs, what waits and why, and how the last hour went."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from flowd.domain.pulse import mean_ms
+from flowd.domain.pulse import Minute, mean_ms
 from flowd.page import sparkline
 from flowd.page.visit import Visit
 from flowd.page.wrapping import Shown
@@ -26,14 +26,13 @@ async def show(visit: Visit) -> Shown:
             "running": (await visit.ask(names.LIST_RUNS, {"status": "running", "limit": _LISTED}))["runs"],
             "queue": await visit.ask(names.QUEUE, {"limit": _LISTED}),
             "recent": [run for run in recent["runs"] if run["status"] not in ("running", "queued")],
-            "hour": _hour(visit),
+            "hour": _hour(await visit.last_hour()),
         },
     )
 
 
-def _hour(visit: Visit) -> Mapping[str, Any] | None:
+def _hour(minutes: Sequence[Minute]) -> Mapping[str, Any] | None:
     """The last hour in figures and small charts; None where nothing ended in it."""
-    minutes = visit.last_hour()
     ended = sum(minute.ended for minute in minutes)
     if not ended:
         return None

@@ -65,7 +65,7 @@ class BrowserSite:
         looks: Sequence[Looking],
         acts: Sequence[Doing],
         feed: Feed,
-        last_hour: Callable[[], Sequence[Minute]],
+        last_hour: Callable[[], Awaitable[Sequence[Minute]]],
         access: Access,
         base_path: str,
     ) -> None:

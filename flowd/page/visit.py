@@ -1,6 +1,6 @@
 """A browser's request for a page, and what a page may ask of the daemon for it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -37,7 +37,7 @@ class Visit:
     base_path: str
     mark: int | None
     table: Mapping[str, Method]
-    last_hour: Callable[[], Sequence[Minute]]
+    last_hour: Callable[[], Awaitable[Sequence[Minute]]]
     now_ms: int = 0
 
     def may(self, scope: Scope) -> bool:
