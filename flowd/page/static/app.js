@@ -95,9 +95,9 @@ function show(fresh) {
     seen.set(name, html);
     if (old.dataset.grows !== undefined && old.dataset.hasMore) mergeRows(old, part);
     else morph(old, part);
+    tellTimes(old);
   }
   if (fresh.title) document.title = fresh.title;
-  tellTimes();
 }
 
 // The first page of a list whose older pages are there already: what it pushes out stays, above those.
@@ -179,9 +179,9 @@ document.addEventListener("visibilitychange", () => {
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 
-function tellTimes() {
+function tellTimes(place, which = "time[datetime]") {
   const today = new Date().toDateString();
-  for (const time of document.querySelectorAll("time[datetime]")) {
+  for (const time of place.querySelectorAll(which)) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
     const text = time.dataset.since !== undefined ? span(Date.now() - at)
@@ -261,7 +261,7 @@ async function more(link) {
   pages.append(rows);
   const next = fresh.querySelector("[data-more]");
   if (next) { link.replaceWith(next); scrolled.observe(next); } else link.remove();
-  tellTimes();
+  tellTimes(rows);
 }
 
 // Of the older pages of a list only those are asked for again that somebody sees, and where something is under way.
@@ -272,7 +272,10 @@ async function lookAtOlder() {
     const { response, fresh } = await page(rows.dataset.url, heard.mark);
     for (const row of response.ok ? fresh.querySelectorAll("[data-row]") : []) {
       const old = document.getElementById(row.id);
-      if (old) morph(old, row);
+      if (old) {
+        morph(old, row);
+        tellTimes(old);
+      }
     }
   }
 }
@@ -343,8 +346,8 @@ function step(by) {
 
 /* ---- begin ------------------------------------------------------------------------------------------------------ */
 
-tellTimes();
-setInterval(tellTimes, 1000);
+tellTimes(document);
+setInterval(() => tellTimes(document, "time[data-since]"), 1000);
 const keysButton = document.getElementById("keys-button");
 if (keysButton) {
   keysButton.hidden = false;
