@@ -1,16 +1,10 @@
-"""What a person does to an event, or sends: the methods that everybody calls, with a form's fields."""
+"""What a person does to an event: the methods that everybody calls, with a form's fields."""
 
-import secrets
-from collections.abc import Mapping
-
-from flowd.api.http.call import decoded
 from flowd.api.http.responses import HttpError
 from flowd.domain.errors import FlowdError
 from flowd.page.actions import Fields, back
 from flowd.page.event import has_failed, newest
 from flowd.page.visit import Visit, segment
-from flowd.page.words import pretty
-from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 
 _ALREADY = ("run_active", "needs_active")
@@ -66,51 +60,6 @@ async def cancel(visit: Visit, fields: Fields) -> str:
     return back(fields, event_path(event_id))
 
 
-async def compose(visit: Visit) -> Shown:
-    """A form for an event to be sent: like a stored one, or like the last one of a type."""
-    query = visit.call.query
-    like, kind = query.get("like"), query.get("type", "")
-    event: dict[str, object] = {"type": kind, "payload": {}}
-    source = None
-    if like:
-        source = (await visit.ask(names.GET_EVENT, {"eventId": like}))["event"]
-    elif kind:
-        source = next(iter((await visit.ask(names.LIST_EVENTS, {"type": kind, "limit": 1}))["events"]), None)
-    if source is not None:
-        left_out = ("id", "receivedAt", "occurredAt")
-        event = {name: value for name, value in source["raw"].items() if name not in left_out}
-    suffix = secrets.token_hex(3)
-    members = {
-        "text": pretty(event),
-        "id": f"{_stem(source['id'] if source else kind or 'event')}-{suffix}",
-        "like": source["id"] if source else None,
-        "kind": kind,
-    }
-    return Shown("compose.html", members)
-
-
-async def dispatch(visit: Visit, fields: Fields) -> str:
-    """Send the event of a form."""
-    event = decoded(fields.get("event", "").encode())
-    if not isinstance(event, dict):
-        raise HttpError("bad_request", "An event is a JSON object.")
-    if fields.get("id"):
-        event = {**event, "id": fields["id"]}
-    sent: Mapping[str, str] = await visit.ask(names.DISPATCH, {"event": event})
-    return event_path(sent["eventId"])
-
-
 def event_path(event_id: str) -> str:
     """The page of an event."""
     return f"/ui/events/{segment(event_id)}"
-
-
-def _stem(event_id: str) -> str:
-    """An id without what an earlier form has put behind it.
-
-    >>> _stem("release-42"), _stem("release-42-3fa9c1")
-    ('release-42', 'release-42')
-    """
-    stem, dash, last = event_id.rpartition("-")
-    is_ours = dash and len(last) == 6 and all(letter in "0123456789abcdef" for letter in last)
-    return stem if is_ours else event_id

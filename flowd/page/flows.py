@@ -15,6 +15,7 @@ from flowd_client import methods as names
 
 _RECENT_RUNS = 200
 _LAST_RESULTS = 10
+_LISTED = 200
 
 
 async def show_all(visit: Visit) -> Shown:
@@ -28,7 +29,8 @@ async def show_all(visit: Visit) -> Shown:
     sought = visit.call.query.get("text", "")
     flows = [flow for flow in catalog["flows"] if sought.lower() in f"{flow['name']} {flow.get('description')}".lower()]
     members = {
-        "flows": flows,
+        "flows": flows if "all" in visit.call.query else flows[:_LISTED],
+        "not_listed": 0 if "all" in visit.call.query else max(0, len(flows) - _LISTED),
         "text": sought,
         "broken": catalog["broken"],
         "shadowed": catalog["shadowed"],

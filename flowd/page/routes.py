@@ -1,6 +1,6 @@
 """Every page, and everything that pages do, by its path."""
 
-from flowd.page import actions, event, event_actions, flow_actions, flows, now, output, run, runs
+from flowd.page import actions, compose, event, event_actions, flow_actions, flows, now, output, run, runs
 from flowd.page.site import Doing, Looking
 
 LOOKS = (
@@ -11,7 +11,7 @@ LOOKS = (
     Looking("/ui/events/{eventId}", event.show),
     Looking("/ui/flows", flows.show_all),
     Looking("/ui/flows/{flowName}", flows.show),
-    Looking("/ui/dispatch", event_actions.compose),
+    Looking("/ui/dispatch", compose.show),
 )
 
 ACTS = (
@@ -50,7 +50,7 @@ ACTS = (
         event_actions.cancel,
         question="End all that goes on of this event, and of what it caused?",
     ),
-    Doing("/ui/dispatch", "dispatch", event_actions.dispatch),
+    Doing("/ui/dispatch", "dispatch", compose.dispatch),
     Doing("/ui/flows/{flowName}/pause", "control", flow_actions.pause, question="Start nothing of this until then?"),
     Doing("/ui/flows/{flowName}/resume", "control", flow_actions.resume, question="Let this go on?"),
 )

@@ -28,8 +28,9 @@ from flowd.page.visit import Visit, mark_of, require_own_page, url_of
 from flowd.page.wrapping import Shown, Wrapping
 
 Look = Callable[[Visit], Awaitable[Shown]]
-Act = Callable[[Visit, Mapping[str, str]], Awaitable[str]]
-"""Does what a form asks for, by its fields; returns the path that shows it, with its query, without the base path."""
+Act = Callable[[Visit, Mapping[str, str]], Awaitable[str | Shown]]
+"""Does what a form asks for, by its fields; returns the path that shows it, with its query, without the base path; or
+a page instead, where the form is to be looked at once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,10 @@ class BrowserSite:
             if act.question is not None and not fields.get("sure"):
                 asked = {"question": act.question, "button": act.button, "fields": fields, "action": visit.url}
                 return await self._wrapping.show(call, Shown("sure.html", asked), visit)
-            return self._wrapping.redirect(await act.do(visit, fields))
+            done = await act.do(visit, fields)
+            return (
+                self._wrapping.redirect(done) if isinstance(done, str) else await self._wrapping.show(call, done, visit)
+            )
         except Exception as problem:  # noqa: BLE001 - as above
             return await self._wrapping.problem(call, problem, visit)
 

@@ -194,11 +194,27 @@ def test_an_event_is_dispatched_again_edited(web: HttpPlace) -> None:
     assert web.place.call("flow.getEvent", eventId=new_id[1])["event"]["payload"] == {"name": "edited"}
 
 
-def test_what_is_no_event_is_refused_with_a_sentence(web: HttpPlace) -> None:
-    for text in ("{", "[1]", ""):
+def test_what_is_no_event_is_refused_and_comes_back_to_be_mended(web: HttpPlace) -> None:
+    for text in ("{ no JSON", "[1]", '{"type": ""}'):
         refused = submit(web, "/ui/dispatch", id="x-1", event=text)
         assert refused.status == 400
         assert b"data-problem" in refused.body
+        assert text in text_of(refused.body.decode())
+
+
+def test_other_content_under_an_id_that_is_taken_comes_back_to_be_mended(web: HttpPlace) -> None:
+    dispatch(web, "hello-5", "hello.go", {"n": 1})
+    event = json.dumps({"type": "hello.go", "payload": {"n": 2}})
+    refused = submit(web, "/ui/dispatch", id="hello-5", event=event)
+    assert refused.status == 409
+    assert "is stored already with other content" in text_of(refused.body.decode())
+
+
+def test_what_an_event_would_start_is_told_before_it_is_sent(web: HttpPlace) -> None:
+    event = json.dumps({"type": "hello.go"})
+    told = submit(web, "/ui/dispatch", id="hello-6", event=event, explain="1").body.decode()
+    assert re.search(r"hello</a> main</th>\s*<td><span class=\"status s-completed\">yes", told)
+    assert web.get("/events/hello-6").status == 404
 
 
 def test_what_a_step_says_is_text_on_every_page(web: HttpPlace) -> None:

@@ -1,0 +1,68 @@
+"""*Dispatch*: an event to be sent, like a stored one or like the last one of its type, and edited before."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from flowd.api.http.call import decoded
+from flowd.api.http.responses import HttpError
+from flowd.domain.errors import FlowdError
+from flowd.page.actions import Fields
+from flowd.page.event_actions import event_path
+from flowd.page.visit import Visit
+from flowd.page.words import pretty
+from flowd.page.wrapping import Shown
+from flowd_client import methods as names
+from flowd_client import wire
+
+_OF_THE_LAST_TIME = ("id", "receivedAt", "occurredAt")
+
+
+async def show(visit: Visit) -> Shown:
+    """The form."""
+    query = visit.call.query
+    like, kind = query.get("like"), query.get("type", "")
+    source: Mapping[str, Any] | None = None
+    if like:
+        source = (await visit.ask(names.GET_EVENT, {"eventId": like}))["event"]
+    elif kind:
+        source = next(iter((await visit.ask(names.LIST_EVENTS, {"type": kind, "limit": 1}))["events"]), None)
+    event: dict[str, object] = {"type": kind, "payload": {}}
+    if source is not None:
+        event = {name: value for name, value in source["raw"].items() if name not in _OF_THE_LAST_TIME}
+    event_id = f"{_stem(source['id'] if source else kind or 'event')}-{secrets.token_hex(3)}"
+    members = {"text": pretty(event), "id": event_id, "like": source["id"] if source else None, "kind": kind}
+    return Shown("compose.html", members)
+
+
+async def dispatch(visit: Visit, fields: Fields) -> str | Shown:
+    """Send the event, or with ``explain`` tell what it would start. Where that is refused, the form comes again with
+    what was typed."""
+    text, event_id = fields.get("event", ""), fields.get("id", "")
+    again = {"text": text, "id": event_id}
+    try:
+        event = decoded(text.encode())
+        if not isinstance(event, dict):
+            raise HttpError("bad_request", "An event is a JSON object.")
+        if event_id:
+            event = {**event, "id": event_id}
+        if fields.get("explain"):
+            return Shown("compose.html", {**again, "explained": await visit.ask(names.EXPLAIN, {"event": event})})
+        sent: Mapping[str, Any] = await visit.ask(names.DISPATCH, {"event": event})
+    except (HttpError, FlowdError) as problem:
+        status = problem.status if isinstance(problem, HttpError) else wire.FAILURES[problem.slug].http_status
+        return Shown("compose.html", {**again, "problem": problem.message}, status)
+    if sent["status"] == "duplicate" and sent.get("conflict"):
+        return Shown("compose.html", {**again, "problem": sent["warning"]}, 409)
+    return event_path(sent["eventId"])
+
+
+def _stem(event_id: str) -> str:
+    """An id without what an earlier form has put behind it.
+
+    >>> _stem("release-42"), _stem("release-42-3fa9c1")
+    ('release-42', 'release-42')
+    """
+    stem, dash, last = event_id.rpartition("-")
+    is_ours = dash and len(last) == 6 and all(letter in "0123456789abcdef" for letter in last)
+    return stem if is_ours else event_id
