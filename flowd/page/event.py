@@ -155,5 +155,7 @@ def _edges_of(
 
 def _run_node(visit: Visit, run: View, node: str, *, is_named: bool) -> Node:
     status = word(run)
-    note = " · ".join(filter(None, [run["flowName"], status] if is_named else [status, took(run.get("durationMs"))]))
+    percent = (run.get("progress") or {}).get("percent") if status == "running" else None
+    how = status if percent is None else f"{percent:.0f} %"
+    note = " · ".join(filter(None, [run["flowName"], how] if is_named else [how, took(run.get("durationMs"))]))
     return Node(node, run["stepName"], note, status=status, link=visit.link(f"/ui/runs/{segment(run['id'])}"))

@@ -87,7 +87,7 @@ async def tail(visit: Visit) -> Shown:
     if "wait" in query:
         seen = {stream: number(query, f"{stream}Seen") or 0 for stream in STREAMS}
         asked = {"stream": "stdout", "offset": seen["stdout"], "otherOffset": seen["stderr"], "maxBytes": 1}
-        await visit.ask(names.READ_OUTPUT, {**_which(place), **asked, "waitMs": _WAIT_MS})
+        await visit.call.unless_gone(visit.ask(names.READ_OUTPUT, {**_which(place), **asked, "waitMs": _WAIT_MS}))
     pieces = [
         await piece(visit, place, stream, number(query, stream) or 0, query.get(f"{stream}Pen", ""), has_ids=False)
         for stream in STREAMS

@@ -12,7 +12,8 @@ from flowd_client import methods as names
 from flowd_client.wire import STREAMS, Stream
 
 MAX_FOUND = 100
-_PART_BYTES = 1024 * 1024
+_PART_BYTES = 256 * 1024
+"""At a time, after which others have their turn."""
 _MAX_BYTES = 64 * 1024 * 1024
 _LINE_BYTES = 400
 """Around what is found, where its line is longer."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from flowd.api.http.asgi import ClientGoneError
 from flowd.api.http.auth import Sender
 from flowd.api.http.call import Call
 from flowd.api.http.config import Access, Scope
@@ -130,6 +131,8 @@ class BrowserSite:
             sender = visit.sender.person, visit.sender.scopes
             body = await self._fragments.get((visit.url, sender), visit.mark, lambda: self._fragment(look, visit))
             return self._wrapping.html(call, body)
+        except ClientGoneError:
+            raise
         except Exception as problem:  # noqa: BLE001 - every exception becomes a page, and none shows its text
             return await self._wrapping.problem(call, problem, visit)
 

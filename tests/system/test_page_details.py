@@ -239,6 +239,19 @@ def test_what_a_step_prints_comes_as_it_prints_it(web: HttpPlace) -> None:
     assert 'data-end="1"' in page(web, f"{path}&stdout=12&stdoutSeen=12")
 
 
+def test_who_hangs_up_while_waiting_for_output_leaves_nothing_behind(web: HttpPlace) -> None:
+    (web.place.path / "go").unlink(missing_ok=True)
+    dispatch(web, "slow-3", "slow.go")
+    run = until(lambda: run_of(web, "slow-3", "main")["status"] == "running" and run_of(web, "slow-3", "main"))
+    path = f"/ui/runs/{run['id']}/tail?attempt=1&wait=1&stdout=6&stdoutSeen=6"
+    until(lambda: "begun" in page(web, f"/ui/runs/{run['id']}"))
+    with pytest.raises(TimeoutError):
+        web.send("GET", path, timeout_s=0.5)
+    (web.place.path / "go").touch()
+    ended(web, "slow-3")
+    assert "unexpected error" not in web.place.log()
+
+
 def test_a_run_is_ended_from_its_page(web: HttpPlace) -> None:
     (web.place.path / "go").unlink(missing_ok=True)
     dispatch(web, "slow-2", "slow.go")

@@ -293,7 +293,8 @@ document.addEventListener("change", (event) => {
 /* ---- keys ------------------------------------------------------------------------------------------------------- */
 
 const KEYS = [["?", "These keys"], ["g n", "Now"], ["g r", "Runs"], ["g f", "Flows"], ["j, k", "The next row, the one before"],
-  ["Enter", "Open the row"], ["/", "Search"], ["Esc", "Close, or leave the field"]];
+  ["Enter", "Open the row"], ["/", "Search"], ["e", "The next error of an output"],
+  ["Esc", "Close, or leave the field"]];
 
 function showKeys() {
   const dialog = document.createElement("dialog");

@@ -1,0 +1,57 @@
+"""The output of a run that is tried again, and the way from error to error."""
+
+from collections.abc import Iterator
+
+import pytest
+from browser_rig import Visits
+from daemon_rig import say, workspace
+from http_rig import HttpPlace
+from playwright.sync_api import expect
+
+SCRIPT = f"""
+n=$(cat tries 2>/dev/null || echo 0); n=$((n + 1)); echo $n > tries
+i=0; while [ $i -lt 200 ]; do i=$((i + 1)); echo "line $i of try $n"; done
+echo "Error: one of try $n"; echo between; echo "Error: two of try $n" >&2
+[ $n -gt 1 ] || exit 1
+while [ ! -e go ]; do sleep 0.05; done
+echo "the end of try $n"
+{say("completed")}
+"""
+
+
+@pytest.fixture
+def web() -> Iterator[HttpPlace]:
+    with workspace() as place:
+        place.flow("flaky", SCRIPT)
+        yield HttpPlace(place).start()
+
+
+def test_another_attempts_output_takes_the_place_of_the_last_ones(web: HttpPlace, visit: Visits) -> None:
+    with web.place.client() as client:
+        run_id = client.dispatch_event({"id": "one", "type": "flaky.go"}, wait=True).runs[0].id
+    page = visit(web.url).open(f"/ui/runs/{run_id}")
+    named = visit(web.url).open(f"/ui/runs/{run_id}?attempt=1")
+    output = page.get_by_role("log", name="stdout")
+    expect(output).to_contain_text("line 200 of try 1")
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    expect(output).to_contain_text("line 200 of try 2")
+    expect(output).not_to_contain_text("of try 1")
+    (web.place.path / "flows" / "flaky" / "go").touch()
+    expect(output).to_contain_text("the end of try 2")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("completed")
+    expect(named.get_by_role("heading", level=1)).to_contain_text("completed")
+    expect(named.get_by_role("log", name="stdout")).to_contain_text("line 200 of try 1")
+
+
+def test_a_key_leads_from_error_to_error_in_both_streams(web: HttpPlace, visit: Visits) -> None:
+    with web.place.client() as client:
+        run_id = client.dispatch_event({"id": "one", "type": "flaky.go"}, wait=True).runs[0].id
+    page = visit(web.url).open(f"/ui/runs/{run_id}")
+    here = page.locator(".hot.here")
+    for text in ("one of try 1", "two of try 1", "one of try 1"):
+        page.keyboard.press("e")
+        expect(here).to_have_text(f"Error: {text}")
+        expect(here).to_be_in_viewport()
+    page.get_by_role("searchbox").press("e")
+    expect(here).to_have_text("Error: one of try 1")
