@@ -8,7 +8,7 @@ from flowd.page.drawing import Node, draw
 from flowd.page.graph import MAX_NODES, Edge
 from flowd.page.timeline import Timeline, timeline
 from flowd.page.visit import Visit, segment
-from flowd.page.words import pretty, took
+from flowd.page.words import SHOWN, pretty, took
 from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 
@@ -17,7 +17,6 @@ View = Mapping[str, Any]
 _EVENTS = 100
 _ROUNDS = 12
 _RUNS = 200
-_SHOWN_CHARACTERS = 20_000
 
 
 async def show(visit: Visit) -> Shown:
@@ -52,9 +51,9 @@ async def _said(visit: Visit, event: View) -> dict[str, Any]:
     """What never changes of an event, and what is told when the page is opened and not again."""
     query = visit.call.query
     text = pretty(event["raw"])
-    is_whole = "whole" in query or len(text) <= _SHOWN_CHARACTERS
+    is_whole = "whole" in query or len(text) <= SHOWN
     explained = await visit.ask(names.EXPLAIN, {"event": event["raw"]}) if "explain" in query else None
-    return {"text": text if is_whole else text[:_SHOWN_CHARACTERS], "is_whole": is_whole, "explained": explained}
+    return {"text": text if is_whole else text[:SHOWN], "is_whole": is_whole, "explained": explained}
 
 
 def label(run: View) -> str:

@@ -40,7 +40,7 @@ class Renderer:
             took=words.took,
             waits=words.waits,
             person=words.person,
-            pretty=words.pretty,
+            pretty=words.in_short,
             why=words.why,
             bytes=words.size,
             hash=words.short_hash,

@@ -7,6 +7,9 @@ from typing import Any
 from markupsafe import Markup
 
 _MAX_PLACE = 100
+_MAX_INDENTED = 64 * 1024
+SHOWN = 20_000
+"""Characters of JSON on a page that did not ask for all of it."""
 
 
 def when(instant: str | None) -> str | Markup:
@@ -138,5 +141,17 @@ def size(count: int) -> str:
 
 
 def pretty(value: object) -> str:
-    """JSON to be read: indented where it has members."""
-    return json.dumps(value, ensure_ascii=False, indent=2 if isinstance(value, dict | list) else None)
+    """JSON to be read: indented where it has members and is not too large, which would take too long."""
+    compact = json.dumps(value, ensure_ascii=False)
+    if len(compact) > _MAX_INDENTED or not isinstance(value, dict | list):
+        return compact
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=2)
+    except RecursionError:
+        return compact  # what indents does not reach as deep
+
+
+def in_short(value: object) -> str:
+    """JSON to be read, or the beginning of what is long."""
+    text = pretty(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… (of {len(text)} characters)"

@@ -1,4 +1,4 @@
-"""The output of a run that is tried again, and the way from error to error."""
+"""Open pages of one event and one run: what goes on shows in the graph, and in the output of what is tried again."""
 
 from collections.abc import Iterator
 
@@ -55,3 +55,18 @@ def test_a_key_leads_from_error_to_error_in_both_streams(web: HttpPlace, visit: 
         expect(here).to_be_in_viewport()
     page.get_by_role("searchbox").press("e")
     expect(here).to_have_text("Error: one of try 1")
+
+
+def test_the_graph_of_an_event_shows_how_its_steps_go_on(web: HttpPlace, visit: Visits) -> None:
+    (web.place.path / "flows" / "flaky" / "tries").write_text("1")
+    with web.place.client() as client:
+        client.dispatch_event({"id": "one", "type": "flaky.go"})
+    page = visit(web.url).open("/ui/events/one")
+    graph = page.get_by_role("region", name="Graph")
+    step = graph.get_by_role("link", name="main")
+    expect(step).to_have_accessible_name("main · running")
+    step.focus()
+    (web.place.path / "flows" / "flaky" / "go").touch()
+    expect(graph.get_by_role("link", name="completed")).to_be_visible()
+    expect(step).to_be_focused()
+    assert page.locator("table.time rect.s-completed").count() == 1
