@@ -7,14 +7,25 @@ uses a screen reader finds it.
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from http_rig import HttpPlace
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    FloatRect,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
+from small_png import small_png
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WITHOUT_CHROMIUM: Final = "because there is no Chromium here (apt install chromium)"
@@ -112,7 +123,7 @@ def visitor(
     try:
         somebody = Visitor(context, home)
         yield somebody
-        assert somebody.faults == []
+        assert not somebody.faults, "\n".join(somebody.faults)
     finally:
         context.close()
 
@@ -147,14 +158,34 @@ def wider_than_its_window(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-def take_picture(page: Page, name: str, *, whole: bool = False) -> None:
+def take_picture(page: Page, name: str, *, shown_as: Mapping[str, str]) -> None:
     """Write a picture of the documentation, where `make pictures` has asked for them.
 
-    Raises:
-        AssertionError: Nobody has ever made that picture, so the documentation shows none.
+    Args:
+        shown_as: What is to be read in place of what stands there, such as a folder of somebody's home in that of a
+            scratch one.
     """
-    path = PICTURES / f"{name}.png"
-    if os.environ.get("PICTURES"):
-        path.parent.mkdir(exist_ok=True)
-        page.screenshot(path=path, full_page=whole, animations="disabled", caret="hide")
-    assert path.exists(), f"{path} is missing: make pictures"
+    if not os.environ.get("PICTURES"):
+        return
+    for old, new in shown_as.items():
+        page.evaluate(_REWORD, [old, new])
+    picture = page.screenshot(clip=_written_on(page), animations="disabled", caret="hide")
+    PICTURES.mkdir(exist_ok=True)
+    (PICTURES / f"{name}.png").write_bytes(small_png(picture))
+
+
+def _written_on(page: Page) -> FloatRect:
+    """The part of the window that has something on it."""
+    size = page.viewport_size
+    assert size is not None
+    return {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], page.evaluate(_BOTTOM) + 24)}
+
+
+_BOTTOM: Final = """
+  Math.max(...[...document.querySelectorAll("main *")].map(one => one.getBoundingClientRect().bottom))
+"""
+
+_REWORD: Final = """([old, fresh]) => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.nodeValue = texts.currentNode.nodeValue.replaceAll(old, fresh);
+}"""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from daemon_rig import Workspace, workspace
+from daemon_rig import Workspace, until, workspace
 from http_rig import HttpPlace
 
 from flowd_client.requests import ResolvedAs
@@ -36,11 +36,11 @@ class Shop:
         self.public = place.path / "public.git"
         self.build = place.path / "flows" / "release" / "exec" / "build.sh"
 
-    def set_up(self) -> "Shop":
+    def set_up(self, **environment: str) -> "Shop":
         """Make the repository and its packages, start the daemon, and release what there is to release."""
         shutil.copytree(_EXAMPLES / "flows" / "release", self.place.path / "flows" / "release")
         self._make_repository()
-        self.web.start()
+        self.web.start(**environment)
         self.answer(self.release("v1.0.0"), "completed")
         self.answer(self.release("v1.1.0"), "completed")
         self.build.write_text(self.build.read_text().replace(_PACKS, _MISSPELT))
@@ -63,8 +63,10 @@ class Shop:
             client.wait_run(runs["publish"].id)
 
     def mend(self) -> None:
-        """What a person does in an editor about the step that failed."""
+        """What a person does in an editor about the step that failed. The daemon finds out by itself."""
+        before = self._package_hash()
         self.build.write_text(self.build.read_text().replace(_MISSPELT, _PACKS))
+        until(lambda: self._package_hash() != before, what="the daemon's look at the package")
 
     def read_again(self) -> None:
         """Have the daemon read the packages as they are now."""
@@ -73,6 +75,9 @@ class Shop:
     def published(self) -> list[str]:
         """The tags that are out."""
         return self._git("tag", cwd=self.public).split()
+
+    def _package_hash(self) -> str:
+        return next(str(flow["packageHash"]) for flow in self.place.call("flow.listFlows")["flows"])
 
     def _make_repository(self) -> None:
         self._git("init", "--quiet", "--bare", str(self.public), cwd=self.place.path)
@@ -95,12 +100,12 @@ class Shop:
 
 
 @contextmanager
-def shop() -> Iterator[Shop]:
+def shop(**environment: str) -> Iterator[Shop]:
     """A shop in a scratch workspace, with its daemon. The workspace's name is the same each time, for pictures."""
     with workspace() as scratch:
         place = Workspace(scratch.path / "shop-releases")
         place.path.mkdir()
         try:
-            yield Shop(place).set_up()
+            yield Shop(place).set_up(**environment)
         finally:
             place.clean_up()
