@@ -50,12 +50,14 @@ def paths(busy: Shop) -> dict[str, str]:
         "event": f"/ui/events/{quote('release:v1.2.0', safe='')}",
         "replayed event": f"/ui/events/{quote('release:v1.1.0', safe='')}",
         **{f"{status} run": f"/ui/runs/{run['id']}" for status, run in picked.items()},
+        "dispatch": f"/ui/dispatch?like={quote('release:v1.2.0', safe='')}",
         "login": "/ui/login",
         "nothing": "/ui/nothing",
     }
 
 
-SHOWN = ["now", "runs", "no runs", "login"]
+SHOWN = ["now", "runs", "no runs", "flows", "flow", "event", "replayed event",
+         "failed run", "asking run", "running run", "waiting run", "dispatch", "login", "nothing"]  # fmt: skip
 
 
 @pytest.mark.parametrize("shown", SHOWN)

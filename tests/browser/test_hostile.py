@@ -7,17 +7,22 @@ import pytest
 from browser_rig import Visits, wider_than_its_window
 from daemon_rig import workspace
 from http_rig import HttpPlace
-from page_rig import HOSTILE_TEXT, hostile_event, hostile_flow
+from page_rig import HOSTILE_TEXT, LONG_LINE_BYTES, LONG_LINE_SCRIPT, hostile_event, hostile_flow
 from playwright.sync_api import Page
+
+LOADED_AT_ONCE_BYTES = 1_000_000
+"""What a page may load of an output that nobody has asked for whole."""
 
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[HttpPlace]:
     with workspace() as place:
         hostile_flow(place)
+        place.flow("long", LONG_LINE_SCRIPT)
         web = HttpPlace(place).start()
         with place.client() as client:
             client.dispatch_event(hostile_event(), wait=True)
+            client.dispatch_event({"id": "long", "type": "long.go"}, wait=True)
         yield web
 
 
@@ -34,7 +39,7 @@ def assert_harmless(page: Page) -> None:
     assert wider_than_its_window(page) == 0
 
 
-@pytest.mark.parametrize("where", ["now", "runs", "search"])
+@pytest.mark.parametrize("where", ["now", "runs", "run", "event", "flows", "search"])
 def test_names_and_payloads_stay_text(web: HttpPlace, visit: Visits, where: str) -> None:
     somebody = visit(web.url)
     dialogs: list[str] = []
@@ -48,7 +53,37 @@ def test_names_and_payloads_stay_text(web: HttpPlace, visit: Visits, where: str)
         "search": f"/ui/runs?text={quote(HOSTILE_TEXT)}",
     }
     page = somebody.open(paths[where])
-    if where in {"now", "runs"}:
+    if where in {"now", "runs", "run", "event"}:
         assert HOSTILE_TEXT[:40] in page.locator("main").inner_text()
     assert_harmless(page)
     assert dialogs == []
+
+
+def test_output_keeps_its_colours_and_loses_its_commands(web: HttpPlace, visit: Visits) -> None:
+    page = visit(web.url).open(f"/ui/runs/{run_of(web, 'hostile')}")
+    output = page.get_by_role("log", name="stdout")
+    text = output.inner_text()
+    assert HOSTILE_TEXT in text
+    assert "red and plain again" in text
+    assert "a link" in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    red, plain = page.get_by_text("red", exact=True), page.get_by_text("and plain again")
+    assert colour(red) != colour(plain)
+
+
+def colour(of: object) -> str:
+    return str(of.first.evaluate("element => getComputedStyle(element).color"))  # type: ignore[attr-defined]
+
+
+def test_ten_megabytes_on_one_line_are_shown_in_part_and_can_be_had_whole(web: HttpPlace, visit: Visits) -> None:
+    somebody = visit(web.url)
+    loaded: list[int] = []
+    somebody.page.on("requestfinished", lambda request: loaded.append(request.sizes()["responseBodySize"]))
+    page = somebody.open(f"/ui/runs/{run_of(web, 'long')}")
+    assert "the end" in page.get_by_role("log", name="stdout").inner_text()
+    assert sum(loaded) < LOADED_AT_ONCE_BYTES
+    assert wider_than_its_window(page) == 0
+    with page.expect_download() as downloaded:
+        page.get_by_role("link", name="Download").first.click()
+    assert downloaded.value.path().stat().st_size > LONG_LINE_BYTES

@@ -38,6 +38,17 @@ def test_now_shows_a_run_while_it_runs_and_no_longer(web: HttpPlace, visit: Visi
     expect(running.locator(f"[id='r-{run_id}']")).to_have_count(0)
 
 
+def test_a_runs_output_comes_while_it_prints(web: HttpPlace, visit: Visits) -> None:
+    run_id = dispatch(web, "one", "hello.go")
+    page = visit(web.url).open(f"/ui/runs/{run_id}")
+    output = page.get_by_role("log", name="stdout")
+    expect(output).to_contain_text("hello")
+    assert "bye" not in output.inner_text()
+    let_go(web)
+    expect(output).to_contain_text("bye")
+    expect(page.locator("main")).to_contain_text("completed")
+
+
 def test_a_page_outlives_its_daemon_and_catches_up(web: HttpPlace, visit: Visits) -> None:
     somebody = visit(web.url)
     page = somebody.open("/ui/runs")
