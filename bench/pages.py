@@ -16,7 +16,8 @@ from bench.history import multiply
 from bench.load import Load, dispatch, send
 from bench.subjects import Subject
 
-PAGES = ("/ui/", "/ui/runs") * 25
+PAGES = 50
+KINDS = ("/ui/", "/ui/runs", "/ui/flows", "/ui/events/seen", "/ui/runs/{run}")
 BLOCKS = 9
 RUNS = 10_000
 RUNS_A_SECOND = 5
@@ -36,9 +37,13 @@ def _accepts(subject: Subject) -> Iterator[Figure]:
         quiet, looked_at = (stack.enter_context(scratch()) for _ in range(2))
         alone = stack.enter_context(running(subject, quiet, *SERVED, FLOWD_HTTP_OPEN="1"))
         beside = stack.enter_context(running(subject, looked_at, *SERVED, FLOWD_HTTP_OPEN="1"))
+        for daemon in (alone, beside):
+            add_flow(daemon.workspace, "one", "one.go")
+            daemon.call("daemon.reload")
+            send(Load(daemon.socket, [dispatch("seen", "one.go", wait=True)]))
         p50_ms: dict[int, list[float]] = {alone.pid: [], beside.pid: []}
         cpu_ms: dict[int, list[float]] = {alone.pid: [], beside.pid: []}
-        with _open(beside, PAGES):
+        with _open(beside, [path.format(run=_a_run(beside)) for path in KINDS] * (PAGES // len(KINDS))):
             for block in range(BLOCKS):
                 for daemon in (alone, beside) if block % 2 else (beside, alone):
                     before_s = cpu_s(daemon.pid)
@@ -48,9 +53,13 @@ def _accepts(subject: Subject) -> Iterator[Figure]:
                         p50_ms[daemon.pid].append(sent.percentile_ms(0.5))
                         cpu_ms[daemon.pid].append(cpu_s(daemon.pid) - before_s)
     rival = {"no page": median(p50_ms[alone.pid])}
-    yield Figure(f"accept beside {len(PAGES)} open pages, p50", median(p50_ms[beside.pid]), "ms", rival)
+    yield Figure(f"accept beside {PAGES} open pages, p50", median(p50_ms[beside.pid]), "ms", rival)
     rival = {"no page": median(cpu_ms[alone.pid])}
-    yield Figure(f"daemon's CPU an accept beside {len(PAGES)} open pages", median(cpu_ms[beside.pid]), "ms", rival)
+    yield Figure(f"daemon's CPU an accept beside {PAGES} open pages", median(cpu_ms[beside.pid]), "ms", rival)
+
+
+def _a_run(daemon: Daemon) -> str:
+    return str(daemon.call("flow.listRuns")["runs"][0]["id"])
 
 
 def _many_runs(subject: Subject) -> Iterator[Figure]:
