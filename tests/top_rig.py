@@ -39,7 +39,7 @@ class Reader:
         deadline = asyncio.get_running_loop().time() + _BOUND_S
         while not (value := condition()):
             assert asyncio.get_running_loop().time() < deadline, f"{what} did not come:\n{self.text()}"
-            await self.pilot.pause(0.05)
+            await asyncio.sleep(0.1)
         return value
 
     async def sees(self, *words: str) -> None:

@@ -66,14 +66,19 @@ class Overview(ActingScreen):
         self._board: Board | None = None
         self._away_since_s: float | None = None
         self._why_away = ""
+        # Kept, not looked up: when the screen is taken down, its parts go before what still watches.
+        self._summary = Static("Asking the daemon …", id="summary")
+        self._away = Static(id="away")
+        self._only_bar = Static(id="only")
+        self._sections = {section: SectionView(section) for section in Section}
+        self._filter = Input(placeholder="words, flow=… step=… status=… run=…", id="filter")
 
     def compose(self) -> ComposeResult:
-        yield Static("Asking the daemon …", id="summary")
-        yield Static(id="away")
-        yield Static(id="only")
-        for section in Section:
-            yield SectionView(section)
-        yield Input(placeholder="words, flow=… step=… status=… run=…", id="filter")
+        yield self._summary
+        yield self._away
+        yield self._only_bar
+        yield from self._sections.values()
+        yield self._filter
         yield Footer()
 
     def on_mount(self) -> None:
@@ -94,21 +99,21 @@ class Overview(ActingScreen):
 
     def _tick(self) -> None:
         """Redraw what changes with time alone."""
-        away = self.query_one("#away", Static)
+        away = self._away
         away.display = self._away_since_s is not None
         if self._away_since_s is not None:
             for_s = int(time.monotonic() - self._away_since_s)
             away.update(Text(f"Trying again, for {for_s} s by now. {escaped(self._why_away)}"))
         elif self.is_current:
-            for section in self.query(SectionView):
+            for section in self._sections.values():
                 section.draw()
 
     def _show(self) -> None:
         if self._answers is None:
             return
         self._board = board_of(self._answers, self._wanted)
-        self.query_one("#summary", Static).update(summary(self._board, self._place))
-        for section in self.query(SectionView):
+        self._summary.update(summary(self._board, self._place))
+        for section in self._sections.values():
             section.show(self._board.rows[section.section], self._board.totals.get(section.section))
         self._tick()
         if not isinstance(self.focused, Input) and self.selected is None:
@@ -116,7 +121,7 @@ class Overview(ActingScreen):
 
     def section_of(self, section: Section) -> SectionView:
         """A section."""
-        return self.query_one(f"#{section.value}", SectionView)
+        return self._sections[section]
 
     @property
     def selected(self) -> RunView | None:
@@ -153,13 +158,13 @@ class Overview(ActingScreen):
         focused = self.focused
         if isinstance(focused, RunTable) and isinstance(focused.parent, SectionView):
             is_zoomed = not focused.parent.has_class("zoomed")
-            for section in self.query(SectionView):
+            for section in self._sections.values():
                 section.set_class(is_zoomed and section is focused.parent, "zoomed")
                 section.set_class(is_zoomed and section is not focused.parent, "aside")
 
     def action_filter(self) -> None:
         """Let the reader type a filter."""
-        field = self.query_one("#filter", Input)
+        field = self._filter
         field.display = True
         field.focus()
 
@@ -175,7 +180,7 @@ class Overview(ActingScreen):
 
     def action_unfilter(self) -> None:
         """Show all again."""
-        field = self.query_one("#filter", Input)
+        field = self._filter
         field.value = ""
         field.display = False
         self._only = None
@@ -187,19 +192,19 @@ class Overview(ActingScreen):
         """Show the runs of one event alone."""
         if (run := self.selected) is not None:
             self._only = run.event_id
-            self._want(self.query_one("#filter", Input).value)
+            self._want(self._filter.value)
             self.ring.set()
 
     def _want(self, typed: str) -> None:
         self._wanted = replace(read_wanted(typed), event_id=self._only)
-        only = self.query_one("#only", Static)
+        only = self._only_bar
         only.display = self._only is not None
         only.update(Text(escaped(f"Only the event {self._only}. Escape shows all.")))
         self._show()
 
     def _go_to_runs(self) -> None:
         if self.selected is None:
-            with_rows = [view for view in self.query(SectionView) if view.selected is not None]
+            with_rows = [view for view in self._sections.values() if view.selected is not None]
             (with_rows or [self.section_of(Section.RECENT)])[0].table.focus()
 
     def action_help(self) -> None:

@@ -35,22 +35,22 @@ class OutputView(ScrollView, can_focus=True):
         self._rows: list[Text] = []
         self._is_wrapped = False
         self._width = 0
+        self._follows = True
 
     def add(self, lines: Iterable[Text]) -> None:
         """Add lines at the end."""
-        is_at_end = self.is_vertical_scroll_end
         added = list(lines)
         self.lines += added
         self._rows += self._cut(added)
         if len(self.lines) > MAX_LINES:
             del self.lines[:-MAX_LINES]
             self._rows = self._cut(self.lines)
-        self._measure(to_end=is_at_end)
+        self._measure()
 
     def clear(self) -> None:
         """Forget all lines."""
-        self.lines, self._rows, self._width = [], [], 0
-        self._measure(to_end=True)
+        self.lines, self._rows, self._width, self._follows = [], [], 0, True
+        self._measure()
 
     def wrap(self) -> None:
         """Wrap lines that are too long, or let the reader scroll sideways again."""
@@ -63,10 +63,9 @@ class OutputView(ScrollView, can_focus=True):
             self._lay_out()
 
     def _lay_out(self) -> None:
-        is_at_end = self.is_vertical_scroll_end
         self._width = 0
         self._rows = self._cut(self.lines)
-        self._measure(to_end=is_at_end)
+        self._measure()
 
     def _cut(self, lines: list[Text]) -> list[Text]:
         """Lines as rows: as they are, or none wider than the view."""
@@ -76,11 +75,20 @@ class OutputView(ScrollView, can_focus=True):
             return lines.copy()
         return [row for line in lines for row in line.divide(breaks(line.plain, width))]
 
-    def _measure(self, *, to_end: bool) -> None:
+    def _measure(self) -> None:
         self.virtual_size = Size(self._width, len(self._rows))
-        if to_end:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)  # before more lines come
         self.refresh()
+        if self._follows:
+            self.call_after_refresh(self._go_to_end)  # which is elsewhere until all is laid out
+
+    def _go_to_end(self) -> None:
+        if self._follows:
+            self.scroll_end(animate=False, x_axis=False)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Follow on from the end, and not from where the reader has scrolled up to."""
+        super().watch_scroll_y(old_value, new_value)
+        self._follows = self.is_vertical_scroll_end or (self._follows and new_value > old_value)
 
     def render_line(self, y: int) -> Strip:
         """A row of what is in sight."""

@@ -9,11 +9,12 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Static
 
 from flowd.formats.terminal import escaped
-from flowd.screen import actions, output
+from flowd.screen import actions
 from flowd.screen.acting import ActingScreen
 from flowd.screen.dialogs import Help
 from flowd.screen.facts import facts
 from flowd.screen.lines import Lines
+from flowd.screen.output import follow
 from flowd.screen.output_view import OutputView
 from flowd.screen.watching import PACE_S, watch
 from flowd_client.aio import AsyncFlowClient
@@ -31,7 +32,11 @@ _KEYS = (
 
 
 class RunScreen(ActingScreen):
-    """A run. Goes on with its next attempt when there is one."""
+    """A run. Goes on with its next attempt when there is one.
+
+    Attributes:
+        output: What it has written.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "back", "Back"),
@@ -48,18 +53,22 @@ class RunScreen(ActingScreen):
         self._run = run
         self._attempt = 0
         self._lines = Lines()
+        self._facts = Static(facts(run), id="facts")
+        self._away = Static(id="away")
+        self._unfinished = Static(id="unfinished")
+        self.output = OutputView(id="output")
         self._following: asyncio.Task[None] | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static(facts(self._run), id="facts")
-        yield Static(id="away")
-        yield OutputView(id="output")
-        yield Static(id="unfinished")
+        yield self._facts
+        yield self._away
+        yield self.output
+        yield self._unfinished
         yield Footer()
 
     def on_mount(self) -> None:
         """Begin to watch."""
-        self.log_view.focus()
+        self.output.focus()
         self.run_worker(watch(self.client, self._look, self._lost, self.ring, run_id=self._run.id))
 
     def on_unmount(self) -> None:
@@ -68,24 +77,19 @@ class RunScreen(ActingScreen):
             self._following.cancel()
 
     @property
-    def log_view(self) -> OutputView:
-        """Where the output is."""
-        return self.query_one("#output", OutputView)
-
-    @property
     def selected(self) -> RunView | None:
         """The run that is shown."""
         return self._run
 
     async def _look(self) -> None:
         self._run = await self.client.get_run(self._run.id)
-        self.query_one("#facts", Static).update(facts(self._run))
-        self.query_one("#away").display = False
+        self._facts.update(facts(self._run))
+        self._away.display = False
         if self._run.attempt_count > self._attempt:
             self._begin(self._run.attempt_count)
 
     def _lost(self, error: FlowClientError) -> None:
-        away = self.query_one("#away", Static)
+        away = self._away
         away.display = True
         away.update(Text(escaped(error.message)))
 
@@ -101,28 +105,28 @@ class RunScreen(ActingScreen):
         """Show the output of an attempt. After a restart of the daemon it is shown anew, so that nothing is missed."""
         while True:
             try:
-                await output.follow(self.client, self._run.id, attempt, self._take)
+                await follow(self.client, self._run.id, attempt, self._take)
             except FlowClientError as error:
                 self._lost(error)
                 await asyncio.sleep(PACE_S)
                 self._lines = Lines()
-                self.log_view.clear()
+                self.output.clear()
             else:
                 self._write(self._lines.end())
-                self.query_one("#unfinished", Static).update("")
+                self._unfinished.update("")
                 return
 
     def _take(self, stream: Stream, data: bytes) -> None:
         self._write(self._lines.feed(stream, data))
-        self.query_one("#unfinished", Static).update(self._lines.unfinished())
+        self._unfinished.update(self._lines.unfinished())
 
     def _write(self, lines: list[Text]) -> None:
         if lines:
-            self.log_view.add(lines)
+            self.output.add(lines)
 
     def action_wrap(self) -> None:
         """Wrap long lines, or do not."""
-        self.log_view.wrap()
+        self.output.wrap()
 
     def action_help(self) -> None:
         """Show the keys."""
