@@ -32,7 +32,7 @@ _KEYS = (
     ("e", "Show all runs of this run's event, and nothing else"),
     *((action.key, action.words) for action in actions.ACTIONS),
     ("u", "Resume what is paused"),
-    ("/", "Filter: words, and flow=… step=… status=… run=…"),
+    ("/", "Filter: words, flow=… step=… status=… LABEL=…"),
     ("Escape", "End the filter"),
     ("t", "Dark or light"),
     ("q", "Quit; the daemon and its runs go on"),
@@ -71,7 +71,7 @@ class Overview(ActingScreen):
         self._away = Static(id="away")
         self._only_bar = Static(id="only")
         self._sections = {section: SectionView(section) for section in Section}
-        self._filter = Input(placeholder="words, flow=… step=… status=… run=…", id="filter")
+        self._filter = Input(placeholder="words, flow=… step=… status=… run=… LABEL=…", id="filter")
 
     def compose(self) -> ComposeResult:
         yield self._summary
@@ -88,7 +88,7 @@ class Overview(ActingScreen):
         self.section_of(Section.RECENT).table.focus()
 
     async def _look(self) -> None:
-        self._answers = await look(self.client, flow=self._wanted.get("flow"), event_id=self._wanted.event_id)
+        self._answers = await look(self.client, self._wanted)
         self._away_since_s = None
         self._show()
 

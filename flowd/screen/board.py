@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from flowd.cli import printing, run_words
+from flowd.cli.runs import why
 from flowd.screen.wanted import Wanted
 from flowd_client.views.question import QuestionView
 from flowd_client.views.queue import QueueView
@@ -118,7 +119,6 @@ def _ended_at(run: RunView) -> datetime | None:
 
 
 def _end(run: RunView) -> str:
-    """How a run ended, in few words."""
-    parts = [printing.took(run.duration_ms) if run.duration_ms is not None else "", run.reason or ""]
-    parts.append(run.message or run.error or "")
-    return "  ".join(filter(None, parts))
+    """How a run ended, in the words of `flowd runs`; what it says where that is well."""
+    took = "" if run.duration_ms is None else printing.took(run.duration_ms)
+    return "  ".join(filter(None, (took, why(run) or run.message or run.reason)))

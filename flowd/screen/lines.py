@@ -21,7 +21,7 @@ def coloured(line: str, decoder: AnsiDecoder) -> Text:
 
     >>> text = coloured("\x1b[31mred\x1b[0m \x1b]0;title\x07 \x1b[2J", AnsiDecoder())
     >>> text.plain, str(text.spans[0].style)
-    ('red \\x1b]0;title\\x07 ', 'red')
+    ('red \\x1b]0;title\\x07 ', 'color(1)')
     """
     parts = _COLOURS.split(line)
     return decoder.decode_line("".join(part if number % 2 else escaped(part) for number, part in enumerate(parts)))

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from flowd.screen.board import Answers
+from flowd.screen.wanted import Wanted
 from flowd_client.aio import AsyncFlowClient
 from flowd_client.errors import FlowClientError
 
@@ -21,25 +22,30 @@ _LISTED = 100
 _ENDED = ("completed", "failed", "canceled")
 
 
-async def look(client: AsyncFlowClient, *, flow: str | None = None, event_id: str | None = None) -> Answers:
-    """What the daemon does now.
+async def look(client: AsyncFlowClient, wanted: Wanted) -> Answers:
+    """What the daemon does now, and what has ended of what is wanted: older runs than come without a filter.
 
-    Args:
-        flow: Of the runs that have ended and those that wait, only this flow's: so that older ones come into view.
-        event_id: Of the runs that have ended, only this event's.
+    Of the words, the daemon is asked for the first one alone, and for runs without it, too: it looks for words in fewer
+    places than the screen shows.
 
     Raises:
         FlowClientError: Any of its tree.
     """
-    asked: tuple[Awaitable[Any], ...] = (
+    names = wanted.names
+    texts = (None, wanted.words[0]) if wanted.words else (None,)
+    ended = [
+        client.list_runs(status=status, event_id=wanted.event_id, text=text, limit=_LISTED, **names)
+        for status in ([wanted.status] if wanted.status else _ENDED)
+        for text in texts
+    ]
+    status, questions, running, queue, *pages = await asyncio.gather(
         client.status(),
-        client.attention(limit=_LISTED),
-        client.list_runs(status="running", limit=_LISTED),
-        client.queue(flow=flow, limit=_LISTED),
-        *(client.list_runs(status=ended, flow=flow, event_id=event_id, limit=_LISTED) for ended in _ENDED),
+        client.attention(limit=_LISTED, **names),
+        client.list_runs(status="running", limit=_LISTED, **names),
+        client.queue(limit=_LISTED, **names),
+        *ended,
     )
-    status, questions, running, queue, *ended = await asyncio.gather(*asked)
-    return Answers(status, questions, running, queue, [run for page in ended for run in page])
+    return Answers(status, questions, running, queue, [run for page in pages for run in page])
 
 
 async def watch(

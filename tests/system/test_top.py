@@ -1,6 +1,6 @@
 """``flowd top`` as its reader sees it: a real daemon under it, keys pressed, and what the screen then holds."""
 
-from daemon_rig import Workspace, say
+from daemon_rig import Workspace, say, until
 from http_rig import HttpPlace
 from textual.widgets import Input
 from top_rig import Reader, by_socket, read
@@ -157,6 +157,30 @@ def test_a_filter_shows_only_what_fits_and_escape_shows_all_again(place: Workspa
         await reader.sees("Only the event e 2.")
         await reader.press("escape")
         await reader.until(lambda: both in reader.rows(Section.RECENT), "all runs")
+
+    read(by_socket(place), does)
+
+
+def test_a_filter_finds_what_ended_long_ago(place: Workspace) -> None:
+    place.flow("old", say("completed", message="needle"), step='[steps.labels]\nversion = "/payload/v"')
+    place.flow("new", say("completed"))
+    place.start()
+    old = {"id": "o1", "type": "old.go", "payload": {"v": "1.2"}}
+    (old_id,) = place.call("flow.dispatch", event=old, wait=True)["runIds"]
+    for n in range(120):
+        place.call("flow.dispatch", event={"id": f"n{n}", "type": "new.go"})
+    until(lambda: place.call("daemon.status")["runs"]["completed"] == 121, what="the end of all runs", bound_s=60)
+
+    async def does(reader: Reader) -> None:
+        await reader.until(lambda: len(reader.rows(Section.RECENT)) == 100, "the newest runs")
+        assert old_id not in reader.rows(Section.RECENT)
+        for typed in ("needle", "flow=old", "version=1.2"):
+            await reader.press("slash")
+            await reader.type(typed)
+            await reader.press("enter")
+            await reader.until(lambda: reader.rows(Section.RECENT) == [old_id], f"the run by {typed}")
+            await reader.press("escape")
+            await reader.until(lambda: len(reader.rows(Section.RECENT)) == 100, "the newest runs again")
 
     read(by_socket(place), does)
 

@@ -1,10 +1,13 @@
 """What ``flowd top`` shows, decided without a terminal and without a daemon."""
 
+import doctest
+from types import ModuleType
 from typing import Any
 
 import pytest
 from rich.ansi import AnsiDecoder
 
+from flowd.screen import lines, output_view, wanted
 from flowd.screen.board import Answers, Board, Section, board_of
 from flowd.screen.facts import facts
 from flowd.screen.lines import MAX_LINE_BYTES, Lines, coloured
@@ -14,6 +17,13 @@ from flowd.screen.wanted import Wanted, read_wanted
 from flowd_client.views.question import read_questions
 from flowd_client.views.queue import read_queue
 from flowd_client.views.run import OutputView, RunView, read_run
+
+
+@pytest.mark.parametrize("module", [wanted, lines, output_view], ids=lambda module: module.__name__)
+def test_doctests(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted
+    assert not results.failed
 
 
 def a_run(run_id: str = "run_1", **members: Any) -> RunView:
@@ -70,12 +80,21 @@ def test_the_summary_tells_what_is_wrong_and_escapes_it() -> None:
     [
         ("", True), ("flow=release", True), ("flow=rel", False), ("step=build", True), ("step=release/build", True),
         ("status=failed", True), ("status=completed", False), ("run=run_1", True), ("TIMEOUT e1", True),
-        ("timeout nothing", False), ("'timed out'", True), ("'timed out", False), ("colour=red", False),
+        ("timeout nothing", False), ("'timed out'", True), ("'timed out", False),
+        ("version=1.2", True), ("version=1.3", False), ("colour=red", False),
     ],
 )  # fmt: skip
 def test_a_filter_is_names_and_words(typed: str, fits: bool) -> None:
-    run = a_run(processStatus="failed", reason="timeout", error="It timed out")
+    run = a_run(processStatus="failed", reason="timeout", error="It timed out", labels={"version": "1.2"})
     assert read_wanted(typed).fits(run) is fits
+
+
+def test_the_daemon_is_asked_for_flow_step_labels_and_a_status_that_there_is() -> None:
+    typed = read_wanted("step=release/build version=1.2 status=failed word")
+    assert typed.names == {"flow": "release", "step": "build", "labels": {"version": "1.2"}}
+    assert (typed.status, read_wanted("status=fai").status) == ("failed", None)
+    assert read_wanted("flow=a step=b").names == {"flow": "a", "step": "b"}
+    assert read_wanted("word run=run_1").names == {}
 
 
 def test_one_events_runs_are_meant_whatever_is_typed_beside_it() -> None:
@@ -93,23 +112,23 @@ def test_colours_are_kept_from_line_to_line_and_nothing_else_is_obeyed() -> None
 
 
 def test_lines_come_when_they_are_whole_and_the_last_one_at_the_end() -> None:
-    lines = Lines()
-    assert [line.plain for line in lines.feed("stdout", b"one\ntw")] == ["  one"]
-    assert lines.unfinished().plain == "  tw"
-    assert [line.plain for line in lines.feed("stderr", b"oh\n")] == ["! oh"]
-    assert [line.plain for line in lines.feed("stdout", b"o\r\n10%\r20%")] == ["  two"]
-    assert lines.unfinished().plain == "  20%"
-    assert [line.plain for line in lines.end()] == ["  20%"]
-    assert lines.end() == []
+    found = Lines()
+    assert [line.plain for line in found.feed("stdout", b"one\ntw")] == ["  one"]
+    assert found.unfinished().plain == "  tw"
+    assert [line.plain for line in found.feed("stderr", b"oh\n")] == ["! oh"]
+    assert [line.plain for line in found.feed("stdout", b"o\r\n10%\r20%")] == ["  two"]
+    assert found.unfinished().plain == "  20%"
+    assert [line.plain for line in found.end()] == ["  20%"]
+    assert found.end() == []
 
 
 def test_a_line_without_end_comes_in_pieces_and_progress_needs_no_memory() -> None:
-    lines = Lines()
-    assert [len(line.plain) for line in lines.feed("stdout", b"x" * (3 * MAX_LINE_BYTES))] == [MAX_LINE_BYTES + 2] * 2
-    assert [len(line.plain) for line in lines.end()] == [MAX_LINE_BYTES + 2]
+    found = Lines()
+    assert [len(line.plain) for line in found.feed("stdout", b"x" * (3 * MAX_LINE_BYTES))] == [MAX_LINE_BYTES + 2] * 2
+    assert [len(line.plain) for line in found.end()] == [MAX_LINE_BYTES + 2]
     for percent in range(10_000):
-        assert lines.feed("stdout", b"%d%%\r" % percent) == []
-    assert lines.unfinished().plain == "  9999%"
+        assert found.feed("stdout", b"%d%%\r" % percent) == []
+    assert found.unfinished().plain == "  9999%"
 
 
 def an_output(data: bytes, offset: int = 0, turns: tuple[tuple[int, int], ...] = (), *, lost: int = 0) -> OutputView:
