@@ -80,7 +80,7 @@ class Attempts:
         """Do what an earlier daemon could not do any more after it had recorded this attempt's outcome."""
         output = await self._tools.store.output(*parse_attempt_id(attempt_id))
         if output is not None:
-            self._tools.outputs.remove(attempt_id, output)
+            self._tools.outputs.let_go(attempt_id, output)
         await self._tools.keeper.forget(attempt_id)
 
     async def cancel(self, run_id: str, *, grace_s: float | None = None) -> float:

@@ -90,7 +90,7 @@ class OutputFiles:
         return replace(output, stdout_bytes=sizes[0], stderr_bytes=sizes[1], is_truncated=is_truncated)
 
     def remove(self, attempt_id: str, output: Output) -> None:
-        """Remove the files whose content the database has now."""
+        """Remove the files whose content the database has now. Raises `OSError`."""
         streams: tuple[tuple[Stream, bytes | None], ...] = (("stdout", output.stdout), ("stderr", output.stderr))
         for stream, inline in streams:
             if inline is not None:
@@ -101,6 +101,13 @@ class OutputFiles:
 
         if output.order:
             self._remove_order(attempt_id)
+
+    def let_go(self, attempt_id: str, output: Output) -> None:
+        """The same for an attempt that has ended, which costs nobody its end: a file that cannot be removed stays."""
+        try:
+            self.remove(attempt_id, output)
+        except OSError as error:
+            log.warning("output not removed", extra={"attempt_id": attempt_id, "problem": str(error)})
 
     def remove_all(self, attempt_id: str) -> None:
         """Remove what files an attempt has."""

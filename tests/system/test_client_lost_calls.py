@@ -12,8 +12,7 @@ from daemon_rig import Workspace, say, until, workspace
 
 from flowd_client import ConnectionLostError, DaemonNotRunningError, FlowClientError
 
-EVENT = {"id": "e", "type": "slow.go"}
-PATIENCE_S = 3.0
+PATIENCE_S = 1.0
 """Of clients whose daemon does not come back."""
 
 REMOTE = [kind for kind in KINDS if kind.mode != "local"]
@@ -33,22 +32,46 @@ def runs(place: Workspace) -> list[dict[str, Any]]:
     return found
 
 
-def failure_of(call: Callable[[], Any], *, meanwhile: Callable[[], None]) -> FlowClientError | None:
-    """What a call raises in a thread of its own while something happens here."""
-    raised: list[FlowClientError] = []
+def event_of(kind: Kind) -> dict[str, str]:
+    """Each client's own."""
+    return {"id": str(kind), "type": "slow.go"}
 
-    def run() -> None:
+
+def failures_of(calls: dict[Kind, Callable[[], Any]], *, meanwhile: Callable[[], None]) -> dict[Kind, FlowClientError]:
+    """What each call that fails raises, in threads of their own, while something happens here."""
+    raised: dict[Kind, FlowClientError] = {}
+
+    def run(kind: Kind, call: Callable[[], Any]) -> None:
         try:
             call()
         except FlowClientError as error:
-            raised.append(error)
+            raised[kind] = error
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    threads = [threading.Thread(target=run, args=each, daemon=True) for each in calls.items()]
+    for thread in threads:
+        thread.start()
     meanwhile()
-    thread.join(20)
-    assert not thread.is_alive(), "the call goes on"
-    return raised[0] if raised else None
+    for thread in threads:
+        thread.join(40)
+        assert not thread.is_alive(), "a call goes on"
+    return raised
+
+
+@contextlib.contextmanager
+def clients(place: Workspace) -> Iterator[dict[Kind, Any]]:
+    """One of each kind; they do not wait long for a daemon that has gone."""
+    with contextlib.ExitStack() as stack:
+        yield {
+            kind: stack.enter_context(opened(kind, options_of(kind, place), timeout_s=PATIENCE_S)) for kind in REMOTE
+        }
+
+
+def dispatching(flows: dict[Kind, Any]) -> dict[Kind, Callable[[], Any]]:
+    """Calls that hand in an event each, and wait for its run."""
+    return {
+        kind: lambda kind=kind, client=client: client.dispatch_event(event_of(kind), wait=True)
+        for kind, client in flows.items()
+    }
 
 
 def kill_for_good(place: Workspace) -> None:
@@ -60,89 +83,98 @@ def kill_for_good(place: Workspace) -> None:
     place.kill()
 
 
-@pytest.mark.parametrize("kind", REMOTE, ids=str)
-def test_a_stored_dispatch_whose_daemon_is_killed_is_a_lost_call_and_safe_to_repeat(
-    slow: Workspace, kind: Kind
-) -> None:
+def test_a_stored_dispatch_whose_daemon_is_killed_is_a_lost_call_and_safe_to_repeat(slow: Workspace) -> None:
     def kill() -> None:
-        until(lambda: runs(slow), what="the event's run")
+        until(lambda: len(runs(slow)) == len(REMOTE), what="the events' runs")
         kill_for_good(slow)
 
-    with opened(kind, options_of(kind, slow), timeout_s=PATIENCE_S) as client:
-        error = failure_of(lambda: client.dispatch_event(EVENT, wait=True), meanwhile=kill)
-        assert isinstance(error, ConnectionLostError)
-        assert isinstance(error.__cause__, DaemonNotRunningError)
-        assert "flow.dispatch" in error.message
-        assert "again with the same id" in error.message
-        with pytest.raises(DaemonNotRunningError):  # this one never left
-            client.dispatch_event({**EVENT, "id": "another"})
+    with clients(slow) as flows:
+        failures = failures_of(dispatching(flows), meanwhile=kill)
+        assert set(failures) == set(REMOTE)
+        for kind, error in failures.items():
+            assert isinstance(error, ConnectionLostError), kind
+            assert isinstance(error.__cause__, DaemonNotRunningError), kind
+            assert "flow.dispatch" in error.message, kind
+            assert "again with the same id" in error.message, kind
+            with pytest.raises(DaemonNotRunningError):  # this one never left
+                flows[kind].dispatch_event({**event_of(kind), "id": f"another {kind}"})
     slow.start()
     with slow.client() as client:
-        assert client.dispatch_event(EVENT).is_duplicate
-        assert [event.id for event in client.list_events()] == ["e"]
+        assert all(client.dispatch_event(event_of(kind)).is_duplicate for kind in REMOTE)
+        assert {event.id for event in client.list_events()} == {str(kind) for kind in REMOTE}
 
 
-@pytest.mark.parametrize("kind", REMOTE, ids=str)
-def test_waits_outlive_a_daemon_that_is_killed_and_comes_back(kind: Kind) -> None:
+def test_waits_outlive_a_daemon_that_is_killed_and_comes_back() -> None:
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     with workspace() as place:
         folder = place.flow("slow", f"while [ ! -e go ]; do sleep 0.02; done; {say('changed')}")
         place.start(FLOWD_HTTP=f"127.0.0.1:{port}")
-        views: dict[str, Any] = {}
+        options = {kind: options_of(kind, place) for kind in REMOTE}
+        dispatched: dict[Kind, Any] = {}
+        waited: dict[Kind, Any] = {}
 
         def restart_twice() -> None:
-            until(lambda: runs(place), what="the event's run")
+            until(lambda: len(runs(place)) == len(REMOTE), what="the events' runs")
             for _ in range(2):
                 kill_for_good(place)
                 place.start(FLOWD_HTTP=f"127.0.0.1:{port}")
             (folder / "go").touch()
 
-        def dispatch() -> None:
-            with opened(kind, options_of(kind, place)) as client:
-                views["dispatch"] = client.dispatch_event(EVENT, wait=True)
+        def dispatch(kind: Kind) -> None:
+            with opened(kind, options[kind]) as client:
+                dispatched[kind] = client.dispatch_event(event_of(kind), wait=True)
 
-        def wait() -> None:
-            with opened(kind, options) as client:
-                while "wait" not in views:
+        def wait(kind: Kind) -> None:
+            with opened(kind, options[kind]) as client:
+                while kind not in waited:
                     # What was never sent, because it came while no daemon ran, fails at once: that is not asked here.
                     with contextlib.suppress(DaemonNotRunningError):
-                        (run,) = until(client.list_runs, what="the run").items
-                        views["wait"] = client.wait_run(run.id)
+                        (run,) = until(lambda: client.list_runs(event_id=str(kind)), what="the run").items
+                        waited[kind] = client.wait_run(run.id)
 
-        options = options_of(kind, place)
-        waiting = threading.Thread(target=wait, daemon=True)
-        waiting.start()
-        assert failure_of(dispatch, meanwhile=restart_twice) is None
-        waiting.join(40)
-    assert (views["wait"].status, views["dispatch"].runs[0].status) == ("changed", "changed")
-    assert views["dispatch"].run_ids == (views["wait"].id,)
+        waiting = [threading.Thread(target=wait, args=(kind,), daemon=True) for kind in REMOTE]
+        for thread in waiting:
+            thread.start()
+        calls = {kind: lambda kind=kind: dispatch(kind) for kind in REMOTE}
+        assert failures_of(calls, meanwhile=restart_twice) == {}
+        for thread in waiting:
+            thread.join(40)
+    for kind in REMOTE:
+        assert (waited[kind].status, dispatched[kind].runs[0].status) == ("changed", "changed"), kind
+        assert dispatched[kind].run_ids == (waited[kind].id,), kind
 
 
-@pytest.mark.parametrize("kind", REMOTE, ids=str)
-def test_a_replay_whose_daemon_is_killed_is_a_lost_call(slow: Workspace, kind: Kind) -> None:
-    slow.call("flow.dispatch", event=EVENT)
+def test_a_replay_whose_daemon_is_killed_is_a_lost_call(slow: Workspace) -> None:
+    for kind in REMOTE:
+        slow.call("flow.dispatch", event=event_of(kind))
 
     def kill() -> None:
-        until(lambda: len(runs(slow)) == 2, what="the replay's run")
+        until(lambda: len(runs(slow)) == 2 * len(REMOTE), what="the replays' runs")
         kill_for_good(slow)
 
-    with opened(kind, options_of(kind, slow), timeout_s=PATIENCE_S) as client:
-        error = failure_of(lambda: client.replay_event("e", wait=True), meanwhile=kill)
-        assert isinstance(error, ConnectionLostError)
-        assert "look before asking again" in error.message
+    with clients(slow) as flows:
+        calls = {
+            kind: lambda kind=kind, client=client: client.replay_event(str(kind), wait=True)
+            for kind, client in flows.items()
+        }
+        failures = failures_of(calls, meanwhile=kill)
+    assert set(failures) == set(REMOTE)
+    for kind, error in failures.items():
+        assert isinstance(error, ConnectionLostError), kind
+        assert "look before asking again" in error.message, kind
 
 
-@pytest.mark.parametrize("kind", REMOTE, ids=str)
-def test_a_wait_whose_daemon_stops_and_leaves_its_step_to_the_next_is_a_lost_call(slow: Workspace, kind: Kind) -> None:
+def test_a_wait_whose_daemon_stops_and_leaves_its_step_to_the_next_is_a_lost_call(slow: Workspace) -> None:
     assert slow.stop() == 0
     slow.start(FLOWD_HTTP="127.0.0.1:0", FLOWD_ON_STOP="keep")
 
     def stop() -> None:
-        until(lambda: runs(slow), what="the event's run")
+        until(lambda: len(runs(slow)) == len(REMOTE), what="the events' runs")
         assert slow.stop() == 0
 
-    with opened(kind, options_of(kind, slow), timeout_s=PATIENCE_S) as client:
-        error = failure_of(lambda: client.dispatch_event(EVENT, wait=True), meanwhile=stop)
-    assert isinstance(error, ConnectionLostError)
+    with clients(slow) as flows:
+        failures = failures_of(dispatching(flows), meanwhile=stop)
+    assert set(failures) == set(REMOTE)
+    assert all(isinstance(error, ConnectionLostError) for error in failures.values())
     slow.start(FLOWD_ON_STOP="cancel")

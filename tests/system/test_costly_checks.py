@@ -1,5 +1,6 @@
 """A schema whose check takes for ever holds nobody up: the daemon answers, the event is told, a stop is a stop."""
 
+import contextlib
 import json
 from threading import Thread
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import psutil
 import pytest
 from daemon_rig import Workspace, until
+
+from flowd_client import FlowClientError
+from flowd_client.unix import UnixTransport
 
 DOUBLED: dict[str, Any] = {
     "$defs": {
@@ -32,10 +36,13 @@ def test_others_are_answered_while_a_check_goes_on_and_a_stop_ends_it(workspace:
     answers: list[Any] = []
 
     def dispatch() -> None:
-        try:
-            answers.append(workspace.call("flow.dispatch", event={"id": "e", "type": "t.a", "payload": {"a": 1}}))
-        except Exception as error:
-            answers.append(error)
+        event = {"id": "e", "type": "t.a", "payload": {"a": 1}}
+        # By the bare transport: a client would go on asking for a daemon that does not come back.
+        with contextlib.closing(UnixTransport(workspace.socket)) as transport:
+            try:
+                answers.append(transport.call("flow.dispatch", {"event": event}, timeout_s=60))
+            except FlowClientError as error:
+                answers.append(error)
 
     caller = Thread(target=dispatch)
     caller.start()
@@ -45,6 +52,7 @@ def test_others_are_answered_while_a_check_goes_on_and_a_stop_ends_it(workspace:
     assert not answers
     assert workspace.stop() == 0
     caller.join()
+    assert isinstance(answers[0], FlowClientError)
     assert not _workers(workspace)
 
 

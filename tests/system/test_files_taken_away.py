@@ -260,9 +260,11 @@ def test_what_becomes_read_only_is_told_and_what_could_not_start_for_it_does_so_
     # The file of standard output was there; that of standard error is made when something is printed there.
     assert (run["effectiveStatus"], run["outputTruncated"]) == ("changed", True)
     assert log_of(place) == ["start", "end"]
+    assert place.log().count("output not removed") == 1
     read_only(state(place) / name)
     assert ended(place, blocked_id)["effectiveStatus"] == "changed"
     assert log_of(place) == ["start", "end"] * 2
+    assert "supervision failed" not in place.log()
     assert place.stop() == 0
 
 

@@ -31,6 +31,8 @@ from flowd_client import (
 
 BOTH = pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "async"])
 EVENT = {"id": "e", "type": "hello.go"}
+PATIENCE_S = 1.0
+"""Of clients whose server does not come back."""
 
 
 def client(is_async: bool, **options: Any) -> Any:
@@ -313,7 +315,7 @@ def test_a_server_that_goes_after_its_first_request_leaves_a_lost_call(is_async:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = threading.Thread(target=take_one, daemon=True)
         server.start()
-        with client(is_async, base_url=url) as flows:
+        with opened(Kind("http", is_async), {"base_url": url}, timeout_s=PATIENCE_S) as flows:
             with pytest.raises(ConnectionLostError) as raised:
                 # A server that does not wait for the runs is asked for them afterwards.
                 flows.dispatch_event(EVENT, wait=True) if is_answering else flows.wait_run("run_1")
