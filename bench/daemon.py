@@ -17,9 +17,17 @@ STEP = '#!/bin/sh\necho \'FLOW_RESULT {"status":"completed"}\'\n'
 
 
 def add_flow(
-    workspace: Path, name: str, event_type: str, *, steps: int = 1, script: str = STEP, runner: str = "exec"
+    workspace: Path,
+    name: str,
+    event_type: str,
+    *,
+    steps: int = 1,
+    script: str = STEP,
+    runner: str = "exec",
+    more: str = "",
 ) -> Path:
-    """Write a package whose steps all run the script when the event comes; returns the script's path."""
+    """Write a package whose steps all run the script when the event comes, each with ``more`` of its manifest; returns
+    the script's path."""
     folder = workspace / "flows" / name
     folder.mkdir(parents=True)
     program = folder / ("main.py" if runner == "python" else "main.sh")
@@ -27,7 +35,7 @@ def add_flow(
     program.chmod(0o755)
     tables = "".join(
         f'[[steps]]\nname = "s{n}"\nrunner = "{runner}"\nscript = "{program.name}"\ntimeout_ms = 3600000\n'
-        f'[steps.trigger]\ntype = "{event_type}"\n'
+        f'[steps.trigger]\ntype = "{event_type}"\n{more}'
         for n in range(steps)
     )
     (folder / "flow.toml").write_text(f'name = "{name}"\nversion = 1\n{tables}', encoding="utf-8")
