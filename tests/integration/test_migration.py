@@ -11,6 +11,7 @@ from store_rig import FAILED, STEP, claim, ids
 
 from flowd.domain.errors import StateError
 from flowd.domain.exit import Exit
+from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.stored import Output
@@ -206,3 +207,25 @@ def test_a_refused_downgrade_names_the_version_and_the_backup(tmp_path: Path) ->
         open_writer(path)
     assert "a newer flowd (7.8.9)" in refused.value.message
     assert str(backup_path(path, known_schema() + 1)) in refused.value.message
+
+
+def test_runs_and_events_of_before_are_found_by_their_times(tmp_path: Path) -> None:
+    old_database(tmp_path / "flowd.db")
+    with closing(sqlite3.connect(tmp_path / "flowd.db", isolation_level=None)) as db:
+        for seq in range(1_000, 3_000):
+            db.execute(RUN, (seq, f"run-{seq}", STEP.id, "completed", 1, 0, 60, 60))
+            db.execute("UPDATE runs SET created_at_ms = ? WHERE seq = ?", (seq * 10_000, seq))
+
+    async def use() -> None:
+        store = SqliteStore(tmp_path / "flowd.db", max_queued=10)
+        try:
+            span = RunFilter(since_ms=15_000_000, until_ms=15_020_000)
+            page = await store.runs(span, limit=9, cursor=None)
+            assert [run.id for run in page.items] == ["run-1501", "run-1500"]
+            everything = await store.events(EventFilter(until_ms=10), limit=9, cursor=None)
+            assert len(everything.items) == 1
+            assert (await store.events(EventFilter(since_ms=10_000_000), limit=9, cursor=None)).items == ()
+        finally:
+            await store.close()
+
+    asyncio.run(use())

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -195,3 +197,13 @@ def test_the_queue_and_attention_take_names_and_labels() -> None:
         with place.client() as client:
             assert [entry.run.event_id for entry in client.queue(step="main", labels={"repo": "two"})] == ["other"]
             assert [question.run.event_id for question in client.attention(labels={"repo": "one"})] == ["asks"]
+        followed = [sys.executable, "-m", "flowd", "runs", "-f", "--json", "--step", "main", "--label", "repo=two"]
+        with subprocess.Popen([*followed, "-w", str(place.path)], stdout=subprocess.PIPE, text=True) as follower:
+            assert follower.stdout is not None
+            told = [json.loads(follower.stdout.readline())]
+            place.call("flow.resume", flow="ship")
+            while told[-1]["status"] != "completed":
+                told.append(json.loads(follower.stdout.readline()))
+            follower.terminate()
+        assert {update["run"]["eventId"] for update in told} == {"other"}
+        assert told[0]["status"] == "queued"

@@ -54,6 +54,10 @@ def test_no_view_shows_a_secret_and_the_store_keeps_every_byte(place: Workspace)
         assert SECRET not in answer, method
         assert "word-of-the-step" not in answer, method
         assert "***" in answer, method
+    found = place.call("flow.listRuns", text="TOKEN IS ***")["runs"]
+    assert [one["id"] for one in found] == [failed]
+    for part in (SECRET, SECRET[:5], f"is {SECRET[0]}"):  # else a search would tell it letter by letter
+        assert place.call("flow.listRuns", text=part)["runs"] == []
     view = place.call("flow.getRun", runId=failed)["run"]
     assert view["reportedResult"] == {"status": "changed", "token": "***"}
     assert "stdout:\n  token is ***\n" in view["error"]

@@ -117,7 +117,12 @@ METHODS: Final[dict[str, Method]] = {
             "End every unfinished run of an event or, with `tree`, of all below it, too.",
             (Route("POST", "/events/{eventId}/cancel", "control", note="`?tree=true`, or `tree` in the body."),),
         ),
-        Method(LIST_EVENTS, "Events, newest first.", (Route("GET", "/events", "read"),), is_retry_safe=True),
+        Method(
+            LIST_EVENTS,
+            "Events, newest first.",
+            (Route("GET", "/events", "read", note="`label=name=value` may be repeated."),),
+            is_retry_safe=True,
+        ),
         Method(
             GET_EVENT,
             "An event with its runs.",
@@ -132,7 +137,7 @@ METHODS: Final[dict[str, Method]] = {
                     "GET",
                     "/runs",
                     "read",
-                    note="`status` is a process status or a result status. "
+                    note="`status` is a process status or a result status. `label=name=value` may be repeated. "
                     "`output=tail` adds the last 4 KiB of each stream.",
                 ),
             ),
