@@ -11,16 +11,25 @@ from flowd_client import methods as names
 Fields = Mapping[str, str]
 
 
-async def resolve(visit: Visit, fields: Fields) -> str:
-    """Let a run that asks count as ``status``."""
+async def approve(visit: Visit, fields: Fields) -> str:
+    """Let a run that asks count as completed, with a note if there is one."""
+    return await _resolve(visit, fields, "completed")
+
+
+async def reject(visit: Visit, fields: Fields) -> str:
+    """Let a run that asks count as failed, with a note if there is one."""
+    return await _resolve(visit, fields, "failed")
+
+
+async def _resolve(visit: Visit, fields: Fields, status: str) -> str:
     run_id = visit.call.values["runId"]
-    asked = {"runId": run_id, "attempt": fields.get("attempt")}
-    await visit.ask(names.RESOLVE_RUN, {**asked, "status": fields.get("status"), "note": fields.get("note")})
+    said = {"status": status, "note": fields.get("text", "").strip(), "attempt": fields.get("attempt")}
+    await visit.ask(names.RESOLVE_RUN, {"runId": run_id, **said})
     return back(fields, _run(run_id))
 
 
 async def answer(visit: Visit, fields: Fields) -> str:
-    """Give a run that asks an answer, which is JSON, or else text."""
+    """Give a run that asks an answer, which is JSON, or else text; or nothing but the wish that it goes on."""
     run_id = visit.call.values["runId"]
     await visit.ask(names.ANSWER_RUN, {"runId": run_id, "input": _input(fields), "attempt": fields.get("attempt")})
     return back(fields, _run(run_id))
@@ -58,7 +67,7 @@ def back(fields: Fields, otherwise: str) -> str:
 
 
 def _input(fields: Fields) -> Any:
-    text = fields.get("input", "").strip()
+    text = fields.get("text", "").strip()
     try:
         return decoded(text.encode())
     except HttpError:

@@ -15,12 +15,8 @@ LOOKS = (
 )
 
 ACTS = (
-    Doing(
-        "/ui/runs/{runId}/resolve",
-        "control",
-        actions.resolve,
-        question="Say how this run counts from now on? What waits for it goes on or ends.",
-    ),
+    Doing("/ui/runs/{runId}/approve", "control", actions.approve, question="Approve this? What waits for it goes on."),
+    Doing("/ui/runs/{runId}/reject", "control", actions.reject, question="Reject this? It counts as failed."),
     Doing("/ui/runs/{runId}/answer", "control", actions.answer, question="Give this answer? The run goes on with it."),
     Doing("/ui/runs/{runId}/cancel", "control", actions.cancel_run, question="End this run, and all that it started?"),
     Doing("/ui/resume", "control", actions.resume, question="Resume this? What waits for that starts."),

@@ -120,8 +120,8 @@ def head_of_stream(web: HttpPlace, path: str, cookie: str) -> int:
 def test_only_the_page_itself_may_do_something(web: HttpPlace, sender: dict[str, str]) -> None:
     run_id = asking(web, f"own-{sender.get('sec-fetch-site')}")
     cookie = log_in(web)
-    path = f"/ui/runs/{run_id}/resolve"
-    refused = submit(web, path, {"status": "completed", "sure": "1"}, cookie=cookie, **sender)
+    path = f"/ui/runs/{run_id}/approve"
+    refused = submit(web, path, {"sure": "1"}, cookie=cookie, **sender)
     assert refused.status == 403
     assert web.place.call("flow.getRun", runId=run_id)["run"]["needsAttention"]
 
@@ -133,28 +133,28 @@ def asking(web: HttpPlace, event_id: str) -> str:
 
 def test_who_approves_is_asked_first_and_is_recorded(web: HttpPlace) -> None:
     run_id = asking(web, "approved")
-    path = f"/ui/runs/{run_id}/resolve"
+    path = f"/ui/runs/{run_id}/approve"
     sender = own(web, cookie_of(submit(web, "/ui/login", {"token": token(web)}, **own(web))))
     page = web.get("/ui/", cookie=sender["cookie"]).body.decode()
     assert path in page
     assert "&lt;b&gt;Publish&lt;/b&gt;?" in page
     assert "<b>Publish</b>" not in page
-    sure = submit(web, path, {"status": "completed", "back": "/ui/?x=1", "note": '"><script>'}, **sender)
+    sure = submit(web, path, {"back": "/ui/?x=1", "text": '"><script>'}, **sender)
     assert sure.status == 200
     assert b"<script>" not in sure.body.partition(b"<main")[2]
     assert web.place.call("flow.getRun", runId=run_id)["run"]["needsAttention"]
-    done = submit(web, path, {"status": "completed", "back": "/ui/?x=1", "sure": "1"}, **sender)
+    done = submit(web, path, {"back": "/ui/?x=1", "text": "go", "sure": "1"}, **sender)
     assert (done.status, done.headers["location"]) == (303, "/ui/?x=1")
     said = web.place.call("flow.getRun", runId=run_id)["run"]["resolution"]
-    assert (said["status"], said["by"]) == ("completed", {"via": "token", "name": "http-token"})
-    twice = submit(web, path, {"status": "failed", "sure": "1"}, **sender)
+    assert (said["status"], said["note"], said["by"]) == ("completed", "go", {"via": "token", "name": "http-token"})
+    twice = submit(web, f"/ui/runs/{run_id}/reject", {"sure": "1"}, **sender)
     assert twice.status == 409
     assert b"data-problem" in twice.body
 
 
 def test_who_came_by_a_link_is_recorded_as_the_user(web: HttpPlace) -> None:
     run_id = asking(web, "answered")
-    done = submit(web, f"/ui/runs/{run_id}/answer", {"input": '{"n":1}', "sure": "1"}, **own(web, log_in(web)))
+    done = submit(web, f"/ui/runs/{run_id}/answer", {"text": '{"n":1}', "sure": "1"}, **own(web, log_in(web)))
     assert done.status == 303
     answer = until(lambda: web.place.call("flow.getRun", runId=run_id)["run"].get("answer"))
     assert answer["input"] == {"n": 1}
@@ -261,7 +261,7 @@ def test_a_token_does_on_the_page_what_its_scopes_allow() -> None:
         page = web.get("/ui/", cookie=cookie).body
         assert b"Publish?" in page
         assert b"Approve" not in page
-        refused = submit(web, f"/ui/runs/{run_id}/resolve", {"status": "completed", "sure": "1"}, **own(web, cookie))
+        refused = submit(web, f"/ui/runs/{run_id}/approve", {"sure": "1"}, **own(web, cookie))
         assert refused.status == 403
         assert place.call("flow.getRun", runId=run_id)["run"]["needsAttention"]
 

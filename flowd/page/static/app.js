@@ -227,13 +227,15 @@ function ask(question) {
 
 document.addEventListener("submit", async (event) => {
   const form = event.target;
-  if (form.method !== "post" || form.dataset.ask === undefined) return;
+  const question = event.submitter?.dataset.ask ?? form.dataset.ask;
+  if (form.method !== "post" || question === undefined) return;
   event.preventDefault();
-  if (!(await ask(form.dataset.ask))) return;
+  const url = event.submitter?.hasAttribute("formaction") ? event.submitter.formAction : form.action;
+  if (!(await ask(question))) return;
   const fields = new URLSearchParams(new FormData(form, event.submitter));
   fields.set("sure", "1");
   try {
-    const { response, fresh } = await page(form.action, "now", { method: "POST", body: fields });
+    const { response, fresh } = await page(url, "now", { method: "POST", body: fields });
     const problem = fresh.querySelector("[data-problem]");
     if (problem) tell(problem.textContent);
     else if (response.redirected && new URL(response.url).pathname !== location.pathname) location.assign(response.url);
@@ -241,6 +243,14 @@ document.addEventListener("submit", async (event) => {
   } catch {
     tell("The daemon is away, and nothing was done.");
   }
+});
+
+// Enter in a form of several buttons means the one that is marked, and not the first.
+document.addEventListener("keydown", (event) => {
+  const marked = event.key === "Enter" && event.target.matches?.("input") && event.target.form?.querySelector("[data-default]");
+  if (!marked) return;
+  event.preventDefault();
+  event.target.form.requestSubmit(marked);
 });
 
 /* ---- older rows as one scrolls ---------------------------------------------------------------------------------- */
