@@ -1,7 +1,7 @@
 """*Event*: its tree as a graph, its rounds on a timeline, what it says, and what can be done again of it."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from flowd.page.drawing import Node, draw
@@ -13,6 +13,8 @@ from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 
 View = Mapping[str, Any]
+Link = Callable[[str], str]
+"""The address of a page by its path."""
 
 _EVENTS = 100
 _ROUNDS = 12
@@ -26,7 +28,7 @@ async def show(visit: Visit) -> Shown:
     event, tree = got["event"], got["tree"]["events"]
     catalog = await visit.ask(names.LIST_FLOWS)
     needs = needs_of(catalog["flows"])
-    nodes, edges = graph(visit, tree, needs)
+    nodes, edges = graph(visit.link, tree, needs)
     runs = [run for one in tree for run in one["runs"]]
     failed = [run for one in tree for run in newest(one["runs"]) if has_failed(run)]
     members: dict[str, Any] = {
@@ -115,7 +117,7 @@ def needs_of(flows: Sequence[View]) -> dict[tuple[str, str], tuple[str, ...]]:
 
 
 def graph(
-    visit: Visit, tree: Sequence[View], needs: Mapping[tuple[str, str], Sequence[str]]
+    link: Link, tree: Sequence[View], needs: Mapping[tuple[str, str], Sequence[str]]
 ) -> tuple[list[Node], list[Edge]]:
     """Each event of a tree, with the newest run of each step; the events that runs caused behind them."""
     nodes: list[Node] = []
@@ -125,8 +127,8 @@ def graph(
     for event in tree:
         own = f"e {event['id']}"
         is_this = event is tree[0]
-        link = None if is_this else visit.link(f"/ui/events/{segment(event['id'])}")
-        nodes.append(Node(own, event["type"], event["id"], "event", link=link))
+        address = None if is_this else link(f"/ui/events/{segment(event['id'])}")
+        nodes.append(Node(own, event["type"], event["id"], "event", link=address))
         cause = event.get("causedBy")
         if cause is not None and not is_this and cause["runId"] in node_of_run:
             edges.append(Edge(node_of_run[cause["runId"]], own, "next"))
@@ -134,7 +136,7 @@ def graph(
                  for run in event["runs"]}  # fmt: skip
         node_of_run.update((run["id"], steps[run["flowName"], run["stepName"]]) for run in event["runs"])
         nodes += (
-            _run_node(visit, run, steps[run["flowName"], run["stepName"]], is_named=is_named)
+            _run_node(link, run, steps[run["flowName"], run["stepName"]], is_named=is_named)
             for run in newest(event["runs"])
         )
         edges += _edges_of(own, steps, needs)
@@ -152,9 +154,9 @@ def _edges_of(
             yield Edge(other, node, "need")
 
 
-def _run_node(visit: Visit, run: View, node: str, *, is_named: bool) -> Node:
+def _run_node(link: Link, run: View, node: str, *, is_named: bool) -> Node:
     status = word(run)
     percent = (run.get("progress") or {}).get("percent") if status == "running" else None
     how = status if percent is None else f"{percent:.0f} %"
     note = " · ".join(filter(None, [run["flowName"], how] if is_named else [how, took(run.get("durationMs"))]))
-    return Node(node, run["stepName"], note, status=status, link=visit.link(f"/ui/runs/{segment(run['id'])}"))
+    return Node(node, run["stepName"], note, status=status, link=link(f"/ui/runs/{segment(run['id'])}"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from flowd.api.http.responses import HttpError
 from flowd.page.drawing import Node, draw
-from flowd.page.event import View, word
+from flowd.page.event import Link, View, word
 from flowd.page.graph import MAX_NODES, Edge
 from flowd.page.visit import Visit, segment
 from flowd.page.words import took
@@ -54,7 +54,7 @@ async def show(visit: Visit) -> Shown:
     for run in recent:
         last.setdefault(run["stepName"], []).append(run)
     paused = await _paused(visit)
-    nodes, edges = graph(visit, flow, last, paused, starters(catalog["flows"])) if flow else ([], [])
+    nodes, edges = graph(visit.link, flow, last, paused, starters(catalog["flows"])) if flow else ([], [])
     members = {
         "name": name,
         "flow": flow,
@@ -86,7 +86,7 @@ def starters(flows: Sequence[View]) -> dict[str, list[str]]:
 
 
 def graph(
-    visit: Visit,
+    link: Link,
     flow: View,
     last: Mapping[str, Sequence[View]],
     paused: Mapping[str, View],
@@ -103,28 +103,28 @@ def graph(
         if trigger is not None:
             nodes.setdefault(f"t {trigger}", Node(f"t {trigger}", trigger, "starts it", "trigger"))
             edges.append(Edge(f"t {trigger}", own, "trigger"))
-        nodes[own] = _step_node(visit, flow["name"], name, last.get(name, ()), paused)
+        nodes[own] = _step_node(link, flow["name"], name, last.get(name, ()), paused)
         edges += (Edge(f"s {need}", own, "need") for need in step.get("needs") or () if need in known)
     for name in known:
         for kind in sorted(set(_caused(last.get(name, ())))):
             # A flow that starts itself is drawn as that: the line leads back to what starts it.
             target = f"t {kind}" if f"t {kind}" in nodes else f"n {kind}"
-            nodes.setdefault(target, _next_node(visit, target, kind, started.get(kind, ())))
+            nodes.setdefault(target, _next_node(link, target, kind, started.get(kind, ())))
             edges.append(Edge(f"s {name}", target, "next"))
     return list(nodes.values()), edges
 
 
-def _step_node(visit: Visit, flow: str, step: str, runs: Sequence[View], paused: Mapping[str, View]) -> Node:
+def _step_node(link: Link, flow: str, step: str, runs: Sequence[View], paused: Mapping[str, View]) -> Node:
     is_paused = "*" in paused or flow in paused or f"{flow}/{step}" in paused
     status = word(runs[0]) if runs else ""
     said = [status or "has not run", took(runs[0].get("durationMs")) if runs else "", "paused" if is_paused else ""]
-    link = visit.link(f"/ui/runs/{segment(runs[0]['id'])}") if runs else None
-    return Node(f"s {step}", step, " · ".join(filter(None, said)), status=status, link=link)
+    address = link(f"/ui/runs/{segment(runs[0]['id'])}") if runs else None
+    return Node(f"s {step}", step, " · ".join(filter(None, said)), status=status, link=address)
 
 
-def _next_node(visit: Visit, node: str, kind: str, flows: Sequence[str]) -> Node:
+def _next_node(link: Link, node: str, kind: str, flows: Sequence[str]) -> Node:
     note = f"starts {', '.join(flows)}" if flows else "follows"
-    return Node(node, kind, note, "next", link=visit.link(f"/ui/flows/{segment(flows[0])}") if flows else None)
+    return Node(node, kind, note, "next", link=link(f"/ui/flows/{segment(flows[0])}") if flows else None)
 
 
 def _caused(runs: Sequence[View]) -> Iterator[str]:

@@ -51,7 +51,7 @@ def test_attempts_and_the_wait_between_them_are_told_apart() -> None:
 
 
 def test_a_question_lasts_until_it_is_answered_or_until_now() -> None:
-    asked = {"attempts": (attempt(1, 0, 20),), "reportedResult": {"status": "needs_intervention"}}
+    asked: dict[str, Any] = {"attempts": (attempt(1, 0, 20),), "reportedResult": {"status": "needs_intervention"}}
     approved = run(resolution={"at": at(80)}, **asked)
     assert bars(approved) == [[("runs", "asks", 0, 25), ("asks", "asks", 25, 75)]]
     asks = run(needsAttention=True, attempts=(attempt(1, 0, 50),)) | {"effectiveStatus": "needs_intervention"}

@@ -1,0 +1,118 @@
+"""What the pages of events and flows make of views: graphs, rounds, and what counts as failed."""
+
+from typing import Any
+
+from flowd.page import event, flows
+from flowd.page.graph import Edge
+
+NEEDS = {("rel", "build"): (), ("rel", "test"): (), ("rel", "publish"): ("build", "test")}
+
+
+def run(
+    name: str, step: str, status: str = "completed", *, event_id: str = "e1", flow: str = "rel", **more: Any
+) -> Any:
+    given = {"id": name, "flowName": flow, "stepName": step, "status": status, "effectiveStatus": status}
+    made = {"createdAt": "2026-01-01T00:00:00.000Z", "attempts": [], "eventId": event_id, "needsAttention": False}
+    return {**given, **made, **more}
+
+
+def event_of(event_id: str, *runs: Any, cause: str | None = None) -> Any:
+    caused = {} if cause is None else {"causedBy": {"runId": cause, "eventId": "e1"}}
+    return {"id": event_id, "type": f"type of {event_id}", "runs": list(runs), **caused}
+
+
+def drawn(*tree: Any) -> tuple[dict[str, Any], set[Edge]]:
+    nodes, edges = event.graph(str, tree, NEEDS)
+    assert len({node.id for node in nodes}) == len(nodes)
+    return {node.id: node for node in nodes}, set(edges)
+
+
+def test_a_step_hangs_on_its_needs_and_else_on_the_event() -> None:
+    nodes, edges = drawn(event_of("e1", run("r1", "build"), run("r2", "test"), run("r3", "publish", "queued")))
+    assert edges == {
+        Edge("e e1", "r e1 rel/build", "trigger"),
+        Edge("e e1", "r e1 rel/test", "trigger"),
+        Edge("r e1 rel/build", "r e1 rel/publish", "need"),
+        Edge("r e1 rel/test", "r e1 rel/publish", "need"),
+    }
+    assert nodes["r e1 rel/publish"].link == "/ui/runs/r3"
+    assert nodes["e e1"].link is None
+
+
+def test_a_need_that_was_not_started_leaves_a_step_with_the_event() -> None:
+    _, edges = drawn(event_of("e1", run("r3", "publish")))
+    assert edges == {Edge("e e1", "r e1 rel/publish", "trigger")}
+
+
+def test_the_newest_run_of_a_step_is_shown_and_what_an_earlier_one_caused_hangs_on_it() -> None:
+    first, again = run("r1", "build", "failed"), run("r2", "build", round=2)
+    nodes, edges = drawn(event_of("e1", first, again), event_of("e2", cause="r1"))
+    assert nodes["r e1 rel/build"].link == "/ui/runs/r2"
+    assert Edge("r e1 rel/build", "e e2", "next") in edges
+    assert nodes["e e2"].link == "/ui/events/e2"
+
+
+def test_flows_are_named_where_there_are_several() -> None:
+    nodes, _ = drawn(event_of("e1", run("r1", "build"), run("r2", "note", flow="other")))
+    assert nodes["r e1 rel/build"].note == "rel · completed"
+
+
+def test_how_far_a_running_step_is_stands_in_the_graph() -> None:
+    nodes, _ = drawn(event_of("e1", run("r1", "build", "running", progress={"percent": 41.7})))
+    assert nodes["r e1 rel/build"].note == "42 %"
+    assert nodes["r e1 rel/build"].status == "running"
+
+
+def test_a_question_counts_as_one_and_only_the_newest_runs_count() -> None:
+    asks = run("r2", "test", needsAttention=True)
+    tree = [event_of("e1", run("r1", "build", "failed"), run("r3", "build"), asks)]
+    assert event.tally(tree) == {"completed": 1, "asks": 1}
+
+
+def test_what_was_not_started_for_its_need_is_not_retried_by_itself() -> None:
+    assert event.has_failed(run("r1", "build", "failed"))
+    assert not event.has_failed(run("r1", "build", "failed", reason="needs_not_met"))
+    assert not event.has_failed(run("r1", "build", "running"))
+
+
+def test_each_round_of_each_flow_has_a_timeline() -> None:
+    later: dict[str, Any] = {"createdAt": "2026-01-02T00:00:00.000Z", "round": 2}
+    found = event.rounds([run("r1", "build"), run("r2", "test"), run("r3", "build", **later)], now_ms=0)
+    assert [(first["id"], len(drawing.rows)) for first, drawing in found] == [("r3", 1), ("r1", 2)]
+
+
+def step(name: str, *needs: str, trigger: str | None = None) -> Any:
+    return {"name": name, "needs": needs, **({} if trigger is None else {"triggerType": trigger})}
+
+
+def flow_drawn(last: dict[str, Any], *steps: Any, paused: Any = ()) -> tuple[dict[str, Any], set[Edge]]:
+    flow = {"name": "rel", "steps": steps}
+    nodes, edges = flows.graph(str, flow, last, {what: {} for what in paused}, {"built": ["announce"]})
+    return {node.id: node for node in nodes}, set(edges)
+
+
+def test_a_flow_is_drawn_from_what_starts_it_to_what_follows() -> None:
+    built = run("r1", "build", "changed", result={"next": [{"type": "built"}, "no event", {"type": 5}]})
+    nodes, edges = flow_drawn({"build": [built]}, step("build", trigger="go"), step("publish", "build", "no such step"))
+    assert edges == {
+        Edge("t go", "s build", "trigger"),
+        Edge("s build", "s publish", "need"),
+        Edge("s build", "n built", "next"),
+    }
+    assert (nodes["n built"].note, nodes["n built"].link) == ("starts announce", "/ui/flows/announce")
+    assert nodes["s build"].link == "/ui/runs/r1"
+    assert nodes["s publish"].note == "has not run"
+
+
+def test_a_flow_that_starts_itself_is_drawn_as_a_circle() -> None:
+    again = run("r1", "build", result={"next": [{"type": "go"}]})
+    nodes, edges = flow_drawn({"build": [again]}, step("build", trigger="go"))
+    assert set(nodes) == {"t go", "s build"}
+    assert Edge("s build", "t go", "next") in edges
+
+
+def test_a_paused_step_is_drawn_as_paused() -> None:
+    for what in ("*", "rel", "rel/build"):
+        nodes, _ = flow_drawn({}, step("build", trigger="go"), step("test", trigger="go"), paused=[what])
+        assert "paused" in nodes["s build"].note
+        assert ("paused" in nodes["s test"].note) == (what != "rel/build")
