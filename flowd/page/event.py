@@ -37,6 +37,7 @@ async def show(visit: Visit) -> Shown:
         "graph": await asyncio.to_thread(draw, nodes, edges, "What this event has started"),
         "left_out": max(0, len(nodes) - MAX_NODES),
         "more_events": "nextCursor" in got["tree"],
+        "questions": [question(run) for one in tree for run in newest(one["runs"]) if run["needsAttention"]],
         "rounds": rounds(runs, visit.now_ms)[:_ROUNDS],
         "runs": sorted(runs, key=lambda run: str(run["createdAt"]), reverse=True)[:_RUNS],
         "steps": in_order({label(run) for run in tree[0]["runs"]}, needs),
@@ -82,6 +83,12 @@ def has_failed(run: View) -> bool:
     """Whether a retry of all that failed takes it. One that ended unstarted is put back by the retry of its need."""
     is_final = run["status"] not in ("queued", "running")
     return is_final and run["effectiveStatus"] == "failed" and run.get("reason") != "needs_not_met"
+
+
+def question(run: View) -> dict[str, Any]:
+    """What a run asks, as `flow.attention` tells it."""
+    said = run.get("result") or {}
+    return {"run": run, "message": said.get("message") or run.get("error"), "since": run.get("completedAt")}
 
 
 def tally(tree: Sequence[View]) -> dict[str, int]:

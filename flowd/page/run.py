@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowd.page import output
+from flowd.page.event import question
 from flowd.page.output import Place
 from flowd.page.search import search
 from flowd.page.timeline import timeline
@@ -33,7 +34,7 @@ async def show(visit: Visit) -> Shown:
         "needed_by": [
             other["name"] for other in (flow or {}).get("steps", ()) if run["stepName"] in other.get("needs", ())
         ],
-        "question": _question(run) if run["needsAttention"] else None,
+        "question": question(run) if run["needsAttention"] else None,
         "is_final": is_final,
         "is_retryable": is_final and run["effectiveStatus"] in RETRYABLE,
         "output": None if visit.mark is not None else await _output(visit, run),
@@ -98,8 +99,3 @@ async def _needs(
         if other.get("round", 1) <= run.get("round", 1):
             newest.setdefault(other["stepName"], other)
     return [(name, newest.get(name)) for name in wanted]
-
-
-def _question(run: Mapping[str, Any]) -> dict[str, Any]:
-    said = run.get("result") or {}
-    return {"run": run, "message": said.get("message") or run.get("error"), "since": run.get("completedAt")}

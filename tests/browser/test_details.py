@@ -8,6 +8,9 @@ from daemon_rig import say, workspace
 from http_rig import HttpPlace
 from playwright.sync_api import expect
 
+GONE = ("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
+"""What a browser says of a server that is away."""
+
 SCRIPT = f"""
 n=$(cat tries 2>/dev/null || echo 0); n=$((n + 1)); echo $n > tries
 i=0; while [ $i -lt 200 ]; do i=$((i + 1)); echo "line $i of try $n"; done
@@ -42,6 +45,23 @@ def test_another_attempts_output_takes_the_place_of_the_last_ones(web: HttpPlace
     expect(page.get_by_role("heading", level=1)).to_contain_text("completed")
     expect(named.get_by_role("heading", level=1)).to_contain_text("completed")
     expect(named.get_by_role("log", name="stdout")).to_contain_text("line 200 of try 1")
+
+
+def test_output_goes_on_after_a_restart_of_the_daemon(web: HttpPlace, visit: Visits) -> None:
+    (web.place.path / "flows" / "flaky" / "tries").write_text("1")
+    with web.place.client() as client:
+        run_id = client.dispatch_event({"id": "one", "type": "flaky.go"}).runs[0].id
+    somebody = visit(web.url)
+    output = somebody.open(f"/ui/runs/{run_id}").get_by_role("log", name="stdout")
+    expect(output).to_contain_text("line 200 of try 2")
+    web.place.kill()
+    expect(somebody.page.locator("#connection")).to_be_visible()
+    web.start(FLOWD_HTTP=f"127.0.0.1:{web.port}")
+    (web.place.path / "flows" / "flaky" / "go").touch()
+    expect(output).to_contain_text("the end of try 2")
+    assert output.inner_text().count("line 200 of try 2") == 1
+    expect(somebody.page.get_by_role("heading", level=1)).to_contain_text("completed")
+    somebody.expect_faults(*GONE)
 
 
 def test_a_key_leads_from_error_to_error_in_both_streams(web: HttpPlace, visit: Visits) -> None:

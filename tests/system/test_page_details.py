@@ -50,6 +50,7 @@ def web() -> Iterator[HttpPlace]:
         package(place.path / "flows" / "broken", 'name = "broken"\nversion = 1\n[[steps]]\nname = "a"\nrunner = "x"\n')
         place.flow("hello", say("completed", message=HOSTILE))
         place.flow("after", say("completed"), trigger="release.built")
+        place.flow("gate", say("needs_intervention", message="Publish?"))
         place.flow("slow", "echo begun; while [ ! -e ../../go ]; do sleep 0.1; done; echo ended")
         yield HttpPlace(place).start()
 
@@ -260,6 +261,19 @@ def test_a_run_is_ended_from_its_page(web: HttpPlace) -> None:
     assert submit(web, f"/ui/runs/{run['id']}/cancel", sure="1").status == 303
     ended(web, "slow-2")
     assert run_of(web, "slow-2", "main")["effectiveStatus"] == "canceled"
+
+
+def test_a_question_is_answered_on_the_page_of_its_event(web: HttpPlace) -> None:
+    dispatch(web, "gate-1", "gate.go")
+    ended(web, "gate-1")
+    run = run_of(web, "gate-1", "main")
+    shown = page(web, "/ui/events/gate-1")
+    assert "Publish?" in shown
+    assert f'action="/ui/runs/{run["id"]}/resolve"' in shown
+    done = submit(web, f"/ui/runs/{run['id']}/resolve", status="completed", sure="1", back="/ui/events/gate-1")
+    assert (done.status, done.headers["location"]) == (303, "/ui/events/gate-1")
+    assert "Publish?" not in re.sub(r'<section data-part="runs".*', "", page(web, "/ui/events/gate-1"), flags=re.DOTALL)
+    assert "said <b>completed</b>" in page(web, f"/ui/runs/{run['id']}")
 
 
 def test_flows_and_what_is_wrong_with_them(web: HttpPlace) -> None:
