@@ -53,9 +53,13 @@ _HOSTILE_OUTPUT: Final = b"\n".join((
 
 
 def hostile_flow(place: Workspace) -> None:
-    """Add the package ``hostile``: it prints markup, escapes and what is no text, and asks the same of a person."""
-    folder = place.flow("hostile", 'cat "$0.printed"')
+    """Add the package ``hostile``, which prints markup, escapes and what is no text, and asks the same of a person; and
+    one that is broken and says why in markup."""
+    folder = place.flow("hostile", 'cat "$0.printed"', top=f"description = {json.dumps(HOSTILE_TEXT)}")
     (folder / "main.sh.printed").write_bytes(_HOSTILE_OUTPUT)
+    broken = place.path / "flows" / "broken"
+    broken.mkdir()
+    (broken / "flow.toml").write_text(f"name = 'broken'\nversion = 1\n{json.dumps(HOSTILE_TEXT)} = 1\n")
 
 
 def hostile_event(number: int = 1) -> dict[str, Any]:

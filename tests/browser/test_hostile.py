@@ -39,7 +39,7 @@ def assert_harmless(page: Page) -> None:
     assert wider_than_its_window(page) == 0
 
 
-@pytest.mark.parametrize("where", ["now", "runs", "run", "event", "flows", "search"])
+@pytest.mark.parametrize("where", ["now", "runs", "run", "event", "flows", "flow", "search"])
 def test_names_and_payloads_stay_text(web: HttpPlace, visit: Visits, where: str) -> None:
     somebody = visit(web.url)
     dialogs: list[str] = []
@@ -50,10 +50,11 @@ def test_names_and_payloads_stay_text(web: HttpPlace, visit: Visits, where: str)
         "run": f"/ui/runs/{run_of(web, 'hostile')}",
         "event": f"/ui/events/{quote(str(hostile_event()['id']), safe='')}",
         "flows": "/ui/flows",
+        "flow": "/ui/flows/hostile",
         "search": f"/ui/runs?text={quote(HOSTILE_TEXT)}",
     }
     page = somebody.open(paths[where])
-    if where in {"now", "runs", "run", "event"}:
+    if where != "search":
         assert HOSTILE_TEXT[:40] in page.locator("main").inner_text()
     assert_harmless(page)
     assert dialogs == []
