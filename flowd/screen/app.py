@@ -114,10 +114,18 @@ class Overview(ActingScreen):
         self._board = board_of(self._answers, self._wanted)
         self._summary.update(summary(self._board, self._place))
         for section in self._sections.values():
-            section.show(self._board.rows[section.section], self._board.totals.get(section.section))
+            of = section.section
+            hint = self._hint() if of is Section.RECENT else ""
+            section.show(self._board.rows[of], self._board.totals.get(of), hint=hint)
         self._tick()
         if not isinstance(self.focused, Input) and self.selected is None:
             self._go_to_runs()  # the last run has left the section that one was in
+
+    def _hint(self) -> str:
+        """Why there is nothing to see, if there is nothing."""
+        if self._board is None or any(self._board.rows.values()):
+            return ""
+        return "Nothing fits the filter." if self._wanted else "Nothing has run yet: `flowd dispatch` sends an event."
 
     def section_of(self, section: Section) -> SectionView:
         """A section."""
@@ -218,7 +226,10 @@ class TopApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     TITLE = "flowd top"
     CSS_PATH = "screen.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "light", "Dark or light", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "light", "Dark or light", show=False),
+        Binding("ctrl+c", "quit", "Quit", show=False),
+    ]
 
     def __init__(self, link: DaemonLink) -> None:
         super().__init__()

@@ -66,11 +66,11 @@ class SectionView(Vertical):
         at = self._table.cursor_row
         return self._rows[at].run if 0 <= at < len(self._rows) else None
 
-    def show(self, rows: tuple[Row, ...], total: int | None) -> None:
-        """Show these, with the cursor on the run that it was on."""
+    def show(self, rows: tuple[Row, ...], total: int | None, *, hint: str = "") -> None:
+        """Show these, with the cursor on the run that it was on; ``hint`` says why there are none."""
         self._rows = rows
         shown = "" if total is None else f" {total}" if total == len(rows) else f" {len(rows)} of {total}"
-        self._title.update(Text(f"{self.section.value.upper()}{shown}"))
+        self._title.update(Text.assemble(f"{self.section.value.upper()}{shown}  ", (hint, "not bold")))
         self.set_class(not rows, "empty")
         self.draw()
 

@@ -1,8 +1,10 @@
 """``flowd top``: its options, and what it needs."""
 
 import asyncio
-import os
+import shlex
 import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,7 +51,16 @@ def top(session: Session, url: str | None, token_file: Path | None) -> None:
 
 def _require_textual() -> None:
     if find_spec("textual") is None:
-        pip = f"{sys.executable} -m pip" if "VIRTUAL_ENV" in os.environ or sys.prefix != sys.base_prefix else "pip"
         raise CommandError(
-            f"flowd top needs Textual, which is not installed here. Get it with: {pip} install 'codex-flowd[top]'"
+            "flowd top needs Textual, which is not installed here: it comes with the extra codex-flowd[top]. "
+            f"Get it with: {shlex.quote(sys.executable)} -m pip install {shlex.quote(_wanted_textual())}"
         )
+
+
+def _wanted_textual() -> str:
+    """Which Textual this flowd needs, as pip takes it."""
+    with suppress(PackageNotFoundError):
+        for requirement in requires("codex-flowd") or ():
+            if requirement.startswith("textual"):
+                return requirement.partition(";")[0].strip()
+    return "textual"

@@ -55,6 +55,7 @@ async def watch(
     ring: asyncio.Event,
     *,
     run_id: str | None = None,
+    pace_s: float = PACE_S,
 ) -> None:
     """Look now, and then whenever something has happened, until it is cancelled.
 
@@ -65,6 +66,7 @@ async def watch(
         lost: Is told why a look failed, or that the daemon has gone.
         ring: Set it for a look at once: something was done, say.
         run_id: Only what happens to this run counts.
+        pace_s: No look begins sooner after another one, but at a ring.
     """
     while True:
         begun_s = time.monotonic()
@@ -76,7 +78,7 @@ async def watch(
                 await _first(anext(updates), ring, _IDLE_S)
         except FlowClientError as error:
             lost(error)
-        await _first(None, ring, PACE_S - (time.monotonic() - begun_s))
+        await _first(None, ring, pace_s - (time.monotonic() - begun_s))
 
 
 async def _first(update: Awaitable[Any] | None, ring: asyncio.Event, limit_s: float) -> None:

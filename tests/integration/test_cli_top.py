@@ -29,7 +29,8 @@ def test_without_textual_it_says_how_to_get_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert done.returncode == 2, done.stderr
-    assert "pip install 'codex-flowd[top]'" in done.stderr
+    assert "codex-flowd[top]" in done.stderr
+    assert f"{sys.executable} -m pip install 'textual>=" in done.stderr
 
 
 def test_without_a_terminal_it_names_the_verbs_that_print() -> None:

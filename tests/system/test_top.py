@@ -1,5 +1,7 @@
 """``flowd top`` as its reader sees it: a real daemon under it, keys pressed, and what the screen then holds."""
 
+import hashlib
+
 from daemon_rig import Workspace, say, until
 from http_rig import HttpPlace
 from textual.widgets import Input
@@ -215,3 +217,36 @@ def test_all_of_it_works_over_http_with_the_token_of_this_machine(place: Workspa
 
     read(to_url(web.url, token), does)
     assert place.call("flow.getRun", runId=run["id"])["run"]["resolution"]["by"]["via"] == "token"
+
+
+def test_a_token_that_may_only_read_sees_all_and_is_told_what_it_may_not(place: Workspace) -> None:
+    token = "looks-and-does-not-touch"
+    place.flow("ask", say("blocked", message="publish it?"))
+    web = HttpPlace(place)
+    web.configure(f'[http.tokens.reader]\nsha256 = "{hashlib.sha256(token.encode()).hexdigest()}"\nscopes = ["read"]\n')
+    web.start(FLOWD_HTTP_OPEN="")
+    (run,) = place.call("flow.dispatch", event={"id": "a1", "type": "ask.go"}, wait=True)["runs"]
+    file = place.path / "token"
+    file.write_text(f"{token}\n")
+
+    async def does(reader: Reader) -> None:
+        await reader.goes_to(Section.ATTENTION, run["id"])
+        await reader.press("a")
+        await reader.sees("Approve")
+        await reader.press("enter")
+        await reader.sees("control")
+        assert run["id"] in reader.rows(Section.ATTENTION)
+
+    read(to_url(web.url, file), does)
+
+
+def test_who_has_no_runs_yet_is_told_how_to_get_one(place: Workspace) -> None:
+    place.start()
+
+    async def does(reader: Reader) -> None:
+        await reader.sees("Nothing has run yet", "flowd dispatch")
+        await reader.press("slash")
+        await reader.type("x")
+        await reader.sees("Nothing fits the filter.")
+
+    read(by_socket(place), does)
