@@ -91,6 +91,7 @@ class Overview(ActingScreen):
         self._answers = await look(self.client, self._wanted)
         self._away_since_s = None
         self._show()
+        self._tick()
 
     def _lost(self, error: FlowClientError) -> None:
         self._away_since_s = self._away_since_s or time.monotonic()
@@ -106,7 +107,7 @@ class Overview(ActingScreen):
             away.update(Text(f"Trying again, for {for_s} s by now. {escaped(self._why_away)}"))
         elif self.is_current:
             for section in self._sections.values():
-                section.draw()
+                section.draw_times()
 
     def _show(self) -> None:
         if self._answers is None:
@@ -117,7 +118,6 @@ class Overview(ActingScreen):
             of = section.section
             hint = self._hint() if of is Section.RECENT else ""
             section.show(self._board.rows[of], self._board.totals.get(of), hint=hint)
-        self._tick()
         if not isinstance(self.focused, Input) and self.selected is None:
             self._go_to_runs()  # the last run has left the section that one was in
 

@@ -17,6 +17,7 @@ from flowd_client.views.run import RunView
 
 _COLUMNS = ("SINCE", "STATUS", "STEP", "WHAT", "EVENT", "RUN")
 _HAS_STATUS = {Section.ATTENTION, Section.RECENT}
+_AGE_WIDTH = 4
 _MAX_CELL = 60
 """Columns of the terminal; the rest of a name or a message is on the run's own screen."""
 
@@ -39,9 +40,9 @@ class SectionView(Vertical):
         super().__init__(id=section.value)
         self.section = section
         self._rows: tuple[Row, ...] = ()
-        self._table = RunTable(cursor_type="row", show_header=False)
+        self._table = RunTable(cursor_type="row", show_header=False, cursor_foreground_priority="renderable")
         self._title = Static(classes="title")
-        self._shown: dict[str, tuple[Text, ...]] = {}
+        self._shown: dict[str, dict[str, Text]] = {}
 
     def compose(self) -> ComposeResult:
         yield self._title
@@ -50,7 +51,7 @@ class SectionView(Vertical):
     def on_mount(self) -> None:
         """Add the columns."""
         for name in self._names():
-            self._table.add_column(name, key=name)
+            self._table.add_column(name, key=name, width=_AGE_WIDTH if name == "SINCE" else None)
 
     def _names(self) -> tuple[str, ...]:
         return tuple(name for name in _COLUMNS if name != "STATUS" or self.section in _HAS_STATUS)
@@ -72,52 +73,62 @@ class SectionView(Vertical):
         shown = "" if total is None else f" {total}" if total == len(rows) else f" {len(rows)} of {total}"
         self._title.update(Text.assemble(f"{self.section.value.upper()}{shown}  ", (hint, "not bold")))
         self.set_class(not rows, "empty")
-        self.draw()
+        self._draw()
 
-    def draw(self) -> None:
-        """Draw what has changed, ages for one."""
+    def _draw(self) -> None:
+        """Draw the runs: anew where there are others, and else what has changed of them."""
         now = datetime.now(UTC)
         cells = {row.run.id: self._cells(row, now) for row in self._rows}
         if list(cells) == list(self._shown):
-            self._change(cells)
+            for run_id, after in cells.items():
+                for name, text in after.items():
+                    if text != self._shown[run_id][name]:
+                        self._table.update_cell(run_id, name, text, update_width=name != "SINCE")
         else:
             self._fill(cells)
         self._shown = cells
 
-    def _change(self, cells: dict[str, tuple[Text, ...]]) -> None:
-        for run_id, after in cells.items():
-            for name, old, new in zip(self._names(), self._shown[run_id], after, strict=True):
-                if old != new:
-                    self._table.update_cell(run_id, name, new, update_width=True)
+    def draw_times(self) -> None:
+        """Draw what changes by itself: how long it is since."""
+        now = datetime.now(UTC)
+        for row in self._rows:
+            cells, text = self._shown[row.run.id], _since(row.since, now)
+            if cells["SINCE"].plain != text:
+                cells["SINCE"] = _age(text)
+                self._table.update_cell(row.run.id, "SINCE", cells["SINCE"])
 
-    def _fill(self, cells: dict[str, tuple[Text, ...]]) -> None:
+    def _fill(self, cells: dict[str, dict[str, Text]]) -> None:
         table = self._table
         before, at, top = list(self._shown), table.cursor_row, table.scroll_y
         table.clear()
         for run_id, row in cells.items():
-            table.add_row(*row, key=run_id)
+            table.add_row(*row.values(), key=run_id)
         chosen = before[at] if 0 <= at < len(before) else None
         # On top the newest is what one looks at; anywhere else a run is, which may have moved.
         place = list(cells).index(chosen) if at > 0 and chosen in cells else min(at, len(cells) - 1)
         table.move_cursor(row=max(0, place), animate=False, scroll=False)
         table.scroll_to(y=max(0, top + place - at), animate=False)
 
-    def _cells(self, row: Row, now: datetime) -> tuple[Text, ...]:
+    def _cells(self, row: Row, now: datetime) -> dict[str, Text]:
         run = row.run
         status = Text(run.effective_status, STATUS_STYLES.get(run.effective_status, ""))
         cells = {
-            "SINCE": Text(_since(row.since, now), "dim", justify="right"),
+            "SINCE": _age(_since(row.since, now)),
             "STATUS": status,
             "STEP": Text(_cut(row.step)),
             "WHAT": Text(_cut(row.said)),
             "EVENT": Text(_cut(run.event_id or ""), "dim"),
             "RUN": Text(run.id, "dim"),
         }
-        return tuple(cells[name] for name in self._names())
+        return {name: cells[name] for name in self._names()}
 
 
 def _since(at: datetime | None, now: datetime) -> str:
     return "-" if at is None else printing.age((now - at).total_seconds()).removesuffix(" ago")
+
+
+def _age(text: str) -> Text:
+    return Text(text, "dim", justify="right")
 
 
 def _cut(text: str) -> str:
