@@ -187,10 +187,16 @@ def test_a_service_can_be_removed_when_its_workspace_is_gone(box: Box) -> None:
     box.run("install", "-d", "-o", OTHER_USER, workspace)
     assert install(box, workspace).returncode == 0
     box.run("rm", "-r", workspace)
-    box.systemctl("restart", "flowd@var-tmp-brief.service", check=False)
-    shown = box.run(str(FLOWD), "service", "status", "--system", "-w", workspace, check=False).stdout
-    assert f"{workspace} is not there, or is not a folder" in shown
-    assert "exit status 0" not in shown
+    unit = "flowd@var-tmp-brief.service"
+    box.systemctl("restart", "--no-block", unit)
+    until(lambda: "cannot serve: " in box.show(unit, "StatusText"), what="word of what is away")
+    waiting = box.run(str(FLOWD), "service", "status", "--system", "-w", workspace, check=False).stdout
+    box.systemctl("kill", "--signal=KILL", unit)
+    until(lambda: box.show(unit, "Result") == "signal", what="its failure")
+    failed = box.run(str(FLOWD), "service", "status", "--system", "-w", workspace, check=False).stdout
+    for shown in (waiting, failed):
+        assert f"{workspace} is not there, or is not a folder" in shown
+        assert "exit status 0" not in shown
     box.run(str(FLOWD), "service", "uninstall", "--system", "-w", workspace)
     assert box.run("find", "/etc/systemd/system", "-name", "flowd@var-tmp-brief*").stdout == ""
 
