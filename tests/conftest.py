@@ -22,6 +22,10 @@ if settings is not None:
 # Programs that tests start are to buffer their output as they do for users, whatever a developer's shell says.
 os.environ.pop("PYTHONUNBUFFERED", None)
 
+# Nor are they all to be compiled anew at each start: there are thousands.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _programs_can_be_interrupted() -> None:
