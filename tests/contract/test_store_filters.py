@@ -180,9 +180,13 @@ def test_one_go_looks_at_so_many_runs_only_and_says_where_to_go_on(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ways, "MAX_LOOKED_AT", 10)
+    monkeypatch.setattr(event_lists, "_AT_ONCE", 10)
 
     async def use(store: OpenStore) -> None:
         await fill(store, 60)
+        for where in (EventFilter(text="nowhere"), EventFilter(type="t.one", text="nowhere")):
+            events = await store.events(where, limit=5, cursor=None)
+            assert (events.items, events.next_cursor is None) == ((), False)
         page = await store.runs(RunFilter(text="nowhere"), limit=5, cursor=None)
         assert page.items == ()
         assert page.next_cursor is not None

@@ -134,8 +134,8 @@ def test_times_find_all_of_their_rows_and_few_others_however_the_clock_steps(db:
         instants_ms.append(now_ms)
     add_runs(db, instants_ms[10_000:], first_seq=1)
     add_runs(db, instants_ms[:10_000], first_seq=-9_999)  # as an import does: later, and below everything
-    for _ in range(200):
-        since_ms = dice.choice(instants_ms) + dice.choice([0, 1])
+    last_of_blocks = [at_ms for seq, at_ms in enumerate(instants_ms, -9_999) if seq % 512 == 511]
+    for since_ms in [*last_of_blocks, *(dice.choice(instants_ms) + dice.choice([0, 1]) for _ in range(200))]:
         until_ms = since_ms + dice.choice([1, 60_000, HOUR_MS])
         meant = {seq for seq, at_ms in enumerate(instants_ms, -9_999) if since_ms <= at_ms < until_ms}
         for kind in ("run", "event"):
@@ -175,3 +175,21 @@ def test_a_filter_among_others_is_asked_of_what_the_best_index_leads_to(db: sqli
     assert (chosen.floor, chosen.count) == (None, 3)
     none = replace(RunFilter(), flow="f", step="none")
     assert run_lists.runs(db, none, 50, None).next_cursor is None
+
+
+def test_of_two_that_are_frequent_the_one_that_reaches_further_back_is_read(db: sqlite3.Connection) -> None:
+    add_runs(db, [1_700_000_000_000] * 3_000)
+    db.execute("UPDATE runs SET reason = 'exit' WHERE seq % 2 = 0")
+    filters = ways.asked(RunFilter(flow="f", reason="exit", step="s"))
+    chosen = ways.choose(db, filters, EVERYTHING)
+    assert chosen.by is not None
+    assert filters[chosen.by].term.sql == "r.reason = ?"
+    assert (chosen.floor, chosen.count) == (1_002, ways.MAX_LOOKED_AT)
+
+
+def test_a_canceled_run_that_had_said_it_failed_is_none_that_failed(db: sqlite3.Connection) -> None:
+    add_runs(db, [1_700_000_000_000] * 3)
+    db.execute("UPDATE runs SET status = 'canceled', result_status = 'failed', result = '{}' WHERE seq = 2")
+    db.execute("UPDATE runs SET status = 'failed', result_status = 'failed', result = '{}' WHERE seq = 3")
+    for where in (RunFilter(status="failed"), RunFilter(flow="f", status="failed")):
+        assert [run.id for run in run_lists.runs(db, where, 9, None).items] == ["r3"]
