@@ -7,6 +7,7 @@ import asyncio
 import base64
 import codecs
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -86,7 +87,8 @@ class Methods:
         if given.wait:
             with self._engine.waiters.inside(given.caused_by):
                 pass  # what would be refused afterwards is refused before anything is stored
-        accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by)
+        trace = _traceparent(given.traceparent)
+        accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by, traceparent=trace)
         if not given.wait:
             return _warned(events.dispatch_view(accepted, accepted.runs), given, accepted)
         waited = await self._waited(accepted.event.id, accepted.runs, given)
@@ -330,3 +332,13 @@ def _text(part: OutputPart, encoding: str) -> tuple[str, int]:
     text = decoder.decode(part.data, final=is_last)
     pending = len(decoder.getstate()[0])
     return text, part.next_offset - pending
+
+
+def _traceparent(given: str | None) -> str | None:
+    if given is not None and not re.fullmatch(wire.TRACEPARENT, given):
+        raise InvalidParamsError(
+            "traceparent is none of W3C Trace Context: version-trace-parent-flags, as in "
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01.",
+            param="traceparent",
+        )
+    return given

@@ -28,6 +28,9 @@ from flowd_client.views.event import DispatchView, read_dispatch
 @click.option("--type", "event_type", type=Text(), help="The event's type.")
 @click.option("--source", type=Text(), help="Who sends it.")
 @click.option("--payload", metavar="JSON|@FILE", help="The payload.")
+@click.option(
+    "--traceparent", type=Text(), help="Of the trace that it belongs to (W3C). Default: TRACEPARENT of the environment."
+)
 @wait_options("Wait for the runs and all that they cause; exit 1 if one ends badly.")
 @only_option
 @click.pass_obj
@@ -40,6 +43,7 @@ def dispatch(
     event_type: str | None,
     source: str | None,
     payload: str | None,
+    traceparent: str | None,
     wait: bool,
     timeout_s: float | None,
     as_json: bool,
@@ -69,7 +73,7 @@ def dispatch(
         )
     # Waiting is done run by run afterwards: what was accepted is known at once, and Ctrl-C or a restart of the
     # daemon in between loses nothing.
-    response = _hand_in(session, body)
+    response = _hand_in(session, body, traceparent)
     if not as_json:
         tell_accepted(read_dispatch(response))
     elif response.get("warning"):
@@ -80,9 +84,9 @@ def dispatch(
     return code
 
 
-def _hand_in(session: Session, body: Any) -> Any:
+def _hand_in(session: Session, body: Any, traceparent: str | None) -> Any:
     try:
-        return session.ask(requests.dispatch_event(body, wait=False, timeout_ms=None))
+        return session.ask(requests.dispatch_event(body, traceparent=traceparent))
     except (ConnectionLostError, TimedOutError) as error:
         # It may be stored, and an id that was made here is known to nobody who wants to look or to send it again.
         event_id = body.get("id") if isinstance(body, dict) else None

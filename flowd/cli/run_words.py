@@ -39,6 +39,17 @@ def waiting(item: RunView) -> str | None:
             return None
 
 
+def progress(said: Mapping[str, Any]) -> str:
+    """How far a running step is, from a view's ``progress``.
+
+    >>> progress({"percent": 41.6, "message": "layer 3"}), progress({"message": "layer 3"}), progress({"percent": 0})
+    ('42 % layer 3', 'layer 3', '0 %')
+    """
+    percent = said.get("percent")
+    parts = ["" if percent is None else f"{percent:.0f} %", said.get("message") or ""]
+    return " ".join(part for part in parts if part)
+
+
 def _from_now(instant: object) -> str:
     try:
         left_s = (datetime.fromisoformat(str(instant)) - datetime.now(UTC)).total_seconds()

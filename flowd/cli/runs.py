@@ -146,6 +146,8 @@ def why(item: RunView) -> str:
         return item.message
     if item.process_status == "queued":
         return run_words.waiting(item) or ""
+    if item.process_status == "running":
+        return run_words.progress(item.progress)
     if item.reason in ("needs_not_met", "superseded", "key_busy") and item.message:
         return item.message
     if item.resolution is not None:
@@ -168,6 +170,7 @@ def _draw_run(item: RunView) -> None:
             ("resolved", run_words.resolution(item.resolution)),
             ("answer", run_words.answer(item.answer)),
             ("waits", run_words.waiting(item)),
+            ("progress", run_words.progress(item.progress) or None),
             ("step", f"{item.flow_name}/{item.step_name}"),
             ("event", item.event_id),
             ("labels", ", ".join(f"{name}={value}" for name, value in item.labels.items()) or None),

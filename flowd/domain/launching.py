@@ -43,6 +43,7 @@ class StepContext:
         round_dir: The folder of the run's round; None where its flow asks for none.
         needs: How those steps ended that this one needs.
         answer: What a person gave the run since it last asked.
+        traceparent: Of the trace that the event belongs to.
     """
 
     event_id: str
@@ -54,6 +55,7 @@ class StepContext:
     needs: tuple[NeedEnd, ...] = ()
     round_dir: str | None = None
     answer: Answer | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ class StartedRun:
     definition: Definition
     event_body: bytes
     needs: tuple[NeedEnd, ...] = ()
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from flowd.domain.labels import Label
 from flowd.domain.people import Answer, Resolution
+from flowd.domain.progress import Progress
 from flowd.domain.result import FlowResult
 from flowd.domain.waiting import WaitingFor
 
@@ -136,6 +137,7 @@ class Run:
         answer: What its attempts are told since a person answered.
         attempts_before: Attempts that do not count against its step's ``max_attempts``.
         labels: What it is found by, as its step declared them when it was made.
+        progress: How far its running step says that it is.
     """
 
     id: str
@@ -166,6 +168,7 @@ class Run:
     answer: Answer | None = None
     attempts_before: int = 0
     labels: tuple[Label, ...] = ()
+    progress: Progress | None = None
     attempts: tuple[Attempt, ...] = field(default=())
 
     @property

@@ -20,6 +20,7 @@ class NewEvent:
         body: The normalised event as JSON.
         fingerprint: Of its content without ``receivedAt``; tells a duplicate from a conflict.
         left_out: Whose share of it is not run.
+        traceparent: Of the trace that it belongs to; None is that of the event that caused it.
     """
 
     id: str
@@ -30,6 +31,7 @@ class NewEvent:
     body: bytes
     fingerprint: bytes
     left_out: tuple[LeftOut, ...] = ()
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class StoredEvent:
     caused_by: CausedBy | None = None
     root_event_id: str | None = None
     depth: int = 0
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from flowd.domain.errors import RefusedError, StorageFullError
 from flowd.domain.exit import Exit
 from flowd.domain.launching import Command, KeeperLostError, Launch, NoRoomError, SpawnError, StepContext
 from flowd.domain.outcome import Outcome
+from flowd.domain.progress import Progress
 from flowd.domain.queueing import Claim, Finished, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.domain.stored import Output
@@ -23,18 +24,16 @@ from flowd.engine import attempt_outcome, run_log
 from flowd.engine.completions import Completions
 from flowd.engine.follows import Follows
 from flowd.engine.new_rounds import how_many_start
-from flowd.engine.outputs import CollectedOutput, OutputFiles
+from flowd.engine.outputs import OutputFiles
+from flowd.engine.progress import ProgressReader
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import TASK_PREFIX, Again, Done
 from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
 from flowd.engine.tallies import Tallies
 from flowd.ports import Clock, Keeper, PackageHashes, Runners, Store
 
-log = logging.getLogger("flowd.engine")
-
 T = TypeVar("T")
 
-_INLINE_SCAN_BYTES = 1024 * 1024
 _NOTE_START_AFTER_S = 0.1
 """Steps that end sooner have their pid and command recorded with their outcome: one commit less for each."""
 
@@ -171,6 +170,7 @@ class ActiveAttempt:
             needs=started.needs,
             round_dir=self._round_folder(started),
             answer=started.run.answer,
+            traceparent=started.traceparent,
         )
         command = await self._tools.runners.command(self.definition, context)
         if self.is_canceled:
@@ -242,13 +242,15 @@ class ActiveAttempt:
                 self._noting.cancel()
 
     def _note_start_soon(self) -> None:
-        self._noting = asyncio.create_task(self._note_start(), name=f"{TASK_PREFIX}{self.run_id} start")
+        self._noting = asyncio.create_task(self._note_life(), name=f"{TASK_PREFIX}{self.run_id} start")
 
-    async def _note_start(self) -> None:
-        try:
+    async def _note_life(self) -> None:
+        with suppress(RefusedError):  # It is only for looking at; the keeper's journal has what recovery needs.
             await self._tools.store.note_start(self.attempt)
-        except RefusedError:
-            pass  # It is only for looking at; the keeper's journal has what recovery needs.
+        await ProgressReader(self._tools.outputs, self.attempt.id, self._tools.mask).follow(self._note_progress)
+
+    async def _note_progress(self, said: Progress) -> None:
+        await self._tools.store.note_progress(self.attempt, said, at_ms=self._tools.clock.now_ms())
 
     # --- record ------------------------------------------------------------------------------------------------------
 
@@ -266,16 +268,8 @@ class ActiveAttempt:
         self._on_close(self)
 
     async def _record_exit(self, exit_: Exit, claim: Callable[[int], Claim | None]) -> Done | Again:
-        said = await self._collect()
-        output = said.output
-        if exit_.unwritten_bytes:
-            output = replace(output, is_truncated=True)
-            log.warning(
-                "output lost", extra={"run": self.run_id, "bytes": exit_.unwritten_bytes, "why": "not writable"}
-            )
-        if exit_.shrunk:
-            output = replace(output, is_truncated=True)
-            log.warning("output shrank", extra={"run": self.run_id, "streams": exit_.shrunk})
+        said = await self._tools.outputs.collected(self.attempt.id)
+        output = run_log.told_losses(self.run_id, exit_, said.output)
         if exit_.duration_ms is None and self._started is not None and not exit_.is_unseen:
             exit_ = replace(exit_, duration_ms=self.age_ms)  # of a keeper that does not measure it
         outcome = attempt_outcome.of_exit(exit_, said, self.definition, mask=self._tools.mask)
@@ -287,13 +281,6 @@ class ActiveAttempt:
         is_queued = await self._patiently(lambda: tools.store.requeue(self.run_id, at_ms=tools.clock.now_ms()))
         self.is_canceled = not is_queued
         return is_queued
-
-    async def _collect(self) -> CollectedOutput:
-        outputs, attempt_id = self._tools.outputs, self.attempt.id
-        sizes = outputs.sizes(attempt_id)
-        if max(sizes) <= _INLINE_SCAN_BYTES:
-            return outputs.collect(attempt_id, sizes)
-        return await asyncio.to_thread(outputs.collect, attempt_id, sizes)
 
     async def _finish(
         self, exit_: Exit, outcome: Outcome, output: Output, claim: Callable[[int], Claim | None]

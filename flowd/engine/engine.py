@@ -211,14 +211,20 @@ class Engine:
     # --- changing ----------------------------------------------------------------------------------------------------
 
     async def dispatch(
-        self, value: object, *, only: tuple[str, str] | None = None, caused_by: str | None = None
+        self,
+        value: object,
+        *,
+        only: tuple[str, str] | None = None,
+        caused_by: str | None = None,
+        traceparent: str | None = None,
     ) -> Accepted:
         """Accept an event; see `Intake.accept`. Its runs start as places are free, even if this call is cancelled."""
-        return await self._calls.do(self._dispatch(value, only, caused_by))
+        return await self._calls.do(self._dispatch(value, only, caused_by, traceparent))
 
-    async def _dispatch(self, value: object, only: tuple[str, str] | None, caused_by: str | None) -> Accepted:
-        places, began_s = 0, time.perf_counter()
-        claimed = Claimed()
+    async def _dispatch(
+        self, value: object, only: tuple[str, str] | None, caused_by: str | None, traceparent: str | None
+    ) -> Accepted:
+        places, claimed, began_s = 0, Claimed(), time.perf_counter()
 
         def claim(runs: int) -> Claim | None:
             nonlocal places
@@ -226,18 +232,13 @@ class Engine:
             return self._claims.ask(places) if places else None
 
         try:
-            accepted = await self._intake.accept(value, only=only, caused_by=caused_by, claim=claim)
+            said = {"caused_by": caused_by, "traceparent": traceparent}
+            accepted = await self._intake.accept(value, only=only, claim=claim, **said)
             self.tallies.accepted(accepted, time.perf_counter() - began_s)
             claimed = accepted.claimed or claimed
             if not accepted.is_duplicate:
                 self._completions.begin(accepted.runs)
-                for run in accepted.runs:
-                    run_log.tell(logging.DEBUG, "run queued", run)
-                run_log.tell_left_out(accepted.event)
-            if accepted.is_conflict and caused_by is not None:
-                log.warning("event not caused", extra={"event_id": accepted.event.id, "cause": caused_by})
-            if accepted.is_cause_idle:
-                log.warning("cause not running", extra={"event_id": accepted.event.id, "cause": caused_by})
+            run_log.tell_accepted(accepted, caused_by)
         except FlowdError as refusal:
             self.tallies.refused(refusal.slug)
             raise

@@ -211,7 +211,7 @@ async def _around(tails: Tails, entry: JournalEntry) -> AsyncIterator[OutputChun
     if entry.run is None:
         return
     if entry.attempt is None:
-        if entry.status != "queued":  # canceled
+        if entry.status not in ("queued", "running"):  # canceled; a running one has told its progress
             tails.drop(entry.run.id)
     elif entry.status == "running":
         tails.start(entry.run.id, entry.attempt)

@@ -74,6 +74,7 @@ class Intake:
         *,
         only: tuple[str, str] | None = None,
         caused_by: str | None = None,
+        traceparent: str | None = None,
         claim: Callable[[int], Claim | None],
     ) -> Accepted:
         """Store an event with a queued run for each step that it matches.
@@ -82,6 +83,7 @@ class Intake:
             value: The event as it came.
             only: A flow and a step of it to run instead, whatever they match.
             caused_by: The run whose step sends it, see `flowd.ports.Store.accept`.
+            traceparent: Kept with it and given to its steps (W3C Trace Context).
             claim: Told how many runs may start, gives what is to be claimed in the same transaction. Called last,
                 when nothing but the store can refuse the event any more.
 
@@ -93,8 +95,9 @@ class Intake:
         """
         at_ms = self._clock.now_ms()
         new = await self.prepare(self.read(value, at_ms=at_ms), only=only)
+        event = new.event if traceparent is None else replace(new.event, traceparent=traceparent)
         accepted = await self._store.accept(
-            new.event, new.runs, at_ms=at_ms, claim=claim(how_many_start(new.runs)), caused_by=caused_by
+            event, new.runs, at_ms=at_ms, claim=claim(how_many_start(new.runs)), caused_by=caused_by
         )
         return accepted if accepted.is_duplicate else replace(accepted, outside=new.outside)
 

@@ -1,5 +1,6 @@
 """Manages the files that steps write their output to: finds them, reads them, and removes them."""
 
+import asyncio
 import logging
 import os
 from contextlib import suppress
@@ -17,6 +18,9 @@ log = logging.getLogger("flowd.engine")
 
 INLINE_BYTES = 64 * 1024
 """Streams up to this size move into the database with the outcome: below it a row is cheaper than a file."""
+
+_INLINE_SCAN_BYTES = 1024 * 1024
+"""Read in the loop, within a millisecond."""
 
 _TAIL_BYTES = 4 * excerpt.MAX_CHARS
 """A character has four bytes at most."""
@@ -68,6 +72,13 @@ class OutputFiles:
         order = self._order(attempt_id) if stdout_size and stderr_size else b""
         output = Output(stdout, stderr, stdout_size, stderr_size, is_truncated, order)
         return CollectedOutput(said, output, out_tail, err_tail)
+
+    async def collected(self, attempt_id: str) -> CollectedOutput:
+        """What an ended attempt printed; much of it is read in a thread."""
+        sizes = self.sizes(attempt_id)
+        if max(sizes) <= _INLINE_SCAN_BYTES:
+            return self.collect(attempt_id, sizes)
+        return await asyncio.to_thread(self.collect, attempt_id, sizes)
 
     def cut(self, attempt_id: str, output: Output) -> Output:
         """Cut the files of an ended attempt to their first 64 KiB, for room on a full disk; what is left of them."""

@@ -1,13 +1,16 @@
 """The log of runs' lives: queued, started, ended, each with the same fields, so that one run can be followed."""
 
 import logging
+from dataclasses import replace
 
+from flowd.domain.exit import Exit
 from flowd.domain.run import Run
-from flowd.domain.stored import NewEvent, StoredEvent
+from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 
 LOGGER = "flowd.runs"
 
 log = logging.getLogger(LOGGER)
+_engine_log = logging.getLogger("flowd.engine")
 
 
 def tell(level: int, event: str, run: Run, **more: object) -> None:
@@ -16,6 +19,18 @@ def tell(level: int, event: str, run: Run, **more: object) -> None:
         fields = {"run_id": run.id, "event_id": run.event_id, "flow": run.flow_name, "step": run.step_name, **more}
         # Made here: the logger would walk the stack for who called it, which nobody is shown.
         log.handle(log.makeRecord(LOGGER, level, __file__, 0, event, (), None, extra=fields))
+
+
+def tell_accepted(accepted: Accepted, caused_by: str | None) -> None:
+    """Log the new runs of an event, whose share of it was not run, and whether the run that sent it caused it."""
+    if not accepted.is_duplicate:
+        for run in accepted.runs:
+            tell(logging.DEBUG, "run queued", run)
+        tell_left_out(accepted.event)
+    if accepted.is_conflict and caused_by is not None:
+        _engine_log.warning("event not caused", extra={"event_id": accepted.event.id, "cause": caused_by})
+    if accepted.is_cause_idle:
+        _engine_log.warning("cause not running", extra={"event_id": accepted.event.id, "cause": caused_by})
 
 
 def tell_conflict(run: Run) -> None:
@@ -28,3 +43,12 @@ def tell_left_out(event: StoredEvent | NewEvent) -> None:
     """Log whose share of an event was not run."""
     for share in event.left_out:
         log.warning("event left out", extra={"event_id": event.id, "flow": share.label, "why": share.why})
+
+
+def told_losses(run_id: str, exit_: Exit, output: Output) -> Output:
+    """The output of an attempt, as truncated where its exit tells of losses; these are logged."""
+    if exit_.unwritten_bytes:
+        _engine_log.warning("output lost", extra={"run": run_id, "bytes": exit_.unwritten_bytes, "why": "not writable"})
+    if exit_.shrunk:
+        _engine_log.warning("output shrank", extra={"run": run_id, "streams": exit_.shrunk})
+    return replace(output, is_truncated=True) if exit_.unwritten_bytes or exit_.shrunk else output

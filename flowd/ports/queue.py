@@ -6,6 +6,7 @@ from typing import Protocol
 from flowd.domain.exit import Exit
 from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
+from flowd.domain.progress import Progress
 from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, Output
@@ -97,6 +98,10 @@ class Queue(Protocol):
 
     async def note_start(self, attempt: Attempt) -> None:
         """Remember what was started: pid, command and working directory."""
+        ...
+
+    async def note_progress(self, attempt: Attempt, progress: Progress, *, at_ms: int) -> None:
+        """Remember, as long as it runs, how far it says that it is, and journal that."""
         ...
 
     async def finish(

@@ -61,6 +61,8 @@ def document(
         "replay": context.is_replay,
         "launchedBy": launched_by,
     }
+    if context.traceparent:
+        runtime["traceparent"] = context.traceparent
     if context.round_dir:
         runtime["roundDir"] = context.round_dir
     if context.answer is not None:

@@ -106,7 +106,8 @@ def _begun(run: RunView) -> datetime | None:
 
 
 def _progress(run: RunView) -> str:
-    return f"attempt {run.attempt_count}" if run.attempt_count > 1 else ""
+    attempt = f"attempt {run.attempt_count}" if run.attempt_count > 1 else ""
+    return " · ".join(part for part in (attempt, run_words.progress(run.progress)) if part)
 
 
 def _newest(runs: Iterable[RunView]) -> list[RunView]:

@@ -1,6 +1,7 @@
 """Where the workspace is, and where its daemon listens. Reads the environment and the disk, connects to nothing."""
 
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from typing import Any
 
 from flowd_client import small_file
 from flowd_client.errors import invalid_params
-from flowd_client.wire import SOCKET_NAME, SOCKET_POINTER, STATE_DIR
+from flowd_client.wire import SOCKET_NAME, SOCKET_POINTER, STATE_DIR, TRACEPARENT
 
 _MARKERS = (STATE_DIR, ".codex/flows", ".codex/flowd.toml")
 """Not ``.codex`` alone: that would make every home folder a workspace."""
@@ -67,6 +68,12 @@ def is_workspace(folder: Path) -> bool:
 def run_around() -> str | None:
     """The id of the run whose step the program around us is; None outside steps."""
     return os.environ.get("FLOWD_RUN_ID") or None
+
+
+def trace_around() -> str | None:
+    """The ``TRACEPARENT`` of the environment, if it is one; what is none is ignored, as W3C Trace Context has it."""
+    said = os.environ.get("TRACEPARENT", "")
+    return said if re.fullmatch(TRACEPARENT, said) else None
 
 
 def meant_at(params: Mapping[str, Any], socket: Path) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, Union
 
 from flowd_client import wire
-from flowd_client.discovery import run_around
+from flowd_client.discovery import run_around, trace_around
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -106,7 +106,12 @@ def _wait_s(timeout_ms: int | None) -> float:
 
 
 def dispatch_event(
-    event: Mapping[str, Any], *, wait: bool = False, timeout_ms: int | None = None, tree: bool = False
+    event: Mapping[str, Any],
+    *,
+    wait: bool = False,
+    timeout_ms: int | None = None,
+    tree: bool = False,
+    traceparent: str | None = None,
 ) -> Request[DispatchView]:
     """Hand in an event. When this returns, the event and a run per matching step are on the daemon's disk.
 
@@ -120,9 +125,11 @@ def dispatch_event(
             (then ``timed_out`` is set).
         timeout_ms: Of the waiting; None waits without limit.
         tree: Wait for all that the event's runs cause, too.
+        traceparent: Of the trace that it belongs to (W3C Trace Context), kept with it and given to its steps;
+            ``TRACEPARENT`` of the environment by default.
     """
     waiting = _given(wait=True, timeoutMs=timeout_ms, tree=tree or None) if wait else {}
-    cause = _given(causedBy=run_around())
+    cause = _given(causedBy=run_around(), traceparent=traceparent or trace_around())
     return Request(
         wire.DISPATCH, {"event": event, **cause, **waiting}, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0
     )

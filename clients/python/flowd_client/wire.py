@@ -33,6 +33,12 @@ Stream = Literal["stdout", "stderr"]
 ListedOutput = Literal["tail"]
 """What a list of runs may show of their output."""
 
+TRACEPARENT: Final = (
+    "00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    "|(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?"
+)
+"""A ``traceparent`` as a pattern: of version 00, or of one to come that may have more behind it (W3C Trace Context)."""
+
 STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
 
 PROCESS_STATUSES: Final = ("queued", "running", "completed", "failed", "canceled")

@@ -1,6 +1,7 @@
 """The routes: those of the API's methods, and the few that HTTP has beside them."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from flowd.domain.errors import FlowdError
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
 from flowd_client import methods as names
+from flowd_client import wire
 
 P = TypeVar("P", bound=params.Params)
 
@@ -121,6 +123,7 @@ class Routes:
         cause = call.query.get("causedBy") or given.get("causedBy")
         dispatch = params.convert({"event": {}, "causedBy": cause}, Dispatch)
         dispatch.event = event
+        dispatch.traceparent = _traceparent(call) or given.get("traceparent")
         return json_response(await self._waited(names.DISPATCH, dispatch, given, call), 202)
 
     async def _cloud_event(self, call: Call) -> dict[str, Any]:
@@ -303,3 +306,9 @@ def _from_url(call: Call, kind: type[P], *, query: bool = True) -> P:
 
 def _names(kind: type[params.Params]) -> tuple[str, ...]:
     return kind.__struct_encode_fields__
+
+
+def _traceparent(call: Call) -> str | None:
+    """The header, where it is one; the caller's framework has put it there, and a bad one is no reason to refuse."""
+    said = call.header(b"traceparent") or ""
+    return said if re.fullmatch(wire.TRACEPARENT, said) else call.query.get("traceparent")

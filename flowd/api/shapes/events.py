@@ -18,7 +18,8 @@ class Dispatch(Params, forbid_unknown_fields=False):
     """An event, and whether to wait for its runs, with ``tree`` for all that they cause, too. Unknown members are
     ignored, as the reference system does.
 
-    ``causedBy`` is the run whose step sends it, the ``FLOWD_RUN_ID`` of that step.
+    ``causedBy`` is the run whose step sends it, the ``FLOWD_RUN_ID`` of that step. ``traceparent`` is that of the trace
+    that it belongs to (W3C Trace Context); without one it is in that of the event that caused it.
     """
 
     event: Any
@@ -26,6 +27,7 @@ class Dispatch(Params, forbid_unknown_fields=False):
     timeout_ms: Milliseconds | None = None
     caused_by: Identifier | None = None
     tree: bool = False
+    traceparent: str | None = None
 
 
 class Replay(Params):
@@ -101,6 +103,7 @@ class EventView(View):
     occurred_at: str | None = None
     runs: list[RunView] | None = None
     left_out: list[LeftOutView] | None = None
+    traceparent: str | None = None
 
 
 class EventPageView(View):
@@ -195,6 +198,7 @@ def event_view(event: StoredEvent, runs: list[RunView] | None = None) -> EventVi
         occurred_at=event.occurred_at,
         runs=runs,
         left_out=_left_out(event.left_out),
+        traceparent=event.traceparent,
     )
 
 

@@ -9,19 +9,10 @@ from flowd.api.json import instant
 from flowd.api.params import Encoding, Identifier, Labels, Limit, Milliseconds, Offset, Params, SearchText
 from flowd.api.shapes import View
 from flowd.api.shapes.people import AnswerView, ResolutionView, answer_view, resolution_view
+from flowd.api.shapes.waiting import WaitingView, waiting_view
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.domain.stored import Output
-from flowd.domain.waiting import (
-    KeyWait,
-    NeedsWait,
-    PackageWait,
-    PauseWait,
-    PersonWait,
-    PlaceWait,
-    TimeWait,
-    WaitingFor,
-)
 from flowd_client.wire import Stream
 
 OUTPUT_TAIL_BYTES = 64 * 1024
@@ -94,37 +85,6 @@ class OutputEntry(View):
     created_at: str
 
 
-class KeyWaitView(View):
-    """A key that others hold: its group, its values in the event, a run that holds it or one of the round that does,
-    and how many that wait get it before (missing where they are more than 100). ``asks``: the run that asks a person,
-    for whose answer a round that holds it waits."""
-
-    group: str
-    key: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "array"})]
-    holder: str | None = None
-    behind: int | None = None
-    asks: str | None = None
-
-
-class WaitingView(View):
-    """What keeps a queued run from starting: ``needs`` that have not ended; a ``person``, who is to answer this run;
-    its time, and why it waits for one (for a ``retry``, with the number of the ``attempt`` that comes then, ``of`` so
-    many); a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; or the ``package`` that has its step.
-    With ``place`` it is ready, and this one in the order in which runs start (101: behind the first 100). ``foreign``:
-    the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
-
-    until: str | None = None
-    why: Literal["retry", "delay", "foreign"] | None = None
-    attempt: int | None = None
-    of: int | None = None
-    package: str | None = None
-    needs: tuple[str, ...] | None = None
-    pause: str | None = None
-    place: int | None = None
-    person: str | None = None
-    key: KeyWaitView | None = None
-
-
 class AttemptView(View):
     """One process tree of a run. ``durationMs`` is measured by a clock that nobody sets; it is missing while it runs,
     and where nobody saw its end. What an attempt had said (``result``), and how a person put that right, is told here
@@ -155,6 +115,13 @@ class AttemptView(View):
     answer: AnswerView | None = None
 
 
+class ProgressView(View):
+    """How far a running step says that it is: ``percent`` from 0 to 100, and in words."""
+
+    percent: float | None = None
+    message: str | None = None
+
+
 class RunView(View):
     """A run. ``status`` is the process status: clients of the reference system derive everything from it.
 
@@ -165,7 +132,7 @@ class RunView(View):
     replays of its flow for the event, from 1. ``output`` is only in the view of a single run. ``needsAttention``: it
     asks, and nobody has answered. With a ``resolution`` what counts is a person's word: ``result`` has that, and
     ``reportedResult`` what the step said. ``answer`` is what its attempts are told. ``labels`` are those that its step
-    declared when it was made.
+    declared when it was made. ``progress`` is what its step last said of that, as long as it runs.
     """
 
     id: str
@@ -204,6 +171,7 @@ class RunView(View):
     resolution: ResolutionView | None = None
     answer: AnswerView | None = None
     labels: dict[str, str] | None = None
+    progress: ProgressView | None = None
 
 
 class OneRunView(View):
@@ -283,34 +251,8 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         resolution=resolution_view(run.resolution),
         answer=answer_view(run.answer),
         labels=dict(run.labels) or None,
+        progress=None if run.progress is None else ProgressView(run.progress.percent, run.progress.message),
     )
-
-
-def waiting_view(waiting: WaitingFor, run: Run) -> WaitingView:
-    """What a queued run waits for."""
-    match waiting:
-        case TimeWait(max_attempts=None):
-            return WaitingView(until=instant(waiting.until_ms), why=waiting.why)
-        case TimeWait():
-            number = run.attempt_count - run.attempts_before + 1
-            return WaitingView(
-                until=instant(waiting.until_ms), why=waiting.why, attempt=number, of=waiting.max_attempts
-            )
-        case PackageWait():
-            return WaitingView(package=waiting.name)
-        case PersonWait(None):
-            return WaitingView(why="foreign")
-        case PersonWait(run_id):
-            return WaitingView(person=run_id)
-        case NeedsWait():
-            return WaitingView(needs=waiting.names)
-        case KeyWait():
-            key = msgspec.Raw(waiting.key_json.encode())
-            return WaitingView(key=KeyWaitView(waiting.group, key, waiting.holder, waiting.behind, waiting.asks))
-        case PauseWait():
-            return WaitingView(pause=waiting.what)
-        case PlaceWait():
-            return WaitingView(place=waiting.place)
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

@@ -20,7 +20,7 @@ MAX_MOVED = 500
 """Runs that begin or end to wait in one transaction, so that nobody waits long behind it."""
 
 NEXT = (
-    f"SELECT {rows.RUN_COLUMNS}, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
+    f"SELECT {rows.RUN_COLUMNS}, e.traceparent, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
     " FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
     " WHERE r.status = 'queued' AND r.waits_for IS NULL AND r.called_off IS NULL"
     " ORDER BY r.priority DESC, r.ready_seq LIMIT ?"
@@ -118,12 +118,13 @@ def _wait_for_package(db: sqlite3.Connection, row: rows.Row, at_ms: int) -> None
 
 
 def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: Claim) -> StartedRun:
-    seq, event_seq, body = row[0], row[rows.EVENT_SEQ], row[-1]
+    seq, event_seq, trace, body = row[0], row[rows.EVENT_SEQ], row[-2], row[-1]
     run = rows.started(row, definition, ask.at_ms)
     number = run.attempt_count
     db.execute(
         "UPDATE runs SET status = 'running', attempt_count = ?, updated_at_ms = ?, started_at_ms = ?, flow_version = ?,"
-        " runner = ?, package_hash = ?, reason = NULL, error = NULL, exit_code = NULL, signal = NULL WHERE seq = ?",
+        " runner = ?, package_hash = ?, reason = NULL, error = NULL, exit_code = NULL, signal = NULL, progress = NULL"
+        " WHERE seq = ?",
         (
             number,
             run.updated_at_ms,
@@ -154,4 +155,4 @@ def _start(db: sqlite3.Connection, row: rows.Row, definition: Definition, ask: C
         answer=run.answer,
     )
     ends = () if row[rows.RUN_WHEN] is None else tuple(need_ends.of_run(db, seq))
-    return StartedRun(run, attempt, definition, body.encode(), ends)
+    return StartedRun(run, attempt, definition, body.encode(), ends, trace)

@@ -9,6 +9,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.ids import attempt_id
 from flowd.domain.labels import Label
 from flowd.domain.matching import LeftOut
+from flowd.domain.progress import Progress
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
 from flowd.domain.stored import StoredEvent
@@ -34,10 +35,10 @@ RUN_COLUMNS = """
             AND IS_QUESTION ORDER BY n.place LIMIT 1)
         WHEN 'key' THEN KEY_WAIT
         WHEN 'pause' THEN r.waits_on
-    END, r.resolution, r.answer, r.attempts_before, r.step_key, r.labels
+    END, r.resolution, r.answer, r.attempts_before, r.step_key, r.labels, r.progress
 """.replace("IS_QUESTION", IS_QUESTION).replace("KEY_WAIT", lanes.WAIT)
 SEQ, FLOW_NAME, STEP_NAME, CANCEL_REQUESTED, WAITS_FOR, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 23, 24, 28, 30, 31
-_WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE, STEP_KEY, LABELS = 32, 33, 34, 35, 36, 37
+_WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE, STEP_KEY, LABELS, _PROGRESS = 32, 33, 34, 35, 36, 37, 38
 _REASON, _SIGNAL = 18, 21
 _FLOW_VERSION, _RUNNER, _PACKAGE_HASH, _STATUS, _UPDATED_AT, _STARTED_AT, _ATTEMPT_COUNT = 4, 6, 7, 8, 10, 11, 13
 RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "runs.")
@@ -52,7 +53,7 @@ ATTEMPT_COLUMNS = """
 
 EVENT_COLUMNS = (
     "seq, id, type, source, occurred_at, received_at, body, created_at_ms, fingerprint, left_out,"
-    " cause_run_id, cause_event_id, root_id, depth"
+    " cause_run_id, cause_event_id, root_id, depth, traceparent"
 )
 
 
@@ -87,6 +88,7 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
         answer=None if row[ANSWER] is None else words.read_answer(row[ANSWER]),
         attempts_before=row[ATTEMPTS_BEFORE],
         labels=_labels(row[LABELS]) if row[LABELS] else (),
+        progress=None if row[_PROGRESS] is None else Progress(**json.loads(row[_PROGRESS])),
         attempts=tuple(attempts),
     )
 
@@ -100,6 +102,7 @@ def started(row: Row, definition: Definition, at_ms: int) -> Run:
     columns[_UPDATED_AT] = at_ms
     columns[_STARTED_AT] = at_ms if columns[_STARTED_AT] is None else columns[_STARTED_AT]
     columns[_ATTEMPT_COUNT] += 1
+    columns[_PROGRESS] = None
     columns[_REASON : _SIGNAL + 1] = [None] * (_SIGNAL + 1 - _REASON)  # how the last attempt ended, that one says
     return run(columns)
 
@@ -175,6 +178,7 @@ def event(row: Row, run_ids: Sequence[str] = ()) -> StoredEvent:
         caused_by=None if row[10] is None else CausedBy(row[10], row[11]),
         root_event_id=row[12],
         depth=row[13],
+        traceparent=row[14],
     )
 
 

@@ -14,9 +14,9 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.exit import Exit
 from flowd.domain.filters import EventFilter, RunFilter
-from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
+from flowd.domain.progress import Progress
 from flowd.domain.queueing import MAX_WAITING, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds, SideEffects
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import (
@@ -36,6 +36,7 @@ from flowd.store.sqlite import (
     event_lists,
     journal,
     nonces,
+    progresses,
     pruning,
     queue,
     reads,
@@ -47,6 +48,7 @@ from flowd.store.sqlite import (
 )
 from flowd.store.sqlite.connection import WriteConnection, is_about_storage, open_reader, open_writer, translate
 from flowd.store.sqlite.depths import Depths
+from flowd.store.sqlite.journal_store import JournalStore
 from flowd.store.sqlite.pause_store import PauseStore
 from flowd.store.sqlite.people_store import PeopleStore
 from flowd.store.sqlite.room import Reserve, full_disk_message
@@ -64,7 +66,7 @@ _TELL_EVERY_S = 10.0
 """Followers ask again and again."""
 
 
-class SqliteStore(TreeStore, PeopleStore, PauseStore):
+class SqliteStore(TreeStore, PeopleStore, PauseStore, JournalStore):
     """Durable memory in one SQLite file. See `flowd.ports.Store` for what every method guarantees."""
 
     def __init__(
@@ -212,6 +214,10 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
         """See `flowd.ports.Store.note_start`."""
         await self._writer.do(lambda db: writes.note_start(db, attempt))
 
+    async def note_progress(self, attempt: Attempt, progress: Progress, *, at_ms: int) -> None:
+        """See `flowd.ports.Store.note_progress`."""
+        await self._writer.do(lambda db: progresses.note(db, attempt, progress, at_ms))
+
     async def finish(
         self,
         attempt: Attempt,
@@ -305,18 +311,6 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore):
             pass
         await self._writer.do_alone(pruning.shrink_files)
         return max(0, before - await self._read(pruning.size_bytes))
-
-    async def journal(self, interest: Interest, *, after: int | None, limit: int) -> JournalPage:
-        """See `flowd.ports.Journal.journal`."""
-        return await self._read(lambda db: journal.page(db, interest, after, limit))
-
-    async def running(self, interest: Interest) -> list[tuple[str, int]]:
-        """See `flowd.ports.Journal.running`."""
-        return await self._read(lambda db: journal.running(db, interest))
-
-    async def note_flows(self, flows: Sequence[FlowState], *, at_ms: int) -> None:
-        """See `flowd.ports.Journal.note_flows`."""
-        await self._writer.do(lambda db: journal.note_flows(db, flows, at_ms))
 
     async def remember_nonce(self, nonce: str, at_ms: int, expires_at_ms: int) -> bool:
         """See `flowd.ports.Nonces.remember_nonce`."""

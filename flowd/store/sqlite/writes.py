@@ -19,7 +19,7 @@ from flowd.store.sqlite.rounds import Inserted
 
 _KNOWN = (
     "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, e.left_out,"
-    " e.cause_run_id, e.cause_event_id, e.root_id, e.depth, c.n,"
+    " e.cause_run_id, e.cause_event_id, e.root_id, e.depth, e.traceparent, c.n,"
     " (SELECT n FROM counts WHERE name = 'waiting') FROM counts c LEFT JOIN events e ON e.id = ? WHERE c.name = 'queued'"
 )
 """`rows.EVENT_COLUMNS` of an event, all NULL where there is none, and how many runs are queued, and of these wait."""
@@ -73,10 +73,13 @@ def insert_event(
     db: sqlite3.Connection, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, place: Place = ROOT
 ) -> tuple[int, Accepted]:
     """Store an event that is not known yet, with its queued runs. Its number, and what accepting it came to."""
+    trace = event.traceparent
+    if trace is None and place[5] is not None:
+        (trace,) = db.execute("SELECT traceparent FROM events WHERE seq = ?", (place[5],)).fetchone()
     seq = db.execute(
         "INSERT INTO events (id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body, left_out,"
-        " cause_run_id, cause_event_id, root_id, root_seq, depth, parent_seq)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " cause_run_id, cause_event_id, root_id, root_seq, depth, parent_seq, traceparent)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             event.id,
             event.type,
@@ -88,6 +91,7 @@ def insert_event(
             event.body.decode(),
             rows.left_out(event.left_out),
             *place,
+            trace,
         ),
     ).lastrowid
     assert seq is not None
@@ -108,6 +112,7 @@ def insert_event(
         None if place[0] is None or place[1] is None else CausedBy(place[0], place[1]),
         place[2],
         place[4],
+        trace,
     )
     return seq, Accepted(event=stored_event, runs=inserted.runs)
 
@@ -249,7 +254,8 @@ def end(
     row = db.execute(
         "UPDATE runs SET status = ?, updated_at_ms = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?,"
         " signal = ?, result_status = ?, result = ?, reported_status = ?, reported_result = ?, wants_person = ?,"
-        " waits_for = ?, wait_why = ?, not_before_ms = ?, wait_ms = ?, package_hash = coalesce(?, package_hash)"
+        " waits_for = ?, wait_why = ?, not_before_ms = ?, wait_ms = ?, package_hash = coalesce(?, package_hash),"
+        " progress = NULL"
         f" WHERE id = ? AND status = 'running' AND attempt_count = ? RETURNING {rows.RETURNING_RUN}",
         (
             status,

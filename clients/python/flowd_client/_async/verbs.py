@@ -28,7 +28,13 @@ class AsyncVerbs:
         raise NotImplementedError
 
     async def dispatch_event(
-        self, event: Mapping[str, Any], *, wait: bool = False, timeout_ms: int | None = None, tree: bool = False
+        self,
+        event: Mapping[str, Any],
+        *,
+        wait: bool = False,
+        timeout_ms: int | None = None,
+        tree: bool = False,
+        traceparent: str | None = None,
     ) -> DispatchView:
         """Hand in an event. When this returns, the event and a run per matching step are on the daemon's disk.
 
@@ -42,8 +48,12 @@ class AsyncVerbs:
                 (then ``timed_out`` is set).
             timeout_ms: Of the waiting; None waits without limit.
             tree: Wait for all that the event's runs cause, too.
+            traceparent: Of the trace that it belongs to (W3C Trace Context), kept with it and given to its steps;
+                ``TRACEPARENT`` of the environment by default.
         """
-        return await self._do(requests.dispatch_event(event, wait=wait, timeout_ms=timeout_ms, tree=tree))
+        return await self._do(
+            requests.dispatch_event(event, wait=wait, timeout_ms=timeout_ms, tree=tree, traceparent=traceparent)
+        )
 
     async def replay_event(
         self,

@@ -47,6 +47,7 @@ class EventView:
         runs: Filled by ``get_event``; empty in lists.
         left_out: Whose share of the event was not run.
         caused_by: None where no run caused it.
+        traceparent: Of the trace that it belongs to (W3C Trace Context); None where its sender said none.
         root_event_id: Names the tree that it is in: the event itself where no run caused it.
         depth: Its distance from that root.
         raw: The record as it came.
@@ -62,6 +63,7 @@ class EventView:
     runs: tuple[RunView, ...]
     left_out: tuple[LeftOutView, ...]
     caused_by: CausedByView | None
+    traceparent: str | None
     root_event_id: str = field(metadata=called("rootEventId", "id", "eventId"))
     depth: int = field(metadata=called("depth", default=0))
     created_at: datetime | None

@@ -97,6 +97,8 @@ class RunView:
         round: Which dispatch (1) or replay of its event made it.
         package_hash: Of the flow package that its last attempt ran with.
         labels: What it is found by, as its step declared them when it was made.
+        progress: How far its running step says that it is: ``{"percent": 0 to 100, "message": text}``, each where it
+            says that; empty where it says nothing, and once it has ended.
         output: The last 64 KiB of each stream; empty in lists.
         started_at: When its first attempt began.
         completed_at: When its last attempt ended.
@@ -139,6 +141,7 @@ class RunView:
     updated_at: datetime | None
     duration_ms: int | None
     labels: Mapping[str, str] = field(hash=False)
+    progress: Mapping[str, Any] = field(hash=False)
     raw: Members = field(repr=False, compare=False)
 
     @property
@@ -210,6 +213,7 @@ def read_run(value: object) -> RunView:
         attempts=attempts,
         output=_output(source),
         labels=_labels(source),
+        progress=members(source.get("progress")),
     )
 
 

@@ -1,0 +1,68 @@
+"""What keeps queued runs from starting, as callers see it."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from flowd.api.json import instant
+from flowd.api.shapes import View
+from flowd.domain.run import Run
+from flowd.domain.waiting import KeyWait, NeedsWait, PackageWait, PauseWait, PersonWait, PlaceWait, TimeWait, WaitingFor
+
+
+class KeyWaitView(View):
+    """A key that others hold: its group, its values in the event, a run that holds it or one of the round that does,
+    and how many that wait get it before (missing where they are more than 100). ``asks``: the run that asks a person,
+    for whose answer a round that holds it waits."""
+
+    group: str
+    key: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "array"})]
+    holder: str | None = None
+    behind: int | None = None
+    asks: str | None = None
+
+
+class WaitingView(View):
+    """What keeps a queued run from starting: ``needs`` that have not ended; a ``person``, who is to answer this run;
+    its time, and why it waits for one (for a ``retry``, with the number of the ``attempt`` that comes then, ``of`` so
+    many); a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; or the ``package`` that has its step.
+    With ``place`` it is ready, and this one in the order in which runs start (101: behind the first 100). ``foreign``:
+    the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
+
+    until: str | None = None
+    why: Literal["retry", "delay", "foreign"] | None = None
+    attempt: int | None = None
+    of: int | None = None
+    package: str | None = None
+    needs: tuple[str, ...] | None = None
+    pause: str | None = None
+    place: int | None = None
+    person: str | None = None
+    key: KeyWaitView | None = None
+
+
+def waiting_view(waiting: WaitingFor, run: Run) -> WaitingView:
+    """What a queued run waits for."""
+    match waiting:
+        case TimeWait(max_attempts=None):
+            return WaitingView(until=instant(waiting.until_ms), why=waiting.why)
+        case TimeWait():
+            number = run.attempt_count - run.attempts_before + 1
+            return WaitingView(
+                until=instant(waiting.until_ms), why=waiting.why, attempt=number, of=waiting.max_attempts
+            )
+        case PackageWait():
+            return WaitingView(package=waiting.name)
+        case PersonWait(None):
+            return WaitingView(why="foreign")
+        case PersonWait(run_id):
+            return WaitingView(person=run_id)
+        case NeedsWait():
+            return WaitingView(needs=waiting.names)
+        case KeyWait():
+            key = msgspec.Raw(waiting.key_json.encode())
+            return WaitingView(key=KeyWaitView(waiting.group, key, waiting.holder, waiting.behind, waiting.asks))
+        case PauseWait():
+            return WaitingView(pause=waiting.what)
+        case PlaceWait():
+            return WaitingView(place=waiting.place)

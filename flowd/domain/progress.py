@@ -1,0 +1,78 @@
+"""What a step says of how far it is: the FLOW_PROGRESS line and how it is found and read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TOKEN = b"FLOW_PROGRESS "
+"""Marks a progress line, at any column; the one space belongs to it."""
+
+MAX_LINE_BYTES = 8 * 1024
+"""Longer lines say nothing."""
+
+MAX_MESSAGE_CHARS = 500
+"""More of a message is cut."""
+
+_MAX_TRIES = 50
+"""Lines with the token and nothing readable behind it that are looked at, from the last one back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running step is.
+
+    Attributes:
+        percent: From 0 to 100; None where it says none.
+        message: None where it says none.
+    """
+
+    percent: float | None = None
+    message: str | None = None
+
+
+def last(output: bytes) -> Progress | None:
+    """What the last whole line of it says that says anything; None where none does.
+
+    >>> last(b'FLOW_PROGRESS {"percent": 40}\\n50 of 80 FLOW_PROGRESS {"message": "pulled"}\\nFLOW_PROGRESS {"perc')
+    Progress(percent=None, message='pulled')
+    """
+    end = output.rfind(b"\n")
+    for _ in range(_MAX_TRIES):
+        at = output.rfind(TOKEN, 0, max(0, end))
+        if at < 0:
+            return None
+        line_end = output.find(b"\n", at)
+        said = parse(output[at + len(TOKEN) : line_end]) if line_end - at <= MAX_LINE_BYTES else None
+        if said is not None:
+            return said
+        end = at
+    return None
+
+
+def parse(text: bytes) -> Progress | None:
+    """Read what stands behind the token; None where it is no JSON object. A member of another kind counts as absent.
+
+    >>> parse(b'{"percent": 140, "message": 7, "more": []}'), parse(b"40")
+    (Progress(percent=100, message=None), None)
+    """
+    try:
+        said = json.loads(text.decode("utf-8", "replace"), parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, Mapping):
+        return None
+    return Progress(_percent(said.get("percent")), _message(said.get("message")))
+
+
+def _percent(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return max(0, min(100, value))
+
+
+def _message(value: object) -> str | None:
+    if not isinstance(value, str) or not value.strip():
+        return None
+    # A lone surrogate is legal in a JSON escape and in no UTF-8 text.
+    text = " ".join(value.encode("utf-8", "replace").decode().split())
+    return text if len(text) <= MAX_MESSAGE_CHARS else f"{text[: MAX_MESSAGE_CHARS - 1]}…"

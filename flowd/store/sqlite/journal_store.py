@@ -1,0 +1,32 @@
+"""The part of `SqliteStore` that reads the journal, and notes in it what is for looking at only."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from flowd.domain.journal import FlowState, Interest, JournalPage
+from flowd.store.sqlite import journal
+from flowd.store.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+
+class JournalStore:
+    """See `flowd.ports.Journal` for what every method guarantees."""
+
+    _writer: Writer
+
+    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        raise NotImplementedError
+
+    async def journal(self, interest: Interest, *, after: int | None, limit: int) -> JournalPage:
+        """See `flowd.ports.Journal.journal`."""
+        return await self._read(lambda db: journal.page(db, interest, after, limit))
+
+    async def running(self, interest: Interest) -> list[tuple[str, int]]:
+        """See `flowd.ports.Journal.running`."""
+        return await self._read(lambda db: journal.running(db, interest))
+
+    async def note_flows(self, flows: Sequence[FlowState], *, at_ms: int) -> None:
+        """See `flowd.ports.Journal.note_flows`."""
+        await self._writer.do(lambda db: journal.note_flows(db, flows, at_ms))
