@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowd.api.shapes.runs import ListRuns
+from flowd.domain.errors import InvalidParamsError
 from flowd.page.visit import Visit
 from flowd.page.wrapping import Shown
 from flowd_client import methods as names
@@ -42,9 +43,15 @@ async def show(visit: Visit) -> Shown:
     """The page."""
     query = visit.call.query
     asked = {name: query.get(name, "").strip() for name in FILTERS}
-    runs, more = await _page(visit, asked, query.get("cursor", ""))
+    runs: list[Any] = []
+    more = problem = ""
+    try:
+        runs, more = await _page(visit, asked, query.get("cursor", ""))
+    except InvalidParamsError as error:
+        problem = error.message  # beside what was typed, so that it can be put right
     members = {
         "runs": runs,
+        "problem": problem,
         "asked": asked,
         "chosen": [(name, value, _without(visit, asked, name)) for name, value in asked.items() if value],
         "statuses": STATUSES,
@@ -52,7 +59,7 @@ async def show(visit: Visit) -> Shown:
         "cursor": query.get("cursor", ""),
         "more": visit.link("/ui/runs", **asked, cursor=more) if more else "",
     }
-    return Shown("runs.html", members)
+    return Shown("runs.html", members, 400 if problem else 200)
 
 
 async def _page(visit: Visit, asked: Mapping[str, str], cursor: str) -> tuple[list[Any], str]:

@@ -198,6 +198,14 @@ def test_a_link_on_another_site_shows_nothing_but_leads_there(web: HttpPlace) ->
     assert web.send("POST", "/ui/logout", b"", {**FORM, **followed}).status == 403
 
 
+def test_a_filter_that_is_none_is_told_beside_what_was_typed(web: HttpPlace) -> None:
+    reply = web.get("/ui/runs?since=yesterday&flow=hello", cookie=log_in(web))
+    assert reply.status == 400
+    assert b'value="hello"' in reply.body
+    assert b'role="alert"' in reply.body
+    assert b"yesterday" in reply.body
+
+
 def test_an_open_page_hears_of_a_change_and_gets_it(web: HttpPlace) -> None:
     cookie = log_in(web)
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)

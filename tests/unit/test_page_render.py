@@ -36,7 +36,7 @@ def a_run(**more: Any) -> dict[str, Any]:
 
 def runs_page(*runs: dict[str, Any], mark: int | None = None) -> str:
     members = {"runs": runs, "asked": {"flow": HOSTILE, "status": "", "eventId": ""}, "statuses": (), "cursor": "",
-               "more": ""}  # fmt: skip
+               "more": "", "problem": ""}  # fmt: skip
     return rendered("runs.html", members, mark)
 
 
