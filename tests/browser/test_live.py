@@ -1,5 +1,6 @@
 """Pages that stay open: they follow what happens, and outlive the daemon and the session."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -91,3 +92,29 @@ def test_a_session_ends_with_its_token_and_the_page_leads_back(web: HttpPlace, v
     link.click()
     expect(page.get_by_label("Token")).to_be_visible()
     somebody.expect_faults(*GONE, "401")
+
+
+HIDE = """({ hidden }) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""As when somebody looks at another tab; without a window, Chromium takes all of them for seen."""
+
+
+def test_tabs_that_nobody_sees_keep_no_connection_and_catch_up(web: HttpPlace, visit: Visits) -> None:
+    somebody = visit(web.url)
+    tabs = [somebody.page, *(somebody.context.new_page() for _ in range(6))]  # a browser has six connections to a host
+    for tab in tabs:
+        tab.goto(f"{web.url}/ui/runs")
+        until(lambda: streams(web) == 1, what="the page's stream")
+        tab.evaluate(HIDE, {"hidden": True})
+        until(lambda: streams(web) == 0, what="the end of the hidden page's stream")
+    run_id = dispatch(web, "meanwhile", "quick.go")
+    expect(run_row(tabs[0], run_id)).to_have_count(0)
+    tabs[0].evaluate(HIDE, {"hidden": False})
+    expect(run_row(tabs[0], run_id)).to_be_visible()
+
+
+def streams(web: HttpPlace) -> int:
+    told = web.get("/metrics").body.decode()
+    return int(float(re.findall(r"^flowd_http_streams (\S+)", told, re.MULTILINE)[0]))

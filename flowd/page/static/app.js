@@ -239,7 +239,13 @@ document.addEventListener("submit", async (event) => {
     const problem = fresh.querySelector("[data-problem]");
     if (problem) tell(problem.textContent);
     else if (response.redirected && new URL(response.url).pathname !== location.pathname) location.assign(response.url);
-    else if (response.ok) { tell(""); show(fresh); form.reset(); }
+    else if (response.ok) {
+      tell("");
+      show(fresh);
+      form.reset();
+      // The button that had the focus may be gone, with what it was about.
+      if (document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
+    }
   } catch {
     tell("The daemon is away, and nothing was done.");
   }
