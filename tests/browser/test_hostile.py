@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from browser_rig import Visits, wider_than_its_window
+from browser_rig import PHONE, Visits, wider_than_its_window
 from daemon_rig import workspace
 from http_rig import HttpPlace
 from page_rig import HOSTILE_TEXT, LONG_LINE_BYTES, LONG_LINE_SCRIPT, hostile_event, hostile_flow
@@ -88,3 +88,14 @@ def test_ten_megabytes_on_one_line_are_shown_in_part_and_can_be_had_whole(web: H
     with page.expect_download() as downloaded:
         page.get_by_role("link", name="Download").first.click()
     assert downloaded.value.path().stat().st_size > LONG_LINE_BYTES
+
+
+def test_long_names_fit_a_phone(web: HttpPlace, visit: Visits) -> None:
+    long = "L" * 900
+    with web.place.client() as client:
+        run_id = client.dispatch_event({"id": long, "type": "hostile.go", "source": long}, wait=True).runs[0].id
+    somebody = visit(web.url, size=PHONE)
+    wide = {}
+    for path in ("/ui/", "/ui/runs", f"/ui/runs/{run_id}", f"/ui/events/{long}?explain=1", f"/ui/dispatch?like={long}"):
+        wide[path[:20]] = wider_than_its_window(somebody.open(path))
+    assert set(wide.values()) == {0}, wide
