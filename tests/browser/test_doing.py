@@ -183,3 +183,34 @@ def test_a_search_is_in_the_address(web: HttpPlace, visit: Visits) -> None:
     again.page.goto(page.url)
     expect(run_row(again.page, failed)).to_be_visible()
     expect(run_row(again.page, quick)).to_have_count(0)
+
+
+def test_who_answers_second_is_told_who_was_first(web: HttpPlace, visit: Visits) -> None:
+    web.place.flow("ask", say("needs_intervention", message="Shall I?"))
+    web.place.call("daemon.reload")
+    run_id = dispatch(web, "ask", "ask.go")
+    second = visit(web.url)
+    pages = [visit(web.url).open("/ui/"), second.open("/ui/")]
+    for page in pages:
+        page.get_by_role("button", name="Approve").click()
+    for page in pages:
+        page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    expect(pages[1].get_by_role("status")).to_contain_text("already")
+    expect(pages[1].get_by_role("article", name="ask main asks")).to_have_count(0)
+    with web.place.client() as client:
+        assert client.get_run(run_id).status == "completed"
+    second.expect_faults("409")
+
+
+def test_a_step_that_asks_is_told_the_answer(web: HttpPlace, visit: Visits) -> None:
+    asks = say("needs_intervention", message="How many?")
+    script = f"""case "$(cat)" in *many*) {say("completed")};; *) {asks};; esac"""
+    web.place.flow("count", script)
+    web.place.call("daemon.reload")
+    run_id = dispatch(web, "count", "count.go")
+    page = visit(web.url).open(f"/ui/runs/{run_id}")
+    page.get_by_role("textbox", name="Answer to main").fill('{"many": 7}')
+    page.get_by_role("button", name="Answer", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("completed")
+    expect(page.locator("main")).to_contain_text('"many": 7')  # what it was told stays to be read
