@@ -10,7 +10,7 @@ from http_rig import HttpPlace, elsewhere
 
 ATTACK = """<!doctype html><title>evil</title><body>
 <iframe name=frame src="BASE/ui/"></iframe><iframe name=sink></iframe>
-<form id=cancel method=post target=sink action="BASE/ui/runs/RUN/cancel"></form>
+<form id=cancel method=post target=sink action="BASE/ui/runs/RUN/cancel"><input name=sure value=1></form>
 <form id=api method=post target=sink action="BASE/runs/RUN/cancel"></form>
 <form id=login method=post target=sink action="BASE/ui/login"><input name=token value=mine></form>
 <script type=module>
@@ -22,11 +22,11 @@ const theirs = {credentials: "include"};
 await attempt("page", async () => (await fetch("BASE/ui/", theirs)).text());
 await attempt("part", async () => (await fetch("BASE/ui/", {...theirs, headers: {"X-Flowd-Part": "1"}})).text());
 await attempt("runs", async () => (await fetch("BASE/runs", theirs)).text());
-const blind = {...theirs, method: "POST", mode: "no-cors"};
+const blind = {...theirs, method: "POST", mode: "no-cors", body: new URLSearchParams({sure: "1"})};
 await attempt("blind", async () => (await fetch("BASE/ui/runs/RUN/cancel", blind)).type);
-await attempt("beacon", () => navigator.sendBeacon("BASE/ui/runs/RUN/cancel"));
-await attempt("stream", () => new Promise(done => {
-  const source = new EventSource("BASE/stream", {withCredentials: true});
+await attempt("beacon", () => navigator.sendBeacon("BASE/ui/runs/RUN/cancel", blind.body));
+for (const path of ["stream", "ui/changes"]) await attempt(path, () => new Promise(done => {
+  const source = new EventSource(`BASE/${path}`, {withCredentials: true});
   source.onopen = () => done("open"); source.onerror = () => done("refused");
 }));
 for (const id of ["cancel", "api", "login"]) {
@@ -58,7 +58,7 @@ def test_a_page_of_another_origin_can_do_nothing_with_the_session(
         tried = attack(somebody, f"http://{name}:{port}/evil.html")
     somebody.faults.clear()  # the attack is full of them
     assert tried["page"] == tried["part"] == tried["runs"] == "TypeError"  # nothing that it could read
-    assert tried["stream"] == "refused"
+    assert tried["stream"] == tried["ui/changes"] == "refused"
     assert tried["framed"] is False
     with web.place.client() as client:
         assert client.get_run(run_id).status == "running"
