@@ -13,7 +13,8 @@ MAX_LINE_BYTES = 8 * 1024
 """A longer line comes in pieces: what a terminal shows of it is less by far, and drawing it takes time."""
 
 _COLOURS = re.compile(r"(\x1b\[[0-9;:]*m)")
-_MARKS: dict[Stream, str] = {"stdout": "  ", "stderr": "! "}
+MARKS: dict[Stream, str] = {"stdout": "  ", "stderr": "! "}
+"""What stands before each line of a stream."""
 
 
 def coloured(line: str, decoder: AnsiDecoder) -> Text:
@@ -50,12 +51,12 @@ class Lines:
 
     def unfinished(self) -> Text:
         """The line that is being written, as it looks now; empty where there is none."""
-        found = [Text(_MARKS[stream] + escaped(_decoded(rest))) for stream, rest in self._open.items() if rest]
+        found = [Text(MARKS[stream] + escaped(_decoded(rest))) for stream, rest in self._open.items() if rest]
         return found[0] if found else Text()
 
     def _text(self, stream: Stream, line: bytes) -> Text:
         text = coloured(_decoded(line), self._decoders[stream])
-        return Text.assemble((_MARKS[stream], "bold red" if stream == "stderr" else ""), text)
+        return Text.assemble((MARKS[stream], "bold red" if stream == "stderr" else ""), text)
 
 
 def _decoded(line: bytes) -> str:

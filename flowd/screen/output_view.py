@@ -1,9 +1,10 @@
 """The widget that shows output: any number of lines come cheaply, for only those in sight are drawn."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from rich.cells import cell_len
+from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
@@ -13,6 +14,9 @@ from textual.strip import Strip
 
 MAX_LINES = 10_000
 """Older ones are let go. `flowd logs` has all of it."""
+
+
+_MARK = Style(reverse=True)
 
 
 class OutputView(ScrollView, can_focus=True):
@@ -36,6 +40,7 @@ class OutputView(ScrollView, can_focus=True):
         self._is_wrapped = False
         self._width = 0
         self._follows = True
+        self._found: int | None = None
 
     def add(self, lines: Iterable[Text]) -> None:
         """Add lines at the end."""
@@ -45,11 +50,13 @@ class OutputView(ScrollView, can_focus=True):
         if len(self.lines) > MAX_LINES:
             del self.lines[:-MAX_LINES]
             self._rows = self._cut(self.lines)
+            self._found = None
         self._measure()
 
     def clear(self) -> None:
         """Forget all lines."""
         self.lines, self._rows, self._width, self._follows = [], [], 0, True
+        self._found = None
         self._measure()
 
     def wrap(self) -> None:
@@ -62,8 +69,23 @@ class OutputView(ScrollView, can_focus=True):
         if self._is_wrapped:
             self._lay_out()
 
+    def seek(self, fits: Callable[[str], bool], *, back: bool = False) -> bool:
+        """Go to the next row whose text fits, or to the one before, and mark it. Begins at the one that is marked, else
+        at what is in sight; goes on from the other end. Returns whether there is one."""
+        count = len(self._rows)
+        at = self._found if self._found is not None else self.scroll_offset.y - (not back)
+        step = -1 if back else 1
+        for place in (((at + step * away) % count) for away in range(1, count + 1)):
+            if fits(self._rows[place].plain):
+                self._found = place
+                self.scroll_to(y=max(0, place - self.size.height // 2), animate=False)
+                self.refresh()
+                return True
+        return False
+
     def _lay_out(self) -> None:
         self._width = 0
+        self._found = None
         self._rows = self._cut(self.lines)
         self._measure()
 
@@ -98,7 +120,8 @@ class OutputView(ScrollView, can_focus=True):
             return Strip.blank(width, self.rich_style)
         row = self._rows[top + y]
         strip = Strip(row.render(self.app.console), row.cell_len)
-        return strip.crop_extend(left, left + width, self.rich_style).apply_style(self.rich_style)
+        shown = strip.crop_extend(left, left + width, self.rich_style).apply_style(self.rich_style)
+        return shown.apply_style(_MARK) if top + y == self._found else shown
 
 
 def breaks(text: str, width: int) -> list[int]:

@@ -1,19 +1,20 @@
 """One run: what it is, and its output as it comes."""
 
 import asyncio
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Static
+from textual.widgets import Footer, Input, Static
 
 from flowd.formats.terminal import escaped
 from flowd.screen import actions
 from flowd.screen.acting import ActingScreen
 from flowd.screen.dialogs import Help
 from flowd.screen.facts import facts
-from flowd.screen.lines import Lines
+from flowd.screen.lines import MARKS, Lines
 from flowd.screen.output import follow
 from flowd.screen.output_view import OutputView
 from flowd.screen.watching import PACE_S, watch
@@ -25,10 +26,15 @@ from flowd_client.wire import Stream
 _KEYS = (
     ("j k, arrows, PgUp PgDn", "Read the output"),
     ("g, G, Home, End", "Go to its begin, or to its end and follow it"),
+    ("/, n, N", "Find words in it; the next place, and the one before"),
+    ("E", "Go to the next line of stderr"),
     ("w", "Wrap long lines, or do not"),
     *((action.key, action.words) for action in actions.ACTIONS),
     ("Escape, q", "Back to all runs"),
 )
+
+_UNTOLD = ("answer", "pause")
+"""Not in the line of keys, for which a narrow terminal has no room."""
 
 
 class RunScreen(ActingScreen):
@@ -42,8 +48,17 @@ class RunScreen(ActingScreen):
         Binding("escape,q", "back", "Back"),
         Binding("question_mark", "help", "Help"),
         Binding("w", "wrap", "Wrap"),
+        Binding("slash", "find", "Find"),
+        Binding("n", "again(False)", "Next", show=False),
+        Binding("N", "again(True)", "Before", show=False),
+        Binding("E", "error", "Error", show=False),
         *(
-            Binding(action.key, f"act('{action.name}')", action.name.capitalize(), show=action.name != "pause")
+            Binding(
+                action.key,
+                f"act('{action.name}')",
+                action.name.capitalize(),
+                show=action.name not in _UNTOLD,
+            )
             for action in actions.ACTIONS
         ),
     ]
@@ -57,6 +72,7 @@ class RunScreen(ActingScreen):
         self._away = Static(id="away")
         self._unfinished = Static(id="unfinished")
         self.output = OutputView(id="output")
+        self._find = Input(placeholder="words to find in the output", id="find")
         self._following: asyncio.Task[None] | None = None
 
     def compose(self) -> ComposeResult:
@@ -64,6 +80,7 @@ class RunScreen(ActingScreen):
         yield self._away
         yield self.output
         yield self._unfinished
+        yield self._find
         yield Footer()
 
     def on_mount(self) -> None:
@@ -128,10 +145,41 @@ class RunScreen(ActingScreen):
         """Wrap long lines, or do not."""
         self.output.wrap()
 
+    def action_find(self) -> None:
+        """Let the reader type what to find."""
+        self._find.display = True
+        self._find.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Find it."""
+        event.stop()
+        self.action_again(back=False)
+
+    def action_again(self, back: bool) -> None:
+        """Go to the next place, or to the one before."""
+        self._leave_find()
+        if word := self._find.value.casefold():
+            self._seek(lambda text: word in text.casefold(), f"{self._find.value!r} is not in the output.", back=back)
+
+    def action_error(self) -> None:
+        """Go to the next line of stderr."""
+        self._seek(lambda text: text.startswith(MARKS["stderr"]), "There is nothing on stderr.")
+
+    def _seek(self, fits: Callable[[str], bool], none: str, *, back: bool = False) -> None:
+        if not self.output.seek(fits, back=back):
+            self.tell(none)
+
+    def _leave_find(self) -> None:
+        self._find.display = False
+        self.output.focus()
+
     def action_help(self) -> None:
         """Show the keys."""
         self.app.push_screen(Help(_KEYS))
 
     def action_back(self) -> None:
-        """Back to all runs."""
+        """Back to the output, and from there to all runs."""
+        if self._find.has_focus:
+            self._leave_find()
+            return
         self.dismiss()

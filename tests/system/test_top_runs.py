@@ -128,3 +128,41 @@ def test_long_lines_are_wrapped_and_a_reader_who_scrolled_up_is_left_there(place
         await reader.sees("00007", "FLOW_RESULT")
 
     read(by_socket(place), does)
+
+
+def test_words_are_found_in_the_output_and_so_are_its_errors(place: Workspace) -> None:
+    place.flow(
+        "loud", f"seq -f 'line %.0f' 300; sleep 0.05; echo Needle one >&2; sleep 0.05; seq 300; {say('completed')}"
+    )
+    place.start()
+    (run,) = place.call("flow.dispatch", event={"id": "l1", "type": "loud.go"}, wait=True)["runs"]
+
+    async def does(reader: Reader) -> None:
+        await reader.goes_to(Section.RECENT, run["id"])
+        await reader.press("enter")
+        await reader.sees("FLOW_RESULT")
+        await reader.press("E")
+        await reader.sees("! Needle one")
+        await reader.press("g")
+        await reader.sees("line 1 ")
+        await reader.press("slash")
+        await reader.type("needle")
+        await reader.press("enter")
+        await reader.sees("! Needle one", "line 300")
+        await reader.press("slash")
+        await reader.press(*["backspace"] * 6)
+        await reader.type("line 2")
+        await reader.press("enter")
+        await reader.sees("line 2 ")
+        await reader.press("n")
+        await reader.sees("line 20 ")
+        await reader.press("N", "N")
+        await reader.sees("line 299 ")
+        await reader.press("slash")
+        await reader.type("nowhere")
+        await reader.press("enter")
+        await reader.sees("is not in the output.")
+        await reader.press("escape")
+        await reader.sees("RECENT")
+
+    read(by_socket(place), does)
