@@ -85,7 +85,7 @@ class Overview(ActingScreen):
         """Begin to watch."""
         self.run_worker(watch(self.client, self._look, self._lost, self.ring))
         self.set_interval(1.0, self._tick)
-        self.section_of(Section.RECENT).table.focus()
+        self.set_focus(self.section_of(Section.RECENT).table)
 
     async def _look(self) -> None:
         self._answers = await look(self.client, self._wanted)
@@ -159,7 +159,7 @@ class Overview(ActingScreen):
 
     def action_section(self, name: str) -> None:
         """Go to a section."""
-        self.section_of(Section(name)).table.focus()
+        self.set_focus(self.section_of(Section(name)).table)  # at once: the next key may come at once, too
 
     def action_zoom(self) -> None:
         """Give the section with the focus the whole screen, or take it back."""
@@ -174,7 +174,7 @@ class Overview(ActingScreen):
         """Let the reader type a filter."""
         field = self._filter
         field.display = True
-        field.focus()
+        self.set_focus(field)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show what fits, with every key."""
@@ -213,7 +213,7 @@ class Overview(ActingScreen):
     def _go_to_runs(self) -> None:
         if self.selected is None:
             with_rows = [view for view in self._sections.values() if view.selected is not None]
-            (with_rows or [self.section_of(Section.RECENT)])[0].table.focus()
+            self.set_focus((with_rows or [self.section_of(Section.RECENT)])[0].table)
 
     def action_help(self) -> None:
         """Show the keys."""

@@ -85,7 +85,7 @@ class RunScreen(ActingScreen):
 
     def on_mount(self) -> None:
         """Begin to watch."""
-        self.output.focus()
+        self.set_focus(self.output)
         self.run_worker(watch(self.client, self._look, self._lost, self.ring, run_id=self._run.id))
 
     def on_unmount(self) -> None:
@@ -148,7 +148,7 @@ class RunScreen(ActingScreen):
     def action_find(self) -> None:
         """Let the reader type what to find."""
         self._find.display = True
-        self._find.focus()
+        self.set_focus(self._find)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Find it."""
@@ -171,7 +171,7 @@ class RunScreen(ActingScreen):
 
     def _leave_find(self) -> None:
         self._find.display = False
-        self.output.focus()
+        self.set_focus(self.output)
 
     def action_help(self) -> None:
         """Show the keys."""

@@ -187,6 +187,25 @@ def test_a_filter_finds_what_ended_long_ago(place: Workspace) -> None:
     read(by_socket(place), does)
 
 
+def test_a_section_may_have_the_whole_screen(place: Workspace) -> None:
+    place.flow("ask", say("blocked", message="publish it?"))
+    place.flow("quick", say("completed", message="all is well"))
+    place.start()
+    place.call("flow.dispatch", event={"id": "q1", "type": "quick.go"}, wait=True)
+    place.call("flow.dispatch", event={"id": "a1", "type": "ask.go"}, wait=True)
+
+    async def does(reader: Reader) -> None:
+        await reader.sees("publish it?", "all is well")
+        await reader.press("1", "z")
+        await reader.until(lambda: "all is well" not in reader.text(), "the questions alone")
+        assert "publish it?" in reader.text()
+        await reader.press("z", "tab", "z")
+        await reader.until(lambda: "publish it?" not in reader.text(), "what has ended, alone")
+        assert "all is well" in reader.text()
+
+    read(by_socket(place), does)
+
+
 def test_help_shows_every_key(place: Workspace) -> None:
     place.start()
 
