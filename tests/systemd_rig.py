@@ -7,6 +7,7 @@ this checkout runs there as it is; /run, /tmp, /home and what is written to /etc
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -104,6 +105,18 @@ for u in {masked}; do ln -sf /dev/null "/run/systemd/system/$u"; done
 mount --make-rshared /  # as PID 1 does where it is in no container; credentials come by such mounts
 export container=flowd-tests
 exec {systemd} --system --unit=multi-user.target --log-target=journal --log-level=notice
+"""
+
+
+_FORGOTTEN = r"""
+loginctl disable-linger "$1"
+systemctl kill --signal=KILL "user@$2.service"  # what its services do at their stop takes its time
+systemctl stop "user@$2.service" "user-runtime-dir@$2.service"
+systemctl stop 'flowd*@home*'
+pkill -KILL -U "$2"
+systemctl reset-failed
+find "/home/$1" -mindepth 1 -maxdepth 1 -exec rm -rf {} +
+rm -rf /etc/flowd/* /run/flowd*/home /run/flowd/home
 """
 
 
@@ -207,13 +220,20 @@ class Box:
         command = ["nsenter", "-t", str(self.pid), "-a", "--", "sh", "-c", script, "sh", path, mode, owner]
         subprocess.run(command, input=text, text=True, check=True, timeout=20, cwd="/")
 
+    def at(self, path: str) -> Path:
+        """A path inside as it is out here, for whoever only looks: a command inside takes a hundred times as long."""
+        return Path(f"/proc/{self.pid}/root{path}")
+
     def read(self, path: str) -> str:
         """A file's text; empty where there is none."""
-        return self.run("cat", path, check=False).stdout
+        try:
+            return self.at(path).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
 
     def client(self, socket: str) -> FlowClient:
         """A client of the daemon behind a socket inside."""
-        return FlowClient(UnixTransport(Path(f"/proc/{self.pid}/root{socket}"), server_uid=UID))
+        return FlowClient(UnixTransport(self.at(socket), server_uid=UID))
 
     def journal(self, *argv: str) -> list[dict[str, Any]]:
         """The journal's entries that match, oldest first."""
@@ -234,15 +254,25 @@ class Box:
         )
         self.run("sh", "-c", write, "sh", owner, workspace, folder, f"#!/bin/sh\n{script}\n", manifest)
 
-    def alive(self, needle: str) -> list[int]:
-        """Pids, as they are inside, of processes whose command line has this text."""
-        found = self.run("pgrep", "-f", "--", needle, check=False).stdout.split()
-        return [int(pid) for pid in found]
+    def alive(self, pattern: str) -> list[int]:
+        """Pids, as they are inside, of processes whose command line matches."""
+        found = []
+        for entry in self.at("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                words = (entry / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+                if re.search(pattern, os.fsdecode(words)):
+                    found.append(int(entry.name))
+        return found
 
     def forget_units(self) -> None:
         """Remove what is left of flowd's units: for whoever installs, a template that is there is a package's."""
-        self.run("sh", "-c", "rm -rf /etc/systemd/system/flowd*")
-        self.systemctl("daemon-reload")
+        if any(self.at("/etc/systemd/system").rglob("flowd*")):
+            forget = "find /etc/systemd/system -depth -name 'flowd*' -exec rm -rf {} + && systemctl daemon-reload"
+            self.run("sh", "-c", forget)
+
+    def forget_user(self, user: str, uid: int) -> None:
+        """End the user's manager and all that the user runs, services of the system as well, and empty the home."""
+        self.run("sh", "-c", _FORGOTTEN, "sh", user, str(uid), check=False)
 
 
 class Service:

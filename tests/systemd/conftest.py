@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import systemd_rig
 from daemon_rig import say, until
-from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, Box, Service
+from systemd_rig import OTHER_UID, OTHER_USER, Box, Service
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +42,8 @@ def home(box: Box) -> Iterator[str]:
     box.flow(path, "quick", f"echo $FLOWD_SOCKET\n{say('changed')}", owner=OTHER_USER)
     box.flow(path, "long", "setsid sleep 300 &\nsleep 300", owner=OTHER_USER)
     yield path
-    box.run(str(FLOWD), "service", "uninstall", "--user", "-w", path, user=OTHER_USER, check=False)
-    box.run(str(FLOWD), "service", "uninstall", "--system", "-w", path, check=False)
-    box.run("loginctl", "disable-linger", OTHER_USER)
-    box.systemctl("stop", f"user@{OTHER_UID}.service", check=False)
-    box.run("sh", "-c", f"rm -rf '{path}' /home/{OTHER_USER}/.[a-z]* /etc/flowd/* /var/tmp/go*")
+    box.forget_user(OTHER_USER, OTHER_UID)
+    box.run("sh", "-c", "rm -rf /var/tmp/go*")
     box.forget_units()
 
 
@@ -54,7 +51,5 @@ def home(box: Box) -> Iterator[str]:
 def lingering(box: Box, home: str) -> str:
     """The same, with a user manager that runs."""
     box.run("loginctl", "enable-linger", OTHER_USER)
-    until(
-        lambda: box.run("test", "-S", f"/run/user/{OTHER_UID}/bus", check=False).returncode == 0, what="the user's bus"
-    )
+    until(box.at(f"/run/user/{OTHER_UID}/bus").is_socket, what="the user's bus")
     return home

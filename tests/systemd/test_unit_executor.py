@@ -1,5 +1,6 @@
 """The executor ``systemd``: every attempt a unit of its own, with the system manager and with a user's."""
 
+import contextlib
 import json
 import re
 import sys
@@ -15,6 +16,7 @@ from previous_rig import environment_of, previous_version
 from systemd_rig import FLOWD, OTHER_UID, OTHER_USER, UID, USER, Box, Service
 
 from flowd.domain.ids import unit_name
+from flowd_client import FlowClientError
 
 
 @dataclass
@@ -24,20 +26,42 @@ class Daemon:
     box: Box
     path: str
     user: str | None
+    starts: int = 0
 
     def serve(self, **environment: str) -> None:
         start = f"exec {sys.executable} -m flowd serve -w {self.path} --executor systemd >> {self.path}/log 2>&1"
         script = f"({start}) & echo $! > {self.path}/pid"
+        self.starts += 1
         self.box.run("sh", "-c", script, user=self.user, SECRET="t0psecret", **environment)
-        until(
-            lambda: self.box.run(str(FLOWD), "status", "-w", self.path, user=self.user, check=False).returncode == 0,
-            what="the daemon",
-        )
+        until(self.is_ready, what="the daemon")
+
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        with contextlib.suppress(FlowClientError):
+            return bool(self.call("daemon.status")["state"] == "ready")
+        return False
+
+    def until_gone(self) -> None:
+        pid = self.box.read(f"{self.path}/pid").strip()
+        until(lambda: not self.box.at(f"/proc/{pid}").exists(), what="the daemon's end")
 
     def end(self, signal: str) -> None:
-        pid = self.box.read(f"{self.path}/pid").strip()
-        self.box.run("kill", f"-{signal}", pid)
-        until(lambda: self.box.run("test", "-e", f"/proc/{pid}", check=False).returncode != 0, what="the daemon's end")
+        self.box.run("kill", f"-{signal}", self.box.read(f"{self.path}/pid").strip())
+        self.until_gone()
+
+    def clean_up(self) -> None:
+        """End and remove what a test has left, but for the daemon."""
+        scope = "--user" if self.user is not None else "--system"
+        script = (
+            'cd "$1" && find . flows -mindepth 1 -maxdepth 1 ! -name .codex ! -name flows ! -name log ! -name pid'
+            ' ! -name quick -exec rm -rf {} +; systemctl "$2" stop "codex-flow-*"; systemctl "$2" reset-failed'
+        )
+        self.box.run("sh", "-c", script, "sh", self.path, scope, user=self.user, check=False)
+
+    def remove(self) -> None:
+        self.box.run("sh", "-c", f"kill -KILL $(cat {self.path}/pid)", check=False)
+        self.clean_up()
+        self.box.run("rm", "-rf", self.path)
 
     def flow(self, name: str, script: str, *, step: str = "") -> None:
         self.box.flow(self.path, name, script, step=step, owner=self.user or "root")
@@ -73,23 +97,47 @@ class Daemon:
         return self.box.systemctl("list-units", "--all", "--no-legend", "--plain", "codex-flow-*", user=self.user)
 
 
+@pytest.fixture(scope="module")
+def kept(box: Box) -> Iterator[dict[str, Daemon]]:
+    """Daemons by their manager, for tests that only run steps: those that end one have one of their own."""
+    daemons: dict[str, Daemon] = {}
+    yield daemons
+    for each in daemons.values():
+        each.remove()
+
+
 @pytest.fixture(params=["system", "user"])
-def daemon(box: Box, request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    user = None if request.param == "system" else USER
-    path = f"/var/tmp/units-{request.param}"
+def daemon(box: Box, kept: dict[str, Daemon], request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    kind = request.param
+    if kind in kept and not kept[kind].is_ready():  # as after a test that restarts the user's manager
+        kept.pop(kind).remove()
+    it = kept.get(kind) or _started(box, kind)
+    yield it
+    print(box.read(f"{it.path}/log"))
+    kept.pop(kind, None)
+    if it.starts == 1 and it.is_ready():
+        it.clean_up()
+        kept[kind] = it
+    else:
+        it.remove()
+
+
+def _started(box: Box, kind: str) -> Daemon:
+    user = None if kind == "system" else USER
+    path = f"/var/tmp/units-{kind}"
     if user is not None:
-        box.run("loginctl", "enable-linger", USER)
-        until(lambda: box.run("test", "-S", "/run/user/4711/bus", check=False).returncode == 0, what="the user's bus")
+        let_linger(box)
     box.run("install", "-d", "-o", user or "root", path)
     started = Daemon(box, path, user)
     started.flow("quick", f"cat; env; echo $0 err >&2\n{say('changed')}")
     started.serve()
-    yield started
-    box.run("sh", "-c", f"kill -KILL $(cat {path}/pid)", check=False)
-    box.systemctl("stop", "codex-flow-*", user=user, check=False)
-    box.systemctl("reset-failed", user=user, check=False)
-    print(box.read(f"{path}/log"))
-    box.run("rm", "-rf", path)
+    return started
+
+
+def let_linger(box: Box) -> None:
+    """Have a user manager of the test user."""
+    box.run("loginctl", "enable-linger", USER)
+    until(box.at(f"/run/user/{UID}/bus").is_socket, what="the user's bus")
 
 
 def test_a_step_is_a_unit_named_by_its_run_and_gone_when_it_is_recorded(box: Box, daemon: Daemon) -> None:
@@ -361,8 +409,7 @@ def test_what_is_due_while_systemd_ends_everything_waits_for_the_next_daemon(box
     box.run(*argv, "sleep", "300", user=USER)
     box.systemctl("start", "--no-block", "--job-mode=replace-irreversibly", "exit.target", user=USER)
     run_id = daemon.dispatch("quick.go")
-    pid = box.read(f"{daemon.path}/pid").strip()
-    until(lambda: box.run("test", "-e", f"/proc/{pid}", check=False).returncode != 0, what="the daemon's end")
+    daemon.until_gone()
     box.systemctl("restart", f"user@{UID}.service")
     daemon.serve()
     run = until(lambda: (run := daemon.run(run_id))["processStatus"] not in ("queued", "running") and run)
@@ -376,9 +423,8 @@ def test_a_step_whose_start_systemd_never_answered_waits_for_the_next_daemon(box
     run_id = daemon.dispatch("quick.go")
     until(lambda: daemon.run(run_id)["processStatus"] == "running", what="the attempt")
     box.run("sleep", "0.5")  # systemd is asked now
-    pid = box.read(f"{daemon.path}/pid").strip()
     box.run("kill", "-KILL", manager)
-    until(lambda: box.run("test", "-e", f"/proc/{pid}", check=False).returncode != 0, what="the daemon's end")
+    daemon.until_gone()
     box.systemctl("restart", f"user@{UID}.service")
     daemon.serve()
     run = until(lambda: (run := daemon.run(run_id))["processStatus"] not in ("queued", "running") and run)
@@ -441,8 +487,7 @@ def test_shares_and_counts_are_kept_by_the_cgroup_or_else_refused_before_the_ste
 def test_a_system_service_starts_steps_with_its_users_manager_and_a_stop_ends_them(
     box: Box, service: Callable[..., Service]
 ) -> None:
-    box.run("loginctl", "enable-linger", USER)
-    until(lambda: box.run("test", "-S", "/run/user/4711/bus", check=False).returncode == 0, what="the user's bus")
+    let_linger(box)
     place = service(Environment="FLOWD_EXECUTOR=systemd")
     place.flow("long", "setsid sleep 666 & sleep 666")
     place.systemctl("start")
