@@ -30,6 +30,7 @@ def _pointers(step: Step) -> Iterator[str]:
             yield asked.pointer
     if step.concurrency is not None:
         yield from step.concurrency.key
+    yield from step.labels.values()
 
 
 def _misspelled(text: str) -> str | None:

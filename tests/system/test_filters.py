@@ -131,6 +131,10 @@ def test_labels_are_shown_with_their_runs(filled: HttpPlace) -> None:
     with filled.place.client() as client:
         assert client.get_run(run["id"]).labels == {"repo": "a/b=c", "pr": "7"}
     assert "repo=a/b=c, pr=7" in flowd(filled.place, "run", run["id"]).stdout
+    steps = {flow["name"]: flow["steps"][0] for flow in filled.place.call("flow.listFlows")["flows"]}
+    assert steps["ship"]["labels"] == {"repo": "/payload/repo", "pr": "/payload/pr"}
+    assert "labels" not in steps["plain"]
+    assert "labels repo, pr" in flowd(filled.place, "flows", "ship").stdout
 
 
 def test_a_datetime_is_an_instant_of_the_client(filled: HttpPlace) -> None:

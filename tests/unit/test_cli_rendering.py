@@ -3,13 +3,14 @@
 import doctest
 import importlib
 import json
+import time
 from types import ModuleType
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from flowd.cli import flows, printing, run_words, runs
+from flowd.cli import filters, flows, printing, run_words, runs
 from flowd.cli.exits import Exit, code_of
 from flowd.cli.main import _SECTIONS, cli
 from flowd.cli.reading_events import parse_json, with_options
@@ -99,7 +100,37 @@ def test_the_reason_of_an_end_is_a_persons_word_or_the_steps_own_beside_the_exit
     assert runs.why(read_run({"id": "r", "flowName": "a", "stepName": "b", "status": "failed", **record})) == told
 
 
-@pytest.mark.parametrize("module", [printing, run_words, flows])
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("2h", "2h"),
+        (" 90S ", "90s"),
+        ("1.5d", "1.5d"),
+        ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00+00:00"),
+        ("2026-01-31T12:00+02:00", "2026-01-31T12:00:00+02:00"),
+    ],
+)
+def test_an_instant_goes_to_the_daemon_with_its_offset_and_so_long_ago_as_it_is(text: str, taken: str) -> None:
+    assert filters.When().convert(text, None, None) == taken
+
+
+@pytest.mark.parametrize("text", ["", "soon", "yesterday", "h", "2026-13-01", "-2h"])
+def test_what_is_no_instant_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="write 2h, 7d"):
+        filters.When().convert(text, None, None)
+
+
+def test_a_local_instant_gets_the_offset_of_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Etc/GMT-3")
+    time.tzset()
+    try:
+        assert filters.When().convert("2026-01-31", None, None) == "2026-01-31T00:00:00+03:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("module", [printing, run_words, flows, filters])
 def test_doctests(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted

@@ -37,6 +37,7 @@ def test_a_step_that_something_starts_is_not() -> None:
         ('[steps.env]\nT = { pointer = "/paylod/x" }\n', 'step "build": '),
         ('args = [{ pointer = "/paylod/x" }]\n', 'step "build": '),
         ('[steps.concurrency]\nkey = ["/paylod/x"]\n', 'step "build": '),
+        ('[steps.labels]\nx = "/paylod/x"\n', 'step "build": '),
         ('[concurrency]\nkey = ["/paylod/x"]\n', ""),
     ],
 )

@@ -1,6 +1,11 @@
 """Labels of runs: what of an event becomes one, and what runs are given them."""
 
-from flowd.domain import labels
+import doctest
+from types import ModuleType
+
+import pytest
+
+from flowd.domain import instants, labels
 from flowd.domain.definition import Definition
 from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step
 from flowd.domain.queueing import NewRun
@@ -46,3 +51,10 @@ def test_runs_stay_the_same_objects_where_nothing_declares_labels() -> None:
     runs = [_run("f", "a")]
     (given,) = run_labels.give(runs, {}, _snapshot(Step("a", Runner.EXEC, "x")))
     assert given is runs[0]
+
+
+@pytest.mark.parametrize("module", [labels, instants])
+def test_doctests(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted
+    assert not results.failed
