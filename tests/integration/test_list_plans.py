@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowd.domain.filters import EventFilter, RunFilter
-from flowd.store.sqlite import event_lists, reads, run_lists, spans, ways
+from flowd.store.sqlite import event_lists, people, queue_reads, reads, run_lists, spans, ways
 from flowd.store.sqlite.connection import open_writer
 from flowd.store.sqlite.run_lists import statement
 from flowd.store.sqlite.spans import Part
@@ -122,6 +122,27 @@ def test_a_list_of_everything_and_one_by_text_go_along_the_table(db: sqlite3.Con
 def test_events_are_read_in_their_order(db: sqlite3.Connection, where: EventFilter, index: str) -> None:
     found = plan(db, *event_lists.statement(where, [], EVERYTHING))
     assert found == f"SEARCH {index}"
+
+
+@pytest.mark.parametrize(
+    "where", [RunFilter(), RunFilter(flow="f"), RunFilter(step="s"), RunFilter(flow="f", labels=(("a", "b"),))]
+)
+def test_the_queue_and_the_questions_are_read_by_the_indexes_of_what_waits_and_asks(
+    db: sqlite3.Connection, where: RunFilter
+) -> None:
+    traced: list[str] = []
+    db.set_trace_callback(traced.append)
+    queue_reads.queue(db, where, limit=50, cursor=None)
+    people.open_questions(db, where, limit=50, cursor=None)
+    db.set_trace_callback(None)
+    plans = [found for sql in traced if " runs r " in sql and not (found := plan(db, sql, [])).startswith("SEARCH e ")]
+    assert len(plans) >= 3
+    for found in plans:
+        index = found.partition(" (")[0].partition("; ")[0].replace("COVERING ", "")
+        assert index in {f"SEARCH r USING INDEX {name}" for name in ("runs_active", "runs_wanting", "runs_ready")} | {
+            "SCAN r USING INDEX runs_ready"
+        }, found
+        assert "TEMP B-TREE" not in found
 
 
 def test_times_find_all_of_their_rows_and_few_others_however_the_clock_steps(db: sqlite3.Connection) -> None:

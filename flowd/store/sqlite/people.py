@@ -16,6 +16,7 @@ from flowd.domain.trees import TreeBounds
 from flowd.store.sqlite import called_off, gates, key_reads, reads, resolutions, retries, rows, trees, ways
 
 _ASKS = "r.wants_person = 1 AND r.seq > ?"
+_ASKING = f"{rows.runs_along('runs_wanting')} WHERE {_ASKS} AND r.seq <= ?"
 _BEHIND = (
     "WITH RECURSIVE behind (seq) AS (SELECT run_seq FROM needs WHERE need_seq = ?"
     " UNION SELECT n.run_seq FROM needs n JOIN behind b ON n.need_seq = b.seq)"
@@ -86,9 +87,8 @@ def open_questions(db: sqlite3.Connection, where: RunFilter, *, limit: int, curs
     after = reads.position(cursor, "q", first=-reads.NEWEST)
     fits, values = ways.conditions(where)
     last = ways.last_looked_at(db, f"FROM runs r WHERE {_ASKS}", after) if fits else None
-    asking = f"{rows.RUNS} WHERE {_ASKS} AND r.seq <= ?{fits} ORDER BY r.seq LIMIT ?"
     until = reads.NEWEST if last is None else last
-    found = db.execute(asking, (after, until, *values, limit + 1)).fetchall()
+    found = db.execute(f"{_ASKING}{fits} ORDER BY r.seq LIMIT ?", (after, until, *values, limit + 1)).fetchall()
     page = found[:limit]
     attempts = reads.attempts_by_run(db, page)
     items = tuple(_question(db, rows.run(row, attempts.get(row[0], ())), row) for row in page)

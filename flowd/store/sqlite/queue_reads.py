@@ -11,6 +11,7 @@ from flowd.store.sqlite import key_reads, pauses, places, reads, rows, ways
 
 _QUEUED = "r.status = 'queued' AND r.status IN ('queued', 'running') AND r.seq > ?"
 _LOOKED_AT = f"FROM runs r INDEXED BY runs_active WHERE {_QUEUED}"
+_WAITING = f"{rows.runs_along('runs_active')} WHERE {_QUEUED} AND r.seq <= ? AND r.waits_for IS NOT NULL"
 
 
 def queue(db: sqlite3.Connection, where: RunFilter, *, limit: int, cursor: str | None) -> QueueView:
@@ -29,7 +30,7 @@ def queue(db: sqlite3.Connection, where: RunFilter, *, limit: int, cursor: str |
         found = _by_seq(db, seqs)
     if len(found) <= limit:
         last = ways.last_looked_at(db, _LOOKED_AT, after) if fits else None
-        waiting = f"{rows.RUNS} WHERE {_QUEUED} AND r.seq <= ? AND r.waits_for IS NOT NULL{fits} ORDER BY r.seq LIMIT ?"
+        waiting = f"{_WAITING}{fits} ORDER BY r.seq LIMIT ?"
         until = reads.NEWEST if last is None else last
         found += db.execute(waiting, [after, until, *values, limit + 1 - len(found)]).fetchall()
     page = found[:limit]
