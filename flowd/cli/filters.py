@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import wraps
 from typing import Any, NamedTuple
 
 import click
@@ -111,6 +112,7 @@ def filter_options(*, of: str, searched: str) -> Callable[[Any], Any]:
     """
 
     def decorate(function: Any) -> Any:
+        @wraps(function)  # with the options that it has already
         def collected(
             *args: Any, flow: str | None, step: str | None, status: str | None, reason: str | None, since: str | None,
             until: str | None, label: tuple[tuple[str, str], ...], text: str | None, **options: Any,
@@ -118,8 +120,6 @@ def filter_options(*, of: str, searched: str) -> Callable[[Any], Any]:
             found = Filters(flow, step, status, reason, since, until, dict(label) or None, text)
             return function(*args, filters=found, **options)
 
-        collected.__doc__ = function.__doc__
-        collected.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
         collected = _label_option(collected)
         for name, kind, metavar, words in reversed(_OPTIONS):
             words = words.format(of=of, searched=searched)  # noqa: PLW2901
@@ -132,13 +132,12 @@ def filter_options(*, of: str, searched: str) -> Callable[[Any], Any]:
 def named_options(function: Any) -> Any:
     """``--flow``, ``--step`` and ``--label``; the verb gets them as one parameter, ``filters``."""
 
+    @wraps(function)  # with the options that it has already
     def collected(
         *args: Any, flow: str | None, step: str | None, label: tuple[tuple[str, str], ...], **options: Any
     ) -> Any:
         return function(*args, filters=Filters(flow=flow, step=step, labels=dict(label) or None), **options)
 
-    collected.__doc__ = function.__doc__
-    collected.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
     collected = _label_option(collected)
     for name, kind, metavar, words in reversed(_OPTIONS[:2]):
         collected = click.option(name, type=kind, metavar=metavar, help=words.format(of="of"))(collected)
