@@ -11,7 +11,7 @@ from typing import Final
 from daemon_rig import Workspace, until, workspace
 from http_rig import HttpPlace
 
-from flowd_client.requests import ResolvedAs
+from flowd_client.request import ResolvedAs
 from flowd_client.views.run import RunView
 
 _EXAMPLES: Final = Path(__file__).parents[1] / "examples"

@@ -8,8 +8,8 @@ from flowd.catalog.labels import read_labels
 from flowd.catalog.limits import read_limits
 from flowd.catalog.needs import read_needs, read_when
 from flowd.catalog.table import Table, kind_of
-from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Retry, Runner, Step, Trigger
-from flowd.domain.retry import MAX_DELAY_MS, ON_RESULTS
+from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Runner, Step, Trigger
+from flowd.domain.retry import MAX_DELAY_MS, ON_RESULTS, Retry
 from flowd.domain.run import UNSTARTED, Reason
 
 MAX_GRACE_MS = 3_600_000

@@ -11,7 +11,7 @@ from flowd.cli.exits import CommandError
 from flowd.cli.session import Session
 from flowd.cli.verb import Text
 from flowd_client import wire
-from flowd_client.requests import Request
+from flowd_client.request import Request
 
 
 class Filters(NamedTuple):

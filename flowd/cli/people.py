@@ -12,7 +12,7 @@ from flowd.cli.reading_events import read_payload
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
 from flowd_client import requests, wire
-from flowd_client.requests import ResolvedAs
+from flowd_client.request import ResolvedAs
 from flowd_client.views.question import QuestionView, read_questions
 from flowd_client.views.run import RunView, read_run
 

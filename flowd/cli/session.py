@@ -26,7 +26,7 @@ from flowd_client.methods import STATUS
 
 if TYPE_CHECKING:
     from flowd.cli.silence import TellingTransport
-    from flowd_client.requests import Request
+    from flowd_client.request import Request
 
 T = TypeVar("T")
 

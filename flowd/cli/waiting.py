@@ -11,6 +11,7 @@ from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd_client import requests, wire
 from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, FlowClientError
+from flowd_client.request import Request
 from flowd_client.views.event import EventStateView
 from flowd_client.views.run import RunView, read_run
 
@@ -99,14 +100,16 @@ def wait_for_event(
             unfinished = [run for run in view.state.open if not run.is_final]
             ended = sum(view.state.statuses.values()) - len(unfinished)
             if unfinished:
-                say(f"{ended} of {ended + len(unfinished)} runs have ended; waiting for {unfinished[0].id}")
+                doing = run_words.progress(unfinished[0].progress)
+                told_of = f"{unfinished[0].id}{f': {doing}' if doing else ''}"
+                say(f"{ended} of {ended + len(unfinished)} runs have ended; waiting for {told_of}")
                 obstacle = _obstacle(session, unfinished[0])
                 if obstacle and obstacle != told:
                     told = obstacle
                     tell(f"flowd: {obstacle}")
 
 
-def _ask_over_restarts(session: Session, request: requests.Request[Any], deadline: float) -> dict[str, Any]:
+def _ask_over_restarts(session: Session, request: Request[Any], deadline: float) -> dict[str, Any]:
     """Ask, and ask again where the daemon restarts meanwhile."""
     give_up_at = min(deadline, time.monotonic() + _RESTART_S)
     while True:

@@ -5,9 +5,10 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
-from flowd.domain.flow import Flow, Retry, Step
+from flowd.domain.flow import Flow, Step
 from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
+from flowd.domain.retry import Retry
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from flowd.domain.concurrency import Concurrency, Kind
 from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
 from flowd.domain.needs import When
+from flowd.domain.retry import Retry
 
 DEFAULT_TIMEOUT_MS = 300_000
 """The reference system's default for ``timeout_ms``."""
@@ -124,28 +125,6 @@ class Trigger:
     def fits(self, event_type: str) -> bool:
         """Whether events of this type are meant."""
         return event_type == self.type if self.prefix is None else event_type.startswith(self.prefix)
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """When flowd itself makes another attempt. Off unless the step asks.
-
-    Attributes:
-        max_attempts: Attempts in all, the first included.
-        on: What another attempt is made for: reasons (`flowd.domain.run.Reason` values), and ``result:STATUS``.
-        delay_ms: Wait before the second attempt.
-        factor: Each wait is so many times the one before it,
-        max_delay_ms: up to this.
-        jitter: Each is longer or shorter by a random part of it, this one at most, so that what failed together does
-            not come again together.
-    """
-
-    max_attempts: int
-    on: tuple[str, ...]
-    delay_ms: int = 1_000
-    factor: float = 2.0
-    max_delay_ms: int = 3_600_000
-    jitter: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

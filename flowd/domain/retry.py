@@ -1,8 +1,8 @@
 """When flowd makes another attempt by itself. Never, unless the step asks for it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from flowd.domain.flow import Retry
 from flowd.domain.outcome import Outcome
 from flowd.domain.result import FlowResult, ResultStatus
 
@@ -15,6 +15,28 @@ ON_RESULTS = tuple(f"{RESULT}{status.value}" for status in (ResultStatus.FAILED,
 
 _MAX_STEPS = 1_000
 """Powers beyond this say nothing that the longest delay does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When flowd itself makes another attempt. Off unless the step asks.
+
+    Attributes:
+        max_attempts: Attempts in all, the first included.
+        on: What another attempt is made for: reasons (`flowd.domain.run.Reason` values), and ``result:STATUS``.
+        delay_ms: Wait before the second attempt.
+        factor: Each wait is so many times the one before it,
+        max_delay_ms: up to this.
+        jitter: Each is longer or shorter by a random part of it, this one at most, so that what failed together does
+            not come again together.
+    """
+
+    max_attempts: int
+    on: tuple[str, ...]
+    delay_ms: int = 1_000
+    factor: float = 2.0
+    max_delay_ms: int = 3_600_000
+    jitter: float = 0.0
 
 
 def delay_before_next_ms(

@@ -6,7 +6,7 @@ import pytest
 
 from flowd.cli import status
 from flowd_client.errors import InvalidCallError
-from flowd_client.requests import Request
+from flowd_client.request import Request
 
 
 class OlderDaemon:

@@ -8,7 +8,8 @@ import pytest
 from flowd.catalog.manifest import MAX_CONFIG_DEPTH, Manifest, guess_name, parse
 from flowd.catalog.places import Places
 from flowd.catalog.table import ManifestError
-from flowd.domain.flow import Retry, Runner
+from flowd.domain.flow import Runner
+from flowd.domain.retry import Retry
 
 HEAD = 'name = "rel"\nversion = 1\n'
 STEP = '[[steps]]\nname = "build"\nrunner = "bun"\nscript = "exec/build.ts"\n'

@@ -6,10 +6,9 @@ import json
 import pytest
 
 from flowd.domain import retry
-from flowd.domain.flow import Retry
 from flowd.domain.outcome import Outcome
 from flowd.domain.result import FlowResult
-from flowd.domain.retry import MAX_DELAY_MS, delay_before_next_ms
+from flowd.domain.retry import MAX_DELAY_MS, Retry, delay_before_next_ms
 from flowd.domain.run import ProcessStatus, Reason
 
 

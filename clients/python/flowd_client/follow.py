@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowd_client import requests
-from flowd_client.requests import Encoding, Request, Stream
+from flowd_client.request import Encoding, Request, Stream
 from flowd_client.wire import STREAMS
 
 if TYPE_CHECKING:

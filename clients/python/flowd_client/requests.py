@@ -6,17 +6,19 @@ Views are imported by the first response that needs them: their classes take lon
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, Union
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from flowd_client import wire
 from flowd_client.discovery import run_around, trace_around
+from flowd_client.request import CANCEL_S, Encoding, Instant, ListedOutput, Request, ResolvedAs, Stream
+from flowd_client.request import given as _given
+from flowd_client.request import instant as _instant
+from flowd_client.request import labels as _labels
+from flowd_client.request import reader as _reader
+from flowd_client.request import wait_s as _wait_s
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.question import QuestionView
@@ -24,52 +26,6 @@ if TYPE_CHECKING:
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
-
-T = TypeVar("T")
-Stream = wire.Stream
-ListedOutput = wire.ListedOutput
-Encoding = Literal["utf-8", "base64"]
-Instant = Union["datetime", str]
-ResolvedAs = Literal["completed", "changed", "failed", "skipped"]
-
-CANCEL_S = 120.0
-"""A cancel is answered when the step has ended, which its grace may delay."""
-
-
-class Request(NamedTuple, Generic[T]):
-    """A call to make.
-
-    Attributes:
-        read: The response as a view.
-        wait_s: How long the daemon may take on purpose, on top of the client's own limit; infinite for no limit.
-    """
-
-    method: str
-    params: Mapping[str, Any]
-    read: Callable[[Any], T]
-    wait_s: float = 0.0
-
-    def timeout_s(self, margin_s: float) -> float | None:
-        """The deadline of the whole call, None for none."""
-        return None if math.isinf(self.wait_s) else self.wait_s + margin_s
-
-    def after(self, spent_s: float) -> Request[T]:
-        """The same to be asked again, so much later: what is left of its waiting."""
-        waits = {name: self.params[name] for name in ("timeoutMs", "waitMs") if self.params.get(name) is not None}
-        if not waits:
-            return self
-        left = {name: max(0, wait_ms - round(spent_s * 1000)) for name, wait_ms in waits.items()}
-        return self._replace(params={**self.params, **left})
-
-
-def _reader(module: str, name: str) -> Callable[[Any], Any]:
-    """A reader of `flowd_client.views` that is imported by its first use."""
-
-    def read(response: Any) -> Any:
-        return getattr(import_module(f"flowd_client.views.{module}"), name)(response)
-
-    return read
-
 
 _read_run = _reader("run", "read_run")
 _read_runs = _reader("run", "read_runs")
@@ -86,23 +42,6 @@ _read_catalog = _reader("catalog", "read_catalog")
 _read_explain = _reader("catalog", "read_explain")
 _read_members = _reader("reading", "members")
 _PART_READERS = {"utf-8": _reader("run", "read_output"), "base64": _reader("run", "read_output_bytes")}
-
-
-def _given(**members: Any) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def _instant(given: Instant | None) -> str | None:
-    """A datetime without an offset is local time."""
-    return given if given is None or isinstance(given, str) else given.astimezone().isoformat()
-
-
-def _labels(given: Mapping[str, str] | None) -> list[str] | None:
-    return [f"{name}={value}" for name, value in given.items()] if given else None
-
-
-def _wait_s(timeout_ms: int | None) -> float:
-    return math.inf if timeout_ms is None else timeout_ms / 1000
 
 
 def dispatch_event(

@@ -13,7 +13,7 @@ from flowd_client._async.verbs import AsyncVerbs
 from flowd_client._core.reconnect import RECONNECT_S, REPEAT_S, ReconnectPolicy
 from flowd_client.errors import FlowClientError, UnavailableModeError
 from flowd_client.follow import Follower
-from flowd_client.requests import Encoding, Request, Stream
+from flowd_client.request import Encoding, Request, Stream
 from flowd_client.subscription import Subscription
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from flowd_client._sync.updates import Updates
 from flowd_client._sync.verbs import Verbs
 from flowd_client.errors import FlowClientError, UnavailableModeError
 from flowd_client.follow import Follower
-from flowd_client.requests import Encoding, Request, Stream
+from flowd_client.request import Encoding, Request, Stream
 from flowd_client.subscription import Subscription
 
 if TYPE_CHECKING:
