@@ -5,6 +5,7 @@ at the same time, and what one of them has had made since serves the others (`fl
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 
 from flowd.api import json
@@ -23,9 +24,15 @@ class Changes:
     def __init__(self, feed: Feed, *, version: str) -> None:
         """``version`` is the script's."""
         self._feed = feed
-        self._version = version
+        self._name = secrets.token_hex(4)
+        self._hello = {"version": version, "daemon": self._name}
         self._mark = -1
         self._next_at_s = 0.0
+
+    @property
+    def known(self) -> str:
+        """This daemon's name, which no other one has, and what there is to know by now."""
+        return f"{self._name}:{self._feed.rings}"
 
     def wake(self) -> None:
         """Let every reader look whether it is still let in."""
@@ -33,7 +40,7 @@ class Changes:
 
     async def messages(self, is_let_in: Callable[[], bool]) -> AsyncIterator[bytes]:
         """Server-sent events for as long as the reader is let in: one at once, and then one for each mark."""
-        yield b"retry: %d\nevent: hello\ndata: %b\n\n" % (_RETRY_MS, json.encode({"version": self._version}))
+        yield b"retry: %d\nevent: hello\ndata: %b\n\n" % (_RETRY_MS, json.encode(self._hello))
         told = -1
         while is_let_in():
             heard = self._feed.rings  # before the mark is made, so that nothing falls between that and the sleep

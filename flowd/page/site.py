@@ -162,7 +162,9 @@ class BrowserSite:
         if sender is None:
             return None
         url, base_path, mark = url_of(call, path), self._wrapping.base_path, mark_of(call)
-        return Visit(call, sender, url, base_path, mark, self._table, self._last_hour, self._now_ms())
+        return Visit(
+            call, sender, url, base_path, mark, self._table, self._last_hour, self._now_ms(), self._changes.known
+        )
 
     async def _root(self, call: Call) -> Response | Stream:
         # Programs that ask for the root have always been told that there is nothing.

@@ -29,6 +29,7 @@ class Visit:
         mark: Where the page is open already and wants to know what is new: what it has heard of. See
             `flowd.page.changes`. None for a page that is opened.
         now_ms: Unix time.
+        known: All that happened before this is in the page: a daemon's name and its mark. See `flowd.page.changes`.
     """
 
     call: Call
@@ -39,6 +40,7 @@ class Visit:
     table: Mapping[str, Method]
     last_hour: Callable[[], Awaitable[Sequence[Minute]]]
     now_ms: int = 0
+    known: str = ""
 
     def may(self, scope: Scope) -> bool:
         """Whether a button for this is of any use."""

@@ -60,7 +60,9 @@ function sameKind(a, b) {
 
 /* ---- looking again ---------------------------------------------------------------------------------------------- */
 
-const heard = { mark: "now", isWanted: false, isLooking: false, isOver: false };
+const heard = { daemon: "", mark: "now", isWanted: false, isLooking: false, isOver: false };
+const shown = { daemon: "", mark: 0 };  // all that happened before this mark of this daemon is on the page
+[shown.daemon, shown.mark] = (document.documentElement.dataset.known || ":0").split(":");
 const seen = new Map();
 const connection = document.getElementById("connection");
 
@@ -122,8 +124,12 @@ async function look() {
   heard.isWanted = false;
   const began = performance.now();
   try {
-    const { response, fresh } = await page(location.href, heard.mark);
-    if (response.ok) show(fresh);
+    const { daemon, mark } = heard;
+    const { response, fresh } = await page(location.href, mark);
+    if (response.ok) {
+      show(fresh);
+      Object.assign(shown, { daemon, mark });
+    }
     await lookAtOlder();
   } catch {
     heard.isWanted = true;
@@ -134,6 +140,7 @@ async function look() {
 
 function want(mark) {
   heard.mark = mark;
+  if (heard.daemon === shown.daemon && Number(mark) <= Number(shown.mark)) return;
   heard.isWanted = true;
   look();
 }
@@ -146,7 +153,9 @@ function follow() {
   if (source || document.hidden || heard.isOver) return;
   source = new EventSource(`${base}/ui/changes`);
   source.addEventListener("hello", (event) => {
-    if (JSON.parse(event.data).version !== version) location.reload();
+    const hello = JSON.parse(event.data);
+    heard.daemon = hello.daemon;
+    if (hello.version !== version) location.reload();
     if (connection.dataset.gone) tell("");
     delete connection.dataset.gone;
   });
