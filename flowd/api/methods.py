@@ -20,6 +20,7 @@ from flowd.api.pages import Pages
 from flowd.api.question_methods import QuestionMethods
 from flowd.api.queue_methods import QueueMethods
 from flowd.api.shapes import catalog, daemon, events, runs, trees, updates
+from flowd.api.shapes.definitions import definition_view
 from flowd.api.subscriptions import Caller
 from flowd.domain.errors import InvalidParamsError, RefusedError
 from flowd.domain.filters import RunFilter
@@ -177,8 +178,11 @@ class Methods:
         views = [await self._run_with_output(run, runs.LISTED_TAIL_BYTES) for run in page.items]
         return runs.RunsView(event_id=given.event_id, runs=views, next_cursor=page.next_cursor)
 
-    async def _get_run(self, given: runs.RunId) -> runs.OneRunView:
-        return runs.OneRunView(run=await self._run_with_output(await self._engine.reads.run(given.run_id)))
+    async def _get_run(self, given: runs.GetRun) -> runs.OneRunView:
+        view = await self._run_with_output(await self._engine.reads.run(given.run_id))
+        made_with = await self._engine.reads.definition(given.run_id) if given.definition else None
+        view.definition = None if made_with is None else definition_view(made_with)
+        return runs.OneRunView(run=view)
 
     async def _wait_run(self, given: runs.WaitRun) -> runs.WaitedRunView:
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000

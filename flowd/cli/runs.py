@@ -86,22 +86,28 @@ def _tell_left_out(session: Session, event_id: str, flow: str | None) -> None:
 
 @click.command(cls=Verb, short_help="Show a run: how it ended, its attempts, its output.")
 @click.argument("run_id", type=Text(), metavar="RUN")
+@click.option("--definition", is_flag=True, help="Show what its last attempt was made with, too.")
 @as_json_option
 @click.pass_obj
-def run(session: Session, run_id: str, as_json: bool) -> None:
+def run(session: Session, run_id: str, definition: bool, as_json: bool) -> None:
     """Show a run: how it ended and why, its attempts, its result, and the end of its output.
 
     \b
     Examples:
       flowd run run_16439a6acab8
+      flowd run run_16439a6acab8 --definition
       flowd run run_16439a6acab8 --json | jq .run.result
     """
-    response = session.ask(requests.get_run(run_id))
+    response = session.ask(requests.get_run(run_id, definition=definition))
     if as_json:
         printing.print_json(response)
     else:
         view = read_run(response)
         _draw_run(view)
+        if view.definition is not None:
+            printing.line()
+            printing.line("definition")
+            printing.fields([(f"  {name}", _short(value)) for name, value in view.definition.items()])
         if view.output:
             printing.line()
             printing.note(f"All of it: {session.typed('logs', view.id)}")
@@ -254,6 +260,10 @@ def _draw_output(item: RunView) -> None:
     if item.is_final and item.attempts and not item.output:
         printing.line()
         printing.line("It printed nothing on stdout or stderr.")
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _json(value: object) -> str:

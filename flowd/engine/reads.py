@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, RunNotFoundError
 from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.masking import masked_run
@@ -44,6 +45,14 @@ class Reads:
             # The pid of a step that runs since a moment ago is not in the store yet.
             run = replace(run, attempts=(*run.attempts[:-1], self._attempts.enrich(run.attempts[-1])))
         return self.shown(run)
+
+    async def definition(self, run_id: str) -> Definition | None:
+        """What the last attempt of a run was made with, its arguments masked. None: nothing, or nobody knows."""
+        made_with = await self._store.definition(run_id)
+        if made_with is None:
+            return None
+        args = (self._redactor.text(arg) if isinstance(arg, str) else arg for arg in made_with.args)
+        return replace(made_with, args=tuple(args))
 
     async def runs(self, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[Run]:
         """Runs, newest first; see `flowd.ports.records.Records.runs`. Text is searched in what is shown of them."""

@@ -20,7 +20,7 @@ _MAX_ATTEMPTS_SHOWN = 100
 async def show(visit: Visit) -> Shown:
     """The page. What was printed is not in what an open page asks for: that follows by itself, see `output.tail`."""
     run_id = visit.call.values["runId"]
-    run = (await visit.ask(names.GET_RUN, {"runId": run_id}))["run"]
+    run = (await visit.ask(names.GET_RUN, {"runId": run_id, "definition": "true"}))["run"]
     flow, step = await _in_force(visit, run)
     is_final = run["status"] not in ("queued", "running")
     members: dict[str, Any] = {

@@ -28,6 +28,11 @@ class Records(Protocol):
         """One run with its attempts."""
         ...
 
+    async def definition(self, run_id: str) -> Definition | None:
+        """What the last attempt of a run was made with. None where it has none, and where nobody knows, for the run was
+        imported."""
+        ...
+
     async def runs(self, where: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
         """Runs without attempts' output, newest first.
 

@@ -85,7 +85,10 @@ def test_a_dispatch_that_waits_answers_with_how_its_runs_ended(client: Any) -> N
 
 
 def test_a_run_is_read_with_its_attempts_and_output(client: Any) -> None:
-    run = client.get_run(dispatch(client, "hello").run_ids[0])
+    run = client.get_run(dispatch(client, "hello").run_ids[0], definition=True)
+    assert run.definition is not None
+    assert run.definition["packageHash"] == run.package_hash
+    assert client.get_run(run.id).definition is None
     assert [(entry.kind, entry.text.splitlines()[0]) for entry in run.output] == [("stdout", "out"), ("stderr", "err")]
     assert run.latest_output.text == "err\n"
     assert (run.attempt_count, run.attempts[0].exit_code, run.attempts[0].id) == (1, 0, run.id)

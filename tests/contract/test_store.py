@@ -376,18 +376,20 @@ def test_each_attempt_has_the_definition_in_force_at_its_start_and_the_run_shows
     async def use(store: OpenStore) -> None:
         await accept(store, "a")
         assert (await run_of(store, "run-a")).package_hash == "sha256:0"
+        assert await store.definition("run-a") is None
         begun = await begin(store)
-        assert begun.definition == STEP
+        assert begun.definition == await store.definition("run-a") == STEP
         await store.finish(begun.attempt, FAILED, Exit(1), Output(), at_ms=3)
         await store.retry("run-a", at_ms=4)
         (second,) = (await store.claim(claim(1, definition_of=lambda *_: EDITED))).started
-        assert second.definition == EDITED
+        assert second.definition == await store.definition("run-a") == EDITED
         run = await run_of(store, "run-a")
         assert [attempt.package_hash for attempt in run.attempts] == ["sha256:0", "sha256:1"]
         assert (run.package_hash, run.flow_version, run.runner) == ("sha256:1", 2, "python")
         assert {definition.id for definition in await store.definitions()} == {STEP.id, EDITED.id}
         (left,) = await store.left_running()
         assert left.definition == EDITED
+        assert await store.definition("no such run") is None
 
     stores.use(use)
 

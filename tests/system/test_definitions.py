@@ -1,8 +1,9 @@
 """Packages are edited, removed and put back while runs wait: each attempt has the definition in force at its start."""
 
+import re
 import shutil
 
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, flowd_says, say, until
 
 from flowd_client import wire
 
@@ -120,4 +121,34 @@ def test_two_queued_runs_show_the_files_that_each_of_them_ran(place: Workspace) 
     assert ended[0]["packageHash"] != ended[1]["packageHash"]
     for one in ended:
         assert [attempt["packageHash"] for attempt in one["attempts"]] == [one["packageHash"]]
+    assert place.stop() == 0
+
+
+def test_what_a_run_was_made_with_is_told_also_after_an_edit(place: Workspace) -> None:
+    step = (
+        'args = ["--fast", { pointer = "/payload/tag" }]\n'
+        '[steps.env]\nMODE = "nobody else may read this"\n'
+        '[steps.retry]\nmax_attempts = 2\non = ["timeout"]\n[steps.limits]\nopen_files = 64'
+    )
+    folder = place.flow("work", say("changed"), step=step)
+    place.start()
+    event = {"id": "e1", "type": "work.go", "payload": {"tag": "v1"}}
+    run_id = place.call("flow.dispatch", event=event, wait=True)["runIds"][0]
+    made_with = package_hash(place, "work")
+    place.flow("work", say("skipped"), step="timeout_ms = 4000")
+    place.call(wire.RELOAD)
+    told = place.call("flow.getRun", runId=run_id, definition=True)["run"]
+    assert told["effectiveStatus"] == "changed"
+    definition = told["definition"]
+    assert (definition["root"], definition["packageHash"]) == (str(folder), made_with)
+    assert definition["args"] == ["--fast", {"pointer": "/payload/tag"}]
+    assert definition["env"] == ["MODE"]
+    assert definition["retry"]["on"] == ["timeout"]
+    assert definition["limits"] == {"openFiles": 64}
+    assert "nobody else" not in str(told)
+    assert "definition" not in run(place, run_id)
+    shown = flowd_says(place, "run", run_id, "--definition")
+    assert re.search(r"script +main\.sh", shown)
+    assert "--fast" in shown
+    assert "script" not in flowd_says(place, "run", run_id)
     assert place.stop() == 0

@@ -276,6 +276,22 @@ def test_a_question_is_answered_on_the_page_of_its_event(web: HttpPlace) -> None
     assert "said <b>completed</b>" in page(web, f"/ui/runs/{run['id']}")
 
 
+def test_a_run_shows_what_it_was_made_with_also_after_an_edit(web: HttpPlace) -> None:
+    place = web.place
+    place.flow("edited", say("completed"), step='args = ["--as-it-was", { pointer = "/id" }]')
+    place.call("daemon.reload")
+    dispatch(web, "edited-1", "edited.go")
+    ended(web, "edited-1")
+    path = f"/ui/runs/{run_of(web, 'edited-1', 'main')['id']}"
+    assert "as it is now" in page(web, path)
+    place.flow("edited", say("completed"), step='args = ["--other"]')
+    place.call("daemon.reload")
+    shown = page(web, path)
+    assert "changed since: now" in shown
+    assert "--as-it-was" in shown
+    assert "--other" not in shown
+
+
 def test_flows_and_what_is_wrong_with_them(web: HttpPlace) -> None:
     shown = page(web, "/ui/flows")
     assert "Builds and publishes." in shown

@@ -146,7 +146,11 @@ METHODS: Final[dict[str, Method]] = {
         Method(
             GET_RUN,
             "A run with its attempts and the end of its output.",
-            (Route("GET", "/runs/{runId}", "read"),),
+            (
+                Route(
+                    "GET", "/runs/{runId}", "read", note="`definition=true` adds what its last attempt was made with."
+                ),
+            ),
             is_retry_safe=True,
         ),
         Method(

@@ -193,9 +193,11 @@ def list_runs(
     return Request(wire.LIST_RUNS, params, _read_runs)
 
 
-def get_run(run_id: str) -> Request[RunView]:
-    """One run with its attempts and the last 64 KiB of each stream."""
-    return Request(wire.GET_RUN, {"runId": run_id}, _read_run)
+def get_run(run_id: str, *, definition: bool = False) -> Request[RunView]:
+    """One run with its attempts and the last 64 KiB of each stream. ``definition``: also what its last attempt was
+    made with.
+    """
+    return Request(wire.GET_RUN, _given(runId=run_id, definition=definition or None), _read_run)
 
 
 def wait_run(run_id: str, *, timeout_ms: int | None = None) -> Request[RunView]:

@@ -18,7 +18,7 @@ from flowd.api.metrics.family import Measured
 from flowd.api.shapes.catalog import Explain
 from flowd.api.shapes.daemon import Status, StatusOverHttp
 from flowd.api.shapes.events import Dispatch, DispatchView, Replay
-from flowd.api.shapes.runs import ReadOutput, RunId, RunView, WaitedRunView, WaitRun
+from flowd.api.shapes.runs import GetRun, ReadOutput, RunView, WaitedRunView, WaitRun
 from flowd.api.shapes.trees import CancelEvent, GetEvent, WaitedEventView, WaitEvent
 from flowd.domain.errors import FlowdError
 from flowd.domain.flow import Snapshot
@@ -187,7 +187,7 @@ class Routes:
         members = {"eventId": view.event_id, "tree": True, "timeoutMs": timeout_ms}
         asked = params.convert(members, WaitEvent, is_text=True)
         waited: WaitedEventView = await call.unless_gone(self._table[names.WAIT_EVENT].call(asked))
-        runs = [await self._table[names.GET_RUN].call(RunId(run_id=run_id)) for run_id in view.run_ids]
+        runs = [await self._table[names.GET_RUN].call(GetRun(run_id=run_id)) for run_id in view.run_ids]
         view.runs = [_without_output(one.run) for one in runs]
         view.timed_out, view.state = waited.timed_out, waited.state
         return view
@@ -219,7 +219,7 @@ class Routes:
             return json_response(await call.unless_gone(read(given)))
         if is_following and given.attempt is None:
             # Of one attempt: where it is retried meanwhile, its offsets are not the next one's.
-            run = (await self._table[names.GET_RUN].call(RunId(run_id=given.run_id))).run
+            run = (await self._table[names.GET_RUN].call(GetRun(run_id=given.run_id))).run
             given.attempt = run.attempt_count or None
         return await output.respond(call, given, read, is_following=is_following)
 

@@ -8,6 +8,7 @@ import msgspec
 from flowd.api.json import instant
 from flowd.api.params import Encoding, Identifier, Labels, Limit, Milliseconds, Offset, Params, SearchText
 from flowd.api.shapes import View
+from flowd.api.shapes.definitions import DefinitionView
 from flowd.api.shapes.people import AnswerView, ResolutionView, answer_view, resolution_view
 from flowd.api.shapes.waiting import WaitingView, waiting_view
 from flowd.domain.result import FlowResult
@@ -29,6 +30,13 @@ class RunId(Params):
     """Which run."""
 
     run_id: Identifier
+
+
+class GetRun(Params):
+    """Which run; ``definition``: tell what its last attempt was made with, too."""
+
+    run_id: Identifier
+    definition: bool = False
 
 
 class ListRuns(Params):
@@ -132,7 +140,8 @@ class RunView(View):
     replays of its flow for the event, from 1. ``output`` is only in the view of a single run. ``needsAttention``: it
     asks, and nobody has answered. With a ``resolution`` what counts is a person's word: ``result`` has that, and
     ``reportedResult`` what the step said. ``answer`` is what its attempts are told. ``labels`` are those that its step
-    declared when it was made. ``progress`` is what its step last said of that, as long as it runs.
+    declared when it was made. ``progress`` is what its step last said of that, as long as it runs. ``definition`` is
+    only there where a single run was asked for with it.
     """
 
     id: str
@@ -172,6 +181,7 @@ class RunView(View):
     answer: AnswerView | None = None
     labels: dict[str, str] | None = None
     progress: ProgressView | None = None
+    definition: DefinitionView | None = None
 
 
 class OneRunView(View):

@@ -78,6 +78,16 @@ def _definition_of_last_attempt(db: sqlite3.Connection, run_seq: int) -> Definit
     return definitions.parse(body)
 
 
+def definition(db: sqlite3.Connection, run_id: str) -> Definition | None:
+    """What the last attempt of a run was made with, see `flowd.ports.Store.definition`."""
+    row = db.execute(
+        "SELECT d.body FROM runs r JOIN attempts a ON a.run_seq = r.seq JOIN definitions d ON d.id = a.definition_id"
+        " WHERE r.id = ? ORDER BY a.number DESC LIMIT 1",
+        (run_id,),
+    ).fetchone()
+    return None if row is None else definitions.parse(row[0])
+
+
 def all_definitions(db: sqlite3.Connection) -> list[Definition]:
     """Every definition that an attempt was made with."""
     return [definitions.parse(body) for (body,) in db.execute("SELECT body FROM definitions")]

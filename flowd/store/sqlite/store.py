@@ -272,6 +272,10 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore, JournalStore):
         """See `flowd.ports.Store.run`."""
         return await self._read(lambda db: reads.run(db, run_id))
 
+    async def definition(self, run_id: str) -> Definition | None:
+        """See `flowd.ports.Store.definition`."""
+        return await self._read(lambda db: reads.definition(db, run_id))
+
     async def runs(self, where: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
         """See `flowd.ports.Store.runs`."""
         return await self._read(lambda db: run_lists.runs(db, where, limit, cursor))

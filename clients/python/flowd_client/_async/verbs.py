@@ -183,9 +183,11 @@ class AsyncVerbs:
             )
         )
 
-    async def get_run(self, run_id: str) -> RunView:
-        """One run with its attempts and the last 64 KiB of each stream."""
-        return await self._do(requests.get_run(run_id))
+    async def get_run(self, run_id: str, *, definition: bool = False) -> RunView:
+        """One run with its attempts and the last 64 KiB of each stream. ``definition``: also what its last attempt was
+        made with.
+        """
+        return await self._do(requests.get_run(run_id, definition=definition))
 
     async def wait_run(self, run_id: str, *, timeout_ms: int | None = None) -> RunView:
         """One run, once it has ended (``is_final``) or ``timeout_ms`` has passed; None waits without limit."""

@@ -96,6 +96,8 @@ class RunView:
             None where that is nothing but a place.
         round: Which dispatch (1) or replay of its event made it.
         package_hash: Of the flow package that its last attempt ran with.
+        definition: What its last attempt was made with: ``{"root", "script", "runner", "timeoutMs", …}``; None where
+            that was not asked for.
         labels: What it is found by, as its step declared them when it was made.
         progress: How far its running step says that it is: ``{"percent": 0 to 100, "message": text}``, each where it
             says that; empty where it says nothing, and once it has ended.
@@ -142,6 +144,7 @@ class RunView:
     duration_ms: int | None
     labels: Mapping[str, str] = field(hash=False)
     progress: Mapping[str, Any] = field(hash=False)
+    definition: Members | None = field(hash=False)
     raw: Members = field(repr=False, compare=False)
 
     @property
