@@ -269,8 +269,8 @@ def test_a_question_is_answered_on_the_page_of_its_event(web: HttpPlace) -> None
     run = run_of(web, "gate-1", "main")
     shown = page(web, "/ui/events/gate-1")
     assert "Publish?" in shown
-    assert f'action="/ui/runs/{run["id"]}/resolve"' in shown
-    done = submit(web, f"/ui/runs/{run['id']}/resolve", status="completed", sure="1", back="/ui/events/gate-1")
+    assert f'formaction="/ui/runs/{run["id"]}/approve"' in shown
+    done = submit(web, f"/ui/runs/{run['id']}/approve", sure="1", text="", back="/ui/events/gate-1")
     assert (done.status, done.headers["location"]) == (303, "/ui/events/gate-1")
     assert "Publish?" not in re.sub(r'<section data-part="runs".*', "", page(web, "/ui/events/gate-1"), flags=re.DOTALL)
     assert "said <b>completed</b>" in page(web, f"/ui/runs/{run['id']}")
