@@ -16,6 +16,7 @@ from flowd_client import methods as names
 _RECENT_RUNS = 200
 _LAST_RESULTS = 10
 _LISTED = 200
+_RARE_STEPS = 10
 
 
 async def show_all(visit: Visit) -> Shown:
@@ -49,10 +50,7 @@ async def show(visit: Visit) -> Shown:
     findings = [package for package in catalog["broken"] if package["name"] == name]
     if flow is None and not findings:
         raise HttpError("not_found", f"There is no flow {name}.")
-    recent = (await visit.ask(names.LIST_RUNS, {"flow": name, "limit": _RECENT_RUNS}))["runs"]
-    last: dict[str, list[View]] = {step["name"]: [] for step in flow["steps"]} if flow else {}
-    for run in recent:
-        last.setdefault(run["stepName"], []).append(run)
+    last = await _last_results(visit, name, [step["name"] for step in flow["steps"]] if flow else [])
     paused = await _paused(visit)
     nodes, edges = graph(visit.link, flow, last, paused, starters(catalog["flows"])) if flow else ([], [])
     members = {
@@ -68,6 +66,19 @@ async def show(visit: Visit) -> Shown:
         "triggers": sorted({step["triggerType"] for step in flow["steps"] if step.get("triggerType")}) if flow else [],
     }
     return Shown("flow.html", members)
+
+
+async def _last_results(visit: Visit, flow: str, steps: Sequence[str]) -> dict[str, list[View]]:
+    """The latest runs of each step, the newest first; where others run far more often, of a few rare ones, too."""
+    recent = (await visit.ask(names.LIST_RUNS, {"flow": flow, "limit": _RECENT_RUNS}))["runs"]
+    last: dict[str, list[View]] = {step: [] for step in steps}
+    for run in recent:
+        last.setdefault(run["stepName"], []).append(run)
+    rare = [step for step, runs in last.items() if not runs] if len(recent) == _RECENT_RUNS else []
+    for step in rare[:_RARE_STEPS]:
+        asked = {"flow": flow, "step": step, "limit": _LAST_RESULTS}
+        last[step] = (await visit.ask(names.LIST_RUNS, asked))["runs"]
+    return last
 
 
 async def _paused(visit: Visit) -> dict[str, View]:

@@ -316,3 +316,33 @@ def test_an_example_of_a_trigger_is_like_the_last_event_of_its_type(web: HttpPla
     form = page(web, "/ui/dispatch?type=hello.go")
     assert '"like": "this"' in text_of(form)
     assert "No event of this type has come yet" in page(web, "/ui/dispatch?type=never.seen")
+
+
+def test_secrets_are_masked_wherever_a_piece_of_output_begins_and_no_search_finds_them() -> None:
+    secret = "tr0ub4dor-and-three"
+    with workspace() as place:
+        (place.path / ".codex").mkdir()
+        (place.path / ".codex/flowd.toml").write_text('[environment]\nredact = ["DEMO_TOKEN"]\n')
+        place.flow(
+            "tell", 'i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); echo "$i is $DEMO_TOKEN, and more of it"; done'
+        )
+        web = HttpPlace(place).start(DEMO_TOKEN=secret)
+        dispatch(web, "tell-1", "tell.go")
+        ended(web, "tell-1")
+        path = f"/ui/runs/{run_of(web, 'tell-1', 'main')['id']}"
+        for begin in ("", "?stdout=0", *(f"?stdout={at}" for at in range(30, 60))):
+            shown = page(web, f"{path}{begin}")
+            assert "***, and more of it" in shown
+            assert secret[6:] not in shown
+        read, url = "", f"{path}?stdout=0"
+        while url:
+            shown = page(web, url)
+            found = re.search(r"<span data-lines>(.*?)</span><span data-open>(.*?)</span>", shown, re.DOTALL)
+            assert found is not None
+            read += text_of(found[1])
+            later = re.search(r'<a href="([^"]*)">Later</a>', shown)
+            url = html.unescape(later[1]).partition("#")[0] if later else ""
+        assert read == "".join(f"{number} is ***, and more of it\n" for number in range(1, 3001))
+        for part in (secret, secret[:6], f"is {secret[0]}"):
+            assert "0 lines have" in page(web, f"{path}?{urlencode({'find': part})}")
+        assert "lines have" in page(web, f"{path}?find=is+***")
