@@ -240,6 +240,20 @@ def test_what_a_step_prints_comes_as_it_prints_it(web: HttpPlace) -> None:
     assert 'data-end="1"' in page(web, f"{path}&stdout=12&stdoutSeen=12")
 
 
+def test_how_far_a_step_is_stands_on_its_page_and_in_the_graph(web: HttpPlace) -> None:
+    said = json.dumps({"percent": 40, "message": "<b>halfway</b>"})
+    web.place.flow("far", f"echo 'FLOW_PROGRESS {said}'; while [ ! -e ../../far ]; do sleep 0.1; done")
+    web.place.call("daemon.reload")
+    dispatch(web, "far-1", "far.go")
+    until(lambda: "progress" in run_of(web, "far-1", "main"), what="progress")
+    shown = page(web, f"/ui/runs/{run_of(web, 'far-1', 'main')['id']}")
+    assert "40 %" in shown
+    assert "&lt;b&gt;halfway&lt;/b&gt;" in shown
+    assert 'aria-label="main · running · 40 %"' in page(web, "/ui/events/far-1")
+    (web.place.path / "far").touch()
+    ended(web, "far-1")
+
+
 def test_who_hangs_up_while_waiting_for_output_leaves_nothing_behind(web: HttpPlace) -> None:
     (web.place.path / "go").unlink(missing_ok=True)
     dispatch(web, "slow-3", "slow.go")
