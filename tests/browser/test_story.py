@@ -54,6 +54,7 @@ def test_why_the_release_failed_is_found_mended_and_published(broken: Shop, visi
     page.get_by_role("link", name="Now", exact=True).click()
     question = page.get_by_role("article", name="release ask asks")
     expect(question).to_contain_text("Publish v1.2.0?")
+    question.get_by_role("textbox").fill("read the notes")
     take_picture(page, "question", shown_as=at_home)
     assert broken.published() == ["v1.0.0", "v1.1.0"]
     question.get_by_role("button", name="Approve").click()
@@ -62,6 +63,9 @@ def test_why_the_release_failed_is_found_mended_and_published(broken: Shop, visi
     until(lambda: broken.published() == ["v1.0.0", "v1.1.0", "v1.2.0"], what="the publication")
 
     page.goto(f"{broken.web.url}/ui/events/release%3Av1.2.0")
+    page.get_by_role("region", name="Runs").get_by_role("link", name="ask").click()
+    expect(page.locator("main")).to_contain_text("read the notes")
+    page.go_back()
     expect(page.get_by_role("region", name="Runs")).not_to_contain_text("failed")
     take_picture(page, "published", shown_as=at_home)
 
