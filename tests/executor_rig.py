@@ -5,10 +5,13 @@ them by one pytest, and out here, where each reports what came of it in there.
 """
 
 import contextlib
+import fcntl
+import json
 import os
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -143,20 +146,33 @@ def executor_rig(request: pytest.FixtureRequest, tmp_path: Path) -> ExecutorRig:
 
 
 @pytest.fixture(scope="session")
-def outcomes_in_box(request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[str, str]]]:
-    """By its name, what came of each test that asks for systemd, in a box."""
+def outcomes_in_box(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[str, str]]:
+    """By its name, what came of each test that asks for systemd, in a box: one for all processes of these tests."""
     if reason := systemd_rig.why_not():
         pytest.skip(f"NOT TESTED under systemd: {reason}")
     wanted = [item.nodeid for item in request.session.items if "[systemd" in item.name]
-    with systemd_rig.booted() as box:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _outcomes(wanted)
+    found = tmp_path_factory.getbasetemp().with_name("outcomes-in-box.json")  # beside the folders of all the processes
+    with found.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not found.exists():
+            found.write_text(json.dumps(_outcomes(wanted)))
+        return {name: (kind, text) for name, (kind, text) in json.loads(found.read_text()).items()}
+
+
+def _outcomes(wanted: list[str]) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    with systemd_rig.booted() as box, ThreadPoolExecutor() as both:
         box.run("loginctl", "enable-linger", USER)
-        bus = f"/run/user/{UID}/bus"
-        until_sync(lambda: box.run("test", "-S", bus, check=False).returncode == 0, what="the user's bus")
-        found: dict[str, tuple[str, str]] = {}
-        for user in (None, USER):
-            is_users = user is not None
-            found |= _run_in(box, [name for name in wanted if ("[systemd-user" in name) is is_users], user)
-        yield found
+        until_sync(box.at(f"/run/user/{UID}/bus").is_socket, what="the user's bus")
+        users = [name for name in wanted if "[systemd-user" in name]
+        systems = [name for name in wanted if name not in users]
+        for outcomes in both.map(lambda its: _run_in(box, *its), ((systems, None), (users, USER))):
+            found |= outcomes
+    return found
 
 
 def _run_in(box: Box, names: list[str], user: str | None) -> dict[str, tuple[str, str]]:
