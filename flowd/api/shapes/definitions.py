@@ -2,8 +2,8 @@
 
 from flowd.api.shapes import View
 from flowd.domain.definition import Definition
-from flowd.domain.flow import Retry
 from flowd.domain.inputs import Input
+from flowd.domain.retry import Retry
 
 
 class InputView(View):
