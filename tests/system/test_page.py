@@ -1,5 +1,6 @@
 """The web page from outside: who gets in, what lets nobody in, and what it does."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -208,25 +209,45 @@ def test_a_filter_that_is_none_is_told_beside_what_was_typed(web: HttpPlace) -> 
 
 def test_an_open_page_hears_of_a_change_and_gets_it(web: HttpPlace) -> None:
     cookie = log_in(web)
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
-    connection.request("GET", "/ui/changes", headers={"cookie": cookie})
-    stream = connection.getresponse()
-    first = next_mark(stream)
-    web.place.call("flow.dispatch", event={"id": "heard", "type": "hello.go"}, wait=True)
-    mark = next_mark(stream)
+    with changes(web, cookie) as stream:
+        first = next_mark(stream)
+        web.place.call("flow.dispatch", event={"id": "heard", "type": "hello.go"}, wait=True)
+        mark = next_mark(stream)
     assert mark > first
     page = web.get("/ui/runs", cookie=cookie, x_flowd_part=str(mark)).body
     assert b"heard" in page
     assert b"<head" not in page
+
+
+def test_a_page_that_comes_between_two_marks_hears_of_what_happened_since_the_first(web: HttpPlace) -> None:
+    cookie = log_in(web)
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(changes(web, cookie))
+        next_mark(first)
+        web.place.call("flow.dispatch", event={"id": "marked", "type": "none"})
+        next_mark(first)
+        web.place.call("flow.dispatch", event={"id": "unmarked", "type": "none"})
+        second = stack.enter_context(changes(web, cookie))  # most probably before the next mark
+        known = int(re.findall(r'data-known="\w+:(\d+)"', web.get("/ui/", cookie=cookie).body.decode())[0])
+        while next_mark(second) < known:
+            pass
+
+
+@contextlib.contextmanager
+def changes(web: HttpPlace, cookie: str) -> Iterator[Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+    connection.request("GET", "/ui/changes", headers={"cookie": cookie})
+    yield connection.getresponse()
     connection.close()
 
 
 def next_mark(stream: Any) -> int:
-    while True:
+    for _ in range(20):  # lines; silence is filled with others
         line = stream.readline()
         assert line, "the stream has ended"
         if line == b"event: mark\n":
             return int(stream.readline().removeprefix(b"data: "))
+    raise AssertionError("no mark has come")
 
 
 def test_a_path_that_is_no_page_is_told_browsers_as_a_page(web: HttpPlace) -> None:
@@ -241,20 +262,17 @@ def test_a_path_that_is_no_page_is_told_browsers_as_a_page(web: HttpPlace) -> No
 
 
 def test_a_session_outlives_the_daemon_and_ends_with_the_token() -> None:
-    with workspace() as place:
+    with workspace() as place, contextlib.ExitStack() as stack:
         web = HttpPlace(place).start(FLOWD_HTTP_OPEN="")
         cookie = log_in(web)
         place.stop()
         web.start(FLOWD_HTTP_OPEN="")
         assert web.get("/ui/", cookie=cookie).status == 200
-        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
-        connection.request("GET", "/ui/changes", headers={"cookie": cookie})
-        stream = connection.getresponse()
+        stream = stack.enter_context(changes(web, cookie))
         next_mark(stream)
         (place.path / ".codex/flowd/http-token").write_text("another-token-of-some-length\n", encoding="ascii")
         until(lambda: web.get("/ui/", cookie=cookie).status == 401)
         stream.read()  # it has ended, so that the page asks and is told
-        connection.close()
 
 
 def test_a_token_does_on_the_page_what_its_scopes_allow() -> None:
