@@ -256,7 +256,7 @@ document.addEventListener("submit", async (event) => {
       if (document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
     }
   } catch {
-    tell("The daemon is away, and nothing was done.");
+    tell("The daemon has gone. Look whether this was done once it is back.");
   }
 });
 
@@ -276,7 +276,14 @@ const scrolled = new IntersectionObserver((entries) => {
 
 async function more(link) {
   scrolled.unobserve(link);
-  const { response, fresh } = await page(link.href, "now");
+  let answer;
+  try {
+    answer = await page(link.href, "now");
+  } catch {
+    setTimeout(() => scrolled.observe(link), 3000);  // the daemon is away
+    return;
+  }
+  const { response, fresh } = answer;
   if (!response.ok) return;
   const rows = fresh.querySelector("[data-grows]");
   const pages = document.querySelector(".pages");
