@@ -300,6 +300,20 @@ def test_where_everybody_may_do_everything_nobody_logs_in() -> None:
         assert submit(web, "/ui/runs/run_none/cancel", {"sure": "1"}, **own(web)).status == 404
 
 
+def test_where_everybody_may_read_who_wants_to_do_more_signs_in() -> None:
+    with workspace() as place:
+        place.flow("gate", say("needs_intervention", message="Publish?"))
+        web = HttpPlace(place).start(FLOWD_HTTP_OPEN="", FLOWD_HTTP_SECRET="signs-only")
+        run_id = asking(web, "one")
+        page = web.get("/ui/?x=1").body
+        assert b"Publish?" in page
+        assert b"Approve" not in page
+        assert b'href="/ui/login?next=%2Fui%2F%3Fx%3D1"' in page
+        assert submit(web, f"/ui/runs/{run_id}/approve", {"sure": "1"}, **own(web)).status == 403
+        done = submit(web, f"/ui/runs/{run_id}/approve", {"sure": "1"}, **own(web, log_in(web)))
+        assert done.status == 303
+
+
 def test_behind_a_base_path_everything_is_below_it() -> None:
     with workspace() as place:
         web = HttpPlace(place)
