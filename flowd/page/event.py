@@ -18,6 +18,7 @@ Link = Callable[[str], str]
 
 _EVENTS = 100
 _ROUNDS = 12
+_QUESTIONS = 20
 _RUNS = 200
 
 
@@ -37,8 +38,10 @@ async def show(visit: Visit) -> Shown:
         "graph": await asyncio.to_thread(draw, nodes, edges, "What this event has started"),
         "left_out": max(0, len(nodes) - MAX_NODES),
         "more_events": "nextCursor" in got["tree"],
-        "questions": [question(run) for one in tree for run in newest(one["runs"]) if run["needsAttention"]],
-        "rounds": rounds(runs, visit.now_ms)[:_ROUNDS],
+        "questions": [question(run) for one in tree for run in newest(one["runs"]) if run["needsAttention"]][
+            :_QUESTIONS
+        ],
+        "rounds": rounds(runs, visit.now_ms),
         "runs": sorted(runs, key=lambda run: str(run["createdAt"]), reverse=True)[:_RUNS],
         "steps": in_order({label(run) for run in tree[0]["runs"]}, needs),
         "statuses": tally(tree),
@@ -110,12 +113,12 @@ def word(run: View) -> str:
 
 
 def rounds(runs: Sequence[View], now_ms: int) -> list[tuple[View, Timeline]]:
-    """A timeline for each round of each flow, newest first, with the first of its runs."""
+    """A timeline for each of the newest rounds of any flow, newest first, with the first of its runs."""
     grouped: dict[tuple[str, str, int], list[View]] = {}
     for run in runs:
         grouped.setdefault((run["eventId"], run["flowName"], run.get("round", 1)), []).append(run)
-    drawn = [(group[0], drawing) for group in grouped.values() if (drawing := timeline(group, now_ms)) is not None]
-    return sorted(drawn, key=lambda one: one[1].begins_at, reverse=True)
+    latest = sorted(grouped.values(), key=lambda group: str(group[0]["createdAt"]), reverse=True)[:_ROUNDS]
+    return [(group[0], drawing) for group in latest if (drawing := timeline(group, now_ms)) is not None]
 
 
 def needs_of(flows: Sequence[View]) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -45,12 +45,12 @@ async def show(visit: Visit) -> Shown:
 async def _output(visit: Visit, run: Mapping[str, Any]) -> dict[str, Any]:
     query = visit.call.query
     chosen = output.number(query, "attempt")
-    place = Place(run["id"], chosen)
+    attempt = chosen or run["attemptCount"]
+    place = Place(run["id"], attempt or None)
     text = query.get("find", "")
     kept = {name: query.get(name) for name in ("attempt", "wrap", "find", *STREAMS)}
     pieces = [await output.piece(visit, place, stream, output.number(query, stream)) for stream in STREAMS]
     path = f"/ui/runs/{segment(run['id'])}"
-    attempt = chosen or run["attemptCount"]
     return {
         "pieces": [
             {
