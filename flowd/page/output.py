@@ -18,7 +18,8 @@ PIECE_BYTES = 64 * 1024
 _OPEN_LINE_BYTES = 16 * 1024
 """A line that is longer is shown before its end is there, and its rest goes on in the next piece."""
 _FIRST_LINE_BYTES = 8 * 1024
-_WAIT_MS = 20_000
+_WAIT_MS = 8_000
+"""A browser has six connections to a host, and each page that is seen keeps one already."""
 
 _HOT = re.compile(
     r"\b(?:errors?|exceptions?|traceback|fatal|panic(?:ked)?|failed|failure)\b|\w(?:Error|Exception)\b", re.IGNORECASE

@@ -21,6 +21,12 @@ echo "the end of try $n"
 {say("completed")}
 """
 
+HIDE = """({ hidden }) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""As when somebody looks at another tab; without a window, Chromium takes all of them for seen."""
+
 
 @pytest.fixture
 def web() -> Iterator[HttpPlace]:
@@ -62,6 +68,24 @@ def test_output_goes_on_after_a_restart_of_the_daemon(web: HttpPlace, visit: Vis
     assert output.inner_text().count("line 200 of try 2") == 1
     expect(somebody.page.get_by_role("heading", level=1)).to_contain_text("completed")
     somebody.expect_faults(*GONE)
+
+
+def test_output_of_a_tab_that_nobody_sees_waits_until_somebody_does(web: HttpPlace, visit: Visits) -> None:
+    (web.place.path / "flows" / "flaky" / "tries").write_text("1")
+    with web.place.client() as client:
+        run_id = client.dispatch_event({"id": "one", "type": "flaky.go"}).runs[0].id
+        page = visit(web.url).open(f"/ui/runs/{run_id}")
+        output = page.get_by_role("log", name="stdout")
+        expect(output).to_contain_text("line 200 of try 2")
+        with page.expect_event("requestfailed", lambda request: "/tail?" in request.url):
+            with page.expect_request("**/tail?**"):
+                pass  # it asks, and waits for something to be printed
+            page.evaluate(HIDE, {"hidden": True})
+        (web.place.path / "flows" / "flaky" / "go").touch()
+        client.wait_run(run_id)
+    expect(output).not_to_contain_text("the end of try 2")
+    page.evaluate(HIDE, {"hidden": False})
+    expect(output).to_contain_text("the end of try 2")
 
 
 def test_a_key_leads_from_error_to_error_in_both_streams(web: HttpPlace, visit: Visits) -> None:

@@ -28,14 +28,19 @@ async function follow() {
       query.set(`${pre.dataset.stream}Pen`, pre.dataset.pen);
     }
     let pause = PAUSE_MS;
+    const unseen = new AbortController(); // a tab that nobody sees keeps no connection: a browser has six for all
+    const leave = () => document.hidden && unseen.abort();
+    document.addEventListener("visibilitychange", leave);
     try {
-      const response = await fetch(`${followed[0].dataset.follow}?${query}`);
+      const response = await fetch(`${followed[0].dataset.follow}?${query}`, { signal: unseen.signal });
       if (turn !== following) return;
       if (response.status === 401 || response.status === 404) return;
       if (response.ok) take(new DOMParser().parseFromString(await response.text(), "text/html"));
       else pause = AWAY_MS;
     } catch {
       pause = AWAY_MS;
+    } finally {
+      document.removeEventListener("visibilitychange", leave);
     }
     await new Promise((resolve) => { setTimeout(resolve, pause); });
   }
