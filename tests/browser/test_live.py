@@ -17,6 +17,7 @@ GONE = ("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED_
 def web() -> Iterator[HttpPlace]:
     with workspace() as place:
         place.flow("hello", f"echo hello; while [ ! -e go ]; do sleep 0.05; done; echo bye; {say('completed')}")
+        place.flow("order", f"while [ ! -e go ]; do sleep 0.05; done; {say('completed', next=[{'type': 'quick.go'}])}")
         place.flow("quick", say("completed", message="that was quick"))
         yield HttpPlace(place).start()
 
@@ -26,8 +27,8 @@ def dispatch(web: HttpPlace, name: str, type_: str) -> str:
         return client.dispatch_event({"id": name, "type": type_}).runs[0].id
 
 
-def let_go(web: HttpPlace) -> None:
-    (web.place.path / "flows" / "hello" / "go").touch()
+def let_go(web: HttpPlace, flow: str = "hello") -> None:
+    (web.place.path / "flows" / flow / "go").touch()
 
 
 def test_now_shows_a_run_while_it_runs_and_no_longer(web: HttpPlace, visit: Visits) -> None:
@@ -48,6 +49,18 @@ def test_a_runs_output_comes_while_it_prints(web: HttpPlace, visit: Visits) -> N
     let_go(web)
     expect(output).to_contain_text("bye")
     expect(page.locator("main")).to_contain_text("completed")
+
+
+def test_an_events_graph_grows_with_what_its_runs_cause(web: HttpPlace, visit: Visits) -> None:
+    dispatch(web, "one", "order.go")
+    page = visit(web.url).open("/ui/events/one")
+    graph = page.get_by_role("region", name="Graph of the event")
+    expect(graph).to_contain_text("running")
+    assert "quick.go" not in graph.inner_text()
+    let_go(web, "order")
+    expect(graph).to_contain_text("quick.go")
+    expect(graph).not_to_contain_text("running")
+    expect(page.get_by_role("region", name="Timeline")).to_contain_text("quick")
 
 
 def test_a_page_outlives_its_daemon_and_catches_up(web: HttpPlace, visit: Visits) -> None:
