@@ -31,6 +31,7 @@ def _pairs(run: RunView) -> Iterable[tuple[str, str | None]]:
     yield "event", run.event_id
     yield "asks" if run.needs_attention else "says", run.message
     yield "waits", run_words.waiting(run) if run.process_status == "queued" else None
+    yield "progress", run_words.progress(run.progress)
     yield "error", (run.error or "").partition("\n")[0]  # the rest quotes the output, which is below
     yield "ended", _end(run)
     yield "attempts", _attempts(run.attempts)

@@ -8,13 +8,17 @@ from typing import Any
 from flowd.screen.board import Answers
 from flowd.screen.wanted import Wanted
 from flowd_client.aio import AsyncFlowClient
-from flowd_client.errors import FlowClientError
+from flowd_client.errors import FlowClientError, InvalidCallError
 
 PACE_S = 1.0
 """Between two looks. What happens meanwhile is not listened to, so that a busy daemon has no more work than an idle."""
 
 _IDLE_S = 5.0
 """Where nothing happens, the next look comes after this long: not all that a look shows is told to subscribers."""
+
+_TOPICS_BEFORE: tuple[str, ...] = ("event", "run", "flow")
+_TOPICS: tuple[str, ...] = (*_TOPICS_BEFORE, "progress")
+"""A daemon of an earlier version does not know the last one."""
 
 _LISTED = 100
 """Of each kind of run."""
@@ -68,14 +72,19 @@ async def watch(
         run_id: Only what happens to this run counts.
         pace_s: No look begins sooner after another one, but at a ring.
     """
+    topics = _TOPICS
     while True:
         begun_s = time.monotonic()
         ring.clear()
         try:
             # Subscribed before the look: what happens while it goes on is told, and so are more looks to come.
-            async with client.subscribe(["event", "run", "flow"], run_id=run_id, reconnect_s=0) as updates:
+            async with client.subscribe(topics, run_id=run_id, reconnect_s=0) as updates:
                 await look()
                 await _first(anext(updates), ring, _IDLE_S)
+        except InvalidCallError as error:
+            if topics == _TOPICS_BEFORE:
+                lost(error)
+            topics = _TOPICS_BEFORE
         except FlowClientError as error:
             lost(error)
         await _first(None, ring, pace_s - (time.monotonic() - begun_s))

@@ -166,3 +166,26 @@ def test_words_are_found_in_the_output_and_so_are_its_errors(place: Workspace) -
         await reader.sees("RECENT")
 
     read(by_socket(place), does)
+
+
+def test_how_far_a_step_says_it_is_is_shown_as_it_says_so(place: Workspace) -> None:
+    tell = """FLOW_PROGRESS {\\"percent\\": $1, \\"message\\": \\"$2\\"}"""
+    script = f'say() {{ echo "{tell}"; until test -e $2; do sleep 0.05; done; }}; say 40 Packing; say 80 Sending; '
+    place.flow("slow", script + say("completed"))
+    folder = place.path / "flows" / "slow"
+    place.start()
+    (run_id,) = place.call("flow.dispatch", event={"id": "s1", "type": "slow.go"})["runIds"]
+
+    async def does(reader: Reader) -> None:
+        await reader.sees("RUNNING 1", "40 % Packing")
+        await reader.goes_to(Section.RUNNING, run_id)
+        await reader.press("enter")
+        await reader.sees("progress  40 % Packing")
+        (folder / "Packing").touch()
+        await reader.sees("progress  80 % Sending")
+        await reader.press("escape")
+        await reader.sees("80 % Sending")
+        (folder / "Sending").touch()
+        await reader.until(lambda: run_id in reader.rows(Section.RECENT), "the end")
+
+    read(by_socket(place), does)

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from flowd.screen.watching import watch
 from flowd_client.aio import AsyncFlowClient
-from flowd_client.errors import DaemonNotRunningError, FlowClientError
+from flowd_client.errors import DaemonNotRunningError, FlowClientError, invalid_params
 
 
 class Updates:
@@ -33,12 +33,15 @@ class Updates:
 class Daemon(AsyncFlowClient):
     """A client whose daemon has something to tell all the time, or never."""
 
-    def __init__(self, *, is_busy: bool = True, failures: int = 0) -> None:
+    def __init__(self, *, is_busy: bool = True, failures: int = 0, is_old: bool = False) -> None:
+        self.is_old = is_old
         self.subscriptions: list[Updates] = []
         self.is_busy = is_busy
         self.failures = failures
 
-    def subscribe(self, *_: Any, **__: Any) -> Any:
+    def subscribe(self, topics: Any = None, **_: Any) -> Any:
+        if "progress" in topics and self.is_old:
+            raise invalid_params("There is no topic progress.")
         if self.failures:
             self.failures -= 1
             raise DaemonNotRunningError("No daemon.")
@@ -100,5 +103,14 @@ def test_it_tells_why_the_daemon_is_away_and_goes_on() -> None:
         reader = Reader(daemon, 1)
         await reader.watch()
         assert ([error.slug for error in reader.losses], reader.looks) == (["no_daemon"] * 2, 1)
+
+    asyncio.run(main())
+
+
+def test_a_daemon_that_knows_no_progress_is_asked_for_the_rest() -> None:
+    async def main() -> None:
+        reader = Reader(Daemon(is_old=True), 2)
+        await reader.watch()
+        assert (reader.losses, reader.looks) == ([], 2)
 
     asyncio.run(main())
