@@ -6,7 +6,7 @@ from typing import Any
 
 from flowd.page.drawing import Node, draw
 from flowd.page.graph import MAX_NODES, Edge
-from flowd.page.timeline import Timeline, timeline
+from flowd.page.timeline import Timeline, on_one_axis, timeline
 from flowd.page.visit import Visit, segment
 from flowd.page.words import SHOWN, pretty, took
 from flowd.page.wrapping import Shown
@@ -17,7 +17,9 @@ Link = Callable[[str], str]
 """The address of a page by its path."""
 
 _EVENTS = 100
-_ROUNDS = 12
+_CHARTS = 12
+_ROWS = 100
+_NAMED = 4
 _QUESTIONS = 20
 _RUNS = 200
 
@@ -41,7 +43,7 @@ async def show(visit: Visit) -> Shown:
         "questions": [question(run) for one in tree for run in newest(one["runs"]) if run["needsAttention"]][
             :_QUESTIONS
         ],
-        "rounds": rounds(runs, visit.now_ms),
+        "charts": charts(runs, visit.now_ms),
         "runs": sorted(runs, key=lambda run: str(run["createdAt"]), reverse=True)[:_RUNS],
         "steps": in_order({label(run) for run in tree[0]["runs"]}, needs),
         "statuses": tally(tree),
@@ -112,13 +114,23 @@ def word(run: View) -> str:
     return "asks" if run["needsAttention"] else str(run["effectiveStatus"])
 
 
-def rounds(runs: Sequence[View], now_ms: int) -> list[tuple[View, Timeline]]:
-    """A timeline for each of the newest rounds of any flow, newest first, with the first of its runs."""
+def charts(runs: Sequence[View], now_ms: int) -> list[tuple[str, Timeline]]:
+    """Timelines of the newest rounds, newest first, each with what it shows in words. Rounds that are near to each
+    other are on one."""
     grouped: dict[tuple[str, str, int], list[View]] = {}
     for run in runs:
         grouped.setdefault((run["eventId"], run["flowName"], run.get("round", 1)), []).append(run)
-    latest = sorted(grouped.values(), key=lambda group: str(group[0]["createdAt"]), reverse=True)[:_ROUNDS]
-    return [(group[0], drawing) for group in latest if (drawing := timeline(group, now_ms)) is not None]
+    drawn: list[tuple[str, Timeline]] = []
+    for together in on_one_axis(list(grouped.values()), now_ms)[-_CHARTS:]:
+        drawing = timeline([run for group in together for run in group][:_ROWS], now_ms)
+        if drawing is not None:
+            drawn.append((_in_words(together), drawing))
+    return drawn[::-1]
+
+
+def _in_words(rounds: Sequence[Sequence[View]]) -> str:
+    names = list(dict.fromkeys(f"{group[0]['flowName']}, round {group[0].get('round', 1)}" for group in rounds))
+    return "; ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def needs_of(flows: Sequence[View]) -> dict[tuple[str, str], tuple[str, ...]]:

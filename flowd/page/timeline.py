@@ -16,6 +16,8 @@ _STEPS_MS = (
     *(_MIN, 2 * _MIN, 5 * _MIN, 10 * _MIN, 15 * _MIN, 30 * _MIN, _H, 2 * _H, 3 * _H, 6 * _H, 12 * _H),
     *(_D, 2 * _D, 7 * _D, 14 * _D, 28 * _D, 91 * _D, 365 * _D),
 )
+_SOON_MS = 30_000
+"""Between the end of a round and the beginning of one that is shown with it, at least."""
 _LEAST_PERCENT = 0.3
 """So wide is a bar at least, or nobody sees it."""
 
@@ -78,6 +80,28 @@ def timeline(runs: Sequence[Mapping[str, Any]], now_ms: int) -> Timeline | None:
         Row(run, [_bar(span, begin_ms, length_ms) for span in row]) for run, row in zip(ordered, spans, strict=True)
     ]
     return Timeline(min(run["createdAt"] for run in ordered), _ticks(length_ms), rows)
+
+
+def on_one_axis(rounds: Sequence[Sequence[Mapping[str, Any]]], now_ms: int) -> list[list[Sequence[Mapping[str, Any]]]]:
+    """Rounds by the axis that they share, oldest first: what a round causes follows soon, and is shown with it; what is
+    replayed much later would make both too small to be seen."""
+    found: list[list[Sequence[Mapping[str, Any]]]] = []
+    begin_ms = end_ms = 0
+    for round_ in sorted(rounds, key=_begin_ms):
+        own_begin_ms = _begin_ms(round_)
+        spans = (span for run in round_ for span in _spans(run, now_ms))
+        own_end_ms = max((span.end_ms for span in spans if span.kind == "runs"), default=own_begin_ms)
+        if found and own_begin_ms <= end_ms + max(_SOON_MS, end_ms - begin_ms):
+            found[-1].append(round_)
+            end_ms = max(end_ms, own_end_ms)
+        else:
+            found.append([round_])
+            begin_ms, end_ms = own_begin_ms, own_end_ms
+    return found
+
+
+def _begin_ms(runs: Sequence[Mapping[str, Any]]) -> int:
+    return min(_ms(run["createdAt"]) for run in runs)
 
 
 def _spans(run: Mapping[str, Any], now_ms: int) -> Iterator[_Span]:

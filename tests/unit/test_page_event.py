@@ -75,10 +75,15 @@ def test_what_was_not_started_for_its_need_is_not_retried_by_itself() -> None:
     assert not event.has_failed(run("r1", "build", "running"))
 
 
-def test_each_round_of_each_flow_has_a_timeline() -> None:
+def test_what_a_round_causes_is_on_its_timeline_and_a_later_replay_has_its_own() -> None:
     later: dict[str, Any] = {"createdAt": "2026-01-02T00:00:00.000Z", "round": 2}
-    found = event.rounds([run("r1", "build"), run("r2", "test"), run("r3", "build", **later)], now_ms=0)
-    assert [(first["id"], len(drawing.rows)) for first, drawing in found] == [("r3", 1), ("r1", 2)]
+    caused: dict[str, Any] = {"createdAt": "2026-01-01T00:00:02.000Z", "event_id": "e2", "flow": "after"}
+    runs = [run("r1", "build"), run("r2", "test"), run("r3", "build", **later), run("r4", "note", **caused)]
+    found = event.charts(runs, now_ms=0)
+    assert [(shown, [row.run["id"] for row in drawing.rows]) for shown, drawing in found] == [
+        ("rel, round 2", ["r3"]),
+        ("rel, round 1; after, round 1", ["r1", "r2", "r4"]),
+    ]
 
 
 def step(name: str, *needs: str, trigger: str | None = None) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flowd.page.timeline import timeline
+from flowd.page.timeline import on_one_axis, timeline
 
 NOW_MS = 100_000
 
@@ -75,3 +75,16 @@ def test_rows_are_in_the_order_in_which_the_runs_started() -> None:
     drawn = timeline([late, never, early], NOW_MS)
     assert drawn is not None
     assert [row.run for row in drawn.rows] == [early, late, never]
+
+
+def test_rounds_share_an_axis_while_one_follows_soon_after_another() -> None:
+    first = [run(made=0, attempts=(attempt(1, 0, 300),))]
+    soon = [run(made=590, attempts=(attempt(1, 590, 600),))]
+    late = [run(made=1300, attempts=(attempt(1, 1300, 1301),))]
+    assert on_one_axis([late, soon, first], NOW_MS) == [[first, soon], [late]]
+
+
+def test_a_question_that_nobody_answers_keeps_no_axis_open() -> None:
+    asks = [run(made=0, needsAttention=True, attempts=(attempt(1, 0, 1),))]
+    late = [run(made=90, attempts=(attempt(1, 90, 91),))]
+    assert on_one_axis([asks, late], NOW_MS) == [[asks], [late]]
