@@ -1,8 +1,9 @@
 """What a step says of how far it is: the FLOW_PROGRESS line and how it is found and read."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 TOKEN = b"FLOW_PROGRESS "
 """Marks a progress line, at any column; the one space belongs to it."""
@@ -13,8 +14,12 @@ MAX_LINE_BYTES = 8 * 1024
 MAX_MESSAGE_CHARS = 500
 """More of a message is cut."""
 
-_MAX_TRIES = 50
-"""Lines with the token and nothing readable behind it that are looked at, from the last one back."""
+_ENDLESS = (math.inf, -math.inf)
+"""JSON knows no such numbers, but 1e999 is read as one."""
+
+_MAX_TRIES = 10
+"""Lines with the token and nothing readable behind it that are looked at, from the last one back. The dearest ones take
+less than a millisecond together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,14 @@ class Progress:
 
     percent: float | None = None
     message: str | None = None
+
+    def shown(self, mask: Callable[[str], str]) -> "Progress":
+        """With a message of `MAX_MESSAGE_CHARS` at most. ``mask`` takes secrets out of it before it is cut, for the
+        beginning of one is not recognised."""
+        if self.message is None:
+            return self
+        text = mask(self.message)
+        return replace(self, message=text if len(text) <= MAX_MESSAGE_CHARS else f"{text[: MAX_MESSAGE_CHARS - 1]}…")
 
 
 def last(output: bytes) -> Progress | None:
@@ -65,7 +78,7 @@ def parse(text: bytes) -> Progress | None:
 
 
 def _percent(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value in _ENDLESS:
         return None
     return max(0, min(100, value))
 
@@ -74,5 +87,4 @@ def _message(value: object) -> str | None:
     if not isinstance(value, str) or not value.strip():
         return None
     # A lone surrogate is legal in a JSON escape and in no UTF-8 text.
-    text = " ".join(value.encode("utf-8", "replace").decode().split())
-    return text if len(text) <= MAX_MESSAGE_CHARS else f"{text[: MAX_MESSAGE_CHARS - 1]}…"
+    return " ".join(value.encode("utf-8", "replace").decode().split())

@@ -1,9 +1,9 @@
 """How far a running step is, by the lines that it prints for that."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from flowd.domain import progress
 from flowd.domain.errors import RefusedError
@@ -11,10 +11,26 @@ from flowd.domain.progress import Progress
 from flowd.engine.outputs import OutputFiles
 
 LOOK_S = 1.0
-"""Between two looks at an attempt's output."""
+"""Between two looks at an attempt's output at least."""
+
+_MAX_LOOK_S = 15.0
+_LOOKS = 300
+"""As many steps as a bar has; see `pause_s`."""
 
 _MAX_LOOK_BYTES = 256 * 1024
 """Looked at in one go, from the end, in 0.2 ms. A step that prints more in a second says its progress again."""
+
+
+def pause_s(age_s: float) -> float:
+    """The time to the next look at an attempt that has taken so long: a 300th part of that, from one second to 15.
+
+    Each change is an entry of the journal, and one a second of every step that runs for a day would leave it no room
+    for anything else.
+
+    >>> [pause_s(age_s) for age_s in (10, 600, 86_400)]
+    [1.0, 2.0, 15.0]
+    """
+    return max(LOOK_S, min(_MAX_LOOK_S, age_s / _LOOKS))
 
 
 class ProgressReader:
@@ -29,13 +45,14 @@ class ProgressReader:
         self._told: Progress | None = None
 
     async def follow(self, note: Callable[[Progress], Awaitable[None]]) -> None:
-        """Have noted what it says, as often as that changes, at most once in `LOOK_S`. Never returns."""
+        """Have noted what it says, as often as that changes, at most once in `pause_s`. Never returns."""
+        began_s = time.monotonic()
         while True:
             said = self.look()
             if said is not None:
                 with suppress(RefusedError):  # it is only for looking at
                     await note(said)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(pause_s(time.monotonic() - began_s))
 
     def look(self) -> Progress | None:
         """What it says now, where that is something else than at the last look."""
@@ -43,7 +60,7 @@ class ProgressReader:
             said = self._read()
             if said is not None and said != self._told:
                 self._told = said
-                return said if said.message is None else replace(said, message=self._mask(said.message))
+                return said.shown(self._mask)
         return None
 
     def _read(self) -> Progress | None:

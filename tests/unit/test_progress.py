@@ -3,18 +3,21 @@
 import doctest
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from flowd.domain import progress
 from flowd.domain.ids import file_name
 from flowd.domain.progress import MAX_LINE_BYTES, Progress, last, parse
+from flowd.engine import progress as engine_progress
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.progress import ProgressReader
 
 
-def test_doctests() -> None:
-    results = doctest.testmod(progress)
+@pytest.mark.parametrize("module", [progress, engine_progress])
+def test_doctests(module: ModuleType) -> None:
+    results = doctest.testmod(module)
     assert results.attempted > 0
     assert results.failed == 0
 
@@ -27,7 +30,10 @@ def test_doctests() -> None:
         (b"{}", Progress()),
         (b'{"percent": -3, "message": "  two\\n lines "}', Progress(0, "two lines")),
         (b'{"percent": NaN}', Progress()),
-        (b'{"percent": 1e999}', Progress(100)),
+        (b'{"percent": 1e999}', Progress()),
+        (b'{"percent": -1e999, "message": "x"}', Progress(None, "x")),
+        (b'{"percent": ' + b"9" * 400 + b"}", Progress(100)),
+        (b'{"percent": ' + b"9" * 5_000 + b"}", None),
         (b'{"percent": true, "message": ""}', Progress()),
         (b'{"percent": "40", "message": {"a": 1}}', Progress()),
         (b'{"message": "\\ud800"}', Progress(None, "?")),
@@ -45,8 +51,9 @@ def test_what_a_line_says(text: bytes, said: Progress | None) -> None:
 def test_a_message_is_cut_and_a_line_that_is_too_long_says_nothing() -> None:
     long = parse(b'{"message": "' + b"x" * 5_000 + b'"}')
     assert long is not None
-    assert long.message is not None
-    assert len(long.message) == progress.MAX_MESSAGE_CHARS
+    shown = long.shown(str).message
+    assert shown is not None
+    assert len(shown) == progress.MAX_MESSAGE_CHARS
     too_long = b'FLOW_PROGRESS {"message": "' + b"x" * MAX_LINE_BYTES + b'"}\n'
     assert last(b'FLOW_PROGRESS {"percent": 1}\n' + too_long) == Progress(1)
 
@@ -87,3 +94,13 @@ def test_an_endless_line_and_a_flood_cost_a_look_at_their_end(tmp_path: Path) ->
     assert step.prints(b"x" * 3_000_000) is None
     assert step.prints(b"y" * 3_000_000 + b'\nFLOW_PROGRESS {"percent": 5}\n') == Progress(5)
     assert step.prints(b"z" * 3_000_000 + b"\n") is None
+
+
+def test_a_secret_is_masked_before_a_message_is_cut(tmp_path: Path) -> None:
+    step = _Step(tmp_path)
+    said = step.prints(
+        b'FLOW_PROGRESS {"message": "%s hunter2 and more"}\n' % (b"x" * (progress.MAX_MESSAGE_CHARS - 5))
+    )
+    assert said is not None
+    assert said.message is not None
+    assert said.message.endswith("x ***…")

@@ -84,7 +84,8 @@ class UpdateView(View):
 
     By ``kind``:
       event: ``event`` (without payload and raw). It was accepted.
-      run: ``status`` and, where an attempt began or ended, ``attempt``, as they were then; ``run`` as it is now.
+      run: ``status`` and, where an attempt began or ended, ``attempt``, as they were then; ``run`` as it is now. Where
+        it is ``running`` without an ``attempt``, its progress has changed.
       flow: ``flowName`` and its ``status`` then (ok, stale, broken, removed); ``flow`` and ``broken`` as they are now.
       output: ``runId attempt stream text offset nextOffset eof``, in bytes, as ``flow.readOutput`` gives them. All of
         an attempt's output comes before the run's update that tells its end.

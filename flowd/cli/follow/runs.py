@@ -30,13 +30,18 @@ def follow(session: Session, *, event_id: str | None, filters: Filters, after: s
 
     def wants(update: UpdateView) -> bool:
         run = update.run
-        if run is None or standing.has_told(update):
+        if run is None or standing.has_told(update) or _is_progress(update):
             return False
         return filters.status in (None, update.status, _effective(update)) and _fits(run, filters)
 
     follow_events.follow(
         session, "run", event_id=event_id, after=after, as_json=as_json, wants=wants, draw=_draw, begin=standing.look
     )
+
+
+def _is_progress(update: UpdateView) -> bool:
+    """Whether a running step says how far it is: its run's status is as it was."""
+    return update.status == "running" and update.attempt is None
 
 
 class _Standing:
