@@ -128,6 +128,7 @@ def _draw_event(item: EventView, below: Sequence[TreeEventView]) -> None:
             ("stored", printing.when(item.created_at)),
             ("caused by", None if item.caused_by is None else f"{item.caused_by.run_id} of {item.caused_by.event_id}"),
             ("root", item.root_event_id if item.depth else None),
+            ("trace", item.traceparent),
             ("payload", json.dumps(item.payload, ensure_ascii=False, indent=2)),
         )
     )

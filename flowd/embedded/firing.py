@@ -8,6 +8,7 @@ from flowd.domain.run import ATTENTION, ProcessStatus, Run
 from flowd.embedded.running import private_settings, running
 from flowd.engine.engine import Engine
 from flowd.settings.values import Settings
+from flowd_client.discovery import trace_around
 
 _PAGE = 500
 """Events of a tree that are looked at at once."""
@@ -66,7 +67,7 @@ async def _run_in(settings: Settings, event: object, only: tuple[str, str] | Non
         async with running(settings) as parts:
             if only is not None:
                 parts.engine.cause_nothing()
-            accepted = await parts.engine.dispatch(event, only=only)
+            accepted = await parts.engine.dispatch(event, only=only, traceparent=trace_around())
             runs = await _see_through(parts.engine, accepted.event.id)
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.

@@ -235,8 +235,8 @@ class StepRunners:
             "FLOWD_RUN_ID": context.run_id,
             "FLOWD_ATTEMPT": str(context.attempt_number),
         }
-        if context.traceparent:
-            env["TRACEPARENT"] = context.traceparent
+        if context.traceparent or "TRACEPARENT" in self._environ:  # which is flowd's own, and not the step's
+            env["TRACEPARENT"] = context.traceparent or ""
         if context.round_dir:
             env["FLOWD_ROUND_DIR"] = context.round_dir
         env[STEP_WORKSPACE] = str(self._workspace)

@@ -123,7 +123,7 @@ class Routes:
         cause = call.query.get("causedBy") or given.get("causedBy")
         dispatch = params.convert({"event": {}, "causedBy": cause}, Dispatch)
         dispatch.event = event
-        dispatch.traceparent = _traceparent(call) or given.get("traceparent")
+        dispatch.traceparent = _header_trace(call) or call.query.get("traceparent") or given.get("traceparent")
         return json_response(await self._waited(names.DISPATCH, dispatch, given, call), 202)
 
     async def _cloud_event(self, call: Call) -> dict[str, Any]:
@@ -237,7 +237,8 @@ class Routes:
             event = self._hooks.event(call)
         except IgnoredError as reason:
             return json_response({"status": "ignored", "reason": str(reason)}, 202)
-        view: DispatchView = await self._table[names.DISPATCH].call(Dispatch(event=event))
+        dispatch = Dispatch(event=event, traceparent=_header_trace(call))
+        view: DispatchView = await self._table[names.DISPATCH].call(dispatch)
         # The sender learns what became of it, and nothing of the workspace.
         told = {"status": view.status, "eventId": view.event_id, "runIds": view.run_ids, "matched": view.matched}
         return json_response({**told, "conflict": True} if view.conflict else told, 202)
@@ -308,7 +309,7 @@ def _names(kind: type[params.Params]) -> tuple[str, ...]:
     return kind.__struct_encode_fields__
 
 
-def _traceparent(call: Call) -> str | None:
+def _header_trace(call: Call) -> str | None:
     """The header, where it is one; the caller's framework has put it there, and a bad one is no reason to refuse."""
     said = call.header(b"traceparent") or ""
-    return said if re.fullmatch(wire.TRACEPARENT, said) else call.query.get("traceparent")
+    return said if re.fullmatch(wire.TRACEPARENT, said) else None
