@@ -58,6 +58,7 @@ class StepOutput:
     sequences and with control characters as escapes. ``is_raw`` is byte for byte there, too."""
 
     def __init__(self, *, is_raw: bool) -> None:
+        self.is_raw = is_raw
         self._filters: dict[Stream, OutputFilter] = {}
         if not is_raw:
             self._filters = {stream: OutputFilter() for stream in STREAMS if _is_terminal(stream)}

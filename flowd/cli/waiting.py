@@ -50,8 +50,9 @@ def wait_for(
     poll_ms, told = _FIRST_POLL_MS, ""
     with _telling_on_interrupt(f"flowd: {stored}, and goes on. {hint}"), _progress() as (say, tell):
         for run_id in run_ids:
+            how_far = ""
             while True:
-                say(f"{len(records)} of {len(run_ids)} runs have ended; waiting for {run_id}")
+                say(f"{len(records)} of {len(run_ids)} runs have ended; waiting for {run_id}{how_far}")
                 left_ms = max(0, min(poll_ms, (deadline - time.monotonic()) * 1000))
                 try:
                     waited = _ask_over_restarts(session, requests.wait_run(run_id, timeout_ms=int(left_ms)), deadline)
@@ -65,7 +66,7 @@ def wait_for(
                 if time.monotonic() >= deadline:
                     is_late = True
                     break
-                poll_ms = _POLL_MS
+                poll_ms, how_far = _POLL_MS, _how_far(run)
                 obstacle = _obstacle(session, run)
                 if obstacle and obstacle != told:
                     told = obstacle
@@ -100,13 +101,17 @@ def wait_for_event(
             unfinished = [run for run in view.state.open if not run.is_final]
             ended = sum(view.state.statuses.values()) - len(unfinished)
             if unfinished:
-                doing = run_words.progress(unfinished[0].progress)
-                told_of = f"{unfinished[0].id}{f': {doing}' if doing else ''}"
-                say(f"{ended} of {ended + len(unfinished)} runs have ended; waiting for {told_of}")
+                first = next((run for run in unfinished if run.progress), unfinished[0])
+                say(f"{ended} of {ended + len(unfinished)} runs have ended; waiting for {first.id}{_how_far(first)}")
                 obstacle = _obstacle(session, unfinished[0])
                 if obstacle and obstacle != told:
                     told = obstacle
                     tell(f"flowd: {obstacle}")
+
+
+def _how_far(run: RunView) -> str:
+    progress = run_words.progress(run.progress)
+    return f" ({progress})" if progress else ""
 
 
 def _ask_over_restarts(session: Session, request: Request[Any], deadline: float) -> dict[str, Any]:

@@ -2,9 +2,16 @@
 
 import http.client
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from typing import Any
 
+import pytest
 from daemon_rig import Workspace, flowd_says, say, until
+from http_rig import HttpPlace
+from terminal_rig import on_terminal
 
 _TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 _OTHER = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
@@ -95,3 +102,119 @@ def test_traces_come_by_header_option_and_environment(place: Workspace, monkeypa
 def _telling(place: Workspace, run_id: str) -> dict[str, Any] | None:
     run: dict[str, Any] = place.call("flow.getRun", runId=run_id)["run"]
     return run if "progress" in run else None
+
+
+def test_hostile_lines_are_harmless(place: Workspace) -> None:
+    script = (
+        "import os, time\n"
+        "for bad in ('NaN', '1e999', 'true', '[' * 100_000, '9' * 10_000):\n"
+        """    print('FLOW_PROGRESS {"percent": %s}' % bad)\n"""
+        """print('FLOW_PROGRESS {"message": "%s"}' % ('x' * 1_000_000))\n"""
+        "for number in range(200_000):\n"
+        """    print('FLOW_PROGRESS {"percent": %d}' % (number // 2_000))\n"""
+        "print('FLOW_PROGRESS')\n"
+        "print('FLOW_PROGRESS {', flush=True)\n"
+        "while not os.path.exists('go'): time.sleep(0.02)\n"
+        """print('FLOW_RESULT {"status": "changed"}')\n"""
+    )
+    place.flow("flood", script, runner="python")
+    place.start()
+    (run_id,) = place.call("flow.dispatch", event={"id": "e1", "type": "flood.go"})["runIds"]
+
+    def percent() -> Any:
+        return (_telling(place, run_id) or {"progress": {}})["progress"].get("percent")
+
+    until(lambda: percent() == 99, what="the last progress")
+    (place.path / "flows/flood/go").touch()
+    assert place.call("flow.waitRun", runId=run_id, timeoutMs=10_000)["run"]["effectiveStatus"] == "changed"
+    # Once a second at most, so not one entry of the journal for each line.
+    with place.client() as client, client.subscribe(["run"], after="oldest") as updates:
+        told = list(takewhile(lambda update: update.status != "completed", updates))
+    assert len(told) < 20
+
+
+def test_those_who_wait_and_follow_on_a_terminal_see_how_far_it_is_and_no_lines_of_it(place: Workspace) -> None:
+    line = """echo 'FLOW_PROGRESS {"percent": 40, "message": "layer 3 of 7"}'"""
+    going = "echo begun; until [ -e go ]; do sleep 0.02; done; echo done"
+    place.flow("pull", f"{line}; {going}; {say('completed')}")
+    place.start()
+    with ThreadPoolExecutor() as threads:
+        seen = bytearray()
+        words = "dispatch", "--type", "pull.go", "--id", "e1", "--wait"
+        waiting = threads.submit(on_terminal, *words, cwd=place.path, said=seen)
+        run_id = until(lambda: [run["id"] for run in place.call("flow.listRuns", status="running")["runs"]])[0]
+        following = threads.submit(on_terminal, "logs", "-f", run_id, cwd=place.path)
+        several = threads.submit(on_terminal, "logs", "-f", "--event", "e1", cwd=place.path)
+        raw = threads.submit(on_terminal, "logs", "-f", "--raw", run_id, cwd=place.path)
+        until(lambda: b"40 % layer 3 of 7" in seen, what="the progress beside the spinner")
+        (place.path / "flows/pull/go").touch()
+        waiting.result(30)
+        for follower in (following, several):
+            said = follower.result(30)
+            assert "begun" in said
+            assert "done" in said
+            assert "FLOW_PROGRESS" not in said
+        assert "FLOW_PROGRESS" in raw.result(30)
+
+
+def test_who_follows_runs_is_told_changes_of_their_status_alone(place: Workspace) -> None:
+    line = """echo 'FLOW_PROGRESS {"percent": 40}'"""
+    place.flow("pull", f"{line}; until [ -e go ]; do sleep 0.02; done; {say('completed')}")
+    place.start()
+    (run_id,) = place.call("flow.dispatch", event={"id": "e1", "type": "pull.go"})["runIds"]
+    until(lambda: _telling(place, run_id), what="the progress")
+    (place.path / "flows/pull/go").touch()
+    place.call("flow.waitRun", runId=run_id, timeoutMs=10_000)
+    argv = [sys.executable, "-m", "flowd", "runs", "-f", "--after", "oldest", "--json", "-w", str(place.path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        told = [json.loads(follower.stdout.readline())["status"] for _ in range(3)]
+        follower.kill()
+    assert told == ["queued", "running", "completed"]
+
+
+def test_steps_have_no_trace_of_the_daemons_own_environment(place: Workspace) -> None:
+    place.flow("tell", 'echo "trace=$TRACEPARENT"; ' + say("completed"))
+    place.start(TRACEPARENT=_OTHER)
+    for trace, told in ((None, "trace=\n"), (_TRACE, f"trace={_TRACE}\n")):
+        event = {"id": f"e-{trace}", "type": "tell.go"}
+        given = {} if trace is None else {"traceparent": trace}
+        (run,) = place.call("flow.dispatch", event=event, wait=True, **given)["runs"]
+        assert told in place.call("flow.readOutput", runId=run["id"])["text"]
+
+
+def test_what_a_step_dispatches_is_in_its_trace_or_in_the_one_that_it_names(place: Workspace) -> None:
+    dispatch = f"{sys.executable} -m flowd dispatch --type nobody.wants"
+    place.flow("head", f"{dispatch} --id same; {dispatch} --id other --traceparent {_OTHER}; {say('completed')}")
+    place.start()
+    event = {"id": "e1", "type": "head.go"}
+    place.call("flow.dispatch", event=event, traceparent=_TRACE, wait=True, tree=True)
+    traces = [place.call("flow.getEvent", eventId=name)["event"]["traceparent"] for name in ("same", "other")]
+    assert traces == [_TRACE, _OTHER]
+    assert _OTHER in flowd_says(place, "event", "other")
+
+
+def test_a_flow_that_is_fired_without_a_daemon_is_in_the_callers_trace(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.flow("tell", '{ echo "trace=$TRACEPARENT"; cat; } >told; ' + say("completed"))
+    monkeypatch.setenv("TRACEPARENT", _TRACE)
+    (place.path / "event.json").write_text('{"id": "e1", "type": "tell.go"}')
+    flowd_says(place, "fire", str(place.path / "event.json"))
+    said = (place.path / "flows/tell/told").read_text()
+    assert f"trace={_TRACE}" in said
+    assert f'"traceparent": "{_TRACE}"' in said
+
+
+def test_a_hook_keeps_the_trace_of_its_header(place: Workspace) -> None:
+    (place.path / ".codex").mkdir(exist_ok=True)
+    web = HttpPlace(place)
+    (place.path / "secret").write_text("a secret of these tests")
+    web.configure(
+        '[hooks.plain]\nkind = "token"\nheader = "X-Token"\nsecret_file = "secret"\n'
+        'type = "nobody.wants"\nid = "plain:{/id}"\n'
+    )
+    web.start()
+    sent = web.post("/hooks/plain", {"id": "h1"}, x_token="a secret of these tests", traceparent=_TRACE)
+    assert sent.status == 202, sent
+    assert place.call("flow.getEvent", eventId=sent.json["eventId"])["event"]["traceparent"] == _TRACE

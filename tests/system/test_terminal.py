@@ -1,16 +1,14 @@
 """Text from outside on a terminal: no control character of it gets through, by any verb."""
 
-import contextlib
 import json
-import os
-import pty
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from daemon_rig import START_BOUND_S, Workspace, say, until, workspace
+from daemon_rig import Workspace, say, until, workspace
+from terminal_rig import on_terminal
 
 EVIL = "a\x1b]0;owned\x07b\x9b2J\u202egnp\u2066c\x90d"
 """A title, C1 controls that erase the screen, and overrides of the writing direction."""
@@ -22,23 +20,6 @@ HARMFUL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 
 OURS = re.compile(r"\x1b\[[0-9;]*[mKAJ]|\x1b\[\?25[lh]|\r")
 """The colours, the redrawn line and the hidden cursor that flowd itself writes."""
-
-
-def on_terminal(*words: str | Path, cwd: Path, **environment: str) -> str:
-    """What a command writes to a terminal, stdout and stderr."""
-    master, slave = pty.openpty()
-    command = [sys.executable, "-m", "flowd", *map(str, words)]
-    process = subprocess.Popen(
-        command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env={**os.environ, **environment}
-    )
-    os.close(slave)
-    said = b""
-    with contextlib.suppress(OSError):  # that is how a terminal's end is told
-        while data := os.read(master, 65536):
-            said += data
-    os.close(master)
-    process.wait(START_BOUND_S)
-    return said.decode("utf-8", "surrogateescape")
 
 
 def harm(said: str) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from flowd.cli import output, printing
 from flowd.cli.follow.events import RECONNECT_S
 from flowd.cli.follow.lines import LineMultiplexer
+from flowd.cli.follow.progress import WithoutProgress
 from flowd.cli.session import Session
 from flowd_client.aio import AsyncFlowClient
 from flowd_client.aio_unix import AsyncUnixTransport
@@ -64,7 +65,7 @@ async def _follow_all(
     else:
         lines = LineMultiplexer(output.write, clean=clean)
     async with AsyncFlowClient(AsyncUnixTransport(lambda: session.socket_path)) as client:
-        follower = _LogFollower(client, lines, only)
+        follower = _LogFollower(client, lines, only, tells_progress=is_raw or not printing.is_terminal())
         try:
             async with asyncio.TaskGroup() as tasks:
                 for run in [await client.get_run(run_id) for run_id in run_ids]:
@@ -164,6 +165,7 @@ class _LogFollower:
     client: AsyncFlowClient
     lines: LineMultiplexer
     only: Stream | None
+    tells_progress: bool
     followed: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
 
@@ -187,7 +189,10 @@ class _LogFollower:
         return name
 
     async def _follow(self, run_id: str, name: str) -> None:
+        stdout = None if self.tells_progress else WithoutProgress()
         async for stream, data in self.client.follow_output_bytes(run_id):
             if self.only in (None, stream):
-                self.lines.feed(name, stream, data)
+                self.lines.feed(name, stream, data if stdout is None or stream == "stderr" else stdout.feed(data))
+        if stdout is not None:
+            self.lines.feed(name, "stdout", stdout.end())
         self.lines.end(name)
