@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from client_rig import KINDS, Kind, opened, options_of
-from daemon_rig import Workspace, say, workspace
+from daemon_rig import Workspace, say, until, workspace
 
 from flowd.domain.ids import run_id
 from flowd_client import (
@@ -24,6 +24,7 @@ from flowd_client import (
 )
 from flowd_client.views.update import UpdateView
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 _numbers = count(1)
 
 
@@ -38,6 +39,8 @@ def fill(place: Workspace) -> None:
     place.flow("stuck", say("blocked", message="ask somebody"))
     place.flow("broken", f"echo why >&2; {say('completed')}; exit 3")
     place.flow("slow", "echo begun; sleep 60")
+    far = """echo "trace=$TRACEPARENT"; echo 'FLOW_PROGRESS {"percent": 40, "message": "half"}'; sleep 60"""
+    place.flow("far", far)
     place.flow("drip", f"for n in 1 2 3; do echo $n; sleep 0.05; done; {say('completed')}")
 
 
@@ -96,6 +99,21 @@ def test_a_run_is_read_with_its_attempts_and_output(client: Any) -> None:
     assert run.completed_at is not None
     assert run.started_at <= run.completed_at
     assert run.raw["id"] == run.id
+
+
+def test_a_run_says_how_far_it_is_and_its_step_has_the_trace_of_its_event(client: Any) -> None:
+    event = {"id": new_id("far"), "type": "far.go"}
+    (id_,) = client.dispatch_event(event, traceparent=TRACE).run_ids
+    assert until(lambda: client.get_run(id_).progress) == {"percent": 40, "message": "half"}
+    assert f"trace={TRACE}\n" in client.get_run(id_).output[0].text
+    assert client.get_event(event["id"]).traceparent == TRACE
+    client.cancel_run(id_)
+    assert client.wait_run(id_).progress == {}
+
+
+def test_what_is_no_traceparent_is_refused(client: Any) -> None:
+    with pytest.raises(InvalidCallError, match="traceparent"):
+        client.dispatch_event({"id": new_id("far"), "type": "far.go"}, traceparent="00-abc")
 
 
 def test_a_blocked_run_needs_attention_and_a_failed_one_does_not(client: Any) -> None:

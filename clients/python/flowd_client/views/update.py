@@ -20,7 +20,8 @@ class UpdateView:
         event: Of kind ``event``, without payload.
         run: Of kind ``run``: the run as it was when this was sent, which may be later than ``status``.
         run_id: Of kinds ``run`` and ``output``.
-        attempt: That began or ended, or that wrote the output.
+        attempt: That began or ended, or that wrote the output. A run that is ``running`` without one says how far it is
+            (``run.progress``).
         flow_name: Of kind ``flow``.
         stream: Of kind ``output``: ``stdout`` or ``stderr``.
         text: Of kind ``output``, with U+FFFD where its bytes are no UTF-8; follow_output_bytes has the exact ones.
