@@ -71,6 +71,7 @@ def serve(
         acts=ACTS,
         feed=parts.feed,
         last_hour=last_hour.minutes,
+        asking=parts.engine.questions.count,
         access=config.access,
         base_path=config.base_path,
     )

@@ -68,13 +68,14 @@ class BrowserSite:
         acts: Sequence[Doing],
         feed: Feed,
         last_hour: Callable[[], Awaitable[Sequence[Minute]]],
+        asking: Callable[[], Awaitable[int]],
         access: Access,
         base_path: str,
     ) -> None:
         self._table = table
         self._last_hour = last_hour
         self._assets = Assets()
-        self._wrapping = Wrapping(self._assets, base_path)
+        self._wrapping = Wrapping(self._assets, base_path, asking)
         self._changes = Changes(feed, version=self._assets.version)
         self._fragments = Fragments(lambda: feed.rings)
         self._sessions = Sessions(access, feed.now_ms)

@@ -2,13 +2,15 @@
 
 import asyncio
 import gzip
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flowd.api import json
 from flowd.api.http.call import Call
 from flowd.api.http.responses import HttpError, Response, failed, refused
+from flowd.domain.errors import FlowdError
 from flowd.page.assets import Assets, takes_gzip
 from flowd.page.visit import Visit
 
@@ -43,8 +45,10 @@ class Shown:
 class Wrapping:
     """Makes responses of pages."""
 
-    def __init__(self, assets: Assets, base_path: str) -> None:
+    def __init__(self, assets: Assets, base_path: str, asking: Callable[[], Awaitable[int]]) -> None:
+        """``asking()`` is how many runs ask for a person, which every page tells."""
         self.base_path = base_path
+        self._asking = asking
         self._assets = assets
         self._warming = asyncio.Lock()
         self._renderer: Renderer | None = None
@@ -60,7 +64,11 @@ class Wrapping:
         if self._renderer is None:
             await self.warm_up()
         assert self._renderer is not None
-        return await self._renderer.page(shown.template, visit, shown.members, base_path=self.base_path)
+        asking = 0
+        with suppress(FlowdError):  # a page that says what is wrong with the store is shown all the same
+            asking = 0 if visit is None else await self._asking()
+        members = {"asking": asking, **shown.members}
+        return await self._renderer.page(shown.template, visit, members, base_path=self.base_path)
 
     async def show(self, call: Call, shown: Shown, visit: Visit | None) -> Response:
         """The page as a response."""

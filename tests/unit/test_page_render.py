@@ -1,6 +1,7 @@
 """Pages as HTML, from what methods give."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def a_run(**more: Any) -> dict[str, Any]:
 
 def runs_page(*runs: dict[str, Any], mark: int | None = None) -> str:
     members = {"runs": runs, "asked": {"flow": HOSTILE, "status": "", "eventId": ""}, "statuses": (), "cursor": "",
-               "more": "", "problem": ""}  # fmt: skip
+               "more": "", "problem": "", "asking": 2}  # fmt: skip
     return rendered("runs.html", members, mark)
 
 
@@ -69,3 +70,8 @@ def test_an_open_page_gets_no_head_but_its_title() -> None:
     assert "<nav" not in part
     assert part.startswith("<title>Runs")
     assert 'data-part="page"' in part
+
+
+def test_every_page_says_how_many_ask() -> None:
+    for page in (runs_page(a_run()), runs_page(a_run(), mark=7)):
+        assert re.search(r'data-part="asking">2<span class="hidden"> questions</span>', page)
