@@ -47,6 +47,11 @@ ACTS = (
         question="End all that goes on of this event, and of what it caused?",
     ),
     Doing("/ui/dispatch", "dispatch", compose.dispatch),
-    Doing("/ui/flows/{flowName}/pause", "control", flow_actions.pause, question="Start nothing of this until then?"),
+    Doing(
+        "/ui/flows/{flowName}/pause",
+        "control",
+        flow_actions.pause,
+        question="Start nothing of this until it is resumed?",
+    ),
     Doing("/ui/flows/{flowName}/resume", "control", flow_actions.resume, question="Let this go on?"),
 )

@@ -107,6 +107,14 @@ def test_an_event_is_shown_as_what_it_started_and_as_what_it_says(web: HttpPlace
     assert "Retry failed" in shown
 
 
+def test_an_event_tells_its_trace(web: HttpPlace) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    web.place.call(
+        "flow.dispatch", event={"id": "traced-1", "type": "nobody.waits"}, traceparent=f"00-{trace}-b7ad6b7169203331-01"
+    )
+    assert f"trace <code>{trace}</code>" in page(web, "/ui/events/traced-1")
+
+
 def test_an_event_is_explained_step_by_step(web: HttpPlace, failed: str) -> None:
     shown = page(web, f"/ui/events/{failed}?explain=1")
     assert re.search(r"release</a> build</th>\s*<td><span class=\"status s-completed\">yes", shown)
