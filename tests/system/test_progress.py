@@ -218,3 +218,12 @@ def test_a_hook_keeps_the_trace_of_its_header(place: Workspace) -> None:
     sent = web.post("/hooks/plain", {"id": "h1"}, x_token="a secret of these tests", traceparent=_TRACE)
     assert sent.status == 202, sent
     assert place.call("flow.getEvent", eventId=sent.json["eventId"])["event"]["traceparent"] == _TRACE
+
+
+def test_what_is_no_traceparent_is_refused_over_http_where_it_is_a_parameter(place: Workspace) -> None:
+    web = HttpPlace(place).start()
+    for given in (5, "00-abc", {}):
+        refused = web.post("/events", {"event": {"id": "e1", "type": "x.go"}, "traceparent": given})
+        assert (refused.status, refused.slug) == (400, "invalid_params"), refused
+    refused = web.post("/events?traceparent=00-abc", {"id": "e1", "type": "x.go"})
+    assert (refused.status, refused.slug) == (400, "invalid_params"), refused

@@ -82,7 +82,7 @@ class Method(NamedTuple):
 
 _DISPATCH_NOTE = (
     "The body is the event, or `{event, wait, timeoutMs}`, or a CloudEvent. `?wait=true&timeoutMs=` waits for the runs,"
-    " with `&tree=true` for all that they cause, too."
+    " with `&tree=true` for all that they cause, too. A header `traceparent` is kept with the event."
 )
 
 METHODS: Final[dict[str, Method]] = {

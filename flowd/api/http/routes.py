@@ -121,9 +121,9 @@ class Routes:
             given = value if is_wrapped else {}
             event = await self._known(value["event"] if is_wrapped else value)
         cause = call.query.get("causedBy") or given.get("causedBy")
-        dispatch = params.convert({"event": {}, "causedBy": cause}, Dispatch)
+        trace = _header_trace(call) or call.query.get("traceparent") or given.get("traceparent")
+        dispatch = params.convert({"event": {}, "causedBy": cause, "traceparent": trace}, Dispatch)
         dispatch.event = event
-        dispatch.traceparent = _header_trace(call) or call.query.get("traceparent") or given.get("traceparent")
         return json_response(await self._waited(names.DISPATCH, dispatch, given, call), 202)
 
     async def _cloud_event(self, call: Call) -> dict[str, Any]:
