@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Input, Static
+from textual.worker import Worker
 
 from flowd.formats.terminal import escaped
 from flowd.screen import actions
@@ -73,7 +74,7 @@ class RunScreen(ActingScreen):
         self._unfinished = Static(id="unfinished")
         self.output = OutputView(id="output")
         self._find = Input(placeholder="words to find in the output", id="find")
-        self._following: asyncio.Task[None] | None = None
+        self._following: Worker[None] | None = None
 
     def compose(self) -> ComposeResult:
         yield self._facts
@@ -87,11 +88,6 @@ class RunScreen(ActingScreen):
         """Begin to watch."""
         self.set_focus(self.output)
         self.run_worker(watch(self.client, self._look, self._lost, self.ring, run_id=self._run.id))
-
-    def on_unmount(self) -> None:
-        """Stop following."""
-        if self._following is not None:
-            self._following.cancel()
 
     @property
     def selected(self) -> RunView | None:
@@ -116,7 +112,7 @@ class RunScreen(ActingScreen):
             self._write([*self._lines.end(), Text(f"── attempt {attempt} ──", "bold")])
         self._attempt = attempt
         self._lines = Lines()
-        self._following = asyncio.create_task(self._follow(attempt))
+        self._following = self.run_worker(self._follow(attempt))
 
     async def _follow(self, attempt: int) -> None:
         """Show the output of an attempt. After a restart of the daemon it is shown anew, so that nothing is missed."""

@@ -25,7 +25,7 @@ from flowd.screen.daemon_link import to_socket, to_url
     help="With --url: the token, in the file's first line. Default: the one that a daemon on this machine has left.",
 )
 @click.pass_obj
-def top(session: Session, url: str | None, token_file: Path | None) -> None:
+def top(session: Session, url: str | None, token_file: Path | None) -> int:
     """Show what runs, what waits and for what, what asks for a person, and what has ended, live, on the whole terminal.
     Open a run to follow its output; cancel, retry, replay, approve, answer, pause. `?` shows the keys.
 
@@ -46,7 +46,9 @@ def top(session: Session, url: str | None, token_file: Path | None) -> None:
     asyncio.run(link.require_daemon())
     from flowd.screen.app import TopApp  # noqa: PLC0415 - 300 ms, and it may not be there
 
-    TopApp(link).run()
+    app = TopApp(link)
+    app.run()
+    return app.return_code or 0
 
 
 def _require_textual() -> None:
