@@ -8,7 +8,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Input, Static
-from textual.worker import Worker
 
 from flowd.formats.terminal import escaped
 from flowd.screen import actions
@@ -67,14 +66,13 @@ class RunScreen(ActingScreen):
     def __init__(self, client: AsyncFlowClient, run: RunView) -> None:
         super().__init__(client)
         self._run = run
-        self._attempt = 0
         self._lines = Lines()
         self._facts = Static(facts(run), id="facts")
         self._away = Static(id="away")
         self._unfinished = Static(id="unfinished")
         self.output = OutputView(id="output")
         self._find = Input(placeholder="words to find in the output", id="find")
-        self._following: Worker[None] | None = None
+        self._looked = asyncio.Event()
 
     def compose(self) -> ComposeResult:
         yield self._facts
@@ -88,6 +86,7 @@ class RunScreen(ActingScreen):
         """Begin to watch."""
         self.set_focus(self.output)
         self.run_worker(watch(self.client, self._look, self._lost, self.ring, run_id=self._run.id))
+        self.run_worker(self._follow_attempts())
 
     @property
     def selected(self) -> RunView | None:
@@ -98,24 +97,28 @@ class RunScreen(ActingScreen):
         self._run = await self.client.get_run(self._run.id)
         self._facts.update(facts(self._run))
         self._away.display = False
-        if self._run.attempt_count > self._attempt:
-            self._begin(self._run.attempt_count)
+        self._looked.set()
 
     def _lost(self, error: FlowClientError) -> None:
         away = self._away
         away.display = True
         away.update(Text(escaped(error.message)))
 
-    def _begin(self, attempt: int) -> None:
-        if self._following is not None:
-            self._following.cancel()
-            self._write([*self._lines.end(), Text(f"── attempt {attempt} ──", "bold")])
-        self._attempt = attempt
-        self._lines = Lines()
-        self._following = self.run_worker(self._follow(attempt))
+    async def _follow_attempts(self) -> None:
+        """Show the output of the latest attempt to its end, and then of those that come after it."""
+        attempt = 0
+        while True:
+            while self._run.attempt_count <= attempt:
+                self._looked.clear()
+                await self._looked.wait()
+            attempt = attempt + 1 if attempt else self._run.attempt_count
+            if self.output.lines:
+                self._write([Text(f"── attempt {attempt} ──", "bold")])
+            await self._follow(attempt)
 
     async def _follow(self, attempt: int) -> None:
         """Show the output of an attempt. After a restart of the daemon it is shown anew, so that nothing is missed."""
+        self._lines = Lines()
         while True:
             try:
                 await follow(self.client, self._run.id, attempt, self._take)

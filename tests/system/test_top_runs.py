@@ -168,6 +168,26 @@ def test_words_are_found_in_the_output_and_so_are_its_errors(place: Workspace) -
     read(by_socket(place), does)
 
 
+def test_the_next_attempt_follows_the_end_of_the_one_before(place: Workspace) -> None:
+    place.flow("flaky", f"echo begun; test -e ok || {{ echo sorry >&2; exit 3; }}; {say('completed')}")
+    place.start()
+    (run,) = place.call("flow.dispatch", event={"id": "f1", "type": "flaky.go"}, wait=True)["runs"]
+
+    async def does(reader: Reader) -> None:
+        await reader.goes_to(Section.RECENT, run["id"])
+        await reader.press("enter")
+        await reader.sees("failed  flaky/main", "begun", "! sorry")
+        (place.path / "flows" / "flaky" / "ok").touch()
+        await reader.press("r")
+        await reader.sees("another attempt of flaky/main")
+        await reader.press("y")
+        await reader.sees("completed  flaky/main", "! sorry", "── attempt 2 ──", "FLOW_RESULT", "1 failed")
+        shown = [line.plain.strip().partition(" {")[0] for line in reader.app.screen.query_one(OutputView).lines]
+        assert shown == ["begun", "! sorry", "── attempt 2 ──", "begun", "FLOW_RESULT"]
+
+    read(by_socket(place), does)
+
+
 def test_how_far_a_step_says_it_is_is_shown_as_it_says_so(place: Workspace) -> None:
     tell = """FLOW_PROGRESS {\\"percent\\": $1, \\"message\\": \\"$2\\"}"""
     script = f'say() {{ echo "{tell}"; until test -e $2; do sleep 0.05; done; }}; say 40 Packing; say 80 Sending; '
