@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from browser_rig import Visits, run_row, sign_in
@@ -13,14 +14,31 @@ GONE = ("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED_
 """What a browser says of a server that is away."""
 
 
-@pytest.fixture
-def web() -> Iterator[HttpPlace]:
+WAITS = 'while [ ! -e "go-$CODEX_FLOW_EVENT_ID" ]; do sleep 0.05; done'
+
+
+@contextmanager
+def daemon() -> Iterator[HttpPlace]:
     with workspace() as place:
-        place.flow("hello", f"echo hello; while [ ! -e go ]; do sleep 0.05; done; echo bye; {say('completed')}")
-        place.flow("order", f"while [ ! -e go ]; do sleep 0.05; done; {say('completed', next=[{'type': 'quick.go'}])}")
+        place.flow("hello", f"echo hello; {WAITS}; echo bye; {say('completed')}")
+        place.flow("order", f"{WAITS}; {say('completed', next=[{'type': 'quick.go'}])}")
         place.flow("ask", say("needs_intervention", message="Shall I?"))
         place.flow("quick", say("completed", message="that was quick"))
         yield HttpPlace(place).start()
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[HttpPlace]:
+    """A daemon that goes on as it is."""
+    with daemon() as it:
+        yield it
+
+
+@pytest.fixture
+def own() -> Iterator[HttpPlace]:
+    """A daemon that a test may end."""
+    with daemon() as it:
+        yield it
 
 
 def dispatch(web: HttpPlace, name: str, type_: str) -> str:
@@ -28,50 +46,50 @@ def dispatch(web: HttpPlace, name: str, type_: str) -> str:
         return client.dispatch_event({"id": name, "type": type_}).runs[0].id
 
 
-def let_go(web: HttpPlace, flow: str = "hello") -> None:
-    (web.place.path / "flows" / flow / "go").touch()
+def let_go(web: HttpPlace, name: str, flow: str = "hello") -> None:
+    (web.place.path / "flows" / flow / f"go-{name}").touch()
 
 
 def test_now_shows_a_run_while_it_runs_and_no_longer(web: HttpPlace, visit: Visits) -> None:
     page = visit(web.url).open("/ui/")
     running = page.get_by_role("region", name="Running")
-    run_id = dispatch(web, "one", "hello.go")
+    run_id = dispatch(web, "seen", "hello.go")
     expect(running.locator(f"[id='r-{run_id}']")).to_be_visible()
-    let_go(web)
+    let_go(web, "seen")
     expect(running.locator(f"[id='r-{run_id}']")).to_have_count(0)
 
 
 def test_a_runs_output_comes_while_it_prints(web: HttpPlace, visit: Visits) -> None:
-    run_id = dispatch(web, "one", "hello.go")
+    run_id = dispatch(web, "printing", "hello.go")
     page = visit(web.url).open(f"/ui/runs/{run_id}")
     output = page.get_by_role("log", name="stdout")
     expect(output).to_contain_text("hello")
     assert "bye" not in output.inner_text()
-    let_go(web)
+    let_go(web, "printing")
     expect(output).to_contain_text("bye")
     expect(page.locator("main")).to_contain_text("completed")
 
 
 def test_an_events_graph_grows_with_what_its_runs_cause(web: HttpPlace, visit: Visits) -> None:
-    dispatch(web, "one", "order.go")
-    page = visit(web.url).open("/ui/events/one")
+    dispatch(web, "order", "order.go")
+    page = visit(web.url).open("/ui/events/order")
     graph = page.get_by_role("region", name="Graph of the event")
     expect(graph).to_contain_text("running")
     assert "quick.go" not in graph.inner_text()
-    let_go(web, "order")
+    let_go(web, "order", "order")
     expect(graph).to_contain_text("quick.go")
     expect(graph).not_to_contain_text("running")
     expect(page.get_by_role("region", name="Timeline")).to_contain_text("quick")
 
 
-def test_a_page_outlives_its_daemon_and_catches_up(web: HttpPlace, visit: Visits) -> None:
-    somebody = visit(web.url)
+def test_a_page_outlives_its_daemon_and_catches_up(own: HttpPlace, visit: Visits) -> None:
+    somebody = visit(own.url)
     page = somebody.open("/ui/runs")
-    web.place.kill()
+    own.place.kill()
     bar = page.locator("#connection")
     expect(bar).to_be_visible()
-    web.start(FLOWD_HTTP=f"127.0.0.1:{web.port}")
-    run_id = dispatch(web, "meanwhile", "quick.go")
+    own.start(FLOWD_HTTP=f"127.0.0.1:{own.port}")
+    run_id = dispatch(own, "meanwhile", "quick.go")
     expect(run_row(page, run_id)).to_be_visible()
     expect(bar).to_be_hidden()
     somebody.expect_faults(*GONE)
@@ -91,20 +109,20 @@ def test_who_types_is_not_disturbed(web: HttpPlace, visit: Visits) -> None:
     expect(answer).to_have_value("half a wro")
 
 
-def test_a_session_ends_with_its_token_and_the_page_leads_back(web: HttpPlace, visit: Visits) -> None:
-    web.place.stop()
-    web.start(FLOWD_HTTP_OPEN="0")
-    somebody = visit(web.url)
-    page = sign_in(somebody, web, "/ui/runs?flow=quick")
+def test_a_session_ends_with_its_token_and_the_page_leads_back(own: HttpPlace, visit: Visits) -> None:
+    own.place.stop()
+    own.start(FLOWD_HTTP_OPEN="0")
+    somebody = visit(own.url)
+    page = sign_in(somebody, own, "/ui/runs?flow=quick")
     assert page.url.endswith("/ui/runs?flow=quick")
-    web.place.stop()
-    web.start(FLOWD_HTTP=f"127.0.0.1:{web.port}", FLOWD_HTTP_OPEN="0")
-    run_id = dispatch(web, "one", "quick.go")  # the same token, so the session outlives the restart
+    own.place.stop()
+    own.start(FLOWD_HTTP=f"127.0.0.1:{own.port}", FLOWD_HTTP_OPEN="0")
+    run_id = dispatch(own, "one", "quick.go")  # the same token, so the session outlives the restart
     expect(run_row(page, run_id)).to_be_visible()
     other = "another-token-of-its-owner-0123456789"
-    (web.place.path / ".codex" / "flowd" / "http-token").write_text(f"{other}\n")
-    until(lambda: web.get("/runs", authorization=f"Bearer {other}").status == 200, what="the other token")
-    dispatch(web, "two", "quick.go")
+    (own.place.path / ".codex" / "flowd" / "http-token").write_text(f"{other}\n")
+    until(lambda: own.get("/runs", authorization=f"Bearer {other}").status == 200, what="the other token")
+    dispatch(own, "two", "quick.go")
     link = page.get_by_role("link", name="Sign in")
     expect(link).to_be_visible()
     link.click()
@@ -119,15 +137,15 @@ HIDE = """({ hidden }) => {
 """As when somebody looks at another tab; without a window, Chromium takes all of them for seen."""
 
 
-def test_tabs_that_nobody_sees_keep_no_connection_and_catch_up(web: HttpPlace, visit: Visits) -> None:
-    somebody = visit(web.url)
+def test_tabs_that_nobody_sees_keep_no_connection_and_catch_up(own: HttpPlace, visit: Visits) -> None:
+    somebody = visit(own.url)
     tabs = [somebody.page, *(somebody.context.new_page() for _ in range(6))]  # a browser has six connections to a host
     for tab in tabs:
-        tab.goto(f"{web.url}/ui/runs")
-        until(lambda: streams(web) == 1, what="the page's stream")
+        tab.goto(f"{own.url}/ui/runs")
+        until(lambda: streams(own) == 1, what="the page's stream")
         tab.evaluate(HIDE, {"hidden": True})
-        until(lambda: streams(web) == 0, what="the end of the hidden page's stream")
-    run_id = dispatch(web, "meanwhile", "quick.go")
+        until(lambda: streams(own) == 0, what="the end of the hidden page's stream")
+    run_id = dispatch(own, "meanwhile", "quick.go")
     expect(run_row(tabs[0], run_id)).to_have_count(0)
     tabs[0].evaluate(HIDE, {"hidden": False})
     expect(run_row(tabs[0], run_id)).to_be_visible()
