@@ -1,6 +1,7 @@
 """Without a mouse, without the script, and behind a proxy's path: all of it works."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from browser_rig import Visits, run_row, sign_in
@@ -9,17 +10,30 @@ from http_rig import HttpPlace
 from playwright.sync_api import expect
 
 
-@pytest.fixture
-def web() -> Iterator[HttpPlace]:
+@contextmanager
+def asking() -> Iterator[HttpPlace]:
     with workspace() as place:
         place.flow("ask", say("needs_intervention", message="Shall I?"))
-        place.flow("quick", say("completed"))
         yield HttpPlace(place)
 
 
-def asked(web: HttpPlace) -> str:
+@pytest.fixture(scope="module")
+def web() -> Iterator[HttpPlace]:
+    """A daemon that lets everybody in."""
+    with asking() as it:
+        yield it.start()
+
+
+@pytest.fixture
+def own() -> Iterator[HttpPlace]:
+    """A daemon that a test starts in its own way."""
+    with asking() as it:
+        yield it
+
+
+def asked(web: HttpPlace, name: str) -> str:
     with web.place.client() as client:
-        return client.dispatch_event({"id": "ask", "type": "ask.go"}, wait=True).runs[0].id
+        return client.dispatch_event({"id": name, "type": "ask.go"}, wait=True).runs[0].id
 
 
 def status(web: HttpPlace, run_id: str) -> str:
@@ -28,7 +42,7 @@ def status(web: HttpPlace, run_id: str) -> str:
 
 
 def test_a_question_is_answered_by_keys_alone(web: HttpPlace, visit: Visits) -> None:
-    run_id = asked(web.start())
+    run_id = asked(web, "by keys")
     page = visit(web.url).open("/ui/runs")
     keys = page.keyboard
     keys.press("?")
@@ -55,7 +69,7 @@ def test_a_question_is_answered_by_keys_alone(web: HttpPlace, visit: Visits) -> 
 
 
 def test_the_first_tab_leads_past_the_navigation(web: HttpPlace, visit: Visits) -> None:
-    page = visit(web.start().url).open("/ui/")
+    page = visit(web.url).open("/ui/")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
@@ -63,23 +77,24 @@ def test_the_first_tab_leads_past_the_navigation(web: HttpPlace, visit: Visits) 
 
 
 def test_a_question_that_is_asked_twice_can_be_left_unanswered(web: HttpPlace, visit: Visits) -> None:
-    run_id = asked(web.start())
+    run_id = asked(web, "left")
     page = visit(web.url).open("/ui/")
     page.get_by_role("button", name="Reject").click()
     page.get_by_role("dialog").get_by_role("button", name="No").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert status(web, run_id) == "needs_intervention"
+    web.place.call("flow.resolveRun", runId=run_id, status="skipped")  # nobody else is to be asked that
 
 
-def test_without_the_script_a_page_asks_before_it_acts(web: HttpPlace, visit: Visits) -> None:
-    run_id = asked(web.start(FLOWD_HTTP_OPEN="0"))
-    page = sign_in(visit(web.url, script=False), web)
+def test_without_the_script_a_page_asks_before_it_acts(own: HttpPlace, visit: Visits) -> None:
+    run_id = asked(own.start(FLOWD_HTTP_OPEN="0"), "ask")
+    page = sign_in(visit(own.url, script=False), own)
     page.get_by_role("link", name="ask main").first.wait_for()
     page.get_by_role("button", name="Approve").click()
-    assert status(web, run_id) == "needs_intervention"
+    assert status(own, run_id) == "needs_intervention"
     page.get_by_role("button", name="Yes").click()
-    assert status(web, run_id) == "completed"
-    assert page.url == f"{web.url}/ui/"
+    assert status(own, run_id) == "completed"
+    assert page.url == f"{own.url}/ui/"
     page.get_by_role("link", name="Runs", exact=True).click()
     page.get_by_label("Status").select_option("failed")
     page.get_by_role("button", name="Show").click()
@@ -87,18 +102,18 @@ def test_without_the_script_a_page_asks_before_it_acts(web: HttpPlace, visit: Vi
     expect(run_row(page, run_id)).to_have_count(0)
 
 
-def test_behind_a_proxys_path_every_link_leads_there(web: HttpPlace, visit: Visits) -> None:
-    web.configure('[http]\nbase_path = "/robots/flowd"\n')
-    run_id = asked(web.start(FLOWD_HTTP_OPEN="0"))
-    somebody = visit(f"{web.url}/robots/flowd")
+def test_behind_a_proxys_path_every_link_leads_there(own: HttpPlace, visit: Visits) -> None:
+    own.configure('[http]\nbase_path = "/robots/flowd"\n')
+    run_id = asked(own.start(FLOWD_HTTP_OPEN="0"), "ask")
+    somebody = visit(f"{own.url}/robots/flowd")
     strays: list[str] = []
     somebody.page.on("request", lambda request: strays.append(request.url))
-    page = sign_in(somebody, web)
+    page = sign_in(somebody, own)
     page.get_by_role("link", name="Runs", exact=True).click()
     run_row(page, run_id).wait_for()
     page.get_by_role("link", name="Now").click()
     page.get_by_role("button", name="Approve").click()
     page.get_by_role("dialog").get_by_role("button", name="Yes").click()
-    until(lambda: status(web, run_id) == "completed", what="the approval")
+    until(lambda: status(own, run_id) == "completed", what="the approval")
     assert [url for url in strays if not url.startswith(somebody.home)] == []
     assert {cookie["path"] for cookie in somebody.context.cookies()} == {"/robots/flowd"}
