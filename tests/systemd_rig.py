@@ -102,6 +102,8 @@ mkdir -p /run/box /run/systemd/system /run/lock /etc/systemd/user
 mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/user
 {users}
 for u in {masked}; do ln -sf /dev/null "/run/systemd/system/$u"; done
+mkdir -p /run/systemd/system-generators  # at each reload they would look for what the box does not have
+for g in /lib/systemd/system-generators/*; do ln -s /dev/null "/run/systemd/system-generators/${g##*/}"; done
 mount --make-rshared /  # as PID 1 does where it is in no container; credentials come by such mounts
 export container=flowd-tests
 exec {systemd} --system --unit=multi-user.target --log-target=journal --log-level=notice
