@@ -212,9 +212,11 @@ def test_a_refused_downgrade_names_the_version_and_the_backup(tmp_path: Path) ->
 def test_runs_and_events_of_before_are_found_by_their_times(tmp_path: Path) -> None:
     old_database(tmp_path / "flowd.db")
     with closing(sqlite3.connect(tmp_path / "flowd.db", isolation_level=None)) as db:
+        db.execute("BEGIN")  # else each statement waits for the disk
         for seq in range(1_000, 3_000):
             db.execute(RUN, (seq, f"run-{seq}", STEP.id, "completed", 1, 0, 60, 60))
             db.execute("UPDATE runs SET created_at_ms = ? WHERE seq = ?", (seq * 10_000, seq))
+        db.execute("COMMIT")
 
     async def use() -> None:
         store = SqliteStore(tmp_path / "flowd.db", max_queued=10)
