@@ -164,10 +164,12 @@ def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]
         yield lambda _: None, printing.note
         return
     from rich.console import Console  # noqa: PLC0415 - only where it draws
+    from rich.text import Text  # noqa: PLC0415 - as above
 
     console = Console(stderr=True, highlight=False, markup=False)
     with console.status("") as spinner:
-        yield lambda text: spinner.update(printing.clean(text)), lambda text: console.print(printing.clean(text))
+        # A spinner takes the brackets in a plain string for markup, whatever its console is told.
+        yield lambda text: spinner.update(Text(printing.clean(text))), lambda text: console.print(printing.clean(text))
 
 
 def verdict(session: Session, runs: Sequence[RunView], *, is_late: bool, timeout_s: float | None, hint: str) -> Exit:

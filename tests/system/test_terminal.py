@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,25 @@ def test_logs_are_raw_when_asked_and_when_nobody_looks(place: Workspace) -> None
     done = subprocess.run(words, cwd=place.path, capture_output=True)
     assert b"x\x1b]0;owned\x07y\xc2\x9b2J\xe2\x80\xaegnp\n" in done.stdout
     assert b"e\x1b[2Jrr\n" in done.stderr
+
+
+def test_what_a_running_step_says_of_its_progress_is_harmless(place: Workspace) -> None:
+    said = json.dumps({"percent": 40, "message": f"[/a]{EVIL}"})
+    waits = "until [ -e go ]; do sleep 0.02; done"
+    place.flow("far", f"printf '%s\\n' 'FLOW_PROGRESS {said}'; {waits}; {say('completed')}")
+    place.call("daemon.reload")
+    seen = bytearray()
+    with ThreadPoolExecutor() as threads:
+        words = "dispatch", "--type", "far.go", "--id", "far", "--wait"
+        waiting = threads.submit(on_terminal, *words, cwd=place.path, said=seen, COLUMNS="200")
+        until(lambda: waiting.done() or b"40 % [/a]" in seen, what="the progress beside the spinner")
+        (run,) = place.call("flow.listRuns", flow="far")["runs"]
+        shown = [on_terminal(*verb, cwd=place.path) for verb in (("runs",), ("run", run["id"]))]
+        (place.path / "flows/far/go").touch()
+    assert "owned" in waiting.result()
+    assert "Fault in flowd" not in waiting.result()
+    assert all("owned" in text for text in shown)
+    assert harm(waiting.result() + "".join(shown)) == []
 
 
 @pytest.mark.parametrize("log_format", ["pretty", "json"])
