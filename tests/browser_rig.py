@@ -169,6 +169,7 @@ def take_picture(page: Page, name: str, *, shown_as: Mapping[str, str]) -> None:
     """
     if not os.environ.get("PICTURES"):
         return
+    page.evaluate("window.scrollTo(0, 0)")
     for old, new in shown_as.items():
         page.evaluate(_REWORD, [old, new])
     picture = page.screenshot(clip=_written_on(page), animations="disabled", caret="hide")
