@@ -33,7 +33,7 @@ WITHOUT_CHROMIUM: Final = "because there is no Chromium here (apt install chromi
 PICTURES: Final = Path(__file__).parents[1] / "docs" / "pictures"
 DESK: Final = (1120, 760)
 PHONE: Final = (390, 844)
-BOUND_MS: Final = 15_000
+BOUND_MS: Final = 30_000
 """How long anything may take before it is taken for something that does not come: only a hang takes that long."""
 expect.set_options(timeout=BOUND_MS)
 
