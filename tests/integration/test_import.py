@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
 from daemon_rig import Workspace, say, until
 
 from flowd.domain.ids import run_id
@@ -109,30 +108,31 @@ def test_events_and_runs_of_the_backend_are_there_with_their_ids_instants_result
     assert [run["replayOf"] for run in replay["runs"]] == [view["id"]]
 
 
-@pytest.mark.parametrize(
-    ("status", "says", "expected"),
-    [
-        ("completed", "changed", ("completed", "changed", None)),
-        ("completed", None, ("completed", "completed", None)),
-        ("failed", None, ("failed", "failed", None)),
-        ("failed", "needs_intervention", ("failed", "needs_intervention", None)),
-        ("failed", "completed", ("failed", "failed", None)),
-        ("canceled", None, ("canceled", "canceled", "canceled")),
-        ("running", None, ("failed", "failed", "interrupted")),
-        ("queued", None, ("failed", "failed", "interrupted")),
-    ],
-)
-def test_every_status_becomes_a_true_one(
-    place: Workspace, status: str, says: str | None, expected: tuple[str, str, str | None]
-) -> None:
+STATUSES = {
+    ("completed", "changed"): ("completed", "changed", None),
+    ("completed", None): ("completed", "completed", None),
+    ("failed", None): ("failed", "failed", None),
+    ("failed", "needs_intervention"): ("failed", "needs_intervention", None),
+    ("failed", "completed"): ("failed", "failed", None),
+    ("canceled", None): ("canceled", "canceled", "canceled"),
+    ("running", None): ("failed", "failed", "interrupted"),
+    ("queued", None): ("failed", "failed", "interrupted"),
+}
+"""What a run is, by its status in the old file and what it had said."""
+
+
+def test_every_status_becomes_a_true_one(place: Workspace) -> None:
     place.flow("hello", f"echo ran >>ran; {say('completed')}")
-    database(place.path / "old.sqlite", events=[event("e")], runs=[run("e", status, says=says)])
+    names = {f"{status} {says}": (status, says) for status, says in STATUSES}
+    runs = [run(name, status, says=says) for name, (status, says) in names.items()]
+    database(place.path / "old.sqlite", events=[event(name) for name in names], runs=runs)
     summary = imported(place, str(place.path / "old.sqlite"))
-    assert summary["interrupted"] == (expected[2] == "interrupted")
+    assert (summary["runs"], summary["interrupted"]) == (len(STATUSES), 2)
     place.start()
-    (view,) = place.call("flow.listRuns", eventId="e")["runs"]
-    assert (view["status"], view["effectiveStatus"], view.get("reason")) == expected
-    assert ("reportedResult" in view) == (status == "failed" and says == "completed")
+    for name, (status, says) in names.items():
+        (view,) = place.call("flow.listRuns", eventId=name)["runs"]
+        assert (view["status"], view["effectiveStatus"], view.get("reason")) == STATUSES[status, says], name
+        assert ("reportedResult" in view) == (status == "failed" and says == "completed"), name
     # What was left running there is not started here.
     assert place.call("daemon.status")["runs"] | {"queued": 0, "running": 0} == place.call("daemon.status")["runs"]
     assert not (place.path / "flows/hello/ran").exists()
@@ -335,17 +335,22 @@ def test_two_events_whose_runs_have_one_id_are_both_imported_once(place: Workspa
         assert [imported(place, str(file))["runs"] for file in files] == [expected, expected]
 
 
-@pytest.mark.parametrize(
-    "odd", ["../../../owned", "/abs/owned", ".hidden", "a/../../b", "x" * 400, "50%2F..%2Fowned", "a\nb"]
-)
-def test_an_imported_runs_id_is_no_path(place: Workspace, odd: str) -> None:
+ODD = ["../../../owned", "/abs/owned", ".hidden", "a/../../b", "x" * 400, "50%2F..%2Fowned", "a\nb"]
+
+
+def test_an_imported_runs_id_is_no_path(place: Workspace) -> None:
     place.flow("hello", f"head -c 70000 /dev/zero | tr '\\0' x; {say('changed')}", trigger="hello.go")
     state = {
-        "events": [{"event": {"id": "e", "type": "hello.go", "payload": {}}, "createdAt": at(0), "runIds": [odd]}],
-        "runs": [
-            {"id": odd, "eventId": "e", "flowName": "hello", "stepName": "main", "status": "failed", "createdAt": at(1)}
+        "events": [
+            {"event": {"id": f"e{n}", "type": "hello.go", "payload": {}}, "createdAt": at(0), "runIds": [odd]}
+            for n, odd in enumerate(ODD)
         ],
-    }
+        "runs": [
+            {"id": odd, "eventId": f"e{n}", "flowName": "hello", "stepName": "main", "status": "failed",
+             "createdAt": at(1)}
+            for n, odd in enumerate(ODD)
+        ],
+    }  # fmt: skip
     (place.path / "state.json").write_text(json.dumps(state))
     done = subprocess.run(
         [sys.executable, "-m", "flowd", "import", "-w", str(place.path), str(place.path / "state.json")],
@@ -355,10 +360,11 @@ def test_an_imported_runs_id_is_no_path(place: Workspace, odd: str) -> None:
     assert done.returncode == 0, done.stderr
     before = {path for path in place.path.rglob("*") if not path.is_relative_to(place.path / ".codex/flowd")}
     place.start()
-    place.call("flow.retryRun", runId=odd)
-    assert place.call("flow.waitRun", runId=odd)["run"]["effectiveStatus"] == "changed"
-    read = place.call("flow.readOutput", runId=odd, stream="stdout", offset=0, maxBytes=5)
-    assert read["text"] == "xxxxx"
+    for odd in ODD:
+        place.call("flow.retryRun", runId=odd)
+        assert place.call("flow.waitRun", runId=odd)["run"]["effectiveStatus"] == "changed"
+        read = place.call("flow.readOutput", runId=odd, stream="stdout", offset=0, maxBytes=5)
+        assert read["text"] == "xxxxx"
     output = place.path / ".codex/flowd/output"
     assert {path.parent for path in place.path.rglob("*.stdout")} == {output}
     after = {path for path in place.path.rglob("*") if not path.is_relative_to(place.path / ".codex/flowd")}
