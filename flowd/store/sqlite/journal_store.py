@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from flowd.domain.journal import FlowState, Interest, JournalPage
-from flowd.store.sqlite import journal
+from flowd.domain.progress import Progress
+from flowd.domain.run import Attempt
+from flowd.store.sqlite import journal, progresses
 from flowd.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -30,3 +32,7 @@ class JournalStore:
     async def note_flows(self, flows: Sequence[FlowState], *, at_ms: int) -> None:
         """See `flowd.ports.Journal.note_flows`."""
         await self._writer.do(lambda db: journal.note_flows(db, flows, at_ms))
+
+    async def note_progress(self, attempt: Attempt, progress: Progress, *, at_ms: int) -> None:
+        """See `flowd.ports.Store.note_progress`."""
+        await self._writer.do(lambda db: progresses.note(db, attempt, progress, at_ms))

@@ -16,7 +16,6 @@ from flowd.domain.exit import Exit
 from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
-from flowd.domain.progress import Progress
 from flowd.domain.queueing import MAX_WAITING, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds, SideEffects
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import (
@@ -36,7 +35,6 @@ from flowd.store.sqlite import (
     event_lists,
     journal,
     nonces,
-    progresses,
     pruning,
     queue,
     reads,
@@ -213,10 +211,6 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore, JournalStore):
     async def note_start(self, attempt: Attempt) -> None:
         """See `flowd.ports.Store.note_start`."""
         await self._writer.do(lambda db: writes.note_start(db, attempt))
-
-    async def note_progress(self, attempt: Attempt, progress: Progress, *, at_ms: int) -> None:
-        """See `flowd.ports.Store.note_progress`."""
-        await self._writer.do(lambda db: progresses.note(db, attempt, progress, at_ms))
 
     async def finish(
         self,
