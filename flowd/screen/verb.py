@@ -42,6 +42,8 @@ def top(session: Session, url: str | None, token_file: Path | None) -> int:
     _require_textual()
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CommandError("flowd top draws on a terminal, and this is none. `flowd status` and `flowd runs` print.")
+    if not sys.stderr.isatty():  # which is what Textual draws on
+        raise CommandError("flowd top draws on standard error, and that leads elsewhere. Leave it on the terminal.")
     link = to_socket(session) if url is None else to_url(url, token_file)
     asyncio.run(link.require_daemon())
     from flowd.screen.app import TopApp  # noqa: PLC0415 - 300 ms, and it may not be there

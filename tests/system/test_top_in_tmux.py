@@ -1,13 +1,14 @@
 """``flowd top`` on a real terminal: once through in tmux, which shows what a terminal made of it."""
 
 import os
+import pty
 import shlex
 import shutil
 import subprocess
 import sys
 
 import pytest
-from daemon_rig import Workspace, say, until
+from daemon_rig import START_BOUND_S, Workspace, say, until
 
 
 def test_a_question_is_answered_and_the_terminal_is_given_back(place: Workspace) -> None:
@@ -48,3 +49,16 @@ def test_a_question_is_answered_and_the_terminal_is_given_back(place: Workspace)
         tmux("kill-server")
     resolution = place.call("flow.getRun", runId=run["id"])["run"]["resolution"]
     assert (resolution["status"], resolution["note"]) == ("completed", "go ahead")
+
+
+def test_it_does_not_begin_where_what_it_draws_would_not_be_seen(place: Workspace) -> None:
+    master, terminal = pty.openpty()
+    try:
+        command = [sys.executable, "-m", "flowd", "top", "-w", str(place.path)]
+        top = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE, text=True)
+        _, said = top.communicate(timeout=START_BOUND_S)
+    finally:
+        os.close(master)
+        os.close(terminal)
+    assert top.returncode == 2
+    assert "flowd top draws on standard error" in said
