@@ -16,7 +16,8 @@ from flowd_client import methods as names
 _RECENT_RUNS = 200
 _LAST_RESULTS = 10
 _LISTED = 200
-_RARE_STEPS = 10
+_RARE = 20
+"""Of how many flows, or steps of a flow, the latest runs are asked for where others run far more often."""
 
 
 async def show_all(visit: Visit) -> Shown:
@@ -27,10 +28,15 @@ async def show_all(visit: Visit) -> Shown:
     last: dict[str, list[View]] = {}
     for run in recent:
         last.setdefault(run["flowName"], []).append(run)
+    is_all = len(recent) < _RECENT_RUNS
     sought = visit.call.query.get("text", "")
     flows = [flow for flow in catalog["flows"] if sought.lower() in f"{flow['name']} {flow.get('description')}".lower()]
+    listed = flows if "all" in visit.call.query else flows[:_LISTED]
+    rare = [] if is_all else [flow["name"] for flow in listed if flow["name"] not in last]
+    for name in rare[:_RARE]:
+        last[name] = (await visit.ask(names.LIST_RUNS, {"flow": name, "limit": _LAST_RESULTS}))["runs"]
     members = {
-        "flows": flows if "all" in visit.call.query else flows[:_LISTED],
+        "flows": listed,
         "not_listed": 0 if "all" in visit.call.query else max(0, len(flows) - _LISTED),
         "text": sought,
         "broken": catalog["broken"],
@@ -38,6 +44,7 @@ async def show_all(visit: Visit) -> Shown:
         "stale": {package["name"] for package in catalog["broken"] if package["stale"]},
         "paused": paused,
         "last": {name: runs[:_LAST_RESULTS] for name, runs in last.items()},
+        "unknown": set(rare[_RARE:]),
     }
     return Shown("flows.html", members)
 
@@ -75,7 +82,7 @@ async def _last_results(visit: Visit, flow: str, steps: Sequence[str]) -> dict[s
     for run in recent:
         last.setdefault(run["stepName"], []).append(run)
     rare = [step for step, runs in last.items() if not runs] if len(recent) == _RECENT_RUNS else []
-    for step in rare[:_RARE_STEPS]:
+    for step in rare[:_RARE]:
         asked = {"flow": flow, "step": step, "limit": _LAST_RESULTS}
         last[step] = (await visit.ask(names.LIST_RUNS, asked))["runs"]
     return last
@@ -128,7 +135,8 @@ def graph(
 def _step_node(link: Link, flow: str, step: str, runs: Sequence[View], paused: Mapping[str, View]) -> Node:
     is_paused = "*" in paused or flow in paused or f"{flow}/{step}" in paused
     status = word(runs[0]) if runs else ""
-    said = [status or "has not run", took(runs[0].get("durationMs")) if runs else "", "paused" if is_paused else ""]
+    # There is no room for three words.
+    said = [status or "has not run", "paused" if is_paused else took(runs[0].get("durationMs")) if runs else ""]
     address = link(f"/ui/runs/{segment(runs[0]['id'])}") if runs else None
     return Node(f"s {step}", step, " · ".join(filter(None, said)), status=status, link=address)
 

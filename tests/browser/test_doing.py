@@ -137,10 +137,12 @@ def test_an_event_is_dispatched_again_with_another_payload(web: HttpPlace, visit
 
 
 def test_a_flow_is_paused_and_resumed(web: HttpPlace, visit: Visits) -> None:
+    dispatch(web, "before", "calm.go")
     page = visit(web.url).open("/ui/flows/calm")
     page.get_by_role("button", name="Pause", exact=True).first.click()
     page.get_by_role("dialog").get_by_role("button", name="Yes").click()
     expect(page.locator("main")).to_contain_text("paused by")
+    expect(page.get_by_role("region", name="Graph", exact=True)).to_contain_text("completed · paused")
     run_id = dispatch(web, "calm", "calm.go", wait=False)
     page.get_by_role("link", name="Now", exact=True).click()
     waiting = page.get_by_role("region", name="Waiting")

@@ -43,3 +43,8 @@ def test_the_oldest_of_them_is_found_by_a_filter(web: HttpPlace, visit: Visits) 
     page = visit(web.url).open("/ui/runs?flow=tock")
     assert page.locator(".run").count() == 1
     assert "out of step" in page.locator(".run").inner_text()
+
+
+def test_flows_tell_the_last_results_also_of_one_that_runs_rarely(web: HttpPlace, visit: Visits) -> None:
+    page = visit(web.url).open("/ui/flows")
+    assert "main failed" in page.get_by_role("row", name="tock").inner_text()
