@@ -51,6 +51,11 @@ def web() -> Iterator[HttpPlace]:
         chain = place.flow("chain", say("completed"))
         (chain / "main.sh").rename(chain / "done.sh")
         (chain / "flow.toml").write_text(CHAIN, encoding="utf-8")
+        sharing = place.flow("sharing", say("completed"))
+        (sharing / "main.sh").rename(sharing / "done.sh")
+        (sharing / "flow.toml").write_text(
+            CHAIN.replace("chain", "sharing").replace("version = 1", "version = 1\nround_dir = true"), encoding="utf-8"
+        )
         yield HttpPlace(place).start()
 
 
@@ -112,6 +117,21 @@ def test_an_event_is_replayed_whole_or_from_a_step(web: HttpPlace, visit: Visits
     graph = page.get_by_role("region", name="Graph")
     for step in ("first", "second", "third"):
         expect(graph).to_contain_text(step)
+
+
+def test_who_replays_from_a_step_is_told_that_the_rounds_files_are_not_there(web: HttpPlace, visit: Visits) -> None:
+    dispatch(web, "sharing", "sharing.go")
+    with web.place.client() as client:
+        runs = {run.step_name: run.id for run in client.list_runs(event_id="sharing")}
+    told = "what first left in that of round 1 is not in it"
+    page = visit(web.url).open(f"/ui/runs/{runs['second']}")
+    page.get_by_role("button", name="Replay from here").click()
+    expect(page.get_by_role("dialog")).to_contain_text(told)
+    page.get_by_role("dialog").get_by_role("button", name="No").click()
+    page.goto(page.url.replace(runs["second"], runs["first"]))
+    page.get_by_role("button", name="Replay from here").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Run first and all that need it")
+    expect(page.get_by_role("dialog")).not_to_contain_text("left in that of")
 
 
 def test_an_event_is_dispatched_again_with_another_payload(web: HttpPlace, visit: Visits) -> None:
