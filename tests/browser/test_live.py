@@ -65,9 +65,21 @@ def test_a_runs_output_comes_while_it_prints(web: HttpPlace, visit: Visits) -> N
     output = page.get_by_role("log", name="stdout")
     expect(output).to_contain_text("hello")
     assert "bye" not in output.inner_text()
+    size = page.locator("#stdout [data-size]")
+    expect(size).to_have_text("6 bytes")
     let_go(web, "printing")
     expect(output).to_contain_text("bye")
     expect(page.locator("main")).to_contain_text("completed")
+    expect(size).not_to_have_text("6 bytes")
+
+
+def test_output_that_begins_later_can_be_downloaded_then(web: HttpPlace, visit: Visits) -> None:
+    run_id = dispatch(web, "late", "order.go")
+    page = visit(web.url).open(f"/ui/runs/{run_id}")
+    download = page.locator("#stdout").get_by_role("link", name="Download")
+    expect(download).to_be_hidden()
+    let_go(web, "late", "order")
+    expect(download).to_be_visible()
 
 
 def test_an_events_graph_grows_with_what_its_runs_cause(web: HttpPlace, visit: Visits) -> None:

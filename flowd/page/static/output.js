@@ -64,6 +64,8 @@ function take(fresh) {
     if (piece.dataset.end) delete pre.dataset.follow;
     if (Number(piece.dataset.seen)) {
       pre.parentElement.hidden = false;
+      pre.parentElement.querySelector("[data-size]").textContent = piece.dataset.size;
+      pre.parentElement.querySelector("[data-whole]").hidden = false;
       document.querySelector("[data-nothing]")?.remove();
     }
     if (isAtEnd) pre.scrollTop = pre.scrollHeight;
