@@ -73,6 +73,17 @@ def test_a_runs_output_comes_while_it_prints(web: HttpPlace, visit: Visits) -> N
     expect(size).not_to_have_text("6 bytes")
 
 
+def test_now_tells_when_the_last_ones_ended(web: HttpPlace, visit: Visits) -> None:
+    run_id = dispatch(web, "ended", "hello.go")
+    let_go(web, "ended")
+    with web.place.client() as client:
+        ended = client.wait_run(run_id).completed_at
+    assert ended is not None
+    page = visit(web.url).open("/ui/")
+    at = page.get_by_role("region", name="Ended last").locator(f"[id='r-{run_id}'] .at time")
+    expect(at).to_have_attribute("datetime", f"{ended:%FT%T}.{ended.microsecond // 1000:03}Z")
+
+
 def test_output_that_begins_later_can_be_downloaded_then(web: HttpPlace, visit: Visits) -> None:
     run_id = dispatch(web, "late", "order.go")
     page = visit(web.url).open(f"/ui/runs/{run_id}")
