@@ -52,6 +52,8 @@ def web() -> Iterator[HttpPlace]:
         place.flow("after", say("completed"), trigger="release.built")
         place.flow("gate", say("needs_intervention", message="Publish?"))
         place.flow("slow", "echo begun; while [ ! -e ../../go ]; do sleep 0.1; done; echo ended")
+        again = "[steps.retry]\nmax_attempts = 4\ndelay_ms = 1000\nfactor = 1.5\nmax_delay_ms = 60000\non = ['exit']"
+        place.flow("again", say("completed"), step=again)
         yield HttpPlace(place).start()
 
 
@@ -113,6 +115,14 @@ def test_an_event_tells_its_trace(web: HttpPlace) -> None:
         "flow.dispatch", event={"id": "traced-1", "type": "nobody.waits"}, traceparent=f"00-{trace}-b7ad6b7169203331-01"
     )
     assert f"trace <code>{trace}</code>" in page(web, "/ui/events/traced-1")
+
+
+def test_a_run_tells_how_it_would_be_tried_again(web: HttpPlace) -> None:
+    dispatch(web, "again-1", "again.go")
+    ended(web, "again-1")
+    shown = text_of(page(web, f"/ui/runs/{run_of(web, 'again-1', 'main')['id']}"))
+    assert "4 attempts in all, after exit; 1.0 s before the second, then 1.5 times as long each time" in shown
+    assert "up to 1 min" in shown
 
 
 def test_an_event_is_explained_step_by_step(web: HttpPlace, failed: str) -> None:
