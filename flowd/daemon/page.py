@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowd.api.http.config import SCOPES, Access, HttpConfig, Limits, TcpAddress, Token
-from flowd.api.http.server import HttpServer
 from flowd.api.http.tally import HttpFigures
 from flowd.api.json import instant
 from flowd.api.listeners import listen_for_http
@@ -24,6 +23,7 @@ from flowd.engine.last_hour import LastHour
 from flowd.wiring import Parts
 
 if TYPE_CHECKING:
+    from flowd.api.http.server import HttpServer
     from flowd.page.site import BrowserSite
 
 log = logging.getLogger("flowd.daemon")
@@ -35,7 +35,7 @@ _ENVELOPE_BYTES = 64 * 1024
 class Served:
     """A server, and the pages on it."""
 
-    server: HttpServer
+    server: "HttpServer"
     site: "BrowserSite"
 
     @property
@@ -60,7 +60,8 @@ def serve(
     measure: Callable[[], Awaitable[Sequence[Measured]]],
 ) -> Served:
     """A server of the API and the page on a socket that listens. See `flowd.api.http.server.HttpServer`."""
-    from flowd.page.routes import ACTS, LOOKS  # noqa: PLC0415 - for daemons that serve it
+    from flowd.api.http.server import HttpServer  # noqa: PLC0415 - for daemons that serve it
+    from flowd.page.routes import ACTS, LOOKS  # noqa: PLC0415 - likewise
     from flowd.page.site import BrowserSite  # noqa: PLC0415 - likewise
 
     reads, now_ms = parts.engine.reads, parts.feed.now_ms
