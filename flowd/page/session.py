@@ -112,7 +112,8 @@ class Sessions:
             return None
         kind, uid, name, ends_at_ms = said
         holder = self._holder(kind, uid, name)
-        if holder is None or not hmac.compare_digest(_mac(holder.root, body.encode()), given):
+        # As bytes: of text, only ASCII can be compared.
+        if holder is None or not hmac.compare_digest(_mac(holder.root, body.encode()).encode(), given.encode()):
             return None
         return holder if ends_at_ms > self._now_ms() else None
 

@@ -142,3 +142,14 @@ def test_a_link_is_for_the_user_who_made_it(clock: Clock) -> None:
     sessions = Sessions(access(token("ci", "secret")), clock)
     assert sessions.uid_of(sessions.link_key(ADA)[0]) == 1000
     assert sessions.uid_of("no link") is None
+
+
+@pytest.mark.parametrize("mac", ["é", "é" * 64, "", "0" * 64])
+def test_a_cookie_of_any_characters_is_a_strangers(clock: Clock, mac: str) -> None:
+    sessions = Sessions(access(token("ci", "secret")), clock)
+    body, _, _ = (sessions.cookie_for("secret") or "").partition(".")
+    assert sessions.sender(sent_bytes(sessions, f"{body}.{mac}".encode("latin-1"))) is None
+
+
+def sent_bytes(sessions: Sessions, cookie: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"cookie", sessions.cookie_name.encode() + b"=" + cookie)]
