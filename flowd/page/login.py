@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from flowd.api.http import peer
 from flowd.api.http.call import Call
 from flowd.api.http.guard import is_followed_link
 from flowd.api.http.refusals import Refusals
@@ -13,6 +14,11 @@ from flowd.page.visit import form_of, mark_of, own_path, require_own_page, url_o
 from flowd.page.wrapping import Shown, Wrapping
 
 log = logging.getLogger("flowd.page")
+
+_NOT_FOR_THEM = (
+    "This link is for the user who made it, in a browser on this machine, and not through a proxy. "
+    "Elsewhere, sign in with a token."
+)
 
 
 class Login:
@@ -31,8 +37,8 @@ class Login:
         if key is None:
             return await self.ask(call, call.query.get("next") or "/ui/", 200)
         if not await _is_for(call, self._sessions.uid_of(key)):
-            self._refusals.note("unauthorized", reason="another user followed the link")
-            return await self.ask(call, "/ui/", 403, "This link is for another user of this machine.")
+            self._refusals.note("unauthorized", reason="somebody else followed the link")
+            return await self.ask(call, "/ui/", 403, _NOT_FOR_THEM)
         cookie = self._sessions.cookie_of(key)
         if cookie is None:
             if self._sessions.sender(call.headers) is not None:
@@ -79,9 +85,16 @@ async def _is_for(call: Call, uid: int | None) -> bool:
     """Whether a link for this user may be followed by whoever sends a request.
 
     Who made it starts a browser with it, and for a moment every user of the machine can see it in the list of
-    processes. Root may follow any: programs that pass connections on are root's. One that root made is for the browser
-    of an administrator, whoever that is.
+    processes. So it is for connections that this user has opened. Root may follow any: programs that pass connections
+    on are root's. For whom a proxy speaks nobody can tell, and everybody can write a proxy's headers. One that root
+    made is for the browser of an administrator, whoever that is.
     """
-    if not uid or call.ends is None:
+    if not uid:
         return True
-    return await asyncio.to_thread(tcp_users.owner, *call.ends) in (uid, 0, None)
+    if peer.is_forwarded(call.headers):
+        return False
+    if call.ends is None:
+        return True
+    found = await asyncio.to_thread(tcp_users.owner, *call.ends)
+    # Not every system tells whose connections are. One from another machine is in no table of this one.
+    return peer.is_loopback(call.ends[1][0]) if found is None else found in (uid, 0)

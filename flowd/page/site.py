@@ -147,7 +147,7 @@ class BrowserSite:
             if visit is None:
                 raise HttpError("unauthorized", "You are not signed in any more.")
             visit.sender.demand(act.scope)
-            fields = visit.form()
+            fields = await visit.form()
             if act.question is not None and not fields.get("sure"):
                 asked = {"question": act.question, "button": act.button, "fields": fields, "action": visit.url}
                 return await self._wrapping.show(call, Shown("sure.html", asked), visit)

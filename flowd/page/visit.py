@@ -1,5 +1,6 @@
 """A browser's request for a page, and what a page may ask of the daemon for it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from flowd.domain.pulse import Minute
 from flowd_client.methods import METHODS
 
 _MAX_FIELDS = 200
+STRANGERS_BYTES = 16 * 1024
+"""Of a form that anybody may send: more than a token and an address have."""
 _NOW = 2**63
 
 
@@ -65,19 +68,23 @@ class Visit:
         asked = [(name, str(value)) for name, value in query.items() if value not in (None, "")]
         return self.base_path + path + (f"?{urlencode(asked)}" if asked else "")
 
-    def form(self) -> dict[str, str]:
-        """See `form_of`."""
-        return form_of(self.call)
+    async def form(self) -> dict[str, str]:
+        """See `form_of`. A large one takes long to read, and others have their turn meanwhile."""
+        if len(self.call.body) <= STRANGERS_BYTES:
+            return form_of(self.call, max_bytes=STRANGERS_BYTES)
+        return await asyncio.to_thread(form_of, self.call, max_bytes=len(self.call.body))
 
 
-def form_of(call: Call) -> dict[str, str]:
+def form_of(call: Call, *, max_bytes: int = STRANGERS_BYTES) -> dict[str, str]:
     """The fields of the form that was sent; the first of each name counts.
 
     Raises:
-        HttpError: ``unsupported_media_type`` or ``bad_request``.
+        HttpError: ``unsupported_media_type``, ``body_too_large`` or ``bad_request``.
     """
     if call.media_type != "application/x-www-form-urlencoded":
         raise HttpError("unsupported_media_type", "This takes a form's fields.")
+    if len(call.body) > max_bytes:
+        raise HttpError("body_too_large", f"This form has at most {max_bytes} bytes.")
     fields: dict[str, str] = {}
     try:
         text = call.body.decode()
@@ -125,7 +132,11 @@ def own_path(path: str | None, otherwise: str = "/ui/") -> str:
 
     >>> own_path("/ui/runs?flow=a"), own_path("//evil/ui/"), own_path("/ui/../x"), own_path("/ui/\r\nx: y")
     ('/ui/runs?flow=a', '/ui/', '/ui/', '/ui/')
+    >>> own_path("/ui/%2e%2E/x"), own_path("/ui/events/a%2F.b")
+    ('/ui/', '/ui/events/a%2F.b')
     """
     if path is None or not path.startswith("/ui/") or not path.isascii() or not path.isprintable():
         return otherwise
-    return otherwise if ".." in path.partition("?")[0] or "\\" in path else path
+    # A browser takes a dot that is escaped for one that is not.
+    is_up = ".." in path.partition("?")[0].lower().replace("%2e", ".")
+    return otherwise if is_up or "\\" in path else path

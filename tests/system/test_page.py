@@ -2,8 +2,10 @@
 
 import contextlib
 import http.client
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -75,6 +77,19 @@ def test_a_stranger_is_asked_for_a_token_and_led_back(web: HttpPlace) -> None:
 def test_a_login_leads_to_no_other_site(web: HttpPlace) -> None:
     led = submit(web, "/ui/login", {"token": token(web), "next": "//evil.example/ui/"}, **own(web))
     assert led.headers["location"] == "/ui/"
+
+
+def test_a_login_leads_to_the_page_and_not_above_it(web: HttpPlace) -> None:
+    led = submit(web, "/ui/login", {"token": token(web), "next": "/ui/%2e%2e/other"}, **own(web))
+    assert led.headers["location"] == "/ui/"
+
+
+def test_a_form_of_a_stranger_is_small(web: HttpPlace) -> None:
+    refused = submit(web, "/ui/login", {"token": "x" * 20_000}, **own(web))
+    assert refused.status == 413
+    cookie = log_in(web)
+    event = json.dumps({"id": "large", "type": "none", "payload": {"text": "<" * 20_000}})
+    assert submit(web, "/ui/dispatch", {"event": event}, **own(web, cookie)).status == 303
 
 
 def test_a_link_lets_in_once(web: HttpPlace) -> None:
@@ -352,27 +367,58 @@ def test_where_http_is_off_the_page_is_there_until_the_daemon_stops() -> None:
 
 @needs_root
 def test_another_user_of_the_machine_who_follows_a_link_is_not_let_in() -> None:
+    with served_as_alice("127.0.0.1:0") as place:
+        link = until(partial(link_of, place), what="a link")
+        assert status_as(MALLORY, link) == 403
+        for header in (
+            "X-Forwarded-For: 10.0.0.1",
+            "X-Forwarded-Proto: https",
+            "Forwarded: for=10.0.0.1",
+            "Via: 1.1 x",
+        ):
+            assert status_as(MALLORY, link, "-H", header) == 403, header
+        assert status_as(ALICE, link) == 303
+
+
+@needs_root
+def test_no_other_address_of_this_machine_lets_another_user_in() -> None:
+    address = address_of_this_machine()
+    if address is None:
+        pytest.skip("this machine has no address but loopback")
+    with served_as_alice("0.0.0.0:0", FLOWD_HTTP_SECRET="0123456789abcdef" * 2) as place:
+        link = re.sub(r"//[^:/]*:", f"//{address}:", until(partial(link_of, place), what="a link"))
+        assert status_as(MALLORY, link) == 403
+        assert status_as(ALICE, link) == 303
+
+
+@contextlib.contextmanager
+def served_as_alice(address: str, **environ: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="flowd-") as folder:
         place = give(Path(folder), ALICE)
-        words = [PYTHON, "-m", "flowd", "serve", "-w", str(place), "--http", "127.0.0.1:0"]
-        serving = subprocess.Popen(
-            words, user=ALICE, group=ALICE, extra_groups=[], cwd="/", env={"PATH": os.defpath, "PYTHONPATH": PYTHONPATH}
-        )
+        words = [PYTHON, "-m", "flowd", "serve", "-w", str(place), "--http", address]
+        environ = {"PATH": os.defpath, "PYTHONPATH": PYTHONPATH, **environ}
+        serving = subprocess.Popen(words, user=ALICE, group=ALICE, extra_groups=[], cwd="/", env=environ)
         try:
-            link = until(partial(link_of, place), what="a link")
-            assert status_as(MALLORY, link) == 403
-            assert status_as(ALICE, link) == 303
+            yield place
         finally:
             serving.terminate()
             serving.wait(30)
+
+
+def address_of_this_machine() -> str | None:
+    """The address that it would send from; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
+        sender.connect(("192.0.2.1", 9))
+        return str(sender.getsockname()[0])
+    return None
 
 
 def link_of(place: Path) -> str:
     return run_as(ALICE, "ui", "--print", "-w", place).stdout.strip()
 
 
-def status_as(uid: int, url: str) -> int:
-    words = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url]
+def status_as(uid: int, url: str, *options: str) -> int:
+    words = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *options, url]
     done = subprocess.run(
         words, user=uid, group=uid, extra_groups=[], cwd="/", capture_output=True, text=True, timeout=30
     )

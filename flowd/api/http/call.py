@@ -22,7 +22,7 @@ class Call:
         query: The first value of each name.
         sender: Who sends it, as far as it says, and what they may do.
         queries: All values of each name in the query.
-        ends: Our address and the sender's, where it is a program on this machine that speaks for itself over TCP.
+        ends: Our address and the sender's, where it comes over TCP: that of a proxy if there is one.
     """
 
     method: str
