@@ -30,16 +30,28 @@ async def show(visit: Visit) -> Shown:
     got = await visit.ask(names.GET_EVENT, {"eventId": event_id, "tree": "true", "limit": _EVENTS})
     event, tree = got["event"], got["tree"]["events"]
     catalog = await visit.ask(names.LIST_FLOWS)
-    needs = needs_of(catalog["flows"])
-    nodes, edges = graph(visit.link, tree, needs)
-    runs = [run for one in tree for run in one["runs"]]
-    failed = [run for one in tree for run in newest(one["runs"]) if has_failed(run)]
+    # Of ten thousand runs all of this takes long.
+    made = await asyncio.to_thread(_of_tree, visit, event_id, tree, needs_of(catalog["flows"]))
     members: dict[str, Any] = {
         "event": event,
         "path": f"/ui/events/{segment(event_id)}",
-        "graph": await asyncio.to_thread(draw, nodes, edges, "What this event has started"),
-        "left_out": max(0, len(nodes) - MAX_NODES),
         "more_events": "nextCursor" in got["tree"],
+        **made,
+        **(await _said(visit, event) if visit.mark is None else {}),
+    }
+    return Shown("event.html", members)
+
+
+def _of_tree(
+    visit: Visit, event_id: str, tree: Sequence[View], needs: Mapping[tuple[str, str], Sequence[str]]
+) -> dict[str, Any]:
+    """What there is to show of the runs of a tree."""
+    nodes, edges = graph(visit.link, tree, needs)
+    runs = [run for one in tree for run in one["runs"]]
+    failed = [run for one in tree for run in newest(one["runs"]) if has_failed(run)]
+    return {
+        "graph": draw(nodes, edges, "What this event has started"),
+        "left_out": max(0, len(nodes) - MAX_NODES),
         "questions": [question(run) for one in tree for run in newest(one["runs"]) if run["needsAttention"]][
             :_QUESTIONS
         ],
@@ -50,9 +62,7 @@ async def show(visit: Visit) -> Shown:
         "failed": failed,
         "failed_step": next((label(run) for run in failed if run["eventId"] == event_id), None),
         "is_open": any(run["status"] in ("queued", "running") for run in runs),
-        **(await _said(visit, event) if visit.mark is None else {}),
     }
-    return Shown("event.html", members)
 
 
 async def _said(visit: Visit, event: View) -> dict[str, Any]:
