@@ -30,6 +30,7 @@ class Feed:
         self._journal = journal
         self._reader = reader
         self._clock = clock
+        self._redactor = redactor
         self._pages = SharedPages(journal, redactor)
         self._wake_queue = WakeQueue()
 
@@ -37,6 +38,11 @@ class Feed:
         """The journal may have advanced: wake everybody who waits for that."""
         self._pages.outdate()
         self._wake_queue.ring()
+
+    @property
+    def may_mask(self) -> bool:
+        """Whether there are secrets, which are masked in what is told."""
+        return self._redactor.longest > 0
 
     @property
     def rings(self) -> int:

@@ -57,6 +57,11 @@ async def search(visit: Visit, place: Place, text: str) -> Search:
 
 
 def _in_part(stream: Stream, data: bytes, offset: int, wanted: bytes, limit: int) -> list[Found]:
+    """The lines of a part with the text in them.
+
+    >>> [found.begin for found in _in_part("stdout", b"\\n\\n", 7, b"\\n", 100)]
+    [7, 8]
+    """
     found: list[Found] = []
     lowered = data.lower()
     at = lowered.find(wanted)
@@ -65,7 +70,7 @@ def _in_part(stream: Stream, data: bytes, offset: int, wanted: bytes, limit: int
         end = data.find(b"\n", at)
         end = min(len(data) if end < 0 else end, at + len(wanted) + _LINE_BYTES)
         found.append(Found(stream, offset + begin, _marked(data[begin:end], wanted)))
-        at = lowered.find(wanted, end)
+        at = lowered.find(wanted, max(end, at + len(wanted)))
     return found
 
 

@@ -356,7 +356,7 @@ def test_secrets_are_masked_wherever_a_piece_of_output_begins_and_no_search_find
         (place.path / ".codex").mkdir()
         (place.path / ".codex/flowd.toml").write_text('[environment]\nredact = ["DEMO_TOKEN"]\n')
         place.flow(
-            "tell", 'i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); echo "$i is $DEMO_TOKEN, and more of it"; done'
+            "tell", 'i=0; while [ $i -lt 9000 ]; do i=$((i + 1)); echo "$i is $DEMO_TOKEN, and more of it"; done'
         )
         web = HttpPlace(place).start(DEMO_TOKEN=secret)
         dispatch(web, "tell-1", "tell.go")
@@ -374,7 +374,11 @@ def test_secrets_are_masked_wherever_a_piece_of_output_begins_and_no_search_find
             read += text_of(found[1])
             later = re.search(r'<a href="([^"]*)">Later</a>', shown)
             url = html.unescape(later[1]).partition("#")[0] if later else ""
-        assert read == "".join(f"{number} is ***, and more of it\n" for number in range(1, 3001))
+        whole = "".join(f"{number} is ***, and more of it\n" for number in range(1, 9001))
+        assert read == whole
+        for more in ("", "&follow=1", "&offset=9"):  # the secret begins at 5
+            got = web.get(f"{path.removeprefix('/ui')}/output?stream=stdout{more}").body.decode()
+            assert got == (whole[5:] if "offset" in more else whole)
         for part in (secret, secret[:6], f"is {secret[0]}"):
             assert "0 lines have" in page(web, f"{path}?{urlencode({'find': part})}")
         assert "lines have" in page(web, f"{path}?find=is+***")

@@ -16,11 +16,14 @@ _WAIT_MS = 15_000
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 
 
-async def respond(call: Call, given: ReadOutput, read: ReadPart, *, is_following: bool) -> Response | Stream:
+async def respond(
+    call: Call, given: ReadOutput, read: ReadPart, *, is_following: bool, may_mask: bool
+) -> Response | Stream:
     """The output as the request wants it.
 
     ``given`` names the run, the stream, the attempt and the first byte. A single ``Range`` gives 206 (RFC 9110, 14);
-    a range in an unknown form is ignored, as the RFC says.
+    a range in an unknown form is ignored, as the RFC says. Where secrets may be masked in it, no length is known before
+    all of it has been read, and there are no ranges.
 
     Raises:
         HttpError: ``range_not_satisfiable``.
@@ -37,6 +40,8 @@ async def respond(call: Call, given: ReadOutput, read: ReadPart, *, is_following
         return Stream(_follow(exact, given.offset, read), kind, is_live=True)
     size = first.size
     begin, end = given.offset, size
+    if may_mask and begin < end:
+        return Stream(_slice(exact, begin, end, read), kind, is_live=False, headers={"accept-ranges": "none"})
     wanted = _range(call.header(b"range"), size)
     headers = {"accept-ranges": "bytes"}
     status = 200
@@ -93,7 +98,7 @@ async def _slice(exact: dict[str, Any], begin: int, end: int, read: ReadPart) ->
         data = base64.b64decode(part.text)
         if not data:
             return  # The file was cut meanwhile; the length that was promised tells the reader.
-        begin += len(data)
+        begin = part.next_offset  # what is masked has another length
         yield data
 
 
@@ -101,7 +106,7 @@ async def _follow(exact: dict[str, Any], begin: int, read: ReadPart) -> AsyncIte
     while True:
         part = await read(ReadOutput(**exact, offset=begin, max_bytes=_CHUNK_BYTES, wait_ms=_WAIT_MS))
         data = base64.b64decode(part.text)
-        begin += len(data)
+        begin = part.next_offset
         if data:
             yield data
         if part.eof:

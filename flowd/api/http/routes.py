@@ -221,7 +221,7 @@ class Routes:
             # Of one attempt: where it is retried meanwhile, its offsets are not the next one's.
             run = (await self._table[names.GET_RUN].call(GetRun(run_id=given.run_id))).run
             given.attempt = run.attempt_count or None
-        return await output.respond(call, given, read, is_following=is_following)
+        return await output.respond(call, given, read, is_following=is_following, may_mask=self._feed.may_mask)
 
     async def _stream(self, call: Call) -> Response | Stream:
         return await stream.respond(call, self._feed, self._snapshot)
