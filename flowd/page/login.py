@@ -34,7 +34,7 @@ class Login:
         if is_followed_link(call.headers):
             return await self._wrapping.bounce(call, url_of(call, "/ui/login"))
         key = call.query.get("key")
-        if key is None:
+        if key is None or call.method == "HEAD":
             return await self.ask(call, call.query.get("next") or "/ui/", 200)
         if not await _is_for(call, self._sessions.uid_of(key)):
             self._refusals.note("unauthorized", reason="somebody else followed the link")

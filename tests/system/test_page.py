@@ -92,6 +92,14 @@ def test_a_form_of_a_stranger_is_small(web: HttpPlace) -> None:
     assert submit(web, "/ui/dispatch", {"event": event}, **own(web, cookie)).status == 303
 
 
+def test_a_link_is_not_used_by_who_only_asks_for_its_headers(web: HttpPlace) -> None:
+    url = web.place.call("daemon.openPage")["url"]
+    asked = web.send("HEAD", re.sub(r"^http://[^/]*", "", url), b"", {})
+    assert asked.status == 200
+    assert "set-cookie" not in asked.headers
+    assert follow_link(web, url).status == 303
+
+
 def test_a_link_lets_in_once(web: HttpPlace) -> None:
     url = flowd_says(web.place, "ui", "--print").strip()
     assert url.startswith(f"{web.url}/ui/login?key=")
