@@ -13,6 +13,8 @@ from flowd_client import methods as names
 
 _LISTED = 50
 _RECENT = 15
+_LOOKED_AT = 100
+"""Of each kind: what was made before so many others and ends now is not found."""
 _FINAL = ("completed", "failed", "canceled")
 
 
@@ -33,7 +35,7 @@ async def show(visit: Visit) -> Shown:
 
 async def _ended_last(visit: Visit) -> list[Any]:
     """The latest ends among the newest runs of each kind: what was made last may be a thousand that wait."""
-    pages = [await visit.ask(names.LIST_RUNS, {"status": status, "limit": _RECENT}) for status in _FINAL]
+    pages = [await visit.ask(names.LIST_RUNS, {"status": status, "limit": _LOOKED_AT}) for status in _FINAL]
     ended = [run for page in pages for run in page["runs"]]
     return sorted(ended, key=lambda run: str(run.get("completedAt", run["updatedAt"])), reverse=True)[:_RECENT]
 
