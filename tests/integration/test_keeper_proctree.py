@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from daemon_rig import until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,8 @@ def sleeper(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 @pytest.mark.parametrize("processes", WAYS)
 def test_a_process_is_seen_with_family_and_marks(processes: Processes, sleeper: "subprocess.Popen[bytes]") -> None:
     start = processes.start_of(sleeper.pid)  # at once, as it is meant to be
+    # The kernel closes what closes on exec, which is what Popen waits for, before it has laid out the environment.
+    until(lambda: Path(f"/proc/{sleeper.pid}/environ").read_bytes(), what="the new program's environment")
     for seen in (processes.look(sleeper.pid), processes.all()[sleeper.pid]):
         assert seen is not None
         assert (seen.ppid, seen.pgid, seen.sid) == (os.getpid(), sleeper.pid, sleeper.pid)
