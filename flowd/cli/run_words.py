@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from flowd.formats.person import person
 from flowd_client.views.run import RunView
 
 _MAX_PLACE = 100
@@ -136,26 +137,3 @@ def answer(said: Mapping[str, Any] | None) -> str | None:
         return None
     given = f"{json.dumps(said['input'], ensure_ascii=False)} " if "input" in said else ""
     return f"{given}by {person(said.get('by'))} at {said.get('at')}"
-
-
-def person(by: Mapping[str, Any] | None) -> str:
-    """Who it was, from a view's ``by``.
-
-    >>> person({"via": "socket", "uid": 1000, "name": "ada"}), person({"via": "token", "name": "ci"})
-    ('ada', 'the token ci')
-    >>> person({"via": "signature"}), person({"via": "socket", "uid": 1000})
-    ('a signed request', 'user 1000')
-    """
-    match dict(by or {}):
-        case {"via": "token", "name": name}:
-            return f"the token {name}"
-        case {"via": "signature"}:
-            return "a signed request"
-        case {"via": "flowd"}:
-            return "flowd"
-        case {"name": name}:
-            return str(name)
-        case {"uid": uid}:
-            return f"user {uid}"
-        case _:
-            return "somebody"

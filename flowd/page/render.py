@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from flowd.formats.person import person
 from flowd.page import words
 from flowd.page.assets import Assets
 from flowd.page.visit import Visit, segment
@@ -39,7 +40,7 @@ class Renderer:
             when=words.when,
             took=words.took,
             waits=words.waits,
-            person=words.person,
+            person=person,
             pretty=words.in_short,
             why=words.why,
             bytes=words.size,

@@ -97,27 +97,6 @@ def why(run: Mapping[str, Any]) -> str:
     return error.removeprefix(f"Step {run.get('flowName')}/{run.get('stepName')} ")
 
 
-def person(by: Mapping[str, Any] | None) -> str:
-    """Who it was, from a view's ``by``.
-
-    >>> person({"via": "socket", "uid": 1000, "name": "ada"}), person({"via": "token", "name": "ci"})
-    ('ada', 'the token ci')
-    """
-    match dict(by or {}):
-        case {"via": "token", "name": name}:
-            return f"the token {name}"
-        case {"via": "signature"}:
-            return "a signed request"
-        case {"via": "flowd"}:
-            return "flowd"
-        case {"name": name}:
-            return str(name)
-        case {"uid": uid}:
-            return f"user {uid}"
-        case _:
-            return "somebody"
-
-
 def short_hash(text: str | None) -> str:
     """Enough of a hash to tell it from others.
 

@@ -15,6 +15,7 @@ from flowd.cli.exits import Exit, code_of
 from flowd.cli.main import _SECTIONS, cli
 from flowd.cli.reading_events import parse_json, with_options
 from flowd.cli.verb import Duration
+from flowd.formats import person
 from flowd_client import errors, wire
 from flowd_client.views.run import read_run
 
@@ -130,7 +131,7 @@ def test_a_local_instant_gets_the_offset_of_here(monkeypatch: pytest.MonkeyPatch
         time.tzset()
 
 
-@pytest.mark.parametrize("module", [printing, run_words, flows, filters])
+@pytest.mark.parametrize("module", [printing, run_words, person, flows, filters])
 def test_doctests(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted
