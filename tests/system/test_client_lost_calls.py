@@ -125,13 +125,20 @@ def test_waits_outlive_a_daemon_that_is_killed_and_comes_back() -> None:
             with opened(kind, options[kind]) as client:
                 dispatched[kind] = client.dispatch_event(event_of(kind), wait=True)
 
+        def find(client: Any, kind: Kind) -> str:
+            while True:
+                # A list that was lost is asked for again for a moment only, and not for a whole restart.
+                with contextlib.suppress(DaemonNotRunningError, ConnectionLostError):
+                    (run,) = until(lambda: client.list_runs(event_id=str(kind)), what="the run").items
+                    return str(run.id)
+
         def wait(kind: Kind) -> None:
             with opened(kind, options[kind]) as client:
                 while kind not in waited:
+                    run_id = find(client, kind)
                     # What was never sent, because it came while no daemon ran, fails at once: that is not asked here.
                     with contextlib.suppress(DaemonNotRunningError):
-                        (run,) = until(lambda: client.list_runs(event_id=str(kind)), what="the run").items
-                        waited[kind] = client.wait_run(run.id)
+                        waited[kind] = client.wait_run(run_id)
 
         waiting = [threading.Thread(target=wait, args=(kind,), daemon=True) for kind in REMOTE]
         for thread in waiting:
