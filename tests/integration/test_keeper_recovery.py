@@ -391,6 +391,7 @@ def test_what_a_daemon_said_is_obeyed_before_the_next_one_is_heard(tmp_path: Pat
             os.kill(client.pid, signal.SIGSTOP)
             try:
                 await client.forget("ended")
+                await asyncio.sleep(0.1)  # forgetting is sent some milliseconds later, with what else there is
                 coming = asyncio.create_task(rig.client())
                 await asyncio.sleep(0.2)  # it has connected and said hello
             finally:

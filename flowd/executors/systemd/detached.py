@@ -7,6 +7,7 @@ has ended, because it was asked to remember how the step ended; so whichever dae
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from flowd.executors.systemd import cgroups, late_output
@@ -45,13 +46,14 @@ class DetachedUnits:
                         log.warning("late output dropped", extra={"unit": unit, "bytes": freed_bytes})
                 else:
                     await release_unit(manager, unit)
-                    (self._folder / unit).unlink(missing_ok=True)
+                    with suppress(OSError):
+                        (self._folder / unit).unlink()
             await asyncio.sleep(LOOK_INTERVAL_S)
 
     def _units(self) -> list[str]:
         try:
             return os.listdir(self._folder)
-        except FileNotFoundError:
+        except OSError:  # it is gone, or something is in the place of a folder above it, which its owner tells of
             return []
 
 
