@@ -251,7 +251,7 @@ def test_what_a_detached_step_leaves_behind_lives_on_in_its_unit(box: Box, daemo
     run = daemon.finished("long.go")
     assert run["effectiveStatus"] == "completed"
     assert not run["attempts"][0].get("leftovers")
-    (pid,) = box.alive("sleep 777")
+    (pid,) = until(lambda: box.alive("sleep 777"), what="what it left, once that is the program that it is to be")
     assert unit_name(run["id"]) in daemon.units()
     daemon.end("KILL")
     daemon.serve()
