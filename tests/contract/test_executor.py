@@ -220,7 +220,21 @@ def test_what_a_step_leaves_behind_is_ended_and_named(executor_rig: ExecutorRig)
         exit_ = await ended(executor, launch)
         assert (exit_.code, exit_.survivors, len(exit_.leftovers)) == (0, (), 1)
         pid, name = exit_.leftovers[0].split(" ", 1)
-        assert name.startswith("sleep")
+        assert "sleep" in name
+        assert not is_alive(int(pid))
+
+    executor_rig.run(test)
+
+
+def test_what_is_left_behind_without_a_command_line_is_ended_and_named_too(executor_rig: ExecutorRig) -> None:
+    async def test(executor: Executor) -> None:
+        nameless = """python3 -c 'import os; os.execvp("cat", [" "])' <> pipe & """
+        until_it_is = "until grep -qx cat /proc/$!/comm; do sleep 0.01; done; echo $!"
+        launch = executor_rig.launch(f"mkfifo pipe; {nameless}{until_it_is}")
+        exit_ = await ended(executor, launch)
+        assert (exit_.code, exit_.survivors, len(exit_.leftovers)) == (0, (), 1)
+        pid, name = exit_.leftovers[0].split(" ", 1)
+        assert (pid, name.strip("[]")) == (said(launch).strip(), "cat")
         assert not is_alive(int(pid))
 
     executor_rig.run(test)

@@ -46,8 +46,16 @@ def processes(control_group: str) -> list[str]:
 
 
 def _command(pid: str) -> str:
+    """The command line, or in brackets the name, of what has none: while it executes a program, or by its own wish.
+
+    Empty for what has ended.
+    """
     try:
         words = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
+        name, _, rest = Path("/proc", pid, "stat").read_bytes().partition(b"(")[2].rpartition(b")")
     except OSError:
         return ""
-    return b" ".join(words).decode("utf-8", "replace").strip()[:200]
+    if rest.split()[0] in b"ZX":
+        return ""
+    said = b" ".join(words).strip() or b"[%s]" % name
+    return said.decode("utf-8", "replace")[:200]
