@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from flowd.catalog.scan import scan_once
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
-from flowd.store.sqlite import stuck
+from flowd.store.sql import stuck
 
 
 def check(scene: Scene) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from flowd.domain.trees import has_next
 from flowd.importing.records import BadRecordError, read_event, read_run
 from flowd.importing.sources import Source, SourceError
-from flowd.store.sqlite import imports
+from flowd.store.sql import imports
 from flowd.store.sqlite.connection import open_writer, translate
 
 BATCH = 200

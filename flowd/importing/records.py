@@ -18,7 +18,7 @@ from flowd.domain.outcome import Outcome
 from flowd.domain.result import FlowResult, parse
 from flowd.domain.run import Attempt, ProcessStatus, Reason
 from flowd.domain.stored import NewEvent, Output
-from flowd.store.sqlite.imports import PastEvent, PastRun
+from flowd.store.sql.imports import PastEvent, PastRun
 from flowd_client.views.run import result_payload
 
 PACKAGE_HASH = "imported"

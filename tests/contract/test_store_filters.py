@@ -21,7 +21,7 @@ from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import Output, StoredEvent
 from flowd.domain.waiting import TimeWait
 from flowd.ports import OpenStore
-from flowd.store.sqlite import event_lists, ways
+from flowd.store.sql import event_lists, ways
 
 OUTCOMES = (
     DONE,

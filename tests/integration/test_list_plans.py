@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from flowd.domain.filters import EventFilter, RunFilter
-from flowd.store.sqlite import event_lists, people, queue_reads, reads, run_lists, spans, ways
+from flowd.store.sql import event_lists, people, queue_reads, reads, run_lists, spans, ways
+from flowd.store.sql.run_lists import statement
+from flowd.store.sql.spans import Part
 from flowd.store.sqlite.connection import open_writer
-from flowd.store.sqlite.run_lists import statement
-from flowd.store.sqlite.spans import Part
 
 EVERYTHING = Part(-reads.NEWEST, reads.NEWEST)
 HOUR_MS = 3_600_000

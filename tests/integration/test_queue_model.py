@@ -6,7 +6,7 @@ import pytest
 from model.play import DifferenceError, play
 
 from flowd.engine.scheduler import Scheduler
-from flowd.store.sqlite import queue
+from flowd.store.sql import queue
 
 
 @pytest.mark.timeout(240)

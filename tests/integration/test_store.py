@@ -12,9 +12,9 @@ from store_rig import STEP, accept, new_event
 from flowd.domain.errors import StateError, StorageBusyError
 from flowd.domain.journal import Interest
 from flowd.domain.queueing import NewRun
-from flowd.store.sqlite import imports, queue
+from flowd.store.sql import imports, queue
+from flowd.store.sql.pruning import CHUNK_EVENTS
 from flowd.store.sqlite.connection import open_writer
-from flowd.store.sqlite.pruning import CHUNK_EVENTS
 from flowd.store.sqlite.store import SqliteStore
 
 

@@ -12,7 +12,7 @@ from store_rig import new_event
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
 from flowd.domain.queueing import NewRun
-from flowd.store.sqlite import stuck
+from flowd.store.sql import stuck
 from flowd.store.sqlite.store import SqliteStore
 
 

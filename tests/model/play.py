@@ -18,7 +18,8 @@ from model.acts import MAX_DEPTH, Acts, Features, Sequence, perform, random_flow
 from model.player import DifferenceError, Player, new_model
 from model.world import CRASH_POINTS, World
 
-from flowd.store.sqlite import schema, trees
+from flowd.store.sql import trees
+from flowd.store.sqlite import schema
 
 ACTS = 30
 _DEATHS = 0.12

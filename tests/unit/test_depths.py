@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from flowd.domain.queue_view import Depth
-from flowd.store.sqlite.depths import Depths
+from flowd.store.sql.depths import Depths
 
 
 class Database:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flowd.domain.errors import RefusedError, StateError, StorageBusyError, StorageFailedError, StorageFullError
-from flowd.domain.queueing import Caused
+from flowd.store.sql.connection import WriteNotes
 from flowd.store.sqlite.migration import migrate
 
 C = TypeVar("C", bound=sqlite3.Connection)
@@ -16,34 +16,27 @@ BUSY_TIMEOUT_S = 5.0
 FULL = "The disk under the state folder is full; nothing was stored. Free some space and try again."
 
 
-class WriteConnection(sqlite3.Connection):
-    """The connection that writes.
-
-    Attributes:
-        also_ended: The ``seq`` of runs that ended in this transaction unstarted, as a consequence of what was asked.
-        to_end: The same of running runs whose end was asked for.
-        is_any_ready: Runs that waited may start now, and no claim has looked at them.
-        caused: What became of events that results cause.
-        may_be_paused: People may have paused something; else nobody has to look for that.
-    """
+class SqliteWriter(sqlite3.Connection, WriteNotes):
+    """The connection that writes. See `flowd.store.sql.connection.WriteConnection`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.also_ended: list[int] = []
-        self.to_end: list[int] = []
-        self.is_any_ready = False
-        self.caused: list[Caused] = []
-        self.may_be_paused = True
+        sqlite3.Connection.__init__(self, *args, **options)
+        WriteNotes.__init__(self)
 
-    def forget(self) -> None:
-        """Another transaction begins."""
-        self.also_ended.clear()
-        self.to_end.clear()
-        self.is_any_ready = False
-        self.caused.clear()
+    def begin(self) -> None:
+        """Begin a transaction that nobody else writes beside."""
+        self.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make durable what the transaction has done."""
+        self.execute("COMMIT")
+
+    def roll_back(self) -> None:
+        """Undo what the transaction has done."""
+        self.execute("ROLLBACK")
 
 
-def open_writer(path: Path) -> WriteConnection:
+def open_writer(path: Path) -> SqliteWriter:
     """The write connection, with the schema brought up to date. WAL and ``synchronous=FULL``: a commit is on disk.
 
     Raises:
@@ -56,9 +49,9 @@ def open_writer(path: Path) -> WriteConnection:
     return connection
 
 
-def _open(path: Path, unless_opened: ExitStack) -> WriteConnection:
+def _open(path: Path, unless_opened: ExitStack) -> SqliteWriter:
     try:
-        connection = _connect(path, WriteConnection)
+        connection = _connect(path, SqliteWriter)
         unless_opened.callback(connection.close)
         if connection.execute("PRAGMA page_count").fetchone() == (0,):
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # later it takes a VACUUM of the whole file
@@ -106,7 +99,7 @@ def is_about_storage(error: Exception) -> bool:
     return is_damaged_text or getattr(error, "sqlite_errorcode", 0) & 0xFF in _STORAGE_CODES
 
 
-def translate(error: sqlite3.Error, *, is_reading: bool = False) -> RefusedError:
+def translate(error: Exception, *, is_reading: bool = False) -> RefusedError:
     """What an error of SQLite means to a caller. `StorageFailedError` of a write means that nothing after it can be
     trusted; of a read, that this one thing could not be read: what was acknowledged is no less stored for it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

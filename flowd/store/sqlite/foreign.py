@@ -12,7 +12,7 @@ from flowd.domain.run import ProcessStatus, Reason
 from flowd.domain.stored import Output
 from flowd.state import place
 from flowd.state.folder import DATABASE
-from flowd.store.sqlite import lanes, reads, writes
+from flowd.store.sql import lanes, reads, writes
 from flowd.store.sqlite.connection import open_writer, translate
 
 log = logging.getLogger("flowd.store")

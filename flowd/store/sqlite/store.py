@@ -1,70 +1,20 @@
-"""`SqliteStore`: the store port on SQLite. One writer thread, a few readers."""
+"""`SqliteStore`: the store port on one SQLite file."""
 
-import asyncio
-import logging
 import sqlite3
-import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-from flowd.domain.definition import Definition
-from flowd.domain.errors import StorageFailedError
-from flowd.domain.exit import Exit
-from flowd.domain.filters import EventFilter, RunFilter
-from flowd.domain.matching import LeftOut
-from flowd.domain.outcome import Outcome
-from flowd.domain.queueing import MAX_WAITING, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds, SideEffects
-from flowd.domain.run import Attempt, Run
-from flowd.domain.stored import (
-    Accepted,
-    Counts,
-    NewEvent,
-    NewEventRuns,
-    Output,
-    Page,
-    Pruned,
-    StoredEvent,
-)
-from flowd.domain.tallies import StoreTallies
-from flowd.domain.trees import MAX_EVENTS, TreeBounds
-from flowd.domain.waiting import TimeWait
-from flowd.store.sqlite import (
-    event_lists,
-    journal,
-    nonces,
-    pruning,
-    queue,
-    reads,
-    retries,
-    run_lists,
-    trees,
-    waits,
-    writes,
-)
-from flowd.store.sqlite.connection import WriteConnection, is_about_storage, open_reader, open_writer, translate
-from flowd.store.sqlite.depths import Depths
-from flowd.store.sqlite.journal_store import JournalStore
-from flowd.store.sqlite.pause_store import PauseStore
-from flowd.store.sqlite.people_store import PeopleStore
+from flowd.domain.errors import RefusedError, StorageFailedError
+from flowd.domain.queueing import MAX_WAITING
+from flowd.domain.trees import MAX_EVENTS
+from flowd.store.sql import journal
+from flowd.store.sql.store import SqlStore
+from flowd.store.sqlite import connection, files
+from flowd.store.sqlite.connection import SqliteWriter
 from flowd.store.sqlite.room import Reserve, full_disk_message
-from flowd.store.sqlite.tree_store import TreeStore
-from flowd.store.sqlite.writer import Writer
-
-log = logging.getLogger("flowd.store")
-
-T = TypeVar("T")
-_READERS = 2
-_PRUNE_AFTER_CHANGES = 100
-"""Rows that are written between two looks at the length of the journal."""
-
-_TELL_EVERY_S = 10.0
-"""Followers ask again and again."""
 
 
-class SqliteStore(TreeStore, PeopleStore, PauseStore, JournalStore):
+class SqliteStore(SqlStore):
     """Durable memory in one SQLite file. See `flowd.ports.Store` for what every method guarantees."""
 
     def __init__(
@@ -78,271 +28,49 @@ class SqliteStore(TreeStore, PeopleStore, PauseStore, JournalStore):
         on_failure: Callable[[StorageFailedError], None] = lambda _: None,
         reserve_bytes: int = 0,
     ) -> None:
-        """Open the file, or make it; must be called in a running loop.
+        """Open the file, or make it; must be called in a running loop. See `SqlStore`.
 
         Args:
-            max_queued: Runs that may be ready. What is owed to a run, such as what it causes, may be as many again.
-            max_waiting: Runs that may wait for something, likewise.
-            max_tree_events: Of a tree.
-            max_journal_rows: Of the journal; the oldest beyond it are dropped.
-            on_failure: Called once when the disk has failed.
             reserve_bytes: Kept free beside the file, for ends and cancels on a full disk.
-
-        Raises:
-            StateError: The file cannot be used; it is left as it is.
         """
-        self._path = path
-        self._queue_bounds = QueueBounds(max_queued, max_waiting)
-        self._tree_bounds = TreeBounds(max_tree_events, self._queue_bounds.doubled)
-        self._max_journal_rows = max_journal_rows
-        self._queued = 0
-        self._changes_when_pruned = 0
-        self._writer = Writer(
-            open_writer(path),
-            on_failure,
-            tidy=self._tidy,
+        super().__init__(
+            SqliteDatabase(path),
+            max_queued=max_queued,
+            max_waiting=max_waiting,
+            max_tree_events=max_tree_events,
+            max_journal_rows=max_journal_rows,
+            on_failure=on_failure,
             reserve=Reserve(path.with_suffix(".reserve"), reserve_bytes) if reserve_bytes else None,
-            describe_full=lambda: full_disk_message(path.parent),
-        )
-        self._depths = Depths()
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._tell_failed_read_at_s = 0.0
-
-    def _tidy(self, db: WriteConnection) -> SideEffects | None:
-        if db.total_changes - self._changes_when_pruned >= _PRUNE_AFTER_CHANGES:
-            self._changes_when_pruned = db.total_changes
-            journal.prune(db, self._max_journal_rows)
-        (self._queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
-        if not (db.also_ended or db.to_end or db.is_any_ready or db.caused):
-            return None
-        to_end = [run.id for run in reads.runs_by_seq(db, db.to_end) if not run.status.is_final]
-        ended = tuple(reads.runs_by_seq(db, db.also_ended))
-        return SideEffects(ended, tuple(to_end), db.is_any_ready, tuple(db.caused))
-
-    def tell_commits(self, listener: Callable[[], None]) -> None:
-        """See `flowd.ports.OpenStore.tell_commits`."""
-        self._writer.on_commit = listener
-
-    def tell_side_effects(self, listener: Callable[[SideEffects], None]) -> None:
-        """See `flowd.ports.OpenStore.tell_side_effects`."""
-        self._writer.on_side_effects = listener
-
-    async def close(self) -> None:
-        """Finish the writes under way and close the file."""
-        await self._writer.close()
-        await asyncio.to_thread(self._readers.shutdown)
-        for connection in self._connections:
-            connection.close()
-
-    @property
-    def commits(self) -> int:
-        """See `flowd.ports.Store.commits`."""
-        return self._writer.commits
-
-    @property
-    def tallies(self) -> StoreTallies:
-        """See `flowd.ports.OpenStore.tallies`."""
-        return self._writer.tallies
-
-    @property
-    def queued(self) -> int:
-        """See `flowd.ports.Store.queued`."""
-        return self._queued
-
-    async def accept(
-        self,
-        event: NewEvent,
-        runs: Sequence[NewRun],
-        *,
-        at_ms: int,
-        claim: Claim | None = None,
-        caused_by: str | None = None,
-    ) -> Accepted:
-        """See `flowd.ports.Store.accept`."""
-        limit = self._queue_bounds
-        if caused_by is not None:
-            new, bounds = NewEventRuns(event, tuple(runs)), self._tree_bounds
-            return await self._writer.do(
-                lambda db: trees.accept(
-                    db, new, at_ms=at_ms, queue_bounds=limit, within=bounds, claim=claim, caller_run_id=caused_by
-                ),
-                adds=True,
-            )
-        return await self._writer.do(
-            lambda db: writes.accept(db, event, runs, at_ms=at_ms, within=limit, claim=claim), adds=True
-        )
-
-    async def add_runs(
-        self, event_id: str, runs: Sequence[NewRun], *, at_ms: int, left_out: tuple[LeftOut, ...] | None = None
-    ) -> tuple[Run, ...]:
-        """See `flowd.ports.Store.add_runs`."""
-        limit = self._queue_bounds
-        return await self._writer.do(
-            lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, within=limit, left_out=left_out),
-            adds=True,
-        )
-
-    async def claim(self, ask: Claim) -> Claimed:
-        """See `flowd.ports.Store.claim`."""
-        return await self._writer.do(lambda db: queue.claim(db, ask), adds=True)
-
-    async def shorten_waits(self, steady_ms: int) -> None:
-        """See `flowd.ports.Store.shorten_waits`."""
-        await self._writer.do(lambda db: queue.shorten_waits(db, steady_ms))
-
-    async def steps_missed(self) -> list[tuple[str, str]]:
-        """See `flowd.ports.Store.steps_missed`."""
-        return await self._read(waits.steps_missed)
-
-    async def end_package_wait(self, flow_name: str, step_name: str, *, at_ms: int) -> int:
-        """See `flowd.ports.Store.end_package_wait`."""
-        return await self._writer.do(lambda db: waits.end_package_wait(db, flow_name, step_name, at_ms=at_ms))
-
-    async def end_person_waits(self, *, at_ms: int) -> int:
-        """See `flowd.ports.Store.end_person_waits`."""
-        return await self._writer.do(lambda db: waits.end_person_waits(db, at_ms=at_ms))
-
-    async def fail_removed(self, flow_name: str, step_name: str, *, at_ms: int) -> list[Run]:
-        """See `flowd.ports.Store.fail_removed`."""
-        return await self._writer.do(lambda db: waits.fail_removed(db, flow_name, step_name, at_ms=at_ms))
-
-    async def note_start(self, attempt: Attempt) -> None:
-        """See `flowd.ports.Store.note_start`."""
-        await self._writer.do(lambda db: writes.note_start(db, attempt))
-
-    async def finish(
-        self,
-        attempt: Attempt,
-        outcome: Outcome,
-        exit_: Exit,
-        output: Output,
-        *,
-        at_ms: int,
-        wait: TimeWait | None = None,
-        claim: Claim | None = None,
-        follows: Sequence[NewEventRuns] = (),
-    ) -> Finished:
-        """See `flowd.ports.Store.finish`."""
-        if follows:
-            assert wait is None
-            bounds = self._tree_bounds
-            return await self._writer.do(
-                lambda db: trees.finish(
-                    db, attempt, outcome, exit_, output, at_ms=at_ms, follows=follows, within=bounds, claim=claim
-                )
-            )
-        return await self._writer.do(
-            lambda db: writes.finish(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait, claim=claim)
-        )
-
-    async def requeue(self, run_id: str, *, at_ms: int) -> bool:
-        """See `flowd.ports.Store.requeue`."""
-        return await self._writer.do(lambda db: queue.requeue(db, run_id, at_ms=at_ms))
-
-    async def cancel_queued(self, run_id: str, *, at_ms: int) -> Run | None:
-        """See `flowd.ports.Store.cancel_queued`."""
-        return await self._writer.do(lambda db: writes.cancel_queued(db, run_id, at_ms=at_ms))
-
-    async def request_cancel(self, run_id: str, *, at_ms: int) -> bool:
-        """See `flowd.ports.Store.request_cancel`."""
-        return await self._writer.do(lambda db: writes.request_cancel(db, run_id, at_ms=at_ms))
-
-    async def retry(self, run_id: str, *, at_ms: int) -> Run | None:
-        """See `flowd.ports.Store.retry`."""
-        bounds = self._tree_bounds.queue
-        return await self._writer.do(lambda db: retries.retry(db, run_id, at_ms=at_ms, within=bounds), adds=True)
-
-    async def event(self, event_id: str) -> StoredEvent | None:
-        """See `flowd.ports.Store.event`."""
-        return await self._read(lambda db: reads.event(db, event_id))
-
-    async def events(self, where: EventFilter, *, limit: int, cursor: str | None) -> Page[StoredEvent]:
-        """See `flowd.ports.Store.events`."""
-        return await self._read(lambda db: event_lists.events(db, where, limit, cursor))
-
-    async def run(self, run_id: str) -> Run | None:
-        """See `flowd.ports.Store.run`."""
-        return await self._read(lambda db: reads.run(db, run_id))
-
-    async def definition(self, run_id: str) -> Definition | None:
-        """See `flowd.ports.Store.definition`."""
-        return await self._read(lambda db: reads.definition(db, run_id))
-
-    async def runs(self, where: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
-        """See `flowd.ports.Store.runs`."""
-        return await self._read(lambda db: run_lists.runs(db, where, limit, cursor))
-
-    async def output(self, run_id: str, number: int) -> Output | None:
-        """See `flowd.ports.Store.output`."""
-        return await self._read(lambda db: reads.output(db, run_id, number))
-
-    async def left_running(self) -> list[LeftRunning]:
-        """See `flowd.ports.Store.left_running`."""
-        return await self._read(reads.left_running)
-
-    async def definitions(self) -> list[Definition]:
-        """See `flowd.ports.Store.definitions`."""
-        return await self._read(reads.all_definitions)
-
-    async def counts(self) -> Counts:
-        """See `flowd.ports.Store.counts`."""
-        return await self._read(reads.counts)
-
-    async def prune(
-        self, *, before_ms: int, after_seq: int, dry_run: bool, remove_output: Callable[[str], None]
-    ) -> Pruned:
-        """See `flowd.ports.Store.prune`."""
-        return await self._writer.do(
-            lambda db: pruning.prune(
-                db, before_ms=before_ms, after_seq=after_seq, dry_run=dry_run, remove_output=remove_output
-            )
         )
 
     async def give_back(self, *, compact: bool) -> int:
         """See `flowd.ports.Store.give_back`."""
-        before = await self._read(pruning.size_bytes)
+        before = await self._read(files.size_bytes)
         if compact:
-            await self._writer.do_alone(pruning.compact)
-        while await self._writer.do(pruning.give_back):
+            await self._writer.do_alone(files.compact)
+        while await self._writer.do(files.give_back):
             pass
-        await self._writer.do_alone(pruning.shrink_files)
-        return max(0, before - await self._read(pruning.size_bytes))
+        await self._writer.do_alone(files.shrink_files)
+        return max(0, before - await self._read(files.size_bytes))
 
-    async def remember_nonce(self, nonce: str, at_ms: int, expires_at_ms: int) -> bool:
-        """See `flowd.ports.Nonces.remember_nonce`."""
-        return await self._writer.do(lambda db: nonces.remember(db, nonce, at_ms=at_ms, expires_at_ms=expires_at_ms))
 
-    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._ask, question)
+class SqliteDatabase:
+    """One file. See `flowd.store.sql.database.Database`."""
 
-    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        try:
-            if connection is None:
-                connection = self._local.connection = open_reader(self._path)
-                self._connections.append(connection)
-            # One snapshot for all the statements of a question.
-            connection.execute("BEGIN")
-            try:
-                return question(connection)
-            finally:
-                connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            if not is_about_storage(error):
-                raise
-            self._drop_reader()
-            refusal = translate(error, is_reading=True)
-            if isinstance(refusal, StorageFailedError) and time.monotonic() >= self._tell_failed_read_at_s:
-                self._tell_failed_read_at_s = time.monotonic() + _TELL_EVERY_S
-                log.error("read failed", extra={"problem": str(error)})
-            raise refusal from error
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.is_about_storage = connection.is_about_storage
+        self.translate: Callable[..., RefusedError] = connection.translate
+        self.free_bytes = files.free_bytes
 
-    def _drop_reader(self) -> None:
-        """Close this thread's connection: a statement that failed halfway would hold its old snapshot open."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            self._local.connection = None
-            self._connections.remove(connection)
-            connection.close()
+    def open_writer(self) -> SqliteWriter:
+        """See `flowd.store.sql.database.Database.open_writer`."""
+        return connection.open_writer(self._path)
+
+    def open_reader(self) -> sqlite3.Connection:
+        """See `flowd.store.sql.database.Database.open_reader`."""
+        return connection.open_reader(self._path)
+
+    def describe_full(self) -> str:
+        """See `flowd.store.sql.database.Database.describe_full`."""
+        return full_disk_message(self._path.parent)

@@ -1,0 +1,114 @@
+"""A connection as the statements that all databases share see it: what `Connection` offers of itself."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from flowd.domain.queueing import Caused
+
+
+class Cursor(Protocol):
+    """What a statement came to."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it has changed."""
+        ...
+
+    def fetchone(self) -> Any:
+        """The next row; None where there is none."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """The rows that are left."""
+        ...
+
+    def close(self) -> object:
+        """Ask for no more of them."""
+        ...
+
+
+class Connection(Protocol):
+    """Executes statements, whose values stand for question marks."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Cursor:
+        """Execute a statement."""
+        ...
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> object:
+        """Execute a statement once for each of these values."""
+        ...
+
+    def create_function(self, name: str, arguments: int, function: Callable[[Any], Any], /) -> None:
+        """Let statements call a function of Python."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...
+
+
+class WriteNotes:
+    """What a connection that writes knows of its transaction. A base of every such connection.
+
+    Attributes:
+        also_ended: The ``seq`` of runs that ended in this transaction unstarted, as a consequence of what was asked.
+        to_end: The same of running runs whose end was asked for.
+        is_any_ready: Runs that waited may start now, and no claim has looked at them.
+        caused: What became of events that results cause.
+        may_be_paused: People may have paused something; else nobody has to look for that.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self.also_ended: list[int] = []
+        self.to_end: list[int] = []
+        self.is_any_ready = False
+        self.caused: list[Caused] = []
+        self.may_be_paused = True
+
+    def forget(self) -> None:
+        """Another transaction begins."""
+        self.also_ended.clear()
+        self.to_end.clear()
+        self.is_any_ready = False
+        self.caused.clear()
+
+
+class WriteConnection(Connection, Protocol):
+    """The connection that writes, which is `WriteNotes`, too."""
+
+    also_ended: list[int]
+    to_end: list[int]
+    is_any_ready: bool
+    caused: list[Caused]
+    may_be_paused: bool
+
+    def forget(self) -> None:
+        """See `WriteNotes.forget`."""
+        ...
+
+    @property
+    def total_changes(self) -> int:
+        """Rows that it has changed since it was opened, about."""
+        ...
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is under way."""
+        ...
+
+    def begin(self) -> None:
+        """Begin a transaction that nobody else writes beside."""
+        ...
+
+    def commit(self) -> None:
+        """Make durable what the transaction has done."""
+        ...
+
+    def roll_back(self) -> None:
+        """Undo what the transaction has done."""
+        ...

@@ -1,0 +1,156 @@
+"""The queue: which runs may start, in which order, and what keeps the others. Each function runs inside the writer's
+transaction.
+
+A queued run that waits for nothing, and was not called off, is *ready*, and has a number from when it became so. Runs of a higher priority start
+first, and within a priority in the order of these numbers.
+"""
+
+from flowd.domain.definition import Definition
+from flowd.domain.ids import attempt_id
+from flowd.domain.queueing import Claim, Claimed, StartedRun
+from flowd.domain.run import Attempt, ProcessStatus
+from flowd.domain.waiting import TimeWait
+from flowd.store.sql import gates, journal, need_ends, pauses, rows
+from flowd.store.sql.connection import Connection, WriteNotes
+from flowd.store.sql.passing import Passing
+
+MAX_MOVED = 500
+"""Runs that begin or end to wait in one transaction, so that nobody waits long behind it."""
+
+NEXT = (
+    f"SELECT {rows.RUN_COLUMNS}, e.traceparent, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
+    " FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
+    " WHERE r.status = 'queued' AND r.waits_for IS NULL AND r.called_off IS NULL"
+    " ORDER BY r.priority DESC, r.ready_seq LIMIT ?"
+)
+DUE = "SELECT seq, event_seq FROM runs WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"
+NEXT_DUE = "SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'"
+
+
+def claim(db: Connection, ask: Claim) -> Claimed:
+    """Queued → running for the next runs that may start, each with a new attempt; see `flowd.ports.Store.claim`."""
+    next_due_ms = _end_waits(db, ask)
+    has_more = ask.limit == 0  # then nobody looked
+    started: list[StartedRun] = []
+    parked = 0
+    while len(started) < ask.limit and parked < MAX_MOVED:
+        wanted = min(ask.limit - len(started), MAX_MOVED - parked)
+        found = db.execute(NEXT, (wanted + 1,)).fetchall()  # one more, to see whether there is any
+        has_more = len(found) > wanted
+        if not found:
+            break
+        for row in found[:wanted]:
+            definition = ask.definition_of(row[rows.FLOW_NAME], row[rows.STEP_NAME])
+            if definition is None:
+                parked += 1
+                _wait_for_package(db, row, ask.at_ms)
+            else:
+                started.append(_start(db, row, definition, ask))
+    if ask.limit and isinstance(db, WriteNotes):
+        db.is_any_ready = False  # what is left is told with the claim
+    return Claimed(
+        started=tuple(started),
+        next_due_ms=next_due_ms,
+        has_more=has_more or parked == MAX_MOVED,  # what gave its key back there has perhaps let others come
+        is_missing_package=parked > 0,
+    )
+
+
+def wait_columns(wait: TimeWait | None) -> tuple[str | None, str | None, int, int]:
+    """The values of ``waits_for``, ``wait_why``, ``not_before_ms`` and ``wait_ms``."""
+    if wait is None:
+        return None, None, 0, 0
+    # As `rows` reads it: "retry 4" is one of at most four attempts.
+    why = wait.why if wait.max_attempts is None else f"{wait.why} {wait.max_attempts}"
+    return "time", why, wait.until_ms, wait.whole_ms
+
+
+def requeue(db: Connection, run_id: str, *, at_ms: int) -> bool:
+    """Running → queued, in its old place if nobody has paused it, forgetting an attempt that no process was ever started
+    for."""
+    changed = db.execute(
+        "UPDATE runs SET status = 'queued', attempt_count = attempt_count - 1, updated_at_ms = ?,"
+        " started_at_ms = CASE attempt_count WHEN 1 THEN NULL ELSE started_at_ms END"
+        " WHERE id = ? AND status = 'running' AND NOT cancel_requested RETURNING seq, event_seq, attempt_count",
+        (at_ms, run_id),
+    ).fetchone()
+    if changed is None:
+        return False
+    seq, event_seq, left = changed
+    db.execute("DELETE FROM attempts WHERE run_seq = ? AND number = ?", (seq, left + 1))
+    if pauses.look(db, seq, event_seq, at_ms) is Passing.FREE:
+        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    else:
+        gates.paused(db, seq, at_ms=at_ms)
+    return True
+
+
+def shorten_waits(db: Connection, steady_ms: int) -> None:
+    """Let no wait for a time last longer from now than it is in whole."""
+    db.execute(
+        "UPDATE runs SET not_before_ms = ? + wait_ms WHERE waits_for = 'time' AND not_before_ms > ? + wait_ms",
+        (steady_ms, steady_ms),
+    )
+
+
+def _end_waits(db: Connection, ask: Claim) -> int | None:
+    """Let go on what has waited for its time, the rest of very many at the next call. When the next one's comes."""
+    next_due_ms = _next_due_ms(db)
+    if next_due_ms is None or next_due_ms > ask.steady_ms:
+        return next_due_ms
+    for seq, event_seq in db.execute(DUE, (ask.steady_ms, MAX_MOVED)).fetchall():
+        gates.advance(db, seq, event_seq, at_ms=ask.at_ms, behind="time")
+    return _next_due_ms(db)
+
+
+def _next_due_ms(db: Connection) -> int | None:
+    (due_ms,) = db.execute(NEXT_DUE).fetchone()
+    return None if due_ms is None else int(due_ms)
+
+
+def _wait_for_package(db: Connection, row: rows.Row, at_ms: int) -> None:
+    db.execute("UPDATE runs SET waits_for = 'package', updated_at_ms = ? WHERE seq = ?", (at_ms, row[0]))
+    journal.add_run(db, at_ms, row[rows.EVENT_SEQ], row[0], ProcessStatus.QUEUED)
+    if row[rows.STEP_KEY] is not None:
+        gates.paused(db, row[0], at_ms=at_ms)
+
+
+def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) -> StartedRun:
+    seq, event_seq, trace, body = row[0], row[rows.EVENT_SEQ], row[-2], row[-1]
+    run = rows.started(row, definition, ask.at_ms)
+    number = run.attempt_count
+    db.execute(
+        "UPDATE runs SET status = 'running', attempt_count = ?, updated_at_ms = ?, started_at_ms = ?, flow_version = ?,"
+        " runner = ?, package_hash = ?, reason = NULL, error = NULL, exit_code = NULL, signal = NULL, progress = NULL"
+        " WHERE seq = ?",
+        (
+            number,
+            run.updated_at_ms,
+            run.started_at_ms,
+            definition.flow_version,
+            definition.runner,
+            definition.package_hash,
+            seq,
+        ),
+    )
+    db.execute("INSERT OR IGNORE INTO definitions (id, body) VALUES (?, ?)", (definition.id, definition.body))
+    db.execute(
+        "INSERT INTO attempts"
+        " (run_seq, number, status, worker_id, boot_id, started_at_ms, definition_id, package_hash, answer)"
+        " VALUES (?, ?, 'running', ?, ?, ?, ?, ?, ?)",
+        (seq, number, ask.worker_id, ask.boot_id, ask.at_ms, definition.id, definition.package_hash, row[rows.ANSWER]),
+    )
+    journal.add_run(db, ask.at_ms, event_seq, seq, ProcessStatus.RUNNING, attempt=number)
+    attempt = Attempt(
+        id=attempt_id(run.id, number),
+        run_id=run.id,
+        number=number,
+        status=ProcessStatus.RUNNING,
+        worker_id=ask.worker_id,
+        boot_id=ask.boot_id,
+        started_at_ms=ask.at_ms,
+        package_hash=definition.package_hash,
+        answer=run.answer,
+    )
+    ends = () if row[rows.RUN_WHEN] is None else tuple(need_ends.of_run(db, seq))
+    return StartedRun(run, attempt, definition, body.encode(), ends, trace)

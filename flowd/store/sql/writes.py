@@ -1,0 +1,321 @@
+"""Every change to the database, one function a use case. Each runs inside the writer's transaction."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flowd.domain.errors import EventNotFoundError
+from flowd.domain.exit import Exit
+from flowd.domain.matching import LeftOut
+from flowd.domain.outcome import Outcome
+from flowd.domain.queueing import Claim, Finished, NewRun, QueueBounds
+from flowd.domain.run import ATTENTION, Attempt, ProcessStatus, Run
+from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
+from flowd.domain.trees import CausedBy
+from flowd.domain.waiting import TimeWait
+from flowd.store.sql import bounds, called_off, copied_needs, gates, journal, queue, reads, rounds, rows, superseding
+from flowd.store.sql.connection import Connection
+from flowd.store.sql.copied_needs import Copies
+from flowd.store.sql.rounds import Inserted
+
+_KNOWN = (
+    "SELECT e.seq, e.id, e.type, e.source, e.occurred_at, e.received_at, e.body, e.created_at_ms, e.fingerprint, e.left_out,"
+    " e.cause_run_id, e.cause_event_id, e.root_id, e.depth, e.traceparent, c.n,"
+    " (SELECT n FROM counts WHERE name = 'waiting') FROM counts c LEFT JOIN events e ON e.id = ? WHERE c.name = 'queued'"
+)
+"""`rows.EVENT_COLUMNS` of an event, all NULL where there is none, and how many runs are queued, and of these wait."""
+
+Place = tuple[str | None, str | None, str | None, int | None, int, int | None]
+"""Of an event in its tree: the run that caused it and that run's event, the root by id and number, the depth, and the
+number of that run's event."""
+
+ROOT: Place = (None, None, None, None, 0, None)
+
+
+def accept(
+    db: Connection,
+    event: NewEvent,
+    runs: Sequence[NewRun],
+    *,
+    at_ms: int,
+    within: QueueBounds,
+    claim: Claim | None,
+) -> Accepted:
+    """Store an event with its queued runs, or return what its id already stands for; then claim, if that is asked."""
+    *known, queued, waiting = db.execute(_KNOWN, (event.id,)).fetchone()
+    if known[0] is not None:
+        return _duplicate(db, known, event)
+    bounds.refuse_overflow(db, bounds.Load(queued - waiting, waiting), bounds.of(runs), within)
+    _, stored = insert_event(db, event, runs, at_ms=at_ms)
+    return replace(stored, claimed=None if claim is None else queue.claim(db, claim))
+
+
+def duplicate(db: Connection, event: NewEvent) -> Accepted:
+    """What the id of a known event stands for already."""
+    *known, _, _ = db.execute(_KNOWN, (event.id,)).fetchone()
+    return _duplicate(db, known, event)
+
+
+def _duplicate(db: Connection, known: rows.Row, event: NewEvent) -> Accepted:
+    found = db.execute(
+        f"{rows.RUNS} WHERE r.event_seq = ? AND r.replay_of IS NULL ORDER BY r.seq", (known[0],)
+    ).fetchall()
+    attempts = reads.attempts_by_run(db, found)
+    stored = tuple(rows.run(row, attempts.get(row[0], ())) for row in found)
+    return Accepted(
+        event=rows.event(known, [run.id for run in stored]),
+        runs=stored,
+        is_duplicate=True,
+        is_conflict=known[8] != event.fingerprint,
+    )
+
+
+def insert_event(
+    db: Connection, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, place: Place = ROOT
+) -> tuple[int, Accepted]:
+    """Store an event that is not known yet, with its queued runs. Its number, and what accepting it came to."""
+    trace = event.traceparent
+    if trace is None and place[5] is not None:
+        (trace,) = db.execute("SELECT traceparent FROM events WHERE seq = ?", (place[5],)).fetchone()
+    (seq,) = db.execute(
+        "INSERT INTO events (id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body, left_out,"
+        " cause_run_id, cause_event_id, root_id, root_seq, depth, parent_seq, traceparent)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
+        (
+            event.id,
+            event.type,
+            event.source,
+            event.occurred_at,
+            event.received_at,
+            at_ms,
+            event.fingerprint,
+            event.body.decode(),
+            rows.left_out(event.left_out),
+            *place,
+            trace,
+        ),
+    ).fetchone()
+    inserted = rounds.insert(db, seq, event.id, runs, at_ms)
+    journal.add_accepted(db, at_ms, seq, inserted.seqs)
+    if inserted.has_links or inserted.is_kept:
+        inserted = rounds.settle(db, seq, runs, inserted, at_ms)
+    stored_event = StoredEvent(
+        event.id,
+        event.type,
+        event.source,
+        event.occurred_at,
+        event.received_at,
+        event.body,
+        at_ms,
+        tuple(run.id for run in inserted.runs),
+        event.left_out,
+        None if place[0] is None or place[1] is None else CausedBy(place[0], place[1]),
+        place[2],
+        place[4],
+        trace,
+    )
+    return seq, Accepted(event=stored_event, runs=inserted.runs)
+
+
+def add_runs(
+    db: Connection,
+    event_id: str,
+    runs: Sequence[NewRun],
+    *,
+    at_ms: int,
+    within: QueueBounds,
+    left_out: tuple[LeftOut, ...] | None = None,
+) -> tuple[Run, ...]:
+    """Queue more runs for a stored event; a first run that the event has already is left out."""
+    found = db.execute("SELECT seq FROM events WHERE id = ?", (event_id,)).fetchone()
+    if found is None:
+        raise EventNotFoundError(event_id)
+    event_seq = found[0]
+    runs = copied_needs.instead([run for run in runs if run.replay_of is not None or not _has_run(db, event_seq, run)])
+    bounds.refuse_overflow(db, bounds.load(db), bounds.of(runs), within)
+    copies = copied_needs.read(db, event_seq, event_id, runs)
+    if left_out is not None:
+        db.execute("UPDATE events SET left_out = ? WHERE seq = ?", (rows.left_out(left_out), event_seq))
+    return insert_round(db, event_seq, event_id, runs, copies, at_ms=at_ms).runs
+
+
+def insert_round(
+    db: Connection, event_seq: int, event_id: str, runs: Sequence[NewRun], copies: Copies, *, at_ms: int
+) -> Inserted:
+    """The next round of a known event."""
+    numbers = rounds.next_numbers(db, event_seq, runs)
+    inserted = rounds.insert(db, event_seq, event_id, runs, at_ms, numbers=numbers, copies=copies)
+    for seq in inserted.seqs:
+        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
+    if inserted.has_links or inserted.is_kept:
+        inserted = rounds.settle(db, event_seq, runs, inserted, at_ms)
+    return inserted
+
+
+def _has_run(db: Connection, event_seq: int, run: NewRun) -> bool:
+    names = run.definition.flow_name, run.definition.step_name
+    known = "SELECT 1 FROM runs WHERE event_seq = ? AND flow_name = ? AND step_name = ? AND replay_of IS NULL"
+    return db.execute(known, (event_seq, *names)).fetchone() is not None
+
+
+def note_start(db: Connection, attempt: Attempt) -> None:
+    """Remember what runs: its pid, command and working directory, and its package as it was."""
+    db.execute(
+        "UPDATE attempts SET pid = ?, command = ?, cwd = ?, package_hash = coalesce(?, package_hash)"
+        " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ?",
+        (
+            attempt.pid,
+            rows.strings(attempt.command),
+            attempt.cwd,
+            attempt.package_hash,
+            attempt.run_id,
+            attempt.number,
+        ),
+    )
+    db.execute(
+        "UPDATE runs SET package_hash = coalesce(?, package_hash) WHERE id = ? AND attempt_count = ?",
+        (attempt.package_hash, attempt.run_id, attempt.number),
+    )
+
+
+def finish(
+    db: Connection,
+    attempt: Attempt,
+    outcome: Outcome,
+    exit_: Exit,
+    output: Output,
+    *,
+    at_ms: int,
+    wait: TimeWait | None,
+    claim: Claim | None = None,
+) -> Finished:
+    """Record how an attempt ended; then claim, if that is asked."""
+    run = end(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait)
+    return Finished(run, None if claim is None else queue.claim(db, claim))
+
+
+def end(
+    db: Connection,
+    attempt: Attempt,
+    outcome: Outcome,
+    exit_: Exit,
+    output: Output,
+    *,
+    at_ms: int,
+    wait: TimeWait | None,
+) -> Run:
+    """Running → final, or back to queued with a wait: then the result is the attempt's alone. What was called off asks
+    nobody. A second time changes nothing."""
+    completed_at_ms = exit_.completed_at_ms(attempt.started_at_ms, at_ms)
+    if outcome.status is ProcessStatus.CANCELED or wait is not None:
+        outcome, wait = superseding.mended(db, attempt.run_id, outcome, wait)
+    result, reported, given_up = outcome.result, outcome.reported_result, None
+    if wait is not None:
+        result, reported, given_up = None, None, outcome.result
+    ended = db.execute(
+        "UPDATE attempts SET status = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?, signal = ?,"
+        " leftovers = ?, survivors = ?, max_rss_bytes = ?, cpu_ms = ?, duration_ms = ?, stdout_bytes = ?,"
+        " stderr_bytes = ?, truncated = ?, stdout = ?, stderr = ?, stream_order = ?, result_status = ?, result = ?,"
+        " pid = coalesce(?, pid), command = coalesce(?, command),"
+        " cwd = coalesce(?, cwd), package_hash = coalesce(?, package_hash)"
+        " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ? AND status = 'running'"
+        f" RETURNING {rows.ATTEMPT_COLUMNS}",
+        (
+            outcome.status,
+            completed_at_ms,
+            outcome.reason,
+            outcome.error,
+            outcome.exit_code,
+            outcome.signal,
+            rows.strings(exit_.leftovers),
+            rows.strings(exit_.survivors),
+            exit_.max_rss_bytes,
+            exit_.cpu_ms,
+            exit_.duration_ms,
+            output.stdout_bytes,
+            output.stderr_bytes,
+            output.is_truncated,
+            output.stdout,
+            output.stderr,
+            output.order,
+            given_up.status if given_up else None,
+            given_up.text if given_up else None,
+            attempt.pid,
+            rows.strings(attempt.command),
+            attempt.cwd,
+            attempt.package_hash,
+            attempt.run_id,
+            attempt.number,
+        ),
+    ).fetchone()
+    if ended is None:
+        return _whole_run(db, attempt.run_id)
+    status = outcome.status if wait is None else ProcessStatus.QUEUED
+    row = db.execute(
+        "UPDATE runs SET status = ?, updated_at_ms = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?,"
+        " signal = ?, result_status = ?, result = ?, reported_status = ?, reported_result = ?, wants_person = ?,"
+        " waits_for = ?, wait_why = ?, not_before_ms = ?, wait_ms = ?, package_hash = coalesce(?, package_hash),"
+        " progress = NULL"
+        f" WHERE id = ? AND status = 'running' AND attempt_count = ? RETURNING {rows.RETURNING_RUN}",
+        (
+            status,
+            at_ms,
+            completed_at_ms if wait is None else None,
+            outcome.reason,
+            outcome.error,
+            outcome.exit_code,
+            outcome.signal,
+            result.status if result else None,
+            result.text if result else None,
+            reported.status if reported else None,
+            reported.text if reported else None,
+            int(result is not None and result.status in ATTENTION),
+            *queue.wait_columns(wait),
+            attempt.package_hash,
+            attempt.run_id,
+            attempt.number,
+        ),
+    ).fetchone()
+    if row is None:  # an attempt of before, ended late
+        return _whole_run(db, attempt.run_id)
+    journal.add_run(db, at_ms, row[rows.EVENT_SEQ], row[0], status, attempt=attempt.number)
+    asks = result is not None and result.status in ATTENTION
+    if asks and row[rows.CANCEL_REQUESTED] and called_off.close(db, row[0], at_ms):
+        row = db.execute(f"{rows.RUNS} WHERE r.seq = ?", (row[0],)).fetchone()
+    has_links = row[rows.ROUND_SEQ] is not None or row[rows.STEP_KEY] is not None
+    if has_links:  # else nothing can wait for it
+        (gates.ended if wait is None else gates.paused)(db, row[0], at_ms=at_ms)
+    earlier = _attempts(db, row[0], attempt.run_id)[:-1] if attempt.number > 1 else []
+    return rows.run(row, [*earlier, rows.attempt(ended, attempt.run_id)])
+
+
+def cancel_queued(db: Connection, run_id: str, *, at_ms: int) -> Run | None:
+    """Queued → canceled."""
+    changed = db.execute(
+        "UPDATE runs SET status = 'canceled', cancel_requested = 1, waits_for = NULL, updated_at_ms = ?, completed_at_ms = ?,"
+        " reason = 'canceled', error = 'The run was canceled before it started'"
+        " WHERE id = ? AND status = 'queued' RETURNING seq, event_seq",
+        (at_ms, at_ms, run_id),
+    ).fetchone()
+    if changed is None:
+        return None
+    journal.add_run(db, at_ms, changed[1], changed[0], ProcessStatus.CANCELED)
+    gates.ended(db, changed[0], at_ms=at_ms)
+    return _whole_run(db, run_id)
+
+
+def request_cancel(db: Connection, run_id: str, *, at_ms: int) -> bool:
+    """Note the wish on a running run. False when it is not running."""
+    done = db.execute(
+        "UPDATE runs SET cancel_requested = 1, updated_at_ms = ? WHERE id = ? AND status = 'running'", (at_ms, run_id)
+    )
+    return done.rowcount == 1
+
+
+def _whole_run(db: Connection, run_id: str) -> Run:
+    row = db.execute(f"{rows.RUNS} WHERE r.id = ?", (run_id,)).fetchone()
+    return rows.run(row, _attempts(db, row[0], run_id))
+
+
+def _attempts(db: Connection, seq: int, run_id: str) -> list[Attempt]:
+    found = db.execute(f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_seq = ? ORDER BY number", (seq,))
+    return [rows.attempt(row, run_id) for row in found]
