@@ -4,7 +4,7 @@ import signal as signals
 from dataclasses import dataclass, field
 from typing import Literal
 
-Cause = Literal["timeout", "canceled", "output_limit", "orphaned", "keeper_ended", "daemon_ended"]
+Cause = Literal["timeout", "canceled", "output_limit", "orphaned", "keeper_ended", "daemon_ended", "fenced"]
 """Why flowd ended a step."""
 
 

@@ -67,6 +67,8 @@ class Launch:
         max_output_bytes: Per stream; more ends the step with cause ``output_limit``.
         detach: Leave processes alone that the step leaves behind.
         limits: What it may use; one that cannot be kept is a `SpawnError`.
+        lease_until_s: When the keeper ends it unless its lease is renewed before; see `flowd.ports.Keeper.lease`. None
+            where it has no lease.
     """
 
     attempt_id: str
@@ -78,6 +80,7 @@ class Launch:
     max_output_bytes: int
     detach: bool = False
     limits: Limits | None = None
+    lease_until_s: float | None = None
 
 
 class KeeperRecord(TypedDict):

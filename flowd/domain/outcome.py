@@ -105,6 +105,9 @@ def _ended_by_flowd(
         case "daemon_ended":
             why = f"Step {label} was interrupted: flowd ended all steps when it stopped; its log says why ({how})"
             return _failed(Reason.INTERRUPTED, why, said)
+        case "fenced":
+            why = f"Step {label} was interrupted: its host could not renew its lease in the store, so it was ended"
+            return _failed(Reason.INTERRUPTED, f"{why} ({how})", said)
         case _:
             assert_never(cause)
 

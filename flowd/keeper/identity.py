@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 _ALWAYS = frozenset(
     {"op", "id", "argv", "cwd", "env", "stdout", "stderr", "timeout_s", "grace_s", "max_output_bytes", "detach", "mark"}
 )
+LEASE = "lease_until_s"
+"""A start with it, and the frame ``lease``."""
 _LIMITS = frozenset({
     "limits", "limits.cpu_percent", "limits.cpu_time_s", "limits.file_bytes", "limits.memory_bytes", "limits.niceness",
     "limits.open_files", "limits.processes", "limits.umask",
 })  # fmt: skip
-ABILITIES = _ALWAYS | _LIMITS
+ABILITIES = _ALWAYS | _LIMITS | {LEASE}
 """What this keeper can do: the members of a start that it knows, and of its limits."""
 _OF_LIMITS = frozenset({"clone3", "cgroup"})
 """Capabilities that keepers have had since they can keep limits."""
@@ -46,7 +48,7 @@ def abilities(hello: Mapping[str, Any]) -> frozenset[str]:
     if "abilities" in hello:
         return frozenset(hello["abilities"])
     knows_limits = _OF_LIMITS.intersection(hello.get("capabilities", ()))
-    return ABILITIES if knows_limits else _ALWAYS
+    return _ALWAYS | _LIMITS if knows_limits else _ALWAYS
 
 
 def code() -> str:

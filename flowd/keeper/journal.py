@@ -175,6 +175,9 @@ def _apply(attempts: dict[str, dict[str, Any]], entry: dict[str, Any]) -> None:
             attempts[entry["id"]] = {"begin": entry}
         case "started" | "exit" | "cause" as op if entry["id"] in attempts:
             attempts[entry["id"]].setdefault(op, entry)
+        case "lease":
+            for attempt_id in entry["until_s"].keys() & attempts.keys():
+                attempts[attempt_id]["begin"]["lease_until_s"] = entry["until_s"][attempt_id]
         case "refused":
             attempts.pop(entry["id"], None)
         case "forget":

@@ -156,7 +156,7 @@ class Keeper:
     def _is_done(self) -> bool:
         if self._steps.active:
             is_orphaned = self._connection is None and 0 < self._orphan_grace_s <= now_s() - self._alone_since_s
-            if is_orphaned and not self._steps.is_ending:
+            if is_orphaned and not self._steps.is_ending and not self._steps.is_leased():
                 log(f"no daemon for {self._orphan_grace_s} s: ending {len(self._steps.active)} step(s)")
                 self._steps.end_all("orphaned")
             return False
@@ -236,6 +236,8 @@ class Keeper:
                 self._steps.start(header, body)
             case "stop":
                 self._steps.stop(header["id"], header["cause"], float(header["grace_s"]))
+            case "lease":
+                self._steps.lease(header["until_s"])
             case "forget":
                 self._steps.forget(header["ids"])
             case "adopt":

@@ -3,7 +3,7 @@
 Both sides import this module; it must stay as small as the keeper. The frames:
 
 - to the keeper: ``hello``, ``adopt`` (each with one pidfd by SCM_RIGHTS), ``start`` (its body is the step's stdin),
-  ``stop``, ``forget``, ``end``, ``quit``;
+  ``stop``, ``lease``, ``forget``, ``restore``, ``end``, ``quit``;
 - from it: ``hello`` (its body is the JSON list of all records), ``started``, ``refused``, ``exited``, ``replaced``
   (another daemon has connected), ``bad`` (a frame it did not understand).
 """

@@ -12,8 +12,8 @@ class RefusalError(Exception):
 
     Attributes:
         facts: ``what`` is one of cwd, program, interpreter, stdin, stdout, stderr, resource, limit, journal, ending,
-            unknown; ``path`` is where, for a limit its name; ``errno`` and ``error`` are the system's. A limit without
-            an error is one that this system cannot keep at all.
+            lease, unknown; ``path`` is where, for a limit its name; ``errno`` and ``error`` are the system's. A limit
+            without an error is one that this system cannot keep at all.
     """
 
     def __init__(self, what: str, path: str, error: OSError | None = None) -> None:

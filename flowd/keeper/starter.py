@@ -63,6 +63,10 @@ class Starter:
         spec = {name: request[name] for name in SPEC}
         spec["imprint"] = argv_print.imprint([*map(str, request["argv"])])
         spec["begun_s"] = now_s()
+        if until_s := float(request.get("lease_until_s") or 0):
+            if until_s <= spec["begun_s"]:  # the daemon was frozen, and another host may have the run by now
+                raise RefusalError("lease", "")
+            spec["lease_until_s"] = until_s
         spec["badge"] = new_badge() if self._can.badge else 0
         spec["cgroup"] = self._cgroups.new_path() if self._cgroups else ""
         plan = self._limiter.confine(request.get("limits") or {}, spec["cgroup"])
@@ -83,7 +87,8 @@ class Starter:
                 os.close(fd)
         step.rss_floor_bytes = own_peak_bytes()
         step.start = self._processes.start_of(step.pid)
-        step.deadline_s = step.due_s = now_s() + step.timeout_s
+        step.deadline_s = now_s() + step.timeout_s
+        step.due_s = step.ends_at_s
         return step
 
     def _begin(self, step: Step, spec: dict[str, Any]) -> None:

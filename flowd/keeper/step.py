@@ -67,6 +67,7 @@ class Step:
         begun_s: When its start began, on the clock of `now_s`; 0 where an earlier keeper did not write that down.
         is_seen: A keeper has seen it run, so that the end that this one sees is its end.
         deadline_s: When it times out, on the clock of `now_s`.
+        lease_until_s: When it ends unless its lease is renewed before, on that clock; `INFINITY` without a lease.
         phase: One of the constants above.
         is_over: The leader has ended. While a leader of ours is not reaped, no other process gets its pid.
         is_ending: The pidfd of an adopted leader has reported its end.
@@ -102,6 +103,7 @@ class Step:
         "is_seen",
         "is_settled",
         "kill_at_s",
+        "lease_until_s",
         "leftovers",
         "mark",
         "max_output_bytes",
@@ -139,6 +141,7 @@ class Step:
         self.cgroup = str(spec.get("cgroup", ""))
         self.slot = str(spec.get("pipes", ""))
         self.begun_s = float(spec.get("begun_s", 0.0))
+        self.lease_until_s = float(spec.get("lease_until_s") or INFINITY)
         self.recording: Recording | None = None
         self.over_at_s = INFINITY
         self.settled_bytes = 0
@@ -167,6 +170,22 @@ class Step:
         self.leftovers: list[str] = []
         self.survivors: list[str] = []
 
+    @property
+    def ends_at_s(self) -> float:
+        """When it is to be ended at the latest: at the end of its time, or of its lease."""
+        return min(self.deadline_s, self.lease_until_s)
+
+    @property
+    def cause_of_ending(self) -> str:
+        """Why it is ended at `ends_at_s`."""
+        return "fenced" if self.lease_until_s < self.deadline_s else "timeout"
+
+    def hold_until(self, until_s: float) -> None:
+        """Its lease was renewed: it ends at this instant instead, if it has not begun to end."""
+        self.lease_until_s = until_s
+        if self.phase == RUNNING and not self.is_ending and self.is_settled:
+            self.due_s = self.ends_at_s
+
     def enter(self, phase: str, now: float) -> None:
         """Go on to a phase and look again soon."""
         self.phase = phase
@@ -177,7 +196,7 @@ class Step:
         """Look again after a pause, each longer than the one before; sooner where a deadline says so."""
         match self.phase:
             case "running":
-                self.due_s = now + self.pause_s if self.is_ending else self.deadline_s
+                self.due_s = now + self.pause_s if self.is_ending else self.ends_at_s
             case "stopping":
                 self.due_s = (
                     min(self.kill_at_s, now + self.pause_s) if self.is_over or self.is_ending else self.kill_at_s
@@ -216,6 +235,7 @@ class Step:
         begin |= {"max_output_bytes": self.max_output_bytes, "detach": self.detach, "mark": os.fsdecode(self.mark)}
         begin |= {"badge": self.badge, "cgroup": self.cgroup, "pipes": self.slot, "begun_s": self.begun_s}
         started = [self.started(boot_id)] if self.pid else []
+        begin |= {} if self.lease_until_s == INFINITY else {"lease_until_s": self.lease_until_s}
         cause = [{"op": "cause", "id": self.id, "cause": self.cause}] if self.cause else []
         return [begin, *started, *cause]
 

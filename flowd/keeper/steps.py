@@ -102,8 +102,22 @@ class Steps:
                 self.step_processes.signal(step, signal.SIGTERM)
             step.kill_at_s = INFINITY
             step.enter(STOPPING, now)
-        step.kill_at_s = min(step.kill_at_s, now + max(0.0, grace_s))
+        step.kill_at_s = min(step.kill_at_s, now + max(0.0, grace_s), step.lease_until_s + step.grace_s)
         step.due_s = min(step.due_s, step.kill_at_s)
+
+    def lease(self, until_s: dict[str, float]) -> None:
+        """Have each of these end at its instant, on the clock of `now_s`, with the cause ``fenced``, whatever becomes
+        of the daemon, unless another lease comes before. Those that do not run are left out."""
+        held = {attempt_id: float(at_s) for attempt_id, at_s in until_s.items() if attempt_id in self.active}
+        for attempt_id, at_s in held.items():
+            self.active[attempt_id].hold_until(at_s)
+        if held:
+            self._journal.record({"op": "lease", "until_s": held})
+            self._journal.compact(self.entries())
+
+    def is_leased(self) -> bool:
+        """Whether one of them has a lease, which says how long it runs without a daemon."""
+        return any(step.lease_until_s < INFINITY for step in self.active.values())
 
     def forget(self, attempt_ids: list[str]) -> None:
         """Forget attempts whose exits the daemon has on disk."""
@@ -196,7 +210,7 @@ class Steps:
         self.notice_end(step)
         if step.cause and step.id in self.active and not step.is_over:
             self.step_processes.signal(step, signal.SIGTERM)
-            step.kill_at_s = now_s() + step.grace_s
+            step.kill_at_s = min(now_s(), step.lease_until_s) + step.grace_s
             step.enter(STOPPING, now_s())
 
     def notice_end(self, step: Step) -> None:
@@ -249,7 +263,7 @@ class Steps:
 
     def _advance(self, step: Step, now: float) -> None:
         if step.is_own and not step.is_over and step.phase == RUNNING:
-            self.stop(step.id, "timeout", step.grace_s)
+            self.stop(step.id, step.cause_of_ending, step.grace_s)
             return
         self.notice_end(step)
         if step.id not in self.active:
@@ -260,8 +274,8 @@ class Steps:
         if step.phase == SETTLING:
             self._look_at_output(step, now)
         match step.phase:
-            case "running" if now >= step.deadline_s:
-                self.stop(step.id, "timeout", step.grace_s)
+            case "running" if now >= step.ends_at_s:
+                self.stop(step.id, step.cause_of_ending, step.grace_s)
             case "settling" if now >= step.kill_at_s and not self._may_begin_to_print(step, now):
                 step.was_writing = step.printed_at_s + QUIET_S > now
                 step.name_leftovers(self.step_processes.of(step))

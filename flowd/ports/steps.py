@@ -1,6 +1,6 @@
 """Who turns steps into commands, and who starts and ends them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from flowd.domain.definition import Definition
@@ -68,6 +68,22 @@ class Keeper(Protocol):
     async def stop(self, attempt_id: str, *, cause: str, grace_s: float) -> None:
         """Ask for the end of an attempt: SIGTERM to all of it, SIGKILL after ``grace_s``. Idempotent; unknown or ended
         attempts are left alone. `wait` tells how it went."""
+        ...
+
+    @property
+    def can_fence(self) -> bool:
+        """Whether it keeps leases: a start that has one is refused otherwise, and `lease` does nothing."""
+        ...
+
+    def lease(self, until_s: Mapping[str, float]) -> None:
+        """Say how long attempts may run from now on, by id, on the clock of `flowd.keeper.capabilities.now_s`, which
+        counts the time asleep. The last word counts.
+
+        What is still running at its instant is ended with the cause ``fenced``: SIGTERM, and SIGKILL after the grace of
+        its launch, by a process that neither the end of this daemon nor its being stopped keeps from that. While an
+        attempt has a lease, it may run without a daemon for that long, and ``orphan_grace_s`` does not count. Unknown
+        or ended attempts are left out. Returns at once.
+        """
         ...
 
     async def forget(self, attempt_id: str) -> None:

@@ -111,5 +111,7 @@ def test_a_keeper_refuses_what_a_newer_daemon_asks_and_it_does_not_know(
 def test_every_limit_is_an_ability_that_is_told() -> None:
     limits = Limits(**{field.name: 1 for field in dataclasses.fields(Limits)})
     command = Command(("/bin/true",), "/", {"A": "b"}, b"")
-    request = start_request(Launch("a", command, "o", "e", 1.0, 1.0, 1, detach=True, limits=limits), "x")
+    request = start_request(
+        Launch("a", command, "o", "e", 1.0, 1.0, 1, detach=True, limits=limits, lease_until_s=1.0), "x"
+    )
     assert identity.asked(request) == identity.ABILITIES

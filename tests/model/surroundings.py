@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from model import flows
@@ -142,6 +142,11 @@ class Keeper:
 
     def remembers(self, worker_id: str) -> bool:
         return True
+
+    can_fence = False
+
+    def lease(self, until_s: Mapping[str, float]) -> None:
+        """Its steps have none."""
 
     async def end_strays(self, attempt_id: str) -> None:
         self.running.pop(attempt_id, None)

@@ -35,6 +35,7 @@ def test_exit_0_with_a_result_completes() -> None:
         (Exit(signal=24), None, Reason.SIGNAL),
         (Exit(signal=15, cause="orphaned"), CHANGED, Reason.INTERRUPTED),
         (Exit(0, cause="keeper_ended"), CHANGED, Reason.INTERRUPTED),
+        (Exit(signal=15, cause="fenced"), CHANGED, Reason.INTERRUPTED),
         (Exit(), None, Reason.INTERRUPTED),
         (Exit(), BAD, Reason.INTERRUPTED),
     ],
@@ -84,6 +85,7 @@ def test_no_final_status_leads_anywhere_but_back_to_the_queue() -> None:
         (Exit(signal=9), "was ended by SIGKILL"),
         (Exit(signal=15, cause="orphaned"), "no daemon came back within orphan_grace_s"),
         (Exit(signal=15, cause="keeper_ended"), "flowd's keeper was told to end (SIGTERM)"),
+        (Exit(signal=15, cause="fenced"), "its host could not renew its lease in the store"),
         (Exit(signal=15, cause="daemon_ended"), "interrupted: flowd ended all steps when it stopped"),
     ],
 )

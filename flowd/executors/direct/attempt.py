@@ -19,9 +19,10 @@ class KeeperAttempt(TrackedAttempt):
         pidfd: Of its leader while it runs; -1 where there is none.
         was_started: The keeper has said that it was started.
         stop_request: The last stop that was asked for; the next keeper is asked again.
+        lease_until_s: The last lease that the keeper was told of; the next keeper is told again.
     """
 
-    __slots__ = ("_starting", "grace_s", "pidfd", "stop_request", "was_started")
+    __slots__ = ("_starting", "grace_s", "lease_until_s", "pidfd", "stop_request", "was_started")
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,6 +30,7 @@ class KeeperAttempt(TrackedAttempt):
         self.was_started = False
         self.grace_s = 0.0
         self.stop_request: dict[str, Any] | None = None
+        self.lease_until_s: float | None = None
         self._starting: list[asyncio.Future[int]] = []
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowd.domain.exit import Exit
-from flowd.domain.launching import BusyStartError, KeeperLostError, NoRoomError, SpawnError
+from flowd.domain.launching import BusyStartError, KeeperLostError, Launch, NoRoomError, SpawnError
 from flowd.executors.direct.attempt import KeeperAttempt
 from flowd.executors.direct.refusals import refusal_message
 from flowd.executors.exit_facts import exit_of
@@ -36,11 +36,19 @@ class KeeperAttempts:
         """An attempt; None where it was never begun, or is forgotten."""
         return self._known.get(attempt_id)
 
-    def begin(self, attempt_id: str, *, grace_s: float) -> KeeperAttempt:
+    def begin(self, launch: Launch) -> KeeperAttempt:
         """The attempt to start, or one that was started before."""
-        attempt = self._known.setdefault(attempt_id, KeeperAttempt())
-        attempt.grace_s = grace_s
+        attempt = self._known.setdefault(launch.attempt_id, KeeperAttempt())
+        attempt.grace_s, attempt.lease_until_s = launch.grace_s, launch.lease_until_s
         return attempt
+
+    def lease(self, until_s: Mapping[str, float]) -> None:
+        """Tell the keeper how long those of these that run may run; the next keeper is told as well."""
+        held = {attempt_id: at_s for attempt_id, at_s in until_s.items() if self._is_running(attempt_id)}
+        for attempt_id, at_s in held.items():
+            self._known[attempt_id].lease_until_s = at_s
+        if held:
+            self._send(encode({"op": "lease", "until_s": held}))
 
     def running(self) -> Iterator[KeeperAttempt]:
         """Those whose ends have not been reported."""
@@ -91,8 +99,16 @@ class KeeperAttempts:
         for attempt in self.running():
             if attempt.stop_request is not None:
                 self._send(encode(attempt.stop_request))
+        self.lease(self._leases())
         self.send_forgets()
         return sum(record["state"] == "running" for record in known.values())
+
+    def _is_running(self, attempt_id: str) -> bool:
+        attempt = self._known.get(attempt_id)
+        return attempt is not None and attempt.is_running
+
+    def _leases(self) -> dict[str, float]:
+        return {name: known.lease_until_s for name, known in self._known.items() if known.lease_until_s is not None}
 
     def _is_missing(self, attempt_id: str) -> None:
         """The keeper does not know an attempt of ours: it was never begun, or its record is lost with the journal."""

@@ -20,7 +20,7 @@ from flowd.executors.direct.keeper_link import KeeperLink
 from flowd.executors.direct.launcher import Launcher, environment_without
 from flowd.executors.direct.refusals import refusal_message
 from flowd.keeper.home import JOURNAL, LOCK, LOG, POINTER, SOCKET
-from flowd.keeper.identity import ABILITIES, abilities, asked
+from flowd.keeper.identity import ABILITIES, LEASE, abilities, asked
 from flowd.keeper.journal import UNKNOWN_KEEPERS
 from flowd.keeper.protocol import FrameError, encode
 
@@ -104,6 +104,11 @@ class DirectExecutor:
         version = {"version": hello["version"]} if "version" in hello else {}
         return {**version, "pid": hello["pid"], "lacks": sorted(ABILITIES - abilities(hello))}
 
+    @property
+    def can_fence(self) -> bool:
+        """Whether the keeper that we are connected to, or were last, knows leases: those of before them do not."""
+        return LEASE in abilities(self._link.hello)
+
     def records(self) -> tuple[KeeperRecord, ...]:
         """What the keeper knew of every attempt when it was last connected to."""
         return cast("tuple[KeeperRecord, ...]", self._link.records)
@@ -173,7 +178,7 @@ class DirectExecutor:
                 frame = encode(request, launch.command.stdin)
             except FrameError as error:
                 raise SpawnError(f"The step is too large to start: {error}") from None
-            attempt = self._attempts.begin(launch.attempt_id, grace_s=launch.grace_s)
+            attempt = self._attempts.begin(launch)
             self._attempts.send_forgets()  # they cost the keeper no turn of its own then
             self._link.send(frame)
         return await attempt.started()
@@ -219,6 +224,11 @@ class DirectExecutor:
         if attempt is not None and attempt.is_running:
             attempt.stop_request = {"op": "stop", "id": attempt_id, "cause": cause, "grace_s": grace_s}
             self._link.send(encode(attempt.stop_request))
+
+    def lease(self, until_s: Mapping[str, float]) -> None:
+        """See `flowd.ports.Keeper.lease`. A keeper that takes the place of this one is told the same."""
+        if self.can_fence:
+            self._attempts.lease(until_s)
 
     async def forget(self, attempt_id: str) -> None:
         """Forget an attempt whose outcome is on disk. Idempotent; one frame forgets many."""

@@ -7,6 +7,7 @@ from flowd.domain.launching import Launch
 
 def start_request(launch: Launch, mark_suffix: str) -> dict[str, Any]:
     """The header of a ``start``."""
+    lease = {} if launch.lease_until_s is None else {"lease_until_s": launch.lease_until_s}
     return {
         "op": "start",
         "id": launch.attempt_id,
@@ -21,4 +22,5 @@ def start_request(launch: Launch, mark_suffix: str) -> dict[str, Any]:
         "detach": launch.detach,
         "limits": launch.limits.asked() if launch.limits else {},
         "mark": f"{launch.attempt_id}@{mark_suffix}",
+        **lease,
     }

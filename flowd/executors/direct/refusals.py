@@ -21,6 +21,8 @@ _SENTENCES = {
     "journal": "The start could not be written to the keeper's journal ({path}): {error}. Make room on the disk.",
     "unknown": "The running keeper is of another version of flowd and cannot keep {path}. It is replaced as soon as "
     "the steps that it runs have ended: retry this run then.",
+    "lease": "The lease of this attempt was over before it could start: its host was too slow, or could not reach the "
+    "store. Another host may have taken its run by then.",
     "ending": "The keeper is ending all steps and starts no more. Start flowd again.",
 }
 

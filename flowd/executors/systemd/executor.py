@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flowd.domain.errors import StateError
 from flowd.domain.exit import Exit
-from flowd.domain.launching import KeeperLostError, KeeperRecord, Launch
+from flowd.domain.launching import KeeperLostError, KeeperRecord, Launch, SpawnError
 from flowd.executors.systemd import cgroups, output_watch, properties, strays
 from flowd.executors.systemd.adoption import adopt
 from flowd.executors.systemd.background import BackgroundWork
@@ -96,6 +96,14 @@ class SystemdExecutor:
     def capabilities(self) -> frozenset[str]:
         """The cgroup controllers that limits can be kept with."""
         return self._controllers
+
+    @property
+    def can_fence(self) -> bool:
+        """False: systemd ends a unit by its timeout alone, and nothing of ours lives on without a daemon."""
+        return False
+
+    def lease(self, until_s: Mapping[str, float]) -> None:
+        """Nothing, see `can_fence`."""
 
     def remembers(self, worker_id: str) -> bool:  # noqa: ARG002 - systemd stays the same one
         """See `flowd.ports.Keeper.remembers`. What counts is our own folder, as it was found."""
@@ -184,6 +192,10 @@ class SystemdExecutor:
             SpawnError: It could not be started, and nothing runs.
             KeeperLostError: The connection to systemd was lost, or its manager is shutting down; ask `knows`.
         """
+        if launch.lease_until_s is not None:
+            raise SpawnError(
+                'The executor "systemd" keeps no leases; steps of a shared store need executor = "direct".'
+            )
         self._check()
         self._records_on_disk.is_new = False  # of this attempt we do know
         starting = self._starting.get(launch.attempt_id)
