@@ -11,7 +11,8 @@ from flowd.formats.typed import convert, types_of
 from flowd.settings import http as settings_http
 from flowd.settings.files import SettingsFile, read_file
 from flowd.settings.step_secrets import read_secrets
-from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, WorkspaceAwayError, is_managed
+from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, is_managed
+from flowd.settings.workspace import choose, is_unicode, swapped_link
 from flowd.state import place, trust
 from flowd.state.folder import DATABASE
 from flowd_client import discovery, wire
@@ -68,7 +69,7 @@ def load(
     unknown = set(flags) - set(_SIMPLE) - {"state_dir", "socket", "http", "http_open"}
     if unknown:
         raise SettingsError(f"There is no setting {min(unknown)!r}.")
-    root = _workspace(workspace)
+    root = choose(workspace)
     environ = discovery.meant_for(root, environ)
     if not is_vouched:
         trust.require(root, also=also)
@@ -88,7 +89,7 @@ def load(
     return Settings(
         workspace=root,
         closed=closed,
-        link=_swapped_link(workspace, root),
+        link=swapped_link(workspace, root),
         state_dir=state_dir,
         socket=sources.path("socket", default=state_dir / wire.SOCKET_NAME),
         interpreters=sources.interpreters(),
@@ -102,44 +103,6 @@ def load(
         origins=sources.origins,
         **values,
     )
-
-
-def _workspace(chosen: Path | None) -> Path:
-    root = Path(chosen).resolve() if chosen is not None else discovery.find_workspace().resolve()
-    try:
-        is_folder = root.is_dir()
-    except PermissionError:  # a folder above it is closed
-        raise SettingsError(f"You may not look at the workspace {root}. Name another with -w.") from None
-    if not is_folder:
-        raise WorkspaceAwayError(root)
-    if not _is_unicode(root):
-        # Its path is in every answer, and JSON has no way to write it.
-        raise SettingsError(f"The workspace's path {str(root)!r} is not UTF-8. Rename its folder.")
-    return root
-
-
-def _swapped_link(chosen: Path | None, root: Path) -> Path | None:
-    """The link that leads to the workspace, as with ``current -> releases/1``: the workspace's own name, or one above
-    it whose target lies beside it. Others, like those above a home, are not there to be changed."""
-    for given in (chosen, _as_typed(root)):
-        if given is None:
-            continue
-        path = Path(os.path.abspath(given))
-        for link in (path, *path.parents):
-            if link.is_symlink() and (link == path or link.resolve().is_relative_to(link.parent.resolve())):
-                return link
-    return None
-
-
-def _as_typed(root: Path) -> Path | None:
-    """The workspace's path as the shell came to it: the kernel tells our working directory without links."""
-    try:
-        seen = Path(os.environ["PWD"])
-        if not seen.is_absolute() or not seen.samefile("."):
-            return None
-        return next((path for path in (seen, *seen.parents) if path.resolve() == root), None)
-    except (KeyError, OSError):
-        return None
 
 
 def _refuse_to_take_over(state_dir: Path, root: Path, file: Path) -> None:
@@ -160,14 +123,6 @@ def _refuse_to_take_over(state_dir: Path, root: Path, file: Path) -> None:
             f"{file}: state_dir {state_dir} is outside of the workspace, and has things in it that are not flowd's. "
             "Name an empty folder, or set FLOWD_STATE_DIR."
         )
-
-
-def _is_unicode(path: Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _user_dir(environ: Mapping[str, str]) -> Path | None:
@@ -247,7 +202,7 @@ class _Sources:
             path = self._root / Path(raw).expanduser()
         except RuntimeError:
             raise SettingsError(f"{origin}: {name} {str(raw)!r}: there is no such user's home.") from None
-        if not _is_unicode(path) or "\0" in str(path):
+        if not is_unicode(path) or "\0" in str(path):
             raise SettingsError(f"{origin}: {name} {str(raw)!r} is not UTF-8.")
         return path
 
