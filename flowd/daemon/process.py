@@ -26,6 +26,7 @@ log = logging.getLogger("flowd.daemon")
 def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
     """Run the daemon until it is told to stop; return the process's exit code. ``read_settings`` reads them anew."""
     redactor = Redactor(settings.redact, os.environ)
+    redactor.learn_values(settings.store.passwords if settings.store else ())
     logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
     for sentence in unknown.find(os.environ, settings):
         log.warning(sentence)
@@ -34,6 +35,10 @@ def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
     if settings.closed_sentence:
         log.warning(settings.closed_sentence)
     try:
+        if settings.store is not None:
+            raise StateError(
+                f"This flowd cannot use a shared store yet ({settings.store}). Take the setting store out."
+            )
         parents.refuse_in_unit(settings.state_dir, os.environ)
         state_folder.prepare(settings.state_dir, settings.workspace)
         with Lock(settings.state_dir):

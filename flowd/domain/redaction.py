@@ -51,10 +51,16 @@ class Redactor:
     def learn(self, environ: Mapping[str, str]) -> None:
         """Also mask the values that the secret variables have here."""
         values = [value for name in self._names & environ.keys() for value in _forms(environ[name])]
-        found = {os.fsencode(value) for value in values}
+        self._add({os.fsencode(value) for value in values})
+
+    def _add(self, found: set[bytes]) -> None:
         if not found <= set(self._needles):
             self._needles = tuple(sorted({*self._needles, *found}))
             self.longest = max(map(len, self._needles))
+
+    def learn_values(self, values: Iterable[str]) -> None:
+        """Also mask these. They are no step's, so that `is_wanted` says the same as before."""
+        self._add({os.fsencode(form) for value in values for form in _forms(value)})
 
     def text(self, text: str) -> str:
         """The text with every secret masked."""

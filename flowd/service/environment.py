@@ -8,9 +8,13 @@ from pathlib import Path
 from flowd.service import unit_files
 from flowd.service.systemctl import ServiceManager
 
-_STAND_INS = {"flowd-http-secret": "FLOWD_HTTP_SECRET", "flowd-http-token": "FLOWD_HTTP_TOKEN"}
-"""Credentials that are flowd's, and the variables that would say the same."""
 _STAND_IN = "(a credential of the unit)"
+_STAND_INS = {
+    "flowd-http-secret": ("FLOWD_HTTP_SECRET", _STAND_IN),
+    "flowd-http-token": ("FLOWD_HTTP_TOKEN", _STAND_IN),
+    "flowd-store": ("FLOWD_STORE", "postgresql://a-credential-of-the-unit"),
+}
+"""Credentials that are flowd's, and the variables that would say the same, with a placeholder."""
 _CREDENTIALS = re.compile(r"((?:Load|Set)Credential(?:Encrypted)?)\s*=\s*([^:\s]*)")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _QUOTED_ESCAPE = re.compile(r'\\(["\\`$])')
@@ -70,7 +74,8 @@ def of(manager: ServiceManager, unit: str) -> UnitEnvironment:
         except OSError as error:
             closed.append((path, error.strerror or str(error)))
     for name in credentials(_texts(manager, unit)) & _STAND_INS.keys():
-        values[_STAND_INS[name]] = values.get(_STAND_INS[name]) or _STAND_IN
+        variable, stand_in = _STAND_INS[name]
+        values[variable] = values.get(variable) or stand_in
     if closed and (running := _running(about.get("MainPID", "0"))):
         return UnitEnvironment({**values, **running}, tuple(files), (), tuple(dropped))
     return UnitEnvironment(values, tuple(files), tuple(closed), tuple(dropped))

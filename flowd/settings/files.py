@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 from flowd.formats import toml
 from flowd.formats.typed import Meta, Struct, read_table, types_of
+from flowd.settings.host import HostTable
 from flowd.settings.values import SettingsError, Simple
 from flowd_client import small_file
 
@@ -44,11 +45,13 @@ class SettingsFile(NamedTuple):
     members: Mapping[str, Any]
     runners: Runners
     environment: Environment
+    host: HostTable
     hooks: Mapping[str, Mapping[str, Any]]
     secrets: Mapping[str, Mapping[str, Any]]
 
 
-_KNOWN = {*types_of(Simple), "state_dir", "socket", "runners", "environment", "http", "hooks", "secrets"}
+_TABLES = ("runners", "environment", "host", "http", "hooks", "secrets")
+_KNOWN = {*types_of(Simple), "state_dir", "socket", "store", *_TABLES}
 
 
 def read_file(path: Path) -> SettingsFile:
@@ -68,6 +71,7 @@ def read_file(path: Path) -> SettingsFile:
             members,
             runners=read_table(members.get("runners", {}), Runners, f"{path}: [runners]"),
             environment=read_table(members.get("environment", {}), Environment, f"{path}: [environment]"),
+            host=read_table(members.get("host", {}), HostTable, f"{path}: [host]"),
             hooks=tables.hooks or {},
             secrets=tables.secrets or {},
         )

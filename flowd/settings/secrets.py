@@ -39,6 +39,10 @@ class SecretsReader:
         texts += self._credential("flowd-http-token")
         return [Token("default", hashlib.sha256(text).digest(), frozenset(SCOPES)) for text in texts]
 
+    def store(self) -> list[bytes]:
+        """The address of the store from systemd."""
+        return self._credential("flowd-store")
+
     def named(
         self, file: str | None, env: str | None, where: str, *, names: tuple[str, str] = ("secret_file", "secret_env")
     ) -> list[bytes]:

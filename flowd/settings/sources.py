@@ -1,21 +1,27 @@
 """Gathers the settings: flags > environment > the workspace's file > the user's file > defaults."""
 
 import os
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flowd.api.http.config import HttpConfig
 from flowd.domain.secrets import SecretSource
 from flowd.formats.typed import convert, types_of
+from flowd.settings import host as settings_host
 from flowd.settings import http as settings_http
+from flowd.settings import store as settings_store
 from flowd.settings.files import SettingsFile, read_file
 from flowd.settings.step_secrets import read_secrets
+from flowd.settings.store import StoreAddress
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, is_managed
 from flowd.settings.workspace import choose, is_unicode, swapped_link
 from flowd.state import place, trust
 from flowd.state.folder import DATABASE
 from flowd_client import discovery, wire
+
+T = TypeVar("T")
 
 _SIMPLE = types_of(Simple)
 
@@ -32,6 +38,12 @@ _INTERPRETERS = {
 }
 
 
+_UNFENCED = (
+    '{executor}: executor "systemd" has nobody to end a step when its host has lost the store ({store}), and another '
+    'host may have its run by then. Set executor = "direct", or use the store in the state folder.'
+)
+
+
 def _variables(name: str) -> tuple[str, ...]:
     return (f"FLOWD_{name.upper()}", *_MORE_VARIABLES.get(name, ()))
 
@@ -40,7 +52,7 @@ VARIABLES = frozenset(
     variable
     for variables in (*map(_variables, (*_SIMPLE, "state_dir", "socket")), *_INTERPRETERS.values())
     for variable in variables
-)
+) | {settings_store.VARIABLE, settings_host.NAME_VARIABLE, settings_host.LABELS_VARIABLE}
 """Environment variables that set a value."""
 
 
@@ -83,6 +95,9 @@ def load(
     values["executor"] = values["executor"].removesuffix("-run")
     if sources.origins["on_stop"] == "default" and is_managed(environ):
         values["on_stop"], sources.origins["on_stop"] = "keep", DEFAULT_WHERE_MANAGED
+    store = sources.store()
+    if store is not None and values["executor"] == "systemd":
+        raise SettingsError(_UNFENCED.format(executor=sources.origins["executor"], store=sources.origins["store"]))
     state_dir = sources.path("state_dir", default=root / wire.STATE_DIR)
     if sources.origins["state_dir"] == str(paths[0]):
         _refuse_to_take_over(state_dir, root, paths[0])
@@ -98,6 +113,9 @@ def load(
         redact=sources.redact(),
         withhold=sources.withhold(),
         secrets=sources.secrets(),
+        store=store,
+        host=sources.host(),
+        labels=sources.labels(),
         named_by_workspace=sources.named_by_workspace(),
         is_vouched=is_vouched,
         origins=sources.origins,
@@ -237,18 +255,40 @@ class _Sources:
 
     def http(self, max_payload_bytes: int) -> HttpConfig | None:
         """The HTTP shim."""
-        try:
-            http, self.origins["http"] = settings_http.load(
+        return self._noted(
+            "http",
+            lambda: settings_http.load(
                 self._flags.get("http"),
                 self._environ,
                 self._files,
                 root=self._root,
                 max_payload_bytes=max_payload_bytes,
                 is_open=bool(self._flags.get("http_open")),
-            )
+            ),
+        )
+
+    def store(self) -> StoreAddress | None:
+        """The address of the shared store; None for the one in the state folder."""
+        said = [(file.path, file.members.get("store")) for file in self._files]
+        return self._noted("store", lambda: settings_store.load(self._environ, said, self._root))
+
+    def host(self) -> str:
+        """What this host is called."""
+        said = [(file.path, file.host) for file in self._files]
+        return self._noted("host", lambda: settings_host.name(self._environ, said, socket.gethostname))
+
+    def labels(self) -> tuple[str, ...]:
+        """The labels that somebody gave this host."""
+        said = [(file.path, file.host) for file in self._files]
+        return self._noted("labels", lambda: settings_host.labels(self._environ, said))
+
+    def _noted(self, name: str, read: Callable[[], tuple[T, str]]) -> T:
+        """What a module of its own reads, whose origin it tells."""
+        try:
+            value, self.origins[name] = read()
         except ValueError as error:
             raise SettingsError(str(error)) from None
-        return http
+        return value
 
     def redact(self) -> tuple[str, ...]:
         """The names in all files together: what somebody wants masked stays masked."""

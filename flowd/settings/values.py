@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from flowd.api.http.config import HttpConfig
+from flowd.domain import hosts
 from flowd.domain.errors import StateError
 from flowd.domain.queueing import MAX_WAITING
 from flowd.domain.secrets import SecretSource
 from flowd.domain.trees import MAX_EVENTS
 from flowd.formats.typed import Meta, Struct
+from flowd.settings.store import StoreAddress
 
 MIB = 1024 * 1024
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -20,7 +22,7 @@ _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else o
 DEFAULT_WHERE_MANAGED = "default under systemd"
 """The origin of ``on_stop`` where nobody set it and systemd manages the daemon."""
 
-SECRETS = ("FLOWD_HTTP_SECRET", "FLOWD_HTTP_TOKEN", "CODEX_FLOW_BACKEND_SECRET")
+SECRETS = ("FLOWD_HTTP_SECRET", "FLOWD_HTTP_TOKEN", "FLOWD_STORE", "CODEX_FLOW_BACKEND_SECRET")
 """Environment variables that steps never see."""
 
 _PRIVATE = (
@@ -93,6 +95,9 @@ class Settings:
         redact: Names of environment variables whose values are masked in every view.
         secrets: Where the secrets of steps are kept, by name.
         withhold: Patterns of names of environment variables that steps do not inherit.
+        store: The store that several hosts share; None for the one in the state folder.
+        host: What this host is called among them.
+        labels: What it is labelled with beside ``host:NAME``, see `all_labels`.
         http: The HTTP shim; None where nobody asked for it.
         named_by_workspace: Runners whose interpreter the workspace's own file names.
         is_vouched: Whose the workspace and its packages are does not matter, see `flowd.settings.sources.load`.
@@ -123,6 +128,9 @@ class Settings:
     redact: tuple[str, ...]
     withhold: tuple[str, ...]
     secrets: Mapping[str, SecretSource]
+    store: StoreAddress | None
+    host: str
+    labels: tuple[str, ...]
     http: HttpConfig | None
     named_by_workspace: frozenset[str]
     is_vouched: bool
@@ -154,6 +162,11 @@ class Settings:
         return f"{self.closed} cannot be looked at, because a folder above it is closed: it sets nothing"
 
     @property
+    def all_labels(self) -> frozenset[str]:
+        """The labels of this host: a step runs here that requires no others."""
+        return hosts.labels_of(self.host, self.labels)
+
+    @property
     def max_frame_bytes(self) -> int:
         """The size of the largest message on the control socket: a payload, escaped, and what is around it."""
         return self.max_payload_bytes + MIB
@@ -163,6 +176,7 @@ class Settings:
         shown = {name: getattr(self, name) for name in self.origins}
         shown["secrets"] = sorted(self.secrets)
         shown["http"] = None if self.http is None else str(self.http.address)  # and none of its secrets
+        shown["store"] = "in the state folder" if self.store is None else str(self.store)
         if self.inherit is None:
             shown["inherit"] = "all but flowd's own secrets and what is withheld"
         return [
@@ -185,10 +199,12 @@ def is_managed(environ: Mapping[str, str]) -> bool:
 
 def step_environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What steps inherit: the daemon's environment, or the named part of it, less flowd's own secrets, what systemd
-    says to the daemon alone, and what the settings withhold."""
+    says to the daemon alone, what says how to reach a shared store, and what the settings withhold."""
     inherited = environ if settings.inherit is None else {n: environ[n] for n in settings.inherit if n in environ}
     private = {*_PRIVATE, *(settings.http.private if settings.http is not None else ())}
     private |= {source.env for source in settings.secrets.values() if source.env is not None}
+    if settings.store is not None:
+        private |= {name for name in environ if name.startswith("PG")}  # what libpq reads, its password among it
     if (runtime := environ.get("RUNTIME_DIRECTORY")) and runtime == environ.get("XDG_RUNTIME_DIR"):
         private.add("XDG_RUNTIME_DIR")  # our unit's own folder, and no user's
     return {
