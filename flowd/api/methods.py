@@ -86,8 +86,7 @@ class Methods:
 
     async def _dispatch(self, given: events.Dispatch) -> events.DispatchView:
         if given.wait:
-            with self._engine.waiters.inside(given.caused_by):
-                pass  # what would be refused afterwards is refused before anything is stored
+            await self._engine.waiters.refuse_early(given.caused_by)
         trace = _traceparent(given.traceparent)
         accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by, traceparent=trace)
         if not given.wait:
@@ -96,6 +95,8 @@ class Methods:
         return _with_waited(_warned(events.dispatch_view(accepted, waited.runs), given, accepted), waited)
 
     async def _replay(self, given: events.Replay) -> events.DispatchView:
+        if given.wait:
+            await self._engine.waiters.refuse_early(given.caused_by, tree_of=given.event_id if given.tree else None)
         replayed = await self._engine.replay(
             given.event_id, given.steps, from_steps=given.from_steps, is_missing=given.missing
         )
@@ -106,8 +107,9 @@ class Methods:
 
     async def _waited(self, event_id: str, runs_: Sequence[Run], given: events.Dispatch | events.Replay) -> "_Waited":
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
-        caller = given.caused_by if isinstance(given, events.Dispatch) else None
-        if given.tree or caller is not None:
+        for_run, caller = self._engine.waiters.for_run, given.caused_by
+        # Of a known event all is waited for; of a replay its runs alone.
+        if given.tree or (caller is not None and isinstance(given, events.Dispatch)):
             is_late = await self._engine.waiters.for_event(
                 event_id, is_tree=given.tree, timeout_s=timeout_s, caller=caller
             )
@@ -115,9 +117,9 @@ class Methods:
             state = await self._event_state(event_id, is_tree=True) if given.tree else None
             return _Waited(tuple(ended), is_late, state)
         if len(runs_) == 1:  # most have one: it needs no task
-            waited = [await self._engine.waiters.for_run(runs_[0].id, timeout_s=timeout_s)]
+            waited = [await for_run(runs_[0].id, timeout_s=timeout_s, caller=caller)]
         else:
-            waited = await asyncio.gather(*(self._engine.waiters.for_run(run.id, timeout_s=timeout_s) for run in runs_))
+            waited = await asyncio.gather(*(for_run(run.id, timeout_s=timeout_s, caller=caller) for run in runs_))
         return _Waited(tuple(one.run for one in waited), any(one.is_late for one in waited))
 
     async def _event_state(self, event_id: str, *, is_tree: bool) -> events.EventStateView:
@@ -186,7 +188,7 @@ class Methods:
 
     async def _wait_run(self, given: runs.WaitRun) -> runs.WaitedRunView:
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000
-        waited = await self._engine.waiters.for_run(given.run_id, timeout_s=timeout_s)
+        waited = await self._engine.waiters.for_run(given.run_id, timeout_s=timeout_s, caller=given.caused_by)
         return runs.WaitedRunView(run=await self._run_with_output(waited.run), timed_out=waited.is_late)
 
     async def _run_with_output(self, run: Run, tail_bytes: int = runs.OUTPUT_TAIL_BYTES) -> runs.RunView:

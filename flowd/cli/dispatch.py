@@ -14,7 +14,6 @@ from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, only_option, wait_options
 from flowd_client import requests
-from flowd_client.discovery import is_in_step
 from flowd_client.errors import ConnectionLostError, InvalidCallError, TimedOutError
 from flowd_client.views.event import DispatchView, read_dispatch
 
@@ -131,8 +130,6 @@ def finish(
     hint = f"See `{session.typed('runs', event=view.event_id)}`."
     is_late = False
     if wait and view.run_ids:
-        if is_in_step():
-            _refuse_deadlock(session, view.event_id)
         stored = f"Event {view.event_id} is stored with its runs"
         records, is_late = waiting.wait_for(session, view.run_ids, timeout_s=timeout_s, stored=stored, hint=hint)
         response = {**response, "runs": records, "timedOut": is_late}
@@ -144,15 +141,6 @@ def finish(
     if not wait:
         return Exit.GOOD
     return waiting.verdict(session, runs, is_late=is_late, timeout_s=timeout_s, hint=hint)
-
-
-def _refuse_deadlock(session: Session, event_id: str) -> None:
-    """Let the daemon refuse what a step must not wait for: waiting for runs does not say who waits."""
-    try:
-        session.ask(requests.wait_event(event_id, timeout_ms=0))
-    except InvalidCallError as error:
-        if error.slug != "method_not_found":
-            raise
 
 
 def _finish_tree(session: Session, response: dict[str, Any], *, timeout_s: float | None, as_json: bool) -> int:

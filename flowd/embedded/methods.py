@@ -85,11 +85,10 @@ def plain(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
         FlowClientError: ``invalid_params``: one is no JSON value.
     """
     members: dict[str, Any] = decode(encode(0, method, given))["params"]
-    if method != wire.DISPATCH:
-        return members
-    given = bare_event(members)  # type: ignore[assignment]
+    if method == wire.DISPATCH:
+        members = bare_event(members)  # type: ignore[assignment]
     # A step's run is another engine's.
-    return {name: value for name, value in given.items() if name != "causedBy"}
+    return {name: value for name, value in members.items() if name != "causedBy"}
 
 
 async def call(methods: Mapping[str, Method], name: str, given: Mapping[str, Any]) -> Any:

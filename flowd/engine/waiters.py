@@ -1,15 +1,14 @@
 """Waits for runs, events and trees, as long as something goes on that needs no person."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from flowd.domain.errors import WouldDeadlockError
+from flowd.domain.awaited import Awaited
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.waiting import goes_by_itself
 from flowd.engine.completions import Completions
+from flowd.engine.waiting_steps import WaitingSteps
 from flowd.ports import TreeStore
 
 _LOOK_S = 0.02
@@ -54,33 +53,54 @@ class Waiters:
         self._completions = completions
         self._read = read
         self._shown = shown
-        self._is_active = is_active
-        self._places = places
-        self._callers: Counter[str] = Counter()
+        self._steps = WaitingSteps(store, is_active=is_active, places=places)
 
-    async def for_run(self, run_id: str, *, timeout_s: float | None) -> Waited:
+    async def refuse_early(self, caller: str | None, *, tree_of: str | None = None) -> None:
+        """Refuse before anything is done what a step would not be let wait for afterwards.
+
+        Args:
+            caller: The run whose step asks.
+            tree_of: The event whose tree it would wait for, where it is known by now.
+
+        Raises:
+            WouldDeadlockError: It has the last place, or the tree cannot end before it does.
+        """
+        self._steps.refuse_without_place(caller)
+        if tree_of is not None:
+            await self._steps.refuse(caller, Awaited(event_id=tree_of, is_tree=True))
+
+    async def for_run(self, run_id: str, *, timeout_s: float | None, caller: str | None = None) -> Waited:
         """The run when it has ended, when nothing of its round goes on without a person, or after ``timeout_s``.
+
+        Args:
+            timeout_s: 0 only looks, which any step may.
+            caller: The run whose step asks.
 
         Raises:
             RunNotFoundError: No such run.
+            WouldDeadlockError: The run cannot end before the caller does.
         """
-        try:
-            async with asyncio.timeout(timeout_s):
-                return Waited(await self._end_of(run_id), is_late=False)
-        except TimeoutError:
-            run = await self._read(run_id)
-            return Waited(run, is_late=not run.status.is_final and not await self._is_stuck(run))
+        caller = self._steps.step(caller) if timeout_s != 0 else None
+        with self._steps.noted(caller, Awaited(run_id=run_id)):
+            if caller is not None:  # told however soon the time is up
+                await self._look(run_id, caller)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return Waited(await self._end_of(run_id, caller), is_late=False)
+            except TimeoutError:
+                run = await self._read(run_id)
+                return Waited(run, is_late=not run.status.is_final and not await self._is_stuck(run))
 
-    async def _end_of(self, run_id: str) -> Run:
+    async def _end_of(self, run_id: str, caller: str | None) -> Run:
         while True:
             ended = self._completions.expect(run_id)
             try:
-                if not self._completions.is_pending(run_id):
-                    run = await self._read(run_id)
-                    self._completions.belongs(run)
-                    if run.status.is_final or await self._is_stuck(run):
+                if caller is not None or not self._completions.is_pending(run_id):
+                    run, is_over = await self._look(run_id, caller)
+                    if is_over:
                         return run
-                    if run.status is ProcessStatus.QUEUED:  # a pause may come before it, of which nobody is told
+                    # A pause may come before it, or a key that the caller's round holds, of which nobody is told.
+                    if run.status is ProcessStatus.QUEUED or caller is not None:
                         await asyncio.wait([ended], timeout=_LOOK_AGAIN_S)
                         if not ended.done():
                             continue
@@ -89,6 +109,21 @@ class Waiters:
                     return self._shown(found)
             finally:
                 self._completions.drop(run_id, ended)
+
+    async def _look(self, run_id: str, caller: str | None) -> tuple[Run, bool]:
+        """The run, and whether nobody need wait for it any more.
+
+        Raises:
+            WouldDeadlockError: The caller must not wait for it.
+        """
+        run = await self._read(run_id)
+        self._completions.belongs(run)
+        if run.status.is_final or await self._is_stuck(run):
+            return run, True
+        await self._steps.refuse(caller, Awaited(run_id=run_id))
+        if run.status is ProcessStatus.QUEUED:
+            self._steps.refuse_without_place(caller)
+        return run, False
 
     async def _is_stuck(self, run: Run) -> bool:
         if run.status is not ProcessStatus.QUEUED or goes_by_itself(run.waiting_for):
@@ -105,15 +140,19 @@ class Waiters:
 
         Raises:
             EventNotFoundError: No such event.
-            WouldDeadlockError: The caller would wait for itself, holds a key that something of the event needs, or has
-                the last place.
+            WouldDeadlockError: Something of it cannot end before the caller does, or the caller has the last place.
         """
-        await self._refuse_own(caller, event_id, is_tree=is_tree)
-        with self.inside(caller):
+        with self._steps.noted(caller, Awaited(event_id=event_id, is_tree=is_tree)):
             return await self._for_event(event_id, is_tree=is_tree, timeout_s=timeout_s, caller=caller)
 
     async def _for_event(self, event_id: str, *, is_tree: bool, timeout_s: float | None, caller: str | None) -> bool:
         loop = asyncio.get_running_loop()
+        awaited = Awaited(event_id=event_id, is_tree=is_tree)
+        if self._steps.step(caller) is not None:  # told however soon the time is up
+            if not await self._store.is_going_on(event_id, is_tree=is_tree):
+                return False
+            await self._steps.refuse(caller, awaited)
+            self._steps.refuse_without_place(caller)
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
@@ -122,7 +161,7 @@ class Waiters:
                         begun_s = loop.time()
                         if not await self._store.is_going_on(event_id, is_tree=is_tree):
                             return False
-                        await self._refuse_kept(caller, event_id, is_tree=is_tree)
+                        await self._steps.refuse(caller, awaited)
                         ended_s = loop.time()
                         await asyncio.wait([changed], timeout=_LOOK_AGAIN_S)
                         await asyncio.sleep(ended_s + max(_LOOK_S, _SHARE * (ended_s - begun_s)) - loop.time())
@@ -130,58 +169,3 @@ class Waiters:
                         changed.cancel()
         except TimeoutError:
             return await self._store.is_going_on(event_id, is_tree=is_tree)
-
-    @contextmanager
-    def inside(self, caller: str | None) -> Iterator[None]:
-        """Around waiting that a step of the run ``caller`` may have asked for.
-
-        Raises:
-            WouldDeadlockError: Every place would be taken by a step that waits.
-        """
-        if caller is None or not self._is_active(caller):
-            yield
-            return
-        if len(self._callers.keys() | {caller}) >= self._places():
-            raise WouldDeadlockError(
-                f"Run {caller} must not wait: it has the last place (max_parallel is {self._places()}), and what it "
-                f"waits for needs one. Hand the event in without waiting, or raise max_parallel."
-            )
-        self._callers[caller] += 1
-        try:
-            yield
-        finally:
-            self._callers[caller] -= 1
-            if not self._callers[caller]:
-                del self._callers[caller]
-
-    async def _refuse_own(self, caller: str | None, event_id: str, *, is_tree: bool) -> None:
-        """Refuse to let a step wait for what it belongs to itself, or what waits for it.
-
-        Raises:
-            WouldDeadlockError: The caller is a run of the event, or of its tree; or a run of it needs a key that the
-                caller's round holds.
-        """
-        if caller is None or not self._is_active(caller):
-            return
-        if await self._store.is_of(caller, event_id, is_tree=is_tree):
-            raise WouldDeadlockError(
-                f"Run {caller} must not wait for event {event_id}, for it is one of its runs itself."
-            )
-        await self._refuse_kept(caller, event_id, is_tree=is_tree)
-
-    async def _refuse_kept(self, caller: str | None, event_id: str, *, is_tree: bool) -> None:
-        """Refuse to let a step wait for what needs a key that it, or its round, holds.
-
-        Raises:
-            WouldDeadlockError: It is so.
-        """
-        if caller is None or not self._is_active(caller):
-            return
-        waiting = self._callers.keys() | {caller}
-        if await self._store.keep_from_starting(waiting, event_id, is_tree=is_tree):
-            raise WouldDeadlockError(
-                f"Run {caller} must not wait for event {event_id}: something of it needs a key (`concurrency`) that "
-                f"{caller} or its round holds until it ends. The event is stored, and starts then; hand it in without "
-                f"waiting.",
-                eventId=event_id,
-            )

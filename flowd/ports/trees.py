@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Protocol
 
+from flowd.domain.awaited import Awaited, HeldUp
 from flowd.domain.people import Person
 from flowd.domain.run import Run
 from flowd.domain.stored import EventState, Page, TreeEvent
@@ -46,13 +47,11 @@ class TreeStore(Protocol):
         """Whether any run of this one's round has not ended and goes on without a person."""
         ...
 
-    async def is_of(self, run_id: str, event_id: str, *, is_tree: bool) -> bool:
-        """Whether the run is one of it; False also where there is no such event."""
-        ...
-
-    async def keep_from_starting(self, run_ids: Collection[str], event_id: str, *, is_tree: bool) -> bool:
-        """Whether anything of it cannot start before one of these runs ends, or its round: they hold all of a key that
-        it takes. False also where there is no such event."""
+    async def held_up(self, run_ids: Collection[str], awaited: Awaited) -> HeldUp | None:
+        """Why something cannot end before one of these runs does; None where it can, and where it is not there or has
+        ended. It cannot where the run is a part of it, where something of it needs the run, or where the runs, or their
+        rounds, hold all of a key that it takes. That counts, too, for the round that holds the only key for which
+        something of it waits."""
         ...
 
     async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 
+from flowd.domain.awaited import Awaited, HeldUp
 from flowd.domain.concurrency import OnBusy, WantedKey
 from flowd.domain.definition import Definition
 from flowd.domain.errors import AlreadyAnsweredError
@@ -569,7 +570,7 @@ def test_what_needs_a_key_that_a_run_or_its_round_holds_is_told(stores: Stores) 
         await runs.accept_round("e3", key("y"), *LINE)
 
         async def keeps(run_id: str, event_id: str) -> bool:
-            return await store.keep_from_starting([run_id], event_id, is_tree=True)
+            return await store.held_up([run_id], Awaited(event_id=event_id, is_tree=True)) == HeldUp()
 
         kept = {(one, event) for one in ("x1", "e1-a") for event in ("x2", "y1", "e2", "e3") if await keeps(one, event)}
         assert kept == {("x1", "x2"), ("e1-a", "e2")}
@@ -586,8 +587,57 @@ def test_a_key_with_room_for_others_keeps_nobody_until_all_its_holders_wait(stor
         for name in ("x1", "x2", "x3"):
             await runs.accept(name, key(limit=2))
         assert await runs.start() == ["x1", "x2"]
-        assert not await store.keep_from_starting(["x1"], "x3", is_tree=False)
-        assert await store.keep_from_starting(["x1", "x2"], "x3", is_tree=False)
+        for awaited in (Awaited(event_id="x3"), Awaited(run_id="x3")):
+            assert await store.held_up(["x1"], awaited) is None
+            assert await store.held_up(["x1", "x2"], awaited) == HeldUp()
+
+    stores.use(use)
+
+
+def test_what_a_run_is_part_of_and_what_needs_it_cannot_end_before_it(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs._accept("e", [step("top"), step("mid", "top"), step("end", "mid"), step("other")])
+        await runs.accept("apart")
+        assert await runs.start() == ["top", "other", "apart"]
+        part, needs_it = HeldUp("top", is_part=True), HeldUp("top")
+        assert await store.held_up(["top"], Awaited(event_id="e")) == part
+        assert await store.held_up(["top"], Awaited(event_id="e", is_tree=True)) == part
+        found = {name: await store.held_up(["top"], Awaited(run_id=name)) for name in ("top", "mid", "end", "other")}
+        assert found == {"top": part, "mid": needs_it, "end": needs_it, "other": None}
+        assert await store.held_up(["top"], Awaited(event_id="apart")) is None
+        await runs.end("top")
+        assert await store.held_up(["top"], Awaited(run_id="end")) is None
+        assert await store.held_up(["top"], Awaited(run_id="nothing")) is None
+
+    stores.use(use)
+
+
+def test_a_run_behind_the_round_that_holds_its_rounds_only_key_cannot_end_before_what_that_needs(
+    stores: Stores,
+) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("own", key("own"))
+        await runs.accept_round("e1", key("line"), step("a"), step("b", wanted=key("own")))
+        await runs.accept_round("e2", key("line"), step("a"))
+        assert await runs.start() == ["own", "e1-a"]
+        assert await store.held_up(["own"], Awaited(run_id="e1-a")) is None
+        assert await store.held_up(["own"], Awaited(run_id="e2-a")) == HeldUp()
+        assert await store.held_up(["e1-a"], Awaited(run_id="e2-a")) == HeldUp()
+
+    stores.use(use)
+
+
+def test_who_does_not_want_to_wait_for_a_key_is_held_up_by_nobody(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key())
+        await runs._accept("e", [step("top"), step("skips", "top", wanted=key(on_busy="skip"))])
+        await runs._accept("f", [step("first"), step("waits", "first", wanted=key())])
+        await runs.start()
+        assert await store.held_up(["x1"], Awaited(event_id="e")) is None
+        assert await store.held_up(["x1"], Awaited(event_id="f")) == HeldUp()
 
     stores.use(use)
 

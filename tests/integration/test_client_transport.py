@@ -149,6 +149,26 @@ def test_a_refusal_has_its_class_slug_and_code(caller: Caller, serve, code: int,
     assert len(daemon.connections) == 1, "a refusal is an answer: the connection goes on"
 
 
+def test_a_daemon_that_does_not_know_that_steps_wait_is_asked_without_saying_so(caller: Caller, serve) -> None:
+    def script(call: Call) -> Any:
+        if "causedBy" in call.params:
+            raise RefusalError(-32602, "invalid_params", "Object contains unknown field 'causedBy'.")
+        if call.method == "flow.cancelRun":
+            raise RefusalError(-32602, "invalid_params", "Something else.")
+        return call.params
+
+    daemon = serve(script)
+    calls = [
+        ("flow.waitRun", {"runId": "r", "causedBy": "own"}),
+        ("flow.replay", {"eventId": "e", "wait": True, "causedBy": "own"}),
+        ("flow.cancelRun", {"runId": "r"}),
+    ]
+    waited, replayed, refused = caller(daemon.path, calls, 10)
+    assert (waited, replayed) == ({"runId": "r"}, {"eventId": "e", "wait": True})
+    assert isinstance(refused, InvalidCallError)
+    assert [call.method for call in daemon.calls] == ["flow.waitRun"] * 2 + ["flow.replay"] * 2 + ["flow.cancelRun"]
+
+
 def test_no_socket_says_where_and_what_to_do(caller: Caller, tmp_path: Path) -> None:
     path = tmp_path / "ws" / ".codex" / "flowd" / "flowd.sock"
     (error,) = caller(path, [(wire.STATUS, {})], 10)

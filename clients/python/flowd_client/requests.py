@@ -92,7 +92,7 @@ def replay_event(
         from_steps: Only these, and all that need them, in their order.
         tree: Wait for all of the event's tree.
     """
-    waiting = _given(wait=True, timeoutMs=timeout_ms, tree=tree or None) if wait else {}
+    waiting = _given(wait=True, timeoutMs=timeout_ms, tree=tree or None, causedBy=run_around()) if wait else {}
     only = _given(steps=None if steps is None else list(steps), missing=missing or None)
     if from_steps is not None:
         only["from"] = list(from_steps)
@@ -201,8 +201,14 @@ def get_run(run_id: str, *, definition: bool = False) -> Request[RunView]:
 
 
 def wait_run(run_id: str, *, timeout_ms: int | None = None) -> Request[RunView]:
-    """One run, once it has ended (``is_final``) or ``timeout_ms`` has passed; None waits without limit."""
-    return Request(wire.WAIT_RUN, _given(runId=run_id, timeoutMs=timeout_ms), _read_run, _wait_s(timeout_ms))
+    """One run, once it has ended (``is_final``) or ``timeout_ms`` has passed; None waits without limit.
+
+    A step may not wait for a run that can only end after its own, nor for such an event or tree: that is a
+    ``ConflictError`` (``would_deadlock``).
+    """
+    cause = None if timeout_ms == 0 else run_around()
+    params = _given(runId=run_id, timeoutMs=timeout_ms, causedBy=cause)
+    return Request(wire.WAIT_RUN, params, _read_run, _wait_s(timeout_ms))
 
 
 def wait_event(event_id: str, *, tree: bool = False, timeout_ms: int | None = None) -> Request[WaitedEventView]:

@@ -1,6 +1,5 @@
 """The routes: those of the API's methods, and the few that HTTP has beside them."""
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,8 +17,8 @@ from flowd.api.metrics.family import Measured
 from flowd.api.shapes.catalog import Explain
 from flowd.api.shapes.daemon import Status, StatusOverHttp
 from flowd.api.shapes.events import Dispatch, DispatchView, Replay
-from flowd.api.shapes.runs import GetRun, ReadOutput, RunView, WaitedRunView, WaitRun
-from flowd.api.shapes.trees import CancelEvent, GetEvent, WaitedEventView, WaitEvent
+from flowd.api.shapes.runs import GetRun, ReadOutput, WaitRun
+from flowd.api.shapes.trees import CancelEvent, GetEvent, WaitEvent
 from flowd.domain.errors import FlowdError
 from flowd.domain.flow import Snapshot
 from flowd.engine.feed import Feed
@@ -120,11 +119,11 @@ class Routes:
             is_wrapped = isinstance(value, dict) and isinstance(value.get("event"), dict) and "type" not in value
             given = value if is_wrapped else {}
             event = await self._known(value["event"] if is_wrapped else value)
-        cause = call.query.get("causedBy") or given.get("causedBy")
         trace = _header_trace(call) or call.query.get("traceparent") or given.get("traceparent")
-        dispatch = params.convert({"event": {}, "causedBy": cause, "traceparent": trace}, Dispatch)
+        asked = {"event": {}, "causedBy": _said(call, given, "causedBy"), "traceparent": trace, **_waiting(call, given)}
+        dispatch = params.convert(asked, Dispatch, is_text=True)
         dispatch.event = event
-        return json_response(await self._waited(names.DISPATCH, dispatch, given, call), 202)
+        return json_response(await self._waited(names.DISPATCH, dispatch, call), 202)
 
     async def _cloud_event(self, call: Call) -> dict[str, Any]:
         """A CloudEvent under its identity.
@@ -154,47 +153,18 @@ class Routes:
     async def _replay(self, call: Call) -> Response | Stream:
         options = call.json_if_any()
         given = dict(options) if isinstance(options, dict) else {}
-        replay = params.convert(
-            {**{name: given.get(name) for name in ("steps", "missing", "from")}, **call.values}, Replay, is_text=True
-        )
+        only = {name: given.get(name) for name in ("steps", "missing", "from")}
+        asked = {**only, "causedBy": _said(call, given, "causedBy"), **_waiting(call, given), **call.values}
+        replay = params.convert(asked, Replay, is_text=True)
         if replay.steps is not None or replay.from_steps is not None:
             # Whatever their needs ended as, also a question that a person rejected: it counts as a person's word.
             call.sender.demand("control")
-        return json_response(await self._waited(names.REPLAY, replay, given, call), 202)
+        return json_response(await self._waited(names.REPLAY, replay, call), 202)
 
-    async def _waited(self, name: str, given: params.Params, options: Mapping[str, Any], call: Call) -> DispatchView:
-        """Do it, then wait for the runs if asked to; a caller who hangs up ends the waiting and nothing else.
-
-        ``options`` are the body's ``wait`` and ``timeoutMs``; the query's win.
-        """
-        asked = call.query.get("wait")
-        is_waiting = bool(options.get("wait")) if asked is None else asked.lower() in _TRUE
-        limit = call.query.get("timeoutMs") or options.get("timeoutMs")
-        params.convert({"runId": "run_none", "timeoutMs": limit}, WaitRun, is_text=True)  # before anything is done
-        view: DispatchView = await self._table[name].call(given)
-        if not is_waiting:
-            return view
-        is_tree = str(call.query.get("tree") or options.get("tree")).lower() in _TRUE
-        if is_tree:
-            return await self._waited_for_tree(view, limit, call)
-        calls = [self._ended(run_id, limit) for run_id in view.run_ids]
-        ended = await call.unless_gone(asyncio.gather(*calls))
-        view.runs = [_without_output(one.run) for one in ended]
-        view.timed_out = any(one.timed_out for one in ended)
-        return view
-
-    async def _waited_for_tree(self, view: DispatchView, timeout_ms: object, call: Call) -> DispatchView:
-        members = {"eventId": view.event_id, "tree": True, "timeoutMs": timeout_ms}
-        asked = params.convert(members, WaitEvent, is_text=True)
-        waited: WaitedEventView = await call.unless_gone(self._table[names.WAIT_EVENT].call(asked))
-        runs = [await self._table[names.GET_RUN].call(GetRun(run_id=run_id)) for run_id in view.run_ids]
-        view.runs = [_without_output(one.run) for one in runs]
-        view.timed_out, view.state = waited.timed_out, waited.state
-        return view
-
-    async def _ended(self, run_id: str, timeout_ms: object) -> WaitedRunView:
-        given = params.convert({"runId": run_id, "timeoutMs": timeout_ms}, WaitRun, is_text=True)
-        view: WaitedRunView = await self._table[names.WAIT_RUN].call(given)
+    async def _waited(self, name: str, given: Dispatch | Replay, call: Call) -> DispatchView:
+        """Do it, and wait if asked to. A caller who hangs up ends the waiting; what was begun is done."""
+        doing = self._table[name].call(given)
+        view: DispatchView = await (call.unless_gone(doing) if given.wait else doing)
         return view
 
     async def _wait(self, call: Call) -> Response | Stream:
@@ -289,10 +259,19 @@ async def _answer(method: Method, given: params.Params, call: Call) -> Any:
     return await (method.call(given, call.sender.person) if method.needs_person else method.call(given))
 
 
-def _without_output(run: RunView) -> RunView:
-    """As lists show it."""
-    run.output = run.output_truncated = None
-    return run
+def _said(call: Call, options: Mapping[str, Any], name: str) -> Any:
+    """What the query says, else the body."""
+    return call.query.get(name) or options.get(name)
+
+
+def _waiting(call: Call, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether to wait, and how."""
+    asked = call.query.get("wait")
+    return {
+        "wait": bool(options.get("wait")) if asked is None else asked.lower() in _TRUE,
+        "timeoutMs": _said(call, options, "timeoutMs"),
+        "tree": str(_said(call, options, "tree")).lower() in _TRUE,
+    }
 
 
 def _from_url(call: Call, kind: type[P], *, query: bool = True) -> P:

@@ -34,7 +34,8 @@ class Replay(Params):
     """Which event, whether to wait for the new runs, with ``tree`` for all of its tree, and which steps only;
     ``from``: these steps and all that need them; ``missing``: those without a run of it.
 
-    Steps that are named start whatever those ended as that they need, also where a person rejected one.
+    Steps that are named start whatever those ended as that they need, also where a person rejected one. ``causedBy``
+    is the run whose step asks.
     """
 
     event_id: Identifier
@@ -44,6 +45,7 @@ class Replay(Params):
     missing: bool = False
     from_steps: list[str] | None = msgspec.field(default=None, name="from")
     tree: bool = False
+    caused_by: Identifier | None = None
 
 
 class ListEvents(Params):

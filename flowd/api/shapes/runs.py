@@ -64,10 +64,11 @@ class ListRuns(Params):
 
 
 class WaitRun(Params):
-    """Which run, and how long."""
+    """Which run, and how long. ``causedBy`` is the run whose step asks."""
 
     run_id: Identifier
     timeout_ms: Milliseconds | None = None
+    caused_by: Identifier | None = None
 
 
 class ReadOutput(Params):

@@ -101,18 +101,6 @@ def round_goes_on(db: Connection, run_id: str) -> bool:
     return found is not None
 
 
-def is_of(db: Connection, run_id: str, event_id: str, *, is_tree: bool) -> bool:
-    """Whether the run is one of the event, or of its tree."""
-    found = db.execute(
-        "WITH RECURSIVE above (seq, parent_seq, id) AS ("
-        "SELECT e.seq, e.parent_seq, e.id FROM runs r JOIN events e ON e.seq = r.event_seq WHERE r.id = ?"
-        " UNION ALL SELECT e.seq, e.parent_seq, e.id FROM above a JOIN events e ON e.seq = a.parent_seq WHERE ?"
-        ") SELECT 1 FROM above WHERE id = ?",
-        (run_id, is_tree, event_id),
-    ).fetchone()
-    return found is not None
-
-
 def unfinished(db: Connection, event_id: str, *, is_tree: bool, limit: int) -> list[Run]:
     """Runs of the event, or of its tree, that have not ended or ask a person, the oldest first."""
     seqs = db.execute(

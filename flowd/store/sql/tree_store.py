@@ -3,11 +3,12 @@
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
+from flowd.domain.awaited import Awaited, HeldUp
 from flowd.domain.people import Person
 from flowd.domain.run import Run
 from flowd.domain.stored import EventState, Page, TreeEvent
 from flowd.domain.trees import CalledOff
-from flowd.store.sql import cancels, key_reads, tree_reads
+from flowd.store.sql import cancels, held_up, tree_reads
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.writer import Writer
 
@@ -46,13 +47,9 @@ class TreeStore:
         """See `flowd.ports.TreeStore.is_round_going_on`."""
         return await self._read(lambda db: tree_reads.round_goes_on(db, run_id))
 
-    async def is_of(self, run_id: str, event_id: str, *, is_tree: bool) -> bool:
-        """See `flowd.ports.TreeStore.is_of`."""
-        return await self._read(lambda db: tree_reads.is_of(db, run_id, event_id, is_tree=is_tree))
-
-    async def keep_from_starting(self, run_ids: Collection[str], event_id: str, *, is_tree: bool) -> bool:
-        """See `flowd.ports.TreeStore.keep_from_starting`."""
-        return await self._read(lambda db: key_reads.keep_from_starting(db, run_ids, event_id, is_tree=is_tree))
+    async def held_up(self, run_ids: Collection[str], awaited: Awaited) -> HeldUp | None:
+        """See `flowd.ports.TreeStore.held_up`."""
+        return await self._read(lambda db: held_up.held_up(db, run_ids, awaited))
 
     async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
         """See `flowd.ports.TreeStore.event_state`."""

@@ -12,8 +12,8 @@ from flowd_client._core.reconnect import HELD_S
 from flowd_client._sync.channels import Channels
 from flowd_client._sync.net import Limit
 from flowd_client._sync.stream import Stream
-from flowd_client.discovery import meant_at
-from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, TimedOutError
+from flowd_client.discovery import by_nobody, meant_at
+from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, InvalidCallError, TimedOutError
 from flowd_client.wire import RETRY_SAFE, SUBSCRIBE, UPDATE
 
 
@@ -30,6 +30,11 @@ class UnixTransport:
         """As `flowd_client.transport.Transport.call`."""
         try:
             return self._call(method, params, timeout_s)
+        except InvalidCallError as error:
+            # A daemon of before an update does not take a step's word that it waits. It did nothing.
+            if "causedBy" not in params or "'causedBy'" not in error.message:
+                raise
+            return self._call(method, by_nobody(params), timeout_s)
         except TimedOutError as error:
             if (pid := stopped_pid(self._locate())) is None:
                 raise

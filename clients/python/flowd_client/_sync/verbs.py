@@ -190,7 +190,11 @@ class Verbs:
         return self._do(requests.get_run(run_id, definition=definition))
 
     def wait_run(self, run_id: str, *, timeout_ms: int | None = None) -> RunView:
-        """One run, once it has ended (``is_final``) or ``timeout_ms`` has passed; None waits without limit."""
+        """One run, once it has ended (``is_final``) or ``timeout_ms`` has passed; None waits without limit.
+
+        A step may not wait for a run that can only end after its own, nor for such an event or tree: that is a
+        ``ConflictError`` (``would_deadlock``).
+        """
         return self._do(requests.wait_run(run_id, timeout_ms=timeout_ms))
 
     def wait_event(self, event_id: str, *, tree: bool = False, timeout_ms: int | None = None) -> WaitedEventView:
