@@ -39,6 +39,40 @@ def multiply(place: Workspace, count: int) -> None:
     db.close()
 
 
+def widen(place: Workspace, steps: int, rounds: int) -> None:
+    """Give the newest run of a state whose daemon is down so many steps beside it, each with a run in so many rounds.
+
+    As if a flow of so many steps had been replayed again and again: rows like those that the daemon wrote itself.
+    """
+    with sqlite3.connect(place.path / ".codex" / "flowd" / "flowd.db") as db:
+        (seq,) = db.execute("SELECT max(seq) FROM runs").fetchone()
+        numbers = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < :count - 1)"
+        values = {"count": steps * rounds, "steps": steps, "seq": seq}
+        later = "(i / :steps) * 3600000"  # an hour between two rounds, so that each has an axis of its own
+        made = {
+            "runs": {
+                "seq": "seq + 1 + i",
+                "id": "id || printf('%06d', i)",
+                "step_name": "step_name || printf('-%04d', i % :steps)",
+                "round": "1 + i / :steps",
+                **{name: f"{name} + {later}" for name in ("created_at_ms", "started_at_ms", "completed_at_ms")},
+            },
+            "attempts": {
+                "run_seq": "run_seq + 1 + i",
+                **{name: f"{name} + {later}" for name in ("started_at_ms", "completed_at_ms")},
+            },
+        }
+        for table, changed in made.items():
+            columns = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
+            picked = ", ".join(changed.get(name, name) for name in columns)
+            db.execute(
+                f"{numbers} INSERT INTO {table} ({', '.join(columns)}) SELECT {picked} FROM {table}, n "
+                f"WHERE {'seq' if table == 'runs' else 'run_seq'} = :seq",
+                values,
+            )
+    db.close()
+
+
 HOSTILE_TEXT: Final = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>&amp;{{7*7}}\""
 
 _HOSTILE_OUTPUT: Final = b"\n".join((

@@ -156,12 +156,16 @@ class Methods:
 
     async def _get_event(self, given: trees.GetEvent) -> events.EventWithRunsView:
         event = await self._engine.reads.event(given.event_id)
-        page = await self._engine.reads.runs(RunFilter(event_id=given.event_id), limit=wire.MAX_LIMIT)
+        most = wire.MAX_LIMIT if given.max_runs is None else min(wire.MAX_LIMIT, given.max_runs)
+        page = await self._engine.reads.runs(RunFilter(event_id=given.event_id), limit=most)
         views = [runs.run_view(run) for run in page.items]
         view = events.EventWithRunsView(event=events.event_view(event, views), runs=views)
         if given.tree:
             below = await self._engine.reads.tree(
-                given.event_id, limit=params.page_limit(given.limit), cursor=given.cursor
+                given.event_id,
+                limit=params.page_limit(given.limit),
+                cursor=given.cursor,
+                max_runs=given.max_runs,
             )
             view.tree = trees.tree_view(below)
         return view

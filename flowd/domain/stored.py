@@ -74,7 +74,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class TreeEvent:
-    """An event in a tree, with all its runs in the order of their acceptance."""
+    """An event in a tree, with its runs in the order of their acceptance: all, or the newest of ``run_count``."""
 
     id: str
     type: str
@@ -82,6 +82,7 @@ class TreeEvent:
     caused_by: CausedBy | None
     depth: int
     runs: tuple[Run, ...]
+    run_count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,11 @@ class Reads:
         page = await self._store.runs(where, limit=limit, cursor=cursor)
         return replace(page, items=tuple(map(self.shown, page.items)))
 
-    async def tree(self, event_id: str, *, limit: int, cursor: str | None = None) -> Page[TreeEvent]:
-        """The event and all below it in its tree, oldest first. Raises `EventNotFoundError`."""
-        page = await self._store.tree(event_id, limit=limit, cursor=cursor)
+    async def tree(
+        self, event_id: str, *, limit: int, cursor: str | None = None, max_runs: int | None = None
+    ) -> Page[TreeEvent]:
+        """The event and all below it in its tree, oldest first; see `flowd.ports.TreeStore.tree`."""
+        page = await self._store.tree(event_id, limit=limit, cursor=cursor, max_runs=max_runs)
         shown = (replace(event, runs=tuple(map(self.shown, event.runs))) for event in page.items)
         return replace(page, items=tuple(shown))
 

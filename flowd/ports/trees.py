@@ -31,8 +31,12 @@ class TreeStore(Protocol):
         """The running runs that a cancel of it means."""
         ...
 
-    async def tree(self, event_id: str, *, limit: int, cursor: str | None) -> Page[TreeEvent]:
+    async def tree(
+        self, event_id: str, *, limit: int, cursor: str | None, max_runs: int | None = None
+    ) -> Page[TreeEvent]:
         """The event and all below it, oldest first: every event after the one whose run caused it.
+
+        With ``max_runs`` a page has at most so many runs: of a single event that has more, the newest.
 
         Raises:
             InvalidParamsError: The cursor is none of ours.

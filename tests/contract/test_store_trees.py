@@ -337,6 +337,23 @@ def test_a_round_goes_on_while_something_in_it_runs_but_not_while_it_waits_for_a
     stores.use(use)
 
 
+def test_a_page_of_a_tree_has_at_most_as_many_runs_as_were_asked_for(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        made = [NewRun(f"run-{number}", replace(STEP, step_name=f"step {number}")) for number in range(5)]
+        await store.accept(new_event("wide"), made, at_ms=1)
+        await end(store, await begin(store, "run-0"), follow("x"))
+        (alone,) = (await store.tree("wide", limit=9, cursor=None, max_runs=2)).items
+        assert ([run.id for run in alone.runs], alone.run_count) == (["run-3", "run-4"], 5)
+        page = await store.tree("wide", limit=9, cursor=None, max_runs=5)
+        assert [(event.id, len(event.runs), event.run_count) for event in page.items] == [("wide", 5, 5)]
+        rest = await store.tree("wide", limit=9, cursor=page.next_cursor, max_runs=5)
+        assert [(event.id, len(event.runs)) for event in rest.items] == [("x", 1)]
+        both = await store.tree("wide", limit=9, cursor=None, max_runs=6)
+        assert [event.id for event in both.items] == ["wide", "x"]
+
+    stores.use(use)
+
+
 def test_a_tree_is_told_in_pages_every_event_after_its_cause(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
         await end(store, await begin(store, await accept(store, "a")), follow("x"), follow("y"))

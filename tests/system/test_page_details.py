@@ -87,6 +87,13 @@ def submit(web: HttpPlace, path: str, **fields: str) -> Reply:
     return web.send("POST", path, urlencode(fields).encode(), {**FORM, "origin": web.url})
 
 
+def fields_of(page: str, path: str, button: str) -> dict[str, str]:
+    """What the form with this button sends to this path."""
+    forms = re.findall(rf'<form method="post" action="{re.escape(path)}".*?</form>', page, re.DOTALL)
+    form = next(form for form in forms if f">{button}</button>" in form)
+    return {name: html.unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', form)}
+
+
 def text_of(page: str) -> str:
     return html.unescape(re.sub("<[^>]*>", "", page))
 
@@ -189,12 +196,43 @@ def test_all_that_failed_is_tried_again(web: HttpPlace) -> None:
     dispatch(web, "night-2", "release.go")
     ended(web, "night-2")
     (web.place.path / "mended").touch()
-    assert submit(web, "/ui/events/night-2/retry-failed", sure="1").status == 303
+    path = "/ui/events/night-2/retry-failed"
+    asked = fields_of(page(web, "/ui/events/night-2"), path, "Retry failed")
+    assert submit(web, path, **asked, sure="1").status == 303
     ended(web, "night-2")
     assert run_of(web, "night-2", "publish")["effectiveStatus"] == "completed"
     shown = page(web, f"/ui/runs/{run_of(web, 'night-2', 'build')['id']}")
     assert "of attempt 2" in shown
     assert re.search(r'attempt=1#output">1</a>', shown)
+
+
+def test_a_retry_of_what_failed_means_the_round_that_was_seen(web: HttpPlace) -> None:
+    (web.place.path / "mended").unlink(missing_ok=True)
+    dispatch(web, "night-3", "release.go")
+    ended(web, "night-3")
+    path = "/ui/events/night-3/retry-failed"
+    before = page(web, "/ui/events/night-3")
+    assert "Make another attempt of all that failed (1) in round 1 of release?" in before
+    first = run_of(web, "night-3", "build")["id"]
+    submit(web, "/ui/events/night-3/replay-from", step="release/build", sure="1")
+    ended(web, "night-3")
+    second = run_of(web, "night-3", "build")["id"]
+
+    submit(web, path, **fields_of(before, path, "Retry failed"), sure="1")
+    ended(web, "night-3")
+    assert attempts_of(web, first, second) == (2, 1)
+    after = page(web, "/ui/events/night-3")
+    submit(web, path, **fields_of(after, path, "Retry failed"), sure="1")
+    ended(web, "night-3")
+    assert attempts_of(web, first, second) == (2, 2)
+    submit(web, path, **fields_of(after, path, "Retry failed in round 1 of release"), sure="1")
+    ended(web, "night-3")
+    assert attempts_of(web, first, second) == (3, 2)
+    assert submit(web, path, sure="1").status == 400
+
+
+def attempts_of(web: HttpPlace, *run_ids: str) -> tuple[int, ...]:
+    return tuple(web.place.call("flow.getRun", runId=run_id)["run"]["attemptCount"] for run_id in run_ids)
 
 
 def test_an_event_is_dispatched_again_edited(web: HttpPlace) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flowd.page import event, flows
+from flowd.page import event, flows, rounds
 from flowd.page.graph import Edge
 
 NEEDS = {("rel", "build"): (), ("rel", "test"): (), ("rel", "publish"): ("build", "test")}
@@ -70,17 +70,18 @@ def test_a_question_counts_as_one_and_only_the_newest_runs_count() -> None:
 
 
 def test_what_was_not_started_for_its_need_is_not_retried_by_itself() -> None:
-    assert event.has_failed(run("r1", "build", "failed"))
-    assert not event.has_failed(run("r1", "build", "failed", reason="needs_not_met"))
-    assert not event.has_failed(run("r1", "build", "running"))
+    assert rounds.has_failed(run("r1", "build", "failed"))
+    assert not rounds.has_failed(run("r1", "build", "failed", reason="needs_not_met"))
+    assert not rounds.has_failed(run("r1", "build", "running"))
 
 
 def test_what_a_round_causes_is_on_its_timeline_and_a_later_replay_has_its_own() -> None:
     later: dict[str, Any] = {"createdAt": "2026-01-02T00:00:00.000Z", "round": 2}
     caused: dict[str, Any] = {"createdAt": "2026-01-01T00:00:02.000Z", "event_id": "e2", "flow": "after"}
     runs = [run("r1", "build"), run("r2", "test"), run("r3", "build", **later), run("r4", "note", **caused)]
-    found = event.charts(runs, now_ms=0)
-    assert [(shown, [row.run["id"] for row in drawing.rows]) for shown, drawing in found] == [
+    found, earlier = rounds.charts(runs, 0, 9)
+    assert earlier == 0
+    assert [(chart.caption, [row.run["id"] for row in chart.drawing.rows]) for chart in found] == [
         ("rel, round 2", ["r3"]),
         ("rel, round 1; after, round 1", ["r1", "r2", "r4"]),
     ]

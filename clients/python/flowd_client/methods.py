@@ -126,7 +126,14 @@ METHODS: Final[dict[str, Method]] = {
         Method(
             GET_EVENT,
             "An event with its runs.",
-            (Route("GET", "/events/{eventId}", "read", note="`?tree=true` adds a page of its tree."),),
+            (
+                Route(
+                    "GET",
+                    "/events/{eventId}",
+                    "read",
+                    note="`?tree=true` adds a page of its tree. `maxRuns`: of an event that has more, the newest.",
+                ),
+            ),
             is_retry_safe=True,
         ),
         Method(

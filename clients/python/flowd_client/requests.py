@@ -256,10 +256,18 @@ def get_event(event_id: str) -> Request[EventView]:
     return Request(wire.GET_EVENT, {"eventId": event_id}, _read_event)
 
 
-def get_tree(event_id: str, *, limit: int | None = None, cursor: str | None = None) -> Request[Page[TreeEventView]]:
+def get_tree(
+    event_id: str, *, limit: int | None = None, cursor: str | None = None, max_runs: int | None = None
+) -> Request[Page[TreeEventView]]:
     """An event and all below it, with their runs: what its runs caused, theirs, and so on. The oldest comes
-    first, and every event after the one whose run caused it."""
-    return Request(wire.GET_EVENT, _given(eventId=event_id, tree=True, limit=limit, cursor=cursor), _read_tree)
+    first, and every event after the one whose run caused it.
+
+    Args:
+        limit: Of the events of a page.
+        max_runs: Of the runs of a page, at most 2,000; of an event that has more, the newest.
+    """
+    params = _given(eventId=event_id, tree=True, limit=limit, cursor=cursor, maxRuns=max_runs)
+    return Request(wire.GET_EVENT, params, _read_tree)
 
 
 def read_output(

@@ -116,7 +116,7 @@ class EventPageView(View):
 
 
 class TreeEventView(View):
-    """An event in a tree, with all its runs."""
+    """An event in a tree, with its runs. ``runCount``: how many it has, where ``runs`` are the newest of them."""
 
     id: str
     type: str
@@ -124,6 +124,7 @@ class TreeEventView(View):
     depth: int
     runs: list[RunView]
     caused_by: CausedByView | None = None
+    run_count: int | None = None
 
 
 class TreeView(View):
@@ -202,6 +203,13 @@ def event_view(event: StoredEvent, runs: list[RunView] | None = None) -> EventVi
         left_out=_left_out(event.left_out),
         traceparent=event.traceparent,
     )
+
+
+def take_text(view: EventView) -> bytes:
+    """Take an event's text out of its view, which shows nothing of it then: nobody reads megabytes to show a page."""
+    text = bytes(view.raw)
+    view.raw, view.payload = msgspec.Raw(b"{}"), None
+    return text
 
 
 def _left_out(shares: Sequence[LeftOut]) -> list[LeftOutView] | None:

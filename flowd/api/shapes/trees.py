@@ -1,5 +1,9 @@
 """Trees as callers ask for them and see them."""
 
+from typing import Annotated
+
+import msgspec
+
 from flowd.api.json import instant
 from flowd.api.params import Identifier, Limit, Milliseconds, Params
 from flowd.api.shapes import View
@@ -7,17 +11,21 @@ from flowd.api.shapes.events import CausedByView, EventStateView, TreeEventView,
 from flowd.api.shapes.runs import run_view
 from flowd.domain.stored import EventState, Page, TreeEvent
 
+MaxRuns = Annotated[int, msgspec.Meta(ge=1, le=2000)] | None
+
 MAX_OPEN = 100
 """Runs that `EventStateView` shows."""
 
 
 class GetEvent(Params):
-    """Which event; with ``tree`` a page of its tree, too."""
+    """Which event; with ``tree`` a page of its tree, too. ``maxRuns`` is of the event and of a page of its tree: of an
+    event that has more, the newest."""
 
     event_id: Identifier
     tree: bool = False
     limit: Limit = None
     cursor: str | None = None
+    max_runs: MaxRuns = None
 
 
 class CancelEvent(Params):
@@ -61,5 +69,6 @@ def _event_view(event: TreeEvent) -> TreeEventView:
         created_at=instant(event.created_at_ms),
         depth=event.depth,
         runs=[run_view(run) for run in event.runs],
+        run_count=event.run_count if event.run_count > len(event.runs) else None,
         caused_by=None if event.caused_by is None else CausedByView(event.caused_by.run_id, event.caused_by.event_id),
     )

@@ -1,6 +1,6 @@
 """Questions about an event and all that its runs caused, theirs, and so on. They run inside any transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError
 from flowd.domain.run import Run
@@ -47,8 +47,9 @@ def refuse_unknown(db: Connection, event_id: str) -> None:
         raise EventNotFoundError(event_id)
 
 
-def tree(db: Connection, event_id: str, *, limit: int, cursor: str | None) -> Page[TreeEvent]:
-    """The event and all below it, with their runs, every event after the one whose run caused it."""
+def tree(db: Connection, event_id: str, *, limit: int, cursor: str | None, max_runs: int | None) -> Page[TreeEvent]:
+    """The event and all below it, with their runs, every event after the one whose run caused it; with ``max_runs`` at
+    most so many, the newest where a single event has more."""
     refuse_unknown(db, event_id)
     after = _position(cursor)
     found = db.execute(
@@ -56,26 +57,41 @@ def tree(db: Connection, event_id: str, *, limit: int, cursor: str | None) -> Pa
         " FROM scope s JOIN events e ON e.seq = s.seq WHERE e.seq > ? ORDER BY e.seq LIMIT ?",
         (event_id, after, limit + 1),
     ).fetchall()
-    items = _with_runs(db, found[:limit])
+    items = _with_runs(db, found[:limit], max_runs)
     return Page(tuple(items), f"t{found[len(items) - 1][0]}" if len(found) > len(items) else None)
 
 
-def _with_runs(db: Connection, found: Sequence[rows.Row]) -> list[TreeEvent]:
+def _with_runs(db: Connection, found: Sequence[rows.Row], max_runs: int | None) -> list[TreeEvent]:
     """As many of these events as make a page, at least one."""
+    counts = _run_counts(db, [row[0] for row in found])
+    page = _fitting(found, counts, max_runs)
     items: list[TreeEvent] = []
-    count = size = 0
-    for start in range(0, len(found), _AT_ONCE):
-        part = found[start : start + _AT_ONCE]
-        runs = _runs(db, [row[0] for row in part])
+    size = 0
+    for start in range(0, len(page), _AT_ONCE):
+        part = page[start : start + _AT_ONCE]
+        runs = _runs(db, [row[0] for row in part], max_runs)
         for seq, id_, type_, created_at_ms, cause_run_id, cause_event_id, depth in part:
             theirs = tuple(runs.get(seq, ()))
-            count += len(theirs)
             size += sum(len(said.text) for run in theirs for said in (run.result, run.reported_result) if said)
-            if items and (count > MAX_RUNS or size > reads.MAX_PAGE_BYTES):
+            if items and size > reads.MAX_PAGE_BYTES:
                 return items
             caused_by = None if cause_run_id is None else CausedBy(cause_run_id, cause_event_id)
-            items.append(TreeEvent(id_, type_, created_at_ms, caused_by, depth, theirs))
+            count = max(counts.get(seq, 0), len(theirs))
+            items.append(TreeEvent(id_, type_, created_at_ms, caused_by, depth, theirs, count))
     return items
+
+
+def _fitting(found: Sequence[rows.Row], counts: Mapping[int, int], max_runs: int | None) -> list[rows.Row]:
+    """The first of these events that have no more runs together than a page may have, at least one."""
+    most = max_runs or MAX_RUNS
+    page: list[rows.Row] = []
+    total = 0
+    for row in found:
+        total += counts.get(row[0], 0)
+        if page and total > most:
+            break
+        page.append(row)
+    return page
 
 
 def going_on(db: Connection, event_id: str, *, is_tree: bool) -> bool:
@@ -124,9 +140,22 @@ def statuses(db: Connection, event_id: str, *, is_tree: bool) -> dict[str, int]:
     )
 
 
-def _runs(db: Connection, event_seqs: Sequence[int]) -> dict[int, list[Run]]:
+def _run_counts(db: Connection, event_seqs: Sequence[int]) -> dict[int, int]:
     marks = ",".join("?" * len(event_seqs))
-    found = db.execute(f"{rows.RUNS} WHERE r.event_seq IN ({marks}) ORDER BY r.seq", list(event_seqs)).fetchall()
+    counted = f"SELECT event_seq, count(*) FROM runs WHERE event_seq IN ({marks}) GROUP BY event_seq"
+    return dict(db.execute(counted, list(event_seqs)).fetchall())
+
+
+def _runs(db: Connection, event_seqs: Sequence[int], max_runs: int | None) -> dict[int, list[Run]]:
+    """The runs of each of these events in their order; with ``max_runs`` the newest of them all."""
+    marks = ",".join("?" * len(event_seqs))
+    asked, values = f"r.event_seq IN ({marks})", list(event_seqs)
+    if max_runs is not None:
+        # As many of each: only one that is alone on its page has more.
+        ranked = "SELECT seq, row_number() OVER (PARTITION BY event_seq ORDER BY seq DESC) AS place FROM runs"
+        asked = f"r.seq IN (SELECT seq FROM ({ranked} WHERE event_seq IN ({marks})) AS ranked WHERE place <= ?)"
+        values.append(max_runs)
+    found = db.execute(f"{rows.RUNS} WHERE {asked} ORDER BY r.seq", values).fetchall()
     attempts = reads.attempts_by_run(db, found)
     by_event: dict[int, list[Run]] = {}
     for row in found:

@@ -35,9 +35,11 @@ class TreeStore:
         """See `flowd.ports.TreeStore.running_of`."""
         return await self._read(lambda db: cancels.running(db, event_id, is_tree=is_tree))
 
-    async def tree(self, event_id: str, *, limit: int, cursor: str | None) -> Page[TreeEvent]:
+    async def tree(
+        self, event_id: str, *, limit: int, cursor: str | None, max_runs: int | None = None
+    ) -> Page[TreeEvent]:
         """See `flowd.ports.TreeStore.tree`."""
-        return await self._read(lambda db: tree_reads.tree(db, event_id, limit=limit, cursor=cursor))
+        return await self._read(lambda db: tree_reads.tree(db, event_id, limit=limit, cursor=cursor, max_runs=max_runs))
 
     async def is_going_on(self, event_id: str, *, is_tree: bool) -> bool:
         """See `flowd.ports.TreeStore.is_going_on`."""

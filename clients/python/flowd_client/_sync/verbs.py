@@ -249,11 +249,17 @@ class Verbs:
         """One event with its runs."""
         return self._do(requests.get_event(event_id))
 
-    def get_tree(self, event_id: str, *, limit: int | None = None, cursor: str | None = None) -> Page[TreeEventView]:
+    def get_tree(
+        self, event_id: str, *, limit: int | None = None, cursor: str | None = None, max_runs: int | None = None
+    ) -> Page[TreeEventView]:
         """An event and all below it, with their runs: what its runs caused, theirs, and so on. The oldest comes
         first, and every event after the one whose run caused it.
+
+        Args:
+            limit: Of the events of a page.
+            max_runs: Of the runs of a page, at most 2,000; of an event that has more, the newest.
         """
-        return self._do(requests.get_tree(event_id, limit=limit, cursor=cursor))
+        return self._do(requests.get_tree(event_id, limit=limit, cursor=cursor, max_runs=max_runs))
 
     def read_output(
         self,

@@ -17,7 +17,8 @@ class TreeEventView:
     Attributes:
         caused_by: None where no run caused it.
         depth: Its distance from the root.
-        runs: All of them, in the order of their acceptance.
+        runs: In the order of their acceptance; all of them, or the newest where only so many were asked for.
+        run_count: How many it has, where these are not all.
         raw: The record as it came.
     """
 
@@ -26,6 +27,7 @@ class TreeEventView:
     caused_by: CausedByView | None
     depth: int = field(metadata=called("depth", default=0))
     runs: tuple[RunView, ...]
+    run_count: int | None
     created_at: datetime | None
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
