@@ -1,16 +1,19 @@
 """*Dispatch*: an event to be sent, like a stored one or like the last one of its type, and edited before."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from flowd.api import json
 from flowd.api.http.call import decoded
 from flowd.api.http.responses import HttpError
+from flowd.api.shapes.events import EventView, take_text
 from flowd.domain.errors import FlowdError
 from flowd.page.actions import Fields
 from flowd.page.event_actions import event_path
 from flowd.page.visit import Visit
-from flowd.page.words import pretty
+from flowd.page.words import pretty, readable
 from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 from flowd_client import wire
@@ -22,17 +25,24 @@ async def show(visit: Visit) -> Shown:
     """The form."""
     query = visit.call.query
     like, kind = query.get("like"), query.get("type", "")
-    source: Mapping[str, Any] | None = None
+    source: EventView | None = None
     if like:
-        source = (await visit.ask(names.GET_EVENT, {"eventId": like}))["event"]
+        source = (await visit.view(names.GET_EVENT, {"eventId": like, "maxRuns": 1})).event
     elif kind:
-        source = next(iter((await visit.ask(names.LIST_EVENTS, {"type": kind, "limit": 1}))["events"]), None)
-    event: dict[str, object] = {"type": kind, "payload": {}}
+        source = next(iter((await visit.view(names.LIST_EVENTS, {"type": kind, "limit": 1})).events), None)
+    text = pretty({"type": kind, "payload": {}})
     if source is not None:
-        event = {name: value for name, value in source["raw"].items() if name not in _OF_THE_LAST_TIME}
-    event_id = f"{_stem(source['id'] if source else kind or 'event')}-{secrets.token_hex(3)}"
-    members = {"text": pretty(event), "id": event_id, "like": source["id"] if source else None, "kind": kind}
+        text = await asyncio.to_thread(_again, take_text(source))
+    event_id = f"{_stem(source.id if source else kind or 'event')}-{secrets.token_hex(3)}"
+    members = {"text": text, "id": event_id, "like": source.id if source else None, "kind": kind}
     return Shown("compose.html", members)
+
+
+def _again(text: bytes) -> str:
+    """An event as it is sent once more."""
+    event = {name: value for name, value in json.decode(text).items() if name not in _OF_THE_LAST_TIME}
+    sent = json.encode(event)
+    return readable(sent, is_whole=True)[0]
 
 
 async def dispatch(visit: Visit, fields: Fields) -> str | Shown:

@@ -4,22 +4,23 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from flowd.api import json
+from flowd.api.shapes.events import take_text
 from flowd.page.drawing import Node, draw
 from flowd.page.graph import MAX_NODES, Edge
-from flowd.page.timeline import Timeline, on_one_axis, timeline
-from flowd.page.visit import Visit, segment
-from flowd.page.words import SHOWN, pretty, took
+from flowd.page.output import number
+from flowd.page.rounds import AT_ONCE, MORE, View, charts, failed_now, has_failed, newest
+from flowd.page.visit import Visit, plain, segment
+from flowd.page.words import readable, took
 from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 
-View = Mapping[str, Any]
 Link = Callable[[str], str]
 """The address of a page by its path."""
 
 _EVENTS = 100
-_CHARTS = 12
-_ROWS = 100
-_NAMED = 4
+_RUNS_ASKED = 600
+"""Of a tree. More would hold the loop for longer than anybody else may wait."""
 _QUESTIONS = 20
 _RUNS = 200
 
@@ -27,18 +28,27 @@ _RUNS = 200
 async def show(visit: Visit) -> Shown:
     """The page."""
     event_id = visit.call.values["eventId"]
-    got = await visit.ask(names.GET_EVENT, {"eventId": event_id, "tree": "true", "limit": _EVENTS})
+    asked = {"eventId": event_id, "tree": "true", "limit": _EVENTS, "maxRuns": _RUNS_ASKED}
+    view = await visit.view(names.GET_EVENT, asked)
+    view.runs, view.event.runs, view.event.run_ids = [], None, ()  # the tree has them, too
+    text = take_text(view.event)
+    got = plain(view)
     event, tree = got["event"], got["tree"]["events"]
     catalog = await visit.ask(names.LIST_FLOWS)
-    # Of ten thousand runs all of this takes long.
+    # Of hundreds of runs all of this takes long.
+    has_more_events = "nextCursor" in got["tree"]
     made = await asyncio.to_thread(_of_tree, visit, event_id, tree, needs_of(catalog["flows"]))
     members: dict[str, Any] = {
         "event": event,
         "path": f"/ui/events/{segment(event_id)}",
-        "more_events": "nextCursor" in got["tree"],
+        "more_events": has_more_events,
+        "shown_runs": len(tree[0]["runs"]),
+        "run_count": tree[0].get("runCount"),
         **made,
-        **(await _said(visit, event) if visit.mark is None else {}),
+        **(await _said(visit, text) if visit.mark is None else {}),
     }
+    if has_more_events or members["run_count"] is not None:
+        members["statuses"] = await _statuses(visit, event_id)
     return Shown("event.html", members)
 
 
@@ -49,29 +59,39 @@ def _of_tree(
     nodes, edges = graph(visit.link, tree, needs)
     runs = [run for one in tree for run in one["runs"]]
     failed = [run for one in tree for run in newest(one["runs"]) if has_failed(run)]
+    count = number(visit.call.query, "rounds") or AT_ONCE
+    drawn, earlier = charts(runs, visit.now_ms, count, failed)
     return {
         "graph": draw(nodes, edges, "What this event has started"),
         "left_out": max(0, len(nodes) - MAX_NODES),
         "questions": [question(run) for one in tree for run in newest(one["runs"]) if run["needsAttention"]][
             :_QUESTIONS
         ],
-        "charts": charts(runs, visit.now_ms),
+        "charts": drawn,
+        "earlier": earlier,
+        "next_rounds": count + MORE,
         "runs": sorted(runs, key=lambda run: str(run["createdAt"]), reverse=True)[:_RUNS],
         "steps": in_order({label(run) for run in tree[0]["runs"]}, needs),
         "statuses": tally(tree),
-        "failed": failed,
+        "failed": failed_now(tree),
         "failed_step": next((label(run) for run in failed if run["eventId"] == event_id), None),
         "is_open": any(run["status"] in ("queued", "running") for run in runs),
     }
 
 
-async def _said(visit: Visit, event: View) -> dict[str, Any]:
+async def _statuses(visit: Visit, event_id: str) -> dict[str, int]:
+    """`tally` of a tree that has more runs than are shown."""
+    asked = {"eventId": event_id, "tree": "true", "timeoutMs": 0}
+    found: dict[str, int] = (await visit.ask(names.WAIT_EVENT, asked))["state"]["statuses"]
+    return {"asks" if status == "needs_intervention" else status: count for status, count in found.items()}
+
+
+async def _said(visit: Visit, text: bytes) -> dict[str, Any]:
     """What never changes of an event, and what is told when the page is opened and not again."""
     query = visit.call.query
-    text = pretty(event["raw"])
-    is_whole = "whole" in query or len(text) <= SHOWN
-    explained = await visit.ask(names.EXPLAIN, {"event": event["raw"]}) if "explain" in query else None
-    return {"text": text if is_whole else text[:SHOWN], "is_whole": is_whole, "explained": explained}
+    shown, is_whole = readable(text, is_whole="whole" in query)
+    explained = await visit.ask(names.EXPLAIN, {"event": json.decode(text)}) if "explain" in query else None
+    return {"text": shown, "is_whole": is_whole, "explained": explained}
 
 
 def label(run: View) -> str:
@@ -87,17 +107,6 @@ def in_order(steps: Collection[str], needs: Mapping[tuple[str, str], object]) ->
     """
     known = [name for flow, step in needs if (name := f"{flow}/{step}") in steps]
     return known + sorted(set(steps) - set(known))
-
-
-def newest(runs: Sequence[View]) -> list[View]:
-    """The newest run of each step of an event's runs, which come oldest first."""
-    return list({(run["flowName"], run["stepName"]): run for run in runs}.values())
-
-
-def has_failed(run: View) -> bool:
-    """Whether a retry of all that failed takes it. One that ended unstarted is put back by the retry of its need."""
-    is_final = run["status"] not in ("queued", "running")
-    return is_final and run["effectiveStatus"] == "failed" and run.get("reason") != "needs_not_met"
 
 
 def question(run: View) -> dict[str, Any]:
@@ -122,25 +131,6 @@ def word(run: View) -> str:
     'asks'
     """
     return "asks" if run["needsAttention"] else str(run["effectiveStatus"])
-
-
-def charts(runs: Sequence[View], now_ms: int) -> list[tuple[str, Timeline]]:
-    """Timelines of the newest rounds, newest first, each with what it shows in words. Rounds that are near to each
-    other are on one."""
-    grouped: dict[tuple[str, str, int], list[View]] = {}
-    for run in runs:
-        grouped.setdefault((run["eventId"], run["flowName"], run.get("round", 1)), []).append(run)
-    drawn: list[tuple[str, Timeline]] = []
-    for together in on_one_axis(list(grouped.values()), now_ms)[-_CHARTS:]:
-        drawing = timeline([run for group in together for run in group][:_ROWS], now_ms)
-        if drawing is not None:
-            drawn.append((_in_words(together), drawing))
-    return drawn[::-1]
-
-
-def _in_words(rounds: Sequence[Sequence[View]]) -> str:
-    names = list(dict.fromkeys(f"{group[0]['flowName']}, round {group[0].get('round', 1)}" for group in rounds))
-    return "; ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def needs_of(flows: Sequence[View]) -> dict[tuple[str, str], tuple[str, ...]]:

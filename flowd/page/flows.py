@@ -6,8 +6,9 @@ from typing import Any
 
 from flowd.api.http.responses import HttpError
 from flowd.page.drawing import Node, draw
-from flowd.page.event import Link, View, word
+from flowd.page.event import Link, word
 from flowd.page.graph import MAX_NODES, Edge
+from flowd.page.rounds import View
 from flowd.page.visit import Visit, segment
 from flowd.page.words import took
 from flowd.page.wrapping import Shown

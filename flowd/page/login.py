@@ -71,7 +71,7 @@ class Login:
     async def ask(self, call: Call, wanted: str, status: int = 401, problem: str = "") -> Response:
         """The form, which leads on to the page that was ``wanted``; nothing for the script, which tells by itself."""
         if mark_of(call) is not None:
-            return self._wrapping.html(call, b"", 401)
+            return await self._wrapping.html(call, b"", 401)
         shown = Shown("login.html", {"next": own_path(wanted), "problem": problem}, status)
         return await self._wrapping.show(call, shown, None)
 

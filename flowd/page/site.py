@@ -131,7 +131,7 @@ class BrowserSite:
                 return await self._wrapping.show(call, await look.show(visit), visit)
             sender = visit.sender.person, visit.sender.scopes
             body = await self._fragments.get((visit.url, sender), visit.mark, lambda: self._fragment(look, visit))
-            return self._wrapping.html(call, body)
+            return await self._wrapping.html(call, body)
         except ClientGoneError:
             raise
         except Exception as problem:  # noqa: BLE001 - every exception becomes a page, and none shows its text

@@ -56,12 +56,15 @@ class Visit:
             FlowdError: As the method refuses it.
             HttpError: ``missing_scope``.
         """
+        return plain(await self.view(name, members))
+
+    async def view(self, name: str, members: Mapping[str, object] | None = None) -> Any:
+        """The same in the shape that the method gives it."""
         method = self.table[name]
         self.sender.demand(METHODS[name].routes[0].scope)
         present = {key: value for key, value in (members or {}).items() if value not in (None, "")}
         given = params.convert(present, method.params, is_text=True)
-        result = await (method.call(given, self.sender.person) if method.needs_person else method.call(given))
-        return json.decode(json.encode(result))
+        return await (method.call(given, self.sender.person) if method.needs_person else method.call(given))
 
     def link(self, path: str, **query: object) -> str:
         """The address of a page: ``link("/ui/runs", flow="rel")``. What is None or empty is left out."""
@@ -73,6 +76,11 @@ class Visit:
         if len(self.call.body) <= STRANGERS_BYTES:
             return form_of(self.call, max_bytes=STRANGERS_BYTES)
         return await asyncio.to_thread(form_of, self.call, max_bytes=len(self.call.body))
+
+
+def plain(view: object) -> Any:
+    """A view as plain objects with the members that JSON has."""
+    return json.decode(json.encode(view))
 
 
 def form_of(call: Call, *, max_bytes: int = STRANGERS_BYTES) -> dict[str, str]:

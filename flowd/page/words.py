@@ -130,6 +130,21 @@ def pretty(value: object) -> str:
         return compact  # what indents does not reach as deep
 
 
+def readable(text: bytes, *, is_whole: bool) -> tuple[str, bool]:
+    """JSON to be read, or its beginning; and whether that is all of it. What is large is shown as it is stored.
+
+    >>> readable(b'{"a":1}', is_whole=False)
+    ('{\\n  "a": 1\\n}', True)
+    """
+    if len(text) <= _MAX_INDENTED:
+        shown = pretty(json.loads(text))
+        is_all = is_whole or len(shown) <= SHOWN
+        return (shown if is_all else shown[:SHOWN]), is_all
+    if is_whole:
+        return text.decode("utf-8", "replace"), True
+    return text[: 4 * SHOWN].decode("utf-8", "ignore")[:SHOWN], False
+
+
 def in_short(value: object) -> str:
     """JSON to be read, or the beginning of what is long."""
     text = pretty(value)

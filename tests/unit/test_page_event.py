@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from flowd.api.http.responses import HttpError
 from flowd.page import event, flows, rounds
 from flowd.page.graph import Edge
 
@@ -122,3 +125,37 @@ def test_a_paused_step_is_drawn_as_paused() -> None:
         nodes, _ = flow_drawn({}, step("build", trigger="go"), step("test", trigger="go"), paused=[what])
         assert "paused" in nodes["s build"].note
         assert ("paused" in nodes["s test"].note) == (what != "rel/build")
+
+
+def test_what_failed_is_retried_in_the_round_that_it_is_seen_in() -> None:
+    first = [run("r1", "build", "failed"), run("r2", "test", "failed"), run("r3", "lint")]
+    again = [run("r4", "test", "failed", round=2)]
+    failed = rounds.failed_now([event_of("e1", *first, *again), event_of("e2", run("r5", "note", event_id="e2"))])
+    assert failed is not None
+    assert (failed.runs, failed.where, failed.is_alone) == (2, "round 1 of rel, round 2 of rel", False)
+    # Round 2 stands for the newest runs of all steps as they were when it was the last one.
+    assert rounds.read(failed.rounds) == [rounds.Round("e1", "rel", 2)]
+    assert rounds.failed_now([event_of("e1", run("r1", "build"))]) is None
+
+
+def test_a_round_that_was_replayed_can_be_retried_by_itself() -> None:
+    runs = [run("r1", "test", "failed"), run("r2", "test", "failed", round=2)]
+    ((chart,), earlier) = rounds.charts(runs, 0, 9, runs[1:])
+    assert earlier == 0
+    assert [(one.where, one.is_alone) for one in chart.failed] == [("round 1 of rel", True)]
+    assert rounds.read(chart.failed[0].rounds) == [rounds.Round("e1", "rel", 1)]
+
+
+def test_only_so_many_timelines_are_drawn_each_with_so_many_rows() -> None:
+    days = [f"2026-01-{day:02}T00:00:00.000Z" for day in range(1, 8)]
+    runs = [run(f"r{number}", f"s{number}", createdAt=day, round=number) for number, day in enumerate(days, 1)]
+    crowd = [run(f"c{number}", f"s{number}", createdAt="2026-02-01T00:00:00.000Z", round=9) for number in range(150)]
+    found, earlier = rounds.charts([*runs, *crowd], 0, 3)
+    assert ([chart.caption for chart in found], earlier) == (["rel, round 9", "rel, round 7", "rel, round 6"], 5)
+    assert (len(found[0].drawing.rows), found[0].left_out) == (rounds.ROWS, 150 - rounds.ROWS)
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[[1, 2, 3]]", '[["e", "f"]]', "[" * 9000, '[["e", "f", "1"]]'])
+def test_a_form_that_names_no_rounds_is_refused(text: str | None) -> None:
+    with pytest.raises(HttpError):
+        rounds.read(text)
