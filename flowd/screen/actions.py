@@ -61,12 +61,29 @@ async def _replay(client: AsyncFlowClient, run: RunView, ask: Asker) -> str | No
         Choice(f"{step} alone", {"steps": [step]}),
         Choice("only steps that have no run of it yet", {"missing": True}),
     )
-    how = await ask(Choose(f"Make new runs for the event {event_id}? Of which steps?", choices))
+    question = f"Make new runs for the event {event_id}? Of which steps?"
+    warning = await _empty_folder(client, run)
+    how = await ask(Choose(f"{question}\n\n{warning}" if warning else question, choices))
     if how is None:
         return None
     made = await client.replay_event(event_id, **how)
     count = len(made.run_ids)
     return f"{event_id}: {count} {'run' if count == 1 else 'runs'} made"
+
+
+async def _empty_folder(client: AsyncFlowClient, run: RunView) -> str:
+    """What a replay of this step without those before it must know: the folder of its round is a new one."""
+    made_with = (await client.get_run(run.id, definition=True)).definition or {}
+    if not made_with.get("roundDir"):
+        return ""
+    flow = next((flow for flow in (await client.list_flows()).flows if flow.name == run.flow_name), None)
+    step = next((step for step in flow.steps if step.name == run.step_name), None) if flow else None
+    if step is None or not step.needs:
+        return ""
+    return (
+        f"Unless all steps are replayed, their folder is a new, empty one: what {', '.join(step.needs)} left in that "
+        f"of round {run.round} is not in it."
+    )
 
 
 async def _approve(client: AsyncFlowClient, run: RunView, ask: Asker) -> str | None:

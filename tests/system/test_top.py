@@ -66,6 +66,30 @@ def test_what_ends_or_starts_something_is_asked_first_and_then_done(place: Works
     assert place.call("flow.getRun", runId=slow)["run"]["status"] == "canceled"
 
 
+def test_who_replays_from_a_step_is_told_that_the_folder_of_the_round_will_be_empty(place: Workspace) -> None:
+    package = place.flow("parts", say("completed"), top="round_dir = true")
+    manifest = (package / "flow.toml").read_text(encoding="utf-8")
+    sell = '[[steps]]\nname = "sell"\nrunner = "exec"\nscript = "main.sh"\nneeds = ["main"]\n'
+    (package / "flow.toml").write_text(manifest + sell, encoding="utf-8")
+    place.start()
+    place.call("flow.dispatch", event={"id": "p1", "type": "parts.go"})
+    assert not place.call("flow.waitEvent", eventId="p1", timeoutMs=20_000)["timedOut"]
+    run_ids = {run["stepName"]: run["id"] for run in place.call("flow.listRuns", eventId="p1")["runs"]}
+
+    async def does(reader: Reader) -> None:
+        await reader.goes_to(Section.RECENT, run_ids["sell"])
+        await reader.press("R")
+        await reader.sees("Make new runs for the event p1?", "a new, empty one", "left in that of round 1")
+        await reader.press("escape")
+        await reader.goes_to(Section.RECENT, run_ids["main"])
+        await reader.press("R")
+        await reader.sees("Make new runs for the event p1?")
+        assert "empty" not in reader.text()  # nothing comes before this step
+        await reader.press("escape")
+
+    read(by_socket(place), does)
+
+
 def test_questions_are_approved_rejected_and_answered(place: Workspace) -> None:
     place.flow("ask", say("blocked", message="publish it?"))
     place.flow(
