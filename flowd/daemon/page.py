@@ -65,7 +65,7 @@ def serve(
     from flowd.page.site import BrowserSite  # noqa: PLC0415 - likewise
 
     reads, now_ms = parts.engine.reads, parts.feed.now_ms
-    last_hour = LastHour(parts.engine.tallies.pulse, reads.runs, now_ms=now_ms, began_ms=now_ms())
+    last_hour = LastHour(parts.engine.tallies.pulse, reads.runs, now_ms=now_ms)
     site = BrowserSite(
         table,
         looks=LOOKS,

@@ -28,14 +28,31 @@ class Minute:
 
 
 class Pulse:
-    """The last hour, minute by minute."""
+    """The last hour, minute by minute. Each run counts as it ended last, as whoever reads the store finds it.
 
-    def __init__(self) -> None:
+    Attributes:
+        since_ms: All ends from this instant on are counted, and none before (Unix milliseconds).
+    """
+
+    def __init__(self, since_ms: int = 0) -> None:
+        self.since_ms = since_ms
         self._ring = [Minute(-1) for _ in range(MINUTES)]
 
     def ended(self, run: Run) -> None:
         """A run has ended. What ended longer ago than an hour before the latest is not counted."""
         self.add(run.updated_at_ms, run.effective_status, run.duration_ms)
+
+    def goes_on(self, run: Run) -> None:
+        """A run is to end once more; ``run`` is as it had ended before."""
+        minute = self._ring[run.updated_at_ms // _MINUTE_MS % MINUTES]
+        is_counted = run.updated_at_ms >= self.since_ms and minute.ended
+        if not is_counted or minute.number != run.updated_at_ms // _MINUTE_MS:
+            return
+        minute.ended -= 1
+        minute.bad -= run.effective_status in _BAD
+        if run.duration_ms is not None:
+            minute.duration_ms -= run.duration_ms
+            minute.timed -= 1
 
     def add(self, at_ms: int, status: str, duration_ms: int | None) -> None:
         """Count the end of a run at an instant (Unix milliseconds)."""

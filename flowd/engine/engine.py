@@ -304,6 +304,7 @@ class Engine:
         queued = await self._store.retry(run_id, at_ms=self._clock.now_ms())
         if queued is None:
             raise RunActiveError(f"Run {run_id} was retried by somebody else just now.")
+        self.tallies.pulse.goes_on(run)
         self._scheduler.ring()
         run_log.tell(logging.DEBUG, "run queued", queued, attempts_before=run.attempt_count)
         return await self.reads.run(run_id)

@@ -25,13 +25,10 @@ class ListRuns(Protocol):
 class LastHour:
     """Counts what ends, and reads once what had ended before."""
 
-    def __init__(self, pulse: Pulse, list_runs: ListRuns, *, now_ms: Callable[[], int], began_ms: int) -> None:
-        """``pulse`` counts since ``began_ms``."""
+    def __init__(self, pulse: Pulse, list_runs: ListRuns, *, now_ms: Callable[[], int]) -> None:
         self._pulse = pulse
         self._list_runs = list_runs
         self._now_ms = now_ms
-        self._began_ms = began_ms
-        self._is_read = False
         self._reading = asyncio.Lock()
 
     async def minutes(self) -> Sequence[Minute]:
@@ -40,19 +37,18 @@ class LastHour:
         What ended before the daemon began is known of the newest 5,000 runs that were made in the hour before.
         """
         async with self._reading:
-            if not self._is_read:
-                if self._now_ms() - self._began_ms < _HOUR_MS:
-                    await self._read()
-                self._is_read = True
+            if self._now_ms() - self._pulse.since_ms < _HOUR_MS:
+                await self._read(self._pulse.since_ms)
         return self._pulse.last(self._now_ms())
 
-    async def _read(self) -> None:
-        asked = RunFilter(since_ms=self._began_ms - _HOUR_MS, until_ms=self._began_ms)
+    async def _read(self, began_ms: int) -> None:
+        asked = RunFilter(since_ms=began_ms - _HOUR_MS, until_ms=began_ms)
+        self._pulse.since_ms = began_ms - _HOUR_MS
         cursor: str | None = None
         for _ in range(_PAGES):
             page = await self._list_runs(asked, limit=_PAGE, cursor=cursor)
             for run in page.items:
-                if run.status.is_final and run.updated_at_ms < self._began_ms:
+                if run.status.is_final and run.updated_at_ms < began_ms:
                     self._pulse.ended(run)
             cursor = page.next_cursor
             if cursor is None:

@@ -9,6 +9,7 @@ from flowd.domain.errors import InvalidParamsError, RunNotFoundError
 from flowd.domain.filters import EVERY_RUN, RunFilter
 from flowd.domain.masking import masked_run
 from flowd.domain.people import MAX_INPUT_BYTES, MAX_NOTE_CHARACTERS, Answer, Person, Resolution, ResolutionStatus
+from flowd.domain.pulse import Pulse
 from flowd.domain.questions import Question
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
@@ -32,6 +33,7 @@ class Questions:
         redactor: Redactor,
         calls: UncancellableCalls,
         ring: Callable[[], None],
+        pulse: Pulse,
     ) -> None:
         """``ring`` tells that a run may be ready."""
         self._store = store
@@ -40,6 +42,7 @@ class Questions:
         self._redactor = redactor
         self._calls = calls
         self._ring = ring
+        self._pulse = pulse
 
     async def list(self, where: RunFilter = EVERY_RUN, *, limit: int, cursor: str | None = None) -> Page[Question]:
         """Runs that ask, in the order of their acceptance; see `flowd.ports.QuestionStore.questions`."""
@@ -78,6 +81,8 @@ class Questions:
             if resolution.status in GOES_ON and not asks.cancel_requested:
                 follows = await self._follows.of_result(asks.result, first_run_id=asks.replay_of or asks.id)
         run = await self._store.resolve(run_id, attempt, resolution, follows)
+        self._pulse.goes_on(asks)
+        self._pulse.ended(run)
         self._ring()
         run_log.tell(logging.INFO, "run resolved", run, status=resolution.status, by=str(resolution.by))
         if run.error != asks.error:
@@ -102,7 +107,10 @@ class Questions:
         return await self._calls.do(self._answer(run_id, attempt, Answer(by, self._clock.now_ms(), input_json)))
 
     async def _answer(self, run_id: str, attempt: int | None, answer: Answer) -> Run:
+        asks = await self._store.run(run_id)
         run = await self._store.answer(run_id, attempt, answer)
+        if asks is not None:
+            self._pulse.goes_on(asks)
         self._ring()
         run_log.tell(logging.INFO, "run answered", run, attempts_before=run.attempt_count, by=str(answer.by))
         return masked_run(run, self._redactor)

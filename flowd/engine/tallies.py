@@ -30,11 +30,12 @@ class Tallies:
         attempt_s: By process status, how long attempts took, as far as it is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, began_ms: int = 0) -> None:
+        """``began_ms`` is now, in Unix milliseconds."""
         self.accepts: Counter[str] = Counter(accepted=0, duplicate=0, conflict=0)
         self.matches = FlowTally()
         self.replays = 0
-        self.pulse = Pulse()
+        self.pulse = Pulse(began_ms)
         self.failures = FlowTally()
         self.ends = FlowTally()
         self.output_bytes: Counter[str] = Counter(stdout=0, stderr=0)

@@ -47,7 +47,7 @@ def assemble(
     """The engine and its feed on top of these adapters. ``call_later`` is the running loop's unless given."""
     boot = boot_id()
     round_folders = RoundFolders(settings.state_dir / state_folder.ROUNDS, store)
-    tallies = Tallies()
+    tallies = Tallies(clock.now_ms())
 
     def ended(run: Run) -> None:
         round_folders.ended(run)
@@ -111,7 +111,13 @@ def assemble(
     store.tell_commits(feed.ring)
     calls = UncancellableCalls()
     questions = Questions(
-        store=store, follows=follows, clock=clock, redactor=redactor, calls=calls, ring=scheduler.ring
+        store=store,
+        follows=follows,
+        clock=clock,
+        redactor=redactor,
+        calls=calls,
+        ring=scheduler.ring,
+        pulse=tallies.pulse,
     )
     pauses = Pauses(
         store=store,

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from daemon_rig import flowd_says, say, until, workspace
+from daemon_rig import Workspace, flowd_says, say, until, workspace
 from http_rig import HttpPlace, Reply
 from other_users import ALICE, MALLORY, PYTHON, PYTHONPATH, give, needs_root, run_as
 
@@ -371,6 +371,36 @@ def test_where_http_is_off_the_page_is_there_until_the_daemon_stops() -> None:
         assert place.stop() == 0
         with pytest.raises(ConnectionRefusedError):
             web.get("/ui/")
+
+
+def test_the_last_hour_is_told_alike_by_a_daemon_and_by_the_next_one() -> None:
+    with workspace() as place:
+        place.flow("flaky", f"test -e ok || exit 3; {say('completed')}")
+        place.flow("gate", say("needs_intervention", message="Publish?"))
+        place.start()
+        run_ids = {
+            flow: place.call("flow.dispatch", event={"id": flow, "type": f"{flow}.go"}, wait=True)["runIds"][0]
+            for flow in ("flaky", "gate")
+        }
+        assert last_hour(place) == ("2", "1")
+        (place.path / "flows" / "flaky" / "ok").touch()
+        place.call("flow.retryRun", runId=run_ids["flaky"])
+        assert not place.call("flow.waitRun", runId=run_ids["flaky"], timeoutMs=20_000)["timedOut"]
+        assert last_hour(place) == ("2", "0")
+        place.call("flow.resolveRun", runId=run_ids["gate"], status="failed")
+        assert last_hour(place) == ("2", "1")
+        place.stop()
+        place.start()
+        assert last_hour(place) == ("2", "1")
+
+
+def last_hour(place: Workspace) -> tuple[str, ...]:
+    """How many runs have ended, and how many of them badly, as the page that nobody had open before tells it."""
+    page = place.call("daemon.openPage")
+    web = HttpPlace(place)
+    web.port = int(page["url"].partition("127.0.0.1:")[2].partition("/")[0])
+    shown = web.get("/ui/", cookie=cookie_of(follow_link(web, page["url"]))).body.decode()
+    return tuple(re.findall(r"<b>(\d+)</b> (?:ended in|of them)", shown))
 
 
 @needs_root
