@@ -179,7 +179,8 @@ class BrowserSite:
             raise HttpError("unauthorized", "You are not signed in any more.")
         sender.demand("read")
         messages = self._changes.messages(lambda: self._sessions.sender(call.headers) is not None)
-        return Stream(messages, "text/event-stream; charset=utf-8", is_live=True, is_endless=True)
+        reader = sender.person, None if call.ends is None else call.ends[1][0]
+        return Stream(messages, "text/event-stream; charset=utf-8", is_live=True, is_endless=True, reader=reader)
 
 
 _NOBODY = Sender(Person("http"), frozenset())

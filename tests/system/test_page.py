@@ -256,6 +256,23 @@ def test_a_page_that_comes_between_two_marks_hears_of_what_happened_since_the_fi
             pass
 
 
+def test_one_readers_pages_leave_places_to_others() -> None:
+    with workspace() as place:
+        web = HttpPlace(place)
+        web.configure("[http]\nmax_streams = 4\n")
+        web.start(FLOWD_HTTP_OPEN="")
+        cookie = log_in(web)
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(changes(web, cookie))
+            refused = web.get("/ui/changes", cookie=cookie)
+            assert (refused.status, refused.slug) == (503, "too_many_streams")
+            other = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+            stack.callback(other.close)
+            other.request("GET", "/stream", headers={"authorization": f"Bearer {token(web)}"})
+            assert other.getresponse().status == 200
+
+
 @contextlib.contextmanager
 def changes(web: HttpPlace, cookie: str) -> Iterator[Any]:
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from flowd.api.http import cloud_events, paths, peer
 from flowd.api.http.asgi import ClientGoneError, Connection, Receive, Send
@@ -55,7 +55,7 @@ class HttpApp:
         self._bodies = Bodies(max_bytes=limits.max_body_bytes, within_s=limits.body_s)
         self._refusals = Refusals(log, "request refused")
         self._tally = tally
-        self._live: set[asyncio.Task[None]] = set()
+        self._live: dict[asyncio.Task[None], Hashable] = {}
 
     @property
     def streams(self) -> int:
@@ -159,18 +159,27 @@ class HttpApp:
             return None
         return self._authenticator.admit(route.scope, headers, takes_session=route.takes_session)
 
+    def _no_place(self, reader: Hashable) -> HttpError | None:
+        """Why there is no place for one more stream; None where there is."""
+        limit = self._limits.max_streams
+        if len(self._live) >= limit:
+            return HttpError("too_many_streams", f"{limit} readers follow something already.")
+        share = max(1, limit * 3 // 4)
+        if reader is not None and sum(other == reader for other in self._live.values()) >= share:
+            return HttpError("too_many_streams", f"You follow {share} pages already; the rest is for others.")
+        return None
+
     async def _send(self, response: Response | Head | Stream, receive: Receive, send: Send) -> None:
         if not response.is_live:
             await response.send(receive, send)
             return
-        if len(self._live) >= self._limits.max_streams:
-            limit = self._limits.max_streams
-            refusal = HttpError("too_many_streams", f"{limit} readers follow something already.")
+        reader = response.reader if isinstance(response, Stream) else None
+        if (refusal := self._no_place(reader)) is not None:
             await refused(refusal).send(receive, send)
             return
         task = asyncio.ensure_future(response.send(receive, send))
-        self._live.add(task)
-        task.add_done_callback(self._live.discard)
+        self._live[task] = reader
+        task.add_done_callback(self._live.pop)
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 await task

@@ -1,7 +1,7 @@
 """Responses: whole ones, streams, and refusals as ``{error, slug, …}``. Never HTML, never a stack trace."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -94,12 +94,14 @@ class Stream:
         is_live: It lasts until something happens, so it takes one of the places for streams.
         is_endless: It ends only because the daemon does, and that is no error: whoever reads it comes back. Another one
             that is ended early has no last chunk, so that its reader knows.
+        reader: Who takes the place, where one reader must not take all of them.
     """
 
     parts: AsyncIterator[bytes]
     media_type: str
     is_live: bool
     is_endless: bool = False
+    reader: Hashable = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
