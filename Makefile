@@ -72,7 +72,7 @@ newest: $(VENV)/.ready ## The same with the newest Python that uv has or may dow
 	@.ci/elsewhere newest --numprocesses $(WORKERS) --dist worksteal $(TESTS)
 
 nightly:        ## All that takes longer: check, every test on all of the above, crash, model, vm; all of it, whatever fails
-	$(MAKE) --keep-going check lowest distro newest crash model vm TESTS=tests
+	EXECUTE_DAEMONS=1 $(MAKE) --keep-going check lowest distro newest crash model vm TESTS=tests
 
 crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
 	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)

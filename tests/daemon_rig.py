@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from daemon_copy import CopiedProcess, may_copy
 
 from flowd_client import create_flow_client
 from flowd_client.client import FlowClient
@@ -43,7 +44,7 @@ class Workspace:
         self.path = path
         self.socket = path / ".codex" / "flowd" / "flowd.sock"
         self.log_path = path / "daemon.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | CopiedProcess | None = None
 
     def flow(
         self, name: str, script: str, *, step: str = "", top: str = "", runner: str = "exec", trigger: str = ""
@@ -63,14 +64,14 @@ class Workspace:
 
     def start(self, *, bound_s: float = START_BOUND_S, prefix: Sequence[str] = (), **environment: str) -> None:
         """Start the daemon, by the words of ``prefix`` where there are any, and wait until it answers."""
+        words = ["serve", "-w", str(self.path)]
+        environ = {**os.environ, **environment}
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "flowd", "serve", "-w", str(self.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **environment},
-            )
+            if not prefix and may_copy(environ):
+                self.process = CopiedProcess(words, environ, log.fileno())
+            else:
+                argv = [*prefix, sys.executable, "-m", "flowd", *words]
+                self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
         deadline = time.monotonic() + bound_s
         while True:
             assert self.process.poll() is None, f"the daemon ended: {self.log()}"
