@@ -24,6 +24,11 @@ NEXT = (
     " ORDER BY r.priority DESC, r.ready_seq LIMIT ?"
 )
 DUE = "SELECT seq, event_seq FROM runs WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"
+_SHORTEN = (
+    "UPDATE runs SET not_before_ms = ? + wait_ms WHERE seq IN"
+    " (SELECT seq FROM runs WHERE waits_for = 'time' AND not_before_ms > ? + wait_ms LIMIT ?)"
+)
+_SHORTENED = 10_000
 NEXT_DUE = "SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'"
 
 
@@ -87,10 +92,9 @@ def requeue(db: Connection, run_id: str, *, at_ms: int) -> bool:
 
 def shorten_waits(db: Connection, steady_ms: int) -> None:
     """Let no wait for a time last longer from now than it is in whole."""
-    db.execute(
-        "UPDATE runs SET not_before_ms = ? + wait_ms WHERE waits_for = 'time' AND not_before_ms > ? + wait_ms",
-        (steady_ms, steady_ms),
-    )
+    # Some at a time: what undoes a statement is kept in memory.
+    while db.execute(_SHORTEN, (steady_ms, steady_ms, _SHORTENED)).rowcount == _SHORTENED:
+        pass
 
 
 def _end_waits(db: Connection, ask: Claim) -> int | None:

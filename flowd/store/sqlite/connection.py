@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from flowd.domain.errors import RefusedError, StateError, StorageBusyError, StorageFailedError, StorageFullError
 from flowd.store.sql.connection import WriteNotes
+from flowd.store.sqlite.files import keep_undo_in_memory
 from flowd.store.sqlite.migration import migrate
 
 C = TypeVar("C", bound=sqlite3.Connection)
@@ -58,6 +59,7 @@ def _open(path: Path, unless_opened: ExitStack) -> SqliteWriter:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         migrate(connection, path)
+        keep_undo_in_memory(connection)
     except sqlite3.Error as error:
         failure = translate(error)
         if isinstance(failure, StorageFullError | StorageBusyError):

@@ -8,6 +8,15 @@ _PAGES_AT_ONCE = 1_000
 _INCREMENTAL = 2
 
 
+def keep_undo_in_memory(db: Connection, *, is_wanted: bool = True) -> None:
+    """Keep in memory what SQLite needs to undo a single statement, which is a few pages for each that fires triggers. In
+    a file it takes half of the time of an accept.
+
+    Of a statement that rewrites the whole database (a migration, VACUUM) it would be the whole database.
+    """
+    db.execute(f"PRAGMA temp_store = {'MEMORY' if is_wanted else 'DEFAULT'}")
+
+
 def give_back(db: Connection) -> bool:
     """Give some free pages back to the disk, within the transaction. False when none is left, or the file is of a flowd
     from before it could: `compact` does it then."""
@@ -20,7 +29,11 @@ def give_back(db: Connection) -> bool:
 def compact(db: Connection) -> None:
     """Write the whole file anew, without free pages, outside any transaction. It needs as much room again meanwhile."""
     db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
-    db.execute("VACUUM")
+    keep_undo_in_memory(db, is_wanted=False)
+    try:
+        db.execute("VACUUM")
+    finally:
+        keep_undo_in_memory(db)
 
 
 def shrink_files(db: Connection) -> None:
