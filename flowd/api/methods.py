@@ -90,9 +90,9 @@ class Methods:
         trace = _traceparent(given.traceparent)
         accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by, traceparent=trace)
         if not given.wait:
-            return _warned(events.dispatch_view(accepted, accepted.runs), given, accepted)
+            return _warned(await events.dispatch_view(accepted, accepted.runs), given, accepted)
         waited = await self._waited(accepted.event.id, accepted.runs, given)
-        return _with_waited(_warned(events.dispatch_view(accepted, waited.runs), given, accepted), waited)
+        return _with_waited(_warned(await events.dispatch_view(accepted, waited.runs), given, accepted), waited)
 
     async def _replay(self, given: events.Replay) -> events.DispatchView:
         if given.wait:
@@ -101,9 +101,9 @@ class Methods:
             given.event_id, given.steps, from_steps=given.from_steps, is_missing=given.missing
         )
         if not given.wait:
-            return events.replay_view(replayed, replayed.runs)
+            return await events.replay_view(replayed, replayed.runs)
         waited = await self._waited(replayed.event.id, replayed.runs, given)
-        return _with_waited(events.replay_view(replayed, waited.runs), waited)
+        return _with_waited(await events.replay_view(replayed, waited.runs), waited)
 
     async def _waited(self, event_id: str, runs_: Sequence[Run], given: events.Dispatch | events.Replay) -> "_Waited":
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000

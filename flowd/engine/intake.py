@@ -16,7 +16,7 @@ from flowd.domain.event import Event
 from flowd.domain.filters import RunFilter
 from flowd.domain.matching import LeftOut, Match, Verdict
 from flowd.domain.queueing import Claim, NewRun
-from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, StoredEvent
+from flowd.domain.stored import Accepted, NewEvent, NewEventRuns
 from flowd.engine import run_labels
 from flowd.engine.new_rounds import Selection, first_round, how_many_start, original
 from flowd.engine.steps_in_force import StepsInForce
@@ -27,6 +27,9 @@ _ENVELOPE_BYTES = 64 * 1024
 """What the rest of an event may take beside its payload."""
 
 _PAGE = 500
+
+_AT_ONCE = 500
+"""Runs that are made before others have their turn on the event loop."""
 
 
 class Intake:
@@ -122,9 +125,16 @@ class Intake:
             fingerprint=events.fingerprint(self._canonical(content)),
             left_out=left_out,
         )
-        runs = self._keys.give(first_round(self._steps, event.id, found), event.members)
-        runs = run_labels.give(runs, event.members, self._catalog.snapshot)
-        return NewEventRuns(new, runs, outside)
+        runs: list[NewRun] = []
+        for first in range(0, len(found), _AT_ONCE):
+            if first:
+                await asyncio.sleep(0)
+            runs += first_round(self._steps, event.id, found[first : first + _AT_ONCE])
+        return NewEventRuns(new, self._given(runs, event), outside)
+
+    def _given(self, runs: Sequence[NewRun], event: Event) -> tuple[NewRun, ...]:
+        """With their keys and labels."""
+        return run_labels.give(self._keys.give(runs, event.members), event.members, self._catalog.snapshot)
 
     async def replay(
         self, event_id: str, steps: Sequence[str] | None, *, from_steps: Sequence[str] | None = None, is_missing: bool
@@ -150,21 +160,26 @@ class Intake:
         chosen = Selection.of(found, self._catalog.snapshot, steps=steps, from_steps=from_steps)
         if is_missing:
             chosen = chosen.without(await self._steps_with_runs(event_id))
-        again = [self._again(stored, chosen, match, at_ms, is_first=is_missing) for match in chosen.matches]
-        runs = self._keys.give(again, event.members)
-        runs = run_labels.give(runs, event.members, self._catalog.snapshot)
+        known = frozenset(stored.run_ids)
+        runs: list[NewRun] = []
+        for index, match in enumerate(chosen.matches, 1):
+            runs.append(self._again(event_id, known, chosen, match, at_ms, is_first=is_missing))
+            if index % _AT_ONCE == 0:
+                await asyncio.sleep(0)
         is_whole = steps is None and from_steps is None
         # What is left out now is all that still is, unless some steps alone were asked for.
         remembered = left_out if is_missing and is_whole else None
-        created = await self._store.add_runs(event_id, runs, at_ms=at_ms, left_out=remembered)
+        created = await self._store.add_runs(event_id, self._given(runs, event), at_ms=at_ms, left_out=remembered)
         return Accepted(replace(stored, left_out=left_out), created, outside=outside if is_whole else ())
 
-    def _again(self, stored: StoredEvent, chosen: Selection, match: Match, at_ms: int, *, is_first: bool) -> NewRun:
-        names = stored.id, match.flow.name, match.step.name
+    def _again(
+        self, event_id: str, known: frozenset[str], chosen: Selection, match: Match, at_ms: int, *, is_first: bool
+    ) -> NewRun:
+        names = event_id, match.flow.name, match.step.name
         if is_first:
             return chosen.run(match, ids.run_id(*names), self._steps, None)
         run_id = ids.replay_run_id(*names, f"{at_ms}:{self._nonce()}")
-        return chosen.run(match, run_id, self._steps, original(stored, *names))
+        return chosen.run(match, run_id, self._steps, original(known, *names))
 
     async def _steps_with_runs(self, event_id: str) -> set[tuple[str, str]]:
         known: set[tuple[str, str]] = set()

@@ -7,7 +7,6 @@ from flowd.domain.errors import InvalidParamsError
 from flowd.domain.flow import Snapshot
 from flowd.domain.matching import Match
 from flowd.domain.queueing import NewRun
-from flowd.domain.stored import StoredEvent
 from flowd.engine.steps_in_force import StepsInForce
 
 _MAX_NAMES_CHARS = 2000
@@ -87,11 +86,11 @@ class Selection:
         )
 
 
-def original(stored: StoredEvent, event_id: str, flow_name: str, step_name: str) -> str:
-    """The id of the event's first run of a step."""
+def original(known: Collection[str], event_id: str, flow_name: str, step_name: str) -> str:
+    """The id of the event's first run of a step. ``known`` are the ids of all its runs."""
     usual = ids.run_id(event_id, flow_name, step_name)
     longer = ids.longer_run_id(usual, event_id, flow_name, step_name)
-    return longer if longer in stored.run_ids else usual
+    return longer if longer in known else usual
 
 
 def _names(match: Match) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Events, and what dispatching one came to, as callers see them."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,6 +13,9 @@ from flowd.api.shapes.runs import JsonObject, RunView, run_view
 from flowd.domain.matching import LeftOut
 from flowd.domain.run import Run
 from flowd.domain.stored import Accepted, StoredEvent
+
+_AT_ONCE = 500
+"""Runs whose views are made before others have their turn on the event loop."""
 
 
 class Dispatch(Params, forbid_unknown_fields=False):
@@ -216,9 +220,9 @@ def _left_out(shares: Sequence[LeftOut]) -> list[LeftOutView] | None:
     return [LeftOutView(flow=share.flow, why=share.why, step=share.step) for share in shares] or None
 
 
-def dispatch_view(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
+async def dispatch_view(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
     """What dispatching an event came to; ``runs`` are those of ``accepted``, as they are by now."""
-    view = _dispatched(accepted, runs)
+    view = await _dispatched(accepted, runs)
     if accepted.is_duplicate:
         view.status = "duplicate"
         view.matched = 0
@@ -232,12 +236,12 @@ def dispatch_view(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
     return view
 
 
-def replay_view(replayed: Accepted, runs: Sequence[Run]) -> DispatchView:
+async def replay_view(replayed: Accepted, runs: Sequence[Run]) -> DispatchView:
     """What replaying an event came to; ``runs`` are the new ones as they are by now."""
-    return _dispatched(replayed, runs)
+    return await _dispatched(replayed, runs)
 
 
-def _dispatched(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
+async def _dispatched(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
     event = accepted.event
     return DispatchView(
         status="accepted",
@@ -245,7 +249,17 @@ def _dispatched(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
         run_ids=[run.id for run in runs],
         matched=len(runs),
         event=event_view(event),
-        runs=[run_view(run) for run in runs],
+        runs=await _run_views(runs),
         left_out=_left_out(event.left_out),
         outside=_left_out(accepted.outside),
     )
+
+
+async def _run_views(runs: Sequence[Run]) -> list[RunView]:
+    """Others have their turns meanwhile: an event may have thousands of runs."""
+    views = []
+    for index, run in enumerate(runs, 1):
+        views.append(run_view(run))
+        if index % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return views
