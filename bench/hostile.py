@@ -2,14 +2,15 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import hostile_clients
+from bench import crowds, hostile_clients
 from bench.daemon import Daemon, add_flow, peak_mb, running, scratch
 from bench.figures import Figure
 from bench.subjects import Subject
@@ -27,11 +28,37 @@ def hostile(subject: Subject) -> Iterator[Figure]:
             (run_id,) = daemon.call("flow.dispatch", event={"id": "slow", "type": "slow.go"})["runIds"]
             yield from _figures(daemon, "nobody")
             for kind in hostile_clients.KINDS:
-                with _beside(daemon, kind, run_id):
-                    _forget_peak(daemon.pid)
-                    yield from _figures(daemon, kind)
-                    yield Figure(f"beside {kind}: daemon's memory at most", peak_mb(daemon.pid), "MB")
+                with _beside(daemon, kind, hostile_clients.__file__, run_id=run_id):
+                    yield from _figures_and_peak(daemon, kind)
             daemon.call("flow.cancelRun", runId=run_id)
+    with scratch() as workspace:
+        _add_crowds(workspace)
+        with running(subject, workspace, "--http", "127.0.0.1:0", FLOWD_HTTP_TOKEN=TOKEN) as daemon:
+            for kind in crowds.KINDS:
+                with _beside(daemon, kind, crowds.__file__) as process:
+                    yield from _figures_and_peak(
+                        daemon, kind, is_over=lambda process=process: process.poll() is not None
+                    )
+                    if process.returncode:
+                        raise RuntimeError(f"{kind} did not do what it is for")
+
+
+def _add_crowds(workspace: Path) -> None:
+    """What `crowds` needs."""
+    for name in ("crowd", "keyed"):
+        said = {"status": "completed", "next": [{"type": f"{name}.one"}] * crowds.EVENTS}
+        script = f"#!{sys.executable} -IS\nprint({f'FLOW_RESULT {json.dumps(said)}'!r})\n"
+        add_flow(workspace, name, f"{name}.go", script=script)
+    add_flow(workspace, "of-crowd", "crowd.one", script=SLOW)
+    add_flow(workspace, "of-keyed", "keyed.one", script=SLOW, more='[steps.concurrency]\nkey = ["/id"]\n')
+    for number in range(crowds.FLOWS):
+        add_flow(workspace, f"wide-{number}", "wide", steps=crowds.STEPS, script=SLOW)
+
+
+def _figures_and_peak(daemon: Daemon, kind: str, is_over: Callable[[], bool] = lambda: True) -> Iterator[Figure]:
+    _forget_peak(daemon.pid)
+    yield from _figures(daemon, kind, is_over)
+    yield Figure(f"beside {kind}: daemon's memory at most", peak_mb(daemon.pid), "MB")
 
 
 def _forget_peak(pid: int) -> None:
@@ -40,23 +67,24 @@ def _forget_peak(pid: int) -> None:
 
 
 @contextlib.contextmanager
-def _beside(daemon: Daemon, kind: str, run_id: str) -> Iterator[None]:
+def _beside(daemon: Daemon, kind: str, program: str, *, run_id: str = "") -> Iterator["subprocess.Popen[bytes]"]:
     asked = {"kind": kind, "socket": daemon.socket, "http": daemon.http(), "run_id": run_id, "token": TOKEN}
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", hostile_clients.__file__, json.dumps(asked)], stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-I", "-S", program, json.dumps(asked)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()  # it has begun
-        yield
+        yield process
     finally:
         process.kill()
         process.communicate()
 
 
-def _figures(daemon: Daemon, kind: str) -> Iterator[Figure]:
+def _figures(daemon: Daemon, kind: str, is_over: Callable[[], bool] = lambda: True) -> Iterator[Figure]:
+    """Of so many rounds, and of more until it is over."""
     waits: dict[str, list[float]] = {"status": [], "dispatch": [], "GET /status": []}
-    for number in range(ROUNDS):
+    for number in itertools.count():
+        if number >= ROUNDS and is_over():
+            break
         event = {"id": f"{kind}-{number}", "type": "bench.nothing"}
         for name, ask in (
             ("status", lambda: daemon.call("daemon.status")),
