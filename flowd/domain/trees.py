@@ -20,6 +20,10 @@ MAX_DEPTH = 32
 MAX_EVENTS = 10_000
 """Of a tree, unless ``max_tree_events`` says otherwise."""
 
+MAX_RUNS = 10_000
+"""That the ``next`` of a result makes. They are stored in one transaction, for which all others wait that write. One
+event alone may match more steps, as one that is dispatched may."""
+
 GOES_ON = frozenset({"completed", "changed"})
 """Result statuses whose ``next`` counts."""
 

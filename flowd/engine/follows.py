@@ -59,9 +59,10 @@ class Follows:
 
         Raises:
             BadNextError: Its ``next`` is no list of events.
-            ChainLimitError: They are more than a tree may have.
+            ChainLimitError: They are more than a tree may have, or make more than `trees.MAX_RUNS`.
         """
-        prepared = []
+        prepared: list[NewEventRuns] = []
+        runs = 0
         for index, event in enumerate(self._read(result, first_run_id)):
             if index and index % _AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -71,6 +72,12 @@ class Follows:
                 raise trees.bad_next(index, error) from error
             except PayloadTooLargeError as error:
                 raise trees.bad_next(index, InvalidEventError(error.message)) from error
+            runs += len(prepared[-1].runs)
+            if index and runs > trees.MAX_RUNS:
+                raise ChainLimitError(
+                    f"its next makes more than {trees.MAX_RUNS} runs at once. Let it cause fewer events, whose steps "
+                    "have a next with the others"
+                )
         return tuple(prepared)
 
     def _read(self, result: FlowResult, first_run_id: str) -> list[Event]:

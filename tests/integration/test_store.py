@@ -122,8 +122,8 @@ def test_events_with_more_runs_than_a_statement_takes_values_are_forgotten(tmp_p
     count = 1_500
 
     async def use(store: SqliteStore) -> None:
-        await store._writer.do(lambda db: db.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, count - 1))
         await store.accept(new_event("old"), [NewRun(f"run-{n}", STEP) for n in range(count)], at_ms=1)
+        await store._writer.do(lambda db: db.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, count - 1))
         await store._writer.do(lambda db: db.execute("UPDATE runs SET status = 'completed', completed_at_ms = 3"))
         await accept(store, "newest")
         done = await store.prune(before_ms=100, after_seq=0, dry_run=False, remove_output=print)

@@ -1,11 +1,11 @@
 """The journal table: adding to it, reading it by cursor, and keeping it bounded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flowd.domain.journal import JOURNALED, EventHead, FlowState, Interest, JournalEntry, JournalPage
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.trees import CausedBy
-from flowd.store.sql import reads, rows
+from flowd.store.sql import inserting, reads, rows
 from flowd.store.sql.connection import Connection
 
 MAX_ROWS = 1_000_000
@@ -19,18 +19,19 @@ _PRUNE_ROWS = 10_000
 """Dropped at once at most: more than one transaction adds, and a few milliseconds of work."""
 
 
-def add_accepted(db: Connection, at_ms: int, event_seq: int, run_seqs: Sequence[int]) -> None:
-    """An event was accepted, with these runs, which are queued."""
-    if len(run_seqs) == 1:  # most have: one statement less
-        db.execute(
-            "INSERT INTO journal (at_ms, kind, event_seq, run_seq, status) VALUES (?, 'event', ?, NULL, NULL),"
-            " (?, 'run', ?, ?, 'queued')",
-            (at_ms, event_seq, at_ms, event_seq, run_seqs[0]),
-        )
-        return
-    db.execute("INSERT INTO journal (at_ms, kind, event_seq) VALUES (?, 'event', ?)", (at_ms, event_seq))
-    for run_seq in run_seqs:
-        add_run(db, at_ms, event_seq, run_seq, ProcessStatus.QUEUED)
+def add_accepted(db: Connection, at_ms: int, accepted: Iterable[tuple[int, Sequence[int]]]) -> None:
+    """Events were accepted, each with these runs, which are queued."""
+    told: list[tuple[object, ...]] = []
+    for event_seq, run_seqs in accepted:
+        told.append((at_ms, "event", event_seq, None, None))
+        told += [(at_ms, "run", event_seq, run_seq, ProcessStatus.QUEUED) for run_seq in run_seqs]
+    inserting.insert(db, "journal (at_ms, kind, event_seq, run_seq, status)", told)
+
+
+def add_queued(db: Connection, at_ms: int, event_seq: int, run_seqs: Sequence[int]) -> None:
+    """Runs of an event that was accepted before are queued."""
+    told = [(at_ms, "run", event_seq, run_seq, ProcessStatus.QUEUED) for run_seq in run_seqs]
+    inserting.insert(db, "journal (at_ms, kind, event_seq, run_seq, status)", told)
 
 
 def add_run(

@@ -25,16 +25,12 @@ class _Comer(NamedTuple):
     run_id: str
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def written(key: WantedKey | None) -> str | None:
     """A key as it is stored."""
-    return None if key is None else json.dumps([key.group, key.key, key.limit, key.on_busy], ensure_ascii=False)
-
-
-def add_round(db: Connection, round_seq: int, key: WantedKey, priority: int) -> None:
-    """Let a new round want a key. ``priority`` is the highest of its steps'."""
-    db.execute(
-        "INSERT INTO round_keys (round_seq, key, priority) VALUES (?, ?, ?)", (round_seq, written(key), priority)
-    )
+    return None if key is None else _encode([key.group, key.key, key.limit, key.on_busy])
 
 
 def look(db: Connection, run_seq: int, event_seq: int, at_ms: int) -> Passed:

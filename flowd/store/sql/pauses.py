@@ -2,6 +2,9 @@
 transaction, or in a reader's.
 """
 
+from collections.abc import Callable
+
+from flowd.domain.definition import Definition
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.run import ProcessStatus
 from flowd.store.sql import journal, words
@@ -32,6 +35,18 @@ def look(db: Connection, run_seq: int, event_seq: int, at_ms: int) -> Passing:
     if before != "pause":
         journal.add_run(db, at_ms, event_seq, run_seq, ProcessStatus.QUEUED)
     return Passing.KEPT
+
+
+def keeping(db: Connection) -> Callable[[Definition], str | None] | None:
+    """Tells of a step which pause keeps its runs; None where nothing is paused."""
+    if not is_any(db):
+        return None
+    names = {str(pause.what) for pause in in_force(db)}
+
+    def keep(step: Definition) -> str | None:
+        return next((name for name in ("*", step.flow_name, step.label) if name in names), None)
+
+    return keep
 
 
 def is_any(db: Connection) -> bool:

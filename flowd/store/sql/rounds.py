@@ -1,15 +1,26 @@
 """Makes the runs of an accept or a replay. Each function runs inside the writer's transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from types import MappingProxyType
+from typing import NamedTuple
 
 from flowd.domain.ids import longer_run_id
 from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Run
-from flowd.store.sql import copied_needs, gates, keys, pauses, queue, reads, rows
+from flowd.domain.waiting import PauseWait, TimeWait
+from flowd.store.sql import copied_needs, gates, inserting, keys, pauses, queue, reads, rows
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.copied_needs import Copies
+
+_COLUMNS = (
+    "runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status, created_at_ms,"
+    " updated_at_ms, ready_seq, waits_for, waits_on, wait_why, not_before_ms, wait_ms, round, round_seq, run_when, needs_left,"
+    " step_key, priority, labels)"
+)
+_MAX_AT_GATES = 200
+"""Runs that are brought to gates in the transaction that makes them: some 30 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +29,11 @@ class Inserted:
 
     Attributes:
         has_links: Some of them need others, or a key. Then `settle` has to follow.
-        is_kept: People have paused something, and so may keep them: `settle` has to follow, too.
     """
 
     runs: tuple[Run, ...]
     seqs: list[int]
     has_links: bool = False
-    is_kept: bool = False
 
 
 def next_numbers(db: Connection, event_seq: int, runs: Sequence[NewRun]) -> dict[str, int]:
@@ -53,115 +62,203 @@ def insert(
         numbers: Of their rounds, by the names of their flows; 1 unless given.
         copies: From `copied_needs.read`, where some have any.
     """
-    rounds = _open_rounds(db, event_seq, runs, numbers)
-    created, seqs, has_keys = [], [], False
-    for run in runs:
-        has_keys = has_keys or run.key is not None
-        number = numbers.get(run.definition.flow_name, 1)
-        place = number, rounds.get(run.definition.flow_name)
-        seq = _insert_run(db, event_seq, run, at_ms, place)
-        if seq is None:
-            step = run.definition
-            run = replace(run, id=longer_run_id(run.id, event_id, step.flow_name, step.step_name))  # noqa: PLW2901
-            seq = _insert_run(db, event_seq, run, at_ms, place)
-            assert seq is not None  # that id is nobody else's
-        seqs.append(seq)
-        created.append(_created(event_id, run, at_ms, number))
-    is_kept = pauses.is_any(db)
-    if not rounds:
-        return Inserted(tuple(created), seqs, has_links=has_keys, is_kept=is_kept)
-    _link(db, runs, seqs)
-    copied_needs.write(db, zip(runs, seqs, strict=True), copies or {})
-    return Inserted(tuple(reads.runs_by_seq(db, seqs)), seqs, has_links=True, is_kept=is_kept)
+    (made,), has_rounds = insert_many(db, [Group(event_seq, event_id, runs, numbers)], at_ms)
+    created = tuple(
+        _created(event_id, run, numbers.get(run.definition.flow_name, 1), its, at_ms)
+        for run, its in zip(runs, made, strict=True)
+    )
+    seqs = [its.seq for its in made]
+    if has_rounds:
+        copied_needs.write(db, zip(runs, seqs, strict=True), copies or {})
+    return Inserted(created, seqs, has_links=has_rounds or any(run.key is not None for run in runs))
+
+
+class Group(NamedTuple):
+    """The runs to insert for an event; see `insert`."""
+
+    event_seq: int
+    event_id: str
+    runs: Sequence[NewRun]
+    numbers: Mapping[str, int] = MappingProxyType({})
+
+
+class Made(NamedTuple):
+    """A run that was inserted.
+
+    Attributes:
+        kept_by: The pause that it waits for.
+    """
+
+    seq: int
+    id: str
+    kept_by: str | None
+
+
+def insert_many(db: Connection, groups: Sequence[Group], at_ms: int) -> tuple[list[list[Made]], bool]:
+    """Insert the runs of many events, with their rounds and what they need of each other; and whether there are any
+    rounds. What comes to the gate of pauses at once, and is paused, waits there; who comes to another gate is brought
+    there by `settle`."""
+    rounds = _open_rounds(db, groups)
+    wanted = [
+        _Wanted(group.event_seq, group.event_id, run, (group.numbers.get(flow, 1), theirs.get(flow)))
+        for group, theirs in zip(groups, rounds, strict=True)
+        for run in group.runs
+        for flow in (run.definition.flow_name,)
+    ]
+    left = iter(_insert_runs(db, wanted, at_ms))
+    made = [list(islice(left, len(group.runs))) for group in groups]
+    needs = [
+        row
+        for group, theirs, its in zip(groups, rounds, made, strict=True)
+        if theirs
+        for row in _needs(group.runs, its)
+    ]
+    inserting.insert(db, "needs (need_seq, run_seq, place)", needs)
+    return made, any(rounds)
+
+
+class _Wanted(NamedTuple):
+    """A run to insert.
+
+    Attributes:
+        place: The number of its round, and the ``seq`` of its round's row if it has one.
+    """
+
+    event_seq: int
+    event_id: str
+    run: NewRun
+    place: tuple[int, int | None]
+
+
+def _insert_runs(db: Connection, wanted: Sequence[_Wanted], at_ms: int) -> list[Made]:
+    if not wanted:
+        return []
+    (ready,) = db.execute("SELECT last + 1 FROM ready_numbers").fetchone()  # triggers go on counting
+    keep = pauses.keeping(db)
+    kept = [None if keep is None or _comes_later(one.run) else keep(one.run.definition) for one in wanted]
+    lines = [_row(one, by, ready + index, at_ms) for index, (one, by) in enumerate(zip(wanted, kept, strict=True))]
+    seqs: dict[str, int] = dict(inserting.insert_new(db, _COLUMNS, lines, returning="id, seq"))
+    made: list[Made] = []
+    for one, by, line in zip(wanted, kept, lines, strict=True):
+        run_id = one.run.id
+        seq = seqs.pop(run_id, None)
+        if seq is None:  # another run has its id
+            step = one.run.definition
+            run_id = longer_run_id(run_id, one.event_id, step.flow_name, step.step_name)
+            ((_, seq),) = inserting.insert_new(db, _COLUMNS, [(run_id, *line[1:])], returning="id, seq")
+        made.append(Made(seq, run_id, by))
+    labels = [(*label, its.seq) for one, its in zip(wanted, made, strict=True) for label in one.run.labels]
+    inserting.insert(db, "labels (name, value, run_seq)", labels)
+    return made
+
+
+def _comes_later(run: NewRun) -> bool:
+    """Whether it waits for something before the gate of pauses."""
+    return bool(run.needs or run.copied) or run.wait is not None
+
+
+def comes_to_gate(run: NewRun) -> bool:
+    """Whether a new run has to be brought to a gate, and does not find out by itself whether it waits."""
+    return bool(run.copied or run.has_key) and not run.needs and run.wait is None
+
+
+def eased(news: Sequence[Sequence[NewRun]], *, due_ms: int = 0) -> list[Sequence[NewRun]]:
+    """The same runs, of one event or many. Where very many of them come to a key, which takes ten times as long as all
+    else about a run, they come there in later transactions: they wait for a time that has come, and some of those are let
+    go on at each claim.
+
+    Args:
+        due_ms: That time, by the steady clock.
+    """
+    if sum(comes_to_gate(run) for runs in news for run in runs) <= _MAX_AT_GATES:
+        return list(news)
+    wait = TimeWait(due_ms, 0, "delay")
+    return [
+        [replace(run, wait=wait) if comes_to_gate(run) and not run.copied else run for run in runs] for runs in news
+    ]
 
 
 def settle(db: Connection, event_seq: int, runs: Sequence[NewRun], inserted: Inserted, at_ms: int) -> Inserted:
     """Let those that wait for nothing else come to their gates, after the journal was told of them all; the runs as they
     are."""
     for run, seq in zip(runs, inserted.seqs, strict=True):
-        comes_to_gates = run.copied or run.has_key or inserted.is_kept
-        if comes_to_gates and not run.needs and run.wait is None:
+        if comes_to_gate(run):
             gates.advance(db, seq, event_seq, at_ms=at_ms, is_told=True)
     return replace(inserted, runs=tuple(reads.runs_by_seq(db, inserted.seqs)))
 
 
-def _open_rounds(
-    db: Connection, event_seq: int, runs: Sequence[NewRun], numbers: Mapping[str, int]
-) -> Mapping[str, int]:
-    """A row for each flow whose runs need each other, by the flow's name."""
-    found: dict[str, int] = {}
-    for flow in dict.fromkeys(run.definition.flow_name for run in runs if run.needs or run.copied or run.round_key):
-        (seq,) = db.execute(
-            "INSERT INTO rounds (event_seq, number, flow_name) VALUES (?, ?, ?) RETURNING seq",
-            (event_seq, numbers.get(flow, 1), flow),
-        ).fetchone()
-        found[flow] = seq
-        theirs = [run for run in runs if run.definition.flow_name == flow]
-        if theirs[0].round_key is not None:
-            keys.add_round(db, seq, theirs[0].round_key, max(run.priority for run in theirs))
-    return found
+def _open_rounds(db: Connection, groups: Sequence[Group]) -> list[dict[str, int]]:
+    """A row for each flow whose runs need each other; for each event its flows' rows, by their names."""
+    opened: dict[tuple[int, str], tuple[int, list[NewRun]]] = {}
+    for group in groups:
+        by_flow: dict[str, list[NewRun]] = {}
+        for run in group.runs:
+            by_flow.setdefault(run.definition.flow_name, []).append(run)
+        for flow, runs in by_flow.items():
+            if any(run.needs or run.copied or run.round_key for run in runs):
+                opened[group.event_seq, flow] = group.numbers.get(flow, 1), runs
+    lines = [(event_seq, number, flow) for (event_seq, flow), (number, _) in opened.items()]
+    found: dict[int, dict[str, int]] = {}
+    wanted_keys: list[tuple[object, ...]] = []
+    columns = "rounds (event_seq, number, flow_name)"
+    for event_seq, flow, seq in inserting.insert_new(db, columns, lines, returning="event_seq, flow_name, seq"):
+        found.setdefault(event_seq, {})[flow] = seq
+        _, runs = opened[event_seq, flow]
+        if runs[0].round_key is not None:
+            wanted_keys.append((seq, keys.written(runs[0].round_key), max(run.priority for run in runs)))
+    inserting.insert(db, "round_keys (round_seq, key, priority)", wanted_keys)
+    return [found.get(group.event_seq, {}) for group in groups]
 
 
-def _link(db: Connection, runs: Sequence[NewRun], seqs: Sequence[int]) -> None:
-    by_step = {(run.definition.flow_name, run.definition.step_name): seq for run, seq in zip(runs, seqs, strict=True)}
-    db.executemany(
-        "INSERT INTO needs (need_seq, run_seq, place) VALUES (?, ?, ?)",
-        [
-            (by_step[run.definition.flow_name, need], seq, place)
-            for run, seq in zip(runs, seqs, strict=True)
-            for place, need in enumerate(run.needs)
-        ],
-    )
+def _needs(runs: Sequence[NewRun], made: Sequence[Made]) -> Iterator[tuple[object, ...]]:
+    by_step = {
+        (run.definition.flow_name, run.definition.step_name): its.seq for run, its in zip(runs, made, strict=True)
+    }
+    for run, its in zip(runs, made, strict=True):
+        for place, need in enumerate(run.needs):
+            yield by_step[run.definition.flow_name, need], its.seq, place
 
 
-def _insert_run(db: Connection, event_seq: int, new: NewRun, at_ms: int, place: tuple[int, int | None]) -> int | None:
-    """The number of the run; None where another one has its id. ``place`` is the round's number, and the ``seq`` of its row
-    if it has one."""
+def _row(wanted: _Wanted, kept_by: str | None, ready_seq: int, at_ms: int) -> rows.Row:
+    new = wanted.run
     definition = new.definition
     needs_others = bool(new.needs or new.copied)
     waits_for, *time = queue.wait_columns(new.wait)
-    if waits_for is None and new.has_key:
+    if needs_others:
+        waits_for = "needs"
+    elif kept_by is not None:
+        waits_for = "pause"
+    elif waits_for is None and new.has_key:
         waits_for = "key"  # until it has come to it; for what, it says then
-    made = db.execute(
-        "INSERT INTO runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status,"
-        " created_at_ms, updated_at_ms, ready_seq, waits_for, wait_why, not_before_ms, wait_ms, round, round_seq, run_when,"
-        " needs_left, step_key, priority, labels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?,"
-        " (SELECT last + 1 FROM ready_numbers), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING seq",
-        (
-            new.id,
-            event_seq,
-            definition.flow_name,
-            definition.flow_version,
-            definition.step_name,
-            definition.runner,
-            definition.package_hash,
-            new.replay_of,
-            at_ms,
-            at_ms,
-            "needs" if needs_others else waits_for,
-            *time,
-            *place,
-            new.when if needs_others else None,
-            len(new.needs),
-            keys.written(new.key),
-            new.priority,
-            rows.labels(new.labels),
-        ),
-    ).fetchone()
-    if made is None:
-        return None
-    seq = int(made[0])
-    if new.labels:
-        db.executemany(
-            "INSERT INTO labels (name, value, run_seq) VALUES (?, ?, ?)", [(*label, seq) for label in new.labels]
-        )
-    return seq
+    return (
+        new.id,
+        wanted.event_seq,
+        definition.flow_name,
+        definition.flow_version,
+        definition.step_name,
+        definition.runner,
+        definition.package_hash,
+        new.replay_of,
+        ProcessStatus.QUEUED,
+        at_ms,
+        at_ms,
+        ready_seq,
+        waits_for,
+        kept_by,
+        *time,
+        *wanted.place,
+        new.when if needs_others else None,
+        len(new.needs),
+        keys.written(new.key),
+        new.priority,
+        rows.labels(new.labels),
+    )
 
 
-def _created(event_id: str, new: NewRun, at_ms: int, number: int) -> Run:
+def _created(event_id: str, new: NewRun, number: int, made: Made, at_ms: int) -> Run:
     definition = new.definition
     return Run(
-        id=new.id,
+        id=made.id,
         event_id=event_id,
         flow_name=definition.flow_name,
         flow_version=definition.flow_version,
@@ -172,7 +269,7 @@ def _created(event_id: str, new: NewRun, at_ms: int, number: int) -> Run:
         created_at_ms=at_ms,
         updated_at_ms=at_ms,
         replay_of=new.replay_of,
-        waiting_for=new.wait,
+        waiting_for=new.wait if made.kept_by is None else PauseWait(made.kept_by),
         round=number,
         labels=new.labels,
     )

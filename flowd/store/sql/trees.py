@@ -1,17 +1,17 @@
 """What a run causes, exactly once. Each function runs inside the writer's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from flowd.domain import ids, trees
 from flowd.domain.errors import CauseCanceledError, ChainLimitError
 from flowd.domain.exit import Exit
 from flowd.domain.outcome import Outcome
-from flowd.domain.queueing import Claim, Finished, NewRun, QueueBounds
+from flowd.domain.queueing import Caused, Claim, Finished, NewRun, QueueBounds
 from flowd.domain.run import Attempt, Reason
 from flowd.domain.stored import Accepted, NewEventRuns, Output
 from flowd.domain.trees import MAX_DEPTH, TreeBounds
-from flowd.store.sql import bounds, queue, writes
+from flowd.store.sql import bounds, inserting, new_events, queue, rounds, writes
 from flowd.store.sql.connection import Connection, WriteNotes
 
 
@@ -32,10 +32,13 @@ class Cause:
     depth: int
 
     @property
-    def place_below(self) -> writes.Place:
+    def place_below(self) -> new_events.Place:
         """Of what it causes."""
         return self.run_id, self.event_id, self.root_id, self.root_seq, self.depth + 1, self.event_seq
 
+
+_ASKED_AT_ONCE = 500
+"""Ids in a statement."""
 
 _CAUSE = (
     "SELECT r.seq, r.id, r.flow_name, r.step_name, r.round, r.cancel_requested, e.seq, e.id,"
@@ -81,7 +84,8 @@ def finish(
         sentence = f"Step {cause.flow_name}/{cause.step_name} causes too much: {error.message}"
         outcome, follows = outcome.undone(Reason.CHAIN_LIMIT, sentence), ()
     run = writes.end(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=None)
-    run = replace(run, error=cause_all(db, cause, follows, at_ms=at_ms) or run.error)
+    due_ms = 0 if claim is None else claim.steady_ms + 1  # not by this claim, in this transaction
+    run = replace(run, error=cause_all(db, cause, follows, at_ms=at_ms, due_ms=due_ms) or run.error)
     return Finished(run, None if claim is None else queue.claim(db, claim), outcome)
 
 
@@ -118,16 +122,39 @@ def _check_tree(cause: Cause, size: int, more: int, max_events: int) -> None:
 def _unknown(db: Connection, follows: Sequence[NewEventRuns]) -> int:
     """How many of these events are not stored yet."""
     names = {new.event.id for new in follows}
-    return sum(db.execute("SELECT 1 FROM events WHERE id = ?", (name,)).fetchone() is None for name in names)
+    return len(names) - len(_stored(db, names))
 
 
-def cause_all(db: Connection, cause: Cause, follows: Sequence[NewEventRuns], *, at_ms: int) -> str | None:
+def _stored(db: Connection, event_ids: Collection[str]) -> set[str]:
+    """Those of these ids that stand for an event already."""
+    names, known = list(event_ids), set()
+    for first in range(0, len(names), _ASKED_AT_ONCE):
+        some = names[first : first + _ASKED_AT_ONCE]
+        found = db.execute(f"SELECT id FROM events WHERE id IN ({','.join('?' * len(some))})", some)
+        known |= {name for (name,) in found}
+    return known
+
+
+def cause_all(
+    db: Connection, cause: Cause, follows: Sequence[NewEventRuns], *, at_ms: int, due_ms: int = 0
+) -> str | None:
     """Store what a run that has ended causes; see `cause_one`. Where the id of an event stands for another one already,
-    that is noted with the run: its error from then on, else None."""
-    accepted = [cause_one(db, cause, new, at_ms=at_ms) for new in follows]
+    that is noted with the run: its error from then on, else None. For ``due_ms`` see `rounds.eased`."""
+    runs = rounds.eased([new.runs for new in follows], due_ms=due_ms)
+    follows = [
+        new if theirs is new.runs else replace(new, runs=tuple(theirs))
+        for new, theirs in zip(follows, runs, strict=True)
+    ]
+    caused, taken = [], []
+    for part in _parts(db, follows):
+        if len(part) > 1:
+            caused += _cause_new(db, cause, part, at_ms)
+        else:
+            accepted = cause_one(db, cause, part[0], at_ms=at_ms)
+            caused.append(accepted.as_caused)
+            taken += [accepted.event.id] * accepted.is_conflict
     if isinstance(db, WriteNotes):
-        db.caused += [one.as_caused for one in accepted]
-    taken = [one.event.id for one in accepted if one.is_conflict]
+        db.caused += caused
     if not taken:
         return None
     (error,) = db.execute(
@@ -135,6 +162,34 @@ def cause_all(db: Connection, cause: Cause, follows: Sequence[NewEventRuns], *, 
         (f"Step {cause.flow_name}/{cause.step_name} {trees.conflict(taken)}", cause.run_seq),
     ).fetchone()
     return str(error)
+
+
+def _parts(db: Connection, follows: Sequence[NewEventRuns]) -> Iterator[Sequence[NewEventRuns]]:
+    """The same events in their order: those that follow each other, are new and bring nothing to a gate together, the
+    others each for itself."""
+    known = _stored(db, {new.event.id for new in follows})
+    alike: list[NewEventRuns] = []
+    for new in follows:
+        if new.event.id not in known and not any(map(rounds.comes_to_gate, new.runs)):
+            known.add(new.event.id)
+            alike.append(new)
+            continue
+        known.add(new.event.id)
+        if alike:
+            yield alike
+            alike = []
+        yield (new,)
+    if alike:
+        yield alike
+
+
+def _cause_new(db: Connection, cause: Cause, news: Sequence[NewEventRuns], at_ms: int) -> list[Caused]:
+    """Store many events that are new: what a result of thousands of them causes is one transaction, for which all others
+    wait that write."""
+    seqs = new_events.insert_many(db, news, at_ms=at_ms, place=cause.place_below)
+    inserting.insert(db, f"causes ({_NOTED})", [_noted(cause, event_seq, None) for event_seq in seqs])
+    _grow(db, cause, len(seqs))
+    return [Caused("accepted", tuple(run.definition.flow_name for run in new.runs)) for new in news]
 
 
 def cause_one(db: Connection, cause: Cause, new: NewEventRuns, *, at_ms: int) -> Accepted:
@@ -146,12 +201,9 @@ def cause_one(db: Connection, cause: Cause, new: NewEventRuns, *, at_ms: int) ->
     known = db.execute("SELECT seq FROM events WHERE id = ?", (new.event.id,)).fetchone()
     if known is not None:
         return _again(db, cause, new, known[0], at_ms)
-    event_seq, accepted = writes.insert_event(db, new.event, new.runs, at_ms=at_ms, place=cause.place_below)
+    event_seq, accepted = new_events.insert(db, new.event, new.runs, at_ms=at_ms, place=cause.place_below)
     _note(db, cause, event_seq, body=None)
-    db.execute(
-        "INSERT INTO trees (root_seq, events) VALUES (?, 2) ON CONFLICT DO UPDATE SET events = events + 1",
-        (cause.root_seq,),
-    )
+    _grow(db, cause, 1)
     return accepted
 
 
@@ -219,11 +271,23 @@ def _repeated(db: Connection, event_seq: int, event_id: str, run: NewRun, cause:
     return replace(run, id=ids.replay_run_id(event_id, *names, cause.run_id), replay_of=first[0])
 
 
-def _note(db: Connection, cause: Cause, event_seq: int, *, body: str | None) -> int:
+_NOTED = "event_seq, cause_event_seq, cause_flow, cause_round, cause_run_seq, body"
+
+
+def _noted(cause: Cause, event_seq: int, body: str | None) -> tuple[object, ...]:
     """That this round has caused the event."""
-    (seq,) = db.execute(
-        "INSERT INTO causes (event_seq, cause_event_seq, cause_flow, cause_round, cause_run_seq, body)"
-        " VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
-        (event_seq, cause.event_seq, cause.flow_name, cause.round, cause.run_seq, body),
-    ).fetchone()
+    return event_seq, cause.event_seq, cause.flow_name, cause.round, cause.run_seq, body
+
+
+def _note(db: Connection, cause: Cause, event_seq: int, *, body: str | None) -> int:
+    sql = f"INSERT INTO causes ({_NOTED}) VALUES (?, ?, ?, ?, ?, ?) RETURNING seq"
+    (seq,) = db.execute(sql, _noted(cause, event_seq, body)).fetchone()
     return int(seq)
+
+
+def _grow(db: Connection, cause: Cause, more: int) -> None:
+    """The tree has so many more events."""
+    db.execute(
+        "INSERT INTO trees (root_seq, events) VALUES (?, ?) ON CONFLICT DO UPDATE SET events = events + ?",
+        (cause.root_seq, 1 + more, more),
+    )

@@ -9,10 +9,21 @@ from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, Finished, NewRun, QueueBounds
 from flowd.domain.run import ATTENTION, Attempt, ProcessStatus, Run
-from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
-from flowd.domain.trees import CausedBy
+from flowd.domain.stored import Accepted, NewEvent, Output
 from flowd.domain.waiting import TimeWait
-from flowd.store.sql import bounds, called_off, copied_needs, gates, journal, queue, reads, rounds, rows, superseding
+from flowd.store.sql import (
+    bounds,
+    called_off,
+    copied_needs,
+    gates,
+    journal,
+    new_events,
+    queue,
+    reads,
+    rounds,
+    rows,
+    superseding,
+)
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.copied_needs import Copies
 from flowd.store.sql.rounds import Inserted
@@ -23,12 +34,6 @@ _KNOWN = (
     " (SELECT n FROM counts WHERE name = 'waiting') FROM counts c LEFT JOIN events e ON e.id = ? WHERE c.name = 'queued'"
 )
 """`rows.EVENT_COLUMNS` of an event, all NULL where there is none, and how many runs are queued, and of these wait."""
-
-Place = tuple[str | None, str | None, str | None, int | None, int, int | None]
-"""Of an event in its tree: the run that caused it and that run's event, the root by id and number, the depth, and the
-number of that run's event."""
-
-ROOT: Place = (None, None, None, None, 0, None)
 
 
 def accept(
@@ -45,7 +50,8 @@ def accept(
     if known[0] is not None:
         return _duplicate(db, known, event)
     bounds.refuse_overflow(db, bounds.Load(queued - waiting, waiting), bounds.of(runs), within)
-    _, stored = insert_event(db, event, runs, at_ms=at_ms)
+    (runs,) = rounds.eased([runs], due_ms=0 if claim is None else claim.steady_ms + 1)
+    _, stored = new_events.insert(db, event, runs, at_ms=at_ms)
     return replace(stored, claimed=None if claim is None else queue.claim(db, claim))
 
 
@@ -67,53 +73,6 @@ def _duplicate(db: Connection, known: rows.Row, event: NewEvent) -> Accepted:
         is_duplicate=True,
         is_conflict=known[8] != event.fingerprint,
     )
-
-
-def insert_event(
-    db: Connection, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, place: Place = ROOT
-) -> tuple[int, Accepted]:
-    """Store an event that is not known yet, with its queued runs. Its number, and what accepting it came to."""
-    trace = event.traceparent
-    if trace is None and place[5] is not None:
-        (trace,) = db.execute("SELECT traceparent FROM events WHERE seq = ?", (place[5],)).fetchone()
-    (seq,) = db.execute(
-        "INSERT INTO events (id, type, source, occurred_at, received_at, created_at_ms, fingerprint, body, left_out,"
-        " cause_run_id, cause_event_id, root_id, root_seq, depth, parent_seq, traceparent)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
-        (
-            event.id,
-            event.type,
-            event.source,
-            event.occurred_at,
-            event.received_at,
-            at_ms,
-            event.fingerprint,
-            event.body.decode(),
-            rows.left_out(event.left_out),
-            *place,
-            trace,
-        ),
-    ).fetchone()
-    inserted = rounds.insert(db, seq, event.id, runs, at_ms)
-    journal.add_accepted(db, at_ms, seq, inserted.seqs)
-    if inserted.has_links or inserted.is_kept:
-        inserted = rounds.settle(db, seq, runs, inserted, at_ms)
-    stored_event = StoredEvent(
-        event.id,
-        event.type,
-        event.source,
-        event.occurred_at,
-        event.received_at,
-        event.body,
-        at_ms,
-        tuple(run.id for run in inserted.runs),
-        event.left_out,
-        None if place[0] is None or place[1] is None else CausedBy(place[0], place[1]),
-        place[2],
-        place[4],
-        trace,
-    )
-    return seq, Accepted(event=stored_event, runs=inserted.runs)
 
 
 def add_runs(
@@ -142,11 +101,11 @@ def insert_round(
     db: Connection, event_seq: int, event_id: str, runs: Sequence[NewRun], copies: Copies, *, at_ms: int
 ) -> Inserted:
     """The next round of a known event."""
+    (runs,) = rounds.eased([runs])
     numbers = rounds.next_numbers(db, event_seq, runs)
     inserted = rounds.insert(db, event_seq, event_id, runs, at_ms, numbers=numbers, copies=copies)
-    for seq in inserted.seqs:
-        journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
-    if inserted.has_links or inserted.is_kept:
+    journal.add_queued(db, at_ms, event_seq, inserted.seqs)
+    if inserted.has_links:
         inserted = rounds.settle(db, event_seq, runs, inserted, at_ms)
     return inserted
 
