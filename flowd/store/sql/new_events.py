@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from flowd.domain.queueing import NewRun
 from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, StoredEvent
 from flowd.domain.trees import CausedBy
+from flowd.domain.waiting import TimeWait
 from flowd.store.sql import inserting, journal, rounds, rows
 from flowd.store.sql.connection import Connection
 
@@ -21,15 +22,24 @@ ROOT: Place = (None, None, None, None, 0, None)
 
 
 def insert(
-    db: Connection, event: NewEvent, runs: Sequence[NewRun], *, at_ms: int, place: Place = ROOT
+    db: Connection,
+    event: NewEvent,
+    runs: Sequence[NewRun],
+    *,
+    at_ms: int,
+    place: Place = ROOT,
+    before_keys: TimeWait | None = None,
 ) -> tuple[int, Accepted]:
-    """Store an event that is not known yet, with its queued runs. Its number, and what accepting it came to."""
+    """Store an event that is not known yet, with its queued runs. Its number, and what accepting it came to.
+
+    For ``before_keys`` see `rounds.wait_before_keys`.
+    """
     trace = event.traceparent or _trace_above(db, place)
     ((_, seq),) = inserting.insert_new(db, _EVENT, [_row(event, place, trace, at_ms)], returning="id, seq")
-    inserted = rounds.insert(db, seq, event.id, runs, at_ms)
+    inserted = rounds.insert(db, seq, event.id, runs, at_ms, before_keys=before_keys)
     journal.add_accepted(db, at_ms, [(seq, inserted.seqs)])
     if inserted.has_links:
-        inserted = rounds.settle(db, seq, runs, inserted, at_ms)
+        inserted = rounds.settle(db, seq, runs, inserted, at_ms, before_keys=before_keys)
     stored_event = StoredEvent(
         event.id,
         event.type,
@@ -48,15 +58,17 @@ def insert(
     return seq, Accepted(event=stored_event, runs=inserted.runs)
 
 
-def insert_many(db: Connection, news: Sequence[NewEventRuns], *, at_ms: int, place: Place) -> list[int]:
-    """The same for each of these, in a tenth of the time, if none of their runs comes to a gate: see `rounds.comes_to_gate`.
+def insert_many(
+    db: Connection, news: Sequence[NewEventRuns], *, at_ms: int, place: Place, before_keys: TimeWait | None
+) -> list[int]:
+    """The same for each of these, in a tenth of the time, if none of their runs comes to a gate at once: see `rounds.comes_to_gate`.
     Their numbers."""
     trace = _trace_above(db, place)
     lines = [_row(new.event, place, new.event.traceparent or trace, at_ms) for new in news]
     numbers: dict[str, int] = dict(inserting.insert_new(db, _EVENT, lines, returning="id, seq"))
     seqs = [numbers[new.event.id] for new in news]
     groups = [rounds.Group(seq, new.event.id, new.runs) for seq, new in zip(seqs, news, strict=True)]
-    made, _ = rounds.insert_many(db, groups, at_ms)
+    made, _ = rounds.insert_many(db, groups, at_ms, before_keys=before_keys)
     journal.add_accepted(db, at_ms, zip(seqs, ([its.seq for its in runs] for runs in made), strict=True))
     return seqs
 

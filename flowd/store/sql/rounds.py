@@ -1,6 +1,6 @@
 """Makes the runs of an accept or a replay. Each function runs inside the writer's transaction."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import MappingProxyType
@@ -55,14 +55,16 @@ def insert(
     *,
     numbers: Mapping[str, int] = MappingProxyType({}),
     copies: Copies | None = None,
+    before_keys: TimeWait | None = None,
 ) -> Inserted:
     """The runs as they were created, and their numbers. One whose id another run has gets a longer id.
 
     Args:
         numbers: Of their rounds, by the names of their flows; 1 unless given.
         copies: From `copied_needs.read`, where some have any.
+        before_keys: See `wait_before_keys`.
     """
-    (made,), has_rounds = insert_many(db, [Group(event_seq, event_id, runs, numbers)], at_ms)
+    (made,), has_rounds = insert_many(db, [Group(event_seq, event_id, runs, numbers)], at_ms, before_keys=before_keys)
     created = tuple(
         _created(event_id, run, numbers.get(run.definition.flow_name, 1), its, at_ms)
         for run, its in zip(runs, made, strict=True)
@@ -94,13 +96,21 @@ class Made(NamedTuple):
     kept_by: str | None
 
 
-def insert_many(db: Connection, groups: Sequence[Group], at_ms: int) -> tuple[list[list[Made]], bool]:
+def insert_many(
+    db: Connection, groups: Sequence[Group], at_ms: int, *, before_keys: TimeWait | None = None
+) -> tuple[list[list[Made]], bool]:
     """Insert the runs of many events, with their rounds and what they need of each other; and whether there are any
     rounds. What comes to the gate of pauses at once, and is paused, waits there; who comes to another gate is brought
     there by `settle`."""
     rounds = _open_rounds(db, groups)
     wanted = [
-        _Wanted(group.event_seq, group.event_id, run, (group.numbers.get(flow, 1), theirs.get(flow)))
+        _Wanted(
+            group.event_seq,
+            group.event_id,
+            run,
+            (group.numbers.get(flow, 1), theirs.get(flow)),
+            _wait_of(run, before_keys),
+        )
         for group, theirs in zip(groups, rounds, strict=True)
         for run in group.runs
         for flow in (run.definition.flow_name,)
@@ -128,6 +138,7 @@ class _Wanted(NamedTuple):
     event_id: str
     run: NewRun
     place: tuple[int, int | None]
+    wait: TimeWait | None
 
 
 def _insert_runs(db: Connection, wanted: Sequence[_Wanted], at_ms: int) -> list[Made]:
@@ -135,7 +146,7 @@ def _insert_runs(db: Connection, wanted: Sequence[_Wanted], at_ms: int) -> list[
         return []
     (ready,) = db.execute("SELECT last + 1 FROM ready_numbers").fetchone()  # triggers go on counting
     keep = pauses.keeping(db)
-    kept = [None if keep is None or _comes_later(one.run) else keep(one.run.definition) for one in wanted]
+    kept = [None if keep is None or _comes_later(one) else keep(one.run.definition) for one in wanted]
     lines = [_row(one, by, ready + index, at_ms) for index, (one, by) in enumerate(zip(wanted, kept, strict=True))]
     seqs: dict[str, int] = dict(inserting.insert_new(db, _COLUMNS, lines, returning="id, seq"))
     made: list[Made] = []
@@ -152,9 +163,9 @@ def _insert_runs(db: Connection, wanted: Sequence[_Wanted], at_ms: int) -> list[
     return made
 
 
-def _comes_later(run: NewRun) -> bool:
+def _comes_later(wanted: _Wanted) -> bool:
     """Whether it waits for something before the gate of pauses."""
-    return bool(run.needs or run.copied) or run.wait is not None
+    return bool(wanted.run.needs or wanted.run.copied) or wanted.wait is not None
 
 
 def comes_to_gate(run: NewRun) -> bool:
@@ -162,27 +173,36 @@ def comes_to_gate(run: NewRun) -> bool:
     return bool(run.copied or run.has_key) and not run.needs and run.wait is None
 
 
-def eased(news: Sequence[Sequence[NewRun]], *, due_ms: int = 0) -> list[Sequence[NewRun]]:
-    """The same runs, of one event or many. Where very many of them come to a key, which takes ten times as long as all
-    else about a run, they come there in later transactions: they wait for a time that has come, and some of those are let
-    go on at each claim.
+def wait_before_keys(news: Iterable[Sequence[NewRun]], *, due_ms: int = 0) -> TimeWait | None:
+    """What new runs of one event or many wait for before they come to a key: nothing, unless very many do.
+
+    To bring one there takes ten times as long as all else about a run, so they come there in later transactions: they
+    wait for a time that has come, and some of those are let go on at each claim.
 
     Args:
         due_ms: That time, by the steady clock.
     """
-    if sum(comes_to_gate(run) for runs in news for run in runs) <= _MAX_AT_GATES:
-        return list(news)
-    wait = TimeWait(due_ms, 0, "delay")
-    return [
-        [replace(run, wait=wait) if comes_to_gate(run) and not run.copied else run for run in runs] for runs in news
-    ]
+    comers = sum(comes_to_gate(run) for runs in news for run in runs)
+    return TimeWait(due_ms, 0, "delay") if comers > _MAX_AT_GATES else None
 
 
-def settle(db: Connection, event_seq: int, runs: Sequence[NewRun], inserted: Inserted, at_ms: int) -> Inserted:
+def _wait_of(run: NewRun, before_keys: TimeWait | None) -> TimeWait | None:
+    return before_keys if before_keys is not None and not run.copied and comes_to_gate(run) else run.wait
+
+
+def settle(
+    db: Connection,
+    event_seq: int,
+    runs: Sequence[NewRun],
+    inserted: Inserted,
+    at_ms: int,
+    *,
+    before_keys: TimeWait | None = None,
+) -> Inserted:
     """Let those that wait for nothing else come to their gates, after the journal was told of them all; the runs as they
-    are."""
+    are. ``before_keys`` as they were inserted."""
     for run, seq in zip(runs, inserted.seqs, strict=True):
-        if comes_to_gate(run):
+        if comes_to_gate(run) and _wait_of(run, before_keys) is None:
             gates.advance(db, seq, event_seq, at_ms=at_ms, is_told=True)
     return replace(inserted, runs=tuple(reads.runs_by_seq(db, inserted.seqs)))
 
@@ -191,11 +211,13 @@ def _open_rounds(db: Connection, groups: Sequence[Group]) -> list[dict[str, int]
     """A row for each flow whose runs need each other; for each event its flows' rows, by their names."""
     opened: dict[tuple[int, str], tuple[int, list[NewRun]]] = {}
     for group in groups:
+        if not any(map(_is_linked, group.runs)):  # most are not
+            continue
         by_flow: dict[str, list[NewRun]] = {}
         for run in group.runs:
             by_flow.setdefault(run.definition.flow_name, []).append(run)
         for flow, runs in by_flow.items():
-            if any(run.needs or run.copied or run.round_key for run in runs):
+            if any(map(_is_linked, runs)):
                 opened[group.event_seq, flow] = group.numbers.get(flow, 1), runs
     lines = [(event_seq, number, flow) for (event_seq, flow), (number, _) in opened.items()]
     found: dict[int, dict[str, int]] = {}
@@ -208,6 +230,10 @@ def _open_rounds(db: Connection, groups: Sequence[Group]) -> list[dict[str, int]
             wanted_keys.append((seq, keys.written(runs[0].round_key), max(run.priority for run in runs)))
     inserting.insert(db, "round_keys (round_seq, key, priority)", wanted_keys)
     return [found.get(group.event_seq, {}) for group in groups]
+
+
+def _is_linked(run: NewRun) -> bool:
+    return bool(run.needs or run.copied or run.round_key)
 
 
 def _needs(runs: Sequence[NewRun], made: Sequence[Made]) -> Iterator[tuple[object, ...]]:
@@ -223,7 +249,7 @@ def _row(wanted: _Wanted, kept_by: str | None, ready_seq: int, at_ms: int) -> ro
     new = wanted.run
     definition = new.definition
     needs_others = bool(new.needs or new.copied)
-    waits_for, *time = queue.wait_columns(new.wait)
+    waits_for, *time = queue.wait_columns(wanted.wait)
     if needs_others:
         waits_for = "needs"
     elif kept_by is not None:

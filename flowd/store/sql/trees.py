@@ -11,6 +11,7 @@ from flowd.domain.queueing import Caused, Claim, Finished, NewRun, QueueBounds
 from flowd.domain.run import Attempt, Reason
 from flowd.domain.stored import Accepted, NewEventRuns, Output
 from flowd.domain.trees import MAX_DEPTH, TreeBounds
+from flowd.domain.waiting import TimeWait
 from flowd.store.sql import bounds, inserting, new_events, queue, rounds, writes
 from flowd.store.sql.connection import Connection, WriteNotes
 
@@ -139,16 +140,12 @@ def cause_all(
     db: Connection, cause: Cause, follows: Sequence[NewEventRuns], *, at_ms: int, due_ms: int = 0
 ) -> str | None:
     """Store what a run that has ended causes; see `cause_one`. Where the id of an event stands for another one already,
-    that is noted with the run: its error from then on, else None. For ``due_ms`` see `rounds.eased`."""
-    runs = rounds.eased([new.runs for new in follows], due_ms=due_ms)
-    follows = [
-        new if theirs is new.runs else replace(new, runs=tuple(theirs))
-        for new, theirs in zip(follows, runs, strict=True)
-    ]
+    that is noted with the run: its error from then on, else None. For ``due_ms`` see `rounds.wait_before_keys`."""
+    before_keys = rounds.wait_before_keys((new.runs for new in follows), due_ms=due_ms)
     caused, taken = [], []
-    for part in _parts(db, follows):
+    for part in _parts(db, follows, are_kept_from_gates=before_keys is not None):
         if len(part) > 1:
-            caused += _cause_new(db, cause, part, at_ms)
+            caused += _cause_new(db, cause, part, at_ms, before_keys)
         else:
             accepted = cause_one(db, cause, part[0], at_ms=at_ms)
             caused.append(accepted.as_caused)
@@ -164,13 +161,15 @@ def cause_all(
     return str(error)
 
 
-def _parts(db: Connection, follows: Sequence[NewEventRuns]) -> Iterator[Sequence[NewEventRuns]]:
+def _parts(
+    db: Connection, follows: Sequence[NewEventRuns], *, are_kept_from_gates: bool
+) -> Iterator[Sequence[NewEventRuns]]:
     """The same events in their order: those that follow each other, are new and bring nothing to a gate together, the
     others each for itself."""
     known = _stored(db, {new.event.id for new in follows})
     alike: list[NewEventRuns] = []
     for new in follows:
-        if new.event.id not in known and not any(map(rounds.comes_to_gate, new.runs)):
+        if new.event.id not in known and (are_kept_from_gates or not any(map(rounds.comes_to_gate, new.runs))):
             known.add(new.event.id)
             alike.append(new)
             continue
@@ -183,10 +182,12 @@ def _parts(db: Connection, follows: Sequence[NewEventRuns]) -> Iterator[Sequence
         yield alike
 
 
-def _cause_new(db: Connection, cause: Cause, news: Sequence[NewEventRuns], at_ms: int) -> list[Caused]:
+def _cause_new(
+    db: Connection, cause: Cause, news: Sequence[NewEventRuns], at_ms: int, before_keys: TimeWait | None
+) -> list[Caused]:
     """Store many events that are new: what a result of thousands of them causes is one transaction, for which all others
     wait that write."""
-    seqs = new_events.insert_many(db, news, at_ms=at_ms, place=cause.place_below)
+    seqs = new_events.insert_many(db, news, at_ms=at_ms, place=cause.place_below, before_keys=before_keys)
     inserting.insert(db, f"causes ({_NOTED})", [_noted(cause, event_seq, None) for event_seq in seqs])
     _grow(db, cause, len(seqs))
     return [Caused("accepted", tuple(run.definition.flow_name for run in new.runs)) for new in news]

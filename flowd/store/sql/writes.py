@@ -50,8 +50,8 @@ def accept(
     if known[0] is not None:
         return _duplicate(db, known, event)
     bounds.refuse_overflow(db, bounds.Load(queued - waiting, waiting), bounds.of(runs), within)
-    (runs,) = rounds.eased([runs], due_ms=0 if claim is None else claim.steady_ms + 1)
-    _, stored = new_events.insert(db, event, runs, at_ms=at_ms)
+    before_keys = rounds.wait_before_keys([runs], due_ms=0 if claim is None else claim.steady_ms + 1)
+    _, stored = new_events.insert(db, event, runs, at_ms=at_ms, before_keys=before_keys)
     return replace(stored, claimed=None if claim is None else queue.claim(db, claim))
 
 
@@ -101,12 +101,12 @@ def insert_round(
     db: Connection, event_seq: int, event_id: str, runs: Sequence[NewRun], copies: Copies, *, at_ms: int
 ) -> Inserted:
     """The next round of a known event."""
-    (runs,) = rounds.eased([runs])
+    wait = rounds.wait_before_keys([runs])
     numbers = rounds.next_numbers(db, event_seq, runs)
-    inserted = rounds.insert(db, event_seq, event_id, runs, at_ms, numbers=numbers, copies=copies)
+    inserted = rounds.insert(db, event_seq, event_id, runs, at_ms, numbers=numbers, copies=copies, before_keys=wait)
     journal.add_queued(db, at_ms, event_seq, inserted.seqs)
     if inserted.has_links:
-        inserted = rounds.settle(db, event_seq, runs, inserted, at_ms)
+        inserted = rounds.settle(db, event_seq, runs, inserted, at_ms, before_keys=wait)
     return inserted
 
 
