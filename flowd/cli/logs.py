@@ -49,7 +49,8 @@ def logs(
 ) -> int:
     """Print what a run wrote, byte for byte: its stdout on stdout, its stderr on stderr, in the order in which it
     was printed. A terminal gets it without control sequences and with control characters as escapes, for it would obey
-    them; -f leaves the lines out there by which a step says how far it is (FLOW_PROGRESS), but with --raw.
+    them; -f leaves the lines out there by which a step says how far it is (FLOW_PROGRESS), but with --raw, and says
+    there what a run waits for.
 
     Of several runs it prints whole lines, each with the name of its step. -f also follows runs of the event that start
     later, and those of the events that they cause, and goes on over a restart of the daemon. Where nothing of the event
@@ -178,10 +179,14 @@ def _parts(session: Session, run_id: str, stream: Stream, attempt: int | None) -
 
 def _follow(session: Session, run_id: str, only: Stream | None, attempt: int | None, out: output.StepOutput) -> None:
     from flowd.cli.follow.progress import WithoutProgress  # noqa: PLC0415 - most do not follow
+    from flowd.cli.follow.waits import WaitTeller  # noqa: PLC0415
 
     stdout = WithoutProgress() if printing.is_terminal() and not out.is_raw else None
+    # Else stderr has what the step wrote there, and nothing else.
+    waits = WaitTeller(lambda line: printing.note(f"flowd: {line}")) if sys.stderr.isatty() else None
     with FlowClient(session.transport) as client:
-        for stream, data in client.follow_output_bytes(run_id, attempt=attempt):
+        on_look = None if waits is None else waits.take
+        for stream, data in client.follow_output_bytes(run_id, attempt=attempt, on_look=on_look):
             if only in (None, stream):
                 out.write(stream, stdout.feed(data) if stdout is not None and stream == "stdout" else data)
     if stdout is not None:

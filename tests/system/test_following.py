@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from daemon_rig import Workspace, say, until
+from terminal_rig import on_terminal
 
 from flowd_client.views.update import UpdateView
 
@@ -307,3 +309,21 @@ def text_to_end(updates: Iterator[UpdateView]) -> str:
             if update.is_end:
                 return text
     raise AssertionError("the updates ended")
+
+
+def test_a_terminal_is_told_what_the_run_waits_for_whose_output_it_follows(place: Workspace) -> None:
+    place.flow("work", f"until [ -e go ]; do sleep 0.02; done; {say('changed')}", step="[steps.concurrency]\n")
+    place.start()
+    (holder,), (waits,) = dispatch(place, "e1"), dispatch(place, "e2")
+    seen = bytearray()
+    told = f"flowd: work/main ({waits}): waits for {holder} of work/main"
+    with ThreadPoolExecutor() as threads:
+        follower = threads.submit(on_terminal, "logs", "-f", waits, cwd=place.path, said=seen)
+        try:
+            until(lambda: follower.done() or told.encode() in seen, what="why there is no output")
+        finally:
+            (place.path / "flows/work/go").touch()
+        said = follower.result(30)
+    assert said.splitlines()[0] == told
+    assert said.count("waits for") == 1
+    assert "FLOW_RESULT" in said

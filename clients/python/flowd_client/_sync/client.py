@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from flowd_client import wire
@@ -19,7 +19,7 @@ from flowd_client.subscription import Subscription
 
 if TYPE_CHECKING:
     from flowd_client._sync.transport import Transport
-    from flowd_client.views.run import OutputView
+    from flowd_client.views.run import OutputView, RunView
 
 T = TypeVar("T")
 
@@ -78,11 +78,24 @@ class FlowClient(Verbs):
         """
         return ((kind, part.text) for kind, part in self._follow(run_id, "utf-8", attempt))
 
-    def follow_output_bytes(self, run_id: str, *, attempt: int | None = None) -> Iterator[tuple[Stream, bytes]]:
-        """As `follow_output`, with the exact bytes."""
-        return ((kind, part.data) for kind, part in self._follow(run_id, "base64", attempt))
+    def follow_output_bytes(
+        self, run_id: str, *, attempt: int | None = None, on_look: Callable[[RunView], None] | None = None
+    ) -> Iterator[tuple[Stream, bytes]]:
+        """As `follow_output`, with the exact bytes.
 
-    def _follow(self, run_id: str, encoding: Encoding, attempt: int | None) -> Iterator[tuple[Stream, OutputView]]:
+        Args:
+            on_look: Called with the run whenever it is looked at while no attempt of it is under way, ten times a
+                second or less.
+        """
+        return ((kind, part.data) for kind, part in self._follow(run_id, "base64", attempt, on_look))
+
+    def _follow(
+        self,
+        run_id: str,
+        encoding: Encoding,
+        attempt: int | None,
+        on_look: Callable[[RunView], None] | None = None,
+    ) -> Iterator[tuple[Stream, OutputView]]:
         follower = Follower(run_id, encoding, attempt=attempt)
         policy = ReconnectPolicy(RECONNECT_S, wire.READ_OUTPUT)
         while True:
@@ -91,7 +104,10 @@ class FlowClient(Verbs):
                 if (kind := follower.take_part(part)) is not None:
                     yield kind, part
             elif (look := follower.next_look()) is not None:
-                follower.take_look(self._do(look, policy))
+                run = self._do(look, policy)
+                follower.take_look(run)
+                if on_look is not None:
+                    on_look(run)
             else:
                 return
 
