@@ -3,7 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
+from flowd.domain.queueing import MissedStep
 from flowd.domain.run import Run
 from flowd.engine.completions import Completions
 from flowd.engine.steps_in_force import StepsInForce
@@ -16,6 +18,16 @@ GONE_AFTER_MS = 60_000
 """Of not being there at any look at the disk. An installer removes a package, then copies it anew."""
 
 _LOOK_S = 10.0
+
+_SEEN_AGAIN_AFTER_MS = 10_000
+"""After a start: an installer may have been at it while no daemon looked."""
+
+
+class _Gone(NamedTuple):
+    """A step that is in no package: since when, and since when this daemon knows it, on the steady clock."""
+
+    since_ms: int
+    seen_ms: int
 
 
 class PackageWaits:
@@ -43,7 +55,7 @@ class PackageWaits:
         self._ring = ring
         self._look_s = look_s
         self._news = asyncio.Event()
-        self._gone_since_ms: dict[tuple[str, str], int] = {}
+        self._gone: dict[tuple[str, str], _Gone] = {}
         self._may_wait = True
 
     def packages_changed(self) -> None:
@@ -73,21 +85,33 @@ class PackageWaits:
     async def settle(self) -> None:
         """Let go of the runs whose step is in force again, and of those whose step has been gone for long enough."""
         self._may_wait = False
-        missed = await self._store.steps_missed()
+        missed = {(one.flow_name, one.step_name): one for one in await self._store.steps_missed()}
         self._may_wait = self._may_wait or bool(missed)
-        self._gone_since_ms = {step: since for step, since in self._gone_since_ms.items() if step in set(missed)}
-        for step in missed:
+        self._gone = {step: gone for step, gone in self._gone.items() if step in missed}
+        for step, told in missed.items():
             if self._steps.definition(*step) is not None:
-                self._gone_since_ms.pop(step, None)
+                self._gone.pop(step, None)
                 await self._let_go(step)
             elif self._steps.is_broken(step[0]):
-                self._gone_since_ms.pop(step, None)
-            elif self._has_been_gone(step):
+                self._gone.pop(step, None)
+                if told.gone_since_ms is not None:
+                    await self._note(step, None)
+            elif await self._has_been_gone(step, told):
                 await self._fail(step)
 
-    def _has_been_gone(self, step: tuple[str, str]) -> bool:
+    async def _has_been_gone(self, step: tuple[str, str], told: MissedStep) -> bool:
+        """For long enough. A daemon before this one may have seen it go."""
         now_ms = self._clock.steady_ms()
-        return now_ms - self._gone_since_ms.setdefault(step, now_ms) >= GONE_AFTER_MS
+        gone = self._gone.get(step)
+        if gone is None:
+            since_ms = now_ms if told.gone_since_ms is None else min(now_ms, told.gone_since_ms)
+            gone = self._gone[step] = _Gone(since_ms, now_ms)
+        if told.gone_since_ms is None:
+            await self._note(step, gone.since_ms)
+        return now_ms - gone.since_ms >= GONE_AFTER_MS and now_ms - gone.seen_ms >= _SEEN_AGAIN_AFTER_MS
+
+    async def _note(self, step: tuple[str, str], since_ms: int | None) -> None:
+        await self._waits.patiently(f"package {step[0]}", lambda: self._store.note_removed(*step, since_ms))
 
     async def _let_go(self, step: tuple[str, str]) -> None:
         while await self._waits.patiently(

@@ -7,7 +7,7 @@ from flowd.domain.exit import Exit
 from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
 from flowd.domain.progress import Progress
-from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
+from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, MissedStep, NewRun
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, Output
 from flowd.domain.waiting import TimeWait
@@ -79,8 +79,13 @@ class Queue(Protocol):
         the wall clock again, which may have been set back."""
         ...
 
-    async def steps_missed(self) -> list[tuple[str, str]]:
-        """Flow and step of the runs that wait for their package, each once."""
+    async def steps_missed(self) -> list[MissedStep]:
+        """The steps of the runs that wait for their package, each once."""
+        ...
+
+    async def note_removed(self, flow_name: str, step_name: str, since_ms: int | None) -> None:
+        """Remember since when a step is gone for which runs wait, for `steps_missed` of the next daemon, too; None: it
+        is not gone."""
         ...
 
     async def end_package_wait(self, flow_name: str, step_name: str, *, at_ms: int) -> int:

@@ -11,7 +11,7 @@ from flowd.domain.errors import EventNotFoundError, InvalidParamsError, QueueFul
 from flowd.domain.exit import Exit
 from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.journal import Interest
-from flowd.domain.queueing import NewRun
+from flowd.domain.queueing import MissedStep, NewRun
 from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import NewEvent, Output
 from flowd.domain.waiting import PackageWait, TimeWait
@@ -394,6 +394,27 @@ def test_each_attempt_has_the_definition_in_force_at_its_start_and_the_run_shows
     stores.use(use)
 
 
+def test_since_when_a_step_is_gone_is_remembered_as_long_as_runs_wait_for_it(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        for name in ("a", "b"):
+            await accept(store, name)
+        await store.claim(claim(2, definition_of=lambda *_: None))
+        before = [await run_of(store, f"run-{name}") for name in ("a", "b")]
+        await store.note_removed("other", "step", 6)
+        assert await store.steps_missed() == [MissedStep("flow", "step")]
+        await store.note_removed("flow", "step", 7)
+        assert await store.steps_missed() == [MissedStep("flow", "step", 7)]
+        assert [await run_of(store, f"run-{name}") for name in ("a", "b")] == before
+        await store.note_removed("flow", "step", None)
+        assert await store.steps_missed() == [MissedStep("flow", "step")]
+        await store.note_removed("flow", "step", 8)
+        await store.end_package_wait("flow", "step", at_ms=9)
+        await store.claim(claim(2, definition_of=lambda *_: None))
+        assert await store.steps_missed() == [MissedStep("flow", "step")]
+
+    stores.use(use)
+
+
 def test_a_run_without_its_step_waits_for_its_package_and_holds_up_nobody(stores: Stores) -> None:
     other = Definition("other", 1, "/other", "sha256:0", "step", "exec", "run.sh", 1000, 100)
 
@@ -403,7 +424,7 @@ def test_a_run_without_its_step_waits_for_its_package_and_holds_up_nobody(stores
         found = await store.claim(claim(1, definition_of=lambda flow, _: other if flow == "other" else None))
         assert (ids(found), found.is_missing_package) == (["b"], True)
         assert (await run_of(store, "run-a")).waiting_for == PackageWait("flow")
-        assert await store.steps_missed() == [("flow", "step")]
+        assert await store.steps_missed() == [MissedStep("flow", "step")]
         assert (await store.claim(claim(1))).started == ()
         await accept(store, "c")
         assert await store.end_package_wait("flow", "step", at_ms=5) == 1

@@ -218,7 +218,7 @@ class Model(Queue):
         run.status, run.result, run.resolution, run.reason = "queued", None, None, None
         run.ending, run.is_called_off, run.is_below_failure, run.next = None, False, False, ()
         run.attempts_before, run.is_answered = 0, False
-        run.waits = Wait("needs")  # until it is looked at
+        run.waits, run.gone_since_ms = Wait("needs"), None  # until it is looked at
 
     def resolve(self, run: Run, status: str) -> None:
         """A person says how a question ended. What it asked for next goes out if it ended well."""
@@ -335,7 +335,7 @@ class Model(Queue):
             self.started.remove(run)
         self.steady_ms = self.wall_ms
         self.places = self.max_parallel
-        self.gone_since.clear()
+        self.gone.clear()
         for run in self.runs:
             if run.waits is not None and run.waits.kind == "time":
                 latest = self.steady_ms + run.waits.whole_ms

@@ -106,7 +106,7 @@ class Player:
             model.pass_time(*act.arguments, is_noticed=died_at != ("claim", "before"))  # type: ignore[arg-type]
         else:
             if died_at == ("fail_removed", "before"):
-                model.gone_since.clear()  # the next daemon counts anew
+                model.gone.clear()  # the next daemon sees for itself
             refused = perform(model, act)
         if died_at is not None:
             await self._revive(before, about if act.verb == "exit" and died_at == ("finish", "before") else None)

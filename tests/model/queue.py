@@ -16,6 +16,9 @@ from model.records import UNFINISHED, Event, Lane, Round, Run, Wait, declared_ke
 GONE_MS = 60_000
 """A step that no package has for so long, at every look, was removed."""
 
+SEEN_AGAIN_MS = 10_000
+"""So long a daemon sees that itself, also where one before it had seen it go."""
+
 
 class Queue:
     """All runs, and all that keeps them."""
@@ -24,7 +27,7 @@ class Queue:
         self.flows = {flow.name: flow for flow in flows}
         self.versions: dict[str, int | None] = dict.fromkeys(self.flows, 1)
         self.is_broken = False
-        self.gone_since: dict[tuple[str, str], int] = {}
+        self.gone: dict[tuple[str, str], tuple[int, int]] = {}  # since when, and since when this daemon knows it
         self.events: dict[str, Event] = {}
         self.rounds: list[Round] = []
         self.runs: list[Run] = []
@@ -319,16 +322,25 @@ class Queue:
     def look(self) -> None:
         """Runs whose package is back go on; those whose step has been gone for a minute of looks fail."""
         parked = [run for run in self.runs if run.waits == Wait("package")]
-        for name in sorted({(run.step.flow, run.step.name) for run in parked} | self.gone_since.keys()):
+        for name in sorted({(run.step.flow, run.step.name) for run in parked} | self.gone.keys()):
             waiting = [run for run in parked if (run.step.flow, run.step.name) == name]
             flow, is_broken = self.flow_in_force(name[0]), self.is_package_broken(name[0])
             is_back = flow is not None and flow.step(name[1]) is not None
             if not waiting or is_back or is_broken:
-                self.gone_since.pop(name, None)
+                self.gone.pop(name, None)
+                for run in waiting:
+                    run.gone_since_ms = None
             if is_back:
                 for run in waiting:
                     self.let_on(run, behind="time")
             elif waiting and not is_broken:
-                since = self.gone_since.setdefault(name, self.steady_ms)
-                if self.steady_ms - since >= GONE_MS:
-                    self.end_unstarted(waiting, "failed", "step_removed")
+                self._look_at_gone(name, waiting)
+
+    def _look_at_gone(self, name: tuple[str, str], waiting: list[Run]) -> None:
+        noted = [run.gone_since_ms for run in waiting if run.gone_since_ms is not None]
+        since, seen = self.gone.setdefault(name, (min([*noted, self.steady_ms]), self.steady_ms))
+        if not noted:
+            for run in waiting:
+                run.gone_since_ms = since
+        if self.steady_ms - since >= GONE_MS and self.steady_ms - seen >= SEEN_AGAIN_MS:
+            self.end_unstarted(waiting, "failed", "step_removed")

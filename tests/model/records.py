@@ -109,6 +109,7 @@ class Run:
         is_named: A replay named it: it does not ask how its copied needs ended.
         is_below_failure: It was not run because something above it failed.
         waits: What keeps it while it is queued; None where it is ready, with its number in ``ready``.
+        gone_since_ms: Of those that wait for their package: since when that has not had their step, as was noted.
         ending: Why it is being ended while it runs.
         is_called_off: Its event was canceled: it does not start any more, and asks nobody.
         attempts_before: Attempts that its policy does not count: those before a person's answer.
@@ -130,6 +131,7 @@ class Run:
     reason: str | None = None
     is_below_failure: bool = False
     waits: Wait | None = None
+    gone_since_ms: int | None = None
     ready: int = 0
     ending: Literal["canceled", "superseded"] | None = None
     is_called_off: bool = False

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from flowd.domain.definition import Definition
+from flowd.domain.queueing import MissedStep
 from flowd.domain.run import ProcessStatus, Run
 from flowd.engine.completions import Completions
 from flowd.engine.package_waits import GONE_AFTER_MS, PackageWaits
@@ -24,6 +25,11 @@ class World:
         self.rings = 0
         self.failed: list[str] = []
         self.questions = 0
+        self.noted_ms: int | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Another daemon on the same store."""
         anything: Any = self
         self.waits = PackageWaits(
             store=anything,
@@ -50,12 +56,16 @@ class World:
     def is_broken(self, _: str) -> bool:
         return self.is_package_broken
 
-    async def steps_missed(self) -> list[tuple[str, str]]:
+    async def steps_missed(self) -> list[MissedStep]:
         self.questions += 1
-        return [("flow", "step")] if self.waiting else []
+        return [MissedStep("flow", "step", self.noted_ms)] if self.waiting else []
+
+    async def note_removed(self, flow: str, step: str, since_ms: int | None) -> None:
+        assert (flow, step) == ("flow", "step")
+        self.noted_ms = since_ms
 
     async def end_package_wait(self, *_: str, at_ms: int) -> int:
-        moved, self.waiting = self.waiting, 0
+        moved, self.waiting, self.noted_ms = self.waiting, 0, None
         return moved
 
     async def fail_removed(self, *_: str, at_ms: int) -> list[Run]:
@@ -119,6 +129,57 @@ def test_a_broken_package_is_waited_for_as_long_as_it_takes() -> None:
     assert world.failed == []
     world.look(GONE_AFTER_MS)
     assert world.failed == ["r0"]
+
+
+def test_the_time_goes_on_with_the_next_daemon_which_looks_again_itself_before_it_gives_up() -> None:
+    world = a_world()
+    world.look()
+    world.look(GONE_AFTER_MS // 2)
+    asyncio.run(restarted(world))
+    world.look(1_000)
+    world.look(GONE_AFTER_MS // 2 - 1_001)
+    assert world.failed == []
+    world.look(1)
+    assert world.failed == ["r0"]
+
+
+def test_a_daemon_that_starts_late_gives_an_installer_time_to_put_a_package_back() -> None:
+    world = a_world()
+    world.look()
+    asyncio.run(restarted(world))
+    world.look(GONE_AFTER_MS * 10)
+    assert world.failed == []
+    world.look(9_999)
+    assert world.failed == []
+    world.look(1)
+    assert world.failed == ["r0"]
+
+
+def test_a_clock_that_was_set_back_between_two_daemons_makes_it_no_longer_than_it_is_in_whole() -> None:
+    world = a_world()
+    world.clock_ms = 10 * GONE_AFTER_MS
+    world.look()
+    world.clock_ms = 0
+    asyncio.run(restarted(world))
+    world.look()
+    world.look(GONE_AFTER_MS)
+    assert world.failed == ["r0"]
+
+
+def test_a_package_that_came_back_broken_is_forgotten_to_have_been_gone() -> None:
+    world = a_world()
+    world.look()
+    world.is_package_broken = True
+    world.look(1)
+    world.is_package_broken = False
+    asyncio.run(restarted(world))
+    world.look(GONE_AFTER_MS)
+    world.look(GONE_AFTER_MS - 1)
+    assert world.failed == []
+
+
+async def restarted(world: World) -> None:
+    world.start()
 
 
 def test_the_store_is_asked_only_while_runs_wait() -> None:

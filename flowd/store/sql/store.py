@@ -14,7 +14,17 @@ from flowd.domain.exit import Exit
 from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
-from flowd.domain.queueing import MAX_WAITING, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds, SideEffects
+from flowd.domain.queueing import (
+    MAX_WAITING,
+    Claim,
+    Claimed,
+    Finished,
+    LeftRunning,
+    MissedStep,
+    NewRun,
+    QueueBounds,
+    SideEffects,
+)
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import (
     Accepted,
@@ -187,9 +197,13 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
         """See `flowd.ports.Store.shorten_waits`."""
         await self._writer.do(lambda db: queue.shorten_waits(db, steady_ms))
 
-    async def steps_missed(self) -> list[tuple[str, str]]:
+    async def steps_missed(self) -> list[MissedStep]:
         """See `flowd.ports.Store.steps_missed`."""
         return await self._read(waits.steps_missed)
+
+    async def note_removed(self, flow_name: str, step_name: str, since_ms: int | None) -> None:
+        """See `flowd.ports.Store.note_removed`."""
+        await self._writer.do(lambda db: waits.note_removed(db, flow_name, step_name, since_ms))
 
     async def end_package_wait(self, flow_name: str, step_name: str, *, at_ms: int) -> int:
         """See `flowd.ports.Store.end_package_wait`."""
