@@ -14,6 +14,9 @@ the key and follows it; it waits and ends the older ones that wait, too."""
 Kind = Literal["step", "flow"]
 """Keys of single runs and keys of whole rounds. Their groups are two name spaces."""
 
+KeyLimits = Mapping[tuple[Kind, str], int]
+"""How many may hold a key of a group at a time."""
+
 MAX_KEY_CHARS = 1_000
 """Of a key as JSON, for showing and comparing it. A longer one goes by its hash."""
 

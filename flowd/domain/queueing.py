@@ -35,19 +35,6 @@ class QueueBounds:
 
 
 @dataclass(frozen=True, slots=True)
-class MissedStep:
-    """A step that runs wait for.
-
-    Attributes:
-        gone_since_ms: On the steady clock, since when it is in no package; None where nobody has noted that.
-    """
-
-    flow_name: str
-    step_name: str
-    gone_since_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class NewRun:
     """A run to create.
 

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from flowd.domain.queueing import MissedStep
 from flowd.domain.run import Run
+from flowd.domain.waiting import MissedStep
 from flowd.engine.completions import Completions
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits

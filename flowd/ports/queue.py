@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from flowd.domain.concurrency import KeyLimits
 from flowd.domain.exit import Exit
 from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
 from flowd.domain.progress import Progress
-from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, MissedStep, NewRun
+from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, Output
-from flowd.domain.waiting import TimeWait
+from flowd.domain.waiting import MissedStep, TimeWait
 
 
 class Queue(Protocol):
@@ -145,6 +146,11 @@ class Queue(Protocol):
 
     async def request_cancel(self, run_id: str, *, at_ms: int) -> bool:
         """Remember the wish to cancel a running run, so that it outlives the daemon. False when it is not running."""
+        ...
+
+    def use_key_limits(self, limits: KeyLimits) -> None:
+        """From now on let so many hold a key of each of these groups, whatever was declared when those that come to it
+        were accepted. Of other groups that counts."""
         ...
 
     async def retry(self, run_id: str, *, at_ms: int) -> Run | None:

@@ -101,7 +101,10 @@ async def build(
         reserve_bytes=0 if socket_path is None else RESERVE_BYTES,  # a state that lives for one call needs none
     )
     catalog_journal = CatalogJournal(store, clock)
-    listeners: list[Callable[[Snapshot], None]] = [catalog_journal.note]
+    listeners: list[Callable[[Snapshot], None]] = [
+        lambda snapshot: store.use_key_limits(snapshot.key_limits),
+        catalog_journal.note,
+    ]
     catalog = WatchedCatalog(
         settings.workspace,
         rescan_interval_s=settings.rescan_interval_s,
@@ -126,6 +129,7 @@ async def build(
         secrets=StepSecrets(settings.secrets, environ),
         reach=Reach(folder / state_folder.REACH, inherited),
     )
+    store.use_key_limits(catalog.snapshot.key_limits)
     catalog_journal.note(catalog.snapshot)
     await catalog_journal.settle()  # before anybody subscribes: what changed without a daemon is no news any more
     if redactor is None:

@@ -555,6 +555,49 @@ def test_a_round_that_does_not_want_to_wait_is_skipped_whole(stores: Stores) -> 
     stores.use(use)
 
 
+def test_whoever_comes_to_a_key_late_is_let_in_by_the_limit_that_is_declared_then(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("raised", key("x", limit=1))
+        await runs.accept("lowered", key("y", limit=2))
+        await runs.start()
+        await runs.end("raised", FAILED)
+        await runs.end("lowered", FAILED)
+        store.use_key_limits({("step", "g"): 2})
+        await runs.accept("x", key("x", limit=2))
+        assert await runs.start() == ["x"]
+        await store.retry("raised", at_ms=6)
+        assert await runs.start() == ["raised"]
+        store.use_key_limits({("step", "g"): 1, ("flow", "g"): 2})
+        await runs.accept("y", key("y", limit=1))
+        assert await runs.start() == ["y"]
+        await store.retry("lowered", at_ms=6)
+        assert (await runs.run("lowered")).waiting_for == KeyWait("g", '["y"]', "y", 0)
+        await runs.end("y")
+        assert await runs.start() == ["lowered"]
+        store.use_key_limits({})  # nobody declares it any more
+        await runs.accept("z", key("y", limit=2))
+        assert await runs.start() == ["z"]
+
+    stores.use(use)
+
+
+def test_a_key_that_is_given_back_goes_on_to_as_many_as_may_hold_it_now(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("x1", "x2", "x3", "x4"):
+            await runs.accept(name, key(limit=2))
+        assert await runs.start() == ["x1", "x2"]
+        store.use_key_limits({("step", "g"): 1})
+        await runs.end("x1")
+        assert await runs.start() == []
+        store.use_key_limits({("step", "g"): 2})
+        await runs.end("x2")
+        assert await runs.start() == ["x3", "x4"]
+
+    stores.use(use)
+
+
 # --- waiting for what waits ---
 
 

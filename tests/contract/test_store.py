@@ -11,10 +11,10 @@ from flowd.domain.errors import EventNotFoundError, InvalidParamsError, QueueFul
 from flowd.domain.exit import Exit
 from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.journal import Interest
-from flowd.domain.queueing import MissedStep, NewRun
+from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import NewEvent, Output
-from flowd.domain.waiting import PackageWait, TimeWait
+from flowd.domain.waiting import MissedStep, PackageWait, TimeWait
 from flowd.ports import OpenStore
 
 RETRY_AT_100 = TimeWait(until_ms=100, whole_ms=90, why="retry")

@@ -155,3 +155,25 @@ def test_a_round_holds_its_key_until_its_last_step_has_ended(place: Workspace) -
     assert [one["effectiveStatus"] for one in runs] == ["changed"] * 4
     assert min(one["startedAt"] for one in runs[2:]) >= runs[0]["completedAt"]
     assert place.stop() == 0
+
+
+@pytest.mark.parametrize("is_new_daemon", [False, True], ids=["same daemon", "next daemon"])
+def test_a_retried_run_is_let_in_by_the_limit_that_is_declared_now(place: Workspace, is_new_daemon: bool) -> None:
+    place.flow("build", hold_by_event(), step=f"{REPO}limit = 1\n")
+    place.start()
+    first = dispatch(place, "x1", "build", repo="x")
+    until(lambda: is_running(place, first), what="the first run")
+    place.call("flow.cancelRun", runId=first)
+    if is_new_daemon:
+        assert place.stop() == 0
+    place.flow("build", hold_by_event(), step=f"{REPO}limit = 2\n")
+    if is_new_daemon:
+        place.start()
+    place.call("daemon.reload")
+    second = dispatch(place, "x2", "build", repo="x")
+    place.call("flow.retryRun", runId=first)
+    until(lambda: is_running(place, first) and is_running(place, second), what="both at a time")
+    for event_id in ("x1", "x2"):
+        let_go(place, "build", event_id)
+    assert [ended(place, one)["effectiveStatus"] for one in (first, second)] == ["changed", "changed"]
+    assert place.stop() == 0

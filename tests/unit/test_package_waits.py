@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from flowd.domain.definition import Definition
-from flowd.domain.queueing import MissedStep
 from flowd.domain.run import ProcessStatus, Run
+from flowd.domain.waiting import MissedStep
 from flowd.engine.completions import Completions
 from flowd.engine.package_waits import GONE_AFTER_MS, PackageWaits
 from flowd.engine.storage_waits import StorageWaits

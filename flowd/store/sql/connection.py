@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from flowd.domain.concurrency import KeyLimits
 from flowd.domain.queueing import Caused
 
 
@@ -60,6 +61,7 @@ class WriteNotes:
         is_any_ready: Runs that waited may start now, and no claim has looked at them.
         caused: What became of events that results cause.
         may_be_paused: People may have paused something; else nobody has to look for that.
+        key_limits: What the packages in force declare.
     """
 
     def __init__(self) -> None:
@@ -69,6 +71,7 @@ class WriteNotes:
         self.is_any_ready = False
         self.caused: list[Caused] = []
         self.may_be_paused = True
+        self.key_limits: KeyLimits = {}
 
     def forget(self) -> None:
         """Another transaction begins."""
@@ -86,6 +89,7 @@ class WriteConnection(Connection, Protocol):
     is_any_ready: bool
     caused: list[Caused]
     may_be_paused: bool
+    key_limits: KeyLimits
 
     def forget(self) -> None:
         """See `WriteNotes.forget`."""

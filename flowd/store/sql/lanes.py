@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from flowd.domain import concurrency
 from flowd.domain.concurrency import Kind, WantedKey
-from flowd.store.sql.connection import Connection
+from flowd.store.sql.connection import Connection, WriteNotes
 
 MAX_AHEAD = 100
 """Who comes before somebody who waits is counted no further."""
@@ -68,12 +68,13 @@ def place_of(db: Connection, kind: Kind, owner: int) -> Place | None:
 
 def come(db: Connection, kind: Kind, owner: int, priority: int, wanted: WantedKey) -> Coming:
     """Take a key, or wait for it, or not, as its ``on_busy`` says."""
+    limit = _limit(db, kind, wanted.group, wanted.limit)
     lane_id, used = db.execute(
         "INSERT INTO lanes (kind, grp, key, lim) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (kind, grp, key) DO UPDATE SET lim = excluded.lim RETURNING id, used",
-        (kind, wanted.group, wanted.key, wanted.limit),
+        (kind, wanted.group, wanted.key, limit),
     ).fetchone()
-    if used < wanted.limit and not _owners(db, f"{_WAITING} LIMIT 1", lane_id):
+    if used < limit and not _owners(db, f"{_WAITING} LIMIT 1", lane_id):
         _add(db, lane_id, _HAS, priority, owner, kind, wanted.on_busy)
         db.execute("UPDATE lanes SET used = used + 1 WHERE id = ?", (lane_id,))
         return Coming(holders=(owner,))
@@ -88,7 +89,7 @@ def come(db: Connection, kind: Kind, owner: int, priority: int, wanted: WantedKe
     _add(db, lane_id, _WAITS, priority, owner, kind, wanted.on_busy)
     to_end = tuple(concurrency.ends(way, owner, holding=holding, waiting=waiting))
     # There is room although somebody waits where the limit was raised.
-    return Coming(holders=tuple(_hand_over(db, lane_id, wanted.limit, used)), to_end=to_end)
+    return Coming(holders=tuple(_hand_over(db, lane_id, limit, used)), to_end=to_end)
 
 
 def leave(db: Connection, kind: Kind, owner: int) -> list[int]:
@@ -99,8 +100,10 @@ def leave(db: Connection, kind: Kind, owner: int) -> list[int]:
     if left is None or not left[1]:
         return []
     lane_id = left[0]
-    used, limit = db.execute("UPDATE lanes SET used = used - 1 WHERE id = ? RETURNING used, lim", (lane_id,)).fetchone()
-    next_ones = _hand_over(db, lane_id, limit, used)
+    used, limit, group = db.execute(
+        "UPDATE lanes SET used = used - 1 WHERE id = ? RETURNING used, lim, grp", (lane_id,)
+    ).fetchone()
+    next_ones = _hand_over(db, lane_id, _limit(db, kind, group, limit), used)
     if used == 0 and not next_ones:
         db.execute("DELETE FROM lanes WHERE id = ?", (lane_id,))
     return next_ones
@@ -140,6 +143,11 @@ _WAITS, _HAS = 0, 1
 _WAITING = "SELECT owner FROM lane_members WHERE lane_id = ? AND has = 0"
 _HOLDING = "SELECT owner FROM lane_members WHERE lane_id = ? AND has = 1"
 _GIVES_WAY = "on_busy IN ('replace', 'latest')"
+
+
+def _limit(db: Connection, kind: Kind, group: str, known: int) -> int:
+    """What is declared for a group now; ``known`` where nobody declares it any more."""
+    return db.key_limits.get((kind, group), known) if isinstance(db, WriteNotes) else known
 
 
 def _hand_over(db: Connection, lane_id: int, limit: int, used: int) -> list[int]:

@@ -8,23 +8,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from flowd.domain.concurrency import KeyLimits
 from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
 from flowd.domain.exit import Exit
 from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
-from flowd.domain.queueing import (
-    MAX_WAITING,
-    Claim,
-    Claimed,
-    Finished,
-    LeftRunning,
-    MissedStep,
-    NewRun,
-    QueueBounds,
-    SideEffects,
-)
+from flowd.domain.queueing import MAX_WAITING, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds, SideEffects
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import (
     Accepted,
@@ -38,7 +29,7 @@ from flowd.domain.stored import (
 )
 from flowd.domain.tallies import StoreTallies
 from flowd.domain.trees import MAX_EVENTS, TreeBounds
-from flowd.domain.waiting import TimeWait
+from flowd.domain.waiting import MissedStep, TimeWait
 from flowd.store.sql import (
     event_lists,
     journal,
@@ -257,6 +248,10 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
     async def request_cancel(self, run_id: str, *, at_ms: int) -> bool:
         """See `flowd.ports.Store.request_cancel`."""
         return await self._writer.do(lambda db: writes.request_cancel(db, run_id, at_ms=at_ms))
+
+    def use_key_limits(self, limits: KeyLimits) -> None:
+        """See `flowd.ports.Store.use_key_limits`."""
+        self._writer.use_key_limits(limits)
 
     async def retry(self, run_id: str, *, at_ms: int) -> Run | None:
         """See `flowd.ports.Store.retry`."""

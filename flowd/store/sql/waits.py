@@ -1,7 +1,7 @@
 """The ends of waits for a package and for a person's word. Each function runs inside the writer's transaction."""
 
-from flowd.domain.queueing import MissedStep
 from flowd.domain.run import ProcessStatus, Reason, Run
+from flowd.domain.waiting import MissedStep
 from flowd.store.sql import gates, journal, queue, rows
 from flowd.store.sql.connection import Connection
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from flowd.domain.concurrency import KeyLimits
 from flowd.domain.errors import FlowdError, StorageFailedError, StorageFullError
 from flowd.domain.queueing import SideEffects
 from flowd.domain.tallies import StoreTallies
@@ -100,6 +101,10 @@ class Writer:
         """Came while a batch was collected, and must not be in one."""
         self._thread = threading.Thread(target=self._work, name="flowd-writer", daemon=True)
         self._thread.start()
+
+    def use_key_limits(self, limits: KeyLimits) -> None:
+        """Let operations go by these limits, those that wait for their turn, too."""
+        self._connection.key_limits = limits
 
     async def do(self, operation: Callable[[Connection], T], *, adds: bool = False) -> T:
         """Run an operation and return its value once its commit is on disk.
