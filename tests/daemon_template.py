@@ -2,7 +2,8 @@
 
 Two thirds of a daemon's start are imports, the same ones hundreds of times. A copy (a fork) begins where these have
 ended: its arguments, environment, folder and log are those it is started with, in ``/proc`` as well, and from there on
-it runs what ``python -m flowd`` runs. `daemon_copy` is the side of the tests, and says when one is executed instead.
+it runs what ``python -m flowd`` runs. Each has what only a daemon with HTTP
+imports, too. `daemon_copy` is the side of the tests, and says when one is executed instead.
 
 This is a program. It is told by messages at descriptor 0, and ends when nobody can send any more.
 """
@@ -18,9 +19,13 @@ import signal  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 
+import flowd.api.http.server  # noqa: E402
 import flowd.cli.main  # noqa: E402
 import flowd.cli.serve  # noqa: E402
 import flowd.daemon.process  # noqa: E402
+import flowd.page.render  # noqa: E402
+import flowd.page.routes  # noqa: E402
+import flowd.page.site  # noqa: E402
 import flowd.settings.sources  # noqa: E402, F401
 from flowd.__main__ import main  # noqa: E402
 
