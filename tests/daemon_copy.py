@@ -5,6 +5,7 @@ import atexit
 import functools
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 
 _READ_AT_THE_START = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "TZ")
 """How names of variables begin that the interpreter or the C library reads before the first import has ended."""
+_LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 _ROOM = "x" * 4096
 """Between a template's arguments and beside its environment, for those of its copies."""
 
@@ -37,10 +39,11 @@ class CopiedProcess:
     """What `subprocess.Popen` is to a process that was executed. It is a zombie until it was waited for, as there."""
 
     def __init__(self, words: Sequence[str], environ: Mapping[str, str], log: int) -> None:
-        """``python -m flowd`` with these words, in our folder, with ``log`` for what it prints."""
+        """``python -m flowd`` with these words, in our folder and with our limits; ``log`` takes what it prints."""
         self.args = ("flowd", *words)
         self.returncode: int | None = None
-        request = {"words": list(words), "environ": dict(environ), "folder": str(Path.cwd())}
+        limits = [(limit, resource.getrlimit(limit)) for limit in _LIMITS]
+        request = {"words": list(words), "environ": dict(environ), "folder": str(Path.cwd()), "limits": limits}
         self.pid: int = _template().ask(request, log)
         self._end = os.pidfd_open(self.pid)
 

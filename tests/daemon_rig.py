@@ -21,7 +21,7 @@ from flowd_client.client import FlowClient
 START_BOUND_S = 20.0
 
 
-def until(condition: Callable[[], Any], *, bound_s: float = 15.0, what: str = "the condition") -> Any:
+def until(condition: Callable[[], Any], *, bound_s: float = 30.0, what: str = "the condition") -> Any:
     """The condition's first true value, or a failure after the bound.
 
     Looks at most half of the time: a condition that starts a program would keep what it waits for from going on.

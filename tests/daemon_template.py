@@ -1,9 +1,9 @@
 """A process that has imported the daemon and done nothing yet. Each daemon of the tests is a copy of it.
 
 Two thirds of a daemon's start are imports, the same ones hundreds of times. A copy (a fork) begins where these have
-ended: its arguments, environment, folder and log are those it is started with, in ``/proc`` as well, and from there on
-it runs what ``python -m flowd`` runs. Each has what only a daemon with HTTP
-imports, too. `daemon_copy` is the side of the tests, and says when one is executed instead.
+ended: its arguments, environment, folder, limits and log are those it is started with, in ``/proc`` as well, and from
+there on it runs what ``python -m flowd`` runs. Each has what only a daemon with HTTP imports, too. `daemon_copy` is the
+side of the tests, and says when one is executed instead.
 
 This is a program. It is told by messages at descriptor 0, and ends when nobody can send any more.
 """
@@ -15,6 +15,7 @@ gc.disable()  # as `flowd.__main__` does, which turns it on again
 import array  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
+import resource  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
@@ -63,6 +64,8 @@ def become(message: dict, log: int) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+    for limit, bounds in message["limits"]:
+        resource.setrlimit(limit, bounds)
     os.chdir(message["folder"])
     sys.path[0] = message["folder"]
     sys.argv = ["flowd", *message["words"]]
