@@ -143,7 +143,7 @@ def curl(*arguments: str, stdin: bytes | None = None) -> str:
     return done.stdout.decode()
 
 
-def eventually(condition: Any, *, bound_s: float = 10.0) -> None:
+def eventually(condition: Any, *, bound_s: float = 30.0) -> None:
     """Fail when it does not come true."""
     deadline = time.monotonic() + bound_s
     while not condition():

@@ -49,7 +49,7 @@ def die_at(stage: Stage, point: str, event_id: str, *, victim: str = "daemon") -
     story.kills.append(Kill(time.time(), (victim,), point))
     if victim == "daemon":
         assert stage.process is not None
-        stage.process.wait(10)
+        stage.process.wait(30)
     return story
 
 

@@ -157,7 +157,7 @@ def test_a_drained_daemon_stops_at_once(place: Workspace) -> None:
         queued = dispatch(place, "e2")
         assert waiting.poll() is None
         release(place)
-        assert waiting.wait(15) == 0
+        assert waiting.wait(30) == 0
         assert waiting.stdout.read() == b"nothing runs any more\n"
     assert place.call("flow.getRun", runId=queued)["run"]["status"] == "queued"
     assert place.stop() == 0

@@ -194,7 +194,7 @@ def test_a_failing_fsync_stops_the_daemon_and_leaves_the_steps_to_the_keeper(pla
         dispatch(place, "e2")
     assert refused.value.slug == "storage_failed"
     assert place.process is not None
-    assert place.process.wait(15) == 74
+    assert place.process.wait(30) == 74
     assert "storage failed" in place.log()
     os.kill(keeper, 0)  # it lives, and with it the step
     switch.unlink()

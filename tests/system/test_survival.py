@@ -2,7 +2,7 @@
 
 import os
 import signal
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from daemon_rig import Workspace, say, until
@@ -27,9 +27,12 @@ def test_kill_9_of_the_daemon_under_a_hundred_steps_loses_and_doubles_nothing(pl
     runs = dispatch_many(place, 100)
     starts = place.path / "flows/work/starts"
     until(lambda: starts.exists() and len(starts.read_text().split()) >= 20, what="20 started steps")
+    steps = place.processes(str(place.path / "flows/work"))
+    assert len(steps) >= 20
     place.kill()
     (place.path / "flows/work/go").touch()
-    time.sleep(0.5)  # The twenty end while nobody is there to see it.
+    # They end while nobody is there to see it.
+    until(lambda: not any(step.is_running() for step in steps), what="the end of the twenty")
     place.start(FLOWD_MAX_PARALLEL="20")
     for n, run_id in enumerate(runs):
         run = place.call("flow.waitRun", runId=run_id, timeoutMs=60_000)["run"]
@@ -78,14 +81,17 @@ def test_kill_9_of_both_leaves_running_steps_to_be_adopted(place: Workspace) -> 
 
 
 def test_a_cancel_that_was_asked_for_outlives_the_daemon(place: Workspace) -> None:
-    place.flow("work", "trap '' TERM; echo $$ >pid; while :; do sleep 0.1; done", step="grace_ms = 1500")
+    place.flow("work", "trap '' TERM; echo $$ >pid; while :; do sleep 0.1; done", step="grace_ms = 3000")
     place.start()
     (run_id,) = dispatch_many(place, 1)
     pid_file = place.path / "flows/work/pid"
     until(lambda: pid_file.exists() and pid_file.read_text())
-    with place.client(timeout_s=0.5) as client, pytest.raises(FlowClientError):
-        client.call("flow.cancelRun", {"runId": run_id})  # it answers after the grace; we are gone by then
-    place.kill()
+    with ThreadPoolExecutor() as canceling:  # it answers after the grace; the daemon is gone by then
+        answer = canceling.submit(place.call, "flow.cancelRun", runId=run_id)
+        until(lambda: place.call("flow.getRun", runId=run_id)["run"].get("cancelRequested"), what="the cancel")
+        place.kill()
+        with pytest.raises(FlowClientError):
+            answer.result()
     place.start()
     run = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
     assert (run["status"], run.get("reason")) == ("canceled", "canceled"), (run, place.log())

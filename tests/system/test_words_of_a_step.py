@@ -15,7 +15,7 @@ from flowd_client import create_flow_client
 flowd = [sys.executable, "-m", "flowd"]
 other = os.environ["OTHER"]
 def workspace_of(**options):
-    with create_flow_client(mode="socket", timeout_s=5, **options) as flows:
+    with create_flow_client(mode="socket", timeout_s=60, **options) as flows:
         return flows.status()["workspace"]
 def asked(*words, cwd):
     done = subprocess.run([*flowd, "status", "--json", *words], cwd=cwd, capture_output=True, text=True)
