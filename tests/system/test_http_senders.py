@@ -1,9 +1,14 @@
-"""Webhooks as their senders make them, signed by their own libraries, or by the examples of their documentation."""
+"""Webhooks as their senders make them, signed by their own libraries, or by the examples of their documentation.
+
+Stripe's and Svix' are imported by the tests that sign with them: they take 0.7 s, and every process of the tests reads
+this.
+"""
 
 import base64
 import gzip
 import hashlib
 import hmac
+import importlib
 import json
 import time
 from collections.abc import Iterator
@@ -15,8 +20,6 @@ import pytest
 from daemon_rig import workspace
 from http_rig import HttpPlace, Reply, write_secret
 from standardwebhooks.webhooks import Webhook as StandardWebhook
-from stripe import WebhookSignature
-from svix.webhooks import Webhook as SvixWebhook
 
 SECRET = "It's a Secret to Everybody"
 STANDARD_SECRET = "whsec_" + base64.b64encode(b"standard secret 24 bytes").decode()
@@ -173,7 +176,8 @@ def test_gitlab_sends_its_token(web: HttpPlace) -> None:
 
 def stripe(web: HttpPlace, body: str, *, at_s: float | None = None, old: str = "") -> Reply:
     timestamp = int(time.time() if at_s is None else at_s)
-    signature = WebhookSignature._compute_signature(f"{timestamp}.{body}", SECRET)
+    library = importlib.import_module("stripe")
+    signature = library.WebhookSignature._compute_signature(f"{timestamp}.{body}", SECRET)
     header = f"t={timestamp},{old}v1={signature},v0=6ffbb59b2300aae63f272406069a9788598b792a944a07aba816edb039989a39"
     return web.post("/hooks/stripe", body.encode(), stripe_signature=header)
 
@@ -189,17 +193,18 @@ def test_stripes_librarys_signature_is_taken(web: HttpPlace) -> None:
         assert (refused.status, refused.slug) == (401, "invalid_signature"), header
 
 
-@pytest.mark.parametrize(("library", "prefix"), [(StandardWebhook, "webhook"), (SvixWebhook, "svix")])
+@pytest.mark.parametrize(("library", "prefix"), [("standardwebhooks", "webhook"), ("svix", "svix")])
 def test_standard_webhooks_and_svix_are_taken_by_their_librarys_signatures(
-    web: HttpPlace, library: Any, prefix: str
+    web: HttpPlace, library: str, prefix: str
 ) -> None:
+    signer = importlib.import_module(f"{library}.webhooks").Webhook(STANDARD_SECRET)
     body = json.dumps({"type": "user.created", "data": {"id": 7}})
     now = datetime.now(UTC)
     message_id = f"msg_{prefix}"
     headers = {
         f"{prefix}-id": message_id,
         f"{prefix}-timestamp": str(int(now.timestamp())),
-        f"{prefix}-signature": library(STANDARD_SECRET).sign(message_id, now, body),
+        f"{prefix}-signature": signer.sign(message_id, now, body),
         "content-type": "application/json",
     }
     assert accepted(web.send("POST", "/hooks/standard", body.encode(), headers)) == message_id

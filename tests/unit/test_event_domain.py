@@ -1,6 +1,7 @@
 """Events as they come in: what is filled in, what is refused."""
 
 import pickle
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -139,17 +140,17 @@ def test_a_member_below_the_deepest_level_is_too_deep() -> None:
     assert looked(nested(MAX_DEPTH, 0)) == (True, 0)
 
 
-@pytest.mark.parametrize(
-    "payload",
+@pytest.mark.parametrize(  # made by the test: every process of the tests reads this list
+    "make",
     [
-        [0] * 200_000,
-        [[] for _ in range(200_000)],
-        [nested(199, 0) for _ in range(1000)],
-        dict.fromkeys(map(str, range(200_000)), 0),
+        lambda: [0] * 200_000,
+        lambda: [[] for _ in range(200_000)],
+        lambda: [nested(199, 0) for _ in range(1000)],
+        lambda: dict.fromkeys(map(str, range(200_000)), 0),
     ],
     ids=["flat", "empty", "deep", "an object"],
 )
-def test_a_large_event_is_looked_at_in_pieces(payload: object) -> None:
-    is_deep, pauses = looked({"payload": payload})
+def test_a_large_event_is_looked_at_in_pieces(make: Callable[[], object]) -> None:
+    is_deep, pauses = looked({"payload": make()})
     assert not is_deep
     assert 5 <= pauses <= 200_000 // LOOK_AT_ONCE + 1
