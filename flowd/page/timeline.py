@@ -112,7 +112,7 @@ def _spans(run: Mapping[str, Any], now_ms: int) -> Iterator[_Span]:
         if started_ms > at_ms:
             yield _Span(at_ms, started_ms, "waits", "", f"waited {took(started_ms - at_ms)}")
         ended = attempt.get("completedAt")
-        end_ms = max(started_ms, now_ms if ended is None else _ms(ended))
+        end_ms = max(started_ms, now_ms if ended is None else _end_ms(attempt))
         status = _status_of(run, attempt, is_last=attempt is attempts[-1])
         word = "runs for" if ended is None else f"{status} after"
         number = f"attempt {attempt['attemptNumber']}: " if len(attempts) > 1 else ""
@@ -124,6 +124,13 @@ def _spans(run: Mapping[str, Any], now_ms: int) -> Iterator[_Span]:
     if attempts and (run["needsAttention"] or asked_until):
         end_ms = max(at_ms, _ms(asked_until) if asked_until else now_ms)
         yield _Span(at_ms, end_ms, "asks", "asks", f"{'asked' if asked_until else 'asks'} for {took(end_ms - at_ms)}")
+
+
+def _end_ms(attempt: Mapping[str, Any]) -> int:
+    """When the process of an attempt ended: its end may have been noted later, after a restart hours later."""
+    noted_ms = _ms(attempt["completedAt"])
+    duration_ms = attempt.get("durationMs")
+    return noted_ms if duration_ms is None else min(noted_ms, _ms(attempt["startedAt"]) + int(duration_ms))
 
 
 def _status_of(run: Mapping[str, Any], attempt: Mapping[str, Any], *, is_last: bool) -> str:

@@ -50,6 +50,13 @@ def test_attempts_and_the_wait_between_them_are_told_apart() -> None:
     assert bars(retried) == [[("runs", "failed", 0, 20), ("waits", "", 20, 60), ("runs", "completed", 80, 20)]]
 
 
+def test_a_bar_ends_when_the_process_did_and_not_when_that_was_noted() -> None:
+    noted_late = run(attempts=(attempt(1, 0, 20, durationMs=5000), attempt(2, 20, 100, durationMs=20_000)))
+    assert bars(noted_late) == [
+        [("runs", "completed", 0, 12.5), ("waits", "", 12.5, 37.5), ("runs", "completed", 50, 50)]
+    ]
+
+
 def test_a_question_lasts_until_it_is_answered_or_until_now() -> None:
     asked: dict[str, Any] = {"attempts": (attempt(1, 0, 20),), "reportedResult": {"status": "needs_intervention"}}
     approved = run(resolution={"at": at(80)}, **asked)
