@@ -78,6 +78,7 @@ def _draw(session: Session, response: Response) -> None:
             ("workspace", _text(response.get("workspace"))),
             ("socket", _text(response.get("socket"))),
             ("http", _text(response.get("http"))),
+            ("page", _page(response.get("page"))),
             ("data", _data(response)),
             ("memory", _memory(response)),
             ("keeper", _outdated(response.get("outdatedKeeper"))),
@@ -98,6 +99,10 @@ def _draw(session: Session, response: Response) -> None:
     if isinstance(running, list) and running:
         printing.line()
         draw_running(running)
+
+
+def _page(where: object) -> str | None:
+    return f"{where}/ui/, until the daemon stops" if isinstance(where, str) else None
 
 
 def draw_running(steps: list[Response]) -> None:

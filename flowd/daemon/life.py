@@ -188,6 +188,7 @@ class Daemon:
             self._methods.table,
             is_ready=lambda: not self._is_draining,
             measure=self._measure,
+            secrets=lambda: self._settings.secrets,
         )
 
     async def _open_page(self, by: Person) -> PageView:
@@ -331,6 +332,7 @@ class Daemon:
             self._settings, self._parts, birth=self._birth, socket=self._socket, is_draining=self._is_draining
         )
         view.http = self._http.where
+        view.page = self._private_page.where
         view.manager = manager_view(self._notifier)
         fate = await self._own_service.fate()
         view.on_service_stop = "cancel" if fate.is_canceled_at_stop else None

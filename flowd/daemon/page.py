@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +18,10 @@ from flowd.api.listeners import listen_for_http
 from flowd.api.method import Method
 from flowd.api.metrics.family import Measured
 from flowd.api.shapes.daemon import PageView
+from flowd.catalog.doubts import doubts
+from flowd.domain.flow import Flow
 from flowd.domain.people import Person
+from flowd.domain.secrets import asked_for, unknown
 from flowd.engine.last_hour import LastHour
 from flowd.wiring import Parts
 
@@ -58,8 +61,12 @@ def serve(
     *,
     is_ready: Callable[[], bool],
     measure: Callable[[], Awaitable[Sequence[Measured]]],
+    secrets: Callable[[], Collection[str]],
 ) -> Served:
-    """A server of the API and the page on a socket that listens. See `flowd.api.http.server.HttpServer`."""
+    """A server of the API and the page on a socket that listens. See `flowd.api.http.server.HttpServer`.
+
+    ``secrets`` are the names of those that the settings have.
+    """
     from flowd.api.http.server import HttpServer  # noqa: PLC0415 - for daemons that serve it
     from flowd.page.routes import ACTS, LOOKS  # noqa: PLC0415 - likewise
     from flowd.page.site import BrowserSite  # noqa: PLC0415 - likewise
@@ -72,6 +79,7 @@ def serve(
         acts=ACTS,
         feed=parts.feed,
         last_hour=last_hour.minutes,
+        doubts=lambda names: _doubts(parts.engine.snapshot().flows, names, secrets()),
         asking=parts.engine.questions.count,
         access=config.access,
         base_path=config.base_path,
@@ -90,6 +98,16 @@ def serve(
     return Served(server, site)
 
 
+def _doubts(flows: Iterable[Flow], names: Collection[str], secrets: Collection[str]) -> dict[str, list[str]]:
+    """What ``flowd validate`` doubts of those flows that have these names."""
+    asked = [flow for flow in flows if flow.name in names]
+    told = {flow.name: list(doubts(flow)) for flow in asked}
+    for flow, step, secret in asked_for(asked):
+        if secret not in secrets:
+            told[flow.name].append(f'step "{step}": {unknown(secret, secrets)}')
+    return told
+
+
 class PrivatePage:
     """A port of 127.0.0.1 for the page alone, from the first wish for it until the daemon stops."""
 
@@ -106,6 +124,11 @@ class PrivatePage:
     def figures(self) -> HttpFigures:
         """How it is used; zeros where nobody has asked for it."""
         return HttpFigures() if self._served is None else self._served.server.figures
+
+    @property
+    def where(self) -> str | None:
+        """Its address; None where nobody has asked for it."""
+        return None if self._served is None else self._served.server.where
 
     async def open(self) -> Served:
         """The server, which is made by the first call.

@@ -40,6 +40,7 @@ async def show_all(visit: Visit) -> Shown:
         "flows": listed,
         "not_listed": 0 if "all" in visit.call.query else max(0, len(flows) - _LISTED),
         "text": sought,
+        "warnings": _warnings(visit, listed),
         "broken": catalog["broken"],
         "shadowed": catalog["shadowed"],
         "stale": {package["name"] for package in catalog["broken"] if package["stale"]},
@@ -66,6 +67,7 @@ async def show(visit: Visit) -> Shown:
         "flow": flow,
         "path": f"/ui/flows/{segment(name)}",
         "findings": findings,
+        "warnings": _warnings(visit, [flow])[name] if flow else [],
         "shadowed": [one for one in catalog["shadowed"] if one["name"] == name],
         "paused": paused,
         "graph": await asyncio.to_thread(draw, nodes, edges, f"The steps of {name}") if nodes else None,
@@ -74,6 +76,12 @@ async def show(visit: Visit) -> Shown:
         "triggers": sorted({step["triggerType"] for step in flow["steps"] if step.get("triggerType")}) if flow else [],
     }
     return Shown("flow.html", members)
+
+
+def _warnings(visit: Visit, flows: Sequence[View]) -> dict[str, list[str]]:
+    """What is to be said of each of these flows, although they are in force."""
+    doubts = visit.doubts([flow["name"] for flow in flows])
+    return {flow["name"]: [*flow.get("warnings", ()), *doubts.get(flow["name"], ())] for flow in flows}
 
 
 async def _last_results(visit: Visit, flow: str, steps: Sequence[str]) -> dict[str, list[View]]:

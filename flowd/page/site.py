@@ -4,7 +4,7 @@ Looking is a GET. Doing is a POST below ``/ui/``: it takes a session that may do
 its sender is this very page; it ends in a redirection to a page that shows what became of it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -69,11 +69,13 @@ class BrowserSite:
         feed: Feed,
         last_hour: Callable[[], Awaitable[Sequence[Minute]]],
         asking: Callable[[], Awaitable[int]],
+        doubts: Callable[[Collection[str]], Mapping[str, Sequence[str]]],
         access: Access,
         base_path: str,
     ) -> None:
         self._table = table
         self._last_hour = last_hour
+        self._doubts = doubts
         self._assets = Assets()
         self._wrapping = Wrapping(self._assets, base_path, asking)
         self._changes = Changes(feed, version=self._assets.version)
@@ -164,7 +166,16 @@ class BrowserSite:
             return None
         url, base_path, mark = url_of(call, path), self._wrapping.base_path, mark_of(call)
         return Visit(
-            call, sender, url, base_path, mark, self._table, self._last_hour, self._now_ms(), self._changes.known
+            call,
+            sender,
+            url,
+            base_path,
+            mark,
+            self._table,
+            self._last_hour,
+            self._now_ms(),
+            self._changes.known,
+            self._doubts,
         )
 
     async def _root(self, call: Call) -> Response | Stream:

@@ -1,7 +1,7 @@
 """A browser's request for a page, and what a page may ask of the daemon for it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -32,6 +32,7 @@ class Visit:
         mark: Where the page is open already and wants to know what is new: what it has heard of. See
             `flowd.page.changes`. None for a page that is opened.
         now_ms: Unix time.
+        doubts: What ``flowd validate`` doubts of the flows with these names, in sentences.
         known: All that happened before this is in the page: a daemon's name and its mark. See `flowd.page.changes`.
     """
 
@@ -44,6 +45,7 @@ class Visit:
     last_hour: Callable[[], Awaitable[Sequence[Minute]]]
     now_ms: int = 0
     known: str = ""
+    doubts: Callable[[Collection[str]], Mapping[str, Sequence[str]]] = lambda _: {}
 
     def may(self, scope: Scope) -> bool:
         """Whether a button for this is of any use."""

@@ -385,6 +385,8 @@ def test_where_http_is_off_the_page_is_there_until_the_daemon_stops() -> None:
         cookie = cookie_of(follow_link(web, page["url"]))
         assert web.get("/ui/", cookie=cookie).status == 200
         assert "http" not in place.call("daemon.status")
+        assert place.call("daemon.status")["page"] == web.url
+        assert f"{web.url}/ui/, until the daemon stops" in flowd_says(place, "status")
         assert place.stop() == 0
         with pytest.raises(ConnectionRefusedError):
             web.get("/ui/")

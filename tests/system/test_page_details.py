@@ -370,6 +370,30 @@ def test_flows_and_what_is_wrong_with_them(web: HttpPlace) -> None:
     assert web.get("/ui/flows/nowhere", accept="text/html").status == 404
 
 
+def test_what_validate_doubts_is_told_beside_the_flow(web: HttpPlace) -> None:
+    folder = web.place.flow("doubtful", say("completed"), step='[steps.env]\nTOKEN = { secret = "npm" }')
+    text = (folder / "flow.toml").read_text(encoding="utf-8")
+    (folder / "flow.toml").write_text(text.partition("[steps.trigger]")[0], encoding="utf-8")
+    web.place.call("daemon.reload")
+    shown = text_of(page(web, "/ui/flows/doubtful"))
+    assert 'step "main": no event starts it' in shown
+    assert "the settings have no [secrets.npm]" in shown
+    assert "ok · 2 warnings" in text_of(page(web, "/ui/flows?text=doubtful"))
+
+
+def test_a_retry_that_waits_says_when_it_comes(web: HttpPlace) -> None:
+    again = "[steps.retry]\nmax_attempts = 3\ndelay_ms = 3600000\nmax_delay_ms = 3600000\non = ['exit']"
+    web.place.flow("later", "exit 1", step=again)
+    web.place.call("daemon.reload")
+    dispatch(web, "later-1", "later.go")
+    run = until(
+        lambda: (found := run_of(web, "later-1", "main"))["attemptCount"] == 1 and found["status"] == "queued" and found
+    )
+    shown = page(web, "/ui/")
+    assert f'its retry, attempt 2 of 3, at <time datetime="{run["waitingFor"]["until"]}">' in shown
+    web.place.call("flow.cancelRun", runId=run["id"])
+
+
 def test_a_flow_and_a_step_are_paused_and_go_on(web: HttpPlace) -> None:
     assert submit(web, "/ui/flows/hello/pause", sure="1").status == 303
     assert "It is paused by" in page(web, "/ui/flows/hello")

@@ -67,6 +67,7 @@ class StatusView(View):
         outdated_keeper: Only where the keeper is of another version of flowd: its ``version``, where it tells, and what
             starts cannot ask of it (``lacks``). It is replaced as soon as the steps that it runs have ended.
         http: The address that HTTP is served on.
+        page: Where the web page is served alone, as HTTP is off and somebody has asked for it.
         manager: Who manages the daemon; absent where it was started by hand.
         troubles: What does not work while the rest does, each with ``what`` (``log``, ``http``, ``settings``, ``unit``)
             and ``problem``, a sentence; absent where there are none.
@@ -101,6 +102,7 @@ class StatusView(View):
     database: dict[str, int] | None = None
     limits: dict[str, int] | None = None
     http: str | None = None
+    page: str | None = None
     manager: dict[str, Any] | None = None
     troubles: list[dict[str, str]] | None = None
     settings: list[dict[str, Any]] | None = None
