@@ -153,3 +153,10 @@ def test_a_cookie_of_any_characters_is_a_strangers(clock: Clock, mac: str) -> No
 
 def sent_bytes(sessions: Sessions, cookie: bytes) -> list[tuple[bytes, bytes]]:
     return [(b"cookie", sessions.cookie_name.encode() + b"=" + cookie)]
+
+
+@pytest.mark.parametrize("broken", ["", ".", "x.y", "W1tb.a", "=" * 90, "ä.ö", "bnVsbA.", '"'])
+def test_a_cookie_that_is_none_before_one_that_counts_does_no_harm(clock: Clock, broken: str) -> None:
+    sessions = Sessions(access(token("ci", "secret")), clock)
+    both = f"{broken}; {sessions.cookie_name}={sessions.cookie_for('secret')}"
+    assert sessions.sender(sent(sessions, both)) is not None
