@@ -9,6 +9,7 @@ from typing import Literal
 from markupsafe import Markup
 
 from flowd.page.graph import MAX_NODES, NODE_HEIGHT, NODE_WIDTH, Edge, Layout, Point, layout
+from flowd.page.words import visible
 
 _TITLE_CHARACTERS, _NOTE_CHARACTERS = 18, 23
 
@@ -72,7 +73,7 @@ def _boxes(nodes: Sequence[Node], placed: Layout) -> Markup:
 
 def _box(node: Node, at: Point) -> Markup:
     x, y = round(at.x), round(at.y)
-    said = " · ".join(filter(None, [node.title, "" if node.status in node.note else node.status, node.note]))
+    said = visible(" · ".join(filter(None, [node.title, "" if node.status in node.note else node.status, node.note])))
     inside = Markup(
         '<title>{}</title><rect x="{}" y="{}" width="{}" height="{}" rx="7"/>'
         '<text class="t" x="{}" y="{}">{}</text><text class="n" x="{}" y="{}">{}</text>'
@@ -89,4 +90,5 @@ def _box(node: Node, at: Point) -> Markup:
 
 
 def _cut(text: str, length: int) -> str:
+    text = visible(text)
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from flowd.api import json
 from flowd.api.shapes.events import take_text
 from flowd.page.drawing import Node, draw
@@ -11,7 +13,7 @@ from flowd.page.graph import MAX_NODES, Edge
 from flowd.page.output import number
 from flowd.page.rounds import AT_ONCE, MORE, View, charts, failed_now, has_failed, newest
 from flowd.page.visit import Visit, plain, segment
-from flowd.page.words import readable, took
+from flowd.page.words import readable, took, visible
 from flowd.page.wrapping import Shown
 from flowd_client import methods as names
 
@@ -22,6 +24,8 @@ _EVENTS = 100
 _RUNS_ASKED = 600
 """Of a tree. More would hold the loop for longer than anybody else may wait."""
 _QUESTIONS = 20
+_PART = 64 * 1024
+"""Characters after which others have their turn."""
 _RUNS = 200
 
 
@@ -89,9 +93,16 @@ async def _statuses(visit: Visit, event_id: str) -> dict[str, int]:
 async def _said(visit: Visit, text: bytes) -> dict[str, Any]:
     """What never changes of an event, and what is told when the page is opened and not again."""
     query = visit.call.query
-    shown, is_whole = readable(text, is_whole="whole" in query)
+    shown, is_whole = await asyncio.to_thread(_readable, text, is_whole="whole" in query)
     explained = await visit.ask(names.EXPLAIN, {"event": json.decode(text)}) if "explain" in query else None
     return {"text": shown, "is_whole": is_whole, "explained": explained}
+
+
+def _readable(text: bytes, *, is_whole: bool) -> tuple[Markup, bool]:
+    """`readable`, escaped: of megabytes that takes long."""
+    shown, is_all = readable(text, is_whole=is_whole)
+    parts = (shown[at : at + _PART] for at in range(0, len(shown), _PART))
+    return Markup("").join(escape(visible(part)) for part in parts), is_all
 
 
 def label(run: View) -> str:

@@ -1,7 +1,7 @@
 """Makes HTML of templates. Owns `jinja2`.
 
 Whatever comes from outside is text and is escaped: the environment does so by itself, and no template may say otherwise
-(``|safe`` is for what another function of this package has made).
+(``|safe`` is for what another function of this package has made). Control characters in it are shown by their signs.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             cache_size=-1,
+            finalize=_shown,
         )
         self._environment.filters.update(
             segment=segment,
@@ -64,6 +65,12 @@ class Renderer:
             }
         )
         return "".join([piece async for piece in _in_turns(pieces)]).encode("utf-8", "replace")
+
+
+def _shown(value: object) -> object:
+    """What stands for a value that is no markup. What a form sends back has to go through ``|e`` as it is."""
+    # What is markup is a subclass of str, and has been seen to.
+    return words.visible(value) if type(value) is str and not value.isprintable() else value
 
 
 async def _in_turns(pieces: Iterator[str]) -> Any:

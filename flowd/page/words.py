@@ -1,6 +1,7 @@
 """Says in words, or in HTML of a few of them, what views say in numbers and members."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,6 +96,26 @@ def why(run: Mapping[str, Any]) -> str:
         return message
     error = str(run.get("error") or run.get("reason") or "")
     return error.removeprefix(f"Step {run.get('flowName')}/{run.get('stepName')} ")
+
+
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""And what turns the direction of writing, so that one name looks like another."""
+
+
+def visible(text: str) -> str:
+    r"""A text whose control characters are seen: by their signs, or by their escapes where there are none.
+
+    >>> visible("a\x1b[31m\x7f\n"), visible("\x9b\u202egnp.exe")
+    ('a␛[31m␡\n', '\\x9b\\u202egnp.exe')
+    """
+    return _CONTROLS.sub(_sign, text)
+
+
+def _sign(found: "re.Match[str]") -> str:
+    code = ord(found[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def short_hash(text: str | None) -> str:

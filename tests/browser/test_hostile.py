@@ -1,5 +1,6 @@
 """Names, payloads and output that mean harm: all of it is shown, and none of it is taken for markup."""
 
+import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -9,6 +10,8 @@ from daemon_rig import workspace
 from http_rig import HttpPlace
 from page_rig import HOSTILE_TEXT, LONG_LINE_BYTES, LONG_LINE_SCRIPT, hostile_event, hostile_flow
 from playwright.sync_api import Page
+
+CONTROLS = re.compile("[\x01-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e]")
 
 LOADED_AT_ONCE_BYTES = 1_000_000
 """What a page may load of an output that nobody has asked for whole."""
@@ -36,6 +39,7 @@ def assert_harmless(page: Page) -> None:
     assert page.locator("img, iframe, object, embed").count() == 0
     assert page.locator("script").count() == page.locator("script[src]").count()
     assert page.locator("[href^='javascript']").count() == 0
+    assert not CONTROLS.search(page.locator("main").inner_text())
     assert wider_than_its_window(page) == 0
 
 

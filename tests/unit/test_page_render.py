@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from flowd.api.http.auth import Sender
 from flowd.api.http.call import Call
@@ -58,6 +59,15 @@ def test_a_run_in_every_state_is_a_row_and_its_words_are_text(run: dict[str, Any
     assert 'id="r-run_1"' in page
     assert "<script>alert" not in page
     assert "\"'&" not in page
+
+
+def test_control_characters_are_seen_and_what_a_form_sends_back_has_them() -> None:
+    page = runs_page(a_run(flowName="\x1b[31mred", stepName="\u202egnp", eventId="a\x9b\tb"))
+    assert "␛[31mred" in page
+    assert "\\u202egnp" in page
+    assert "a\\x9b\tb" in page
+    assert not re.search("[\x00-\x08\x0e-\x1f\x7f-\x9f\u202e]", page.replace(f'value="{escape(HOSTILE)}"', ""))
+    assert f'name="flow" value="{escape(HOSTILE)}"' in page
 
 
 def test_an_id_with_slashes_is_one_segment_of_a_link() -> None:
