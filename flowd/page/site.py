@@ -25,7 +25,7 @@ from flowd.page.changes import Changes
 from flowd.page.fragments import Fragments
 from flowd.page.login import Login
 from flowd.page.session import Sessions
-from flowd.page.visit import Visit, mark_of, require_own_page, url_of
+from flowd.page.visit import Visit, given_back, mark_of, require_own_page, url_of
 from flowd.page.wrapping import Shown, Wrapping
 
 Look = Callable[[Visit], Awaitable[Shown]]
@@ -152,6 +152,7 @@ class BrowserSite:
             fields = await visit.form()
             if act.question is not None and not fields.get("sure"):
                 asked = {"question": act.question, "button": act.button, "fields": fields, "action": visit.url}
+                asked["no"] = given_back(fields, visit.call.values.get("runId"))
                 return await self._wrapping.show(call, Shown("sure.html", asked), visit)
             done = await act.do(visit, fields)
             return (

@@ -19,6 +19,9 @@ _MAX_FIELDS = 200
 STRANGERS_BYTES = 16 * 1024
 """Of a form that anybody may send: more than a token and an address have."""
 _NOW = 2**63
+_TYPED, _TYPED_FOR = "typed", "typedFor"
+_MAX_TYPED = 4_000
+"""Characters of an address; a longer text is in the browser's history alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,11 @@ class Visit:
         asked = [(name, str(value)) for name, value in query.items() if value not in (None, "")]
         return self.base_path + path + (f"?{urlencode(asked)}" if asked else "")
 
+    def typed(self, run_id: str) -> str:
+        """What somebody had typed as the answer to a run when they said No. See `given_back`."""
+        query = self.call.query
+        return query.get(_TYPED, "") if query.get(_TYPED_FOR) == run_id else ""
+
     async def form(self) -> dict[str, str]:
         """See `form_of`. A large one takes long to read, and others have their turn meanwhile."""
         if len(self.call.body) <= STRANGERS_BYTES:
@@ -125,7 +133,22 @@ def url_of(call: Call, template: str) -> str:
     path = template
     for name, value in call.values.items():
         path = path.replace("{" + name + "}", segment(value))
-    return f"{path}?{urlencode(call.query)}" if call.query else path
+    query = {name: value for name, value in call.query.items() if name not in (_TYPED, _TYPED_FOR)}
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def given_back(fields: Mapping[str, str], run_id: str | None) -> str:
+    """Where somebody goes who says No: to the page with the form, which has what they had typed as the answer to a run.
+
+    >>> given_back({"back": "/ui/?a=1", "text": "no, 1.2"}, "run_1"), given_back({"text": "x"}, None)
+    ('/ui/?a=1&typed=no%2C+1.2&typedFor=run_1#q-run_1', '/ui/')
+    """
+    path = own_path(fields.get("back"))
+    text = fields.get("text", "")
+    if run_id is None or not text or len(text) > _MAX_TYPED:
+        return path
+    between = "&" if "?" in path else "?"
+    return f"{path}{between}{urlencode({_TYPED: text, _TYPED_FOR: run_id})}#q-{segment(run_id)}"
 
 
 def segment(text: str) -> str:

@@ -346,6 +346,23 @@ def test_a_question_is_answered_on_the_page_of_its_event(web: HttpPlace) -> None
     assert "said <b>completed</b>" in page(web, f"/ui/runs/{run['id']}")
 
 
+def test_who_says_no_gets_the_form_back_with_what_they_had_typed(web: HttpPlace) -> None:
+    dispatch(web, "gate-2", "gate.go")
+    ended(web, "gate-2")
+    run_id = run_of(web, "gate-2", "main")["id"]
+    path, note = f"/ui/runs/{run_id}/approve", 'as "agreed" & said'
+    shown = page(web, "/ui/events/gate-2")
+    given = {**fields_of(shown, f"/ui/runs/{run_id}/answer", "Answer"), "text": note}
+    asked = submit(web, path, **given).body.decode()
+    no = re.search(r'<a class="button" href="([^"]*)">No</a>', asked)
+    assert no is not None
+    again = page(web, html.unescape(no[1]).partition("#")[0])
+    assert fields_of(again, f"/ui/runs/{run_id}/answer", "Answer")["back"] == "/ui/events/gate-2"
+    (value,) = re.findall(rf'id="in-{run_id}" name="text" value="([^"]*)"', again)
+    assert html.unescape(value) == note
+    assert submit(web, path, sure="1", back="/ui/").status == 303
+
+
 def test_a_run_shows_what_it_was_made_with_also_after_an_edit(web: HttpPlace) -> None:
     place = web.place
     place.flow("edited", say("completed"), step='args = ["--as-it-was", { pointer = "/id" }]')
