@@ -88,7 +88,7 @@ docs: $(VENV)/.ready ## Write the reference tables of the documentation
 	PYTHONPATH=. $(BIN)/python docs/reference.py
 
 pictures: $(VENV)/.ready ## Take the pictures of the documentation anew, by the tests that show them
-	PICTURES=1 $(BIN)/python -m pytest -q tests/browser/test_story.py
+	PICTURES=1 $(BIN)/python -m pytest -q tests/browser/test_story.py tests/system/test_top_picture.py
 
 packaging: $(VENV)/.ready ## Write the man page and completions into DIR (build/packaging) for a distribution's package
 	PYTHONPATH=. $(BIN)/python docs/packaging.py $(or $(DIR),build/packaging)
