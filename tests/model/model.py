@@ -133,8 +133,8 @@ class Model(Queue):
                 added.append(run)
         for run in added:
             run.waits = Wait("needs")  # until it is looked at
-        # Those that nothing but a place can keep are ready first.
-        for run in sorted(added, key=lambda run: bool(self.pauses or run.copied or run.step.key or run.round.flow.key)):
+        # Those that nothing but a pause or a place can keep are ready first.
+        for run in sorted(added, key=lambda run: bool(run.copied or run.step.key or run.round.flow.key)):
             if run.waits == Wait("needs"):
                 self.let_on(run)
 
