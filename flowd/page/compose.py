@@ -12,6 +12,7 @@ from flowd.api.shapes.events import EventView, take_text
 from flowd.domain.errors import FlowdError
 from flowd.page.actions import Fields
 from flowd.page.event_actions import event_path
+from flowd.page.verdicts import nearest
 from flowd.page.visit import Visit
 from flowd.page.words import pretty, readable
 from flowd.page.wrapping import Shown
@@ -57,7 +58,8 @@ async def dispatch(visit: Visit, fields: Fields) -> str | Shown:
         if event_id:
             event = {**event, "id": event_id}
         if fields.get("explain"):
-            return Shown("compose.html", {**again, "explained": await visit.ask(names.EXPLAIN, {"event": event})})
+            explained = nearest(await visit.ask(names.EXPLAIN, {"event": event}))
+            return Shown("compose.html", {**again, "explained": explained})
         sent: Mapping[str, Any] = await visit.ask(names.DISPATCH, {"event": event})
     except (HttpError, FlowdError) as problem:
         status = problem.status if isinstance(problem, HttpError) else wire.FAILURES[problem.slug].http_status

@@ -12,6 +12,7 @@ from flowd.page.drawing import Node, draw
 from flowd.page.graph import MAX_NODES, Edge
 from flowd.page.output import number
 from flowd.page.rounds import AT_ONCE, MORE, View, charts, failed_now, has_failed, newest
+from flowd.page.verdicts import nearest
 from flowd.page.visit import Visit, plain, segment
 from flowd.page.words import readable, took, visible
 from flowd.page.wrapping import Shown
@@ -94,7 +95,9 @@ async def _said(visit: Visit, text: bytes) -> dict[str, Any]:
     """What never changes of an event, and what is told when the page is opened and not again."""
     query = visit.call.query
     shown, is_whole = await asyncio.to_thread(_readable, text, is_whole="whole" in query)
-    explained = await visit.ask(names.EXPLAIN, {"event": json.decode(text)}) if "explain" in query else None
+    explained = None
+    if "explain" in query:
+        explained = nearest(await visit.ask(names.EXPLAIN, {"event": json.decode(text)}))
     return {"text": shown, "is_whole": is_whole, "explained": explained}
 
 
