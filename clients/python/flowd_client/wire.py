@@ -112,7 +112,10 @@ HTTP_FAILURES: Final[dict[str, tuple[int, str]]] = {
     "headers_too_large": (431, "The request's headers are too large."),
     "no_websocket": (501, "This wants a WebSocket, and flowd has none."),
     "too_many_bodies": (503, "Large bodies of other requests take up the memory for them; send it again in a moment."),
-    "too_many_streams": (503, "max_streams readers follow something already."),
+    "too_many_streams": (
+        503,
+        "max_streams readers follow something already, or one reader's pages three quarters of that.",
+    ),
     "not_ready": (503, "The daemon is draining; it starts nothing more."),
 }
 """Slugs of HTTP alone: status and meaning. Those of `FAILURES` come over HTTP, too."""
