@@ -116,4 +116,4 @@ def test_the_graph_of_an_event_shows_how_its_steps_go_on(web: HttpPlace, visit: 
     (web.place.path / "flows" / "flaky" / "go").touch()
     expect(graph.get_by_role("link", name="completed")).to_be_visible()
     expect(step).to_be_focused()
-    assert page.locator("table.time rect.s-completed").count() == 1
+    expect(page.locator("table.time rect.s-completed")).to_have_count(1)

@@ -51,7 +51,7 @@ def test_a_question_is_answered_by_keys_alone(web: HttpPlace, visit: Visits) -> 
     keys.press("j")
     expect(run_row(page, run_id).get_by_role("link").first).to_be_focused()
     keys.press("/")
-    assert page.evaluate("document.activeElement.tagName") == "INPUT"
+    expect(page.locator("input:focus")).to_be_visible()
     keys.press("Escape")
     keys.press("g")
     keys.press("n")
@@ -73,7 +73,7 @@ def test_the_first_tab_leads_past_the_navigation(web: HttpPlace, visit: Visits) 
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
 
 
 def test_a_question_that_is_asked_twice_can_be_left_unanswered(web: HttpPlace, visit: Visits) -> None:

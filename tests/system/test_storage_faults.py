@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ def test_a_keeper_that_cannot_write_its_journal_starts_the_step_when_there_is_ro
             filler = fill(keeper)
             # What room is left in the journal's last page is used up by starts that still succeed.
             runs = [dispatch(place, f"e{n}") for n in range(40)]
-            time.sleep(0.5)
+            until(lambda: "wait for storage" in place.log(), what="a start that waits")
             filler.unlink()
             found = [ended(place, run_id) for run_id in runs]
             assert {(run["status"], run["attemptCount"]) for run in found} == {("completed", 1)}, found[-1]
