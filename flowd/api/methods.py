@@ -167,7 +167,7 @@ class Methods:
                 cursor=given.cursor,
                 max_runs=given.max_runs,
             )
-            view.tree = trees.tree_view(below)
+            view.tree = await trees.tree_view(below)
         return view
 
     async def _list_runs(self, given: runs.ListRuns) -> Annotated[msgspec.Raw, runs.RunsView]:

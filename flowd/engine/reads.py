@@ -1,5 +1,6 @@
 """Reads what is stored and what is printed, with the secrets in it masked."""
 
+import asyncio
 from dataclasses import replace
 
 from flowd.domain.definition import Definition
@@ -13,6 +14,9 @@ from flowd.engine.attempts import Attempts
 from flowd.engine.output_reader import OutputPart, OutputReader
 from flowd.ports import OpenStore
 from flowd_client.wire import Stream
+
+_AT_ONCE = 200
+"""Runs that are masked before others have their turns."""
 
 
 class Reads:
@@ -66,8 +70,16 @@ class Reads:
     ) -> Page[TreeEvent]:
         """The event and all below it in its tree, oldest first; see `flowd.ports.TreeStore.tree`."""
         page = await self._store.tree(event_id, limit=limit, cursor=cursor, max_runs=max_runs)
-        shown = (replace(event, runs=tuple(map(self.shown, event.runs))) for event in page.items)
-        return replace(page, items=tuple(shown))
+        return replace(page, items=tuple([await self._shown_event(event) for event in page.items]))
+
+    async def _shown_event(self, event: TreeEvent) -> TreeEvent:
+        """Others have their turns meanwhile: it may have thousands of runs."""
+        shown: list[Run] = []
+        for index, run in enumerate(event.runs, 1):
+            shown.append(self.shown(run))
+            if index % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return replace(event, runs=tuple(shown))
 
     async def event_state(self, event_id: str, *, is_tree: bool, limit: int) -> EventState:
         """How the runs of an event, or of its tree, are; of those that are open, at most ``limit``."""

@@ -249,14 +249,14 @@ async def _dispatched(accepted: Accepted, runs: Sequence[Run]) -> DispatchView:
         run_ids=[run.id for run in runs],
         matched=len(runs),
         event=event_view(event),
-        runs=await _run_views(runs),
+        runs=await run_views(runs),
         left_out=_left_out(event.left_out),
         outside=_left_out(accepted.outside),
     )
 
 
-async def _run_views(runs: Sequence[Run]) -> list[RunView]:
-    """Others have their turns meanwhile: an event may have thousands of runs."""
+async def run_views(runs: Sequence[Run]) -> list[RunView]:
+    """Runs of an event. Others have their turns meanwhile: an event may have thousands of runs."""
     views = []
     for index, run in enumerate(runs, 1):
         views.append(run_view(run))

@@ -7,7 +7,7 @@ import msgspec
 from flowd.api.json import instant
 from flowd.api.params import Identifier, Limit, Milliseconds, Params
 from flowd.api.shapes import View
-from flowd.api.shapes.events import CausedByView, EventStateView, TreeEventView, TreeView
+from flowd.api.shapes.events import CausedByView, EventStateView, TreeEventView, TreeView, run_views
 from flowd.api.shapes.runs import run_view
 from flowd.domain.stored import EventState, Page, TreeEvent
 
@@ -57,18 +57,18 @@ def event_state_view(state: EventState) -> EventStateView:
     return EventStateView(statuses=dict(state.statuses), open=[run_view(run) for run in state.open])
 
 
-def tree_view(page: Page[TreeEvent]) -> TreeView:
-    """A page of a tree."""
-    return TreeView(events=[_event_view(event) for event in page.items], next_cursor=page.next_cursor)
+async def tree_view(page: Page[TreeEvent]) -> TreeView:
+    """A page of a tree. Others have their turns meanwhile."""
+    return TreeView(events=[await _event_view(event) for event in page.items], next_cursor=page.next_cursor)
 
 
-def _event_view(event: TreeEvent) -> TreeEventView:
+async def _event_view(event: TreeEvent) -> TreeEventView:
     return TreeEventView(
         id=event.id,
         type=event.type,
         created_at=instant(event.created_at_ms),
         depth=event.depth,
-        runs=[run_view(run) for run in event.runs],
+        runs=await run_views(event.runs),
         run_count=event.run_count if event.run_count > len(event.runs) else None,
         caused_by=None if event.caused_by is None else CausedByView(event.caused_by.run_id, event.caused_by.event_id),
     )
