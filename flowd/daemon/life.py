@@ -25,7 +25,7 @@ from flowd.api.shapes.catalog import ReloadedSettingsView
 from flowd.api.shapes.daemon import DrainView, PageView, Status, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
-from flowd.daemon import surroundings
+from flowd.daemon import signals, surroundings
 from flowd.daemon.exits import EXIT_KEEPER_LOST, EXIT_OK, EXIT_STORAGE_FAILED
 from flowd.daemon.guard import SHARED_MEMORY, GuardedSocket, until_state_is_lost
 from flowd.daemon.http import HttpPart
@@ -81,13 +81,12 @@ class Daemon:
 
     async def run(self) -> int:
         """Open, serve, stop. Every step under way is left to the keeper if the disk fails."""
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._ask_to_stop, number)
+            signals.call_at(number, self._ask_to_stop, number)
         if self._notifier.watchdog_s is not None:
             faulthandler.enable()  # the watchdog's SIGABRT then leaves word in the log of where the loop is stuck
         if "FLOWD_DEBUG_HANG" in os.environ:  # for tests of the watchdog
-            loop.add_signal_handler(signal.SIGUSR2, time.sleep, _HANG_S)
+            signals.call_at(signal.SIGUSR2, time.sleep, _HANG_S)
         passed = listenfds.control_socket(os.environ)
         if passed is not None:
             listener, self._socket = passed, Path(passed.getsockname())
@@ -138,7 +137,7 @@ class Daemon:
                 stack.push_async_callback(server.close)
                 end_http_trying = await self._http.open(tasks, stack, self._http_server)
                 guard = tasks.create_task(self._guard_state(), name="guard state")
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up, tasks)
+                signals.call_at(signal.SIGHUP, self._hang_up, tasks)
                 self._tell_ready()
                 # What is there by now stays, and what a run leaves behind is mostly freed without the collector.
                 gc.freeze()
