@@ -13,6 +13,8 @@ from flowd.observe.processes import ProcessView, find_process
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.state.lock import is_locked, try_lock
+from flowd.store.sql.connection import Connection
+from flowd.wiring.store import reading_shared
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class Scene:
         return self.environ if environ is None else environ
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection | None]:
-        """The database to read from, None where there is none.
+    def reading(self) -> Iterator[Connection | None]:
+        """The database to read from; None where there is none, or the shared one cannot be reached.
 
         Nothing is written. A database that nobody has open and that was closed properly is read as it is, without the
         files that SQLite would make beside it.
@@ -80,6 +82,16 @@ class Scene:
         Raises:
             sqlite3.Error: It cannot be read.
         """
+        if self.settings.store is not None:
+            with reading_shared(self.settings) as shared:
+                yield shared
+            return
+        with self.reading_file() as connection:
+            yield connection
+
+    @contextmanager
+    def reading_file(self) -> Iterator[sqlite3.Connection | None]:
+        """The file of the state folder; see `reading`."""
         if not self.database.exists() or self.database.is_symlink():  # of which the check of the folder tells
             yield None
             return
@@ -89,6 +101,12 @@ class Scene:
         with closing(sqlite3.connect(address, uri=True, timeout=5.0, isolation_level=None)) as connection:
             connection.execute("PRAGMA query_only = ON")
             yield connection
+
+    def schema_of(self, connection: Connection) -> int:
+        """The version of the schema; a shared one is never older than what this flowd knows."""
+        if self.settings.store is not None:
+            return 1 << 31
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
     def without_daemon(self) -> Iterator[bool]:

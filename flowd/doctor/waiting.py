@@ -13,8 +13,9 @@ def check(scene: Scene) -> Iterator[Finding]:
     with scene.reading() as connection:
         if connection is None:
             return
-        found = stuck.find(connection)
-        missed = stuck.without_package(connection)
+        version = scene.schema_of(connection)
+        found = stuck.find(connection, version)
+        missed = stuck.without_package(connection, version)
     for one in found:
         runs, it = ("1 run", "it") if one.count == 1 else (f"{one.count} runs", "each")
         named = ", ".join(one.run_ids) + (" …" if one.count > len(one.run_ids) else "")

@@ -13,6 +13,7 @@ from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
 from flowd.domain.queueing import NewRun
 from flowd.store.sql import stuck
+from flowd.store.sqlite.schema import known_schema
 from flowd.store.sqlite.store import SqliteStore
 
 
@@ -87,7 +88,7 @@ def database(tmp_path: Path) -> Path:
 def test_each_way_to_be_stuck_is_found(database: Path, change: str, expected: list[tuple[str, str]]) -> None:
     with closing(sqlite3.connect(database)) as db:
         db.executescript(change)
-        assert [(found.why, found.run_ids[0]) for found in stuck.find(db)] == expected
+        assert [(found.why, found.run_ids[0]) for found in stuck.find(db, known_schema())] == expected
 
 
 def test_the_doctor_tells_of_stuck_runs_and_of_packages_that_are_missed(tmp_path: Path, database: Path) -> None:

@@ -13,7 +13,8 @@ _IS_MEANT = "(coalesce(r.run_when, '') <> 'finally' OR (SELECT cancels FROM roun
 """A step with ``when = "finally"`` runs also where its event was canceled; a second cancel ends it."""
 
 _NOTE = (
-    " UPDATE runs SET called_off = ?, updated_at_ms = ?, cancel_requested = cancel_requested OR status = 'running'"
+    " UPDATE runs SET called_off = ?, updated_at_ms = ?,"
+    " cancel_requested = CASE status WHEN 'running' THEN 1 ELSE cancel_requested END"
     f" WHERE seq IN (SELECT r.seq FROM {RUNS} WHERE r.wants_person = 1"
     f" OR r.status IN ('queued', 'running') AND {_IS_MEANT}) RETURNING seq, id, status"
 )

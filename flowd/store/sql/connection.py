@@ -1,6 +1,6 @@
 """A connection as the statements that all databases share see it: what `Connection` offers of itself."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from flowd.domain.concurrency import KeyLimits
@@ -43,8 +43,16 @@ class Connection(Protocol):
         """Execute a statement once for each of these values."""
         ...
 
-    def create_function(self, name: str, arguments: int, function: Callable[[Any], Any], /) -> None:
-        """Let statements call a function of Python."""
+
+class ReadConnection(Connection, Protocol):
+    """A connection with transactions."""
+
+    def begin(self) -> None:
+        """Begin a transaction: beside one that writes nobody else does, and one that reads sees one snapshot."""
+        ...
+
+    def roll_back(self) -> None:
+        """Undo what the transaction has done, and end it."""
         ...
 
     def close(self) -> None:
@@ -81,7 +89,7 @@ class WriteNotes:
         self.caused.clear()
 
 
-class WriteConnection(Connection, Protocol):
+class WriteConnection(ReadConnection, Protocol):
     """The connection that writes, which is `WriteNotes`, too."""
 
     also_ended: list[int]
@@ -105,14 +113,6 @@ class WriteConnection(Connection, Protocol):
         """Whether a transaction is under way."""
         ...
 
-    def begin(self) -> None:
-        """Begin a transaction that nobody else writes beside."""
-        ...
-
     def commit(self) -> None:
         """Make durable what the transaction has done."""
-        ...
-
-    def roll_back(self) -> None:
-        """Undo what the transaction has done."""
         ...

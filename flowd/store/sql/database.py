@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from flowd.domain.errors import RefusedError
-from flowd.store.sql.connection import Connection, WriteConnection
+from flowd.store.sql.connection import Connection, ReadConnection, WriteConnection
 
 
 class Database(Protocol):
@@ -17,12 +17,16 @@ class Database(Protocol):
         """
         ...
 
-    def open_reader(self) -> Connection:
-        """A connection that cannot write, and has one snapshot for all from BEGIN to ROLLBACK."""
+    def open_reader(self) -> ReadConnection:
+        """A connection that cannot write."""
         ...
 
     def is_about_storage(self, error: Exception) -> bool:
         """Whether the database or its disk is at fault, and not the statement that was executed."""
+        ...
+
+    def may_repeat(self, error: Exception) -> bool:
+        """Whether nothing of a transaction was done, and the same can be done at once again."""
         ...
 
     def translate(self, error: Exception, *, is_reading: bool = False) -> RefusedError:

@@ -1,5 +1,7 @@
 """Lists of events, newest first, by filters. Reads only."""
 
+from collections.abc import Iterator, Sequence
+
 from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.stored import Page, StoredEvent
 from flowd.store.sql import reads, rows, spans, ways
@@ -10,6 +12,9 @@ from flowd.store.sql.ways import Asked, Term
 
 _AT_ONCE = 1_000
 """Events that are looked at in one go; their runs may have to be looked at, too."""
+
+_READ_AT_ONCE = 60
+"""A page of the usual size, and one more, to see whether there is any."""
 
 _LOWEST, _HIGHEST = -reads.NEWEST, reads.NEWEST
 _TEXT = "(e.id LIKE ? ESCAPE '\\' OR e.type LIKE ? ESCAPE '\\' OR e.source LIKE ? ESCAPE '\\')"
@@ -27,22 +32,31 @@ def events(db: Connection, where: EventFilter, limit: int, cursor: str | None) -
     floor = _floor(db, where, part) if terms and not are_few else None
     if floor is not None:
         part = Part(max(part.low, floor), part.high)
-    sql, values = statement(where, terms, part)
-    found = db.execute(sql, values)
     taken: list[rows.Row] = []
     size = 0
     is_full = False
-    for row in found:
+    for row in _rows(db, where, terms, part):
         size += len(row[6])
         if len(taken) == limit or (taken and size > reads.MAX_PAGE_BYTES):
             is_full = True
             break
         taken.append(row)
-    found.close()
     more = taken[-1][0] if is_full else floor
     run_ids = reads.run_ids_by_event(db, [row[0] for row in taken])
     items = tuple(rows.event(row, run_ids.get(row[0], ())) for row in taken)
     return Page(items, None if more is None else f"e{more}")
+
+
+def _rows(db: Connection, where: EventFilter, terms: list[Term], part: Part) -> Iterator[rows.Row]:
+    """The events of a part, some at a time: their bodies may be large."""
+    found: Sequence[rows.Row] = ()
+    while not found or len(found) == _READ_AT_ONCE:
+        sql, values = statement(where, terms, part)
+        found = db.execute(f"{sql} LIMIT ?", [*values, _READ_AT_ONCE]).fetchall()
+        yield from found
+        if not found:
+            return
+        part = Part(part.low, found[-1][0])
 
 
 def statement(where: EventFilter, terms: list[Term], part: Part) -> tuple[str, list[object]]:
@@ -70,7 +84,7 @@ def _floor(db: Connection, where: EventFilter, part: Part) -> int | None:
         floor = min(part.high, highest + 1) - _AT_ONCE
         return int(floor) if floor > max(part.low, lowest) else None
     entries = "SELECT seq FROM events WHERE type = ? AND seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?"
-    counted = f"SELECT count(*), min(seq) FROM ({entries})"
+    counted = f"SELECT count(*), min(seq) FROM ({entries}) AS seen"
     count, last = db.execute(counted, (where.type, *part, _AT_ONCE)).fetchone()
     return int(last) if count == _AT_ONCE else None
 

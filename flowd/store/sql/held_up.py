@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from flowd.domain.awaited import Awaited, HeldUp
+from flowd.store.sql import rows
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.tree_reads import RUNS, scope
 
@@ -42,7 +43,7 @@ def held_up(db: Connection, run_ids: Collection[str], awaited: Awaited) -> HeldU
         parts, meant_id = scope(is_tree=awaited.is_tree) + _PARTS_OF_EVENT, awaited.event_id
     else:
         parts, meant_id = _PARTS_OF_RUN, awaited.run_id
-    marks = ",".join("?" * len(run_ids))
+    marks = rows.marks(run_ids)
 
     def one_of_them(found_in: str) -> str | None:
         found = db.execute(

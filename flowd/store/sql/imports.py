@@ -48,9 +48,7 @@ class PastEvent:
     runs: Sequence[PastRun]
 
 
-_FIRST = (
-    "SELECT min(1, coalesce((SELECT min(seq) FROM {0}), 1), coalesce((SELECT min({1}) FROM journal WHERE {1} < 1), 1))"
-)
+_FIRST = "SELECT coalesce((SELECT min(seq) FROM {0}), 1), coalesce((SELECT min({1}) FROM journal WHERE {1} < 1), 1)"
 
 
 class Places:
@@ -59,8 +57,8 @@ class Places:
     def __init__(self, db: Connection, run_ids: Sequence[str]) -> None:
         """``run_ids`` are all that will be written, the newest first."""
         # The journal may name imported runs that are forgotten by now: their places must not be given again.
-        self._event: int = db.execute(_FIRST.format("events", "event_seq")).fetchone()[0]
-        (first,) = db.execute(_FIRST.format("runs", "run_seq")).fetchone()
+        self._event: int = min(1, *db.execute(_FIRST.format("events", "event_seq")).fetchone())
+        first: int = min(1, *db.execute(_FIRST.format("runs", "run_seq")).fetchone())
         self._runs: dict[str, int] = {run_id: first - 1 - rank for rank, run_id in enumerate(run_ids)}
 
     def next_event(self) -> int:

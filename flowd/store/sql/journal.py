@@ -52,12 +52,16 @@ def add_run(
 
 def note_flows(db: Connection, flows: Sequence[FlowState], at_ms: int) -> None:
     """Journal what differs from the flows that were noted last, and note these."""
-    told = {name: (status, digest) for name, status, digest in db.execute("SELECT * FROM flows_told")}
+    told = {
+        name: (status, digest)
+        for name, status, digest in db.execute("SELECT name, status, package_hash FROM flows_told")
+    }
     now = {flow.name: (flow.status, flow.package_hash) for flow in flows}
     changed = [(name, state) for name, state in now.items() if told.get(name) != state]
     removed = [name for name in told if name not in now]
     db.executemany(
-        "INSERT OR REPLACE INTO flows_told (name, status, package_hash) VALUES (?, ?, ?)",
+        "INSERT INTO flows_told (name, status, package_hash) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET status = excluded.status, package_hash = excluded.package_hash",
         [(name, *state) for name, state in changed],
     )
     db.executemany("DELETE FROM flows_told WHERE name = ?", [(name,) for name in removed])
@@ -126,18 +130,18 @@ def running(db: Connection, interest: Interest) -> list[tuple[str, int]]:
 
 
 def _span(db: Connection) -> tuple[int, int]:
-    """Cursor of the oldest row, and of the newest there ever was."""
-    found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'").fetchone()
-    newest = 0 if found is None else found[0]
-    (oldest,) = db.execute("SELECT min(cursor) FROM journal").fetchone()
-    return newest + 1 if oldest is None else oldest, newest
+    """Cursor of the oldest row, and of the newest there ever was: that one is never dropped."""
+    oldest, newest = db.execute(
+        "SELECT (SELECT min(cursor) FROM journal), (SELECT max(cursor) FROM journal)"
+    ).fetchone()
+    return (1, 0) if newest is None else (oldest, newest)
 
 
 def _conditions(interest: Interest) -> tuple[str, list[str]]:
     kinds: set[str] = set(interest.topics & JOURNALED)
     if interest.has_output:
         kinds.add("run")  # where an attempt's output begins and ends
-    text = f"AND kind IN ({','.join('?' * len(kinds))})"
+    text = f"AND kind IN ({rows.marks(kinds)})"
     values = sorted(kinds)
     if interest.run_id is not None:
         text += " AND run_seq = (SELECT seq FROM runs WHERE id = ?)"
@@ -155,7 +159,7 @@ def _heads(db: Connection, seqs: set[int]) -> dict[int, EventHead]:
     found = db.execute(
         "SELECT seq, id, type, source, occurred_at, received_at, created_at_ms, cause_run_id, cause_event_id, root_id, depth"
         " FROM events"
-        f" WHERE seq IN ({','.join('?' * len(seqs))})",
+        f" WHERE seq IN ({rows.marks(seqs)})",
         list(seqs),
     )
     return {row[0]: _head(row, run_ids.get(row[0], ())) for row in found}
@@ -184,6 +188,6 @@ def _head(row: rows.Row, run_ids: Sequence[str]) -> EventHead:
 def _runs(db: Connection, seqs: set[int]) -> dict[int, Run]:
     if not seqs:
         return {}
-    found = db.execute(f"{rows.RUNS} WHERE r.seq IN ({','.join('?' * len(seqs))})", list(seqs)).fetchall()
+    found = db.execute(f"{rows.RUNS} WHERE r.seq IN ({rows.marks(seqs)})", list(seqs)).fetchall()
     attempts = reads.attempts_by_run(db, found)
     return {row[0]: rows.run(row, attempts.get(row[0], ())) for row in found}

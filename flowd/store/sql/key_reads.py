@@ -6,7 +6,7 @@ MAX_BEHIND = 1_000
 
 _BEHIND = (
     "SELECT count(*) FROM (SELECT 1 FROM lane_members m JOIN lane_members w ON w.lane_id = m.lane_id AND w.has = 0"
-    " WHERE m.kind = 'flow' AND m.owner = ? AND m.has = 1 LIMIT ?)"
+    " WHERE m.kind = 'flow' AND m.owner = ? AND m.has = 1 LIMIT ?) AS behind"
 )
 _EVENTS_BEHIND = (
     "SELECT e.id FROM lane_members m JOIN lane_members w ON w.lane_id = m.lane_id AND w.has = 0"

@@ -15,6 +15,8 @@ from flowd.store.sql import journal, lanes, superseding
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.passing import Change, Ended, Freed, Passed, Passing
 
+_ALL = 1 << 62
+
 
 class _Comer(NamedTuple):
     """A run or a round that wants a key; ``run_id`` is of the run, or of the one by which the round comes."""
@@ -151,7 +153,7 @@ def _freed_rounds(db: Connection, round_seqs: list[int]) -> list[Freed]:
     return [Freed(seq, event_seq, "pause") for one in round_seqs for seq, event_seq in _waiting_for(db, one)]
 
 
-def _waiting_for(db: Connection, round_seq: int, *, at_most: int = -1) -> list[tuple[int, int]]:
+def _waiting_for(db: Connection, round_seq: int, *, at_most: int = _ALL) -> list[tuple[int, int]]:
     """The runs of a round that wait for its key; all of them unless told otherwise."""
     return db.execute(
         "SELECT seq, event_seq FROM runs WHERE round_seq = ? AND waits_for = 'key' AND wait_why = 'flow'"

@@ -18,20 +18,20 @@ MAX_AHEAD = 100
 
 WAIT = f"""(
     SELECT json_array(l.grp, l.key,
-        (SELECT iif(l.kind = 'step', (SELECT q.id FROM runs q WHERE q.seq = h.owner),
+        (SELECT CASE l.kind WHEN 'step' THEN (SELECT q.id FROM runs q WHERE q.seq = h.owner) ELSE
             (SELECT q.id FROM runs q WHERE q.round_seq = h.owner AND q.status IN ('queued', 'running')
-                ORDER BY q.seq LIMIT 1))
+                ORDER BY q.seq LIMIT 1) END
             FROM lane_members h WHERE h.lane_id = m.lane_id AND h.has = 1 ORDER BY h.priority DESC, h.owner LIMIT 1),
         (SELECT count(*) FROM (SELECT 1 FROM lane_members w WHERE w.lane_id = m.lane_id AND w.has = 0
-            AND w.priority > m.priority LIMIT {MAX_AHEAD + 1}))
+            AND w.priority > m.priority LIMIT {MAX_AHEAD + 1}) AS before)
         + (SELECT count(*) FROM (SELECT 1 FROM lane_members w WHERE w.lane_id = m.lane_id AND w.has = 0
-            AND w.priority = m.priority AND w.owner < m.owner LIMIT {MAX_AHEAD + 1})),
+            AND w.priority = m.priority AND w.owner < m.owner LIMIT {MAX_AHEAD + 1}) AS before),
         (SELECT q.id FROM lane_members h JOIN runs w ON w.round_seq = h.owner AND w.waits_for = 'question'
             JOIN needs n ON n.run_seq = w.seq JOIN runs q ON q.seq = n.need_seq AND q.wants_person = 1
             WHERE l.kind = 'flow' AND h.lane_id = m.lane_id AND h.has = 1
             ORDER BY h.priority DESC, h.owner, w.seq, n.place LIMIT 1))
     FROM lane_members m JOIN lanes l ON l.id = m.lane_id
-    WHERE m.kind = r.wait_why AND m.owner = iif(r.wait_why = 'step', r.seq, r.round_seq))"""
+    WHERE m.kind = r.wait_why AND m.owner = CASE r.wait_why WHEN 'step' THEN r.seq ELSE r.round_seq END)"""
 """Of a run ``r`` that waits for a key: its group, its value, a run that holds it, how many come before, and which run
 of a round that holds it asks a person."""
 
@@ -69,11 +69,7 @@ def place_of(db: Connection, kind: Kind, owner: int) -> Place | None:
 def come(db: Connection, kind: Kind, owner: int, priority: int, wanted: WantedKey) -> Coming:
     """Take a key, or wait for it, or not, as its ``on_busy`` says."""
     limit = _limit(db, kind, wanted.group, wanted.limit)
-    lane_id, used = db.execute(
-        "INSERT INTO lanes (kind, grp, key, lim) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (kind, grp, key) DO UPDATE SET lim = excluded.lim RETURNING id, used",
-        (kind, wanted.group, wanted.key, limit),
-    ).fetchone()
+    lane_id, used = _lane(db, kind, wanted, limit)
     if used < limit and not _owners(db, f"{_WAITING} LIMIT 1", lane_id):
         _add(db, lane_id, _HAS, priority, owner, kind, wanted.on_busy)
         db.execute("UPDATE lanes SET used = used + 1 WHERE id = ?", (lane_id,))
@@ -148,6 +144,17 @@ _GIVES_WAY = "on_busy IN ('replace', 'latest')"
 def _limit(db: Connection, kind: Kind, group: str, known: int) -> int:
     """What is declared for a group now; ``known`` where nobody declares it any more."""
     return db.key_limits.get((kind, group), known) if isinstance(db, WriteNotes) else known
+
+
+def _lane(db: Connection, kind: Kind, wanted: WantedKey, limit: int) -> tuple[int, int]:
+    """The lane of a key, with its new limit, and how many hold the key."""
+    values = limit, kind, wanted.group, wanted.key
+    known = "UPDATE lanes SET lim = ? WHERE kind = ? AND grp = ? AND key = ? RETURNING id, used"
+    found = db.execute(known, values).fetchone()
+    if found is None:
+        made = "INSERT INTO lanes (lim, kind, grp, key) VALUES (?, ?, ?, ?) RETURNING id, used"
+        found = db.execute(made, values).fetchone()
+    return found[0], found[1]
 
 
 def _hand_over(db: Connection, lane_id: int, limit: int, used: int) -> list[int]:

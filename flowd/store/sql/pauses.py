@@ -11,9 +11,12 @@ from flowd.store.sql import journal, words
 from flowd.store.sql.connection import Connection, WriteNotes
 from flowd.store.sql.passing import Passing
 
-KEEPING = """(SELECT iif(p.flow_name = '', '*', iif(p.step_name = '', p.flow_name, p.flow_name || '/' || p.step_name))
-    FROM pauses p WHERE NOT p.is_over AND (p.flow_name, p.step_name) IN (('', ''), ({flow}, ''), ({flow}, {step}))
-    ORDER BY p.flow_name, p.step_name LIMIT 1)"""
+NAME = "CASE WHEN p.flow_name = '' THEN '*' WHEN p.step_name = '' THEN p.flow_name ELSE p.flow_name || '/' || p.step_name END"
+"""How the runs that a pause ``p`` keeps name it."""
+
+KEEPING = """(SELECT NAME
+    FROM pauses p WHERE p.is_over = 0 AND (p.flow_name, p.step_name) IN (('', ''), ({flow}, ''), ({flow}, {step}))
+    ORDER BY p.flow_name, p.step_name LIMIT 1)""".replace("NAME", NAME)
 """What keeps a step's runs, as an expression; NULL where nothing does. To be formatted with the names of flow and step."""
 
 _KEEPING_RUN = (
@@ -61,12 +64,12 @@ def is_any(db: Connection) -> bool:
 
 def in_force(db: Connection) -> list[Pause]:
     """The pauses that keep runs, that of all flows first."""
-    return [_pause(row) for row in db.execute(f"{_PAUSES} WHERE NOT is_over ORDER BY flow_name, step_name")]
+    return [_pause(row) for row in db.execute(f"{_PAUSES} WHERE is_over = 0 ORDER BY flow_name, step_name")]
 
 
 def ending(db: Connection) -> list[Pause]:
     """The pauses that are over, and may have kept runs that are to be let go."""
-    return [_pause(row) for row in db.execute(f"{_PAUSES} WHERE is_over ORDER BY flow_name, step_name")]
+    return [_pause(row) for row in db.execute(f"{_PAUSES} WHERE is_over = 1 ORDER BY flow_name, step_name")]
 
 
 def _pause(row: tuple[str, str, str, int]) -> Pause:

@@ -20,8 +20,8 @@ def begin(db: Connection, what: Paused, by: Person, *, at_ms: int) -> Pause:
     if isinstance(db, WriteNotes):
         db.may_be_paused = True  # also where this comes to nothing: then somebody looks in vain
     db.execute(
-        "INSERT INTO pauses (flow_name, step_name, said_by, at_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-        " SET said_by = excluded.said_by, at_ms = excluded.at_ms, is_over = 0 WHERE is_over",
+        "INSERT INTO pauses (flow_name, step_name, said_by, at_ms) VALUES (?, ?, ?, ?) ON CONFLICT (flow_name, step_name)"
+        " DO UPDATE SET said_by = excluded.said_by, at_ms = excluded.at_ms, is_over = 0 WHERE pauses.is_over = 1",
         (*_names(what), words.person(by), at_ms),
     )
     return next(pause for pause in pauses.in_force(db) if pause.what == what)
@@ -51,7 +51,7 @@ def end(db: Connection, what: Paused) -> bool:
     """Keep nothing more for this pause. False where it is not in force."""
     return (
         db.execute(
-            "UPDATE pauses SET is_over = 1 WHERE flow_name = ? AND step_name = ? AND NOT is_over", _names(what)
+            "UPDATE pauses SET is_over = 1 WHERE flow_name = ? AND step_name = ? AND is_over = 0", _names(what)
         ).rowcount
         == 1
     )
@@ -68,7 +68,7 @@ def let_go(db: Connection, what: Paused, after_seq: int, *, at_ms: int) -> tuple
         gates.advance(db, seq, event_seq, at_ms=at_ms, behind="time")
     if found:
         return len(found), found[-1][0]
-    db.execute("DELETE FROM pauses WHERE flow_name = ? AND step_name = ? AND is_over", _names(what))
+    db.execute("DELETE FROM pauses WHERE flow_name = ? AND step_name = ? AND is_over = 1", _names(what))
     return 0, None
 
 

@@ -18,7 +18,6 @@ _IS_KEPT = (
     f" OR q.seq = (SELECT max(seq) FROM runs) OR ({rows.IS_QUESTION}))))"
 )
 _OLD = f"SELECT e.seq FROM events e WHERE e.seq > ? AND e.seq <= ? AND NOT {_IS_KEPT}"
-_DELETE_LABELS = "DELETE FROM labels WHERE (name, value, run_seq) IN (SELECT l.key, l.value, r.seq FROM runs r, json_each(r.labels) l"
 _KEPT_TREE = (
     "WITH tree (seq) AS (SELECT ? UNION ALL SELECT seq FROM events WHERE root_seq = ?)"
     f" SELECT 1 FROM tree t JOIN events e ON e.seq = t.seq WHERE {_IS_KEPT} LIMIT 1"
@@ -35,7 +34,8 @@ def prune(
 ) -> Pruned:
     """Forget what is old among the next events; see `flowd.ports.Store.prune`."""
     (last_seq,) = db.execute(
-        "SELECT max(seq) FROM (SELECT seq FROM events WHERE seq > ? ORDER BY seq LIMIT ?)", (after_seq, CHUNK_EVENTS)
+        "SELECT max(seq) FROM (SELECT seq FROM events WHERE seq > ? ORDER BY seq LIMIT ?) AS seen",
+        (after_seq, CHUNK_EVENTS),
     ).fetchone()
     if last_seq is None:
         return Pruned(next_seq=None)
@@ -43,7 +43,7 @@ def prune(
         db, [seq for (seq,) in db.execute(_OLD, (after_seq, last_seq, before_ms, before_ms))], before_ms
     )
     # By their events alone: these may have more runs than a statement takes values.
-    marks = ",".join("?" * len(old))
+    marks = rows.marks(old)
     theirs = f"event_seq IN ({marks})"
     attempts = db.execute(
         "SELECT r.id, a.number, a.stdout_bytes + a.stderr_bytes, a.stdout IS NULL OR a.stderr IS NULL"
@@ -62,7 +62,14 @@ def prune(
             old,
         ).fetchall()
         db.execute(f"DELETE FROM attempts WHERE run_seq IN (SELECT seq FROM runs WHERE {theirs})", old)
-        db.execute(f"{_DELETE_LABELS} WHERE r.labels IS NOT NULL AND r.{theirs})", old)
+        db.executemany(
+            "DELETE FROM labels WHERE name = ? AND value = ? AND run_seq = ?",
+            [
+                (*label, seq)
+                for seq, text in db.execute(f"SELECT seq, labels FROM runs WHERE labels IS NOT NULL AND {theirs}", old)
+                for label in rows.read_labels(text)
+            ],
+        )
         for table in ("needs", "frozen"):
             db.execute(
                 f"DELETE FROM {table} WHERE run_seq IN (SELECT seq FROM runs WHERE round_seq IS NOT NULL AND {theirs})",
@@ -85,7 +92,7 @@ def prune(
 
 def _of_old_trees(db: Connection, event_seqs: list[int], before_ms: int) -> list[int]:
     """Those of these events whose trees are old as a whole: a tree goes with the last of it."""
-    marks = ",".join("?" * len(event_seqs))
+    marks = rows.marks(event_seqs)
     roots = dict(
         db.execute(
             f"SELECT seq, coalesce(root_seq, seq) FROM events WHERE seq IN ({marks})"

@@ -76,7 +76,7 @@ def requeue(db: Connection, run_id: str, *, at_ms: int) -> bool:
     changed = db.execute(
         "UPDATE runs SET status = 'queued', attempt_count = attempt_count - 1, updated_at_ms = ?,"
         " started_at_ms = CASE attempt_count WHEN 1 THEN NULL ELSE started_at_ms END"
-        " WHERE id = ? AND status = 'running' AND NOT cancel_requested RETURNING seq, event_seq, attempt_count",
+        " WHERE id = ? AND status = 'running' AND cancel_requested = 0 RETURNING seq, event_seq, attempt_count",
         (at_ms, run_id),
     ).fetchone()
     if changed is None:
@@ -137,7 +137,9 @@ def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) ->
             seq,
         ),
     )
-    db.execute("INSERT OR IGNORE INTO definitions (id, body) VALUES (?, ?)", (definition.id, definition.body))
+    db.execute(
+        "INSERT INTO definitions (id, body) VALUES (?, ?) ON CONFLICT DO NOTHING", (definition.id, definition.body)
+    )
     db.execute(
         "INSERT INTO attempts"
         " (run_seq, number, status, worker_id, boot_id, started_at_ms, definition_id, package_hash, answer)"

@@ -40,7 +40,7 @@ def runs_by_seq(db: Connection, seqs: Sequence[int]) -> list[Run]:
     found: list[Run] = []
     for start in range(0, len(seqs), _AT_ONCE):
         part = seqs[start : start + _AT_ONCE]
-        marks = ",".join("?" * len(part))
+        marks = rows.marks(part)
         these = db.execute(f"{rows.RUNS} WHERE r.seq IN ({marks}) ORDER BY r.seq", part).fetchall()
         attempts = attempts_by_run(db, these)
         found += [rows.run(row, attempts.get(row[0], ())) for row in these]
@@ -121,7 +121,7 @@ def attempts_by_run(db: Connection, runs_: Sequence[rows.Row]) -> dict[int, list
     """Attempts of these rows of `rows.RUNS`, by the run's seq."""
     names = {row[0]: row[1] for row in runs_}
     found: dict[int, list[Attempt]] = {}
-    marks = ",".join("?" * len(names))
+    marks = rows.marks(names)
     for row in db.execute(
         f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE run_seq IN ({marks}) ORDER BY run_seq, number", list(names)
     ):
@@ -132,7 +132,7 @@ def attempts_by_run(db: Connection, runs_: Sequence[rows.Row]) -> dict[int, list
 def run_ids_by_event(db: Connection, event_seqs: Sequence[int]) -> dict[int, list[str]]:
     """Ids of the runs of these events, by the event's seq."""
     found: dict[int, list[str]] = {}
-    marks = ",".join("?" * len(event_seqs))
+    marks = rows.marks(event_seqs)
     for event_seq, run_id in db.execute(
         f"SELECT event_seq, id FROM runs WHERE event_seq IN ({marks}) ORDER BY event_seq, seq", list(event_seqs)
     ):

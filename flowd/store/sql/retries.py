@@ -30,7 +30,7 @@ _CULPRIT = (
     "WITH RECURSIVE above (seq) AS (SELECT need_seq FROM needs WHERE run_seq = ?"
     " UNION SELECT n.need_seq FROM needs n JOIN above a ON n.run_seq = a.seq)"
     " SELECT q.id, q.step_name FROM runs q JOIN above a ON a.seq = q.seq"
-    " WHERE q.reason IS NOT ? AND (q.status IN ('failed', 'canceled') OR q.result_status = 'failed')"
+    " WHERE coalesce(q.reason, '') <> ? AND (q.status IN ('failed', 'canceled') OR q.result_status = 'failed')"
     " ORDER BY q.seq LIMIT 1"
 )
 

@@ -1,7 +1,7 @@
 """Reads rows of the database into domain objects, and says which columns each kind of row needs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from functools import lru_cache
 from typing import Any
 
@@ -29,11 +29,11 @@ RUN_COLUMNS = """
     r.updated_at_ms, r.started_at_ms, r.completed_at_ms, r.attempt_count, r.result_status, r.result, r.reported_status,
     r.reported_result, r.reason, r.error, r.exit_code, r.signal, r.replay_of, r.cancel_requested, r.waits_for, r.wait_why,
     r.not_before_ms, r.wait_ms, r.event_seq, r.round, r.round_seq, r.run_when, CASE r.waits_for
-        WHEN 'needs' THEN (SELECT json_group_array(q.step_name) FROM (SELECT n.need_seq FROM needs n WHERE n.run_seq = r.seq
-            ORDER BY n.place) JOIN runs q ON q.seq = need_seq WHERE q.status IN ('queued', 'running'))
+        WHEN 'needs' THEN (SELECT coalesce(CAST(json_group_array(step_name) AS TEXT), '[]') FROM (SELECT q.step_name FROM needs n
+            JOIN runs q ON q.seq = n.need_seq WHERE n.run_seq = r.seq AND q.status IN ('queued', 'running') ORDER BY n.place) AS open)
         WHEN 'question' THEN (SELECT q.id FROM needs n JOIN runs q ON q.seq = n.need_seq WHERE n.run_seq = r.seq
             AND IS_QUESTION ORDER BY n.place LIMIT 1)
-        WHEN 'key' THEN KEY_WAIT
+        WHEN 'key' THEN CAST(KEY_WAIT AS TEXT)
         WHEN 'pause' THEN r.waits_on
     END, r.resolution, r.answer, r.attempts_before, r.step_key, r.labels, r.progress
 """.replace("IS_QUESTION", IS_QUESTION).replace("KEY_WAIT", lanes.WAIT)
@@ -60,6 +60,11 @@ EVENT_COLUMNS = (
 def runs_along(index: str) -> str:
     """`RUNS` along one index, whatever else is asked of them: SQLite does not know how few are in it."""
     return RUNS.replace("FROM runs r JOIN", f"FROM runs r INDEXED BY {index} CROSS JOIN")
+
+
+def marks(values: Sized) -> str:
+    """The places of so many values, for IN; of none, what nothing is in."""
+    return ",".join("?" * len(values)) or "NULL"
 
 
 def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
@@ -92,7 +97,7 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
         resolution=None if row[RESOLUTION] is None else words.read_resolution(row[RESOLUTION]),
         answer=None if row[ANSWER] is None else words.read_answer(row[ANSWER]),
         attempts_before=row[ATTEMPTS_BEFORE],
-        labels=_labels(row[LABELS]) if row[LABELS] else (),
+        labels=read_labels(row[LABELS]) if row[LABELS] else (),
         progress=None if row[_PROGRESS] is None else Progress(**json.loads(row[_PROGRESS])),
         attempts=tuple(attempts),
     )
@@ -215,7 +220,8 @@ def labels(found: tuple[Label, ...]) -> str | None:
 
 
 @lru_cache(maxsize=1024)  # Many runs have the same.
-def _labels(text: str) -> tuple[Label, ...]:
+def read_labels(text: str) -> tuple[Label, ...]:
+    """Labels as they were stored."""
     return tuple(json.loads(text).items())
 
 

@@ -12,8 +12,9 @@ from flowd.store.sql.ways import ALL, Asked, Term, Way, by_index
 
 _OLDEST = -reads.NEWEST
 
-_ERROR, _MESSAGE = "r.error", "iif(json_valid(r.result), json_extract(r.result, '$.message'), NULL)"
-_SEARCHED = ("r.id", "e.id", "e.type", "r.flow_name", "r.step_name", _ERROR, _MESSAGE)
+_ERROR, _MESSAGE = "r.error", "CASE WHEN json_valid(r.result) THEN json_extract(r.result, '$.message') END"
+_SAID = f"r.seq, {_ERROR}, {_MESSAGE}"
+_NAMES = ("r.id", "e.id", "e.type", "r.flow_name", "r.step_name")
 
 
 def runs(db: Connection, where: RunFilter, limit: int, cursor: str | None) -> Page[Run]:
@@ -21,8 +22,9 @@ def runs(db: Connection, where: RunFilter, limit: int, cursor: str | None) -> Pa
     part = Part(_OLDEST, reads.position(cursor, "r"))
     part = spans.part(db, "run", part, where.since_ms, where.until_ms)
     filters = ways.asked(where)
+    named = None if where.text is None else _named(db, where.text)
     if where.text is not None:
-        filters.append(_named(db, where.text) or Asked(_text(db, where.text, where.shown)))
+        filters.append(named or Asked(_has(where.text, (*_NAMES, _ERROR, _MESSAGE))))
     chosen = ways.choose(db, filters, part)
     read = (ALL,) if chosen.by is None else filters[chosen.by].ways
     others = [one.term for number, one in enumerate(filters) if number != chosen.by]
@@ -32,9 +34,12 @@ def runs(db: Connection, where: RunFilter, limit: int, cursor: str | None) -> Pa
     if chosen.by is not None and len(read) > 1:  # some that they lead to may not be meant
         others.append(filters[chosen.by].term)
     others += _times(where)
+    if where.text is not None and where.shown is not None and named is None:
+        others = [one for one in others if one != filters[-1].term]
+        others.append(_shows(db, [statement(way, others, part, _SAID) for way in read], where.text, where.shown))
     found: dict[int, rows.Row] = {}
     for way in read:
-        sql, values = statement(way, others, part)
+        sql, values = statement(way, others, part, rows.RUN_COLUMNS)
         found |= {row[0]: row for row in db.execute(sql, [*values, limit + 1])}
     page = sorted(found.values(), key=lambda row: -row[0])
     if len(page) > limit:
@@ -47,13 +52,15 @@ def runs(db: Connection, where: RunFilter, limit: int, cursor: str | None) -> Pa
     return Page(tuple(items), None if more is None else f"r{more}")
 
 
-def statement(way: Way, others: Sequence[Term], part: Part) -> tuple[str, list[object]]:
+def statement(
+    way: Way, others: Sequence[Term], part: Part, columns: str = rows.RUN_COLUMNS
+) -> tuple[str, list[object]]:
     """The statement that reads a way, and its values but the last one, which is its limit."""
     within = way.within(part)
     terms = [within, *others]
     clause = " AND ".join(term.sql for term in terms)
     sql = (
-        f"SELECT {rows.RUN_COLUMNS} FROM {way.source} CROSS JOIN events e ON e.seq = r.event_seq"
+        f"SELECT {columns} FROM {way.source} CROSS JOIN events e ON e.seq = r.event_seq"
         f" WHERE {clause} ORDER BY {way.seq} DESC LIMIT ?"
     )
     return sql, [value for term in terms for value in term.values]
@@ -86,10 +93,20 @@ def _named(db: Connection, text: str) -> Asked | None:
     return Asked(Term("(r.seq = ? OR r.event_seq = ?)", (run_seq, event_seq)), (one, of_event))
 
 
-def _text(db: Connection, text: str, shown: Callable[[str], str] | None) -> Term:
-    searched: Sequence[str] = _SEARCHED
-    if shown is not None:
-        db.create_function("shown", 1, lambda found: None if found is None else shown(str(found)))
-        searched = [f"shown({one})" if one in (_ERROR, _MESSAGE) else one for one in _SEARCHED]
-    sql = " OR ".join(f"{one} LIKE ? ESCAPE '\\'" for one in searched)
-    return Term(f"({sql})", (like(text),) * len(searched))
+def _has(text: str, columns: Sequence[str]) -> Term:
+    sql = " OR ".join(f"{one} LIKE ? ESCAPE '\\'" for one in columns)
+    return Term(f"({sql})", (like(text),) * len(columns))
+
+
+def _shows(db: Connection, read: Sequence[tuple[str, list[object]]], text: str, shown: Callable[[str], str]) -> Term:
+    """What has this text in its names, or in what is shown of its error and its message: nobody is to find out by a search
+    what is masked there. So few runs are looked at in one go that they are looked at here."""
+    wanted = text.encode().lower()  # of ASCII alone, as LIKE does
+    found = [
+        seq
+        for sql, values in read
+        for seq, *said in db.execute(sql, [*values, reads.NEWEST])
+        if any(wanted in shown(str(one)).encode().lower() for one in said if one is not None)
+    ]
+    names = _has(text, _NAMES)
+    return Term(f"({names.sql} OR r.seq IN ({','.join(map(str, found)) or 'NULL'}))", names.values)

@@ -43,7 +43,7 @@ from flowd.store.sql import (
     waits,
     writes,
 )
-from flowd.store.sql.connection import Connection, WriteConnection
+from flowd.store.sql.connection import Connection, ReadConnection, WriteConnection
 from flowd.store.sql.database import Database
 from flowd.store.sql.depths import Depths
 from flowd.store.sql.journal_store import JournalStore
@@ -103,7 +103,7 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
         self._depths = Depths()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
         self._local = threading.local()
-        self._connections: list[Connection] = []
+        self._connections: list[ReadConnection] = []
         self._tell_failed_read_at_s = 0.0
 
     def _tidy(self, db: WriteConnection) -> SideEffects | None:
@@ -312,20 +312,14 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._ask, question)
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
-        connection: Connection | None = getattr(self._local, "connection", None)
         try:
-            if connection is None:
-                connection = self._local.connection = self._database.open_reader()
-                self._connections.append(connection)
-            # One snapshot for all the statements of a question.
-            connection.execute("BEGIN")
-            try:
-                return question(connection)
-            finally:
-                connection.execute("ROLLBACK")
+            return self._ask_once(question)
         except Exception as error:
             if not self._database.is_about_storage(error):
                 raise
+            if self._database.may_repeat(error):
+                self._drop_reader()
+                return self._ask(question)
             self._drop_reader()
             refusal = self._database.translate(error, is_reading=True)
             if isinstance(refusal, StorageFailedError) and time.monotonic() >= self._tell_failed_read_at_s:
@@ -333,9 +327,21 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
                 log.error("read failed", extra={"problem": str(error)})
             raise refusal from error
 
+    def _ask_once(self, question: Callable[[Connection], T]) -> T:
+        connection: ReadConnection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._database.open_reader()
+            self._connections.append(connection)
+        # One snapshot for all the statements of a question.
+        connection.begin()
+        try:
+            return question(connection)
+        finally:
+            connection.roll_back()
+
     def _drop_reader(self) -> None:
         """Close this thread's connection: a statement that failed halfway would hold its old snapshot open."""
-        connection: Connection | None = getattr(self._local, "connection", None)
+        connection: ReadConnection | None = getattr(self._local, "connection", None)
         if connection is not None:
             self._local.connection = None
             self._connections.remove(connection)

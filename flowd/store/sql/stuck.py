@@ -6,7 +6,7 @@ changed the database, or flowd has a fault.
 
 from dataclasses import dataclass
 
-from flowd.store.sql import rows
+from flowd.store.sql import pauses, rows
 from flowd.store.sql.connection import Connection
 
 _SHOWN = 3
@@ -27,7 +27,7 @@ _KINDS = "'needs', 'question', 'person', 'time', 'pause', 'key', 'package'"
 
 _IN_LINE = (
     "SELECT 1 FROM lane_members m JOIN lanes l ON l.id = m.lane_id WHERE m.kind = r.wait_why AND m.has = 0"
-    " AND m.owner = iif(r.wait_why = 'step', r.seq, r.round_seq)"
+    " AND m.owner = CASE r.wait_why WHEN 'step' THEN r.seq ELSE r.round_seq END"
 )
 _HELD_BY_NOBODY = (
     "NOT EXISTS (SELECT 1 FROM lane_members h WHERE h.lane_id = m.lane_id AND h.has = 1 AND ("
@@ -36,7 +36,7 @@ _HELD_BY_NOBODY = (
     " AND q.status IN ('queued', 'running'))))"
 )
 
-_PAUSES = "SELECT iif(p.flow_name = '', '*', iif(p.step_name = '', p.flow_name, p.flow_name || '/' || p.step_name)) FROM pauses p"
+_PAUSES = f"SELECT {pauses.NAME} FROM pauses p"
 
 CONDITIONS: tuple[tuple[str, int, str], ...] = (
     ("waits for steps, all of which have ended", 6, f"r.waits_for = 'needs' AND NOT {_OPEN_NEED}"),
@@ -77,9 +77,8 @@ class Stuck:
     run_ids: tuple[str, ...]
 
 
-def find(db: Connection) -> list[Stuck]:
-    """What no end of anything can let go of."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
+def find(db: Connection, version: int) -> list[Stuck]:
+    """What no end of anything can let go of, in a database of this version of the schema."""
     found = []
     for why, since, condition in CONDITIONS:
         if version >= since:
@@ -89,9 +88,8 @@ def find(db: Connection) -> list[Stuck]:
     return found
 
 
-def without_package(db: Connection) -> list[tuple[str, int]]:
+def without_package(db: Connection, version: int) -> list[tuple[str, int]]:
     """The flows whose runs wait for their package, and how many each."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
     if version < 2:
         return []
     return db.execute(

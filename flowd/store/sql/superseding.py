@@ -22,7 +22,7 @@ _UNFINISHED: dict[Unit, str] = {
     "run": "SELECT seq, event_seq, status FROM runs WHERE seq = ? AND status IN ('queued', 'running')",
     "round": "SELECT seq, event_seq, status FROM runs WHERE round_seq = ? AND status IN ('queued', 'running') ORDER BY seq",
     "rest": "SELECT seq, event_seq, status FROM runs WHERE round_seq = ? AND status IN ('queued', 'running')"
-    " AND run_when IS NOT 'finally' ORDER BY seq",
+    " AND coalesce(run_when, '') <> 'finally' ORDER BY seq",
 }
 
 
@@ -84,7 +84,7 @@ def _skip(db: Connection, run: tuple[int, int], reason: Reason, why: str, at_ms:
 
 def _ask(db: Connection, run_seq: int, younger_id: str) -> None:
     asked = db.execute(
-        "UPDATE runs SET superseded_by = ?, cancel_requested = 1 WHERE seq = ? AND NOT cancel_requested RETURNING seq",
+        "UPDATE runs SET superseded_by = ?, cancel_requested = 1 WHERE seq = ? AND cancel_requested = 0 RETURNING seq",
         (younger_id, run_seq),
     ).fetchone()
     if asked is not None and isinstance(db, WriteNotes):

@@ -19,14 +19,14 @@ _TREE = (
     "WITH RECURSIVE scope (seq) AS (SELECT seq FROM events WHERE id = ?"
     " UNION ALL SELECT e.seq FROM scope s JOIN events e ON e.parent_seq = s.seq) "
 )
-_ALONE = "WITH scope (seq) AS (SELECT seq FROM events WHERE id = ?) "
+_ALONE = "WITH RECURSIVE scope (seq) AS (SELECT seq FROM events WHERE id = ?) "
 
 _KEPT = "('needs', 'question', 'person', 'pause')"
 RUNS = "scope s CROSS JOIN runs r INDEXED BY runs_by_event ON r.event_seq = s.seq"
 """All runs of a `scope`, found by their events whatever SQLite thinks of the sizes of both."""
 
 BY_THEMSELVES = (
-    f"(r.status = 'running' OR (coalesce(r.waits_for, '') NOT IN {_KEPT} AND (r.waits_for IS NOT 'key' OR r.wait_why = 'step'"
+    f"(r.status = 'running' OR (coalesce(r.waits_for, '') NOT IN {_KEPT} AND (coalesce(r.waits_for, '') <> 'key' OR r.wait_why = 'step'"
     " OR EXISTS (SELECT 1 FROM lane_members m JOIN lane_members h ON h.lane_id = m.lane_id AND h.has = 1"
     " JOIN runs q ON q.round_seq = h.owner AND q.status IN ('queued', 'running')"
     f" AND coalesce(q.waits_for, '') NOT IN {_KEPT} WHERE m.kind = 'flow' AND m.owner = r.round_seq))))"
@@ -131,24 +131,22 @@ def statuses(db: Connection, event_id: str, *, is_tree: bool) -> dict[str, int]:
     """How many steps of the event, or of its tree, have which effective status: that of their newest runs."""
     return dict(
         db.execute(
-            # Beside max() SQLite gives the columns of the row that has it.
-            f"{scope(is_tree=is_tree)} SELECT coalesce(result_status, status), count(*) FROM"
-            f" (SELECT r.result_status, r.status, max(r.seq) FROM {RUNS} GROUP BY r.event_seq, r.flow_name, r.step_name)"
-            " GROUP BY 1",
+            f"{scope(is_tree=is_tree)} SELECT coalesce(q.result_status, q.status), count(*) FROM runs q WHERE q.seq IN"
+            f" (SELECT max(r.seq) FROM {RUNS} GROUP BY r.event_seq, r.flow_name, r.step_name) GROUP BY 1",
             (event_id,),
         ).fetchall()
     )
 
 
 def _run_counts(db: Connection, event_seqs: Sequence[int]) -> dict[int, int]:
-    marks = ",".join("?" * len(event_seqs))
+    marks = rows.marks(event_seqs)
     counted = f"SELECT event_seq, count(*) FROM runs WHERE event_seq IN ({marks}) GROUP BY event_seq"
     return dict(db.execute(counted, list(event_seqs)).fetchall())
 
 
 def _runs(db: Connection, event_seqs: Sequence[int], max_runs: int | None) -> dict[int, list[Run]]:
     """The runs of each of these events in their order; with ``max_runs`` the newest of them all."""
-    marks = ",".join("?" * len(event_seqs))
+    marks = rows.marks(event_seqs)
     asked, values = f"r.event_seq IN ({marks})", list(event_seqs)
     if max_runs is not None:
         # As many of each: only one that is alone on its page has more.

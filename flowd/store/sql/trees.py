@@ -155,8 +155,8 @@ def cause_all(
     if not taken:
         return None
     (error,) = db.execute(
-        "UPDATE runs SET error = ? || coalesce(char(10) || error, '') WHERE seq = ? RETURNING error",
-        (f"Step {cause.flow_name}/{cause.step_name} {trees.conflict(taken)}", cause.run_seq),
+        "UPDATE runs SET error = ? || coalesce(? || error, '') WHERE seq = ? RETURNING error",
+        (f"Step {cause.flow_name}/{cause.step_name} {trees.conflict(taken)}", "\n", cause.run_seq),
     ).fetchone()
     return str(error)
 
@@ -289,6 +289,6 @@ def _note(db: Connection, cause: Cause, event_seq: int, *, body: str | None) -> 
 def _grow(db: Connection, cause: Cause, more: int) -> None:
     """The tree has so many more events."""
     db.execute(
-        "INSERT INTO trees (root_seq, events) VALUES (?, ?) ON CONFLICT DO UPDATE SET events = events + ?",
+        "INSERT INTO trees (root_seq, events) VALUES (?, ?) ON CONFLICT (root_seq) DO UPDATE SET events = trees.events + ?",
         (cause.root_seq, 1 + more, more),
     )

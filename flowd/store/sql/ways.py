@@ -232,7 +232,7 @@ def _reach(db: Connection, number: int, ways: Sequence[Way], part: Part) -> Chos
         within = way.within(part)
         entries = f"SELECT {way.seq} AS seq FROM {_alone(way)} WHERE {within.sql} ORDER BY {way.seq} DESC LIMIT ?"
         count, last = db.execute(
-            f"SELECT count(*), min(seq) FROM ({entries})", (*within.values, MAX_LOOKED_AT)
+            f"SELECT count(*), min(seq) FROM ({entries}) AS seen", (*within.values, MAX_LOOKED_AT)
         ).fetchone()
         total += count
         if count == MAX_LOOKED_AT:

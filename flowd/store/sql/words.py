@@ -45,8 +45,8 @@ def leave_to_attempts(db: Connection, run_seqs: Sequence[int]) -> None:
     right."""
     db.executemany(
         "UPDATE attempts SET resolution = r.resolution,"
-        " result_status = iif(r.resolution IS NULL, r.result_status, r.reported_status),"
-        " result = iif(r.resolution IS NULL, r.result, r.reported_result)"
+        " result_status = CASE WHEN r.resolution IS NULL THEN r.result_status ELSE r.reported_status END,"
+        " result = CASE WHEN r.resolution IS NULL THEN r.result ELSE r.reported_result END"
         " FROM runs r WHERE r.seq = ? AND attempts.run_seq = r.seq AND attempts.number = r.attempt_count"
         " AND r.result_status IS NOT NULL AND r.completed_at_ms = attempts.completed_at_ms",  # else it ended unstarted
         [(seq,) for seq in run_seqs],

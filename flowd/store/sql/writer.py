@@ -217,15 +217,15 @@ class Writer:
             job.error = error
 
     def _answer_failed(self, batch: list[_Job], error: Exception) -> None:
-        if self._database.is_about_storage(error):
+        if self._database.may_repeat(error):
+            self._commit_again(batch)
+        elif self._database.is_about_storage(error):
             refusal = self._database.translate(error)
             if isinstance(refusal, StorageFullError):
                 if not batch[0].is_alone and self._reserve is not None and self._reserve.let_go():
                     self._is_low = True
                     self._next_look_s = time.monotonic() + _LOOK_EVERY_S
-                    for job in batch:
-                        job.value = job.error = None
-                    self._commit(batch)
+                    self._commit_again(batch)
                     return
                 refusal = StorageFullError(self._full_message())
             if isinstance(refusal, StorageFailedError):
@@ -237,8 +237,12 @@ class Writer:
         else:
             # One of them is at fault: each for itself, so that it harms only itself.
             for job in batch:
-                job.value = job.error = None
-                self._commit([job])
+                self._commit_again([job])
+
+    def _commit_again(self, batch: list[_Job]) -> None:
+        for job in batch:
+            job.value = job.error = None
+        self._commit(batch)
 
     def _look_for_room(self) -> None:
         if self._reserve is not None and time.monotonic() >= self._next_look_s:

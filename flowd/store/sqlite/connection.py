@@ -17,6 +17,18 @@ BUSY_TIMEOUT_S = 5.0
 FULL = "The disk under the state folder is full; nothing was stored. Free some space and try again."
 
 
+class SqliteReader(sqlite3.Connection):
+    """A connection that reads. See `flowd.store.sql.connection.ReadConnection`."""
+
+    def begin(self) -> None:
+        """Begin a transaction that sees one snapshot."""
+        self.execute("BEGIN")
+
+    def roll_back(self) -> None:
+        """End it."""
+        self.execute("ROLLBACK")
+
+
 class SqliteWriter(sqlite3.Connection, WriteNotes):
     """The connection that writes. See `flowd.store.sql.connection.WriteConnection`."""
 
@@ -77,9 +89,9 @@ def _open(path: Path, unless_opened: ExitStack) -> SqliteWriter:
     return connection
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
+def open_reader(path: Path) -> SqliteReader:
     """A connection that cannot write. Readers never wait for the writer, nor it for them."""
-    connection = _connect(path, sqlite3.Connection)
+    connection = _connect(path, SqliteReader)
     connection.execute("PRAGMA query_only = ON")
     return connection
 

@@ -1,6 +1,5 @@
 """`SqliteStore`: the store port on one SQLite file."""
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from flowd.domain.trees import MAX_EVENTS
 from flowd.store.sql import journal
 from flowd.store.sql.store import SqlStore
 from flowd.store.sqlite import connection, files
-from flowd.store.sqlite.connection import SqliteWriter
+from flowd.store.sqlite.connection import SqliteReader, SqliteWriter
 from flowd.store.sqlite.room import Reserve, full_disk_message
 
 
@@ -63,11 +62,15 @@ class SqliteDatabase:
         self.translate: Callable[..., RefusedError] = connection.translate
         self.free_bytes = files.free_bytes
 
+    def may_repeat(self, error: Exception) -> bool:  # noqa: ARG002
+        """See `flowd.store.sql.database.Database.may_repeat`."""
+        return False
+
     def open_writer(self) -> SqliteWriter:
         """See `flowd.store.sql.database.Database.open_writer`."""
         return connection.open_writer(self._path)
 
-    def open_reader(self) -> sqlite3.Connection:
+    def open_reader(self) -> SqliteReader:
         """See `flowd.store.sql.database.Database.open_reader`."""
         return connection.open_reader(self._path)
 
