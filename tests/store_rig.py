@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import postgres_rig
+
 from flowd.domain.definition import Definition
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, Claimed, NewRun, StartedRun
@@ -21,10 +23,20 @@ Opener = Callable[[Path, int, int], OpenStore]
 """Opens the store whose state is in a folder; the numbers are ``max_queued`` and ``max_waiting``. To be called in a
 running loop."""
 
+
+def _open_postgres(folder: Path, max_queued: int, max_waiting: int) -> OpenStore:
+    from flowd.store.postgres.address import Address  # noqa: PLC0415 - not every machine has its driver
+    from flowd.store.postgres.store import PostgresStore  # noqa: PLC0415
+
+    url = postgres_rig.DATABASE.address(folder)
+    return PostgresStore(Address(url, url, "flowd"), max_queued=max_queued, max_waiting=max_waiting)
+
+
 OPENERS: dict[str, Opener] = {
     "sqlite": lambda folder, max_queued, max_waiting: SqliteStore(
         folder / "flowd.db", max_queued=max_queued, max_waiting=max_waiting
     ),
+    "postgres": _open_postgres,
 }
 """Every kind of store there is."""
 

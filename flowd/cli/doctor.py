@@ -13,6 +13,7 @@ from flowd.cli.verb import Verb
 
 if TYPE_CHECKING:
     from flowd.doctor.checkup import Entry
+    from flowd.doctor.finding import Finding
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -62,18 +63,18 @@ def _collect(entries: "Iterable[Entry]", *, as_json: bool) -> "list[Entry]":
     for entry in entries:
         shown.append(entry)
         if not as_json:
-            _draw(entry)
+            draw(entry.finding, entry.repaired)
     return shown
 
 
-def _draw(entry: "Entry") -> None:
-    finding = entry.finding
+def draw(finding: "Finding", repaired: str = "") -> None:
+    """Print a finding, and what was done about it."""
     level = finding.level.value
     label = click.style(f"{level:4}", fg=_STYLES[level]) if printing.has_colours() else f"{level:4}"
     text = printing.clean(f"{finding.check:20} {' '.join(finding.found.split())}")
     click.echo(f"{label}  {text}".encode("utf-8", "backslashreplace"))
-    if entry.repaired:
-        printing.line(f"{'':27}done: {entry.repaired}")
+    if repaired:
+        printing.line(f"{'':27}done: {repaired}")
     elif finding.remedy:
         printing.line(f"{'':27}→ {' '.join(finding.remedy.split())}")
 

@@ -61,6 +61,7 @@ _SECTIONS = {
         "prune": Home("flowd.cli.prune", "prune", "Forget old events with their runs and output."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
         "service": Home("flowd.cli.service", "service", "Run flowd as a systemd service."),
+        "store": Home("flowd.cli.store", "store", "Make, upgrade and check the database that hosts share."),
         "import": Home("flowd.cli.import_", "import_", "Take over the reference system's events and runs."),
         "demo": Home("flowd.cli.new", "demo", "Watch flowd work in a scratch workspace."),
     },

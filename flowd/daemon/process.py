@@ -35,10 +35,6 @@ def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
     if settings.closed_sentence:
         log.warning(settings.closed_sentence)
     try:
-        if settings.store is not None:
-            raise StateError(
-                f"This flowd cannot use a shared store yet ({settings.store}). Take the setting store out."
-            )
         parents.refuse_in_unit(settings.state_dir, os.environ)
         state_folder.prepare(settings.state_dir, settings.workspace)
         with Lock(settings.state_dir):

@@ -1,6 +1,5 @@
 """Checks the clocks: whether time ran backwards, and whether boots can be told apart."""
 
-import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from datetime import UTC, datetime
 from flowd.doctor.finding import Finding, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.keeper.capabilities import boot_id
+from flowd.store.sql.connection import Connection
 
 TOLERANCE_MS = 2_000
 
@@ -41,7 +41,7 @@ def _boot(scene: Scene, others: int) -> Finding:
     return ok("clock.boot", boot)
 
 
-def _of_other_boots(connection: sqlite3.Connection, boot: str) -> int:
+def _of_other_boots(connection: Connection, boot: str) -> int:
     row = connection.execute(
         "SELECT count(*) FROM attempts a JOIN runs r ON r.seq = a.run_seq"
         " WHERE r.status = 'running' AND r.status IN ('queued', 'running') AND a.status = 'running' AND a.boot_id <> ?",
@@ -50,10 +50,10 @@ def _of_other_boots(connection: sqlite3.Connection, boot: str) -> int:
     return int(row[0])
 
 
-def _newest_ms(connection: sqlite3.Connection) -> int | None:
+def _newest_ms(connection: Connection) -> int | None:
     row = connection.execute(
         "SELECT max(at_ms) FROM (SELECT updated_at_ms AS at_ms FROM (SELECT * FROM runs ORDER BY seq DESC LIMIT 1000)"
-        " UNION ALL SELECT created_at_ms FROM (SELECT * FROM events ORDER BY seq DESC LIMIT 1))"
+        " AS r UNION ALL SELECT created_at_ms FROM (SELECT * FROM events ORDER BY seq DESC LIMIT 1) AS e) AS newest"
     ).fetchone()
     return None if row[0] is None else int(row[0])
 

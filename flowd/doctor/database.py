@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 
+from flowd.doctor import shared_database
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.store.sqlite.migration import APPLICATION_ID, written_by
@@ -19,8 +20,11 @@ _RESTORE = "Stop flowd; restore the file from a backup, or move it aside to star
 
 def check(scene: Scene) -> Iterator[Finding]:
     """Reading it through takes as long as the file is large; after 20 s the doctor gives up and says so."""
+    if scene.settings.store is not None:
+        yield from shared_database.check(scene)
+        return
     try:
-        with scene.reading() as connection:
+        with scene.reading_file() as connection:
             if connection is None:
                 yield ok("database", "none yet; the first start of the daemon makes it")
                 return

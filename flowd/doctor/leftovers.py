@@ -1,8 +1,8 @@
 """Finds what should be gone: processes of runs that have ended, and output files that the database holds."""
 
+import json
 import os
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +10,12 @@ from pathlib import Path
 from flowd.doctor.finding import Finding, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.ids import attempt_of_file, parse_attempt_id
+from flowd.domain.run import ProcessStatus
 from flowd.executors.direct.executor import mark_suffix
 from flowd.keeper.proctree import Process, Processes
 from flowd.observe.processes import ancestors
 from flowd.state import folder as state_folder
+from flowd.store.sql.connection import Connection
 from flowd_client import wire
 
 TERM_WITHIN_S = 2.0
@@ -53,19 +55,20 @@ def _marked(scene: Scene, processes: Processes) -> list[tuple[Process, str]]:
     return found
 
 
-def _standing(connection: sqlite3.Connection, attempt: str) -> str:
+def _standing(connection: Connection, attempt: str) -> str:
     """``wanted`` where an attempt runs, or its step asked for its processes to be left alone; ``ended``, or ``unknown``
     where the database has no such attempt."""
     run_id, number = parse_attempt_id(attempt)
     row = connection.execute(
-        "SELECT a.status = 'running' OR coalesce(json_extract(d.body, '$.detach'), 0) FROM attempts a"
+        "SELECT a.status, d.body FROM attempts a"
         " JOIN runs r ON r.seq = a.run_seq LEFT JOIN definitions d ON d.id = a.definition_id"
         " WHERE r.id = ? AND a.number = ?",
         (run_id, number),
     ).fetchone()
     if row is None:
         return "unknown"
-    return "wanted" if row[0] else "ended"
+    is_detached = row[1] is not None and bool(json.loads(row[1]).get("detach"))
+    return "wanted" if row[0] == ProcessStatus.RUNNING or is_detached else "ended"
 
 
 def _processes(processes: Processes, unwanted: list[tuple[Process, str]]) -> Finding:
@@ -114,7 +117,7 @@ def _end(processes: Processes, unwanted: list[Process]) -> str:
 # --- files
 
 
-def _files(scene: Scene, connection: sqlite3.Connection) -> Finding:
+def _files(scene: Scene, connection: Connection) -> Finding:
     folder = scene.folder / state_folder.OUTPUT
     spare, strange = [], []
     for path in sorted(folder.glob("*.std*")):
@@ -140,7 +143,7 @@ def _files(scene: Scene, connection: sqlite3.Connection) -> Finding:
     return ok("leftovers.output", "none")
 
 
-def _use(connection: sqlite3.Connection, path: Path) -> str:
+def _use(connection: Connection, path: Path) -> str:
     """``needed``, ``spare`` where the database has the very same bytes, or ``strange`` where no attempt wants it."""
     suffix = next((suffix for suffix in _COLUMNS if path.name.endswith(suffix)), "")
     attempt = attempt_of_file(path.name.removesuffix(suffix))

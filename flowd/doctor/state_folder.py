@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from flowd.observe.processes import mounts
 from flowd.state import folder as state_folder
 from flowd.state import place
 from flowd.state.folder import find_link
+from flowd.store.sql.connection import Connection
 from flowd_client import discovery, wire
 
 LOW_BYTES = 512 << 20
@@ -149,7 +149,8 @@ def _place(scene: Scene) -> Finding:
             "for `flowd resume`.",
         )
     with scene.reading() as connection:
-        waiting = _waiting_for_a_person(connection)
+        is_new_enough = connection is not None and scene.schema_of(connection) >= _SCHEMA_WITH_WAITS
+        waiting = _waiting_for_a_person(connection) if connection is not None and is_new_enough else 0
     if waiting:
         return warn(
             "state.place",
@@ -159,9 +160,7 @@ def _place(scene: Scene) -> Finding:
     return ok("state.place", "the state is this folder's own")
 
 
-def _waiting_for_a_person(connection: sqlite3.Connection | None) -> int:
-    if connection is None or connection.execute("PRAGMA user_version").fetchone()[0] < _SCHEMA_WITH_WAITS:
-        return 0
+def _waiting_for_a_person(connection: Connection) -> int:
     (count,) = connection.execute(
         "SELECT count(*) FROM runs WHERE status = 'queued' AND waits_for = 'person'"
     ).fetchone()

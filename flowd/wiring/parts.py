@@ -24,11 +24,10 @@ from flowd.settings import values as settings_values
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.store.sqlite.foreign import take_possession
-from flowd.store.sqlite.room import RESERVE_BYTES
-from flowd.store.sqlite.store import SqliteStore
 from flowd.wiring.clock import SystemClock
 from flowd.wiring.engine import assemble
 from flowd.wiring.executor import StepKeeper, build_keeper
+from flowd.wiring.store import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +91,7 @@ async def build(
         on_lost=on_keeper_lost,
         step_open_files=step_open_files,
     )
-    store = SqliteStore(
-        folder / state_folder.DATABASE,
-        max_queued=settings.max_queued,
-        max_waiting=settings.max_waiting,
-        max_tree_events=settings.max_tree_events,
-        on_failure=on_storage_failure,
-        reserve_bytes=0 if socket_path is None else RESERVE_BYTES,  # a state that lives for one call needs none
-    )
+    store = open_store(settings, on_failure=on_storage_failure, is_private=socket_path is None)
     catalog_journal = CatalogJournal(store, clock)
     listeners: list[Callable[[Snapshot], None]] = [
         lambda snapshot: store.use_key_limits(snapshot.key_limits),

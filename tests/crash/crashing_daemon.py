@@ -16,10 +16,10 @@ def main() -> None:
     """Be flowd, with points to die at."""
     arming = Path(sys.argv.pop(1))
     from flowd.executors.direct import launcher  # noqa: PLC0415
-    from flowd.wiring import executor, parts  # noqa: PLC0415
+    from flowd.wiring import executor, store  # noqa: PLC0415
 
     points = CrashPoints(str(arming / "daemon"))
-    parts.SqliteStore = _crashing(parts.SqliteStore, "store", STORE, points)  # type: ignore[misc]
+    store.SqliteStore = _crashing(store.SqliteStore, "store", STORE, points)  # type: ignore[misc]
     executor.DirectExecutor = _crashing(executor.DirectExecutor, "keeper", KEEPER, points)  # type: ignore[misc]
     launcher._BOOTSTRAP = (
         f"import sys; sys.path[:0] = [sys.argv[1], {str(Path(__file__).parent)!r}];"

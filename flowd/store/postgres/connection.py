@@ -1,0 +1,227 @@
+"""Connections to PostgreSQL that offer what the store uses of `sqlite3.Connection`. Nothing about events or runs.
+
+A connection that is lost between two transactions is made again when the next one begins, and waited for as long as
+`PATIENCE_S`. One that is lost in a transaction ends it: nothing of it was done. Only where that happens while it is
+committed has somebody to look what became of it.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg import RawCursor, pq
+
+from flowd.store.postgres.adapting import ADAPTERS
+from flowd.store.postgres.address import Address
+from flowd.store.postgres.dialect import translated
+from flowd.store.sql.connection import WriteNotes
+
+PATIENCE_S = 5.0
+"""For a database that is away; then whoever asked for something is told so."""
+
+_AGAIN_AFTER_S = 0.2
+_MAX_PREPARED = 400
+_HOLDING_MS = 5_000
+"""How long a process that stands still may keep the others from writing."""
+
+_READING = "SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on;"
+_EVERYWHERE = (
+    "SET search_path = {schema}; SET client_encoding = 'UTF8'; SET jit = off; SET enable_seqscan = off;"
+    "SET enable_bitmapscan = off; SET enable_sort = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+    f"SET lock_timeout = {_HOLDING_MS}; SET idle_in_transaction_session_timeout = {_HOLDING_MS};"
+)
+"""Each statement of the store is meant to go along an index, in its order, from row to row, as SQLite does it: plans are
+made once, perhaps for tables that are empty yet."""
+
+
+class LostError(psycopg.OperationalError):
+    """The connection was lost before anything was committed: the same may be done again."""
+
+
+class InDoubtError(psycopg.OperationalError):
+    """The connection was lost while something was committed, and it cannot be found out what became of it."""
+
+
+class PostgresConnection:
+    """A connection that reads; each of its transactions sees one snapshot, and none can write."""
+
+    _SETTINGS = _EVERYWHERE + _READING
+
+    def __init__(self, address: Address) -> None:
+        """Connect.
+
+        Raises:
+            psycopg.Error: The server cannot be reached, or refuses us.
+        """
+        self._address = address
+        self.raw = self._connect()
+
+    def _connect(self) -> "psycopg.Connection[Any]":
+        raw: psycopg.Connection[Any] = psycopg.connect(**self._address.parameters, autocommit=True, context=ADAPTERS)
+        raw.prepare_threshold = 1
+        raw.prepared_max = _MAX_PREPARED
+        _run(raw, self._SETTINGS.format(schema=self._address.schema))
+        return raw
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be done on it any more."""
+        return self.raw.closed or self.raw.broken
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is under way."""
+        status = self.raw.info.transaction_status
+        return status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> "RawCursor[Any]":
+        """Execute a statement."""
+        cursor: RawCursor[Any] = RawCursor(self.raw)
+        try:
+            cursor.execute(translated(sql), parameters)
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from error
+        return cursor
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> None:
+        """Execute a statement once for each of these values."""
+        try:
+            RawCursor(self.raw).executemany(translated(sql), list(parameters))
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: psycopg.OperationalError) -> psycopg.OperationalError:
+        return LostError(str(error)) if self.is_lost else error
+
+    def begin(self) -> None:
+        """Begin a transaction, on another connection where this one was lost."""
+        self._begin("BEGIN")
+
+    def _begin(self, statements: str) -> Any:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                if self.is_lost:
+                    self.raw = self._connect()
+                return _run(self.raw, statements)
+            except psycopg.OperationalError:
+                if not self.is_lost:
+                    with suppress(psycopg.Error):
+                        _run(self.raw, "ROLLBACK")
+                    raise
+                if time.monotonic() >= deadline_s:
+                    raise
+                time.sleep(_AGAIN_AFTER_S)
+
+    def roll_back(self) -> None:
+        """Undo what the transaction has done, and end it."""
+        if not self.is_lost:
+            with suppress(psycopg.OperationalError):  # then it is undone by the server
+                _run(self.raw, "ROLLBACK")
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.raw.close()
+
+
+class PostgresWriter(PostgresConnection, WriteNotes):
+    """The connection that writes. See `flowd.store.sql.connection.WriteConnection`.
+
+    Its transactions hold the schema's lock, on whichever host, so that one after the other writes, and what a rule has
+    looked at stays as it was until its commit.
+    """
+
+    _SETTINGS = _EVERYWHERE
+
+    def __init__(self, address: Address) -> None:
+        WriteNotes.__init__(self)
+        self.total_changes = 0
+        self._changes_told = 0
+        self._transaction = ""
+        self._server = ""
+        schema = address.schema
+        self._begin_all = (
+            "BEGIN ISOLATION LEVEL READ COMMITTED;"
+            f"SELECT pg_advisory_xact_lock({lock_key(schema)}), pg_current_xact_id()::text"
+        )
+        self._tell = f"NOTIFY {channel(schema)};"
+        super().__init__(address)
+        self._server = self._identity()
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> "RawCursor[Any]":
+        """Execute a statement."""
+        cursor = super().execute(sql, parameters)
+        if cursor.statusmessage is not None and not cursor.statusmessage.startswith("SELECT"):
+            self.total_changes += cursor.rowcount
+        return cursor
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> None:
+        """Execute a statement once for each of these values."""
+        values = list(parameters)
+        self.total_changes += len(values)
+        super().executemany(sql, values)
+
+    def begin(self) -> None:
+        """Begin a transaction that nobody else writes beside, on whichever host."""
+        (_, self._transaction) = self._begin(self._begin_all)
+        self._changes_told = self.total_changes
+
+    def commit(self) -> None:
+        """Make durable what the transaction has done, and tell those who listen."""
+        tell = self._tell if self.total_changes != self._changes_told else ""
+        try:
+            _run(self.raw, f"{tell}COMMIT")
+        except psycopg.OperationalError as error:
+            if not self.is_lost:
+                raise
+            self._settle(error)
+
+    def _settle(self, error: psycopg.OperationalError) -> None:
+        """Find out whether a commit was done whose answer was lost."""
+        deadline_s = time.monotonic() + 2 * PATIENCE_S
+        status: str | None = "in progress"
+        while status == "in progress":
+            try:
+                if self.is_lost:
+                    self.raw = self._connect()
+                if self._identity() != self._server:
+                    break  # another history, in which the number may be another transaction's
+                (status,) = _run(self.raw, f"SELECT pg_xact_status('{self._transaction}')")
+            except psycopg.OperationalError as again:
+                error = again
+            if time.monotonic() >= deadline_s:
+                break
+            time.sleep(0 if status != "in progress" else _AGAIN_AFTER_S)
+        if status == "aborted":
+            raise LostError(str(error)) from error
+        if status != "committed":
+            raise InDoubtError(str(error)) from error
+
+    def _identity(self) -> str:
+        """Of the server's history: another timeline begins where a standby takes over."""
+        return "/".join(
+            _run(
+                self.raw,
+                "SELECT s.system_identifier::text, c.timeline_id::text FROM pg_control_system() s, pg_control_checkpoint() c",
+            )
+        )
+
+
+def lock_key(schema: str) -> str:
+    """Of the lock that whoever writes holds, as an expression; two schemas of a database have two."""
+    return f"hashtextextended('flowd {schema}', 0)"
+
+
+def channel(schema: str) -> str:
+    """Where commits are told."""
+    return f"flowd_{schema}"
+
+
+def _run(raw: "psycopg.Connection[Any]", statements: str) -> Any:
+    """Execute some statements in one go, without values; the first row of the last one, if it has any."""
+    cursor = raw.execute(statements, prepare=False)
+    while cursor.nextset():
+        pass
+    return cursor.fetchone() if cursor.description else None

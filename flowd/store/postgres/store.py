@@ -1,0 +1,81 @@
+"""`PostgresStore`: the store port on a schema of a PostgreSQL database."""
+
+from collections.abc import Callable
+
+import psycopg
+
+from flowd.domain.errors import RefusedError, StorageFailedError
+from flowd.domain.queueing import MAX_WAITING
+from flowd.domain.trees import MAX_EVENTS
+from flowd.store.postgres import errors, schema
+from flowd.store.postgres.address import Address
+from flowd.store.postgres.connection import PostgresConnection, PostgresWriter
+from flowd.store.sql import journal
+from flowd.store.sql.connection import Connection
+from flowd.store.sql.store import SqlStore
+
+
+class PostgresStore(SqlStore):
+    """Durable memory in a schema of a PostgreSQL database. See `flowd.ports.Store` for what every method guarantees."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        max_queued: int,
+        max_waiting: int = MAX_WAITING,
+        max_tree_events: int = MAX_EVENTS,
+        max_journal_rows: int = journal.MAX_ROWS,
+        on_failure: Callable[[StorageFailedError], None] = lambda _: None,
+    ) -> None:
+        """Connect; must be called in a running loop. See `SqlStore`."""
+        super().__init__(
+            PostgresDatabase(address),
+            max_queued=max_queued,
+            max_waiting=max_waiting,
+            max_tree_events=max_tree_events,
+            max_journal_rows=max_journal_rows,
+            on_failure=on_failure,
+        )
+
+    async def give_back(self, *, compact: bool) -> int:  # noqa: ARG002
+        """See `flowd.ports.Store.give_back`. Autovacuum does that, for what is stored next: nothing is given back here."""
+        return 0
+
+
+class PostgresDatabase:
+    """A schema of a database. See `flowd.store.sql.database.Database`."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self.is_about_storage = errors.is_about_storage
+        self.may_repeat = errors.may_repeat
+
+    def open_writer(self) -> PostgresWriter:
+        """See `flowd.store.sql.database.Database.open_writer`."""
+        try:
+            connection = PostgresWriter(self._address)
+        except psycopg.Error as error:
+            raise errors.at_start(error, self._address) from error
+        try:
+            schema.refuse_unusable(connection.raw, self._address)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def open_reader(self) -> PostgresConnection:
+        """See `flowd.store.sql.database.Database.open_reader`."""
+        return PostgresConnection(self._address)
+
+    def translate(self, error: Exception, *, is_reading: bool = False) -> RefusedError:
+        """See `flowd.store.sql.database.Database.translate`."""
+        return errors.translate(error, self._address, is_reading=is_reading)
+
+    def describe_full(self) -> str:
+        """See `flowd.store.sql.database.Database.describe_full`."""
+        return f"The disk of the database {self._address} is full; nothing was stored. Free some space and try again."
+
+    def free_bytes(self, db: Connection) -> int:  # noqa: ARG002
+        """See `flowd.store.sql.database.Database.free_bytes`. The server does not tell."""
+        return 0

@@ -1,0 +1,89 @@
+"""Chooses the store: the one in the state folder, or the shared one that the settings name."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from flowd.domain.errors import StateError, StorageFailedError
+from flowd.ports import OpenStore
+from flowd.settings.values import Settings
+from flowd.state import folder as state_folder
+from flowd.store.sqlite.room import RESERVE_BYTES
+from flowd.store.sqlite.store import SqliteStore
+
+if TYPE_CHECKING:
+    from flowd.store.postgres.address import Address
+    from flowd.store.sql.connection import Connection
+
+
+def open_store(settings: Settings, *, on_failure: Callable[[StorageFailedError], None], is_private: bool) -> OpenStore:
+    """Open the store of a workspace; must be called in a running loop.
+
+    Args:
+        is_private: It serves one process for a while, and is in the state folder whatever the settings say.
+
+    Raises:
+        StateError: It cannot be used.
+    """
+    if settings.store is not None and not is_private:
+        return _open_shared(settings, on_failure)
+    return SqliteStore(
+        settings.state_dir / state_folder.DATABASE,
+        max_queued=settings.max_queued,
+        max_waiting=settings.max_waiting,
+        max_tree_events=settings.max_tree_events,
+        on_failure=on_failure,
+        reserve_bytes=0 if is_private else RESERVE_BYTES,
+    )
+
+
+def shared_address(settings: Settings) -> "Address":
+    """Of the database that hosts share.
+
+    Raises:
+        StateError: The settings name none, or what connects to one is not installed.
+    """
+    where = settings.store
+    if where is None:
+        raise StateError(
+            "The settings name no shared store: set FLOWD_STORE=postgresql://USER@HOST/DATABASE, or store in flowd.toml"
+        )
+    try:
+        from flowd.store.postgres.address import Address  # noqa: PLC0415 - an extra, which few have
+    except ImportError as error:
+        raise StateError(
+            f"The store is a PostgreSQL database, and what connects to one is not installed ({error}). Install it: "
+            f"pip install 'codex-flowd[postgres]'"
+        ) from error
+    return Address(where.url, where.shown, where.schema)
+
+
+@contextmanager
+def reading_shared(settings: Settings) -> "Iterator[Connection | None]":
+    """The database that hosts share, to read from in one snapshot; None where it cannot be reached or used."""
+    try:
+        address = shared_address(settings)
+        from flowd.store.postgres.store import PostgresDatabase  # noqa: PLC0415 - an extra, which few have
+
+        database = PostgresDatabase(address)
+        database.open_writer().close()  # which says whether this flowd can use it
+        connection = database.open_reader()
+    except StateError:
+        yield None
+        return
+    with closing(connection):
+        connection.begin()
+        yield connection
+
+
+def _open_shared(settings: Settings, on_failure: Callable[[StorageFailedError], None]) -> OpenStore:
+    address = shared_address(settings)
+    from flowd.store.postgres.store import PostgresStore  # noqa: PLC0415 - an extra, which few have
+
+    return PostgresStore(
+        address,
+        max_queued=settings.max_queued,
+        max_waiting=settings.max_waiting,
+        max_tree_events=settings.max_tree_events,
+        on_failure=on_failure,
+    )
