@@ -117,3 +117,4 @@ def test_a_daemon_that_a_step_starts_takes_its_own_places(place: Workspace, othe
     assert found["socket"] == str(other.path / ".codex/flowd/flowd.sock")
     assert "http" not in found
     place.call("flow.cancelRun", runId=run_id)
+    assert place.stop() == 0  # and its keeper with it, which lies where nobody would look for it
