@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-EVENTS = 9_900
-"""In a ``next``: a tree has 10,000 at most."""
+EVENTS, RUNS = 9_900, 5_000
+"""In a ``next``: a tree has 10,000 at most, of which no more make a run at once."""
 
-FLOWS, STEPS = 99, 100
+FLOWS, STEPS = 50, 100
 """That one event matches: as many steps as that."""
 
 _TIMES = 3
@@ -36,7 +36,7 @@ def _caused(path: str, event_type: str) -> None:
 
 
 def long_next(path: str) -> None:
-    """A result that causes as many events as it may, with a run each, and a cancel of all of them."""
+    """A result that causes as many events and runs as it may, and a cancel of all of them."""
     _caused(path, "crowd.go")
 
 

@@ -46,7 +46,8 @@ def hostile(subject: Subject) -> Iterator[Figure]:
 def _add_crowds(workspace: Path) -> None:
     """What `crowds` needs."""
     for name in ("crowd", "keyed"):
-        said = {"status": "completed", "next": [{"type": f"{name}.one"}] * crowds.EVENTS}
+        events = [{"type": f"{name}.one"}] * crowds.RUNS + [{"type": "nobody's"}] * (crowds.EVENTS - crowds.RUNS)
+        said = {"status": "completed", "next": events}
         script = f"#!{sys.executable} -IS\nprint({f'FLOW_RESULT {json.dumps(said)}'!r})\n"
         add_flow(workspace, name, f"{name}.go", script=script)
     add_flow(workspace, "of-crowd", "crowd.one", script=SLOW)

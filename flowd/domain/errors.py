@@ -17,6 +17,7 @@
     ├── NeedsActiveError         needs_active
     ├── NotAskingError           not_asking
     ├── AlreadyAnsweredError     already_answered
+    ├── TooManyRunsError         too_many_runs
     ├── ChainLimitError          chain_limit
     ├── CauseCanceledError       cause_canceled
     ├── WouldDeadlockError       would_deadlock
@@ -158,6 +159,12 @@ class AlreadyAnsweredError(FlowdError):
     """Somebody has answered what the run asked."""
 
     slug = "already_answered"
+
+
+class TooManyRunsError(FlowdError):
+    """The steps that an event matches, or a replay means, are more than may have runs at once."""
+
+    slug = "too_many_runs"
 
 
 class ChainLimitError(FlowdError):

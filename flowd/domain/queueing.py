@@ -15,6 +15,10 @@ from flowd.domain.waiting import TimeWait
 MAX_WAITING = 1_000_000
 """Runs that may wait for something, unless a setting says otherwise."""
 
+MAX_AT_ONCE = 5_000
+"""Runs that are made at once: of an event, of a replay, or of all that the ``next`` of a result causes. They are stored
+in one transaction, for which all others that write wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueBounds:

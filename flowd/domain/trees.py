@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from flowd.domain import event as events
 from flowd.domain.errors import ChainLimitError, InvalidEventError
 from flowd.domain.event import Event
-from flowd.domain.queueing import QueueBounds
+from flowd.domain.queueing import MAX_AT_ONCE, QueueBounds
 from flowd.domain.result import FlowResult
 
 MAX_DEPTH = 32
@@ -19,10 +19,6 @@ MAX_DEPTH = 32
 
 MAX_EVENTS = 10_000
 """Of a tree, unless ``max_tree_events`` says otherwise."""
-
-MAX_RUNS = 10_000
-"""That the ``next`` of a result makes. They are stored in one transaction, for which all others wait that write. One
-event alone may match more steps, as one that is dispatched may."""
 
 GOES_ON = frozenset({"completed", "changed"})
 """Result statuses whose ``next`` counts."""
@@ -109,6 +105,14 @@ def conflict(event_ids: Sequence[str]) -> str:
     more = f" and {len(event_ids) - _NAMED} more" if len(event_ids) > _NAMED else ""
     named = ", ".join(event_ids[:_NAMED])
     return f"caused no events {named}{more}: others with these ids and other content are there already"
+
+
+def too_many_runs() -> ChainLimitError:
+    """The refusal of a ``next`` that would make more runs than may be made at once."""
+    return ChainLimitError(
+        f"its next makes more than {MAX_AT_ONCE} runs at once. Let it cause fewer events, whose steps have a next with "
+        "the others"
+    )
 
 
 def has_next(result: FlowResult | None) -> bool:

@@ -7,6 +7,7 @@ from flowd.domain import trees
 from flowd.domain.errors import ChainLimitError, InvalidEventError, PayloadTooLargeError
 from flowd.domain.event import Event
 from flowd.domain.outcome import Outcome
+from flowd.domain.queueing import MAX_AT_ONCE
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ATTENTION, ProcessStatus, Reason
 from flowd.domain.stored import NewEventRuns
@@ -59,7 +60,7 @@ class Follows:
 
         Raises:
             BadNextError: Its ``next`` is no list of events.
-            ChainLimitError: They are more than a tree may have, or make more than `trees.MAX_RUNS`.
+            ChainLimitError: They are more than a tree may have, or make more runs than `MAX_AT_ONCE`.
         """
         prepared: list[NewEventRuns] = []
         runs = 0
@@ -73,11 +74,8 @@ class Follows:
             except PayloadTooLargeError as error:
                 raise trees.bad_next(index, InvalidEventError(error.message)) from error
             runs += len(prepared[-1].runs)
-            if index and runs > trees.MAX_RUNS:
-                raise ChainLimitError(
-                    f"its next makes more than {trees.MAX_RUNS} runs at once. Let it cause fewer events, whose steps "
-                    "have a next with the others"
-                )
+            if runs > MAX_AT_ONCE:
+                raise trees.too_many_runs()
         return tuple(prepared)
 
     def _read(self, result: FlowResult, first_run_id: str) -> list[Event]:

@@ -51,6 +51,8 @@ class Queue(Protocol):
         Raises:
             CauseCanceledError: Somebody has asked to cancel that run.
             ChainLimitError: The event would be too deep below the root of its tree, or one too many for it.
+            TooManyRunsError: These are more than `MAX_AT_ONCE`, and the event is not known.
+            QueueFullError: They are too many beside those that are queued.
         """
         ...
 
@@ -64,6 +66,8 @@ class Queue(Protocol):
 
         Raises:
             EventNotFoundError: No such event.
+            TooManyRunsError: These are more than `MAX_AT_ONCE`.
+            QueueFullError: They are too many beside those that are queued.
         """
         ...
 

@@ -9,14 +9,15 @@ from store_rig import DONE, OPENERS, STEP, Stores, accept, begin, claim, ids, ne
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
+from flowd.domain.errors import TooManyRunsError
 from flowd.domain.exit import Exit
 from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.ids import longer_run_id
 from flowd.domain.journal import Interest
 from flowd.domain.pauses import Paused
 from flowd.domain.people import Person
-from flowd.domain.queueing import Caused, NewRun
-from flowd.domain.run import Run
+from flowd.domain.queueing import MAX_AT_ONCE, Caused, NewRun
+from flowd.domain.run import Reason, Run
 from flowd.domain.stored import NewEventRuns, Output, StoredEvent
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import PauseWait
@@ -273,3 +274,29 @@ def test_many_events_with_rounds_have_each_their_own(stores: Stores) -> None:
         assert ids(await store.claim(claim(9))) == ["second 7", f"second {MANY - 1}"]
 
     stores.use(use)
+
+
+def test_more_runs_than_may_be_made_at_once_are_refused_whoever_makes_them(stores: Stores) -> None:
+    steps = [replace(STEP, step_name=f"s{n}") for n in range(MAX_AT_ONCE + 1)]
+    runs = [NewRun(f"r{n}", step) for n, step in enumerate(steps)]
+
+    async def use(store: OpenStore) -> None:
+        await accept(store, "a")
+        started = await begin(store, "run-a")
+        with pytest.raises(TooManyRunsError, match="5001 steps would have a run of the event at once, and 5000 may"):
+            await store.accept(new_event("wide"), runs, at_ms=1)
+        assert await store.event("wide") is None
+        with pytest.raises(TooManyRunsError, match="of a replay name some"):
+            await store.add_runs("event-a", runs, at_ms=1)
+        with pytest.raises(TooManyRunsError):
+            await store.accept(new_event("wide"), runs, at_ms=1, caused_by="run-a")
+        again = await store.accept(new_event("event-a"), runs, at_ms=1)
+        assert (again.is_duplicate, [run.id for run in again.runs]) == (True, ["run-a"])
+        follows = [follow("one", *runs[:2500]), follow("two", *runs[2500:])]
+        ended = await store.finish(started.attempt, DONE, Exit(0), Output(), at_ms=3, follows=follows)
+        assert (ended.run.reason, await store.event("one")) == (Reason.CHAIN_LIMIT, None)
+        assert "its next makes more than 5000 runs at once" in (ended.run.error or "")
+        await store.accept(new_event("wide"), runs[:-1], at_ms=1)
+        assert (await store.counts()).runs["queued"] == MAX_AT_ONCE
+
+    stores.use(use, max_queued=10_000)

@@ -8,11 +8,10 @@ import pytest
 from flowd.domain.definition import Definition
 from flowd.domain.event import Event
 from flowd.domain.outcome import Outcome
-from flowd.domain.queueing import NewRun
+from flowd.domain.queueing import MAX_AT_ONCE, NewRun
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Reason
 from flowd.domain.stored import NewEvent, NewEventRuns
-from flowd.domain.trees import MAX_RUNS
 from flowd.engine.follows import Follows
 
 STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000, 100)
@@ -37,19 +36,20 @@ def of_next(intake: _Intake, events: int) -> tuple[Outcome, tuple[NewEventRuns, 
     return asyncio.run(follows.of_outcome(outcome, is_last=True, label="flow/step", first_run_id="r"))
 
 
-@pytest.mark.parametrize(("events", "steps"), [(10, MAX_RUNS // 10), (1, MAX_RUNS + 1), (10_000, 1)])
-def test_a_result_makes_ten_thousand_runs_and_one_event_as_many_as_it_matches(events: int, steps: int) -> None:
+@pytest.mark.parametrize(("events", "steps"), [(10, MAX_AT_ONCE // 10), (1, MAX_AT_ONCE), (10_000, 0)])
+def test_a_result_makes_five_thousand_runs_and_as_many_events_as_a_tree_has(events: int, steps: int) -> None:
     outcome, caused = of_next(_Intake(steps), events)
     assert outcome.reason is None
     assert [len(new.runs) for new in caused] == [steps] * events
 
 
-def test_several_events_that_make_more_are_refused_together_and_not_looked_at_to_their_end() -> None:
-    intake = _Intake(MAX_RUNS // 10 + 1)
+@pytest.mark.parametrize(("steps", "asked"), [(MAX_AT_ONCE // 10 + 1, 10), (MAX_AT_ONCE + 1, 1)])
+def test_a_result_that_makes_more_is_refused_and_not_looked_at_to_its_end(steps: int, asked: int) -> None:
+    intake = _Intake(steps)
     outcome, caused = of_next(intake, 500)
     assert (outcome.reason, caused) == (Reason.CHAIN_LIMIT, ())
     assert outcome.error == (
-        "Step flow/step causes too much: its next makes more than 10000 runs at once. "
+        "Step flow/step causes too much: its next makes more than 5000 runs at once. "
         "Let it cause fewer events, whose steps have a next with the others"
     )
-    assert intake.asked == 10
+    assert intake.asked == asked

@@ -192,7 +192,7 @@ _SLUGS: dict[type[CallError], tuple[str, ...]] = {
     CursorExpiredError: ("cursor_expired",),
     ConflictError: (
         *("run_finished", "run_active", "not_retryable", "dependent_active", "needs_active", "not_asking"),
-        *("already_answered", "chain_limit", "cause_canceled", "would_deadlock"),
+        *("already_answered", "chain_limit", "cause_canceled", "would_deadlock", "too_many_runs"),
     ),
     UnauthorizedError: (
         *("unauthorized", "invalid_signature", "stale_signature", "nonce_reused", "missing_scope", "host_not_allowed"),

@@ -81,6 +81,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "chain_limit": Failure(-32037, 409, "The event is too deep below the root of its tree, or one too many for it."),
     "cause_canceled": Failure(-32038, 409, "The run that would cause this is being canceled."),
     "would_deadlock": Failure(-32039, 409, "What the step would wait for cannot go on before the step has ended."),
+    "too_many_runs": Failure(-32049, 409, "The event matches more steps than may have runs at once, which are 5,000."),
     "queue_full": Failure(-32040, 429, "As many runs are queued as may be; send the event again later."),
     "too_many_connections": Failure(-32042, 503, "max_connections clients are connected already."),
     "shutting_down": Failure(-32043, 503, "The daemon is about to exit, and has not begun this."),

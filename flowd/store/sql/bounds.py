@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from flowd.domain.errors import QueueFullError
-from flowd.domain.queueing import NewRun, QueueBounds
+from flowd.domain.errors import QueueFullError, TooManyRunsError
+from flowd.domain.queueing import MAX_AT_ONCE, NewRun, QueueBounds
 from flowd.store.sql import pauses
 from flowd.store.sql.connection import Connection
 
@@ -51,7 +51,19 @@ def problem(db: Connection, now: Load, more: Load, within: QueueBounds) -> Queue
 
 
 def refuse_overflow(db: Connection, now: Load, more: Load, within: QueueBounds) -> None:
-    """Raise `QueueFullError` where so many more are too many."""
+    """Raise where so many more are too many.
+
+    Raises:
+        TooManyRunsError: For one transaction, whatever else there is.
+        QueueFullError: Beside those that are queued.
+    """
+    if sum(more) > MAX_AT_ONCE:
+        raise TooManyRunsError(
+            f"{sum(more)} steps would have a run of the event at once, and {MAX_AT_ONCE} may; nothing was stored. "
+            f"Let fewer steps match it, and one of them cause an event for the others; of a replay name some of the steps.",
+            runs=sum(more),
+            maxRuns=MAX_AT_ONCE,
+        )
     found = problem(db, now, more, within)
     if found is not None:
         raise found

@@ -7,7 +7,7 @@ from flowd.domain import ids, trees
 from flowd.domain.errors import CauseCanceledError, ChainLimitError
 from flowd.domain.exit import Exit
 from flowd.domain.outcome import Outcome
-from flowd.domain.queueing import Caused, Claim, Finished, NewRun, QueueBounds
+from flowd.domain.queueing import MAX_AT_ONCE, Caused, Claim, Finished, NewRun, QueueBounds
 from flowd.domain.run import Attempt, Reason
 from flowd.domain.stored import Accepted, NewEventRuns, Output
 from flowd.domain.trees import MAX_DEPTH, TreeBounds
@@ -100,6 +100,8 @@ def check(db: Connection, cause: Cause, follows: Sequence[NewEventRuns], within:
     if cause.depth >= MAX_DEPTH or size + len(follows) > within.max_events:
         _check_tree(cause, size, _unknown(db, follows), within.max_events)
     now, more = bounds.load(db), bounds.of(run for new in follows for run in new.runs)
+    if sum(more) > MAX_AT_ONCE:
+        raise trees.too_many_runs()
     full = bounds.problem(db, now, more, within.queue)
     if full is not None:
         what = f"{now.ready} runs are queued" if "queued" in full.details else f"{now.waiting} runs wait"
