@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 
 from flowd.catalog.concurrency import read_concurrency
+from flowd.catalog.hosts import read_runs_on
 from flowd.catalog.needs import check_needs
 from flowd.catalog.places import Places
 from flowd.catalog.steps import SchemaUse, read_step
@@ -27,6 +28,7 @@ MAX_CONFIG_DEPTH = 64
 MAX_WARNINGS = 50
 """They travel with every list of flows."""
 
+_KNOWN = ("name", "version", "description", "config", "guidance", "steps", "round_dir", "concurrency", "runs_on")
 _INT64 = 2**63
 _NAME_LINE = re.compile(r"""^[ \t]*name[ \t]*=[ \t]*(?:"([^"\\\n]+)"|'([^'\n]+)')""", re.MULTILINE)
 _FIRST_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
@@ -109,7 +111,7 @@ def _manifest(values: dict[str, object], places: Places) -> Manifest:
     concurrency = read_concurrency(table, "[concurrency]")
     _check_guidance(table)
     has_round_dir = table.boolean("round_dir")
-    table.warn_unknown({"name", "version", "description", "config", "guidance", "steps", "round_dir", "concurrency"})
+    table.warn_unknown(_KNOWN)
     return Manifest(name, version, description, config, steps, schemas, _bounded(warnings), has_round_dir, concurrency)
 
 
@@ -131,6 +133,7 @@ def _version(table: Table) -> int | float:
 
 def _steps(table: Table, places: Places, warnings: list[str]) -> tuple[tuple[Step, ...], Mapping[str, SchemaUse]]:
     values = table.values.get("steps")
+    runs_on = read_runs_on(table)
     if not isinstance(values, list) or not values:
         got = "there are no steps" if values is None or values == [] else f"steps must be a list, got {kind_of(values)}"
         table.fail("steps", got, "Add a step under [[steps]], with two brackets on each side.")
@@ -141,7 +144,7 @@ def _steps(table: Table, places: Places, warnings: list[str]) -> tuple[tuple[Ste
         if not isinstance(value, dict):
             table.fail("steps", f"step {index + 1} must be a table, got {kind_of(value)}", "Write it under [[steps]].")
         part = Table(value, places=places, place=("steps", index), label=f"step {index + 1}", warnings=warnings)
-        step, use = read_step(part)
+        step, use = read_step(part, runs_on=runs_on)
         if step.name in steps:
             part.fail("name", "another step of this flow has the same name", "Rename one: run ids are made of names.")
         steps[step.name] = step

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from flowd.catalog.concurrency import read_concurrency, read_priority
+from flowd.catalog.hosts import read_lost_after, read_runs_on
 from flowd.catalog.inputs import read_args, read_env
 from flowd.catalog.labels import read_labels
 from flowd.catalog.limits import read_limits
@@ -21,7 +22,7 @@ _DEFAULT_JITTER = 0.1
 _KNOWN = frozenset(
     {
         *("name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"),
-        *("needs", "when", "args", "concurrency", "priority", "labels"),
+        *("needs", "when", "args", "concurrency", "priority", "labels", "runs_on", "lost_after_ms"),
     }
 )
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
@@ -46,8 +47,11 @@ class SchemaUse:
     line: int | None
 
 
-def read_step(table: Table) -> tuple[Step, SchemaUse | None]:
+def read_step(table: Table, *, runs_on: tuple[str, ...] = ()) -> tuple[Step, SchemaUse | None]:
     """The step that a table defines; its trigger has no compiled check yet.
+
+    Args:
+        runs_on: The labels that its flow requires of hosts.
 
     Raises:
         ManifestError: A required key is missing, or a key has a value that cannot be used.
@@ -58,12 +62,13 @@ def read_step(table: Table) -> tuple[Step, SchemaUse | None]:
     script = table.needed_string("script", example='"path/to/script"')
     trigger, use = _trigger(table)
     env, inputs = read_env(table)
+    grace_ms = table.integer("grace_ms", DEFAULT_GRACE_MS, low=0, high=MAX_GRACE_MS)
     step = Step(
         name=name,
         runner=runner,
         script=script,
         timeout_ms=table.milliseconds("timeout_ms", DEFAULT_TIMEOUT_MS, low=1, high=MAX_TIMEOUT_MS),
-        grace_ms=table.integer("grace_ms", DEFAULT_GRACE_MS, low=0, high=MAX_GRACE_MS),
+        grace_ms=grace_ms,
         cwd=table.string("cwd"),
         trigger=trigger,
         env=env,
@@ -77,6 +82,8 @@ def read_step(table: Table) -> tuple[Step, SchemaUse | None]:
         concurrency=read_concurrency(table, "[steps.concurrency]"),
         priority=read_priority(table),
         labels=read_labels(table),
+        runs_on=read_runs_on(table, runs_on),
+        lost_after_ms=read_lost_after(table, grace_ms),
     )
     table.warn_unknown(_KNOWN)
     return step, use

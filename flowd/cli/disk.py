@@ -11,9 +11,10 @@ from flowd.catalog.scan import scan_once
 from flowd.catalog.schema_process import SchemaProcess
 from flowd.cli.exits import CommandError
 from flowd.domain import event as events
-from flowd.domain import joining, matching
-from flowd.domain.errors import InvalidEventError
+from flowd.domain import hosts, joining, matching
+from flowd.domain.errors import InvalidEventError, StateError
 from flowd.domain.flow import Snapshot
+from flowd.settings import sources
 from flowd.settings.values import Simple
 
 
@@ -51,7 +52,23 @@ def explain(workspace: Path, body: object) -> dict[str, Any]:
             verdicts = matching.settle(
                 verdicts, process.check(sources, json.encode(event.members), budget_s=Simple().max_check_ms / 1000)
             )
-    return _plain(shapes.explain_view(event, joining.join(snapshot, verdicts), snapshot))
+    labels = labels_here(workspace, snapshot)
+    verdicts = joining.join(snapshot, verdicts)
+    return _plain(shapes.explain_view(event, verdicts, snapshot, lambda step: hosts.missing(step.runs_on, labels)))
+
+
+def labels_here(workspace: Path, snapshot: Snapshot) -> frozenset[str]:
+    """The labels of this host, by the workspace's settings; none where no step requires any.
+
+    Raises:
+        CommandError: The settings cannot be read.
+    """
+    if not any(step.runs_on for flow in snapshot.flows for step in flow.steps):
+        return frozenset()
+    try:
+        return sources.load(workspace).all_labels
+    except StateError as error:
+        raise CommandError(error.message) from error
 
 
 def _plain(view: View) -> dict[str, Any]:

@@ -89,6 +89,8 @@ def _starts(step: StepView) -> str:
         parts.append(at_a_time(step.concurrency) or "")
     if step.priority:
         parts.append(f"priority {step.priority}")
+    if step.runs_on:
+        parts.append(f"on hosts with {' and '.join(step.runs_on)}")
     if step.labels:
         parts.append(f"labels {', '.join(step.labels)}")
     return "; ".join(parts)

@@ -28,16 +28,22 @@ def waiting(item: RunView) -> str | None:
             return f"place {place}" if place <= _MAX_PLACE else f"place behind {_MAX_PLACE}"
         case {"why": "foreign"}:
             return "waits for a person: `flowd resume` starts it"
-        case {"until": instant, "attempt": number, "of": most}:
-            return f"attempt {number} of {most} {_from_now(instant)}"
-        case {"until": instant, "why": why}:
-            return f"waits until {instant} ({why})"
+        case {"until": instant} as said:
+            return _until(instant, said)
         case {"package": name}:
             return f"waits for step {item.step_name} of {name}, which is in no package: it is gone, or broken"
+        case {"host": dict(host)}:
+            return f"waits for a host with {' and '.join(host.get('labels', ()))}"
         case {"key": dict(key)}:
             return f"waits for {_key(key)}"
         case _:
             return None
+
+
+def _until(instant: object, said: Mapping[str, object]) -> str:
+    if "attempt" in said:
+        return f"attempt {said['attempt']} of {said.get('of')} {_from_now(instant)}"
+    return f"waits until {instant} ({said.get('why')})"
 
 
 def progress(said: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """``flowd validate``: checks packages on disk."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,8 +12,9 @@ from flowd.cli.exits import CommandError, Exit
 from flowd.cli.flows import remarks
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
+from flowd.domain import hosts
 from flowd.domain.errors import StateError
-from flowd.domain.flow import Snapshot
+from flowd.domain.flow import Flow, Snapshot
 from flowd.domain.secrets import asked_for
 from flowd.domain.secrets import unknown as unknown_secret
 from flowd.settings import sources, unknown
@@ -75,12 +77,21 @@ def _check(path: Path) -> Snapshot:
 
 def _with_doubts(snapshot: Snapshot, workspace: Path) -> Snapshot:
     """With warnings of what is allowed, and may not be meant; the settings are the workspace's."""
-    secrets = _missing_secrets(snapshot, workspace)
+    secrets, labels = _missing_secrets(snapshot, workspace), disk.labels_here(workspace, snapshot)
     flows = (
-        dataclasses.replace(flow, warnings=(*flow.warnings, *doubts(flow), *secrets.get(flow.name, ())))
+        dataclasses.replace(
+            flow, warnings=(*flow.warnings, *doubts(flow), *_elsewhere(flow, labels), *secrets.get(flow.name, ()))
+        )
         for flow in snapshot.flows
     )
     return dataclasses.replace(snapshot, flows=tuple(flows))
+
+
+def _elsewhere(flow: Flow, labels: frozenset[str]) -> Iterator[str]:
+    """A sentence for each step that this host cannot run."""
+    for step in flow.steps:
+        if lacked := hosts.missing(step.runs_on, labels):
+            yield f'step "{step.name}": {hosts.lacking_sentence(lacked)}'
 
 
 def _missing_secrets(snapshot: Snapshot, workspace: Path) -> dict[str, list[str]]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from flowd.catalog.scan import scan_once
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
+from flowd.domain import hosts
+from flowd.domain.flow import Snapshot
 from flowd.store.sql import stuck
 
 
@@ -36,7 +38,13 @@ def _without_package(scene: Scene, missed: list[tuple[str, int]]) -> Iterator[Fi
     for flow, count in missed:
         runs = "1 run waits" if count == 1 else f"{count} runs wait"
         package = broken.get(flow)
-        if package is not None:
+        if lacked := _lacked(scene, snapshot, flow):
+            yield warn(
+                "waits",
+                f"{runs} for a step of flow {flow} that this host cannot run",
+                f"Give it what it lacks, {' and '.join(lacked)}, by [host] labels or FLOWD_LABELS.",
+            )
+        elif package is not None:
             yield warn("waits", f"{runs} for flow {flow}, which is broken", f"Mend it: {package.sentence()}")
         else:
             yield warn(
@@ -44,3 +52,10 @@ def _without_package(scene: Scene, missed: list[tuple[str, int]]) -> Iterator[Fi
                 f"{runs} for a step of flow {flow} that no package has",
                 "Put it back. While the daemon runs, they fail when it has been gone for a minute.",
             )
+
+
+def _lacked(scene: Scene, snapshot: Snapshot, flow_name: str) -> list[str]:
+    """The labels that steps of a flow require, and this host does not have."""
+    flow = snapshot.by_name.get(flow_name)
+    required = {label for step in flow.steps for label in step.runs_on} if flow else set()
+    return hosts.missing(required, scene.settings.all_labels)

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
+from flowd.domain import hosts
 from flowd.domain.flow import Flow, Step
 from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
@@ -36,11 +37,18 @@ class Definition:
     detach: bool = False
     limits: Limits | None = None
     has_round_dir: bool = False
+    runs_on: tuple[str, ...] = ()
+    lost_after_ms: int = hosts.DEFAULT_LOST_AFTER_MS
 
     @property
     def label(self) -> str:
         """``flow/step``, as messages name it."""
         return f"{self.flow_name}/{self.step_name}"
+
+    @cached_property
+    def requirement(self) -> str:
+        """What a host must have to run it; see `flowd.domain.hosts.requirement`."""
+        return hosts.requirement(self.flow_name, self.step_name, self.runs_on)
 
     @cached_property
     def body(self) -> str:
@@ -74,6 +82,8 @@ def of(flow: Flow, step: Step) -> Definition:
         detach=step.detach,
         limits=step.limits,
         has_round_dir=flow.has_round_dir,
+        runs_on=step.runs_on,
+        lost_after_ms=hosts.lost_after_ms(step.lost_after_ms, step.grace_ms),
     )
 
 
@@ -86,6 +96,7 @@ def parse(body: str) -> Definition:
         kept["retry"] = Retry(**{**kept["retry"], "on": tuple(kept["retry"]["on"])})
     kept["inputs"] = {name: Input(**value) for name, value in kept.get("inputs", {}).items()}
     kept["args"] = tuple(arg if isinstance(arg, str) else Input(**arg) for arg in kept.get("args", ()))
+    kept["runs_on"] = tuple(kept.get("runs_on", ()))
     if kept.get("limits"):
         asked = {item.name for item in fields(Limits)}
         kept["limits"] = Limits(**{name: value for name, value in kept["limits"].items() if name in asked})

@@ -146,6 +146,8 @@ class Step:
         concurrency: The key that each of its runs takes; None without one.
         priority: Of what could start, the higher comes first.
         labels: What its runs are found by: JSON Pointers into the event, by name.
+        runs_on: Labels of hosts, sorted: only a host that has all of them runs it. Those of its flow are among them.
+        lost_after_ms: How long nothing is heard of its host until that is taken for lost; None is the default.
     """
 
     name: str
@@ -166,6 +168,8 @@ class Step:
     concurrency: Concurrency | None = None
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    runs_on: tuple[str, ...] = ()
+    lost_after_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

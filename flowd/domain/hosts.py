@@ -12,6 +12,13 @@ LABEL_RULE = "at most 64 letters, digits, '.', '_', ':' and '-'"
 OWN_LABEL = "host:"
 """With its name behind it, a label that every host has, and no other."""
 
+DEFAULT_LOST_AFTER_MS = 120_000
+"""Survives the failover of a database; less finds a lost host sooner."""
+MIN_LOST_AFTER_MS = 15_000
+MAX_LOST_AFTER_MS = 86_400_000
+_GRACES = 3
+"""Of a step within its lease: as much of it is left for renewing it."""
+
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _is_name = re.compile(NAME_PATTERN).match
 _is_label = re.compile(LABEL_PATTERN).match
@@ -60,6 +67,33 @@ def missing(runs_on: Iterable[str], labels: Collection[str]) -> list[str]:
     ['big']
     """
     return sorted(set(runs_on).difference(labels))
+
+
+def lacking_sentence(lacked: Collection[str]) -> str:
+    """What it means that this host does not have these labels.
+
+    >>> lacking_sentence(["big", "gpu"])
+    'this host has no labels big and gpu, so its runs wait for one that has ([host] labels, or FLOWD_LABELS)'
+    """
+    noun = "label" if len(lacked) == 1 else "labels"
+    return (
+        f"this host has no {noun} {' and '.join(lacked)}, so its runs wait for one that has ([host] labels, or "
+        f"FLOWD_LABELS)"
+    )
+
+
+def lost_after_ms(asked: int | None, grace_ms: int) -> int:
+    """How long nothing is to be heard of a step's host before another one may have its run.
+
+    >>> lost_after_ms(15_000, 5_000), lost_after_ms(None, 5_000), lost_after_ms(None, 60_000)
+    (15000, 120000, 180000)
+    """
+    return max(DEFAULT_LOST_AFTER_MS, _GRACES * grace_ms) if asked is None else asked
+
+
+def longest_grace_ms(lost_after_ms: int) -> int:
+    """The longest grace that leaves a host enough time to renew its lease."""
+    return lost_after_ms // _GRACES
 
 
 def requirement(flow: str, step: str, runs_on: Iterable[str]) -> str:

@@ -45,6 +45,19 @@ class PackageWait:
 
 
 @dataclass(frozen=True, slots=True)
+class HostWait:
+    """No host that lives can run its step.
+
+    Attributes:
+        labels: What the step requires of a host.
+        hosts: How many hosts that live have these labels, whatever else keeps them from it.
+    """
+
+    labels: tuple[str, ...]
+    hosts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PersonWait:
     """A person has to say something first.
 
@@ -113,7 +126,7 @@ MAX_PLACE = 100
 
 def goes_by_itself(waiting: "WaitingFor | None") -> bool:
     """Whether what waits so, or for nothing but a place, will go on without anybody's doing."""
-    return waiting is None or isinstance(waiting, TimeWait | PackageWait | PlaceWait)
+    return waiting is None or isinstance(waiting, TimeWait | PackageWait | HostWait | PlaceWait)
 
 
-WaitingFor = TimeWait | PackageWait | PersonWait | NeedsWait | KeyWait | PauseWait | PlaceWait
+WaitingFor = TimeWait | PackageWait | HostWait | PersonWait | NeedsWait | KeyWait | PauseWait | PlaceWait

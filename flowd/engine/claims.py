@@ -25,7 +25,7 @@ class Claims:
             limit=limit,
             worker_id=self._keeper.id,
             boot_id=self._boot_id,
-            definition_of=self._steps.definition,
+            definition_of=self._steps.startable,
             at_ms=self._clock.now_ms(),
             steady_ms=self._clock.steady_ms(),
         )

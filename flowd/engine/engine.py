@@ -25,7 +25,6 @@ from flowd.engine.claims import Claims
 from flowd.engine.completions import Completions
 from flowd.engine.follows import Follows
 from flowd.engine.intake import Intake
-from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
 from flowd.engine.pauses import Pauses
@@ -59,7 +58,7 @@ class Engine:
         package_waits: PackageWaits,
         outputs: OutputFiles,
         round_folders: RoundFolders,
-        reader: OutputReader,
+        reads: Reads,
         completions: Completions,
         boot_id: str,
         redactor: Redactor,
@@ -91,7 +90,7 @@ class Engine:
         """What people can do about runs that ask."""
         self.pauses = pauses
         """What people hold up."""
-        self.reads = Reads(store=store, attempts=attempts, reader=reader, redactor=redactor)
+        self.reads = reads
         """What is stored and printed, to be looked at."""
         self.cancels = Cancels(
             store=store,

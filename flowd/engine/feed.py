@@ -5,12 +5,13 @@ advanced; so one that is slow costs no memory, and misses nothing as long as the
 Those that want the same from the same place share the page.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 from flowd.domain.errors import CursorExpiredError, InvalidParamsError
 from flowd.domain.journal import Interest, JournalEntry, JournalPage
 from flowd.domain.redaction import Redactor
+from flowd.domain.run import Run
 from flowd.engine.output_reader import FOLLOW_INTERVAL_S, OutputReader
 from flowd.engine.shared_pages import PAGE_ENTRIES, SharedPages
 from flowd.engine.tails import OutputChunk, OutputPlace, Tails
@@ -26,12 +27,15 @@ LAGGING_ENTRIES = 10_000
 class Feed:
     """Gives readers their updates. Knows nothing of how they are sent."""
 
-    def __init__(self, *, journal: Journal, reader: OutputReader, clock: Clock, redactor: Redactor) -> None:
+    def __init__(
+        self, *, journal: Journal, reader: OutputReader, clock: Clock, redactor: Redactor, show: Callable[[Run], Run]
+    ) -> None:
+        """``show`` makes of a run what may be seen."""
         self._journal = journal
         self._reader = reader
         self._clock = clock
         self._redactor = redactor
-        self._pages = SharedPages(journal, redactor)
+        self._pages = SharedPages(journal, show)
         self._wake_queue = WakeQueue()
 
     def ring(self) -> None:

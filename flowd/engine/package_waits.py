@@ -1,4 +1,5 @@
-"""Looks after runs whose step is in no package: they go on when it is back, and fail when it stays away."""
+"""Looks after runs whose step is in no package, or not for this host: they go on when it is there, and fail when it
+stays away."""
 
 import asyncio
 import logging
@@ -89,10 +90,10 @@ class PackageWaits:
         self._may_wait = self._may_wait or bool(missed)
         self._gone = {step: gone for step, gone in self._gone.items() if step in missed}
         for step, told in missed.items():
-            if self._steps.definition(*step) is not None:
+            if self._steps.startable(*step) is not None:
                 self._gone.pop(step, None)
                 await self._let_go(step)
-            elif self._steps.is_broken(step[0]):
+            elif self._steps.lacking(*step) or self._steps.is_broken(step[0]):
                 self._gone.pop(step, None)
                 if told.gone_since_ms is not None:
                     await self._note(step, None)

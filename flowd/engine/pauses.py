@@ -7,11 +7,10 @@ from typing import TypeVar
 
 from flowd.domain.errors import InvalidParamsError, StepNotFoundError
 from flowd.domain.filters import RunFilter
-from flowd.domain.masking import masked_run
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
 from flowd.domain.queue_view import QueueView
-from flowd.domain.redaction import Redactor
+from flowd.engine.showing import Showing
 from flowd.engine.uncancellable import UncancellableCalls
 from flowd.ports import Catalog, Clock, PauseStore
 
@@ -29,14 +28,14 @@ class Pauses:
         store: PauseStore,
         catalog: Catalog,
         clock: Clock,
-        redactor: Redactor,
+        showing: Showing,
         calls: UncancellableCalls,
         ring: Callable[[], None],
         stir: Callable[[], None],
     ) -> None:
         """``ring`` tells that a run may be ready, ``stir`` that runs may wait for a person."""
         self._store = store
-        self._redactor = redactor
+        self._showing = showing
         self._catalog = catalog
         self._clock = clock
         self._calls = calls
@@ -57,7 +56,7 @@ class Pauses:
     async def queue(self, where: RunFilter, *, limit: int, cursor: str | None = None) -> QueueView:
         """What is queued; see `flowd.ports.PauseStore.queue`."""
         found = await self._store.queue(where, limit=limit, cursor=cursor)
-        runs = tuple(masked_run(run, self._redactor) for run in found.page.items)
+        runs = tuple(map(self._showing.run, found.page.items))
         return replace(found, page=replace(found.page, items=runs))
 
     async def pause(self, what: Paused, *, by: Person) -> tuple[Pause, int]:

@@ -6,12 +6,13 @@ from dataclasses import replace
 from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, RunNotFoundError
 from flowd.domain.filters import EventFilter, RunFilter
-from flowd.domain.masking import masked_run
+from flowd.domain.flow import Step
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
 from flowd.domain.stored import Counts, EventState, Page, StoredEvent, TreeEvent
 from flowd.engine.attempts import Attempts
 from flowd.engine.output_reader import OutputPart, OutputReader
+from flowd.engine.showing import Showing
 from flowd.ports import OpenStore
 from flowd_client.wire import Stream
 
@@ -22,12 +23,15 @@ _AT_ONCE = 200
 class Reads:
     """Events, runs, trees and output."""
 
-    def __init__(self, *, store: OpenStore, attempts: Attempts, reader: OutputReader, redactor: Redactor) -> None:
+    def __init__(
+        self, *, store: OpenStore, attempts: Attempts, reader: OutputReader, redactor: Redactor, showing: Showing
+    ) -> None:
         """``attempts`` know what the store does not know yet of steps that run."""
         self._store = store
         self._attempts = attempts
         self._reader = reader
         self._redactor = redactor
+        self._showing = showing
 
     async def event(self, event_id: str) -> StoredEvent:
         """One event. Raises `EventNotFoundError`."""
@@ -131,6 +135,10 @@ class Reads:
         """How many events and runs there are."""
         return await self._store.counts()
 
+    def lacks(self, step: Step) -> list[str]:
+        """The labels that a step requires of its host and this one does not have."""
+        return self._showing.lacks(step)
+
     def shown(self, run: Run) -> Run:
-        """The run with its secrets masked."""
-        return masked_run(run, self._redactor)
+        """The run as it may be seen, with its secrets masked."""
+        return self._showing.run(run)

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from flowd.domain.journal import Interest, JournalEntry, JournalPage
-from flowd.domain.masking import masked_run
-from flowd.domain.redaction import Redactor
+from flowd.domain.run import Run
 from flowd.engine.updates import Batch, Update
 from flowd.ports import Journal
 
@@ -27,9 +27,10 @@ class SharedPage:
 class SharedPages:
     """The journal as readers are shown it, with secrets masked."""
 
-    def __init__(self, journal: Journal, redactor: Redactor) -> None:
+    def __init__(self, journal: Journal, show: Callable[[Run], Run]) -> None:
+        """``show`` makes of a run what may be seen."""
         self._journal = journal
-        self._redactor = redactor
+        self._show = show
         self._pages: OrderedDict[tuple[Interest, int], asyncio.Task[SharedPage]] = OrderedDict()
 
     def outdate(self) -> None:
@@ -53,7 +54,7 @@ class SharedPages:
         return SharedPage(page, Batch(tuple(Update(entry.cursor, entry.at_ms, entry=entry) for entry in told)))
 
     def _shown(self, entry: JournalEntry) -> JournalEntry:
-        return entry if entry.run is None else replace(entry, run=masked_run(entry.run, self._redactor))
+        return entry if entry.run is None else replace(entry, run=self._show(entry.run))
 
     def _drop_failed(self, reading: asyncio.Task[SharedPage]) -> None:
         if reading.cancelled() or reading.exception() is not None:

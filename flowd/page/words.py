@@ -71,6 +71,8 @@ def waits(said: Mapping[str, Any] | None) -> str:
             return "its retry" if why == "retry" else "its time"
         case {"package": name}:
             return f"its step, which {name} does not have"
+        case {"host": dict(host)}:
+            return f"a host with {' and '.join(host.get('labels', ()))}"
         case {"key": dict(key)}:
             return _key(key)
         case _:

@@ -19,8 +19,10 @@ from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
 from flowd.engine.pauses import Pauses
 from flowd.engine.questions import Questions
+from flowd.engine.reads import Reads
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import Scheduler, Timers
+from flowd.engine.showing import Showing
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits
 from flowd.engine.tallies import Tallies
@@ -56,7 +58,8 @@ def assemble(
     completions = Completions(ended)
     waits = StorageWaits(time.monotonic)
     outputs = OutputFiles(settings.state_dir / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
-    steps = StepsInForce(catalog)
+    steps = StepsInForce(catalog, settings.all_labels)
+    showing = Showing(redactor=redactor, steps=steps)
     intake = Intake(
         store=store,
         catalog=catalog,
@@ -107,7 +110,7 @@ def assemble(
         ring=scheduler.ring,
     )
     reader = OutputReader(store, outputs, redactor=redactor, is_active=attempts.is_active)
-    feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor)
+    feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor, show=showing.run)
     store.tell_commits(feed.ring)
     calls = UncancellableCalls()
     questions = Questions(
@@ -123,7 +126,7 @@ def assemble(
         store=store,
         catalog=catalog,
         clock=clock,
-        redactor=redactor,
+        showing=showing,
         calls=calls,
         ring=scheduler.ring,
         stir=completions.stir,
@@ -140,7 +143,7 @@ def assemble(
         package_waits=package_waits,
         outputs=outputs,
         round_folders=round_folders,
-        reader=reader,
+        reads=Reads(store=store, attempts=attempts, reader=reader, redactor=redactor, showing=showing),
         completions=completions,
         boot_id=boot,
         redactor=redactor,

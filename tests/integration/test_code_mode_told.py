@@ -41,7 +41,7 @@ def test_validate_and_explain_tell_it_in_a_sentence(workspace: Path) -> None:
     assert warning.startswith('step "agent": runner "')
     assert SENTENCE in warning
     event = normalise({"id": "e", "type": "a"}, now="2026-01-01T00:00:00.000Z")
-    agent, other = explain_view(event, explain(snapshot, event), snapshot).steps
+    agent, other = explain_view(event, explain(snapshot, event), snapshot, lambda _: []).steps
     assert (agent.reason, agent.matches) == ("matched", True)
     assert SENTENCE in (agent.warning or "")
     assert other.warning is None

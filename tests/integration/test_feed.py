@@ -10,6 +10,7 @@ from store_rig import STEP, begin
 from flowd.domain.errors import StorageBusyError
 from flowd.domain.exit import Exit
 from flowd.domain.journal import FlowState, Interest, JournalPage
+from flowd.domain.masking import masked_run
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import NewRun, StartedRun
 from flowd.domain.redaction import Redactor
@@ -66,7 +67,9 @@ def feeding(path: Path, scenario: Callable[[EndingStore, Feed], Awaitable[None]]
         store = EndingStore(path / "flowd.db", max_queued=10)
         redactor = Redactor((), {})
         reader = OutputReader(store, OutputFiles(path, max_output_bytes=1000), redactor=redactor)
-        feed = Feed(journal=store, reader=reader, clock=Clock(), redactor=redactor)
+        feed = Feed(
+            journal=store, reader=reader, clock=Clock(), redactor=redactor, show=lambda run: masked_run(run, redactor)
+        )
         store.tell_commits(feed.ring)
         try:
             async with asyncio.timeout(20):

@@ -21,6 +21,7 @@ class World:
         self.waiting = 0
         self.definition_in_force: Definition | None = None
         self.is_package_broken = False
+        self.labels_lacking: tuple[str, ...] = ()
         self.clock_ms = 0
         self.rings = 0
         self.failed: list[str] = []
@@ -50,8 +51,11 @@ class World:
     def ring(self) -> None:
         self.rings += 1
 
-    def definition(self, *_: str) -> Definition | None:
+    def startable(self, *_: str) -> Definition | None:
         return self.definition_in_force
+
+    def lacking(self, *_: str) -> tuple[str, ...]:
+        return self.labels_lacking
 
     def is_broken(self, _: str) -> bool:
         return self.is_package_broken
@@ -129,6 +133,16 @@ def test_a_broken_package_is_waited_for_as_long_as_it_takes() -> None:
     assert world.failed == []
     world.look(GONE_AFTER_MS)
     assert world.failed == ["r0"]
+
+
+def test_a_host_that_can_run_a_step_is_waited_for_as_long_as_it_takes() -> None:
+    world = a_world()
+    world.labels_lacking = ("gpu",)
+    world.look(GONE_AFTER_MS * 100)
+    assert (world.waiting, world.failed) == (1, [])
+    world.labels_lacking, world.definition_in_force = (), STEP
+    world.look()
+    assert (world.waiting, world.failed, world.rings) == (0, [], 1)
 
 
 def test_the_time_goes_on_with_the_next_daemon_which_looks_again_itself_before_it_gives_up() -> None:

@@ -1,10 +1,11 @@
 """The flow packages, and what they say to an event, as callers see them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from flowd.api.params import Params
 from flowd.api.shapes import View
+from flowd.domain import hosts
 from flowd.domain.concurrency import Concurrency, OnBusy
 from flowd.domain.event import Event
 from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, Runner, Snapshot, Step
@@ -32,7 +33,8 @@ class ConcurrencyView(View):
 class StepView(View):
     """A step of a flow. Without ``triggerType`` and ``needs`` no event starts it; ``when`` is what it asks of the ends
     of its needs. ``priority`` is missing where it is 0. ``labels``: what its runs are found by, JSON Pointers into the
-    event by name."""
+    event by name. ``runsOn``: labels that a host must have to run it; ``lostAfterMs`` is missing where it is the
+    default."""
 
     name: str
     runner: str
@@ -46,6 +48,8 @@ class StepView(View):
     concurrency: ConcurrencyView | None = None
     priority: int | None = None
     labels: dict[str, str] | None = None
+    runs_on: tuple[str, ...] | None = None
+    lost_after_ms: int | None = None
 
 
 class FlowView(View):
@@ -112,7 +116,8 @@ class SchemaErrorView(View):
 
 class VerdictView(View):
     """What one step says to an event. ``reason`` is ``matched``, or what failed first; ``missing`` are the needs that
-    are not started. ``warning``: why a run of it fails all the same."""
+    are not started. ``warning``: why a run of it fails all the same, or waits. ``hosts``: how many hosts have the
+    labels that it requires, ``runsOn``; both are missing where it requires none."""
 
     flow: str
     step: str
@@ -124,6 +129,8 @@ class VerdictView(View):
     warning: str | None = None
     needs: tuple[str, ...] | None = None
     missing: tuple[str, ...] | None = None
+    runs_on: tuple[str, ...] | None = None
+    hosts: int | None = None
 
 
 class ExplainView(View):
@@ -175,13 +182,15 @@ def broken_view(package: BrokenPackage) -> BrokenView:
     )
 
 
-def explain_view(event: Event, verdicts: Sequence[Verdict], snapshot: Snapshot) -> ExplainView:
-    """What every step says to an event."""
+def explain_view(
+    event: Event, verdicts: Sequence[Verdict], snapshot: Snapshot, lacks: Callable[[Step], list[str]]
+) -> ExplainView:
+    """What every step says to an event. ``lacks`` tells which labels of a step's this host does not have."""
     return ExplainView(
         event_id=event.id,
         type=event.type,
         matched=sum(verdict.why == "matched" for verdict in verdicts),
-        steps=[_verdict_view(verdict) for verdict in verdicts],
+        steps=[_verdict_view(verdict, lacks(verdict.step)) for verdict in verdicts],
         broken=[broken_view(package) for package in snapshot.broken],
     )
 
@@ -201,6 +210,8 @@ def _step_view(step: Step) -> StepView:
         concurrency=_concurrency_view(step.concurrency),
         priority=step.priority or None,
         labels=dict(step.labels) or None,
+        runs_on=step.runs_on or None,
+        lost_after_ms=step.lost_after_ms,
     )
 
 
@@ -208,7 +219,7 @@ def _concurrency_view(asked: Concurrency | None) -> ConcurrencyView | None:
     return None if asked is None else ConcurrencyView(asked.key, asked.limit, asked.on_busy, asked.group)
 
 
-def _verdict_view(verdict: Verdict) -> VerdictView:
+def _verdict_view(verdict: Verdict, lacked: list[str]) -> VerdictView:
     trigger = verdict.step.trigger
     errors = [
         SchemaErrorView(path=error.path, keyword=error.keyword, message=error.message) for error in verdict.errors
@@ -221,7 +232,15 @@ def _verdict_view(verdict: Verdict) -> VerdictView:
         trigger_type=None if trigger is None else trigger.type,
         schema=None if trigger is None else trigger.schema,
         errors=errors or None,
-        warning=CODE_MODE_PROBLEM if verdict.step.runner is Runner.CODE_MODE else None,
+        warning=_warning(verdict.step, lacked),
         needs=verdict.step.needs or None,
         missing=verdict.missing or None,
+        runs_on=verdict.step.runs_on or None,
+        hosts=int(not lacked) if verdict.step.runs_on else None,
     )
+
+
+def _warning(step: Step, lacked: list[str]) -> str | None:
+    if step.runner is Runner.CODE_MODE:
+        return CODE_MODE_PROBLEM
+    return hosts.lacking_sentence(lacked) if lacked else None

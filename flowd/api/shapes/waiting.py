@@ -7,7 +7,17 @@ import msgspec
 from flowd.api.json import instant
 from flowd.api.shapes import View
 from flowd.domain.run import Run
-from flowd.domain.waiting import KeyWait, NeedsWait, PackageWait, PauseWait, PersonWait, PlaceWait, TimeWait, WaitingFor
+from flowd.domain.waiting import (
+    HostWait,
+    KeyWait,
+    NeedsWait,
+    PackageWait,
+    PauseWait,
+    PersonWait,
+    PlaceWait,
+    TimeWait,
+    WaitingFor,
+)
 
 
 class KeyWaitView(View):
@@ -22,10 +32,18 @@ class KeyWaitView(View):
     asks: str | None = None
 
 
+class HostWaitView(View):
+    """A host: which labels it must have, and how many that live have them."""
+
+    labels: tuple[str, ...]
+    hosts: int
+
+
 class WaitingView(View):
     """What keeps a queued run from starting: ``needs`` that have not ended; a ``person``, who is to answer this run;
     its time, and why it waits for one (for a ``retry``, with the number of the ``attempt`` that comes then, ``of`` so
-    many); a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; or the ``package`` that has its step.
+    many); a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; the ``package`` that has its step; or
+    a ``host`` that can run it.
     With ``place`` it is ready, and this one in the order in which runs start (101: behind the first 100). ``foreign``:
     the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
 
@@ -39,20 +57,18 @@ class WaitingView(View):
     place: int | None = None
     person: str | None = None
     key: KeyWaitView | None = None
+    host: HostWaitView | None = None
 
 
 def waiting_view(waiting: WaitingFor, run: Run) -> WaitingView:
     """What a queued run waits for."""
     match waiting:
-        case TimeWait(max_attempts=None):
-            return WaitingView(until=instant(waiting.until_ms), why=waiting.why)
         case TimeWait():
-            number = run.attempt_count - run.attempts_before + 1
-            return WaitingView(
-                until=instant(waiting.until_ms), why=waiting.why, attempt=number, of=waiting.max_attempts
-            )
+            return _time_view(waiting, run)
         case PackageWait():
             return WaitingView(package=waiting.name)
+        case HostWait():
+            return WaitingView(host=HostWaitView(labels=waiting.labels, hosts=waiting.hosts))
         case PersonWait(None):
             return WaitingView(why="foreign")
         case PersonWait(run_id):
@@ -66,3 +82,10 @@ def waiting_view(waiting: WaitingFor, run: Run) -> WaitingView:
             return WaitingView(pause=waiting.what)
         case PlaceWait():
             return WaitingView(place=waiting.place)
+
+
+def _time_view(waiting: TimeWait, run: Run) -> WaitingView:
+    view = WaitingView(until=instant(waiting.until_ms), why=waiting.why)
+    if waiting.max_attempts is not None:
+        view.attempt, view.of = run.attempt_count - run.attempts_before + 1, waiting.max_attempts
+    return view

@@ -17,6 +17,8 @@ class StepView:
             "group"}``.
         priority: Of what could start, the higher comes first; None is 0.
         labels: What its runs are found by: JSON Pointers into the event, by name; None without any.
+        runs_on: Labels that a host must have to run it.
+        lost_after_ms: How long nothing is heard of its host until that is taken for lost; None is the default.
     """
 
     name: str
@@ -31,6 +33,8 @@ class StepView:
     concurrency: Members | None = field(default=None, hash=False)
     priority: int | None = None
     labels: Members | None = field(default=None, hash=False)
+    runs_on: tuple[str, ...] = ()
+    lost_after_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,9 @@ class VerdictView:
 
     Attributes:
         missing: The needs that are not started.
-        warning: Why a run of it fails all the same.
+        warning: Why a run of it fails all the same, or waits.
+        runs_on: Labels that a host must have to run it.
+        hosts: How many hosts have these labels; None where it requires none.
     """
 
     flow: str
@@ -121,6 +127,8 @@ class VerdictView:
     warning: str | None
     needs: tuple[str, ...]
     missing: tuple[str, ...]
+    runs_on: tuple[str, ...] = ()
+    hosts: int | None = None
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,8 @@ class RunView:
         waiting_for: What keeps it queued: ``{"needs": [step, …]}``, ``{"person": run_id}``,
             ``{"until": instant, "why": …}``, for a retry with the number of its ``"attempt"``, ``"of"`` so many,
             ``{"key": {"group", "key": [value, …], "holder": run_id, "behind"}}``,
-            with ``"asks": run_id`` where the holder waits for a person's answer to that run, or ``{"package": name}``;
+            with ``"asks": run_id`` where the holder waits for a person's answer to that run, ``{"package": name}``, or
+            ``{"host": {"labels": [label, …], "hosts"}}`` where so many hosts have the labels that its step requires;
             None where that is nothing but a place.
         round: Which dispatch (1) or replay of its event made it.
         package_hash: Of the flow package that its last attempt ran with.

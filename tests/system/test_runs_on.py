@@ -1,0 +1,87 @@
+"""Steps that require labels of their host: they wait for one that has them, and everybody says so."""
+
+import json
+
+import pytest
+from daemon_rig import Workspace, flowd, flowd_says, say, until
+
+from flowd_client import wire
+
+GPU = {"host": {"labels": ["gpu"], "hosts": 0}}
+
+
+@pytest.fixture
+def labelled(place: Workspace) -> Workspace:
+    """A workspace with a step for hosts with a label, and one for all."""
+    place.flow("far", say("changed"), step='runs_on = ["gpu"]')
+    place.flow("near", say("changed"))
+    return place
+
+
+def dispatch(place: Workspace, event_id: str, flow: str) -> str:
+    (run_id,) = place.call("flow.dispatch", event={"id": event_id, "type": f"{flow}.go", "payload": {}})["runIds"]
+    return str(run_id)
+
+
+def waiting(place: Workspace, run_id: str) -> object:
+    return place.call("flow.getRun", runId=run_id)["run"].get("waitingFor")
+
+
+def ended(place: Workspace, run_id: str) -> object:
+    return place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]["effectiveStatus"]
+
+
+def test_a_run_waits_over_a_restart_for_a_host_that_has_its_labels_and_holds_up_nobody(labelled: Workspace) -> None:
+    place = labelled
+    place.start(FLOWD_MAX_PARALLEL="1")
+    far = dispatch(place, "e1", "far")
+    assert ended(place, dispatch(place, "e2", "near")) == "changed"
+    until(lambda: waiting(place, far) == GPU, what="a run that waits for a host")
+    (listed,) = place.call("flow.queue")["runs"]
+    assert listed["run"]["waitingFor"] == GPU
+    assert "waits for a host with gpu" in flowd_says(place, "queue")
+    assert "waits for a host with gpu" in flowd_says(place, "run", far)
+    assert "a step of flow far that this host cannot run" in flowd(place, "doctor").stdout
+    place.kill()
+    place.start(FLOWD_MAX_PARALLEL="1")
+    assert waiting(place, far) == GPU
+    assert ended(place, dispatch(place, "e3", "near")) == "changed"
+    assert place.stop() == 0
+    place.start(FLOWD_LABELS="big,gpu")
+    assert ended(place, far) == "changed"
+    assert place.stop() == 0
+
+
+def test_a_run_starts_when_its_step_requires_no_more_than_this_host_has(labelled: Workspace) -> None:
+    place = labelled
+    place.start()
+    far = dispatch(place, "e1", "far")
+    until(lambda: waiting(place, far) == GPU, what="a run that waits for a host")
+    place.flow("far", say("changed"))
+    place.call(wire.RELOAD)
+    assert ended(place, far) == "changed"
+    assert place.stop() == 0
+
+
+def test_explain_and_validate_say_what_this_host_lacks(labelled: Workspace) -> None:
+    place = labelled
+    sentence = "this host has no label gpu, so its runs wait for one that has ([host] labels, or FLOWD_LABELS)"
+    checked = flowd_says(place, "validate")
+    assert f'warning far: step "main": {sentence}' in checked
+    assert "warning near" not in checked
+    event = json.dumps({"id": "e", "type": "far.go", "payload": {}})
+    (place.path / "event.json").write_text(event)
+    assert f"but {sentence}" in flowd_says(place, "explain", str(place.path / "event.json"))
+    place.start()
+    for body, hosts in ((event, 0), (event.replace("far", "near"), None)):
+        steps = place.call("flow.explain", event=json.loads(body))["steps"]
+        (verdict,) = [step for step in steps if step["matches"]]
+        assert (verdict.get("hosts"), verdict.get("warning")) == (hosts, None if hosts is None else sentence)
+    far, near = (flow["steps"][0] for flow in place.call("flow.listFlows")["flows"])
+    assert (far["runsOn"], near.get("runsOn")) == (["gpu"], None)
+    assert "on hosts with gpu" in flowd_says(place, "flows", "far")
+    assert place.stop() == 0
+    place.start(FLOWD_LABELS="gpu")
+    (verdict,) = [step for step in place.call("flow.explain", event=json.loads(event))["steps"] if step["matches"]]
+    assert (verdict["hosts"], verdict.get("warning")) == (1, None)
+    assert place.stop() == 0
