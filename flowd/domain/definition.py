@@ -46,11 +46,6 @@ class Definition:
         return f"{self.flow_name}/{self.step_name}"
 
     @cached_property
-    def requirement(self) -> str:
-        """What a host must have to run it; see `flowd.domain.hosts.requirement`."""
-        return hosts.requirement(self.flow_name, self.step_name, self.runs_on)
-
-    @cached_property
     def body(self) -> str:
         """The definition as canonical JSON."""
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"), sort_keys=True)

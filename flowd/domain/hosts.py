@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 MAX_LABELS = 64
 NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
@@ -18,6 +19,25 @@ MIN_LOST_AFTER_MS = 15_000
 MAX_LOST_AFTER_MS = 86_400_000
 _GRACES = 3
 """Of a step within its lease: as much of it is left for renewing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostSession:
+    """A host's daemon, from its start to its end.
+
+    Attributes:
+        host_id: Of its state folder: two hosts of one name are told apart by it.
+        session: Of its daemon alone. What it holds is held by this.
+        version: Of flowd.
+        labels: Without the one that every host has.
+    """
+
+    name: str
+    host_id: str
+    session: str
+    version: str
+    labels: tuple[str, ...] = ()
+
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _is_name = re.compile(NAME_PATTERN).match
@@ -94,12 +114,3 @@ def lost_after_ms(asked: int | None, grace_ms: int) -> int:
 def longest_grace_ms(lost_after_ms: int) -> int:
     """The longest grace that leaves a host enough time to renew its lease."""
     return lost_after_ms // _GRACES
-
-
-def requirement(flow: str, step: str, runs_on: Iterable[str]) -> str:
-    """What a host must have to run a step, as one text: equal for steps that the same hosts can run.
-
-    >>> requirement("rel", "build", ["gpu", "big"]), requirement("rel", "note", [])
-    ('rel/build:big,gpu', 'rel/note:')
-    """
-    return f"{flow}/{step}:{','.join(sorted(set(runs_on)))}"

@@ -92,12 +92,24 @@ class KeeperRecord(TypedDict):
 
 
 class SpawnError(Exception):
-    """The step could not be started; nothing runs. The message names what is missing and the remedy."""
+    """The step could not be started; nothing runs. The message names what is missing and the remedy.
+
+    Attributes:
+        is_fenced: Nothing is missing, but its host was too late, and another one may have its run.
+    """
+
+    is_fenced = False
 
 
 class NoRoomError(SpawnError):
     """The disk is full, or flowd's own files may not be written, or there are too many processes, so the step could not
     be started; nothing runs. Once there is room, the same start works."""
+
+
+class LeaseOverError(SpawnError):
+    """The lease of the attempt was over before it could start; nothing runs."""
+
+    is_fenced = True
 
 
 class BusyStartError(SpawnError):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
+from flowd.domain.hosts import HostSession
 from flowd.domain.labels import Label
 from flowd.domain.needs import NeedEnd, When
 from flowd.domain.outcome import Outcome
@@ -84,6 +85,9 @@ class Claim:
         definition_of: The definition in force of a flow's step; None where it has none. Called in any thread.
         at_ms: By the wall clock.
         steady_ms: By the clock that waits go by.
+        host: Who claims, in a store that hosts share: runs that it cannot start are left to others. None in one that
+            is this daemon's own.
+        asked_s: By the clock of leases, before the store is asked.
     """
 
     limit: int
@@ -92,12 +96,14 @@ class Claim:
     definition_of: Callable[[str, str], Definition | None]
     at_ms: int
     steady_ms: int
+    host: HostSession | None = None
+    asked_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
     """A queued run that was just marked running, with all that starting it needs; ``needs`` is how those ended that it
-    needs, in the order of its needs."""
+    needs, in the order of its needs. ``lease_until_s``: see `flowd.domain.launching.Launch`."""
 
     run: Run
     attempt: Attempt
@@ -105,6 +111,7 @@ class StartedRun:
     event_body: bytes
     needs: tuple[NeedEnd, ...] = ()
     traceparent: str | None = None
+    lease_until_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,10 @@ class ActiveAttempt:
             await asyncio.sleep(STORAGE_RETRY_S)
             self.withdraw(str(error))
         except SpawnError as error:
-            self._obstacle = str(error)
+            if error.is_fenced:
+                self.end_unseen(Exit(cause="fenced"))
+            else:
+                self._obstacle = str(error)
         except KeeperLostError:
             keeper = self._tools.keeper
             self._has_process = await keeper.knows(self.attempt.id)
@@ -181,7 +184,7 @@ class ActiveAttempt:
             self._tools.outputs.make_folder()
         pid: int | None = None
         try:
-            pid = await self._tools.keeper.start(self._launch(command))
+            pid = await self._tools.keeper.start(self._launch(command, started.lease_until_s))
         finally:
             self.attempt = replace(
                 self.attempt,
@@ -208,7 +211,7 @@ class ActiveAttempt:
             kind = NoRoomError if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpawnError
             raise kind(f"the folder of its round cannot be made: {error}") from None
 
-    def _launch(self, command: Command) -> Launch:
+    def _launch(self, command: Command, lease_until_s: float | None) -> Launch:
         outputs, definition = self._tools.outputs, self.definition
         return Launch(
             attempt_id=self.attempt.id,
@@ -220,6 +223,7 @@ class ActiveAttempt:
             max_output_bytes=self._tools.max_output_bytes,
             detach=definition.detach,
             limits=definition.limits,
+            lease_until_s=lease_until_s,
         )
 
     # --- exited ------------------------------------------------------------------------------------------------------

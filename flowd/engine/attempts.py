@@ -16,9 +16,17 @@ from flowd.engine.running_step import RunningStep
 class Attempts:
     """The attempts under way, by their runs."""
 
-    def __init__(self, tools: Tools, *, learn: Callable[[Definition], None] = lambda _: None) -> None:
-        """``learn`` is told each definition before a step of it is started, and before one is adopted."""
+    def __init__(
+        self, tools: Tools, *, learn: Callable[[Definition], None] = lambda _: None, is_shared: bool = False
+    ) -> None:
+        """None is under way yet.
+
+        Args:
+            learn: Told each definition before a step of it is started, and before one is adopted.
+            is_shared: Other hosts have attempts of the same store under way: of one that is not here, its host hears.
+        """
         self._tools = tools
+        self._is_shared = is_shared
         self._learn = learn
         self._active: dict[str, ActiveAttempt] = {}
         self._wishes: set[str] = set()
@@ -28,6 +36,15 @@ class Attempts:
     def active(self) -> tuple[str, ...]:
         """Ids of the runs under way."""
         return tuple(self._active)
+
+    def numbers(self) -> dict[str, int]:
+        """The numbers of the attempts under way, by run."""
+        return {run_id: one.attempt.number for run_id, one in self._active.items()}
+
+    def grace_ms(self, run_id: str, number: int) -> int | None:
+        """The grace of an attempt under way; None where it is not."""
+        active = self._find(run_id, number)
+        return None if active is None else active.definition.grace_ms
 
     @property
     def waiting_for_storage(self) -> int:
@@ -90,10 +107,27 @@ class Attempts:
         """
         active = self._active.get(run_id)
         if active is None:
+            if self._is_shared:  # its host hears of the wish
+                made_with = await self._tools.store.definition(run_id)
+                return 0.0 if made_with is None else made_with.grace_ms / 1000
             await self._wish(run_id)
             return 0.0
         await active.cancel(grace_s=grace_s)
         return active.definition.grace_ms / 1000 if grace_s is None else grace_s
+
+    async def cancel_once(self, run_id: str) -> None:
+        """The same for a run that may be under way here, and may be canceled already: then nothing happens."""
+        active = self._active.get(run_id)
+        if active is not None and not active.is_canceled:
+            await active.cancel()
+
+    async def fence(self, run_id: str, number: int) -> None:
+        """End an attempt that this host does not hold any more: another one may have its run. What it comes to counts
+        for nothing."""
+        active = self._find(run_id, number)
+        if active is not None:
+            grace_s = active.definition.grace_ms / 1000
+            await self._tools.keeper.stop(active.attempt.id, cause="fenced", grace_s=grace_s)
 
     async def _wish(self, run_id: str) -> None:
         """Cancel the attempt that is about to begin here. Where there is none, because the run has ended by itself in

@@ -1,5 +1,8 @@
 """Claims runs from the store when this daemon has places free."""
 
+from collections.abc import Callable
+
+from flowd.domain.hosts import HostSession
 from flowd.domain.queueing import Claim, Claimed
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits
@@ -10,24 +13,43 @@ class Claims:
     """Claims runs for this daemon, to be started with the definitions that it has in force."""
 
     def __init__(
-        self, *, store: Store, keeper: Keeper, steps: StepsInForce, clock: Clock, boot_id: str, waits: StorageWaits
+        self,
+        *,
+        store: Store,
+        keeper: Keeper,
+        steps: StepsInForce,
+        clock: Clock,
+        boot_id: str,
+        waits: StorageWaits,
+        host: HostSession | None = None,
+        boot_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """Wire it.
+
+        Args:
+            host: Who we are in a store that hosts share; None in one of our own.
+            boot_s: The clock of leases.
+        """
         self._store = store
         self._keeper = keeper
         self._steps = steps
         self._clock = clock
         self._boot_id = boot_id
         self._waits = waits
+        self._host = host
+        self._boot_s = boot_s
 
     def ask(self, limit: int) -> Claim:
         """A claim as it is now."""
         return Claim(
-            limit=limit,
+            limit=limit if self._host is None or self._keeper.can_fence else 0,  # soon the keeper is replaced
             worker_id=self._keeper.id,
             boot_id=self._boot_id,
             definition_of=self._steps.startable,
             at_ms=self._clock.now_ms(),
             steady_ms=self._clock.steady_ms(),
+            host=self._host,
+            asked_s=self._boot_s(),
         )
 
     async def claim(self, limit: int) -> Claimed:

@@ -55,8 +55,11 @@ class Completions:
 
     def tell(self, run: Run) -> None:
         """The run has ended: wake everybody who waits for it, and for others of its event where it asks a person."""
-        self._pending.discard(run.id)
         self._on_end(run)
+        self._wake(run)
+
+    def _wake(self, run: Run) -> None:
+        self._pending.discard(run.id)
         for future in tuple(self._waiting.get(run.id, ())):
             if not future.done():
                 future.set_result(run)
@@ -64,6 +67,19 @@ class Completions:
             meant = (run.event_id, ANY_EVENT)
             self._look_again([other for other, event_id in self._event_of.items() if event_id in meant])
         self._tell_watching()
+
+    @property
+    def is_anybody_waiting(self) -> bool:
+        """Whether somebody waits for a run or an event, or takes it that an end will be told."""
+        return bool(self._waiting or self._pending or self._watching)
+
+    def heard(self, run: Run) -> None:
+        """The run has ended on another host: the same as `tell`, but that it is not this daemon's end to count."""
+        self._wake(run)
+
+    def look_again(self) -> None:
+        """Ends may have been missed: let everybody look for themselves."""
+        self.stir()
 
     def again(self, run_id: str) -> None:
         """The run is queued once more, and may be kept then: let those who wait for it look again."""

@@ -3,14 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 
-from flowd.domain.errors import (
-    FlowdError,
-    NotRetryableError,
-    RunActiveError,
-)
+from flowd.domain.errors import FlowdError, NotRetryableError, RunActiveError
 from flowd.domain.event import Event
 from flowd.domain.flow import Snapshot
 from flowd.domain.matching import Verdict
@@ -56,6 +52,7 @@ class Engine:
         attempts: Attempts,
         claims: Claims,
         package_waits: PackageWaits,
+        background: Sequence[Callable[[], Coroutine[None, None, None]]],
         outputs: OutputFiles,
         round_folders: RoundFolders,
         reads: Reads,
@@ -77,6 +74,7 @@ class Engine:
         self._attempts = attempts
         self._claims = claims
         self._package_waits = package_waits
+        self._background = background
         self._outputs = outputs
         self._round_folders = round_folders
         self._completions = completions
@@ -130,7 +128,8 @@ class Engine:
             tasks=tasks,
         )
         await self.pauses.open()
-        tasks.create_task(self._package_waits.work(), name=f"{TASK_PREFIX}package waits")
+        for work in self._background:
+            tasks.create_task(work(), name=f"{TASK_PREFIX}background")
         self._scheduler.open(tasks)
         self._round_folders.sweep()
         return counts

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable, Coroutine
 
 from flowd.api import json
 from flowd.domain.redaction import Redactor
@@ -27,10 +28,11 @@ from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits
 from flowd.engine.tallies import Tallies
 from flowd.engine.uncancellable import UncancellableCalls
-from flowd.keeper.capabilities import boot_id
+from flowd.keeper.capabilities import boot_id, now_s
 from flowd.ports import Catalog, Clock, Keeper, OpenStore, PackageHashes, PayloadChecks, Runners
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
+from flowd.wiring.sharing import Shared
 
 
 def assemble(
@@ -45,8 +47,14 @@ def assemble(
     redactor: Redactor,
     clock: Clock,
     call_later: Timers | None = None,
+    shared: Shared | None = None,
 ) -> tuple[Engine, Feed]:
-    """The engine and its feed on top of these adapters. ``call_later`` is the running loop's unless given."""
+    """The engine and its feed on top of these adapters.
+
+    Args:
+        call_later: The running loop's unless given.
+        shared: As what we share the store with other hosts; None where it is our own.
+    """
     boot = boot_id()
     round_folders = RoundFolders(settings.state_dir / state_folder.ROUNDS, store)
     tallies = Tallies(clock.now_ms())
@@ -89,8 +97,17 @@ def assemble(
         max_output_bytes=settings.max_output_bytes,
         mask=redactor.text,
     )
-    attempts = Attempts(tools, learn=lambda definition: redactor.learn(definition.env))
-    claims = Claims(store=store, keeper=keeper, steps=steps, clock=clock, boot_id=boot, waits=waits)
+    attempts = Attempts(tools, learn=lambda definition: redactor.learn(definition.env), is_shared=shared is not None)
+    claims = Claims(
+        store=store,
+        keeper=keeper,
+        steps=steps,
+        clock=clock,
+        boot_id=boot,
+        waits=waits,
+        host=None if shared is None else shared.host,
+        boot_s=now_s,
+    )
     scheduler = Scheduler(
         claims.ask,
         claims.claim,
@@ -109,6 +126,18 @@ def assemble(
         waits=waits,
         ring=scheduler.ring,
     )
+    background: list[Callable[[], Coroutine[None, None, None]]] = [package_waits.work]
+    if shared is not None:
+        background += shared.works(
+            keeper=keeper,
+            attempts=attempts,
+            completions=completions,
+            scheduler=scheduler,
+            clock=clock,
+            catalog=catalog,
+            steps=steps,
+            journal=store,
+        )
     reader = OutputReader(store, outputs, redactor=redactor, is_active=attempts.is_active)
     feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor, show=showing.run)
     store.tell_commits(feed.ring)
@@ -141,6 +170,7 @@ def assemble(
         attempts=attempts,
         claims=claims,
         package_waits=package_waits,
+        background=background,
         outputs=outputs,
         round_folders=round_folders,
         reads=Reads(store=store, attempts=attempts, reader=reader, redactor=redactor, showing=showing),

@@ -91,7 +91,7 @@ async def build(
         on_lost=on_keeper_lost,
         step_open_files=step_open_files,
     )
-    store = open_store(settings, on_failure=on_storage_failure, is_private=socket_path is None)
+    store, shared = await open_store(settings, on_failure=on_storage_failure, is_private=socket_path is None)
     catalog_journal = CatalogJournal(store, clock)
     listeners: list[Callable[[Snapshot], None]] = [
         lambda snapshot: store.use_key_limits(snapshot.key_limits),
@@ -137,6 +137,7 @@ async def build(
         runners=runners,
         redactor=redactor,
         clock=clock,
+        shared=shared,
     )
-    listeners.append(engine.packages_changed)
+    listeners += [engine.packages_changed, *(shared.listeners if shared else ())]
     return Parts(store, keeper, catalog, checks, engine, feed, catalog_journal)

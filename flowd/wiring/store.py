@@ -1,33 +1,43 @@
 """Chooses the store: the one in the state folder, or the shared one that the settings name."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+import flowd
 from flowd.domain.errors import StateError, StorageFailedError
+from flowd.domain.hosts import HostSession
 from flowd.ports import OpenStore
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
+from flowd.state import host_id
 from flowd.store.sqlite.room import RESERVE_BYTES
 from flowd.store.sqlite.store import SqliteStore
+from flowd.wiring.sharing import Shared
 
 if TYPE_CHECKING:
     from flowd.store.postgres.address import Address
     from flowd.store.sql.connection import Connection
 
 
-def open_store(settings: Settings, *, on_failure: Callable[[StorageFailedError], None], is_private: bool) -> OpenStore:
-    """Open the store of a workspace; must be called in a running loop.
+async def open_store(
+    settings: Settings, *, on_failure: Callable[[StorageFailedError], None], is_private: bool
+) -> tuple[OpenStore, Shared | None]:
+    """Open the store of a workspace.
 
     Args:
         is_private: It serves one process for a while, and is in the state folder whatever the settings say.
+
+    Returns:
+        The store; and the same as hosts share it, where they do.
 
     Raises:
         StateError: It cannot be used.
     """
     if settings.store is not None and not is_private:
-        return _open_shared(settings, on_failure)
-    return SqliteStore(
+        return await _open_shared(settings, on_failure)
+    store = SqliteStore(
         settings.state_dir / state_folder.DATABASE,
         max_queued=settings.max_queued,
         max_waiting=settings.max_waiting,
@@ -35,6 +45,7 @@ def open_store(settings: Settings, *, on_failure: Callable[[StorageFailedError],
         on_failure=on_failure,
         reserve_bytes=0 if is_private else RESERVE_BYTES,
     )
+    return store, None
 
 
 def shared_address(settings: Settings) -> "Address":
@@ -76,14 +87,34 @@ def reading_shared(settings: Settings) -> "Iterator[Connection | None]":
         yield connection
 
 
-def _open_shared(settings: Settings, on_failure: Callable[[StorageFailedError], None]) -> OpenStore:
+async def _open_shared(
+    settings: Settings, on_failure: Callable[[StorageFailedError], None]
+) -> tuple[OpenStore, Shared]:
     address = shared_address(settings)
-    from flowd.store.postgres.store import PostgresStore  # noqa: PLC0415 - an extra, which few have
+    from flowd.store.postgres.shared import SharedStore  # noqa: PLC0415 - an extra, which few have
 
-    return PostgresStore(
+    host = HostSession(
+        name=settings.host,
+        host_id=host_id.read_or_make(settings.state_dir),
+        session=secrets.token_hex(16),
+        version=flowd.__version__,
+        labels=settings.labels,
+    )
+    store = SharedStore(
         address,
+        host=host,
         max_queued=settings.max_queued,
         max_waiting=settings.max_waiting,
         max_tree_events=settings.max_tree_events,
         on_failure=on_failure,
     )
+    try:
+        await store.register()
+    except BaseException:
+        await store.close()
+        raise
+
+    def replaced() -> None:
+        on_failure(StorageFailedError(f"Another daemon has taken the name of this host, {host.name}."))
+
+    return store, Shared(store, host, replaced)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowd.domain.exit import Exit
-from flowd.domain.launching import BusyStartError, KeeperLostError, Launch, NoRoomError, SpawnError
+from flowd.domain.launching import BusyStartError, KeeperLostError, Launch, LeaseOverError, NoRoomError, SpawnError
 from flowd.executors.direct.attempt import KeeperAttempt
 from flowd.executors.direct.refusals import refusal_message
 from flowd.executors.exit_facts import exit_of
@@ -174,6 +174,8 @@ class KeeperAttempts:
 
 def _refusal(header: Mapping[str, Any]) -> SpawnError:
     number, message = header.get("errno"), refusal_message(header)
+    if header["what"] == "lease":
+        return LeaseOverError(message)
     if header["what"] in _ON_DISK and number in PASSING:
         return NoRoomError(message)
     if header["what"] in _PROGRAM and number in (errno.ETXTBSY, errno.EAGAIN):

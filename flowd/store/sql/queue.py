@@ -9,8 +9,9 @@ from flowd.domain.definition import Definition
 from flowd.domain.ids import attempt_id
 from flowd.domain.queueing import Claim, Claimed, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus
+from flowd.domain.tenure import may_run_until_s
 from flowd.domain.waiting import TimeWait
-from flowd.store.sql import gates, journal, need_ends, pauses, rows
+from flowd.store.sql import able, gates, journal, need_ends, pauses, rows
 from flowd.store.sql.connection import Connection, WriteNotes
 from flowd.store.sql.passing import Passing
 
@@ -37,16 +38,20 @@ def claim(db: Connection, ask: Claim) -> Claimed:
     next_due_ms = _end_waits(db, ask)
     has_more = ask.limit == 0  # then nobody looked
     started: list[StartedRun] = []
-    parked = 0
-    while len(started) < ask.limit and parked < MAX_MOVED:
+    parked = left = 0
+    while len(started) < ask.limit and parked < MAX_MOVED and not left:
         wanted = min(ask.limit - len(started), MAX_MOVED - parked)
         found = db.execute(NEXT, (wanted + 1,)).fetchall()  # one more, to see whether there is any
+        if ask.host is not None:
+            found = able.next_runs(db, ask, found, wanted + 1)
         has_more = len(found) > wanted
         if not found:
             break
         for row in found[:wanted]:
             definition = ask.definition_of(row[rows.FLOW_NAME], row[rows.STEP_NAME])
-            if definition is None:
+            if definition is None and ask.host is not None:
+                left += 1  # its abilities are about to change
+            elif definition is None:
                 parked += 1
                 _wait_for_package(db, row, ask.at_ms)
             else:
@@ -146,6 +151,11 @@ def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) ->
         " VALUES (?, ?, 'running', ?, ?, ?, ?, ?, ?)",
         (seq, number, ask.worker_id, ask.boot_id, ask.at_ms, definition.id, definition.package_hash, row[rows.ANSWER]),
     )
+    lease_until_s = None
+    if ask.host is not None:
+        able.begin(db, seq, number, definition, ask.host)
+        lost_after_ms, grace_ms = definition.lost_after_ms, definition.grace_ms
+        lease_until_s = may_run_until_s(ask.asked_s, lost_after_ms=lost_after_ms, grace_ms=grace_ms)
     journal.add_run(db, ask.at_ms, event_seq, seq, ProcessStatus.RUNNING, attempt=number)
     attempt = Attempt(
         id=attempt_id(run.id, number),
@@ -159,4 +169,4 @@ def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) ->
         answer=run.answer,
     )
     ends = () if row[rows.RUN_WHEN] is None else tuple(need_ends.of_run(db, seq))
-    return StartedRun(run, attempt, definition, body.encode(), ends, trace)
+    return StartedRun(run, attempt, definition, body.encode(), ends, trace, lease_until_s)

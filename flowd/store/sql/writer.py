@@ -106,6 +106,16 @@ class Writer:
         """Let operations go by these limits, those that wait for their turn, too."""
         self._connection.key_limits = limits
 
+    @property
+    def connection(self) -> WriteConnection:
+        """That writes. For its facts alone: only the thread executes anything on it."""
+        return self._connection
+
+    def heard(self) -> None:
+        """Somebody else has committed something, or may have: what was read before is old. To be called in the loop."""
+        self.commits += 1
+        self.on_commit()
+
     async def do(self, operation: Callable[[Connection], T], *, adds: bool = False) -> T:
         """Run an operation and return its value once its commit is on disk.
 

@@ -1,0 +1,74 @@
+"""What hosts that share a store ask of it beside the queue."""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from flowd.domain.outcome import Outcome
+from flowd.domain.run import Attempt, Run
+from flowd.domain.tenure import Lost, Renewal
+from flowd.domain.waiting import TimeWait
+
+
+class Hosts(Protocol):
+    """The hosts that share a store, this one among them."""
+
+    async def register(self) -> None:
+        """Take this host's name, with what the daemon before has left running under it.
+
+        Raises:
+            NotYetError: Another host has that name, and was heard of just now.
+        """
+        ...
+
+    async def note_abilities(self, steps: Iterable[tuple[str, str]]) -> None:
+        """These are the steps that this host can run, by flow and step. Claims go by that."""
+        ...
+
+
+class Leases(Protocol):
+    """The leases of attempts. Every claim of this host begins with one, see `flowd.domain.queueing.Claim.asked_s`.
+
+    All methods raise `StorageBusyError` or `StorageFailedError` where the store cannot be reached; then nothing has
+    changed.
+    """
+
+    async def renew(self, *, running: int, places: int) -> Renewal | None:
+        """Renew all leases of this host, and say that it is there. None where another daemon has taken its name since:
+        then it holds nothing any more.
+
+        Args:
+            running: How many runs are under way here, of so many ``places``.
+        """
+        ...
+
+    async def startable(self) -> tuple[bool, int | None]:
+        """Whether any run is ready that this host can start; and when the next run's time comes, by the steady clock.
+        Takes no lock, unlike a claim."""
+        ...
+
+    async def cancel_wishes(self) -> list[str]:
+        """Runs that this host holds, and that somebody wants canceled."""
+        ...
+
+    async def return_run(self, run_id: str, *, at_ms: int) -> bool:
+        """Queue a run again that this host holds, and that was never started. False where it does not hold it."""
+        ...
+
+    async def expired(self) -> list[Lost]:
+        """Attempts of any host whose leases are over, by the store's clock, the oldest first; not all of very many."""
+        ...
+
+    async def declare_lost(
+        self, attempt: Attempt, outcome: Outcome, *, at_ms: int, wait: TimeWait | None
+    ) -> Run | None:
+        """End an attempt whose lease is over, as `flowd.ports.queue.Queue.finish` does. None, and nothing has changed,
+        where it was renewed, has ended, or was declared lost by another host in the meantime."""
+        ...
+
+    def tell_news(self, listener: Callable[[], None]) -> None:
+        """Call this, in the loop, when another host has committed something, and whenever that may have been missed."""
+        ...
+
+
+class Sharing(Hosts, Leases, Protocol):
+    """What a store offers beside the queue that hosts share."""

@@ -1,0 +1,39 @@
+-- Hosts that share the store, which steps each of them can run, and the leases of what runs.
+-- min_reader: 2
+
+CREATE TABLE hosts (
+    name            TEXT   COLLATE "C" PRIMARY KEY,
+    host_id         TEXT   COLLATE "C" NOT NULL,   -- of its state folder: two of one name are told apart by it
+    session         TEXT   COLLATE "C" NOT NULL,   -- of its daemon, since that was started
+    version         TEXT   COLLATE "C" NOT NULL,
+    labels          TEXT   COLLATE "C" NOT NULL,   -- a JSON array, without the one that every host has
+    places          BIGINT NOT NULL DEFAULT 0,
+    running         BIGINT NOT NULL DEFAULT 0,
+    clock_offset_ms BIGINT NOT NULL DEFAULT 0,     -- how far its wall clock is ahead of the server's
+    since_ms        BIGINT NOT NULL,
+    seen_at_ms      BIGINT NOT NULL                -- by the server's clock, as all that is about leases
+);
+
+CREATE TABLE host_abilities (
+    host      TEXT COLLATE "C" NOT NULL,
+    flow_name TEXT COLLATE "C" NOT NULL,
+    step_name TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (host, flow_name, step_name)
+);
+CREATE INDEX host_abilities_by_step ON host_abilities (flow_name, step_name);
+
+ALTER TABLE attempts
+    ADD COLUMN host           TEXT COLLATE "C",
+    ADD COLUMN host_id        TEXT COLLATE "C",
+    ADD COLUMN session        TEXT COLLATE "C",
+    ADD COLUMN lost_after_ms  BIGINT,
+    ADD COLUMN lease_until_ms BIGINT;
+CREATE INDEX attempts_held ON attempts (session) WHERE status = 'running';
+CREATE INDEX attempts_leased ON attempts (lease_until_ms) WHERE status = 'running';
+
+-- What is ready, by step: of 100,000 runs that no host here can start, a claim looks at one.
+CREATE INDEX runs_ready_of_step ON runs (flow_name, step_name, priority DESC, ready_seq)
+WHERE status = 'queued' AND waits_for IS NULL AND called_off IS NULL;
+
+CREATE FUNCTION server_ms() RETURNS BIGINT LANGUAGE sql AS
+$$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;

@@ -1,0 +1,95 @@
+"""`SharedStore`: a schema that hosts share, with their leases, as one of them sees it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flowd.domain.hosts import HostSession
+from flowd.domain.outcome import Outcome
+from flowd.domain.queueing import LeftRunning
+from flowd.domain.run import Attempt, Run
+from flowd.domain.tenure import Lost, Renewal
+from flowd.domain.waiting import TimeWait
+from flowd.store.postgres.address import Address
+from flowd.store.postgres.connection import PostgresWriter
+from flowd.store.postgres.listener import Listener
+from flowd.store.postgres.store import PostgresStore
+from flowd.store.sql import able, hosts, leases
+from flowd.store.sql.connection import Connection
+
+
+class SharedStore(PostgresStore):
+    """A `flowd.ports.hosts.Leases` and `flowd.ports.hosts.Hosts` beside a store."""
+
+    def __init__(self, address: Address, *, host: HostSession, **options: Any) -> None:
+        """Connect, and listen; must be called in a running loop. See `PostgresStore`."""
+        self._host = host
+        self._news: list[Callable[[], None]] = []
+        super().__init__(address, **options)
+        self._listener = Listener(address, own_pid=self._own_pid, on_news=self._tell_news)
+
+    def _own_pid(self) -> int:
+        writer = self._writer.connection
+        return writer.raw.info.backend_pid if isinstance(writer, PostgresWriter) and not writer.is_lost else -1
+
+    def _tell_news(self) -> None:
+        self._writer.heard()
+        for listener in self._news:
+            listener()
+
+    async def close(self) -> None:
+        """See `SqlStore.close`."""
+        await asyncio.to_thread(self._listener.close)
+        await super().close()
+
+    def tell_news(self, listener: Callable[[], None]) -> None:
+        """See `flowd.ports.hosts.Leases.tell_news`."""
+        self._news.append(listener)
+
+    async def register(self) -> None:
+        """See `flowd.ports.hosts.Hosts.register`."""
+        await self._writer.do(lambda db: hosts.register(db, self._host))
+
+    async def note_abilities(self, steps: Iterable[tuple[str, str]]) -> None:
+        """See `flowd.ports.hosts.Hosts.note_abilities`."""
+        known = list(steps)
+        await self._writer.do(lambda db: hosts.note_abilities(db, self._host, known))
+
+    async def left_running(self) -> list[LeftRunning]:
+        """See `flowd.ports.queue.Queue.left_running`: of this host alone."""
+        return await self._read(lambda db: leases.of_session(db, self._host))
+
+    async def renew(self, *, running: int, places: int) -> Renewal | None:
+        """See `flowd.ports.hosts.Leases.renew`."""
+
+        def renew(db: Connection) -> Renewal | None:
+            assert isinstance(db, PostgresWriter)
+            changes, now_ms = db.total_changes, time.time_ns() // 1_000_000
+            renewal = leases.renew(db, self._host, running=running, places=places, now_ms=now_ms)
+            db.total_changes = changes  # no news for other hosts
+            return renewal
+
+        return await self._writer.do(renew)
+
+    async def startable(self) -> tuple[bool, int | None]:
+        """See `flowd.ports.hosts.Leases.startable`."""
+        return await self._read(lambda db: able.startable(db, self._host))
+
+    async def cancel_wishes(self) -> list[str]:
+        """See `flowd.ports.hosts.Leases.cancel_wishes`."""
+        return await self._read(lambda db: leases.cancel_wishes(db, self._host))
+
+    async def return_run(self, run_id: str, *, at_ms: int) -> bool:
+        """See `flowd.ports.hosts.Leases.return_run`."""
+        return await self._writer.do(lambda db: leases.return_run(db, self._host, run_id, at_ms=at_ms))
+
+    async def expired(self) -> list[Lost]:
+        """See `flowd.ports.hosts.Leases.expired`."""
+        return await self._read(leases.expired)
+
+    async def declare_lost(
+        self, attempt: Attempt, outcome: Outcome, *, at_ms: int, wait: TimeWait | None
+    ) -> Run | None:
+        """See `flowd.ports.hosts.Leases.declare_lost`."""
+        return await self._writer.do(lambda db: leases.declare_lost(db, attempt, outcome, at_ms=at_ms, wait=wait))

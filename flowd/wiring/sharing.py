@@ -1,0 +1,69 @@
+"""What a daemon does beside the engine because other hosts share its store."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+
+from flowd.domain.flow import Snapshot
+from flowd.domain.hosts import HostSession
+from flowd.engine.abilities import Abilities
+from flowd.engine.attempts import Attempts
+from flowd.engine.completions import Completions
+from flowd.engine.hearing import Hearing
+from flowd.engine.scheduler import Scheduler
+from flowd.engine.steps_in_force import StepsInForce
+from flowd.engine.tenure import Tenure
+from flowd.keeper.capabilities import now_s
+from flowd.ports import Catalog, Clock, Journal, Keeper
+from flowd.ports.hosts import Sharing
+
+Work = Callable[[], Coroutine[None, None, None]]
+
+
+@dataclass(slots=True)
+class Shared:
+    """A store that is shared.
+
+    Attributes:
+        on_replaced: Told when another daemon has this host's name.
+        listeners: Told of each snapshot of the catalog.
+    """
+
+    store: Sharing
+    host: HostSession
+    on_replaced: Callable[[], None]
+    listeners: list[Callable[[Snapshot], None]] = field(default_factory=list)
+
+    def works(
+        self,
+        *,
+        keeper: Keeper,
+        attempts: Attempts,
+        completions: Completions,
+        scheduler: Scheduler,
+        clock: Clock,
+        catalog: Catalog,
+        steps: StepsInForce,
+        journal: Journal,
+    ) -> list[Work]:
+        """What goes on for as long as the engine is open."""
+        tenure = Tenure(
+            leases=self.store,
+            keeper=keeper,
+            attempts=attempts,
+            completions=completions,
+            scheduler=scheduler,
+            clock=clock,
+            boot_s=now_s,
+            on_replaced=self.on_replaced,
+        )
+        hearing = Hearing(
+            journal=journal,
+            leases=self.store,
+            attempts=attempts,
+            completions=completions,
+            ring=scheduler.ring,
+            ring_at=scheduler.ring_at,
+        )
+        abilities = Abilities(hosts=self.store, catalog=catalog, steps=steps, ring=scheduler.ring)
+        self.listeners.append(abilities.changed)
+        return [tenure.renew_for_ever, tenure.sweep_for_ever, hearing.work, abilities.work]

@@ -1,0 +1,195 @@
+"""Hosts that share a store: two daemons, each with packages and a state folder of its own, and one PostgreSQL."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import postgres_rig
+import psutil
+import pytest
+from daemon_rig import Workspace, say, until, workspace
+
+
+class Hosts:
+    """Some hosts of one store."""
+
+    def __init__(self, address: str, **places: Workspace) -> None:
+        self.address = address
+        self.places = places
+
+    def __getitem__(self, name: str) -> Workspace:
+        return self.places[name]
+
+    def start(self, *names: str, **environment: str) -> None:
+        """Start some; without names all."""
+        for name in names or self.places:
+            self[name].start(FLOWD_STORE=self.address, FLOWD_HOST=name, **environment)
+
+    def flow(self, name: str, script: str, *, on: str = "", **options: Any) -> None:
+        """The same package everywhere, or on one host alone."""
+        for host, place in self.places.items():
+            if on in ("", host):
+                place.flow(name, script, **options)
+
+    def stop(self) -> None:
+        """Stop all; each ends well."""
+        for place in self.places.values():
+            if place.process is not None and place.process.poll() is None:
+                assert place.stop() == 0
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Hosts]:
+    """Two hosts that are not started yet."""
+    address = postgres_rig.DATABASE.address(tmp_path)
+    with workspace() as anna, workspace() as bert:
+        yield Hosts(address, anna=anna, bert=bert)
+
+
+def dispatch(place: Workspace, event_id: str, flow: str) -> str:
+    (run_id,) = place.call("flow.dispatch", event={"id": event_id, "type": f"{flow}.go", "payload": {}})["runIds"]
+    return str(run_id)
+
+
+def run_of(place: Workspace, run_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = place.call("flow.getRun", runId=run_id)["run"]
+    return found
+
+
+def host_of(hosts: Hosts, run: dict[str, Any]) -> str:
+    """On which host its last attempt ran, by where that was."""
+    cwd = run["attempts"][-1]["cwd"]
+    return next(name for name, place in hosts.places.items() if cwd.startswith(str(place.path)))
+
+
+def ended(place: Workspace, run_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    assert found["status"] not in ("queued", "running"), found
+    return found
+
+
+def test_a_run_starts_where_its_step_may_run_and_is_waited_for_everywhere(hosts: Hosts) -> None:
+    hosts.flow("far", say("changed"), step='runs_on = ["gpu"]')
+    hosts.flow("away", say("changed"), on="bert")
+    hosts.start("anna")
+    hosts.start("bert", FLOWD_LABELS="gpu")
+    run_id = dispatch(hosts["anna"], "e1", "far")
+    for place in hosts.places.values():
+        assert ended(place, run_id)["effectiveStatus"] == "changed"
+    assert host_of(hosts, run_of(hosts["anna"], run_id)) == "bert"
+    # Who asks has never seen this step.
+    run_id = dispatch(hosts["bert"], "e2", "away")
+    assert ended(hosts["anna"], run_id)["effectiveStatus"] == "changed"
+    hosts.stop()
+
+
+def test_runs_that_one_host_cannot_start_hold_up_nobody(hosts: Hosts) -> None:
+    hosts.flow("far", say("changed"), step='runs_on = ["gpu"]\npriority = 5')
+    hosts.flow("near", say("changed"))
+    hosts.start(FLOWD_MAX_PARALLEL="2")
+    waiting = [dispatch(hosts["anna"], f"far-{number}", "far") for number in range(20)]
+    for place in hosts.places.values():
+        assert ended(place, dispatch(place, f"near-{place.path.name}", "near"))["effectiveStatus"] == "changed"
+    assert {run_of(hosts["bert"], run_id)["status"] for run_id in waiting} == {"queued"}
+    assert hosts["anna"].stop() == 0
+    hosts.start("anna", FLOWD_LABELS="gpu")
+    for run_id in waiting:
+        assert ended(hosts["bert"], run_id)["effectiveStatus"] == "changed"
+    hosts.stop()
+
+
+def test_each_run_begins_once_and_both_hosts_take_their_share(hosts: Hosts, tmp_path: Path) -> None:
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    hosts.flow(
+        "work", f"echo $FLOWD_RUN_ID $PWD >> {begun}; while [ ! -e {go} ]; do sleep 0.02; done; {say('changed')}"
+    )
+    hosts.start(FLOWD_MAX_PARALLEL="2")
+    runs = [dispatch(hosts["anna"], f"e{number}", "work") for number in range(30)]
+    until(lambda: begun.exists() and len(begun.read_text().split()) == 8, what="four places that are taken")
+    folders = [line.split()[1] for line in begun.read_text().splitlines()]
+    assert sorted(sum(folder.startswith(str(place.path)) for folder in folders) for place in hosts.places.values()) == [
+        2,
+        2,
+    ]
+    go.touch()
+    for run_id in runs:
+        assert ended(hosts["bert"], run_id)["effectiveStatus"] == "changed"
+    assert sorted(line.split()[0] for line in begun.read_text().splitlines()) == sorted(runs)
+    hosts.stop()
+
+
+def test_a_run_is_canceled_from_another_host(hosts: Hosts) -> None:
+    hosts.flow("long", "echo $$ > pid; exec sleep 600", on="bert", step="grace_ms = 500")
+    hosts.start()
+    run_id = dispatch(hosts["bert"], "e1", "long")
+    until(lambda: run_of(hosts["anna"], run_id)["status"] == "running", what="a run that goes on")
+    hosts["anna"].call("flow.cancelRun", runId=run_id)
+    run = ended(hosts["anna"], run_id)
+    assert (run["status"], run["reason"]) == ("canceled", "canceled")
+    again = hosts["anna"].call("flow.retryRun", runId=run_id)["run"]
+    assert again["status"] in ("queued", "running")  # no wish of before ends it
+    until(lambda: run_of(hosts["anna"], run_id)["status"] == "running", what="another attempt")
+    hosts["bert"].call("flow.cancelRun", runId=run_id)
+    assert ended(hosts["anna"], run_id)["attemptCount"] == 2
+    hosts.stop()
+
+
+def test_a_daemon_that_comes_back_within_the_lease_goes_on_with_its_steps(hosts: Hosts, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    hosts.flow("work", f"while [ ! -e {go} ]; do sleep 0.02; done; {say('changed')}; exit 0", on="bert")
+    hosts.start()
+    run_id = dispatch(hosts["bert"], "e1", "work")
+    until(lambda: run_of(hosts["anna"], run_id)["status"] == "running", what="a run that goes on")
+    hosts["bert"].kill()
+    hosts.start("bert")
+    go.touch()
+    run = ended(hosts["anna"], run_id)
+    assert (run["effectiveStatus"], run["attemptCount"], run["exitCode"]) == ("changed", 1, 0)
+    hosts.stop()
+
+
+def test_a_second_host_of_a_name_is_not_let_in_while_the_first_lives(hosts: Hosts) -> None:
+    hosts.start("anna")
+    place = hosts["bert"]
+    with pytest.raises(AssertionError, match="There is a host anna already"):
+        place.start(FLOWD_STORE=hosts.address, FLOWD_HOST="anna")
+    assert place.process is not None
+    assert place.process.wait(20) == 75
+    hosts.stop()
+
+
+@pytest.mark.timeout(180)
+def test_a_frozen_host_is_fenced_by_its_keeper_and_its_run_begins_again_elsewhere(hosts: Hosts, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    lease = (
+        'grace_ms = 1000\nlost_after_ms = 15000\n[steps.retry]\nmax_attempts = 2\non = ["interrupted"]\ndelay_ms = 0'
+    )
+    for name, rest in (("anna", "exec sleep 600"), ("bert", say("changed"))):
+        hosts.flow("work", f"echo {name} $$ >> {said}; {rest}", on=name, step=lease)
+    hosts.start("anna")
+    run_id = dispatch(hosts["anna"], "e1", "work")
+    until(lambda: said.exists() and said.read_text().endswith("\n"), what="the step on anna")
+    step = int(said.read_text().split()[1])
+    hosts.start("bert")
+    frozen = hosts["anna"].process
+    assert frozen is not None
+    os.kill(frozen.pid, signal.SIGSTOP)
+    try:
+        until(lambda: not psutil.pid_exists(step), bound_s=60, what="the keeper that ends the step")
+        assert run_of(hosts["bert"], run_id)["attemptCount"] == 1  # before anybody else may begin it
+        until(lambda: run_of(hosts["bert"], run_id)["attemptCount"] == 2, bound_s=90, what="another attempt")
+        run = ended(hosts["bert"], run_id)
+    finally:
+        os.kill(frozen.pid, signal.SIGCONT)
+    assert run["effectiveStatus"] == "changed"
+    first, _ = run["attempts"]
+    assert (first["status"], first["reason"]) == ("failed", "interrupted")
+    assert "its host anna was not heard of for 15 s" in first["error"]
+    assert [line.split()[0] for line in said.read_text().splitlines()] == ["anna", "bert"]
+    # What the frozen one has to say now changes nothing.
+    until(lambda: not hosts["anna"].call("daemon.status")["running"], bound_s=60, what="anna to have let go of it")
+    for place in hosts.places.values():
+        assert run_of(place, run_id)["attempts"] == run["attempts"]
+    hosts.stop()
