@@ -200,6 +200,7 @@ def _draw_attempt(attempt: AttemptView, *, is_last: bool) -> None:
     printing.fields(
         (
             ("attempt", str(attempt.attempt_number)),
+            ("host", attempt.host),
             ("status", attempt.status),
             ("reason", attempt.reason),
             ("exit", _exit(attempt)),

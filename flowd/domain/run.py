@@ -83,6 +83,7 @@ class Attempt:
 
     Attributes:
         measured_ms: How long it took, by a clock that nobody sets; None where that was not seen, or not measured yet.
+        host: On which host it ran, in a store that hosts share; None in one of our own.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Attempt:
     resolution: Resolution | None = None
     answer: Answer | None = None
     """What it was told. ``result`` and ``resolution`` are there once they are not the run's any more."""
+    host: str | None = None
 
     @property
     def duration_ms(self) -> int | None:

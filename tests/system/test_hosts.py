@@ -59,9 +59,10 @@ def run_of(place: Workspace, run_id: str) -> dict[str, Any]:
 
 
 def host_of(hosts: Hosts, run: dict[str, Any]) -> str:
-    """On which host its last attempt ran, by where that was."""
-    cwd = run["attempts"][-1]["cwd"]
-    return next(name for name, place in hosts.places.items() if cwd.startswith(str(place.path)))
+    """On which host its last attempt ran, by where that was, and as its view says."""
+    attempt = run["attempts"][-1]
+    assert attempt["cwd"].startswith(str(hosts[attempt["host"]].path))
+    return str(attempt["host"])
 
 
 def ended(place: Workspace, run_id: str) -> dict[str, Any]:

@@ -97,7 +97,8 @@ class OutputEntry(View):
 class AttemptView(View):
     """One process tree of a run. ``durationMs`` is measured by a clock that nobody sets; it is missing while it runs,
     and where nobody saw its end. What an attempt had said (``result``), and how a person put that right, is told here
-    once another attempt has followed; ``answer`` is what it was told."""
+    once another attempt has followed; ``answer`` is what it was told. ``host``: where it ran, in a store that hosts
+    share."""
 
     id: str
     attempt_number: int
@@ -122,6 +123,7 @@ class AttemptView(View):
     result: JsonObject | None = None
     resolution: ResolutionView | None = None
     answer: AnswerView | None = None
+    host: str | None = None
 
 
 class ProgressView(View):
@@ -292,6 +294,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         result=_embedded(attempt.result),
         resolution=resolution_view(attempt.resolution),
         answer=answer_view(attempt.answer),
+        host=attempt.host,
     )
 
 

@@ -167,6 +167,7 @@ def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) ->
         started_at_ms=ask.at_ms,
         package_hash=definition.package_hash,
         answer=run.answer,
+        host=None if ask.host is None else ask.host.name,
     )
     ends = () if row[rows.RUN_WHEN] is None else tuple(need_ends.of_run(db, seq))
     return StartedRun(run, attempt, definition, body.encode(), ends, trace, lease_until_s)

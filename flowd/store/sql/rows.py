@@ -48,7 +48,7 @@ RUNS = f"SELECT {RUN_COLUMNS} FROM runs r JOIN events e ON e.seq = r.event_seq"
 ATTEMPT_COLUMNS = """
     run_seq, number, status, worker_id, started_at_ms, completed_at_ms, reason, error, exit_code, signal, pid, command,
     cwd, leftovers, survivors, stdout_bytes, stderr_bytes, truncated, max_rss_bytes, cpu_ms, boot_id, package_hash,
-    duration_ms, result_status, result, resolution, answer
+    duration_ms, result_status, result, resolution, answer, host
 """
 
 EVENT_COLUMNS = (
@@ -170,6 +170,7 @@ def attempt(row: Row, run_id: str) -> Attempt:
         result=_result(row[23], row[24]),
         resolution=None if row[25] is None else words.read_resolution(row[25]),
         answer=None if row[26] is None else words.read_answer(row[26]),
+        host=row[27],
     )
 
 

@@ -46,6 +46,7 @@ class AttemptView:
         duration_ms: How long it took, by a clock that nobody sets. None while it runs, and where nobody saw its end.
         result: What it had said; there once another attempt has followed. So is ``resolution``.
         answer: What it was told, as `RunView.answer`.
+        host: Where it ran, in a store that hosts share; None in one of the daemon's own.
     """
 
     id: str = field(metadata=called("id", "attemptId"))
@@ -71,6 +72,7 @@ class AttemptView:
     result: Members | None = field(hash=False)
     resolution: Members | None = field(hash=False)
     answer: Members | None = field(hash=False)
+    host: str | None = None
 
 
 @dataclass(frozen=True)
