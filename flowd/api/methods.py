@@ -248,7 +248,7 @@ class Methods:
 
     async def _explain(self, given: catalog.Explain) -> catalog.ExplainView:
         event, verdicts = await self._engine.explain(given.event)
-        return catalog.explain_view(event, verdicts, self._engine.snapshot(), self._engine.reads.lacks)
+        return catalog.explain_view(event, verdicts, self._engine.snapshot(), self._engine.reads.able)
 
     async def _daemon_status(self, given: daemon.Status) -> daemon.StatusView:
         return await self._status(given)

@@ -13,7 +13,7 @@ from flowd.cli.exits import CommandError
 from flowd.domain import event as events
 from flowd.domain import hosts, joining, matching
 from flowd.domain.errors import InvalidEventError, StateError
-from flowd.domain.flow import Snapshot
+from flowd.domain.flow import Flow, Snapshot, Step
 from flowd.settings import sources
 from flowd.settings.values import Simple
 
@@ -54,7 +54,12 @@ def explain(workspace: Path, body: object) -> dict[str, Any]:
             )
     labels = labels_here(workspace, snapshot)
     verdicts = joining.join(snapshot, verdicts)
-    return _plain(shapes.explain_view(event, verdicts, snapshot, lambda step: hosts.missing(step.runs_on, labels)))
+
+    def able(_: Flow, step: Step) -> hosts.Able:
+        lacked = hosts.missing(step.runs_on, labels)
+        return hosts.Able(lacked, int(not lacked))
+
+    return _plain(shapes.explain_view(event, verdicts, snapshot, able))
 
 
 def labels_here(workspace: Path, snapshot: Snapshot) -> frozenset[str]:

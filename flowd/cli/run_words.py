@@ -33,11 +33,16 @@ def waiting(item: RunView) -> str | None:
         case {"package": name}:
             return f"waits for step {item.step_name} of {name}, which is in no package: it is gone, or broken"
         case {"host": dict(host)}:
-            return f"waits for a host with {' and '.join(host.get('labels', ()))}"
+            return f"waits for a host {_able(host)}"
         case {"key": dict(key)}:
             return f"waits for {_key(key)}"
         case _:
             return None
+
+
+def _able(host: Mapping[str, object]) -> str:
+    labels = host.get("labels")
+    return f"with {' and '.join(map(str, labels))}" if labels and isinstance(labels, list) else "that can run its step"
 
 
 def _until(instant: object, said: Mapping[str, object]) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_LABELS = 64
 NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
@@ -87,6 +88,25 @@ def missing(runs_on: Iterable[str], labels: Collection[str]) -> list[str]:
     ['big']
     """
     return sorted(set(runs_on).difference(labels))
+
+
+class Able(NamedTuple):
+    """Who can run a step.
+
+    Attributes:
+        lacked: Labels that it requires and this host does not have.
+        hosts: How many hosts can run it; None where nobody has counted them yet.
+    """
+
+    lacked: list[str]
+    hosts: int | None
+
+    @property
+    def problem(self) -> str | None:
+        """Why its runs wait, as a sentence without a subject; None where they need not."""
+        if self.hosts != 0:
+            return None
+        return lacking_sentence(self.lacked) if self.lacked else "no host that lives can run it, so its runs wait"
 
 
 def lacking_sentence(lacked: Collection[str]) -> str:

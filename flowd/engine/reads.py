@@ -6,7 +6,8 @@ from dataclasses import replace
 from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, RunNotFoundError
 from flowd.domain.filters import EventFilter, RunFilter
-from flowd.domain.flow import Step
+from flowd.domain.flow import Flow, Step
+from flowd.domain.hosts import Able
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
 from flowd.domain.stored import Counts, EventState, Page, StoredEvent, TreeEvent
@@ -135,9 +136,9 @@ class Reads:
         """How many events and runs there are."""
         return await self._store.counts()
 
-    def lacks(self, step: Step) -> list[str]:
-        """The labels that a step requires of its host and this one does not have."""
-        return self._showing.lacks(step)
+    def able(self, flow: Flow, step: Step) -> Able:
+        """Who can run a step."""
+        return self._showing.able(flow, step)
 
     def shown(self, run: Run) -> Run:
         """The run as it may be seen, with its secrets masked."""

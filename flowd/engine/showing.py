@@ -2,24 +2,29 @@
 
 from dataclasses import replace
 
-from flowd.domain.flow import Step
+from flowd.domain.flow import Flow, Step
+from flowd.domain.hosts import Able
 from flowd.domain.masking import masked_run
 from flowd.domain.redaction import Redactor
-from flowd.domain.run import Run
-from flowd.domain.waiting import HostWait, PackageWait
+from flowd.domain.run import ProcessStatus, Run
+from flowd.domain.waiting import HostWait, PackageWait, PlaceWait
+from flowd.engine.served import Served
 from flowd.engine.steps_in_force import StepsInForce
 
 
 class Showing:
     """Shows runs: with secrets masked, and with what the store does not know of why they wait."""
 
-    def __init__(self, *, redactor: Redactor, steps: StepsInForce) -> None:
+    def __init__(self, *, redactor: Redactor, steps: StepsInForce, served: Served | None = None) -> None:
+        """``served``: what the hosts of a shared store can run; None where there is this one alone."""
         self._redactor = redactor
         self._steps = steps
+        self._served = served
 
-    def lacks(self, step: Step) -> list[str]:
-        """The labels that a step requires and this host does not have."""
-        return self._steps.lacks(step)
+    def able(self, flow: Flow, step: Step) -> Able:
+        """Who can run a step."""
+        lacked = self._steps.lacks(step)
+        return Able(lacked, int(not lacked) if self._served is None else self._served.hosts(flow.name, step.name))
 
     def run(self, run: Run) -> Run:
         """The run as it may be seen."""
@@ -27,4 +32,10 @@ class Showing:
             labels = self._steps.lacking(run.flow_name, run.step_name)
             if labels:
                 run = replace(run, waiting_for=HostWait(labels))
+        elif self._served is not None and _is_ready(run) and self._served.hosts(run.flow_name, run.step_name) == 0:
+            run = replace(run, waiting_for=HostWait(self._steps.required(run.flow_name, run.step_name)))
         return masked_run(run, self._redactor)
+
+
+def _is_ready(run: Run) -> bool:
+    return run.status is ProcessStatus.QUEUED and (run.waiting_for is None or isinstance(run.waiting_for, PlaceWait))

@@ -35,6 +35,11 @@ class StepsInForce:
         _, step = self._find(flow_name, step_name)
         return step.runs_on if step and self.lacks(step) else ()
 
+    def required(self, flow_name: str, step_name: str) -> tuple[str, ...]:
+        """All labels that the step in force requires; none where it is in no package here."""
+        _, step = self._find(flow_name, step_name)
+        return step.runs_on if step else ()
+
     def lacks(self, step: Step) -> list[str]:
         """The labels that a step requires and this host does not have."""
         return missing(step.runs_on, self._labels)

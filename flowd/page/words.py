@@ -72,7 +72,8 @@ def waits(said: Mapping[str, Any] | None) -> str:
         case {"package": name}:
             return f"its step, which {name} does not have"
         case {"host": dict(host)}:
-            return f"a host with {' and '.join(host.get('labels', ()))}"
+            labels = " and ".join(host.get("labels", ()))
+            return f"a host with {labels}" if labels else "a host that can run its step"
         case {"key": dict(key)}:
             return _key(key)
         case _:

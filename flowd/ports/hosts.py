@@ -20,8 +20,17 @@ class Hosts(Protocol):
         """
         ...
 
+    async def leave(self) -> None:
+        """Say that this host's daemon ends, so that another one may have its name at once. What still runs keeps its
+        lease."""
+        ...
+
     async def note_abilities(self, steps: Iterable[tuple[str, str]]) -> None:
         """These are the steps that this host can run, by flow and step. Claims go by that."""
+        ...
+
+    async def served(self) -> dict[tuple[str, str], int]:
+        """How many hosts that live can run each step, by flow and step; those that none can run are not in it."""
         ...
 
 

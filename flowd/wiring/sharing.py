@@ -10,6 +10,7 @@ from flowd.engine.attempts import Attempts
 from flowd.engine.completions import Completions
 from flowd.engine.hearing import Hearing
 from flowd.engine.scheduler import Scheduler
+from flowd.engine.served import Served
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.tenure import Tenure
 from flowd.keeper.capabilities import now_s
@@ -26,12 +27,14 @@ class Shared:
     Attributes:
         on_replaced: Told when another daemon has this host's name.
         listeners: Told of each snapshot of the catalog.
+        served: What all hosts can run.
     """
 
     store: Sharing
     host: HostSession
     on_replaced: Callable[[], None]
     listeners: list[Callable[[Snapshot], None]] = field(default_factory=list)
+    served: Served = field(default_factory=Served)
 
     def works(
         self,
@@ -64,6 +67,6 @@ class Shared:
             ring=scheduler.ring,
             ring_at=scheduler.ring_at,
         )
-        abilities = Abilities(hosts=self.store, catalog=catalog, steps=steps, ring=scheduler.ring)
+        abilities = Abilities(hosts=self.store, catalog=catalog, steps=steps, served=self.served, ring=scheduler.ring)
         self.listeners.append(abilities.changed)
         return [tenure.renew_for_ever, tenure.sweep_for_ever, hearing.work, abilities.work]

@@ -7,6 +7,7 @@ import pytest
 from flowd.api.shapes.catalog import explain_view
 from flowd.catalog.scan import scan_once
 from flowd.domain.event import normalise
+from flowd.domain.hosts import Able
 from flowd.domain.matching import explain
 
 PACKAGE = """name = "x"
@@ -41,7 +42,7 @@ def test_validate_and_explain_tell_it_in_a_sentence(workspace: Path) -> None:
     assert warning.startswith('step "agent": runner "')
     assert SENTENCE in warning
     event = normalise({"id": "e", "type": "a"}, now="2026-01-01T00:00:00.000Z")
-    agent, other = explain_view(event, explain(snapshot, event), snapshot, lambda _: []).steps
+    agent, other = explain_view(event, explain(snapshot, event), snapshot, lambda *_: Able([], 1)).steps
     assert (agent.reason, agent.matches) == ("matched", True)
     assert SENTENCE in (agent.warning or "")
     assert other.warning is None

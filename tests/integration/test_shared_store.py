@@ -240,6 +240,19 @@ def test_a_claim_passes_by_what_others_have_to_start_in_the_order_of_the_queue(t
     use(tmp_path, test)
 
 
+def test_a_host_that_has_left_serves_nothing_and_its_name_is_free(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        anna, bert = await world.host("anna"), await world.host("bert")
+        await anna.store.note_abilities([("flow", "step"), ("flow", "other")])
+        await bert.store.note_abilities([("flow", "step")])
+        assert await bert.store.served() == {("flow", "step"): 2, ("flow", "other"): 1}
+        await anna.store.leave()
+        assert await bert.store.served() == {("flow", "step"): 1}
+        await world.host("anna", host_id="another")
+
+    use(tmp_path, test)
+
+
 def test_abilities_are_those_that_were_noted_last(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         anna = await world.host("anna")

@@ -65,6 +65,14 @@ def host_of(hosts: Hosts, run: dict[str, Any]) -> str:
     return str(attempt["host"])
 
 
+def explained(place: Workspace) -> list[dict[str, Any]]:
+    """What each step says to an event."""
+    found: list[dict[str, Any]] = place.call("flow.explain", event={"id": "e", "type": "near.go", "payload": {}})[
+        "steps"
+    ]
+    return found
+
+
 def ended(place: Workspace, run_id: str) -> dict[str, Any]:
     found: dict[str, Any] = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
     assert found["status"] not in ("queued", "running"), found
@@ -93,9 +101,14 @@ def test_runs_that_one_host_cannot_start_hold_up_nobody(hosts: Hosts) -> None:
     waiting = [dispatch(hosts["anna"], f"far-{number}", "far") for number in range(20)]
     for place in hosts.places.values():
         assert ended(place, dispatch(place, f"near-{place.path.name}", "near"))["effectiveStatus"] == "changed"
+    wait = {"host": {"labels": ["gpu"], "hosts": 0}}
+    for place in hosts.places.values():
+        until(lambda place=place: run_of(place, waiting[0])["waitingFor"] == wait, what="a run that no host can start")
     assert {run_of(hosts["bert"], run_id)["status"] for run_id in waiting} == {"queued"}
+    assert [step["hosts"] for step in explained(hosts["bert"])] == [0, 2]
     assert hosts["anna"].stop() == 0
     hosts.start("anna", FLOWD_LABELS="gpu")
+    until(lambda: [step["hosts"] for step in explained(hosts["bert"])] == [1, 2], what="a host that can start them")
     for run_id in waiting:
         assert ended(hosts["bert"], run_id)["effectiveStatus"] == "changed"
     hosts.stop()

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 from flowd.api.params import Params
 from flowd.api.shapes import View
-from flowd.domain import hosts
 from flowd.domain.concurrency import Concurrency, OnBusy
 from flowd.domain.event import Event
 from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, Runner, Snapshot, Step
+from flowd.domain.hosts import Able
 from flowd.domain.matching import Verdict, Why
 from flowd.domain.needs import When
 
@@ -116,8 +116,8 @@ class SchemaErrorView(View):
 
 class VerdictView(View):
     """What one step says to an event. ``reason`` is ``matched``, or what failed first; ``missing`` are the needs that
-    are not started. ``warning``: why a run of it fails all the same, or waits. ``hosts``: how many hosts have the
-    labels that it requires, ``runsOn``; both are missing where it requires none."""
+    are not started. ``warning``: why a run of it fails all the same, or waits. ``runsOn``: labels that it
+    requires of a host; ``hosts``: how many hosts can run it."""
 
     flow: str
     step: str
@@ -183,14 +183,14 @@ def broken_view(package: BrokenPackage) -> BrokenView:
 
 
 def explain_view(
-    event: Event, verdicts: Sequence[Verdict], snapshot: Snapshot, lacks: Callable[[Step], list[str]]
+    event: Event, verdicts: Sequence[Verdict], snapshot: Snapshot, able: Callable[[Flow, Step], Able]
 ) -> ExplainView:
-    """What every step says to an event. ``lacks`` tells which labels of a step's this host does not have."""
+    """What every step says to an event. ``able`` tells who can run a step."""
     return ExplainView(
         event_id=event.id,
         type=event.type,
         matched=sum(verdict.why == "matched" for verdict in verdicts),
-        steps=[_verdict_view(verdict, lacks(verdict.step)) for verdict in verdicts],
+        steps=[_verdict_view(verdict, able(verdict.flow, verdict.step)) for verdict in verdicts],
         broken=[broken_view(package) for package in snapshot.broken],
     )
 
@@ -219,7 +219,7 @@ def _concurrency_view(asked: Concurrency | None) -> ConcurrencyView | None:
     return None if asked is None else ConcurrencyView(asked.key, asked.limit, asked.on_busy, asked.group)
 
 
-def _verdict_view(verdict: Verdict, lacked: list[str]) -> VerdictView:
+def _verdict_view(verdict: Verdict, able: Able) -> VerdictView:
     trigger = verdict.step.trigger
     errors = [
         SchemaErrorView(path=error.path, keyword=error.keyword, message=error.message) for error in verdict.errors
@@ -232,15 +232,9 @@ def _verdict_view(verdict: Verdict, lacked: list[str]) -> VerdictView:
         trigger_type=None if trigger is None else trigger.type,
         schema=None if trigger is None else trigger.schema,
         errors=errors or None,
-        warning=_warning(verdict.step, lacked),
+        warning=CODE_MODE_PROBLEM if verdict.step.runner is Runner.CODE_MODE else able.problem,
         needs=verdict.step.needs or None,
         missing=verdict.missing or None,
         runs_on=verdict.step.runs_on or None,
-        hosts=int(not lacked) if verdict.step.runs_on else None,
+        hosts=able.hosts,
     )
-
-
-def _warning(step: Step, lacked: list[str]) -> str | None:
-    if step.runner is Runner.CODE_MODE:
-        return CODE_MODE_PROBLEM
-    return hosts.lacking_sentence(lacked) if lacked else None

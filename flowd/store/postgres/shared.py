@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
+from flowd.domain.errors import FlowdError
 from flowd.domain.hosts import HostSession
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import LeftRunning
@@ -40,6 +42,8 @@ class SharedStore(PostgresStore):
 
     async def close(self) -> None:
         """See `SqlStore.close`."""
+        with suppress(FlowdError):  # then it looks as if it had died
+            await self.leave()
         await asyncio.to_thread(self._listener.close)
         await super().close()
 
@@ -50,6 +54,14 @@ class SharedStore(PostgresStore):
     async def register(self) -> None:
         """See `flowd.ports.hosts.Hosts.register`."""
         await self._writer.do(lambda db: hosts.register(db, self._host))
+
+    async def leave(self) -> None:
+        """See `flowd.ports.hosts.Hosts.leave`."""
+        await self._writer.do(lambda db: hosts.leave(db, self._host))
+
+    async def served(self) -> dict[tuple[str, str], int]:
+        """See `flowd.ports.hosts.Hosts.served`."""
+        return await self._read(hosts.served)
 
     async def note_abilities(self, steps: Iterable[tuple[str, str]]) -> None:
         """See `flowd.ports.hosts.Hosts.note_abilities`."""

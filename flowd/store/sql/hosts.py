@@ -37,6 +37,20 @@ def register(db: Connection, host: HostSession) -> None:
     )
 
 
+def served(db: Connection) -> dict[tuple[str, str], int]:
+    """See `flowd.ports.hosts.Hosts.served`."""
+    found = db.execute(
+        "SELECT a.flow_name, a.step_name, count(*) FROM host_abilities a JOIN hosts h ON h.name = a.host"
+        f" WHERE h.seen_at_ms > server_ms() - {LIVE_MS} GROUP BY a.flow_name, a.step_name"
+    )
+    return {(flow, step): hosts for flow, step, hosts in found}
+
+
+def leave(db: Connection, host: HostSession) -> None:
+    """See `flowd.ports.hosts.Hosts.leave`."""
+    db.execute("UPDATE hosts SET seen_at_ms = 0 WHERE name = ? AND session = ?", (host.name, host.session))
+
+
 def note_abilities(db: Connection, host: HostSession, steps: Iterable[tuple[str, str]]) -> None:
     """See `flowd.ports.hosts.Hosts.note_abilities`."""
     wanted = set(steps)

@@ -114,7 +114,7 @@ class VerdictView:
         missing: The needs that are not started.
         warning: Why a run of it fails all the same, or waits.
         runs_on: Labels that a host must have to run it.
-        hosts: How many hosts have these labels; None where it requires none.
+        hosts: How many hosts can run it.
     """
 
     flow: str
