@@ -8,10 +8,16 @@ from typing import Any, cast
 import pytest
 from store_rig import STEP
 
+from flowd.domain.definition import Definition
+from flowd.domain.exit import Exit
+from flowd.domain.launching import Command, Launch, LeaseOverError
+from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import StartedRun
-from flowd.domain.run import Attempt, ProcessStatus, Run
+from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
+from flowd.domain.stored import Output
 from flowd.engine.attempt import ActiveAttempt
 from flowd.engine.attempts import Attempts
+from flowd.engine.scheduler import Done
 from flowd.engine.tallies import Tallies
 
 RUN = Run("r", "e", "flow", 1, "step", "exec", "sha256:0", ProcessStatus.RUNNING, 1, 1)
@@ -27,10 +33,13 @@ class Runs:
         await asyncio.sleep(0)
         return replace(RUN, id=run_id, status=self.status)
 
+    async def definition(self, _: str) -> Definition:
+        return STEP
 
-def made(runs: Runs) -> Attempts:
+
+def made(runs: Runs, *, is_shared: bool = False) -> Attempts:
     clock = SimpleNamespace(steady_ms=lambda: 1)
-    return Attempts(cast("Any", SimpleNamespace(store=runs, clock=clock, tallies=Tallies())))
+    return Attempts(cast("Any", SimpleNamespace(store=runs, clock=clock, tallies=Tallies())), is_shared=is_shared)
 
 
 def begin(attempts: Attempts) -> ActiveAttempt:
@@ -63,5 +72,67 @@ def test_a_cancel_means_an_attempt_that_begins_while_it_is_looked_for() -> None:
         assert begin(attempts).is_canceled
         await canceling
         assert not begin(attempts).is_canceled
+
+    asyncio.run(use())
+
+
+def test_a_cancel_of_what_runs_on_another_host_means_no_attempt_that_begins_here_later() -> None:
+    async def use() -> None:
+        attempts = made(Runs(), is_shared=True)
+        assert await attempts.cancel("r") == STEP.grace_ms / 1000
+        assert not begin(attempts).is_canceled
+
+    asyncio.run(use())
+
+
+class LateKeeper:
+    """A keeper that is asked for a start after its lease was over."""
+
+    async def start(self, _: Launch) -> int:
+        raise LeaseOverError("too late")
+
+
+def test_an_attempt_whose_lease_was_over_before_its_start_was_interrupted_and_not_wrong() -> None:
+    async def use() -> None:
+        async def command(*_: object) -> Command:
+            return Command(("x",), "/", {}, b"")
+
+        async def package_hash(*_: object) -> None:
+            return None
+
+        class Outputs:
+            def make_folder(self) -> None: ...
+
+            def path(self, *_: object) -> str:
+                return ""
+
+            async def collected(self, _: str) -> object:
+                return SimpleNamespace(result=None, stderr_tail="", stdout_tail="", output=Output())
+
+        tools = SimpleNamespace(
+            clock=SimpleNamespace(steady_ms=lambda: 1),
+            tallies=Tallies(),
+            keeper=LateKeeper(),
+            runners=SimpleNamespace(command=command),
+            packages=SimpleNamespace(now=package_hash),
+            outputs=Outputs(),
+            max_output_bytes=1,
+            mask=str,
+        )
+        active = begin(Attempts(cast("Any", tools), is_shared=True))
+        ends: list[Outcome] = []
+
+        async def finish(_: Exit, outcome: Outcome, *__: object) -> Done:
+            ends.append(outcome)
+            return Done()
+
+        active._finish = finish  # type: ignore[method-assign]
+        await active.start()
+        await active.exited()
+        await active.record(lambda _: None)
+        [outcome] = ends
+        assert (outcome.status, outcome.reason) == (ProcessStatus.FAILED, Reason.INTERRUPTED)
+        assert outcome.error is not None
+        assert "its host could not renew its lease" in outcome.error
 
     asyncio.run(use())
