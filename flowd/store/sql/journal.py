@@ -1,6 +1,6 @@
 """The journal table: adding to it, reading it by cursor, and keeping it bounded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from flowd.domain.journal import JOURNALED, EventHead, FlowState, Interest, JournalEntry, JournalPage
 from flowd.domain.run import ProcessStatus, Run
@@ -19,18 +19,15 @@ _PRUNE_ROWS = 10_000
 """Dropped at once at most: more than one transaction adds, and a few milliseconds of work."""
 
 
-def add_accepted(db: Connection, at_ms: int, accepted: Iterable[tuple[int, Sequence[int]]]) -> None:
-    """Events were accepted, each with these runs, which are queued."""
+def add_accepted(
+    db: Connection, at_ms: int, accepted: Iterable[tuple[int, Sequence[int]]], *, known: Collection[int] = ()
+) -> None:
+    """Events were accepted, each with these runs, which are queued; of those that are ``known`` the runs alone are new."""
     told: list[tuple[object, ...]] = []
     for event_seq, run_seqs in accepted:
-        told.append((at_ms, "event", event_seq, None, None))
+        if event_seq not in known:
+            told.append((at_ms, "event", event_seq, None, None))
         told += [(at_ms, "run", event_seq, run_seq, ProcessStatus.QUEUED) for run_seq in run_seqs]
-    inserting.insert(db, "journal (at_ms, kind, event_seq, run_seq, status)", told)
-
-
-def add_queued(db: Connection, at_ms: int, event_seq: int, run_seqs: Sequence[int]) -> None:
-    """Runs of an event that was accepted before are queued."""
-    told = [(at_ms, "run", event_seq, run_seq, ProcessStatus.QUEUED) for run_seq in run_seqs]
     inserting.insert(db, "journal (at_ms, kind, event_seq, run_seq, status)", told)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from flowd.domain.queueing import NewRun
-from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, StoredEvent
+from flowd.domain.stored import Accepted, NewEvent, StoredEvent
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import TimeWait
 from flowd.store.sql import inserting, journal, rounds, rows
@@ -58,19 +58,11 @@ def insert(
     return seq, Accepted(event=stored_event, runs=inserted.runs)
 
 
-def insert_many(
-    db: Connection, news: Sequence[NewEventRuns], *, at_ms: int, place: Place, before_keys: TimeWait | None
-) -> list[int]:
-    """The same for each of these, in a tenth of the time, if none of their runs comes to a gate at once: see `rounds.comes_to_gate`.
-    Their numbers."""
+def insert_many(db: Connection, events: Sequence[NewEvent], *, at_ms: int, place: Place) -> dict[str, int]:
+    """Store events that are not known yet, without their runs, in a tenth of the time. Their numbers, by their ids."""
     trace = _trace_above(db, place)
-    lines = [_row(new.event, place, new.event.traceparent or trace, at_ms) for new in news]
-    numbers: dict[str, int] = dict(inserting.insert_new(db, _EVENT, lines, returning="id, seq"))
-    seqs = [numbers[new.event.id] for new in news]
-    groups = [rounds.Group(seq, new.event.id, new.runs) for seq, new in zip(seqs, news, strict=True)]
-    made, _ = rounds.insert_many(db, groups, at_ms, before_keys=before_keys)
-    journal.add_accepted(db, at_ms, zip(seqs, ([its.seq for its in runs] for runs in made), strict=True))
-    return seqs
+    lines = [_row(event, place, event.traceparent or trace, at_ms) for event in events]
+    return dict(inserting.insert_new(db, _EVENT, lines, returning="id, seq"))
 
 
 def _trace_above(db: Connection, place: Place) -> str | None:

@@ -12,7 +12,7 @@ from flowd.domain.queueing import QueueBounds
 from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
 from flowd.domain.trees import TreeBounds
-from flowd.store.sql import called_off, gates, key_reads, reads, resolutions, retries, rows, trees, ways
+from flowd.store.sql import called_off, causing, gates, key_reads, reads, resolutions, retries, rows, trees, ways
 from flowd.store.sql.connection import Connection
 
 _ASKS = "r.wants_person = 1 AND r.seq > ?"
@@ -64,11 +64,12 @@ def resolve(
     cause = trees.cause(db, run_id)
     if cause.is_canceled:
         follows = ()
+    known = causing.known(db, follows)
     if follows:
-        trees.check(db, cause, follows, within)
+        trees.check(db, cause, follows, known, within)
     resolutions.write(db, cause.run_seq, said, resolution)
     gates.resolved(db, cause.run_seq, at_ms=resolution.at_ms)
-    trees.cause_all(db, cause, follows, at_ms=resolution.at_ms)
+    causing.cause_all(db, cause, follows, known, at_ms=resolution.at_ms)
     run = reads.run(db, run_id)
     assert run is not None
     return run

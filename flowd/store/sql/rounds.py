@@ -10,14 +10,14 @@ from flowd.domain.ids import longer_run_id
 from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.waiting import PauseWait, TimeWait
-from flowd.store.sql import copied_needs, gates, inserting, keys, pauses, queue, reads, rows
+from flowd.store.sql import copied_needs, earlier_rounds, gates, inserting, keys, pauses, queue, reads, rows
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.copied_needs import Copies
 
 _COLUMNS = (
     "runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status, created_at_ms,"
     " updated_at_ms, ready_seq, waits_for, waits_on, wait_why, not_before_ms, wait_ms, round, round_seq, run_when, needs_left,"
-    " step_key, priority, labels)"
+    " step_key, priority, labels, cause_seq)"
 )
 _MAX_AT_GATES = 200
 """Runs that are brought to gates in the transaction that makes them: some 30 ms."""
@@ -38,12 +38,9 @@ class Inserted:
 
 def next_numbers(db: Connection, event_seq: int, runs: Sequence[NewRun]) -> dict[str, int]:
     """The numbers of the rounds that these runs make for an event, by the names of their flows."""
-    newest = "SELECT round FROM runs WHERE event_seq = ? AND flow_name = ? ORDER BY seq DESC LIMIT 1"
-    numbers = {}
-    for flow in dict.fromkeys(run.definition.flow_name for run in runs):
-        found = db.execute(newest, (event_seq, flow)).fetchone()
-        numbers[flow] = 1 if found is None else found[0] + 1
-    return numbers
+    flows = list(dict.fromkeys(run.definition.flow_name for run in runs))
+    newest = earlier_rounds.newest_numbers(db, ((event_seq, flow) for flow in flows))
+    return {flow: newest.get((event_seq, flow), 0) + 1 for flow in flows}
 
 
 def insert(
@@ -76,12 +73,17 @@ def insert(
 
 
 class Group(NamedTuple):
-    """The runs to insert for an event; see `insert`."""
+    """The runs to insert for an event; see `insert`.
+
+    Attributes:
+        cause_seq: The note of why the event has a further round, where a run has caused it.
+    """
 
     event_seq: int
     event_id: str
     runs: Sequence[NewRun]
     numbers: Mapping[str, int] = MappingProxyType({})
+    cause_seq: int | None = None
 
 
 class Made(NamedTuple):
@@ -110,6 +112,7 @@ def insert_many(
             run,
             (group.numbers.get(flow, 1), theirs.get(flow)),
             _wait_of(run, before_keys),
+            group.cause_seq,
         )
         for group, theirs in zip(groups, rounds, strict=True)
         for run in group.runs
@@ -139,6 +142,7 @@ class _Wanted(NamedTuple):
     run: NewRun
     place: tuple[int, int | None]
     wait: TimeWait | None
+    cause_seq: int | None
 
 
 def _insert_runs(db: Connection, wanted: Sequence[_Wanted], at_ms: int) -> list[Made]:
@@ -201,10 +205,23 @@ def settle(
 ) -> Inserted:
     """Let those that wait for nothing else come to their gates, after the journal was told of them all; the runs as they
     are. ``before_keys`` as they were inserted."""
-    for run, seq in zip(runs, inserted.seqs, strict=True):
+    bring_to_gates(db, event_seq, runs, inserted.seqs, at_ms, before_keys=before_keys)
+    return replace(inserted, runs=tuple(reads.runs_by_seq(db, inserted.seqs)))
+
+
+def bring_to_gates(
+    db: Connection,
+    event_seq: int,
+    runs: Sequence[NewRun],
+    seqs: Sequence[int],
+    at_ms: int,
+    *,
+    before_keys: TimeWait | None = None,
+) -> None:
+    """`settle` of runs that nobody wants to see."""
+    for run, seq in zip(runs, seqs, strict=True):
         if comes_to_gate(run) and _wait_of(run, before_keys) is None:
             gates.advance(db, seq, event_seq, at_ms=at_ms, is_told=True)
-    return replace(inserted, runs=tuple(reads.runs_by_seq(db, inserted.seqs)))
 
 
 def _open_rounds(db: Connection, groups: Sequence[Group]) -> list[dict[str, int]]:
@@ -278,6 +295,7 @@ def _row(wanted: _Wanted, kept_by: str | None, ready_seq: int, at_ms: int) -> ro
         keys.written(new.key),
         new.priority,
         rows.labels(new.labels),
+        wanted.cause_seq,
     )
 
 

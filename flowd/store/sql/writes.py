@@ -15,6 +15,7 @@ from flowd.store.sql import (
     bounds,
     called_off,
     copied_needs,
+    earlier_rounds,
     gates,
     journal,
     new_events,
@@ -89,7 +90,7 @@ def add_runs(
     if found is None:
         raise EventNotFoundError(event_id)
     event_seq = found[0]
-    runs = copied_needs.instead([run for run in runs if run.replay_of is not None or not _has_run(db, event_seq, run)])
+    runs = copied_needs.instead(_without_known(db, event_seq, runs))
     bounds.refuse_overflow(db, bounds.load(db), bounds.of(runs), within)
     copies = copied_needs.read(db, event_seq, event_id, runs)
     if left_out is not None:
@@ -104,16 +105,17 @@ def insert_round(
     wait = rounds.wait_before_keys([runs])
     numbers = rounds.next_numbers(db, event_seq, runs)
     inserted = rounds.insert(db, event_seq, event_id, runs, at_ms, numbers=numbers, copies=copies, before_keys=wait)
-    journal.add_queued(db, at_ms, event_seq, inserted.seqs)
+    journal.add_accepted(db, at_ms, [(event_seq, inserted.seqs)], known={event_seq})
     if inserted.has_links:
         inserted = rounds.settle(db, event_seq, runs, inserted, at_ms, before_keys=wait)
     return inserted
 
 
-def _has_run(db: Connection, event_seq: int, run: NewRun) -> bool:
-    names = run.definition.flow_name, run.definition.step_name
-    known = "SELECT 1 FROM runs WHERE event_seq = ? AND flow_name = ? AND step_name = ? AND replay_of IS NULL"
-    return db.execute(known, (event_seq, *names)).fetchone() is not None
+def _without_known(db: Connection, event_seq: int, runs: Sequence[NewRun]) -> list[NewRun]:
+    """The replays, and the first runs of steps that have none."""
+    steps = [(event_seq, run.definition.flow_name, run.definition.step_name) for run in runs]
+    known = earlier_rounds.first_runs(db, (step for step, run in zip(steps, runs, strict=True) if not run.replay_of))
+    return [run for step, run in zip(steps, runs, strict=True) if run.replay_of is not None or step not in known]
 
 
 def note_start(db: Connection, attempt: Attempt) -> None:
