@@ -236,6 +236,7 @@ class Methods:
             size=part.size,
             eof=part.is_final and next_offset >= part.size,
             turns=turns,
+            shared=runs.shared_view(part.shared),
         )
 
     async def _subscribe(self, given: updates.Subscribe, caller: Caller) -> updates.SubscribedView:

@@ -28,6 +28,7 @@ from flowd.engine.outputs import OutputFiles
 from flowd.engine.progress import ProgressReader
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import TASK_PREFIX, Again, Done
+from flowd.engine.shelving import Shelving
 from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
 from flowd.engine.tallies import Tallies
 from flowd.ports import Clock, Keeper, PackageHashes, Runners, Store
@@ -44,6 +45,7 @@ class Tools:
 
     Attributes:
         mask: Takes secrets out of a text.
+        shelving: Tells other hosts what is printed.
     """
 
     store: Store
@@ -59,6 +61,7 @@ class Tools:
     tallies: Tallies
     max_output_bytes: int
     mask: Callable[[str], str]
+    shelving: Shelving
 
 
 class ActiveAttempt:
@@ -246,6 +249,7 @@ class ActiveAttempt:
                 self._noting.cancel()
 
     def _note_start_soon(self) -> None:
+        self._tools.shelving.follow(self.attempt.id)
         self._noting = asyncio.create_task(self._note_life(), name=f"{TASK_PREFIX}{self.run_id} start")
 
     async def _note_life(self) -> None:
@@ -269,6 +273,7 @@ class ActiveAttempt:
 
     def close(self) -> None:
         """It is over, or left to the next daemon."""
+        self._tools.shelving.leave(self.attempt.id)
         self._on_close(self)
 
     async def _record_exit(self, exit_: Exit, claim: Callable[[int], Claim | None]) -> Done | Again:
@@ -304,6 +309,7 @@ class ActiveAttempt:
             nonlocal output
             now_ms, wait = tools.clock.now_ms(), None if delay_ms is None else self._wait_for_next(delay_ms)
             try:
+                await tools.shelving.complete(attempt.id, output)
                 return await tools.store.finish(
                     attempt, outcome, exit_, output, at_ms=now_ms, wait=wait, claim=claim(more), follows=follows
                 )
@@ -315,6 +321,7 @@ class ActiveAttempt:
         finished = await self._patiently(finish)
         run = finished.run
         tools.waits.over(f"start {self.run_id}")
+        await tools.shelving.ended(attempt.id, output)
         tools.outputs.let_go(attempt.id, output)
         await tools.keeper.forget(attempt.id)
         # In a burst the journal drops lines by level: one of many good ends must not cost a bad one its line.

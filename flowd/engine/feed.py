@@ -154,7 +154,7 @@ class Feed:
         for place in places:
             tails.give(place)
         for run_id, attempt in await self._journal.running(interest):
-            tails.find(run_id, attempt, at_end=not is_resumed)
+            await tails.find(run_id, attempt, at_end=not is_resumed)
         return tails
 
     async def _news(self, tails: Tails, after: int) -> AsyncIterator[OutputChunk]:

@@ -1,4 +1,4 @@
-"""Reads the output of attempts: from their files while they run, from the store once they have ended."""
+"""Reads the output of attempts: from their files while they run here, else from the store."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from flowd.domain.ids import attempt_id
 from flowd.domain.redaction import Redactor
+from flowd.domain.shelf import Place, Shared
+from flowd.domain.stored import Output
+from flowd.engine.elsewhere import LOOK_EVERY_S, Elsewhere
 from flowd.engine.outputs import OutputFiles
 from flowd.keeper import stream_order
 from flowd.ports import Store
-from flowd_client.wire import Stream
+from flowd_client.wire import STREAMS, Stream
 
 FOLLOW_INTERVAL_S = 0.05
 """A file's growth wakes nobody; followers look this often."""
@@ -20,10 +23,11 @@ class OutputPart:
     """A piece of a stream.
 
     Attributes:
-        data: From ``offset``; may be empty. Secrets in it are masked.
+        data: From ``offset``; may be empty. Secrets in it are masked. Where it begins in a gap, it says so instead.
         size: Of the stream, as far as it is written.
         is_final: The attempt has ended, so the stream grows no more.
         next_offset: Where to read on. Not told by the length of ``data``: a mask has another length than its secret.
+        shared: Where it is another host's.
     """
 
     data: bytes
@@ -31,6 +35,7 @@ class OutputPart:
     size: int
     is_final: bool
     next_offset: int
+    shared: Shared | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class _Exact:
     offset: int
     size: int
     is_final: bool
+    shared: Shared | None = None
 
 
 class OutputReader:
@@ -53,12 +59,15 @@ class OutputReader:
         *,
         redactor: Redactor,
         is_active: Callable[[str, int], bool] = lambda *_: False,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
-        """``is_active(run_id, number)`` is true while an attempt certainly has not been recorded as ended."""
+        """``is_active(run_id, number)`` is true while an attempt certainly has not been recorded as ended.
+        ``elsewhere`` has the output of other hosts' steps, where there are others."""
         self._store = store
         self._outputs = outputs
         self._redactor = redactor
         self._is_active = is_active
+        self._elsewhere = elsewhere
 
     async def part(self, run_id: str, number: int, stream: Stream, offset: int, count: int) -> OutputPart:
         """About ``count`` bytes from ``offset``. Number 0 stands for the first attempt of a run yet to start."""
@@ -71,11 +80,18 @@ class OutputReader:
         return begin, offset - begin + count + self._redactor.longest
 
     def _masked(self, exact: _Exact, offset: int, count: int) -> OutputPart:
+        gap = None if exact.shared is None else exact.shared.gap
+        if gap is not None:
+            # What is beside the gap may be a part of a secret, whose other part cannot be seen.
+            begin, end = gap.begin - self._redactor.longest, min(exact.size, gap.end + self._redactor.longest)
+            if begin <= offset < end:
+                return OutputPart(_told(begin, end), offset, exact.size, exact.is_final, end, exact.shared)
+            count = min(count, begin - offset) if offset < begin else count
         here = offset - exact.offset
         before, rest = exact.data[:here], exact.data[here:]
         is_end = exact.is_final and exact.offset + len(exact.data) >= exact.size
         data, taken = self._redactor.part(before, rest[:count], rest[count:], is_end=is_end)
-        return OutputPart(data, offset, exact.size, exact.is_final, offset + taken)
+        return OutputPart(data, offset, exact.size, exact.is_final, offset + taken, exact.shared)
 
     async def _exact(self, run_id: str, number: int, stream: Stream, offset: int, count: int) -> _Exact:
         if number == 0:
@@ -85,7 +101,7 @@ class OutputReader:
             number = 1
         stored = await self._store.output(run_id, number)
         inline = None if stored is None else getattr(stored, stream)
-        if inline is not None:
+        if inline or (inline is not None and self._elsewhere is None):
             return _Exact(inline[offset : offset + count], offset, len(inline), is_final=True)
         data, size = self._outputs.read(attempt_id(run_id, number), stream, offset, count)
         if not data and stored is None:
@@ -96,16 +112,37 @@ class OutputReader:
                 return _Exact(inline[offset : offset + count], offset, len(inline), is_final=True)
             if stored is not None:  # it stays a file, which may have grown up to its end since we looked
                 data, size = self._outputs.read(attempt_id(run_id, number), stream, offset, count)
+        if not size and self._elsewhere is not None and not self._is_active(run_id, number):
+            return await self._exact_elsewhere(Place(run_id, number, stream), offset, count, stored)
         return _Exact(data, offset, size, is_final=stored is not None)
+
+    async def _exact_elsewhere(self, place: Place, offset: int, count: int, stored: Output | None) -> _Exact:
+        assert self._elsewhere is not None
+        found = await self._elsewhere.part(place, offset, count)
+        is_final = stored is not None
+        if found is None:
+            return _Exact(b"", offset, 0, is_final=is_final)
+        written = 0 if stored is None else stored.stdout_bytes if place.stream == "stdout" else stored.stderr_bytes
+        shared = Shared(found.at_ms, found.gap, is_whole=is_final and found.size <= written)
+        return _Exact(found.data, found.begin, found.size, is_final, shared)
 
     async def pieces(self, run_id: str, number: int) -> list[tuple[str, int]]:
         """What an attempt has printed: pieces of its streams (name, bytes) in the order in which they were printed."""
         stored = await self._store.output(run_id, number)
         attempt = attempt_id(run_id, number)
-        if stored is None:
+        if stored is None and (self._elsewhere is None or any(self._outputs.sizes(attempt))):
             return stream_order.pieces(self._outputs.order(attempt), self._outputs.sizes(attempt))
-        order = self._outputs.order(attempt) if stored.order is None else stored.order
-        return stream_order.pieces(order, (stored.stdout_bytes, stored.stderr_bytes))
+        if stored is not None and (stored.order or self._elsewhere is None):
+            order = self._outputs.order(attempt) if stored.order is None else stored.order
+            return stream_order.pieces(order, (stored.stdout_bytes, stored.stderr_bytes))
+        return await self._pieces_elsewhere(run_id, number, stored)
+
+    async def _pieces_elsewhere(self, run_id: str, number: int, stored: Output | None) -> list[tuple[str, int]]:
+        assert self._elsewhere is not None
+        order = self._outputs.order(attempt_id(run_id, number)) or await self._elsewhere.order(run_id, number)
+        told = (0, 0) if stored is None else (stored.stdout_bytes, stored.stderr_bytes)
+        out, err = [told[i] or await self.live_size(run_id, number, stream) for i, stream in enumerate(STREAMS)]
+        return stream_order.pieces(order, (out, err))
 
     async def turns(self, run_id: str, number: int, stream: Stream, begin: int, end: int) -> list[tuple[int, int]]:
         """Where a part of a stream goes on after something of the other one, see `flowd.keeper.stream_order.turns`."""
@@ -137,21 +174,34 @@ class OutputReader:
             while True:
                 if loop.time() >= deadline:
                     return part
-                if other_offset is not None and self.live_size(run_id, number or 1, other) > other_offset:
+                if other_offset is not None and await self.live_size(run_id, number or 1, other) > other_offset:
                     return part
-                await asyncio.sleep(FOLLOW_INTERVAL_S)
-                if self.live_size(run_id, number or 1, stream) > offset or not self._is_active(run_id, number):
+                is_active = self._is_active(run_id, number)
+                is_far = self._elsewhere is not None and not is_active
+                await asyncio.sleep(LOOK_EVERY_S if is_far else FOLLOW_INTERVAL_S)
+                if await self.live_size(run_id, number or 1, stream) > offset or not is_active:
                     break  # only now is it worth asking the store
 
-    def live_size(self, run_id: str, number: int, stream: Stream) -> int:
-        """Bytes in the file of a running attempt's stream; 0 where there is no file (any more)."""
-        return self._outputs.stream_size(attempt_id(run_id, number), stream)
+    async def live_size(self, run_id: str, number: int, stream: Stream) -> int:
+        """Bytes in the file of a running attempt's stream, or that are known here of another host's; 0 where there are
+        none (any more)."""
+        size = self._outputs.stream_size(attempt_id(run_id, number), stream)
+        if size or self._elsewhere is None or self._is_active(run_id, number):
+            return size
+        return await self._elsewhere.size(run_id, number, stream)
 
-    def live_part(self, run_id: str, number: int, stream: Stream, offset: int, count: int) -> OutputPart:
-        """What a running attempt's file has from ``offset``; nothing where there is no file (any more)."""
-        size = self.live_size(run_id, number, stream)
+    async def live_part(self, run_id: str, number: int, stream: Stream, offset: int, count: int) -> OutputPart:
+        """What there is of a running attempt from ``offset``; nothing where there is no file (any more)."""
+        size = await self.live_size(run_id, number, stream)
         if size <= offset:
             return OutputPart(b"", offset, size, is_final=False, next_offset=offset)
+        if self._elsewhere is not None and not self._is_active(run_id, number):
+            return await self.part(run_id, number, stream, offset, count)
         begin, length = self._window(offset, count)
         data, size = self._outputs.read(attempt_id(run_id, number), stream, begin, length)
         return self._masked(_Exact(data, begin, size, is_final=False), offset, count)
+
+
+def _told(begin: int, end: int) -> bytes:
+    """What stands for bytes that cannot be read here."""
+    return f"\n[flowd: {end - begin} bytes, from {begin} on, are on the host that ran this alone]\n".encode()

@@ -10,6 +10,7 @@ from pathlib import Path
 from flowd.domain import excerpt, result
 from flowd.domain.ids import file_name
 from flowd.domain.result import FlowResult, MalformedResult
+from flowd.domain.shelf import Kept
 from flowd.domain.stored import Output
 from flowd.keeper.recording import order_path
 from flowd_client.wire import Stream
@@ -134,7 +135,7 @@ class OutputFiles:
         with open(descriptor, "rb") as file:
             return file.read()
 
-    def read(self, attempt_id: str, stream: Stream, offset: int, count: int) -> tuple[bytes, int]:
+    def read(self, attempt_id: str, stream: Kept, offset: int, count: int) -> tuple[bytes, int]:
         """Up to ``count`` bytes from ``offset``, and the file's size now. Nothing and 0 where there is no file."""
         try:
             with open(self._open(attempt_id, stream), "rb", buffering=0) as file:
@@ -143,15 +144,18 @@ class OutputFiles:
         except FileNotFoundError:
             return b"", 0
 
-    def stream_size(self, attempt_id: str, stream: Stream) -> int:
+    def stream_size(self, attempt_id: str, stream: Kept) -> int:
         """Of a stream's file, in bytes; 0 where there is none."""
         try:
-            return os.lstat(self.path(attempt_id, stream)).st_size
+            return os.lstat(self._kept_path(attempt_id, stream)).st_size
         except FileNotFoundError:
             return 0
 
-    def _open(self, attempt_id: str, stream: Stream) -> int:
-        return os.open(self.path(attempt_id, stream), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    def _open(self, attempt_id: str, stream: Kept) -> int:
+        return os.open(self._kept_path(attempt_id, stream), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def _kept_path(self, attempt_id: str, stream: Kept) -> str:
+        return self._order_path(attempt_id) if stream == "order" else self.path(attempt_id, stream)
 
     def _order_path(self, attempt_id: str) -> str:
         return order_path(self.path(attempt_id, "stdout"))

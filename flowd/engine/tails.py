@@ -59,9 +59,9 @@ class Tails:
         self._places[key] = {"stdout": place.stdout, "stderr": place.stderr}
         self._begun.add(key)
 
-    def find(self, run_id: str, attempt: int, *, at_end: bool) -> None:
+    async def find(self, run_id: str, attempt: int, *, at_end: bool) -> None:
         """An attempt is under way: follow it from its beginning, or from its end as it is now."""
-        sizes = {stream: self._reader.live_size(run_id, attempt, stream) if at_end else 0 for stream in STREAMS}
+        sizes = {stream: await self._reader.live_size(run_id, attempt, stream) if at_end else 0 for stream in STREAMS}
         self._places.setdefault((run_id, attempt), sizes)
 
     def start(self, run_id: str, attempt: int) -> None:
@@ -89,7 +89,7 @@ class Tails:
         for (run_id, attempt), places in tuple(self._places.items()):
             for stream in STREAMS:
                 offset = places[stream]
-                part = self._reader.live_part(run_id, attempt, stream, offset, CHUNK_BYTES)
+                part = await self._reader.live_part(run_id, attempt, stream, offset, CHUNK_BYTES)
                 data = self._whole(part.data)
                 if data:
                     places[stream] = part.next_offset - (len(part.data) - len(data))

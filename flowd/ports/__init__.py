@@ -3,6 +3,7 @@
 from flowd.ports.catalog import Catalog, PackageHashes, PayloadChecks
 from flowd.ports.clock import Clock
 from flowd.ports.journal import Journal, Nonces
+from flowd.ports.output_shelf import OutputShelf
 from flowd.ports.people import PauseStore, QuestionStore
 from flowd.ports.steps import Keeper, Runners
 from flowd.ports.store import OpenStore, Store
@@ -15,6 +16,7 @@ __all__ = [
     "Keeper",
     "Nonces",
     "OpenStore",
+    "OutputShelf",
     "PackageHashes",
     "PauseStore",
     "PayloadChecks",

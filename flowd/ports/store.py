@@ -6,6 +6,7 @@ from typing import Protocol
 from flowd.domain.queueing import SideEffects
 from flowd.domain.tallies import StoreTallies
 from flowd.ports.journal import Journal, Nonces
+from flowd.ports.output_shelf import OutputShelf
 from flowd.ports.people import PauseStore, QuestionStore
 from flowd.ports.queue import Queue
 from flowd.ports.records import Records, Upkeep
@@ -22,6 +23,11 @@ class OpenStore(Store, TreeStore, QuestionStore, PauseStore, Journal, Nonces, Pr
     @property
     def tallies(self) -> StoreTallies:
         """What was counted since it was opened."""
+        ...
+
+    @property
+    def output_shelf(self) -> OutputShelf | None:
+        """Where output of steps goes that other hosts may read; None where there are no others."""
         ...
 
     def tell_commits(self, listener: Callable[[], None]) -> None:

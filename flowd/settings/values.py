@@ -55,6 +55,7 @@ class Simple(Struct, frozen=True, kw_only=True):
     max_payload_bytes: Annotated[int, Meta(ge=1024, le=64 * MIB)] = 4 * MIB
     max_check_ms: Annotated[int, Meta(ge=1, le=60_000)] = 200
     max_output_bytes: Annotated[int, Meta(ge=64 * 1024, le=1 << 40)] = 64 * MIB
+    shared_output_bytes: Annotated[int, Meta(ge=128 * 1024, le=1 << 40)] = 16 * MIB
     rescan_interval_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
     on_stop: Literal["finish", "cancel", "keep"] = "finish"
     orphan_grace_s: Annotated[float, Meta(ge=0, le=7 * 86_400)] = 600.0
@@ -83,6 +84,7 @@ class Settings:
         max_payload_bytes: Of an event's payload as JSON.
         max_check_ms: CPU time that the costly schema checks of an event may take, in all.
         max_output_bytes: Of each stream of an attempt; more ends it.
+        shared_output_bytes: Of each stream of an attempt, for other hosts to read: of more, its beginning and its end.
         on_stop: What a first SIGTERM does to running steps: let them ``finish``, ``cancel`` them, or ``keep`` them
             running for the next daemon; by default ``keep`` where systemd manages us, else ``finish``.
         executor: Who starts steps: ``direct`` is the keeper, ``systemd`` makes each a unit of its own.
@@ -116,6 +118,7 @@ class Settings:
     max_payload_bytes: int
     max_check_ms: int
     max_output_bytes: int
+    shared_output_bytes: int
     rescan_interval_s: float
     on_stop: str
     orphan_grace_s: float

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 
 from flowd.api import json
 from flowd.domain.redaction import Redactor
@@ -11,6 +12,7 @@ from flowd.engine.attempt import Tools
 from flowd.engine.attempts import Attempts
 from flowd.engine.claims import Claims
 from flowd.engine.completions import Completions
+from flowd.engine.elsewhere import Elsewhere
 from flowd.engine.engine import Engine
 from flowd.engine.feed import Feed
 from flowd.engine.follows import Follows
@@ -23,6 +25,7 @@ from flowd.engine.questions import Questions
 from flowd.engine.reads import Reads
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import Scheduler, Timers
+from flowd.engine.shelving import SharedShelving, Shelving
 from flowd.engine.showing import Showing
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits
@@ -82,6 +85,8 @@ def assemble(
         max_payload_bytes=settings.max_payload_bytes,
     )
     follows = Follows(intake=intake, now=lambda: json.instant(clock.now_ms()), max_tree_events=settings.max_tree_events)
+    shelf = store.output_shelf
+    shelving = Shelving() if shelf is None else SharedShelving(shelf, outputs, max_bytes=settings.shared_output_bytes)
     tools = Tools(
         store=store,
         keeper=keeper,
@@ -96,6 +101,7 @@ def assemble(
         tallies=tallies,
         max_output_bytes=settings.max_output_bytes,
         mask=redactor.text,
+        shelving=shelving,
     )
     attempts = Attempts(tools, learn=lambda definition: redactor.learn(definition.env), is_shared=shared is not None)
     claims = Claims(
@@ -138,9 +144,10 @@ def assemble(
             steps=steps,
             journal=store,
         )
-    reader = OutputReader(store, outputs, redactor=redactor, is_active=attempts.is_active)
+    elsewhere = None if shelf is None else Elsewhere(shelf)
+    reader = OutputReader(store, outputs, redactor=redactor, is_active=attempts.is_active, elsewhere=elsewhere)
     feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor, show=showing.run)
-    store.tell_commits(feed.ring)
+    store.tell_commits(feed.ring if shelf is None else partial(_ring, feed, shelving))
     calls = UncancellableCalls()
     questions = Questions(
         store=store,
@@ -185,3 +192,8 @@ def assemble(
     )
     store.tell_side_effects(engine.follow_up)
     return engine, feed
+
+
+def _ring(feed: Feed, shelving: Shelving) -> None:
+    feed.ring()
+    shelving.ring()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flowd_client.views.question import QuestionView
     from flowd_client.views.queue import PausedView, PauseView, QueuedRunView, QueueView, ResumedView
     from flowd_client.views.reading import Page
-    from flowd_client.views.run import AttemptView, OutputEntry, OutputView, RunView
+    from flowd_client.views.run import AttemptView, OutputEntry, OutputView, RunView, SharedOutputView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
     from flowd_client.views.update import UpdateView
 
@@ -37,8 +37,9 @@ __all__ = [  # noqa: F405
     "DispatchView", "EventStateView", "EventView", "ExplainView", "FlowClient", "FlowClientError", "InvalidCallError",
     "LeftOutView", "LocalFlowClientUnsupportedStateError", "NotFoundError", "OutputEntry", "OutputView", "Page",
     "PauseView", "PausedView", "QuestionView", "QueueView", "QueuedRunView", "RefusedError", "ResumedView", "RunView",
-    "TimedOutError", "Transport", "TreeEventView", "UnauthorizedError", "UnavailableModeError", "UntrustedDaemonError",
-    "UpdateView", "WaitedEventView", "create_async_flow_client", "create_flow_client", "find_socket", "find_workspace",
+    "SharedOutputView", "TimedOutError", "Transport", "TreeEventView", "UnauthorizedError", "UnavailableModeError",
+    "UntrustedDaemonError", "UpdateView", "WaitedEventView", "create_async_flow_client", "create_flow_client",
+    "find_socket", "find_workspace",
 ]
 _HOMES = {
     "AsyncFlowClient": "_async.client", "AsyncTransport": "_async.transport", "FlowClient": "_sync.client",
@@ -48,6 +49,7 @@ _HOMES = {
     "EventView": "views.event", "EventStateView": "views.event", "CausedByView": "views.event",
     "LeftOutView": "views.event", "Page": "views.reading", "QuestionView": "views.question",
     "AttemptView": "views.run", "OutputEntry": "views.run", "OutputView": "views.run", "RunView": "views.run",
+    "SharedOutputView": "views.run",
     "TreeEventView": "views.tree", "UpdateView": "views.update", "WaitedEventView": "views.tree",
     "PausedView": "views.queue", "PauseView": "views.queue", "QueuedRunView": "views.queue",
     "QueueView": "views.queue", "ResumedView": "views.queue",

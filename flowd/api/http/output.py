@@ -23,7 +23,7 @@ async def respond(
 
     ``given`` names the run, the stream, the attempt and the first byte. A single ``Range`` gives 206 (RFC 9110, 14);
     a range in an unknown form is ignored, as the RFC says. Where secrets may be masked in it, no length is known before
-    all of it has been read, and there are no ranges.
+    all of it has been read, and there are no ranges; likewise where some of it is on another host alone.
 
     Raises:
         HttpError: ``range_not_satisfiable``.
@@ -40,7 +40,8 @@ async def respond(
         return Stream(_follow(exact, given.offset, read), kind, is_live=True)
     size = first.size
     begin, end = given.offset, size
-    if may_mask and begin < end:
+    has_gap = first.shared is not None and first.shared.missing is not None
+    if (may_mask or has_gap) and begin < end:
         return Stream(_slice(exact, begin, end, read), kind, is_live=False, headers={"accept-ranges": "none"})
     wanted = _range(call.header(b"range"), size)
     headers = {"accept-ranges": "bytes"}

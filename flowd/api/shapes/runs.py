@@ -13,6 +13,7 @@ from flowd.api.shapes.people import AnswerView, ResolutionView, answer_view, res
 from flowd.api.shapes.waiting import WaitingView, waiting_view
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
+from flowd.domain.shelf import Shared
 from flowd.domain.stored import Output
 from flowd_client.wire import Stream
 
@@ -208,12 +209,26 @@ class RunsView(View):
     next_cursor: str | None = None
 
 
+class SharedOutputView(View):
+    """Output of a step of another host, as far as it is known here: by ``keptAt``, up to the part's ``size``.
+
+    ``missing`` are the bytes from an offset to another one that only that host has: the stream is larger than
+    `shared_output_bytes`. ``complete``: all that was written is known, but for these; false while the step runs, and
+    for ever where its host was lost before it could tell the rest.
+    """
+
+    kept_at: str
+    complete: bool
+    missing: tuple[int, int] | None = None
+
+
 class OutputView(View):
     """Part of a stream. ``nextOffset`` is where to read on; ``eof``: the attempt has ended, and this is its end.
 
     ``text`` is UTF-8 with U+FFFD where the bytes are not UTF-8, and never cuts a character in two; with
     ``encoding: "base64"`` it is the exact bytes. ``turns``, where they were asked for, are pairs of offsets: where the
-    part begins or goes on, and how far the other stream had come by then, as far as that is known.
+    part begins or goes on, and how far the other stream had come by then, as far as that is known. ``shared`` is there
+    where it was written on another host; instead of bytes that are on that host alone, ``text`` says so once.
     """
 
     text: str
@@ -222,6 +237,15 @@ class OutputView(View):
     size: int
     eof: bool
     turns: list[tuple[int, int]] | None = None
+    shared: SharedOutputView | None = None
+
+
+def shared_view(shared: Shared | None) -> SharedOutputView | None:
+    """What is told of another host's output."""
+    if shared is None:
+        return None
+    missing = None if shared.gap is None else (shared.gap.begin, shared.gap.end)
+    return SharedOutputView(kept_at=instant(shared.at_ms), complete=shared.is_whole, missing=missing)
 
 
 def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated: bool | None = None) -> RunView:

@@ -10,6 +10,7 @@ from flowd.domain.trees import MAX_EVENTS
 from flowd.store.postgres import errors, schema
 from flowd.store.postgres.address import Address
 from flowd.store.postgres.connection import PostgresConnection, PostgresWriter
+from flowd.store.postgres.output_shelf import PostgresShelf
 from flowd.store.sql import journal
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.store import SqlStore
@@ -37,6 +38,12 @@ class PostgresStore(SqlStore):
             max_journal_rows=max_journal_rows,
             on_failure=on_failure,
         )
+        self._shelf = PostgresShelf(read=self._read, write=self._writer.do)
+
+    @property
+    def output_shelf(self) -> PostgresShelf:
+        """See `flowd.ports.OpenStore.output_shelf`."""
+        return self._shelf
 
     async def give_back(self, *, compact: bool) -> int:  # noqa: ARG002
         """See `flowd.ports.Store.give_back`. Autovacuum does that, for what is stored next: nothing is given back here."""

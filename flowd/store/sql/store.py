@@ -30,6 +30,7 @@ from flowd.domain.stored import (
 from flowd.domain.tallies import StoreTallies
 from flowd.domain.trees import MAX_EVENTS, TreeBounds
 from flowd.domain.waiting import MissedStep, TimeWait
+from flowd.ports.output_shelf import OutputShelf
 from flowd.store.sql import (
     event_lists,
     journal,
@@ -146,6 +147,11 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
     def queued(self) -> int:
         """See `flowd.ports.Store.queued`."""
         return self._queued
+
+    @property
+    def output_shelf(self) -> OutputShelf | None:
+        """See `flowd.ports.OpenStore.output_shelf`."""
+        return None
 
     async def accept(
         self,

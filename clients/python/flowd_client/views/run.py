@@ -177,6 +177,22 @@ class RunView:
 
 
 @dataclass(frozen=True)
+class SharedOutputView:
+    """What is known of the output of a step that ran on another host than the one that was asked.
+
+    Attributes:
+        kept_at: When the last bytes came that are known.
+        is_complete: All that was written is known, but for what is missing; false while the step runs, and where its
+            host was lost before it could tell the rest.
+        missing: The bytes from an offset to another one that only that host has.
+    """
+
+    kept_at: datetime | None
+    is_complete: bool = field(metadata=called("complete"))
+    missing: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class OutputView:
     """A part of a stream.
 
@@ -188,6 +204,7 @@ class OutputView:
         is_end: The run has ended and this is the stream's end.
         turns: Where they were asked for, pairs of offsets: where the part begins or goes on, and how far the other
             stream had come by then.
+        shared: Where it was written on another host.
     """
 
     data: bytes
@@ -197,6 +214,7 @@ class OutputView:
     size: int
     is_end: bool = field(metadata=called("eof"))
     turns: tuple[tuple[int, int], ...] = ()
+    shared: SharedOutputView | None = None
 
 
 def read_run(value: object) -> RunView:
@@ -278,7 +296,14 @@ def read_output(response: object) -> OutputView:
     """A part of a stream from the response of flow.readOutput, asked for as text."""
     source = members(response)
     said = text(source.get("text")) or ""
-    return read(OutputView, source, data=said.encode("utf-8", "surrogatepass"), text=said, turns=_turns(source))
+    return read(
+        OutputView,
+        source,
+        data=said.encode("utf-8", "surrogatepass"),
+        text=said,
+        turns=_turns(source),
+        shared=_shared(source),
+    )
 
 
 def read_output_bytes(response: object) -> OutputView:
@@ -288,7 +313,23 @@ def read_output_bytes(response: object) -> OutputView:
         data = a2b_base64(text(source.get("text")) or "")
     except ValueError as error:
         raise BadAnswerError(f"The daemon's output is not base64: {error}.") from error
-    return read(OutputView, source, data=data, text=data.decode("utf-8", "replace"), turns=_turns(source))
+    return read(
+        OutputView,
+        source,
+        data=data,
+        text=data.decode("utf-8", "replace"),
+        turns=_turns(source),
+        shared=_shared(source),
+    )
+
+
+def _shared(source: Members) -> SharedOutputView | None:
+    shared = source.get("shared")
+    if not isinstance(shared, dict):
+        return None
+    missing = shared.get("missing")
+    is_pair = isinstance(missing, list) and len(missing) == 2 and all(isinstance(end, int) for end in missing)
+    return read(SharedOutputView, shared, missing=tuple(missing) if isinstance(missing, list) and is_pair else None)
 
 
 def _turns(source: Members) -> tuple[tuple[int, int], ...]:

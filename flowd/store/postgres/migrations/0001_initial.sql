@@ -151,6 +151,35 @@ CREATE TABLE attempts (
 ) WITH (fillfactor = 80);
 CREATE INDEX attempts_by_definition ON attempts (definition_id) WHERE definition_id IS NOT NULL;
 
+-- Output of steps, for hosts that have no file of it, in chunks of 64 KiB: only the last of a stream may be shorter. Where
+-- some are missing in the middle, only the host that ran the step has these. They go with their attempts.
+
+CREATE TABLE output_chunks (
+    run_seq BIGINT NOT NULL,
+    number  BIGINT NOT NULL,
+    stream  TEXT   COLLATE "C" NOT NULL,   -- stdout, stderr, or order: the record of the order between these
+    at      BIGINT NOT NULL,               -- where the chunk begins, in bytes
+    at_ms   BIGINT NOT NULL,               -- when the last of it came, by the clock of the server
+    data    BYTEA  NOT NULL,
+    PRIMARY KEY (run_seq, number, stream, at)
+);
+ALTER TABLE output_chunks ALTER COLUMN data SET STORAGE EXTERNAL;  -- a part of it is read without the rest
+
+CREATE TABLE output_wanted (
+    run_seq  BIGINT NOT NULL,
+    number   BIGINT NOT NULL,
+    until_ms BIGINT NOT NULL,   -- somebody reads what this attempt prints up to then, and says so again
+    PRIMARY KEY (run_seq, number)
+);
+
+CREATE FUNCTION attempts_deleted() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM output_chunks c USING gone g WHERE c.run_seq = g.run_seq AND c.number = g.number;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER attempts_deleted AFTER DELETE ON attempts REFERENCING OLD TABLE AS gone FOR EACH STATEMENT
+EXECUTE FUNCTION attempts_deleted();
+
 CREATE FUNCTION next_round() RETURNS BIGINT LANGUAGE plpgsql AS
 $$ BEGIN RETURN coalesce((SELECT seq FROM rounds ORDER BY seq DESC LIMIT 1), 0) + 1; END $$;
 
