@@ -4,8 +4,6 @@ import contextlib
 import json
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,41 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_rig import Command, command
 from daemon_rig import Workspace, say, until
 from terminal_rig import on_terminal
 
 from flowd_client.views.update import UpdateView
 
 COUNTING = "n=0; while [ ! -e go ]; do n=$((n+1)); echo out $n; echo err $n >&2; sleep 0.03; done; echo last"
-
-
-class Command:
-    """A `flowd` that goes on until it is done or told to stop."""
-
-    def __init__(self, place: Workspace, tmp_path: Path, *args: str) -> None:
-        self.out_path, self.err_path = tmp_path / f"{args[0]}{id(self)}.out", tmp_path / f"{args[0]}{id(self)}.err"
-        with self.out_path.open("wb") as out, self.err_path.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "flowd", *args, "-w", str(place.path)], stdout=out, stderr=err
-            )
-
-    @property
-    def out(self) -> list[str]:
-        return self.out_path.read_text().splitlines()
-
-    @property
-    def err(self) -> list[str]:
-        return self.err_path.read_text().splitlines()
-
-
-@contextlib.contextmanager
-def command(place: Workspace, tmp_path: Path, *args: str) -> Iterator[Command]:
-    running = Command(place, tmp_path, *args)
-    try:
-        yield running
-    finally:
-        running.process.kill()
-        running.process.wait()
 
 
 def dispatch(place: Workspace, event_id: str, kind: str = "work.go") -> list[str]:

@@ -9,53 +9,16 @@ from typing import Any
 import postgres_rig
 import psutil
 import pytest
-from daemon_rig import Workspace, say, until, workspace
-
-
-class Hosts:
-    """Some hosts of one store."""
-
-    def __init__(self, address: str, **places: Workspace) -> None:
-        self.address = address
-        self.places = places
-
-    def __getitem__(self, name: str) -> Workspace:
-        return self.places[name]
-
-    def start(self, *names: str, **environment: str) -> None:
-        """Start some; without names all."""
-        for name in names or self.places:
-            self[name].start(FLOWD_STORE=self.address, FLOWD_HOST=name, **environment)
-
-    def flow(self, name: str, script: str, *, on: str = "", **options: Any) -> None:
-        """The same package everywhere, or on one host alone."""
-        for host, place in self.places.items():
-            if on in ("", host):
-                place.flow(name, script, **options)
-
-    def stop(self) -> None:
-        """Stop all; each ends well."""
-        for place in self.places.values():
-            if place.process is not None and place.process.poll() is None:
-                assert place.stop() == 0
+from daemon_rig import Workspace, say, until
+from hosts_rig import Hosts, dispatch, ended, run_of, two_hosts
 
 
 @pytest.fixture
 def hosts(tmp_path: Path) -> Iterator[Hosts]:
     """Two hosts that are not started yet."""
     address = postgres_rig.DATABASE.address(tmp_path)
-    with workspace() as anna, workspace() as bert:
-        yield Hosts(address, anna=anna, bert=bert)
-
-
-def dispatch(place: Workspace, event_id: str, flow: str) -> str:
-    (run_id,) = place.call("flow.dispatch", event={"id": event_id, "type": f"{flow}.go", "payload": {}})["runIds"]
-    return str(run_id)
-
-
-def run_of(place: Workspace, run_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = place.call("flow.getRun", runId=run_id)["run"]
-    return found
+    with two_hosts(address) as found:
+        yield found
 
 
 def host_of(hosts: Hosts, run: dict[str, Any]) -> str:
@@ -70,12 +33,6 @@ def explained(place: Workspace) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = place.call("flow.explain", event={"id": "e", "type": "near.go", "payload": {}})[
         "steps"
     ]
-    return found
-
-
-def ended(place: Workspace, run_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
-    assert found["status"] not in ("queued", "running"), found
     return found
 
 
