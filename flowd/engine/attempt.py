@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from flowd.domain import retry
@@ -21,47 +21,16 @@ from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.domain.stored import Output
 from flowd.domain.waiting import TimeWait
 from flowd.engine import attempt_outcome, run_log
-from flowd.engine.completions import Completions
-from flowd.engine.follows import Follows
+from flowd.engine.attempt_tools import Tools
 from flowd.engine.new_rounds import how_many_start
-from flowd.engine.outputs import OutputFiles
 from flowd.engine.progress import ProgressReader
-from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import TASK_PREFIX, Again, Done
-from flowd.engine.shelving import Shelving
-from flowd.engine.storage_waits import STORAGE_RETRY_S, StorageWaits
-from flowd.engine.tallies import Tallies
-from flowd.ports import Clock, Keeper, PackageHashes, Runners, Store
+from flowd.engine.storage_waits import STORAGE_RETRY_S
 
 T = TypeVar("T")
 
 _NOTE_START_AFTER_S = 0.1
 """Steps that end sooner have their pid and command recorded with their outcome: one commit less for each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What every attempt needs.
-
-    Attributes:
-        mask: Takes secrets out of a text.
-        shelving: Tells other hosts what is printed.
-    """
-
-    store: Store
-    keeper: Keeper
-    runners: Runners
-    packages: PackageHashes
-    outputs: OutputFiles
-    round_folders: RoundFolders
-    completions: Completions
-    clock: Clock
-    waits: StorageWaits
-    follows: Follows
-    tallies: Tallies
-    max_output_bytes: int
-    mask: Callable[[str], str]
-    shelving: Shelving
 
 
 class ActiveAttempt:

@@ -9,7 +9,8 @@ from flowd.domain.exit import Exit
 from flowd.domain.ids import parse_attempt_id
 from flowd.domain.queueing import LeftRunning, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus, Run
-from flowd.engine.attempt import ActiveAttempt, Tools
+from flowd.engine.attempt import ActiveAttempt
+from flowd.engine.attempt_tools import Tools
 from flowd.engine.running_step import RunningStep
 
 

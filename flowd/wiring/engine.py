@@ -8,7 +8,7 @@ from functools import partial
 from flowd.api import json
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
-from flowd.engine.attempt import Tools
+from flowd.engine.attempt_tools import Tools
 from flowd.engine.attempts import Attempts
 from flowd.engine.claims import Claims
 from flowd.engine.completions import Completions
