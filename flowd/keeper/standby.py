@@ -4,6 +4,7 @@ A pipe loses what is in it when the last process closes it. A step may end while
 somebody else must have its pipes open. The standby sleeps while the keeper works; when that is gone, or stopped by a
 signal, it goes on with the recordings of the keeper's journal, until nobody prints any more, the keeper goes on, or the
 next keeper ends it. It may be killed at any instant: what it moves is moved by the kernel, all else is in the files.
+Meanwhile it ends the steps whose leases are over, for nobody else can.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import socket
 
 from flowd.keeper import journal
+from flowd.keeper.fence import Fence
 from flowd.keeper.pipes import open_for_reading, slots_in
 from flowd.keeper.recording import AT_END, Recording
 from flowd.keeper.turn import Turn
@@ -263,7 +265,8 @@ class _Watch:
         return found
 
     def _drain(self, recordings: list[Recording], goes_on: Callable[[], bool] = lambda: True) -> None:
-        """Drain every pipe until nobody has it open for writing."""
+        """Drain every pipe until nobody has it open for writing, and no step has a lease that is to be kept."""
+        fence = Fence(journal.load(os.path.join(self._directory, "keeper.journal"))[0])
         poll = select.poll()
         ends = {
             fd: (recording, number) for recording in recordings for number, fd in enumerate(self._held[recording.slot])
@@ -271,7 +274,8 @@ class _Watch:
         for fd in ends:
             poll.register(fd, select.POLLIN)
         ready = list(ends)  # polling says nothing of a pipe that has had no writer since it was opened
-        while ends and goes_on():
+        while (ends or fence.is_needed) and goes_on():
+            fence.look()
             for fd in ready:
                 recording, number = ends[fd]
                 try:
@@ -282,7 +286,7 @@ class _Watch:
                 if is_at_end:
                     poll.unregister(fd)
                     del ends[fd]
-            ready = [fd for fd, _ in poll.poll(YIELD_WITHIN_S * 1000)] if ends else []
+            ready = [fd for fd, _ in poll.poll(YIELD_WITHIN_S * 1000)] if ends or fence.is_needed else []
         for recording in recordings:
             recording.close()
 

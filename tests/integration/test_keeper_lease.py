@@ -1,6 +1,7 @@
 """Leases: the keeper ends a step whose lease is not renewed, whatever has become of its daemon."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -229,6 +230,40 @@ def test_a_keeper_that_takes_the_place_of_a_dead_one_is_told_of_the_leases(tmp_p
             os.kill(pid, signal.SIGKILL)
             await rig.reconnected(client, pid)
             assert (await client.wait("a")).cause == "fenced"
+
+    run(test())
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lease_is_kept_without_any_keeper(tmp_path: Path, how: signal.Signals) -> None:
+    async def test() -> None:
+        rig = Rig(tmp_path)
+        client = await rig.client()
+        closing = "exec >&- 2>&-; "  # nothing of it is a pipe's
+        scripts = {"calm": "", "quiet": closing, "stubborn": "trap '' TERM; ", "free": ""}
+        for name, before in scripts.items():
+            script = f"echo $$; sleep 600 & echo $!; {before}while :; do sleep 0.05; done"
+            until_s = None if name == "free" else now_s() + FAR_S
+            await client.start(rig.launch(name, script, grace_s=0.3, lease_until_s=until_s))
+        members = {name: await rig.pids(name, 2) for name in scripts}
+        client.lease({name: now_s() + 1.0 for name in ("calm", "quiet", "stubborn")})
+        assert (await rig.run(client, "later", "exit 3")).code == 3
+        keeper_pid = client.pid
+        assert keeper_pid is not None
+        await client.close(end_steps=False)
+        os.kill(keeper_pid, how)
+        for name in ("calm", "quiet", "stubborn"):
+            await until(lambda name=name: not any(map(is_alive, members[name])), f"{name} is gone")
+        assert all(map(is_alive, members["free"]))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(keeper_pid, signal.SIGKILL)
+        await until(lambda: not is_alive(keeper_pid), "the keeper is gone")
+        client = await rig.client()
+        for name in ("calm", "quiet", "stubborn"):
+            assert (await client.wait(name)).code is None
+        assert all(map(is_alive, members["free"]))
+        await client.close(end_steps=True)
+        rig.end()
 
     run(test())
 
