@@ -16,6 +16,8 @@ log = logging.getLogger("flowd.engine")
 
 POLL_S = 5.0
 """News may be lost with the connection that they come by."""
+_LOOK_S = 0.005
+"""Between two looks at least: others may commit a thousand times a second."""
 _PAGE = 500
 _RUNS = Interest(frozenset({"run"}))
 
@@ -56,6 +58,7 @@ class Hearing:
             except Exception:
                 log.exception("what other hosts did could not be followed")
             try:
+                await asyncio.sleep(_LOOK_S)
                 async with asyncio.timeout(self._poll_s):
                     await self._news.wait()
             except TimeoutError:

@@ -1,5 +1,6 @@
 """The id of this state folder among hosts that share a store: two of one name are told apart by it."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -10,6 +11,26 @@ from flowd.state import files
 HOST_ID = "host.id"
 
 _is_id = re.compile(r"[0-9a-f]{32}").fullmatch
+
+
+def here(folder: Path) -> str:
+    """What tells this state folder, on this machine, from others and from copies of itself: a copy must not take what
+    the original still runs for what it has left running itself.
+
+    Raises: As `read_or_make`.
+    """
+    place = f"{read_or_make(folder)}\0{_machine()}\0{folder.resolve()}"
+    return hashlib.sha256(os.fsencode(place)).hexdigest()[:32]
+
+
+def _machine() -> str:
+    """systemd's id of this machine; empty where there is none."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            return Path(path).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+    return ""
 
 
 def read_or_make(folder: Path) -> str:

@@ -95,7 +95,7 @@ async def _open_shared(
 
     host = HostSession(
         name=settings.host,
-        host_id=host_id.read_or_make(settings.state_dir),
+        host_id=host_id.here(settings.state_dir),
         session=secrets.token_hex(16),
         version=flowd.__version__,
         labels=settings.labels,

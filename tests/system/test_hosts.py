@@ -3,6 +3,8 @@
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import psutil
 import pytest
 from daemon_rig import Workspace, say, until
 from hosts_rig import Hosts, dispatch, ended, run_of, two_hosts
+
+from flowd_client.errors import CallError
 
 
 @pytest.fixture
@@ -128,6 +132,71 @@ def test_a_second_host_of_a_name_is_not_let_in_while_the_first_lives(hosts: Host
         place.start(FLOWD_STORE=hosts.address, FLOWD_HOST="anna")
     assert place.process is not None
     assert place.process.wait(20) == 75
+    hosts.stop()
+
+
+def test_an_event_that_is_sent_to_both_hosts_at_once_is_accepted_once(hosts: Hosts, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    hosts.flow("work", f"echo $FLOWD_RUN_ID >> {begun}; {say('changed')}")
+    hosts.start()
+
+    def send(number: int) -> dict[str, Any]:
+        place = list(hosts.places.values())[number % 2]
+        event = {"id": f"e{number // 10}", "type": "work.go", "payload": {}}
+        found: dict[str, Any] = place.call("flow.dispatch", event=event)
+        return found
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(send, range(50)))
+    assert sum(answer["status"] == "accepted" for answer in answers) == 5
+    runs = {run_id for answer in answers for run_id in answer["runIds"]}
+    assert len(runs) == 5
+    for run_id in runs:
+        assert ended(hosts["anna"], run_id)["attemptCount"] == 1
+    assert sorted(begun.read_text().split()) == sorted(runs)
+    hosts.stop()
+
+
+def test_updates_go_on_at_another_host_where_they_stopped(hosts: Hosts) -> None:
+    hosts.flow("work", say("changed"))
+    hosts.start()
+    anna, bert = hosts["anna"], hosts["bert"]
+    runs = [dispatch(anna, f"e{number}", "work") for number in range(10)]
+    for run_id in runs:
+        ended(bert, run_id)
+
+    def told(place: Workspace, after: str, count: int) -> list[Any]:
+        with place.client() as client, client.subscribe(after=after) as updates:
+            return list(islice(updates, count))
+
+    everything = told(anna, "oldest", 30)
+    half = told(anna, "oldest", 15)
+    rest = told(bert, half[-1].cursor, 15)
+    assert [one.cursor for one in half + rest] == [one.cursor for one in everything]
+    hosts.stop()
+
+
+def test_a_server_that_is_away_for_a_while_ends_nothing(hosts: Hosts, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    hosts.flow("work", f"while [ ! -e {go} ]; do sleep 0.02; done; {say('changed')}")
+    hosts.start(FLOWD_MAX_PARALLEL="1")
+    runs = [dispatch(hosts["anna"], f"e{number}", "work") for number in range(4)]
+    until(
+        lambda: sum(run_of(hosts["anna"], run_id)["status"] == "running" for run_id in runs) == 2, what="two that run"
+    )
+    server = postgres_rig.server()
+    server.stop("immediate")
+    try:
+        go.touch()
+        with pytest.raises(CallError) as refused:
+            dispatch(hosts["anna"], "late", "work")
+        assert refused.value.slug == "storage_busy"
+    finally:
+        server.start()
+    for run_id in runs:
+        for place in hosts.places.values():
+            run = ended(place, run_id)
+            assert (run["effectiveStatus"], run["attemptCount"]) == ("changed", 1)
     hosts.stop()
 
 

@@ -1,5 +1,6 @@
 """The id of a state folder among hosts."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,13 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / host_id.HOST_ID).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="follows none where its state is"):
         host_id.read_or_make(tmp_path)
+
+
+def test_a_copy_is_another_host(tmp_path: Path) -> None:
+    first, copy = tmp_path / "first", tmp_path / "copy"
+    first.mkdir()
+    here = host_id.here(first)
+    assert host_id.here(first) == here
+    shutil.copytree(first, copy)
+    assert host_id.read_or_make(copy) == host_id.read_or_make(first)
+    assert host_id.here(copy) != here
