@@ -209,7 +209,14 @@ def test_what_was_claimed_unheard_is_queued_again_by_its_holder_alone(tmp_path: 
         assert await anna.store.return_run(started.run.id, at_ms=5)
         (again,) = await bert.claim()
         assert (again.run.id, again.attempt.number) == (started.run.id, 1)
+        # The number is another host's now: what is said of the first attempt changes nothing.
+        before = await bert.store.run(started.run.id)
         assert not await anna.store.return_run(started.run.id, at_ms=6)
+        assert not await anna.store.requeue(started.run.id, at_ms=6)
+        await anna.store.note_start(replace(started.attempt, pid=7, cwd="/anna"))
+        finished = await anna.store.finish(started.attempt, DONE, Exit(code=0), Output(), at_ms=7)
+        assert finished.run == before == await bert.store.run(started.run.id)
+        assert (await bert.store.finish(again.attempt, DONE, Exit(code=0), Output(), at_ms=8)).run.status.is_final
 
     use(tmp_path, test)
 

@@ -88,6 +88,13 @@ class SharedStore(PostgresStore):
         """See `flowd.ports.hosts.Leases.startable`."""
         return await self._read(lambda db: able.startable(db, self._host))
 
+    async def requeue(self, run_id: str, *, at_ms: int) -> bool:
+        """See `flowd.ports.queue.Queue.requeue`: for runs that this host holds."""
+        return await self.return_run(run_id, at_ms=at_ms)
+
+    def _holds(self, db: Connection, attempt: Attempt) -> bool:
+        return leases.is_held(db, self._host, attempt)
+
     async def cancel_wishes(self) -> list[str]:
         """See `flowd.ports.hosts.Leases.cancel_wishes`."""
         return await self._read(lambda db: leases.cancel_wishes(db, self._host))

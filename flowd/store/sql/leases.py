@@ -51,6 +51,15 @@ def cancel_wishes(db: Connection, host: HostSession) -> list[str]:
     return [row[0] for row in found]
 
 
+def is_held(db: Connection, host: HostSession, attempt: Attempt) -> bool:
+    """Whether this host holds an attempt. What another one holds, or nobody any more, may have its number."""
+    found = db.execute(
+        "SELECT session FROM attempts WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ?",
+        (attempt.run_id, attempt.number),
+    ).fetchone()
+    return found is not None and bool(found[0] == host.session)
+
+
 def return_run(db: Connection, host: HostSession, run_id: str, *, at_ms: int) -> bool:
     """See `flowd.ports.hosts.Leases.return_run`."""
     ours = db.execute(

@@ -17,16 +17,7 @@ from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import MAX_WAITING, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds, SideEffects
 from flowd.domain.run import Attempt, Run
-from flowd.domain.stored import (
-    Accepted,
-    Counts,
-    NewEvent,
-    NewEventRuns,
-    Output,
-    Page,
-    Pruned,
-    StoredEvent,
-)
+from flowd.domain.stored import Accepted, Counts, NewEvent, NewEventRuns, Output, Page, Pruned, StoredEvent
 from flowd.domain.tallies import StoreTallies
 from flowd.domain.trees import MAX_EVENTS, TreeBounds
 from flowd.domain.waiting import MissedStep, TimeWait
@@ -216,7 +207,7 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
 
     async def note_start(self, attempt: Attempt) -> None:
         """See `flowd.ports.Store.note_start`."""
-        await self._writer.do(lambda db: writes.note_start(db, attempt))
+        await self._writer.do(lambda db: writes.note_start(db, attempt) if self._holds(db, attempt) else None)
 
     async def finish(
         self,
@@ -231,17 +222,23 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
         follows: Sequence[NewEventRuns] = (),
     ) -> Finished:
         """See `flowd.ports.Store.finish`."""
-        if follows:
+
+        def finish(db: Connection) -> Finished:
+            if not self._holds(db, attempt):
+                return Finished(writes.whole_run(db, attempt.run_id), None if claim is None else queue.claim(db, claim))
+            if not follows:
+                return writes.finish(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait, claim=claim)
             assert wait is None
             bounds = self._tree_bounds
-            return await self._writer.do(
-                lambda db: trees.finish(
-                    db, attempt, outcome, exit_, output, at_ms=at_ms, follows=follows, within=bounds, claim=claim
-                )
+            return trees.finish(
+                db, attempt, outcome, exit_, output, at_ms=at_ms, follows=follows, within=bounds, claim=claim
             )
-        return await self._writer.do(
-            lambda db: writes.finish(db, attempt, outcome, exit_, output, at_ms=at_ms, wait=wait, claim=claim)
-        )
+
+        return await self._writer.do(finish)
+
+    def _holds(self, db: Connection, attempt: Attempt) -> bool:  # noqa: ARG002 - nobody else has any
+        """Whether it is for us to say anything of an attempt: another host may have its number by now."""
+        return True
 
     async def requeue(self, run_id: str, *, at_ms: int) -> bool:
         """See `flowd.ports.Store.requeue`."""

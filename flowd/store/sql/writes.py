@@ -209,7 +209,7 @@ def end(
         ),
     ).fetchone()
     if ended is None:
-        return _whole_run(db, attempt.run_id)
+        return whole_run(db, attempt.run_id)
     status = outcome.status if wait is None else ProcessStatus.QUEUED
     row = db.execute(
         "UPDATE runs SET status = ?, updated_at_ms = ?, completed_at_ms = ?, reason = ?, error = ?, exit_code = ?,"
@@ -237,7 +237,7 @@ def end(
         ),
     ).fetchone()
     if row is None:  # an attempt of before, ended late
-        return _whole_run(db, attempt.run_id)
+        return whole_run(db, attempt.run_id)
     journal.add_run(db, at_ms, row[rows.EVENT_SEQ], row[0], status, attempt=attempt.number)
     asks = result is not None and result.status in ATTENTION
     if asks and row[rows.CANCEL_REQUESTED] and called_off.close(db, row[0], at_ms):
@@ -261,7 +261,7 @@ def cancel_queued(db: Connection, run_id: str, *, at_ms: int) -> Run | None:
         return None
     journal.add_run(db, at_ms, changed[1], changed[0], ProcessStatus.CANCELED)
     gates.ended(db, changed[0], at_ms=at_ms)
-    return _whole_run(db, run_id)
+    return whole_run(db, run_id)
 
 
 def request_cancel(db: Connection, run_id: str, *, at_ms: int) -> bool:
@@ -272,7 +272,8 @@ def request_cancel(db: Connection, run_id: str, *, at_ms: int) -> bool:
     return done.rowcount == 1
 
 
-def _whole_run(db: Connection, run_id: str) -> Run:
+def whole_run(db: Connection, run_id: str) -> Run:
+    """A run as it is now, with its attempts."""
     row = db.execute(f"{rows.RUNS} WHERE r.id = ?", (run_id,)).fetchone()
     return rows.run(row, _attempts(db, row[0], run_id))
 
