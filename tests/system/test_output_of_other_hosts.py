@@ -13,6 +13,8 @@ from daemon_rig import Workspace, flowd_says, say, until
 from hosts_rig import Hosts, dispatch, ended, run_of, two_hosts
 from http_rig import HttpPlace
 
+from flowd_client.errors import CallError
+
 COUNTING = "n=0; while [ ! -e {go} ]; do n=$((n+1)); echo out $n; echo err $n >&2; sleep 0.05; done; echo last"
 LARGE = "seq -w 1 30000; seq -w 1 20000 >&2; echo end"
 """240,004 bytes on one stream, 120,000 on the other."""
@@ -48,6 +50,14 @@ def kill(place: Workspace, step: int) -> None:
     place.kill()
     for pid in (keeper, step):
         psutil.Process(pid).kill()
+
+
+def is_over(place: Workspace, run_id: str) -> bool:
+    """Whether a run has ended; no answer is none."""
+    try:
+        return str(run_of(place, run_id)["status"]) not in ("queued", "running")
+    except CallError:
+        return False
 
 
 def lines(count: int, width: int = 5) -> str:
@@ -150,3 +160,27 @@ def test_what_a_host_said_before_it_was_killed_can_still_be_read(hosts: Hosts, t
     assert part["eof"]
     assert not part["shared"].get("complete", False)
     assert hosts["anna"].stop() == 0
+
+
+def test_a_step_prints_on_while_the_database_is_away_and_its_end_waits_for_it(tmp_path: Path) -> None:
+    server = postgres_rig.Server(postgres_rig.programs())
+    begun, go, printed = tmp_path / "begun", tmp_path / "go", tmp_path / "printed"
+    gate = f"touch {begun}; while [ ! -e {go} ]; do sleep 0.02; done"
+    try:
+        with two_hosts(server.make_database("outage")) as hosts:
+            hosts.flow(
+                "work", f"seq -w 1 20000; {gate}; seq -w 20001 50000; touch {printed}; {say('changed')}", on="bert"
+            )
+            hosts.start()
+            run_id = dispatch(hosts["bert"], "e1", "work")
+            until(begun.exists, what="a step that goes on")
+            server.stop("immediate")
+            go.touch()
+            until(printed.exists, what="a step that waits for nobody")
+            server.start()
+            until(lambda: is_over(hosts["anna"], run_id), bound_s=60, what="an end that was recorded later")
+            assert run_of(hosts["anna"], run_id)["effectiveStatus"] == "changed"
+            assert read_all(hosts["anna"], run_id) == lines(50_000) + RESULT
+            hosts.stop()
+    finally:
+        server.remove()
