@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 # the interpreter does at its end.
 TESTS ?= tests/unit tests/contract tests/system/test_main_job.py tests/integration/test_cli_*.py
 
-.PHONY: help demo crash model vm test quick nightly lowest distro newest lint types imports check lock docs pictures packaging bench sync-client format clean bun
+.PHONY: help demo crash model vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging bench sync-client format clean bun
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -44,6 +44,9 @@ demo: $(VENV)/.ready bun ## Start flowd in a scratch workspace and take an event
 test: $(VENV)/.ready bun ## Run all tests
 	$(PYTEST)
 
+test-postgres: $(VENV)/.ready bun ## Run the system tests with the store in a PostgreSQL database
+	TEST_STORE=postgres $(PYTEST) tests/system
+
 quick: $(VENV)/.ready ## Run the unit and contract tests alone, for whoever works on it
 	$(PYTEST) tests/unit tests/contract
 
@@ -72,7 +75,7 @@ newest: $(VENV)/.ready ## The same with the newest Python that uv has or may dow
 	@.ci/elsewhere newest --numprocesses $(WORKERS) --dist worksteal $(TESTS)
 
 nightly:        ## All that takes longer: check, every test on all of the above, crash, model, vm; all of it, whatever fails
-	EXECUTE_DAEMONS=1 $(MAKE) --keep-going check lowest distro newest crash model vm TESTS=tests
+	EXECUTE_DAEMONS=1 $(MAKE) --keep-going check test-postgres lowest distro newest crash model vm TESTS=tests
 
 crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
 	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import postgres_rig
 import psutil
 from daemon_copy import CopiedProcess, may_copy
 
@@ -45,6 +46,13 @@ class Workspace:
         self.socket = path / ".codex" / "flowd" / "flowd.sock"
         self.log_path = path / "daemon.log"
         self.process: subprocess.Popen[bytes] | CopiedProcess | None = None
+        self.store = postgres_rig.workspace_store() if os.environ.get("TEST_STORE") == "postgres" else None
+        """Where the daemon keeps its store, if that is not in its state folder: see ``make test-postgres``."""
+
+    @property
+    def store_variables(self) -> dict[str, str]:
+        """What says so to the daemon, and to commands that do without one."""
+        return {} if self.store is None else {"FLOWD_STORE": self.store}
 
     def flow(
         self, name: str, script: str, *, step: str = "", top: str = "", runner: str = "exec", trigger: str = ""
@@ -65,7 +73,7 @@ class Workspace:
     def start(self, *, bound_s: float = START_BOUND_S, prefix: Sequence[str] = (), **environment: str) -> None:
         """Start the daemon, by the words of ``prefix`` where there are any, and wait until it answers."""
         words = ["serve", "-w", str(self.path)]
-        environ = {**os.environ, **environment}
+        environ = {**os.environ, **self.store_variables, **environment}
         with self.log_path.open("ab") as log:
             if not prefix and may_copy(environ):
                 self.process = CopiedProcess(words, environ, log.fileno())
@@ -160,7 +168,7 @@ def flowd(place: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
     """The command line, told of the workspace by nothing but ``-w``."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FLOWD_")}
     argv = [sys.executable, "-m", "flowd", *words, "-w", str(place.path)]
-    return subprocess.run(argv, capture_output=True, text=True, env=environ, timeout=60)
+    return subprocess.run(argv, capture_output=True, text=True, env=environ | place.store_variables, timeout=60)
 
 
 def flowd_says(place: Workspace, *words: str, code: int = 0) -> str:

@@ -11,8 +11,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -194,3 +195,13 @@ class Database:
 
 
 DATABASE: Final = Database()
+
+
+@cache
+def _numbers() -> "Iterator[int]":
+    return count(1)
+
+
+def workspace_store() -> str:
+    """A database of its own for a workspace; its address."""
+    return server().make_database(f"workspace_{next(_numbers())}")

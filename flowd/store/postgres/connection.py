@@ -44,31 +44,64 @@ class InDoubtError(psycopg.OperationalError):
     """The connection was lost while something was committed, and it cannot be found out what became of it."""
 
 
+class Outage:
+    """Since when the server cannot be reached; shared by all connections to it, so that only the first of those who ask
+    for something meanwhile wait in vain."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+
+    def is_worth_waiting(self) -> bool:
+        """Note that it could not be reached; whether it is worth trying again."""
+        now_s = time.monotonic()
+        if self._since_s is None:
+            self._since_s = now_s
+        return now_s < self._since_s + PATIENCE_S
+
+    def end(self) -> None:
+        """It is there."""
+        self._since_s = None
+
+
 class PostgresConnection:
     """A connection that reads; each of its transactions sees one snapshot, and none can write."""
 
     _SETTINGS = _EVERYWHERE + _READING
 
-    def __init__(self, address: Address) -> None:
-        """Connect.
+    def __init__(self, address: Address, outage: Outage | None = None) -> None:
+        """Nothing is connected yet: the first transaction does that. ``outage`` is what others know of the server."""
+        self._address = address
+        self._outage = outage or Outage()
+        self._raw: psycopg.Connection[Any] | None = None
+
+    @property
+    def raw(self) -> "psycopg.Connection[Any]":
+        """The connection itself."""
+        if self._raw is None:
+            raise LostError("nothing is connected")
+        return self._raw
+
+    def connect(self) -> None:
+        """Make the connection, or another one.
 
         Raises:
             psycopg.Error: The server cannot be reached, or refuses us.
         """
-        self._address = address
-        self.raw = self._connect()
-
-    def _connect(self) -> "psycopg.Connection[Any]":
         raw: psycopg.Connection[Any] = psycopg.connect(**self._address.parameters, autocommit=True, context=ADAPTERS)
         raw.prepare_threshold = 1
         raw.prepared_max = _MAX_PREPARED
         _run(raw, self._SETTINGS.format(schema=self._address.schema))
-        return raw
+        self._raw = raw
 
     @property
     def is_lost(self) -> bool:
         """Whether nothing can be done on it any more."""
-        return self.raw.closed or self.raw.broken
+        return self._raw is None or self._raw.closed or self._raw.broken
+
+    @property
+    def server_pid(self) -> int:
+        """The number of the server's process that serves this connection."""
+        return self.raw.info.backend_pid
 
     @property
     def in_transaction(self) -> bool:
@@ -81,7 +114,7 @@ class PostgresConnection:
         cursor: RawCursor[Any] = RawCursor(self.raw)
         try:
             cursor.execute(translated(sql), parameters)
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             raise self._lost(error) from error
         return cursor
 
@@ -89,10 +122,10 @@ class PostgresConnection:
         """Execute a statement once for each of these values."""
         try:
             RawCursor(self.raw).executemany(translated(sql), list(parameters))
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             raise self._lost(error) from error
 
-    def _lost(self, error: psycopg.OperationalError) -> psycopg.OperationalError:
+    def _lost(self, error: psycopg.Error) -> psycopg.Error:
         return LostError(str(error)) if self.is_lost else error
 
     def begin(self) -> None:
@@ -100,30 +133,33 @@ class PostgresConnection:
         self._begin("BEGIN")
 
     def _begin(self, statements: str) -> Any:
-        deadline_s = time.monotonic() + PATIENCE_S
         while True:
             try:
                 if self.is_lost:
-                    self.raw = self._connect()
-                return _run(self.raw, statements)
-            except psycopg.OperationalError:
+                    self.connect()
+                begun = _run(self.raw, statements)
+            except psycopg.Error:
                 if not self.is_lost:
                     with suppress(psycopg.Error):
                         _run(self.raw, "ROLLBACK")
                     raise
-                if time.monotonic() >= deadline_s:
+                if not self._outage.is_worth_waiting():
                     raise
                 time.sleep(_AGAIN_AFTER_S)
+            else:
+                self._outage.end()
+                return begun
 
     def roll_back(self) -> None:
         """Undo what the transaction has done, and end it."""
         if not self.is_lost:
-            with suppress(psycopg.OperationalError):  # then it is undone by the server
+            with suppress(psycopg.Error):  # then it is undone by the server
                 _run(self.raw, "ROLLBACK")
 
     def close(self) -> None:
         """Let go of the database."""
-        self.raw.close()
+        if self._raw is not None:
+            self._raw.close()
 
 
 class PostgresWriter(PostgresConnection, WriteNotes):
@@ -135,7 +171,12 @@ class PostgresWriter(PostgresConnection, WriteNotes):
 
     _SETTINGS = _EVERYWHERE
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, outage: Outage | None = None) -> None:
+        """Connect.
+
+        Raises:
+            psycopg.Error: The server cannot be reached, or refuses us.
+        """
         WriteNotes.__init__(self)
         self.total_changes = 0
         self._changes_told = 0
@@ -147,7 +188,8 @@ class PostgresWriter(PostgresConnection, WriteNotes):
             f"SELECT pg_advisory_xact_lock({lock_key(schema)}), pg_current_xact_id()::text"
         )
         self._tell = f"NOTIFY {channel(schema)};"
-        super().__init__(address)
+        super().__init__(address, outage)
+        self.connect()
         self._server = self._identity()
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> "RawCursor[Any]":
@@ -173,23 +215,23 @@ class PostgresWriter(PostgresConnection, WriteNotes):
         tell = self._tell if self.total_changes != self._changes_told else ""
         try:
             _run(self.raw, f"{tell}COMMIT")
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             if not self.is_lost:
                 raise
             self._settle(error)
 
-    def _settle(self, error: psycopg.OperationalError) -> None:
+    def _settle(self, error: psycopg.Error) -> None:
         """Find out whether a commit was done whose answer was lost."""
         deadline_s = time.monotonic() + 2 * PATIENCE_S
         status: str | None = "in progress"
         while status == "in progress":
             try:
                 if self.is_lost:
-                    self.raw = self._connect()
+                    self.connect()
                 if self._identity() != self._server:
                     break  # another history, in which the number may be another transaction's
                 (status,) = _run(self.raw, f"SELECT pg_xact_status('{self._transaction}')")
-            except psycopg.OperationalError as again:
+            except psycopg.Error as again:
                 error = again
             if time.monotonic() >= deadline_s:
                 break

@@ -9,7 +9,7 @@ from flowd.domain.queueing import MAX_WAITING
 from flowd.domain.trees import MAX_EVENTS
 from flowd.store.postgres import errors, schema
 from flowd.store.postgres.address import Address
-from flowd.store.postgres.connection import PostgresConnection, PostgresWriter
+from flowd.store.postgres.connection import Outage, PostgresConnection, PostgresWriter
 from flowd.store.postgres.output_shelf import PostgresShelf
 from flowd.store.sql import journal
 from flowd.store.sql.connection import Connection
@@ -55,13 +55,14 @@ class PostgresDatabase:
 
     def __init__(self, address: Address) -> None:
         self._address = address
+        self._outage = Outage()
         self.is_about_storage = errors.is_about_storage
         self.may_repeat = errors.may_repeat
 
     def open_writer(self) -> PostgresWriter:
         """See `flowd.store.sql.database.Database.open_writer`."""
         try:
-            connection = PostgresWriter(self._address)
+            connection = PostgresWriter(self._address, self._outage)
         except psycopg.Error as error:
             raise errors.at_start(error, self._address) from error
         try:
@@ -73,7 +74,7 @@ class PostgresDatabase:
 
     def open_reader(self) -> PostgresConnection:
         """See `flowd.store.sql.database.Database.open_reader`."""
-        return PostgresConnection(self._address)
+        return PostgresConnection(self._address, self._outage)
 
     def translate(self, error: Exception, *, is_reading: bool = False) -> RefusedError:
         """See `flowd.store.sql.database.Database.translate`."""

@@ -314,15 +314,15 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
     async def _read(self, question: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._ask, question)
 
-    def _ask(self, question: Callable[[Connection], T]) -> T:
+    def _ask(self, question: Callable[[Connection], T], *, is_again: bool = False) -> T:
         try:
             return self._ask_once(question)
         except Exception as error:
             if not self._database.is_about_storage(error):
                 raise
-            if self._database.may_repeat(error):
+            if self._database.may_repeat(error) and not is_again:
                 self._drop_reader()
-                return self._ask(question)
+                return self._ask(question, is_again=True)
             self._drop_reader()
             refusal = self._database.translate(error, is_reading=True)
             if isinstance(refusal, StorageFailedError) and time.monotonic() >= self._tell_failed_read_at_s:

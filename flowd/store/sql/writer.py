@@ -45,6 +45,8 @@ class _Job:
     adds: bool = False
     value: Any = None
     error: Exception | None = None
+    is_lost: bool = False
+    """Its transaction was lost once. A second time it may be at fault itself."""
 
 
 class Writer:
@@ -227,7 +229,9 @@ class Writer:
             job.error = error
 
     def _answer_failed(self, batch: list[_Job], error: Exception) -> None:
-        if self._database.may_repeat(error):
+        if self._database.may_repeat(error) and not batch[0].is_lost:
+            for job in batch:
+                job.is_lost = True
             self._commit_again(batch)
         elif self._database.is_about_storage(error):
             refusal = self._database.translate(error)
