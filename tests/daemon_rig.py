@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 
 import postgres_rig
 import psutil
+import pytest
 from daemon_copy import CopiedProcess, may_copy
 
 from flowd_client import create_flow_client
@@ -133,6 +135,16 @@ class Workspace:
         """The keeper's process."""
         return int(self.call("daemon.status")["keeper"]["pid"])
 
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Any]:
+        """The daemon's database, to look at and change what no interface tells or does. Changes are kept at the end."""
+        if self.store is None:
+            with contextlib.closing(sqlite3.connect(self.path / ".codex/flowd/flowd.db", timeout=10)) as db, db:
+                yield db
+        else:
+            with postgres_rig.writing(self.store) as db:
+                yield db
+
     def clean_up(self) -> None:
         """End the daemon, the keeper and every step, whatever state they are in."""
         if self.process is not None and self.process.poll() is None:
@@ -157,6 +169,11 @@ def workspace() -> Iterator[Workspace]:
             yield place
         finally:
             place.clean_up()
+
+
+about_the_file = pytest.mark.skipif(
+    os.environ.get("TEST_STORE") == "postgres", reason="NOT TESTED with PostgreSQL: it is about SQLite's file"
+)
 
 
 def say(status: str, **more: Any) -> str:

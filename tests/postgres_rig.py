@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -205,3 +206,15 @@ def _numbers() -> "Iterator[int]":
 def workspace_store() -> str:
     """A database of its own for a workspace; its address."""
     return server().make_database(f"workspace_{next(_numbers())}")
+
+
+@contextmanager
+def writing(url: str) -> "Iterator[Any]":
+    """The database of an address, as the store writes to it: in one transaction."""
+    from flowd.store.postgres.address import Address  # noqa: PLC0415 - not every machine has its driver
+    from flowd.store.postgres.connection import PostgresWriter  # noqa: PLC0415
+
+    with closing(PostgresWriter(Address(url, url, "flowd"))) as db:
+        db.begin()
+        yield db
+        db.commit()

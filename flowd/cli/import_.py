@@ -67,6 +67,7 @@ def _import(session: Session, files: list[Path], *, is_dry: bool, skip_bad: bool
     from flowd.settings import sources as settings_sources  # noqa: PLC0415
     from flowd.state import folder as state_folder  # noqa: PLC0415 - for this verb alone
     from flowd.state.lock import Lock, LockedError  # noqa: PLC0415
+    from flowd.wiring.store import open_database  # noqa: PLC0415
 
     opened = [sources.open_source(file) for file in files]
     chosen = settings_sources.load(workspace=session.workspace)
@@ -82,7 +83,7 @@ def _import(session: Session, files: list[Path], *, is_dry: bool, skip_bad: bool
             for source in opened:
                 if problems := importer.check(source):
                     raise sources.SourceError(importer.refusal(source.path, problems))
-        database = chosen.state_dir / state_folder.DATABASE
+        database = open_database(chosen)
         return [
             importer.run(source, database, skip_bad=skip_bad, is_dry=is_dry, on_progress=shown(source.path.name))
             for source in opened

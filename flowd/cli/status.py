@@ -140,6 +140,9 @@ def _on_stop(response: Response) -> str | None:
 
 
 def _data(response: Response) -> str:
+    store = _table(response, "store")
+    if "address" in store:
+        return f"{_text(response.get('stateDir'))}, records in {store['address']}, schema {store['schema']}"
     database = _table(response, "database")
     if not database:
         return _text(response.get("stateDir"))

@@ -100,6 +100,7 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
         ],
         on_stop=settings.on_stop,
         database={**_database(settings.state_dir / state_folder.DATABASE), "freeBytes": counts.free_bytes},
+        store=_store(settings),
         limits={
             "maxParallel": engine.max_parallel,
             "maxQueued": settings.max_queued,
@@ -141,6 +142,13 @@ def _keeper(parts: Parts) -> dict[str, Any]:
 def _rss_bytes(pid: int) -> int | None:
     process = find_process(pid)
     return None if process is None else process.rss_bytes
+
+
+def _store(settings: Settings) -> dict[str, str]:
+    where = settings.store
+    if where is None:
+        return {"kind": "sqlite"}
+    return {"kind": "postgresql", "address": where.shown, "schema": where.schema}
 
 
 def _database(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from flowd.domain.errors import StateError
 from flowd.embedded import methods
 from flowd.embedded.callback import CallbackBackend, LocalBackend, OnOutput
 from flowd.embedded.listening import listening
@@ -262,7 +263,13 @@ class SharedState:
         flags: dict[str, object] = {}
         if self._folder is not None:
             flags = {"state_dir": self._folder, "socket": self._folder / wire.SOCKET_NAME}
-        return settings_sources.load(workspace=self._workspace, flags=flags, environ=environ)
+        settings = settings_sources.load(workspace=self._workspace, flags=flags, environ=environ)
+        if settings.store is not None and self._folder is None:
+            raise StateError(
+                f'Hosts share the store of {settings.workspace} ({settings.store}), and state="file" would keep a '
+                'history beside it. Start a daemon there (flowd serve), or use state="memory".'
+            )
+        return settings
 
     async def _open(self, settings: Settings, lock: Lock) -> _Engine:
         engine = _Engine(_shared(settings, lock, self._env))

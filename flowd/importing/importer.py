@@ -1,6 +1,5 @@
 """Imports a file into a state folder: checks all of it first, then writes in batches that may be repeated."""
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from flowd.domain.trees import has_next
 from flowd.importing.records import BadRecordError, read_event, read_run
 from flowd.importing.sources import Source, SourceError
 from flowd.store.sql import imports
-from flowd.store.sqlite.connection import open_writer, translate
+from flowd.store.sql.connection import WriteConnection
+from flowd.store.sql.database import Database
 
 BATCH = 200
 """Events in a transaction: at most so many are imported again after a crash, and found to be there."""
@@ -55,9 +55,9 @@ def check(source: Source) -> list[str]:
 
 
 def run(
-    source: Source, database: Path, *, skip_bad: bool = False, is_dry: bool = False, on_progress: OnProgress
+    source: Source, database: Database, *, skip_bad: bool = False, is_dry: bool = False, on_progress: OnProgress
 ) -> Report:
-    """Import one file into the database of a state folder, whose lock the caller holds.
+    """Import one file into the database of a workspace; the caller holds the lock of its state folder.
 
     Ids and instants are kept. What is there already is left as it is, so an import may be repeated, also one that was
     cut off. Imported events are listed as older than everything that flowd accepted itself.
@@ -70,12 +70,12 @@ def run(
     report = Report(source.path, source.kind, problems=check(source))
     if report.problems and not skip_bad:
         raise SourceError(refusal(source.path, report.problems))
-    with closing(open_writer(database)) as db:
+    with closing(database.open_writer()) as db:
         places = imports.Places(db, source.run_order())
         done = 0
         readable = _readable(source, [])
         while batch := list(islice(readable, BATCH)):
-            _write(db, batch, places, report, is_dry=is_dry)
+            _write(database, db, batch, places, report, is_dry=is_dry)
             done += len(batch)
             on_progress(done, source.total)
     return report
@@ -98,16 +98,27 @@ def _readable(source: Source, problems: list[str]) -> Iterator[imports.PastEvent
 
 
 def _write(
-    db: sqlite3.Connection, batch: Sequence[imports.PastEvent], places: imports.Places, report: Report, *, is_dry: bool
+    database: Database,
+    db: WriteConnection,
+    batch: Sequence[imports.PastEvent],
+    places: imports.Places,
+    report: Report,
+    *,
+    is_dry: bool,
 ) -> None:
     try:
-        db.execute("BEGIN IMMEDIATE")
+        db.begin()
         counted = [imports.write(db, event, places) for event in batch]
-        db.execute("ROLLBACK" if is_dry else "COMMIT")
-    except sqlite3.Error as error:
+        if is_dry:
+            db.roll_back()
+        else:
+            db.commit()
+    except Exception as error:
         if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise translate(error) from error
+            db.roll_back()
+        if not database.is_about_storage(error):
+            raise
+        raise database.translate(error) from error
     for event, (is_new, new_runs) in zip(batch, counted, strict=True):
         report.events += is_new
         report.known_events += not is_new

@@ -12,8 +12,9 @@ from flowd.ports import OpenStore
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.state import host_id
+from flowd.store.sql.database import Database
 from flowd.store.sqlite.room import RESERVE_BYTES
-from flowd.store.sqlite.store import SqliteStore
+from flowd.store.sqlite.store import SqliteDatabase, SqliteStore
 from flowd.wiring.sharing import Shared
 
 if TYPE_CHECKING:
@@ -46,6 +47,20 @@ async def open_store(
         reserve_bytes=0 if is_private else RESERVE_BYTES,
     )
     return store, None
+
+
+def open_database(settings: Settings) -> Database:
+    """The database below the store of a workspace, for who writes into it beside any daemon of ours.
+
+    Raises:
+        StateError: It cannot be used.
+    """
+    if settings.store is None:
+        return SqliteDatabase(settings.state_dir / state_folder.DATABASE)
+    address = shared_address(settings)
+    from flowd.store.postgres.store import PostgresDatabase  # noqa: PLC0415 - an extra, which few have
+
+    return PostgresDatabase(address)
 
 
 def shared_address(settings: Settings) -> "Address":

@@ -5,14 +5,14 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from daemon_rig import Workspace, flowd_says, say
+from daemon_rig import Workspace, about_the_file, flowd_says, say
 
 DAY_MS = 86_400_000
 
 
 def age(place: Workspace, days: int) -> None:
     """Make everything that a daemon which is gone has stored so much older."""
-    with closing(sqlite3.connect(place.path / ".codex/flowd/flowd.db")) as db, db:
+    with place.database() as db:
         db.execute("UPDATE events SET created_at_ms = created_at_ms - ?", (days * DAY_MS,))
         db.execute("UPDATE runs SET completed_at_ms = completed_at_ms - ?", (days * DAY_MS,))
 
@@ -43,6 +43,7 @@ def test_old_events_go_with_their_runs_and_output_and_their_ids_are_new(place: W
     assert len(flowd_says(place, "logs", again["runIds"][0])) > 100_000
 
 
+@about_the_file
 @pytest.mark.parametrize("is_old", [False, True], ids=["of now", "of an older flowd"])
 def test_the_database_gives_its_room_back(place: Workspace, is_old: bool) -> None:
     place.flow("quick", say("changed"))

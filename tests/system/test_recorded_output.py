@@ -1,7 +1,6 @@
 """What is recorded of a step's output, through the daemon."""
 
 import os
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -19,10 +18,10 @@ def dispatched(place: Workspace, name: str) -> str:
 
 
 def recorded_order(place: Workspace, run_id: str) -> bytes:
-    with sqlite3.connect(place.path / ".codex/flowd/flowd.db") as db:
-        (row,) = db.execute(
+    with place.database() as db:
+        row = db.execute(
             "SELECT stream_order FROM attempts WHERE run_seq = (SELECT seq FROM runs WHERE id = ?)", (run_id,)
-        )
+        ).fetchone()
     return bytes(row[0])
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import time
@@ -69,9 +68,8 @@ def test_no_view_shows_a_secret_and_the_store_keeps_every_byte(place: Workspace)
     assert shown.stdout.startswith(b"token is ***\n")
     assert shown.stderr == b"own is ***\n"
     assert SECRET not in place.log()
-    connection = sqlite3.connect(place.path / ".codex/flowd/flowd.db")
-    (stdout, error), *_ = connection.execute("SELECT stdout, error FROM attempts").fetchall()
-    connection.close()
+    with place.database() as db:
+        (stdout, error), *_ = db.execute("SELECT stdout, error FROM attempts").fetchall()
     assert f"token is {SECRET}\n".encode() in stdout
     assert SECRET not in error
     # A package that is gone and a daemon that is new change nothing: the definitions of old runs are remembered.

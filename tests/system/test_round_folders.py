@@ -1,8 +1,6 @@
 """A folder for each round, in which its steps hand files on: gone with the round, kept where somebody may look."""
 
-import contextlib
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -64,7 +62,7 @@ def test_it_is_kept_where_something_failed_or_asks_until_its_event_is_forgotten(
         (folder,) = [path for path in folders(place) if path.is_dir()]
         dispatch(place, "fine")  # the newest event is never forgotten
         place.stop()
-        with contextlib.closing(sqlite3.connect(place.path / ".codex" / "flowd" / "flowd.db")) as db, db:
+        with place.database() as db:
             db.execute("UPDATE events SET created_at_ms = 1")
             db.execute("UPDATE runs SET completed_at_ms = 1, updated_at_ms = 1")
         place.start()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import socket
-import sqlite3
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -158,9 +157,8 @@ def test_over_kill_9_under_load_a_reader_that_resumes_hears_everything_once(plac
     for run_id in runs:
         of_run = [status for told_id, status in told if told_id == run_id]
         assert (of_run[0], of_run[-1], of_run.count("completed")) == ("queued", "completed", 1)
-    with sqlite3.connect(place.path / ".codex/flowd/flowd.db") as db:
+    with place.database() as db:
         rows = {row[0] for row in db.execute("SELECT cursor FROM journal WHERE kind <> 'flow'")}
-    db.close()
     assert set(cursors) == {cursor for cursor in rows if cursor <= cursors[-1]}
 
 
@@ -192,12 +190,11 @@ def test_a_reader_that_does_not_read_costs_no_memory_and_gets_everything_later(p
 def test_a_reader_far_behind_is_told_so_once(place: Workspace) -> None:
     place.start()
     assert place.stop() == 0
-    with sqlite3.connect(place.path / ".codex/flowd/flowd.db") as db:
+    with place.database() as db:
         db.executemany(
             "INSERT INTO journal (at_ms, kind, flow_name, status) VALUES (?, 'flow', 'f', 'ok')",
             [(n,) for n in range(30_000)],
         )
-    db.close()
     place.start()
     with listening(place) as listener:
         listener.call("flow.subscribe", after="j0")
@@ -246,11 +243,8 @@ def test_a_flow_that_changed_while_no_daemon_ran_is_told(place: Workspace) -> No
 
 
 def journaled_flows(place: Workspace) -> int:
-    db = sqlite3.connect(place.path / ".codex/flowd/flowd.db")
-    try:
+    with place.database() as db:
         return int(db.execute("SELECT count(*) FROM journal WHERE kind = 'flow'").fetchone()[0])
-    finally:
-        db.close()
 
 
 def test_after_unsubscribing_nothing_comes_and_the_rest_goes_on(place: Workspace) -> None:
@@ -281,9 +275,8 @@ def test_an_expired_or_foreign_cursor_is_refused_with_the_oldest_and_the_remedy(
     for n in range(5):
         place.call("flow.dispatch", event={"id": f"e{n}", "type": "none"})
     assert place.stop() == 0
-    with sqlite3.connect(place.path / ".codex/flowd/flowd.db") as db:
+    with place.database() as db:
         db.execute("DELETE FROM journal WHERE cursor <= 3")
-    db.close()
     place.start()
     with place.client() as client:
         with pytest.raises(CursorExpiredError, match="subscribe without a cursor") as caught:
@@ -354,10 +347,8 @@ def test_a_reader_that_was_too_slow_for_the_journal_is_told_so_at_the_end(place:
             [{"jsonrpc": "2.0", "id": 1, "method": "flow.dispatch", "params": {"event": event}} for event in events]
         )
         assert len(sender.read()) == 1000
-        db = sqlite3.connect(place.path / ".codex/flowd/flowd.db", timeout=10)
-        with db:
+        with place.database() as db:
             db.execute("DELETE FROM journal WHERE cursor < 1000")
-        db.close()
         heard: list[dict[str, Any]] = []
         while not heard or heard[-1]["kind"] != "ended":
             heard += listener.updates(1)

@@ -66,6 +66,8 @@ class StatusView(View):
         on_service_stop: There only where a stop by systemd is not what ``onStop`` says; a restart is.
         outdated_keeper: Only where the keeper is of another version of flowd: its ``version``, where it tells, and what
             starts cannot ask of it (``lacks``). It is replaced as soon as the steps that it runs have ended.
+        store: What keeps the records: its ``kind``, ``sqlite`` or ``postgresql``, and where hosts share it, its
+            ``address`` without a password, and its ``schema``.
         http: The address that HTTP is served on.
         page: Where the web page is served alone, as HTTP is off and somebody has asked for it.
         manager: Who manages the daemon; absent where it was started by hand.
@@ -100,6 +102,7 @@ class StatusView(View):
     on_service_stop: Literal["cancel"] | None = None
     on_service_restart: Literal["kill"] | None = None
     database: dict[str, int] | None = None
+    store: dict[str, str] | None = None
     limits: dict[str, int] | None = None
     http: str | None = None
     page: str | None = None
