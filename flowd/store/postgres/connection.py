@@ -134,8 +134,9 @@ class PostgresConnection:
 
     def _begin(self, statements: str) -> Any:
         while True:
+            was_lost = self.is_lost
             try:
-                if self.is_lost:
+                if was_lost:
                     self.connect()
                 begun = _run(self.raw, statements)
             except psycopg.Error:
@@ -143,9 +144,10 @@ class PostgresConnection:
                     with suppress(psycopg.Error):
                         _run(self.raw, "ROLLBACK")
                     raise
-                if not self._outage.is_worth_waiting():
-                    raise
-                time.sleep(_AGAIN_AFTER_S)
+                if was_lost:  # else it has only just turned out to be
+                    if not self._outage.is_worth_waiting():
+                        raise
+                    time.sleep(_AGAIN_AFTER_S)
             else:
                 self._outage.end()
                 return begun
