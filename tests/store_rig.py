@@ -92,6 +92,11 @@ async def begin(store: OpenStore, run_id: str | None = None) -> StartedRun:
     return started
 
 
+def committed(store: OpenStore) -> int:
+    """How many commits there were."""
+    return store.tallies.commit_s.up_to()[-1]
+
+
 def ids(claimed: Claimed) -> list[str]:
     """Of the runs that were claimed."""
     return [started.run.id for started in claimed.started]

@@ -23,7 +23,7 @@ class Queue(Protocol):
 
     @property
     def commits(self) -> int:
-        """Grows with each commit, before anybody is told of it."""
+        """Grows with each commit, before anybody is told of it; where others commit, too, each time it is asked for."""
         ...
 
     @property

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
+from store_rig import DONE, FAILED, OPENERS, Stores, claim, committed, ids, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import DependentActiveError, InvalidParamsError, NeedsActiveError, NotRetryableError
@@ -132,12 +132,12 @@ def test_a_run_whose_needs_end_with_the_claim_of_an_end_starts_in_that_commit(st
         rounds = Rounds(store)
         await rounds.accept(*DIAMOND)
         await rounds.start()
-        commits = store.commits
+        commits = committed(store)
         attempt = rounds.started["run-checkout"].attempt
         asked = claim(5, definition_of=_definition)
         ended = await store.finish(attempt, DONE, Exit(0), Output(), at_ms=5, claim=asked)
         assert ended.claimed is not None
-        assert (ids(ended.claimed), store.commits) == (["run-test", "run-build"], commits + 1)
+        assert (ids(ended.claimed), committed(store)) == (["run-test", "run-build"], commits + 1)
 
     stores.use(use)
 
@@ -246,9 +246,9 @@ def test_a_chain_of_a_thousand_is_skipped_in_one_transaction(stores: Stores) -> 
         chain = [new("0"), *(new(str(n), str(n - 1)) for n in range(1, 1000))]
         await rounds.accept(*chain)
         await rounds.start()
-        commits = store.commits
+        commits = committed(store)
         await rounds.end("0", FAILED)
-        assert store.commits == commits + 1
+        assert committed(store) == commits + 1
         assert (await store.counts()).runs == {"queued": 0, "running": 0, "completed": 999, "failed": 1, "canceled": 0}
 
     stores.use(use, max_queued=2000)

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
+from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, committed, ids, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, QueueFullError
@@ -237,13 +237,13 @@ def test_runs_start_in_the_order_in_which_they_became_ready_and_no_more_than_ask
 
 def test_an_accept_may_start_its_runs_in_the_same_commit_but_never_before_others(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
-        commits = store.commits
+        commits = committed(store)
         both = [NewRun("r1", STEP), NewRun("r2", STEP)]
         first = await store.accept(new_event("one"), both, at_ms=1, claim=claim(1))
         assert first.claimed is not None
         assert ids(first.claimed) == ["r1"]
         assert (await run_of(store, "r1")).status is ProcessStatus.RUNNING
-        assert store.commits == commits + 1
+        assert committed(store) == commits + 1
         second = await store.accept(new_event("two"), [NewRun("r3", STEP)], at_ms=1, claim=claim(1))
         assert second.claimed is not None
         assert ids(second.claimed) == ["r2"]
@@ -260,9 +260,9 @@ def test_an_end_may_be_recorded_and_the_next_run_claimed_in_one_commit(stores: S
     async def use(store: OpenStore) -> None:
         begun = await begin(store, await accept(store, "a"))
         await accept(store, "b")
-        commits = store.commits
+        commits = committed(store)
         ended = await store.finish(begun.attempt, DONE, Exit(0), Output(), at_ms=3, claim=claim(2))
-        assert store.commits == commits + 1
+        assert committed(store) == commits + 1
         assert ended.run.status is ProcessStatus.COMPLETED
         assert ended.claimed is not None
         assert ids(ended.claimed) == ["run-b"]
@@ -312,9 +312,9 @@ def test_an_outcome_and_the_wait_for_the_next_attempt_are_one_commit(stores: Sto
     async def use(store: OpenStore) -> None:
         run_id = await accept(store, "a")
         begun = await begin(store)
-        commits = store.commits
+        commits = committed(store)
         run = (await store.finish(begun.attempt, FAILED, Exit(1), Output(), at_ms=10, wait=RETRY_AT_100)).run
-        assert store.commits == commits + 1
+        assert committed(store) == commits + 1
         assert (run.status, run.waiting_for, run.completed_at_ms) == (ProcessStatus.QUEUED, RETRY_AT_100, None)
         again = (await store.finish(begun.attempt, DONE, Exit(0), Output(), at_ms=11)).run
         assert (again.status, again.waiting_for) == (ProcessStatus.QUEUED, RETRY_AT_100)

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
+from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, committed, ids, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import (
@@ -62,9 +62,9 @@ def test_a_resolution_stands_in_the_place_of_what_the_step_said_also_after_a_reo
     async def use(store: OpenStore) -> None:
         run_id = await ask(store, "a")
         assert await asking(store) == [run_id]
-        commits = store.commits
+        commits = committed(store)
         answered = await store.resolve(run_id, None, APPROVED)
-        assert store.commits == commits + 1
+        assert committed(store) == commits + 1
         assert (answered.status, answered.effective_status) == (ProcessStatus.COMPLETED, "completed")
         entries = (await store.journal(Interest(run_id=run_id), after=0, limit=10)).entries
         assert [entry.status for entry in entries] == ["queued", "running", "completed", "completed"]
@@ -233,9 +233,9 @@ def test_what_waits_for_a_word_goes_on_or_ends_in_its_transaction(
         await ask_in_a_round(store)
         (question,) = (await store.questions(limit=5, cursor=None)).items
         assert (question.waiting, question.steps) == (4, ("good", "bad", "any", "last"))
-        commits = store.commits
+        commits = committed(store)
         await store.resolve("run-a", 1, word)
-        assert store.commits == commits + 1
+        assert committed(store) == commits + 1
         assert ids(await store.claim(claim(9))) == starts
         ended = {"run-good", "run-bad"} - set(starts)
         assert (await run_of(store, ended.pop())).effective_status == "skipped"
@@ -279,9 +279,9 @@ def test_what_a_question_causes_goes_out_with_the_word_that_it_counts(stores: St
 
     async def use(store: OpenStore) -> None:
         run_id = await ask(store, "a")
-        commits = store.commits
+        commits = committed(store)
         await store.resolve(run_id, 1, APPROVED, [caused])
-        assert store.commits == commits + 1
+        assert committed(store) == commits + 1
         event = await store.event("caused")
         assert event is not None
         assert (event.caused_by, event.depth) == (CausedBy(run_id, "event-a"), 1)

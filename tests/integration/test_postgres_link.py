@@ -184,25 +184,3 @@ def test_who_stands_still_in_a_transaction_lets_others_write_after_a_while(
         frozen.close()
 
     use(opened, body)
-
-
-def test_a_commit_of_another_process_is_heard_at_once(link: tuple[Link, PostgresStoreOpener]) -> None:
-    _, opened = link
-
-    async def body(store: PostgresStore) -> None:
-        heard = asyncio.Event()
-        other = opened()
-        try:
-            await accept(store, "own")
-            store.tell_commits(heard.set)
-            while not heard.is_set():  # that the listener has begun to listen is one reason
-                await asyncio.wait_for(heard.wait(), 60)
-            heard.clear()
-            before = store.commits
-            await accept(other, "other")
-            await asyncio.wait_for(heard.wait(), 60)
-            assert store.commits > before
-        finally:
-            await other.close()
-
-    use(opened, body)

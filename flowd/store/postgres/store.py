@@ -39,11 +39,18 @@ class PostgresStore(SqlStore):
             on_failure=on_failure,
         )
         self._shelf = PostgresShelf(read=self._read, write=self._writer.do)
+        self._asked = 0
 
     @property
     def output_shelf(self) -> PostgresShelf:
         """See `flowd.ports.OpenStore.output_shelf`."""
         return self._shelf
+
+    @property
+    def commits(self) -> int:
+        """See `flowd.ports.Store.commits`."""
+        self._asked += 1
+        return self._asked
 
     async def give_back(self, *, compact: bool) -> int:  # noqa: ARG002
         """See `flowd.ports.Store.give_back`. Autovacuum does that, for what is stored next: nothing is given back here."""
