@@ -86,7 +86,7 @@ def _in_the_way(folder: Path) -> Path | None:
 def _missing(scene: Scene) -> Finding | None:
     """That folders of steps are gone, where flowd has worked before."""
     names = [name for name in (state_folder.OUTPUT, state_folder.KEEPER) if not (scene.folder / name).is_dir()]
-    if not names or not scene.database.exists():
+    if not names or place.recorded(scene.folder) is None:
         return None
     return warn(
         "state.folders",

@@ -133,7 +133,8 @@ def _refuse_to_take_over(state_dir: Path, root: Path, file: Path) -> None:
             "Name a folder of its own, or set FLOWD_STATE_DIR."
         )
     try:
-        is_used = any(state_dir.iterdir()) and not (state_dir / DATABASE).is_file()
+        is_ours = (state_dir / DATABASE).is_file() or place.recorded(state_dir) is not None
+        is_used = any(state_dir.iterdir()) and not is_ours
     except OSError:
         is_used = False  # not there, or closed to us: whoever opens it is told
     if is_used:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from daemon_rig import Workspace, flowd_says, say, until
+from daemon_rig import Workspace, about_the_file, flowd_says, say, until
 from doctor_rig import doctor
 from http_rig import HttpPlace
 
@@ -158,18 +158,16 @@ def test_what_is_taken_away_is_there_again_and_the_step_ends_once(
 
 
 STOPS = [
-    ("flowd.db", remove),
-    ("flowd.db", replaced),
-    ("flowd.db-wal", remove),
+    pytest.param("flowd.db", remove, marks=about_the_file),
+    pytest.param("flowd.db", replaced, marks=about_the_file),
+    pytest.param("flowd.db-wal", remove, marks=about_the_file),
     ("daemon.lock", remove),
     ("daemon.lock", replaced),
     ("", remove),
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "change"), STOPS, ids=[f"{name or 'all'} {change.__name__}" for name, change in STOPS]
-)
+@pytest.mark.parametrize(("name", "change"), STOPS)
 def test_what_cannot_be_made_again_stops_the_daemon_and_its_steps(
     place: Workspace, name: str, change: Callable[[Path], None]
 ) -> None:
@@ -193,6 +191,7 @@ def test_what_cannot_be_made_again_stops_the_daemon_and_its_steps(
     assert place.stop() == 0
 
 
+@about_the_file
 def test_a_database_without_its_shared_memory_stops_the_daemon_and_the_next_goes_on_with_the_step(
     place: Workspace,
 ) -> None:
@@ -206,6 +205,7 @@ def test_a_database_without_its_shared_memory_stops_the_daemon_and_the_next_goes
     assert place.stop() == 0
 
 
+@about_the_file
 def test_a_database_that_was_emptied_under_the_daemon_is_never_taken_for_a_new_one(place: Workspace) -> None:
     begin(place)
     emptied(state(place) / "flowd.db")

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, about_the_file, say, until
 from doctor_rig import doctor
+
+pytestmark = about_the_file
 
 WAIT = "while [ ! -e go ]; do sleep 0.05; done"
 

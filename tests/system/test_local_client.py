@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, about_the_file, say, until
 
 from flowd.state.lock import Lock
 from flowd_client import (
@@ -118,6 +118,7 @@ def test_memory_ends_with_the_client_and_so_do_its_steps(place: Workspace) -> No
         assert len(client.list_events()) == 0
 
 
+@about_the_file
 def test_file_state_survives_the_client_with_ids_and_replays(place: Workspace) -> None:
     place.flow("hello", say("changed"))
     with local(place, state="file") as client:

@@ -12,9 +12,11 @@ from typing import Any
 
 import fault_shims
 import pytest
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, about_the_file, say, until
 
 from flowd_client.errors import FlowClientError, RefusedError
+
+pytestmark = about_the_file
 
 WAITING = f"{say('changed')}; touch $PWD/started.$CODEX_FLOW_EVENT_ID; while [ ! -e go ]; do sleep 0.05; done; exit "
 

@@ -5,7 +5,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, about_the_file, say, until
 
 from flowd_client.errors import FlowClientError
 
@@ -99,6 +99,7 @@ def test_a_cancel_that_was_asked_for_outlives_the_daemon(place: Workspace) -> No
     until(lambda: not os.path.exists(f"/proc/{pid}"), what="the step's end")
 
 
+@about_the_file
 def test_damaged_state_stops_the_start_and_is_left_as_it_is(place: Workspace) -> None:
     place.start()
     assert place.stop() == 0

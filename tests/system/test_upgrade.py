@@ -7,8 +7,10 @@ from unittest.mock import ANY
 
 import psutil
 import pytest
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, about_the_file, say, until
 from previous_rig import environment_of, newer_version, previous_version
+
+pytestmark = about_the_file
 
 
 def test_steps_run_through_an_upgrade_and_end_under_the_new_daemon(place: Workspace, tmp_path: Path) -> None:
