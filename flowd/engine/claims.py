@@ -53,7 +53,10 @@ class Claims:
         )
 
     async def claim(self, limit: int) -> Claimed:
-        """Take up to so many runs, however long the disk is full."""
+        """Take up to so many runs, however long the disk is full. None while the keeper is one from before leases: it
+        is replaced as soon as nothing runs under it."""
+        if self._host is not None and not self._keeper.can_fence:
+            return Claimed()
         return await self._waits.patiently(
             "claim", lambda: self._store.claim(self.ask(limit)), runs=lambda: min(limit, self._store.queued)
         )

@@ -135,6 +135,39 @@ def test_a_second_host_of_a_name_is_not_let_in_while_the_first_lives(hosts: Host
     hosts.stop()
 
 
+def test_steps_that_share_a_folder_run_on_one_host(hosts: Hosts, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    steps = {
+        "make": f"echo made > $FLOWD_ROUND_DIR/it; while [ ! -e {go} ]; do sleep 0.02; done",
+        "left": "cp $FLOWD_ROUND_DIR/it $FLOWD_ROUND_DIR/left",
+        "right": "cp $FLOWD_ROUND_DIR/it $FLOWD_ROUND_DIR/right",
+        "join": "cat $FLOWD_ROUND_DIR/left $FLOWD_ROUND_DIR/right",
+    }
+    needs = {"left": ["make"], "right": ["make"], "join": ["left", "right"]}
+    for place in hosts.places.values():
+        folder = place.flow("round", "", top="round_dir = true")
+        manifest = 'name = "round"\nversion = 1\nround_dir = true\n'
+        for name, script in steps.items():
+            (folder / f"{name}.sh").write_text(f"#!/bin/sh\nset -e\n{script}\n{say('changed')}\n")
+            (folder / f"{name}.sh").chmod(0o755)
+            manifest += f'[[steps]]\nname = "{name}"\nrunner = "exec"\nscript = "{name}.sh"\n'
+            manifest += f"needs = {needs[name]}\n" if name in needs else '[steps.trigger]\ntype = "round.go"\n'
+        (folder / "flow.toml").write_text(manifest)
+    hosts.start(FLOWD_MAX_PARALLEL="1")
+    rounds = [
+        hosts["anna"].call("flow.dispatch", event={"id": f"e{number}", "type": "round.go", "payload": {}})["runIds"]
+        for number in range(2)
+    ]
+    until(lambda: all(run_of(hosts["bert"], ids[0])["status"] == "running" for ids in rounds), what="both that begin")
+    go.touch()
+    for ids in rounds:
+        runs = [ended(hosts["bert"], run_id) for run_id in ids]
+        assert [run["effectiveStatus"] for run in runs] == ["changed"] * 4
+        assert len({host_of(hosts, run) for run in runs}) == 1
+    assert {host_of(hosts, run_of(hosts["anna"], ids[0])) for ids in rounds} == {"anna", "bert"}
+    hosts.stop()
+
+
 def test_an_event_that_is_sent_to_both_hosts_at_once_is_accepted_once(hosts: Hosts, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     hosts.flow("work", f"echo $FLOWD_RUN_ID >> {begun}; {say('changed')}")

@@ -31,8 +31,11 @@ ALTER TABLE attempts
 CREATE INDEX attempts_held ON attempts (session) WHERE status = 'running';
 CREATE INDEX attempts_leased ON attempts (lease_until_ms) WHERE status = 'running';
 
+-- The host that has the folder of a run's round, and alone can start it; empty: any that can run its step.
+ALTER TABLE runs ADD COLUMN bound_to TEXT COLLATE "C" NOT NULL DEFAULT '';
+
 -- What is ready, by step: of 100,000 runs that no host here can start, a claim looks at one.
-CREATE INDEX runs_ready_of_step ON runs (flow_name, step_name, priority DESC, ready_seq)
+CREATE INDEX runs_ready_of_step ON runs (flow_name, step_name, bound_to, priority DESC, ready_seq)
 WHERE status = 'queued' AND waits_for IS NULL AND called_off IS NULL;
 
 CREATE FUNCTION server_ms() RETURNS BIGINT LANGUAGE sql AS
