@@ -53,6 +53,6 @@ def run_of(place: Workspace, run_id: str) -> dict[str, Any]:
 
 
 def ended(place: Workspace, run_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    found: dict[str, Any] = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert found["status"] not in ("queued", "running"), found
     return found
