@@ -53,6 +53,7 @@ class JournalEntry:
         event: Of an entry about an event.
         run: Of an entry about a run: the run as it is now.
         flow_name: Of an entry about a flow package.
+        host: Whose package it is, where hosts share the store.
     """
 
     cursor: int
@@ -63,6 +64,7 @@ class JournalEntry:
     event: EventHead | None = None
     run: Run | None = None
     flow_name: str | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,5 +26,6 @@ class Journal(Protocol):
         ...
 
     async def note_flows(self, flows: Sequence[FlowState], *, at_ms: int) -> None:
-        """Add an entry for each flow that differs from what was noted last; those missing here were removed."""
+        """Add an entry for each flow that differs from what was noted last; those missing here were removed.
+        Where hosts share the store, these are this host's, and so are those that were noted last."""
         ...

@@ -1,5 +1,6 @@
 """One journal for all hosts of a store: whoever reads it may go on at another host, without a gap."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,4 +72,19 @@ def test_who_follows_on_one_host_hears_what_runs_on_another_do_in_their_order(ho
             said = [update.run for update in heard[1:]]
             assert [run.id for run in said if run is not None] == [run_id] * 3
             assert [update.status for update in heard[1:]] == ["queued", "running", "completed"]
+    hosts.stop()
+
+
+def test_each_host_tells_of_its_own_packages_and_of_no_others(hosts: Hosts) -> None:
+    with hosts["anna"].client() as client, client.subscribe(["flow"], after=OLDEST) as updates:
+        found = {(update.host, update.flow_name, update.status) for update in (next(updates), next(updates))}
+        assert found == {("anna", "work-anna", "ok"), ("bert", "work-bert", "ok")}
+        hosts.flow("both", say("changed"))
+        found = {(update.host, update.flow_name, update.status) for update in (next(updates), next(updates))}
+        assert found == {("anna", "both", "ok"), ("bert", "both", "ok")}
+        assert hosts["bert"].stop() == 0
+        hosts.start("bert")  # and it tells nothing again
+        shutil.rmtree(hosts["bert"].path / "flows" / "both")
+        update = next(updates)
+        assert (update.host, update.flow_name, update.status) == ("bert", "both", "removed")
     hosts.stop()

@@ -17,6 +17,7 @@ FROZEN = {
     "0011_labels_and_filters.sql": "86ed46417c5a79f3",
     "0012_progress_and_traces.sql": "1c146a5c68d91805",
     "0013_host.sql": "7f2155014638c517",
+    "0014_flows_of_hosts.sql": "74cce28e4f4c050a",
 }
 """A change of a schema is a new file with a new line here; a line that is here stays as it is."""
 

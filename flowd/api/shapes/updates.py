@@ -87,6 +87,7 @@ class UpdateView(View):
       run: ``status`` and, where an attempt began or ended, ``attempt``, as they were then; ``run`` as it is now. Where
         it is ``running`` without an ``attempt``, its progress has changed.
       flow: ``flowName`` and its ``status`` then (ok, stale, broken, removed); ``flow`` and ``broken`` as they are now.
+        Where hosts share the store, it is ``host`` that has the package; the other two are of the host that is asked.
       output: ``runId attempt stream text offset nextOffset eof``, in bytes, as ``flow.readOutput`` gives them. All of
         an attempt's output comes before the run's update that tells its end.
       lagging: ``behind``, how many entries of the journal this subscriber has yet to read. Nothing is dropped.
@@ -101,6 +102,7 @@ class UpdateView(View):
     status: str | None = None
     run: RunView | None = None
     flow_name: str | None = None
+    host: str | None = None
     flow: FlowView | None = None
     broken: list[BrokenView] | None = None
     run_id: str | None = None
@@ -139,7 +141,7 @@ def _put_entry(view: UpdateView, entry: JournalEntry, snapshot: Snapshot) -> Non
         view.run = run_view(entry.run)
         view.attempt = entry.attempt
         return
-    view.flow_name = entry.flow_name
+    view.flow_name, view.host = entry.flow_name, entry.host
     flow = snapshot.by_name.get(entry.flow_name or "")
     view.flow = None if flow is None else flow_view(flow)
     view.broken = [broken_view(package) for package in snapshot.broken if package.name == entry.flow_name] or None

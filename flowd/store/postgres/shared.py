@@ -27,6 +27,7 @@ class SharedStore(PostgresStore):
     def __init__(self, address: Address, *, host: HostSession, **options: Any) -> None:
         """Connect, and listen; must be called in a running loop. See `PostgresStore`."""
         self._host = host
+        self._told_as = host.name
         self._news: list[Callable[[], None]] = []
         super().__init__(address, **options)
         self._listener = Listener(address, own_pid=self._own_pid, on_news=self._tell_news)

@@ -47,26 +47,29 @@ def add_run(
     )
 
 
-def note_flows(db: Connection, flows: Sequence[FlowState], at_ms: int) -> None:
-    """Journal what differs from the flows that were noted last, and note these."""
+def note_flows(db: Connection, flows: Sequence[FlowState], at_ms: int, *, host: str) -> None:
+    """Journal what differs from the flows that this host noted last, and note these. One that shares its store with
+    nobody is called nothing."""
     told = {
         name: (status, digest)
-        for name, status, digest in db.execute("SELECT name, status, package_hash FROM flows_told")
+        for name, status, digest in db.execute(
+            "SELECT name, status, package_hash FROM flows_told WHERE host = ?", (host,)
+        )
     }
     now = {flow.name: (flow.status, flow.package_hash) for flow in flows}
     changed = [(name, state) for name, state in now.items() if told.get(name) != state]
     removed = [name for name in told if name not in now]
     db.executemany(
-        "INSERT INTO flows_told (name, status, package_hash) VALUES (?, ?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET status = excluded.status, package_hash = excluded.package_hash",
-        [(name, *state) for name, state in changed],
+        "INSERT INTO flows_told (host, name, status, package_hash) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (host, name) DO UPDATE SET status = excluded.status, package_hash = excluded.package_hash",
+        [(host, name, *state) for name, state in changed],
     )
-    db.executemany("DELETE FROM flows_told WHERE name = ?", [(name,) for name in removed])
+    db.executemany("DELETE FROM flows_told WHERE host = ? AND name = ?", [(host, name) for name in removed])
     db.executemany(
-        "INSERT INTO journal (at_ms, kind, flow_name, status) VALUES (?, 'flow', ?, ?)",
+        "INSERT INTO journal (at_ms, kind, flow_name, status, host) VALUES (?, 'flow', ?, ?, ?)",
         [
-            *((at_ms, name, state[0]) for name, state in changed),
-            *((at_ms, name, "removed") for name in removed),
+            *((at_ms, name, state[0], host or None) for name, state in changed),
+            *((at_ms, name, "removed", host or None) for name in removed),
         ],
     )
 
@@ -87,7 +90,7 @@ def page(db: Connection, interest: Interest, after: int | None, limit: int) -> J
     end = min(newest, after + _SCAN_ROWS)
     conditions, values = _conditions(interest)
     found = db.execute(
-        "SELECT cursor, at_ms, kind, event_seq, run_seq, flow_name, status, attempt FROM journal"
+        "SELECT cursor, at_ms, kind, event_seq, run_seq, flow_name, status, attempt, host FROM journal"
         f" WHERE cursor > ? AND cursor <= ? {conditions} ORDER BY cursor LIMIT ?",
         (after, end, *values, limit),
     ).fetchall()
@@ -103,6 +106,7 @@ def page(db: Connection, interest: Interest, after: int | None, limit: int) -> J
             event=events[row[3]] if row[2] == "event" else None,
             run=runs[row[4]] if row[2] == "run" else None,
             flow_name=row[5],
+            host=row[8],
         )
         for row in found
         if row[2] == "flow" or (row[3] in events if row[2] == "event" else row[4] in runs)  # else it was pruned

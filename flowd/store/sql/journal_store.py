@@ -17,6 +17,8 @@ class JournalStore:
     """See `flowd.ports.Journal` for what every method guarantees."""
 
     _writer: Writer
+    _told_as = ""
+    """How this host is called, where others have packages of theirs."""
 
     async def _read(self, question: Callable[[Connection], T]) -> T:
         raise NotImplementedError
@@ -31,7 +33,7 @@ class JournalStore:
 
     async def note_flows(self, flows: Sequence[FlowState], *, at_ms: int) -> None:
         """See `flowd.ports.Journal.note_flows`."""
-        await self._writer.do(lambda db: journal.note_flows(db, flows, at_ms))
+        await self._writer.do(lambda db: journal.note_flows(db, flows, at_ms, host=self._told_as))
 
     async def note_progress(self, attempt: Attempt, progress: Progress, *, at_ms: int) -> None:
         """See `flowd.ports.Store.note_progress`."""

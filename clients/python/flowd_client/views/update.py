@@ -23,6 +23,7 @@ class UpdateView:
         attempt: That began or ended, or that wrote the output. A run that is ``running`` without one says how far it is
             (``run.progress``).
         flow_name: Of kind ``flow``.
+        host: Of kind ``flow``: whose package it is, where hosts share a store.
         stream: Of kind ``output``: ``stdout`` or ``stderr``.
         text: Of kind ``output``, with U+FFFD where its bytes are no UTF-8; follow_output_bytes has the exact ones.
         offset: Where in the stream it begins, in bytes.
@@ -40,6 +41,7 @@ class UpdateView:
     run_id: str | None
     attempt: int | None
     flow_name: str | None
+    host: str | None
     stream: str | None
     text: str
     offset: int

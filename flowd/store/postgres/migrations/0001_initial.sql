@@ -1,4 +1,4 @@
--- The tables of flowd.store.sqlite after its migration 0012, where every column is explained, as PostgreSQL has them.
+-- The tables of flowd.store.sqlite after its migration 0014, where every column is explained, as PostgreSQL has them.
 --
 -- Numbers are given as SQLite gives them, one more than the largest there is: everybody who writes holds the schema's
 -- lock, so they are the order of the commits, without a gap. Foreign keys are left out, as SQLite does not look at them
@@ -287,13 +287,16 @@ CREATE TABLE journal (
     run_seq   BIGINT,
     flow_name TEXT   COLLATE "C",
     status    TEXT   COLLATE "C",
-    attempt   BIGINT
+    attempt   BIGINT,
+    host      TEXT   COLLATE "C"
 );
 
 CREATE TABLE flows_told (
-    name         TEXT COLLATE "C" PRIMARY KEY,
+    host         TEXT COLLATE "C" NOT NULL DEFAULT '',
+    name         TEXT COLLATE "C" NOT NULL,
     status       TEXT COLLATE "C" NOT NULL,
-    package_hash TEXT COLLATE "C" NOT NULL
+    package_hash TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (host, name)
 );
 
 CREATE TABLE nonces (
