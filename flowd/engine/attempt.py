@@ -290,8 +290,7 @@ class ActiveAttempt:
         finished = await self._patiently(finish)
         run = finished.run
         tools.waits.over(f"start {self.run_id}")
-        await tools.shelving.ended(attempt.id, output)
-        tools.outputs.let_go(attempt.id, output)
+        tools.outputs.let_go(attempt.id, await tools.shelving.ended(attempt.id, output))
         await tools.keeper.forget(attempt.id)
         # In a burst the journal drops lines by level: one of many good ends must not cost a bad one its line.
         ended = finished.outcome or outcome

@@ -6,7 +6,7 @@ No step waits for that: what cannot be put there now is put there later. Only wh
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flowd.domain.errors import RefusedError
 from flowd.domain.ids import parse_attempt_id
@@ -29,12 +29,13 @@ class _Way:
     """How far the output of an attempt was put on the shelf.
 
     Attributes:
-        due_s: When to look again, by the loop's clock.
+        due_s: When to look again, by the loop's clock; ``since_s`` is when it began.
     """
 
     run_id: str
     number: int
     due_s: float
+    since_s: float
     kept: dict[Kept, int] = field(default_factory=dict)
     is_known: bool = False
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -68,8 +69,10 @@ class Shelving:
             RefusedError: The store cannot be reached. It goes on from there when it is called again.
         """
 
-    async def ended(self, attempt_id: str, output: Output) -> None:
-        """Its end is recorded, and with it what need not be kept for them any more."""
+    async def ended(self, attempt_id: str, output: Output) -> Output:  # noqa: ARG002
+        """Its end is recorded, and with it what need not be kept for them any more. What its end really tells of its
+        output: where another host has declared it lost, what was shared of it is told nowhere else."""
+        return output
 
 
 class SharedShelving(Shelving):
@@ -93,7 +96,7 @@ class SharedShelving(Shelving):
         """See `Shelving.follow`."""
         run_id, number = parse_attempt_id(attempt_id)
         loop = asyncio.get_running_loop()
-        self._ways[attempt_id] = _Way(run_id, number, loop.time() + EVERY_S)
+        self._ways[attempt_id] = _Way(run_id, number, loop.time() + EVERY_S, loop.time())
         if self._working is None:
             self._working = loop.create_task(self._work(), name="flowd-shelving")
         self._news.set()
@@ -108,8 +111,9 @@ class SharedShelving(Shelving):
     async def complete(self, attempt_id: str, output: Output) -> None:
         """See `Shelving.complete`."""
         way = self._ways.get(attempt_id)
+        now_s = asyncio.get_running_loop().time()
         if way is None:  # so short that nothing was put there; or an earlier daemon did, which does no harm
-            way = self._ways[attempt_id] = _Way(*parse_attempt_id(attempt_id), due_s=0.0, is_known=True)
+            way = self._ways[attempt_id] = _Way(*parse_attempt_id(attempt_id), 0.0, now_s, is_known=True)
         large: dict[Kept, int] = {}
         if output.stdout is None:
             large["stdout"] = output.stdout_bytes
@@ -120,16 +124,24 @@ class SharedShelving(Shelving):
         if large:
             await self._ship(attempt_id, way, large)
 
-    async def ended(self, attempt_id: str, output: Output) -> None:
+    async def ended(self, attempt_id: str, output: Output) -> Output:
         """See `Shelving.ended`."""
         way = self._ways.get(attempt_id)
+        if way is None or not (way.kept or asyncio.get_running_loop().time() - way.since_s > EVERY_S):
+            return output  # it was too short to be lost
         told: dict[Kept, bytes | None] = {"stdout": output.stdout, "stderr": output.stderr, "order": output.order}
-        streams = [] if way is None else [name for name in way.kept if told[name] is not None]
-        if way is not None and streams:
-            try:
-                await self._shelf.drop(way.run_id, way.number, streams)
-            except RefusedError as error:  # it goes with the run at the latest
-                log.debug("output kept twice", extra={"attempt_id": attempt_id, "problem": error.message})
+        streams = [name for name, data in told.items() if data]
+        try:
+            left = {*streams}.difference(await self._shelf.drop(way.run_id, way.number, streams) if streams else ())
+        except RefusedError as error:
+            log.debug("output kept twice", extra={"attempt_id": attempt_id, "problem": error.message})
+            left = {*streams}
+        return replace(
+            output,
+            stdout=None if "stdout" in left else output.stdout,
+            stderr=None if "stderr" in left else output.stderr,
+            order=None if "order" in left else output.order,
+        )
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,6 +1,6 @@
 """Where hosts that share a store put the output of their steps, so that it can be read on the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from flowd.domain.shelf import Gap, Kept, Piece, Place, ShelfPart
@@ -29,8 +29,14 @@ class OutputShelf(Protocol):
         """Up to ``count`` bytes of a stream from ``offset``; None where nothing of it is kept."""
         ...
 
-    async def drop(self, run_id: str, number: int, streams: Sequence[Kept]) -> None:
-        """Keep nothing more of these streams: all of them is elsewhere by now."""
+    async def drop(self, run_id: str, number: int, streams: Sequence[Kept]) -> list[Kept]:
+        """Keep nothing more of those among these streams that the recorded end of the attempt has whole. Which they
+        are: none where another host has declared it lost."""
+        ...
+
+    async def remove_forgotten(self, remove: Callable[[str], None]) -> None:
+        """Call this for each attempt that ran on this host, left files, and was forgotten since: within a transaction,
+        in another thread, before its id can be given again."""
         ...
 
     async def want(self, run_id: str, number: int) -> None:

@@ -16,6 +16,7 @@ from flowd.engine.elsewhere import Elsewhere
 from flowd.engine.engine import Engine
 from flowd.engine.feed import Feed
 from flowd.engine.follows import Follows
+from flowd.engine.forgotten_output import ForgottenOutput
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
@@ -144,6 +145,8 @@ def assemble(
             steps=steps,
             journal=store,
         )
+    if shelf is not None:
+        background.append(ForgottenOutput(shelf, outputs).look_for_ever)
     elsewhere = None if shelf is None else Elsewhere(shelf)
     reader = OutputReader(store, outputs, redactor=redactor, is_active=attempts.is_active, elsewhere=elsewhere)
     feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor, show=showing.run)

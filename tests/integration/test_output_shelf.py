@@ -1,7 +1,7 @@
 """Output that is read on another host than the one that wrote it: what is kept of it, and what is said of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import postgres_rig
@@ -193,7 +193,7 @@ class Counting:
         self.is_away = False
         self.is_lost_after = False
 
-    async def put(self, run_id: str, number: int, pieces: "list[Piece]", gaps: "list[tuple[Kept, Gap]]") -> bool:
+    async def put(self, run_id: str, number: int, pieces: Sequence[Piece], gaps: Sequence[tuple[Kept, Gap]]) -> bool:
         self._refuse()
         self.put_bytes += sum(len(piece.data) for piece in pieces)
         done = await self._shelf.put(run_id, number, pieces, gaps)
@@ -208,9 +208,12 @@ class Counting:
     async def part(self, place: Place, offset: int, count: int) -> ShelfPart | None:
         return await self._shelf.part(place, offset, count)
 
-    async def drop(self, run_id: str, number: int, streams: "list[Kept]") -> None:
+    async def remove_forgotten(self, remove: Callable[[str], None]) -> None:
+        await self._shelf.remove_forgotten(remove)
+
+    async def drop(self, run_id: str, number: int, streams: Sequence[Kept]) -> list[Kept]:
         self._refuse()
-        await self._shelf.drop(run_id, number, streams)
+        return await self._shelf.drop(run_id, number, streams)
 
     async def want(self, run_id: str, number: int) -> None:
         await self._shelf.want(run_id, number)
@@ -283,5 +286,23 @@ def test_the_order_between_both_streams_is_known_elsewhere(tmp_path: Path) -> No
         await hosts.store.finish(started.attempt, DONE, Exit(code=0), output, at_ms=3)
         assert await hosts.reader.pieces("run-a", 1) == [("stdout", 6), ("stderr", 10), ("stdout", 99_994)]
         hosts.shelving.leave("run-a")
+
+    with_hosts(tmp_path, scenario)
+
+
+def test_what_the_recorded_end_does_not_tell_stays_where_it_is(tmp_path: Path) -> None:
+    """Another host has declared the attempt lost, and this one's word about its end came too late."""
+
+    async def scenario(hosts: Hosts) -> None:
+        await accept(hosts.store, "a")
+        await begin(hosts.store)
+        hosts.write(b"small")
+        hosts.shelving.follow("run-a")
+        await hosts.shelving.complete("run-a", Output(None, b"", 5, 0))
+        output = await hosts.shelving.ended("run-a", Output(b"small", b"", 5, 0))
+        hosts.shelving.leave("run-a")
+        hosts.files.let_go("run-a", output)
+        assert hosts.files.read("run-a", "stdout", 0, 10) == (b"small", 5)
+        assert await hosts.read() == b"small"
 
     with_hosts(tmp_path, scenario)

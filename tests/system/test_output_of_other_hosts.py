@@ -184,3 +184,26 @@ def test_a_step_prints_on_while_the_database_is_away_and_its_end_waits_for_it(tm
             hosts.stop()
     finally:
         server.remove()
+
+
+def test_a_host_removes_what_it_has_of_runs_that_were_forgotten_on_another(hosts: Hosts) -> None:
+    hosts.flow("work", f"{LARGE}; {say('changed')}", on="bert")
+    hosts.start()
+    run_id = dispatch(hosts["bert"], "e1", "work")
+    ended(hosts["anna"], run_id)
+    ended(hosts["anna"], dispatch(hosts["bert"], "e2", "work"))
+    folder = hosts["bert"].path / ".codex" / "flowd" / "output"
+    assert {path.name.partition(".")[0] for path in folder.iterdir()} > {run_id}
+    day_ms = 86_400_000
+    postgres_rig.server().execute(
+        f"UPDATE flowd.events SET created_at_ms = created_at_ms - {day_ms}",
+        f"UPDATE flowd.runs SET completed_at_ms = completed_at_ms - {day_ms}",
+        database="test",
+    )
+    pruned = hosts["anna"].call("daemon.prune", olderThanMs=60_000)
+    assert pruned["runs"] == 1  # the newest stays
+    assert hosts["bert"].stop() == 0
+    hosts.start("bert")
+    until(lambda: not list(folder.glob(f"{run_id}.*")), what="files that nobody needs any more")
+    assert list(folder.iterdir())
+    hosts.stop()

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
-from flowd.domain.shelf import CHUNK_BYTES, Gap, Kept, Piece, Place, ShelfPart
+from flowd.domain.ids import attempt_id
+from flowd.domain.shelf import CHUNK_BYTES, KEPT, Gap, Kept, Piece, Place, ShelfPart
 from flowd.store.postgres.connection import PostgresWriter
 from flowd.store.sql.connection import Connection
 
@@ -12,6 +13,7 @@ T = TypeVar("T")
 WANTED_MS = 30_000
 """A wish counts for this long. Who still reads says it again."""
 
+_REMOVED_AT_ONCE = 1_000
 _NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _OF_STREAM = "run_seq = ? AND number = ? AND stream = ?"
 
@@ -27,7 +29,9 @@ class Do(Protocol):
 class PostgresShelf:
     """Output of attempts. See `flowd.ports.output_shelf.OutputShelf` for what every method guarantees."""
 
-    def __init__(self, *, read: Do, write: Do) -> None:
+    def __init__(self, *, read: Do, write: Do, host: str = "") -> None:
+        """``host`` is what we are called, if anything."""
+        self._host = host
         self._read = read
         self._write = write
 
@@ -43,9 +47,14 @@ class PostgresShelf:
         """See `OutputShelf.part`."""
         return await self._read(lambda db: _part(db, place, offset, count))
 
-    async def drop(self, run_id: str, number: int, streams: Sequence[Kept]) -> None:
+    async def remove_forgotten(self, remove: Callable[[str], None]) -> None:
+        """See `OutputShelf.remove_forgotten`."""
+        if await self._read(lambda db: _has_forgotten(db, self._host)):
+            await self._write(lambda db: _quietly(db, lambda: _remove_forgotten(db, self._host, remove)))
+
+    async def drop(self, run_id: str, number: int, streams: Sequence[Kept]) -> list[Kept]:
         """See `OutputShelf.drop`."""
-        await self._write(lambda db: _quietly(db, lambda: _drop(db, run_id, number, streams)))
+        return await self._write(lambda db: _quietly(db, lambda: _drop(db, run_id, number, streams)))
 
     async def want(self, run_id: str, number: int) -> None:
         """See `OutputShelf.want`."""
@@ -143,9 +152,35 @@ def _gap(db: Connection, of_stream: tuple[object, ...], last_at: int) -> Gap | N
     return Gap(begin, end)
 
 
-def _drop(db: Connection, run_id: str, number: int, streams: Sequence[Kept]) -> None:
-    for stream in streams:
-        db.execute(f"DELETE FROM output_chunks WHERE {_OF_STREAM}", (_seq(db, run_id), number, stream))
+def _drop(db: Connection, run_id: str, number: int, streams: Sequence[Kept]) -> list[Kept]:
+    seq = _seq(db, run_id)
+    told = db.execute(
+        "SELECT stdout IS NOT NULL, stderr IS NOT NULL, stream_order IS NOT NULL FROM attempts"
+        " WHERE run_seq = ? AND number = ? AND completed_at_ms IS NOT NULL",
+        (seq, number),
+    ).fetchone()
+    whole = [] if told is None else [stream for stream, is_told in zip(KEPT, told, strict=True) if is_told]
+    dropped = [stream for stream in streams if stream in whole]
+    for stream in dropped:
+        db.execute(f"DELETE FROM output_chunks WHERE {_OF_STREAM}", (seq, number, stream))
+    return dropped
+
+
+def _has_forgotten(db: Connection, host: str) -> bool:
+    return db.execute("SELECT 1 FROM output_left WHERE host = ? LIMIT 1", (host,)).fetchone() is not None
+
+
+def _remove_forgotten(db: Connection, host: str, remove: Callable[[str], None]) -> None:
+    found = db.execute(
+        "SELECT l.seq, l.run_id, l.number, a.host FROM output_left l LEFT JOIN runs r ON r.id = l.run_id"
+        " LEFT JOIN attempts a ON a.run_seq = r.seq AND a.number = l.number"
+        f" WHERE l.host = ? ORDER BY l.seq LIMIT {_REMOVED_AT_ONCE}",
+        (host,),
+    ).fetchall()
+    for _, run_id, number, new_host in found:
+        if new_host != host:  # else its event came again, and this host runs it: the file is another one
+            remove(attempt_id(run_id, number))
+    db.execute("DELETE FROM output_left WHERE host = ? AND seq <= ?", (host, found[-1][0] if found else 0))
 
 
 def _want(db: Connection, run_id: str, number: int) -> None:

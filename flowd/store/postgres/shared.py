@@ -16,6 +16,7 @@ from flowd.domain.waiting import TimeWait
 from flowd.store.postgres.address import Address
 from flowd.store.postgres.connection import PostgresWriter
 from flowd.store.postgres.listener import Listener
+from flowd.store.postgres.output_shelf import PostgresShelf
 from flowd.store.postgres.store import PostgresStore
 from flowd.store.sql import able, hosts, leases
 from flowd.store.sql.connection import Connection
@@ -30,6 +31,7 @@ class SharedStore(PostgresStore):
         self._told_as = host.name
         self._news: list[Callable[[], None]] = []
         super().__init__(address, **options)
+        self._shelf = PostgresShelf(read=self._read, write=self._writer.do, host=host.name)
         self._listener = Listener(address, own_pid=self._own_pid, on_news=self._tell_news)
 
     def _own_pid(self) -> int:

@@ -117,4 +117,6 @@ def declare_lost(
     ).fetchone()
     if still is None:
         return None
-    return writes.end(db, attempt, outcome, Exit(), Output(), at_ms=at_ms, wait=wait)
+    # What it printed is on the host, if that comes back, and else as far as it was shared.
+    output = Output(None, None, is_truncated=True, order=None)
+    return writes.end(db, attempt, outcome, Exit(), output, at_ms=at_ms, wait=wait)

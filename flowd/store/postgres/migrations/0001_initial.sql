@@ -172,14 +172,6 @@ CREATE TABLE output_wanted (
     PRIMARY KEY (run_seq, number)
 );
 
-CREATE FUNCTION attempts_deleted() RETURNS TRIGGER LANGUAGE plpgsql AS $$
-BEGIN
-    DELETE FROM output_chunks c USING gone g WHERE c.run_seq = g.run_seq AND c.number = g.number;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER attempts_deleted AFTER DELETE ON attempts REFERENCING OLD TABLE AS gone FOR EACH STATEMENT
-EXECUTE FUNCTION attempts_deleted();
-
 CREATE FUNCTION next_round() RETURNS BIGINT LANGUAGE plpgsql AS
 $$ BEGIN RETURN coalesce((SELECT seq FROM rounds ORDER BY seq DESC LIMIT 1), 0) + 1; END $$;
 

@@ -40,3 +40,25 @@ WHERE status = 'queued' AND waits_for IS NULL AND called_off IS NULL;
 
 CREATE FUNCTION server_ms() RETURNS BIGINT LANGUAGE sql AS
 $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
+
+-- Output goes with its attempt; the files that a host has of it are removed by that host, soon.
+
+CREATE TABLE output_left (
+    seq    BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    host   TEXT   COLLATE "C" NOT NULL,
+    run_id TEXT   COLLATE "C" NOT NULL,
+    number BIGINT NOT NULL
+);
+CREATE INDEX output_left_on_host ON output_left (host, seq);
+
+CREATE FUNCTION attempts_deleted() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM output_chunks c USING gone g WHERE c.run_seq = g.run_seq AND c.number = g.number;
+    INSERT INTO output_left (host, run_id, number)
+    SELECT g.host, r.id, g.number FROM gone g JOIN runs r ON r.seq = g.run_seq
+    WHERE g.host IS NOT NULL AND g.completed_at_ms IS NOT NULL
+        AND (g.stdout IS NULL OR g.stderr IS NULL OR g.stream_order IS NULL);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER attempts_deleted AFTER DELETE ON attempts REFERENCING OLD TABLE AS gone FOR EACH STATEMENT
+EXECUTE FUNCTION attempts_deleted();
