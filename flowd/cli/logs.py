@@ -174,6 +174,7 @@ def _parts(session: Session, run_id: str, stream: Stream, attempt: int | None) -
             yield part.data
         offset = part.next_offset
         if part.is_end or not part.data:
+            printed_order.tell_lost(part)
             return
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from flowd.cli import printing
 from flowd.cli.session import Session
 from flowd_client import requests
 from flowd_client.views.run import OutputView
@@ -20,15 +21,17 @@ class _Reader:
         self._attempt = attempt
         self._held = b""
         self.offset = 0
+        self.last: OutputView | None = None
 
     def part(self, max_bytes: int = _PART_BYTES, *, turns: bool = False) -> OutputView:
         """What follows, without going on."""
-        return self._session.view(
+        self.last = self._session.view(
             requests.read_output(
                 self._run_id, stream=self._stream, offset=self.offset, attempt=self._attempt, encoding="base64",
                 max_bytes=max_bytes, turns=turns,
             )
         )  # fmt: skip
+        return self.last
 
     def hold(self, part: OutputView) -> bool:
         """Keep a part for `upto`, where its bytes are the stream's. Those of one with a mask have other places."""
@@ -72,3 +75,14 @@ def read(session: Session, run_id: str, attempt: int | None) -> Iterator[tuple[S
                 yield "stdout", data
     for data in errors.upto(None):
         yield "stderr", data
+    tell_lost(out.last, errors.last)
+
+
+def tell_lost(*ends: OutputView | None) -> None:
+    """Say so where more was printed than is known, for the host that it was printed on was lost. ``ends`` are the last
+    parts of streams."""
+    cut = [end.shared for end in ends if end is not None and end.is_end and end.shared is not None]
+    known = [shared for shared in cut if not shared.is_complete]
+    if known:
+        last = max((f"{shared.kept_at:%H:%M:%S} (UTC)" for shared in known if shared.kept_at), default="its loss")
+        printing.note(f"flowd: the host of this step was lost; what it printed after {last} is not known here.")

@@ -159,6 +159,10 @@ def test_what_a_host_said_before_it_was_killed_can_still_be_read(hosts: Hosts, t
     part = read(hosts["anna"], run_id, offset=180_000)
     assert part["eof"]
     assert not part["shared"].get("complete", False)
+    for words in (("logs", run_id), ("logs", run_id, "--stdout")):
+        told = flowd_says(hosts["anna"], *words)
+        assert told.startswith(lines(30_000))
+        assert "the host of this step was lost; what it printed after " in told
     assert hosts["anna"].stop() == 0
 
 
