@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 # the interpreter does at its end.
 TESTS ?= tests/unit tests/contract tests/system/test_main_job.py tests/integration/test_cli_*.py
 
-.PHONY: help demo crash model vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging bench sync-client format clean bun
+.PHONY: help demo crash model vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging bench bench-postgres sync-client format clean bun
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -98,6 +98,9 @@ packaging: $(VENV)/.ready ## Write the man page and completions into DIR (build/
 
 bench: $(VENV)/.ready ## Measure flowd beside its rivals, and beside another revision (AGAINST=REV)
 	@$(BIN)/python -m bench $(if $(AGAINST),--against $(AGAINST)) $(BENCH)
+
+bench-postgres: $(VENV)/.ready ## Measure flowd with its store in PostgreSQL, beside what pgbench inserts on the same server
+	@PYTHONPATH=tests $(BIN)/python -m bench --postgres $(if $(AGAINST),--against $(AGAINST)) $(BENCH)
 
 # For developers there is all, tools included; for users what flowd itself needs, in the same versions.
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -21,6 +21,7 @@ from bench.many_steps import output, steps
 from bench.metrics import metrics
 from bench.order import order
 from bench.pages import page
+from bench.postgres import shared_accepts, shared_history, shared_queue, shared_rest, shared_starts
 from bench.processes import commands, idle
 from bench.runs import one, pipelined, runs
 from bench.subjects import Subject
@@ -31,7 +32,12 @@ DEFAULT: dict[str, Bench] = {
 FURTHER: dict[str, Bench] = {
     bench.__name__: bench for bench in (http, page, metrics, follow, catalog, steps, output, order, history, hostile)
 }
-BENCHES = {**DEFAULT, **FURTHER}
+SHARED: dict[str, Bench] = {
+    bench.__name__: bench for bench in (shared_accepts, shared_starts, shared_queue, shared_history, shared_rest)
+}
+"""Of `make bench-postgres`."""
+
+BENCHES = {**DEFAULT, **FURTHER, **SHARED}
 
 
 def main() -> None:
@@ -40,7 +46,7 @@ def main() -> None:
     tree = subjects.this_tree()
     measured = [tree, subjects.revision(asked.against, tree)] if asked.against else [tree]
     _say(noise.sentence())
-    results, failures = measure(asked.benches or list(DEFAULT), measured, asked.rounds)
+    results, failures = measure(asked.benches or list(SHARED if asked.postgres else DEFAULT), measured, asked.rounds)
     _say(noise.sentence())
     table = markdown if asked.markdown else plain
     print(table(results.header(), results.rows()))
@@ -68,7 +74,7 @@ def measure(names: Sequence[str], measured: Sequence[Subject], rounds: int) -> t
 
 
 def _arguments() -> argparse.Namespace:
-    lines = [f"  {name:<11}{bench.__doc__}" for name, bench in BENCHES.items()]
+    lines = [f"  {name:<15}{bench.__doc__}" for name, bench in BENCHES.items()]
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure what flowd costs, beside programs that do the same work. Asserts nothing.",
@@ -77,6 +83,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("benches", nargs="*", metavar="NAME", help="what to measure, see below")
     parser.add_argument("--against", metavar="REV", help="measure another revision in turn with this tree")
+    parser.add_argument("--postgres", action="store_true", help="with the store in PostgreSQL, if none is named")
     parser.add_argument("--rounds", type=int, default=3, help="how often; medians and extremes are shown (3)")
     parser.add_argument("--markdown", action="store_true", help="print a table to paste")
     asked = parser.parse_args()

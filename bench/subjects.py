@@ -93,7 +93,7 @@ def _install_commit(environment: Path, commit: str, same_as: Subject) -> None:
 
 def _install(environment: Path, checkout: Path, *options: str) -> None:
     pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run(*pip, *options, str(checkout))
+    _run(*pip, *options, f"{checkout}[postgres]")
 
 
 def _git(*arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
