@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from flowd.domain.queueing import NewRun
-from flowd.domain.stored import Accepted, NewEvent, StoredEvent
+from flowd.domain.run import Run
+from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, StoredEvent
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import TimeWait
 from flowd.store.sql import inserting, journal, rounds, rows
@@ -40,22 +41,7 @@ def insert(
     journal.add_accepted(db, at_ms, [(seq, inserted.seqs)])
     if inserted.has_links:
         inserted = rounds.settle(db, seq, runs, inserted, at_ms, before_keys=before_keys)
-    stored_event = StoredEvent(
-        event.id,
-        event.type,
-        event.source,
-        event.occurred_at,
-        event.received_at,
-        event.body,
-        at_ms,
-        tuple(run.id for run in inserted.runs),
-        event.left_out,
-        None if place[0] is None or place[1] is None else CausedBy(place[0], place[1]),
-        place[2],
-        place[4],
-        trace,
-    )
-    return seq, Accepted(event=stored_event, runs=inserted.runs)
+    return seq, _accepted(event, inserted.runs, place, trace, at_ms)
 
 
 def insert_many(db: Connection, events: Sequence[NewEvent], *, at_ms: int, place: Place) -> dict[str, int]:
@@ -63,6 +49,40 @@ def insert_many(db: Connection, events: Sequence[NewEvent], *, at_ms: int, place
     trace = _trace_above(db, place)
     lines = [_row(event, place, event.traceparent or trace, at_ms) for event in events]
     return dict(inserting.insert_new(db, _EVENT, lines, returning="id, seq"))
+
+
+def insert_all(db: Connection, news: Sequence[NewEventRuns], *, at_ms: int) -> list[Accepted]:
+    """Store events that are not known yet, nobody's consequences, with their queued runs, if these come to no gate but
+    that of pauses. What accepting each came to."""
+    seqs = insert_many(db, [new.event for new in news], at_ms=at_ms, place=ROOT)
+    groups = [rounds.Group(seqs[new.event.id], new.event.id, new.runs) for new in news]
+    made = rounds.insert_all(db, groups, at_ms)
+    journal.add_accepted(
+        db, at_ms, ((group.event_seq, inserted.seqs) for group, inserted in zip(groups, made, strict=True))
+    )
+    return [
+        _accepted(new.event, inserted.runs, ROOT, new.event.traceparent, at_ms)
+        for new, inserted in zip(news, made, strict=True)
+    ]
+
+
+def _accepted(event: NewEvent, runs: tuple[Run, ...], place: Place, trace: str | None, at_ms: int) -> Accepted:
+    stored = StoredEvent(
+        event.id,
+        event.type,
+        event.source,
+        event.occurred_at,
+        event.received_at,
+        event.body,
+        at_ms,
+        tuple(run.id for run in runs),
+        event.left_out,
+        None if place[0] is None or place[1] is None else CausedBy(place[0], place[1]),
+        place[2],
+        place[4],
+        trace,
+    )
+    return Accepted(event=stored, runs=runs)
 
 
 def _trace_above(db: Connection, place: Place) -> str | None:

@@ -62,14 +62,20 @@ def insert(
         before_keys: See `wait_before_keys`.
     """
     (made,), has_rounds = insert_many(db, [Group(event_seq, event_id, runs, numbers)], at_ms, before_keys=before_keys)
-    created = tuple(
-        _created(event_id, run, numbers.get(run.definition.flow_name, 1), its, at_ms)
-        for run, its in zip(runs, made, strict=True)
-    )
+    created = _all_created(event_id, runs, numbers, made, at_ms)
     seqs = [its.seq for its in made]
     if has_rounds:
         copied_needs.write(db, zip(runs, seqs, strict=True), copies or {})
     return Inserted(created, seqs, has_links=has_rounds or any(run.key is not None for run in runs))
+
+
+def insert_all(db: Connection, groups: Sequence["Group"], at_ms: int) -> list[Inserted]:
+    """The same for the runs of many events, none of which needs another or has a key."""
+    made, _ = insert_many(db, groups, at_ms)
+    return [
+        Inserted(_all_created(group.event_id, group.runs, group.numbers, its, at_ms), [one.seq for one in its])
+        for group, its in zip(groups, made, strict=True)
+    ]
 
 
 class Group(NamedTuple):
@@ -296,6 +302,15 @@ def _row(wanted: _Wanted, kept_by: str | None, ready_seq: int, at_ms: int) -> ro
         new.priority,
         rows.labels(new.labels),
         wanted.cause_seq,
+    )
+
+
+def _all_created(
+    event_id: str, runs: Sequence[NewRun], numbers: Mapping[str, int], made: Sequence[Made], at_ms: int
+) -> tuple[Run, ...]:
+    return tuple(
+        _created(event_id, run, numbers.get(run.definition.flow_name, 1), its, at_ms)
+        for run, its in zip(runs, made, strict=True)
     )
 
 

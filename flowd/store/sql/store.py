@@ -23,6 +23,7 @@ from flowd.domain.trees import MAX_EVENTS, TreeBounds
 from flowd.domain.waiting import MissedStep, TimeWait
 from flowd.ports.output_shelf import OutputShelf
 from flowd.store.sql import (
+    accepting,
     event_lists,
     journal,
     nonces,
@@ -163,6 +164,9 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
                 ),
                 adds=True,
             )
+        if claim is None:
+            ask = accepting.Ask(event, runs, at_ms, limit)
+            return await self._writer.do(ask, adds=True, together=accepting.accept_all if ask.is_simple else None)
         return await self._writer.do(
             lambda db: writes.accept(db, event, runs, at_ms=at_ms, within=limit, claim=claim), adds=True
         )

@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -24,6 +24,9 @@ _DESCRIBE_EVERY_S = 10.0
 MAX_BATCH = 500
 """Operations in one commit. 500 keep a batch under 20 ms, so that nobody waits long behind others."""
 
+MAX_TOGETHER = 100
+"""Operations that are done in one go: more cost no less each."""
+
 
 class Reserve(Protocol):
     """Room on the disk that is put by for a time without any."""
@@ -37,12 +40,18 @@ class Reserve(Protocol):
         ...
 
 
+Together = Callable[[Connection, Sequence[Any]], Sequence[Any]]
+"""Does in one go what several operations would do one after the other. What each comes to; a `FlowdError` is raised to
+its caller."""
+
+
 @dataclass(slots=True)
 class _Job:
     operation: Callable[[Connection], Any]
     future: "asyncio.Future[Any]"
     is_alone: bool = False
     adds: bool = False
+    together: "Together | None" = None
     value: Any = None
     error: Exception | None = None
     is_lost: bool = False
@@ -118,30 +127,40 @@ class Writer:
         self.commits += 1
         self.on_commit()
 
-    async def do(self, operation: Callable[[Connection], T], *, adds: bool = False) -> T:
+    async def do(
+        self, operation: Callable[[Connection], T], *, adds: bool = False, together: Together | None = None
+    ) -> T:
         """Run an operation and return its value once its commit is on disk.
 
         Cancelling this call does not undo the operation: it may be committed all the same.
 
         Args:
             adds: It takes on more work, so that it is refused first when there is little room.
+            together: May do it with others that have the same, and come one after the other.
 
         Raises:
             FlowdError: The operation's own, or a storage error: nothing was written.
         """
-        return await self._submit(operation, adds=adds)
+        return await self._submit(operation, adds=adds, together=together)
 
     async def do_alone(self, operation: Callable[[Connection], T]) -> T:
         """Run an operation outside any transaction, with all others waiting until it is done. See `do`."""
         return await self._submit(operation, is_alone=True)
 
-    async def _submit(self, operation: Callable[[Connection], T], *, is_alone: bool = False, adds: bool = False) -> T:
+    async def _submit(
+        self,
+        operation: Callable[[Connection], T],
+        *,
+        is_alone: bool = False,
+        adds: bool = False,
+        together: Together | None = None,
+    ) -> T:
         if self._failure is not None:
             raise StorageFailedError(self._failure.message)
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._unsent:
             self._loop.call_soon(self._hand_over)
-        self._unsent.append(_Job(operation, future, is_alone, adds))
+        self._unsent.append(_Job(operation, future, is_alone, adds, together))
         return await future
 
     def _hand_over(self) -> None:
@@ -196,10 +215,11 @@ class Writer:
             began_s = time.perf_counter()
             self._connection.forget()
             self._connection.begin()
+            if is_joinable:
+                self._join(batch)  # what can be done together
             executed = 0
             while executed < len(batch):
-                self._execute(batch[executed])
-                executed += 1
+                executed += self._execute_from(batch, executed)
                 if is_joinable and executed == len(batch):
                     self._join(batch)
             side_effects = self._tidy(self._connection)
@@ -218,6 +238,23 @@ class Writer:
             job.value = job.operation(self._connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's answer
             self._answer_failed([job], error)
+
+    def _execute_from(self, batch: list[_Job], first: int) -> int:
+        """Execute the next of a batch, and those behind it that are done together with it. How many these are."""
+        together, last = batch[first].together, first + 1
+        if together is None or self._is_low:
+            self._execute(batch[first])
+            return 1
+        end = min(len(batch), first + MAX_TOGETHER)
+        while last < end and batch[last].together is together:
+            last += 1
+        jobs = batch[first:last]
+        for job, came in zip(jobs, together(self._connection, [job.operation for job in jobs]), strict=True):
+            if isinstance(came, FlowdError):
+                job.error = came
+            else:
+                job.value = came
+        return len(jobs)
 
     def _execute(self, job: _Job) -> None:
         if self._is_low and job.adds:
