@@ -14,6 +14,7 @@ from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.state.lock import is_locked, try_lock
 from flowd.store.sql.connection import Connection
+from flowd.store.sqlite.connection import SqliteReader
 from flowd.wiring.store import reading_shared
 
 
@@ -90,7 +91,7 @@ class Scene:
             yield connection
 
     @contextmanager
-    def reading_file(self) -> Iterator[sqlite3.Connection | None]:
+    def reading_file(self) -> Iterator[SqliteReader | None]:
         """The file of the state folder; see `reading`."""
         if not self.database.exists() or self.database.is_symlink():  # of which the check of the folder tells
             yield None
@@ -98,7 +99,8 @@ class Scene:
         wal = self.database.with_name(f"{self.database.name}-wal")
         how = "" if self.has_daemon or wal.exists() else "&immutable=1"
         address = f"file:{quote(str(self.database))}?mode=ro{how}"
-        with closing(sqlite3.connect(address, uri=True, timeout=5.0, isolation_level=None)) as connection:
+        opened = sqlite3.connect(address, uri=True, timeout=5.0, isolation_level=None, factory=SqliteReader)
+        with closing(opened) as connection:
             connection.execute("PRAGMA query_only = ON")
             yield connection
 

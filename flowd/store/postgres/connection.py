@@ -118,6 +118,10 @@ class PostgresConnection:
             raise self._lost(error) from error
         return cursor
 
+    def write(self, sql: str, parameters: Sequence[Any] = (), /) -> None:
+        """Execute a statement whose result nobody wants."""
+        self.execute(sql, parameters)
+
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> None:
         """Execute a statement once for each of these values."""
         try:
@@ -183,6 +187,7 @@ class PostgresWriter(PostgresConnection, WriteNotes):
         self.total_changes = 0
         self._changes_told = 0
         self._transaction = ""
+        self._unsent: list[tuple[str, Sequence[Any]]] = []
         self._server = ""
         schema = address.schema
         self._begin_all = (
@@ -195,20 +200,40 @@ class PostgresWriter(PostgresConnection, WriteNotes):
         self._server = self._identity()
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> "RawCursor[Any]":
-        """Execute a statement."""
-        cursor = super().execute(sql, parameters)
+        """Execute a statement, after those that nobody waited for, with one answer of the server for all of them."""
+        cursor = self._send(translated(sql), parameters) if self._unsent else super().execute(sql, parameters)
         if cursor.statusmessage is not None and not cursor.statusmessage.startswith("SELECT"):
             self.total_changes += cursor.rowcount
         return cursor
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> None:
         """Execute a statement once for each of these values."""
+        if self._unsent:
+            self._send()
         values = list(parameters)
         self.total_changes += len(values)
         super().executemany(sql, values)
 
+    def write(self, sql: str, parameters: Sequence[Any] = (), /) -> None:
+        """Execute a statement that changes something, with the next one whose result is wanted, or with the commit."""
+        self._unsent.append((translated(sql), parameters))
+        self.total_changes += 1
+
+    def _send(self, *last: Any) -> "RawCursor[Any]":
+        """Execute what was not sent yet, and then this, with one answer of the server for all of it. The last cursor."""
+        unsent, self._unsent = self._unsent, []
+        try:
+            with self.raw.pipeline():
+                for statement in (*unsent, last) if last else unsent:
+                    cursor: RawCursor[Any] = RawCursor(self.raw)
+                    cursor.execute(*statement)
+        except psycopg.Error as error:
+            raise self._lost(error) from error
+        return cursor
+
     def begin(self) -> None:
         """Begin a transaction that nobody else writes beside, on whichever host."""
+        self._unsent.clear()
         (_, self._transaction) = self._begin(self._begin_all)
         self._changes_told = self.total_changes
 
@@ -216,7 +241,11 @@ class PostgresWriter(PostgresConnection, WriteNotes):
         """Make durable what the transaction has done, and tell those who listen."""
         tell = self._tell if self.total_changes != self._changes_told else ""
         try:
-            _run(self.raw, f"{tell}COMMIT")
+            if self._unsent:
+                self._unsent += [(tell, ())] if tell else []
+                self._send("COMMIT", ())
+            else:
+                _run(self.raw, f"{tell}COMMIT")
         except psycopg.Error as error:
             if not self.is_lost:
                 raise

@@ -39,6 +39,10 @@ class Connection(Protocol):
         """Execute a statement."""
         ...
 
+    def write(self, sql: str, parameters: Sequence[Any] = ..., /) -> object:
+        """Execute a statement that changes something, and whose result nobody wants: now, or before the next one."""
+        ...
+
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> object:
         """Execute a statement once for each of these values."""
         ...
@@ -68,6 +72,7 @@ class WriteNotes:
         to_end: The same of running runs whose end was asked for.
         is_any_ready: Runs that waited may start now, and no claim has looked at them.
         caused: What became of events that results cause.
+        told: Rows of the journal that are written before the commit.
         may_be_paused: People may have paused something; else nobody has to look for that.
         key_limits: What the packages in force declare.
     """
@@ -78,6 +83,7 @@ class WriteNotes:
         self.to_end: list[int] = []
         self.is_any_ready = False
         self.caused: list[Caused] = []
+        self.told: list[Sequence[object]] = []
         self.may_be_paused = True
         self.key_limits: KeyLimits = {}
 
@@ -87,6 +93,7 @@ class WriteNotes:
         self.to_end.clear()
         self.is_any_ready = False
         self.caused.clear()
+        self.told.clear()
 
 
 class WriteConnection(ReadConnection, Protocol):

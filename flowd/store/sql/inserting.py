@@ -20,7 +20,7 @@ def insert(db: Connection, into: str, rows: Sequence[Sequence[object]]) -> None:
         into: The table and its columns, such as ``events (id, type)``.
     """
     for part in _parts(rows):
-        db.execute(_statement(into, len(part[0]), len(part)), _values(part))
+        db.write(_statement(into, len(part[0]), len(part)), _values(part))
 
 
 def insert_new(db: Connection, into: str, rows: Sequence[Sequence[object]], *, returning: str) -> Iterator[Any]:

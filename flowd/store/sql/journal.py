@@ -6,10 +6,13 @@ from flowd.domain.journal import JOURNALED, EventHead, FlowState, Interest, Jour
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.trees import CausedBy
 from flowd.store.sql import inserting, reads, rows
-from flowd.store.sql.connection import Connection
+from flowd.store.sql.connection import Connection, WriteNotes
+from flowd.store.sql.rows import Row
 
 MAX_ROWS = 1_000_000
 """Kept by default: about 60 MB, and 250,000 events with one run each."""
+
+_COLUMNS = "journal (at_ms, kind, event_seq, run_seq, status, attempt)"
 
 _SCAN_ROWS = 20_000
 """Looked at for one page (5 ms), so that a reader of few entries holds its snapshot for a short time only."""
@@ -26,9 +29,9 @@ def add_accepted(
     told: list[tuple[object, ...]] = []
     for event_seq, run_seqs in accepted:
         if event_seq not in known:
-            told.append((at_ms, "event", event_seq, None, None))
-        told += [(at_ms, "run", event_seq, run_seq, ProcessStatus.QUEUED) for run_seq in run_seqs]
-    inserting.insert(db, "journal (at_ms, kind, event_seq, run_seq, status)", told)
+            told.append((at_ms, "event", event_seq, None, None, None))
+        told += [(at_ms, "run", event_seq, run_seq, ProcessStatus.QUEUED, None) for run_seq in run_seqs]
+    _tell(db, told)
 
 
 def add_run(
@@ -41,15 +44,28 @@ def add_run(
     attempt: int | None = None,
 ) -> None:
     """A run has this status from now on; ``attempt`` began or ended with it."""
-    db.execute(
-        "INSERT INTO journal (at_ms, kind, event_seq, run_seq, status, attempt) VALUES (?, 'run', ?, ?, ?, ?)",
-        (at_ms, event_seq, run_seq, status, attempt),
-    )
+    _tell(db, [(at_ms, "run", event_seq, run_seq, status, attempt)])
+
+
+def _tell(db: Connection, told: Sequence[Row]) -> None:
+    if isinstance(db, WriteNotes):
+        db.told += told
+    else:
+        inserting.insert(db, _COLUMNS, told)
+
+
+def write_told(db: Connection) -> None:
+    """Write what the transaction has told so far. It has to be done before the commit, and before anybody reads the
+    journal in it; until then it costs no statement."""
+    if isinstance(db, WriteNotes) and db.told:
+        inserting.insert(db, _COLUMNS, db.told)
+        db.told = []
 
 
 def note_flows(db: Connection, flows: Sequence[FlowState], at_ms: int, *, host: str) -> None:
     """Journal what differs from the flows that this host noted last, and note these. One that shares its store with
     nobody is called nothing."""
+    write_told(db)
     told = {
         name: (status, digest)
         for name, status, digest in db.execute(

@@ -128,7 +128,7 @@ def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) ->
     seq, event_seq, trace, body = row[0], row[rows.EVENT_SEQ], row[-2], row[-1]
     run = rows.started(row, definition, ask.at_ms)
     number = run.attempt_count
-    db.execute(
+    db.write(
         "UPDATE runs SET status = 'running', attempt_count = ?, updated_at_ms = ?, started_at_ms = ?, flow_version = ?,"
         " runner = ?, package_hash = ?, reason = NULL, error = NULL, exit_code = NULL, signal = NULL, progress = NULL"
         " WHERE seq = ?",
@@ -142,10 +142,10 @@ def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) ->
             seq,
         ),
     )
-    db.execute(
+    db.write(
         "INSERT INTO definitions (id, body) VALUES (?, ?) ON CONFLICT DO NOTHING", (definition.id, definition.body)
     )
-    db.execute(
+    db.write(
         "INSERT INTO attempts"
         " (run_seq, number, status, worker_id, boot_id, started_at_ms, definition_id, package_hash, answer)"
         " VALUES (?, ?, 'running', ?, ?, ?, ?, ?, ?)",

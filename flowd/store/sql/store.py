@@ -100,6 +100,7 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
         self._tell_failed_read_at_s = 0.0
 
     def _tidy(self, db: WriteConnection) -> SideEffects | None:
+        journal.write_told(db)
         if db.total_changes - self._changes_when_pruned >= _PRUNE_AFTER_CHANGES:
             self._changes_when_pruned = db.total_changes
             journal.prune(db, self._max_journal_rows)

@@ -120,7 +120,7 @@ def _without_known(db: Connection, event_seq: int, runs: Sequence[NewRun]) -> li
 
 def note_start(db: Connection, attempt: Attempt) -> None:
     """Remember what runs: its pid, command and working directory, and its package as it was."""
-    db.execute(
+    db.write(
         "UPDATE attempts SET pid = ?, command = ?, cwd = ?, package_hash = coalesce(?, package_hash)"
         " WHERE run_seq = (SELECT seq FROM runs WHERE id = ?) AND number = ?",
         (
@@ -132,7 +132,7 @@ def note_start(db: Connection, attempt: Attempt) -> None:
             attempt.number,
         ),
     )
-    db.execute(
+    db.write(
         "UPDATE runs SET package_hash = coalesce(?, package_hash) WHERE id = ? AND attempt_count = ?",
         (attempt.package_hash, attempt.run_id, attempt.number),
     )

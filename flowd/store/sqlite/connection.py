@@ -20,6 +20,8 @@ FULL = "The disk under the state folder is full; nothing was stored. Free some s
 class SqliteReader(sqlite3.Connection):
     """A connection that reads. See `flowd.store.sql.connection.ReadConnection`."""
 
+    write = sqlite3.Connection.execute
+
     def begin(self) -> None:
         """Begin a transaction that sees one snapshot."""
         self.execute("BEGIN")
@@ -31,6 +33,8 @@ class SqliteReader(sqlite3.Connection):
 
 class SqliteWriter(sqlite3.Connection, WriteNotes):
     """The connection that writes. See `flowd.store.sql.connection.WriteConnection`."""
+
+    write = sqlite3.Connection.execute
 
     def __init__(self, *args: Any, **options: Any) -> None:
         sqlite3.Connection.__init__(self, *args, **options)
