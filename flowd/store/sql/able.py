@@ -89,7 +89,7 @@ def begin(db: Connection, run_seq: int, number: int, definition: Definition, hos
             " AND (status = 'queued' OR (seq = ? AND run_when IS NOT NULL)) AND bound_to <> ?",
             (host.name, run_seq, run_seq, host.name),
         )
-    db.execute(
+    db.write(
         "UPDATE attempts SET host = ?, host_id = ?, session = ?, lost_after_ms = ?, lease_until_ms = server_ms() + ?"
         " WHERE run_seq = ? AND number = ?",
         (host.name, host.host_id, host.session, definition.lost_after_ms, definition.lost_after_ms, run_seq, number),
