@@ -35,6 +35,10 @@ _EVERYWHERE = (
 """Each statement of the store is meant to go along an index, in its order, from row to row, as SQLite does it: plans are
 made once, perhaps for tables that are empty yet."""
 
+_WRITING = "SET plan_cache_mode = force_generic_plan;"
+"""Else a claim beside a long queue is planned anew each time, which takes ten times as long as it does: the server thinks
+that it is dear, as sorts are forbidden."""
+
 
 class LostError(psycopg.OperationalError):
     """The connection was lost before anything was committed: the same may be done again."""
@@ -175,7 +179,7 @@ class PostgresWriter(PostgresConnection, WriteNotes):
     looked at stays as it was until its commit.
     """
 
-    _SETTINGS = _EVERYWHERE
+    _SETTINGS = _EVERYWHERE + _WRITING
 
     def __init__(self, address: Address, outage: Outage | None = None) -> None:
         """Connect.
