@@ -12,7 +12,8 @@ import postgres_rig
 import psutil
 import pytest
 
-TEXT = (Path(__file__).parents[2] / "docs" / "hosts.md").read_text(encoding="utf-8")
+CHECKOUT = Path(__file__).parents[2]
+TEXT = (CHECKOUT / "docs" / "hosts.md").read_text(encoding="utf-8")
 RUNS = {"database", "copy", "schema", "serve", "dispatch", "away", "back", "stop"}
 BLOCK = re.compile(r"<!-- (file|run|output): (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 AFTER = "## What is promised, and what is not"
@@ -40,6 +41,19 @@ def test_every_block_of_the_tutorial_is_executed_or_compared() -> None:
     assert len(blocks) == tutorial.count("\n```") // 2
     assert {name for kind, name, _ in blocks if kind == "run"} == RUNS
     assert {name for kind, name, _ in blocks if kind == "output"} < RUNS
+
+
+def without_comments(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#")).strip()
+
+
+@pytest.mark.parametrize("name", ["examples/compose.yaml", "systemd/examples/shared-store.conf"])
+def test_the_files_that_are_shown_are_those_that_are_there(name: str) -> None:
+    _, _, shown = TEXT.partition(f"(`{name}`)")
+    _, _, shown = shown.partition("```")
+    _, _, shown = shown.partition("\n")
+    shown, _, _ = shown.partition("```")
+    assert without_comments(shown) == without_comments((CHECKOUT / name).read_text(encoding="utf-8"))
 
 
 def run(text: str, folder: Path, environment: dict[str, str]) -> str:
