@@ -101,7 +101,7 @@ class OutputReader:
             number = 1
         stored = await self._store.output(run_id, number)
         inline = None if stored is None else getattr(stored, stream)
-        if inline or (inline is not None and self._elsewhere is None):
+        if inline is not None:
             return _Exact(inline[offset : offset + count], offset, len(inline), is_final=True)
         data, size = self._outputs.read(attempt_id(run_id, number), stream, offset, count)
         if not data and stored is None:
@@ -119,6 +119,13 @@ class OutputReader:
     async def _exact_elsewhere(self, place: Place, offset: int, count: int, stored: Output | None) -> _Exact:
         assert self._elsewhere is not None
         found = await self._elsewhere.part(place, offset, count)
+        if found is None and stored is None:
+            # It may have ended, and what was shared of it gone, since we looked.
+            stored = await self._store.output(place.run_id, place.number)
+            inline = None if stored is None else getattr(stored, place.stream)
+            if inline is not None:
+                return _Exact(inline[offset : offset + count], offset, len(inline), is_final=True)
+            found = await self._elsewhere.part(place, offset, count)
         is_final = stored is not None
         if found is None:
             return _Exact(b"", offset, 0, is_final=is_final)
@@ -132,7 +139,7 @@ class OutputReader:
         attempt = attempt_id(run_id, number)
         if stored is None and (self._elsewhere is None or any(self._outputs.sizes(attempt))):
             return stream_order.pieces(self._outputs.order(attempt), self._outputs.sizes(attempt))
-        if stored is not None and (stored.order or self._elsewhere is None):
+        if stored is not None and (stored.order is not None or self._elsewhere is None):
             order = self._outputs.order(attempt) if stored.order is None else stored.order
             return stream_order.pieces(order, (stored.stdout_bytes, stored.stderr_bytes))
         return await self._pieces_elsewhere(run_id, number, stored)

@@ -306,3 +306,24 @@ def test_what_the_recorded_end_does_not_tell_stays_where_it_is(tmp_path: Path) -
         assert await hosts.read() == b"small"
 
     with_hosts(tmp_path, scenario)
+
+
+def test_an_end_between_two_looks_hides_nothing(tmp_path: Path) -> None:
+    async def scenario(hosts: Hosts) -> None:
+        await accept(hosts.store, "a")
+        started = await begin(hosts.store)
+        await hosts.shelf.put("run-a", 1, pieces("stdout", 0, b"said"), ())
+
+        class Ending(Elsewhere):
+            async def part(self, place: Place, offset: int, count: int) -> ShelfPart | None:
+                output = Output(b"said", b"", 4, 0)
+                await hosts.store.finish(started.attempt, DONE, Exit(code=0), output, at_ms=3)
+                await hosts.shelf.drop("run-a", 1, ["stdout"])
+                return await super().part(place, offset, count)
+
+        files = OutputFiles(tmp_path / "nowhere", max_output_bytes=1)
+        reader = OutputReader(hosts.store, files, redactor=Redactor([]), elsewhere=Ending(hosts.shelf))
+        part = await reader.part("run-a", 1, "stdout", 0, 10)
+        assert (part.data, part.is_final) == (b"said", True)
+
+    with_hosts(tmp_path, scenario)

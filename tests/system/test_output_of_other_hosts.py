@@ -108,6 +108,7 @@ def test_large_output_of_a_step_that_has_ended_is_read_on_another_host(hosts: Ho
     assert order[0] == order[1]
     reply = http.get(f"/runs/{run_id}/output")
     assert (reply.status, reply.body.decode()) == (200, out)
+    assert http.get(f"/runs/{run_id}/output?follow=1").body.decode() == out
     reply = http.get(f"/runs/{run_id}/output", range="bytes=70000-70009")
     assert (reply.status, reply.body.decode()) == (206, out[70_000:70_010])
     reply = http.get(f"/runs/{run_id}/output?stream=stderr", range="bytes=-6")
