@@ -164,7 +164,10 @@ def test_what_a_host_said_before_it_was_killed_can_still_be_read(hosts: Hosts, t
         told = flowd_says(hosts["anna"], *words)
         assert told.startswith(lines(30_000))
         assert "the host of this step was lost; what it printed after " in told
-    assert hosts["anna"].stop() == 0
+    hosts.start("bert")  # which has all that its step printed
+    assert read_all(hosts["bert"], run_id) == lines(30_000)
+    assert "shared" not in read(hosts["bert"], run_id, maxBytes=1)
+    hosts.stop()
 
 
 def test_a_step_prints_on_while_the_database_is_away_and_its_end_waits_for_it(tmp_path: Path) -> None:
