@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from flowd.api import filters, json, params
+from flowd.api.host_methods import HostMethods
 from flowd.api.json import instant
 from flowd.api.method import Method, method_of
 from flowd.api.pages import Pages
@@ -81,6 +82,7 @@ class Methods:
             names.DISCOVER: self._discover,
             **QuestionMethods(engine).handlers,
             **QueueMethods(engine).handlers,
+            **HostMethods(engine).handlers,
         }
         self.table: dict[str, Method] = {name: method_of(handlers[name]) for name in names.METHODS}
 

@@ -77,7 +77,7 @@ class Daemon:
         self._stops = 0
         self._stop_asked = asyncio.Event()
         self._exit_code = EXIT_OK
-        self._is_draining = False
+        self._is_stopping = False
         self._own_service = OwnService(settings)
         self._http = HttpPart(settings.http, settings.state_dir)
         self._is_state_lost = False
@@ -264,8 +264,8 @@ class Daemon:
             Whether nothing runs any more; False leaves the rest to the keeper.
         """
         engine = self._parts.engine
-        engine.drain()
-        self._is_draining = True
+        engine.wind_down()
+        self._is_stopping = True
         if self._exit_code != EXIT_OK:
             # What runs is not always active any more: some of it could not be written down. The next daemon finds it by
             # the keeper's folder, if that is still there.
@@ -321,9 +321,12 @@ class Daemon:
         else:
             tasks.create_task(self._reload())
 
+    @property
+    def _is_draining(self) -> bool:
+        return self._is_stopping or self._parts.engine.is_draining
+
     async def _drain(self) -> DrainView:
         self._parts.engine.drain()
-        self._is_draining = True
         log.info("draining")
         return DrainView(state="draining", running=list(self._parts.engine.active))
 

@@ -8,6 +8,7 @@
     │   ├── EventNotFoundError   event_not_found
     │   ├── RunNotFoundError     run_not_found
     │   ├── StepNotFoundError    step_not_found
+    │   ├── HostNotFoundError    host_not_found
     │   └── SubscriptionNotFoundError  subscription_not_found
     ├── CursorExpiredError       cursor_expired
     ├── RunFinishedError         run_finished
@@ -18,6 +19,7 @@
     ├── NotAskingError           not_asking
     ├── AlreadyAnsweredError     already_answered
     ├── TooManyRunsError         too_many_runs
+    ├── HostAliveError           host_alive
     ├── ChainLimitError          chain_limit
     ├── CauseCanceledError       cause_canceled
     ├── WouldDeadlockError       would_deadlock
@@ -107,6 +109,15 @@ class StepNotFoundError(NotFoundError):
     slug = "step_not_found"
 
 
+class HostNotFoundError(NotFoundError):
+    """No host has this name."""
+
+    slug = "host_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Unknown host: {name[:200]}. `flowd hosts` lists them.", host=name[:200])
+
+
 class SubscriptionNotFoundError(NotFoundError):
     """This connection has no subscription of this name."""
 
@@ -165,6 +176,12 @@ class TooManyRunsError(FlowdError):
     """The steps that an event matches, or a replay means, are more than may have runs at once."""
 
     slug = "too_many_runs"
+
+
+class HostAliveError(FlowdError):
+    """The host may be there, so what runs on it cannot be declared lost."""
+
+    slug = "host_alive"
 
 
 class ChainLimitError(FlowdError):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 MAX_LABELS = 64
@@ -38,6 +39,59 @@ class HostSession:
     session: str
     version: str
     labels: tuple[str, ...] = ()
+
+
+class HostState(StrEnum):
+    """What becomes of runs that a host could start."""
+
+    READY = "ready"
+    """It starts them."""
+    DRAINING = "draining"
+    """It starts nothing, and goes on with what runs there."""
+    UNREACHABLE = "unreachable"
+    """It was not heard of lately. What runs there has its leases, until these are over."""
+    GONE = "gone"
+    """Its daemon has ended well."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHost:
+    """A host as the others see it.
+
+    Attributes:
+        version: Of flowd.
+        labels: All, with the one that every host has.
+        running: How many runs were under way there when it was heard of last, in so many ``places``.
+        seen_at_ms: When it was heard of last, by the store's clock.
+        silent_ms: How long ago that is.
+        clock_offset_ms: How far its wall clock is ahead of the store's.
+        is_self: It is the one that was asked.
+    """
+
+    name: str
+    state: HostState
+    version: str
+    labels: tuple[str, ...]
+    running: int
+    places: int
+    seen_at_ms: int
+    silent_ms: int = 0
+    clock_offset_ms: int = 0
+    is_self: bool = False
+
+
+class Startable(NamedTuple):
+    """What a host may start.
+
+    Attributes:
+        is_any: Whether any run is ready that it can start.
+        next_due_ms: When the next run's time comes, by the steady clock.
+        is_held: Somebody wants it to start nothing.
+    """
+
+    is_any: bool
+    next_due_ms: int | None
+    is_held: bool = False
 
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")

@@ -51,11 +51,13 @@ class Lost:
 
     Attributes:
         host: That held it.
+        is_declared: Somebody has said that the host is lost.
     """
 
     left: LeftRunning
     host: str
     lost_after_ms: int
+    is_declared: bool = False
 
 
 def may_run_until_s(asked_s: float, *, lost_after_ms: int, grace_ms: int) -> float:
@@ -81,11 +83,12 @@ def renew_after_s(lost_after_ms: Iterable[int]) -> float:
 
 def outcome_of(lost: Lost) -> Outcome:
     """The outcome of an attempt whose host is lost. Where somebody had asked to cancel it, it counts as canceled."""
-    label, seconds = lost.left.definition.label, f"{lost.lost_after_ms / 1000:g}"
+    label = lost.left.definition.label
+    how = "was declared lost" if lost.is_declared else f"was not heard of for {lost.lost_after_ms / 1000:g} s"
     if lost.left.run.cancel_requested:
-        why = f"Step {label} was canceled: its host {lost.host}, which was to end it, was not heard of for {seconds} s"
+        why = f"Step {label} was canceled: its host {lost.host}, which was to end it, {how}"
         return Outcome(ProcessStatus.CANCELED, Reason.CANCELED, why)
-    why = f"Step {label} was interrupted: its host {lost.host} was not heard of for {seconds} s"
+    why = f"Step {label} was interrupted: its host {lost.host} {how}"
     return Outcome(ProcessStatus.FAILED, Reason.INTERRUPTED, why)
 
 

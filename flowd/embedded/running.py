@@ -75,7 +75,7 @@ async def running(
             async with asyncio.TaskGroup() as tasks:
                 await parts.engine.open(tasks)
                 yield parts
-                parts.engine.drain()
+                parts.engine.wind_down()
                 if not keeps_steps:
                     await _end_steps(parts)
                 raise _EndedError

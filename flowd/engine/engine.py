@@ -20,6 +20,7 @@ from flowd.engine.cancels import Cancels
 from flowd.engine.claims import Claims
 from flowd.engine.completions import Completions
 from flowd.engine.follows import Follows
+from flowd.engine.hosts import HostControl
 from flowd.engine.intake import Intake
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
@@ -28,7 +29,7 @@ from flowd.engine.questions import Questions
 from flowd.engine.reads import Reads
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.running_step import RunningStep
-from flowd.engine.scheduler import TASK_PREFIX, Scheduler
+from flowd.engine.scheduler import TASK_PREFIX, Holder, Scheduler
 from flowd.engine.tallies import Tallies
 from flowd.engine.uncancellable import UncancellableCalls
 from flowd.engine.waiters import Waiters
@@ -64,6 +65,7 @@ class Engine:
         calls: UncancellableCalls,
         follows: Follows,
         tallies: Tallies,
+        hosts: HostControl,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -82,6 +84,8 @@ class Engine:
         self._redactor = redactor
         self._follows = follows
         self._calls = calls
+        self.hosts = hosts
+        """The hosts that share the store."""
         self.tallies = tallies
         """What was counted since it began."""
         self.questions = questions
@@ -159,7 +163,17 @@ class Engine:
         self._follows.are_wanted = False
 
     def drain(self) -> None:
-        """Start nothing more. Events are still accepted, and their runs stay queued on disk."""
+        """Start nothing more until somebody wants this host to start runs again. Events are still accepted, and their
+        runs stay queued on disk."""
+        self._scheduler.hold(Holder.DAEMON)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether somebody wants nothing to start here."""
+        return self._scheduler.is_held
+
+    def wind_down(self) -> None:
+        """Start nothing more: the end has come."""
         self._scheduler.pause()
 
     @property

@@ -34,15 +34,18 @@ class Hearing:
         completions: Completions,
         ring: Callable[[], None],
         ring_at: Callable[[int], None],
+        hold: Callable[[bool], None],
         poll_s: float = POLL_S,
     ) -> None:
-        """``ring`` tells that a run may be ready, ``ring_at`` when by the steady clock."""
+        """``ring`` tells that a run may be ready, ``ring_at`` when by the steady clock; ``hold`` whether somebody wants
+        nothing to start here."""
         self._journal = journal
         self._leases = leases
         self._attempts = attempts
         self._completions = completions
         self._ring = ring
         self._ring_at = ring_at
+        self._hold = hold
         self._poll_s = poll_s
         self._news = asyncio.Event()
         self._cursor: int | None = None
@@ -71,11 +74,12 @@ class Hearing:
             RefusedError: The store cannot be reached.
         """
         self._news.clear()  # before the look: what comes during it is news again
-        is_any_ready, next_due_ms = await self._leases.startable()
-        if is_any_ready:
+        found = await self._leases.startable()
+        self._hold(found.is_held)
+        if found.is_any:
             self._ring()
-        if next_due_ms is not None:
-            self._ring_at(next_due_ms)
+        if found.next_due_ms is not None:
+            self._ring_at(found.next_due_ms)
         if self._attempts.active:
             for run_id in await self._leases.cancel_wishes():
                 await self._attempts.cancel_once(run_id)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from flowd.domain.queueing import Claim, Claimed, StartedRun
@@ -63,6 +64,15 @@ class Work(Protocol):
         ...
 
 
+class Holder(StrEnum):
+    """Who wants nothing to start."""
+
+    DAEMON = "daemon"
+    """Somebody who told this daemon so, until it ends."""
+    STORE = "store"
+    """Somebody who told the store that hosts share, until it is told otherwise."""
+
+
 class Timers(Protocol):
     """How to be called later: an event loop's ``call_later``."""
 
@@ -110,6 +120,7 @@ class Scheduler:
         self._rings = 0
         self._may_be_ready = False
         self._is_paused = True
+        self._holders: set[Holder] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due_ms: int | None = None
@@ -118,10 +129,36 @@ class Scheduler:
         """Begin to start runs, as tasks of this group."""
         self._tasks = tasks
         self._is_paused = False
-        self._on_due()  # whatever has waited for its time, and to hear when the next one's comes
+        if not self.is_held:
+            self._on_due()  # whatever has waited for its time, and to hear when the next one's comes
+
+    def hold(self, by: Holder, is_wanted: bool = True) -> None:
+        """Start nothing, as with `pause`, until whoever wanted that wants it no more."""
+        if is_wanted == (by in self._holders):
+            return
+        self._holders ^= {by}
+        if is_wanted:
+            self._set_timer(None)
+        elif not self._holders and not self._is_paused:
+            self._on_due()  # whatever has come in the meantime
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody wants nothing to start."""
+        return bool(self._holders)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether this daemon was told to start nothing, whatever the store says."""
+        return Holder.DAEMON in self._holders
+
+    @property
+    def _starts_nothing(self) -> bool:
+        return self._is_paused or self.is_held
 
     def pause(self) -> None:
-        """Start nothing more. What is queued stays queued; what is being claimed right now is queued again."""
+        """Start nothing more, for the end has come. What is queued stays queued; what is being claimed right now is
+        queued again."""
         self._is_paused = True
         self._set_timer(None)
 
@@ -151,12 +188,12 @@ class Scheduler:
         """A run will be ready at this instant by the steady clock."""
         if due_ms <= self._steady_ms():
             self.ring()
-        elif not self._is_paused and (self._due_ms is None or due_ms < self._due_ms):
+        elif not self._starts_nothing and (self._due_ms is None or due_ms < self._due_ms):
             self._set_timer(due_ms)
 
     def reserve(self, wanted: int) -> int:
         """Take up to so many free places for a claim of one's own; `start` must be told what became of it."""
-        places = 0 if self._is_paused else max(0, min(wanted, self._max_parallel - self._occupied))
+        places = 0 if self._starts_nothing else max(0, min(wanted, self._max_parallel - self._occupied))
         if places:
             self._occupied += places
             self._claims += 1
@@ -169,7 +206,7 @@ class Scheduler:
             self._occupied -= places
         for started in claimed.started:
             work = self._begin(started)
-            if self._is_paused:
+            if self._starts_nothing:
                 work.withdraw("flowd is about to stop")
             self.see_through(work)
         if claimed.is_missing_package:

@@ -87,9 +87,11 @@ class Tenure:
             RefusedError: The store cannot be reached. What runs goes on until its lease is over.
         """
         asked_s, before = self._boot_s(), self._attempts.numbers()
-        renewal = await self._leases.renew(running=len(before), places=self._scheduler.max_parallel)
+        renewal = await self._leases.renew(
+            running=len(before), places=self._scheduler.max_parallel, is_draining=self._scheduler.is_drained
+        )
         if renewal is None:
-            log.critical("another daemon has taken the name of this host")
+            log.critical("another daemon has the name of this host, or it was forgotten")
             self._on_replaced()
             return
         if self._is_failing:

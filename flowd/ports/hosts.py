@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from flowd.domain.hosts import KnownHost, Startable
 from flowd.domain.outcome import Outcome
 from flowd.domain.run import Attempt, Run
 from flowd.domain.tenure import Lost, Renewal
@@ -12,8 +13,9 @@ from flowd.domain.waiting import TimeWait
 class Hosts(Protocol):
     """The hosts that share a store, this one among them."""
 
-    async def register(self) -> None:
-        """Take this host's name, with what the daemon before has left running under it.
+    async def register(self) -> bool:
+        """Take this host's name, with what the daemon before has left running under it. Whether somebody wants it to
+        start nothing.
 
         Raises:
             NotYetError: Another host has that name, and was heard of just now.
@@ -33,6 +35,24 @@ class Hosts(Protocol):
         """How many hosts that live can run each step, by flow and step; those that none can run are not in it."""
         ...
 
+    async def known(self) -> list[KnownHost]:
+        """All hosts, by name."""
+        ...
+
+    async def want(self, name: str, *, is_draining: bool) -> bool:
+        """Let a host start nothing more, or start again; it hears of that at once, and its daemons to come do, too.
+        False where no host has that name."""
+        ...
+
+    async def forget(self, name: str, *, is_forced: bool) -> int | None:
+        """Forget a host, and let the leases of what runs there be over. How many attempts that are; None where no host
+        has that name. One that lives after all ends when it hears of it.
+
+        Raises:
+            HostAliveError: It was heard of lately, or holds a lease. Not where it ``is_forced``.
+        """
+        ...
+
 
 class Leases(Protocol):
     """The leases of attempts. Every claim of this host begins with one, see `flowd.domain.queueing.Claim.asked_s`.
@@ -41,18 +61,18 @@ class Leases(Protocol):
     changed.
     """
 
-    async def renew(self, *, running: int, places: int) -> Renewal | None:
+    async def renew(self, *, running: int, places: int, is_draining: bool = False) -> Renewal | None:
         """Renew all leases of this host, and say that it is there. None where another daemon has taken its name since:
         then it holds nothing any more.
 
         Args:
             running: How many runs are under way here, of so many ``places``.
+            is_draining: This daemon was told to start nothing, whatever the store says.
         """
         ...
 
-    async def startable(self) -> tuple[bool, int | None]:
-        """Whether any run is ready that this host can start; and when the next run's time comes, by the steady clock.
-        Takes no lock, unlike a claim."""
+    async def startable(self) -> Startable:
+        """What this host may start. Takes no lock, unlike a claim."""
         ...
 
     async def cancel_wishes(self) -> list[str]:

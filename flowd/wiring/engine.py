@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 
+import flowd
 from flowd.api import json
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
@@ -17,6 +18,7 @@ from flowd.engine.engine import Engine
 from flowd.engine.feed import Feed
 from flowd.engine.follows import Follows
 from flowd.engine.forgotten_output import ForgottenOutput
+from flowd.engine.hosts import HostControl
 from flowd.engine.intake import Intake
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
@@ -25,7 +27,7 @@ from flowd.engine.pauses import Pauses
 from flowd.engine.questions import Questions
 from flowd.engine.reads import Reads
 from flowd.engine.round_folders import RoundFolders
-from flowd.engine.scheduler import Scheduler, Timers
+from flowd.engine.scheduler import Holder, Scheduler, Timers
 from flowd.engine.shelving import SharedShelving, Shelving
 from flowd.engine.showing import Showing
 from flowd.engine.steps_in_force import StepsInForce
@@ -135,6 +137,7 @@ def assemble(
     )
     background: list[Callable[[], Coroutine[None, None, None]]] = [package_waits.work]
     if shared is not None:
+        scheduler.hold(Holder.STORE, shared.is_held)
         background += shared.works(
             keeper=keeper,
             attempts=attempts,
@@ -192,6 +195,15 @@ def assemble(
         calls=calls,
         follows=follows,
         tallies=tallies,
+        hosts=HostControl(
+            name=settings.host,
+            version=flowd.__version__,
+            labels=settings.all_labels,
+            shared=None if shared is None else shared.store,
+            scheduler=scheduler,
+            running=lambda: len(attempts.active),
+            clock=clock,
+        ),
     )
     store.tell_side_effects(engine.follow_up)
     return engine, feed

@@ -9,7 +9,7 @@ from flowd.engine.abilities import Abilities
 from flowd.engine.attempts import Attempts
 from flowd.engine.completions import Completions
 from flowd.engine.hearing import Hearing
-from flowd.engine.scheduler import Scheduler
+from flowd.engine.scheduler import Holder, Scheduler
 from flowd.engine.served import Served
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.tenure import Tenure
@@ -25,7 +25,8 @@ class Shared:
     """A store that is shared.
 
     Attributes:
-        on_replaced: Told when another daemon has this host's name.
+        on_replaced: Told when another daemon has this host's name, or nobody.
+        is_held: Somebody wanted nothing to start here when it was opened.
         listeners: Told of each snapshot of the catalog.
         served: What all hosts can run.
     """
@@ -33,6 +34,7 @@ class Shared:
     store: Sharing
     host: HostSession
     on_replaced: Callable[[], None]
+    is_held: bool = False
     listeners: list[Callable[[Snapshot], None]] = field(default_factory=list)
     served: Served = field(default_factory=Served)
 
@@ -66,6 +68,7 @@ class Shared:
             completions=completions,
             ring=scheduler.ring,
             ring_at=scheduler.ring_at,
+            hold=lambda is_wanted: scheduler.hold(Holder.STORE, is_wanted),
         )
         abilities = Abilities(hosts=self.store, catalog=catalog, steps=steps, served=self.served, ring=scheduler.ring)
         self.listeners.append(abilities.changed)

@@ -124,12 +124,16 @@ async def _open_shared(
         on_failure=on_failure,
     )
     try:
-        await store.register()
+        is_held = await store.register()
     except BaseException:
         await store.close()
         raise
 
     def replaced() -> None:
-        on_failure(StorageFailedError(f"Another daemon has taken the name of this host, {host.name}."))
+        on_failure(
+            StorageFailedError(
+                f"The store knows this daemon no more: another has the name of host {host.name}, or it was forgotten."
+            )
+        )
 
-    return store, Shared(store, host, replaced)
+    return store, Shared(store, host, replaced, is_held)

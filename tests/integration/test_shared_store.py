@@ -12,13 +12,14 @@ import pytest
 from store_rig import DONE, STEP, new_event
 
 from flowd.domain.definition import Definition
-from flowd.domain.errors import NotYetError
+from flowd.domain.errors import HostAliveError, NotYetError
 from flowd.domain.exit import Exit
-from flowd.domain.hosts import HostSession
+from flowd.domain.hosts import HostSession, HostState
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, NewRun, StartedRun
 from flowd.domain.run import ProcessStatus, Reason
 from flowd.domain.stored import Output
+from flowd.domain.tenure import outcome_of
 from flowd.domain.waiting import TimeWait
 
 LOST = Outcome(ProcessStatus.FAILED, Reason.INTERRUPTED, "its host was not heard of")
@@ -232,11 +233,11 @@ def test_a_claim_passes_by_what_others_have_to_start_in_the_order_of_the_queue(t
         await anna.store.accept(new_event("others"), runs, at_ms=1)
         await anna.accept("1")
         await anna.store.accept(new_event("urgent"), [NewRun("urgent", STEP, priority=3)], at_ms=1)
-        assert await anna.store.startable() == (True, None)
+        assert await anna.store.startable() == (True, None, False)
         assert [one.run.id for one in await anna.claim(5)] == ["urgent", "run-1"]
         assert await anna.claim(5) == ()
-        assert await anna.store.startable() == (False, None)
-        assert await bert.store.startable() == (True, None)
+        assert await anna.store.startable() == (False, None, False)
+        assert await bert.store.startable() == (True, None, False)
         assert [one.run.id for one in await bert.claim(3)] == ["other-1", "other-3", "other-5"]
         assert (await anna.store.counts()).runs["queued"] == 47
         # What it could run a moment ago, by the store, and cannot by now, is left where it is.
@@ -267,6 +268,59 @@ def test_abilities_are_those_that_were_noted_last(tmp_path: Path) -> None:
             await anna.store.note_abilities(steps)
             found = world.execute("SELECT flow_name, step_name FROM host_abilities ORDER BY 1, 2")
             assert found == steps
+
+    use(tmp_path, test)
+
+
+def test_a_host_is_wanted_to_start_nothing_and_its_daemons_to_come_hear_of_it(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        anna, bert = await world.host("anna"), await world.host("bert")
+        for host in (anna, bert):
+            await host.store.note_abilities([("flow", "step")])
+        assert await bert.store.want("anna", is_draining=True)
+        assert not await bert.store.want("nobody", is_draining=True)
+        assert [host.state for host in await bert.store.known()] == [HostState.DRAINING, HostState.READY]
+        assert (await anna.store.startable()).is_held
+        assert await bert.store.served() == {("flow", "step"): 1}
+        assert await anna.store.register()
+        assert await bert.store.want("anna", is_draining=False)
+        assert not await anna.store.register()
+        await anna.store.renew(running=1, places=4, is_draining=True)  # as its daemon was told itself
+        known, other = await bert.store.known()
+        assert (known.state, known.running, known.places, known.labels) == ("draining", 1, 4, ("gpu", "host:anna"))
+        assert (known.is_self, other.is_self) == (False, True)
+        await anna.store.leave()
+        known, _ = await bert.store.known()
+        assert (known.state, known.running) == (HostState.GONE, 0)
+        assert 0 <= known.silent_ms < 60_000  # since it left
+        world.execute("UPDATE hosts SET seen_at_ms = server_ms() - 40000 WHERE name = 'bert'")
+        _, known = await bert.store.known()
+        assert known.state is HostState.UNREACHABLE
+
+    use(tmp_path, test)
+
+
+def test_a_host_is_forgotten_only_once_nothing_can_run_there(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        anna, bert = await world.host("anna"), await world.host("bert")
+        await anna.accept("1")
+        (started,) = await anna.claim()
+        assert await bert.store.forget("nobody", is_forced=True) is None
+        with pytest.raises(HostAliveError, match="heard of 0 s ago"):
+            await bert.store.forget("anna", is_forced=False)
+        world.execute("UPDATE hosts SET seen_at_ms = server_ms() - 40000 WHERE name = 'anna'")
+        with pytest.raises(HostAliveError, match="holds 1 run by leases that are over in 1"):
+            await bert.store.forget("anna", is_forced=False)
+        assert await bert.store.expired() == []
+        assert await bert.store.forget("anna", is_forced=True) == 1
+        assert [host.name for host in await bert.store.known()] == ["bert"]
+        (lost,) = await bert.store.expired()
+        assert lost.left.run.id == started.run.id
+        assert "its host anna was declared lost" in str(outcome_of(lost).error)
+        assert await anna.store.renew(running=1, places=4) is None  # it may go on with nothing
+        ended = await bert.store.declare_lost(lost.left.attempt, outcome_of(lost), at_ms=5, wait=None)
+        assert ended is not None
+        assert ended.reason is Reason.INTERRUPTED
 
     use(tmp_path, test)
 

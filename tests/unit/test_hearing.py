@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from flowd.domain.hosts import Startable
 from flowd.domain.journal import Interest, JournalEntry, JournalPage
 from flowd.domain.run import ProcessStatus, Run
 from flowd.engine.completions import Completions
@@ -25,6 +26,8 @@ class World:
         self.said: list[tuple[object, ...]] = []
         self.reads = 0
         self.is_any_ready = True
+        self.is_held = False
+        self.holds: list[bool] = []
         self.next_due_ms: int | None = None
         self.news: Callable[[], None] = lambda: None
         anything: Any = self
@@ -37,6 +40,7 @@ class World:
             completions=self.completions,
             ring=lambda: self.said.append(("ring",)),
             ring_at=lambda due_ms: self.said.append(("ring at", due_ms)),
+            hold=self.holds.append,
             poll_s=poll_s,
         )
 
@@ -50,8 +54,8 @@ class World:
         found = tuple(self.entries[begin : begin + limit])
         return JournalPage(found, begin + len(found), self.oldest, newest)
 
-    async def startable(self) -> tuple[bool, int | None]:
-        return self.is_any_ready, self.next_due_ms
+    async def startable(self) -> Startable:
+        return Startable(self.is_any_ready, self.next_due_ms, self.is_held)
 
     async def cancel_wishes(self) -> list[str]:
         return self.wishes
@@ -137,6 +141,17 @@ def test_the_scheduler_hears_of_what_this_host_can_start_and_of_times_to_come() 
         world.next_due_ms = 7
         await world.hearing.look()
         assert world.said == [("ring at", 7)]
+
+    asyncio.run(test())
+
+
+def test_the_scheduler_hears_whether_somebody_wants_nothing_to_start() -> None:
+    async def test() -> None:
+        world = World()
+        for is_held in (True, False):
+            world.is_held = is_held
+            await world.hearing.look()
+        assert world.holds == [True, False]
 
     asyncio.run(test())
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from flowd.domain.definition import Definition
 from flowd.domain.queueing import Claim, Claimed, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus, Run
-from flowd.engine.scheduler import Again, Done, Scheduler
+from flowd.engine.scheduler import Again, Done, Holder, Scheduler
 
 STEP = Definition("flow", 1, "/flow", "sha256:0", "step", "exec", "run.sh", 1000, 100)
 
@@ -144,6 +144,43 @@ def test_as_many_runs_start_as_there_are_places_and_the_next_as_one_is_free() ->
         assert world.started == ["a", "b", "c", "d"]
 
     scheduling(scenario, max_parallel=2)
+
+
+def test_nothing_starts_until_nobody_wants_that_any_more() -> None:
+    async def scenario(world: World) -> None:
+        world.queue("a")
+        await world.settle()
+        world.gate.clear()
+        world.queue("b")
+        await world.settle()
+        world.scheduler.hold(Holder.DAEMON)
+        world.scheduler.hold(Holder.STORE)
+        world.gate.set()
+        await world.settle()
+        assert (world.started, world.withdrawn) == (["a", "b"], ["b"])  # it was being claimed
+        world.queue("c")
+        world.scheduler.ring_at(world.now_ms + 5)
+        world.scheduler.hold(Holder.STORE, is_wanted=False)
+        await world.settle()
+        assert (world.started, world.timers) == (["a", "b"], [])
+        world.scheduler.hold(Holder.DAEMON, is_wanted=False)
+        await world.settle()
+        assert world.started == ["a", "b", "c"]
+
+    scheduling(scenario, max_parallel=4)
+
+
+def test_what_is_to_end_starts_nothing_whoever_lets_it() -> None:
+    async def scenario(world: World) -> None:
+        await world.settle()
+        world.scheduler.hold(Holder.STORE)
+        world.scheduler.pause()
+        world.scheduler.hold(Holder.STORE, is_wanted=False)
+        world.queue("a")
+        await world.settle()
+        assert world.asked == [1]  # at the opening
+
+    scheduling(scenario)
 
 
 def test_nothing_is_asked_for_where_nothing_can_be_ready_or_no_place_is_free() -> None:

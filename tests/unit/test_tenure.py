@@ -31,6 +31,7 @@ class World:
     """A store, a keeper and the attempts under way, all set by hand."""
 
     max_parallel = 4
+    is_drained = False
 
     def __init__(self) -> None:
         self.boot_s = 1000.0
@@ -59,7 +60,7 @@ class World:
 
     # --- the store
 
-    async def renew(self, *, running: int, places: int) -> Renewal | None:
+    async def renew(self, *, running: int, places: int, is_draining: bool) -> Renewal | None:
         if self.failure is not None:
             raise self.failure
         self.during()

@@ -188,11 +188,14 @@ _SLUGS: dict[type[CallError], tuple[str, ...]] = {
         *("frame_too_large", "bad_request", "body_too_large", "headers_too_large", "unsupported_media_type"),
         *("method_not_allowed", "no_websocket"),
     ),
-    NotFoundError: ("event_not_found", "run_not_found", "step_not_found", "subscription_not_found", "not_found"),
+    NotFoundError: (
+        *("event_not_found", "run_not_found", "step_not_found", "host_not_found", "subscription_not_found"),
+        "not_found",
+    ),
     CursorExpiredError: ("cursor_expired",),
     ConflictError: (
         *("run_finished", "run_active", "not_retryable", "dependent_active", "needs_active", "not_asking"),
-        *("already_answered", "chain_limit", "cause_canceled", "would_deadlock", "too_many_runs"),
+        *("already_answered", "chain_limit", "cause_canceled", "would_deadlock", "too_many_runs", "host_alive"),
     ),
     UnauthorizedError: (
         *("unauthorized", "invalid_signature", "stale_signature", "nonce_reused", "missing_scope", "host_not_allowed"),

@@ -36,6 +36,10 @@ PARALLEL: Final = "daemon.parallel"
 RESUME: Final = "daemon.resume"
 PRUNE: Final = "daemon.prune"
 OPEN_PAGE: Final = "daemon.openPage"
+HOSTS: Final = "host.list"
+DRAIN_HOST: Final = "host.drain"
+UNDRAIN_HOST: Final = "host.undrain"
+FORGET_HOST: Final = "host.forget"
 DISCOVER: Final = "rpc.discover"
 
 UPDATE: Final = "flow.update"
@@ -256,6 +260,27 @@ METHODS: Final[dict[str, Method]] = {
             PARALLEL,
             "Change how many runs may be under way at once, until the next start of the daemon.",
             (Route("POST", "/parallel", "control", note="The body has `max`."),),
+        ),
+        Method(
+            HOSTS,
+            "The hosts that share the store, this one among them.",
+            (Route("GET", "/hosts", "read"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            DRAIN_HOST,
+            "Let a host start no more runs, over restarts of its daemon, too; it goes on with what runs there.",
+            (Route("POST", "/hosts/{host}/drain", "control"),),
+        ),
+        Method(
+            UNDRAIN_HOST,
+            "Let a host start runs again.",
+            (Route("POST", "/hosts/{host}/undrain", "control"),),
+        ),
+        Method(
+            FORGET_HOST,
+            "Forget a host that is lost, and declare lost what ran there.",
+            (Route("POST", "/hosts/{host}/forget", "control", note="The body may have `force`."),),
         ),
         Method(RESUME, "Start the runs that wait for a person, as their state was copied from elsewhere."),
         Method(PRUNE, "Forget old events with their runs and output."),

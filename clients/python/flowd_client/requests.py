@@ -21,6 +21,7 @@ from flowd_client.request import wait_s as _wait_s
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
+    from flowd_client.views.host import HostsView, HostView
     from flowd_client.views.question import QuestionView
     from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
@@ -40,6 +41,8 @@ _read_waited_event = _reader("tree", "read_waited_event")
 _read_dispatch = _reader("event", "read_dispatch")
 _read_catalog = _reader("catalog", "read_catalog")
 _read_explain = _reader("catalog", "read_explain")
+_read_hosts = _reader("host", "read_hosts")
+_read_host = _reader("host", "read_host")
 _read_members = _reader("reading", "members")
 _PART_READERS = {"utf-8": _reader("run", "read_output"), "base64": _reader("run", "read_output_bytes")}
 
@@ -357,6 +360,28 @@ def parallel(max: int) -> Request[dict[str, Any]]:  # noqa: A002 - the wire's na
     """Change how many runs may be under way at once, until the daemon starts anew. With fewer,
     what is under way goes on, and nothing starts until there is a place again."""
     return Request(wire.PARALLEL, {"max": max}, _read_members)
+
+
+def hosts() -> Request[HostsView]:
+    """The hosts that share the store, by name; where the store is in the state folder, this one alone."""
+    return Request(wire.HOSTS, {}, _read_hosts)
+
+
+def drain_host(host: str) -> Request[HostView]:
+    """Let a host start no more runs. What runs there goes on to its end; what is queued starts on others that can
+    run it. In a store that hosts share, that outlives the host's daemon."""
+    return Request(wire.DRAIN_HOST, {"host": host}, _read_host)
+
+
+def undrain_host(host: str) -> Request[HostView]:
+    """Let a host start runs again."""
+    return Request(wire.UNDRAIN_HOST, {"host": host}, _read_host)
+
+
+def forget_host(host: str, *, force: bool = False) -> Request[dict[str, Any]]:
+    """Forget a host that is lost, and declare lost what ran there. Refused while it may be there, unless ``force``
+    says that nothing runs there any more."""
+    return Request(wire.FORGET_HOST, _given(host=host, force=force or None), _read_members)
 
 
 def call(method: str, params: Mapping[str, Any] | None = None) -> Request[Any]:

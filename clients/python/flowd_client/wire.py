@@ -67,6 +67,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "event_not_found": Failure(-32020, 404, "No event has this id."),
     "run_not_found": Failure(-32021, 404, "No run has this id."),
     "step_not_found": Failure(-32022, 404, "No flow, or no step of it, has this name."),
+    "host_not_found": Failure(-32025, 404, "No host has this name."),
     "subscription_not_found": Failure(-32023, 404, "This connection has no subscription of this name."),
     "cursor_expired": Failure(
         -32024, 410, "Entries after this cursor were dropped. List what there is, then subscribe without a cursor."
@@ -82,6 +83,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "cause_canceled": Failure(-32038, 409, "The run that would cause this is being canceled."),
     "would_deadlock": Failure(-32039, 409, "What the step would wait for cannot go on before the step has ended."),
     "too_many_runs": Failure(-32049, 409, "The event matches more steps than may have runs at once, which are 5,000."),
+    "host_alive": Failure(-32051, 409, "The host may be there, so what runs on it cannot be declared lost."),
     "queue_full": Failure(-32040, 429, "As many runs are queued as may be; send the event again later."),
     "too_many_connections": Failure(-32042, 503, "max_connections clients are connected already."),
     "shutting_down": Failure(-32043, 503, "The daemon is about to exit, and has not begun this."),

@@ -27,7 +27,9 @@ from flowd_client import wire
 
 P = TypeVar("P", bound=params.Params)
 
-_TAKING_BODIES = frozenset({names.RESOLVE_RUN, names.ANSWER_RUN, names.PARALLEL, names.PAUSE, names.RESUME_FLOWS})
+_TAKING_BODIES = frozenset(
+    {names.RESOLVE_RUN, names.ANSWER_RUN, names.PARALLEL, names.PAUSE, names.RESUME_FLOWS, names.FORGET_HOST}
+)
 """Methods whose parameters, as far as they are not in the path, are the body. The older ones read no body."""
 
 _FOR_PAGES = frozenset({names.SUBSCRIBE, names.READ_OUTPUT})

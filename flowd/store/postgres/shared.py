@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from flowd.domain.errors import FlowdError
-from flowd.domain.hosts import HostSession
+from flowd.domain.hosts import HostSession, KnownHost, Startable
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import LeftRunning
 from flowd.domain.run import Attempt, Run
@@ -54,9 +54,9 @@ class SharedStore(PostgresStore):
         """See `flowd.ports.hosts.Leases.tell_news`."""
         self._news.append(listener)
 
-    async def register(self) -> None:
+    async def register(self) -> bool:
         """See `flowd.ports.hosts.Hosts.register`."""
-        await self._writer.do(lambda db: hosts.register(db, self._host))
+        return await self._writer.do(lambda db: hosts.register(db, self._host))
 
     async def leave(self) -> None:
         """See `flowd.ports.hosts.Hosts.leave`."""
@@ -65,6 +65,22 @@ class SharedStore(PostgresStore):
     async def served(self) -> dict[tuple[str, str], int]:
         """See `flowd.ports.hosts.Hosts.served`."""
         return await self._read(hosts.served)
+
+    async def known(self) -> list[KnownHost]:
+        """See `flowd.ports.hosts.Hosts.known`."""
+        return await self._read(lambda db: hosts.known(db, self._host))
+
+    async def want(self, name: str, *, is_draining: bool) -> bool:
+        """See `flowd.ports.hosts.Hosts.want`."""
+        is_own = name == self._host.name
+        is_known = await self._writer.do(lambda db: hosts.want(db, name, is_draining=is_draining, is_own=is_own))
+        if is_own:
+            self._tell_news()  # our own commits are no news else
+        return is_known
+
+    async def forget(self, name: str, *, is_forced: bool) -> int | None:
+        """See `flowd.ports.hosts.Hosts.forget`."""
+        return await self._writer.do(lambda db: hosts.forget(db, name, is_forced=is_forced))
 
     async def note_abilities(self, steps: Iterable[tuple[str, str]]) -> None:
         """See `flowd.ports.hosts.Hosts.note_abilities`."""
@@ -75,19 +91,21 @@ class SharedStore(PostgresStore):
         """See `flowd.ports.queue.Queue.left_running`: of this host alone."""
         return await self._read(lambda db: leases.of_session(db, self._host))
 
-    async def renew(self, *, running: int, places: int) -> Renewal | None:
+    async def renew(self, *, running: int, places: int, is_draining: bool = False) -> Renewal | None:
         """See `flowd.ports.hosts.Leases.renew`."""
 
         def renew(db: Connection) -> Renewal | None:
             assert isinstance(db, PostgresWriter)
             changes, now_ms = db.total_changes, time.time_ns() // 1_000_000
-            renewal = leases.renew(db, self._host, running=running, places=places, now_ms=now_ms)
+            renewal = leases.renew(
+                db, self._host, running=running, places=places, is_draining=is_draining, now_ms=now_ms
+            )
             db.total_changes = changes  # no news for other hosts
             return renewal
 
         return await self._writer.do(renew)
 
-    async def startable(self) -> tuple[bool, int | None]:
+    async def startable(self) -> Startable:
         """See `flowd.ports.hosts.Leases.startable`."""
         return await self._read(lambda db: able.startable(db, self._host))
 

@@ -6,7 +6,7 @@ of a flow have folders, in which steps leave files for each other, all of a roun
 """
 
 from flowd.domain.definition import Definition
-from flowd.domain.hosts import HostSession
+from flowd.domain.hosts import HostSession, HostState, Startable
 from flowd.domain.queueing import Claim
 from flowd.store.sql import rows
 from flowd.store.sql.connection import Connection
@@ -39,7 +39,8 @@ JOIN LATERAL (
 ORDER BY head.priority DESC, head.ready_seq LIMIT ?"""
 
 _ANY = f"""{_STEPS}
-SELECT EXISTS (SELECT 1 FROM ready {_BY_HOST})::int, (SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time')"""
+SELECT EXISTS (SELECT 1 FROM ready {_BY_HOST})::int, (SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'),
+(SELECT wanted FROM hosts WHERE name = ?)"""
 
 _CLAIMED = (
     f"SELECT {rows.RUN_COLUMNS}, e.traceparent, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
@@ -75,10 +76,10 @@ def _bound_elsewhere(db: Connection, seqs: list[int], host: HostSession) -> set[
     return {row[0] for row in db.execute(bound, [*seqs, host.name])}
 
 
-def startable(db: Connection, host: HostSession) -> tuple[bool, int | None]:
+def startable(db: Connection, host: HostSession) -> Startable:
     """See `flowd.ports.hosts.Leases.startable`."""
-    is_any_ready, next_due_ms = db.execute(_ANY, (host.name,)).fetchone()
-    return bool(is_any_ready), next_due_ms
+    is_any_ready, next_due_ms, wanted = db.execute(_ANY, (host.name, host.name)).fetchone()
+    return Startable(bool(is_any_ready), next_due_ms, wanted == HostState.DRAINING)
 
 
 def begin(db: Connection, run_seq: int, number: int, definition: Definition, host: HostSession) -> None:

@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
-from flowd.domain.errors import NotYetError
-from flowd.domain.hosts import HostSession
+from flowd.domain.errors import HostAliveError, NotYetError
+from flowd.domain.hosts import HostSession, HostState, KnownHost, labels_of
 from flowd.store.sql.connection import Connection
 
 LIVE_MS = 30_000
 """A host that was heard of so lately may be about to do something: its name is its own."""
 
 
-def register(db: Connection, host: HostSession) -> None:
+def register(db: Connection, host: HostSession) -> bool:
     """See `flowd.ports.hosts.Hosts.register`."""
     known = db.execute(
         "SELECT host_id, version, server_ms() - seen_at_ms FROM hosts WHERE name = ?", (host.name,)
@@ -26,7 +27,7 @@ def register(db: Connection, host: HostSession) -> None:
         " VALUES (?, ?, ?, ?, ?, server_ms(), server_ms())"
         " ON CONFLICT (name) DO UPDATE SET host_id = excluded.host_id, session = excluded.session,"
         " version = excluded.version, labels = excluded.labels, since_ms = excluded.since_ms,"
-        " seen_at_ms = excluded.seen_at_ms",
+        " seen_at_ms = excluded.seen_at_ms, left_at_ms = 0, is_draining = 0",
         (host.name, host.host_id, host.session, host.version, json.dumps(sorted(host.labels))),
     )
     # What the daemon before this one has left running in the same state folder.
@@ -35,20 +36,93 @@ def register(db: Connection, host: HostSession) -> None:
         " WHERE host = ? AND host_id = ? AND status = 'running'",
         (host.session, host.name, host.host_id),
     )
+    (wanted,) = db.execute("SELECT wanted FROM hosts WHERE name = ?", (host.name,)).fetchone()
+    return bool(wanted == HostState.DRAINING)
+
+
+def known(db: Connection, asked: HostSession) -> list[KnownHost]:
+    """See `flowd.ports.hosts.Hosts.known`."""
+    found = db.execute(
+        "SELECT name, version, labels, running, places, clock_offset_ms, wanted, is_draining, seen_at_ms, left_at_ms,"
+        " server_ms() FROM hosts ORDER BY name"
+    )
+    return [_known(row, asked) for row in found]
+
+
+def _known(row: tuple[Any, ...], asked: HostSession) -> KnownHost:
+    name, version, labels, running, places, offset_ms, wanted, is_draining, seen_at_ms, left_at_ms, now_ms = row
+    state = HostState.READY
+    if left_at_ms:
+        state, seen_at_ms, running = HostState.GONE, left_at_ms, 0
+    elif now_ms - seen_at_ms >= LIVE_MS:
+        state = HostState.UNREACHABLE
+    elif is_draining or wanted == HostState.DRAINING:
+        state = HostState.DRAINING
+    all_labels = tuple(sorted(labels_of(name, json.loads(labels))))
+    silent_ms = max(0, now_ms - seen_at_ms)
+    return KnownHost(
+        name, state, version, all_labels, running, places, seen_at_ms, silent_ms, offset_ms, name == asked.name
+    )
+
+
+def want(db: Connection, name: str, *, is_draining: bool, is_own: bool) -> bool:
+    """See `flowd.ports.hosts.Hosts.want`. Where it is this host's ``own`` name, its daemon goes by that, too."""
+    wanted = HostState.DRAINING if is_draining else HostState.READY
+    done = db.execute(
+        "UPDATE hosts SET wanted = ?, is_draining = CASE ? WHEN 1 THEN 0 ELSE is_draining END WHERE name = ?",
+        (wanted.value, int(is_own and not is_draining), name),
+    )
+    return done.rowcount > 0
+
+
+def forget(db: Connection, name: str, *, is_forced: bool) -> int | None:
+    """See `flowd.ports.hosts.Hosts.forget`."""
+    host = db.execute("SELECT left_at_ms, server_ms() - seen_at_ms FROM hosts WHERE name = ?", (name,)).fetchone()
+    if host is None:
+        return None
+    if not is_forced:
+        _refuse_alive(db, name, has_left=bool(host[0]), silent_ms=host[1])
+    db.execute("DELETE FROM hosts WHERE name = ?", (name,))
+    db.execute("DELETE FROM host_abilities WHERE host = ?", (name,))
+    return db.execute("UPDATE attempts SET lease_until_ms = 0 WHERE host = ? AND status = 'running'", (name,)).rowcount
+
+
+def _refuse_alive(db: Connection, name: str, *, has_left: bool, silent_ms: int) -> None:
+    if not has_left and silent_ms < LIVE_MS:
+        raise HostAliveError(
+            f"Host {name} was heard of {silent_ms / 1000:.0f} s ago. Stop its daemon first, or say --force: what runs "
+            "there begins again elsewhere while it may still run.",
+            host=name,
+        )
+    held, until_ms = db.execute(
+        "SELECT count(*), max(lease_until_ms) - server_ms() FROM attempts"
+        " WHERE host = ? AND status = 'running' AND lease_until_ms >= server_ms()",
+        (name,),
+    ).fetchone()
+    if held:
+        raise HostAliveError(
+            f"Host {name} holds {held} {'run' if held == 1 else 'runs'} by leases that are over in {until_ms / 1000:.0f} "
+            "s. Wait for that, or say --force if you know that nothing runs there any more.",
+            host=name,
+        )
 
 
 def served(db: Connection) -> dict[tuple[str, str], int]:
     """See `flowd.ports.hosts.Hosts.served`."""
     found = db.execute(
         "SELECT a.flow_name, a.step_name, count(*) FROM host_abilities a JOIN hosts h ON h.name = a.host"
-        f" WHERE h.seen_at_ms > server_ms() - {LIVE_MS} GROUP BY a.flow_name, a.step_name"
+        f" WHERE h.seen_at_ms > server_ms() - {LIVE_MS} AND h.wanted = 'ready' AND h.is_draining = 0"
+        " GROUP BY a.flow_name, a.step_name"
     )
     return {(flow, step): hosts for flow, step, hosts in found}
 
 
 def leave(db: Connection, host: HostSession) -> None:
     """See `flowd.ports.hosts.Hosts.leave`."""
-    db.execute("UPDATE hosts SET seen_at_ms = 0 WHERE name = ? AND session = ?", (host.name, host.session))
+    db.execute(
+        "UPDATE hosts SET left_at_ms = server_ms(), seen_at_ms = 0 WHERE name = ? AND session = ?",
+        (host.name, host.session),
+    )
 
 
 def note_abilities(db: Connection, host: HostSession, steps: Iterable[tuple[str, str]]) -> None:

@@ -20,12 +20,15 @@ _MAX_LOST = 100
 """In one look; the next one finds the rest."""
 
 
-def renew(db: Connection, host: HostSession, *, running: int, places: int, now_ms: int) -> Renewal | None:
+def renew(
+    db: Connection, host: HostSession, *, running: int, places: int, is_draining: bool, now_ms: int
+) -> Renewal | None:
     """See `flowd.ports.hosts.Leases.renew`. ``now_ms`` is by this host's wall clock."""
     seen = db.execute(
-        "UPDATE hosts SET seen_at_ms = server_ms(), running = ?, places = ?, clock_offset_ms = ? - server_ms()"
+        "UPDATE hosts SET seen_at_ms = server_ms(), running = ?, places = ?, is_draining = ?,"
+        " clock_offset_ms = ? - server_ms()"
         " WHERE name = ? AND session = ? RETURNING seen_at_ms",
-        (running, places, now_ms, host.name, host.session),
+        (running, places, int(is_draining), now_ms, host.name, host.session),
     ).fetchone()
     if seen is None:
         return None
@@ -73,14 +76,14 @@ def return_run(db: Connection, host: HostSession, run_id: str, *, at_ms: int) ->
 def expired(db: Connection) -> list[Lost]:
     """See `flowd.ports.hosts.Leases.expired`."""
     found = db.execute(
-        "SELECT run_seq, host, lost_after_ms, definition_id FROM attempts"
+        "SELECT run_seq, host, lost_after_ms, definition_id, lease_until_ms FROM attempts"
         f" WHERE status = 'running' AND lease_until_ms < server_ms() ORDER BY lease_until_ms LIMIT {_MAX_LOST}"
     ).fetchall()
     lost = []
-    for run_seq, host, lost_after_ms, definition_id in found:
+    for run_seq, host, lost_after_ms, definition_id, until_ms in found:
         left = _left(db, run_seq, definition_id)
         if left is not None:
-            lost.append(Lost(left, host, lost_after_ms))
+            lost.append(Lost(left, host, lost_after_ms, is_declared=until_ms == 0))
     return lost
 
 

@@ -12,6 +12,7 @@ from flowd_client.request import Encoding, Instant, ListedOutput, Request, Resol
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
+    from flowd_client.views.host import HostsView, HostView
     from flowd_client.views.question import QuestionView
     from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
@@ -349,6 +350,26 @@ class Verbs:
         what is under way goes on, and nothing starts until there is a place again.
         """
         return self._do(requests.parallel(max))
+
+    def hosts(self) -> HostsView:
+        """The hosts that share the store, by name; where the store is in the state folder, this one alone."""
+        return self._do(requests.hosts())
+
+    def drain_host(self, host: str) -> HostView:
+        """Let a host start no more runs. What runs there goes on to its end; what is queued starts on others that can
+        run it. In a store that hosts share, that outlives the host's daemon.
+        """
+        return self._do(requests.drain_host(host))
+
+    def undrain_host(self, host: str) -> HostView:
+        """Let a host start runs again."""
+        return self._do(requests.undrain_host(host))
+
+    def forget_host(self, host: str, *, force: bool = False) -> dict[str, Any]:
+        """Forget a host that is lost, and declare lost what ran there. Refused while it may be there, unless ``force``
+        says that nothing runs there any more.
+        """
+        return self._do(requests.forget_host(host, force=force))
 
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """Any method, and its result as it came."""

@@ -10,7 +10,10 @@ CREATE TABLE hosts (
     places          BIGINT NOT NULL DEFAULT 0,
     running         BIGINT NOT NULL DEFAULT 0,
     clock_offset_ms BIGINT NOT NULL DEFAULT 0,     -- how far its wall clock is ahead of the server's
+    is_draining     BIGINT NOT NULL DEFAULT 0,     -- its daemon was told to start nothing
+    wanted          TEXT   COLLATE "C" NOT NULL DEFAULT 'ready',  -- or 'draining'; outlives its daemon
     since_ms        BIGINT NOT NULL,
+    left_at_ms      BIGINT NOT NULL DEFAULT 0,     -- when its daemon ended well; 0 while there is one
     seen_at_ms      BIGINT NOT NULL                -- by the server's clock, as all that is about leases
 );
 

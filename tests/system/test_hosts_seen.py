@@ -1,0 +1,76 @@
+"""Hosts as people see and steer them: from any host of a store, and on one that has its store for itself."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import postgres_rig
+import pytest
+from daemon_rig import Workspace, flowd_says, say, until, workspace
+from hosts_rig import Hosts, dispatch, ended, run_of, two_hosts
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Hosts]:
+    """Two hosts that are not started yet."""
+    with two_hosts(postgres_rig.DATABASE.address(tmp_path)) as made:
+        yield made
+
+
+def states(place: Workspace) -> dict[str, str]:
+    found: list[dict[str, Any]] = json.loads(flowd_says(place, "hosts", "--json"))["hosts"]
+    return {host["name"]: host["state"] for host in found}
+
+
+def host_of(place: Workspace, run_id: str) -> str:
+    """On which host its last attempt ran, once it has ended."""
+    return str(ended(place, run_id)["attempts"][-1]["host"])
+
+
+def test_a_host_is_drained_from_another_one_and_stays_so_over_its_restart(hosts: Hosts) -> None:
+    hosts.flow("work", say("changed"))
+    hosts.start()
+    anna, bert = hosts["anna"], hosts["bert"]
+    assert "bert starts nothing more" in flowd_says(anna, "hosts", "drain", "bert")
+    assert states(bert) == states(anna) == {"anna": "ready", "bert": "draining"}
+    until(lambda: bert.call("daemon.status")["state"] == "draining", what="bert to hear of it")
+    runs = [dispatch(bert, f"e{number}", "work") for number in range(5)]
+    assert {host_of(bert, run_id) for run_id in runs} == {"anna"}
+    assert bert.stop() == 0
+    assert states(anna) == {"anna": "ready", "bert": "gone"}
+    hosts.start("bert")
+    assert bert.call("daemon.status")["state"] == "draining"
+    assert anna.stop() == 0
+    assert "anna starts runs once its daemon is there" in flowd_says(bert, "hosts", "undrain", "anna")
+    run_id = dispatch(bert, "late", "work")
+    assert run_of(bert, run_id)["status"] == "queued"
+    assert "bert starts runs" in flowd_says(bert, "hosts", "undrain", "bert")
+    assert host_of(bert, run_id) == "bert"
+    assert "anna is forgotten" in flowd_says(bert, "hosts", "forget", "anna")
+    assert "bert was heard of" in flowd_says(bert, "hosts", "forget", "bert", code=5)
+    listed = flowd_says(bert, "hosts").splitlines()
+    assert [line.split()[:3] for line in listed] == [
+        ["HOST", "STATE", "RUNS"],
+        ["bert", "(this)", "ready"],
+    ]
+    hosts.stop()
+
+
+def test_a_store_of_its_own_has_one_host_which_is_drained_until_it_restarts() -> None:
+    with workspace() as place:
+        place.flow("work", say("changed"))
+        place.start(FLOWD_HOST="box", FLOWD_LABELS="gpu")
+        (host,) = place.call("host.list")["hosts"]
+        assert {name: host[name] for name in ("name", "state", "labels", "this")} == {
+            "name": "box", "state": "ready", "labels": ["gpu", "host:box"], "this": True,
+        }  # fmt: skip
+        assert place.call("host.drain", host="box")["host"]["state"] == "draining"
+        assert place.call("daemon.status")["state"] == "draining"
+        run_id = dispatch(place, "e1", "work")
+        assert run_of(place, run_id)["status"] == "queued"
+        assert place.call("host.undrain", host="box")["host"]["state"] == "ready"
+        assert ended(place, run_id)["effectiveStatus"] == "changed"
+        assert "Unknown host: other" in flowd_says(place, "hosts", "drain", "other", code=4)
+        assert "the only one" in flowd_says(place, "hosts", "forget", "box", "--force", code=5)
+        assert place.stop() == 0
