@@ -92,9 +92,19 @@ class Methods:
         trace = _traceparent(given.traceparent)
         accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by, traceparent=trace)
         if not given.wait:
-            return _warned(await events.dispatch_view(accepted, accepted.runs), given, accepted)
+            view = _warned(await events.dispatch_view(accepted, accepted.runs), given, accepted)
+            if view.warning is None:
+                view.warning = self._unserved(accepted.runs)
+            return view
         waited = await self._waited(accepted.event.id, accepted.runs, given)
         return _with_waited(_warned(await events.dispatch_view(accepted, waited.runs), given, accepted), waited)
+
+    def _unserved(self, runs_: Sequence[Run]) -> str | None:
+        """Which of an event's runs no host starts just now, and why, as a sentence; None where each has one."""
+        for run in runs_:
+            if (able := self._engine.reads.unserved(run)) is not None:
+                return f"Step {run.flow_name}/{run.step_name} matches, but {able.problem}."
+        return None
 
     async def _replay(self, given: events.Replay) -> events.DispatchView:
         if given.wait:

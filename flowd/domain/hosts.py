@@ -144,23 +144,50 @@ def missing(runs_on: Iterable[str], labels: Collection[str]) -> list[str]:
     return sorted(set(runs_on).difference(labels))
 
 
+class Unserved(StrEnum):
+    """Why no host starts a step's runs."""
+
+    DRAINING = "draining"
+    """Those that could are to start nothing."""
+    LABELS = "labels"
+    """It requires labels that this host does not have, and nobody else has them with its package."""
+    PACKAGE = "package"
+    """No host that lives has a package with it."""
+
+
 class Able(NamedTuple):
     """Who can run a step.
 
     Attributes:
         lacked: Labels that it requires and this host does not have.
         hosts: How many hosts can run it; None where nobody has counted them yet.
+        is_draining: Some could, but are to start nothing.
     """
 
     lacked: list[str]
     hosts: int | None
+    is_draining: bool = False
+
+    @property
+    def unserved(self) -> Unserved | None:
+        """Why no host starts its runs; None where one does, or may."""
+        if self.hosts != 0:
+            return None
+        if self.is_draining:
+            return Unserved.DRAINING
+        return Unserved.LABELS if self.lacked else Unserved.PACKAGE
 
     @property
     def problem(self) -> str | None:
         """Why its runs wait, as a sentence without a subject; None where they need not."""
-        if self.hosts != 0:
-            return None
-        return lacking_sentence(self.lacked) if self.lacked else "no host that lives can run it, so its runs wait"
+        match self.unserved:
+            case Unserved.DRAINING:
+                return "every host that can run it is draining, so its runs wait (`flowd hosts`)"
+            case Unserved.LABELS:
+                return lacking_sentence(self.lacked)
+            case Unserved.PACKAGE:
+                return "no host that lives can run it, so its runs wait"
+        return None
 
 
 def lacking_sentence(lacked: Collection[str]) -> str:

@@ -140,6 +140,10 @@ class Reads:
         """Who can run a step."""
         return self._showing.able(flow, step)
 
+    def unserved(self, run: Run) -> Able | None:
+        """Who could run a queued run that no host starts just now; None of all others."""
+        return self._showing.unserved(run)
+
     def shown(self, run: Run) -> Run:
         """The run as it may be seen, with its secrets masked."""
         return self._showing.run(run)

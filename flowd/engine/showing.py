@@ -23,8 +23,19 @@ class Showing:
 
     def able(self, flow: Flow, step: Step) -> Able:
         """Who can run a step."""
-        lacked = self._steps.lacks(step)
-        return Able(lacked, int(not lacked) if self._served is None else self._served.hosts(flow.name, step.name))
+        return self._able(flow.name, step.name, self._steps.lacks(step))
+
+    def unserved(self, run: Run) -> Able | None:
+        """Who could run a queued run that no host starts just now; None of all others."""
+        if not _is_ready(run) and not isinstance(run.waiting_for, PackageWait):
+            return None
+        able = self._able(run.flow_name, run.step_name, self._steps.lacked(run.flow_name, run.step_name))
+        return able if able.unserved is not None else None
+
+    def _able(self, flow_name: str, step_name: str, lacked: list[str]) -> Able:
+        if self._served is None:
+            return Able(lacked, int(not lacked))
+        return Able(lacked, self._served.hosts(flow_name, step_name), self._served.is_draining(flow_name, step_name))
 
     def run(self, run: Run) -> Run:
         """The run as it may be seen."""

@@ -35,6 +35,11 @@ class StepsInForce:
         _, step = self._find(flow_name, step_name)
         return step.runs_on if step and self.lacks(step) else ()
 
+    def lacked(self, flow_name: str, step_name: str) -> list[str]:
+        """The labels that the step in force requires and this host does not have."""
+        _, step = self._find(flow_name, step_name)
+        return self.lacks(step) if step and step.runs_on else []
+
     def required(self, flow_name: str, step_name: str) -> tuple[str, ...]:
         """All labels that the step in force requires; none where it is in no package here."""
         _, step = self._find(flow_name, step_name)

@@ -32,7 +32,8 @@ class Hosts(Protocol):
         ...
 
     async def served(self) -> dict[tuple[str, str], int]:
-        """How many hosts that live can run each step, by flow and step; those that none can run are not in it."""
+        """How many hosts that live start runs of each step, by flow and step: 0 where those that could are draining;
+        those that none can run are not in it."""
         ...
 
     async def known(self) -> list[KnownHost]:

@@ -45,6 +45,11 @@ def test_a_host_is_drained_from_another_one_and_stays_so_over_its_restart(hosts:
     assert "anna starts runs once its daemon is there" in flowd_says(bert, "hosts", "undrain", "anna")
     run_id = dispatch(bert, "late", "work")
     assert run_of(bert, run_id)["status"] == "queued"
+    until(lambda: why(bert) == (0, "draining"), what="bert to have counted who is left")
+    sent = bert.call("flow.dispatch", event={"id": "later", "type": "work.go", "payload": {}})
+    assert sent["warning"] == (
+        "Step work/main matches, but every host that can run it is draining, so its runs wait (`flowd hosts`)."
+    )
     assert "bert starts runs" in flowd_says(bert, "hosts", "undrain", "bert")
     assert host_of(bert, run_id) == "bert"
     assert "anna is forgotten" in flowd_says(bert, "hosts", "forget", "anna")
@@ -55,6 +60,23 @@ def test_a_host_is_drained_from_another_one_and_stays_so_over_its_restart(hosts:
         ["bert", "(this)", "ready"],
     ]
     hosts.stop()
+
+
+def why(place: Workspace) -> tuple[int, str | None]:
+    """How many hosts start runs of the one step that there is, and why none does."""
+    (step,) = place.call("flow.explain", event={"id": "e", "type": "work.go", "payload": {}})["steps"]
+    return step["hosts"], step.get("unserved")
+
+
+def test_it_is_told_why_no_host_starts_a_step() -> None:
+    with workspace() as place:
+        place.flow("work", say("changed"), step='runs_on = ["gpu", "big"]')
+        place.start(FLOWD_LABELS="big")
+        assert why(place) == (0, "labels")
+        sent = place.call("flow.dispatch", event={"id": "e", "type": "work.go", "payload": {}})
+        assert sent["warning"].startswith("Step work/main matches, but this host has no label gpu, so its runs wait")
+        assert run_of(place, sent["runIds"][0])["waitingFor"] == {"host": {"labels": ["big", "gpu"], "hosts": 0}}
+        assert place.stop() == 0
 
 
 def test_a_store_of_its_own_has_one_host_which_is_drained_until_it_restarts() -> None:

@@ -8,7 +8,7 @@ from flowd.api.shapes import View
 from flowd.domain.concurrency import Concurrency, OnBusy
 from flowd.domain.event import Event
 from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, Runner, Snapshot, Step
-from flowd.domain.hosts import Able
+from flowd.domain.hosts import Able, Unserved
 from flowd.domain.matching import Verdict, Why
 from flowd.domain.needs import When
 
@@ -117,7 +117,8 @@ class SchemaErrorView(View):
 class VerdictView(View):
     """What one step says to an event. ``reason`` is ``matched``, or what failed first; ``missing`` are the needs that
     are not started. ``warning``: why a run of it fails all the same, or waits. ``runsOn``: labels that it
-    requires of a host; ``hosts``: how many hosts can run it."""
+    requires of a host; ``hosts``: how many hosts start runs of it, and with none ``unserved``: why, as those that could
+    are ``draining``, none has the ``labels``, or none has the ``package``."""
 
     flow: str
     step: str
@@ -131,6 +132,7 @@ class VerdictView(View):
     missing: tuple[str, ...] | None = None
     runs_on: tuple[str, ...] | None = None
     hosts: int | None = None
+    unserved: Unserved | None = None
 
 
 class ExplainView(View):
@@ -237,4 +239,5 @@ def _verdict_view(verdict: Verdict, able: Able) -> VerdictView:
         missing=verdict.missing or None,
         runs_on=verdict.step.runs_on or None,
         hosts=able.hosts,
+        unserved=able.unserved,
     )

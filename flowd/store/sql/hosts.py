@@ -110,8 +110,9 @@ def _refuse_alive(db: Connection, name: str, *, has_left: bool, silent_ms: int) 
 def served(db: Connection) -> dict[tuple[str, str], int]:
     """See `flowd.ports.hosts.Hosts.served`."""
     found = db.execute(
-        "SELECT a.flow_name, a.step_name, count(*) FROM host_abilities a JOIN hosts h ON h.name = a.host"
-        f" WHERE h.seen_at_ms > server_ms() - {LIVE_MS} AND h.wanted = 'ready' AND h.is_draining = 0"
+        "SELECT a.flow_name, a.step_name, count(*) FILTER (WHERE h.wanted = 'ready' AND h.is_draining = 0)"
+        " FROM host_abilities a JOIN hosts h ON h.name = a.host"
+        f" WHERE h.seen_at_ms > server_ms() - {LIVE_MS}"
         " GROUP BY a.flow_name, a.step_name"
     )
     return {(flow, step): hosts for flow, step, hosts in found}

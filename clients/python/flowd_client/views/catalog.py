@@ -114,7 +114,8 @@ class VerdictView:
         missing: The needs that are not started.
         warning: Why a run of it fails all the same, or waits.
         runs_on: Labels that a host must have to run it.
-        hosts: How many hosts can run it.
+        hosts: How many hosts start runs of it.
+        unserved: Why none does: ``draining``, ``labels`` or ``package``; None where one does.
     """
 
     flow: str
@@ -129,6 +130,7 @@ class VerdictView:
     missing: tuple[str, ...]
     runs_on: tuple[str, ...] = ()
     hosts: int | None = None
+    unserved: str | None = None
 
 
 @dataclass(frozen=True)
