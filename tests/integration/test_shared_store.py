@@ -312,7 +312,9 @@ def test_a_host_is_forgotten_only_once_nothing_can_run_there(tmp_path: Path) -> 
         with pytest.raises(HostAliveError, match="holds 1 run by leases that are over in 1"):
             await bert.store.forget("anna", is_forced=False)
         assert await bert.store.expired() == []
+        world.execute("UPDATE runs SET bound_to = 'anna'")
         assert await bert.store.forget("anna", is_forced=True) == 1
+        assert world.execute("SELECT bound_to FROM runs") == [("",)]
         assert [host.name for host in await bert.store.known()] == ["bert"]
         (lost,) = await bert.store.expired()
         assert lost.left.run.id == started.run.id

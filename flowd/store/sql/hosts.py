@@ -84,6 +84,8 @@ def forget(db: Connection, name: str, *, is_forced: bool) -> int | None:
         _refuse_alive(db, name, has_left=bool(host[0]), silent_ms=host[1])
     db.execute("DELETE FROM hosts WHERE name = ?", (name,))
     db.execute("DELETE FROM host_abilities WHERE host = ?", (name,))
+    # The folders of their rounds are gone with it.
+    db.execute("UPDATE runs SET bound_to = '' WHERE status IN ('queued', 'running') AND bound_to = ?", (name,))
     return db.execute("UPDATE attempts SET lease_until_ms = 0 WHERE host = ? AND status = 'running'", (name,)).rowcount
 
 
