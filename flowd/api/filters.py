@@ -27,6 +27,7 @@ def of_runs(given: ListRuns) -> RunFilter:
         since_ms=_instant(given.since, "since"),
         until_ms=_instant(given.until, "until"),
         labels=wanted_labels(given.label),
+        host=given.host,
         text=given.text,
     )
 

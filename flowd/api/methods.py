@@ -9,6 +9,7 @@ import codecs
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -184,6 +185,7 @@ class Methods:
 
     async def _list_runs(self, given: runs.ListRuns) -> Annotated[msgspec.Raw, runs.RunsView]:
         where = filters.of_runs(given)
+        where = replace(where, host=self._engine.hosts.meant(where.host)) if where.host is not None else where
         if given.output is not None:  # it grows without anything being committed, so no page of it is kept
             return msgspec.Raw(json.encode(await self._page_of_runs(given, where)))
         question = where, params.page_limit(given.limit), given.cursor

@@ -7,6 +7,7 @@ from datetime import datetime
 import click
 
 from flowd.cli import printing, run_words
+from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, filter_options, whole_list
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, list_options
@@ -19,6 +20,7 @@ _OUTPUT_LINES = 20
 
 @click.command(cls=Verb, short_help="List runs, newest first.")
 @click.option("--event", "--event-id", "event_id", type=Text(), metavar="EVENT", help="Only this event's.")
+@click.option("--host", type=Text(), metavar="NAME", help="Only with an attempt on this host; see `flowd hosts`.")
 @filter_options(of="of", searched="an id, the event's type, flow, step, error or message")
 @list_options(following="Print what is running and queued, then each change.")
 @click.pass_obj
@@ -27,6 +29,7 @@ def runs(
     *,
     event_id: str | None,
     filters: Filters,
+    host: str | None,
     limit: int | None,
     cursor: str | None,
     is_following: bool,
@@ -41,19 +44,24 @@ def runs(
       flowd runs --event release-42 --json
       flowd runs --status needs_intervention --limit 5
       flowd runs --flow release --since 2h --label repo=flowd
+      flowd runs --host box-2 --status failed
       flowd runs -f --flow release-notes
     """
     if is_following:
         from flowd.cli.follow import runs as follow_runs  # noqa: PLC0415 - 5 ms that a list does not pay
 
         filters.refuse("since", "until", "text")
+        if host is not None:
+            raise CommandError("--host is for lists, not for -f, which prints what happens from now on.")
         follow_runs.follow(session, event_id=event_id, filters=filters, after=after, as_json=as_json)
         return
     response = whole_list(
         session,
         "runs",
         filters,
-        lambda count, place: requests.list_runs(event_id=event_id, limit=count, cursor=place, **filters._asdict()),
+        lambda count, place: requests.list_runs(
+            event_id=event_id, limit=count, cursor=place, host=host, **filters._asdict()
+        ),
         limit=limit,
         cursor=cursor,
     )
@@ -66,9 +74,9 @@ def runs(
     else:
         printing.note("No runs.")
     if page.next_cursor:
-        more = session.typed("runs", event=event_id, **filters.typed(), limit=limit, cursor=page.next_cursor)
+        more = session.typed("runs", event=event_id, host=host, **filters.typed(), limit=limit, cursor=page.next_cursor)
         printing.note(f"More: {more}")
-    if event_id is not None and filters in (Filters(), Filters(flow=filters.flow)):
+    if event_id is not None and host is None and filters in (Filters(), Filters(flow=filters.flow)):
         _tell_left_out(session, event_id, filters.flow)
 
 

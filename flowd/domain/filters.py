@@ -17,6 +17,7 @@ class RunFilter:
         since_ms: Made at this instant or later, by the wall clock.
         until_ms: Made before this instant.
         labels: All of them.
+        host: With an attempt there.
         text: What is in its id, its event's id or type, the name of its flow or step, its error, or the message of its
             result. The letters A to Z count in either case. Where it is the whole id of a run or an event: these alone.
         shown: What people see of an error or a message, which alone is searched; None where that is all of it.
@@ -30,6 +31,7 @@ class RunFilter:
     since_ms: int | None = None
     until_ms: int | None = None
     labels: tuple[Label, ...] = ()
+    host: str | None = None
     text: str | None = None
     shown: Callable[[str], str] | None = None
 

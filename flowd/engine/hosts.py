@@ -53,6 +53,10 @@ class HostControl:
             raise HostNotFoundError(name)
         return found
 
+    def meant(self, name: str | None) -> str | None:
+        """The host whose runs are looked for; None for all, as of the only one."""
+        return None if self._shared is None and name == self._name else name
+
     async def drain(self, name: str) -> KnownHost:
         """Let a host start nothing more; what runs there goes on. In a store that hosts share, its daemons to come hold
         to that, too.

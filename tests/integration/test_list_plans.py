@@ -56,6 +56,7 @@ def plan(db: sqlite3.Connection, sql: str, values: list[object]) -> str:
         (RunFilter(step="s"), ["r USING INDEX runs_by_step (step_name=? AND seq>? AND seq<?)"]),
         (RunFilter(reason="exit"), ["r USING INDEX runs_by_reason (reason=? AND seq>? AND seq<?)"]),
         (RunFilter(labels=(("a", "b"),)), ["l USING PRIMARY KEY (name=? AND value=? AND run_seq>? AND run_seq<?)"]),
+        (RunFilter(host="h"), ["a USING INDEX attempts_by_host (host=? AND run_seq>? AND run_seq<?)"]),
         (RunFilter(status="queued"), ["r USING INDEX runs_active (status=? AND seq>? AND seq<?)"]),
         (RunFilter(status="blocked"), ["r USING INDEX runs_by_result (result_status=? AND seq>? AND seq<?)"]),
         (

@@ -37,6 +37,11 @@ def test_a_host_is_drained_from_another_one_and_stays_so_over_its_restart(hosts:
     until(lambda: bert.call("daemon.status")["state"] == "draining", what="bert to hear of it")
     runs = [dispatch(bert, f"e{number}", "work") for number in range(5)]
     assert {host_of(bert, run_id) for run_id in runs} == {"anna"}
+    for place in hosts.places.values():
+        listed = json.loads(flowd_says(place, "runs", "--host", "anna", "--limit", "3", "--json"))
+        assert [run["id"] for run in listed["runs"]] == runs[:1:-1]
+        assert "nextCursor" in listed
+        assert "No runs." in flowd_says(place, "runs", "--host", "bert")
     assert bert.stop() == 0
     assert states(anna) == {"anna": "ready", "bert": "gone"}
     hosts.start("bert")
@@ -93,6 +98,8 @@ def test_a_store_of_its_own_has_one_host_which_is_drained_until_it_restarts() ->
         assert run_of(place, run_id)["status"] == "queued"
         assert place.call("host.undrain", host="box")["host"]["state"] == "ready"
         assert ended(place, run_id)["effectiveStatus"] == "changed"
+        assert [run["id"] for run in place.call("flow.listRuns", host="box")["runs"]] == [run_id]
+        assert place.call("flow.listRuns", host="other")["runs"] == []
         assert "Unknown host: other" in flowd_says(place, "hosts", "drain", "other", code=4)
         assert "the only one" in flowd_says(place, "hosts", "forget", "box", "--force", code=5)
         assert place.stop() == 0

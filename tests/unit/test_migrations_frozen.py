@@ -18,6 +18,7 @@ FROZEN = {
     "0012_progress_and_traces.sql": "1c146a5c68d91805",
     "0013_host.sql": "7f2155014638c517",
     "0014_flows_of_hosts.sql": "74cce28e4f4c050a",
+    "0015_runs_of_host.sql": "bc95d3928802f45c",
 }
 """A change of a schema is a new file with a new line here; a line that is here stays as it is."""
 

@@ -174,6 +174,7 @@ def list_runs(
     until: Instant | None = None,
     labels: Mapping[str, str] | None = None,
     text: str | None = None,
+    host: str | None = None,
 ) -> Request[Page[RunView]]:
     """Runs, newest first; their output, the last 4 KiB of each stream, only with ``output="tail"``. ``status`` is a
     process status or an effective one.
@@ -188,10 +189,11 @@ def list_runs(
         labels: That a run has, all of them.
         text: In the id of the run, the id or the type of its event, the name of its flow or its step, its error, or
             the message of its result. The letters A to Z count in either case.
+        host: Where it had an attempt, of the hosts that share the store.
     """
     params = _given(
         eventId=event_id, status=status, flow=flow, limit=limit, cursor=cursor, output=output, step=step, reason=reason,
-        since=_instant(since), until=_instant(until), label=_labels(labels), text=text,
+        since=_instant(since), until=_instant(until), label=_labels(labels), text=text, host=host,
     )  # fmt: skip
     return Request(wire.LIST_RUNS, params, _read_runs)
 

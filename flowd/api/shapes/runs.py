@@ -45,9 +45,10 @@ class ListRuns(Params):
     adds the end of each stream.
 
     ``since`` (or later) and ``until`` (before) are instants of when a run was made, or so long ago, as in ``2h``;
-    ``label`` is a list of ``name=value``, all of which it has. ``text`` is in its id, its event's id or type, its
-    flow's or step's name, its error, or its result's message; the letters A to Z count in either case. With ``text``,
-    or with several filters, a page may be short, or empty, and its ``nextCursor`` goes on.
+    ``label`` is a list of ``name=value``, all of which it has; ``host`` is where it had an attempt. ``text`` is in its
+    id, its event's id or type, its flow's or step's name, its error, or its result's message; the letters A to Z count
+    in either case. With ``text``, or with several filters, a page may be short, or empty, and its ``nextCursor`` goes
+    on.
     """
 
     event_id: str | None = None
@@ -62,6 +63,7 @@ class ListRuns(Params):
     until: str | None = None
     label: Labels = None
     text: SearchText = None
+    host: str | None = None
 
 
 class WaitRun(Params):

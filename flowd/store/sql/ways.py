@@ -75,6 +75,7 @@ def asked(where: RunFilter) -> list[Asked]:
         *_plain("step_name", "runs_by_step", where.step),
         *_plain("reason", "runs_by_reason", where.reason),
         *(_label(name, value) for name, value in where.labels),
+        *_host(where.host),
     ]
 
 
@@ -96,6 +97,19 @@ def _label(name: str, value: str) -> Asked:
     way = Way(source, "l.run_seq", Term("l.name = ? AND l.value = ?", (name, value)))
     has = "EXISTS (SELECT 1 FROM labels WHERE name = ? AND value = ? AND run_seq = r.seq)"
     return Asked(Term(has, (name, value)), (way,))
+
+
+def _host(host: str | None) -> Iterator[Asked]:
+    if host is None:
+        return
+    source = "attempts a INDEXED BY attempts_by_host CROSS JOIN runs r ON r.seq = a.run_seq"
+    # Each run once: by the first of its attempts there.
+    first = (
+        "a.host = ? AND a.host IS NOT NULL AND NOT EXISTS (SELECT 1 FROM attempts b"
+        " WHERE b.run_seq = a.run_seq AND b.number < a.number AND b.host = a.host)"
+    )
+    has = "EXISTS (SELECT 1 FROM attempts b WHERE b.run_seq = r.seq AND b.host = ?)"
+    yield Asked(Term(has, (host,)), (Way(source, "a.run_seq", Term(first, (host,))),))
 
 
 class _Ends(NamedTuple):

@@ -152,6 +152,7 @@ class AsyncVerbs:
         until: Instant | None = None,
         labels: Mapping[str, str] | None = None,
         text: str | None = None,
+        host: str | None = None,
     ) -> Page[RunView]:
         """Runs, newest first; their output, the last 4 KiB of each stream, only with ``output="tail"``. ``status`` is a
         process status or an effective one.
@@ -166,6 +167,7 @@ class AsyncVerbs:
             labels: That a run has, all of them.
             text: In the id of the run, the id or the type of its event, the name of its flow or its step, its error, or
                 the message of its result. The letters A to Z count in either case.
+            host: Where it had an attempt, of the hosts that share the store.
         """
         return await self._do(
             requests.list_runs(
@@ -181,6 +183,7 @@ class AsyncVerbs:
                 until=until,
                 labels=labels,
                 text=text,
+                host=host,
             )
         )
 

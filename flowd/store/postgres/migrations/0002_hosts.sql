@@ -31,6 +31,7 @@ ALTER TABLE attempts
     ADD COLUMN session        TEXT COLLATE "C",
     ADD COLUMN lost_after_ms  BIGINT,
     ADD COLUMN lease_until_ms BIGINT;
+CREATE INDEX attempts_by_host ON attempts (host, run_seq) WHERE host IS NOT NULL;
 CREATE INDEX attempts_held ON attempts (session) WHERE status = 'running';
 CREATE INDEX attempts_leased ON attempts (lease_until_ms) WHERE status = 'running';
 
