@@ -43,12 +43,15 @@ class Metrics:
     async def measure(self, status: StatusView) -> list[Measured]:
         """All figures as they are now, in the order of their declarations; some are in the status already."""
         depths = await self._parts.store.depths()
+        hosts = await self._parts.engine.hosts.list()
         tallies, flows = self._parts.engine.tallies, [flow.name for flow in self._parts.catalog.snapshot.flows]
         for settling in (tallies.matches.settle(flows), tallies.failures.settle(flows), tallies.ends.settle()):
             for _ in settling:
                 await asyncio.sleep(0)
         return [
             *self._of_daemon(status),
+            each(families.HOST_UP, {host.name: int(host.state.is_up) for host in hosts}),
+            one(families.LEASES_LOST, self._parts.engine.tallies.leases_lost),
             *self._of_work(status),
             *self._of_queue(status, depths),
             *self._of_database(status),

@@ -53,6 +53,11 @@ class HostState(StrEnum):
     GONE = "gone"
     """Its daemon has ended well."""
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it was heard of lately."""
+        return self in (HostState.READY, HostState.DRAINING)
+
 
 @dataclass(frozen=True, slots=True)
 class KnownHost:

@@ -21,6 +21,7 @@ class Tallies:
             content), or the slug of the refusal.
         matches: By flow, runs that were made for accepted events.
         replays: Replays of stored events.
+        leases_lost: Attempts of other hosts that were declared lost here.
         failures: By flow, runs that have ended as ``failed``.
         ends: By flow, effective status and reason, runs that have ended; one that is retried ends again.
         output_bytes: By stream, what attempts had printed when they ended.
@@ -35,6 +36,7 @@ class Tallies:
         self.accepts: Counter[str] = Counter(accepted=0, duplicate=0, conflict=0)
         self.matches = FlowTally()
         self.replays = 0
+        self.leases_lost = 0
         self.pulse = Pulse(began_ms)
         self.failures = FlowTally()
         self.ends = FlowTally()
@@ -68,6 +70,10 @@ class Tallies:
         """A run was taken to be started."""
         if started.attempt.number == 1:
             self.wait_s.add(max(0, started.attempt.started_at_ms - started.run.created_at_ms) / 1000)
+
+    def lease_lost(self) -> None:
+        """An attempt of another host was declared lost."""
+        self.leases_lost += 1
 
     def attempt_ended(self, status: str, duration_ms: int | None, output: Output) -> None:
         """An attempt's end is on disk."""

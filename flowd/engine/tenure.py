@@ -36,12 +36,14 @@ class Tenure:
         clock: Clock,
         boot_s: Callable[[], float],
         on_replaced: Callable[[], None],
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         """Wire it.
 
         Args:
             boot_s: The clock that the keeper's leases go by.
             on_replaced: Told when another daemon has this host's name: nothing here may go on.
+            on_lost: Told of each attempt that was declared lost here.
         """
         self._leases = leases
         self._keeper = keeper
@@ -51,6 +53,7 @@ class Tenure:
         self._clock = clock
         self._boot_s = boot_s
         self._on_replaced = on_replaced
+        self._on_lost = on_lost
         self._presence = Presence()
         self._renew_after_s = 0.0
         self._is_failing = False
@@ -153,6 +156,7 @@ class Tenure:
         ended = await self._leases.declare_lost(attempt, outcome, at_ms=self._clock.now_ms(), wait=wait)
         if ended is None:
             return False
+        self._on_lost()
         self._tell(ended, lost)
         return True
 

@@ -24,6 +24,7 @@ async def show(visit: Visit) -> Shown:
         "now.html",
         {
             "status": await visit.ask(names.STATUS),
+            "hosts": (await visit.ask(names.HOSTS))["hosts"],
             "questions": (await visit.ask(names.ATTENTION, {"limit": _LISTED}))["questions"],
             "running": (await visit.ask(names.LIST_RUNS, {"status": "running", "limit": _LISTED}))["runs"],
             "queue": await visit.ask(names.QUEUE, {"limit": _LISTED}),

@@ -147,6 +147,7 @@ def assemble(
             catalog=catalog,
             steps=steps,
             journal=store,
+            on_lost=tallies.lease_lost,
         )
     if shelf is not None:
         background.append(ForgottenOutput(shelf, outputs).look_for_ever)

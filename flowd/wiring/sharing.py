@@ -49,6 +49,7 @@ class Shared:
         catalog: Catalog,
         steps: StepsInForce,
         journal: Journal,
+        on_lost: Callable[[], None],
     ) -> list[Work]:
         """What goes on for as long as the engine is open."""
         tenure = Tenure(
@@ -60,6 +61,7 @@ class Shared:
             clock=clock,
             boot_s=now_s,
             on_replaced=self.on_replaced,
+            on_lost=on_lost,
         )
         hearing = Hearing(
             journal=journal,

@@ -1,6 +1,7 @@
 """Hosts as people see and steer them: from any host of a store, and on one that has its store for itself."""
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ def test_a_host_is_drained_from_another_one_and_stays_so_over_its_restart(hosts:
     until(lambda: bert.call("daemon.status")["state"] == "draining", what="bert to hear of it")
     runs = [dispatch(bert, f"e{number}", "work") for number in range(5)]
     assert {host_of(bert, run_id) for run_id in runs} == {"anna"}
+    page = page_of(anna)
+    assert page.index("bert</th><td>draining</td>") > page.index("anna (this)</th><td>ready</td>")
     for place in hosts.places.values():
         listed = json.loads(flowd_says(place, "runs", "--host", "anna", "--limit", "3", "--json"))
         assert [run["id"] for run in listed["runs"]] == runs[:1:-1]
@@ -44,6 +47,9 @@ def test_a_host_is_drained_from_another_one_and_stays_so_over_its_restart(hosts:
         assert "No runs." in flowd_says(place, "runs", "--host", "bert")
     assert bert.stop() == 0
     assert states(anna) == {"anna": "ready", "bert": "gone"}
+    told = anna.call("daemon.status", metrics=True)["metrics"]
+    assert [(one["labels"]["host"], one["value"]) for one in told["flowd_host_up"]] == [("anna", 1), ("bert", 0)]
+    assert [one["value"] for one in told["flowd_lease_lost_total"]] == [0]
     hosts.start("bert")
     assert bert.call("daemon.status")["state"] == "draining"
     assert anna.stop() == 0
@@ -65,6 +71,13 @@ def test_a_host_is_drained_from_another_one_and_stays_so_over_its_restart(hosts:
         ["bert", "(this)", "ready"],
     ]
     hosts.stop()
+
+
+def page_of(place: Workspace) -> str:
+    """What a browser gets that follows the daemon's link."""
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with browser.open(place.call("daemon.openPage")["url"], timeout=30) as response:
+        return str(response.read().decode())
 
 
 def why(place: Workspace) -> tuple[int, str | None]:
@@ -100,6 +113,8 @@ def test_a_store_of_its_own_has_one_host_which_is_drained_until_it_restarts() ->
         assert ended(place, run_id)["effectiveStatus"] == "changed"
         assert [run["id"] for run in place.call("flow.listRuns", host="box")["runs"]] == [run_id]
         assert place.call("flow.listRuns", host="other")["runs"] == []
+        assert 'id="h-hosts"' in page_of(place)
+        assert "box (this)" not in page_of(place)
         assert "Unknown host: other" in flowd_says(place, "hosts", "drain", "other", code=4)
         assert "the only one" in flowd_says(place, "hosts", "forget", "box", "--force", code=5)
         assert place.stop() == 0

@@ -56,6 +56,7 @@ class World:
             clock=anything,
             boot_s=lambda: self.boot_s,
             on_replaced=lambda: self.said.append(("replaced",)),
+            on_lost=lambda: self.said.append(("lost",)),
         )
 
     # --- the store
@@ -222,6 +223,7 @@ def test_a_host_judges_others_only_when_it_was_there_itself_all_the_time() -> No
     assert (attempt_id, outcome.status, outcome.reason, wait) == ("r", ProcessStatus.FAILED, Reason.INTERRUPTED, None)
     assert outcome.error == "Step flow/step was interrupted: its host anna was not heard of for 20 s"
     assert ("ended", "r") in world.said
+    assert world.said.count(("lost",)) == 1
 
 
 def test_a_lost_attempt_is_followed_by_another_where_the_step_asks_for_that() -> None:

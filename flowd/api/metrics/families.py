@@ -23,6 +23,19 @@ KEEPER_RESTARTS = Family("flowd_keeper_restarts_total", "counter", "Keepers that
 KEEPER_RESIDENT = Family("flowd_keeper_resident_bytes", "gauge", "Memory of the keeper.")
 TROUBLES = Family("flowd_troubles", "gauge", "Things that do not work while the rest does; `flowd status` names them.")
 
+# --- hosts -----------------------------------------------------------------------------------------------------------
+
+HOST_UP = Family(
+    "flowd_host_up",
+    "gauge",
+    "Whether each host that shares the store was heard of lately; every host tells the same. One that is forgotten is "
+    "told no more.",
+    ("host",),
+)
+LEASES_LOST = Family(
+    "flowd_lease_lost_total", "counter", "Attempts that this host declared lost, as theirs did not renew their leases."
+)
+
 # --- events and runs -------------------------------------------------------------------------------------------------
 
 EVENTS = Family("flowd_events", "gauge", "Stored events.")
