@@ -165,10 +165,13 @@ def workspace() -> Iterator[Workspace]:
     """A scratch workspace; everything in it is ended and removed at the end."""
     with tempfile.TemporaryDirectory(prefix="flowd-test-", ignore_cleanup_errors=True) as folder:
         place = Workspace(Path(folder))
+        made = place.store
         try:
             yield place
         finally:
             place.clean_up()
+            if made is not None:
+                postgres_rig.drop(made)
 
 
 about_the_file = pytest.mark.skipif(

@@ -24,6 +24,9 @@ _ABSENT: Final = "PostgreSQL, because its server is not here (apt install postgr
 _TEMPLATE: Final = "flowd_template"
 _VACUUM_EVERY: Final = 20
 _UP_WITHIN_S: Final = 60
+_ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "INT") if shutil.which("setpriv") else ()
+"""Also where a test process is killed, so that no server is left behind."""
+
 _OPTIONS: Final = {
     "listen_addresses": "", "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", "autovacuum": "off",
     "max_connections": "200", "log_min_messages": "fatal", "max_wal_size": "256MB",
@@ -83,7 +86,7 @@ class Server:
         settings = [word for name, value in self._options.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self._data, "-k", self.folder, *settings],
+                [*_ENDS_WITH_US, self._programs / "postgres", "-D", self._data, "-k", self.folder, *settings],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True, **self._as_user(),
             )  # fmt: skip
         deadline_s = time.monotonic() + _UP_WITHIN_S
@@ -107,7 +110,8 @@ class Server:
     def remove(self) -> None:
         """Stop it, and forget what it kept."""
         self.stop("immediate")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # By a process of its own: at the end of a test process there is no time for many files.
+        subprocess.run(["sh", "-c", 'rm -rf "$0" &', self.folder], start_new_session=True)
 
     def execute(self, *statements: str, database: str = "postgres") -> list[Any]:
         """Execute statements as the superuser; the rows of the last one."""
@@ -206,6 +210,12 @@ def _numbers() -> "Iterator[int]":
 def workspace_store() -> str:
     """A database of its own for a workspace; its address."""
     return server().make_database(f"workspace_{next(_numbers())}")
+
+
+def drop(url: str) -> None:
+    """Forget a workspace's database."""
+    name = url.partition("@/")[2].partition("?")[0]
+    server().execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @contextmanager
