@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 # the interpreter does at its end.
 TESTS ?= tests/unit tests/contract tests/system/test_main_job.py tests/integration/test_cli_*.py
 
-.PHONY: help demo crash model vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging bench bench-postgres sync-client format clean bun
+.PHONY: help demo crash crash-hosts model vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging bench bench-postgres sync-client format clean bun
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -74,11 +74,14 @@ distro: $(VENV)/.ready bun ## The same with the distribution's Python, as an ord
 newest: $(VENV)/.ready ## The same with the newest Python that uv has or may download
 	@.ci/elsewhere newest --numprocesses $(WORKERS) --dist worksteal $(TESTS)
 
-nightly:        ## All that takes longer: check, every test on all of the above, crash, model, vm; all of it, whatever fails
-	EXECUTE_DAEMONS=1 $(MAKE) --keep-going check test-postgres lowest distro newest crash model vm TESTS=tests
+nightly:        ## All that takes longer: check, every test on all of the above, crash, crash-hosts, model, vm; all of it, whatever fails
+	EXECUTE_DAEMONS=1 $(MAKE) --keep-going check test-postgres lowest distro newest crash crash-hosts model vm TESTS=tests
 
 crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
 	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)
+
+crash-hosts: $(VENV)/.ready ## Let CRASHES faults (500) befall three hosts of a store, and its server, from SEED or a random one
+	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash_hosts.harness $(or $(CRASHES),500) $(if $(SEED),--seed $(SEED))
 
 model: $(VENV)/.ready ## Play SEQUENCES random sequences (5000) on the engine and on a model of it, from SEED or a random one
 	PYTHONPATH=tests $(BIN)/python -m model.search $(or $(SEQUENCES),5000) $(SEED)

@@ -1,0 +1,262 @@
+"""Compares what the store has, once all is quiet, with what was acknowledged, noted by the steps, and heard."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from crash_hosts.faults import SERVER, Fault
+from crash_hosts.kinds import KINDS, name_of, steps_of
+from crash_hosts.notes import Note, read
+from crash_hosts.reader import Reader
+from crash_hosts.sender import Sender
+from crash_hosts.stage import Stage
+
+_SLACK_S = 0.1
+_THAWED_S = 6.0
+"""How long after a host was frozen whole its steps may go on beside others: until its keeper has looked at the time."""
+_FROZEN = "host frozen"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        lost: Acknowledged events or their runs that are not there, or ended as they must not.
+        doubled: Attempts that were begun twice, or without a right to.
+        overlaps: Attempts that began while an earlier one of their run lived.
+        thawed: The same on a host that was frozen whole, which nobody can end.
+        keys: Keys that two held.
+        fenced: Outcomes of attempts that were not theirs to tell.
+        gaps: Rows of the journal that the reader did not hear, or twice.
+        leftovers: Processes.
+        interrupted: Attempts that ended so.
+        declared: Those of them that another host declared lost.
+        problems: Sentences; none is what is wanted.
+    """
+
+    events: int = 0
+    runs: int = 0
+    lost: int = 0
+    doubled: int = 0
+    overlaps: int = 0
+    thawed: int = 0
+    keys: int = 0
+    fenced: int = 0
+    gaps: int = 0
+    leftovers: int = 0
+    interrupted: int = 0
+    declared: int = 0
+    resent: int = 0
+    moves: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, other: Verdict) -> None:
+        """Count another one's with this one's."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class _Run(NamedTuple):
+    id: str
+    name: str
+    event_id: str
+    status: str
+    reason: str | None
+    result_status: str | None
+    attempt_count: int
+    error: str | None
+
+
+class _Attempt(NamedTuple):
+    run_id: str
+    number: int
+    status: str
+    reason: str | None
+    host: str
+    began_s: float
+    ended_s: float
+    result: str | None
+    error: str | None
+
+
+class Judge:
+    """Looks at a stage that is quiet."""
+
+    def __init__(self, stage: Stage, sender: Sender, reader: Reader, faults: list[Fault]) -> None:
+        self._stage, self._sender, self._reader, self._faults = stage, sender, reader, faults
+        self._notes = read(stage.notes / "ledger")
+        self._runs = {run.id: run for run in (_run(row) for row in stage.ask(_RUNS))}
+        self._attempts = {(one.run_id, one.number): one for one in (_attempt(row) for row in stage.ask(_ATTEMPTS))}
+        self._starts: dict[tuple[str, int], list[Note]] = defaultdict(list)
+        for note in self._notes:
+            if note.what == "S":
+                self._starts[note.run_id, note.attempt].append(note)
+        self._well = {(run.event_id, run.name) for run in self._runs.values() if run.result_status == "changed"}
+        self.verdict = Verdict(resent=sender.repeated, moves=reader.moves)
+
+    def judge(self) -> Verdict:
+        """All of it."""
+        self._acknowledged()
+        for run in self._runs.values():
+            self._ended_as_it_must(run)
+        self._told()
+        for attempt in self._attempts.values():
+            self._attempt(attempt)
+        self._begun()
+        self._locks()
+        self._heard()
+        self._processes()
+        return self.verdict
+
+    def _say(self, counter: str, problem: str) -> None:
+        setattr(self.verdict, counter, getattr(self.verdict, counter) + 1)
+        self.verdict.problems.append(f"{counter}: {problem}")
+
+    # --- events and runs
+
+    def _acknowledged(self) -> None:
+        self.verdict.events, self.verdict.runs = len(self._sender.acknowledged), len(self._runs)
+        of_event: dict[str, set[str]] = defaultdict(set)
+        for run in self._runs.values():
+            of_event[run.event_id].add(run.id)
+        for event_id, run_ids in self._sender.acknowledged.items():
+            if of_event[event_id] != set(run_ids) or len(run_ids) != steps_of(event_id.partition("-")[0]):
+                self._say("lost", f"{event_id} was acknowledged with {run_ids}, stored is {of_event[event_id]}")
+
+    def _ended_as_it_must(self, run: _Run) -> None:
+        kind = KINDS[run.name]
+        found = run.status, run.reason, run.result_status
+        if found == ("completed", None, "changed"):
+            return
+        if run.reason == "interrupted" and run.attempt_count == kind.attempts:
+            return  # its policy gave it no more
+        needs = {(run.event_id, f"{run.name.partition('/')[0]}/{need}") for need in kind.needs}
+        if run.reason == "needs_not_met" and not needs <= self._well:
+            return
+        self._say("lost", f"{run.id} ({run.name}) ended as {found} after {run.attempt_count} attempts: {run.error}")
+
+    def _told(self) -> None:
+        """Each event that a run caused is there, once."""
+        caused = Counter(row[0] for row in self._stage.ask("SELECT cause_run_id FROM events WHERE cause_run_id <> ''"))
+        for run in self._runs.values():
+            wanted = 1 if KINDS[run.name].tells and run.result_status == "changed" else 0
+            if caused[run.id] != wanted:
+                self._say("lost" if caused[run.id] < wanted else "doubled", f"{run.id} caused {caused[run.id]} events")
+
+    # --- attempts
+
+    def _attempt(self, attempt: _Attempt) -> None:
+        where = f"{attempt.run_id} ({self._runs[attempt.run_id].name}) attempt {attempt.number} on {attempt.host}"
+        if attempt.reason == "interrupted":
+            self.verdict.interrupted += 1
+            self._has_cause(where, attempt)
+        is_declared = "was not heard of for" in (attempt.error or "")
+        self.verdict.declared += is_declared
+        if attempt.result is None:
+            return
+        if is_declared:
+            self._say("fenced", f"{where} was declared lost, and has a result")
+        said = json.loads(attempt.result)
+        if (said.get("host"), said.get("attempt")) != (attempt.host, attempt.number):
+            self._say("fenced", f"{where} has the result of another: {attempt.result}")
+        elif not any(n.what == "E" and (n.run_id, n.attempt) == (attempt.run_id, attempt.number) for n in self._notes):
+            self._say("lost", f"{where} has a result, and has not reached its end")
+
+    def _has_cause(self, where: str, attempt: _Attempt) -> None:
+        for fault in self._faults:
+            is_during = fault.begun_s - 1 <= attempt.ended_s and attempt.began_s <= fault.ended_s + 15
+            if fault.target in (SERVER, attempt.host) and is_during:
+                return
+        self._say("lost", f"{where} was interrupted, though nothing had befallen its host: {attempt.error}")
+
+    def _begun(self) -> None:
+        for (run_id, number), starts in self._starts.items():
+            attempt, before = self._attempts.get((run_id, number)), self._attempts.get((run_id, number - 1))
+            if len(starts) > 1 or attempt is None or attempt.host != starts[0].host:
+                self._say("doubled", f"{run_id} attempt {number} began as {starts}, stored is {attempt}")
+            elif number > KINDS[starts[0].name].attempts:
+                self._say("doubled", f"{run_id} attempt {number} is more than its policy allows")
+            elif number > 1 and (before is None or before.reason != "interrupted"):
+                self._say("doubled", f"{run_id} attempt {number} began after {before}")
+            elif before is not None and starts[0].at_s < before.ended_s - _SLACK_S:
+                self._say("doubled", f"{run_id} attempt {number} began at {starts[0].at_s}, before the end of {before}")
+
+    def _locks(self) -> None:
+        """A lock was taken when somebody came for it."""
+        for note in self._notes:
+            if note.what != "O":
+                continue
+            if self._is_of_the_frozen(note):
+                self.verdict.thawed += 1
+            else:
+                self._say("overlaps" if note.lock == "run" else "keys", f"{note}; {self._around(note)}")
+
+    def _is_of_the_frozen(self, note: Note) -> bool:
+        hosts = {
+            fault.target
+            for fault in self._faults
+            if fault.name == _FROZEN and fault.begun_s <= note.at_s <= fault.ended_s + _THAWED_S
+        }
+        lost = [one for one in self._attempts.values() if one.host in hosts and one.ended_s <= note.at_s + _SLACK_S]
+        return any("was not heard of for" in (one.error or "") for one in lost)
+
+    def _around(self, note: Note) -> str:
+        """Who may have held the lock."""
+        others = [
+            one
+            for one in self._attempts.values()
+            if (one.run_id == note.run_id or (note.lock != "run" and self._runs[one.run_id].name == note.name))
+            and one.began_s <= note.at_s and one.ended_s >= note.at_s - 30
+        ]  # fmt: skip
+        return f"beside {[(o.run_id, o.number, o.host, o.began_s, o.ended_s, o.error) for o in others]}"
+
+    # --- the journal, and what is left
+
+    def _heard(self) -> None:
+        there = [f"j{row[0]}" for row in self._stage.ask("SELECT cursor FROM journal ORDER BY cursor")]
+        deadline = time.monotonic() + 30
+        while there and self._reader.cursor != there[-1] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self._reader.end()
+        heard = [str(update["cursor"]) for update in self._reader.heard]
+        there = there[: there.index(heard[-1]) + 1] if heard and heard[-1] in there else there
+        if heard != there:
+            self.verdict.gaps += max(1, len(set(there) ^ set(heard)))
+            missing = sorted(set(there) - set(heard))[:5]
+            self.verdict.problems.append(f"gaps: {len(heard)} heard of {len(there)}; not heard {missing}")
+
+    def _processes(self) -> None:
+        deadline = time.monotonic() + 5
+        while (
+            found := [p for host in self._stage.hosts.values() for p in host.steps()]
+        ) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        for process in found:
+            self._say("leftovers", f"left behind: {process}")
+
+
+_RUNS = (
+    "SELECT r.id, r.flow_name, r.step_name, e.id, r.status, r.reason, r.result_status, r.attempt_count, r.error"
+    " FROM runs r JOIN events e ON e.seq = r.event_seq"
+)
+_ATTEMPTS = (
+    "SELECT r.id, a.number, a.status, a.reason, a.host, a.started_at_ms, a.completed_at_ms,"
+    " coalesce(a.result, CASE WHEN a.number = r.attempt_count AND r.result_status = 'changed' THEN r.result END),"
+    " a.error"
+    " FROM attempts a JOIN runs r ON r.seq = a.run_seq"
+)
+
+
+def _run(row: tuple[Any, ...]) -> _Run:
+    run_id, flow, step, *rest = row
+    return _Run(run_id, name_of(flow, step), *rest)
+
+
+def _attempt(row: tuple[Any, ...]) -> _Attempt:
+    run_id, number, status, reason, host, began_ms, ended_ms, *rest = row
+    return _Attempt(run_id, number, status, reason, host, began_ms / 1000, (ended_ms or 0) / 1000, *rest)
