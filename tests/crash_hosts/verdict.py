@@ -15,6 +15,10 @@ from crash_hosts.reader import Reader
 from crash_hosts.sender import Sender
 from crash_hosts.stage import Stage
 
+GONE_WITHIN_S = 5.0
+"""What was ended has a moment to be gone."""
+HEARD_WITHIN_S = 30.0
+
 _SLACK_S = 0.1
 _THAWED_S = 6.0
 """How long after a host was frozen whole its steps may go on beside others: until its keeper has looked at the time."""
@@ -219,7 +223,7 @@ class Judge:
 
     def _heard(self) -> None:
         there = [f"j{row[0]}" for row in self._stage.ask("SELECT cursor FROM journal ORDER BY cursor")]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HEARD_WITHIN_S
         while there and self._reader.cursor != there[-1] and time.monotonic() < deadline:
             time.sleep(0.1)
         self._reader.end()
@@ -231,7 +235,7 @@ class Judge:
             self.verdict.problems.append(f"gaps: {len(heard)} heard of {len(there)}; not heard {missing}")
 
     def _processes(self) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + GONE_WITHIN_S
         while (
             found := [p for host in self._stage.hosts.values() for p in host.steps()]
         ) and time.monotonic() < deadline:

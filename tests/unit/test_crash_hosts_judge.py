@@ -1,0 +1,113 @@
+"""The judge of ``make crash-hosts`` sees each of what it is there to see."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from crash_hosts import verdict
+from crash_hosts.faults import Fault
+from crash_hosts.verdict import Judge, Verdict
+
+_LOST = "Step slow was interrupted: its host anna was not heard of for 15 s"
+
+
+def _result(host: str, attempt: int) -> str:
+    return json.dumps({"status": "changed", "host": host, "attempt": attempt})
+
+
+@dataclass
+class Scene:
+    """A run of `slow` whose first attempt was lost with anna, and whose second ended well on bert; all is in order."""
+
+    folder: Path
+    acknowledged: dict[str, list[str]] = field(default_factory=lambda: {"slow-1-r0": ["run1"]})
+    runs: list[list[Any]] = field(
+        default_factory=lambda: [["run1", "slow", "main", "slow-1-r0", "completed", None, "changed", 2, None]]
+    )
+    attempts: list[list[Any]] = field(
+        default_factory=lambda: [
+            ["run1", 1, "failed", "interrupted", "anna", 100_000, 120_000, None, _LOST],
+            ["run1", 2, "completed", None, "bert", 121_000, 123_000, _result("bert", 2), None],
+        ]
+    )
+    notes: list[str] = field(
+        default_factory=lambda: [
+            "S 100.1 run1 1 anna slow -",
+            "S 121.1 run1 2 bert slow -",
+            "E 122.9 run1 2 bert slow -",
+        ]
+    )
+    faults: list[Fault] = field(default_factory=lambda: [Fault("daemon frozen", "anna", 101, 125, 125)])
+    journal: list[int] = field(default_factory=lambda: [1, 2, 3])
+    heard: list[int] = field(default_factory=lambda: [1, 2, 3])
+    steps: list[str] = field(default_factory=list)
+
+    def ask(self, statement: str) -> list[list[Any]]:
+        rows: list[list[Any]] = [[cursor] for cursor in self.journal] if "FROM journal" in statement else []
+        if "FROM runs" in statement:
+            rows = self.runs
+        return self.attempts if "FROM attempts" in statement else rows
+
+    def judged(self) -> Verdict:
+        (self.folder / "ledger").write_text("".join(f"{note}\n" for note in self.notes))
+        stage = SimpleNamespace(
+            notes=self.folder, ask=self.ask, hosts={"anna": SimpleNamespace(steps=lambda: self.steps)}
+        )
+        sender = SimpleNamespace(acknowledged=self.acknowledged, repeated=0)
+        heard = [{"cursor": f"j{cursor}"} for cursor in self.heard]
+        reader = SimpleNamespace(heard=heard, moves=0, end=lambda: None, cursor=heard[-1]["cursor"])
+        return Judge(stage, sender, reader, self.faults).judge()  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr(verdict, "GONE_WITHIN_S", 0.0)
+    monkeypatch.setattr(verdict, "HEARD_WITHIN_S", 0.0)
+    return Scene(tmp_path)
+
+
+def test_nothing_is_found_where_all_is_in_order(scene: Scene) -> None:
+    found = scene.judged()
+    assert found.problems == []
+    assert (found.events, found.runs, found.interrupted, found.declared) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("counter", "harm"),
+    {
+        "an event that is not there": ("lost", lambda s: s.acknowledged.update({"slow-2-r0": ["run2"]})),
+        "a run that failed": ("lost", lambda s: s.runs[0].__setitem__(slice(4, 7), ["failed", "exit", "failed"])),
+        "an interruption out of nothing": ("lost", lambda s: s.faults.clear()),
+        "a result without an end": ("lost", lambda s: s.notes.pop()),
+        "an event that was not caused": ("lost", lambda s: s.runs[0].__setitem__(1, "tells")),
+        "a second start": ("doubled", lambda s: s.notes.append("S 121.2 run1 2 bert slow -")),
+        "a start on a host that does not have it": ("doubled", lambda s: s.notes.insert(1, "S 9.0 run1 3 carl slow -")),
+        "a start before the loss": ("doubled", lambda s: s.notes.__setitem__(1, "S 119.0 run1 2 bert slow -")),
+        "a start after no loss": ("doubled", lambda s: s.attempts[0].__setitem__(3, "exit")),
+        "an attempt too many": ("doubled", lambda s: s.notes.__setitem__(1, "S 121.1 run1 2 bert quick -")),
+        "an earlier attempt that lives": ("overlaps", lambda s: s.notes.insert(1, "O 121.0 run1 2 bert slow run")),
+        "a key of two": ("keys", lambda s: s.notes.insert(1, "O 121.0 run1 2 bert slow r0")),
+        "an outcome after the loss": ("fenced", lambda s: s.attempts[0].__setitem__(7, _result("anna", 1))),
+        "another's outcome": ("fenced", lambda s: s.attempts[1].__setitem__(7, _result("anna", 1))),
+        "a row that was not heard": ("gaps", lambda s: s.heard.remove(2)),
+        "a row that was heard twice": ("gaps", lambda s: s.heard.insert(1, 2)),
+        "a process": ("leftovers", lambda s: s.steps.append("sleep")),
+    }.values(),
+)
+def test_each_harm_is_found(scene: Scene, counter: str, harm: Callable[[Scene], Any]) -> None:
+    harm(scene)
+    found = scene.judged()
+    assert getattr(found, counter) >= 1
+    assert any(problem.startswith(counter) for problem in found.problems)
+
+
+def test_what_goes_on_with_a_host_that_was_frozen_whole_is_counted_apart(scene: Scene) -> None:
+    scene.faults[0].name = "host frozen"
+    scene.notes.insert(1, "O 121.0 run1 2 bert slow run")
+    found = scene.judged()
+    assert found.problems == []
+    assert found.thawed == 1
