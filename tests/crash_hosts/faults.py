@@ -201,6 +201,7 @@ class Misfortune:
         self._bag = [
             name for name, kind in (OF_HOSTS | OF_SERVER).items() for _ in range(kind.weight) if only in ("", name)
         ]
+        self._next = self._random.choice(self._bag)
         self.story: list[Fault] = []
 
     @property
@@ -209,12 +210,13 @@ class Misfortune:
         return [fault for fault in self.story if fault.ended_s == float("inf")]
 
     def strike(self) -> bool:
-        """Make one, if who is chosen for it is well. Whether that was so."""
-        name = self._random.choice(self._bag)
-        target = SERVER if name in OF_SERVER else self._random.choice(tuple(self._stage.hosts))
-        busy = {fault.target for fault in self.under_way}
-        if target in busy or (target != SERVER and len(busy - {SERVER}) >= _AT_A_TIME):
+        """Make the next one, if anybody is well whom it may befall. Whether that was so."""
+        name, busy = self._next, {fault.target for fault in self.under_way}
+        free = [SERVER] if name in OF_SERVER else list(self._stage.hosts)
+        free = [target for target in free if target not in busy]
+        if not free or (name in OF_HOSTS and len(busy - {SERVER}) >= _AT_A_TIME):
             return False
+        self._next, target = self._random.choice(self._bag), self._random.choice(free)
         kind = OF_SERVER.get(name) or OF_HOSTS[name]
         begun_s = time.time()
         self.story.append(Fault(name, target, begun_s, begun_s + self._random.uniform(*kind.seconds)))
