@@ -59,6 +59,11 @@ def _kill_both(host: Host) -> None:
     host.signal_daemon(signal.SIGKILL)
 
 
+def _both_down(host: Host) -> None:
+    host.is_wanted = False
+    _kill_both(host)
+
+
 def _up(host: Host) -> None:
     host.is_wanted = True
 
@@ -104,6 +109,7 @@ OF_HOSTS = {
     "keeper killed": Kind(_kill_keeper, _nothing, (0.5, 2.0), 4),
     "keeper frozen": Kind(_freeze_keeper, _thaw_keeper, (0.3, 3.0)),
     "daemon and keeper killed": Kind(_kill_both, _nothing, (0.5, 2.0), 3),
+    "daemon and keeper killed, away past the lease": Kind(_both_down, _up, _PAST_LEASE_S, 3),
     "host dead": Kind(_die, _up, (0.5, 22.0), 3),
     "host frozen": Kind(Host.freeze, Host.thaw, (1.0, 22.0), 2),
     "link stands still": Kind(_pause, _restore, (0.5, 8.0), 4),

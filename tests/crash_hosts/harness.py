@@ -116,7 +116,7 @@ def main() -> int:
             print(f"      {problem}", flush=True)
         if verdict.problems:
             for fault in story:
-                print(f"      {fault.name:36} {fault.target:8} {fault.begun_s:.1f} … {fault.ended_s:.1f}", flush=True)
+                print(f"      {fault.name:46} {fault.target:8} {fault.begun_s:.1f} … {fault.ended_s:.1f}", flush=True)
     _print(total, counts)
     return 1 if total.problems else 0
 

@@ -12,7 +12,7 @@ from crash_hosts.stage import Stage
 from flowd_client.errors import FlowClientError
 
 _PAUSE_S = (0.1, 0.9)
-_PATIENCE_S = 8.0
+_PATIENCE_S = 4.0
 
 
 class Sender:
