@@ -4,12 +4,13 @@ Run as ``python crashing_daemon.py ARMING_FOLDER serve -w WORKSPACE``. Both adap
 root chooses them, so everything between is the real thing.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crashpoint import KEEPER, STORE, CrashPoints
+from crashpoint import KEEPER, LEASES, STORE, WRITER, CrashPoints
 
 
 def main() -> None:
@@ -20,6 +21,8 @@ def main() -> None:
 
     points = CrashPoints(str(arming / "daemon"))
     store.SqliteStore = _crashing(store.SqliteStore, "store", STORE, points)  # type: ignore[misc]
+    if "FLOWD_STORE" in os.environ:
+        _crash_shared(points)
     executor.DirectExecutor = _crashing(executor.DirectExecutor, "keeper", KEEPER, points)  # type: ignore[misc]
     launcher._BOOTSTRAP = (
         f"import sys; sys.path[:0] = [sys.argv[1], {str(Path(__file__).parent)!r}];"
@@ -28,6 +31,15 @@ def main() -> None:
     from flowd.cli.main import main as cli  # noqa: PLC0415
 
     cli()
+
+
+def _crash_shared(points: CrashPoints) -> None:
+    from flowd.store.postgres import shared  # noqa: PLC0415
+    from flowd.store.postgres.connection import PostgresWriter  # noqa: PLC0415
+
+    shared.SharedStore = _crashing(shared.SharedStore, "store", (*STORE, *LEASES), points)  # type: ignore[misc]
+    for name in WRITER:
+        setattr(PostgresWriter, name, _around_at_once(getattr(PostgresWriter, name), f"writer.{name}", points))
 
 
 def _crashing(adapter: type[Any], port: str, methods: tuple[str, ...], points: CrashPoints) -> type[Any]:
@@ -42,6 +54,16 @@ def _around(method: Callable[..., Any], name: str, points: CrashPoints) -> Calla
     async def wrapped(self: object, *args: Any, **kwargs: Any) -> Any:
         points.pass_by(f"{name}:before")
         value = await method(self, *args, **kwargs)
+        points.pass_by(f"{name}:after")
+        return value
+
+    return wrapped
+
+
+def _around_at_once(method: Callable[..., Any], name: str, points: CrashPoints) -> Callable[..., Any]:
+    def wrapped(self: object, *args: Any) -> Any:
+        points.pass_by(f"{name}:before")
+        value = method(self, *args)
         points.pass_by(f"{name}:after")
         return value
 

@@ -1,7 +1,8 @@
 """A named point at which a process kills itself, once, when it was armed. Standard library only: the keeper loads it.
 
 The driver arms a point by writing ``<name>#<n>`` into a file. The n-th time the process comes by, it removes it and
-dies by SIGKILL. Removing comes first, so that one arming is one death.
+dies by SIGKILL; where the arming ends with ``stop``, it stands still. Removing comes first, so that one arming is one
+death.
 """
 
 from __future__ import annotations
@@ -10,13 +11,22 @@ import os
 import signal
 
 STORE = ("accept", "claim", "note_start", "finish", "requeue")
+LEASES = ("renew", "declare_lost", "return_run")
+WRITER = ("begin", "commit")
+"""In the midst of a transaction of a store that hosts share: after its ``begin``, no other host can write."""
 KEEPER = ("start", "wait", "forget")
-DAEMON_POINTS = tuple(
-    f"{port}.{method}:{when}"
-    for port, methods in (("store", STORE), ("keeper", KEEPER))
-    for method in methods
-    for when in ("before", "after")
-)
+
+
+def _around(*ports: tuple[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(
+        f"{port}.{method}:{when}" for port, methods in ports for method in methods for when in ("before", "after")
+    )
+
+
+DAEMON_POINTS = _around(("store", STORE), ("keeper", KEEPER))
+WRITER_POINTS = _around(("writer", WRITER))
+HOST_POINTS = DAEMON_POINTS + _around(("store", LEASES)) + WRITER_POINTS
+"""Of a daemon whose store hosts share."""
 KEEPER_POINTS = (
     "journal.begin:before",
     "journal.begin:after",
@@ -69,4 +79,4 @@ class CrashPoints:
         self._passed += 1
         if self._passed >= int(nth or 1):
             os.unlink(self._file)
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGSTOP if armed.endswith(" stop") else signal.SIGKILL)

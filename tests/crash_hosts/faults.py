@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psutil
+from crash.crashpoint import HOST_POINTS, KEEPER_POINTS, WRITER_POINTS
 from crash_hosts.stage import Host, Stage
 
 SERVER = "server"
@@ -88,6 +89,23 @@ def _restore(host: Host) -> None:
     host.link.restore()
 
 
+def _die_at_a_point(host: Host) -> None:
+    host.arm("daemon", host.chance.choice(HOST_POINTS))
+
+
+def _keeper_dies_at_a_point(host: Host) -> None:
+    host.arm("keeper", host.chance.choice(KEEPER_POINTS))
+
+
+def _freeze_at_a_point(host: Host) -> None:
+    host.arm("daemon", host.chance.choice(WRITER_POINTS), stop=True)
+
+
+def _disarm(host: Host) -> None:
+    host.disarm()
+    host.signal_daemon(signal.SIGCONT)
+
+
 def _nothing(_: Host) -> None:
     pass
 
@@ -108,6 +126,10 @@ OF_HOSTS = {
     "daemon frozen past the lease": Kind(_freeze, _thaw, _PAST_LEASE_S, 4),
     "keeper killed": Kind(_kill_keeper, _nothing, (0.5, 2.0), 4),
     "keeper frozen": Kind(_freeze_keeper, _thaw_keeper, (0.3, 3.0)),
+    "daemon dies at a point": Kind(_die_at_a_point, _disarm, (2.0, 5.0), 8),
+    "keeper dies at a point": Kind(_keeper_dies_at_a_point, _disarm, (2.0, 5.0), 3),
+    "daemon freezes in a transaction": Kind(_freeze_at_a_point, _disarm, (2.0, 9.0), 4),
+    "daemon freezes in one past the lease": Kind(_freeze_at_a_point, _disarm, _PAST_LEASE_S, 2),
     "daemon and keeper killed": Kind(_kill_both, _nothing, (0.5, 2.0), 3),
     "daemon and keeper killed, away past the lease": Kind(_both_down, _up, _PAST_LEASE_S, 3),
     "host dead": Kind(_die, _up, (0.5, 22.0), 3),

@@ -31,7 +31,7 @@ def play(faults: int, seed: int, number: int, only: str = "") -> tuple[Verdict, 
     """One empty database, so many faults, and the verdict."""
     with tempfile.TemporaryDirectory(prefix="flowd-crash-hosts-", ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)
-        stage = Stage(Path(folder), postgres_rig.server(), f"crash{number}")
+        stage = Stage(Path(folder), postgres_rig.server(), f"crash{number}", seed)
         misfortune, verdict = Misfortune(stage, seed, only), Verdict()
         try:
             verdict = _played(stage, misfortune, faults, seed)
@@ -61,6 +61,7 @@ def _played(stage: Stage, misfortune: Misfortune, faults: int, seed: int) -> Ver
     sender.settle()
     _run_dry(stage)
     verdict = Judge(stage, sender, reader, misfortune.story).judge()
+    verdict.unreached = sum(host.unreached for host in stage.hosts.values())
     for host in stage.hosts.values():
         host.is_wanted = False
         if (code := host.stop()) != 0:
@@ -131,6 +132,7 @@ def _print(total: Verdict, counts: Counter[str]) -> None:
 
 
 _ROWS = (
+    ("unreached", "of these, at points that were not passed in time"),
     ("events", "events that were acknowledged"),
     ("resent", "times that one was not, and sent again"),
     ("runs", "runs"),

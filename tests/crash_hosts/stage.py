@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import psutil
 from crash_hosts import kinds
 from crash_hosts.link import Link
-from daemon_copy import CopiedProcess
 from daemon_rig import Workspace
 from postgres_rig import Server
 
 NAMES = ("anna", "bert", kinds.FAR)
+_DAEMON = Path(__file__).parents[1] / "crash" / "crashing_daemon.py"
 _RESTART_AFTER_S = 0.5
 """A daemon that ended by itself, as one does that finds no database at its start: a service manager restarts it."""
 
@@ -26,14 +29,20 @@ class Host(Workspace):
 
     Attributes:
         is_wanted: Whether its daemon is to run.
+        chance: For what befalls it.
+        unreached: Points that were armed, and not passed in time.
     """
 
-    def __init__(self, path: Path, name: str, link: Link, database: str, notes: Path) -> None:
+    def __init__(self, path: Path, name: str, link: Link, database: str, notes: Path, seed: int) -> None:
         path.mkdir()
         super().__init__(path)
         self.name, self.link = name, link
         self.state = path / ".codex" / "flowd"
         self.is_wanted = True
+        self.chance = random.Random(f"{name} {seed}")
+        self._arming = path / "armed"
+        self._arming.mkdir()
+        self._armings = self.unreached = 0
         self.ends: list[int] = []
         self._address = f"postgresql://postgres@127.0.0.1:{link.port}/{database}?sslmode=disable"
         self._ended_s = 0.0
@@ -49,7 +58,10 @@ class Host(Workspace):
         if self.process is None and self.is_wanted and now_s - self._ended_s >= _RESTART_AFTER_S:
             environ = {**os.environ, "FLOWD_STORE": self._address, "FLOWD_HOST": self.name, "FLOWD_MAX_PARALLEL": "4"}
             with self.log_path.open("ab") as log:
-                self.process = CopiedProcess(["serve", "-w", str(self.path)], environ, log.fileno())
+                self.process = subprocess.Popen(
+                    [sys.executable, str(_DAEMON), str(self._arming), "serve", "-w", str(self.path)],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ,
+                )  # fmt: skip
 
     def keeper(self) -> psutil.Process | None:
         """The keeper, where one lives."""
@@ -65,6 +77,21 @@ class Host(Workspace):
         """Signal the keeper, if one lives."""
         if (keeper := self.keeper()) is not None:
             _send(keeper, what)
+
+    def arm(self, victim: str, point: str, *, stop: bool = False) -> None:
+        """Let ``daemon`` or ``keeper`` die, or stand still, soon when it passes a point."""
+        self._armings += 1
+        new = self._arming / f"{victim}.new"
+        how = " stop" if stop else ""
+        new.write_text(f"{point}#{self.chance.randint(1, 3)} {self._armings}{how}", encoding="ascii")
+        new.rename(self._arming / victim)
+
+    def disarm(self) -> None:
+        """Take back what was not passed."""
+        for victim in ("daemon", "keeper"):
+            with contextlib.suppress(FileNotFoundError):
+                (self._arming / victim).unlink()
+                self.unreached += 1
 
     def freeze(self) -> None:
         """Stop all that runs on this host, in no order, as a hypervisor does."""
@@ -109,14 +136,13 @@ class Host(Workspace):
 class Stage:
     """The hosts and the server."""
 
-    def __init__(self, folder: Path, server: Server, database: str) -> None:
+    def __init__(self, folder: Path, server: Server, database: str, seed: int) -> None:
         self.server, self.database = server, database
-        self.server_is_wanted = True
         server.make_database(database)
         self.notes = folder / "notes"
         self.notes.mkdir()
         self.hosts = {
-            name: Host(folder / name, name, Link(server.folder / ".s.PGSQL.5432"), database, self.notes)
+            name: Host(folder / name, name, Link(server.folder / ".s.PGSQL.5432"), database, self.notes, seed)
             for name in NAMES
         }
 

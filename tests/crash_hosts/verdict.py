@@ -57,6 +57,7 @@ class Verdict:
     declared: int = 0
     resent: int = 0
     moves: int = 0
+    unreached: int = 0
     problems: list[str] = field(default_factory=list)
 
     def add(self, other: Verdict) -> None:
