@@ -42,7 +42,7 @@ KINDS = {
     "quick": Kind(weight=4),
     "once": Kind("sleep 1.$(( $$ % 9 ))", weight=2),
     "slow": Kind("sleep 1.$(( $$ % 9 ))", attempts=6, weight=3),
-    "long": Kind("sleep 1$(( $$ % 9 ))", attempts=6, weight=3),
+    "long": Kind("sleep 3$(( $$ % 5 ))", attempts=6, weight=2),
     "keyed": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=3, is_keyed=True),
     "chain/a": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=2),
     "chain/b": Kind(attempts=6, needs=("a",)),
@@ -51,7 +51,8 @@ KINDS = {
     "told": Kind(attempts=6),
     "far": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=1, runs_on=(f"host:{FAR}",)),
 }
-"""By flow, or by flow and step where a flow has several."""
+"""By flow, or by flow and step where a flow has several. `long` goes on for longer than a lost host is waited for, so
+that it lives when another host declares it lost, unless it was ended before."""
 
 
 def name_of(flow: str, step: str) -> str:
