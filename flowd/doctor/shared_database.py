@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from flowd.doctor.finding import Finding, Level, fail
+from flowd.doctor.finding import Finding, Level
 from flowd.doctor.scene import Scene
 from flowd.domain.errors import StateError
 from flowd.wiring.store import shared_address
@@ -13,7 +13,7 @@ def check(scene: Scene) -> Iterator[Finding]:
     try:
         address = shared_address(scene.settings)
     except StateError as error:
-        yield fail("database", error.message, "As it says.")
+        yield Finding("database", Level.FAIL, error.message)
         return
     from flowd.store.postgres import inspection  # noqa: PLC0415 - an extra, which few have
 

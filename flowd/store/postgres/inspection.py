@@ -43,7 +43,7 @@ def look(address: Address) -> Iterator[Seen]:
         try:
             schema.refuse_unusable(raw, address)
         except StateError as error:
-            yield Seen("schema", "fail", error.message, "As it says.")
+            yield Seen("schema", "fail", error.message)
             return
         version = schema.found(raw, address.schema)
         yield Seen("schema", "ok", f"{address.schema}, version {version.version if version else 0}")
