@@ -253,6 +253,20 @@ def test_who_follows_the_journal_hears_when_a_run_waits_for_a_key_and_when_it_ha
     stores.use(use)
 
 
+def test_who_is_called_off_and_gets_the_key_is_ended_and_never_ready(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs._accept("e", [step("one", wanted=key()), step("two", wanted=key())])
+        await store.call_off("e", Person("socket", 1000, "ada"), is_tree=False, at_ms=2)
+        assert [run.id for run in await store.end_called_off(at_ms=3)] == ["one"]  # the other one's end follows from it
+        await asyncio.sleep(0)
+        assert runs.ended == ["two"]
+        page = await store.journal(Interest(run_id="two"), after=0, limit=100)
+        assert [entry.status for entry in page.entries] == ["queued", "canceled"]
+
+    stores.use(use)
+
+
 def test_a_canceled_or_retried_run_leaves_and_comes_back(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
         runs = Runs(store)

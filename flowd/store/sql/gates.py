@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from flowd.domain.run import ProcessStatus
-from flowd.store.sql import journal, keys, needs, pauses, ready
+from flowd.store.sql import called_off, journal, keys, needs, pauses, ready
 from flowd.store.sql.connection import Connection, WriteNotes
 from flowd.store.sql.passing import Change, Ended, Freed, Name, Passed, Passing, Resolved
 
@@ -106,8 +106,8 @@ class _Work:
             self._note_end(item.run_seq)
         elif isinstance(item, Resolved):
             self._left.extend((then, item.run_seq) for then in OF_A_RESOLUTION)
-        elif self._is_queued(item.run_seq):  # else what came before it has ended it
-            passing, others = self._pass(item)
+        elif (is_called_off := self._is_called_off(item.run_seq)) is not None:
+            passing, others = self._end(item) if is_called_off else self._pass(item)
             if passing is Passing.ENDED:
                 self._note_end(item.run_seq)
             self._waiting.extend(others)
@@ -119,9 +119,16 @@ class _Work:
         self._left.extend((then, run_seq) for then in OF_AN_END)
         self._last.extend((then, run_seq) for then in LAST_OF_AN_END)
 
-    def _is_queued(self, run_seq: int) -> bool:
-        (status,) = self._db.execute("SELECT status FROM runs WHERE seq = ?", (run_seq,)).fetchone()
-        return bool(status == ProcessStatus.QUEUED)
+    def _is_called_off(self, run_seq: int) -> bool | None:
+        """None where it is not queued: what came before it has ended it."""
+        status, is_called_off = self._db.execute(
+            "SELECT status, called_off IS NOT NULL FROM runs WHERE seq = ?", (run_seq,)
+        ).fetchone()
+        return bool(is_called_off) if status == ProcessStatus.QUEUED else None
+
+    def _end(self, run: Freed) -> Passed:
+        called_off.end(self._db, run.run_seq, self._at_ms)
+        return Passed(Passing.ENDED)
 
     def _pass(self, run: Freed) -> Passed:
         db, first = self._db, 0 if run.behind is None else _ORDER.index(run.behind) + 1

@@ -5,7 +5,7 @@ the writer's transaction.
 from flowd.domain.needs import unmet
 from flowd.domain.result import ResultStatus, spell
 from flowd.domain.run import ProcessStatus, Reason
-from flowd.store.sql import called_off, journal, need_ends, rows
+from flowd.store.sql import journal, need_ends, rows
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.passing import Freed, Passing
 
@@ -44,16 +44,13 @@ def question_closed(db: Connection, run_seq: int, at_ms: int) -> list[Freed]:  #
 
 def look(db: Connection, run_seq: int, event_seq: int, at_ms: int) -> Passing:
     """Whether a run may start after the ends of its needs; else it waits on, or ends unstarted."""
-    when, left, waits_for, is_called_off = db.execute(
-        "SELECT run_when, needs_left, waits_for, called_off IS NOT NULL FROM runs WHERE seq = ?", (run_seq,)
+    when, left, waits_for = db.execute(
+        "SELECT run_when, needs_left, waits_for FROM runs WHERE seq = ?", (run_seq,)
     ).fetchone()
     if when is None:
         return Passing.FREE
     if left:
         return _wait(db, Freed(run_seq, event_seq), "needs", waits_for, at_ms)
-    if is_called_off:
-        called_off.end(db, run_seq, at_ms)
-        return Passing.ENDED
     if db.execute(_ASKING, (run_seq,)).fetchone() is not None:
         return _wait(db, Freed(run_seq, event_seq), "question", waits_for, at_ms)
     ends = need_ends.of_run(db, run_seq)
