@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from browser_rig import Visitor, Visits, run_row, sign_in
@@ -104,13 +105,14 @@ def test_a_first_visit_is_small(place: Workspace, visit: Visits) -> None:
 
 def loaded_bytes(newcomer: Visitor, path: str) -> int:
     """What comes over the wire for a page and all that it is made of."""
-    sizes: list[int] = []
+    finished: list[Request] = []
 
     def note(request: Request) -> None:
-        came = request.sizes()
-        sizes.append(came["responseBodySize"] + came["responseHeadersSize"])
+        finished.append(request)
 
     newcomer.page.on("requestfinished", note)
-    expect(newcomer.open(path).get_by_role("heading", level=1)).to_have_count(1)
+    with newcomer.page.expect_event("requestfinished", lambda request: urlsplit(request.url).path == path):
+        expect(newcomer.open(path).get_by_role("heading", level=1)).to_have_count(1)
     newcomer.page.remove_listener("requestfinished", note)
-    return sum(sizes)
+    sizes = [request.sizes() for request in finished]
+    return sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes)

@@ -214,8 +214,8 @@ def test_connections_with_no_request_under_way_keep_nobody_out(place: Workspace,
                 connection.sendall(said)
                 if said == PROBE:
                     connection.recv(4096)  # a request that is under way keeps others out, and may
-        eventually(lambda: web.get("/healthz").status == 200)
-        assert web.get("/healthz").status == 200
+        for _ in range(2):  # who had something under way a moment ago is left in peace for that moment
+            eventually(lambda: web.get("/healthz").status == 200)
         assert len(daemon.net_connections("tcp")) <= 1 + 40 + 40 // 8
     until(lambda: len(daemon.net_connections("tcp")) == 1, what="closed connections")
 
