@@ -132,6 +132,7 @@ class Player:
             for run in self.model.started[before.started :]
             if ids.attempt_id(run_ids[run.seq], run.attempts) not in has_process
         ]
+        self._truths.daemon_died()
         self.model.restart(unrecorded=unrecorded, unstarted=unstarted)
 
     # --- comparing

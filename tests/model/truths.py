@@ -18,6 +18,11 @@ class Truths:
         self._model = model
         self._starts = 0
         self._asked_for: set[Run] = set()
+        self._places_of_the_dead = 0
+
+    def daemon_died(self) -> None:
+        """What it had started before, it started by its own number of places, which its successor does not know."""
+        self._places_of_the_dead = self._model.places
 
     def broken(self, asked_for: Run | None = None) -> list[str]:
         """A sentence for each truth that is none.
@@ -41,7 +46,8 @@ class Truths:
         new = self._model.started[self._starts :]
         self._starts = len(self._model.started)
         running = sum(run.status == "running" for run in self._model.runs)
-        if new and running > self._model.places:
+        places, self._places_of_the_dead = max(self._model.places, self._places_of_the_dead), 0
+        if new and running > places:
             yield "more was started than there are places"
         for run in new:
             if run.step.needs and run not in self._asked_for and not rules.is_met(run):

@@ -7,6 +7,7 @@ from model.flows import End, Flow, Step
 from model.model import Model, RefusedError
 from model.records import Lane, Run
 from model.search import BrokenError, search
+from model.truths import Truths
 
 
 def test_random_sequences_break_nothing() -> None:
@@ -34,6 +35,21 @@ def test_the_search_finds_what_is_broken(
     with pytest.raises(BrokenError):
         for seed in range(60):
             search(seed, acts=40)
+
+
+def test_what_a_daemon_starts_before_it_dies_goes_by_its_own_number_of_places() -> None:
+    model = Model([Flow("plain", (Step("plain", "plain", "go"),))], max_parallel=1)
+    truths = Truths(model)
+    model.parallel(2)
+    model.accept("e1", "go", "x")
+    model.accept("e2", "go", "x")
+    truths.daemon_died()
+    model.restart()
+    assert truths.broken() == []
+    model.places = 3
+    model.accept("e3", "go", "x")
+    model.places = 1
+    assert truths.broken() == ["more was started than there are places"]
 
 
 CHAIN = Flow("chain", (Step("chain", "a", "go"), Step("chain", "b", None, ("a",)), Step("chain", "c", None, ("b",))))
