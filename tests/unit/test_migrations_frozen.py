@@ -3,7 +3,9 @@
 import hashlib
 from importlib.resources import files
 
-FROZEN = {
+import pytest
+
+SQLITE = {
     "0001_initial.sql": "fae9bc8f7afbe6df",
     "0002_one_queue.sql": "65122d7782dd2f37",
     "0003_about.sql": "cfe68c78a684cc4d",
@@ -22,12 +24,24 @@ FROZEN = {
 }
 """A change of a schema is a new file with a new line here; a line that is here stays as it is."""
 
+POSTGRES = {
+    "0001_initial.sql": "0c02653eeff467ed",
+    "0002_hosts.sql": "affcf92238853e5d",
+}
+"""The same."""
 
-def test_no_migration_was_changed_after_it_was_written() -> None:
-    folder = files("flowd.store.sqlite") / "migrations"
+
+@pytest.mark.parametrize(("store", "frozen"), [("sqlite", SQLITE), ("postgres", POSTGRES)])
+def test_no_migration_was_changed_after_it_was_written(store: str, frozen: dict[str, str]) -> None:
+    folder = files("flowd.store") / store / "migrations"
     found = {
         entry.name: hashlib.sha256(entry.read_bytes()).hexdigest()[:16]
         for entry in folder.iterdir()
         if entry.name.endswith(".sql")
     }
-    assert found == FROZEN
+    assert found == frozen
+
+
+@pytest.mark.parametrize("frozen", [SQLITE, POSTGRES])
+def test_migrations_are_numbered_without_a_gap(frozen: dict[str, str]) -> None:
+    assert [int(name[:4]) for name in sorted(frozen)] == list(range(1, len(frozen) + 1))
