@@ -1,6 +1,7 @@
 """What every store promises, in sentences that name none. A second adapter is another entry of `store_rig.OPENERS`."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,21 @@ def test_requeueing_forgets_the_attempt_that_never_was(stores: Stores) -> None:
         assert run is not None
         assert (run.status, run.attempt_count, run.attempts, run.started_at_ms) == (ProcessStatus.QUEUED, 0, (), None)
         assert (await begin(store, run_id)).attempt.number == 1
+
+    stores.use(use)
+
+
+def test_a_run_shows_what_its_last_attempt_was_made_with_also_where_another_was_forgotten(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        run_id = await accept(store, "a")
+        first = await begin(store, run_id)
+        await store.finish(first.attempt, FAILED, Exit(1), Output(), at_ms=3)
+        await store.retry(run_id, at_ms=4)
+        edited = replace(STEP, flow_version=2, package_hash="sha256:2")
+        await store.claim(claim(definition_of=lambda *_: edited))
+        assert await store.requeue(run_id, at_ms=5)
+        run = await run_of(store, run_id)
+        assert (run.attempt_count, run.flow_version, run.package_hash) == (1, 1, STEP.package_hash)
 
     stores.use(use)
 

@@ -6,7 +6,7 @@ The real one must come to the same. Each method is something that is asked or th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from model import rules
@@ -323,15 +323,21 @@ class Model(Queue):
         """Somebody sets the wall clock."""
         self.wall_ms += ms
 
-    def restart(self, *, unrecorded: Run | None = None, unstarted: Iterable[Run] = ()) -> None:
+    def restart(
+        self, *, unrecorded: Run | None = None, unstarted: Iterable[Run] = (), begun: Collection[Run] = ()
+    ) -> None:
         """The daemon ends, and the next one begins.
 
         Args:
             unrecorded: It ended just before, but its end is recorded by the next daemon: its wait begins then.
             unstarted: They were given a place, but no process yet: they are queued in their old order.
+            begun: Those of them whose attempt was written down. It is forgotten; but where it would have been the
+                first, the run shows what it was to be made with.
         """
         for run in unstarted:
             run.status, run.attempts = "queued", run.attempts - 1
+            if run.attempts or run not in begun:
+                run.shown = run.showed
             self.started.remove(run)
         self.steady_ms = self.wall_ms
         self.places = self.max_parallel

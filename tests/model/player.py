@@ -126,14 +126,15 @@ class Player:
         has_process = set(self.world.keeper.starts)
         await self.world.die()
         await self.world.open()
-        run_ids = [run.id for run in await self.world.look()]
+        real = await self.world.look()
         unstarted = [
             run
             for run in self.model.started[before.started :]
-            if ids.attempt_id(run_ids[run.seq], run.attempts) not in has_process
+            if ids.attempt_id(real[run.seq].id, run.attempts) not in has_process
         ]
+        begun = [run for run in unstarted if real[run.seq].flow_version == run.shown]
         self._truths.daemon_died()
-        self.model.restart(unrecorded=unrecorded, unstarted=unstarted)
+        self.model.restart(unrecorded=unrecorded, unstarted=unstarted, begun=begun)
 
     # --- comparing
 

@@ -312,6 +312,7 @@ class Queue:
             run.waits = Wait("package")
             self.give_up_key(run)
             return False
+        run.showed = run.shown
         run.status, run.shown, run.attempts, run.max_attempts = "running", version, run.attempts + 1, step.max_attempts
         self.started.append(run)
         return True

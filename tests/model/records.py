@@ -114,7 +114,8 @@ class Run:
         is_called_off: Its event was canceled: it does not start any more, and asks nobody.
         attempts_before: Attempts that its policy does not count: those before a person's answer.
         is_answered: Its attempts are told a person's answer.
-        shown: The version of its flow that it shows.
+        shown: The version of its flow that it shows: its last attempt's.
+        showed: The one before its last attempt began.
         max_attempts: What its policy says, as its package was when its last attempt began.
         next: What its result asked for, to be sent when a person says that it ended well.
     """
@@ -140,6 +141,7 @@ class Run:
     attempts_before: int = 0
     is_answered: bool = False
     next: tuple[NextEvent, ...] | None = ()
+    showed: int = 0
 
     def __repr__(self) -> str:
         return f"{self.round}/{self.step.name}"

@@ -5,6 +5,7 @@ A queued run that waits for nothing, and was not called off, is *ready*, and has
 first, and within a priority in the order of these numbers.
 """
 
+from flowd.domain import definition as definitions
 from flowd.domain.definition import Definition
 from flowd.domain.ids import attempt_id
 from flowd.domain.queueing import Claim, Claimed, StartedRun
@@ -88,11 +89,28 @@ def requeue(db: Connection, run_id: str, *, at_ms: int) -> bool:
         return False
     seq, event_seq, left = changed
     db.execute("DELETE FROM attempts WHERE run_seq = ? AND number = ?", (seq, left + 1))
+    if left:
+        _show_attempt(db, seq, left)
     if pauses.look(db, seq, event_seq, at_ms) is Passing.FREE:
         journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
     else:
         gates.paused(db, seq, at_ms=at_ms)
     return True
+
+
+def _show_attempt(db: Connection, seq: int, number: int) -> None:
+    """Let a run show what this attempt was made with."""
+    made_with = db.execute(
+        "SELECT d.body, a.package_hash FROM attempts a JOIN definitions d ON d.id = a.definition_id"
+        " WHERE a.run_seq = ? AND a.number = ?",
+        (seq, number),
+    ).fetchone()
+    if made_with is not None:  # an imported attempt has no definition
+        definition = definitions.parse(made_with[0])
+        db.execute(
+            "UPDATE runs SET flow_version = ?, runner = ?, package_hash = ? WHERE seq = ?",
+            (definition.flow_version, definition.runner, made_with[1], seq),
+        )
 
 
 def shorten_waits(db: Connection, steady_ms: int) -> None:
