@@ -178,6 +178,10 @@ about_the_file = pytest.mark.skipif(
     os.environ.get("TEST_STORE") == "postgres", reason="NOT TESTED with PostgreSQL: it is about SQLite's file"
 )
 
+by_test_postgres = pytest.mark.skipif(
+    os.environ.get("TEST_STORE") != "postgres", reason="NOT TESTED here, as it takes long: `make test-postgres` does"
+)
+
 
 def say(status: str, **more: Any) -> str:
     """A shell line that prints a FLOW_RESULT."""

@@ -27,7 +27,7 @@ _UP_WITHIN_S: Final = 60
 _ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "INT") if shutil.which("setpriv") else ()
 """Also where a test process is killed, so that no server is left behind."""
 
-_OPTIONS: Final = {
+OPTIONS: Final = {
     "listen_addresses": "", "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", "autovacuum": "off",
     "max_connections": "200", "log_min_messages": "fatal", "max_wal_size": "256MB",
 }  # fmt: skip
@@ -49,7 +49,7 @@ class Server:
         folder: Of its socket, which is also the host in addresses.
     """
 
-    def __init__(self, programs: Path, options: Mapping[str, str] = _OPTIONS) -> None:
+    def __init__(self, programs: Path, options: Mapping[str, str] = OPTIONS) -> None:
         """Make its files and start it."""
         self._programs = programs
         self._options = options

@@ -67,6 +67,13 @@ def translate(error: Exception, address: Address, *, is_reading: bool = False) -
 def at_start(error: psycopg.Error, address: Address) -> StateError:
     """What it means to whoever starts a daemon, with the remedy. `NotYetError` where another start may find it well."""
     what, state = first_line(error), error.sqlstate
+    if "no pg_hba.conf entry" in what:
+        return StateError(
+            f"The database {address} refuses us: {what}. Its pg_hba.conf has to let us in, or sslmode has to be "
+            f"what it asks for."
+        )
+    if "certificate" in what or "SSL" in what:
+        return StateError(f"The link to {address} cannot be made safe: {what}. Set sslmode and sslrootcert.")
     if state in _BAD_PASSWORD or "no password supplied" in str(error) or "password authentication" in str(error):
         return StateError(
             f"The database {address} refuses us: {what}. Give the password with FLOWD_STORE, the credential "
@@ -76,8 +83,6 @@ def at_start(error: psycopg.Error, address: Address) -> StateError:
         return StateError(f"There is no such database or user: {what}. Make it, or mend the setting store.")
     if state == _NO_RIGHT:
         return StateError(f"flowd's user may not use the database {address}: {what}. Grant it; see docs/hosts.md.")
-    if "certificate" in what or "SSL" in what:
-        return StateError(f"The link to {address} cannot be made safe: {what}. Set sslmode and sslrootcert.")
     return NotYetError(f"The database {address} cannot be reached: {what}.")
 
 
