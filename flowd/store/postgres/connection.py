@@ -77,6 +77,8 @@ class PostgresConnection:
         self._address = address
         self._outage = outage or Outage()
         self._raw: psycopg.Connection[Any] | None = None
+        self.server_pid = -1
+        """The number of the server's process that serves this connection; a pooler would tell another one."""
 
     @property
     def raw(self) -> "psycopg.Connection[Any]":
@@ -94,18 +96,14 @@ class PostgresConnection:
         raw: psycopg.Connection[Any] = psycopg.connect(**self._address.parameters, autocommit=True, context=ADAPTERS)
         raw.prepare_threshold = 1
         raw.prepared_max = _MAX_PREPARED
-        _run(raw, self._SETTINGS.format(schema=self._address.schema))
+        settings = self._SETTINGS.format(schema=self._address.schema)
+        (self.server_pid,) = _run(raw, f"{settings}SELECT pg_backend_pid()")
         self._raw = raw
 
     @property
     def is_lost(self) -> bool:
         """Whether nothing can be done on it any more."""
         return self._raw is None or self._raw.closed or self._raw.broken
-
-    @property
-    def server_pid(self) -> int:
-        """The number of the server's process that serves this connection."""
-        return self.raw.info.backend_pid
 
     @property
     def in_transaction(self) -> bool:

@@ -7,12 +7,10 @@ from typing import Any, Literal, NamedTuple
 import psycopg
 
 from flowd.domain.errors import StateError
-from flowd.store.postgres import errors, schema
+from flowd.store.postgres import errors, pooler, schema
 from flowd.store.postgres.address import Address
-from flowd.store.postgres.connection import channel
 
 _CLOCK_MS = 1_000
-_HEARD_WITHIN_S = 5.0
 _TABLES = ("events", "runs", "attempts", "journal", "tallies")
 _DURABLE = {"fsync": "on", "full_page_writes": "on"}
 
@@ -128,18 +126,8 @@ def _clock(raw: "psycopg.Connection[Any]") -> Seen:
 
 
 def _listening(raw: "psycopg.Connection[Any]", address: Address) -> Seen:
-    """A pooler that gives each transaction another connection loses what is listened for, and locks and settings."""
-    name = f"{channel(address.schema)}_check"
-    raw.execute(f"LISTEN {name}")
-    raw.execute(f"NOTIFY {name}")
-    heard = next(iter(raw.notifies(timeout=_HEARD_WITHIN_S, stop_after=1)), None)
-    if heard is None:
-        return Seen(
-            "listening",
-            "fail",
-            "what is told through LISTEN and NOTIFY does not arrive: a pooler in transaction mode stands in between",
-            "Connect to the server itself, or to a pooler in session mode.",
-        )
+    if not pooler.keeps_sessions(raw, address):
+        return Seen("listening", "fail", pooler.FOUND, pooler.REMEDY)
     return Seen("listening", "ok", "commits of other hosts are heard at once")
 
 

@@ -36,7 +36,7 @@ class SharedStore(PostgresStore):
 
     def _own_pid(self) -> int:
         writer = self._writer.connection
-        return writer.raw.info.backend_pid if isinstance(writer, PostgresWriter) and not writer.is_lost else -1
+        return writer.server_pid if isinstance(writer, PostgresWriter) and not writer.is_lost else -1
 
     def _tell_news(self) -> None:
         self._writer.heard()

@@ -7,7 +7,7 @@ import psycopg
 from flowd.domain.errors import RefusedError, StorageFailedError
 from flowd.domain.queueing import MAX_WAITING
 from flowd.domain.trees import MAX_EVENTS
-from flowd.store.postgres import errors, schema
+from flowd.store.postgres import errors, pooler, schema
 from flowd.store.postgres.address import Address
 from flowd.store.postgres.connection import Outage, PostgresConnection, PostgresWriter
 from flowd.store.postgres.output_shelf import PostgresShelf
@@ -70,13 +70,14 @@ class PostgresDatabase:
         """See `flowd.store.sql.database.Database.open_writer`."""
         try:
             connection = PostgresWriter(self._address, self._outage)
+            try:
+                schema.refuse_unusable(connection.raw, self._address)
+                pooler.refuse_useless(connection.raw, connection.server_pid, self._address)
+            except BaseException:
+                connection.close()
+                raise
         except psycopg.Error as error:
             raise errors.at_start(error, self._address) from error
-        try:
-            schema.refuse_unusable(connection.raw, self._address)
-        except BaseException:
-            connection.close()
-            raise
         return connection
 
     def open_reader(self) -> PostgresConnection:
