@@ -44,6 +44,7 @@ class StepContext:
         needs: How those steps ended that this one needs.
         answer: What a person gave the run since it last asked.
         traceparent: Of the trace that the event belongs to.
+        fence: See `flowd.domain.queueing.StartedRun`.
     """
 
     event_id: str
@@ -56,6 +57,7 @@ class StepContext:
     round_dir: str | None = None
     answer: Answer | None = None
     traceparent: str | None = None
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

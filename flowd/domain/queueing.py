@@ -103,7 +103,11 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class StartedRun:
     """A queued run that was just marked running, with all that starting it needs; ``needs`` is how those ended that it
-    needs, in the order of its needs. ``lease_until_s``: see `flowd.domain.launching.Launch`."""
+    needs, in the order of its needs. ``lease_until_s``: see `flowd.domain.launching.Launch`.
+
+    ``fence`` grows with each attempt of the run, on whichever host; where runs take turns by a key that one of them has
+    at a time, from each to the next. It is the number that the run got when it became ready, which nobody else gets.
+    """
 
     run: Run
     attempt: Attempt
@@ -112,6 +116,7 @@ class StartedRun:
     needs: tuple[NeedEnd, ...] = ()
     traceparent: str | None = None
     lease_until_s: float | None = None
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,7 @@ class ActiveAttempt:
             round_dir=self._round_folder(started),
             answer=started.run.answer,
             traceparent=started.traceparent,
+            fence=started.fence,
         )
         command = await self._tools.runners.command(self.definition, context)
         if self.is_canceled:

@@ -234,6 +234,7 @@ class StepRunners:
             "CODEX_FLOW_LAUNCHED_BY": self._launched_by,
             "FLOWD_RUN_ID": context.run_id,
             "FLOWD_ATTEMPT": str(context.attempt_number),
+            "FLOWD_FENCE": str(context.fence),
         }
         if context.traceparent or "TRACEPARENT" in self._environ:  # which is flowd's own, and not the step's
             env["TRACEPARENT"] = context.traceparent or ""

@@ -115,6 +115,23 @@ def test_a_retry_puts_back_who_holds_a_key_and_who_waits_for_it_alike(stores: St
     stores.use(use)
 
 
+def test_the_fence_grows_from_each_who_has_a_key_to_the_next(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        await runs.accept("x1", key())
+        await runs.accept("x2", key())
+        await runs.accept("x3", key(), priority=5)
+        order: list[str] = []
+        while started := await runs.start():
+            order += started
+            await runs.end(started[0])
+        assert sorted(order) == ["x1", "x2", "x3"]
+        fences = [runs.attempts[name].fence for name in order]
+        assert fences == sorted(set(fences))
+
+    stores.use(use)
+
+
 def test_runs_of_one_key_start_one_after_the_other_and_others_are_not_held_up(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
         runs = Runs(store)

@@ -367,6 +367,27 @@ def test_a_run_that_never_started_keeps_its_place(stores: Stores) -> None:
     stores.use(use)
 
 
+def test_the_fence_grows_with_each_attempt_and_one_that_never_started_gives_it_back(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await accept(store, "a")
+        begun = await begin(store)
+        fences = [begun.fence]
+        await store.requeue("run-a", at_ms=3)
+        begun = await begin(store)
+        assert begun.fence == fences[0] > 0
+        await store.finish(begun.attempt, FAILED, Exit(1), Output(), at_ms=10, wait=RETRY_AT_100)
+        await accept(store, "b")
+        fences.append((await begin(store, "run-b")).fence)
+        (begun,) = (await store.claim(claim(at_ms=200))).started
+        fences.append(begun.fence)
+        await store.finish(begun.attempt, FAILED, Exit(1), Output(), at_ms=210)
+        await store.retry("run-a", at_ms=220)
+        fences.append((await begin(store, "run-a")).fence)
+        assert fences == sorted(set(fences))
+
+    stores.use(use)
+
+
 def test_a_canceled_run_waits_for_nothing_and_a_retry_of_it_starts_at_once(stores: Stores) -> None:
     async def use(store: OpenStore) -> None:
         await accept(store, "a")

@@ -131,7 +131,7 @@ def test_a_step_is_told_flow_event_and_run(tmp_path: Path, kind: Kind) -> None:
     rig.write(kind.script, kind.sources["echo"], mode=0o755)
     event = {"id": "e:1/ü", "type": "t", "payload": {"deep": [1, None, "ä\u2028"]}, "extra": True}
     context = step_context(
-        event=event, event_id="e:1/ü", run_id="run_9", attempt_id="run_9:2", attempt_number=2, is_replay=True
+        event=event, event_id="e:1/ü", run_id="run_9", attempt_id="run_9:2", attempt_number=2, is_replay=True, fence=41
     )
     command = rig.command(kind.runner, kind.script, context=context, config={"a": {"b": 1.5}}, env={"X_FLOW": "1"})
     ended = run(command, rig.environ, tmp_path)
@@ -171,6 +171,7 @@ def test_a_step_is_told_flow_event_and_run(tmp_path: Path, kind: Kind) -> None:
             "CODEX_FLOW_LAUNCHED_BY": "flowd",
             "FLOWD_RUN_ID": "run_9",
             "FLOWD_ATTEMPT": "2",
+            "FLOWD_FENCE": "41",
             "FLOWD_SOCKET": "/run/flowd.sock",
         }
         assert expected.items() <= said["env"].items()

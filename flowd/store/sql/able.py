@@ -43,7 +43,7 @@ SELECT EXISTS (SELECT 1 FROM ready {_BY_HOST})::int, (SELECT min(not_before_ms) 
 (SELECT wanted FROM hosts WHERE name = ?)"""
 
 _CLAIMED = (
-    f"SELECT {rows.RUN_COLUMNS}, e.traceparent, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
+    f"SELECT {rows.RUN_COLUMNS}, r.ready_seq, e.traceparent, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
     " FROM runs r JOIN events e ON e.seq = r.event_seq WHERE r.seq IN ({seqs})"
     " ORDER BY r.priority DESC, r.ready_seq"
 )

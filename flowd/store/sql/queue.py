@@ -20,7 +20,7 @@ MAX_MOVED = 500
 """Runs that begin or end to wait in one transaction, so that nobody waits long behind it."""
 
 NEXT = (
-    f"SELECT {rows.RUN_COLUMNS}, e.traceparent, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
+    f"SELECT {rows.RUN_COLUMNS}, r.ready_seq, e.traceparent, coalesce((SELECT body FROM causes WHERE seq = r.cause_seq), e.body)"
     " FROM runs r INDEXED BY runs_ready JOIN events e ON e.seq = r.event_seq"
     " WHERE r.status = 'queued' AND r.waits_for IS NULL AND r.called_off IS NULL"
     " ORDER BY r.priority DESC, r.ready_seq LIMIT ?"
@@ -143,7 +143,8 @@ def _wait_for_package(db: Connection, row: rows.Row, at_ms: int) -> None:
 
 
 def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) -> StartedRun:
-    seq, event_seq, trace, body = row[0], row[rows.EVENT_SEQ], row[-2], row[-1]
+    seq, event_seq = row[0], row[rows.EVENT_SEQ]
+    fence, trace, body = row[-3:]
     run = rows.started(row, definition, ask.at_ms)
     number = run.attempt_count
     db.write(
@@ -188,4 +189,4 @@ def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) ->
         host=None if ask.host is None else ask.host.name,
     )
     ends = () if row[rows.RUN_WHEN] is None else tuple(need_ends.of_run(db, seq))
-    return StartedRun(run, attempt, definition, body.encode(), ends, trace, lease_until_s)
+    return StartedRun(run, attempt, definition, body.encode(), ends, trace, lease_until_s, fence)
