@@ -145,6 +145,8 @@ def _sentences(verdict: VerdictView, event_type: str | None) -> Iterator[str]:
     match verdict.reason:
         case "matched":
             yield f"{label}: {printing.status('matched')}"
+            if verdict.host_names:
+                yield f"    on host {' or '.join(verdict.host_names)}"
             if verdict.warning:
                 yield f"    but {verdict.warning}"
         case "needs":

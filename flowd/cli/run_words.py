@@ -33,7 +33,7 @@ def waiting(item: RunView) -> str | None:
         case {"package": name}:
             return f"waits for step {item.step_name} of {name}, which is in no package: it is gone, or broken"
         case {"host": dict(host)}:
-            return f"waits for a host {_able(host)}"
+            return f"waits for {_able(host)}"
         case {"key": dict(key)}:
             return f"waits for {_key(key)}"
         case _:
@@ -41,8 +41,18 @@ def waiting(item: RunView) -> str | None:
 
 
 def _able(host: Mapping[str, object]) -> str:
-    labels = host.get("labels")
-    return f"with {' and '.join(map(str, labels))}" if labels and isinstance(labels, list) else "that can run its step"
+    """A host that can run a step.
+
+    >>> _able({"labels": ["gpu", "big"], "hosts": 0})
+    'a host with gpu and big'
+    >>> _able({"labels": [], "hosts": 0}), _able({"labels": [], "hosts": 0, "name": "bert"})
+    ('a host that can run its step', 'host bert, which has the folder of its round')
+    """
+    labels, name = host.get("labels"), host.get("name")
+    if name:
+        return f"host {name}, which has the folder of its round"
+    able = f"with {' and '.join(map(str, labels))}" if labels and isinstance(labels, list) else "that can run its step"
+    return f"a host {able}"
 
 
 def _until(instant: object, said: Mapping[str, object]) -> str:

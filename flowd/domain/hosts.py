@@ -158,6 +158,8 @@ class Unserved(StrEnum):
     """It requires labels that this host does not have, and nobody else has them with its package."""
     PACKAGE = "package"
     """No host that lives has a package with it."""
+    FOLDER = "folder"
+    """Of one run: the host that has the folder of its round cannot start it, or is away."""
 
 
 class Able(NamedTuple):
@@ -167,11 +169,15 @@ class Able(NamedTuple):
         lacked: Labels that it requires and this host does not have.
         hosts: How many hosts can run it; None where nobody has counted them yet.
         is_draining: Some could, but are to start nothing.
+        names: These hosts, where they share a store.
+        bound_to: The only host that counts, as it has the folder of a run's round; None where that is not so.
     """
 
     lacked: list[str]
     hosts: int | None
     is_draining: bool = False
+    names: tuple[str, ...] = ()
+    bound_to: str | None = None
 
     @property
     def unserved(self) -> Unserved | None:
@@ -180,6 +186,8 @@ class Able(NamedTuple):
             return None
         if self.is_draining:
             return Unserved.DRAINING
+        if self.bound_to is not None:
+            return Unserved.FOLDER
         return Unserved.LABELS if self.lacked else Unserved.PACKAGE
 
     @property
@@ -192,6 +200,11 @@ class Able(NamedTuple):
                 return lacking_sentence(self.lacked)
             case Unserved.PACKAGE:
                 return "no host that lives can run it, so its runs wait"
+            case Unserved.FOLDER:
+                return (
+                    f"host {self.bound_to}, which has the folder of its round, is not there to start it, so it waits "
+                    "(`flowd hosts`)"
+                )
         return None
 
 

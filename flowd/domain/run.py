@@ -140,6 +140,7 @@ class Run:
         attempts_before: Attempts that do not count against its step's ``max_attempts``.
         labels: What it is found by, as its step declared them when it was made.
         progress: How far its running step says that it is.
+        bound_to: The host that alone can start it, as it has the folder of its round; None where any may.
     """
 
     id: str
@@ -171,6 +172,7 @@ class Run:
     attempts_before: int = 0
     labels: tuple[Label, ...] = ()
     progress: Progress | None = None
+    bound_to: str | None = None
     attempts: tuple[Attempt, ...] = field(default=())
 
     @property

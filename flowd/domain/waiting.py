@@ -51,10 +51,12 @@ class HostWait:
     Attributes:
         labels: What the step requires of a host.
         hosts: How many hosts that live have these labels, whatever else keeps them from it.
+        name: The host that alone can start it, as it has the folder of its round; None where any may.
     """
 
     labels: tuple[str, ...]
     hosts: int = 0
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Abilities:
             try:
                 if self._news.is_set():
                     await self._tell()
-                self._served.tell(await self._hosts.served())
+                self._served.tell(*await self._hosts.served())
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._news.wait()
             except TimeoutError:

@@ -29,13 +29,21 @@ class Showing:
         """Who could run a queued run that no host starts just now; None of all others."""
         if not _is_ready(run) and not isinstance(run.waiting_for, PackageWait):
             return None
-        able = self._able(run.flow_name, run.step_name, self._steps.lacked(run.flow_name, run.step_name))
+        lacked = self._steps.lacked(run.flow_name, run.step_name)
+        able = self._able(run.flow_name, run.step_name, lacked, run.bound_to)
         return able if able.unserved is not None else None
 
-    def _able(self, flow_name: str, step_name: str, lacked: list[str]) -> Able:
+    def _able(self, flow_name: str, step_name: str, lacked: list[str], bound_to: str | None = None) -> Able:
         if self._served is None:
             return Able(lacked, int(not lacked))
-        return Able(lacked, self._served.hosts(flow_name, step_name), self._served.is_draining(flow_name, step_name))
+        names = self._served.names(flow_name, step_name)
+        return Able(
+            lacked,
+            self._served.count(flow_name, step_name, bound_to),
+            self._served.is_draining(flow_name, step_name, bound_to),
+            names if bound_to is None else tuple(name for name in names if name == bound_to),
+            bound_to,
+        )
 
     def run(self, run: Run) -> Run:
         """The run as it may be seen."""
@@ -43,8 +51,13 @@ class Showing:
             labels = self._steps.lacking(run.flow_name, run.step_name)
             if labels:
                 run = replace(run, waiting_for=HostWait(labels))
-        elif self._served is not None and _is_ready(run) and self._served.hosts(run.flow_name, run.step_name) == 0:
-            run = replace(run, waiting_for=HostWait(self._steps.required(run.flow_name, run.step_name)))
+        elif (
+            self._served is not None
+            and _is_ready(run)
+            and self._served.count(run.flow_name, run.step_name, run.bound_to) == 0
+        ):
+            labels = self._steps.required(run.flow_name, run.step_name)
+            run = replace(run, waiting_for=HostWait(labels, name=run.bound_to))
         return masked_run(run, self._redactor)
 
 

@@ -72,12 +72,18 @@ def waits(said: Mapping[str, Any] | None) -> str:
         case {"package": name}:
             return f"its step, which {name} does not have"
         case {"host": dict(host)}:
-            labels = " and ".join(host.get("labels", ()))
-            return f"a host with {labels}" if labels else "a host that can run its step"
+            return _host(host)
         case {"key": dict(key)}:
             return _key(key)
         case _:
             return "a place"
+
+
+def _host(host: Mapping[str, Any]) -> str:
+    if name := host.get("name"):
+        return f"host {name}, which has the folder of its round"
+    labels = " and ".join(host.get("labels", ()))
+    return f"a host with {labels}" if labels else "a host that can run its step"
 
 
 def _key(said: Mapping[str, Any]) -> str:

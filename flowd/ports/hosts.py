@@ -9,6 +9,9 @@ from flowd.domain.run import Attempt, Run
 from flowd.domain.tenure import Lost, Renewal
 from flowd.domain.waiting import TimeWait
 
+Served = dict[tuple[str, str], tuple[str, ...]]
+"""Names of hosts by flow and step; a step that none can run is not in it."""
+
 
 class Hosts(Protocol):
     """The hosts that share a store, this one among them."""
@@ -31,9 +34,8 @@ class Hosts(Protocol):
         """These are the steps that this host can run, by flow and step. Claims go by that."""
         ...
 
-    async def served(self) -> dict[tuple[str, str], int]:
-        """How many hosts that live start runs of each step, by flow and step: 0 where those that could are draining;
-        those that none can run are not in it."""
+    async def served(self) -> tuple[Served, Served]:
+        """Which hosts that live start runs of each step, and which could, but are draining."""
         ...
 
     async def known(self) -> list[KnownHost]:

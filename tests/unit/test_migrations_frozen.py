@@ -21,6 +21,7 @@ SQLITE = {
     "0013_host.sql": "7f2155014638c517",
     "0014_flows_of_hosts.sql": "74cce28e4f4c050a",
     "0015_runs_of_host.sql": "bc95d3928802f45c",
+    "0016_bound_to.sql": "deb4ce0e337802d9",
 }
 """A change of a schema is a new file with a new line here; a line that is here stays as it is."""
 

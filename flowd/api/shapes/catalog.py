@@ -117,8 +117,9 @@ class SchemaErrorView(View):
 class VerdictView(View):
     """What one step says to an event. ``reason`` is ``matched``, or what failed first; ``missing`` are the needs that
     are not started. ``warning``: why a run of it fails all the same, or waits. ``runsOn``: labels that it
-    requires of a host; ``hosts``: how many hosts start runs of it, and with none ``unserved``: why, as those that could
-    are ``draining``, none has the ``labels``, or none has the ``package``."""
+    requires of a host; ``hosts``: how many hosts start runs of it, ``hostNames``: which, where they share a store; and
+    with none ``unserved``: why, as those that could are ``draining``, none has the ``labels``, or none has the
+    ``package``."""
 
     flow: str
     step: str
@@ -132,6 +133,7 @@ class VerdictView(View):
     missing: tuple[str, ...] | None = None
     runs_on: tuple[str, ...] | None = None
     hosts: int | None = None
+    host_names: tuple[str, ...] | None = None
     unserved: Unserved | None = None
 
 
@@ -239,5 +241,6 @@ def _verdict_view(verdict: Verdict, able: Able) -> VerdictView:
         missing=verdict.missing or None,
         runs_on=verdict.step.runs_on or None,
         hosts=able.hosts,
+        host_names=able.names or None,
         unserved=able.unserved,
     )

@@ -33,10 +33,12 @@ class KeyWaitView(View):
 
 
 class HostWaitView(View):
-    """A host: which labels it must have, and how many that live have them."""
+    """A host: which labels it must have, and how many that live have them. ``name``: it must be this one, which has the
+    folder of the run's round."""
 
     labels: tuple[str, ...]
     hosts: int
+    name: str | None = None
 
 
 class WaitingView(View):
@@ -68,7 +70,7 @@ def waiting_view(waiting: WaitingFor, run: Run) -> WaitingView:
         case PackageWait():
             return WaitingView(package=waiting.name)
         case HostWait():
-            return WaitingView(host=HostWaitView(labels=waiting.labels, hosts=waiting.hosts))
+            return WaitingView(host=HostWaitView(waiting.labels, waiting.hosts, waiting.name))
         case PersonWait(None):
             return WaitingView(why="foreign")
         case PersonWait(run_id):

@@ -13,6 +13,7 @@ from flowd.domain.queueing import LeftRunning
 from flowd.domain.run import Attempt, Run
 from flowd.domain.tenure import Lost, Renewal
 from flowd.domain.waiting import TimeWait
+from flowd.ports.hosts import Served
 from flowd.store.postgres.address import Address
 from flowd.store.postgres.connection import PostgresWriter
 from flowd.store.postgres.listener import Listener
@@ -62,7 +63,7 @@ class SharedStore(PostgresStore):
         """See `flowd.ports.hosts.Hosts.leave`."""
         await self._writer.do(lambda db: hosts.leave(db, self._host))
 
-    async def served(self) -> dict[tuple[str, str], int]:
+    async def served(self) -> tuple[Served, Served]:
         """See `flowd.ports.hosts.Hosts.served`."""
         return await self._read(hosts.served)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from flowd.domain.errors import HostAliveError, NotYetError
 from flowd.domain.hosts import HostSession, HostState, KnownHost, labels_of
+from flowd.ports.hosts import Served
 from flowd.store.sql.connection import Connection
 
 LIVE_MS = 30_000
@@ -109,15 +110,19 @@ def _refuse_alive(db: Connection, name: str, *, has_left: bool, silent_ms: int) 
         )
 
 
-def served(db: Connection) -> dict[tuple[str, str], int]:
+def served(db: Connection) -> tuple[Served, Served]:
     """See `flowd.ports.hosts.Hosts.served`."""
     found = db.execute(
-        "SELECT a.flow_name, a.step_name, count(*) FILTER (WHERE h.wanted = 'ready' AND h.is_draining = 0)"
+        "SELECT a.flow_name, a.step_name, string_agg(h.name, ' ' ORDER BY h.name), h.wanted = 'ready' AND h.is_draining = 0"
         " FROM host_abilities a JOIN hosts h ON h.name = a.host"
         f" WHERE h.seen_at_ms > server_ms() - {LIVE_MS}"
-        " GROUP BY a.flow_name, a.step_name"
+        " GROUP BY 1, 2, 4"
     )
-    return {(flow, step): hosts for flow, step, hosts in found}
+    starting: Served = {}
+    draining: Served = {}
+    for flow, step, names, does_start in found:
+        (starting if does_start else draining)[flow, step] = tuple(names.split())
+    return starting, draining
 
 
 def leave(db: Connection, host: HostSession) -> None:

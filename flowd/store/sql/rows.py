@@ -35,10 +35,10 @@ RUN_COLUMNS = """
             AND IS_QUESTION ORDER BY n.place LIMIT 1)
         WHEN 'key' THEN CAST(KEY_WAIT AS TEXT)
         WHEN 'pause' THEN r.waits_on
-    END, r.resolution, r.answer, r.attempts_before, r.step_key, r.labels, r.progress
+    END, r.resolution, r.answer, r.attempts_before, r.step_key, r.labels, r.progress, r.bound_to
 """.replace("IS_QUESTION", IS_QUESTION).replace("KEY_WAIT", lanes.WAIT)
 SEQ, FLOW_NAME, STEP_NAME, CANCEL_REQUESTED, WAITS_FOR, EVENT_SEQ, ROUND_SEQ, RUN_WHEN = 0, 3, 5, 23, 24, 28, 30, 31
-_WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE, STEP_KEY, LABELS, _PROGRESS = 32, 33, 34, 35, 36, 37, 38
+_WAITS_ON, RESOLUTION, ANSWER, ATTEMPTS_BEFORE, STEP_KEY, LABELS, _PROGRESS, _BOUND_TO = 32, 33, 34, 35, 36, 37, 38, 39
 _REASON, _SIGNAL = 18, 21
 _FLOW_VERSION, _RUNNER, _PACKAGE_HASH, _STATUS, _UPDATED_AT, _STARTED_AT, _ATTEMPT_COUNT = 4, 6, 7, 8, 10, 11, 13
 RETURNING_RUN = RUN_COLUMNS.replace("e.id", "(SELECT id FROM events WHERE seq = event_seq)").replace("r.", "runs.")
@@ -99,6 +99,7 @@ def run(row: Row, attempts: Sequence[Attempt] = ()) -> Run:
         attempts_before=row[ATTEMPTS_BEFORE],
         labels=read_labels(row[LABELS]) if row[LABELS] else (),
         progress=None if row[_PROGRESS] is None else Progress(**json.loads(row[_PROGRESS])),
+        bound_to=row[_BOUND_TO] or None,
         attempts=tuple(attempts),
     )
 

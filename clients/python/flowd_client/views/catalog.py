@@ -115,6 +115,7 @@ class VerdictView:
         warning: Why a run of it fails all the same, or waits.
         runs_on: Labels that a host must have to run it.
         hosts: How many hosts start runs of it.
+        host_names: Which, where hosts share a store.
         unserved: Why none does: ``draining``, ``labels`` or ``package``; None where one does.
     """
 
@@ -131,6 +132,7 @@ class VerdictView:
     runs_on: tuple[str, ...] = ()
     hosts: int | None = None
     unserved: str | None = None
+    host_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,8 @@ class RunView:
             ``{"until": instant, "why": …}``, for a retry with the number of its ``"attempt"``, ``"of"`` so many,
             ``{"key": {"group", "key": [value, …], "holder": run_id, "behind"}}``,
             with ``"asks": run_id`` where the holder waits for a person's answer to that run, ``{"package": name}``, or
-            ``{"host": {"labels": [label, …], "hosts"}}`` where so many hosts have the labels that its step requires;
-            None where that is nothing but a place.
+            ``{"host": {"labels": [label, …], "hosts"}}`` where so many hosts have the labels that its step requires,
+            with ``"name"`` where that host alone has the folder of its round; None where that is nothing but a place.
         round: Which dispatch (1) or replay of its event made it.
         package_hash: Of the flow package that its last attempt ran with.
         definition: What its last attempt was made with: ``{"root", "script", "runner", "timeoutMs", …}``; None where
