@@ -22,7 +22,8 @@ class HostMethods:
         }
 
     async def _list(self, _: NoParams) -> hosts.HostsView:
-        return hosts.HostsView(hosts=[hosts.host_view(host) for host in await self._engine.hosts.list()])
+        known = await self._engine.hosts.list()
+        return hosts.hosts_view(known, await self._engine.hosts.differing())
 
     async def _drain(self, given: hosts.Host) -> hosts.OneHostView:
         return hosts.OneHostView(host=hosts.host_view(await self._engine.hosts.drain(given.host)))

@@ -1,16 +1,20 @@
 """The hash of all files of a package as they are now, for the record of what ran. Keeps digests by what stat tells."""
 
 import asyncio
+import hashlib
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flowd.catalog.files import MAX_FILES, TICK_NS, Reading, Stamp, digest_of, list_files, stamp
+from flowd.catalog.files import MAX_FILES, MAX_HASHED_BYTES, TICK_NS, Reading, Stamp, digest_of, list_files, stamp
 from flowd.catalog.package import MANIFEST, resolve
 
 _SMALL_FILES: Final = 50
 _SMALL_BYTES: Final = 256 * 1024
 _MAX_PACKAGES: Final = 1_000
+_MAX_WHOLE_BYTES: Final = 1 << 30
+"""A larger file is told apart by its size alone, where its content is what counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class PackageFiles:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: dict[tuple[str, tuple[str, ...], bool], _Known] = {}
 
     async def now(self, root: str, script: str) -> str | None:
         """``sha256:`` over all files of a package, as `flowd.catalog.files.digest_of` has it; None where it is gone.
@@ -45,25 +49,31 @@ class PackageFiles:
             root: The package's folder.
             script: As the manifest has it; it may lie elsewhere.
         """
-        known = self._known.get((root, script))
+        key = root, (script,), False
+        known = self._known.get(key)
         if known is not None and known.is_small:
-            return self._hash(root, script)
-        return await asyncio.to_thread(self._hash, root, script)
+            return self._hash(*key)
+        return await asyncio.to_thread(self._hash, *key)
 
-    def _hash(self, root: str, script: str) -> str | None:
-        known = self._known.get((root, script))
+    async def whole(self, root: str, scripts: Sequence[str]) -> str | None:
+        """The same with all its scripts, and with large files by their content, too: the same in every checkout."""
+        return await asyncio.to_thread(self._hash, root, tuple(scripts), True)  # noqa: FBT003
+
+    def _hash(self, root: str, scripts: tuple[str, ...], is_by_content: bool) -> str | None:
+        key = root, scripts, is_by_content
+        known = self._known.get(key)
         if known is None or not known.is_settled or any(stamp(path) != seen for path, seen in known.stamps.items()):
             if len(self._known) >= _MAX_PACKAGES:
                 self._known.clear()
-            known = self._known[root, script] = _look(root, script, known)
+            known = self._known[key] = _look(root, scripts, known, _content if is_by_content else _digest)
         return known.total
 
 
-def _look(root: str, script: str, before: _Known | None) -> _Known:
+def _look(root: str, scripts: Sequence[str], before: _Known | None, digest: Callable[[str], str]) -> _Known:
     at_ns = time.time_ns()
     listed = list_files(root, MAX_FILES)
     folders, files = listed if listed is not None else ([], [])
-    files = list(dict.fromkeys([resolve(root, MANIFEST), resolve(root, script), *files]))
+    files = list(dict.fromkeys([resolve(root, MANIFEST), *(resolve(root, script) for script in scripts), *files]))
     stamps = {path: stamp(path) for path in (*folders, *files)}
     digests: dict[str, str] = {}
     for path in files:
@@ -71,7 +81,7 @@ def _look(root: str, script: str, before: _Known | None) -> _Known:
         if seen is None:
             continue
         is_kept = before is not None and before.is_settled and before.stamps.get(path) == seen
-        digests[path] = before.digests[path] if before is not None and is_kept else _digest(path)
+        digests[path] = before.digests[path] if before is not None and is_kept else digest(path)
     sizes = [seen[1] for path in files if (seen := stamps[path])]
     return _Known(
         stamps,
@@ -86,3 +96,16 @@ def _digest(path: str) -> str:
     reading = Reading()
     reading.note(path)
     return reading.digests.get(path, "")
+
+
+def _content(path: str) -> str:
+    found = stamp(path)
+    if found is None or found[1] <= MAX_HASHED_BYTES:
+        return _digest(path)
+    if found[1] > _MAX_WHOLE_BYTES:
+        return hashlib.sha256(repr(found[1]).encode()).hexdigest()
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -1,12 +1,14 @@
 """``flowd hosts``: lists the hosts that share the store, and drains or forgets one."""
 
+from collections.abc import Sequence
+
 import click
 
 from flowd.cli import printing
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, shared_options
 from flowd_client import requests
-from flowd_client.views.host import HostView, read_host, read_hosts
+from flowd_client.views.host import HostView, PackageDifferenceView, read_host, read_hosts
 
 _TOLD_OFFSET_MS = 1_000
 
@@ -30,8 +32,9 @@ _host_argument = click.argument("name", type=Text(), metavar="NAME")
 @as_json_option
 @click.pass_context
 def hosts(context: click.Context, *, as_json: bool) -> None:
-    """List the hosts that share the store, whichever of them is asked: whether they start runs, and when they were
-    heard of last. Where the store is in the state folder, that is this host alone.
+    """List the hosts that share the store, whichever of them is asked: whether they start runs, when they were heard of
+    last, and at which commit of git their workspaces are; and the packages that are not the same on all live hosts.
+    Where the store is in the state folder, that is this host alone.
 
     \b
     Examples:
@@ -45,11 +48,34 @@ def hosts(context: click.Context, *, as_json: bool) -> None:
     if as_json:
         printing.print_json(response)
         return
+    view = read_hosts(response)
     printing.table(
-        ("HOST", "STATE", "RUNS", "VERSION", "LABELS", "SEEN", "CLOCK"),
-        [_row(host) for host in read_hosts(response)],
-        whole=("HOST", "STATE"),
+        ("HOST", "STATE", "RUNS", "VERSION", "LABELS", "SEEN", "CLOCK", "COMMIT"),
+        [_row(host) for host in view],
+        whole=("HOST", "STATE", "COMMIT"),
     )
+    if view.packages:
+        printing.line("")
+        draw_differences(view.packages)
+
+
+def draw_differences(packages: Sequence[PackageDifferenceView]) -> None:
+    """Which hosts have another package than others, in a line each."""
+    for package in packages:
+        by_hash: dict[str, list[str]] = {}
+        for host, digest in package.hashes.items():
+            by_hash.setdefault(str(digest), []).append(host)
+        sides = (f"{short(digest)} on {', '.join(names)}" for digest, names in by_hash.items())
+        printing.line(f"{printing.status('differs')} {package.name}: {'; '.join(sides)}")
+
+
+def short(digest: str) -> str:
+    """The beginning of a hash, which is enough for people.
+
+    >>> short("sha256:0123456789abcdef0123"), short("0123456789abcdef0123")
+    ('0123456789ab', '0123456789ab')
+    """
+    return digest.removeprefix("sha256:")[:12]
 
 
 def _row(host: HostView) -> tuple[str, ...]:
@@ -63,6 +89,7 @@ def _row(host: HostView) -> tuple[str, ...]:
         labels or "-",
         seen,
         clock(host.clock_offset_ms),
+        short(host.commit) if host.commit else "-",
     )
 
 

@@ -1,7 +1,7 @@
 """``flowd validate``: checks packages on disk."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -10,6 +10,7 @@ from flowd.catalog.doubts import doubts
 from flowd.cli import disk, printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.flows import remarks
+from flowd.cli.hosts import draw_differences
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.domain import hosts
@@ -18,25 +19,34 @@ from flowd.domain.flow import Flow, Snapshot
 from flowd.domain.secrets import asked_for
 from flowd.domain.secrets import unknown as unknown_secret
 from flowd.settings import sources, unknown
+from flowd_client import requests
 from flowd_client.views.catalog import CatalogView, read_catalog
+from flowd_client.views.host import PackageDifferenceView
 
 _ROOTS = ("flows", ".codex/flows")
 
 
 @click.command(cls=Verb, short_help="Check flow packages on disk. Needs no daemon.")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.option(
+    "--hosts", "of_hosts", is_flag=True, help="Tell which of them differ between the live hosts of the store."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, in the shape of `flowd flows --json`.")
 @click.pass_obj
-def validate(session: Session, paths: tuple[Path, ...], as_json: bool) -> int:
+def validate(session: Session, paths: tuple[Path, ...], of_hosts: bool, as_json: bool) -> int:
     """Check the packages of the workspace, or those in PATHs: package folders, their flow.toml, or workspaces.
 
-    Exits with 1 if a package is broken.
+    With --hosts the daemon is asked, too, which of these packages are not the same on all live hosts that share its
+    store, by all files that they have.
+
+    Exits with 1 if a package is broken, or differs between hosts.
 
     \b
     Examples:
       flowd validate
       flowd validate flows/release
       flowd validate --json | jq .broken
+      flowd validate --hosts
     """
     snapshots = [_check(path.absolute()) for path in paths]
     if not paths:
@@ -47,13 +57,33 @@ def validate(session: Session, paths: tuple[Path, ...], as_json: bool) -> int:
         shadowed=tuple(item for snapshot in snapshots for item in snapshot.shadowed),
     )
     response = disk.flows(merged)
+    differing = _differing(session, {flow.name for flow in merged.flows} if paths else None) if of_hosts else ()
     if as_json:
-        printing.print_json(response)
+        told = {package.name: dict(package.hashes) for package in differing}
+        printing.print_json({**response, "hosts": told} if of_hosts else response)
     else:
         _draw(read_catalog(response))
+        draw_differences(differing)
         for sentence in () if paths else unknown.find_files(session.workspace):
             printing.note(f"flowd: {sentence}.")
-    return Exit.RUN_FAILED if merged.broken else Exit.GOOD
+    return Exit.RUN_FAILED if merged.broken or differing else Exit.GOOD
+
+
+def _differing(session: Session, names: Collection[str] | None) -> Sequence[PackageDifferenceView]:
+    """The packages that differ between live hosts, of these names or all.
+
+    Raises:
+        CommandError: Hosts share no store here.
+        FlowClientError: No daemon answers.
+    """
+    packages = session.view(requests.hosts()).packages
+    if packages is None:
+        raise CommandError(
+            "There are no hosts to compare: the daemon has its store for itself (docs/hosts.md tells how hosts share "
+            "one), or is older than this command.",
+            Exit.REFUSED,
+        )
+    return [package for package in packages if names is None or package.name in names]
 
 
 def _check(path: Path) -> Snapshot:

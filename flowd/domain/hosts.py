@@ -71,6 +71,7 @@ class KnownHost:
         silent_ms: How long ago that is.
         clock_offset_ms: How far its wall clock is ahead of the store's.
         is_self: It is the one that was asked.
+        commit: That its workspace is at; None where that is in no repository.
     """
 
     name: str
@@ -83,6 +84,7 @@ class KnownHost:
     silent_ms: int = 0
     clock_offset_ms: int = 0
     is_self: bool = False
+    commit: str | None = None
 
 
 class Startable(NamedTuple):

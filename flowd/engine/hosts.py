@@ -1,5 +1,6 @@
 """The hosts that share a store, as people see them, and what these can want of them."""
 
+import asyncio
 from collections.abc import Callable
 
 from flowd.domain.errors import HostAliveError, HostNotFoundError
@@ -22,6 +23,7 @@ class HostControl:
         scheduler: Scheduler,
         running: Callable[[], int],
         clock: Clock,
+        commit: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Wire it.
 
@@ -29,6 +31,7 @@ class HostControl:
             name: This host's, as is its ``version`` of flowd, and its ``labels``.
             shared: The store, where hosts share it.
             running: How many runs are under way here.
+            commit: Reads at which one the workspace is; None where there is none.
         """
         self._name = name
         self._version = version
@@ -37,10 +40,16 @@ class HostControl:
         self._scheduler = scheduler
         self._running = running
         self._clock = clock
+        self._commit = commit
 
     async def list(self) -> list[KnownHost]:
         """All hosts, by name."""
-        return [self._own()] if self._shared is None else await self._shared.known()
+        return [await self._own()] if self._shared is None else await self._shared.known()
+
+    async def differing(self) -> dict[str, dict[str, str]] | None:
+        """The packages that are not the same on all live hosts, see `flowd.ports.hosts.Hosts.differing`; None where the
+        store is not shared."""
+        return None if self._shared is None else await self._shared.differing()
 
     async def host(self, name: str) -> KnownHost:
         """A host.
@@ -100,11 +109,12 @@ class HostControl:
         found = await self.host(name)
         if name == self._name and (self._shared is None or not is_draining):
             self._scheduler.hold(Holder.DAEMON, is_draining)
-        return found if self._shared is not None else self._own()
+        return found if self._shared is not None else await self._own()
 
-    def _own(self) -> KnownHost:
+    async def _own(self) -> KnownHost:
+        commit = await asyncio.to_thread(self._commit)
         state = HostState.DRAINING if self._scheduler.is_held else HostState.READY
         return KnownHost(
             self._name, state, self._version, tuple(sorted(self._labels)), self._running(),
-            self._scheduler.max_parallel, self._clock.now_ms(), is_self=True,
+            self._scheduler.max_parallel, self._clock.now_ms(), is_self=True, commit=commit,
         )  # fmt: skip

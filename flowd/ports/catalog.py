@@ -38,3 +38,7 @@ class PackageHashes(Protocol):
     async def now(self, root: str, script: str) -> str | None:
         """A hash over all files of the package in this folder; None where it is gone."""
         ...
+
+    async def whole(self, root: str, scripts: Sequence[str]) -> str | None:
+        """The same with all of its scripts, and the same in every checkout: by contents alone."""
+        ...

@@ -1,6 +1,6 @@
 """What hosts that share a store ask of it beside the queue."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from flowd.domain.hosts import KnownHost, Startable
@@ -32,6 +32,15 @@ class Hosts(Protocol):
 
     async def note_abilities(self, steps: Iterable[tuple[str, str]]) -> None:
         """These are the steps that this host can run, by flow and step. Claims go by that."""
+        ...
+
+    async def note_packages(self, commit: str | None, hashes: Mapping[str, str]) -> None:
+        """This is what this host's checkout has: the commit, None where it is in no repository, and the packages in
+        force, each by a hash of all its files."""
+        ...
+
+    async def differing(self) -> dict[str, dict[str, str]]:
+        """The packages that are not the same on all live hosts that have them: their hashes by host, by name."""
         ...
 
     async def served(self) -> tuple[Served, Served]:

@@ -16,7 +16,7 @@ def why(folder: Path) -> str | None:
     """Why a folder may have come out of git, for people; None where nothing in it is git's."""
     real = Path(os.path.realpath(folder))
     for above in real.parents:
-        if (git := _git_folder(above)) is None:
+        if (git := git_folder(above)) is None:
             continue
         name = os.fsencode(real.relative_to(above)) + b"/"
         for index in _indexes(git):
@@ -28,7 +28,7 @@ def why(folder: Path) -> str | None:
     return None
 
 
-def _git_folder(above: Path) -> Path | None:
+def git_folder(above: Path) -> Path | None:
     """The git folder of a work tree; that of a submodule, or of another work tree, is elsewhere."""
     git = above / ".git"
     try:

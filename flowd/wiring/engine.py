@@ -38,6 +38,7 @@ from flowd.keeper.capabilities import boot_id, now_s
 from flowd.ports import Catalog, Clock, Keeper, OpenStore, PackageHashes, PayloadChecks, Runners
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
+from flowd.state.git_commit import commit_of
 from flowd.wiring.sharing import Shared
 
 
@@ -69,6 +70,7 @@ def assemble(
         round_folders.ended(run)
         tallies.ended(run)
 
+    commit = partial(commit_of, settings.workspace)
     completions = Completions(ended)
     waits = StorageWaits(time.monotonic)
     outputs = OutputFiles(settings.state_dir / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
@@ -147,6 +149,8 @@ def assemble(
             catalog=catalog,
             steps=steps,
             journal=store,
+            packages=packages,
+            commit=commit,
             on_lost=tallies.lease_lost,
         )
     if shelf is not None:
@@ -204,6 +208,7 @@ def assemble(
             scheduler=scheduler,
             running=lambda: len(attempts.active),
             clock=clock,
+            commit=commit,
         ),
     )
     store.tell_side_effects(engine.follow_up)

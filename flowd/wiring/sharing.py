@@ -7,6 +7,7 @@ from flowd.domain.flow import Snapshot
 from flowd.domain.hosts import HostSession
 from flowd.engine.abilities import Abilities
 from flowd.engine.attempts import Attempts
+from flowd.engine.checkout import Checkout
 from flowd.engine.completions import Completions
 from flowd.engine.hearing import Hearing
 from flowd.engine.scheduler import Holder, Scheduler
@@ -14,7 +15,7 @@ from flowd.engine.served import Served
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.tenure import Tenure
 from flowd.keeper.capabilities import now_s
-from flowd.ports import Catalog, Clock, Journal, Keeper
+from flowd.ports import Catalog, Clock, Journal, Keeper, PackageHashes
 from flowd.ports.hosts import Sharing
 
 Work = Callable[[], Coroutine[None, None, None]]
@@ -49,9 +50,11 @@ class Shared:
         catalog: Catalog,
         steps: StepsInForce,
         journal: Journal,
+        packages: PackageHashes,
+        commit: Callable[[], str | None],
         on_lost: Callable[[], None],
     ) -> list[Work]:
-        """What goes on for as long as the engine is open."""
+        """What goes on for as long as the engine is open. ``commit`` is that of the workspace."""
         tenure = Tenure(
             leases=self.store,
             keeper=keeper,
@@ -73,5 +76,6 @@ class Shared:
             hold=lambda is_wanted: scheduler.hold(Holder.STORE, is_wanted),
         )
         abilities = Abilities(hosts=self.store, catalog=catalog, steps=steps, served=self.served, ring=scheduler.ring)
-        self.listeners.append(abilities.changed)
-        return [tenure.renew_for_ever, tenure.sweep_for_ever, hearing.work, abilities.work]
+        checkout = Checkout(hosts=self.store, catalog=catalog, packages=packages, commit=commit)
+        self.listeners += [abilities.changed, checkout.changed]
+        return [tenure.renew_for_ever, tenure.sweep_for_ever, hearing.work, abilities.work, checkout.work]

@@ -28,6 +28,7 @@ SQLITE = {
 POSTGRES = {
     "0001_initial.sql": "0c02653eeff467ed",
     "0002_hosts.sql": "affcf92238853e5d",
+    "0003_packages.sql": "87ea4d877bfcfa9e",
 }
 """The same."""
 

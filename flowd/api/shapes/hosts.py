@@ -1,5 +1,6 @@
 """The hosts that share a store, as callers see and ask for them."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -38,6 +39,7 @@ class HostView(View):
         seen_at: When it was heard of last, by the store's clock, and ``silentMs`` how long ago that is.
         clock_offset_ms: How far its wall clock is ahead of the store's.
         this: It is the one that answers.
+        commit: That its workspace is at; absent where that is in no git repository.
     """
 
     name: str
@@ -50,12 +52,23 @@ class HostView(View):
     silent_ms: int
     clock_offset_ms: int
     this: bool = False
+    commit: str | None = None
+
+
+class PackageDifferenceView(View):
+    """A flow package that is not the same on all live hosts that have it: ``hashes`` has a hash of all its files by
+    host."""
+
+    name: str
+    hashes: dict[str, str]
 
 
 class HostsView(View):
-    """All hosts, by name; one where the store is in its state folder."""
+    """All hosts, by name; one where the store is in its state folder. ``packages``: those that differ between live
+    hosts, absent where hosts share no store."""
 
     hosts: list[HostView]
+    packages: list[PackageDifferenceView] | None = None
 
 
 class OneHostView(View):
@@ -84,4 +97,11 @@ def host_view(host: KnownHost) -> HostView:
         silent_ms=host.silent_ms,
         clock_offset_ms=host.clock_offset_ms,
         this=host.is_self,
+        commit=host.commit,
     )
+
+
+def hosts_view(hosts: Iterable[KnownHost], differing: Mapping[str, Mapping[str, str]] | None) -> HostsView:
+    """All hosts, and what they do not have in common."""
+    told = None if differing is None else [PackageDifferenceView(name, dict(own)) for name, own in differing.items()]
+    return HostsView([host_view(host) for host in hosts], told)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -87,6 +87,14 @@ class SharedStore(PostgresStore):
         """See `flowd.ports.hosts.Hosts.note_abilities`."""
         known = list(steps)
         await self._writer.do(lambda db: hosts.note_abilities(db, self._host, known))
+
+    async def note_packages(self, commit: str | None, hashes: Mapping[str, str]) -> None:
+        """See `flowd.ports.hosts.Hosts.note_packages`."""
+        await self._writer.do(lambda db: hosts.note_packages(db, self._host, commit, hashes))
+
+    async def differing(self) -> dict[str, dict[str, str]]:
+        """See `flowd.ports.hosts.Hosts.differing`."""
+        return await self._read(hosts.differing)
 
     async def left_running(self) -> list[LeftRunning]:
         """See `flowd.ports.queue.Queue.left_running`: of this host alone."""

@@ -1,7 +1,7 @@
 """The hosts that share a store. Functions that write run inside the writer's transaction."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flowd.domain.errors import HostAliveError, NotYetError
@@ -45,13 +45,13 @@ def known(db: Connection, asked: HostSession) -> list[KnownHost]:
     """See `flowd.ports.hosts.Hosts.known`."""
     found = db.execute(
         "SELECT name, version, labels, running, places, clock_offset_ms, wanted, is_draining, seen_at_ms, left_at_ms,"
-        " server_ms() FROM hosts ORDER BY name"
+        " server_ms(), git_commit FROM hosts ORDER BY name"
     )
     return [_known(row, asked) for row in found]
 
 
 def _known(row: tuple[Any, ...], asked: HostSession) -> KnownHost:
-    name, version, labels, running, places, offset_ms, wanted, is_draining, seen_at_ms, left_at_ms, now_ms = row
+    name, version, labels, running, places, offset_ms, wanted, is_draining, seen_at_ms, left_at_ms, now_ms = row[:-1]
     state = HostState.READY
     if left_at_ms:
         state, seen_at_ms, running = HostState.GONE, left_at_ms, 0
@@ -62,7 +62,7 @@ def _known(row: tuple[Any, ...], asked: HostSession) -> KnownHost:
     all_labels = tuple(sorted(labels_of(name, json.loads(labels))))
     silent_ms = max(0, now_ms - seen_at_ms)
     return KnownHost(
-        name, state, version, all_labels, running, places, seen_at_ms, silent_ms, offset_ms, name == asked.name
+        name, state, version, all_labels, running, places, seen_at_ms, silent_ms, offset_ms, name == asked.name, row[-1]
     )
 
 
@@ -85,6 +85,7 @@ def forget(db: Connection, name: str, *, is_forced: bool) -> int | None:
         _refuse_alive(db, name, has_left=bool(host[0]), silent_ms=host[1])
     db.execute("DELETE FROM hosts WHERE name = ?", (name,))
     db.execute("DELETE FROM host_abilities WHERE host = ?", (name,))
+    db.execute("DELETE FROM host_packages WHERE host = ?", (name,))
     # The folders of their rounds are gone with it.
     db.execute("UPDATE runs SET bound_to = '' WHERE status IN ('queued', 'running') AND bound_to = ?", (name,))
     return db.execute("UPDATE attempts SET lease_until_ms = 0 WHERE host = ? AND status = 'running'", (name,)).rowcount
@@ -144,3 +145,35 @@ def note_abilities(db: Connection, host: HostSession, steps: Iterable[tuple[str,
         )
     for flow, step in wanted - there:
         db.execute("INSERT INTO host_abilities VALUES (?, ?, ?)", (host.name, flow, step))
+
+
+def note_packages(db: Connection, host: HostSession, commit: str | None, hashes: Mapping[str, str]) -> None:
+    """See `flowd.ports.hosts.Hosts.note_packages`."""
+    db.execute(
+        "UPDATE hosts SET git_commit = ? WHERE name = ? AND session = ?",
+        (commit, host.name, host.session),
+    )
+    there = dict(db.execute("SELECT flow_name, hash FROM host_packages WHERE host = ?", (host.name,)).fetchall())
+    for flow in there.keys() - hashes.keys():
+        db.execute("DELETE FROM host_packages WHERE host = ? AND flow_name = ?", (host.name, flow))
+    for flow, digest in hashes.items():
+        if there.get(flow) != digest:
+            db.execute(
+                "INSERT INTO host_packages (host, flow_name, hash) VALUES (?, ?, ?)"
+                " ON CONFLICT (host, flow_name) DO UPDATE SET hash = excluded.hash",
+                (host.name, flow, digest),
+            )
+
+
+def differing(db: Connection) -> dict[str, dict[str, str]]:
+    """See `flowd.ports.hosts.Hosts.differing`."""
+    found = db.execute(
+        "WITH here AS (SELECT p.flow_name, p.host, p.hash FROM host_packages p JOIN hosts h ON h.name = p.host"
+        f" WHERE h.seen_at_ms > server_ms() - {LIVE_MS})"
+        " SELECT flow_name, host, hash FROM here WHERE flow_name IN"
+        " (SELECT flow_name FROM here GROUP BY flow_name HAVING min(hash) <> max(hash)) ORDER BY flow_name, host"
+    )
+    told: dict[str, dict[str, str]] = {}
+    for flow, host, digest in found:
+        told.setdefault(flow, {})[host] = digest
+    return told

@@ -20,6 +20,7 @@ class HostView:
         seen_at: When it was heard of last, by the store's clock, ``silent_ms`` ago.
         clock_offset_ms: How far its wall clock is ahead of the store's.
         this: It is the one that has answered.
+        commit: That its workspace is at; None where that is in no git repository.
     """
 
     name: str
@@ -32,14 +33,28 @@ class HostView:
     silent_ms: int
     clock_offset_ms: int
     this: bool
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class PackageDifferenceView:
+    """A flow package that is not the same on all live hosts that have it: a hash of all its files by host."""
+
+    name: str
+    hashes: Members = field(hash=False)
 
 
 @dataclass(frozen=True)
 class HostsView(Sequence[HostView]):
-    """All hosts, by name. A sequence of them; ``raw`` is the response as it came."""
+    """All hosts, by name. A sequence of them; ``raw`` is the response as it came.
+
+    Attributes:
+        packages: Those that differ between live hosts; None where hosts share no store.
+    """
 
     items: tuple[HostView, ...]
     raw: Members = field(repr=False, compare=False)
+    packages: tuple[PackageDifferenceView, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -58,7 +73,9 @@ class HostsView(Sequence[HostView]):
 def read_hosts(response: object) -> HostsView:
     """All hosts from the response."""
     source = members(response)
-    return HostsView(tuple(read(HostView, record) for record in records(source.get("hosts"))), source)
+    told = source.get("packages")
+    packages = None if told is None else tuple(read(PackageDifferenceView, record) for record in records(told))
+    return HostsView(tuple(read(HostView, record) for record in records(source.get("hosts"))), source, packages)
 
 
 def read_host(response: object) -> HostView:
