@@ -82,8 +82,7 @@ def _run_dry(stage: Stage) -> None:
 def _keep(stage: Stage, seed: int) -> None:
     for host in stage.hosts.values():
         log = Path(tempfile.gettempdir()) / f"flowd-crash-hosts-{seed}-{host.name}.log"
-        keeper = host.state / "keeper" / "keeper.log"
-        log.write_text(host.log() + (keeper.read_text() if keeper.exists() else ""), encoding="utf-8")
+        log.write_text(host.logs(), encoding="utf-8")
         print(f"      the log of {host.name} is in {log}", flush=True)
 
 
@@ -147,6 +146,7 @@ _ROWS = (
     ("fenced", "outcomes of fenced attempts"),
     ("gaps", "gaps in the journal"),
     ("leftovers", "processes left behind"),
+    ("errors", "errors of flowd itself in its logs"),
 )
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOST_AFTER_MS = 15_000
-REPOSITORIES = 3
+REPOSITORIES = 2
 FAR = "carl"
 """The host that alone may run `far`."""
 
@@ -42,8 +42,8 @@ KINDS = {
     "quick": Kind(weight=4),
     "once": Kind("sleep 1.$(( $$ % 9 ))", weight=2),
     "slow": Kind("sleep 1.$(( $$ % 9 ))", attempts=6, weight=3),
-    "long": Kind("sleep 3$(( $$ % 5 ))", attempts=6, weight=2),
-    "keyed": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=3, is_keyed=True),
+    "long": Kind("sleep 3$(( $$ % 5 ))", attempts=6, weight=1),
+    "keyed": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=5, is_keyed=True),
     "chain/a": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=2),
     "chain/b": Kind(attempts=6, needs=("a",)),
     "chain/c": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, needs=("b",)),

@@ -23,6 +23,8 @@ _DAEMON = Path(__file__).parents[1] / "crash" / "crashing_daemon.py"
 _RESTART_AFTER_S = 0.5
 """A daemon that ended by itself, as one does that finds no database at its start: a service manager restarts it."""
 
+_SIGNS = ('"exception": ', "Traceback (most recent call last)")
+
 
 class Host(Workspace):
     """A host. `tend` has to be called again and again: it is its service manager.
@@ -30,7 +32,7 @@ class Host(Workspace):
     Attributes:
         is_wanted: Whether its daemon is to run.
         chance: For what befalls it.
-        unreached: Points that were armed, and not passed in time.
+        unreached: Points that were armed, and not passed in time, and keepers that were to be signalled where none was.
     """
 
     def __init__(self, path: Path, name: str, link: Link, database: str, notes: Path, seed: int) -> None:
@@ -77,6 +79,8 @@ class Host(Workspace):
         """Signal the keeper, if one lives."""
         if (keeper := self.keeper()) is not None:
             _send(keeper, what)
+        elif what != signal.SIGCONT:
+            self.unreached += 1
 
     def arm(self, victim: str, point: str, *, stop: bool = False) -> None:
         """Let ``daemon`` or ``keeper`` die, or stand still, soon when it passes a point."""
@@ -121,6 +125,15 @@ class Host(Workspace):
                 if suffix in process.environ().get("FLOWD_MARK", ""):
                     found.append(process)
         return found
+
+    def logs(self) -> str:
+        """What the daemon wrote so far, and then the keeper."""
+        keeper = self.state / "keeper" / "keeper.log"
+        return self.log() + (keeper.read_text(encoding="utf-8") if keeper.exists() else "")
+
+    def errors(self) -> list[str]:
+        """What both wrote of errors that nobody has thought of."""
+        return [line for line in self.logs().splitlines() if any(sign in line for sign in _SIGNS)]
 
     def _all(self) -> list[psutil.Process]:
         daemon = []

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from crash_hosts import chronicle
 from crash_hosts.faults import SERVER, Fault
 from crash_hosts.kinds import KINDS, name_of, steps_of
 from crash_hosts.notes import Note, read
@@ -38,6 +39,7 @@ class Verdict:
         fenced: Outcomes of attempts that were not theirs to tell.
         gaps: Rows of the journal that the reader did not hear, or twice.
         leftovers: Processes.
+        errors: Of flowd itself, as its logs have them: what nobody thought of.
         interrupted: Attempts that ended so.
         declared: Those of them that another host declared lost.
         problems: Sentences; none is what is wanted.
@@ -53,6 +55,7 @@ class Verdict:
     fenced: int = 0
     gaps: int = 0
     leftovers: int = 0
+    errors: int = 0
     interrupted: int = 0
     declared: int = 0
     resent: int = 0
@@ -114,8 +117,11 @@ class Judge:
             self._attempt(attempt)
         self._begun()
         self._locks()
+        for counter, problem in chronicle.breaks(self._stage.ask(_JOURNAL)):  # type: ignore[arg-type]
+            self._say(counter, problem)
         self._heard()
         self._processes()
+        self._logs()
         return self.verdict
 
     def _say(self, counter: str, problem: str) -> None:
@@ -244,6 +250,11 @@ class Judge:
         for process in found:
             self._say("leftovers", f"left behind: {process}")
 
+    def _logs(self) -> None:
+        for host in self._stage.hosts.values():
+            for line in host.errors():
+                self._say("errors", f"{host.name} said {line}")
+
 
 _RUNS = (
     "SELECT r.id, r.flow_name, r.step_name, e.id, r.status, r.reason, r.result_status, r.attempt_count, r.error"
@@ -254,6 +265,10 @@ _ATTEMPTS = (
     " coalesce(a.result, CASE WHEN a.number = r.attempt_count AND r.result_status = 'changed' THEN r.result END),"
     " a.error"
     " FROM attempts a JOIN runs r ON r.seq = a.run_seq"
+)
+_JOURNAL = (
+    "SELECT j.kind, coalesce(r.id, e.id, j.flow_name), j.status, j.attempt FROM journal j"
+    " LEFT JOIN runs r ON r.seq = j.run_seq LEFT JOIN events e ON e.seq = j.event_seq ORDER BY j.cursor"
 )
 
 

@@ -45,9 +45,22 @@ class Scene:
     journal: list[int] = field(default_factory=lambda: [1, 2, 3])
     heard: list[int] = field(default_factory=lambda: [1, 2, 3])
     steps: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    lives: list[tuple[Any, ...]] = field(
+        default_factory=lambda: [
+            ("event", "slow-1-r0", None, None),
+            ("run", "run1", "queued", None),
+            ("run", "run1", "running", 1),
+            ("run", "run1", "queued", 1),
+            ("run", "run1", "running", 2),
+            ("run", "run1", "completed", 2),
+        ]
+    )
 
-    def ask(self, statement: str) -> list[list[Any]]:
-        rows: list[list[Any]] = [[cursor] for cursor in self.journal] if "FROM journal" in statement else []
+    def ask(self, statement: str) -> list[Any]:
+        rows: list[Any] = [[cursor] for cursor in self.journal] if "FROM journal" in statement else []
+        if "FROM journal j" in statement:
+            return self.lives
         if "FROM runs" in statement:
             rows = self.runs
         return self.attempts if "FROM attempts" in statement else rows
@@ -55,7 +68,9 @@ class Scene:
     def judged(self) -> Verdict:
         (self.folder / "ledger").write_text("".join(f"{note}\n" for note in self.notes))
         stage = SimpleNamespace(
-            notes=self.folder, ask=self.ask, hosts={"anna": SimpleNamespace(steps=lambda: self.steps)}
+            notes=self.folder,
+            ask=self.ask,
+            hosts={"anna": SimpleNamespace(name="anna", steps=lambda: self.steps, errors=lambda: self.errors)},
         )
         sender = SimpleNamespace(acknowledged=self.acknowledged, repeated=0)
         heard = [{"cursor": f"j{cursor}"} for cursor in self.heard]
@@ -95,6 +110,11 @@ def test_nothing_is_found_where_all_is_in_order(scene: Scene) -> None:
         "another's outcome": ("fenced", lambda s: s.attempts[1].__setitem__(7, _result("anna", 1))),
         "a row that was not heard": ("gaps", lambda s: s.heard.remove(2)),
         "a row that was heard twice": ("gaps", lambda s: s.heard.insert(1, 2)),
+        "a second end": ("fenced", lambda s: s.lives.append(("run", "run1", "failed", 2))),
+        "an end of what did not run": ("fenced", lambda s: s.lives.__setitem__(5, ("run", "run1", "completed", 1))),
+        "a beginning of what ran": ("doubled", lambda s: s.lives.pop(3)),
+        "a beginning before the acceptance": ("gaps", lambda s: s.lives.pop(1)),
+        "an error that nobody thought of": ("errors", lambda s: s.errors.append("KeyError")),
         "a process": ("leftovers", lambda s: s.steps.append("sleep")),
     }.values(),
 )
