@@ -207,13 +207,18 @@ KINDS = (*OF_HOSTS, *OF_SERVER)
 
 @dataclass(slots=True)
 class Fault:
-    """One that has happened, or goes on. Instants are wall time."""
+    """One that has happened, or goes on. Instants are wall time.
+
+    Attributes:
+        was_in_vain: Whom it was to befall was not there, or did not pass the point in time.
+    """
 
     name: str
     target: str
     begun_s: float
     until_s: float
     ended_s: float = field(default=float("inf"))
+    was_in_vain: bool = False
 
 
 class Misfortune:
@@ -247,12 +252,19 @@ class Misfortune:
         self._next, target = self._random.choice(self._bag), self._random.choice(free)
         kind = OF_SERVER.get(name) or OF_HOSTS[name]
         begun_s = time.time()
-        self.story.append(Fault(name, target, begun_s, begun_s + self._random.uniform(*kind.seconds)))
+        fault = Fault(name, target, begun_s, begun_s + self._random.uniform(*kind.seconds))
+        self.story.append(fault)
         if name in OF_SERVER:
             OF_SERVER[name].begin(self._stage)
         else:
-            OF_HOSTS[name].begin(self._stage.hosts[target])
+            self._do(fault, OF_HOSTS[name].begin)
         return True
+
+    def _do(self, fault: Fault, what: Callable[[Host], None]) -> None:
+        host = self._stage.hosts[fault.target]
+        before = host.misses
+        what(host)
+        fault.was_in_vain |= host.misses > before
 
     def relent(self, *, at_once: bool = False) -> None:
         """Undo those whose time is over."""
@@ -262,5 +274,5 @@ class Misfortune:
             if fault.name in OF_SERVER:
                 OF_SERVER[fault.name].end(self._stage)
             else:
-                OF_HOSTS[fault.name].end(self._stage.hosts[fault.target])
+                self._do(fault, OF_HOSTS[fault.name].end)
             fault.ended_s = time.time()

@@ -43,7 +43,7 @@ KINDS = {
     "once": Kind("sleep 1.$(( $$ % 9 ))", weight=2),
     "slow": Kind("sleep 1.$(( $$ % 9 ))", attempts=6, weight=3),
     "long": Kind("sleep 3$(( $$ % 5 ))", attempts=6, weight=1),
-    "keyed": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=5, is_keyed=True),
+    "keyed": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=4, is_keyed=True),
     "chain/a": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=2),
     "chain/b": Kind(attempts=6, needs=("a",)),
     "chain/c": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, needs=("b",)),

@@ -13,6 +13,7 @@ from flowd_client.errors import FlowClientError
 
 _PAUSE_S = (0.1, 0.9)
 _PATIENCE_S = 4.0
+_KEYED = {name for name, kind in KINDS.items() if kind.is_keyed}
 
 
 class Sender:
@@ -46,7 +47,7 @@ class Sender:
         for thread in self._threads:
             thread.join(30)
 
-    def settle(self, *, bound_s: float = 60.0) -> None:
+    def settle(self, *, bound_s: float = 240.0) -> None:
         """Send again what was not answered, until all is."""
         chance, deadline = random.Random(self._sent), time.monotonic() + bound_s
         while self.doubtful:
@@ -61,12 +62,18 @@ class Sender:
                 with self._lock:
                     event_id = self.doubtful.pop(0) if self.doubtful else ""
             else:
-                with self._lock:
-                    self._sent += 1
-                    event_id = f"{chance.choice(self._bag)}-{self._sent}-r{chance.randrange(REPOSITORIES)}"
+                event_id = self._new(chance.choice(self._bag), chance.randrange(REPOSITORIES))
             if event_id:
                 self._send(event_id, chance)
+            flow, _, rest = event_id.partition("-")
+            if flow in _KEYED:  # two want a key at once, of which another host is asked perhaps
+                self._send(self._new(flow, int(rest.partition("-r")[2])), chance)
             self._ended.wait(chance.uniform(*_PAUSE_S))
+
+    def _new(self, flow: str, repository: int) -> str:
+        with self._lock:
+            self._sent += 1
+            return f"{flow}-{self._sent}-r{repository}"
 
     def _send(self, event_id: str, chance: random.Random) -> None:
         flow, _, repository = event_id.split("-")

@@ -32,7 +32,7 @@ class Host(Workspace):
     Attributes:
         is_wanted: Whether its daemon is to run.
         chance: For what befalls it.
-        unreached: Points that were armed, and not passed in time, and keepers that were to be signalled where none was.
+        misses: Points that were armed, and not passed in time, and signals to a daemon or a keeper that was not there.
     """
 
     def __init__(self, path: Path, name: str, link: Link, database: str, notes: Path, seed: int) -> None:
@@ -44,7 +44,7 @@ class Host(Workspace):
         self.chance = random.Random(f"{name} {seed}")
         self._arming = path / "armed"
         self._arming.mkdir()
-        self._armings = self.unreached = 0
+        self._armings = self.misses = 0
         self.ends: list[int] = []
         self._address = f"postgresql://postgres@127.0.0.1:{link.port}/{database}?sslmode=disable"
         self._ended_s = 0.0
@@ -74,13 +74,15 @@ class Host(Workspace):
         """Signal the daemon, if one lives."""
         if self.process is not None and self.process.poll() is None:
             os.kill(self.process.pid, what)
+        elif what != signal.SIGCONT:
+            self.misses += 1
 
     def signal_keeper(self, what: int) -> None:
         """Signal the keeper, if one lives."""
         if (keeper := self.keeper()) is not None:
             _send(keeper, what)
         elif what != signal.SIGCONT:
-            self.unreached += 1
+            self.misses += 1
 
     def arm(self, victim: str, point: str, *, stop: bool = False) -> None:
         """Let ``daemon`` or ``keeper`` die, or stand still, soon when it passes a point."""
@@ -95,7 +97,7 @@ class Host(Workspace):
         for victim in ("daemon", "keeper"):
             with contextlib.suppress(FileNotFoundError):
                 (self._arming / victim).unlink()
-                self.unreached += 1
+                self.misses += 1
 
     def freeze(self) -> None:
         """Stop all that runs on this host, in no order, as a hypervisor does."""
@@ -164,7 +166,7 @@ class Stage:
         for host in self.hosts.values():
             host.tend()
 
-    def await_all(self, *, bound_s: float = 90.0) -> None:
+    def await_all(self, *, bound_s: float = 240.0) -> None:
         """Wait until every daemon answers."""
         deadline = time.monotonic() + bound_s
         for host in self.hosts.values():

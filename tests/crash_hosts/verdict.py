@@ -16,9 +16,9 @@ from crash_hosts.reader import Reader
 from crash_hosts.sender import Sender
 from crash_hosts.stage import Stage
 
-GONE_WITHIN_S = 5.0
+GONE_WITHIN_S = 10.0
 """What was ended has a moment to be gone."""
-HEARD_WITHIN_S = 30.0
+HEARD_WITHIN_S = 120.0
 
 _SLACK_S = 0.1
 _THAWED_S = 6.0
@@ -60,7 +60,6 @@ class Verdict:
     declared: int = 0
     resent: int = 0
     moves: int = 0
-    unreached: int = 0
     problems: list[str] = field(default_factory=list)
 
     def add(self, other: Verdict) -> None:
