@@ -1,17 +1,19 @@
 """Stores for tests: every kind of them behind its port, and the few calls that most tests make of one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import postgres_rig
 
+from flowd.domain import retention
 from flowd.domain.definition import Definition
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, Claimed, NewRun, StartedRun
 from flowd.domain.result import FlowResult
+from flowd.domain.retention import Cutoff
 from flowd.domain.run import ProcessStatus, Reason
-from flowd.domain.stored import NewEvent
+from flowd.domain.stored import NewEvent, Pruned
 from flowd.ports import OpenStore
 from flowd.store.sqlite.store import SqliteStore
 
@@ -100,3 +102,31 @@ def committed(store: OpenStore) -> int:
 def ids(claimed: Claimed) -> list[str]:
     """Of the runs that were claimed."""
     return [started.run.id for started in claimed.started]
+
+
+async def forget_before(
+    store: OpenStore,
+    before_ms: int,
+    *,
+    dry_run: bool = False,
+    remove_output: Callable[[str], None] = lambda _: None,
+) -> Pruned:
+    """Forget all that ended before an instant."""
+    return await forget(store, retention.before(before_ms), dry_run=dry_run, remove_output=remove_output)
+
+
+async def forget(
+    store: OpenStore,
+    cutoffs: Sequence[Cutoff],
+    *,
+    dry_run: bool = False,
+    remove_output: Callable[[str], None] = lambda _: None,
+) -> Pruned:
+    """Forget all that is beyond these."""
+    done = Pruned()
+    after_seq: int | None = -(1 << 62)
+    while after_seq is not None:
+        old = await store.old_events(cutoffs, after_seq=after_seq)
+        done += await store.prune(old.seqs, cutoffs, dry_run=dry_run, remove_output=remove_output)
+        after_seq = old.next_seq
+    return done

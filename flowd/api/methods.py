@@ -286,12 +286,17 @@ class Methods:
         return daemon.ResumeView(runs=await self._engine.resume())
 
     async def _prune(self, given: daemon.Prune) -> daemon.PruneView:
-        engine = self._engine
-        before_ms, pruned = None, Pruned(None)
+        engine, keeping = self._engine, self._engine.keeping
+        before_ms, pruned = None, Pruned()
         if given.older_than_ms is not None:
-            before_ms, pruned = await engine.prune(older_than_ms=given.older_than_ms, dry_run=given.dry_run)
+            before_ms, pruned = await keeping.prune(older_than_ms=given.older_than_ms, dry_run=given.dry_run)
+        elif keeping.rules and not given.compact:
+            pruned = await keeping.apply(dry_run=given.dry_run)
         elif given.dry_run or not given.compact:
-            raise InvalidParamsError("olderThanMs is missing: how old is what may be forgotten?", param="olderThanMs")
+            raise InvalidParamsError(
+                "olderThanMs is missing: how old is what may be forgotten? The settings have no [retention].",
+                param="olderThanMs",
+            )
         freed = 0 if given.dry_run else await engine.give_back(compact=given.compact)
         return daemon.PruneView(
             before=None if before_ms is None else instant(before_ms),

@@ -10,6 +10,7 @@ from flowd.cli.printing import size
 from flowd.cli.session import Session
 from flowd.cli.verb import Duration, Verb, as_json_option
 from flowd_client import requests, wire
+from flowd_client.errors import InvalidCallError
 
 _MIN_S = 60
 _MUCH_BYTES = 16 << 20
@@ -29,7 +30,9 @@ _MUCH_BYTES = 16 << 20
 @as_json_option
 @click.pass_obj
 def prune(session: Session, *, older_than_s: float | None, dry_run: bool, compact: bool, as_json: bool) -> None:
-    """Forget old events, with their runs, attempts and output. flowd forgets nothing by itself.
+    """Forget old events, with their runs, attempts and output: those that ended so long ago, or without --older-than
+    what the rules of [retention] in the settings let go, which a daemon also looks at every hour. Without such rules
+    flowd forgets nothing by itself.
 
     Events with a run that waits, runs, or ended later are kept, and so is the newest event. The id of an event that is
     forgotten is a new one: keep events for as long as their senders may send them again. Their room goes back to the
@@ -39,11 +42,11 @@ def prune(session: Session, *, older_than_s: float | None, dry_run: bool, compac
 
     \b
     Examples:
+      flowd prune --dry-run
       flowd prune --older-than 90d --dry-run
       flowd prune --older-than 90d --compact
-      0 4 * * *  flowd prune -w /srv/automation --older-than 90d      (a line of a crontab)
     """
-    if older_than_s is None and (dry_run or not compact):
+    if older_than_s is None and dry_run and compact:
         raise click.UsageError("Missing option '--older-than': how old is what may be forgotten? 90d, 12h.")
     if older_than_s is not None and older_than_s < _MIN_S:
         raise CommandError("--older-than is at least a minute: 60s, 12h, 90d.")
@@ -52,14 +55,23 @@ def prune(session: Session, *, older_than_s: float | None, dry_run: bool, compac
         params["olderThanMs"] = round(older_than_s * 1000)
     if compact:  # which an older daemon does not know
         params["compact"] = True
-    response = session.ask(requests.call(wire.PRUNE, params)._replace(wait_s=math.inf))
+    try:
+        response = session.ask(requests.call(wire.PRUNE, params)._replace(wait_s=math.inf))
+    except InvalidCallError as error:
+        if older_than_s is not None or compact or "olderThanMs" not in error.message:
+            raise
+        raise click.UsageError(
+            "Missing option '--older-than': how old is what may be forgotten? 90d, 12h. Or say it once, as [retention] "
+            "in the settings."
+        ) from None
     if as_json:
         printing.print_json(response)
         return
-    if older_than_s is not None:
+    if older_than_s is not None or not compact:
         done = "would forget" if dry_run else "forgot"
         much = f"{_count(response['events'], 'event')} and {_count(response['runs'], 'run')}"
-        printing.line(f"{done} {much} with {size(response['outputBytes'])} of output, from before {response['before']}")
+        which = f"from before {response['before']}" if "before" in response else "by the rules of [retention]"
+        printing.line(f"{done} {much} with {size(response['outputBytes'])} of output, {which}")
     if not dry_run:
         _tell_room(response.get("freedBytes", 0), response.get("freeBytes", 0))
 

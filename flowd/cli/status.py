@@ -91,6 +91,7 @@ def _draw(session: Session, response: Response) -> None:
             ("storage", _storage(response.get("waitingForStorage"))),
             ("ended", ", ".join(f"{_table(response, 'runs').get(name, 0)} {name}" for name in _ENDED)),
             ("limits", _limits(_table(response, "limits"))),
+            ("keeps", _retention(_table(response, "retention"))),
             ("on stop", _on_stop(response)),
             *((f"trouble: {trouble['what']}", trouble["problem"]) for trouble in response.get("troubles", ())),
         )
@@ -99,6 +100,16 @@ def _draw(session: Session, response: Response) -> None:
     if isinstance(running, list) and running:
         printing.line()
         draw_running(running)
+
+
+def _retention(kept: Response) -> str | None:
+    if not kept:
+        return None
+    rules = "; ".join(str(rule) for rule in kept.get("rules", ()))
+    if "lookedAt" not in kept:
+        return rules
+    forgot = f"{kept.get('events', 0)} events and {kept.get('runs', 0)} runs"
+    return f"{rules} (forgot {forgot} {printing.when(_instant(kept['lookedAt']))})"
 
 
 def _page(where: object) -> str | None:

@@ -312,6 +312,7 @@ class Daemon:
 
     def _reload_settings(self) -> ReloadedSettingsView | None:
         self._settings, told = settings_anew(self._settings, self._read_settings, take_http=self._http.take)
+        self._parts.engine.keeping.take(self._settings.retention)
         return told
 
     def _hang_up(self, tasks: asyncio.TaskGroup) -> None:

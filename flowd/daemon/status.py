@@ -9,11 +9,12 @@ from typing import Any
 
 import flowd
 from flowd.api.json import instant
-from flowd.api.shapes.daemon import AskingView, AttentionView, StatusView
+from flowd.api.shapes.daemon import AskingView, AttentionView, RetentionView, StatusView
 from flowd.api.shapes.queue import pause_view
 from flowd.daemon.own_service import StepsFate
 from flowd.domain import questions
 from flowd.engine.engine import Engine
+from flowd.engine.keeping import Keeping
 from flowd.observe import logs, own_unit
 from flowd.observe.processes import find_process
 from flowd.observe.sdnotify import Notifier
@@ -110,6 +111,7 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
             "maxFrameBytes": settings.max_frame_bytes,
             "maxOutputBytes": settings.max_output_bytes,
         },
+        retention=_retention(engine.keeping),
     )
 
 
@@ -128,6 +130,16 @@ async def _attention(engine: Engine) -> AttentionView | None:
     return AttentionView(
         asking, [AskingView(one.run.id, instant(one.since_ms), questions.message_of(one.run)) for one in page.items]
     )
+
+
+def _retention(keeping: Keeping) -> RetentionView | None:
+    if not keeping.rules:
+        return None
+    rules = [str(rule) for rule in keeping.rules]
+    if keeping.last is None:
+        return RetentionView(rules)
+    forgot = keeping.last.forgot
+    return RetentionView(rules, instant(keeping.last.at_ms), forgot.events, forgot.runs)
 
 
 def _keeper(parts: Parts) -> dict[str, Any]:

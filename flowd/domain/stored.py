@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 from flowd.domain.matching import LeftOut
 from flowd.domain.queueing import Caused, Claimed, NewRun
+from flowd.domain.retention import Kept
 from flowd.domain.run import Run
 from flowd.domain.trees import CausedBy
 
@@ -164,13 +165,28 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
-    """What was forgotten, and where to go on; ``next_seq`` is None when all events were looked at.
+class OldEvents:
+    """Events that may be forgotten, by their numbers, and where to go on; ``next_seq`` is None at the end."""
 
-    ``output_bytes`` is of both streams of all attempts.
-    """
-
+    seqs: tuple[int, ...]
     next_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvents:
+    """Events as rules count them, newest first, and where to go on; ``next_seq`` is None at the end."""
+
+    items: tuple[Kept, ...]
+    next_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was forgotten. ``output_bytes`` is of both streams of all attempts."""
+
     events: int = 0
     runs: int = 0
     output_bytes: int = 0
+
+    def __add__(self, other: "Pruned") -> "Pruned":
+        return Pruned(self.events + other.events, self.runs + other.runs, self.output_bytes + other.output_bytes)

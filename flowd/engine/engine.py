@@ -13,8 +13,8 @@ from flowd.domain.matching import Verdict
 from flowd.domain.queueing import Claim, Claimed, SideEffects
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Reason, Run
-from flowd.domain.stored import Accepted, Pruned
-from flowd.engine import pruning, recovery, run_log
+from flowd.domain.stored import Accepted
+from flowd.engine import recovery, run_log
 from flowd.engine.attempts import Attempts
 from flowd.engine.cancels import Cancels
 from flowd.engine.claims import Claims
@@ -22,6 +22,7 @@ from flowd.engine.completions import Completions
 from flowd.engine.follows import Follows
 from flowd.engine.hosts import HostControl
 from flowd.engine.intake import Intake
+from flowd.engine.keeping import Keeping
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
 from flowd.engine.pauses import Pauses
@@ -55,6 +56,7 @@ class Engine:
         package_waits: PackageWaits,
         background: Sequence[Callable[[], Coroutine[None, None, None]]],
         outputs: OutputFiles,
+        keeping: Keeping,
         round_folders: RoundFolders,
         reads: Reads,
         completions: Completions,
@@ -84,6 +86,8 @@ class Engine:
         self._redactor = redactor
         self._follows = follows
         self._calls = calls
+        self.keeping = keeping
+        """What is forgotten, and when."""
         self.hosts = hosts
         """The hosts that share the store."""
         self.tallies = tallies
@@ -350,13 +354,6 @@ class Engine:
             total += count
             self._scheduler.ring()
         return total
-
-    async def prune(self, *, older_than_ms: int, dry_run: bool) -> tuple[int, Pruned]:
-        """Forget what is older; see `pruning.prune`. Answers with the instant that it was older than."""
-        before_ms = self._clock.now_ms() - older_than_ms
-        pruned = await pruning.prune(self._store, self._outputs, before_ms=before_ms, dry_run=dry_run)
-        self._round_folders.sweep()
-        return before_ms, pruned
 
     async def give_back(self, *, compact: bool) -> int:
         """Give the disk back what forgotten events took; see `flowd.ports.Store.give_back`."""

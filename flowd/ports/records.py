@@ -1,12 +1,13 @@
 """What the store remembers, to be looked at or forgotten."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from flowd.domain.definition import Definition
 from flowd.domain.filters import EventFilter, RunFilter
+from flowd.domain.retention import Cutoff, Rule
 from flowd.domain.run import Run
-from flowd.domain.stored import Counts, Output, Page, Pruned, StoredEvent
+from flowd.domain.stored import Counts, KeptEvents, OldEvents, Output, Page, Pruned, StoredEvent
 
 
 class Records(Protocol):
@@ -60,14 +61,30 @@ class Records(Protocol):
 class Upkeep(Protocol):
     """Forgetting, and giving back its room."""
 
-    async def prune(
-        self, *, before_ms: int, after_seq: int, dry_run: bool, remove_output: Callable[[str], None]
-    ) -> Pruned:
-        """Forget events from before an instant whose runs have all ended before it and ask nobody, with their runs and
-        attempts. A tree is forgotten once this is true of all of it.
+    async def old_events(self, cutoffs: Sequence[Cutoff], *, after_seq: int) -> OldEvents:
+        """Which of the next events may go: all their runs have ended beyond the first cutoff that fits them, and ask
+        nobody; one without runs goes by the last cutoff, which fits everything. A tree may go once this is true of all
+        of it. The newest event and the event of the newest run are kept.
 
         One call looks at some events only, in the order of their acceptance; ``after_seq`` is below all of them, then
-        the ``next_seq`` of the last answer. The newest event and the event of the newest run are kept. The id of an
+        the ``next_seq`` of the last answer.
+        """
+        ...
+
+    async def kept_events(self, rules: Sequence[Rule], *, below_seq: int) -> KeptEvents:
+        """The next older events as rules count them, of which the last fits everything. One call looks at some events
+        only; ``below_seq`` is above all of them, then the ``next_seq`` of the last answer."""
+        ...
+
+    async def prune(
+        self,
+        event_seqs: Sequence[int],
+        cutoffs: Sequence[Cutoff],
+        *,
+        dry_run: bool,
+        remove_output: Callable[[str], None],
+    ) -> Pruned:
+        """Forget those of these events that may go now, in one transaction: with their runs and attempts. The id of an
         event that is forgotten is a new one from then on.
 
         Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 from flowd.settings.values import Settings
 
-_NO_SETTINGS = ("origins", "is_vouched", "named_by_workspace", "closed", "link", "http", "log_level")
+_NO_SETTINGS = ("origins", "is_vouched", "named_by_workspace", "closed", "link", "http", "log_level", "retention")
 _HTTP_TAKEN = ("access", "hooks")
 
 
@@ -16,7 +16,7 @@ class Change:
     Attributes:
         settings: Those in force from now on.
         taken: Names of what is in force at once: secrets, tokens and the rest of who may do what over HTTP
-            (``http.access``), webhooks (``hooks``), ``log_level``.
+            (``http.access``), webhooks (``hooks``), ``log_level``, ``retention``.
         waiting: Names of what is in force after a restart.
     """
 
@@ -39,7 +39,10 @@ def between(now: Settings, read: Settings) -> Change:
         waiting.append("http")
     if now.log_level != read.log_level:
         taken.append("log_level")
-    return Change(replace(now, http=http, log_level=read.log_level), tuple(taken), tuple(waiting))
+    if now.retention != read.retention:
+        taken.append("retention")
+    settings = replace(now, http=http, log_level=read.log_level, retention=read.retention)
+    return Change(settings, tuple(taken), tuple(waiting))
 
 
 def _others(now: Settings, read: Settings) -> Iterator[str]:

@@ -36,6 +36,7 @@ class Environment(Struct, forbid_unknown_fields=True):
 class _Tables(Struct):
     hooks: _TablesByName | None = None
     secrets: _TablesByName | None = None
+    retention: Annotated[dict[str, Any], Meta(description="a table, [retention]")] | None = None
 
 
 class SettingsFile(NamedTuple):
@@ -48,9 +49,10 @@ class SettingsFile(NamedTuple):
     host: HostTable
     hooks: Mapping[str, Mapping[str, Any]]
     secrets: Mapping[str, Mapping[str, Any]]
+    retention: Mapping[str, Any] | None
 
 
-_TABLES = ("runners", "environment", "host", "http", "hooks", "secrets")
+_TABLES = ("runners", "environment", "host", "http", "hooks", "secrets", "retention")
 _KNOWN = {*types_of(Simple), "state_dir", "socket", "store", *_TABLES}
 
 
@@ -74,6 +76,7 @@ def read_file(path: Path) -> SettingsFile:
             host=read_table(members.get("host", {}), HostTable, f"{path}: [host]"),
             hooks=tables.hooks or {},
             secrets=tables.secrets or {},
+            retention=tables.retention,
         )
     except ValueError as error:
         raise SettingsError(str(error)) from None

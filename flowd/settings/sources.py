@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flowd.api.http.config import HttpConfig
+from flowd.domain.retention import Rule
 from flowd.domain.secrets import SecretSource
 from flowd.formats.typed import convert, types_of
 from flowd.settings import host as settings_host
 from flowd.settings import http as settings_http
+from flowd.settings import retention as settings_retention
 from flowd.settings import store as settings_store
 from flowd.settings.files import SettingsFile, read_file
 from flowd.settings.step_secrets import read_secrets
@@ -116,6 +118,7 @@ def load(
         store=store,
         host=sources.host(),
         labels=sources.labels(),
+        retention=sources.retention(),
         named_by_workspace=sources.named_by_workspace(),
         is_vouched=is_vouched,
         origins=sources.origins,
@@ -282,6 +285,11 @@ class _Sources:
         """The labels that somebody gave this host."""
         said = [(file.path, file.host) for file in self._files]
         return self._noted("labels", lambda: settings_host.labels(self._environ, said))
+
+    def retention(self) -> tuple[Rule, ...]:
+        """How long what has ended is kept; nothing is forgotten where nobody says."""
+        said = [(file.path, file.retention) for file in self._files]
+        return self._noted("retention", lambda: settings_retention.load(said))
 
     def _noted(self, name: str, read: Callable[[], tuple[T, str]]) -> T:
         """What a module of its own reads, whose origin it tells."""

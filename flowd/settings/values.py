@@ -11,6 +11,7 @@ from flowd.api.http.config import HttpConfig
 from flowd.domain import hosts
 from flowd.domain.errors import StateError
 from flowd.domain.queueing import MAX_WAITING
+from flowd.domain.retention import Rule
 from flowd.domain.secrets import SecretSource
 from flowd.domain.trees import MAX_EVENTS
 from flowd.formats.typed import Meta, Struct
@@ -100,6 +101,7 @@ class Settings:
         store: The store that several hosts share; None for the one in the state folder.
         host: What this host is called among them.
         labels: What it is labelled with beside ``host:NAME``, see `all_labels`.
+        retention: How long what has ended is kept; empty: for ever.
         http: The HTTP shim; None where nobody asked for it.
         named_by_workspace: Runners whose interpreter the workspace's own file names.
         is_vouched: Whose the workspace and its packages are does not matter, see `flowd.settings.sources.load`.
@@ -134,6 +136,7 @@ class Settings:
     store: StoreAddress | None
     host: str
     labels: tuple[str, ...]
+    retention: tuple[Rule, ...]
     http: HttpConfig | None
     named_by_workspace: frozenset[str]
     is_vouched: bool
@@ -178,6 +181,7 @@ class Settings:
         """Every setting with its value and origin, JSON-ready."""
         shown = {name: getattr(self, name) for name in self.origins}
         shown["secrets"] = sorted(self.secrets)
+        shown["retention"] = [str(rule) for rule in self.retention] or "for ever"
         shown["http"] = None if self.http is None else str(self.http.address)  # and none of its secrets
         shown["store"] = "in the state folder" if self.store is None else str(self.store)
         if self.inherit is None:

@@ -20,6 +20,7 @@ from flowd.engine.follows import Follows
 from flowd.engine.forgotten_output import ForgottenOutput
 from flowd.engine.hosts import HostControl
 from flowd.engine.intake import Intake
+from flowd.engine.keeping import Keeping
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
@@ -137,7 +138,14 @@ def assemble(
         waits=waits,
         ring=scheduler.ring,
     )
-    background: list[Callable[[], Coroutine[None, None, None]]] = [package_waits.work]
+    keeping = Keeping(
+        store=store,
+        remove_output=outputs.remove_all,
+        clock=clock,
+        rules=settings.retention,
+        after=round_folders.sweep,
+    )
+    background: list[Callable[[], Coroutine[None, None, None]]] = [package_waits.work, keeping.look_for_ever]
     if shared is not None:
         scheduler.hold(Holder.STORE, shared.is_held)
         background += shared.works(
@@ -190,6 +198,7 @@ def assemble(
         package_waits=package_waits,
         background=background,
         outputs=outputs,
+        keeping=keeping,
         round_folders=round_folders,
         reads=Reads(store=store, attempts=attempts, reader=reader, redactor=redactor, showing=showing),
         completions=completions,

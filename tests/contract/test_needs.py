@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, Stores, claim, committed, ids, new_event
+from store_rig import DONE, FAILED, OPENERS, Stores, claim, committed, forget_before, ids, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import DependentActiveError, InvalidParamsError, NeedsActiveError, NotRetryableError
@@ -434,7 +434,7 @@ def test_rounds_and_needs_are_forgotten_with_their_event(stores: Stores) -> None
         await store.add_runs("e", [new("build'", copied=("checkout",), is_named=True)], at_ms=6)
         await rounds.go()
         await rounds.accept(new("last"), event_id="newest")
-        await store.prune(before_ms=100, after_seq=0, dry_run=False, remove_output=print)
+        await forget_before(store, 100)
         assert await store.event("e") is None
         await rounds.accept(*DIAMOND)
         assert await rounds.go() == ["last", "checkout", "test", "build", "publish"]

@@ -5,7 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, committed, ids, new_event
+from store_rig import (
+    DONE,
+    FAILED,
+    OPENERS,
+    STEP,
+    Stores,
+    accept,
+    begin,
+    claim,
+    committed,
+    forget_before,
+    ids,
+    new_event,
+)
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, QueueFullError
@@ -185,7 +198,7 @@ def test_what_is_old_and_has_ended_is_forgotten_and_nothing_else(stores: Stores)
     removed: list[str] = []
 
     async def prune(store: OpenStore, *, dry_run: bool = False) -> tuple[int, int, int]:
-        done = await store.prune(before_ms=100, after_seq=0, dry_run=dry_run, remove_output=removed.append)
+        done = await forget_before(store, 100, dry_run=dry_run, remove_output=removed.append)
         return done.events, done.runs, done.output_bytes
 
     async def end(store: OpenStore, run_id: str, *, at_ms: int, output: Output) -> None:
@@ -497,7 +510,7 @@ def test_a_definition_is_forgotten_with_its_last_attempt(stores: Stores) -> None
             await accept(store, name)
             (begun,) = (await store.claim(claim(1, definition_of=lambda *_, it=definition: it))).started  # type: ignore[misc]
             await store.finish(begun.attempt, DONE, Exit(0), Output(), at_ms=3)
-        await store.prune(before_ms=100, after_seq=0, dry_run=False, remove_output=print)
+        await forget_before(store, 100)
         assert await store.run("run-b") is None
         assert [definition.id for definition in await store.definitions()] == [EDITED.id]  # the newest run is kept
 

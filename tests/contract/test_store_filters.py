@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, begin, new_event
+from store_rig import DONE, FAILED, OPENERS, STEP, Stores, begin, forget_before, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.exit import Exit
@@ -315,7 +315,7 @@ def test_forgotten_runs_are_found_by_no_label(stores: Stores, tmp_path: Path) ->
             await store.accept(new_event(name), [NewRun(name, STEP, labels=(("repo", "a"),))], at_ms=1)
             started = await begin(store)
             await store.finish(started.attempt, DONE, Exit(code=0), Output(), at_ms=2)
-        await store.prune(before_ms=10, after_seq=-(1 << 62), dry_run=False, remove_output=lambda _: None)
+        await forget_before(store, 10)
         assert [run.id for run in await all_runs(store, RunFilter(labels=(("repo", "a"),)), 9)] == ["new"]
 
     stores.use(use)

@@ -6,7 +6,7 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
+from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, forget_before, ids, new_event
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.errors import CauseCanceledError, ChainLimitError, InvalidParamsError
@@ -281,7 +281,7 @@ def test_a_tree_is_forgotten_as_a_whole_once_nothing_of_it_is_unfinished_asked_o
         await end(store, await begin(store, await accept(store, "newest")))
 
         async def prune(before_ms: int) -> list[str]:
-            await store.prune(before_ms=before_ms, after_seq=0, dry_run=False, remove_output=print)
+            await forget_before(store, before_ms)
             return [event.id for event in (await store.events(EventFilter(), limit=9, cursor=None)).items]
 
         assert await prune(100) == ["event-newest", "y", "x", "event-a"]
@@ -303,7 +303,7 @@ def test_an_event_that_asks_is_not_forgotten(stores: Stores) -> None:
         begun = await begin(store, await accept(store, "asks"))
         await store.finish(begun.attempt, ASKS, Exit(0), Output(), at_ms=3)
         await end(store, await begin(store, await accept(store, "newest")))
-        await store.prune(before_ms=100, after_seq=0, dry_run=False, remove_output=print)
+        await forget_before(store, 100)
         assert await store.event("event-asks") is not None
 
     stores.use(use)

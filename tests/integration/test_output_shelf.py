@@ -6,7 +6,7 @@ from pathlib import Path
 
 import postgres_rig
 import pytest
-from store_rig import DONE, OPENERS, Stores, accept, begin
+from store_rig import DONE, OPENERS, Stores, accept, begin, forget_before
 
 from flowd.domain.errors import StorageBusyError
 from flowd.domain.exit import Exit
@@ -158,7 +158,7 @@ def test_what_its_end_tells_is_kept_on_the_shelf_no_more_and_the_rest_goes_with_
         await hosts.shelving.ended("run-a", output)
         assert await hosts.shelf.sizes("run-a", 1) == {"stdout": len(LINES)}
         hosts.shelving.leave("run-a")
-        pruned = await hosts.store.prune(before_ms=1 << 40, after_seq=0, dry_run=False, remove_output=lambda _: None)
+        pruned = await forget_before(hosts.store, 1 << 40)
         assert pruned.runs == 1
         (left,) = postgres_rig.server().execute("SELECT count(*) FROM flowd.output_chunks", database="test")
         assert left == (0,)

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from store_rig import STEP, accept, new_event
+from store_rig import STEP, accept, forget_before, new_event
 
 from flowd.domain.errors import StateError, StorageBusyError
 from flowd.domain.journal import Interest
 from flowd.domain.queueing import NewRun
 from flowd.store.sql import imports, queue
-from flowd.store.sql.pruning import CHUNK_EVENTS
+from flowd.store.sql.pruning import LOOKED_AT
 from flowd.store.sqlite.connection import open_writer
 from flowd.store.sqlite.store import SqliteStore
 
@@ -97,17 +97,12 @@ def _pragma(path: Path, pragma: str) -> None:
 
 def test_forgetting_goes_on_through_many_events_and_never_gives_a_number_twice(tmp_path: Path) -> None:
     async def use(store: SqliteStore) -> None:
-        for n in range(2 * CHUNK_EVENTS + 1):
+        for n in range(2 * LOOKED_AT + 1):
             await store.accept(new_event(str(n)), [], at_ms=1)
             if n == 0:  # a clock that was ahead for some time
-                for ahead in range(CHUNK_EVENTS):
+                for ahead in range(LOOKED_AT):
                     await store.accept(new_event(f"ahead {ahead}"), [], at_ms=10_000)
-        after_seq: int | None = 0
-        events = 0
-        while after_seq is not None:
-            done = await store.prune(before_ms=100, after_seq=after_seq, dry_run=False, remove_output=print)
-            events, after_seq = events + done.events, done.next_seq
-        assert events == 2 * CHUNK_EVENTS
+        assert (await forget_before(store, 100)).events == 2 * LOOKED_AT
         cursor = (await store.journal(Interest(), after=None, limit=1)).newest
         await accept(store, "new")
         page = await store.journal(Interest(), after=cursor, limit=10)
@@ -126,7 +121,7 @@ def test_events_with_more_runs_than_a_statement_takes_values_are_forgotten(tmp_p
         await store._writer.do(lambda db: db.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, count - 1))
         await store._writer.do(lambda db: db.execute("UPDATE runs SET status = 'completed', completed_at_ms = 3"))
         await accept(store, "newest")
-        done = await store.prune(before_ms=100, after_seq=0, dry_run=False, remove_output=print)
+        done = await forget_before(store, 100)
         assert (done.events, done.runs) == (1, count)
         assert (await store.counts()).runs["completed"] == 0
 

@@ -30,8 +30,9 @@ class FigureView(View):
 
 
 class Prune(Params):
-    """How old what is forgotten must be at least, in milliseconds; ``dryRun`` only counts it. ``compact`` writes the
-    whole database anew afterwards, or without ``olderThanMs`` does only that."""
+    """How old what is forgotten must be at least, in milliseconds; without it, the rules of ``[retention]`` say.
+    ``dryRun`` only counts it. ``compact`` writes the whole database anew afterwards, or without ``olderThanMs`` does
+    only that."""
 
     older_than_ms: Annotated[int, msgspec.Meta(ge=60_000, le=100 * 366 * 86_400_000)] | None = None
     dry_run: bool = False
@@ -53,6 +54,22 @@ class AttentionView(View):
     questions: list[AskingView]
 
 
+class RetentionView(View):
+    """How long what has ended is kept.
+
+    Attributes:
+        rules: As people read them, in the order in which they are tried.
+        looked_at: When they were last looked at; absent where nobody has since the daemon was started.
+        events: How many they let go then.
+        runs: Likewise.
+    """
+
+    rules: list[str]
+    looked_at: str | None = None
+    events: int = 0
+    runs: int = 0
+
+
 class StatusView(View):
     """What a daemon is doing. ``host`` is there only where the engine inside a local client responds, and no daemon.
 
@@ -68,6 +85,7 @@ class StatusView(View):
             starts cannot ask of it (``lacks``). It is replaced as soon as the steps that it runs have ended.
         store: What keeps the records: its ``kind``, ``sqlite`` or ``postgresql``, and where hosts share it, its
             ``address`` without a password, and its ``schema``.
+        retention: How long what has ended is kept; absent where that is for ever.
         http: The address that HTTP is served on.
         page: Where the web page is served alone, as HTTP is off and somebody has asked for it.
         manager: Who manages the daemon; absent where it was started by hand.
@@ -104,6 +122,7 @@ class StatusView(View):
     database: dict[str, int] | None = None
     store: dict[str, str] | None = None
     limits: dict[str, int] | None = None
+    retention: RetentionView | None = None
     http: str | None = None
     page: str | None = None
     manager: dict[str, Any] | None = None
@@ -148,7 +167,7 @@ class ResumeView(View):
 
 
 class PruneView(View):
-    """What was forgotten, or would be with ``dryRun``: all that ended before ``before``.
+    """What was forgotten, or would be with ``dryRun``: all that ended before ``before``, or what the rules let go.
 
     Attributes:
         freed_bytes: So much smaller the database became.

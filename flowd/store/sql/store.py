@@ -17,7 +17,7 @@ from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import MAX_WAITING, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds, SideEffects
 from flowd.domain.run import Attempt, Run
-from flowd.domain.stored import Accepted, Counts, NewEvent, NewEventRuns, Output, Page, Pruned, StoredEvent
+from flowd.domain.stored import Accepted, Counts, NewEvent, NewEventRuns, Output, Page, StoredEvent
 from flowd.domain.tallies import StoreTallies
 from flowd.domain.trees import MAX_EVENTS, TreeBounds
 from flowd.domain.waiting import MissedStep, TimeWait
@@ -27,7 +27,6 @@ from flowd.store.sql import (
     event_lists,
     journal,
     nonces,
-    pruning,
     queue,
     reads,
     retries,
@@ -40,6 +39,7 @@ from flowd.store.sql.connection import Connection, ReadConnection, WriteConnecti
 from flowd.store.sql.database import Database
 from flowd.store.sql.depths import Depths
 from flowd.store.sql.journal_store import JournalStore
+from flowd.store.sql.keeping_store import KeepingStore
 from flowd.store.sql.pause_store import PauseStore
 from flowd.store.sql.people_store import PeopleStore
 from flowd.store.sql.tree_store import TreeStore
@@ -56,7 +56,7 @@ _TELL_EVERY_S = 10.0
 """Followers ask again and again."""
 
 
-class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
+class SqlStore(TreeStore, PeopleStore, PauseStore, KeepingStore, JournalStore):
     """Durable memory in a database. See `flowd.ports.Store` for what every method guarantees.
 
     What is in here, and beside it, is the same for every database; `Database` is what they differ in.
@@ -301,16 +301,6 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, JournalStore):
     async def counts(self) -> Counts:
         """See `flowd.ports.Store.counts`."""
         return await self._read(lambda db: reads.counts(db, self._database.free_bytes(db)))
-
-    async def prune(
-        self, *, before_ms: int, after_seq: int, dry_run: bool, remove_output: Callable[[str], None]
-    ) -> Pruned:
-        """See `flowd.ports.Store.prune`."""
-        return await self._writer.do(
-            lambda db: pruning.prune(
-                db, before_ms=before_ms, after_seq=after_seq, dry_run=dry_run, remove_output=remove_output
-            )
-        )
 
     async def remember_nonce(self, nonce: str, at_ms: int, expires_at_ms: int) -> bool:
         """See `flowd.ports.Nonces.remember_nonce`."""

@@ -148,6 +148,11 @@ _TOLD = "r.result_status IN ('failed', 'skipped', 'blocked', 'needs_intervention
 """As the partial indexes have them."""
 
 
+def ended(status: str) -> str:
+    """That the run ``r`` has this status, as lists mean it."""
+    return _ends(status).sql
+
+
 def _status(status: str | None) -> Iterator[Asked]:
     if status is None:
         return
