@@ -103,25 +103,28 @@ _label_option = click.option(
 )
 
 
-def filter_options(*, of: str, searched: str) -> Callable[[Any], Any]:
+def filter_options(*, of: str, searched: str, but: str | None = None) -> Callable[[Any], Any]:
     """The options; the verb gets them as one parameter, ``filters``.
 
     Args:
         of: What makes a row one of a flow: for help.
         searched: What ``--text`` looks into: for help.
+        but: One that the verb does not have, or has for something else.
     """
+
+    taken = [option for option in _OPTIONS if option[0] != but]
+    names = [option[0].removeprefix("--") for option in taken]
 
     def decorate(function: Any) -> Any:
         @wraps(function)  # with the options that it has already
         def collected(
-            *args: Any, flow: str | None, step: str | None, status: str | None, reason: str | None, since: str | None,
-            until: str | None, label: tuple[tuple[str, str], ...], text: str | None, **options: Any,
+            *args: Any, label: tuple[tuple[str, str], ...], **options: Any,
         ) -> Any:  # fmt: skip
-            found = Filters(flow, step, status, reason, since, until, dict(label) or None, text)
-            return function(*args, filters=found, **options)
+            given = {name: options.pop(name) for name in names}
+            return function(*args, filters=Filters(labels=dict(label) or None, **given), **options)
 
         collected = _label_option(collected)
-        for name, kind, metavar, words in reversed(_OPTIONS):
+        for name, kind, metavar, words in reversed(taken):
             words = words.format(of=of, searched=searched)  # noqa: PLW2901
             collected = click.option(name, type=kind, metavar=metavar, help=words)(collected)
         return collected

@@ -48,7 +48,7 @@ def wait_for(
     records: list[dict[str, Any]] = []
     is_late = False
     poll_ms, told = _FIRST_POLL_MS, ""
-    with _telling_on_interrupt(f"flowd: {stored}, and goes on. {hint}"), _progress() as (say, tell):
+    with telling_on_interrupt(lambda: f"flowd: {stored}, and goes on. {hint}"), progress() as (say, tell):
         for run_id in run_ids:
             how_far = ""
             while True:
@@ -85,7 +85,7 @@ def wait_for_event(
     """
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     poll_ms, told = _FIRST_POLL_MS, ""
-    with _telling_on_interrupt(f"flowd: {stored}, and goes on. {hint}"), _progress() as (say, tell):
+    with telling_on_interrupt(lambda: f"flowd: {stored}, and goes on. {hint}"), progress() as (say, tell):
         say(f"waiting for {event_id} and all that it causes")
         while True:
             left_ms = max(0, min(poll_ms, (deadline - time.monotonic()) * 1000))
@@ -146,17 +146,17 @@ def _status(session: Session) -> dict[str, Any]:
 
 
 @contextmanager
-def _telling_on_interrupt(line: str) -> Iterator[None]:
-    """On Ctrl-C, say that only the waiting ends."""
+def telling_on_interrupt(line: Callable[[], str]) -> Iterator[None]:
+    """On Ctrl-C, say what that means."""
     try:
         yield
     except KeyboardInterrupt:
-        printing.note(line)
+        printing.note(line())
         raise
 
 
 @contextmanager
-def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
+def progress() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
     """Show a spinner on a terminal. Gives what sets its text, and what prints a line that stays."""
     import sys  # noqa: PLC0415 - beside the check that needs it
 

@@ -95,3 +95,33 @@ def test_imported_events_are_forgotten_too(place: Workspace) -> None:
     assert "forgot 3 events" in flowd_says(place, "prune", "--older-than", "90d")
 
     assert [event["id"] for event in place.call("flow.listEvents")["events"]] == ["now"]
+
+
+def test_rules_of_the_settings_say_what_goes(place: Workspace) -> None:
+    place.flow("quick", say("changed"))
+    place.flow("fails", "exit 1")
+    settings = place.path / ".codex/flowd.toml"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text('[retention]\nmax_age = "90d"\n\n[[retention.rules]]\nstatus = "failed"\nmax_age = "365d"\n')
+    place.start()
+    for event_id, kind in (("old", "quick"), ("old failed", "fails")):
+        place.call("flow.dispatch", event={"id": event_id, "type": f"{kind}.go"}, wait=True)
+    assert place.stop() == 0
+    age(place, 100)
+    place.start()
+    place.call("flow.dispatch", event={"id": "now", "type": "quick.go"}, wait=True)
+    place.call("flow.dispatch", event={"id": "newest", "type": "quick.go"}, wait=True)
+
+    assert "failed: 365d; all others: 90d" in flowd_says(place, "status")
+    assert "would forget 1 event and 1 run" in flowd_says(place, "prune", "--dry-run")
+    assert "by the rules of [retention]" in flowd_says(place, "prune")
+    assert [event["id"] for event in place.call("flow.listEvents")["events"]] == ["newest", "now", "old failed"]
+    told = place.call("daemon.status")["retention"]
+    assert (told["events"], told["runs"], told["rules"]) == (1, 1, ["failed: 365d", "all others: 90d"])
+
+    settings.write_text("[retention]\nmax_events = 1\n")
+    assert "retention" in flowd_says(place, "reload")
+    assert "forgot 2 events" in flowd_says(place, "prune")
+    settings.write_text('[retention]\nmax_age = "soon"\n')
+    assert 'max_age must be how long, like "90d"' in flowd_says(place, "reload")
+    assert place.call("daemon.status")["retention"]["rules"] == ["all others: 1 events"]
