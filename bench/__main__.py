@@ -14,6 +14,7 @@ from bench.accepts import accept, packages
 from bench.catalogs import catalog
 from bench.figures import Bench, Results, markdown, plain
 from bench.following import follow
+from bench.forgetting import forgetting
 from bench.history import history
 from bench.hostile import hostile
 from bench.http_requests import http
@@ -30,7 +31,8 @@ DEFAULT: dict[str, Bench] = {
     bench.__name__: bench for bench in (runs, pipelined, one, accept, packages, commands, idle)
 }
 FURTHER: dict[str, Bench] = {
-    bench.__name__: bench for bench in (http, page, metrics, follow, catalog, steps, output, order, history, hostile)
+    bench.__name__: bench
+    for bench in (http, page, metrics, follow, catalog, steps, output, order, history, forgetting, hostile)
 }
 SHARED: dict[str, Bench] = {
     bench.__name__: bench for bench in (shared_accepts, shared_starts, shared_queue, shared_history, shared_rest)
