@@ -62,7 +62,7 @@ _SECTIONS = {
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
         "hosts": Home("flowd.cli.hosts", "hosts", "List the hosts that share the store; drain or forget one."),
         "service": Home("flowd.cli.service", "service", "Run flowd as a systemd service."),
-        "store": Home("flowd.cli.store", "store", "Make, upgrade and check the database that hosts share."),
+        "store": Home("flowd.cli.store", "store", "Make, upgrade, check and fill the database that hosts share."),
         "import": Home("flowd.cli.import_", "import_", "Take over the reference system's events and runs."),
         "demo": Home("flowd.cli.new", "demo", "Watch flowd work in a scratch workspace."),
     },

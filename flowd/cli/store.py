@@ -1,4 +1,4 @@
-"""``flowd store``: makes, upgrades and checks the schema of a store that hosts share."""
+"""``flowd store``: makes, upgrades and checks the schema of a store that hosts share, and fills it."""
 
 import os
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import copying, printing
 from flowd.cli.doctor import draw
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb, shared_options
+from flowd.cli.verb import Verb, as_json_option, shared_options
 from flowd.domain.errors import FlowdError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class StoreGroup(click.Group):
         self.params.extend(shared_options())
 
 
-@click.group(cls=StoreGroup, short_help="Make, upgrade and check the database that hosts share.")
+@click.group(cls=StoreGroup, short_help="Make, upgrade, check and fill the database that hosts share.")
 def store() -> None:
     """Make, upgrade and check the schema of the PostgreSQL database that the setting store (or FLOWD_STORE) names.
 
@@ -42,6 +42,7 @@ def store() -> None:
       FLOWD_STORE=postgresql://owner@db/automation flowd store init --host-role flowd_host
       FLOWD_STORE=postgresql://owner@db/automation flowd store upgrade
       flowd store check
+      flowd store copy
     """
 
 
@@ -93,6 +94,34 @@ def check(session: Session) -> int:
             draw(finding)
             levels.append(finding.level)
     return Exit.RUN_FAILED if Level.FAIL in levels else Exit.GOOD
+
+
+@store.command(cls=Verb)
+@click.option("--back", "is_back", is_flag=True, help="From the shared store into the state folder instead.")
+@click.option("--replace", is_flag=True, help="With --back: move aside what the state folder has.")
+@click.option("--dry-run", is_flag=True, help="Check and count everything, and write nothing.")
+@as_json_option
+@click.pass_obj
+def copy(session: Session, *, is_back: bool, replace: bool, dry_run: bool, as_json: bool) -> None:
+    """Copy the whole history of this workspace, from its state folder into the store that its settings name: events,
+    runs, attempts with their output, what waits, keys, pauses, cursors. What is queued goes on there.
+
+    The daemon must be stopped, no step may run, and the target has to be empty; it gets everything or nothing. What is
+    copied stays where it was: start a daemon on one of both only, or what waits runs twice.
+
+    \b
+    Examples:
+      FLOWD_STORE=postgresql://db/automation flowd store copy --dry-run
+      FLOWD_STORE=postgresql://db/automation flowd store copy
+      FLOWD_STORE=postgresql://db/automation flowd store copy --back --replace
+    """
+    if replace and not is_back:
+        raise click.UsageError("--replace is for --back: a shared store is never overwritten.")
+    report = copying.copy_store(session, is_back=is_back, replaces=replace, is_dry=dry_run)
+    if as_json:
+        printing.print_json(copying.copied_view(report, is_dry=dry_run))
+    else:
+        copying.tell_copied(report, is_dry=dry_run)
 
 
 def _bring_up_to_date(session: Session, host_role: str | None, *, is_new: bool) -> None:

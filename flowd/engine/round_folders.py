@@ -18,7 +18,7 @@ from flowd.state import files, removal
 log = logging.getLogger("flowd.engine")
 
 _PAGE = 500
-_ABOUT = ".json"
+ABOUT = ".json"
 """Ending of the file beside a folder that says whose it is."""
 
 _GONE = ".gone"
@@ -52,14 +52,14 @@ class RoundFolders:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             about = {"eventId": run.event_id, "flow": run.flow_name, "round": run.round}
             # First, so that no folder is there of which nobody knows whose it is.
-            files.write_text(path.with_name(path.name + _ABOUT), json.dumps(about))
+            files.write_text(path.with_name(path.name + ABOUT), json.dumps(about))
             path.mkdir(mode=0o700, exist_ok=True)
         return str(path)
 
     def was_removed(self, run: Run) -> bool:
         """Whether somebody else has removed the folder of a run's round: what flowd knows of it is there still."""
         path = self._path(run)
-        return not path.is_dir() and path.with_name(path.name + _ABOUT).is_file()
+        return not path.is_dir() and path.with_name(path.name + ABOUT).is_file()
 
     def ended(self, run: Run) -> None:
         """A run has ended: let its round's folder go if it was the last."""
@@ -70,7 +70,7 @@ class RoundFolders:
         """Look at every folder: rounds may have ended, and events been forgotten, while nobody looked."""
         for gone in self._folder.glob(f"*{_GONE}"):
             self._begin(asyncio.to_thread(_remove, gone))
-        found = list(self._folder.glob(f"*{_ABOUT}"))
+        found = list(self._folder.glob(f"*{ABOUT}"))
         self._may_be_any = self._has_made_any or bool(found)
         for about in found:
             try:
@@ -100,7 +100,7 @@ class RoundFolders:
             gone = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_GONE}")
             with suppress(FileNotFoundError):
                 path.rename(gone)
-            path.with_name(path.name + _ABOUT).unlink(missing_ok=True)
+            path.with_name(path.name + ABOUT).unlink(missing_ok=True)
             await asyncio.to_thread(_remove, gone)
         except Exception:
             log.exception("a round's folder could not be looked after", extra={"event_id": event_id, "flow": flow_name})

@@ -16,6 +16,8 @@ REACH = "reach"
 ROUNDS = "rounds"
 KEEPER = "keeper"
 LOCK = "daemon.lock"
+DRAFT = "draft"
+"""Where another state is made before it takes the place of this one."""
 
 _WRITTEN_INTO = (KEEPER, f"{KEEPER}/units", REACH, f"{REACH}/bin", ROUNDS)
 
@@ -23,11 +25,12 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _DISK_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
-def prepare(folder: Path, workspace: Path | None = None) -> None:
+def prepare(folder: Path, workspace: Path | None = None, *, is_replaced: bool = False) -> None:
     """Make the folder, or check it: only its owner may open it, there is no link in it, and git ignores it.
 
     Args:
         workspace: Below it, no link may lead to the folder.
+        is_replaced: What is in it is about to be replaced, whatever state that is in.
 
     Raises:
         StateError: It cannot be made, belongs to somebody else, others could write to it, or a link is in the way.
@@ -49,7 +52,9 @@ def prepare(folder: Path, workspace: Path | None = None) -> None:
                 f"Others can write to {folder}, and so could start processes as you. Run: chmod 700 {folder}"
             )
         folder.chmod(0o700)
-        _refuse_emptied(folder)
+        if not is_replaced:
+            _refuse_emptied(folder)
+            _refuse_half_replaced(folder)
         for name in (OUTPUT, KEEPER):
             (folder / name).mkdir(mode=0o700, exist_ok=True)
         ignore_in_git(folder)
@@ -67,6 +72,15 @@ def _refuse_emptied(folder: Path) -> None:
         raise StateError(
             f"{database} is empty, though flowd has worked here: somebody emptied or replaced it. Restore it from a "
             "backup; or remove it, with its -wal and -shm, to begin anew."
+        )
+
+
+def _refuse_half_replaced(folder: Path) -> None:
+    """Refuse a folder in which a restore has died between the old database and the new one."""
+    if (folder / DRAFT / DATABASE).exists() and not (folder / DATABASE).exists():
+        raise StateError(
+            f"{folder} has no database: putting another one there was cut off. Do that again (`flowd restore` or "
+            f"`flowd store copy`); or, to begin anew, remove {folder / DRAFT}."
         )
 
 

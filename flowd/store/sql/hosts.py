@@ -177,3 +177,12 @@ def differing(db: Connection) -> dict[str, dict[str, str]]:
     for flow, host, digest in found:
         told.setdefault(flow, {})[host] = digest
     return told
+
+
+def alive(db: Connection) -> list[tuple[str, int]]:
+    """The hosts whose daemons may do something any moment, each with how many milliseconds ago it was heard of."""
+    found = db.execute(
+        "SELECT name, server_ms() - seen_at_ms FROM hosts"
+        f" WHERE left_at_ms = 0 AND server_ms() - seen_at_ms < {LIVE_MS} ORDER BY name"
+    )
+    return [(str(name), int(silent_ms)) for name, silent_ms in found]
