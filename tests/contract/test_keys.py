@@ -239,6 +239,19 @@ def test_a_run_without_its_package_holds_no_key(stores: Stores) -> None:
     stores.use(use)
 
 
+def test_who_gets_the_key_of_a_run_without_its_package_goes_by_its_own_priority(stores: Stores) -> None:
+    def definition_of(flow: str, name: str) -> Definition | None:
+        return None if name == "gone" else _definition(flow, name)
+
+    async def use(store: OpenStore) -> None:
+        await store.accept(new_event("1"), [step("gone", wanted=key())], at_ms=1)
+        await store.accept(new_event("2"), [step("urgent", wanted=key(), priority=5)], at_ms=2)
+        await store.accept(new_event("3"), [step("plain")], at_ms=3)
+        assert ids(await store.claim(claim(3, definition_of=definition_of))) == ["urgent", "plain"]
+
+    stores.use(use)
+
+
 def test_a_claim_that_has_met_very_many_without_their_package_says_that_there_may_be_more(
     stores: Stores,
 ) -> None:

@@ -55,6 +55,8 @@ def claim(db: Connection, ask: Claim) -> Claimed:
             elif definition is None:
                 parked += 1
                 _wait_for_package(db, row, ask.at_ms)
+                if row[rows.STEP_KEY] is not None:
+                    break  # who got its key may go before the others
             else:
                 started.append(_start(db, row, definition, ask))
     if ask.limit and isinstance(db, WriteNotes):
