@@ -80,7 +80,7 @@ def short(digest: str) -> str:
 
 def _row(host: HostView) -> tuple[str, ...]:
     labels = ", ".join(label for label in host.labels if not label.startswith("host:"))
-    seen = "now" if host.silent_ms < _TOLD_OFFSET_MS else f"{printing.age(host.silent_ms / 1000)} ago"
+    seen = "now" if host.silent_ms < _TOLD_OFFSET_MS else printing.age(host.silent_ms / 1000)
     return (
         f"{host.name} (this)" if host.this else host.name,
         host.state,

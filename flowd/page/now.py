@@ -20,11 +20,13 @@ _FINAL = ("completed", "failed", "canceled")
 
 async def show(visit: Visit) -> Shown:
     """The page."""
+    known = await visit.ask(names.HOSTS)
     return Shown(
         "now.html",
         {
             "status": await visit.ask(names.STATUS),
-            "hosts": (await visit.ask(names.HOSTS))["hosts"],
+            "hosts": known["hosts"],
+            "packages": known.get("packages"),
             "questions": (await visit.ask(names.ATTENTION, {"limit": _LISTED}))["questions"],
             "running": (await visit.ask(names.LIST_RUNS, {"status": "running", "limit": _LISTED}))["runs"],
             "queue": await visit.ask(names.QUEUE, {"limit": _LISTED}),

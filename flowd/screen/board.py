@@ -9,6 +9,7 @@ from typing import Any
 from flowd.cli import printing, run_words
 from flowd.cli.runs import why
 from flowd.screen.wanted import Wanted
+from flowd_client.views.host import HostView
 from flowd_client.views.question import QuestionView
 from flowd_client.views.queue import QueueView
 from flowd_client.views.run import RunView
@@ -44,13 +45,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the daemon said to one look."""
+    """What the daemon said to one look. ``hosts``: those that share its store; none where it has that for itself."""
 
     status: Mapping[str, Any] = field(default_factory=dict)
     questions: Sequence[QuestionView] = ()
     running: Sequence[RunView] = ()
     queue: QueueView | None = None
     ended: Sequence[RunView] = ()
+    hosts: Sequence[HostView] = ()
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,14 @@ class Board:
         rows: Of each section, those that are wanted.
         totals: How many there are in a section, wanted or not; recent ones are not counted.
         pauses: What is paused: ``*``, flows, and ``flow/step``.
+        hosts: Those that share the store; none where the daemon has it for itself.
     """
 
     status: Mapping[str, Any]
     rows: Mapping[Section, tuple[Row, ...]]
     totals: Mapping[Section, int]
     pauses: tuple[str, ...]
+    hosts: tuple[HostView, ...] = ()
 
 
 def board_of(answers: Answers, wanted: Wanted) -> Board:
@@ -88,6 +92,7 @@ def board_of(answers: Answers, wanted: Wanted) -> Board:
             Section.WAITING: 0 if queue is None else queue.ready + queue.waiting,
         },
         pauses=() if queue is None else tuple(pause.what for pause in queue.pauses),
+        hosts=tuple(answers.hosts),
     )
 
 
@@ -107,7 +112,9 @@ def _begun(run: RunView) -> datetime | None:
 
 def _progress(run: RunView) -> str:
     attempt = f"attempt {run.attempt_count}" if run.attempt_count > 1 else ""
-    return " · ".join(part for part in (attempt, run_words.progress(run.progress)) if part)
+    host = run.attempts[-1].host if run.attempts else None
+    parts = (attempt, f"on {host}" if host else "", run_words.progress(run.progress))
+    return " · ".join(part for part in parts if part)
 
 
 def _newest(runs: Iterable[RunView]) -> list[RunView]:

@@ -35,6 +35,7 @@ def _pairs(run: RunView) -> Iterable[tuple[str, str | None]]:
     yield "error", (run.error or "").partition("\n")[0]  # the rest quotes the output, which is below
     yield "ended", _end(run)
     yield "attempts", _attempts(run.attempts)
+    yield "host", run.attempts[0].host if len(run.attempts) == 1 else None
     yield "word", run_words.resolution(run.resolution)
     yield "answer", run_words.answer(run.answer)
     yield "result", _result(run)
@@ -51,6 +52,7 @@ def _end(run: RunView) -> str | None:
 def _attempts(attempts: Iterable[AttemptView]) -> str | None:
     told = [
         f"{one.attempt_number} {one.result_status or one.status} {printing.took(one.duration_ms)}".removesuffix(" -")
+        + (f" on {one.host}" if one.host else "")
         for one in attempts
     ]
     return ", ".join(told) if len(told) > 1 else None

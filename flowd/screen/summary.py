@@ -1,12 +1,20 @@
 """The lines at the top: which daemon it is, how it is, and what is wrong. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
 
+from flowd.cli import printing
 from flowd.formats.terminal import escaped
 from flowd.screen.board import Board, Section
+from flowd_client.views.host import HostView
+
+_MAX_NAMED = 4
+"""Of the hosts that start nothing; `flowd hosts` lists all."""
+
+_STYLES = {"unreachable": "bold yellow", "draining": "yellow", "gone": "dim"}
+"""What is worth looking at first, first."""
 
 
 def summary(board: Board, place: str) -> Text:
@@ -16,6 +24,8 @@ def summary(board: Board, place: str) -> Text:
     if status.get("state") != "ready":
         first += f"  {status.get('state')}"
     lines = [Text(escaped(first), "bold"), _counts(board)]
+    if board.hosts:
+        lines.append(_hosts(board.hosts))
     lines += [Text(escaped(trouble), "bold yellow") for trouble in _troubles(status)]
     return Text("\n").join(lines)
 
@@ -35,6 +45,28 @@ def _counts(board: Board) -> Text:
         names = ", ".join("all flows" if what == "*" else what for what in board.pauses)
         parts.append(Text(escaped(f"paused: {names}"), "bold yellow"))
     return Text("  ").join(parts)
+
+
+def _hosts(hosts: Sequence[HostView]) -> Text:
+    """How many hosts start runs, which one answers, and which ones start none."""
+    ready = [host for host in hosts if host.state == "ready"]
+    others = sorted((host for host in hosts if host.state != "ready"), key=_urgency)
+    parts = [Text(f"{len(ready)} of {len(hosts)} {'host is' if len(hosts) == 1 else 'hosts are'} ready")]
+    parts += [Text(escaped(_away(host)), _STYLES.get(host.state, "")) for host in others[:_MAX_NAMED]]
+    if len(others) > _MAX_NAMED:
+        parts.append(Text(f"and {len(others) - _MAX_NAMED} more"))
+    parts += [Text(escaped(f"this is {host.name}"), "dim") for host in hosts if host.this]
+    return Text("  ").join(parts)
+
+
+def _urgency(host: HostView) -> int:
+    known = list(_STYLES)
+    return known.index(host.state) if host.state in known else 0
+
+
+def _away(host: HostView) -> str:
+    since = "" if host.state == "draining" else f", heard of {printing.age(host.silent_ms / 1000)}"
+    return f"{host.name} {host.state}{since}"
 
 
 def _troubles(status: Mapping[str, Any]) -> list[str]:

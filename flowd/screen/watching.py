@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from flowd.screen.board import Answers
 from flowd.screen.wanted import Wanted
 from flowd_client.aio import AsyncFlowClient
-from flowd_client.errors import FlowClientError, InvalidCallError
+from flowd_client.errors import CallError, FlowClientError, InvalidCallError
+from flowd_client.views.host import HostView
 
 PACE_S = 1.0
 """Between two looks. What happens meanwhile is not listened to, so that a busy daemon has no more work than an idle."""
@@ -49,7 +50,18 @@ async def look(client: AsyncFlowClient, wanted: Wanted) -> Answers:
         client.queue(limit=_LISTED, **names),
         *ended,
     )
-    return Answers(status, questions, running, queue, [run for page in pages for run in page])
+    hosts = await _hosts(client, status)
+    return Answers(status, questions, running, queue, [run for page in pages for run in page], hosts)
+
+
+async def _hosts(client: AsyncFlowClient, status: Mapping[str, Any]) -> Sequence[HostView]:
+    """The hosts that share the store; none where they share none, or the daemon does not tell us."""
+    if (status.get("store") or {}).get("kind") in (None, "sqlite"):
+        return ()
+    try:
+        return await client.hosts()
+    except CallError:  # it is older than that, or we may not know
+        return ()
 
 
 async def watch(

@@ -1,6 +1,7 @@
 """Hosts as people see and steer them: from any host of a store, and on one that has its store for itself."""
 
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ import postgres_rig
 import pytest
 from daemon_rig import Workspace, flowd_says, say, until, workspace
 from hosts_rig import Hosts, dispatch, ended, run_of, two_hosts
+from top_rig import Reader, by_socket, read
+
+from flowd.screen.board import Section
 
 
 @pytest.fixture
@@ -70,6 +74,36 @@ def test_a_host_is_drained_from_another_one_and_stays_so_over_its_restart(hosts:
         ["HOST", "STATE", "RUNS"],
         ["bert", "(this)", "ready"],
     ]
+    hosts.stop()
+
+
+def test_top_and_the_page_show_hosts_and_where_a_run_goes_on(hosts: Hosts, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    hosts.flow("work", f"while [ ! -e {go} ]; do sleep 0.02; done; {say('changed')}", step='runs_on = ["host:bert"]')
+    hosts.start()
+    anna, bert = hosts["anna"], hosts["bert"]
+    run_id = dispatch(anna, "e", "work")
+    until(lambda: run_of(anna, run_id)["status"] == "running", what="the run to begin")
+    anna.call("host.drain", host="bert")
+    page = page_of(anna)
+    assert "on bert" in page[page.index('id="h-running"') :]
+
+    async def look(reader: Reader) -> None:
+        await reader.sees("1 of 2 hosts are ready", "bert draining", "this is anna", "on bert")
+        await reader.goes_to(Section.RUNNING, run_id)
+        await reader.press("enter")
+        await reader.until(lambda: re.search(r"^ *host +bert", reader.text(), re.MULTILINE), "its host")
+        go.touch()
+        await reader.sees("changed")
+
+    read(by_socket(anna), look)
+    assert ended(anna, run_id)["effectiveStatus"] == "changed"
+    assert bert.stop() == 0
+
+    async def look_again(reader: Reader) -> None:
+        await reader.sees("1 of 2 hosts are ready", "bert gone, heard of")
+
+    read(by_socket(anna), look_again)
     hosts.stop()
 
 

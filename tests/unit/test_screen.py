@@ -14,6 +14,7 @@ from flowd.screen.lines import MAX_LINE_BYTES, Lines, coloured
 from flowd.screen.output import in_order
 from flowd.screen.summary import summary
 from flowd.screen.wanted import Wanted, read_wanted
+from flowd_client.views.host import read_hosts
 from flowd_client.views.question import read_questions
 from flowd_client.views.queue import read_queue
 from flowd_client.views.run import OutputView, RunView, read_run
@@ -73,6 +74,37 @@ def test_the_summary_tells_what_is_wrong_and_escapes_it() -> None:
     words = ("draining", "running 1 of 4", "ready 1", "waiting 2", "hooks: no", "1 broken", "disk is full", "\\x9b")
     assert [word for word in words if word not in told] == []
     assert "\x1b" not in told
+
+
+def test_the_summary_tells_which_hosts_start_nothing_the_unreachable_ones_first() -> None:
+    states = ["ready", "gone", "draining", "unreachable", "ready"]
+    hosts = read_hosts(
+        {"hosts": [{"name": f"h{n}\x1b", "state": state, "silentMs": 125_000} for n, state in enumerate(states)]}
+    )
+    board = board_of(Answers(hosts=hosts), Wanted())
+    line = summary(board, "/w").plain.splitlines()[2]
+    words = (
+        "2 of 5 hosts are ready",
+        "h3\\x1b unreachable, heard of 2m ago",
+        "h2\\x1b draining",
+        "h1\\x1b gone, heard of",
+    )
+    assert [line.find(word) for word in words] == sorted(line.find(word) for word in words)
+    assert line.startswith(words[0])
+    many = read_hosts({"hosts": [{"name": f"h{n}", "state": "gone", "this": n == 7} for n in range(9)]})
+    assert summary(board_of(Answers(hosts=many), Wanted()), "/w").plain.endswith("and 5 more  this is h7")
+    assert "host" not in summary(board_of(Answers(), Wanted()), "/w").plain
+
+
+def test_each_attempt_is_told_with_its_host() -> None:
+    attempts: list[dict[str, Any]] = [{"attemptNumber": 1, "status": "failed", "host": "anna", "durationMs": 1500}]
+    assert "host      anna" not in facts(a_run()).plain
+    assert facts(a_run(attempts=attempts)).plain.splitlines()[-1].split() == ["host", "anna"]
+    attempts.append({"attemptNumber": 2, "status": "running", "host": "bert"})
+    run = a_run(attempts=attempts, attemptCount=2, processStatus="running")
+    assert "1 failed 1.5s on anna, 2 running on bert" in facts(run).plain
+    (row,) = board_of(Answers(running=[run]), Wanted()).rows[Section.RUNNING]
+    assert row.said == "attempt 2 · on bert"
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Self
 
-from flowd.screen.watching import watch
+import pytest
+
+from flowd.screen.wanted import Wanted
+from flowd.screen.watching import look, watch
 from flowd_client.aio import AsyncFlowClient
 from flowd_client.errors import DaemonNotRunningError, FlowClientError, invalid_params
+from flowd_client.views.host import read_hosts
+from flowd_client.views.question import read_questions
+from flowd_client.views.queue import read_queue
 
 
 class Updates:
@@ -114,3 +120,43 @@ def test_a_daemon_that_knows_no_progress_is_asked_for_the_rest() -> None:
         assert (reader.losses, reader.looks) == ([], 2)
 
     asyncio.run(main())
+
+
+class Telling(AsyncFlowClient):
+    """A client whose daemon answers everything with nothing, and has its store where it says."""
+
+    def __init__(self, store: dict[str, str] | None, *, knows_hosts: bool = True) -> None:
+        self.store = store
+        self.knows_hosts = knows_hosts
+
+    async def status(self, **_: Any) -> Any:
+        return {} if self.store is None else {"store": self.store}
+
+    async def attention(self, **_: Any) -> Any:
+        return read_questions({})
+
+    async def list_runs(self, **_: Any) -> Any:
+        return ()
+
+    async def queue(self, **_: Any) -> Any:
+        return read_queue({})
+
+    async def hosts(self) -> Any:
+        if not self.knows_hosts:
+            raise invalid_params("There is no such method.")
+        assert self.store is not None
+        return read_hosts({"hosts": [{"name": "anna"}]})
+
+
+@pytest.mark.parametrize(
+    ("daemon", "names"),
+    [
+        (Telling({"kind": "postgresql"}), ["anna"]),
+        (Telling({"kind": "postgresql"}, knows_hosts=False), []),
+        (Telling({"kind": "sqlite"}), []),
+        (Telling(None), []),
+    ],
+)
+def test_hosts_are_asked_for_where_they_share_the_store_and_may_be_unknown(daemon: Telling, names: list[str]) -> None:
+    answers = asyncio.run(look(daemon, Wanted()))
+    assert [host.name for host in answers.hosts] == names
