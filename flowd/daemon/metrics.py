@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from flowd.api.http.tally import HttpFigures
 from flowd.api.metrics import families
@@ -12,8 +12,10 @@ from flowd.api.shapes.daemon import FigureView, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.daemon import loop_lag
+from flowd.domain.hosts import Unserved
 from flowd.domain.queue_view import Depth
 from flowd.domain.tallies import Histogram
+from flowd.keeper.capabilities import now_s
 from flowd.wiring import Parts
 
 _WAITS_FOR = ("place", "needs", "person", "time", "pause", "key", "package")
@@ -43,6 +45,7 @@ class Metrics:
     async def measure(self, status: StatusView) -> list[Measured]:
         """All figures as they are now, in the order of their declarations; some are in the status already."""
         depths = await self._parts.store.depths()
+        unserved = await self._parts.engine.reads.unserved_runs()
         hosts = await self._parts.engine.hosts.list()
         tallies, flows = self._parts.engine.tallies, [flow.name for flow in self._parts.catalog.snapshot.flows]
         for settling in (tallies.matches.settle(flows), tallies.failures.settle(flows), tallies.ends.settle()):
@@ -51,9 +54,9 @@ class Metrics:
         return [
             *self._of_daemon(status),
             each(families.HOST_UP, {host.name: int(host.state.is_up) for host in hosts}),
-            one(families.LEASES_LOST, self._parts.engine.tallies.leases_lost),
+            *self._of_leases(),
             *self._of_work(status),
-            *self._of_queue(status, depths),
+            *self._of_queue(status, depths, unserved),
             *self._of_database(status),
             *self._of_packages(status),
             *self._of_connections(),
@@ -86,12 +89,22 @@ class Metrics:
         yield each(families.ATTEMPT_TIME, tallies.attempt_s)
         yield each(families.OUTPUT, tallies.output_bytes)
 
-    def _of_queue(self, status: StatusView, depths: list[Depth]) -> Iterator[Measured]:
+    def _of_leases(self) -> Iterator[Measured]:
+        tallies = self._parts.engine.tallies
+        age_s = None if tallies.renewed_s is None else max(0.0, now_s() - tallies.renewed_s)
+        yield one(families.LEASE_AGE, age_s)
+        yield one(families.LEASES_LOST, tallies.leases_lost)
+
+    def _of_queue(
+        self, status: StatusView, depths: list[Depth], unserved: Mapping[Unserved, int]
+    ) -> Iterator[Measured]:
         now_ms, by_kind = time.time_ns() // 1_000_000, {depth.waits_for: depth for depth in depths}
         ages_s = {kind: max(0, now_ms - depth.since_ms) / 1000 for kind, depth in by_kind.items()}
         limits = status.limits or {}
         yield each(families.QUEUE, {kind: by_kind[kind].runs if kind in by_kind else 0 for kind in _WAITS_FOR})
         yield each(families.QUEUE_AGE, {kind: ages_s.get(kind, 0.0) for kind in _WAITS_FOR})
+        yield each(families.UNSERVED, {why.value: runs for why, runs in unserved.items()})
+        yield one(families.CLAIM_TIME, self._parts.engine.tallies.claim_s)
         yield one(families.WAITING, status.waiting)
         yield one(families.ASKING, 0 if status.attention is None else status.attention.count)
         yield one(families.WAITING_FOR_STORAGE, status.waiting_for_storage)
@@ -105,6 +118,7 @@ class Metrics:
         parts = {"main": "bytes", "wal": "walBytes", "free": "freeBytes"}
         yield one(families.COMMIT_TIME, tallies.commit_s)
         yield one(families.WRITES, tallies.operations)
+        yield one(families.RECONNECTS, self._parts.store.reconnects)
         yield each(families.DATABASE, {part: files[member] for part, member in parts.items() if member in files})
 
     def _of_packages(self, status: StatusView) -> Iterator[Measured]:

@@ -24,6 +24,22 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
+class StepQueue:
+    """How many queued runs of a step a host has to start.
+
+    Attributes:
+        bound_to: The host that alone can start them; None where any may.
+        is_missing: They wait for a package that has the step.
+    """
+
+    flow_name: str
+    step_name: str
+    bound_to: str | None
+    runs: int
+    is_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class QueueView:
     """What is queued: a part of it, in the order in which it will start as far as that is known.
 

@@ -1,5 +1,6 @@
 """Claims runs from the store when this daemon has places free."""
 
+import time
 from collections.abc import Callable
 
 from flowd.domain.hosts import HostSession
@@ -23,12 +24,14 @@ class Claims:
         waits: StorageWaits,
         host: HostSession | None = None,
         boot_s: Callable[[], float] = lambda: 0.0,
+        took: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Wire it.
 
         Args:
             host: Who we are in a store that hosts share; None in one of our own.
             boot_s: The clock of leases.
+            took: Told in seconds how long the store took for a claim.
         """
         self._store = store
         self._keeper = keeper
@@ -38,6 +41,7 @@ class Claims:
         self._waits = waits
         self._host = host
         self._boot_s = boot_s
+        self._took = took
 
     def ask(self, limit: int) -> Claim:
         """A claim as it is now."""
@@ -58,5 +62,11 @@ class Claims:
         if self._host is not None and not self._keeper.can_fence:
             return Claimed()
         return await self._waits.patiently(
-            "claim", lambda: self._store.claim(self.ask(limit)), runs=lambda: min(limit, self._store.queued)
+            "claim", lambda: self._claim(limit), runs=lambda: min(limit, self._store.queued)
         )
+
+    async def _claim(self, limit: int) -> Claimed:
+        began_s = time.perf_counter()
+        claimed = await self._store.claim(self.ask(limit))
+        self._took(time.perf_counter() - began_s)
+        return claimed

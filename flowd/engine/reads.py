@@ -1,13 +1,14 @@
 """Reads what is stored and what is printed, with the secrets in it masked."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, RunNotFoundError
 from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.flow import Flow, Step
-from flowd.domain.hosts import Able
+from flowd.domain.hosts import Able, Unserved
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
 from flowd.domain.stored import Counts, EventState, Page, StoredEvent, TreeEvent
@@ -143,6 +144,14 @@ class Reads:
     def unserved(self, run: Run) -> Able | None:
         """Who could run a queued run that no host starts just now; None of all others."""
         return self._showing.unserved(run)
+
+    async def unserved_runs(self) -> Counter[Unserved]:
+        """How many queued runs no host starts just now, by why, as it was not long ago."""
+        counts = Counter(dict.fromkeys(Unserved, 0))
+        for queue in await self._store.step_queues():
+            if (why := self._showing.why_unserved(queue)) is not None:
+                counts[why] += queue.runs
+        return counts
 
     def shown(self, run: Run) -> Run:
         """The run as it may be seen, with its secrets masked."""

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from flowd.domain.flow import Flow, Step
-from flowd.domain.hosts import Able
+from flowd.domain.hosts import Able, Unserved
 from flowd.domain.masking import masked_run
+from flowd.domain.queue_view import StepQueue
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.waiting import HostWait, PackageWait, PlaceWait
@@ -32,6 +33,12 @@ class Showing:
         lacked = self._steps.lacked(run.flow_name, run.step_name)
         able = self._able(run.flow_name, run.step_name, lacked, run.bound_to)
         return able if able.unserved is not None else None
+
+    def why_unserved(self, queue: StepQueue) -> Unserved | None:
+        """Why no host starts these runs; None where one does."""
+        lacked = self._steps.lacked(queue.flow_name, queue.step_name)
+        why = self._able(queue.flow_name, queue.step_name, lacked, queue.bound_to).unserved
+        return Unserved.PACKAGE if why is None and queue.is_missing else why
 
     def _able(self, flow_name: str, step_name: str, lacked: list[str], bound_to: str | None = None) -> Able:
         if self._served is None:

@@ -22,6 +22,8 @@ class Tallies:
         matches: By flow, runs that were made for accepted events.
         replays: Replays of stored events.
         leases_lost: Attempts of other hosts that were declared lost here.
+        renewed_s: When the leases of this host were renewed last, by the clock of leases; None where there are none.
+        claim_s: How long the store took for claims that are no part of an accept or an end.
         failures: By flow, runs that have ended as ``failed``.
         ends: By flow, effective status and reason, runs that have ended; one that is retried ends again.
         output_bytes: By stream, what attempts had printed when they ended.
@@ -37,6 +39,8 @@ class Tallies:
         self.matches = FlowTally()
         self.replays = 0
         self.leases_lost = 0
+        self.renewed_s: float | None = None
+        self.claim_s = Histogram(ACCEPT_S)
         self.pulse = Pulse(began_ms)
         self.failures = FlowTally()
         self.ends = FlowTally()
@@ -70,6 +74,10 @@ class Tallies:
         """A run was taken to be started."""
         if started.attempt.number == 1:
             self.wait_s.add(max(0, started.attempt.started_at_ms - started.run.created_at_ms) / 1000)
+
+    def leases_renewed(self, asked_s: float) -> None:
+        """The leases of this host count from this instant on."""
+        self.renewed_s = asked_s
 
     def lease_lost(self) -> None:
         """An attempt of another host was declared lost."""

@@ -37,6 +37,7 @@ class Tenure:
         boot_s: Callable[[], float],
         on_replaced: Callable[[], None],
         on_lost: Callable[[], None] = lambda: None,
+        on_renewed: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Wire it.
 
@@ -44,6 +45,7 @@ class Tenure:
             boot_s: The clock that the keeper's leases go by.
             on_replaced: Told when another daemon has this host's name: nothing here may go on.
             on_lost: Told of each attempt that was declared lost here.
+            on_renewed: Told from when on the leases count, after each renewal.
         """
         self._leases = leases
         self._keeper = keeper
@@ -54,6 +56,7 @@ class Tenure:
         self._boot_s = boot_s
         self._on_replaced = on_replaced
         self._on_lost = on_lost
+        self._on_renewed = on_renewed
         self._presence = Presence()
         self._renew_after_s = 0.0
         self._is_failing = False
@@ -101,6 +104,7 @@ class Tenure:
             self._is_failing = False
             log.info("leases are renewed again")
         self._presence.renewed(asked_s)
+        self._on_renewed(asked_s)
         self._renew_after_s = renew_after_s(held.lost_after_ms for held in renewal.held)
         self._keeper.lease({held.attempt_id: self._until_s(held, asked_s) for held in renewal.held})
         await self._follow(renewal, before)

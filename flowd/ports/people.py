@@ -7,7 +7,7 @@ from flowd.domain.filters import EVERY_RUN, RunFilter
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Answer, Person, Resolution
 from flowd.domain.questions import Question
-from flowd.domain.queue_view import Depth, QueueView
+from flowd.domain.queue_view import Depth, QueueView, StepQueue
 from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
 
@@ -89,6 +89,11 @@ class PauseStore(Protocol):
         Raises:
             InvalidParamsError: The cursor is none of ours.
         """
+        ...
+
+    async def step_queues(self) -> list[StepQueue]:
+        """How many queued runs hosts have to start, by step, as it was not long ago, see `depths`: those that wait for
+        their package and, in a store that hosts share, those that are ready."""
         ...
 
     async def depths(self) -> list[Depth]:

@@ -26,6 +26,11 @@ class OpenStore(Store, TreeStore, QuestionStore, PauseStore, Journal, Nonces, Pr
         ...
 
     @property
+    def reconnects(self) -> int | None:
+        """How often a connection to the database was lost and made anew; None where there is none to lose."""
+        ...
+
+    @property
     def output_shelf(self) -> OutputShelf | None:
         """Where output of steps goes that other hosts may read; None where there are no others."""
         ...

@@ -119,6 +119,7 @@ def assemble(
         waits=waits,
         host=None if shared is None else shared.host,
         boot_s=now_s,
+        took=tallies.claim_s.add,
     )
     scheduler = Scheduler(
         claims.ask,
@@ -160,6 +161,7 @@ def assemble(
             packages=packages,
             commit=commit,
             on_lost=tallies.lease_lost,
+            on_renewed=tallies.leases_renewed,
         )
     if shelf is not None:
         background.append(ForgottenOutput(shelf, outputs).look_for_ever)

@@ -53,6 +53,7 @@ class Shared:
         packages: PackageHashes,
         commit: Callable[[], str | None],
         on_lost: Callable[[], None],
+        on_renewed: Callable[[float], None],
     ) -> list[Work]:
         """What goes on for as long as the engine is open. ``commit`` is that of the workspace."""
         tenure = Tenure(
@@ -65,6 +66,7 @@ class Shared:
             boot_s=now_s,
             on_replaced=self.on_replaced,
             on_lost=on_lost,
+            on_renewed=on_renewed,
         )
         hearing = Hearing(
             journal=journal,

@@ -322,3 +322,24 @@ def test_the_queue_is_counted_by_what_its_runs_wait_for(stores: Stores) -> None:
 
     for step in (use, fill, look, hold_up, look_again):  # each opens it anew: what was counted is remembered a while
         stores.use(step)
+
+
+def test_what_hosts_have_to_start_is_counted_by_step(stores: Stores) -> None:
+    made_with = new("flow", "a").definition
+
+    async def fill(store: OpenStore) -> None:
+        await accept(store, "e1", new("flow", "a"), new("flow", "b", "a"))
+        await accept(store, "e2", new("flow", "a"))
+        await accept(store, "e3", new("gone", "a"))
+        claimed = await store.claim(claim(50, definition_of=lambda flow, _: None if flow == "gone" else made_with))
+        for started in claimed.started:
+            assert await store.requeue(started.run.id, at_ms=9)
+
+    async def look(store: OpenStore) -> None:
+        found = sorted((one.flow_name, one.step_name, one.runs, one.is_missing) for one in await store.step_queues())
+        missing = ("gone", "a", 1, True)
+        is_shared = store.reconnects is not None  # else there is one host, and nobody has to look
+        assert found == ([("flow", "a", 2, False), missing] if is_shared else [missing])
+
+    stores.use(fill)
+    stores.use(look)

@@ -65,7 +65,11 @@ def test_without_the_database_steps_run_on_and_what_comes_is_refused_until_it_is
     server.start()
     assert_nothing_was_lost_or_doubled(place, run_id)
     assert place.call("flow.dispatch", event={"id": "e", "type": "none"})["status"] == "accepted"
-    assert place.call("daemon.status")["events"] == 2
+    status = place.call("daemon.status", metrics=True)
+    assert status["events"] == 2
+    told = {name: figures[0]["value"] for name, figures in status["metrics"].items()}
+    assert told["flowd_store_reconnects_total"] >= 1
+    assert told["flowd_lease_age_seconds"] >= 0
 
 
 def test_what_ended_while_daemon_and_database_were_away_is_recorded_by_the_next_daemon(

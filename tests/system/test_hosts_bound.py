@@ -54,19 +54,28 @@ def test_a_run_that_is_bound_to_a_host_that_is_away_waits_for_that_host(hosts: H
     until(lambda: run_of(anna, run_ids[1])["waitingFor"] == wait, what="anna to have counted who starts it")
     draining = "Step round/then matches, but every host that can run it is draining"
     assert (again(hosts, "e") or "").startswith(draining)
+    until(lambda: unserved(hosts) == {"draining": 1}, what="the run to be counted")
     assert bert.stop() == 0
     gone = "Step round/then matches, but host bert, which has the folder of its round, is not there to start it"
     until(lambda: (again(hosts, "e") or "").startswith(gone), what="anna to hear that bert is gone")
     assert run_of(anna, run_ids[1])["waitingFor"] == wait
+    until(lambda: unserved(hosts) == {"folder": 1}, what="the run to be counted anew")
     assert "waits for host bert, which has the folder of its round" in flowd_says(anna, "queue")
     # Others of the step are not bound to it.
     assert again(hosts, "other") == (
         "Step round/main matches, but this host has no label host:bert, so its runs wait for one that has ([host] "
         "labels, or FLOWD_LABELS)."
     )
+    until(lambda: unserved(hosts) == {"folder": 1, "labels": 1}, what="the other one to be counted")
     assert "1 run" not in flowd_says(anna, "hosts", "forget", "bert")
     assert ended(anna, run_ids[1])["attempts"][-1]["host"] == "anna"
     hosts.stop()
+
+
+def unserved(hosts: Hosts) -> dict[str, int]:
+    """How many runs no host starts, by why, as anna's metrics have it."""
+    told = hosts["anna"].call("daemon.status", metrics=True)["metrics"]["flowd_queue_unserved"]
+    return {one["labels"]["why"]: one["value"] for one in told if one["value"]}
 
 
 def able(hosts: Hosts) -> dict[str, Any]:

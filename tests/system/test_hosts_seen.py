@@ -128,6 +128,10 @@ def test_it_is_told_why_no_host_starts_a_step() -> None:
         sent = place.call("flow.dispatch", event={"id": "e", "type": "work.go", "payload": {}})
         assert sent["warning"].startswith("Step work/main matches, but this host has no label gpu, so its runs wait")
         assert run_of(place, sent["runIds"][0])["waitingFor"] == {"host": {"labels": ["big", "gpu"], "hosts": 0}}
+        told = place.call("daemon.status", metrics=True)["metrics"]
+        unserved = {one["labels"]["why"]: one["value"] for one in told["flowd_queue_unserved"]}
+        assert unserved == {"draining": 0, "folder": 0, "labels": 1, "package": 0}
+        assert "flowd_lease_age_seconds" not in told  # there are none
         assert place.stop() == 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from flowd.domain.queue_view import Depth
-from flowd.store.sql.depths import Depths
+from flowd.store.sql.depths import Rationed, depths
 
 
 class Database:
@@ -23,11 +23,11 @@ class Database:
 
 def test_an_answer_that_took_long_is_remembered_twenty_times_as_long() -> None:
     database = Database()
-    depths, db = Depths(lambda: database.now_s), cast("sqlite3.Connection", database)
+    counted, db = Rationed(depths, lambda: database.now_s), cast("sqlite3.Connection", database)
     first = [Depth("place", 1, 5)]
-    assert depths.now(db) == first
+    assert counted.now(db) == first
     database.now_s = 20.9
-    assert depths.now(db) == first
+    assert counted.now(db) == first
     database.now_s = 21.0
-    assert depths.now(db) == [Depth("place", 2, 5)]
+    assert counted.now(db) == [Depth("place", 2, 5)]
     assert database.asked == 2

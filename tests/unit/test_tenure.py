@@ -44,6 +44,7 @@ class World:
         self.ended: list[tuple[str, Outcome, TimeWait | None]] = []
         self.said: list[tuple[object, ...]] = []
         self.leases: dict[str, float] = {}
+        self.renewed_s: list[float] = []
         self.during: Callable[[], None] = lambda: None
         anything: Any = self
         self.completions = Completions(lambda run: self.said.append(("ended", run.id)))
@@ -57,6 +58,7 @@ class World:
             boot_s=lambda: self.boot_s,
             on_replaced=lambda: self.said.append(("replaced",)),
             on_lost=lambda: self.said.append(("lost",)),
+            on_renewed=self.renewed_s.append,
         )
 
     # --- the store
@@ -161,6 +163,7 @@ def test_a_store_that_is_away_leaves_the_leases_that_the_keeper_has() -> None:
         world.renew_now()
     assert world.leases == before
     assert world.said == []
+    assert world.renewed_s == [1000.0]
 
 
 def test_what_is_held_no_more_is_ended_and_what_began_meanwhile_is_not() -> None:

@@ -32,6 +32,12 @@ HOST_UP = Family(
     "told no more.",
     ("host",),
 )
+LEASE_AGE = Family(
+    "flowd_lease_age_seconds",
+    "gauge",
+    "How long ago this host has renewed its leases, which it does every five seconds at least; only where hosts share "
+    "the store.",
+)
 LEASES_LOST = Family(
     "flowd_lease_lost_total", "counter", "Attempts that this host declared lost, as theirs did not renew their leases."
 )
@@ -93,6 +99,19 @@ QUEUE_AGE = Family(
     "How long the one that waits for it longest has done so; 0 where none does.",
     ("waits_for",),
 )
+UNSERVED = Family(
+    "flowd_queue_unserved",
+    "gauge",
+    "Queued runs that no host starts: those that could are `draining`, none has the `labels`, none has the `package`, "
+    "or the one that has the `folder` of their round is not there.",
+    ("why",),
+)
+CLAIM_TIME = Family(
+    "flowd_claim_seconds",
+    "histogram",
+    "How long claims took: one takes as many runs as there are places free. Most runs of a daemon with places free are "
+    "taken with the acceptance of their event, or with the end of another run.",
+)
 WAITING = Family("flowd_runs_waiting", "gauge", "Queued runs that wait for something else than a place.")
 ASKING = Family("flowd_runs_asking", "gauge", "Runs that ask for a person.")
 WAITING_FOR_STORAGE = Family(
@@ -111,6 +130,11 @@ COMMIT_TIME = Family(
     "flowd_commit_seconds", "histogram", "How long transactions took until they were on disk; one serves many writes."
 )
 WRITES = Family("flowd_writes_total", "counter", "Writes that were committed.")
+RECONNECTS = Family(
+    "flowd_store_reconnects_total",
+    "counter",
+    "Connections to the database that were lost and made anew; only where hosts share the store.",
+)
 DATABASE = Family(
     "flowd_database_bytes", "gauge", "The database's files: `main`, `wal`; `free` of the first is unused.", ("part",)
 )

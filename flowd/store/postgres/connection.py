@@ -50,10 +50,15 @@ class InDoubtError(psycopg.OperationalError):
 
 class Outage:
     """Since when the server cannot be reached; shared by all connections to it, so that only the first of those who ask
-    for something meanwhile wait in vain."""
+    for something meanwhile wait in vain.
+
+    Attributes:
+        reconnects: How often one of them was made anew.
+    """
 
     def __init__(self) -> None:
         self._since_s: float | None = None
+        self.reconnects = 0
 
     def is_worth_waiting(self) -> bool:
         """Note that it could not be reached; whether it is worth trying again."""
@@ -98,6 +103,7 @@ class PostgresConnection:
         raw.prepared_max = _MAX_PREPARED
         settings = self._SETTINGS.format(schema=self._address.schema)
         (self.server_pid,) = _run(raw, f"{settings}SELECT pg_backend_pid()")
+        self._outage.reconnects += self._raw is not None
         self._raw = raw
 
     @property

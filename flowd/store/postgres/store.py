@@ -5,6 +5,7 @@ from collections.abc import Callable
 import psycopg
 
 from flowd.domain.errors import RefusedError, StorageFailedError
+from flowd.domain.queue_view import StepQueue
 from flowd.domain.queueing import MAX_WAITING
 from flowd.domain.trees import MAX_EVENTS
 from flowd.store.postgres import errors, pooler, schema
@@ -13,6 +14,7 @@ from flowd.store.postgres.connection import Outage, PostgresConnection, Postgres
 from flowd.store.postgres.output_shelf import PostgresShelf
 from flowd.store.sql import journal
 from flowd.store.sql.connection import Connection
+from flowd.store.sql.depths import to_start
 from flowd.store.sql.store import SqlStore
 
 
@@ -30,8 +32,9 @@ class PostgresStore(SqlStore):
         on_failure: Callable[[StorageFailedError], None] = lambda _: None,
     ) -> None:
         """Connect; must be called in a running loop. See `SqlStore`."""
+        self._database_outage = Outage()
         super().__init__(
-            PostgresDatabase(address),
+            PostgresDatabase(address, self._database_outage),
             max_queued=max_queued,
             max_waiting=max_waiting,
             max_tree_events=max_tree_events,
@@ -45,6 +48,15 @@ class PostgresStore(SqlStore):
     def output_shelf(self) -> PostgresShelf:
         """See `flowd.ports.OpenStore.output_shelf`."""
         return self._shelf
+
+    @staticmethod
+    def _count_steps(db: Connection) -> list[StepQueue]:
+        return to_start(db)
+
+    @property
+    def reconnects(self) -> int | None:
+        """See `flowd.ports.OpenStore.reconnects`."""
+        return self._database_outage.reconnects
 
     @property
     def commits(self) -> int:
@@ -60,9 +72,9 @@ class PostgresStore(SqlStore):
 class PostgresDatabase:
     """A schema of a database. See `flowd.store.sql.database.Database`."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, outage: Outage | None = None) -> None:
         self._address = address
-        self._outage = Outage()
+        self._outage = outage or Outage()
         self.is_about_storage = errors.is_about_storage
         self.may_repeat = errors.may_repeat
 

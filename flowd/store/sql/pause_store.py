@@ -6,10 +6,10 @@ from typing import TypeVar
 from flowd.domain.filters import EVERY_RUN, RunFilter
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
-from flowd.domain.queue_view import Depth, QueueView
+from flowd.domain.queue_view import Depth, QueueView, StepQueue
 from flowd.store.sql import pauses, pausing, queue_reads
 from flowd.store.sql.connection import Connection
-from flowd.store.sql.depths import Depths
+from flowd.store.sql.depths import Rationed, missed
 from flowd.store.sql.writer import Writer
 
 T = TypeVar("T")
@@ -19,7 +19,8 @@ class PauseStore:
     """See `flowd.ports.PauseStore` for what every method guarantees."""
 
     _writer: Writer
-    _depths: Depths
+    _depths: Rationed[Depth]
+    _step_queues: Rationed[StepQueue]
 
     async def _read(self, question: Callable[[Connection], T]) -> T:
         raise NotImplementedError
@@ -55,3 +56,11 @@ class PauseStore:
     async def depths(self) -> list[Depth]:
         """See `flowd.ports.PauseStore.depths`."""
         return await self._read(self._depths.now)
+
+    async def step_queues(self) -> list[StepQueue]:
+        """See `flowd.ports.PauseStore.step_queues`."""
+        return await self._read(self._step_queues.now)
+
+    @staticmethod
+    def _count_steps(db: Connection) -> list[StepQueue]:
+        return missed(db)

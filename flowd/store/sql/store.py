@@ -37,7 +37,7 @@ from flowd.store.sql import (
 )
 from flowd.store.sql.connection import Connection, ReadConnection, WriteConnection
 from flowd.store.sql.database import Database
-from flowd.store.sql.depths import Depths
+from flowd.store.sql.depths import Rationed, depths
 from flowd.store.sql.journal_store import JournalStore
 from flowd.store.sql.keeping_store import KeepingStore
 from flowd.store.sql.pause_store import PauseStore
@@ -93,7 +93,8 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, KeepingStore, JournalStore):
         self._queued = 0
         self._changes_when_pruned = 0
         self._writer = Writer(database, on_failure, tidy=self._tidy, reserve=reserve)
-        self._depths = Depths()
+        self._depths = Rationed(depths)
+        self._step_queues = Rationed(self._count_steps)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
         self._local = threading.local()
         self._connections: list[ReadConnection] = []
@@ -135,6 +136,11 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, KeepingStore, JournalStore):
     def tallies(self) -> StoreTallies:
         """See `flowd.ports.OpenStore.tallies`."""
         return self._writer.tallies
+
+    @property
+    def reconnects(self) -> int | None:
+        """See `flowd.ports.OpenStore.reconnects`."""
+        return None
 
     @property
     def queued(self) -> int:
