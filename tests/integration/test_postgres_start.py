@@ -1,15 +1,22 @@
 """Who makes the schema of a shared store, and what a daemon says that cannot use one."""
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import postgres_rig
 import pytest
+from store_rig import STEP, claim, new_event
 
+from flowd.domain.queueing import NewRun
+from flowd.store.postgres.address import Address
 from flowd.store.postgres.schema import known
+from flowd.store.postgres.store import PostgresStore
 
 BAD_STATE, NOT_YET = 78, 75
 
@@ -92,3 +99,48 @@ def test_the_doctor_looks_at_the_shared_database(place: Place) -> None:
     for what in ("server", "link", "schema", "rights", "durability", "clock", "listening"):
         assert f"database.{what}" in said
     assert "database.reached" in place.says("doctor", code=1, url="postgresql://127.0.0.1:1/x?connect_timeout=2")
+
+
+HOSTS = """
+SET search_path = flowd;
+INSERT INTO hosts (name, host_id, session, version, labels, since_ms, seen_at_ms, wanted, clock_offset_ms)
+VALUES ('anna', 'a', 'a', '1', '[]', 0, server_ms(), 'ready', 2500),
+       ('bert', 'b', 'b', '1', '[]', 0, server_ms() - 300000, 'ready', 9000),
+       ('carl', 'c', 'c', '1', '[]', 0, server_ms(), 'draining', 10);
+INSERT INTO host_packages (host, flow_name, hash)
+VALUES ('anna', 'photo', '1'), ('carl', 'photo', '2'), ('bert', 'other', '1'), ('anna', 'other', '2');
+INSERT INTO host_abilities (host, flow_name, step_name)
+VALUES ('anna', 'photo', 'look'), ('carl', 'photo', 'render'), ('bert', 'photo', 'send');
+"""
+
+
+def test_the_doctor_tells_of_hosts_that_are_away_and_of_runs_that_none_starts(place: Place) -> None:
+    place.says("store", "init", code=0)
+    assert "none has begun yet" in place.says("doctor", code=0)
+    steps = ("look", "render", "send")
+    runs = [NewRun(f"run-{name}", replace(STEP, flow_name="photo", step_name=name)) for name in steps]
+
+    async def fill() -> None:
+        store = PostgresStore(Address(place.url, place.url, "flowd"), max_queued=10)
+        await store.accept(new_event("e"), runs, at_ms=1)
+        (held,) = (await store.claim(claim(1))).started
+        await store.close()
+        assert held.run.id == "run-look"
+
+    asyncio.run(fill())
+    holds = "UPDATE flowd.attempts SET host = 'bert', session = 'b'"
+    bound = "UPDATE flowd.runs SET bound_to = 'bert' WHERE id = 'run-send'"
+    place.server.execute(HOSTS, holds, bound, database=place.name)
+    told: dict[str, list[str]] = {}
+    for finding in json.loads(place.flowd("doctor", "--json").stdout)["findings"]:
+        told.setdefault(finding["check"], []).append(f"{finding['level']}: {finding['found']}")
+    unserved = [found.partition(" cannot start: ") for found in told.pop("hosts.runs")]
+    assert {name: found for name, found in told.items() if name.startswith("hosts")} == {
+        "hosts": ["ok: 2 of 3 are heard of"],
+        "hosts.clock": ["warn: the clock of host anna is 2.5 s ahead of the database's"],
+        "hosts.away": ["warn: host bert was not heard of for 5 min, and holds 1 run"],
+        "hosts.packages": ["warn: flow photo is not the same on anna and carl"],
+    }
+    assert [what for what, _, _ in unserved] == ["warn: 1 run of photo/render", "warn: 1 run of photo/send"]
+    assert unserved[0][2].startswith("every host that can run it is draining")
+    assert unserved[1][2].startswith("host bert, which has the folder of its round, is not there")

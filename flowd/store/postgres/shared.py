@@ -69,7 +69,7 @@ class SharedStore(PostgresStore):
 
     async def known(self) -> list[KnownHost]:
         """See `flowd.ports.hosts.Hosts.known`."""
-        return await self._read(lambda db: hosts.known(db, self._host))
+        return await self._read(lambda db: hosts.known(db, self._host.name))
 
     async def want(self, name: str, *, is_draining: bool) -> bool:
         """See `flowd.ports.hosts.Hosts.want`."""

@@ -59,9 +59,14 @@ def missed(db: Connection) -> list[StepQueue]:
     return [_step(row) for row in db.execute(_MISSED)]
 
 
+def ready(db: Connection) -> list[StepQueue]:
+    """The steps of runs that are ready."""
+    return [_step(row) for row in db.execute(_READY)]
+
+
 def to_start(db: Connection) -> list[StepQueue]:
-    """These, and the steps of all runs that are ready."""
-    return [*missed(db), *(_step(row) for row in db.execute(_READY))]
+    """Both."""
+    return [*missed(db), *ready(db)]
 
 
 def _step(row: tuple[str, str, str, int, int]) -> StepQueue:

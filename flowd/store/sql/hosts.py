@@ -41,8 +41,8 @@ def register(db: Connection, host: HostSession) -> bool:
     return bool(wanted == HostState.DRAINING)
 
 
-def known(db: Connection, asked: HostSession) -> list[KnownHost]:
-    """See `flowd.ports.hosts.Hosts.known`."""
+def known(db: Connection, asked: str) -> list[KnownHost]:
+    """See `flowd.ports.hosts.Hosts.known`; ``asked`` is the name of the host that asks."""
     found = db.execute(
         "SELECT name, version, labels, running, places, clock_offset_ms, wanted, is_draining, seen_at_ms, left_at_ms,"
         " server_ms(), git_commit FROM hosts ORDER BY name"
@@ -50,7 +50,7 @@ def known(db: Connection, asked: HostSession) -> list[KnownHost]:
     return [_known(row, asked) for row in found]
 
 
-def _known(row: tuple[Any, ...], asked: HostSession) -> KnownHost:
+def _known(row: tuple[Any, ...], asked: str) -> KnownHost:
     name, version, labels, running, places, offset_ms, wanted, is_draining, seen_at_ms, left_at_ms, now_ms = row[:-1]
     state = HostState.READY
     if left_at_ms:
@@ -62,7 +62,7 @@ def _known(row: tuple[Any, ...], asked: HostSession) -> KnownHost:
     all_labels = tuple(sorted(labels_of(name, json.loads(labels))))
     silent_ms = max(0, now_ms - seen_at_ms)
     return KnownHost(
-        name, state, version, all_labels, running, places, seen_at_ms, silent_ms, offset_ms, name == asked.name, row[-1]
+        name, state, version, all_labels, running, places, seen_at_ms, silent_ms, offset_ms, name == asked, row[-1]
     )
 
 
