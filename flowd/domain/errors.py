@@ -9,6 +9,8 @@
     │   ├── RunNotFoundError     run_not_found
     │   ├── StepNotFoundError    step_not_found
     │   ├── HostNotFoundError    host_not_found
+    │   ├── NotifierNotFoundError  notifier_not_found
+    │   ├── NoticeNotFoundError  notice_not_found
     │   └── SubscriptionNotFoundError  subscription_not_found
     ├── CursorExpiredError       cursor_expired
     ├── RunFinishedError         run_finished
@@ -36,6 +38,7 @@ whole sentence for people, with the remedy; it never contains a payload or a sec
 """
 
 import copyreg
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -116,6 +119,25 @@ class HostNotFoundError(NotFoundError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Unknown host: {name[:200]}. `flowd hosts` lists them.", host=name[:200])
+
+
+class NotifierNotFoundError(NotFoundError):
+    """The settings have no notifier of this name."""
+
+    slug = "notifier_not_found"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        has = f"The settings have {', '.join(known)}." if known else "The settings have no [[notify]]."
+        super().__init__(f"Unknown notifier: {name[:200]}. {has}", notifier=name[:200])
+
+
+class NoticeNotFoundError(NotFoundError):
+    """No notice has this id."""
+
+    slug = "notice_not_found"
+
+    def __init__(self, notice_id: str) -> None:
+        super().__init__(f"Unknown notice: {notice_id[:200]}. `flowd notices` lists them.", noticeId=notice_id[:200])
 
 
 class SubscriptionNotFoundError(NotFoundError):

@@ -173,12 +173,14 @@ class SideEffects:
         to_end: Running runs that are to end, because younger ones of their keys wait for that.
         is_any_ready: Some runs that waited may start now.
         caused: Events that results caused.
+        has_notices: Notices are to be sent.
     """
 
     ended: tuple[Run, ...] = ()
     to_end: tuple[str, ...] = ()
     is_any_ready: bool = False
     caused: tuple[Caused, ...] = ()
+    has_notices: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Protocol
 from flowd.domain.queueing import SideEffects
 from flowd.domain.tallies import StoreTallies
 from flowd.ports.journal import Journal, Nonces
+from flowd.ports.notices import NoticeStore
 from flowd.ports.output_shelf import OutputShelf
 from flowd.ports.people import PauseStore, QuestionStore
 from flowd.ports.queue import Queue
@@ -17,7 +18,7 @@ class Store(Queue, Records, Upkeep, Protocol):
     """Durable memory: what the engine itself needs of a store."""
 
 
-class OpenStore(Store, TreeStore, QuestionStore, PauseStore, Journal, Nonces, Protocol):
+class OpenStore(Store, TreeStore, QuestionStore, PauseStore, Journal, Nonces, NoticeStore, Protocol):
     """A store with a life of its own: all that one adapter of a database offers."""
 
     @property

@@ -22,6 +22,7 @@ SQLITE = {
     "0014_flows_of_hosts.sql": "74cce28e4f4c050a",
     "0015_runs_of_host.sql": "bc95d3928802f45c",
     "0016_bound_to.sql": "deb4ce0e337802d9",
+    "0017_notices.sql": "9a99dc674722e6b8",
 }
 """A change of a schema is a new file with a new line here; a line that is here stays as it is."""
 
@@ -29,6 +30,7 @@ POSTGRES = {
     "0001_initial.sql": "0c02653eeff467ed",
     "0002_hosts.sql": "affcf92238853e5d",
     "0003_packages.sql": "87ea4d877bfcfa9e",
+    "0004_notices.sql": "ec2bb01d3e752eff",
 }
 """The same."""
 

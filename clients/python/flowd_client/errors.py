@@ -190,7 +190,7 @@ _SLUGS: dict[type[CallError], tuple[str, ...]] = {
     ),
     NotFoundError: (
         *("event_not_found", "run_not_found", "step_not_found", "host_not_found", "subscription_not_found"),
-        "not_found",
+        *("notifier_not_found", "notice_not_found", "not_found"),
     ),
     CursorExpiredError: ("cursor_expired",),
     ConflictError: (

@@ -68,6 +68,8 @@ FAILURES: Final[dict[str, Failure]] = {
     "run_not_found": Failure(-32021, 404, "No run has this id."),
     "step_not_found": Failure(-32022, 404, "No flow, or no step of it, has this name."),
     "host_not_found": Failure(-32025, 404, "No host has this name."),
+    "notifier_not_found": Failure(-32028, 404, "The settings have no notifier of this name."),
+    "notice_not_found": Failure(-32029, 404, "No notice has this id."),
     "subscription_not_found": Failure(-32023, 404, "This connection has no subscription of this name."),
     "cursor_expired": Failure(
         -32024, 410, "Entries after this cursor were dropped. List what there is, then subscribe without a cursor."

@@ -122,6 +122,9 @@ class SharedStore(PostgresStore):
         """See `flowd.ports.queue.Queue.requeue`: for runs that this host holds."""
         return await self.return_run(run_id, at_ms=at_ms)
 
+    def _tries_ms(self, db: Connection, steady_ms: int) -> int:  # noqa: ARG002 - no two hosts agree on theirs
+        return int(db.execute("SELECT server_ms()").fetchone()[0])
+
     def _holds(self, db: Connection, attempt: Attempt) -> bool:
         return leases.is_held(db, self._host, attempt)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from flowd.domain.concurrency import KeyLimits
+from flowd.domain.notices import NotifyRule
 from flowd.domain.queueing import Caused
 
 
@@ -75,6 +76,8 @@ class WriteNotes:
         told: Rows of the journal that are written before the commit.
         may_be_paused: People may have paused something; else nobody has to look for that.
         key_limits: What the packages in force declare.
+        notify: Who is told of how runs end. With none, nothing is written for that.
+        has_notices: Somebody is to be told of something, by a notice that is in the outbox now.
     """
 
     def __init__(self) -> None:
@@ -86,6 +89,8 @@ class WriteNotes:
         self.told: list[Sequence[object]] = []
         self.may_be_paused = True
         self.key_limits: KeyLimits = {}
+        self.notify: Sequence[NotifyRule] = ()
+        self.has_notices = False
 
     def forget(self) -> None:
         """Another transaction begins."""
@@ -94,6 +99,7 @@ class WriteNotes:
         self.is_any_ready = False
         self.caused.clear()
         self.told.clear()
+        self.has_notices = False
 
 
 class WriteConnection(ReadConnection, Protocol):
@@ -105,6 +111,8 @@ class WriteConnection(ReadConnection, Protocol):
     caused: list[Caused]
     may_be_paused: bool
     key_limits: KeyLimits
+    notify: Sequence[NotifyRule]
+    has_notices: bool
 
     def forget(self) -> None:
         """See `WriteNotes.forget`."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from flowd.domain.journal import JOURNALED, EventHead, FlowState, Interest, JournalEntry, JournalPage
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.trees import CausedBy
-from flowd.store.sql import inserting, reads, rows
+from flowd.store.sql import inserting, notices, reads, rows
 from flowd.store.sql.connection import Connection, WriteNotes
 from flowd.store.sql.rows import Row
 
@@ -58,6 +58,8 @@ def write_told(db: Connection) -> None:
     """Write what the transaction has told so far. It has to be done before the commit, and before anybody reads the
     journal in it; until then it costs no statement."""
     if isinstance(db, WriteNotes) and db.told:
+        if db.notify:
+            notices.note_ends(db, db.told)
         inserting.insert(db, _COLUMNS, db.told)
         db.told = []
 

@@ -6,7 +6,7 @@ from flowd.domain.errors import DependentActiveError, NeedsActiveError, NotRetry
 from flowd.domain.people import Answer
 from flowd.domain.queueing import QueueBounds
 from flowd.domain.run import ProcessStatus, Reason, Run
-from flowd.store.sql import bounds, gates, journal, keys, reads, rows, words
+from flowd.store.sql import bounds, gates, journal, keys, notices, reads, rows, words
 from flowd.store.sql.connection import Connection
 
 _AFRESH = (
@@ -64,6 +64,7 @@ def retry(db: Connection, run_id: str, *, at_ms: int, within: QueueBounds, answe
         _refuse_open_needs(db, seq, run_id)
         below = [_Dependent(*row) for row in db.execute(_BELOW, (seq,))]
         _refuse_running(below, run_id)
+    notices.begin_anew(db, event_seq)
     words.leave_to_attempts(db, [seq, *(run.seq for run in below)])
     db.execute(f"UPDATE runs SET {_AFRESH}, needs_left = 0 WHERE seq = ?", (at_ms, seq))
     if answer is not None:

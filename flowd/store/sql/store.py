@@ -40,6 +40,7 @@ from flowd.store.sql.database import Database
 from flowd.store.sql.depths import Rationed, depths
 from flowd.store.sql.journal_store import JournalStore
 from flowd.store.sql.keeping_store import KeepingStore
+from flowd.store.sql.notice_store import NoticeStore
 from flowd.store.sql.pause_store import PauseStore
 from flowd.store.sql.people_store import PeopleStore
 from flowd.store.sql.tree_store import TreeStore
@@ -56,7 +57,7 @@ _TELL_EVERY_S = 10.0
 """Followers ask again and again."""
 
 
-class SqlStore(TreeStore, PeopleStore, PauseStore, KeepingStore, JournalStore):
+class SqlStore(TreeStore, PeopleStore, PauseStore, KeepingStore, JournalStore, NoticeStore):
     """Durable memory in a database. See `flowd.ports.Store` for what every method guarantees.
 
     What is in here, and beside it, is the same for every database; `Database` is what they differ in.
@@ -106,11 +107,11 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, KeepingStore, JournalStore):
             self._changes_when_pruned = db.total_changes
             journal.prune(db, self._max_journal_rows)
         (self._queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
-        if not (db.also_ended or db.to_end or db.is_any_ready or db.caused):
+        if not (db.also_ended or db.to_end or db.is_any_ready or db.caused or db.has_notices):
             return None
         to_end = [run.id for run in reads.runs_by_seq(db, db.to_end) if not run.status.is_final]
         ended = tuple(reads.runs_by_seq(db, db.also_ended))
-        return SideEffects(ended, tuple(to_end), db.is_any_ready, tuple(db.caused))
+        return SideEffects(ended, tuple(to_end), db.is_any_ready, tuple(db.caused), db.has_notices)
 
     def tell_commits(self, listener: Callable[[], None]) -> None:
         """See `flowd.ports.OpenStore.tell_commits`."""

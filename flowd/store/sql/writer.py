@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from flowd.domain.concurrency import KeyLimits
 from flowd.domain.errors import FlowdError, StorageFailedError, StorageFullError
+from flowd.domain.notices import NotifyRule
 from flowd.domain.queueing import SideEffects
 from flowd.domain.tallies import StoreTallies
 from flowd.store.sql.connection import Connection, WriteConnection
@@ -116,6 +117,10 @@ class Writer:
     def use_key_limits(self, limits: KeyLimits) -> None:
         """Let operations go by these limits, those that wait for their turn, too."""
         self._connection.key_limits = limits
+
+    def use_notify_rules(self, rules: Sequence[NotifyRule]) -> None:
+        """Let what ends be told by these rules, from the next transaction's end on."""
+        self._connection.notify = rules
 
     @property
     def connection(self) -> WriteConnection:

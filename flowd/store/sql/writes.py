@@ -19,6 +19,7 @@ from flowd.store.sql import (
     gates,
     journal,
     new_events,
+    notices,
     queue,
     reads,
     rounds,
@@ -93,6 +94,7 @@ def add_runs(
     runs = copied_needs.instead(_without_known(db, event_seq, runs))
     bounds.refuse_overflow(db, bounds.load(db), bounds.of(runs), within)
     copies = copied_needs.read(db, event_seq, event_id, runs)
+    notices.begin_anew(db, event_seq)
     if left_out is not None:
         db.execute("UPDATE events SET left_out = ? WHERE seq = ?", (rows.left_out(left_out), event_seq))
     return insert_round(db, event_seq, event_id, runs, copies, at_ms=at_ms).runs
