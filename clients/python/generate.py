@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.host import HostsView, HostView
+    from flowd_client.views.notice import NoticesView, NoticeView
     from flowd_client.views.question import QuestionView
     from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page

@@ -18,6 +18,7 @@ from flowd.api import filters, json, params
 from flowd.api.host_methods import HostMethods
 from flowd.api.json import instant
 from flowd.api.method import Method, method_of
+from flowd.api.notice_methods import NoticeMethods
 from flowd.api.pages import Pages
 from flowd.api.question_methods import QuestionMethods
 from flowd.api.queue_methods import QueueMethods
@@ -84,6 +85,7 @@ class Methods:
             **QuestionMethods(engine).handlers,
             **QueueMethods(engine).handlers,
             **HostMethods(engine).handlers,
+            **NoticeMethods(engine).handlers,
         }
         self.table: dict[str, Method] = {name: method_of(handlers[name]) for name in names.METHODS}
 
@@ -290,6 +292,8 @@ class Methods:
         before_ms, pruned = None, Pruned()
         if given.older_than_ms is not None:
             before_ms, pruned = await keeping.prune(older_than_ms=given.older_than_ms, dry_run=given.dry_run)
+            if not given.dry_run:
+                await engine.notices.forget(before_ms=before_ms)
         elif keeping.rules and not given.compact:
             pruned = await keeping.apply(dry_run=given.dry_run)
         elif given.dry_run or not given.compact:

@@ -60,6 +60,7 @@ _SECTIONS = {
         "parallel": Home("flowd.cli.queue", "parallel", "Change how many runs are under way at once."),
         "prune": Home("flowd.cli.prune", "prune", "Forget old events with their runs and output."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
+        "notices": Home("flowd.cli.notices", "notices", "List what was told outside of flowd; test a notifier."),
         "hosts": Home("flowd.cli.hosts", "hosts", "List the hosts that share the store; drain or forget one."),
         "service": Home("flowd.cli.service", "service", "Run flowd as a systemd service."),
         "store": Home("flowd.cli.store", "store", "Make, upgrade, check and fill the database that hosts share."),

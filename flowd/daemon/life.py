@@ -132,10 +132,12 @@ class Daemon:
         try:
             async with AsyncExitStack() as stack:
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
+                self._parts.engine.notices.use(wiring.notifiers(self._settings, os.environ))
                 await self._parts.engine.open(tasks)
                 self._private_page = PrivatePage(
                     stack, self._http_server, max_payload_bytes=self._settings.max_payload_bytes
                 )
+                self._parts.engine.notices.page = self._page_address
                 server = await self._listen(listener)
                 self._guarded.listen_anew = server.listen_anew
                 stack.push_async_callback(server.close)
@@ -193,6 +195,10 @@ class Daemon:
             measure=self._measure,
             secrets=lambda: self._settings.secrets,
         )
+
+    def _page_address(self) -> str | None:
+        served = self._http.page or self._private_page.page
+        return None if served is None else served.address
 
     async def _open_page(self, by: Person) -> PageView:
         served = self._http.page
@@ -311,8 +317,11 @@ class Daemon:
         )
 
     def _reload_settings(self) -> ReloadedSettingsView | None:
+        notifiers = self._settings.notifiers
         self._settings, told = settings_anew(self._settings, self._read_settings, take_http=self._http.take)
         self._parts.engine.keeping.take(self._settings.retention)
+        if self._settings.notifiers != notifiers:
+            self._parts.engine.notices.use(wiring.notifiers(self._settings, os.environ))
         return told
 
     def _hang_up(self, tasks: asyncio.TaskGroup) -> None:
@@ -344,7 +353,8 @@ class Daemon:
         fate = await self._own_service.fate()
         view.on_service_stop = "cancel" if fate.is_canceled_at_stop else None
         view.on_service_restart = "kill" if fate.is_killed_at_restart else None
-        view.troubles = troubles(self._settings, fate, http=self._http.problem) or None
+        untold = await self._parts.engine.notices.problem()
+        view.troubles = troubles(self._settings, fate, http=self._http.problem, notices=untold) or None
         if asked.settings:
             view.settings = self._settings.table()
         if asked.metrics:

@@ -59,6 +59,7 @@ class Metrics:
             *self._of_queue(status, depths, unserved),
             *self._of_database(status),
             *self._of_packages(status),
+            *await self._of_notices(),
             *self._of_connections(),
         ]
 
@@ -127,6 +128,15 @@ class Metrics:
         yield one(families.WATCHED, int(catalog.is_watched))
         yield one(families.LOOK_TIME, catalog.tallies.look_s)
         yield one(families.CATALOG_CHANGES, catalog.tallies.changes)
+
+    async def _of_notices(self) -> list[Measured]:
+        notices = self._parts.engine.notices
+        counts, names = await notices.counts(), list(notices.notifiers)
+        return [
+            each(families.NOTICES_SENT, {name: notices.health(name).sent for name in names}),
+            each(families.NOTICES_FAILED, {name: notices.health(name).failed for name in names}),
+            each(families.NOTICES_WAITING, {name: counts[name].waiting if name in counts else 0 for name in names}),
+        ]
 
     def _of_connections(self) -> Iterator[Measured]:
         http = self._http()

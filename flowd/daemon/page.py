@@ -40,6 +40,12 @@ class Served:
 
     server: "HttpServer"
     site: "BrowserSite"
+    base_path: str = ""
+
+    @property
+    def address(self) -> str:
+        """Where its pages are, on this machine."""
+        return _here(self.server.where) + self.base_path
 
     @property
     def is_for_browsers(self) -> bool:
@@ -95,7 +101,7 @@ def serve(
         measure=measure,
         site=site,
     )
-    return Served(server, site)
+    return Served(server, site, config.base_path)
 
 
 def _doubts(flows: Iterable[Flow], names: Collection[str], secrets: Collection[str]) -> dict[str, list[str]]:
@@ -129,6 +135,11 @@ class PrivatePage:
     def where(self) -> str | None:
         """Its address; None where nobody has asked for it."""
         return None if self._served is None else self._served.server.where
+
+    @property
+    def page(self) -> Served | None:
+        """The page; None where nobody has asked for it."""
+        return self._served
 
     async def open(self) -> Served:
         """The server, which is made by the first call.

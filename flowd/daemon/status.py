@@ -115,9 +115,17 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
     )
 
 
-def troubles(settings: Settings, fate: StepsFate, *, http: str | None) -> list[dict[str, str]]:
-    """What does not work while the rest does. ``http`` is why HTTP is not served."""
-    found = {"log": logs.trouble(), "http": http, "settings": settings.closed_sentence, "unit": fate.problem}
+def troubles(
+    settings: Settings, fate: StepsFate, *, http: str | None, notices: str | None = None
+) -> list[dict[str, str]]:
+    """What does not work while the rest does: ``http`` is why HTTP is not served, ``notices`` what was not sent."""
+    found = {
+        "log": logs.trouble(),
+        "http": http,
+        "settings": settings.closed_sentence,
+        "unit": fate.problem,
+        "notices": notices,
+    }
     return [{"what": what, "problem": problem} for what, problem in found.items() if problem is not None]
 
 

@@ -12,6 +12,7 @@ from flowd.doctor import (
     keeper_process,
     leftovers,
     limits,
+    notifiers,
     packages,
     secrets,
     service,
@@ -45,6 +46,7 @@ _CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
     ("clock", clocks.check),
     ("secrets", secrets.check),
     ("secrets.steps", step_secrets.check),
+    ("notifiers", notifiers.check),
     ("service", service.check),
 )
 

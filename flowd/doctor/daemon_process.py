@@ -27,6 +27,7 @@ RESPONSE_S = 5.0
 _TROUBLE_REMEDIES = {
     "log": "Look whether what takes flowd's log does so: the journal, the disk, whoever reads its stderr.",
     "http": "flowd tries again every 2 s, and serves it as soon as the address can be had.",
+    "notices": "Put right what it says, then: flowd notices test NAME; what waits is tried again for a day.",
     "unit": "Set KillMode=process in the unit; flowd asks systemd over D-Bus what a stop is for.",
     "settings": "Nothing, where nothing is meant to be there (with ProtectHome=yes, say); else open the folder.",
 }

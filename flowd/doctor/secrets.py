@@ -51,10 +51,11 @@ def _secret_file(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _named_files(scene: Scene) -> Iterator[Finding]:
-    """The files that the settings name: ``[secrets]``, and those of HTTP, its tokens and the hooks."""
+    """The files that the settings name: ``[secrets]``, and those of HTTP, its tokens, the hooks and notifiers."""
     http, environ = scene.settings.http, scene.environ
     told = {environ.get("FLOWD_HTTP_SECRET_FILE")}
     files = [source.file for source in scene.settings.secrets.values() if source.file is not None]
+    files += [file for notifier in scene.settings.notifiers for file in notifier.files]
     for name in sorted({*files, *(http.secret_files if http else ())} - told):
         if _is_open(Path(name)):
             yield warn(

@@ -90,10 +90,20 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedNotices:
-    """Notices to send now, and when the next one's time comes; None where none waits."""
+    """Notices to send now, and when the time of the next one comes that is for another notifier; None where there is
+    none."""
 
     notices: tuple[Notice, ...] = ()
     next_due_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeCounts:
+    """How many notices of a notifier wait, how many of these were tried in vain, and how many were given up lately."""
+
+    waiting: int = 0
+    troubled: int = 0
+    given_up: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +126,8 @@ class Sent:
 def what_of(effective_status: str, reason: str | None) -> What | None:
     """What the end of a run is worth; None where nobody is alarmed.
 
-    >>> [what_of(*end) for end in (("failed", "exit"), ("failed", "queue_timeout"), ("blocked", None), ("skipped", None))]
-    ['failed', 'queue_timeout', 'blocked', None]
+    >>> what_of("failed", "exit"), what_of("failed", "queue_timeout"), what_of("skipped", None)
+    ('failed', 'queue_timeout', None)
     """
     match effective_status:
         case "failed":

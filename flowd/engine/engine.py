@@ -23,6 +23,7 @@ from flowd.engine.follows import Follows
 from flowd.engine.hosts import HostControl
 from flowd.engine.intake import Intake
 from flowd.engine.keeping import Keeping
+from flowd.engine.notices import Notices
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
 from flowd.engine.pauses import Pauses
@@ -68,6 +69,7 @@ class Engine:
         follows: Follows,
         tallies: Tallies,
         hosts: HostControl,
+        notices: Notices,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -90,6 +92,8 @@ class Engine:
         """What is forgotten, and when."""
         self.hosts = hosts
         """The hosts that share the store."""
+        self.notices = notices
+        """Who is told of failures and questions outside of flowd."""
         self.tallies = tallies
         """What was counted since it began."""
         self.questions = questions
@@ -153,6 +157,8 @@ class Engine:
         if side_effects.is_any_ready:
             self._scheduler.ring()
         self.tallies.caused(side_effects.caused)
+        if side_effects.has_notices:
+            self.notices.ring()
 
     def make_folders(self) -> None:
         """Make the folder of steps' output again where somebody has removed it."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from flowd.domain.hosts import KnownHost, Startable
+from flowd.domain.notices import NotifyRule
 from flowd.domain.outcome import Outcome
 from flowd.domain.run import Attempt, Run
 from flowd.domain.tenure import Lost, Renewal
@@ -45,6 +46,15 @@ class Hosts(Protocol):
 
     async def served(self) -> tuple[Served, Served]:
         """Which hosts that live start runs of each step, and which could, but are draining."""
+        ...
+
+    async def note_notifiers(self, rules: Iterable[NotifyRule]) -> None:
+        """These are the notifiers that this host has."""
+        ...
+
+    async def notify_rules(self) -> list[NotifyRule]:
+        """What the notifiers of all hosts want to be told that were there in the last day, by name. One name may come
+        more than once, where hosts mean different things by it."""
         ...
 
     async def known(self) -> list[KnownHost]:

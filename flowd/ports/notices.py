@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from flowd.domain.notices import ClaimedNotices, Notice, NoticeState, NotifyRule, Sent
+from flowd.domain.notices import ClaimedNotices, Notice, NoticeCounts, NoticeState, NotifyRule, Sent
 from flowd.domain.stored import Page
 
 
@@ -64,8 +64,8 @@ class NoticeStore(Protocol):
         """Notices, newest first."""
         ...
 
-    async def count_notices(self) -> dict[tuple[str, NoticeState], int]:
-        """How many wait, and how many were given up, by notifier."""
+    async def count_notices(self, *, since_ms: int) -> dict[str, NoticeCounts]:
+        """How many wait, and how many were given up since an instant, by notifier."""
         ...
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields, replace
 
 from flowd.settings.values import Settings
 
-_NO_SETTINGS = ("origins", "is_vouched", "named_by_workspace", "closed", "link", "http", "log_level", "retention")
+_NO_SETTINGS = (
+    "origins", "is_vouched", "named_by_workspace", "closed", "link", "http", "log_level", "retention", "notifiers",
+)  # fmt: skip
 _HTTP_TAKEN = ("access", "hooks")
 
 
@@ -16,7 +18,7 @@ class Change:
     Attributes:
         settings: Those in force from now on.
         taken: Names of what is in force at once: secrets, tokens and the rest of who may do what over HTTP
-            (``http.access``), webhooks (``hooks``), ``log_level``, ``retention``.
+            (``http.access``), webhooks (``hooks``), ``notifiers``, ``log_level``, ``retention``.
         waiting: Names of what is in force after a restart.
     """
 
@@ -41,7 +43,9 @@ def between(now: Settings, read: Settings) -> Change:
         taken.append("log_level")
     if now.retention != read.retention:
         taken.append("retention")
-    settings = replace(now, http=http, log_level=read.log_level, retention=read.retention)
+    if now.notifiers != read.notifiers:
+        taken.append("notifiers")
+    settings = replace(now, http=http, log_level=read.log_level, retention=read.retention, notifiers=read.notifiers)
     return Change(settings, tuple(taken), tuple(waiting))
 
 

@@ -1,6 +1,6 @@
 """Reads and checks the two settings files: ``<workspace>/.codex/flowd.toml`` and the user's ``flowd/config.toml``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -35,6 +35,9 @@ class Environment(Struct, forbid_unknown_fields=True):
 
 class _Tables(Struct):
     hooks: _TablesByName | None = None
+    notify: Annotated[list[dict[str, Any]], Meta(description="tables in a list, each begun with [[notify]]")] | None = (
+        None
+    )
     secrets: _TablesByName | None = None
     retention: Annotated[dict[str, Any], Meta(description="a table, [retention]")] | None = None
 
@@ -49,10 +52,11 @@ class SettingsFile(NamedTuple):
     host: HostTable
     hooks: Mapping[str, Mapping[str, Any]]
     secrets: Mapping[str, Mapping[str, Any]]
+    notify: Sequence[Mapping[str, Any]]
     retention: Mapping[str, Any] | None
 
 
-_TABLES = ("runners", "environment", "host", "http", "hooks", "secrets", "retention")
+_TABLES = ("runners", "environment", "host", "http", "hooks", "notify", "secrets", "retention")
 _KNOWN = {*types_of(Simple), "state_dir", "socket", "store", *_TABLES}
 
 
@@ -77,6 +81,7 @@ def read_file(path: Path) -> SettingsFile:
             hooks=tables.hooks or {},
             secrets=tables.secrets or {},
             retention=tables.retention,
+            notify=tables.notify or (),
         )
     except ValueError as error:
         raise SettingsError(str(error)) from None

@@ -10,11 +10,13 @@ from flowd.api.http.config import HttpConfig
 from flowd.domain.retention import Rule
 from flowd.domain.secrets import SecretSource
 from flowd.formats.typed import convert, types_of
+from flowd.notifiers.config import NotifierConfig
 from flowd.settings import host as settings_host
 from flowd.settings import http as settings_http
 from flowd.settings import retention as settings_retention
 from flowd.settings import store as settings_store
 from flowd.settings.files import SettingsFile, read_file
+from flowd.settings.notify import read_notifiers
 from flowd.settings.step_secrets import read_secrets
 from flowd.settings.store import StoreAddress
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, is_managed
@@ -115,6 +117,7 @@ def load(
         redact=sources.redact(),
         withhold=sources.withhold(),
         secrets=sources.secrets(),
+        notifiers=sources.notifiers(),
         store=store,
         host=sources.host(),
         labels=sources.labels(),
@@ -317,6 +320,14 @@ class _Sources:
         self.origins["secrets"] = ", ".join(str(file.path) for file in self._files if file.secrets) or "default"
         try:
             return read_secrets([(file.path, file.secrets) for file in self._files], self._root)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+    def notifiers(self) -> tuple[NotifierConfig, ...]:
+        """Who is told of failures and questions."""
+        self.origins["notifiers"] = ", ".join(str(file.path) for file in self._files if file.notify) or "default"
+        try:
+            return read_notifiers([(file.path, file.notify) for file in self._files], self._root)
         except ValueError as error:
             raise SettingsError(str(error)) from None
 

@@ -15,6 +15,7 @@ from flowd.domain.retention import Rule
 from flowd.domain.secrets import SecretSource
 from flowd.domain.trees import MAX_EVENTS
 from flowd.formats.typed import Meta, Struct
+from flowd.notifiers.config import NotifierConfig
 from flowd.settings.store import StoreAddress
 
 MIB = 1024 * 1024
@@ -97,6 +98,7 @@ class Settings:
             ``GITHUB_TOKEN`` in the daemon's environment is in every step's.
         redact: Names of environment variables whose values are masked in every view.
         secrets: Where the secrets of steps are kept, by name.
+        notifiers: Who is told of failures and questions outside of flowd.
         withhold: Patterns of names of environment variables that steps do not inherit.
         store: The store that several hosts share; None for the one in the state folder.
         host: What this host is called among them.
@@ -133,6 +135,7 @@ class Settings:
     redact: tuple[str, ...]
     withhold: tuple[str, ...]
     secrets: Mapping[str, SecretSource]
+    notifiers: tuple[NotifierConfig, ...]
     store: StoreAddress | None
     host: str
     labels: tuple[str, ...]
@@ -182,6 +185,7 @@ class Settings:
         shown = {name: getattr(self, name) for name in self.origins}
         shown["secrets"] = sorted(self.secrets)
         shown["retention"] = [str(rule) for rule in self.retention] or "for ever"
+        shown["notifiers"] = [notifier.name for notifier in self.notifiers]
         shown["http"] = None if self.http is None else str(self.http.address)  # and none of its secrets
         shown["store"] = "in the state folder" if self.store is None else str(self.store)
         if self.inherit is None:

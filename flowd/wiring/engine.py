@@ -21,6 +21,8 @@ from flowd.engine.forgotten_output import ForgottenOutput
 from flowd.engine.hosts import HostControl
 from flowd.engine.intake import Intake
 from flowd.engine.keeping import Keeping
+from flowd.engine.notices import Notices
+from flowd.engine.notifiers_of_hosts import NotifiersOfHosts
 from flowd.engine.output_reader import OutputReader
 from flowd.engine.outputs import OutputFiles
 from flowd.engine.package_waits import PackageWaits
@@ -34,6 +36,7 @@ from flowd.engine.showing import Showing
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits
 from flowd.engine.tallies import Tallies
+from flowd.engine.telling import Whereabouts
 from flowd.engine.uncancellable import UncancellableCalls
 from flowd.keeper.capabilities import boot_id, now_s
 from flowd.ports import Catalog, Clock, Keeper, OpenStore, PackageHashes, PayloadChecks, Runners
@@ -188,6 +191,17 @@ def assemble(
         ring=scheduler.ring,
         stir=completions.stir,
     )
+    notices = Notices(
+        store=store,
+        clock=clock,
+        redactor=redactor,
+        where=Whereabouts(settings.host, str(settings.workspace)),
+        nonce=lambda: secrets.token_hex(8),
+        is_shared=shared is not None,
+    )
+    background.append(notices.work)
+    if shared is not None:
+        background.append(NotifiersOfHosts(shared.store, notices).work)
     engine = Engine(
         store=store,
         keeper=keeper,
@@ -221,6 +235,7 @@ def assemble(
             clock=clock,
             commit=commit,
         ),
+        notices=notices,
     )
     store.tell_side_effects(engine.follow_up)
     return engine, feed

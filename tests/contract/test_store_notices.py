@@ -9,7 +9,7 @@ from store_rig import DONE, FAILED, OPENERS, STEP, Stores, begin, claim, new_eve
 from flowd.domain.definition import Definition
 from flowd.domain.errors import NoticeNotFoundError, NotRetryableError
 from flowd.domain.exit import Exit
-from flowd.domain.notices import GIVE_UP_MS, KEPT_MS, Notice, NoticeState, NotifyRule
+from flowd.domain.notices import GIVE_UP_MS, KEPT_MS, Notice, NoticeCounts, NoticeState, NotifyRule
 from flowd.domain.outcome import Outcome
 from flowd.domain.people import Person, Resolution
 from flowd.domain.queueing import NewRun, SideEffects
@@ -254,12 +254,14 @@ def test_a_notice_that_was_not_sent_is_tried_again_at_its_time_and_then_given_up
         await store.note_not_sent(notice, "a", "gone", delay_ms=10_000, steady_ms=200, at_ms=9)
         claimed, _ = await store.claim_notices(["mail"], "a", steady_ms=300, hold_ms=60_000)
         assert (claimed.notices, claimed.next_due_ms) == ((), 10_200)
+        assert await store.count_notices(since_ms=0) == {"mail": NoticeCounts(1, 1)}
         (notice,) = await take(store, 10_200)
         assert (notice.error, notice.first_try_ms) == ("gone", 100)
         await store.note_not_sent(notice, "a", "still gone", delay_ms=None, steady_ms=10_300, at_ms=10)
         (notice,) = await all_of(store, state=NoticeState.FAILED)
         assert (notice.error, notice.ended_at_ms) == ("still gone", 10)
-        assert await store.count_notices() == {("mail", NoticeState.FAILED): 1}
+        assert await store.count_notices(since_ms=10) == {"mail": NoticeCounts(given_up=1)}
+        assert await store.count_notices(since_ms=11) == {}
         assert (await store.retry_notice(notice.id)).state is NoticeState.WAITING
         (notice,) = await take(store, 10_300)
         assert (notice.tries, notice.first_try_ms) == (1, 10_300)
@@ -290,7 +292,7 @@ def test_what_nobody_sends_is_given_up_after_a_day_and_forgotten_after_a_month(s
         await end(store, "1")
         assert await store.sweep_notices(["mail"], steady_ms=GIVE_UP_MS, at_ms=GIVE_UP_MS) == 0
         assert await store.sweep_notices(["mail"], steady_ms=GIVE_UP_MS + 6, at_ms=GIVE_UP_MS + 6) == 1
-        assert await store.count_notices() == {("mail", NoticeState.WAITING): 1, ("chat", NoticeState.FAILED): 1}
+        assert await store.count_notices(since_ms=0) == {"mail": NoticeCounts(1), "chat": NoticeCounts(given_up=1)}
         at_ms = GIVE_UP_MS + 7 + KEPT_MS
         assert await store.sweep_notices(["mail"], steady_ms=at_ms, at_ms=at_ms) == 1
         assert [notice.notifier for notice in await all_of(store)] == ["mail"]

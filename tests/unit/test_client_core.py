@@ -157,7 +157,7 @@ def test_a_call_that_http_has_not_or_that_lacks_a_parameter_is_refused() -> None
 
 
 def test_a_method_with_a_route_can_be_called_over_http() -> None:
-    params = {"eventId": "e", "runId": "r", "event": {}, "host": "h"}
+    params = {"eventId": "e", "runId": "r", "event": {}, "host": "h", "noticeId": "n", "notifier": "m"}
     for method in METHODS.values():
         if method.routes and method.name != wire.SUBSCRIBE:
             assert plan(method.name, params) is not None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import CausedByView, DispatchView, EventStateView, EventView, LeftOutView
     from flowd_client.views.host import HostsView, HostView, PackageDifferenceView
+    from flowd_client.views.notice import NoticesView, NoticeView, NotifierView
     from flowd_client.views.question import QuestionView
     from flowd_client.views.queue import PausedView, PauseView, QueuedRunView, QueueView, ResumedView
     from flowd_client.views.reading import Page
@@ -37,10 +38,10 @@ __all__ = [  # noqa: F405
     "ConflictError", "ConnectionLostError", "CursorExpiredError", "DaemonNotRunningError", "DaemonRunningError",
     "DispatchView", "EventStateView", "EventView", "ExplainView", "FlowClient", "FlowClientError", "HostView",
     "HostsView", "InvalidCallError", "LeftOutView", "LocalFlowClientUnsupportedStateError", "NotFoundError",
-    "OutputEntry", "OutputView", "PackageDifferenceView", "Page", "PauseView", "PausedView", "QuestionView",
-    "QueueView", "QueuedRunView",
-    "RefusedError", "ResumedView", "RunView", "SharedOutputView", "TimedOutError", "Transport", "TreeEventView",
-    "UnauthorizedError", "UnavailableModeError", "UntrustedDaemonError", "UpdateView", "WaitedEventView",
+    "NoticeView", "NoticesView", "NotifierView", "OutputEntry", "OutputView", "PackageDifferenceView", "Page",
+    "PauseView", "PausedView", "QuestionView", "QueueView", "QueuedRunView", "RefusedError", "ResumedView", "RunView",
+    "SharedOutputView", "TimedOutError", "Transport", "TreeEventView", "UnauthorizedError", "UnavailableModeError",
+    "UntrustedDaemonError", "UpdateView", "WaitedEventView",
     "create_async_flow_client", "create_flow_client", "find_socket", "find_workspace",
 ]
 _HOMES = {
@@ -56,6 +57,7 @@ _HOMES = {
     "PausedView": "views.queue", "PauseView": "views.queue", "QueuedRunView": "views.queue",
     "QueueView": "views.queue", "ResumedView": "views.queue", "HostView": "views.host", "HostsView": "views.host",
     "PackageDifferenceView": "views.host",
+    "NoticeView": "views.notice", "NoticesView": "views.notice", "NotifierView": "views.notice",
 }
 """Where a name is defined; all others are errors."""
 # fmt: on

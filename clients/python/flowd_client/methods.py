@@ -40,6 +40,9 @@ HOSTS: Final = "host.list"
 DRAIN_HOST: Final = "host.drain"
 UNDRAIN_HOST: Final = "host.undrain"
 FORGET_HOST: Final = "host.forget"
+NOTICES: Final = "flow.notices"
+RETRY_NOTICE: Final = "flow.retryNotice"
+TEST_NOTIFIER: Final = "flow.testNotifier"
 DISCOVER: Final = "rpc.discover"
 
 UPDATE: Final = "flow.update"
@@ -281,6 +284,22 @@ METHODS: Final[dict[str, Method]] = {
             FORGET_HOST,
             "Forget a host that is lost, and declare lost what ran there.",
             (Route("POST", "/hosts/{host}/forget", "control", note="The body may have `force`."),),
+        ),
+        Method(
+            NOTICES,
+            "What notifiers have told outside of flowd, and what they could not.",
+            (Route("GET", "/notices", "read"),),
+            is_retry_safe=True,
+        ),
+        Method(
+            RETRY_NOTICE,
+            "Send a notice now that was given up, or waits for its next try.",
+            (Route("POST", "/notices/{noticeId}/retry", "control"),),
+        ),
+        Method(
+            TEST_NOTIFIER,
+            "Send a test through a notifier, and say what came back.",
+            (Route("POST", "/notifiers/{notifier}/test", "control"),),
         ),
         Method(RESUME, "Start the runs that wait for a person, as their state was copied from elsewhere."),
         Method(PRUNE, "Forget old events with their runs and output."),

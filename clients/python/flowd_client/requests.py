@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.host import HostsView, HostView
+    from flowd_client.views.notice import NoticesView, NoticeView
     from flowd_client.views.question import QuestionView
     from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
@@ -43,6 +44,8 @@ _read_catalog = _reader("catalog", "read_catalog")
 _read_explain = _reader("catalog", "read_explain")
 _read_hosts = _reader("host", "read_hosts")
 _read_host = _reader("host", "read_host")
+_read_notices = _reader("notice", "read_notices")
+_read_notice = _reader("notice", "read_notice")
 _read_members = _reader("reading", "members")
 _PART_READERS = {"utf-8": _reader("run", "read_output"), "base64": _reader("run", "read_output_bytes")}
 
@@ -362,6 +365,25 @@ def parallel(max: int) -> Request[dict[str, Any]]:  # noqa: A002 - the wire's na
     """Change how many runs may be under way at once, until the daemon starts anew. With fewer,
     what is under way goes on, and nothing starts until there is a place again."""
     return Request(wire.PARALLEL, {"max": max}, _read_members)
+
+
+def notices(
+    *, failed: bool = False, notifier: str | None = None, limit: int | None = None, cursor: str | None = None
+) -> Request[NoticesView]:
+    """What notifiers have told outside of flowd, newest first, and how they fare. With ``failed``, only what was
+    given up."""
+    params = _given(failed=failed or None, notifier=notifier, limit=limit, cursor=cursor)
+    return Request(wire.NOTICES, params, _read_notices)
+
+
+def retry_notice(notice_id: str) -> Request[NoticeView]:
+    """Send a notice now that was given up, or waits for its next try."""
+    return Request(wire.RETRY_NOTICE, {"noticeId": notice_id}, _read_notice)
+
+
+def test_notifier(notifier: str) -> Request[dict[str, Any]]:
+    """Send a test through a notifier: whether it was ``sent``, and the ``answer`` or the ``problem``."""
+    return Request(wire.TEST_NOTIFIER, {"notifier": notifier}, _read_members)
 
 
 def hosts() -> Request[HostsView]:

@@ -153,6 +153,22 @@ WATCHED = Family(
 LOOK_TIME = Family("flowd_catalog_look_seconds", "histogram", "How long looks at the packages on disk took.")
 CATALOG_CHANGES = Family("flowd_catalog_changes_total", "counter", "Looks that found packages to be different.")
 
+# --- notices ---------------------------------------------------------------------------------------------------------
+
+NOTICES_SENT = Family("flowd_notices_sent_total", "counter", "Notices that each notifier has sent.", ("notifier",))
+NOTICES_FAILED = Family(
+    "flowd_notices_failed_total",
+    "counter",
+    "Tries to send one that came to nothing; it is tried again for a day.",
+    ("notifier",),
+)
+NOTICES_WAITING = Family(
+    "flowd_notices_waiting",
+    "gauge",
+    "Notices that are not sent yet; every host that shares the store tells the same.",
+    ("notifier",),
+)
+
 # --- connections -----------------------------------------------------------------------------------------------------
 
 SOCKET_CONNECTIONS = Family("flowd_socket_connections", "gauge", "Clients of the control socket.")

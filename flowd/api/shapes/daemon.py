@@ -89,8 +89,8 @@ class StatusView(View):
         http: The address that HTTP is served on.
         page: Where the web page is served alone, as HTTP is off and somebody has asked for it.
         manager: Who manages the daemon; absent where it was started by hand.
-        troubles: What does not work while the rest does, each with ``what`` (``log``, ``http``, ``settings``, ``unit``)
-            and ``problem``, a sentence; absent where there are none.
+        troubles: What does not work while the rest does, each with ``what`` (``log``, ``http``, ``settings``, ``unit``,
+            ``notices``) and ``problem``, a sentence; absent where there are none.
         settings: Every setting with its value and its source; only where they were asked for.
         metrics: All that Prometheus is told, by the names that it is told them by; only where that was asked for.
     """

@@ -8,6 +8,7 @@ from typing import Any
 
 from flowd.domain.errors import FlowdError
 from flowd.domain.hosts import HostSession, KnownHost, Startable
+from flowd.domain.notices import NotifyRule
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import LeftRunning
 from flowd.domain.run import Attempt, Run
@@ -95,6 +96,15 @@ class SharedStore(PostgresStore):
     async def differing(self) -> dict[str, dict[str, str]]:
         """See `flowd.ports.hosts.Hosts.differing`."""
         return await self._read(hosts.differing)
+
+    async def note_notifiers(self, rules: Iterable[NotifyRule]) -> None:
+        """See `flowd.ports.hosts.Hosts.note_notifiers`."""
+        known = list(rules)
+        await self._writer.do(lambda db: hosts.note_notifiers(db, self._host, known))
+
+    async def notify_rules(self) -> list[NotifyRule]:
+        """See `flowd.ports.hosts.Hosts.notify_rules`."""
+        return await self._read(hosts.notify_rules)
 
     async def left_running(self) -> list[LeftRunning]:
         """See `flowd.ports.queue.Queue.left_running`: of this host alone."""

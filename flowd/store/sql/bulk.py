@@ -18,6 +18,7 @@ LEFT_OUT: dict[str, str] = {
     "hosts": "which daemons there are now; each tells of itself when it is started",
     "host_abilities": "what these can start now; they tell that, too",
     "host_packages": "which packages these have; they tell that, too",
+    "host_notifiers": "whom these tell; they tell that, too",
     "output_chunks": "output goes as such: in files beside a file, in chunks in a schema that hosts share",
     "output_wanted": "who reads what is being printed right now",
     "output_left": "files that hosts have still to remove; what they are of is not there any more",

@@ -6,6 +6,7 @@ from typing import Any
 
 from flowd.domain.errors import HostAliveError, NotYetError
 from flowd.domain.hosts import HostSession, HostState, KnownHost, labels_of
+from flowd.domain.notices import GIVE_UP_MS, NotifyRule
 from flowd.ports.hosts import Served
 from flowd.store.sql.connection import Connection
 
@@ -86,6 +87,7 @@ def forget(db: Connection, name: str, *, is_forced: bool) -> int | None:
     db.execute("DELETE FROM hosts WHERE name = ?", (name,))
     db.execute("DELETE FROM host_abilities WHERE host = ?", (name,))
     db.execute("DELETE FROM host_packages WHERE host = ?", (name,))
+    db.execute("DELETE FROM host_notifiers WHERE host = ?", (name,))
     # The folders of their rounds are gone with it.
     db.execute("UPDATE runs SET bound_to = '' WHERE status IN ('queued', 'running') AND bound_to = ?", (name,))
     return db.execute("UPDATE attempts SET lease_until_ms = 0 WHERE host = ? AND status = 'running'", (name,)).rowcount
@@ -124,6 +126,29 @@ def served(db: Connection) -> tuple[Served, Served]:
     for flow, step, names, does_start in found:
         (starting if does_start else draining)[flow, step] = tuple(names.split())
     return starting, draining
+
+
+def note_notifiers(db: Connection, host: HostSession, rules: Iterable[NotifyRule]) -> None:
+    """See `flowd.ports.hosts.Hosts.note_notifiers`."""
+    wanted = {rule.name: json.dumps({"on": sorted(rule.on), "flows": rule.flows}) for rule in rules}
+    there = dict(db.execute("SELECT name, rule FROM host_notifiers WHERE host = ?", (host.name,)).fetchall())
+    if wanted != there:
+        db.execute("DELETE FROM host_notifiers WHERE host = ?", (host.name,))
+        db.executemany(
+            "INSERT INTO host_notifiers (host, name, rule) VALUES (?, ?, ?)",
+            [(host.name, name, rule) for name, rule in wanted.items()],
+        )
+
+
+def notify_rules(db: Connection) -> list[NotifyRule]:
+    """See `flowd.ports.hosts.Hosts.notify_rules`."""
+    found = db.execute(
+        "SELECT n.name, n.rule FROM host_notifiers n JOIN hosts h ON h.name = n.host"
+        f" WHERE h.seen_at_ms > server_ms() - {GIVE_UP_MS} OR h.left_at_ms > server_ms() - {GIVE_UP_MS}"
+        " ORDER BY n.name, n.host"
+    )
+    rules = ((name, json.loads(rule)) for name, rule in found)
+    return [NotifyRule(name, frozenset(said["on"]), tuple(said["flows"])) for name, said in rules]
 
 
 def leave(db: Connection, host: HostSession) -> None:

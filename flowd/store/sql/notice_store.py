@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from flowd.domain.notices import ClaimedNotices, Notice, NoticeState, NotifyRule
+from flowd.domain.notices import ClaimedNotices, Notice, NoticeCounts, NoticeState, NotifyRule
 from flowd.domain.stored import Page
 from flowd.store.sql import outbox
 from flowd.store.sql.connection import Connection
@@ -80,6 +80,6 @@ class NoticeStore:
             lambda db: outbox.notices(db, state=state, notifier=notifier, limit=limit, cursor=cursor)
         )
 
-    async def count_notices(self) -> dict[tuple[str, NoticeState], int]:
+    async def count_notices(self, *, since_ms: int) -> dict[str, NoticeCounts]:
         """See `flowd.ports.notices.NoticeStore.count_notices`."""
-        return await self._read(outbox.counts)
+        return await self._read(lambda db: outbox.counts(db, since_ms=since_ms))

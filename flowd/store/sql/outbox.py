@@ -6,10 +6,11 @@ the record.
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flowd.domain.errors import NoticeNotFoundError, NotRetryableError
 from flowd.domain.instants import instant
-from flowd.domain.notices import GIVE_UP_MS, KEPT_MS, ClaimedNotices, Notice, NoticeState
+from flowd.domain.notices import GIVE_UP_MS, KEPT_MS, ClaimedNotices, Notice, NoticeCounts, NoticeState
 from flowd.domain.stored import Page
 from flowd.store.sql import reads, rows
 from flowd.store.sql.connection import Connection
@@ -33,15 +34,17 @@ _SWEPT = 500
 
 def claim(db: Connection, names: Sequence[str], holder: str, *, now_ms: int, hold_ms: int) -> ClaimedNotices:
     """See `flowd.ports.notices.NoticeStore.claim_notices`."""
-    claimed = []
+    claimed, others = [], []
     for name in names:
         due = db.execute(_DUE, (name, now_ms, now_ms)).fetchone()
-        if due is not None:
+        if due is None:
+            others.append(name)
+        else:
             claimed.append(_notice(db.execute(_HOLD, (holder, now_ms + hold_ms, now_ms, due[0])).fetchone()))
     (next_ms,) = db.execute(
         "SELECT min(CASE WHEN held_until_ms > due_ms THEN held_until_ms ELSE due_ms END) FROM notices"
-        f" WHERE state = 'waiting' AND notifier IN ({rows.marks(names)})",
-        list(names),
+        f" WHERE state = 'waiting' AND notifier IN ({rows.marks(others)})",
+        others,
     ).fetchone()
     return ClaimedNotices(tuple(claimed), next_ms)
 
@@ -133,13 +136,19 @@ def notices(
     return Page(tuple(map(_notice, page)), f"n{page[-1][0]}" if len(found) > limit else None)
 
 
-def counts(db: Connection) -> dict[tuple[str, NoticeState], int]:
+def counts(db: Connection, *, since_ms: int) -> dict[str, NoticeCounts]:
     """See `flowd.ports.notices.NoticeStore.count_notices`."""
-    found = db.execute(
-        "SELECT notifier, 'waiting', count(*) FROM notices WHERE state = 'waiting' GROUP BY notifier"
-        " UNION ALL SELECT notifier, 'failed', count(*) FROM notices WHERE state = 'failed' GROUP BY notifier"
-    )
-    return {(notifier, NoticeState(state)): count for notifier, state, count in found}
+    found: dict[str, NoticeCounts] = {}
+    for notifier, waiting, troubled in db.execute(
+        "SELECT notifier, count(*), count(error) FROM notices WHERE state = 'waiting' GROUP BY notifier"
+    ):
+        found[notifier] = NoticeCounts(waiting, troubled)
+    for notifier, given_up in db.execute(
+        "SELECT notifier, count(*) FROM notices WHERE state = 'failed' AND ended_at_ms >= ? GROUP BY notifier",
+        (since_ms,),
+    ):
+        found[notifier] = replace(found.get(notifier, NoticeCounts()), given_up=given_up)
+    return found
 
 
 def _notice(row: Row) -> Notice:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.host import HostsView, HostView
+    from flowd_client.views.notice import NoticesView, NoticeView
     from flowd_client.views.question import QuestionView
     from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
@@ -353,6 +354,22 @@ class AsyncVerbs:
         what is under way goes on, and nothing starts until there is a place again.
         """
         return await self._do(requests.parallel(max))
+
+    async def notices(
+        self, *, failed: bool = False, notifier: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> NoticesView:
+        """What notifiers have told outside of flowd, newest first, and how they fare. With ``failed``, only what was
+        given up.
+        """
+        return await self._do(requests.notices(failed=failed, notifier=notifier, limit=limit, cursor=cursor))
+
+    async def retry_notice(self, notice_id: str) -> NoticeView:
+        """Send a notice now that was given up, or waits for its next try."""
+        return await self._do(requests.retry_notice(notice_id))
+
+    async def test_notifier(self, notifier: str) -> dict[str, Any]:
+        """Send a test through a notifier: whether it was ``sent``, and the ``answer`` or the ``problem``."""
+        return await self._do(requests.test_notifier(notifier))
 
     async def hosts(self) -> HostsView:
         """The hosts that share the store, by name; where the store is in the state folder, this one alone."""
