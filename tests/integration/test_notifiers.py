@@ -11,15 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from daemon_rig import until
 from standardwebhooks.webhooks import Webhook
+from webhook_rig import Receiver
 
 from flowd.domain.notices import NotifyRule, Sent
 from flowd.notifiers.command import CommandSender
@@ -147,44 +147,6 @@ def test_a_daemon_that_is_killed_leaves_no_process(tmp_path: Path, mark: str) ->
 
 
 # --- webhooks --------------------------------------------------------------------------------------------------------
-
-
-class Receiver:
-    """An HTTP server that answers as it is told, and keeps what it got."""
-
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.got: list[tuple[str, dict[str, str], bytes]] = []
-        self.answer: Callable[[BaseHTTPRequestHandler], None] = lambda request: self.say(request, 204)
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                outer.got.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-                outer.answer(self)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    @staticmethod
-    def say(request: BaseHTTPRequestHandler, status: int, text: str = "", **headers: str) -> None:
-        request.send_response(status)
-        for name, value in headers.items():
-            request.send_header(name.replace("_", "-"), value)
-        request.send_header("content-length", str(len(text)))
-        request.end_headers()
-        request.wfile.write(text.encode())
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
