@@ -253,9 +253,12 @@ def test_a_host_that_has_left_serves_nothing_and_its_name_is_free(tmp_path: Path
         anna, bert = await world.host("anna"), await world.host("bert")
         await anna.store.note_abilities([("flow", "step"), ("flow", "other")])
         await bert.store.note_abilities([("flow", "step")])
-        assert await bert.store.served() == {("flow", "step"): 2, ("flow", "other"): 1}
+        assert await bert.store.served() == (
+            {("flow", "step"): ("anna", "bert"), ("flow", "other"): ("anna",)},
+            {},
+        )
         await anna.store.leave()
-        assert await bert.store.served() == {("flow", "step"): 1}
+        assert await bert.store.served() == ({("flow", "step"): ("bert",)}, {})
         await world.host("anna", host_id="another")
 
     use(tmp_path, test)
@@ -281,7 +284,7 @@ def test_a_host_is_wanted_to_start_nothing_and_its_daemons_to_come_hear_of_it(tm
         assert not await bert.store.want("nobody", is_draining=True)
         assert [host.state for host in await bert.store.known()] == [HostState.DRAINING, HostState.READY]
         assert (await anna.store.startable()).is_held
-        assert await bert.store.served() == {("flow", "step"): 1}
+        assert await bert.store.served() == ({("flow", "step"): ("bert",)}, {("flow", "step"): ("anna",)})
         assert await anna.store.register()
         assert await bert.store.want("anna", is_draining=False)
         assert not await anna.store.register()
