@@ -45,8 +45,8 @@ demo: $(VENV)/.ready bun ## Start flowd in a scratch workspace and take an event
 test: $(VENV)/.ready bun ## Run all tests
 	$(PYTEST)
 
-test-postgres: $(VENV)/.ready bun ## Run the system tests with the store in a PostgreSQL database
-	TEST_STORE=postgres $(PYTEST) tests/system
+test-postgres: $(VENV)/.ready bun ## Run the system tests with the store in a PostgreSQL database, and what takes long with one
+	TEST_STORE=postgres $(PYTEST) tests/system tests/integration/test_postgres_*.py
 
 quick: $(VENV)/.ready ## Run the unit and contract tests alone, for whoever works on it
 	$(PYTEST) tests/unit tests/contract

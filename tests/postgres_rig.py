@@ -49,8 +49,10 @@ class Server:
         folder: Of its socket, which is also the host in addresses.
     """
 
-    def __init__(self, programs: Path, options: Mapping[str, str] = OPTIONS) -> None:
-        """Make its files and start it."""
+    def __init__(
+        self, programs: Path, options: Mapping[str, str] = OPTIONS, *, follows: "Server | None" = None
+    ) -> None:
+        """Make its files and start it: as a server of its own, or as a standby of another one."""
         self._programs = programs
         self._options = options
         self._user = "postgres" if os.geteuid() == 0 else None
@@ -59,8 +61,12 @@ class Server:
         if self._user is not None:
             os.chmod(self.folder, 0o755)
             os.chown(self.folder, pwd.getpwnam(self._user).pw_uid, -1)
-        self._call(["initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8",
-                    "--locale=C.UTF-8"])  # fmt: skip
+        if follows is None:
+            self._call(["initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8",
+                        "--locale=C.UTF-8"])  # fmt: skip
+        else:
+            self._call(["pg_basebackup", "-D", str(self._data), "-h", str(follows.folder), "-U", "postgres",
+                        "--no-sync", "--checkpoint=fast", "--write-recovery-conf"])  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import flowd
-from flowd.domain.errors import StateError, StorageFailedError
+from flowd.domain.errors import NotYetError, StateError, StorageBusyError, StorageFailedError, StorageFullError
 from flowd.domain.hosts import HostSession
 from flowd.ports import OpenStore
 from flowd.settings.values import Settings
@@ -125,8 +125,10 @@ async def _open_shared(
     )
     try:
         is_held = await store.register()
-    except BaseException:
+    except BaseException as error:
         await store.close()
+        if isinstance(error, StorageBusyError | StorageFullError):  # another start may find it well
+            raise NotYetError(error.message) from error
         raise
 
     def replaced() -> None:

@@ -26,6 +26,9 @@ _MAX_PREPARED = 400
 _HOLDING_MS = 5_000
 """How long a process that stands still may keep the others from writing."""
 
+READ_ONLY = "25006"
+"""The state of an error: a standby takes no writes."""
+
 _READING = "SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on;"
 _EVERYWHERE = (
     "SET search_path = {schema}; SET client_encoding = 'UTF8'; SET jit = off; SET enable_seqscan = off;"
@@ -151,10 +154,11 @@ class PostgresConnection:
                 if was_lost:
                     self.connect()
                 begun = _run(self.raw, statements)
-            except psycopg.Error:
+            except psycopg.Error as error:
                 if not self.is_lost:
-                    with suppress(psycopg.Error):
-                        _run(self.raw, "ROLLBACK")
+                    self.roll_back()
+                    if error.sqlstate == READ_ONLY:
+                        self.close()  # the server is a standby now, and the address may lead to another one
                     raise
                 if was_lost:  # else it has only just turned out to be
                     if not self._outage.is_worth_waiting():
@@ -203,9 +207,9 @@ class PostgresWriter(PostgresConnection, WriteNotes):
             f"SELECT pg_advisory_xact_lock({lock_key(schema)}), pg_current_xact_id()::text"
         )
         self._tell = f"NOTIFY {channel(schema)};"
+        self._identified: psycopg.Connection[Any] | None = None
         super().__init__(address, outage)
         self.connect()
-        self._server = self._identity()
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> "RawCursor[Any]":
         """Execute a statement, after those that nobody waited for, with one answer of the server for all of them."""
@@ -244,6 +248,11 @@ class PostgresWriter(PostgresConnection, WriteNotes):
         self._unsent.clear()
         (_, self._transaction) = self._begin(self._begin_all)
         self._changes_told = self.total_changes
+        if self._identified is not self._raw:
+            try:
+                self._server, self._identified = self._identity(), self._raw
+            except psycopg.Error as error:
+                raise self._lost(error) from error
 
     def commit(self) -> None:
         """Make durable what the transaction has done, and tell those who listen."""
@@ -281,13 +290,14 @@ class PostgresWriter(PostgresConnection, WriteNotes):
             raise InDoubtError(str(error)) from error
 
     def _identity(self) -> str:
-        """Of the server's history: another timeline begins where a standby takes over."""
-        return "/".join(
-            _run(
-                self.raw,
-                "SELECT s.system_identifier::text, c.timeline_id::text FROM pg_control_system() s, pg_control_checkpoint() c",
-            )
+        """Of the server's history: another timeline begins where a standby takes over, and has numbers of transactions
+        again that the one before it had. The control file would tell of it only after the next checkpoint."""
+        (identity,) = _run(
+            self.raw,
+            "SELECT concat_ws('/', system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8))"
+            " FROM pg_control_system()",
         )
+        return str(identity)
 
 
 def lock_key(schema: str) -> str:

@@ -11,11 +11,11 @@ from flowd.domain.errors import (
     StorageFullError,
 )
 from flowd.store.postgres.address import Address
-from flowd.store.postgres.connection import InDoubtError, LostError
+from flowd.store.postgres.connection import READ_ONLY, InDoubtError, LostError
 
-_DISK_FULL, _LOCK_WAITED_FOR, _READ_ONLY, _NO_RIGHT = "53100", "55P03", "25006", "42501"
+_DISK_FULL, _LOCK_WAITED_FOR, _NO_RIGHT = "53100", "55P03", "42501"
 _DAMAGED = {"XX001", "XX002"}
-_ABOUT_STORAGE = {_DISK_FULL, _LOCK_WAITED_FOR, _READ_ONLY, _NO_RIGHT, "25P03", "40001", "40P01", *_DAMAGED}
+_ABOUT_STORAGE = {_DISK_FULL, _LOCK_WAITED_FOR, READ_ONLY, _NO_RIGHT, "25P03", "40001", "40P01", *_DAMAGED}
 _CLASSES = {"08", "53", "57", "58"}
 """The connection, resources, an operator's intervention, the server's own system."""
 
@@ -54,7 +54,7 @@ def translate(error: Exception, address: Address, *, is_reading: bool = False) -
         return StorageBusyError(f"The database {address} cannot be read now: {what}. Try again.")
     if state == _LOCK_WAITED_FOR:
         return StorageBusyError("Another host holds flowd's database; nothing was stored. Sending it again is safe.")
-    if state == _READ_ONLY:
+    if state == READ_ONLY:
         return StorageBusyError(
             f"The database {address} takes no writes now, as a standby does: nothing was stored. Sending it again is "
             f"safe."
@@ -83,6 +83,8 @@ def at_start(error: psycopg.Error, address: Address) -> StateError:
         return StateError(f"There is no such database or user: {what}. Make it, or mend the setting store.")
     if state == _NO_RIGHT:
         return StateError(f"flowd's user may not use the database {address}: {what}. Grant it; see docs/hosts.md.")
+    if state == READ_ONLY:
+        return NotYetError(f"The database {address} takes no writes, as a standby does: {what}.")
     return NotYetError(f"The database {address} cannot be reached: {what}.")
 
 

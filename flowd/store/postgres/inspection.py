@@ -12,7 +12,6 @@ from flowd.store.postgres.address import Address
 
 _CLOCK_MS = 1_000
 _TABLES = ("events", "runs", "attempts", "journal", "tallies")
-_DURABLE = {"fsync": "on", "full_page_writes": "on"}
 
 
 class Seen(NamedTuple):
@@ -36,27 +35,32 @@ def look(address: Address) -> Iterator[Seen]:
         yield Seen("reached", "fail", errors.at_start(error, address).message, "Mend it; flowd tries again by itself.")
         return
     with raw:
-        yield _server(raw, address)
-        yield _link(raw, address)
-        try:
-            schema.refuse_unusable(raw, address)
-        except StateError as error:
-            yield Seen("schema", "fail", error.message)
+        if not _one(raw, "SELECT pg_is_in_recovery()")[0]:
+            yield from _looked(raw, address)
             return
-        version = schema.found(raw, address.schema)
-        yield Seen("schema", "ok", f"{address.schema}, version {version.version if version else 0}")
-        yield from _rights(raw, address)
-        yield from _durability(raw)
-        yield _clock(raw)
-        yield _listening(raw, address)
+        yield Seen(
+            "server",
+            "fail",
+            f"{address} is a standby, which takes no writes",
+            "Name the primary in store, or all servers with target_session_attrs=read-write.",
+        )
 
 
-def _server(raw: "psycopg.Connection[Any]", address: Address) -> Seen:
+def _looked(raw: "psycopg.Connection[Any]", address: Address) -> Iterator[Seen]:
     (version,) = _one(raw, "SHOW server_version")
-    (is_standby,) = _one(raw, "SELECT pg_is_in_recovery()")
-    if is_standby:
-        return Seen("server", "fail", f"{address} is a standby, which takes no writes", "Name the primary in store.")
-    return Seen("server", "ok", f"PostgreSQL {version} at {address}")
+    yield Seen("server", "ok", f"PostgreSQL {version} at {address}")
+    yield _link(raw, address)
+    try:
+        schema.refuse_unusable(raw, address)
+    except StateError as error:
+        yield Seen("schema", "fail", error.message)
+        return
+    there = schema.found(raw, address.schema)
+    yield Seen("schema", "ok", f"{address.schema}, version {there.version if there else 0}")
+    yield from _rights(raw, address)
+    yield _durability(raw, address)
+    yield _clock(raw)
+    yield _listening(raw, address)
 
 
 def _link(raw: "psycopg.Connection[Any]", address: Address) -> Seen:
@@ -95,22 +99,31 @@ def _rights(raw: "psycopg.Connection[Any]", address: Address) -> Iterator[Seen]:
         yield Seen("rights", "ok", f"{role} may read and write rows, and no more")
 
 
-def _durability(raw: "psycopg.Connection[Any]") -> Iterator[Seen]:
-    off = [name for name, wanted in _DURABLE.items() if _one(raw, f"SHOW {name}")[0] != wanted]
+def _durability(raw: "psycopg.Connection[Any]", address: Address) -> Seen:
+    off = [name for name in ("fsync", "full_page_writes") if _one(raw, f"SHOW {name}")[0] == "off"]
     (commit,) = _one(raw, "SHOW synchronous_commit")
-    (standbys,) = _one(raw, "SHOW synchronous_standby_names")
-    if off or commit == "off":
-        named = ", ".join([*off, *(["synchronous_commit"] if commit == "off" else [])])
-        yield Seen(
+    (confirming,) = _one(raw, "SHOW synchronous_standby_names")
+    off += ["synchronous_commit"] if commit == "off" else []
+    if off:
+        found = f"{', '.join(off)} is off: what was acknowledged may be lost when the server fails"
+        return Seen("durability", "warn", found, "Turn it on.")
+    if confirming and commit != "local":
+        return Seen("durability", "ok", f"synchronous_commit {commit}, standbys {confirming}")
+    if _has_standby(raw, address):
+        why = "synchronous_commit is local" if confirming else "synchronous_standby_names is empty"
+        return Seen(
             "durability",
             "warn",
-            f"{named} is off: what was acknowledged may be lost when the server fails",
-            "Turn it on.",
+            f"{why}: what was acknowledged last is lost when a standby takes over",
+            "Set synchronous_standby_names, and leave synchronous_commit on.",
         )
-    elif standbys:
-        yield Seen("durability", "ok", f"synchronous_commit {commit}, standbys {standbys}")
-    else:
-        yield Seen("durability", "ok", f"synchronous_commit {commit}; no standby confirms a commit")
+    return Seen("durability", "ok", f"synchronous_commit {commit}; no standby confirms a commit")
+
+
+def _has_standby(raw: "psycopg.Connection[Any]", address: Address) -> bool:
+    """Whether another server may take over: one follows this one, or the address names several."""
+    hosts = [str(address.parameters.get(name) or "") for name in ("host", "hostaddr")]
+    return any("," in said for said in hosts) or bool(_one(raw, "SELECT count(*) FROM pg_stat_replication")[0])
 
 
 def _clock(raw: "psycopg.Connection[Any]") -> Seen:

@@ -47,7 +47,7 @@ class Listener:
         while not self._is_closing.is_set():
             try:
                 self._listen()
-            except psycopg.OperationalError:
+            except psycopg.Error:
                 self._is_closing.wait(_AGAIN_AFTER_S)  # who writes tells of it
             except Exception:
                 log.exception("no news of other hosts")

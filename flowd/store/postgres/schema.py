@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from flowd.domain.errors import StateError
+from flowd.domain.errors import NotYetError, StateError
 from flowd.store.postgres.address import Address
 
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
@@ -56,11 +56,17 @@ def refuse_unusable(raw: "psycopg.Connection[Any]", address: Address) -> None:
     """Raise where a daemon of this flowd cannot work with what is there.
 
     Raises:
+        NotYetError: It is a standby.
         StateError: With the remedy.
     """
     if raw.info.server_version < MIN_SERVER:
         raise StateError(
             f"The server of {address} is PostgreSQL {raw.info.server_version // 10_000}; flowd needs 15 or newer."
+        )
+    if _one(raw, "SELECT pg_is_in_recovery()")[0]:
+        raise NotYetError(
+            f"The database {address} is a standby, which takes no writes until it is promoted. Name the primary in store, "
+            f"or all servers with target_session_attrs=read-write."
         )
     there = found(raw, address.schema)
     if there is None:

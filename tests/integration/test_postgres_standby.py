@@ -1,0 +1,134 @@
+"""A server with a standby, which takes over when the server is gone."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+
+import postgres_rig
+import pytest
+from daemon_rig import by_test_postgres
+from store_rig import accept, new_event
+
+from flowd.domain.errors import NotYetError
+from flowd.store.postgres import inspection
+from flowd.store.postgres.address import Address
+from flowd.store.postgres.connection import InDoubtError, PostgresWriter
+from flowd.store.postgres.store import PostgresDatabase, PostgresStore
+
+DURABLE = {**postgres_rig.OPTIONS, "fsync": "on", "full_page_writes": "on"}
+
+
+class Pair:
+    """A server, and one that follows it."""
+
+    def __init__(self) -> None:
+        programs = postgres_rig.programs()
+        self.first = postgres_rig.Server(programs, DURABLE)
+        self.first.make_database("work")
+        self.second = postgres_rig.Server(programs, DURABLE, follows=self.first)
+        self.url = (
+            f"postgresql://postgres@/work?host={self.first.folder},{self.second.folder}&target_session_attrs=read-write"
+        )
+
+    @property
+    def address(self) -> Address:
+        """Of whichever takes writes."""
+        return Address(self.url, self.url, "flowd")
+
+    def confirm(self) -> None:
+        """Acknowledge no commit that the second has not."""
+        self.first.execute("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+        while not self.first.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"):
+            pass
+
+    def fail_over(self) -> None:
+        """Lose the first, and have the second take over."""
+        self.first.stop("immediate")
+        self.second.execute("SELECT pg_promote()")
+
+    def remove(self) -> None:
+        self.second.remove()
+        self.first.remove()
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    made = Pair()
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+def durability(address: Address) -> tuple[str, str]:
+    """What ``flowd store check`` says of it."""
+    (found,) = (one for one in inspection.look(address) if one.what == "durability")
+    return found.level, found.found
+
+
+def test_a_commit_that_was_under_way_when_a_standby_took_over_is_not_taken_for_another_of_its_number(
+    pair: Pair,
+) -> None:
+    with closing(PostgresWriter(pair.address)) as db:
+        db.begin()
+        (number,) = db.execute("SELECT pg_current_xact_id()::text").fetchone()
+        pair.fail_over()
+        while True:  # the new history comes by that number, too
+            [(other,)] = pair.second.execute("SELECT pg_current_xact_id()::text")
+            if int(other) >= int(number):
+                break
+        assert pair.second.execute(f"SELECT pg_xact_status('{number}')") == [("committed",)]
+        db.total_changes += 1
+        with pytest.raises(InDoubtError):
+            db.commit()
+        db.begin()  # and goes on with the new one
+        db.commit()
+
+
+@by_test_postgres
+def test_what_was_acknowledged_is_there_when_a_standby_has_taken_over(pair: Pair) -> None:
+    pair.confirm()
+
+    async def body() -> None:
+        store = PostgresStore(pair.address, max_queued=1000)
+        try:
+            for number in range(20):
+                await accept(store, f"before-{number}")
+            await asyncio.to_thread(pair.fail_over)
+            assert (await store.accept(new_event("event-before-19"), [], at_ms=1)).is_duplicate
+            await accept(store, "after")
+            assert (await store.counts()).events == 21
+        finally:
+            await store.close()
+
+    asyncio.run(body())
+    assert durability(pair.address) == (
+        "warn",
+        "synchronous_standby_names is empty: what was acknowledged last is lost when a standby takes over",
+    )
+
+
+@by_test_postgres
+def test_it_is_told_whether_a_standby_confirms_what_is_acknowledged(pair: Pair) -> None:
+    alone = pair.first.address("work")
+    for url in (alone, pair.url):
+        level, found = durability(Address(url, url, "flowd"))
+        assert (level, found.partition(":")[0]) == ("warn", "synchronous_standby_names is empty")
+    pair.confirm()
+    assert durability(pair.address) == ("ok", "synchronous_commit on, standbys *")
+    pair.first.execute("ALTER ROLE postgres SET synchronous_commit = 'local'")
+    assert durability(pair.address)[1].startswith("synchronous_commit is local: ")
+    pair.first.execute("ALTER ROLE postgres SET synchronous_commit = 'off'")
+    assert durability(pair.address)[1].startswith("synchronous_commit is off: ")
+
+
+@by_test_postgres
+def test_a_standby_is_no_store_until_it_is_promoted(pair: Pair) -> None:
+    url = pair.second.address("work")
+    standby = Address(url, url, "flowd")
+    with pytest.raises(NotYetError, match=r"is a standby, which takes no writes until it is promoted"):
+        PostgresDatabase(standby).open_writer()
+    (found,) = inspection.look(standby)
+    assert (found.what, found.level, "is a standby" in found.found) == ("server", "fail", True)
+    pair.fail_over()
+    PostgresDatabase(standby).open_writer().close()
