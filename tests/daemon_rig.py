@@ -178,6 +178,10 @@ about_the_file = pytest.mark.skipif(
     os.environ.get("TEST_STORE") == "postgres", reason="NOT TESTED with PostgreSQL: it is about SQLite's file"
 )
 
+without_leases = pytest.mark.skipif(
+    os.environ.get("TEST_STORE") == "postgres",
+    reason="NOT TESTED with PostgreSQL: a keeper without a daemon goes by its leases there, see test_keeper_lease.py",
+)
 by_test_postgres = pytest.mark.skipif(
     os.environ.get("TEST_STORE") != "postgres", reason="NOT TESTED here, as it takes long: `make test-postgres` does"
 )

@@ -42,6 +42,11 @@ def two_hosts(address: str) -> Iterator[Hosts]:
         yield Hosts(address, anna=anna, bert=bert)
 
 
+def known_within_s(place: Workspace) -> float:
+    """How long a daemon that has just started may not know which hosts can run what; alone, it always does."""
+    return 0.0 if place.store is None else 30.0
+
+
 def dispatch(place: Workspace, event_id: str, flow: str) -> str:
     (run_id,) = place.call("flow.dispatch", event={"id": event_id, "type": f"{flow}.go", "payload": {}})["runIds"]
     return str(run_id)

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, say, until, without_leases
 from keeper_rig import is_alive
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="these tests look at processes by /proc")
@@ -111,6 +111,7 @@ def test_a_sigterm_of_the_keeper_ends_all_steps_and_says_so(place: Workspace) ->
     assert not is_alive(step)
 
 
+@without_leases
 def test_without_a_daemon_steps_end_after_the_grace_and_the_next_daemon_says_why(place: Workspace) -> None:
     place.flow("held", HELD)
     place.start(FLOWD_ORPHAN_GRACE_S="0.5")

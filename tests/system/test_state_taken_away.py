@@ -67,7 +67,7 @@ def test_a_daemon_that_was_robbed_of_its_state_leaves_the_next_ones_socket(place
     assert robbed is not None
     shutil.rmtree(place.path / ".codex" / "flowd")
 
-    place.start()
+    place.start(FLOWD_HOST="next")  # with a shared store a folder that is made anew is another host
 
     assert robbed.wait(30) == EXIT_STORAGE_FAILED
     assert place.call("daemon.status")["state"] == "ready"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_rig import Workspace, say, until
+from daemon_rig import Workspace, say, until, without_leases
 
 WAITS = f"echo $$ >>pids; until [ -e go ]; do sleep 0.02; done; {say('changed')}"
 STUBBORN = "echo $$ >>pids; trap '' TERM; until [ -e go ]; do sleep 0.02; done"
@@ -184,6 +184,7 @@ def test_reload_and_sighup_tell_what_changed_and_what_is_broken(place: Workspace
 # --- without a daemon
 
 
+@without_leases
 def test_a_keeper_that_no_daemon_comes_back_to_ends_its_steps_and_itself(place: Workspace) -> None:
     place.flow("work", WAITS)
     place.flow("stubborn", STUBBORN, step="grace_ms = 300")
