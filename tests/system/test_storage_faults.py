@@ -6,13 +6,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fault_shims
 import pytest
 from daemon_rig import Workspace, about_the_file, say, until
+from disk_rig import fill, small_disk
 
 from flowd_client.errors import FlowClientError, RefusedError
 
@@ -40,30 +40,6 @@ def started(place: Workspace, event_id: str) -> None:
 
 def go(place: Workspace) -> None:
     (place.path / "flows/work/go").touch()
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A file system of this size at the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "flowd-test", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("NOT TESTED: a full disk, because nothing can be mounted here (it needs root)")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(folder: Path, name: str = "filler") -> Path:
-    """Use up all the room there is."""
-    filler = folder / name
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"\0" * 4096)
-    return filler
 
 
 @pytest.mark.mounts
