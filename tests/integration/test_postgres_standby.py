@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 
-import postgres_rig
 import pytest
 from daemon_rig import by_test_postgres
+from standby_rig import Pair
 from store_rig import accept, new_event
 
 from flowd.domain.errors import NotYetError
@@ -14,41 +14,6 @@ from flowd.store.postgres import inspection
 from flowd.store.postgres.address import Address
 from flowd.store.postgres.connection import InDoubtError, PostgresWriter
 from flowd.store.postgres.store import PostgresDatabase, PostgresStore
-
-DURABLE = {**postgres_rig.OPTIONS, "fsync": "on", "full_page_writes": "on"}
-
-
-class Pair:
-    """A server, and one that follows it."""
-
-    def __init__(self) -> None:
-        programs = postgres_rig.programs()
-        self.first = postgres_rig.Server(programs, DURABLE)
-        self.first.make_database("work")
-        self.second = postgres_rig.Server(programs, DURABLE, follows=self.first)
-        self.url = (
-            f"postgresql://postgres@/work?host={self.first.folder},{self.second.folder}&target_session_attrs=read-write"
-        )
-
-    @property
-    def address(self) -> Address:
-        """Of whichever takes writes."""
-        return Address(self.url, self.url, "flowd")
-
-    def confirm(self) -> None:
-        """Acknowledge no commit that the second has not."""
-        self.first.execute("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
-        while not self.first.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"):
-            pass
-
-    def fail_over(self) -> None:
-        """Lose the first, and have the second take over."""
-        self.first.stop("immediate")
-        self.second.execute("SELECT pg_promote()")
-
-    def remove(self) -> None:
-        self.second.remove()
-        self.first.remove()
 
 
 @pytest.fixture
@@ -60,6 +25,10 @@ def pair() -> Iterator[Pair]:
         made.remove()
 
 
+def address_of(url: str) -> Address:
+    return Address(url, url, "flowd")
+
+
 def durability(address: Address) -> tuple[str, str]:
     """What ``flowd store check`` says of it."""
     (found,) = (one for one in inspection.look(address) if one.what == "durability")
@@ -69,7 +38,7 @@ def durability(address: Address) -> tuple[str, str]:
 def test_a_commit_that_was_under_way_when_a_standby_took_over_is_not_taken_for_another_of_its_number(
     pair: Pair,
 ) -> None:
-    with closing(PostgresWriter(pair.address)) as db:
+    with closing(PostgresWriter(address_of(pair.url))) as db:
         db.begin()
         (number,) = db.execute("SELECT pg_current_xact_id()::text").fetchone()
         pair.fail_over()
@@ -90,7 +59,7 @@ def test_what_was_acknowledged_is_there_when_a_standby_has_taken_over(pair: Pair
     pair.confirm()
 
     async def body() -> None:
-        store = PostgresStore(pair.address, max_queued=1000)
+        store = PostgresStore(address_of(pair.url), max_queued=1000)
         try:
             for number in range(20):
                 await accept(store, f"before-{number}")
@@ -102,7 +71,7 @@ def test_what_was_acknowledged_is_there_when_a_standby_has_taken_over(pair: Pair
             await store.close()
 
     asyncio.run(body())
-    assert durability(pair.address) == (
+    assert durability(address_of(pair.url)) == (
         "warn",
         "synchronous_standby_names is empty: what was acknowledged last is lost when a standby takes over",
     )
@@ -112,20 +81,19 @@ def test_what_was_acknowledged_is_there_when_a_standby_has_taken_over(pair: Pair
 def test_it_is_told_whether_a_standby_confirms_what_is_acknowledged(pair: Pair) -> None:
     alone = pair.first.address("work")
     for url in (alone, pair.url):
-        level, found = durability(Address(url, url, "flowd"))
+        level, found = durability(address_of(url))
         assert (level, found.partition(":")[0]) == ("warn", "synchronous_standby_names is empty")
     pair.confirm()
-    assert durability(pair.address) == ("ok", "synchronous_commit on, standbys *")
+    assert durability(address_of(pair.url)) == ("ok", "synchronous_commit on, standbys *")
     pair.first.execute("ALTER ROLE postgres SET synchronous_commit = 'local'")
-    assert durability(pair.address)[1].startswith("synchronous_commit is local: ")
+    assert durability(address_of(pair.url))[1].startswith("synchronous_commit is local: ")
     pair.first.execute("ALTER ROLE postgres SET synchronous_commit = 'off'")
-    assert durability(pair.address)[1].startswith("synchronous_commit is off: ")
+    assert durability(address_of(pair.url))[1].startswith("synchronous_commit is off: ")
 
 
 @by_test_postgres
 def test_a_standby_is_no_store_until_it_is_promoted(pair: Pair) -> None:
-    url = pair.second.address("work")
-    standby = Address(url, url, "flowd")
+    standby = address_of(pair.second.address("work"))
     with pytest.raises(NotYetError, match=r"is a standby, which takes no writes until it is promoted"):
         PostgresDatabase(standby).open_writer()
     (found,) = inspection.look(standby)
