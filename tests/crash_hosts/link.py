@@ -41,9 +41,10 @@ class Link:
 
     def close(self) -> None:
         """End it."""
-        self.cut()
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     def _do(self, work: object) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)  # type: ignore[arg-type]
@@ -59,6 +60,14 @@ class Link:
             end.transport.abort()
         self._ends.clear()
         self._open.set()
+
+    async def _end(self) -> None:
+        await self._cut()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0)  # and the transports are told that they have ended
 
     async def _restore(self) -> None:
         if self._listener is None:

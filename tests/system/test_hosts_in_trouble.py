@@ -13,6 +13,7 @@ import fault_shims
 import postgres_rig
 import psutil
 import pytest
+from crash_hosts.link import Link
 from daemon_rig import Workspace, by_test_postgres, flowd_says, say, until
 from hosts_rig import Hosts, dispatch, ended, run_of, two_hosts
 
@@ -183,6 +184,38 @@ def test_a_host_that_freezes_in_a_transaction_holds_nobody_up_for_long_and_loses
     late = dispatch(anna, "late", "work")
     assert ended(bert, late)["effectiveStatus"] == "changed"
     hosts.stop()
+
+
+@by_test_postgres
+@pytest.mark.parametrize("how", ["pause", "cut"])
+def test_a_host_that_is_cut_off_ends_its_steps_before_another_begins_them_again(
+    hosts: Hosts, tmp_path: Path, how: str
+) -> None:
+    said = tmp_path / "said"
+    endless = f"trap 'echo ended >> {said}; exit 0' TERM; while :; do sleep 0.05; done"
+    once = f"[ $CODEX_FLOW_EVENT_ID$FLOWD_ATTEMPT != e11 ] || {{ {endless}; }}; {say('changed')}"
+    hosts.flow("work", f"echo $FLOWD_ATTEMPT >> {said}; {once}", step=AGAIN)
+    anna, bert = hosts["anna"], hosts["bert"]
+    link = Link(postgres_rig.server().folder / ".s.PGSQL.5432")
+    try:
+        address = f"postgresql://postgres@127.0.0.1:{link.port}/test?sslmode=disable"
+        anna.start(FLOWD_STORE=address, FLOWD_HOST="anna")
+        run_id = dispatch(anna, "e1", "work")
+        until(said.exists, what="the step on anna")
+        hosts.start("bert")
+        getattr(link, how)()
+        until(lambda: run_of(bert, run_id)["attemptCount"] == 2, bound_s=90, what="another attempt")
+        run = ended(bert, run_id)
+        assert (run["effectiveStatus"], run["attempts"][0]["reason"]) == ("changed", "interrupted")
+        assert said.read_text().split() == ["1", "ended", "2"]
+        link.restore()
+        until(lambda: states(anna) == {"ready"}, bound_s=60, what="anna to be heard of again")
+        assert run_of(anna, run_id) == run
+        assert ended(bert, dispatch(anna, "late", "work"))["effectiveStatus"] == "changed"
+        hosts.stop()
+    finally:
+        anna.clean_up()
+        link.close()
 
 
 def accepted(place: Workspace, event_id: str) -> str:
