@@ -91,7 +91,7 @@ class Methods:
 
     async def _dispatch(self, given: events.Dispatch) -> events.DispatchView:
         if given.wait:
-            await self._engine.waiters.refuse_early(given.caused_by)
+            self._engine.waiters.refuse_early(given.caused_by)
         trace = _traceparent(given.traceparent)
         accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by, traceparent=trace)
         if not given.wait:
@@ -110,10 +110,10 @@ class Methods:
         return None
 
     async def _replay(self, given: events.Replay) -> events.DispatchView:
-        if given.wait:
-            await self._engine.waiters.refuse_early(given.caused_by, tree_of=given.event_id if given.tree else None)
+        caller = None if given.timeout_ms == 0 and not given.tree else given.caused_by  # which only looks
+        waiting = self._engine.waiters.about_to_wait(caller, tree_of=given.event_id if given.tree else None)
         replayed = await self._engine.replay(
-            given.event_id, given.steps, from_steps=given.from_steps, is_missing=given.missing
+            given.event_id, given.steps, from_steps=given.from_steps, is_missing=given.missing, waiting=waiting
         )
         if not given.wait:
             return await events.replay_view(replayed, replayed.runs)
@@ -158,8 +158,9 @@ class Methods:
         found = [await self._engine.reads.run(run_id) for run_id in told]
         return runs.runs_view(found, event_id=given.event_id)
 
-    async def _retry_run(self, given: runs.RunId) -> runs.OneRunView:
-        return runs.OneRunView(run=runs.run_view(await self._engine.retry_run(given.run_id)))
+    async def _retry_run(self, given: runs.RetryRun) -> runs.OneRunView:
+        waiting = self._engine.waiters.about_to_wait(given.caused_by)
+        return runs.OneRunView(run=runs.run_view(await self._engine.retry_run(given.run_id, waiting=waiting)))
 
     async def _list_events(self, given: events.ListEvents) -> events.EventPageView:
         page = await self._engine.reads.events(

@@ -95,7 +95,14 @@ def replay(
             as_json=as_json,
         )
     _refuse_dry_run(dry_run)
-    request = requests.replay_event(event_id, steps=steps or None, missing=missing, from_steps=from_steps or None)
+    request = requests.replay_event(
+        event_id,
+        steps=steps or None,
+        missing=missing,
+        from_steps=from_steps or None,
+        tree=not is_alone,
+        will_wait=wait and timeout_s != 0,
+    )
     response = session.ask(request)
     view = read_dispatch(response)
     if not as_json:
@@ -164,7 +171,7 @@ def retry(
             session, event_id, is_alone=is_alone, wait=wait, timeout_s=timeout_s, as_json=as_json
         )
     assert run_id is not None
-    response = session.ask(requests.retry_run(run_id))
+    response = session.ask(requests.retry_run(run_id, will_wait=wait and timeout_s != 0))
     hint = f"See `{session.typed('run', run_id)}`."
     is_late = False
     if wait:

@@ -5,6 +5,7 @@ from flowd.cli.exits import Exit
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd_client import requests
+from flowd_client.discovery import is_in_step
 from flowd_client.errors import ConflictError
 from flowd_client.views.run import RunView, read_run
 
@@ -15,7 +16,10 @@ def retry_failed(
     """Retry, wait if asked to, show the runs, and give the exit code."""
     events = tree.read(session, event_id)
     failed = [run for event in (events[:1] if is_alone else events) for run in tree.newest(event) if _failed(run)]
-    runs = _retried(session, failed)
+    will_wait = wait and timeout_s != 0
+    if will_wait and not is_alone and is_in_step():  # so that a step that is a part of it does nothing to it
+        session.ask(requests.wait_event(event_id, tree=True, timeout_ms=0))
+    runs = _retried(session, failed, will_wait=will_wait)
     if not runs:
         printing.note("Nothing of it has failed." if not failed else "Nothing of it can be retried now.")
     hint = f"See `{session.typed('event', event_id)}`."
@@ -42,13 +46,19 @@ def _failed(run: RunView) -> bool:
     return run.is_final and run.effective_status == "failed" and run.reason != "needs_not_met"
 
 
-def _retried(session: Session, failed: list[RunView]) -> list[RunView]:
-    """Those that could be retried. Where one needs another, the retry of that one has put it back already."""
+def _retried(session: Session, failed: list[RunView], *, will_wait: bool) -> list[RunView]:
+    """Those that could be retried. Where one needs another, the retry of that one has put it back already.
+
+    Raises:
+        ConflictError: A step could not wait for one of them; that one, and those behind it, are left as they are.
+    """
     retried = []
     for run in failed:
         try:
-            retried.append(read_run(session.ask(requests.retry_run(run.id))))
+            retried.append(read_run(session.ask(requests.retry_run(run.id, will_wait=will_wait))))
         except ConflictError as error:
+            if error.slug == "would_deadlock":
+                raise
             if error.slug not in ("run_active", "needs_active"):
                 printing.note(f"flowd: {run.flow_name}/{run.step_name} ({run.id}): {error.message}")
     return retried

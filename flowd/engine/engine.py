@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 
+from flowd.domain.awaited import Waiting
 from flowd.domain.errors import FlowdError, NotRetryableError, RunActiveError
 from flowd.domain.event import Event
 from flowd.domain.flow import Snapshot
@@ -279,18 +280,27 @@ class Engine:
         *,
         from_steps: Sequence[str] | None = None,
         is_missing: bool = False,
+        waiting: Waiting | None = None,
     ) -> Accepted:
         """New runs for a stored event; see `Intake.replay`. They start even if this call is cancelled.
 
         Returns:
             The event with the runs that it has by now, and the new ones.
         """
-        return await self._calls.do(self._replay(event_id, steps, from_steps, is_missing=is_missing))
+        return await self._calls.do(self._replay(event_id, steps, from_steps, is_missing=is_missing, waiting=waiting))
 
     async def _replay(
-        self, event_id: str, steps: Sequence[str] | None, from_steps: Sequence[str] | None, *, is_missing: bool
+        self,
+        event_id: str,
+        steps: Sequence[str] | None,
+        from_steps: Sequence[str] | None,
+        *,
+        is_missing: bool,
+        waiting: Waiting | None,
     ) -> Accepted:
-        replayed = await self._intake.replay(event_id, steps, from_steps=from_steps, is_missing=is_missing)
+        replayed = await self._intake.replay(
+            event_id, steps, from_steps=from_steps, is_missing=is_missing, waiting=waiting
+        )
         self.tallies.replays += 1
         self._completions.begin(replayed.runs)
         self._scheduler.ring()
@@ -301,17 +311,21 @@ class Engine:
         event = replace(await self.reads.event(event_id), left_out=replayed.event.left_out)
         return replace(replayed, event=event)
 
-    async def retry_run(self, run_id: str) -> Run:
+    async def retry_run(self, run_id: str, *, waiting: Waiting | None = None) -> Run:
         """Queue another attempt of a run that ended badly. It starts with the step's definition in force then.
+
+        Args:
+            waiting: The step that is about to wait for it.
 
         Raises:
             RunNotFoundError: No such run.
             RunActiveError: It is queued or running.
             NotRetryableError: It ended well.
+            WouldDeadlockError: The step could not wait for it; nothing was done.
         """
-        return await self._calls.do(self._retry_run(run_id))
+        return await self._calls.do(self._retry_run(run_id, waiting))
 
-    async def _retry_run(self, run_id: str) -> Run:
+    async def _retry_run(self, run_id: str, waiting: Waiting | None) -> Run:
         run = await self.reads.run(run_id)
         if not run.status.is_final:
             raise RunActiveError(
@@ -323,7 +337,7 @@ class Engine:
                 f"Run {run_id} ended well ({run.effective_status}). To run its step anew, replay event {run.event_id}.",
                 status=run.effective_status,
             )
-        queued = await self._store.retry(run_id, at_ms=self._clock.now_ms())
+        queued = await self._store.retry(run_id, at_ms=self._clock.now_ms(), waiting=waiting)
         if queued is None:
             raise RunActiveError(f"Run {run_id} was retried by somebody else just now.")
         self.tallies.pulse.goes_on(run)

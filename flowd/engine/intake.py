@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flowd.domain import event as events
 from flowd.domain import ids, joining, matching
+from flowd.domain.awaited import Waiting
 from flowd.domain.errors import (
     EventNotFoundError,
     InvalidEventError,
@@ -137,7 +138,13 @@ class Intake:
         return run_labels.give(self._keys.give(runs, event.members), event.members, self._catalog.snapshot)
 
     async def replay(
-        self, event_id: str, steps: Sequence[str] | None, *, from_steps: Sequence[str] | None = None, is_missing: bool
+        self,
+        event_id: str,
+        steps: Sequence[str] | None,
+        *,
+        from_steps: Sequence[str] | None = None,
+        is_missing: bool,
+        waiting: Waiting | None = None,
     ) -> Accepted:
         """Queue new runs for a stored event, of what it matches now.
 
@@ -145,11 +152,13 @@ class Intake:
             steps: Only these, each ``step`` or ``flow/step``, whatever those ended as that they need.
             from_steps: These, and all that need them, in their order.
             is_missing: Only steps that have no run of this event yet; these are first runs and no replays.
+            waiting: The step that is about to wait for what is made.
 
         Raises:
             EventNotFoundError: No such event.
             InvalidParamsError: A name is none of a step that the event matches, or a step needs one that was never run.
             NeedsActiveError: A step needs one that has not ended, or that asks a person.
+            WouldDeadlockError: The step could not wait for it; nothing was made.
         """
         stored = await self._store.event(event_id)
         if stored is None:
@@ -169,7 +178,9 @@ class Intake:
         is_whole = steps is None and from_steps is None
         # What is left out now is all that still is, unless some steps alone were asked for.
         remembered = left_out if is_missing and is_whole else None
-        created = await self._store.add_runs(event_id, self._given(runs, event), at_ms=at_ms, left_out=remembered)
+        created = await self._store.add_runs(
+            event_id, self._given(runs, event), at_ms=at_ms, left_out=remembered, waiting=waiting
+        )
         return Accepted(replace(stored, left_out=left_out), created, outside=outside if is_whole else ())
 
     def _again(

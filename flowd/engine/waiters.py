@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from flowd.domain.awaited import Awaited
+from flowd.domain.awaited import Awaited, Waiting
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.waiting import goes_by_itself
 from flowd.engine.completions import Completions
@@ -55,19 +55,23 @@ class Waiters:
         self._shown = shown
         self._steps = WaitingSteps(store, is_active=is_active, places=places)
 
-    async def refuse_early(self, caller: str | None, *, tree_of: str | None = None) -> None:
-        """Refuse before anything is done what a step would not be let wait for afterwards.
-
-        Args:
-            caller: The run whose step asks.
-            tree_of: The event whose tree it would wait for, where it is known by now.
+    def refuse_early(self, caller: str | None) -> None:
+        """Refuse before anything is done what a step would not be let wait for afterwards, whatever it is.
 
         Raises:
-            WouldDeadlockError: It has the last place, or the tree cannot end before it does.
+            WouldDeadlockError: It has the last place.
         """
         self._steps.refuse_without_place(caller)
-        if tree_of is not None:
-            await self._steps.refuse(caller, Awaited(event_id=tree_of, is_tree=True))
+
+    def about_to_wait(self, caller: str | None, *, tree_of: str | None = None) -> Waiting | None:
+        """A step that is about to wait for what it has done now, or for the tree of an event; None where no step asks.
+
+        Raises:
+            WouldDeadlockError: It has the last place.
+        """
+        self._steps.refuse_without_place(caller)
+        awaited = None if tree_of is None else Awaited(event_id=tree_of, is_tree=True)
+        return self._steps.about_to_wait(caller, awaited)
 
     async def for_run(self, run_id: str, *, timeout_s: float | None, caller: str | None = None) -> Waited:
         """The run when it has ended, when nothing of its round goes on without a person, or after ``timeout_s``.

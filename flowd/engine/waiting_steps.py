@@ -1,9 +1,9 @@
 """Refuses to let steps wait for what can only come after they have ended themselves."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flowd.domain.awaited import Awaited, HeldUp
+from flowd.domain.awaited import Awaited, Waiting, judge
 from flowd.domain.errors import WouldDeadlockError
 from flowd.ports import TreeStore
 
@@ -48,55 +48,26 @@ class WaitingSteps:
                 f"waits for needs one. Do not wait for it, or raise max_parallel."
             )
 
+    def about_to_wait(self, caller: str | None, awaited: Awaited | None = None) -> Waiting | None:
+        """What the store has to know to refuse what a step could not be let wait for; None where no step asks."""
+        if (caller := self.step(caller)) is None:
+            return None
+        others = {one: tuple(those) for one, those in self._waits.items() if self._is_active(one)}
+        return Waiting(caller, others, awaited)
+
     async def refuse(self, caller: str | None, awaited: Awaited) -> None:
         """Refuse to let a step wait for what cannot end before it does.
 
         Raises:
-            WouldDeadlockError: It, or another step that waits for its end, is a part of what it waits for, or something
-                of that needs it, or takes a key that it or its round holds.
+            WouldDeadlockError: See `flowd.domain.awaited.judge`.
         """
-        if (caller := self.step(caller)) is None:
+        if (waiting := self.about_to_wait(caller)) is None:
             return
-        waits = {one: tuple(those) for one, those in self._waits.items() if self._is_active(one)}
-        waits[caller] = (*waits.get(caller, ()), awaited)
-        if await self._store.held_up(waits.keys(), awaited) is None:
-            return
-        stuck = await self._stuck(waits)
-        held = await self._store.held_up(stuck, awaited) if caller in stuck else None
-        if held is not None:
-            raise _refusal(caller, awaited, held, is_alone=len(stuck) == 1)
-
-    async def _stuck(self, waits: dict[str, tuple[Awaited, ...]]) -> Collection[str]:
-        """Those of the steps that wait for each other: what remains without all whose waiting can end."""
-        stuck = set(waits)
-        while True:
-            free = {one for one in stuck if not await self._is_held_up(stuck, waits[one])}
-            if not free:
-                return stuck
-            stuck -= free
-
-    async def _is_held_up(self, stuck: Collection[str], those: tuple[Awaited, ...]) -> bool:
-        for awaited in those:
-            if await self._store.held_up(stuck, awaited) is not None:
-                return True
-        return False
-
-
-def _refusal(caller: str, awaited: Awaited, held: HeldUp, *, is_alone: bool) -> WouldDeadlockError:
-    if held.by is None:
-        holder = f"{caller} or its round holds until it ends" if is_alone else "steps hold that wait for each other"
-        why = (
-            f"{'it' if awaited.run_id else 'something of it'} needs a key (`concurrency`) that {holder}. It is stored, "
-            f"and starts then; do not wait for it"
-        )
-    elif held.by != caller:
-        why = f"that ends only after {held.by}, whose step waits for {caller} to end"
-    elif not held.is_part:
-        why = f"that ends only after {caller} has ended"
-    elif awaited.run_id is None:
-        why = "for it is one of its runs itself"
-    else:
-        return WouldDeadlockError(f"Run {caller} must not wait for its own end.", runId=caller)
-    data = {"eventId": awaited.event_id} if awaited.run_id is None else {"runId": awaited.run_id}
-    mark = "," if why.startswith("for ") else ":"
-    return WouldDeadlockError(f"Run {caller} must not wait for {awaited}{mark} {why}.", **data)
+        judging = judge(waiting, awaited)
+        try:
+            question = next(judging)
+            while True:
+                question = judging.send(await self._store.held_up(*question))
+        except StopIteration as end:
+            if end.value is not None:
+                raise end.value from None

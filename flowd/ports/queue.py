@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from flowd.domain.awaited import Waiting
 from flowd.domain.concurrency import KeyLimits
 from flowd.domain.exit import Exit
 from flowd.domain.matching import LeftOut
@@ -57,17 +58,25 @@ class Queue(Protocol):
         ...
 
     async def add_runs(
-        self, event_id: str, runs: Sequence[NewRun], *, at_ms: int, left_out: tuple[LeftOut, ...] | None = None
+        self,
+        event_id: str,
+        runs: Sequence[NewRun],
+        *,
+        at_ms: int,
+        left_out: tuple[LeftOut, ...] | None = None,
+        waiting: Waiting | None = None,
     ) -> tuple[Run, ...]:
         """Create queued runs for a stored event (replay). A first run that the event has already is left out.
 
         Args:
             left_out: Remembered instead of what the event says so far; None leaves that as it is.
+            waiting: The step that is about to wait for them.
 
         Raises:
             EventNotFoundError: No such event.
             TooManyRunsError: These are more than `MAX_AT_ONCE`.
             QueueFullError: They are too many beside those that are queued.
+            WouldDeadlockError: It could not wait for them; nothing has changed.
         """
         ...
 
@@ -157,8 +166,15 @@ class Queue(Protocol):
         were accepted. Of other groups that counts."""
         ...
 
-    async def retry(self, run_id: str, *, at_ms: int) -> Run | None:
-        """A final run → queued, for another attempt. None when it is not final."""
+    async def retry(self, run_id: str, *, at_ms: int, waiting: Waiting | None = None) -> Run | None:
+        """A final run → queued, for another attempt. None when it is not final.
+
+        Args:
+            waiting: The step that is about to wait for it.
+
+        Raises:
+            WouldDeadlockError: It could not; nothing has changed.
+        """
         ...
 
     async def left_running(self) -> list[LeftRunning]:

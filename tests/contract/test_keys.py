@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
 
-from flowd.domain.awaited import Awaited, HeldUp
+from flowd.domain.awaited import Awaited, HeldUp, Waiting
 from flowd.domain.concurrency import OnBusy, WantedKey
 from flowd.domain.definition import Definition
-from flowd.domain.errors import AlreadyAnsweredError
+from flowd.domain.errors import AlreadyAnsweredError, WouldDeadlockError
 from flowd.domain.exit import Exit
 from flowd.domain.journal import Interest
 from flowd.domain.outcome import Outcome
@@ -725,6 +725,48 @@ def test_who_does_not_want_to_wait_for_a_key_is_held_up_by_nobody(stores: Stores
         await runs.start()
         assert await store.held_up(["x1"], Awaited(event_id="e")) is None
         assert await store.held_up(["x1"], Awaited(event_id="f")) == HeldUp()
+
+    stores.use(use)
+
+
+def test_what_a_step_could_not_wait_for_is_not_begun_and_others_of_the_batch_are(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        runs = Runs(store)
+        for name in ("x0", "x1", "free"):
+            await runs.accept(name, None if name == "free" else key())
+            await runs.start()
+            if name != "x1":
+                await runs.end(name, FAILED)
+        before = [await store.event("x0"), await runs.run("x0")]
+        waiting = Waiting("x1", {})
+
+        async def replay(name: str, waiting: Waiting | None, wanted: WantedKey | None) -> object:
+            new = replace(step("a", wanted=wanted), id=f"{name} again", replay_of=name)
+            try:
+                return [run.id for run in await store.add_runs(name, [new], at_ms=6, waiting=waiting)]
+            except WouldDeadlockError as error:
+                return error.message
+
+        async def retry(waiting: Waiting) -> str:
+            with pytest.raises(WouldDeadlockError) as caught:
+                await store.retry("x0", at_ms=6, waiting=waiting)
+            return caught.value.message
+
+        holds = "it needs a key (`concurrency`) that x1 or its round holds until it ends. Nothing was done: do it "
+        tree = replace(waiting, awaited=Awaited(event_id="x1", is_tree=True))
+        # All in one turn of the loop, so in one commit.
+        told = await asyncio.gather(
+            replay("x0", waiting, key()), retry(waiting), replay("free", waiting, None), replay("free", tree, None)
+        )
+        assert [str(one).partition(": ")[2].startswith(holds) for one in told] == [True, True, False, False]
+        assert told[2] == ["free again"]
+        assert "for it is one of its runs itself" in str(told[3])
+        assert [await store.event("x0"), await runs.run("x0")] == before
+        assert await runs.start() == ["free again"]
+        # Who only looks, or waits for nothing, does as ever.
+        assert await replay("x0", None, key()) == ["x0 again"]
+        await runs.end("x1")
+        assert await store.retry("x0", at_ms=7, waiting=Waiting("free again", {})) is not None
 
     stores.use(use)
 

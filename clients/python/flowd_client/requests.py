@@ -89,6 +89,7 @@ def replay_event(
     missing: bool = False,
     from_steps: Sequence[str] | None = None,
     tree: bool = False,
+    will_wait: bool = False,
 ) -> Request[DispatchView]:
     """New runs for a stored event, against the packages of now.
 
@@ -97,8 +98,11 @@ def replay_event(
         missing: Only steps that have no run of this event yet.
         from_steps: Only these, and all that need them, in their order.
         tree: Wait for all of the event's tree.
+        will_wait: It is waited for afterwards: where a step could not, nothing is done (``would_deadlock``).
     """
     waiting = _given(wait=True, timeoutMs=timeout_ms, tree=tree or None, causedBy=run_around()) if wait else {}
+    if will_wait and (caller := run_around()):
+        waiting |= _given(tree=tree or None, causedBy=caller)
     only = _given(steps=None if steps is None else list(steps), missing=missing or None)
     if from_steps is not None:
         only["from"] = list(from_steps)
@@ -120,9 +124,13 @@ def cancel_event(event_id: str, *, tree: bool = False) -> Request[Page[RunView]]
     return Request(wire.CANCEL_EVENT, _given(eventId=event_id, tree=tree or None), _read_runs, CANCEL_S)
 
 
-def retry_run(run_id: str) -> Request[RunView]:
-    """Another attempt of a run that ended badly."""
-    return Request(wire.RETRY_RUN, {"runId": run_id}, _read_run)
+def retry_run(run_id: str, *, will_wait: bool = False) -> Request[RunView]:
+    """Another attempt of a run that ended badly.
+
+    Args:
+        will_wait: It is waited for afterwards: where a step could not, nothing is done (``would_deadlock``).
+    """
+    return Request(wire.RETRY_RUN, _given(runId=run_id, causedBy=run_around() if will_wait else None), _read_run)
 
 
 def attention(

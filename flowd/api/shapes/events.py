@@ -39,7 +39,7 @@ class Replay(Params):
     ``from``: these steps and all that need them; ``missing``: those without a run of it.
 
     Steps that are named start whatever those ended as that they need, also where a person rejected one. ``causedBy``
-    is the run whose step asks.
+    is the run whose step asks, and waits now or is going to: where it could not, nothing is done.
     """
 
     event_id: Identifier

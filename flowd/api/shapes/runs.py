@@ -33,6 +33,14 @@ class RunId(Params):
     run_id: Identifier
 
 
+class RetryRun(Params):
+    """Which run. ``causedBy`` is the run whose step asks, and is going to wait for it: where it could not, nothing is
+    done."""
+
+    run_id: Identifier
+    caused_by: Identifier | None = None
+
+
 class GetRun(Params):
     """Which run; ``definition``: tell what its last attempt was made with, too."""
 

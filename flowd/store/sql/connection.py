@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from flowd.domain.concurrency import KeyLimits
+from flowd.domain.errors import FlowdError
 from flowd.domain.notices import NotifyRule
 from flowd.domain.queueing import Caused
 
@@ -63,6 +64,18 @@ class ReadConnection(Connection, Protocol):
     def close(self) -> None:
         """Let go of the database."""
         ...
+
+
+class UndoneError(Exception):
+    """Raised by an operation that has written already: undo that, and refuse it. Others of its batch are done anew.
+
+    Attributes:
+        refusal: What its caller is told.
+    """
+
+    def __init__(self, refusal: FlowdError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
 class WriteNotes:

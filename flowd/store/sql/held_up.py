@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from flowd.domain.awaited import Awaited, HeldUp
+from flowd.domain.awaited import Awaited, HeldUp, Waiting, judge
 from flowd.store.sql import rows
-from flowd.store.sql.connection import Connection
+from flowd.store.sql.connection import Connection, UndoneError
 from flowd.store.sql.tree_reads import RUNS, scope
 
 _OPEN = "status IN ('queued', 'running')"
@@ -69,3 +69,26 @@ def held_up(db: Connection, run_ids: Collection[str], awaited: Awaited) -> HeldU
         return HeldUp()
     needed = one_of_them("meant")
     return None if needed is None else HeldUp(needed)
+
+
+def refuse(db: Connection, waiting: Waiting | None, run_ids: Collection[str]) -> None:
+    """Undo what was done in this operation where a step could not wait for it, as it is about to.
+
+    Args:
+        waiting: Who is about to wait; None where nobody is.
+        run_ids: The runs that were made, or queued again.
+
+    Raises:
+        UndoneError: It is so.
+    """
+    if waiting is None:
+        return
+    for awaited in [waiting.awaited] if waiting.awaited else [Awaited(run_id=run_id) for run_id in run_ids]:
+        judging = judge(waiting, awaited, is_stored=False)
+        try:
+            question = next(judging)
+            while True:
+                question = judging.send(held_up(db, *question))
+        except StopIteration as end:
+            if end.value is not None:
+                raise UndoneError(end.value) from None

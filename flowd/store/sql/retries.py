@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
+from flowd.domain.awaited import Waiting
 from flowd.domain.errors import DependentActiveError, NeedsActiveError, NotRetryableError
 from flowd.domain.people import Answer
 from flowd.domain.queueing import QueueBounds
 from flowd.domain.run import ProcessStatus, Reason, Run
-from flowd.store.sql import bounds, gates, journal, keys, notices, reads, rows, words
+from flowd.store.sql import bounds, gates, held_up, journal, keys, notices, reads, rows, words
 from flowd.store.sql.connection import Connection
 
 _AFRESH = (
@@ -45,13 +46,22 @@ class _Dependent(NamedTuple):
     status: str
 
 
-def retry(db: Connection, run_id: str, *, at_ms: int, within: QueueBounds, answer: Answer | None = None) -> Run | None:
+def retry(
+    db: Connection,
+    run_id: str,
+    *,
+    at_ms: int,
+    within: QueueBounds,
+    answer: Answer | None = None,
+    waiting: Waiting | None = None,
+) -> Run | None:
     """Final → queued, whatever its needs ended as; and all that is below it in its round goes back to waiting.
 
     What the last attempts had said, and how people put that right, are these attempts' alone from then on.
 
     Args:
         answer: What a person has answered, if the run asked.
+        waiting: A step that is about to wait for it. Undone where it could not.
     """
     found = db.execute("SELECT seq, event_seq, status, reason, round_seq FROM runs WHERE id = ?", (run_id,)).fetchone()
     if found is None or not ProcessStatus(found[2]).is_final:
@@ -75,6 +85,7 @@ def retry(db: Connection, run_id: str, *, at_ms: int, within: QueueBounds, answe
         db.execute("UPDATE rounds SET cancels = 0 WHERE seq = ?", (round_seq,))
         _put_back(db, below, at_ms)
     gates.advance(db, seq, event_seq, at_ms=at_ms, behind="needs")
+    held_up.refuse(db, waiting, [run_id])
     return reads.runs_by_seq(db, [seq])[0]
 
 

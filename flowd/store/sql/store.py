@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from flowd.domain.awaited import Waiting
 from flowd.domain.concurrency import KeyLimits
 from flowd.domain.definition import Definition
 from flowd.domain.errors import StorageFailedError
@@ -20,7 +21,7 @@ from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import Accepted, Counts, NewEvent, NewEventRuns, Output, Page, StoredEvent
 from flowd.domain.tallies import StoreTallies
 from flowd.domain.trees import MAX_EVENTS, TreeBounds
-from flowd.domain.waiting import MissedStep, TimeWait
+from flowd.domain.waiting import TimeWait
 from flowd.ports.output_shelf import OutputShelf
 from flowd.store.sql import (
     accepting,
@@ -32,7 +33,6 @@ from flowd.store.sql import (
     retries,
     run_lists,
     trees,
-    waits,
     writes,
 )
 from flowd.store.sql.connection import Connection, ReadConnection, WriteConnection
@@ -44,6 +44,7 @@ from flowd.store.sql.notice_store import NoticeStore
 from flowd.store.sql.pause_store import PauseStore
 from flowd.store.sql.people_store import PeopleStore
 from flowd.store.sql.tree_store import TreeStore
+from flowd.store.sql.wait_store import WaitStore
 from flowd.store.sql.writer import Reserve, Writer
 
 log = logging.getLogger("flowd.store")
@@ -57,7 +58,7 @@ _TELL_EVERY_S = 10.0
 """Followers ask again and again."""
 
 
-class SqlStore(TreeStore, PeopleStore, PauseStore, KeepingStore, JournalStore, NoticeStore):
+class SqlStore(TreeStore, PeopleStore, PauseStore, WaitStore, KeepingStore, JournalStore, NoticeStore):
     """Durable memory in a database. See `flowd.ports.Store` for what every method guarantees.
 
     What is in here, and beside it, is the same for every database; `Database` is what they differ in.
@@ -180,12 +181,20 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, KeepingStore, JournalStore, N
         )
 
     async def add_runs(
-        self, event_id: str, runs: Sequence[NewRun], *, at_ms: int, left_out: tuple[LeftOut, ...] | None = None
+        self,
+        event_id: str,
+        runs: Sequence[NewRun],
+        *,
+        at_ms: int,
+        left_out: tuple[LeftOut, ...] | None = None,
+        waiting: Waiting | None = None,
     ) -> tuple[Run, ...]:
         """See `flowd.ports.Store.add_runs`."""
-        limit = self._queue_bounds
+        within = self._queue_bounds
         return await self._writer.do(
-            lambda db: writes.add_runs(db, event_id, runs, at_ms=at_ms, within=limit, left_out=left_out),
+            lambda db: writes.add_runs(
+                db, event_id, runs, at_ms=at_ms, within=within, left_out=left_out, waiting=waiting
+            ),
             adds=True,
         )
 
@@ -196,26 +205,6 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, KeepingStore, JournalStore, N
     async def shorten_waits(self, steady_ms: int) -> None:
         """See `flowd.ports.Store.shorten_waits`."""
         await self._writer.do(lambda db: queue.shorten_waits(db, steady_ms))
-
-    async def steps_missed(self) -> list[MissedStep]:
-        """See `flowd.ports.Store.steps_missed`."""
-        return await self._read(waits.steps_missed)
-
-    async def note_removed(self, flow_name: str, step_name: str, since_ms: int | None) -> None:
-        """See `flowd.ports.Store.note_removed`."""
-        await self._writer.do(lambda db: waits.note_removed(db, flow_name, step_name, since_ms))
-
-    async def end_package_wait(self, flow_name: str, step_name: str, *, at_ms: int) -> int:
-        """See `flowd.ports.Store.end_package_wait`."""
-        return await self._writer.do(lambda db: waits.end_package_wait(db, flow_name, step_name, at_ms=at_ms))
-
-    async def end_person_waits(self, *, at_ms: int) -> int:
-        """See `flowd.ports.Store.end_person_waits`."""
-        return await self._writer.do(lambda db: waits.end_person_waits(db, at_ms=at_ms))
-
-    async def fail_removed(self, flow_name: str, step_name: str, *, at_ms: int) -> list[Run]:
-        """See `flowd.ports.Store.fail_removed`."""
-        return await self._writer.do(lambda db: waits.fail_removed(db, flow_name, step_name, at_ms=at_ms))
 
     async def note_start(self, attempt: Attempt) -> None:
         """See `flowd.ports.Store.note_start`."""
@@ -268,10 +257,12 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, KeepingStore, JournalStore, N
         """See `flowd.ports.Store.use_key_limits`."""
         self._writer.use_key_limits(limits)
 
-    async def retry(self, run_id: str, *, at_ms: int) -> Run | None:
+    async def retry(self, run_id: str, *, at_ms: int, waiting: Waiting | None = None) -> Run | None:
         """See `flowd.ports.Store.retry`."""
         bounds = self._tree_bounds.queue
-        return await self._writer.do(lambda db: retries.retry(db, run_id, at_ms=at_ms, within=bounds), adds=True)
+        return await self._writer.do(
+            lambda db: retries.retry(db, run_id, at_ms=at_ms, within=bounds, waiting=waiting), adds=True
+        )
 
     async def event(self, event_id: str) -> StoredEvent | None:
         """See `flowd.ports.Store.event`."""

@@ -14,7 +14,7 @@ from flowd.domain.errors import FlowdError, StorageFailedError, StorageFullError
 from flowd.domain.notices import NotifyRule
 from flowd.domain.queueing import SideEffects
 from flowd.domain.tallies import StoreTallies
-from flowd.store.sql.connection import Connection, WriteConnection
+from flowd.store.sql.connection import Connection, UndoneError, WriteConnection
 from flowd.store.sql.database import Database
 
 log = logging.getLogger("flowd.store")
@@ -289,7 +289,7 @@ class Writer:
             for job in batch:
                 job.error = type(refusal)(refusal.message)
         elif len(batch) == 1:
-            batch[0].error = error
+            batch[0].error = error.refusal if isinstance(error, UndoneError) else error
         else:
             # One of them is at fault: each for itself, so that it harms only itself.
             for job in batch:

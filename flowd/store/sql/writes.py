@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from flowd.domain.awaited import Waiting
 from flowd.domain.errors import EventNotFoundError
 from flowd.domain.exit import Exit
 from flowd.domain.matching import LeftOut
@@ -17,6 +18,7 @@ from flowd.store.sql import (
     copied_needs,
     earlier_rounds,
     gates,
+    held_up,
     journal,
     new_events,
     notices,
@@ -85,8 +87,10 @@ def add_runs(
     at_ms: int,
     within: QueueBounds,
     left_out: tuple[LeftOut, ...] | None = None,
+    waiting: Waiting | None = None,
 ) -> tuple[Run, ...]:
-    """Queue more runs for a stored event; a first run that the event has already is left out."""
+    """Queue more runs for a stored event; a first run that the event has already is left out. Undone where a step could
+    not wait for them that is about to."""
     found = db.execute("SELECT seq FROM events WHERE id = ?", (event_id,)).fetchone()
     if found is None:
         raise EventNotFoundError(event_id)
@@ -97,7 +101,9 @@ def add_runs(
     notices.begin_anew(db, event_seq)
     if left_out is not None:
         db.execute("UPDATE events SET left_out = ? WHERE seq = ?", (rows.left_out(left_out), event_seq))
-    return insert_round(db, event_seq, event_id, runs, copies, at_ms=at_ms).runs
+    made = insert_round(db, event_seq, event_id, runs, copies, at_ms=at_ms).runs
+    held_up.refuse(db, waiting, [run.id for run in made])
+    return made
 
 
 def insert_round(

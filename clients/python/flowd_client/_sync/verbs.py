@@ -67,6 +67,7 @@ class Verbs:
         missing: bool = False,
         from_steps: Sequence[str] | None = None,
         tree: bool = False,
+        will_wait: bool = False,
     ) -> DispatchView:
         """New runs for a stored event, against the packages of now.
 
@@ -75,6 +76,7 @@ class Verbs:
             missing: Only steps that have no run of this event yet.
             from_steps: Only these, and all that need them, in their order.
             tree: Wait for all of the event's tree.
+            will_wait: It is waited for afterwards: where a step could not, nothing is done (``would_deadlock``).
         """
         return self._do(
             requests.replay_event(
@@ -85,6 +87,7 @@ class Verbs:
                 missing=missing,
                 from_steps=from_steps,
                 tree=tree,
+                will_wait=will_wait,
             )
         )
 
@@ -100,9 +103,13 @@ class Verbs:
         """
         return self._do(requests.cancel_event(event_id, tree=tree))
 
-    def retry_run(self, run_id: str) -> RunView:
-        """Another attempt of a run that ended badly."""
-        return self._do(requests.retry_run(run_id))
+    def retry_run(self, run_id: str, *, will_wait: bool = False) -> RunView:
+        """Another attempt of a run that ended badly.
+
+        Args:
+            will_wait: It is waited for afterwards: where a step could not, nothing is done (``would_deadlock``).
+        """
+        return self._do(requests.retry_run(run_id, will_wait=will_wait))
 
     def attention(
         self,

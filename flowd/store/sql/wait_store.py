@@ -1,0 +1,41 @@
+"""The part of `SqliteStore` that ends waits for a package and for a person's word."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from flowd.domain.run import Run
+from flowd.domain.waiting import MissedStep
+from flowd.store.sql import waits
+from flowd.store.sql.connection import Connection
+from flowd.store.sql.writer import Writer
+
+T = TypeVar("T")
+
+
+class WaitStore:
+    """See `flowd.ports.Store` for what every method guarantees."""
+
+    _writer: Writer
+
+    async def _read(self, question: Callable[[Connection], T]) -> T:
+        raise NotImplementedError
+
+    async def steps_missed(self) -> list[MissedStep]:
+        """See `flowd.ports.Store.steps_missed`."""
+        return await self._read(waits.steps_missed)
+
+    async def note_removed(self, flow_name: str, step_name: str, since_ms: int | None) -> None:
+        """See `flowd.ports.Store.note_removed`."""
+        await self._writer.do(lambda db: waits.note_removed(db, flow_name, step_name, since_ms))
+
+    async def end_package_wait(self, flow_name: str, step_name: str, *, at_ms: int) -> int:
+        """See `flowd.ports.Store.end_package_wait`."""
+        return await self._writer.do(lambda db: waits.end_package_wait(db, flow_name, step_name, at_ms=at_ms))
+
+    async def end_person_waits(self, *, at_ms: int) -> int:
+        """See `flowd.ports.Store.end_person_waits`."""
+        return await self._writer.do(lambda db: waits.end_person_waits(db, at_ms=at_ms))
+
+    async def fail_removed(self, flow_name: str, step_name: str, *, at_ms: int) -> list[Run]:
+        """See `flowd.ports.Store.fail_removed`."""
+        return await self._writer.do(lambda db: waits.fail_removed(db, flow_name, step_name, at_ms=at_ms))
