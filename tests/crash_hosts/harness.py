@@ -14,6 +14,7 @@ from pathlib import Path
 
 import postgres_rig
 from crash.harness import under_a_quick_init
+from crash_hosts.canceller import Canceller
 from crash_hosts.faults import KINDS, Fault, Misfortune
 from crash_hosts.reader import Reader
 from crash_hosts.sender import Sender
@@ -48,6 +49,7 @@ def play(faults: int, seed: int, number: int, only: str = "") -> tuple[Verdict, 
 def _played(stage: Stage, misfortune: Misfortune, faults: int, seed: int) -> Verdict:
     stage.await_all()
     sender = Sender(stage, seed)
+    canceller = Canceller(stage, sender, seed)
     reader = Reader([host.socket for host in stage.hosts.values()], seed)
     chance, next_s = random.Random(seed + 1), time.monotonic()
     while len(misfortune.story) < faults or misfortune.under_way:
@@ -57,10 +59,11 @@ def _played(stage: Stage, misfortune: Misfortune, faults: int, seed: int) -> Ver
             next_s = time.monotonic() + chance.uniform(*_BETWEEN_S)
         time.sleep(0.05)
     sender.end()
+    canceller.end()
     stage.await_all()
     sender.settle()
     _run_dry(stage)
-    verdict = Judge(stage, sender, reader, misfortune.story).judge()
+    verdict = Judge(stage, sender, canceller, reader, misfortune.story).judge()
     for host in stage.hosts.values():
         host.is_wanted = False
         if (code := host.stop()) != 0:
@@ -134,6 +137,7 @@ _ROWS = (
     ("events", "events that were acknowledged"),
     ("resent", "times that one was not, and sent again"),
     ("runs", "runs"),
+    ("canceled", "runs whose cancel was acknowledged"),
     ("interrupted", "attempts that were interrupted"),
     ("declared", "of these, declared lost by another host"),
     ("moves", "times that the reader of the journal went on on another host"),
@@ -142,6 +146,7 @@ _ROWS = (
     ("doubled", "doubled: begun twice, or without a declared loss and the step's own policy"),
     ("overlaps", "overlaps: begun while an earlier attempt lived"),
     ("keys", "keys that two held"),
+    ("revived", "runs that began or went on after their cancel had been acknowledged"),
     ("fenced", "outcomes of fenced attempts"),
     ("gaps", "gaps in the journal"),
     ("leftovers", "processes left behind"),

@@ -89,7 +89,7 @@ class Host(Workspace):
         self._armings += 1
         new = self._arming / f"{victim}.new"
         how = " stop" if stop else ""
-        new.write_text(f"{point}#{self.chance.randint(1, 3)} {self._armings}{how}", encoding="ascii")
+        new.write_text(f"{point}#{self.chance.randint(1, 2)} {self._armings}{how}", encoding="ascii")
         new.rename(self._arming / victim)
 
     def disarm(self) -> None:

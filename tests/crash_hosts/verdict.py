@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from crash_hosts import chronicle
+from crash_hosts.canceller import Canceller
 from crash_hosts.faults import SERVER, Fault
 from crash_hosts.kinds import KINDS, name_of, steps_of
 from crash_hosts.notes import Note, read
@@ -21,6 +22,8 @@ GONE_WITHIN_S = 10.0
 HEARD_WITHIN_S = 120.0
 
 _SLACK_S = 0.1
+_CANCELED_WITHIN_S = 36.0
+"""A host that hears nothing goes on until its lease is over, and one that was frozen for a while after that."""
 _THAWED_S = 6.0
 """How long after a host was frozen whole its steps may go on beside others: until its keeper has looked at the time."""
 _FROZEN = "host frozen"
@@ -36,6 +39,7 @@ class Verdict:
         overlaps: Attempts that began while an earlier one of their run lived.
         thawed: The same on a host that was frozen whole, which nobody can end.
         keys: Keys that two held.
+        revived: Runs that began or went on after their cancel had been acknowledged.
         fenced: Outcomes of attempts that were not theirs to tell.
         gaps: Rows of the journal that the reader did not hear, or twice.
         leftovers: Processes.
@@ -52,12 +56,14 @@ class Verdict:
     overlaps: int = 0
     thawed: int = 0
     keys: int = 0
+    revived: int = 0
     fenced: int = 0
     gaps: int = 0
     leftovers: int = 0
     errors: int = 0
     interrupted: int = 0
     declared: int = 0
+    canceled: int = 0
     resent: int = 0
     moves: int = 0
     problems: list[str] = field(default_factory=list)
@@ -94,8 +100,9 @@ class _Attempt(NamedTuple):
 class Judge:
     """Looks at a stage that is quiet."""
 
-    def __init__(self, stage: Stage, sender: Sender, reader: Reader, faults: list[Fault]) -> None:
-        self._stage, self._sender, self._reader, self._faults = stage, sender, reader, faults
+    def __init__(self, stage: Stage, sender: Sender, canceller: Canceller, reader: Reader, faults: list[Fault]) -> None:
+        self._stage, self._sender, self._canceller = stage, sender, canceller
+        self._reader, self._faults = reader, faults
         self._notes = read(stage.notes / "ledger")
         self._runs = {run.id: run for run in (_run(row) for row in stage.ask(_RUNS))}
         self._attempts = {(one.run_id, one.number): one for one in (_attempt(row) for row in stage.ask(_ATTEMPTS))}
@@ -104,7 +111,7 @@ class Judge:
             if note.what == "S":
                 self._starts[note.run_id, note.attempt].append(note)
         self._well = {(run.event_id, run.name) for run in self._runs.values() if run.result_status == "changed"}
-        self.verdict = Verdict(resent=sender.repeated, moves=reader.moves)
+        self.verdict = Verdict(resent=sender.repeated, moves=reader.moves, canceled=len(canceller.acknowledged))
 
     def judge(self) -> Verdict:
         """All of it."""
@@ -112,6 +119,7 @@ class Judge:
         for run in self._runs.values():
             self._ended_as_it_must(run)
         self._told()
+        self._canceled()
         for attempt in self._attempts.values():
             self._attempt(attempt)
         self._begun()
@@ -143,7 +151,10 @@ class Judge:
         found = run.status, run.reason, run.result_status
         if found == ("completed", None, "changed"):
             return
-        if run.reason == "interrupted" and run.attempt_count == kind.attempts:
+        is_asked = run.id in self._canceller.asked
+        if found == ("canceled", "canceled", None) and is_asked:
+            return
+        if run.reason == "interrupted" and (run.attempt_count == kind.attempts or is_asked):
             return  # its policy gave it no more
         needs = {(run.event_id, f"{run.name.partition('/')[0]}/{need}") for need in kind.needs}
         if run.reason == "needs_not_met" and not needs <= self._well:
@@ -157,6 +168,16 @@ class Judge:
             wanted = 1 if KINDS[run.name].tells and run.result_status == "changed" else 0
             if caused[run.id] != wanted:
                 self._say("lost" if caused[run.id] < wanted else "doubled", f"{run.id} caused {caused[run.id]} events")
+
+    def _canceled(self) -> None:
+        for note in self._notes:
+            since_s = self._canceller.acknowledged.get(note.run_id)
+            if since_s is not None and note.what == "E" and note.at_s > since_s + _CANCELED_WITHIN_S:
+                self._say("revived", f"{note} was canceled at {since_s}, and came to its end")
+        for attempt in self._attempts.values():
+            since_s = self._canceller.acknowledged.get(attempt.run_id)
+            if since_s is not None and attempt.began_s > since_s + _SLACK_S:
+                self._say("revived", f"{attempt} was begun after its cancel at {since_s}")
 
     # --- attempts
 

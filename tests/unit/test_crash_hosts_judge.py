@@ -45,6 +45,7 @@ class Scene:
     journal: list[int] = field(default_factory=lambda: [1, 2, 3])
     heard: list[int] = field(default_factory=lambda: [1, 2, 3])
     steps: list[str] = field(default_factory=list)
+    cancels: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     lives: list[tuple[Any, ...]] = field(
         default_factory=lambda: [
@@ -75,7 +76,8 @@ class Scene:
         sender = SimpleNamespace(acknowledged=self.acknowledged, repeated=0)
         heard = [{"cursor": f"j{cursor}"} for cursor in self.heard]
         reader = SimpleNamespace(heard=heard, moves=0, end=lambda: None, cursor=heard[-1]["cursor"])
-        return Judge(stage, sender, reader, self.faults).judge()  # type: ignore[arg-type]
+        canceller = SimpleNamespace(asked=self.cancels, acknowledged=self.cancels)
+        return Judge(stage, sender, canceller, reader, self.faults).judge()  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -110,6 +112,12 @@ def test_nothing_is_found_where_all_is_in_order(scene: Scene) -> None:
         "another's outcome": ("fenced", lambda s: s.attempts[1].__setitem__(7, _result("anna", 1))),
         "a row that was not heard": ("gaps", lambda s: s.heard.remove(2)),
         "a row that was heard twice": ("gaps", lambda s: s.heard.insert(1, 2)),
+        "an attempt after its cancel": ("revived", lambda s: s.cancels.update(run1=120.5)),
+        "an end long after its cancel": ("revived", lambda s: s.cancels.update(run1=80.0)),
+        "a cancel that nobody wanted": (
+            "lost",
+            lambda s: s.runs[0].__setitem__(slice(4, 7), ["canceled"] * 2 + [None]),
+        ),
         "a second end": ("fenced", lambda s: s.lives.append(("run", "run1", "failed", 2))),
         "an end of what did not run": ("fenced", lambda s: s.lives.__setitem__(5, ("run", "run1", "completed", 1))),
         "a beginning of what ran": ("doubled", lambda s: s.lives.pop(3)),
