@@ -42,7 +42,7 @@ KINDS = {
     "quick": Kind(weight=4),
     "once": Kind("sleep 1.$(( $$ % 9 ))", weight=2),
     "slow": Kind("sleep 1.$(( $$ % 9 ))", attempts=6, weight=3),
-    "long": Kind("sleep 4$(( $$ % 5 ))", attempts=6, weight=1),
+    "long": Kind("sleep 5$(( $$ % 5 ))", attempts=6, weight=1),
     "keyed": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=4, is_keyed=True),
     "chain/a": Kind("sleep 0.$(( $$ % 9 ))", attempts=6, weight=2),
     "chain/b": Kind(attempts=6, needs=("a",)),

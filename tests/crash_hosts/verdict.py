@@ -22,10 +22,14 @@ GONE_WITHIN_S = 10.0
 HEARD_WITHIN_S = 120.0
 
 _SLACK_S = 0.1
-_CANCELED_WITHIN_S = 36.0
-"""A host that hears nothing goes on until its lease is over, and one that was frozen for a while after that."""
+_CANCELED_WITHIN_S = 15.0
+"""A host hears of a wish by its next renewal at the latest."""
+_CANCELED_LATE_S = 36.0
+"""One that hears nothing goes on until its lease is over, and one that was frozen for a while after that."""
 _THAWED_S = 6.0
 """How long after a host was frozen whole its steps may go on beside others: until its keeper has looked at the time."""
+_SHAKEN_S = 15.0
+"""How long something may go wrong by a fault that is over."""
 _FROZEN = "host frozen"
 
 
@@ -172,7 +176,10 @@ class Judge:
     def _canceled(self) -> None:
         for note in self._notes:
             since_s = self._canceller.acknowledged.get(note.run_id)
-            if since_s is not None and note.what == "E" and note.at_s > since_s + _CANCELED_WITHIN_S:
+            if since_s is None or note.what != "E":
+                continue
+            is_hindered = self._befell(note.host, since_s, note.at_s)
+            if note.at_s > since_s + (_CANCELED_LATE_S if is_hindered else _CANCELED_WITHIN_S):
                 self._say("revived", f"{note} was canceled at {since_s}, and came to its end")
         for attempt in self._attempts.values():
             since_s = self._canceller.acknowledged.get(attempt.run_id)
@@ -199,11 +206,14 @@ class Judge:
             self._say("lost", f"{where} has a result, and has not reached its end")
 
     def _has_cause(self, where: str, attempt: _Attempt) -> None:
-        for fault in self._faults:
-            is_during = fault.begun_s - 1 <= attempt.ended_s and attempt.began_s <= fault.ended_s + 15
-            if fault.target in (SERVER, attempt.host) and is_during:
-                return
-        self._say("lost", f"{where} was interrupted, though nothing had befallen its host: {attempt.error}")
+        if not self._befell(attempt.host, attempt.began_s, attempt.ended_s):
+            self._say("lost", f"{where} was interrupted, though nothing had befallen its host: {attempt.error}")
+
+    def _befell(self, host: str, from_s: float, until_s: float) -> bool:
+        return any(
+            fault.target in (SERVER, host) and fault.begun_s - 1 <= until_s and from_s <= fault.ended_s + _SHAKEN_S
+            for fault in self._faults
+        )
 
     def _begun(self) -> None:
         for (run_id, number), starts in self._starts.items():
