@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from flowd.domain.launching import KeeperLostError
 from flowd.domain.queueing import Claim, Claimed, StartedRun
 
 log = logging.getLogger("flowd.engine")
@@ -268,6 +269,9 @@ class Scheduler:
             await work.start()
             await work.exited()
             follows = await work.record(give_away)
+        except KeeperLostError as error:
+            # No keeper can be had any more, so this daemon ends. The step goes on, and the next start takes it up.
+            log.warning("run left to the next start", extra={"run_id": work.run_id, "problem": str(error)})
         except Exception:
             # One run's trouble must not end the others; the store still has it, and the next start reconciles it.
             log.exception("supervision failed", extra={"run_id": work.run_id})

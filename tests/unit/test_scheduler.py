@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+import pytest
+
 from flowd.domain.definition import Definition
+from flowd.domain.launching import KeeperLostError
 from flowd.domain.queueing import Claim, Claimed, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.engine.scheduler import Again, Done, Holder, Scheduler
@@ -26,6 +29,7 @@ class Step:
         self.recorded = asyncio.Event()
         self.recorded.set()
         self.can_record = True
+        self.is_keeper_lost = False
         self.follows: Done | Again = Done()
         self._world = world
 
@@ -38,6 +42,8 @@ class Step:
 
     async def exited(self) -> None:
         await self.ended.wait()
+        if self.is_keeper_lost:
+            raise KeeperLostError("it died 7 times in a row")
 
     async def record(self, claim: Callable[[int], Claim | None]) -> Done | Again:
         asked = claim(0)
@@ -280,6 +286,19 @@ def test_a_place_is_free_again_where_the_end_could_not_be_recorded() -> None:
         assert (world.started, world.closed) == (["a", "b"], ["a"])
 
     scheduling(scenario)
+
+
+def test_a_run_whose_keeper_is_lost_is_left_to_the_next_start_and_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(world: World) -> None:
+        world.queue("a", "b")
+        await world.settle()
+        world.steps["a"].is_keeper_lost = True
+        world.steps["a"].ended.set()
+        await world.settle()
+        assert (world.started, world.closed) == (["a", "b"], ["a"])
+
+    scheduling(scenario)
+    assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)]
 
 
 def test_one_timer_is_set_for_the_earliest_run_that_waits() -> None:
