@@ -16,10 +16,11 @@ import postgres_rig
 from crash.harness import under_a_quick_init
 from crash_hosts.canceller import Canceller
 from crash_hosts.faults import KINDS, Fault, Misfortune
+from crash_hosts.found import Verdict
 from crash_hosts.reader import Reader
 from crash_hosts.sender import Sender
 from crash_hosts.stage import Stage
-from crash_hosts.verdict import Judge, Verdict
+from crash_hosts.verdict import Judge
 
 FAULTS_A_ROUND = 25
 """Then all come back, what is queued runs dry, and everything is looked at."""

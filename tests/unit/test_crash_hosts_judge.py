@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from crash_hosts import verdict
 from crash_hosts.faults import Fault
-from crash_hosts.verdict import Judge, Verdict
+from crash_hosts.found import Verdict
+from crash_hosts.verdict import Judge
 
 _LOST = "Step slow was interrupted: its host anna was not heard of for 15 s"
 
