@@ -18,6 +18,8 @@ class Verdict:
         revived: Runs that began or went on after their cancel had been acknowledged.
         fenced: Outcomes of attempts that were not theirs to tell.
         gaps: Rows of the journal that the reader did not hear, or twice.
+        unheard: Ends that a host did not tell to whoever waited for them there.
+        unread: Outputs that a host does not have whole.
         leftovers: Processes.
         errors: Of flowd itself, as its logs have them: what nobody thought of.
         interrupted: Attempts that ended so.
@@ -35,11 +37,15 @@ class Verdict:
     revived: int = 0
     fenced: int = 0
     gaps: int = 0
+    unheard: int = 0
+    unread: int = 0
     leftovers: int = 0
     errors: int = 0
     interrupted: int = 0
     declared: int = 0
     canceled: int = 0
+    waits: int = 0
+    read: int = 0
     resent: int = 0
     moves: int = 0
     problems: list[str] = field(default_factory=list)

@@ -21,6 +21,7 @@ from crash_hosts.reader import Reader
 from crash_hosts.sender import Sender
 from crash_hosts.stage import Stage
 from crash_hosts.verdict import Judge
+from crash_hosts.waiter import Waiter
 
 FAULTS_A_ROUND = 25
 """Then all come back, what is queued runs dry, and everything is looked at."""
@@ -50,7 +51,7 @@ def play(faults: int, seed: int, number: int, only: str = "") -> tuple[Verdict, 
 def _played(stage: Stage, misfortune: Misfortune, faults: int, seed: int) -> Verdict:
     stage.await_all()
     sender = Sender(stage, seed)
-    canceller = Canceller(stage, sender, seed)
+    canceller, waiter = Canceller(stage, sender, seed), Waiter(stage, sender, seed)
     reader = Reader([host.socket for host in stage.hosts.values()], seed)
     chance, next_s = random.Random(seed + 1), time.monotonic()
     while len(misfortune.story) < faults or misfortune.under_way:
@@ -61,10 +62,11 @@ def _played(stage: Stage, misfortune: Misfortune, faults: int, seed: int) -> Ver
         time.sleep(0.05)
     sender.end()
     canceller.end()
+    waiter.end()
     stage.await_all()
     sender.settle()
     _run_dry(stage)
-    verdict = Judge(stage, sender, canceller, reader, misfortune.story).judge()
+    verdict = Judge(stage, sender, canceller, waiter, reader, misfortune.story).judge()
     for host in stage.hosts.values():
         host.is_wanted = False
         if (code := host.stop()) != 0:
@@ -139,6 +141,8 @@ _ROWS = (
     ("resent", "times that one was not, and sent again"),
     ("runs", "runs"),
     ("canceled", "runs whose cancel was acknowledged"),
+    ("waits", "waits for a run that were answered"),
+    ("read", "outputs that were read once more"),
     ("interrupted", "attempts that were interrupted"),
     ("declared", "of these, declared lost by another host"),
     ("moves", "times that the reader of the journal went on on another host"),
@@ -150,6 +154,8 @@ _ROWS = (
     ("revived", "runs that began or went on after their cancel had been acknowledged"),
     ("fenced", "outcomes of fenced attempts"),
     ("gaps", "gaps in the journal"),
+    ("unheard", "ends that a host did not tell to whoever waited there"),
+    ("unread", "outputs that a host does not have whole"),
     ("leftovers", "processes left behind"),
     ("errors", "errors of flowd itself in its logs"),
 )

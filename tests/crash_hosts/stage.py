@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 from crash_hosts import kinds
@@ -178,6 +179,10 @@ class Stage:
     def ask(self, statement: str) -> list[tuple[object, ...]]:
         """Rows of the database, past all hosts."""
         return self.server.execute("SET search_path = flowd", statement, database=self.database)
+
+    def output(self, run_id: str, host: str) -> dict[str, Any]:
+        """What a host has of what a run has written to stdout."""
+        return dict(self.hosts[host].call("flow.readOutput", runId=run_id))
 
     def clean_up(self) -> None:
         """End everything, whatever state it is in."""

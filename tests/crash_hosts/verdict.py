@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from crash_hosts import chronicle
+from crash_hosts import chronicle, witnesses
 from crash_hosts.canceller import Canceller
 from crash_hosts.faults import SERVER, Fault
 from crash_hosts.found import Verdict
@@ -16,11 +17,15 @@ from crash_hosts.notes import Note, read
 from crash_hosts.reader import Reader
 from crash_hosts.sender import Sender
 from crash_hosts.stage import Stage
+from crash_hosts.waiter import Waiter
+from crash_hosts.witnesses import End
 
 GONE_WITHIN_S = 10.0
 """What was ended has a moment to be gone."""
 HEARD_WITHIN_S = 120.0
 
+_READ = 40
+"""Runs whose output is read once more, each on one of the hosts."""
 _SLACK_S = 0.1
 _CANCELED_WITHIN_S = 15.0
 """A host hears of a wish by its next renewal at the latest."""
@@ -59,8 +64,16 @@ class _Attempt(NamedTuple):
 class Judge:
     """Looks at a stage that is quiet."""
 
-    def __init__(self, stage: Stage, sender: Sender, canceller: Canceller, reader: Reader, faults: list[Fault]) -> None:
-        self._stage, self._sender, self._canceller = stage, sender, canceller
+    def __init__(
+        self,
+        stage: Stage,
+        sender: Sender,
+        canceller: Canceller,
+        waiter: Waiter,
+        reader: Reader,
+        faults: list[Fault],
+    ) -> None:
+        self._stage, self._sender, self._canceller, self._waiter = stage, sender, canceller, waiter
         self._reader, self._faults = reader, faults
         self._notes = read(stage.notes / "ledger")
         self._runs = {run.id: run for run in (_run(row) for row in stage.ask(_RUNS))}
@@ -85,6 +98,7 @@ class Judge:
         self._locks()
         for counter, problem in chronicle.breaks(self._stage.ask(_JOURNAL)):  # type: ignore[arg-type]
             self._say(counter, problem)
+        self._words()
         self._heard()
         self._processes()
         self._logs()
@@ -211,6 +225,21 @@ class Judge:
         ]  # fmt: skip
         return f"beside {[(o.run_id, o.number, o.host, o.began_s, o.ended_s, o.error) for o in others]}"
 
+    # --- what hosts say of each other's runs
+
+    def _words(self) -> None:
+        ends = {run_id: End(status, at_ms / 1000) for run_id, status, at_ms in self._stage.ask(_ENDS)}  # type: ignore[arg-type, operator]
+        self.verdict.waits = len(self._waiter.told)
+        for counter, problem in witnesses.wrong_words(self._waiter.told, ends, self._befell):
+            self._say(counter, problem)
+        chance = random.Random(len(self._runs))
+        well = sorted(run.id for run in self._runs.values() if run.result_status == "changed")
+        for run_id in chance.sample(well, min(len(well), _READ)):
+            self.verdict.read += 1
+            host = chance.choice(list(self._stage.hosts))
+            for counter, problem in witnesses.unread(run_id, host, self._stage.output(run_id, host)):
+                self._say(counter, problem)
+
     # --- the journal, and what is left
 
     def _heard(self) -> None:
@@ -250,6 +279,10 @@ _ATTEMPTS = (
     " coalesce(a.result, CASE WHEN a.number = r.attempt_count AND r.result_status = 'changed' THEN r.result END),"
     " a.error"
     " FROM attempts a JOIN runs r ON r.seq = a.run_seq"
+)
+_ENDS = (
+    "SELECT r.id, j.status, j.at_ms FROM journal j JOIN runs r ON r.seq = j.run_seq"
+    " WHERE j.status IN ('completed', 'failed', 'canceled') ORDER BY j.cursor"
 )
 _JOURNAL = (
     "SELECT j.kind, coalesce(r.id, e.id, j.flow_name), j.status, j.attempt FROM journal j"

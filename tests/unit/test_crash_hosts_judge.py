@@ -12,6 +12,7 @@ from crash_hosts import verdict
 from crash_hosts.faults import Fault
 from crash_hosts.found import Verdict
 from crash_hosts.verdict import Judge
+from crash_hosts.waiter import Told
 
 _LOST = "Step slow was interrupted: its host anna was not heard of for 15 s"
 
@@ -46,6 +47,8 @@ class Scene:
     journal: list[int] = field(default_factory=lambda: [1, 2, 3])
     heard: list[int] = field(default_factory=lambda: [1, 2, 3])
     steps: list[str] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    output: dict[str, Any] = field(default_factory=lambda: {"eof": True, "text": "FLOW_RESULT {}"})
     cancels: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     lives: list[tuple[Any, ...]] = field(
@@ -61,6 +64,8 @@ class Scene:
 
     def ask(self, statement: str) -> list[Any]:
         rows: list[Any] = [[cursor] for cursor in self.journal] if "FROM journal" in statement else []
+        if "j.status IN" in statement:
+            return [("run1", "completed", 123_000)]
         if "FROM journal j" in statement:
             return self.lives
         if "FROM runs" in statement:
@@ -71,6 +76,7 @@ class Scene:
         (self.folder / "ledger").write_text("".join(f"{note}\n" for note in self.notes))
         stage = SimpleNamespace(
             notes=self.folder,
+            output=lambda *_: self.output,
             ask=self.ask,
             hosts={"anna": SimpleNamespace(name="anna", steps=lambda: self.steps, errors=lambda: self.errors)},
         )
@@ -78,7 +84,8 @@ class Scene:
         heard = [{"cursor": f"j{cursor}"} for cursor in self.heard]
         reader = SimpleNamespace(heard=heard, moves=0, end=lambda: None, cursor=heard[-1]["cursor"])
         canceller = SimpleNamespace(asked=self.cancels, acknowledged=self.cancels)
-        return Judge(stage, sender, canceller, reader, self.faults).judge()  # type: ignore[arg-type]
+        waiter = SimpleNamespace(told=self.told)
+        return Judge(stage, sender, canceller, waiter, reader, self.faults).judge()  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -124,6 +131,15 @@ def test_nothing_is_found_where_all_is_in_order(scene: Scene) -> None:
         "a beginning of what ran": ("doubled", lambda s: s.lives.pop(3)),
         "a beginning before the acceptance": ("gaps", lambda s: s.lives.pop(1)),
         "an error that nobody thought of": ("errors", lambda s: s.errors.append("KeyError")),
+        "an end that is not told": (
+            "unheard",
+            lambda s: s.told.append(Told("run1", "carl", 400, 420, "running", is_over=False)),
+        ),
+        "another end that is told": (
+            "lost",
+            lambda s: s.told.append(Told("run1", "carl", 1, 2, "failed", is_over=True)),
+        ),
+        "an output without an end": ("unread", lambda s: s.output.update(eof=False)),
         "a process": ("leftovers", lambda s: s.steps.append("sleep")),
     }.values(),
 )
