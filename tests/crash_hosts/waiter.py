@@ -17,6 +17,8 @@ WAITS_S = 20.0
 _PATIENCE_S = WAITS_S + 10
 _PAUSE_S = (0.1, 1.0)
 _AMONG = 12
+_GOES_ON = ("slow", "once", "keyed", "chain", "far")
+"""What ends while somebody waits for it, most likely."""
 
 
 class Told(NamedTuple):
@@ -62,10 +64,10 @@ class Waiter:
 
     def _work(self, chance: random.Random) -> None:
         while not self._ended.wait(chance.uniform(*_PAUSE_S)):
-            lately = list(self._sender.acknowledged.values())[-_AMONG:]
-            known = [run_id for run_ids in lately for run_id in run_ids]
+            lately = list(self._sender.acknowledged.items())[-_AMONG:]
+            known = [run_ids[-1] for event_id, run_ids in lately if event_id.startswith(_GOES_ON)]
             if known:
-                self._wait(chance.choice(known), chance.choice(list(self._stage.hosts)))
+                self._wait(known[-1], chance.choice(list(self._stage.hosts)))
 
     def _wait(self, run_id: str, host: str) -> None:
         begun_s = time.time()
