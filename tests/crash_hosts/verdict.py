@@ -35,6 +35,9 @@ _THAWED_S = 6.0
 """How long after a host was frozen whole its steps may go on beside others: until its keeper has looked at the time."""
 _SHAKEN_S = 15.0
 """How long something may go wrong by a fault that is over."""
+_DEAFENING = ("server", "database", "link", "daemon f", "host f")
+_DEAF_S = 8.0
+"""How long a daemon that lives may hear nothing by one of these that is over."""
 _FROZEN = "host frozen"
 
 
@@ -178,11 +181,19 @@ class Judge:
         if not self._befell(attempt.host, attempt.began_s, attempt.ended_s):
             self._say("lost", f"{where} was interrupted, though nothing had befallen its host: {attempt.error}")
 
-    def _befell(self, host: str, from_s: float, until_s: float) -> bool:
+    def _befell(
+        self, host: str, from_s: float, until_s: float, *, kinds: tuple[str, ...] = ("",), shaken_s: float = _SHAKEN_S
+    ) -> bool:
         return any(
-            fault.target in (SERVER, host) and fault.begun_s - 1 <= until_s and from_s <= fault.ended_s + _SHAKEN_S
+            fault.target in (SERVER, host)
+            and fault.name.startswith(kinds)
+            and fault.begun_s - 1 <= until_s
+            and from_s <= fault.ended_s + shaken_s
             for fault in self._faults
         )
+
+    def _was_deaf(self, host: str, from_s: float, until_s: float) -> bool:
+        return self._befell(host, from_s, until_s, kinds=_DEAFENING, shaken_s=_DEAF_S)
 
     def _begun(self) -> None:
         for (run_id, number), starts in self._starts.items():
@@ -230,7 +241,7 @@ class Judge:
     def _words(self) -> None:
         ends = {run_id: End(status, at_ms / 1000) for run_id, status, at_ms in self._stage.ask(_ENDS)}  # type: ignore[arg-type, operator]
         self.verdict.waits = len(self._waiter.told)
-        for counter, problem in witnesses.wrong_words(self._waiter.told, ends, self._befell):
+        for counter, problem in witnesses.wrong_words(self._waiter.told, ends, self._was_deaf):
             self._say(counter, problem)
         chance = random.Random(len(self._runs))
         well = sorted(run.id for run in self._runs.values() if run.result_status == "changed")

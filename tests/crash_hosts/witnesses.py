@@ -19,7 +19,7 @@ class End(NamedTuple):
 
 
 def wrong_words(
-    told: list[Told], ends: Mapping[str, End], befell: Callable[[str, float, float], bool]
+    told: list[Told], ends: Mapping[str, End], was_deaf: Callable[[str, float, float], bool]
 ) -> Iterator[tuple[str, str]]:
     """Whoever waited for a run, and was told an end that is not its end, or of none long after it had ended.
 
@@ -39,8 +39,9 @@ def wrong_words(
         if one.is_over and (end is None or end.status != one.status):
             yield "lost", f"{one} was told, and it ended as {end}"
             continue
-        is_late = not one.is_over and end is not None and one.until_s - end.at_s > _NEWS_WITHIN_S
-        if is_late and not befell(one.host, one.from_s, one.until_s):
+        if one.is_over or end is None:
+            continue
+        if one.until_s > end.at_s + _NEWS_WITHIN_S and not was_deaf(one.host, end.at_s, one.until_s):
             yield "unheard", f"{one} was told, and it had ended as {end}"
 
 
