@@ -21,7 +21,7 @@ class End(NamedTuple):
 def wrong_words(
     told: list[Told], ends: Mapping[str, End], was_deaf: Callable[[str, float, float], bool]
 ) -> Iterator[tuple[str, str]]:
-    """Whoever waited for a run, and was told an end that is not its end, or of none long after it had ended.
+    """Whoever waited for a run, and was told an end that is not its end, or was told of it long after it had ended.
 
     >>> told = Told("r1", "anna", 100.0, 120.0, "running", is_over=False)
     >>> list(wrong_words([told], {"r1": End("completed", 110.0)}, lambda *_: False))
@@ -30,6 +30,9 @@ def wrong_words(
     ['unheard']
     >>> list(wrong_words([told], {"r1": End("completed", 102.0)}, lambda *_: True))
     []
+    >>> late = told._replace(status="completed", is_over=True)  # as it was when the time was up
+    >>> [counter for counter, _ in wrong_words([late], {"r1": End("completed", 102.0)}, lambda *_: False)]
+    ['unheard']
     >>> over = told._replace(status="completed", is_over=True)
     >>> [counter for counter, _ in wrong_words([over], {"r1": End("failed", 110.0)}, lambda *_: False)]
     ['lost']
@@ -38,11 +41,10 @@ def wrong_words(
         end = ends.get(one.run_id)
         if one.is_over and (end is None or end.status != one.status):
             yield "lost", f"{one} was told, and it ended as {end}"
-            continue
-        if one.is_over or end is None:
-            continue
-        if one.until_s > end.at_s + _NEWS_WITHIN_S and not was_deaf(one.host, end.at_s, one.until_s):
-            yield "unheard", f"{one} was told, and it had ended as {end}"
+        elif end is not None:
+            since_s = max(one.from_s, end.at_s)
+            if one.until_s > since_s + _NEWS_WITHIN_S and not was_deaf(one.host, since_s, one.until_s):
+                yield "unheard", f"{one} was told, and it had ended as {end}"
 
 
 def unread(run_id: str, read_on: str, output: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
