@@ -59,6 +59,8 @@ _SECTIONS = {
         "ui": Home("flowd.cli.ui", "ui", "Open the web page."),
         "parallel": Home("flowd.cli.queue", "parallel", "Change how many runs are under way at once."),
         "prune": Home("flowd.cli.prune", "prune", "Forget old events with their runs and output."),
+        "backup": Home("flowd.cli.backup", "backup", "Write a backup, beside a daemon that works."),
+        "restore": Home("flowd.cli.backup", "restore", "Put a backup in the place of a stopped daemon's state."),
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
         "notices": Home("flowd.cli.notices", "notices", "List what was told outside of flowd; test a notifier."),
         "hosts": Home("flowd.cli.hosts", "hosts", "List the hosts that share the store; drain or forget one."),

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flowd.copies import conditions, output_chunks, output_names, placing
+from flowd.copies import conditions, disk, output_chunks, output_names, placing
 from flowd.copies.output_names import ENDINGS
 from flowd.copies.placing import Draft
 from flowd.domain.errors import StateError
@@ -88,12 +88,7 @@ def fill_shared(
     Raises:
         StateError: It is not empty, or a daemon works on it.
     """
-    conditions.refuse_daemons(target.db, report.target)
-    if (there := conditions.has_history(target.db)) is not None:
-        raise StateError(
-            f"{report.target} is not empty: it has {there}. Take a new schema (`?schema=NAME` in the address, then "
-            "`flowd store init`), or move the one that is there aside: ALTER SCHEMA … RENAME TO …"
-        )
+    conditions.refuse_filled(target.db, report.target)
     todo = bulk.plan(source.shapes(), target.shapes())
     report.tables = bulk.counts(source, todo.tables)
     report.waiting = _waiting(source)
@@ -151,14 +146,13 @@ def make_file(source: Bulk, path: Path, hosts: HostNames, report: Copied, tellin
     """Copy a store into a new file.
 
     Raises:
+        OSError: The disk is full, or fails.
         StateError: It cannot be written.
     """
     try:
         _make_file(source, path, hosts, report, telling)
     except sqlite3.Error as error:
-        raise StateError(
-            f"Cannot write {path}: {error}. Nothing was copied; free some space, or look after the disk."
-        ) from error
+        raise disk.failure(error, path) from error
 
 
 def _make_file(source: Bulk, path: Path, hosts: HostNames, report: Copied, telling: Telling) -> None:

@@ -9,6 +9,11 @@ from flowd.state.lock import is_locked
 from flowd.store.sql import hosts
 from flowd.store.sql.connection import Connection
 
+ANOTHER_SCHEMA = (
+    "Take a new schema (`?schema=NAME` in the address, then `flowd store init`), or move the one that is there aside: "
+    "ALTER SCHEMA … RENAME TO …"
+)
+
 _HISTORY = ("events", "runs", "pauses")
 
 
@@ -33,6 +38,13 @@ def refuse_daemons(db: Connection, where: str) -> None:
         raise StateError(
             f"Daemons work on {where}: {named}. Stop them; one that was killed counts for {hosts.LIVE_MS // 1000} s."
         )
+
+
+def refuse_filled(db: Connection, where: str) -> None:
+    """Refuse a store that hosts share where daemons work on it, or it has something already."""
+    refuse_daemons(db, where)
+    if (there := has_history(db)) is not None:
+        raise StateError(f"{where} is not empty: it has {there}. {ANOTHER_SCHEMA}")
 
 
 def has_history(db: Connection) -> str | None:

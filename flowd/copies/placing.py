@@ -58,6 +58,7 @@ class Draft:
             with suppress(FileNotFoundError):
                 if there.lstat().st_size >= entry.lstat().st_size:
                     continue
+            _sync(entry)
             entry.replace(there)
         _sync(target)
 
@@ -67,6 +68,7 @@ class Draft:
         Args:
             with_processes: What is known of processes goes aside, too, and so does all output: it is another past.
         """
+        _sync(self.database)
         aside = self._aside()
         taken = [KEEPER, ROUNDS, OUTPUT] if with_processes else []
         moved = [name for name in (DATABASE, *(DATABASE + end for end in _BESIDE), *taken) if self._is_any(name)]
@@ -124,8 +126,8 @@ def prepare(state_dir: Path, workspace: Path) -> None:
     state_folder.prepare(state_dir, workspace, is_replaced=True)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -525,7 +525,7 @@ def test_completion_lists_the_verbs(desk: Desk) -> None:
     code, out, _ = desk.flowd()
     assert code == 0
     assert {line.partition(",")[2] for line in out.splitlines()} == {
-        *("replay", "retry", "reload", "resume", "resolve", "reject"),
+        *("replay", "retry", "reload", "resume", "resolve", "reject", "restore"),
     }
 
 
