@@ -100,24 +100,22 @@ def restore(session: Session, *, file: Path, replace: bool, as_json: bool) -> No
 
 def _to_file(session: Session, file: Path, *, is_forced: bool) -> "Made":
     from flowd.copies import backup as backing  # noqa: PLC0415 - for this verb alone
-    from flowd.settings import sources  # noqa: PLC0415
 
     os.nice(_NICER)
-    settings = sources.load(workspace=session.workspace)
+    settings = copying.settings_of(session)
     with copying.progress("backing up") as telling:
         return backing.to_file(settings, file.absolute(), is_forced=is_forced, telling=telling)
 
 
 def _to_stream(session: Session, *, as_json: bool) -> None:
     from flowd.copies import backup as backing  # noqa: PLC0415 - for this verb alone
-    from flowd.settings import sources  # noqa: PLC0415
 
     if as_json:
         raise click.UsageError("Standard output is the backup's own. Name a FILE, or leave out --json.")
     if sys.stdout.isatty():
         raise click.UsageError("A terminal takes no backup. Name a FILE, or give standard output a reader.")
     os.nice(_NICER)
-    settings = sources.load(workspace=session.workspace)
+    settings = copying.settings_of(session)
     with copying.progress("backing up") as telling:
         backing.to_stream(settings, sys.stdout.buffer, telling=telling)
         sys.stdout.buffer.flush()
@@ -127,7 +125,9 @@ def _verified(file: Path) -> "Made":
     from flowd.copies import backup as backing  # noqa: PLC0415 - for this verb alone
 
     with _opened(file) as source, copying.progress("reading") as telling:
-        return backing.verify(file, source, done=lambda more: telling.done("the backup", more))
+        made = backing.verify(file, source, done=lambda more: telling.done("the backup", more))
+    made.size = None if str(file) == _PIPE else file.stat().st_size
+    return made
 
 
 @contextmanager

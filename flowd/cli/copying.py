@@ -1,5 +1,6 @@
 """What the verbs have in common that copy a whole store: the daemon's lock, the bar, and the words."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,15 @@ def told() -> Iterator[None]:
         ) from error
 
 
+def settings_of(session: Session) -> "Settings":
+    """The settings of the workspace's daemon: of its service, where it has one."""
+    from flowd.doctor import whereabouts  # noqa: PLC0415 - for these verbs alone
+    from flowd.settings import sources  # noqa: PLC0415
+
+    where = whereabouts.find(session.workspace, os.environ, socket=session.chosen_socket)
+    return sources.load(workspace=session.workspace, environ=where.environ)
+
+
 @contextmanager
 def stopped(session: Session, doing: str, *, is_replaced: bool = False) -> "Iterator[Settings]":
     """The settings of the workspace, with the lock of its state folder held, so that no daemon starts there.
@@ -89,11 +99,10 @@ def stopped(session: Session, doing: str, *, is_replaced: bool = False) -> "Iter
     Raises:
         CommandError: A daemon runs.
     """
-    from flowd.settings import sources  # noqa: PLC0415 - for these verbs alone
-    from flowd.state import folder as state_folder  # noqa: PLC0415
+    from flowd.state import folder as state_folder  # noqa: PLC0415 - for these verbs alone
     from flowd.state.lock import Lock, LockedError  # noqa: PLC0415
 
-    settings = sources.load(workspace=session.workspace)
+    settings = settings_of(session)
     state_folder.prepare(settings.state_dir, settings.workspace, is_replaced=is_replaced)
     try:
         lock = Lock(settings.state_dir)

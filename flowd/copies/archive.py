@@ -3,6 +3,7 @@ be in it. So whoever has no flowd can read it, too.
 """
 
 import hashlib
+import io
 import json
 import re
 import tarfile
@@ -11,10 +12,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from types import TracebackType
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from flowd.copies.output_names import ENDINGS
 from flowd.domain.errors import StateError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 FORMAT = 1
 HEADER, DATABASE, MANIFEST = "flowd-backup.json", "flowd.db", "manifest.json"
@@ -84,7 +88,7 @@ class Manifest:
 
 
 class _Source(Protocol):
-    def read(self, count: int, /) -> bytes: ...
+    def read(self, count: int = ..., /) -> bytes: ...
 
 
 class Writer:
@@ -128,18 +132,18 @@ class Writer:
     def _add(self, name: str, size: int, source: _Source) -> None:
         info = tarfile.TarInfo(name)
         info.size, info.mode, info.mtime = size, 0o600, self._at_s
-        self._tar.addfile(info, source)  # type: ignore[arg-type]  # all that it does is to read
+        self._tar.addfile(info, source)
 
 
-class _Outlet:
+class _Outlet(io.RawIOBase):
     """Where an archive is written to, for as long as that makes sense."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.is_open = True
         self._file = file
 
-    def write(self, data: bytes) -> int:
-        return self._file.write(data) if self.is_open else len(data)
+    def write(self, data: "ReadableBuffer", /) -> int:
+        return self._file.write(data) if self.is_open else memoryview(data).nbytes
 
 
 class _Counted:
@@ -150,8 +154,8 @@ class _Counted:
         self._source = source
         self._left = size
 
-    def read(self, count: int) -> bytes:
-        wanted = min(count, self._left)
+    def read(self, count: int = -1, /) -> bytes:
+        wanted = self._left if count < 0 else min(count, self._left)
         data = self._source.read(wanted)
         data += b"\n" * (wanted - len(data)) if len(data) < wanted else b""
         self._left -= len(data)

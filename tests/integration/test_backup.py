@@ -323,6 +323,30 @@ def test_what_an_earlier_try_has_left_is_taken_over(place: Place, tmp_path: Path
     assert list(tmp_path.glob(".b*")) == []
 
 
+def test_ctrl_c_leaves_nothing_of_a_backup(place: Place, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    for stop_at in ("output", "database"):
+        with pytest.raises(KeyboardInterrupt):
+            backup.to_file(place.settings, target / "b.tar", is_forced=False, telling=interrupted_at(stop_at))
+        assert list(target.iterdir()) == []
+
+
+def test_ctrl_c_leaves_everything_as_it_was_of_a_restore(place: Place, made: Path) -> None:
+    before = {path: path.stat().st_ino for path in place.state.rglob("*")}
+    with pytest.raises(KeyboardInterrupt), made.open("rb") as file:
+        restore.restore(place.settings, "b", file, replaces=True, telling=interrupted_at("from the backup"))
+    assert {path: path.stat().st_ino for path in place.state.rglob("*")} == before
+
+
+def interrupted_at(step: str) -> Telling:
+    def done(what: str, _more: int) -> None:
+        if what == step:
+            raise KeyboardInterrupt
+
+    return Telling(lambda _: None, done)
+
+
 def test_two_at_once_do_not_write_the_same_file(place: Place, tmp_path: Path) -> None:
     refused = []
 

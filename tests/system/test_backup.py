@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from daemon_rig import Workspace, about_the_file, flowd, flowd_says, say, until, workspace
 
+CHECKOUT = Path(__file__).parents[2]
 BIG = f'echo "$CODEX_FLOW_EVENT_ID" >> ran; seq -f "line %09.0f" 8000; {say("changed")}'
 HELD = f'echo "$CODEX_FLOW_EVENT_ID" >> ran; while [ ! -e go ]; do sleep 0.02; done; {say("changed")}'
 
@@ -138,6 +139,16 @@ def test_a_restore_is_refused_over_a_daemon_and_over_steps_that_it_has_left_behi
     assert "has 0 events and 0 runs again" in said
     place.start()
     assert place.call("daemon.status")["runs"]["completed"] == 0
+
+
+@pytest.mark.parametrize("name", ["flowd-backup.service", "flowd-backup.timer"])
+def test_the_units_that_are_shown_are_those_that_are_there(name: str) -> None:
+    text = (CHECKOUT / "docs/keeping.md").read_text(encoding="utf-8")
+    shown = text.partition(f"systemd/examples/{name}")[2].partition("```ini\n")[2].partition("```")[0]
+    unit = (CHECKOUT / "systemd/examples" / name).read_text(encoding="utf-8")
+    assert [
+        line for line in unit.splitlines() if not line.startswith("# /etc") and "seven" not in line
+    ] == shown.splitlines()
 
 
 @about_the_file
