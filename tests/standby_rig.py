@@ -18,9 +18,8 @@ class Pair:
         self.first = postgres_rig.Server(programs, DURABLE)
         self.first.make_database("work")
         self.second = postgres_rig.Server(programs, DURABLE, follows=self.first)
-        self.url = (
-            f"postgresql://postgres@/work?host={self.first.folder},{self.second.folder}&target_session_attrs=read-write"
-        )
+        # The one that follows is asked first.
+        self.url = f"postgresql://postgres@/work?host={self.second.folder},{self.first.folder}"
 
     def confirm(self) -> None:
         """Acknowledge no commit that the second has not."""

@@ -1,6 +1,7 @@
 """A server with a standby, which takes over when the server is gone."""
 
 import asyncio
+import doctest
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -10,7 +11,7 @@ from standby_rig import Pair
 from store_rig import accept, new_event
 
 from flowd.domain.errors import NotYetError
-from flowd.store.postgres import inspection
+from flowd.store.postgres import address, inspection
 from flowd.store.postgres.address import Address
 from flowd.store.postgres.connection import InDoubtError, PostgresWriter
 from flowd.store.postgres.store import PostgresDatabase, PostgresStore
@@ -33,6 +34,11 @@ def durability(address: Address) -> tuple[str, str]:
     """What ``flowd store check`` says of it."""
     (found,) = (one for one in inspection.look(address) if one.what == "durability")
     return found.level, found.found
+
+
+def test_doctests() -> None:
+    results = doctest.testmod(address)
+    assert (results.failed, results.attempted > 0) == (0, True)
 
 
 def test_a_commit_that_was_under_way_when_a_standby_took_over_is_not_taken_for_another_of_its_number(

@@ -36,5 +36,11 @@ class Address:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """For a connection."""
-        return _LINK | conninfo.conninfo_to_dict(self.url)
+        """For a connection. Of several servers it is the one that takes writes, unless the address says otherwise.
+
+        >>> Address("postgresql://db1,db2/work", "", "flowd").parameters["target_session_attrs"]
+        'read-write'
+        """
+        said = conninfo.conninfo_to_dict(self.url)
+        are_several = any("," in str(said.get(name, "")) for name in ("host", "hostaddr"))
+        return _LINK | ({"target_session_attrs": "read-write"} if are_several else {}) | said

@@ -42,7 +42,7 @@ def look(address: Address) -> Iterator[Seen]:
             "server",
             "fail",
             f"{address} is a standby, which takes no writes",
-            "Name the primary in store, or all servers with target_session_attrs=read-write.",
+            "Name the primary in store, or all servers.",
         )
 
 

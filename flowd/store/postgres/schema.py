@@ -66,7 +66,7 @@ def refuse_unusable(raw: "psycopg.Connection[Any]", address: Address) -> None:
     if _one(raw, "SELECT pg_is_in_recovery()")[0]:
         raise NotYetError(
             f"The database {address} is a standby, which takes no writes until it is promoted. Name the primary in store, "
-            f"or all servers with target_session_attrs=read-write."
+            f"or all servers."
         )
     there = found(raw, address.schema)
     if there is None:
