@@ -15,6 +15,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.errors import HostAliveError, NotYetError
 from flowd.domain.exit import Exit
 from flowd.domain.hosts import HostSession, HostState
+from flowd.domain.notices import NotifyRule
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, NewRun, StartedRun
 from flowd.domain.run import ProcessStatus, Reason
@@ -347,5 +348,25 @@ def test_other_hosts_are_told_of_commits_and_none_of_renewals(tmp_path: Path) ->
         await news.wait()
         assert 1 <= heard.count("news") < 10  # some may be of when it began to listen
         assert heard.count("own") < 2
+
+    use(tmp_path, test)
+
+
+def test_each_host_knows_the_notifiers_of_all_that_were_there_lately(tmp_path: Path) -> None:
+    mail, chat = NotifyRule("mail", frozenset({"failed", "recovered"}), ("a", "b")), NotifyRule("chat", frozenset())
+
+    async def test(world: World) -> None:
+        anna, bert = await world.host("anna"), await world.host("bert")
+        await anna.store.note_notifiers([mail])
+        await bert.store.note_notifiers([mail, chat])
+        assert await anna.store.notify_rules() == [chat, mail, mail]
+        await bert.store.note_notifiers([chat])
+        assert await anna.store.notify_rules() == [chat, mail]
+        world.execute("UPDATE hosts SET seen_at_ms = server_ms() - 86400001 WHERE name = 'bert'")
+        assert await anna.store.notify_rules() == [mail]
+        await anna.store.forget("bert", is_forced=True)
+        world.execute("UPDATE hosts SET seen_at_ms = server_ms()")
+        assert await anna.store.notify_rules() == [mail]
+        assert world.execute("SELECT host FROM host_notifiers") == [("anna",)]
 
     use(tmp_path, test)
