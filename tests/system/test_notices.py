@@ -1,11 +1,14 @@
 """Failures and questions are told outside of flowd, whatever happens to the daemon and to who is told."""
 
 import json
+import random
 import subprocess
 import sys
+import time
 from typing import Any
 
 from daemon_rig import Workspace, until
+from http_rig import HttpPlace
 
 TELL = "#!/bin/sh\ncat >> told; echo >> told\n"
 
@@ -169,3 +172,51 @@ def test_a_tree_that_fails_in_many_places_is_told_once(place: Workspace) -> None
     assert failed["rootEventId"] == "root"
     (notice,) = until(lambda: place.call("flow.notices")["notices"], what="the record")
     assert notice["failures"] == 10
+
+
+def test_kills_of_the_daemon_at_any_moment_lose_no_notice(place: Workspace) -> None:
+    notify(place)
+    place.flow("build", "sleep 0.$(( $(date +%N | tail -c 3 | sed 's/^0//') % 9 )); exit 1")
+    chance, sent = random.Random(6), []
+    for attempt in range(4):
+        place.start()
+        for number in range(4):
+            event = {"id": f"e{attempt}-{number}", "type": "build.go", "payload": {}}
+            place.call("flow.dispatch", event=event)
+            sent.append(event["id"])
+            time.sleep(chance.random() / 4)  # whatever it is at then
+        place.kill()
+    place.start()
+
+    def all_told() -> bool:
+        notices = place.call("flow.notices", limit=100)["notices"]
+        return sorted(one["eventId"] for one in notices if one["state"] == "sent") == sorted(sent)
+
+    until(all_told, what="all notices", bound_s=60)
+    assert {one["eventId"] for one in told(place)} == set(sent)
+    assert len({one["id"] for one in told(place)}) == len(sent)
+
+
+def test_notices_are_there_over_http_and_link_to_the_page(place: Workspace) -> None:
+    notify(place)
+    place.flow("build", "exit 1")
+    http = HttpPlace(place).start()
+    fire(place, "e/1", "build.go")
+    (failed,) = until(lambda: told(place), what="the notice")
+    assert failed["links"]["event"] == f"{http.url}/ui/events/e%2F1"
+    assert http.get("/ui/events/e%2F1").status in (200, 303)
+    until(lambda: http.get("/notices").json["notices"][0]["state"] == "sent", what="the record")
+    assert http.get("/notices?failed=true").json["notices"] == []
+    assert http.get("/notices").json["notifiers"][0]["name"] == "mail"
+    assert http.post("/notifiers/mail/test").json["sent"] is True
+    assert (http.post("/notifiers/chat/test").status, http.post("/notices/n/retry").status) == (404, 404)
+    assert http.post(f"/notices/{failed['id']}/retry").slug == "not_retryable"
+
+
+def test_a_trouble_is_on_the_page(place: Workspace) -> None:
+    notify(place, script="#!/bin/sh\necho no relay; exit 75\n")
+    place.flow("build", "exit 1")
+    http = HttpPlace(place).start()
+    fire(place, "e1", "build.go")
+    until(lambda: place.call("daemon.status").get("troubles"), what="the trouble")
+    assert "no relay" in http.get("/ui/").body.decode()
