@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_rig import OPENERS, STEP, Stores, accept, claim, ids, new_event
+from store_rig import FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
 
+from flowd.domain.exit import Exit
 from flowd.domain.filters import RunFilter
 from flowd.domain.needs import When
+from flowd.domain.notices import NoticeState, NotifyRule
 from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Reason
+from flowd.domain.stored import Output
 from flowd.domain.waiting import NeedsWait, PersonWait
 from flowd.ports import OpenStore
 from flowd.state.place import Place
@@ -89,3 +92,22 @@ HOME = Place(1, "/srv/w/.codex/flowd", "a")
 )
 def test_a_folder_is_the_same_where_its_inode_is_or_nothing_else_differs(now: Place, is_own: bool) -> None:
     assert HOME.is_of(now) is is_own
+
+
+def test_what_was_to_be_told_elsewhere_is_told_by_nobody_here_before_a_person_says_so(tmp_path: Path) -> None:
+    async def fill(store: OpenStore) -> None:
+        store.use_notify_rules([NotifyRule("mail", frozenset({"failed"}))])
+        begun = await begin(store, await accept(store, "a"))
+        await store.finish(begun.attempt, FAILED, Exit(1), Output(), at_ms=5)
+
+    async def look(store: OpenStore) -> None:
+        claimed, _ = await store.claim_notices(["mail"], "here", steady_ms=9, hold_ms=9)
+        assert claimed.notices == ()
+        (notice,) = (await store.notices(limit=9)).items
+        assert (notice.state, notice.ended_at_ms) == (NoticeState.FAILED, 8)
+        assert (await store.retry_notice(notice.id)).state is NoticeState.WAITING
+
+    stores = Stores(OPENERS["sqlite"], tmp_path)
+    stores.use(fill)
+    set_aside(tmp_path / "flowd.db", sizes=lambda _: (0, 0), at_ms=8)
+    stores.use(look)

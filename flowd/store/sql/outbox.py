@@ -109,6 +109,15 @@ def sweep(db: Connection, names: Sequence[str], *, now_ms: int, at_ms: int) -> i
     return given_up + forget(db, before_ms=at_ms - KEPT_MS)
 
 
+def set_aside(db: Connection, *, at_ms: int) -> None:
+    """Give up what waits: it was to be told of a state of which this one is a copy, and is told there."""
+    db.execute(
+        "UPDATE notices SET state = 'failed', ended_at_ms = ?, held_by = NULL, held_until_ms = 0,"
+        " error = 'it waited when this state was copied from elsewhere' WHERE state = 'waiting'",
+        (at_ms,),
+    )
+
+
 def forget(db: Connection, *, before_ms: int) -> int:
     """See `flowd.ports.notices.NoticeStore.forget_notices`."""
     return db.execute(

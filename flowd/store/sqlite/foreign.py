@@ -12,7 +12,7 @@ from flowd.domain.run import ProcessStatus, Reason
 from flowd.domain.stored import Output
 from flowd.state import place
 from flowd.state.folder import DATABASE
-from flowd.store.sql import lanes, reads, writes
+from flowd.store.sql import lanes, outbox, reads, writes
 from flowd.store.sqlite.connection import open_writer, translate
 
 log = logging.getLogger("flowd.store")
@@ -22,7 +22,8 @@ _ERROR = "It ran where this state was copied from; what became of it is not know
 
 
 def set_aside(database: Path, *, sizes: Callable[[str], tuple[int, int]], at_ms: int) -> tuple[int, int]:
-    """End what ran elsewhere as interrupted, without a retry, and let what is queued wait for a person.
+    """End what ran elsewhere as interrupted, without a retry, let what is queued wait for a person, and tell nobody
+    what was to be told there.
 
     May be repeated. The caller holds the daemon's lock.
 
@@ -49,6 +50,7 @@ def set_aside(database: Path, *, sizes: Callable[[str], tuple[int, int]], at_ms:
                 "UPDATE runs SET waits_for = 'person', wait_why = NULL, not_before_ms = 0, wait_ms = 0"
                 " WHERE status = 'queued' AND coalesce(waits_for, '') NOT IN ('needs', 'question')"
             ).rowcount
+            outbox.set_aside(db, at_ms=at_ms)
             lanes.clear(db)  # each comes to its keys again when it goes on
             db.execute("COMMIT")
         except sqlite3.Error as error:
