@@ -20,6 +20,13 @@ GIVE_UP_MS = 24 * 3_600_000
 KEPT_MS = 30 * 24 * 3_600_000
 """What was sent, or given up, is remembered for so long."""
 
+MAX_KEPT = 10_000
+"""Of these the newest so many, however young the others are."""
+
+MAX_WAITING = 1_000
+"""Notices that may wait for one notifier. What comes then is counted in the newest of its kind: whoever is told of the
+thousandth failure knows enough, and a notifier that is away for long fills no disk."""
+
 _FIRST_DELAY_MS, _MAX_DELAY_MS = 10_000, 3_600_000
 
 

@@ -19,6 +19,7 @@ from flowd.domain.stored import NewEventRuns, Output
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import TimeWait
 from flowd.ports import OpenStore
+from flowd.store.sql import notices, outbox
 
 MAIL = NotifyRule("mail", frozenset({"failed", "recovered"}))
 ASKED = FlowResult("needs_intervention", '{"status":"needs_intervention","message":"Publish?"}')
@@ -311,5 +312,45 @@ def test_notices_are_listed_newest_first_in_pages(stores: Stores) -> None:
         rest = await store.notices(limit=2, cursor=first.next_cursor)
         assert ([notice.told["runId"] for notice in rest.items], rest.next_cursor) == (["run-1"], None)
         assert (await store.notices(limit=9, notifier="chat")).items == ()
+
+    stores.use(use)
+
+
+def test_what_waits_for_a_notifier_is_bounded_and_the_newest_counts_the_rest(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounded = "SELECT 1 FROM notices WHERE state = 'waiting' AND notifier = ? LIMIT 1 OFFSET 1"
+    assert bounded.replace("OFFSET 1", "OFFSET 999") == notices.IS_FULL
+    monkeypatch.setattr(notices, "IS_FULL", bounded)
+
+    async def use(store: OpenStore) -> None:
+        store.use_notify_rules([MAIL, NotifyRule("chat", frozenset({"needs_intervention"}))])
+        for name in "1234":
+            await end(store, name)
+        await end(store, "5", ASKS)
+        assert [(one.told["runId"], one.failures) for one in await all_of(store)] == [
+            ("run-1", 1),
+            ("run-2", 3),
+            ("run-5", 1),
+        ]
+        for notice in await take(store):
+            await store.note_sent(notice, "a", at_ms=6)
+        await end(store, "6")
+        assert (await told(store))[-1] == ("failed", "run-6")
+
+    stores.use(use)
+
+
+def test_of_what_was_sent_only_the_newest_are_kept(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "MAX_KEPT", 2)
+
+    async def use(store: OpenStore) -> None:
+        store.use_notify_rules([MAIL])
+        for number in range(5):
+            await end(store, str(number))
+            for notice in await take(store):
+                await store.note_sent(notice, "a", at_ms=10 + number)
+        assert await store.sweep_notices(["mail"], steady_ms=20, at_ms=20) == 3
+        assert await told(store) == [("failed", "run-3"), ("failed", "run-4")]
 
     stores.use(use)

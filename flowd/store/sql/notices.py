@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flowd.domain.notices import MAX_TEXT, NotifyRule, What, is_failure, what_of
+from flowd.domain.notices import MAX_TEXT, MAX_WAITING, NotifyRule, What, is_failure, what_of
 from flowd.domain.run import ProcessStatus, effective_status
 from flowd.store.sql import rows
 from flowd.store.sql.connection import Connection, WriteNotes
@@ -42,6 +42,11 @@ _INSERT = (
     " ON CONFLICT (id) DO NOTHING"
 )
 _COUNT = "UPDATE notices SET failures = failures + 1 WHERE root_seq = ? AND notifier = ? RETURNING seq"
+IS_FULL = f"SELECT 1 FROM notices WHERE state = 'waiting' AND notifier = ? LIMIT 1 OFFSET {MAX_WAITING - 1}"
+_COUNT_IN_NEWEST = (
+    "UPDATE notices SET failures = failures + 1 WHERE seq ="
+    " (SELECT max(seq) FROM notices WHERE state = 'waiting' AND notifier = ? AND what = ?)"
+)
 _TROUBLE = "INSERT INTO notice_troubles (notifier, flow_name, since_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _OVER = "DELETE FROM notice_troubles WHERE notifier = ? AND flow_name = ? RETURNING since_ms"
 
@@ -157,6 +162,9 @@ class _Outbox:
     def _insert(
         self, rule: NotifyRule, what: What, run: _Ended, *, root_seq: int | None = None, since_ms: int | None = None
     ) -> None:
+        if self._db.execute(IS_FULL, (rule.name,)).fetchone() is not None:
+            self._db.execute(_COUNT_IN_NEWEST, (rule.name, what))
+            return
         at_ms = self._ended[run.seq]
         members = (rule.name, what, run.run_id, run.attempt, at_ms)
         notice_id = f"notice-{hashlib.sha256(json.dumps(members).encode()).hexdigest()[:24]}"

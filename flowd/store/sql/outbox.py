@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from flowd.domain.errors import NoticeNotFoundError, NotRetryableError
 from flowd.domain.instants import instant
-from flowd.domain.notices import GIVE_UP_MS, KEPT_MS, ClaimedNotices, Notice, NoticeCounts, NoticeState
+from flowd.domain.notices import GIVE_UP_MS, KEPT_MS, MAX_KEPT, ClaimedNotices, Notice, NoticeCounts, NoticeState
 from flowd.domain.stored import Page
 from flowd.store.sql import reads, rows
 from flowd.store.sql.connection import Connection
@@ -106,7 +106,15 @@ def sweep(db: Connection, names: Sequence[str], *, now_ms: int, at_ms: int) -> i
         " AND coalesce(first_try_ms, 0) < ?",
         (at_ms, now_ms, at_ms - GIVE_UP_MS, *others, now_ms - GIVE_UP_MS),
     ).rowcount
-    return given_up + forget(db, before_ms=at_ms - KEPT_MS)
+    return given_up + forget(db, before_ms=at_ms - KEPT_MS) + _forget_beyond(db, MAX_KEPT)
+
+
+def _forget_beyond(db: Connection, kept: int) -> int:
+    return db.execute(
+        "DELETE FROM notices WHERE seq IN (SELECT seq FROM notices WHERE ended_at_ms IS NOT NULL"
+        " ORDER BY ended_at_ms DESC, seq DESC LIMIT ? OFFSET ?)",
+        (_SWEPT, kept),
+    ).rowcount
 
 
 def set_aside(db: Connection, *, at_ms: int) -> None:
