@@ -40,7 +40,7 @@ def read_concurrency(above: Table, header: str) -> Concurrency | None:
             table.fail(member, f"concurrency has the unknown key {kind_of(member)}", f"Use {', '.join(_KNOWN)}.")
     asked = Concurrency(
         group=_group(table),
-        key=_pointers(table),
+        key=read_pointers(table, "concurrency"),
         limit=table.integer("limit", 1, low=1, high=MAX_LIMIT),
         on_busy=_on_busy(table),
     )
@@ -71,20 +71,25 @@ def _group(table: Table) -> str | None:
     return group
 
 
-def _pointers(table: Table) -> tuple[str, ...]:
+def read_pointers(table: Table, name: str) -> tuple[str, ...]:
+    """The JSON Pointers under ``key`` of a table of this name.
+
+    Raises:
+        ManifestError: It is no list of them.
+    """
     value = table.values.get("key", [])
     remedy = 'Write a list of JSON Pointers into the event: key = ["/payload/repo"].'
     if not isinstance(value, list):
-        table.fail("key", f"concurrency.key must be a list, got {kind_of(value)}", remedy)
+        table.fail("key", f"{name}.key must be a list, got {kind_of(value)}", remedy)
     if len(value) > MAX_POINTERS:
-        table.fail("key", f"concurrency.key has more than {MAX_POINTERS} pointers", "Use fewer.")
+        table.fail("key", f"{name}.key has more than {MAX_POINTERS} pointers", "Use fewer.")
     for text in value:
         if not isinstance(text, str):
-            table.fail("key", f"concurrency.key must hold strings, got {kind_of(text)}", remedy)
+            table.fail("key", f"{name}.key must hold strings, got {kind_of(text)}", remedy)
         try:
             pointer.parse(text)
         except ValueError as error:
-            table.fail("key", f"concurrency.key {kind_of(text)} is no JSON Pointer: it {error}", remedy)
+            table.fail("key", f"{name}.key {kind_of(text)} is no JSON Pointer: it {error}", remedy)
     return tuple(value)
 
 

@@ -9,6 +9,7 @@ from flowd.catalog.labels import read_labels
 from flowd.catalog.limits import read_limits
 from flowd.catalog.needs import read_needs, read_when
 from flowd.catalog.table import Table, kind_of
+from flowd.catalog.timing import read_debounce, read_delay, read_queue_timeout
 from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Runner, Step, Trigger
 from flowd.domain.retry import MAX_DELAY_MS, ON_RESULTS, Retry
 from flowd.domain.run import UNSTARTED, Reason
@@ -23,6 +24,7 @@ _KNOWN = frozenset(
     {
         *("name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"),
         *("needs", "when", "args", "concurrency", "priority", "labels", "runs_on", "lost_after_ms"),
+        *("delay_ms", "queue_timeout_ms", "debounce"),
     }
 )
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
@@ -84,6 +86,9 @@ def read_step(table: Table, *, runs_on: tuple[str, ...] = ()) -> tuple[Step, Sch
         labels=read_labels(table),
         runs_on=read_runs_on(table, runs_on),
         lost_after_ms=read_lost_after(table, grace_ms),
+        delay_ms=read_delay(table),
+        queue_timeout_ms=read_queue_timeout(table),
+        debounce=read_debounce(table),
     )
     table.warn_unknown(_KNOWN)
     return step, use

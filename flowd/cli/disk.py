@@ -11,9 +11,10 @@ from flowd.catalog.scan import scan_once
 from flowd.catalog.schema_process import SchemaProcess
 from flowd.cli.exits import CommandError
 from flowd.domain import event as events
-from flowd.domain import hosts, joining, matching
+from flowd.domain import hosts, joining, matching, timing
 from flowd.domain.errors import InvalidEventError, StateError
 from flowd.domain.flow import Flow, Snapshot, Step
+from flowd.domain.instants import read_whole_instant
 from flowd.settings import sources
 from flowd.settings.values import Simple
 
@@ -43,6 +44,7 @@ def explain(workspace: Path, body: object) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     try:
         event = events.normalise(body, now=now)
+        timing.not_before_ms(event.members, now_ms=read_whole_instant(now) or 0)
     except InvalidEventError as error:
         raise CommandError(error.message) from error
     snapshot = scan(workspace)

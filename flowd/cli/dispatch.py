@@ -9,10 +9,11 @@ import click
 from flowd.cli import left_out, printing, tree, waiting
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.explain import draw_verdicts
+from flowd.cli.later import Later, later
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, only_option, wait_options
+from flowd.cli.verb import Duration, Text, Verb, only_option, wait_options
 from flowd_client import requests
 from flowd_client.errors import ConnectionLostError, InvalidCallError, TimedOutError
 from flowd_client.views.event import DispatchView, read_dispatch
@@ -27,6 +28,8 @@ from flowd_client.views.event import DispatchView, read_dispatch
 @click.option("--type", "event_type", type=Text(), help="The event's type.")
 @click.option("--source", type=Text(), help="Who sends it.")
 @click.option("--payload", metavar="JSON|@FILE", help="The payload.")
+@click.option("--not-before", type=Later(), help="Its runs start then: 2026-01-31T14:05, local time unless it says.")
+@click.option("--in", "in_s", type=Duration(), help="Its runs start so long from now: 90s, 10m, 7d.")
 @click.option(
     "--traceparent", type=Text(), help="Of the trace that it belongs to (W3C). Default: TRACEPARENT of the environment."
 )
@@ -42,6 +45,8 @@ def dispatch(
     event_type: str | None,
     source: str | None,
     payload: str | None,
+    not_before: str | None,
+    in_s: float | None,
     traceparent: str | None,
     wait: bool,
     timeout_s: float | None,
@@ -56,6 +61,7 @@ def dispatch(
     Examples:
       flowd dispatch event.json --wait
       flowd dispatch --type build.requested --payload '{"ref":"main"}'
+      flowd dispatch --type report.due --in 10m
       curl -s https://example.org/event | flowd dispatch - --json
     """
     path = one_of(event, event_option)
@@ -65,6 +71,7 @@ def dispatch(
         type=event_type,
         source=source,
         payload=None if payload is None else read_payload(payload),
+        notBefore=later(not_before, in_s),
     )
     if body is None:
         raise CommandError(

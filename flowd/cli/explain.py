@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from flowd.cli import graph, printing
+from flowd.cli import graph, printing, time_words
 from flowd.cli.exits import CommandError
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
 from flowd.cli.session import Session
@@ -75,6 +75,8 @@ def explain(
     view = read_explain(response)
     noun = "step matches" if view.matched == 1 else "steps match"
     printing.line(f"{view.matched} {noun} {view.event_id} ({view.type})")
+    if view.not_before and view.matched and (time_words.left_s(view.not_before) or 0) > 0:
+        printing.line(f"runs start at {time_words.on_the_clock(view.not_before)}, for the event says notBefore")
     draw_verdicts(view)
 
 
@@ -129,7 +131,8 @@ def _draw_round(flow: str, steps: dict[str, VerdictView], event_type: str | None
 def _word(verdict: VerdictView, event_type: str | None) -> str:
     """What becomes of a step, for beside its name."""
     if verdict.matches:
-        return printing.status("matched")
+        times = time_words.asked(verdict.delay_ms, verdict.queue_timeout_ms, verdict.debounce)
+        return "; ".join([printing.status("matched"), *times])
     return f"not started: {next(_sentences(verdict, event_type)).partition(': ')[2].removesuffix(':')}"
 
 
@@ -144,7 +147,8 @@ def _sentences(verdict: VerdictView, event_type: str | None) -> Iterator[str]:
     label = f"{verdict.flow}/{verdict.step}"
     match verdict.reason:
         case "matched":
-            yield f"{label}: {printing.status('matched')}"
+            times = time_words.asked(verdict.delay_ms, verdict.queue_timeout_ms, verdict.debounce)
+            yield "; ".join([f"{label}: {printing.status('matched')}", *times])
             if verdict.host_names:
                 yield f"    on host {' or '.join(verdict.host_names)}"
             if verdict.warning:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from flowd.cli import graph, printing, run_words
+from flowd.cli import graph, printing, run_words, time_words
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
@@ -87,6 +87,7 @@ def _starts(step: StepView) -> str:
         parts.append(f"when {step.when}")
     if step.concurrency is not None:
         parts.append(at_a_time(step.concurrency) or "")
+    parts += time_words.asked(step.delay_ms, step.queue_timeout_ms, step.debounce)
     if step.priority:
         parts.append(f"priority {step.priority}")
     if step.runs_on:

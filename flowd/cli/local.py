@@ -14,6 +14,7 @@ from flowd.cli.reading_events import one_of, read_event
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb
 from flowd.domain.errors import FlowdError, InvalidEventError, NotFoundError
+from flowd.domain.timing import NOT_BEFORE
 
 if TYPE_CHECKING:
     from flowd.embedded import RunReport
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 def fire(session: Session, event: str | None, event_option: str | None) -> int:
     """Run every step that matches an event, here and now, and print their results as JSON. Nothing is stored.
 
+    Delays between steps are kept; a notBefore of the event is not waited for.
+
     Exits with 1 if a step fails, is blocked or needs intervention.
 
     \b
@@ -37,6 +40,8 @@ def fire(session: Session, event: str | None, event_option: str | None) -> int:
     from flowd import embedded  # noqa: PLC0415 - heavy
 
     _tell_warnings()
+    if body.get(NOT_BEFORE) is not None:
+        printing.note("flowd: notBefore is not waited for here; `flowd dispatch` waits for it.")
     try:
         reports = embedded.fire(session.workspace, body)
     except FlowdError as error:

@@ -2,17 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from flowd.cli import time_words
 from flowd.formats.person import person
 from flowd_client.views.run import RunView
 
 _MAX_PLACE = 100
 """Places are counted so far."""
-
-_MANY_S = 600
-"""From here on an instant says more than seconds do."""
 
 
 def waiting(item: RunView) -> str | None:
@@ -57,8 +54,15 @@ def _able(host: Mapping[str, object]) -> str:
 
 def _until(instant: object, said: Mapping[str, object]) -> str:
     if "attempt" in said:
-        return f"attempt {said['attempt']} of {said.get('of')} {_from_now(instant)}"
-    return f"waits until {instant} ({said.get('why')})"
+        return f"attempt {said['attempt']} of {said.get('of')} {time_words.from_now(instant)}"
+    match said.get("why"):
+        case "notBefore":
+            return f"starts at {time_words.on_the_clock(instant)}"
+        case "debounce":
+            seconds = time_words.left_s(instant) or 0
+            return f"waits for {'a moment' if seconds < 1 else f'{seconds:.0f} s'} of quiet"
+        case _:
+            return f"starts {time_words.from_now(instant)}"
 
 
 def progress(said: Mapping[str, Any]) -> str:
@@ -70,16 +74,6 @@ def progress(said: Mapping[str, Any]) -> str:
     percent = said.get("percent")
     parts = ["" if percent is None else f"{percent:.0f} %", said.get("message") or ""]
     return " ".join(part for part in parts if part)
-
-
-def _from_now(instant: object) -> str:
-    try:
-        left_s = (datetime.fromisoformat(str(instant)) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
-        return f"at {instant}"
-    if left_s < 1:
-        return "in a moment"
-    return f"in {left_s:.0f} s" if left_s < _MANY_S else f"at {instant}"
 
 
 def _key(said: Mapping[str, Any]) -> str:

@@ -65,8 +65,13 @@ def wanted(
         limit: The group's.
         canonical: Makes JSON with sorted keys.
     """
-    values = [_value(event, text) for text in asked.key]
-    return WantedKey(group, _bounded(canonical(values).decode()), limit, asked.on_busy)
+    return WantedKey(group, key_of(event, asked.key, canonical), limit, asked.on_busy)
+
+
+def key_of(event: Mapping[str, object], pointers: Sequence[str], canonical: Callable[[object], bytes]) -> str:
+    """The values in an event at these JSON Pointers as a JSON array; what is not there is null, and what is long goes
+    by its hash."""
+    return _bounded(canonical([_value(event, text) for text in pointers]).decode())
 
 
 def _value(event: Mapping[str, object], text: str) -> object:

@@ -16,7 +16,8 @@ from flowd.domain.retry import Retry
 class Definition:
     """All that starting a step needs beyond the event. Survives a restart of the daemon as JSON.
 
-    Attributes are those of `flowd.domain.flow.Flow` and `flowd.domain.flow.Step`.
+    Attributes are those of `flowd.domain.flow.Flow` and `flowd.domain.flow.Step`; ``waits_for_quiet``: it has a
+    ``debounce``, so that its runs stand for several events.
     """
 
     flow_name: str
@@ -39,6 +40,7 @@ class Definition:
     has_round_dir: bool = False
     runs_on: tuple[str, ...] = ()
     lost_after_ms: int = hosts.DEFAULT_LOST_AFTER_MS
+    waits_for_quiet: bool = False
 
     @property
     def label(self) -> str:
@@ -79,6 +81,7 @@ def of(flow: Flow, step: Step) -> Definition:
         has_round_dir=flow.has_round_dir,
         runs_on=step.runs_on,
         lost_after_ms=hosts.lost_after_ms(step.lost_after_ms, step.grace_ms),
+        waits_for_quiet=step.debounce is not None,
     )
 
 

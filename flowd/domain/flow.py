@@ -12,6 +12,7 @@ from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
 from flowd.domain.needs import When
 from flowd.domain.retry import Retry
+from flowd.domain.timing import Debounce
 
 DEFAULT_TIMEOUT_MS = 300_000
 """The reference system's default for ``timeout_ms``."""
@@ -148,6 +149,9 @@ class Step:
         labels: What its runs are found by: JSON Pointers into the event, by name.
         runs_on: Labels of hosts, sorted: only a host that has all of them runs it. Those of its flow are among them.
         lost_after_ms: How long nothing is heard of its host until that is taken for lost; None is the default.
+        delay_ms: How long it waits after the last step that it needs, else after its event.
+        queue_timeout_ms: How long its runs may wait for their key and their place; None for as long as it takes.
+        debounce: One run for the last of several events; None for one run each.
     """
 
     name: str
@@ -170,6 +174,9 @@ class Step:
     labels: Mapping[str, str] = field(default_factory=dict)
     runs_on: tuple[str, ...] = ()
     lost_after_ms: int | None = None
+    delay_ms: int = 0
+    queue_timeout_ms: int | None = None
+    debounce: Debounce | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +300,13 @@ class Snapshot:
     def has_labels(self) -> bool:
         """Whether runs of any step have labels."""
         return any(step.labels for flow in self.flows for step in flow.steps)
+
+    @cached_property
+    def has_timings(self) -> bool:
+        """Whether any step asks for anything of times."""
+        return any(
+            step.delay_ms or step.queue_timeout_ms or step.debounce for flow in self.flows for step in flow.steps
+        )
 
     @cached_property
     def key_limits(self) -> Mapping[tuple[Kind, str], int]:

@@ -92,12 +92,12 @@ class Startable(NamedTuple):
 
     Attributes:
         is_any: Whether any run is ready that it can start.
-        next_due_ms: When the next run's time comes, by the steady clock.
+        due_in_ms: How long it is until the next run's time comes.
         is_held: Somebody wants it to start nothing.
     """
 
     is_any: bool
-    next_due_ms: int | None
+    due_in_ms: int | None
     is_held: bool = False
 
 

@@ -31,6 +31,15 @@ def read_instant(text: str, *, now_ms: int) -> int | None:
     ago = _AGO.fullmatch(text)
     if ago is not None:
         return now_ms - round(float(ago[1]) * _UNITS_MS[ago[2]])
+    return read_whole_instant(text)
+
+
+def read_whole_instant(text: str) -> int | None:
+    """Milliseconds since the epoch of an instant with its offset; None where the text is none.
+
+    >>> read_whole_instant("2023-11-14T23:13:20+01:00"), read_whole_instant("2023-11-14"), read_whole_instant("5m")
+    (1700000000000, None, None)
+    """
     try:
         found = datetime.fromisoformat(text)
         return None if found.tzinfo is None else round(found.timestamp() * 1000)

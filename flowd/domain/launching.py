@@ -7,6 +7,7 @@ from typing import Literal, NotRequired, TypedDict
 from flowd.domain.limits import Limits
 from flowd.domain.needs import NeedEnd
 from flowd.domain.people import Answer
+from flowd.domain.timing import Burst
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class StepContext:
         answer: What a person gave the run since it last asked.
         traceparent: Of the trace that the event belongs to.
         fence: See `flowd.domain.queueing.StartedRun`.
+        burst: The events for which this run stands beside its own; None where its step waits for no quiet.
     """
 
     event_id: str
@@ -58,6 +60,7 @@ class StepContext:
     answer: Answer | None = None
     traceparent: str | None = None
     fence: int = 0
+    burst: Burst | None = None
 
 
 @dataclass(frozen=True, slots=True)

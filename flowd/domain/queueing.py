@@ -11,6 +11,7 @@ from flowd.domain.labels import Label
 from flowd.domain.needs import NeedEnd, When
 from flowd.domain.outcome import Outcome
 from flowd.domain.run import Attempt, Run
+from flowd.domain.timing import Burst, Timing
 from flowd.domain.waiting import TimeWait
 
 MAX_WAITING = 1_000_000
@@ -55,6 +56,7 @@ class NewRun:
         round_key: The key that all runs of its flow in the same list take together.
         priority: Of what could start, the higher comes first.
         labels: What it is found by.
+        timing: What it waits for of times, beside ``wait``, and how long for a place.
     """
 
     id: str
@@ -69,6 +71,12 @@ class NewRun:
     round_key: WantedKey | None = None
     priority: int = 0
     labels: tuple[Label, ...] = ()
+    timing: Timing | None = None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it waits for a time before it may start, once it needs nothing any more."""
+        return self.wait is not None or (self.timing is not None and self.timing.is_wait)
 
     @property
     def has_key(self) -> bool:
@@ -103,7 +111,8 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class StartedRun:
     """A queued run that was just marked running, with all that starting it needs; ``needs`` is how those ended that it
-    needs, in the order of its needs. ``lease_until_s``: see `flowd.domain.launching.Launch`.
+    needs, in the order of its needs. ``lease_until_s``: see `flowd.domain.launching.Launch`. ``burst``: the events for
+    which it stands, where its step waits for quiet.
 
     ``fence`` grows with each attempt of the run, on whichever host; where runs take turns by a key that one of them has
     at a time, from each to the next. It is the number that the run got when it became ready, which nobody else gets.
@@ -117,6 +126,7 @@ class StartedRun:
     traceparent: str | None = None
     lease_until_s: float | None = None
     fence: int = 0
+    burst: Burst | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +182,7 @@ class SideEffects:
         ended: Runs that ended unstarted.
         to_end: Running runs that are to end, because younger ones of their keys wait for that.
         is_any_ready: Some runs that waited may start now.
+        next_due_ms: The time of a run that has begun to wait for it, by the steady clock; None where none has.
         caused: Events that results caused.
         has_notices: Notices are to be sent.
     """
@@ -181,6 +192,7 @@ class SideEffects:
     is_any_ready: bool = False
     caused: tuple[Caused, ...] = ()
     has_notices: bool = False
+    next_due_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

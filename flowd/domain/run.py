@@ -29,7 +29,8 @@ class ProcessStatus(StrEnum):
 
 TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = MappingProxyType(
     {
-        # Failed: its step was removed before it could start. Completed: what it needs did not end as it asks.
+        # Failed: its step was removed before it could start, or it waited too long for its turn. Completed: what it
+        # needs did not end as it asks, or another run came in its place.
         ProcessStatus.QUEUED: frozenset(
             {ProcessStatus.RUNNING, ProcessStatus.COMPLETED, ProcessStatus.CANCELED, ProcessStatus.FAILED}
         ),
@@ -47,8 +48,8 @@ TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = MappingProxyType
 
 
 class Reason(StrEnum):
-    """Why an attempt ended other than well; for `STEP_REMOVED`, `NEEDS_NOT_MET` and `KEY_BUSY`, why there was none.
-    `SUPERSEDED` may be either."""
+    """Why an attempt ended other than well; for `STEP_REMOVED`, `NEEDS_NOT_MET`, `KEY_BUSY` and `QUEUE_TIMEOUT`, why
+    there was none. `SUPERSEDED` may be either."""
 
     NO_RESULT = "no_result"
     BAD_RESULT = "bad_result"
@@ -65,9 +66,10 @@ class Reason(StrEnum):
     CHAIN_LIMIT = "chain_limit"
     SUPERSEDED = "superseded"
     KEY_BUSY = "key_busy"
+    QUEUE_TIMEOUT = "queue_timeout"
 
 
-UNSTARTED = frozenset({Reason.STEP_REMOVED, Reason.NEEDS_NOT_MET, Reason.KEY_BUSY})
+UNSTARTED = frozenset({Reason.STEP_REMOVED, Reason.NEEDS_NOT_MET, Reason.KEY_BUSY, Reason.QUEUE_TIMEOUT})
 """Reasons for which a run ended and no attempt of it."""
 
 ATTENTION = frozenset({"blocked", "needs_intervention"})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-TimeReason = Literal["retry", "delay"]
+TimeReason = Literal["retry", "delay", "notBefore", "debounce"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,13 @@ class TimeWait:
     """It may start from an instant on.
 
     Attributes:
-        until_ms: By a clock that nobody sets: see `flowd.ports.Clock.steady_ms`.
+        until_ms: By a clock that nobody sets: see `flowd.ports.Clock.steady_ms`. For ``notBefore`` by the wall clock.
+            Of what a store says, by the clock of the store, where hosts share it.
         whole_ms: The length of the wait from its beginning. After a restart no more than this is left of it, should the
-            wall clock have been set back meanwhile.
-        why: ``retry``: the step's policy makes another attempt then. ``delay``: it was accepted so.
+            wall clock have been set back meanwhile. 0 for ``notBefore``.
+        why: ``retry``: the step's policy makes another attempt then. ``delay``: its step asks for that. ``notBefore``:
+            its event asks for that. ``debounce``: until then no other event of its key may come, else that one's run
+            waits in its place.
         max_attempts: How many the policy makes at most.
     """
 

@@ -38,6 +38,8 @@ class RunReport:
 def fire(workspace: Path, event: object) -> list[RunReport]:
     """Run every step that an event matches, and all that they cause, and report in match order, causes first.
 
+    Delays of steps, and the quiet that they wait for, are waited for; a ``notBefore`` of an event is not.
+
     Raises:
         FlowdError: The event is none.
     """
@@ -65,6 +67,7 @@ async def _run_in(settings: Settings, event: object, only: tuple[str, str] | Non
     runs: list[Run] = []
     try:
         async with running(settings) as parts:
+            parts.engine.wait_for_no_instant()
             if only is not None:
                 parts.engine.cause_nothing()
             accepted = await parts.engine.dispatch(event, only=only, traceparent=trace_around())

@@ -147,6 +147,7 @@ class ActiveAttempt:
             answer=started.run.answer,
             traceparent=started.traceparent,
             fence=started.fence,
+            burst=started.burst,
         )
         command = await self._tools.runners.command(self.definition, context)
         if self.is_canceled:
@@ -289,6 +290,7 @@ class ActiveAttempt:
                 raise
 
         finished = await self._patiently(finish)
+        due_ms = tools.clock.steady_ms() + (delay_ms or 0)
         run = finished.run
         tools.waits.over(f"start {self.run_id}")
         tools.outputs.let_go(attempt.id, await tools.shelving.ended(attempt.id, output))
@@ -306,7 +308,7 @@ class ActiveAttempt:
             tools.completions.tell(run)
         elif isinstance(run.waiting_for, TimeWait):
             tools.completions.again(run.id)
-            return Again(run.waiting_for.until_ms, finished.claimed)
+            return Again(due_ms, finished.claimed)
         return Done(finished.claimed)
 
     def _delay_before_next_ms(self, outcome: Outcome) -> int | None:

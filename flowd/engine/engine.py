@@ -157,6 +157,8 @@ class Engine:
             self._calls.begin(self._attempts.cancel(run_id))
         if side_effects.is_any_ready:
             self._scheduler.ring()
+        if side_effects.next_due_ms is not None:
+            self._scheduler.ring_at(side_effects.next_due_ms)
         self.tallies.caused(side_effects.caused)
         if side_effects.has_notices:
             self.notices.ring()
@@ -172,6 +174,10 @@ class Engine:
     def cause_nothing(self) -> None:
         """Leave alone what results say is to come next: whoever runs one step means that step."""
         self._follows.are_wanted = False
+
+    def wait_for_no_instant(self) -> None:
+        """Let runs start whatever their events say of when: whoever runs them means now."""
+        self._intake.waits_for_instants = False
 
     def drain(self) -> None:
         """Start nothing more until somebody wants this host to start runs again. Events are still accepted, and their

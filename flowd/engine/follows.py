@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-from flowd.domain import trees
+from flowd.domain import timing, trees
 from flowd.domain.errors import ChainLimitError, InvalidEventError, PayloadTooLargeError
 from flowd.domain.event import Event
+from flowd.domain.instants import read_whole_instant
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import MAX_AT_ONCE
 from flowd.domain.result import FlowResult
@@ -79,4 +80,11 @@ class Follows:
         return tuple(prepared)
 
     def _read(self, result: FlowResult, first_run_id: str) -> list[Event]:
-        return trees.next_events(result, first_run_id=first_run_id, now=self._now(), max_events=self._max_tree_events)
+        now = self._now()
+        found = trees.next_events(result, first_run_id=first_run_id, now=now, max_events=self._max_tree_events)
+        for index, event in enumerate(found):
+            try:
+                timing.not_before_ms(event.members, now_ms=read_whole_instant(now) or 0)
+            except InvalidEventError as error:
+                raise trees.bad_next(index, error) from error
+        return found

@@ -33,18 +33,19 @@ class Hearing:
         attempts: Attempts,
         completions: Completions,
         ring: Callable[[], None],
-        ring_at: Callable[[int], None],
+        ring_in: Callable[[int], None],
         hold: Callable[[bool], None],
         poll_s: float = POLL_S,
     ) -> None:
-        """``ring`` tells that a run may be ready, ``ring_at`` when by the steady clock; ``hold`` whether somebody wants
+        """``ring`` tells that a run may be ready, ``ring_in`` after how many
+        milliseconds; ``hold`` whether somebody wants
         nothing to start here."""
         self._journal = journal
         self._leases = leases
         self._attempts = attempts
         self._completions = completions
         self._ring = ring
-        self._ring_at = ring_at
+        self._ring_in = ring_in
         self._hold = hold
         self._poll_s = poll_s
         self._news = asyncio.Event()
@@ -78,8 +79,8 @@ class Hearing:
         self._hold(found.is_held)
         if found.is_any:
             self._ring()
-        if found.next_due_ms is not None:
-            self._ring_at(found.next_due_ms)
+        if found.due_in_ms is not None:
+            self._ring_in(found.due_in_ms)
         if self._attempts.active:
             for run_id in await self._leases.cancel_wishes():
                 await self._attempts.cancel_once(run_id)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from flowd.domain import event as events
-from flowd.domain import ids, joining, matching
+from flowd.domain import ids, joining, matching, timing
 from flowd.domain.awaited import Waiting
 from flowd.domain.errors import (
     EventNotFoundError,
@@ -18,7 +18,7 @@ from flowd.domain.filters import RunFilter
 from flowd.domain.matching import LeftOut, Match, Verdict
 from flowd.domain.queueing import Claim, NewRun
 from flowd.domain.stored import Accepted, NewEvent, NewEventRuns
-from flowd.engine import run_labels
+from flowd.engine import run_labels, timings
 from flowd.engine.new_rounds import Selection, first_round, how_many_start, original
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.wanted_keys import WantedKeys
@@ -71,6 +71,8 @@ class Intake:
         self._instant = instant
         self._nonce = nonce
         self._max_payload_bytes = max_payload_bytes
+        self.waits_for_instants = True
+        """False: runs start whatever their events say of when."""
 
     async def accept(
         self,
@@ -131,11 +133,25 @@ class Intake:
             if first:
                 await asyncio.sleep(0)
             runs += first_round(self._steps, event.id, found[first : first + _AT_ONCE])
-        return NewEventRuns(new, self._given(runs, event), outside)
+        given = self._given(runs, event)
+        if only is None:  # else somebody wants this step to run, whatever it waits for else
+            not_before_ms = timing.not_before_ms(event.members, now_ms=self._clock.now_ms())
+            given = self._timed(given, event, not_before_ms if self.waits_for_instants else None)
+        return NewEventRuns(new, given, outside)
 
     def _given(self, runs: Sequence[NewRun], event: Event) -> tuple[NewRun, ...]:
         """With their keys and labels."""
         return run_labels.give(self._keys.give(runs, event.members), event.members, self._catalog.snapshot)
+
+    def _timed(
+        self, runs: tuple[NewRun, ...], event: Event, not_before_ms: int | None, *, waits_for_quiet: bool = True
+    ) -> tuple[NewRun, ...]:
+        """With what they ask of times."""
+        snapshot = self._catalog.snapshot
+        if not_before_ms is None and not snapshot.has_timings:
+            return runs
+        canonical = self._canonical if waits_for_quiet else None
+        return timings.give(runs, event.members, snapshot, not_before_ms=not_before_ms, canonical=canonical)
 
     async def replay(
         self,
@@ -178,9 +194,8 @@ class Intake:
         is_whole = steps is None and from_steps is None
         # What is left out now is all that still is, unless some steps alone were asked for.
         remembered = left_out if is_missing and is_whole else None
-        created = await self._store.add_runs(
-            event_id, self._given(runs, event), at_ms=at_ms, left_out=remembered, waiting=waiting
-        )
+        given = self._timed(self._given(runs, event), event, None, waits_for_quiet=False)
+        created = await self._store.add_runs(event_id, given, at_ms=at_ms, left_out=remembered, waiting=waiting)
         return Accepted(replace(stored, left_out=left_out), created, outside=outside if is_whole else ())
 
     def _again(
@@ -213,6 +228,7 @@ class Intake:
             InvalidEventError: It is no event.
         """
         event = self.read(value)
+        timing.not_before_ms(event.members, now_ms=self._clock.now_ms())
         snapshot = self._catalog.snapshot
         verdicts = matching.explain(snapshot, event)
         if matching.deferred(verdicts):

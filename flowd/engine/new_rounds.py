@@ -26,8 +26,8 @@ def first_round(steps: StepsInForce, event_id: str, matches: Iterable[Match]) ->
 
 
 def how_many_start(runs: Iterable[NewRun]) -> int:
-    """Those of these runs that wait for no other."""
-    return sum(not run.needs and not run.copied for run in runs)
+    """Those of these runs that wait for no other, and for no time."""
+    return sum(not run.needs and not run.copied and not run.is_timed for run in runs)
 
 
 class Selection:

@@ -186,8 +186,8 @@ class Scheduler:
         self._pump()
 
     def ring_at(self, due_ms: int) -> None:
-        """A run will be ready at this instant by the steady clock."""
-        if due_ms <= self._steady_ms():
+        """A run will be ready at this instant by the steady clock, or will have waited for too long then."""
+        if due_ms <= self._steady_ms() and self._occupied < self._max_parallel:
             self.ring()
         elif not self._starts_nothing and (self._due_ms is None or due_ms < self._due_ms):
             self._set_timer(due_ms)

@@ -170,7 +170,7 @@ class Tenure:
             self._completions.tell(run)
         elif isinstance(run.waiting_for, TimeWait):
             self._completions.again(run.id)
-            self._scheduler.ring_at(run.waiting_for.until_ms)
+            self._scheduler.ring_at(self._clock.steady_ms() + run.waiting_for.whole_ms)
         self._scheduler.ring()  # what needs it may start now
 
     def _tell_failure(self, error: RefusedError) -> None:

@@ -68,7 +68,7 @@ def waits(said: Mapping[str, Any] | None) -> str:
         case {"why": "foreign"}:
             return "a person: its state was copied from elsewhere"
         case {"until": _, "why": why}:
-            return "its retry" if why == "retry" else "its time"
+            return {"retry": "its retry", "debounce": "quiet"}.get(str(why), "its time")
         case {"package": name}:
             return f"its step, which {name} does not have"
         case {"host": dict(host)}:

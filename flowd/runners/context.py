@@ -6,6 +6,7 @@ from flowd.domain.instants import instant
 from flowd.domain.launching import SpawnError, StepContext
 from flowd.domain.needs import NeedEnd
 from flowd.domain.people import Answer
+from flowd.domain.timing import Burst
 from flowd.formats.typed import Raw, to_json
 
 
@@ -53,6 +54,8 @@ def document(
     flow["event"] = Raw(context.event_json)
     if context.needs:
         flow["needs"] = needs_of(context)
+    if context.burst is not None:
+        flow["debounced"] = _debounced(context.burst)
     runtime: dict[str, object] = {
         "eventId": context.event_id,
         "runId": context.run_id,
@@ -78,6 +81,11 @@ def document(
             f"{definition.label}: the context has text that is not Unicode, most likely the name of the folder"
             f" {definition.flow_root!r}; rename it"
         ) from error
+
+
+def _debounced(burst: Burst) -> dict[str, object]:
+    told: dict[str, object] = {"eventIds": list(burst.event_ids), "count": burst.count}
+    return {**told, "truncated": True} if burst.is_truncated else told
 
 
 def _answer(said: Answer) -> dict[str, object]:

@@ -91,7 +91,8 @@ async def build(
         on_lost=on_keeper_lost,
         step_open_files=step_open_files,
     )
-    store, shared = await open_store(settings, on_failure=on_storage_failure, is_private=socket_path is None)
+    is_private = socket_path is None
+    store, shared = await open_store(settings, clock=clock, on_failure=on_storage_failure, is_private=is_private)
     catalog_journal = CatalogJournal(store, clock)
     listeners: list[Callable[[Snapshot], None]] = [
         lambda snapshot: store.use_key_limits(snapshot.key_limits),

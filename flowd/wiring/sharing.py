@@ -74,7 +74,7 @@ class Shared:
             attempts=attempts,
             completions=completions,
             ring=scheduler.ring,
-            ring_at=scheduler.ring_at,
+            ring_in=lambda left_ms: scheduler.ring_at(clock.steady_ms() + left_ms),
             hold=lambda is_wanted: scheduler.hold(Holder.STORE, is_wanted),
         )
         abilities = Abilities(hosts=self.store, catalog=catalog, steps=steps, served=self.served, ring=scheduler.ring)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import flowd
 from flowd.domain.errors import NotYetError, StateError, StorageBusyError, StorageFailedError, StorageFullError
 from flowd.domain.hosts import HostSession
-from flowd.ports import OpenStore
+from flowd.ports import Clock, OpenStore
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.state import host_id
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def open_store(
-    settings: Settings, *, on_failure: Callable[[StorageFailedError], None], is_private: bool
+    settings: Settings, *, clock: Clock, on_failure: Callable[[StorageFailedError], None], is_private: bool
 ) -> tuple[OpenStore, Shared | None]:
     """Open the store of a workspace.
 
@@ -37,7 +37,7 @@ async def open_store(
         StateError: It cannot be used.
     """
     if settings.store is not None and not is_private:
-        return await _open_shared(settings, on_failure)
+        return await _open_shared(settings, clock, on_failure)
     store = SqliteStore(
         settings.state_dir / state_folder.DATABASE,
         max_queued=settings.max_queued,
@@ -45,6 +45,7 @@ async def open_store(
         max_tree_events=settings.max_tree_events,
         on_failure=on_failure,
         reserve_bytes=0 if is_private else RESERVE_BYTES,
+        clock=clock,
     )
     return store, None
 
@@ -103,7 +104,7 @@ def reading_shared(settings: Settings) -> "Iterator[Connection | None]":
 
 
 async def _open_shared(
-    settings: Settings, on_failure: Callable[[StorageFailedError], None]
+    settings: Settings, clock: Clock, on_failure: Callable[[StorageFailedError], None]
 ) -> tuple[OpenStore, Shared]:
     address = shared_address(settings)
     from flowd.store.postgres.shared import SharedStore  # noqa: PLC0415 - an extra, which few have
@@ -122,6 +123,7 @@ async def _open_shared(
         max_waiting=settings.max_waiting,
         max_tree_events=settings.max_tree_events,
         on_failure=on_failure,
+        clock=clock,
     )
     try:
         is_held = await store.register()

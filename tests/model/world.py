@@ -51,8 +51,8 @@ def _paused(scope: str) -> Paused:
 class MortalStore(SqliteStore):
     """A store in which one call of one kind never comes back, before it has done anything or after its commit."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, max_queued=1000, max_tree_events=MAX_TREE_EVENTS)
+    def __init__(self, path: Path, clock: Clock) -> None:
+        super().__init__(path, max_queued=1000, max_tree_events=MAX_TREE_EVENTS, clock=clock)
         self.arming: tuple[str, str] | None = None
         self.died_at: tuple[str, str] | None = None
         self.under_way = 0
@@ -113,7 +113,7 @@ class World:
         """Start a daemon."""
         self._others = asyncio.all_tasks()
         self.clock.restart()
-        self.store = MortalStore(self.folder / "flowd.db")
+        self.store = MortalStore(self.folder / "flowd.db", self.clock)
         self.engine, _ = wiring.assemble(
             self._settings,
             store=self.store,

@@ -28,7 +28,7 @@ class World:
         self.is_any_ready = True
         self.is_held = False
         self.holds: list[bool] = []
-        self.next_due_ms: int | None = None
+        self.due_in_ms: int | None = None
         self.news: Callable[[], None] = lambda: None
         anything: Any = self
         self.counted: list[str] = []
@@ -39,7 +39,7 @@ class World:
             attempts=anything,
             completions=self.completions,
             ring=lambda: self.said.append(("ring",)),
-            ring_at=lambda due_ms: self.said.append(("ring at", due_ms)),
+            ring_in=lambda left_ms: self.said.append(("ring in", left_ms)),
             hold=self.holds.append,
             poll_s=poll_s,
         )
@@ -55,7 +55,7 @@ class World:
         return JournalPage(found, begin + len(found), self.oldest, newest)
 
     async def startable(self) -> Startable:
-        return Startable(self.is_any_ready, self.next_due_ms, self.is_held)
+        return Startable(self.is_any_ready, self.due_in_ms, self.is_held)
 
     async def cancel_wishes(self) -> list[str]:
         return self.wishes
@@ -138,9 +138,9 @@ def test_the_scheduler_hears_of_what_this_host_can_start_and_of_times_to_come() 
         world.is_any_ready = False
         await world.hearing.look()
         assert world.said == []
-        world.next_due_ms = 7
+        world.due_in_ms = 7
         await world.hearing.look()
-        assert world.said == [("ring at", 7)]
+        assert world.said == [("ring in", 7)]
 
     asyncio.run(test())
 

@@ -23,6 +23,7 @@ SQLITE = {
     "0015_runs_of_host.sql": "bc95d3928802f45c",
     "0016_bound_to.sql": "deb4ce0e337802d9",
     "0017_notices.sql": "9a99dc674722e6b8",
+    "0018_times.sql": "6735a0d1a30666d5",
 }
 """A change of a schema is a new file with a new line here; a line that is here stays as it is."""
 
@@ -31,6 +32,7 @@ POSTGRES = {
     "0002_hosts.sql": "affcf92238853e5d",
     "0003_packages.sql": "87ea4d877bfcfa9e",
     "0004_notices.sql": "ec2bb01d3e752eff",
+    "0005_times.sql": "52e0770f974ff5db",
 }
 """The same."""
 

@@ -1,7 +1,8 @@
 """Reads CloudEvents 1.0 as flow events. Owns `cloudevents`, whose rules for attributes apply; imported when one comes.
 
-``id``, ``type`` and ``source`` keep their names, ``time`` becomes ``occurredAt`` and ``data`` the ``payload``; all
-other attributes, extensions included, stay beside them as members of the event. flowd knows events by their id alone,
+``id``, ``type`` and ``source`` keep their names, ``time`` becomes ``occurredAt``, ``data`` the ``payload``, and the
+extension ``notbefore`` ``notBefore``, for names of attributes have small letters; all other attributes, extensions
+included, stay beside them as members of the event. flowd knows events by their id alone,
 while a CloudEvent is known by source and id together: the event's id is both, with a space between them, which no
 source contains.
 """
@@ -79,6 +80,8 @@ def event(call: Call) -> dict[str, Any]:
     made = {**kept, "id": attributes["id"], "type": attributes["type"], "source": attributes["source"]}
     if attributes.get("time") is not None:
         made["occurredAt"] = attributes["time"].upper()
+    if "notbefore" in made:
+        made["notBefore"] = made.pop("notbefore")
     return {**made, "payload": {} if data is None else data}
 
 

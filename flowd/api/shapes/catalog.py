@@ -11,6 +11,7 @@ from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, Ru
 from flowd.domain.hosts import Able, Unserved
 from flowd.domain.matching import Verdict, Why
 from flowd.domain.needs import When
+from flowd.domain.timing import NOT_BEFORE, Debounce
 
 
 class Explain(Params):
@@ -30,11 +31,21 @@ class ConcurrencyView(View):
     group: str | None = None
 
 
+class DebounceView(View):
+    """One run for the last of the events of a ``key``, JSON Pointers into the event, that come before it was quiet for
+    ``quietMs``. After ``maxMs`` it starts though it was not; missing: it waits as long as it takes."""
+
+    quiet_ms: int
+    key: tuple[str, ...]
+    max_ms: int | None = None
+
+
 class StepView(View):
     """A step of a flow. Without ``triggerType`` and ``needs`` no event starts it; ``when`` is what it asks of the ends
     of its needs. ``priority`` is missing where it is 0. ``labels``: what its runs are found by, JSON Pointers into the
     event by name. ``runsOn``: labels that a host must have to run it; ``lostAfterMs`` is missing where it is the
-    default."""
+    default. ``delayMs``: how long it waits before it starts; ``queueTimeoutMs``: how long its runs may wait for their
+    turn; ``debounce``: the quiet that they wait for."""
 
     name: str
     runner: str
@@ -50,6 +61,9 @@ class StepView(View):
     labels: dict[str, str] | None = None
     runs_on: tuple[str, ...] | None = None
     lost_after_ms: int | None = None
+    delay_ms: int | None = None
+    queue_timeout_ms: int | None = None
+    debounce: DebounceView | None = None
 
 
 class FlowView(View):
@@ -119,7 +133,7 @@ class VerdictView(View):
     are not started. ``warning``: why a run of it fails all the same, or waits. ``runsOn``: labels that it
     requires of a host; ``hosts``: how many hosts start runs of it, ``hostNames``: which, where they share a store; and
     with none ``unserved``: why, as those that could are ``draining``, none has the ``labels``, or none has the
-    ``package``."""
+    ``package``. ``delayMs``, ``debounce`` and ``queueTimeoutMs`` as the step has them."""
 
     flow: str
     step: str
@@ -135,16 +149,21 @@ class VerdictView(View):
     hosts: int | None = None
     host_names: tuple[str, ...] | None = None
     unserved: Unserved | None = None
+    delay_ms: int | None = None
+    queue_timeout_ms: int | None = None
+    debounce: DebounceView | None = None
 
 
 class ExplainView(View):
-    """What every step says to an event, and the packages that could not be asked."""
+    """What every step says to an event, and the packages that could not be asked. ``notBefore``: when the event lets
+    its runs start, as it says that."""
 
     event_id: str
     type: str
     matched: int
     steps: list[VerdictView]
     broken: list[BrokenView]
+    not_before: str | None = None
 
 
 def catalog_view(snapshot: Snapshot) -> CatalogView:
@@ -196,6 +215,7 @@ def explain_view(
         matched=sum(verdict.why == "matched" for verdict in verdicts),
         steps=[_verdict_view(verdict, able(verdict.flow, verdict.step)) for verdict in verdicts],
         broken=[broken_view(package) for package in snapshot.broken],
+        not_before=not_before if isinstance(not_before := event.members.get(NOT_BEFORE), str) else None,
     )
 
 
@@ -216,7 +236,14 @@ def _step_view(step: Step) -> StepView:
         labels=dict(step.labels) or None,
         runs_on=step.runs_on or None,
         lost_after_ms=step.lost_after_ms,
+        delay_ms=step.delay_ms or None,
+        queue_timeout_ms=step.queue_timeout_ms,
+        debounce=None if step.debounce is None else _debounce_view(step.debounce),
     )
+
+
+def _debounce_view(asked: Debounce) -> DebounceView:
+    return DebounceView(asked.quiet_ms, asked.key, asked.max_ms)
 
 
 def _concurrency_view(asked: Concurrency | None) -> ConcurrencyView | None:
@@ -243,4 +270,7 @@ def _verdict_view(verdict: Verdict, able: Able) -> VerdictView:
         hosts=able.hosts,
         host_names=able.names or None,
         unserved=able.unserved,
+        delay_ms=verdict.step.delay_ms or None,
+        queue_timeout_ms=verdict.step.queue_timeout_ms,
+        debounce=None if verdict.step.debounce is None else _debounce_view(verdict.step.debounce),
     )

@@ -43,14 +43,15 @@ class HostWaitView(View):
 
 class WaitingView(View):
     """What keeps a queued run from starting: ``needs`` that have not ended; a ``person``, who is to answer this run;
-    its time, and why it waits for one (for a ``retry``, with the number of the ``attempt`` that comes then, ``of`` so
-    many); a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; the ``package`` that has its step; or
-    a ``host`` that can run it.
+    its time ``until`` when, and why it waits for one (a ``delay`` of its step; ``notBefore`` of its event;
+    ``debounce``: until then no other event of its key may come; a ``retry``, with the number of the ``attempt`` that
+    comes then, ``of`` so many); a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; the ``package``
+    that has its step; or a ``host`` that can run it.
     With ``place`` it is ready, and this one in the order in which runs start (101: behind the first 100). ``foreign``:
     the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
 
     until: str | None = None
-    why: Literal["retry", "delay", "foreign"] | None = None
+    why: Literal["retry", "delay", "notBefore", "debounce", "foreign"] | None = None
     attempt: int | None = None
     of: int | None = None
     package: str | None = None

@@ -16,6 +16,7 @@ from psycopg import RawCursor, pq
 from flowd.store.postgres.adapting import ADAPTERS
 from flowd.store.postgres.address import Address
 from flowd.store.postgres.dialect import translated
+from flowd.store.sql import clocks
 from flowd.store.sql.connection import WriteNotes
 
 PATIENCE_S = 5.0
@@ -204,7 +205,8 @@ class PostgresWriter(PostgresConnection, WriteNotes):
         schema = address.schema
         self._begin_all = (
             "BEGIN ISOLATION LEVEL READ COMMITTED;"
-            f"SELECT pg_advisory_xact_lock({lock_key(schema)}), pg_current_xact_id()::text"
+            f"SELECT pg_advisory_xact_lock({lock_key(schema)}), pg_current_xact_id()::text,"
+            " (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
         )
         self._tell = f"NOTIFY {channel(schema)};"
         self._identified: psycopg.Connection[Any] | None = None
@@ -246,7 +248,8 @@ class PostgresWriter(PostgresConnection, WriteNotes):
     def begin(self) -> None:
         """Begin a transaction that nobody else writes beside, on whichever host."""
         self._unsent.clear()
-        (_, self._transaction) = self._begin(self._begin_all)
+        (_, self._transaction, now_ms) = self._begin(self._begin_all)
+        clocks.note_server_clock(self, now_ms)
         self._changes_told = self.total_changes
         if self._identified is not self._raw:
             try:

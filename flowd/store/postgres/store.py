@@ -8,6 +8,7 @@ from flowd.domain.errors import RefusedError, StorageFailedError
 from flowd.domain.queue_view import StepQueue
 from flowd.domain.queueing import MAX_WAITING
 from flowd.domain.trees import MAX_EVENTS
+from flowd.ports.clock import Clock
 from flowd.store.postgres import errors, pooler, schema
 from flowd.store.postgres.address import Address
 from flowd.store.postgres.connection import Outage, PostgresConnection, PostgresWriter
@@ -30,6 +31,7 @@ class PostgresStore(SqlStore):
         max_tree_events: int = MAX_EVENTS,
         max_journal_rows: int = journal.MAX_ROWS,
         on_failure: Callable[[StorageFailedError], None] = lambda _: None,
+        clock: Clock | None = None,
     ) -> None:
         """Connect; must be called in a running loop. See `SqlStore`."""
         self._database_outage = Outage()
@@ -40,6 +42,7 @@ class PostgresStore(SqlStore):
             max_tree_events=max_tree_events,
             max_journal_rows=max_journal_rows,
             on_failure=on_failure,
+            clock=clock,
         )
         self._shelf = PostgresShelf(read=self._read, write=self._writer.do)
         self._asked = 0

@@ -8,7 +8,7 @@ of a flow have folders, in which steps leave files for each other, all of a roun
 from flowd.domain.definition import Definition
 from flowd.domain.hosts import HostSession, HostState, Startable
 from flowd.domain.queueing import Claim
-from flowd.store.sql import rows
+from flowd.store.sql import expiring, rows
 from flowd.store.sql.connection import Connection
 
 _READY = "status = 'queued' AND waits_for IS NULL AND called_off IS NULL"
@@ -39,7 +39,9 @@ JOIN LATERAL (
 ORDER BY head.priority DESC, head.ready_seq LIMIT ?"""
 
 _ANY = f"""{_STEPS}
-SELECT EXISTS (SELECT 1 FROM ready {_BY_HOST})::int, (SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'),
+SELECT EXISTS (SELECT 1 FROM ready {_BY_HOST})::int, LEAST(
+(SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'),
+(SELECT min(not_before_ms) FROM runs WHERE waits_for = 'instant'), {expiring.NEXT}) - server_ms(),
 (SELECT wanted FROM hosts WHERE name = ?)"""
 
 _CLAIMED = (
@@ -78,8 +80,8 @@ def _bound_elsewhere(db: Connection, seqs: list[int], host: HostSession) -> set[
 
 def startable(db: Connection, host: HostSession) -> Startable:
     """See `flowd.ports.hosts.Leases.startable`."""
-    is_any_ready, next_due_ms, wanted = db.execute(_ANY, (host.name, host.name)).fetchone()
-    return Startable(bool(is_any_ready), next_due_ms, wanted == HostState.DRAINING)
+    is_any_ready, due_in_ms, wanted = db.execute(_ANY, (host.name, host.name)).fetchone()
+    return Startable(bool(is_any_ready), due_in_ms, wanted == HostState.DRAINING)
 
 
 def begin(db: Connection, run_seq: int, number: int, definition: Definition, host: HostSession) -> None:

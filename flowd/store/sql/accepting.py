@@ -32,7 +32,8 @@ class Ask:
     def is_simple(self) -> bool:
         """Whether it may be accepted with others: its runs come to no gate but that of pauses, and need no other."""
         return len(self.event.body) <= _MAX_BODY_BYTES and not any(
-            run.needs or run.copied or run.has_key or run.round_key for run in self.runs
+            run.needs or run.copied or run.has_key or run.round_key or (run.timing and run.timing.quiet)
+            for run in self.runs
         )
 
 

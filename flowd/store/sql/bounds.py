@@ -24,7 +24,7 @@ def load(db: Connection) -> Load:
 
 def of(runs: Iterable[NewRun]) -> Load:
     """How many these will be."""
-    waits = [bool(run.needs or run.copied or run.wait) for run in runs]
+    waits = [bool(run.needs or run.copied or run.is_timed) for run in runs]
     return Load(waits.count(False), waits.count(True))
 
 

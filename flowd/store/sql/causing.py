@@ -199,7 +199,9 @@ def _parts(effects: Sequence[_Effect], *, are_kept_from_gates: bool) -> Iterator
     for effect in effects:
         if effect.how == "accepted":
             part.append(effect)
-            if not are_kept_from_gates and any(map(rounds.comes_to_gate, effect.runs)):
+            if any(map(rounds.waits_for_quiet, effect.runs)) or (
+                not are_kept_from_gates and any(map(rounds.comes_to_gate, effect.runs))
+            ):
                 yield part
                 part = []
     if part:

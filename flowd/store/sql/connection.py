@@ -1,6 +1,6 @@
 """A connection as the statements that all databases share see it: what `Connection` offers of itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from flowd.domain.concurrency import KeyLimits
@@ -91,6 +91,11 @@ class WriteNotes:
         key_limits: What the packages in force declare.
         notify: Who is told of how runs end. With none, nothing is written for that.
         has_notices: Somebody is to be told of something, by a notice that is in the outbox now.
+        due_ms: When the next of the runs that have begun to wait for their time has waited long enough, by this host's
+            steady clock.
+        host_steady_ms: That clock; None where nobody has given the store one.
+        ahead_ms: See `flowd.store.sql.clocks.ahead_ms`.
+        was_set_back: So was the database's clock, and waits are longer than they should be.
     """
 
     def __init__(self) -> None:
@@ -104,6 +109,10 @@ class WriteNotes:
         self.key_limits: KeyLimits = {}
         self.notify: Sequence[NotifyRule] = ()
         self.has_notices = False
+        self.due_ms: int | None = None
+        self.host_steady_ms: Callable[[], int] | None = None
+        self.ahead_ms: int | None = None
+        self.was_set_back = False
 
     def forget(self) -> None:
         """Another transaction begins."""
@@ -113,6 +122,7 @@ class WriteNotes:
         self.caused.clear()
         self.told.clear()
         self.has_notices = False
+        self.due_ms = None
 
 
 class WriteConnection(ReadConnection, Protocol):
@@ -126,6 +136,8 @@ class WriteConnection(ReadConnection, Protocol):
     key_limits: KeyLimits
     notify: Sequence[NotifyRule]
     has_notices: bool
+    due_ms: int | None
+    host_steady_ms: Callable[[], int] | None
 
     def forget(self) -> None:
         """See `WriteNotes.forget`."""

@@ -9,15 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from flowd.domain.run import ProcessStatus
-from flowd.store.sql import called_off, journal, keys, needs, pauses, ready
+from flowd.store.sql import called_off, expiring, journal, keys, needs, pauses, ready, times, timings
 from flowd.store.sql.connection import Connection, WriteNotes
 from flowd.store.sql.passing import Change, Ended, Freed, Name, Passed, Passing, Resolved
 
 Gate = Callable[[Connection, int, int, int], Passing | Passed]
 """Of a run, by its ``seq`` and its event's, and the wall clock's milliseconds."""
 
-GATES: tuple[tuple[Name, Gate], ...] = (("needs", needs.look), ("pause", pauses.look), ("key", keys.look))
-"""Those that can keep a run which came to them. A wait for a time begins where the run is queued."""
+GATES: tuple[tuple[Name, Gate], ...] = (
+    ("needs", needs.look),
+    ("time", times.look),
+    ("pause", pauses.look),
+    ("key", keys.look),
+)
+"""Those that can keep a run which came to them. Runs that ask nothing of times do not come to that of time."""
 
 Consequence = Callable[[Connection, int, int], Iterable[Change]]
 """Of a run by its ``seq``, at an instant: what may go on from a gate now, and what was ended for it."""
@@ -67,6 +72,11 @@ def paused(db: Connection, run_seq: int, *, at_ms: int) -> None:
     _Work(db, at_ms).follow(OF_A_PAUSE, run_seq)
 
 
+def do(db: Connection, changes: Iterable[Change], *, at_ms: int) -> None:
+    """Do all that follows from these changes."""
+    _Work(db, at_ms).do(changes)
+
+
 def resolved(db: Connection, run_seq: int, *, at_ms: int) -> None:
     """A person has answered the question that a run had ended with: let go of what waited for that."""
     _Work(db, at_ms).follow(OF_A_RESOLUTION, run_seq)
@@ -106,8 +116,9 @@ class _Work:
             self._note_end(item.run_seq)
         elif isinstance(item, Resolved):
             self._left.extend((then, item.run_seq) for then in OF_A_RESOLUTION)
-        elif (is_called_off := self._is_called_off(item.run_seq)) is not None:
-            passing, others = self._end(item) if is_called_off else self._pass(item)
+        elif (queued := self._queued(item.run_seq)) is not None:
+            is_called_off, timing = queued
+            passing, others = self._end(item) if is_called_off else self._pass(item, timing)
             if passing is Passing.ENDED:
                 self._note_end(item.run_seq)
             self._waiting.extend(others)
@@ -119,22 +130,25 @@ class _Work:
         self._left.extend((then, run_seq) for then in OF_AN_END)
         self._last.extend((then, run_seq) for then in LAST_OF_AN_END)
 
-    def _is_called_off(self, run_seq: int) -> bool | None:
-        """None where it is not queued: what came before it has ended it."""
-        status, is_called_off = self._db.execute(
-            "SELECT status, called_off IS NOT NULL FROM runs WHERE seq = ?", (run_seq,)
+    def _queued(self, run_seq: int) -> tuple[bool, str | None] | None:
+        """Whether it was called off, and what it asks of times; None where it is not queued: what came before it has
+        ended it."""
+        status, is_called_off, timing = self._db.execute(
+            "SELECT status, called_off IS NOT NULL, timing FROM runs WHERE seq = ?", (run_seq,)
         ).fetchone()
-        return bool(is_called_off) if status == ProcessStatus.QUEUED else None
+        return (bool(is_called_off), timing) if status == ProcessStatus.QUEUED else None
 
     def _end(self, run: Freed) -> Passed:
         called_off.end(self._db, run.run_seq, self._at_ms)
         return Passed(Passing.ENDED)
 
-    def _pass(self, run: Freed) -> Passed:
+    def _pass(self, run: Freed, timing: str | None) -> Passed:
         db, first = self._db, 0 if run.behind is None else _ORDER.index(run.behind) + 1
         others: tuple[Change, ...] = ()
         for name, gate in GATES:
-            if _ORDER.index(name) >= first:
+            if _ORDER.index(name) >= first and (name != "time" or timing is not None):
+                if name == "key" and timing is not None:
+                    self._begin_to_queue(run, timing)
                 came = gate(db, run.run_seq, run.event_seq, self._at_ms)
                 passing, more = came if isinstance(came, Passed) else (came, ())
                 others += more
@@ -149,3 +163,8 @@ class _Work:
         if isinstance(db, WriteNotes):
             db.is_any_ready = True
         return Passed(Passing.FREE, others)
+
+    def _begin_to_queue(self, run: Freed, timing: str) -> None:
+        timeout_ms = timings.read(timing).queue_timeout_ms
+        if timeout_ms is not None:
+            expiring.begin(self._db, run.run_seq, timeout_ms, self._at_ms)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flowd.domain.definition import Definition
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.run import ProcessStatus
-from flowd.store.sql import journal, words
+from flowd.store.sql import clocks, expiring, journal, words
 from flowd.store.sql.connection import Connection, WriteNotes
 from flowd.store.sql.passing import Passing
 
@@ -33,7 +33,8 @@ def look(db: Connection, run_seq: int, event_seq: int, at_ms: int) -> Passing:
     if what is None:
         return Passing.FREE
     db.execute(
-        "UPDATE runs SET waits_for = 'pause', waits_on = ?, updated_at_ms = ? WHERE seq = ?", (what, at_ms, run_seq)
+        f"UPDATE runs SET waits_for = 'pause', waits_on = ?, updated_at_ms = ?, {expiring.HOLD} WHERE seq = ?",
+        (what, at_ms, clocks.steady_ms(db, at_ms), run_seq),
     )
     if before != "pause":
         journal.add_run(db, at_ms, event_seq, run_seq, ProcessStatus.QUEUED)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from flowd.domain.ids import attempt_id
 from flowd.domain.retention import Cutoff, Kept, Rule
 from flowd.domain.stored import KeptEvents, OldEvents, Pruned
-from flowd.store.sql import rows, ways
+from flowd.store.sql import bursts, rows, ways
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.ways import Term
 
@@ -104,6 +104,7 @@ def prune(
                 f"DELETE FROM {table} WHERE run_seq IN (SELECT seq FROM runs WHERE round_seq IS NOT NULL AND {theirs})",
                 old,
             )
+        bursts.forget(db, theirs, old)
         db.execute(f"DELETE FROM runs WHERE {theirs}", old)
         db.execute(f"DELETE FROM round_keys WHERE round_seq IN (SELECT seq FROM rounds WHERE {theirs})", old)
         db.execute(f"DELETE FROM rounds WHERE {theirs}", old)

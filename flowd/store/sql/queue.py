@@ -11,10 +11,9 @@ from flowd.domain.ids import attempt_id
 from flowd.domain.queueing import Claim, Claimed, StartedRun
 from flowd.domain.run import Attempt, ProcessStatus
 from flowd.domain.tenure import may_run_until_s
-from flowd.domain.waiting import TimeWait
-from flowd.store.sql import able, gates, journal, need_ends, pauses, rows
+from flowd.store.sql import able, bursts, clocks, expiring, gates, journal, need_ends, pauses, rows, timings
 from flowd.store.sql.connection import Connection, WriteNotes
-from flowd.store.sql.passing import Passing
+from flowd.store.sql.passing import Ended, Passing
 
 MAX_MOVED = 500
 """Runs that begin or end to wait in one transaction, so that nobody waits long behind it."""
@@ -25,18 +24,30 @@ NEXT = (
     " WHERE r.status = 'queued' AND r.waits_for IS NULL AND r.called_off IS NULL"
     " ORDER BY r.priority DESC, r.ready_seq LIMIT ?"
 )
-DUE = "SELECT seq, event_seq FROM runs WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"
+DUE = (
+    "SELECT seq, event_seq, timing IS NOT NULL AND wait_why IN ('delay', 'debounce') FROM runs"
+    " WHERE waits_for = 'time' AND not_before_ms <= ? ORDER BY not_before_ms, seq LIMIT ?"
+)
+AT_INSTANT = (
+    "SELECT seq, event_seq, 1 FROM runs WHERE waits_for = 'instant' AND not_before_ms <= ?"
+    " ORDER BY not_before_ms, seq LIMIT ?"
+)
 _SHORTEN = (
     "UPDATE runs SET not_before_ms = ? + wait_ms WHERE seq IN"
     " (SELECT seq FROM runs WHERE waits_for = 'time' AND not_before_ms > ? + wait_ms LIMIT ?)"
 )
 _SHORTENED = 10_000
-NEXT_DUE = "SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'"
+NEXT_DUE = (
+    "SELECT (SELECT min(not_before_ms) FROM runs WHERE waits_for = 'time'),"
+    f" (SELECT min(not_before_ms) FROM runs WHERE waits_for = 'instant'), {expiring.NEXT}"
+)
 
 
 def claim(db: Connection, ask: Claim) -> Claimed:
     """Queued → running for the next runs that may start, each with a new attempt; see `flowd.ports.Store.claim`."""
-    next_due_ms = _end_waits(db, ask)
+    next_due_ms, is_behind = _end_waits(db, ask)
+    if is_behind:  # what waited too long must not start
+        return Claimed(next_due_ms=next_due_ms, has_more=True)
     has_more = ask.limit == 0  # then nobody looked
     started: list[StartedRun] = []
     parked = left = 0
@@ -69,31 +80,25 @@ def claim(db: Connection, ask: Claim) -> Claimed:
     )
 
 
-def wait_columns(wait: TimeWait | None) -> tuple[str | None, str | None, int, int]:
-    """The values of ``waits_for``, ``wait_why``, ``not_before_ms`` and ``wait_ms``."""
-    if wait is None:
-        return None, None, 0, 0
-    # As `rows` reads it: "retry 4" is one of at most four attempts.
-    why = wait.why if wait.max_attempts is None else f"{wait.why} {wait.max_attempts}"
-    return "time", why, wait.until_ms, wait.whole_ms
-
-
 def requeue(db: Connection, run_id: str, *, at_ms: int) -> bool:
     """Running → queued, in its old place if nobody has paused it, forgetting an attempt that no process was ever started
     for."""
     changed = db.execute(
         "UPDATE runs SET status = 'queued', attempt_count = attempt_count - 1, updated_at_ms = ?,"
         " started_at_ms = CASE attempt_count WHEN 1 THEN NULL ELSE started_at_ms END"
-        " WHERE id = ? AND status = 'running' AND cancel_requested = 0 RETURNING seq, event_seq, attempt_count",
+        " WHERE id = ? AND status = 'running' AND cancel_requested = 0 RETURNING seq, event_seq, attempt_count, timing",
         (at_ms, run_id),
     ).fetchone()
     if changed is None:
         return False
-    seq, event_seq, left = changed
+    seq, event_seq, left, timing = changed
     db.execute("DELETE FROM attempts WHERE run_seq = ? AND number = ?", (seq, left + 1))
     if left:
         _show_attempt(db, seq, left)
     if pauses.look(db, seq, event_seq, at_ms) is Passing.FREE:
+        timeout_ms = None if timing is None else timings.read(timing).queue_timeout_ms
+        if timeout_ms is not None:
+            expiring.begin(db, seq, timeout_ms, at_ms)
         journal.add_run(db, at_ms, event_seq, seq, ProcessStatus.QUEUED)
     else:
         gates.paused(db, seq, at_ms=at_ms)
@@ -116,29 +121,54 @@ def _show_attempt(db: Connection, seq: int, number: int) -> None:
 
 
 def shorten_waits(db: Connection, steady_ms: int) -> None:
-    """Let no wait for a time last longer from now than it is in whole."""
+    """Let no wait for a time last longer from now than it is in whole. ``steady_ms`` is by this host's clock."""
+    now_ms = steady_ms + (clocks.ahead_ms(db) or 0)
     # Some at a time: what undoes a statement is kept in memory.
-    while db.execute(_SHORTEN, (steady_ms, steady_ms, _SHORTENED)).rowcount == _SHORTENED:
+    while db.execute(_SHORTEN, (now_ms, now_ms, _SHORTENED)).rowcount == _SHORTENED:
+        pass
+    while expiring.shorten(db, now_ms, limit=_SHORTENED) == _SHORTENED:
         pass
 
 
-def _end_waits(db: Connection, ask: Claim) -> int | None:
-    """Let go on what has waited for its time, the rest of very many at the next call. When the next one's comes."""
-    next_due_ms = _next_due_ms(db)
-    if next_due_ms is None or next_due_ms > ask.steady_ms:
-        return next_due_ms
-    for seq, event_seq in db.execute(DUE, (ask.steady_ms, MAX_MOVED)).fetchall():
-        gates.advance(db, seq, event_seq, at_ms=ask.at_ms, behind="time")
-    return _next_due_ms(db)
+def _end_waits(db: Connection, ask: Claim) -> tuple[int | None, bool]:
+    """Let go on what has waited for its time, and end what has waited too long for its turn: the rest of very many at
+    the next call. When the next one's time comes, by this host's steady clock; and whether some may still wait that
+    should have been ended."""
+    ahead_ms = clocks.ahead_ms(db)
+    if ahead_ms is not None:
+        _mend_waits(db, ask.steady_ms)
+    now_ms = ask.steady_ms + (ahead_ms or 0)
+    wall_ms = ask.at_ms if ahead_ms is None else now_ms
+    next_ones = db.execute(NEXT_DUE).fetchone()
+    if next_ones == (None, None, None):
+        return None, False
+    is_due = [due is not None and due <= now for due, now in zip(next_ones, (now_ms, wall_ms, now_ms), strict=True)]
+    due = db.execute(DUE, (now_ms, MAX_MOVED)).fetchall() if is_due[0] else []
+    due += db.execute(AT_INSTANT, (wall_ms, MAX_MOVED)).fetchall() if is_due[1] else []
+    for seq, event_seq, has_more_times in due:
+        gates.advance(db, seq, event_seq, at_ms=ask.at_ms, behind="person" if has_more_times else "time")
+    ended = expiring.end(db, now_ms, at_ms=ask.at_ms, limit=MAX_MOVED) if is_due[2] else []
+    gates.do(db, map(Ended, ended), at_ms=ask.at_ms)
+    if any(is_due):
+        next_ones = db.execute(NEXT_DUE).fetchone()
+    timed, at_instant, expiring_ms = next_ones
+    left = [one - now_ms for one in (timed, expiring_ms) if one is not None]
+    if at_instant is not None:
+        left.append(min(clocks.LOOK_MS, at_instant - wall_ms))
+    return (ask.steady_ms + min(left) if left else None), len(ended) == MAX_MOVED
 
 
-def _next_due_ms(db: Connection) -> int | None:
-    (due_ms,) = db.execute(NEXT_DUE).fetchone()
-    return None if due_ms is None else int(due_ms)
+def _mend_waits(db: Connection, steady_ms: int) -> None:
+    if isinstance(db, WriteNotes) and db.was_set_back:
+        db.was_set_back = False
+        shorten_waits(db, steady_ms)
 
 
 def _wait_for_package(db: Connection, row: rows.Row, at_ms: int) -> None:
-    db.execute("UPDATE runs SET waits_for = 'package', updated_at_ms = ? WHERE seq = ?", (at_ms, row[0]))
+    db.execute(
+        f"UPDATE runs SET waits_for = 'package', updated_at_ms = ?, {expiring.HOLD} WHERE seq = ?",
+        (at_ms, clocks.steady_ms(db, at_ms), row[0]),
+    )
     journal.add_run(db, at_ms, row[rows.EVENT_SEQ], row[0], ProcessStatus.QUEUED)
     if row[rows.STEP_KEY] is not None:
         gates.paused(db, row[0], at_ms=at_ms)
@@ -151,7 +181,8 @@ def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) ->
     number = run.attempt_count
     db.write(
         "UPDATE runs SET status = 'running', attempt_count = ?, updated_at_ms = ?, started_at_ms = ?, flow_version = ?,"
-        " runner = ?, package_hash = ?, reason = NULL, error = NULL, exit_code = NULL, signal = NULL, progress = NULL"
+        " runner = ?, package_hash = ?, reason = NULL, error = NULL, exit_code = NULL, signal = NULL, progress = NULL,"
+        " expires_at_ms = NULL, queue_left_ms = NULL"
         " WHERE seq = ?",
         (
             number,
@@ -191,4 +222,5 @@ def _start(db: Connection, row: rows.Row, definition: Definition, ask: Claim) ->
         host=None if ask.host is None else ask.host.name,
     )
     ends = () if row[rows.RUN_WHEN] is None else tuple(need_ends.of_run(db, seq))
-    return StartedRun(run, attempt, definition, body.encode(), ends, trace, lease_until_s, fence)
+    burst = bursts.of_run(db, seq) if definition.waits_for_quiet else None
+    return StartedRun(run, attempt, definition, body.encode(), ends, trace, lease_until_s, fence, burst)

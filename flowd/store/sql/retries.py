@@ -14,7 +14,8 @@ _AFRESH = (
     "status = 'queued', updated_at_ms = ?, completed_at_ms = NULL, cancel_requested = 0, reason = NULL, error = NULL,"
     " exit_code = NULL, signal = NULL, result_status = NULL, result = NULL, reported_status = NULL, reported_result = NULL,"
     " wants_person = 0, resolution = NULL, answer = NULL, attempts_before = 0, failed_above = 0,"
-    " superseded_by = NULL, called_off = NULL, wait_why = NULL, not_before_ms = 0, wait_ms = 0"
+    " superseded_by = NULL, called_off = NULL, wait_why = NULL, not_before_ms = 0, wait_ms = 0,"
+    " expires_at_ms = NULL, queue_left_ms = NULL"
 )
 """What an end, or a wait, has left in a row is gone when the run is queued anew."""
 
@@ -84,7 +85,7 @@ def retry(
     if round_seq is not None:
         db.execute("UPDATE rounds SET cancels = 0 WHERE seq = ?", (round_seq,))
         _put_back(db, below, at_ms)
-    gates.advance(db, seq, event_seq, at_ms=at_ms, behind="needs")
+    gates.advance(db, seq, event_seq, at_ms=at_ms, behind="time")  # whatever its step and its event ask of times
     held_up.refuse(db, waiting, [run_id])
     return reads.runs_by_seq(db, [seq])[0]
 

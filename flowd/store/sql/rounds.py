@@ -10,14 +10,28 @@ from flowd.domain.ids import longer_run_id
 from flowd.domain.queueing import NewRun
 from flowd.domain.run import ProcessStatus, Run
 from flowd.domain.waiting import PauseWait, TimeWait
-from flowd.store.sql import copied_needs, earlier_rounds, gates, inserting, keys, pauses, queue, reads, rows
+from flowd.store.sql import (
+    bursts,
+    clocks,
+    copied_needs,
+    earlier_rounds,
+    expiring,
+    gates,
+    inserting,
+    keys,
+    pauses,
+    reads,
+    rows,
+    times,
+    timings,
+)
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.copied_needs import Copies
 
 _COLUMNS = (
     "runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status, created_at_ms,"
     " updated_at_ms, ready_seq, waits_for, waits_on, wait_why, not_before_ms, wait_ms, round, round_seq, run_when, needs_left,"
-    " step_key, priority, labels, cause_seq)"
+    " step_key, priority, labels, cause_seq, timing)"
 )
 _MAX_AT_GATES = 200
 """Runs that are brought to gates in the transaction that makes them: some 30 ms."""
@@ -28,7 +42,7 @@ class Inserted:
     """Runs that were just inserted, with their numbers, in the order in which they were given.
 
     Attributes:
-        has_links: Some of them need others, or a key. Then `settle` has to follow.
+        has_links: Some of them need others, a key, or quiet. Then `settle` has to follow.
     """
 
     runs: tuple[Run, ...]
@@ -66,7 +80,8 @@ def insert(
     seqs = [its.seq for its in made]
     if has_rounds:
         copied_needs.write(db, zip(runs, seqs, strict=True), copies or {})
-    return Inserted(created, seqs, has_links=has_rounds or any(run.key is not None for run in runs))
+    has_links = has_rounds or any(run.key is not None or waits_for_quiet(run) for run in runs)
+    return Inserted(created, seqs, has_links=has_links)
 
 
 def insert_all(db: Connection, groups: Sequence["Group"], at_ms: int) -> list[Inserted]:
@@ -97,11 +112,13 @@ class Made(NamedTuple):
 
     Attributes:
         kept_by: The pause that it waits for.
+        wait: The time.
     """
 
     seq: int
     id: str
     kept_by: str | None
+    wait: TimeWait | None
 
 
 def insert_many(
@@ -111,13 +128,14 @@ def insert_many(
     rounds. What comes to the gate of pauses at once, and is paused, waits there; who comes to another gate is brought
     there by `settle`."""
     rounds = _open_rounds(db, groups)
+    before_keys = clocks.of_store(db, before_keys)
     wanted = [
         _Wanted(
             group.event_seq,
             group.event_id,
             run,
             (group.numbers.get(flow, 1), theirs.get(flow)),
-            _wait_of(run, before_keys),
+            _wait_of(db, run, before_keys, at_ms),
             group.cause_seq,
         )
         for group, theirs in zip(groups, rounds, strict=True)
@@ -167,10 +185,20 @@ def _insert_runs(db: Connection, wanted: Sequence[_Wanted], at_ms: int) -> list[
             step = one.run.definition
             run_id = longer_run_id(run_id, one.event_id, step.flow_name, step.step_name)
             ((_, seq),) = inserting.insert_new(db, _COLUMNS, [(run_id, *line[1:])], returning="id, seq")
-        made.append(Made(seq, run_id, by))
+        made.append(Made(seq, run_id, by, one.wait))
+        if one.run.timing is not None:
+            _begin_times(db, one, made[-1], at_ms)
     labels = [(*label, its.seq) for one, its in zip(wanted, made, strict=True) for label in one.run.labels]
     inserting.insert(db, "labels (name, value, run_seq)", labels)
     return made
+
+
+def _begin_times(db: Connection, wanted: _Wanted, made: Made, at_ms: int) -> None:
+    timing = wanted.run.timing
+    if made.wait is not None:
+        times.note(db, made.wait, at_ms)
+    elif timing is not None and timing.queue_timeout_ms is not None and not _comes_later(wanted) and not made.kept_by:
+        expiring.begin(db, made.seq, timing.queue_timeout_ms, at_ms)
 
 
 def _comes_later(wanted: _Wanted) -> bool:
@@ -180,7 +208,12 @@ def _comes_later(wanted: _Wanted) -> bool:
 
 def comes_to_gate(run: NewRun) -> bool:
     """Whether a new run has to be brought to a gate, and does not find out by itself whether it waits."""
-    return bool(run.copied or run.has_key) and not run.needs and run.wait is None
+    return bool(run.copied or (run.has_key and not run.is_timed)) and not run.needs and run.wait is None
+
+
+def waits_for_quiet(run: NewRun) -> bool:
+    """Whether a new run has to be brought to the events that came before it."""
+    return run.timing is not None and run.timing.quiet is not None
 
 
 def wait_before_keys(news: Iterable[Sequence[NewRun]], *, due_ms: int = 0) -> TimeWait | None:
@@ -196,8 +229,15 @@ def wait_before_keys(news: Iterable[Sequence[NewRun]], *, due_ms: int = 0) -> Ti
     return TimeWait(due_ms, 0, "delay") if comers > _MAX_AT_GATES else None
 
 
-def _wait_of(run: NewRun, before_keys: TimeWait | None) -> TimeWait | None:
-    return before_keys if before_keys is not None and not run.copied and comes_to_gate(run) else run.wait
+def _wait_of(db: Connection, run: NewRun, before_keys: TimeWait | None, at_ms: int) -> TimeWait | None:
+    """What it waits for once it is stored, by the clocks of the store; None where that is no time."""
+    if run.timing is not None and run.timing.is_wait and not run.needs and not run.copied:
+        return times.first(db, run.timing, at_ms)
+    return before_keys if _is_kept_from_key(run, before_keys) else clocks.of_store(db, run.wait)
+
+
+def _is_kept_from_key(run: NewRun, before_keys: TimeWait | None) -> bool:
+    return before_keys is not None and not run.copied and comes_to_gate(run)
 
 
 def settle(
@@ -226,8 +266,21 @@ def bring_to_gates(
 ) -> None:
     """`settle` of runs that nobody wants to see."""
     for run, seq in zip(runs, seqs, strict=True):
-        if comes_to_gate(run) and _wait_of(run, before_keys) is None:
+        if waits_for_quiet(run):
+            _bring_to_burst(db, seq, run, at_ms)
+        elif comes_to_gate(run) and not _is_kept_from_key(run, before_keys):
             gates.advance(db, seq, event_seq, at_ms=at_ms, is_told=True)
+
+
+def _bring_to_burst(db: Connection, seq: int, run: NewRun, at_ms: int) -> None:
+    step = run.definition
+    assert run.timing is not None
+    assert run.timing.quiet is not None
+    (run_id,) = db.execute("SELECT id FROM runs WHERE seq = ?", (seq,)).fetchone()
+    wait, ended = bursts.come(db, (seq, run_id), (step.flow_name, step.step_name), run.timing.quiet, at_ms)
+    times.note(db, wait, at_ms)
+    db.execute("UPDATE runs SET not_before_ms = ?, wait_ms = ? WHERE seq = ?", (wait.until_ms, wait.whole_ms, seq))
+    gates.do(db, ended, at_ms=at_ms)
 
 
 def _open_rounds(db: Connection, groups: Sequence[Group]) -> list[dict[str, int]]:
@@ -272,7 +325,7 @@ def _row(wanted: _Wanted, kept_by: str | None, ready_seq: int, at_ms: int) -> ro
     new = wanted.run
     definition = new.definition
     needs_others = bool(new.needs or new.copied)
-    waits_for, *time = queue.wait_columns(wanted.wait)
+    waits_for, *time = times.columns(wanted.wait)
     if needs_others:
         waits_for = "needs"
     elif kept_by is not None:
@@ -302,6 +355,7 @@ def _row(wanted: _Wanted, kept_by: str | None, ready_seq: int, at_ms: int) -> ro
         new.priority,
         rows.labels(new.labels),
         wanted.cause_seq,
+        timings.written(new.timing),
     )
 
 
@@ -328,7 +382,7 @@ def _created(event_id: str, new: NewRun, number: int, made: Made, at_ms: int) ->
         created_at_ms=at_ms,
         updated_at_ms=at_ms,
         replay_of=new.replay_of,
-        waiting_for=new.wait if made.kept_by is None else PauseWait(made.kept_by),
+        waiting_for=made.wait if made.kept_by is None else PauseWait(made.kept_by),
         round=number,
         labels=new.labels,
     )

@@ -131,6 +131,7 @@ def _wait(row: Row) -> WaitingFor:
         return PersonWait(row[_WAITS_ON])
     if row[24] == "key":
         return _key_wait(row[_WAITS_ON])
+    # 'time' or 'instant'
     why, _, max_attempts = row[25].partition(" ")
     return TimeWait(row[26], row[27], why, int(max_attempts) if max_attempts else None)
 

@@ -22,6 +22,7 @@ from flowd.domain.stored import Accepted, Counts, NewEvent, NewEventRuns, Output
 from flowd.domain.tallies import StoreTallies
 from flowd.domain.trees import MAX_EVENTS, TreeBounds
 from flowd.domain.waiting import TimeWait
+from flowd.ports.clock import Clock
 from flowd.ports.output_shelf import OutputShelf
 from flowd.store.sql import (
     accepting,
@@ -74,6 +75,7 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, WaitStore, KeepingStore, Jour
         max_journal_rows: int = journal.MAX_ROWS,
         on_failure: Callable[[StorageFailedError], None] = lambda _: None,
         reserve: Reserve | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Open the database; must be called in a running loop.
 
@@ -84,6 +86,7 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, WaitStore, KeepingStore, Jour
             max_journal_rows: Of the journal; the oldest beyond it are dropped.
             on_failure: Called once when the disk has failed.
             reserve: Kept free, for ends and cancels on a full disk.
+            clock: Of this host. Without one the store's steady clock is whatever wall clock its callers go by.
 
         Raises:
             StateError: The database cannot be used; it is left as it is.
@@ -95,6 +98,7 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, WaitStore, KeepingStore, Jour
         self._queued = 0
         self._changes_when_pruned = 0
         self._writer = Writer(database, on_failure, tidy=self._tidy, reserve=reserve)
+        self._writer.connection.host_steady_ms = None if clock is None else clock.steady_ms
         self._depths = Rationed(depths)
         self._step_queues = Rationed(self._count_steps)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
@@ -108,11 +112,13 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, WaitStore, KeepingStore, Jour
             self._changes_when_pruned = db.total_changes
             journal.prune(db, self._max_journal_rows)
         (self._queued,) = db.execute("SELECT n FROM counts WHERE name = 'queued'").fetchone()
-        if not (db.also_ended or db.to_end or db.is_any_ready or db.caused or db.has_notices):
+        is_due = db.due_ms is not None
+        if not (db.also_ended or db.to_end or db.is_any_ready or db.caused or db.has_notices or is_due):
             return None
         to_end = [run.id for run in reads.runs_by_seq(db, db.to_end) if not run.status.is_final]
         ended = tuple(reads.runs_by_seq(db, db.also_ended))
-        return SideEffects(ended, tuple(to_end), db.is_any_ready, tuple(db.caused), db.has_notices)
+        caused = tuple(db.caused)
+        return SideEffects(ended, tuple(to_end), db.is_any_ready, caused, db.has_notices, db.due_ms)
 
     def tell_commits(self, listener: Callable[[], None]) -> None:
         """See `flowd.ports.OpenStore.tell_commits`."""

@@ -23,7 +23,7 @@ _COUNT_OPEN = (
     "SELECT count(*) FROM needs n JOIN runs q ON q.seq = n.need_seq WHERE n.run_seq = r.seq"
     " AND q.status IN ('queued', 'running')"
 )
-_KINDS = "'needs', 'question', 'person', 'time', 'pause', 'key', 'package'"
+_KINDS = "'needs', 'question', 'person', 'time', 'instant', 'pause', 'key', 'package'"
 
 _IN_LINE = (
     "SELECT 1 FROM lane_members m JOIN lanes l ON l.id = m.lane_id WHERE m.kind = r.wait_why AND m.has = 0"

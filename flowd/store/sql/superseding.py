@@ -39,6 +39,13 @@ def for_younger(db: Connection, unit: Unit, seq: int, younger_id: str, at_ms: in
     return ended
 
 
+def for_later_event(db: Connection, seq: int, later_id: str, at_ms: int) -> list[Ended]:
+    """End a run that waits for quiet, because one of a later event came, which stands for both."""
+    found = db.execute(_UNFINISHED["run"], (seq,)).fetchall()
+    why = f"{later_id} came before it was quiet"
+    return [_skip(db, (run_seq, event_seq), Reason.SUPERSEDED, why, at_ms) for run_seq, event_seq, _ in found]
+
+
 def for_want_of_key(db: Connection, unit: Unit, seq: int, at_ms: int) -> list[Ended]:
     """End it, because it does not want to wait for its key. Nothing of it runs."""
     why = f"another {unit} holds its key"

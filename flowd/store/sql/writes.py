@@ -15,6 +15,7 @@ from flowd.domain.waiting import TimeWait
 from flowd.store.sql import (
     bounds,
     called_off,
+    clocks,
     copied_needs,
     earlier_rounds,
     gates,
@@ -27,6 +28,7 @@ from flowd.store.sql import (
     rounds,
     rows,
     superseding,
+    times,
 )
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.copied_needs import Copies
@@ -174,6 +176,7 @@ def end(
 ) -> Run:
     """Running → final, or back to queued with a wait: then the result is the attempt's alone. What was called off asks
     nobody. A second time changes nothing."""
+    wait = clocks.of_store(db, wait)
     completed_at_ms = exit_.completed_at_ms(attempt.started_at_ms, at_ms)
     if outcome.status is ProcessStatus.CANCELED or wait is not None:
         outcome, wait = superseding.mended(db, attempt.run_id, outcome, wait)
@@ -238,7 +241,7 @@ def end(
             reported.status if reported else None,
             reported.text if reported else None,
             int(result is not None and result.status in ATTENTION),
-            *queue.wait_columns(wait),
+            *times.columns(wait),
             attempt.package_hash,
             attempt.run_id,
             attempt.number,

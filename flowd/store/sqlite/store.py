@@ -6,6 +6,7 @@ from pathlib import Path
 from flowd.domain.errors import RefusedError, StorageFailedError
 from flowd.domain.queueing import MAX_WAITING
 from flowd.domain.trees import MAX_EVENTS
+from flowd.ports.clock import Clock
 from flowd.store.sql import journal
 from flowd.store.sql.store import SqlStore
 from flowd.store.sqlite import connection, files
@@ -26,6 +27,7 @@ class SqliteStore(SqlStore):
         max_journal_rows: int = journal.MAX_ROWS,
         on_failure: Callable[[StorageFailedError], None] = lambda _: None,
         reserve_bytes: int = 0,
+        clock: Clock | None = None,
     ) -> None:
         """Open the file, or make it; must be called in a running loop. See `SqlStore`.
 
@@ -39,6 +41,7 @@ class SqliteStore(SqlStore):
             max_tree_events=max_tree_events,
             max_journal_rows=max_journal_rows,
             on_failure=on_failure,
+            clock=clock,
             reserve=Reserve(path.with_suffix(".reserve"), reserve_bytes) if reserve_bytes else None,
         )
 

@@ -19,6 +19,9 @@ class StepView:
         labels: What its runs are found by: JSON Pointers into the event, by name; None without any.
         runs_on: Labels that a host must have to run it.
         lost_after_ms: How long nothing is heard of its host until that is taken for lost; None is the default.
+        delay_ms: How long it waits after the last step that it needs, else after its event; None: it does not.
+        queue_timeout_ms: How long its runs may wait for their turn; None for as long as it takes.
+        debounce: The quiet that its runs wait for: ``{"quietMs", "maxMs", "key": [pointer, …]}``; None for none.
     """
 
     name: str
@@ -35,6 +38,9 @@ class StepView:
     labels: Members | None = field(default=None, hash=False)
     runs_on: tuple[str, ...] = ()
     lost_after_ms: int | None = None
+    delay_ms: int | None = None
+    queue_timeout_ms: int | None = None
+    debounce: Members | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,7 @@ class VerdictView:
         hosts: How many hosts start runs of it.
         host_names: Which, where hosts share a store.
         unserved: Why none does: ``draining``, ``labels`` or ``package``; None where one does.
+        delay_ms: As of a `StepView`; so are ``queue_timeout_ms`` and ``debounce``.
     """
 
     flow: str
@@ -133,11 +140,15 @@ class VerdictView:
     hosts: int | None = None
     unserved: str | None = None
     host_names: tuple[str, ...] = ()
+    delay_ms: int | None = None
+    queue_timeout_ms: int | None = None
+    debounce: Members | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
 class ExplainView:
-    """What every step says to an event, and the packages that could not be asked."""
+    """What every step says to an event, and the packages that could not be asked. ``not_before``: when the event lets
+    its runs start, as it says that."""
 
     event_id: str | None
     type: str | None
@@ -145,6 +156,7 @@ class ExplainView:
     steps: tuple[VerdictView, ...]
     broken: tuple[BrokenView, ...]
     raw: Mapping[str, Any] = field(repr=False, compare=False)
+    not_before: str | None = None
 
 
 def read_catalog(response: object) -> CatalogView:

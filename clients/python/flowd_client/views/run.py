@@ -92,7 +92,8 @@ class RunView:
         resolution: How a person has put its end right: ``{"status", "note", "by": {"via", "uid", "name"}, "at"}``.
         answer: What a person gave it for its next attempts: ``{"input", "by", "at"}``.
         waiting_for: What keeps it queued: ``{"needs": [step, …]}``, ``{"person": run_id}``,
-            ``{"until": instant, "why": …}``, for a retry with the number of its ``"attempt"``, ``"of"`` so many,
+            ``{"until": instant, "why": …}`` with ``delay``, ``notBefore``, ``debounce`` or ``retry``, and for a retry
+            with the number of its ``"attempt"``, ``"of"`` so many,
             ``{"key": {"group", "key": [value, …], "holder": run_id, "behind"}}``,
             with ``"asks": run_id`` where the holder waits for a person's answer to that run, ``{"package": name}``, or
             ``{"host": {"labels": [label, …], "hosts"}}`` where so many hosts have the labels that its step requires,

@@ -1,0 +1,56 @@
+"""Reads ``delay_ms``, ``queue_timeout_ms`` and ``[steps.debounce]``. A time that was misread would start a step too
+early or never, so every mistake is an error."""
+
+from flowd.catalog.concurrency import read_pointers
+from flowd.catalog.table import Table, kind_of
+from flowd.domain.timing import MAX_WAIT_MS, Debounce
+
+_KNOWN = ("quiet_ms", "max_ms", "key")
+
+
+def read_delay(step: Table) -> int:
+    """How long a step waits; 0 unless it says otherwise.
+
+    Raises:
+        ManifestError: It is no whole number of milliseconds up to a year.
+    """
+    return step.integer("delay_ms", 0, low=0, high=MAX_WAIT_MS)
+
+
+def read_queue_timeout(step: Table) -> int | None:
+    """How long a step's runs may wait for their turn; None for as long as it takes.
+
+    Raises:
+        ManifestError: It is no whole number of milliseconds up to a year.
+    """
+    if "queue_timeout_ms" not in step.values:
+        return None
+    return step.integer("queue_timeout_ms", 0, low=1, high=MAX_WAIT_MS)
+
+
+def read_debounce(step: Table) -> Debounce | None:
+    """The quiet that a step waits for; None when it waits for none.
+
+    Raises:
+        ManifestError: A member is missing, unknown, or has a value that cannot be used; or the step has needs, or a
+            delay.
+    """
+    table = step.needed_table("debounce")
+    if table is None:
+        return None
+    for member in table.values:
+        if member not in _KNOWN:
+            table.fail(member, f"debounce has the unknown key {kind_of(member)}", f"Use {', '.join(_KNOWN)}.")
+    if step.values.get("needs"):
+        step.fail(
+            "debounce",
+            "debounce counts events, and a step with needs starts when those have ended",
+            "Give it to the step that the event starts, or remove needs.",
+        )
+    if step.values.get("delay_ms"):
+        step.fail("delay_ms", "delay_ms goes without debounce, whose quiet_ms waits already", "Remove one of them.")
+    if "quiet_ms" not in table.values:
+        step.fail("debounce", "debounce needs quiet_ms", "Add quiet_ms = 2000, or remove the debounce table.")
+    quiet_ms = table.integer("quiet_ms", 0, low=1, high=MAX_WAIT_MS)
+    max_ms = table.integer("max_ms", 0, low=quiet_ms, high=MAX_WAIT_MS) if "max_ms" in table.values else None
+    return Debounce(quiet_ms, max_ms, read_pointers(table, "debounce"))
