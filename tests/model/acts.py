@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import get_args
 
-from model.flows import End, Flow, Key, NextEvent, OnBusy, Step, When
+from model.flows import End, Flow, Key, NextEvent, OnBusy, Quiet, Step, When
 from model.model import Model, RefusedError
 from model.records import Run
 
@@ -46,6 +46,7 @@ class Features:
     people: bool = True
     priority: bool = True
     trees: bool = True
+    times: bool = True
 
     def off(self) -> list[str]:
         """The names of what is left out."""
@@ -62,6 +63,7 @@ def random_flows(random: Random, features: Features) -> tuple[Flow, ...]:
     def key(kind: str, likelihood: float) -> Key | None:
         return random.choice(groups[kind]) if features.keys and random.random() < likelihood else None
 
+    has_times = features.times and random.random() < 0.5
     flows = []
     for flow in (_diamond(random), _chain(random), _plain("plain", random), _plain("again", random)):
         priority = random.choice((0, 0, 5)) if features.priority else 0
@@ -76,10 +78,30 @@ def random_flows(random: Random, features: Features) -> tuple[Flow, ...]:
             )
             for step in flow.steps
         ]
+        if has_times:
+            steps = [_timed(random, step) for step in steps]
         edited = tuple(_edited(random, step) for step in steps)
         keep = random.choice((None, -1)) if len(steps) > 1 else None  # the last one may be missing
         flows.append(Flow(flow.name, tuple(steps), key("flow", 0.25), edited[:keep] if features.needs else ()))
     return tuple(flows)
+
+
+def _timed(random: Random, step: Step) -> Step:
+    """With what it asks of times, if anything."""
+    queue_timeout_ms = random.choice((None, None, None, 700, 2_500, 40_000))
+    kind = random.choice(("nothing", "nothing", "delay", "quiet"))
+    if kind == "delay":
+        return replace(step, delay_ms=random.choice((500, 3_000)), queue_timeout_ms=queue_timeout_ms)
+    if kind == "quiet" and not step.needs:
+        quiet = Quiet(random.choice((400, 1_500)), random.choice((None, 1_500, 2_000)), random.random() < 0.5)
+        return replace(step, quiet=quiet, queue_timeout_ms=queue_timeout_ms)
+    return replace(step, queue_timeout_ms=queue_timeout_ms)
+
+
+def has_times(flows: tuple[Flow, ...]) -> bool:
+    """Whether any step asks for anything of times."""
+    steps = [step for flow in flows for step in flow.steps]
+    return any(step.delay_ms or step.queue_timeout_ms or step.quiet for step in steps)
 
 
 def _edited(random: Random, step: Step) -> Step:
@@ -159,13 +181,20 @@ class Acts:
         return Act(verb, arguments) if arguments is not None else self.act(model)
 
     def _accept(self, model: Model) -> tuple[object, ...]:
-        return self._random.choice(EVENTS), self._random.choice(TYPES), self._random.choice(KEYS)
+        names = self._random.choice(EVENTS), self._random.choice(TYPES), self._random.choice(KEYS)
+        return *names, self._later(model)
+
+    def _later(self, model: Model) -> int | None:
+        """When the runs of an event may start, mostly at once."""
+        if not self._features.times or self._random.random() < 0.85:
+            return None
+        return model.wall_ms + self._random.choice((-500, 0, 1, 800, 5_000, 25_000))
 
     def _exit(self, model: Model) -> tuple[object, ...] | None:
         run = self._some([run for run in model.runs if run.status == "running"])
-        return None if run is None else (run.seq, self._end(run))
+        return None if run is None else (run.seq, self._end(model, run))
 
-    def _end(self, run: Run) -> End:
+    def _end(self, model: Model, run: Run) -> End:
         if run.ending is not None and self._random.random() < 0.7:
             return End(None)
         code = self._random.choice((0, 0, 0, 0, 1))
@@ -173,9 +202,9 @@ class Acts:
         if self._features.people:
             says += ["blocked", "needs_intervention"]
         said = self._random.choice(says) if self._features.people or not code else None
-        return End(code, said, self._next(run, said) if self._features.next else ())
+        return End(code, said, self._next(model, run, said) if self._features.next else ())
 
-    def _next(self, run: Run, said: str | None) -> tuple[NextEvent, ...] | None:
+    def _next(self, model: Model, run: Run, said: str | None) -> tuple[NextEvent, ...] | None:
         is_question = said in ("blocked", "needs_intervention")
         if self._random.random() < 0.75 or (is_question and run.round.event.depth + 1 >= MAX_DEPTH):
             return ()
@@ -184,7 +213,9 @@ class Acts:
         ids = (None, None, self._random.choice(EVENTS))
         count = 1 if is_question else self._random.choice((1, 2))
         return tuple(
-            NextEvent(self._random.choice(TYPES), self._random.choice(KEYS), self._random.choice(ids))
+            NextEvent(
+                self._random.choice(TYPES), self._random.choice(KEYS), self._random.choice(ids), self._later(model)
+            )
             for _ in range(count)
         )
 

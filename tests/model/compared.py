@@ -91,7 +91,7 @@ def _model_wait_of(model: Model, run: ModelRun) -> object:
     if wait is None:
         return "place", model.ready().index(run) + 1
     match wait.kind:
-        case "time":
+        case "time" | "instant":
             return "time", wait.what, wait.until_ms
         case "person":
             return "person", str(wait.what)

@@ -27,12 +27,31 @@ class Key:
 
 
 @dataclass(frozen=True)
+class Quiet:
+    """One run for the last of several events; of each value of the payload's member, or of all.
+
+    Attributes:
+        max_ms: It waits no longer than this after the first of them; None: as long as it is not quiet.
+    """
+
+    quiet_ms: int
+    max_ms: int | None = None
+    has_key: bool = False
+
+    def __repr__(self) -> str:
+        return f"<{self.quiet_ms} {self.max_ms}{' keyed' if self.has_key else ''}>"
+
+
+@dataclass(frozen=True)
 class Step:
     """One step.
 
     Attributes:
         type: Of the events that trigger it; None where it has no trigger.
         max_attempts: Its own policy makes another attempt after one that exits badly, until there are so many.
+        delay_ms: It waits so long after its needs, else after its event.
+        queue_timeout_ms: It may wait so long for its key and its place.
+        quiet: The quiet that it waits for.
     """
 
     flow: str
@@ -43,6 +62,9 @@ class Step:
     key: Key | None = None
     priority: int = 0
     max_attempts: int = 1
+    delay_ms: int = 0
+    queue_timeout_ms: int | None = None
+    quiet: Quiet | None = None
 
     def __str__(self) -> str:
         told = [
@@ -98,9 +120,11 @@ class NextEvent:
     type: str
     key: str
     id: str | None = None
+    not_before_ms: int | None = None
 
     def __repr__(self) -> str:
-        return f"{self.id or 'next'}:{self.type}:{self.key}"
+        later = "" if self.not_before_ms is None else f"@{self.not_before_ms}"
+        return f"{self.id or 'next'}:{self.type}:{self.key}{later}"
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,15 @@ from model import rules
 from model.flows import End, Flow, NextEvent, Step
 from model.queue import Queue
 from model.records import ASKING, UNFINISHED, WELL, Copied, Event, Round, Run, Wait
+from model.times import LOOK_MS
 
 RETRY_MS = 1_000
 """A policy's wait before the second attempt; doubled for each after it."""
+
+
+def _comes_later(run: Run) -> bool:
+    is_quiet = run.waits_for_quiet and run.step.quiet is not None
+    return bool(run.copied or run.step.key or run.round.flow.key or is_quiet)
 
 
 class RefusedError(Exception):
@@ -42,20 +48,20 @@ class Model(Queue):
 
     # --- events
 
-    def accept(self, event_id: str, type_: str, key: str) -> None:
+    def accept(self, event_id: str, type_: str, key: str, not_before_ms: int | None = None) -> None:
         """Somebody dispatches an event. A known id is a duplicate."""
         if event_id not in self.events:
-            self._accept(NextEvent(type_, key, event_id), None)
+            self._accept(NextEvent(type_, key, event_id, not_before_ms), None)
         self.settle()
 
-    def dispatch_from(self, run: Run, event_id: str, type_: str, key: str) -> None:
+    def dispatch_from(self, run: Run, event_id: str, type_: str, key: str, not_before_ms: int | None = None) -> None:
         """A step dispatches an event. Its run is the cause while it runs and nobody wants it ended."""
         if run.status != "running":
-            self.accept(event_id, type_, key)
+            self.accept(event_id, type_, key, not_before_ms)
             return
         if run.ending is not None:
             raise RefusedError("cause_canceled")
-        event = NextEvent(type_, key, event_id)
+        event = NextEvent(type_, key, event_id, not_before_ms)
         if not self._may_cause(run, [event]):
             raise RefusedError("chain_limit")
         self._accept(event, run)
@@ -77,7 +83,7 @@ class Model(Queue):
             taken = [step for step in steps if step.name in chosen]
             copies = {s.name: {n: self._copy(event, flow, n) for n in s.needs if n not in chosen} for s in taken}
             rounds.append((flow, taken, copies, named))
-        self._add_rounds(event, event.key, None, rounds)
+        self._add_rounds(event, event.key, None, rounds, waits_for_quiet=False)
         self.settle()
 
     def _copy(self, event: Event, flow: Flow, name: str) -> Copied:
@@ -102,7 +108,9 @@ class Model(Queue):
             event.causes.append(cause.round)
         matched = [(flow, flow.matching(new.type)) for flow in self._in_force()]
         rounds = [(flow, steps, {}, set[str]()) for flow, steps in matched]
-        self._add_rounds(event, new.key, None if cause is None else cause.round, rounds)
+        later = new.not_before_ms is not None and new.not_before_ms > self.wall_ms
+        not_before_ms = new.not_before_ms if later else None
+        self._add_rounds(event, new.key, None if cause is None else cause.round, rounds, not_before_ms=not_before_ms)
 
     def _is_caused_anew(self, event: Event, cause: Round) -> bool:
         """Whether a round causes a known event again: once for each round of what has caused it already."""
@@ -115,6 +123,9 @@ class Model(Queue):
         key: str,
         cause: Round | None,
         rounds: Iterable[tuple[Flow, list[Step], dict[str, dict[str, Copied]], set[str]]],
+        *,
+        not_before_ms: int | None = None,
+        waits_for_quiet: bool = True,
     ) -> None:
         added: list[Run] = []
         for flow, steps, copies, named in rounds:
@@ -128,13 +139,14 @@ class Model(Queue):
                 version = self.versions[flow.name]
                 assert version is not None
                 run = Run(len(self.runs), round_, step, version, copies.get(step.name, {}), step.name in named)
+                run.not_before_ms, run.waits_for_quiet = not_before_ms, waits_for_quiet
                 round_.runs[step.name] = run
                 self.runs.append(run)
                 added.append(run)
         for run in added:
             run.waits = Wait("needs")  # until it is looked at
         # Those that nothing but a pause or a place can keep are ready first.
-        for run in sorted(added, key=lambda run: bool(run.copied or run.step.key or run.round.flow.key)):
+        for run in sorted(added, key=_comes_later):
             if run.waits == Wait("needs"):
                 self.let_on(run)
 
@@ -211,7 +223,7 @@ class Model(Queue):
             self.give_up_key(one)
         for one in below:
             self.let_on(one)
-        self.let_on(run, behind="person")
+        self.let_on(run, behind="time")
         self.settle()
 
     def _put_back(self, run: Run) -> None:
@@ -219,6 +231,7 @@ class Model(Queue):
         run.ending, run.is_called_off, run.is_below_failure, run.next = None, False, False, ()
         run.attempts_before, run.is_answered = 0, False
         run.waits, run.gone_since_ms = Wait("needs"), None  # until it is looked at
+        run.expires_ms = run.queue_left_ms = None
 
     def resolve(self, run: Run, status: str) -> None:
         """A person says how a question ended. What it asked for next goes out if it ended well."""
@@ -320,8 +333,9 @@ class Model(Queue):
             self.settle()
 
     def step_clock(self, ms: int) -> None:
-        """Somebody sets the wall clock."""
+        """Somebody sets the wall clock, which those see some seconds later who wait for an instant."""
         self.wall_ms += ms
+        self.pass_time(LOOK_MS)
 
     def restart(
         self, *, unrecorded: Run | None = None, unstarted: Iterable[Run] = (), begun: Collection[Run] = ()
@@ -338,6 +352,8 @@ class Model(Queue):
             run.status, run.attempts = "queued", run.attempts - 1
             if run.attempts or run not in begun:
                 run.shown = run.showed
+            if run not in begun:
+                run.expires_ms, run.queue_left_ms = run.queued_until
             self.started.remove(run)
         self.steady_ms = self.wall_ms
         self.places = self.max_parallel
@@ -347,6 +363,10 @@ class Model(Queue):
                 latest = self.steady_ms + run.waits.whole_ms
                 until = latest if run is unrecorded else min(run.waits.until_ms, latest)
                 run.waits = replace(run.waits, until_ms=until)
+            if run.expires_ms is not None:
+                run.expires_ms = min(run.expires_ms, self.steady_ms + (run.queue_left_ms or 0))
+        for run in unstarted:
+            self.begin_to_queue(run)
         self.settle()
         self.look()
         self.settle()

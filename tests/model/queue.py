@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from model import rules
 from model.flows import Flow, Step
 from model.records import UNFINISHED, Event, Lane, Round, Run, Wait, declared_key
+from model.times import Times
 
 GONE_MS = 60_000
 """A step that no package has for so long, at every look, was removed."""
@@ -20,21 +21,20 @@ SEEN_AGAIN_MS = 10_000
 """So long a daemon sees that itself, also where one before it had seen it go."""
 
 
-class Queue:
+class Queue(Times):
     """All runs, and all that keeps them."""
 
     def __init__(self, flows: Iterable[Flow], *, max_parallel: int) -> None:
+        super().__init__()
         self.flows = {flow.name: flow for flow in flows}
         self.versions: dict[str, int | None] = dict.fromkeys(self.flows, 1)
         self.is_broken = False
         self.gone: dict[tuple[str, str], tuple[int, int]] = {}  # since when, and since when this daemon knows it
         self.events: dict[str, Event] = {}
         self.rounds: list[Round] = []
-        self.runs: list[Run] = []
         self.lanes: dict[tuple[str, str, str | None], Lane] = {}
         self.pauses: set[str] = set()
         self.max_parallel = self.places = max_parallel
-        self.wall_ms = self.steady_ms = 1_000_000
         self.started: list[Run] = []
         self._numbers = 0
         self._waiting: deque[tuple[Run, str]] = deque()
@@ -72,7 +72,9 @@ class Queue:
             return
         gates = ("needs", "person", "time", "pause", "key")
         for name in gates[gates.index(behind) + 1 if behind else 0 :]:
-            if name != "time" and getattr(self, f"_is_kept_by_{name}")(run):
+            if name == "key":
+                self.begin_to_queue(run)
+            if getattr(self, f"_is_kept_by_{name}")(run):
                 return
         self._numbers += 1
         run.waits, run.ready = None, self._numbers
@@ -98,6 +100,7 @@ class Queue:
         scope = self.pause_of(run)
         if scope is not None:
             run.waits = Wait("pause", scope)
+            self.hold_in_queue(run)
         return scope is not None
 
     def _is_kept_by_key(self, run: Run) -> bool:
@@ -125,6 +128,7 @@ class Queue:
 
     def _end(self, run: Run, status: str, reason: str) -> None:
         run.status, run.reason, run.waits, run.is_called_off = status, reason, None, False
+        run.expires_ms = run.queue_left_ms = None
         run.result = "skipped" if status == "completed" else None
 
     def let_go(self, run: Run) -> None:
@@ -234,6 +238,10 @@ class Queue:
             lane.holders = [one for one in lane.holders if one is not run]
             self._hand_over(lane)
 
+    def _supersede_for_quiet(self, run: Run) -> None:
+        self._end(run, "completed", "superseded")
+        self._waiting.append((run, "ended"))
+
     def give_up_key(self, run: Run) -> None:
         """It comes to its gates again before it starts."""
         self._give_up_key(run)
@@ -278,9 +286,12 @@ class Queue:
 
     def settle(self) -> None:
         """Those whose time has come go on; of the ready ones as many start as there are places, in their order."""
-        due = [run for run in self.runs if run.waits and run.waits.kind == "time" and self._is_over(run.waits)]
-        for run in sorted(due, key=lambda run: run.waits.until_ms):  # type: ignore[union-attr]
-            self.let_on(run, behind="time")
+        for run, behind in self.due():
+            self.let_on(run, behind=behind)
+        for run in (expired := self.expired()):
+            self._end(run, "failed", "queue_timeout")
+        self._waiting.extend((run, "ended") for run in expired)
+        self._work()
         has_parked = False
         while (ready := self.ready()) and sum(run.status == "running" for run in self.runs) < self.places:
             has_parked = not self._start(ready[0]) or has_parked
@@ -310,15 +321,14 @@ class Queue:
         step, version = self.step_in_force(run), self.versions[run.step.flow]
         if step is None or version is None:
             run.waits = Wait("package")
+            self.hold_in_queue(run)
             self.give_up_key(run)
             return False
         run.showed = run.shown
         run.status, run.shown, run.attempts, run.max_attempts = "running", version, run.attempts + 1, step.max_attempts
+        run.queued_until, run.expires_ms, run.queue_left_ms = (run.expires_ms, run.queue_left_ms), None, None
         self.started.append(run)
         return True
-
-    def _is_over(self, wait: Wait) -> bool:
-        return wait.until_ms <= self.steady_ms
 
     def look(self) -> None:
         """Runs whose package is back go on; those whose step has been gone for a minute of looks fail."""

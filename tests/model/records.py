@@ -94,7 +94,7 @@ class Copied:
 class Wait:
     """What keeps a queued run. ``what`` is names of needs, a run that asks, what is paused, or a key's lane."""
 
-    kind: Literal["needs", "person", "time", "pause", "key", "package"]
+    kind: Literal["needs", "person", "time", "instant", "pause", "key", "package"]
     what: object = None
     until_ms: int = 0
     whole_ms: int = 0
@@ -118,6 +118,11 @@ class Run:
         showed: The one before its last attempt began.
         max_attempts: What its policy says, as its package was when its last attempt began.
         next: What its result asked for, to be sent when a person says that it ended well.
+        not_before_ms: It starts no earlier than this, by the wall clock.
+        waits_for_quiet: Nobody asked for it in a replay.
+        expires_ms: Until when it may wait for its key or its place; None where it waits for neither.
+        queue_left_ms: How long it could when it last began to, or can when it goes on with that.
+        queued_until: Both as they were before its last start.
     """
 
     seq: int
@@ -142,6 +147,11 @@ class Run:
     is_answered: bool = False
     next: tuple[NextEvent, ...] | None = ()
     showed: int = 0
+    not_before_ms: int | None = None
+    waits_for_quiet: bool = True
+    expires_ms: int | None = None
+    queue_left_ms: int | None = None
+    queued_until: tuple[int | None, int | None] = (None, None)
 
     def __repr__(self) -> str:
         return f"{self.round}/{self.step.name}"

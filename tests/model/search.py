@@ -67,7 +67,8 @@ def ending(model: Model) -> list[Act]:
     asking = [run for run in model.runs if run.asks and any(one.status in UNFINISHED for one in run.dependents)]
     acts += [Act("resolve", (run.seq, "failed")) for run in asking]
     if not acts and any(run.status in UNFINISHED for run in model.runs):
-        acts = [Act("pass_time", (4_000,))]
+        instants = [run.waits.until_ms for run in model.runs if run.waits and run.waits.kind == "instant"]
+        acts = [Act("pass_time", (max(4_000, min(instants, default=0) - model.wall_ms),))]
     return acts
 
 

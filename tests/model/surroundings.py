@@ -12,8 +12,10 @@ from flowd.domain.concurrency import Concurrency
 from flowd.domain.definition import Definition
 from flowd.domain.exit import Exit
 from flowd.domain.flow import BrokenPackage, Flow, Origin, Runner, Snapshot, Step, Trigger
+from flowd.domain.instants import instant
 from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.retry import Retry
+from flowd.domain.timing import Debounce
 
 
 class Clock:
@@ -101,7 +103,14 @@ def _step(step: flows.Step) -> Step:
         when=step.when,
         concurrency=_concurrency(step.key),
         priority=step.priority,
+        delay_ms=step.delay_ms,
+        queue_timeout_ms=step.queue_timeout_ms,
+        debounce=_debounce(step.quiet),
     )
+
+
+def _debounce(quiet: flows.Quiet | None) -> Debounce | None:
+    return quiet and Debounce(quiet.quiet_ms, quiet.max_ms, ("/payload/key",) if quiet.has_key else ())
 
 
 def _concurrency(key: flows.Key | None) -> Concurrency | None:
@@ -175,8 +184,15 @@ def _next(events: Sequence[flows.NextEvent] | None) -> object:
     if events is None:
         return "no list"
     return [
-        {"type": event.type, "payload": {"key": event.key}} | ({"id": event.id} if event.id else {}) for event in events
+        {"type": event.type, "payload": {"key": event.key}, **later(event.not_before_ms)}
+        | ({"id": event.id} if event.id else {})
+        for event in events
     ]
+
+
+def later(not_before_ms: int | None) -> dict[str, str]:
+    """What an event says of when its runs may start."""
+    return {} if not_before_ms is None else {"notBefore": instant(not_before_ms)}
 
 
 class Runners:

@@ -77,10 +77,18 @@ def _of_run(model: Model, run: Run) -> Iterator[str]:
         yield f"{run} is ready although it is paused"
     if run.status == "queued" and (run.result or run.resolution or run.asks):
         yield f"{run} has not ended, and has a result"
+    if run.expires_ms is not None and (run.status != "queued" or run.expires_ms <= model.steady_ms):
+        yield f"{run} is in the queue for too long"
+    if (run.expires_ms is not None) != (run.step.queue_timeout_ms is not None and _is_in_queue(run)):
+        yield f"{run} may wait for {run.expires_ms}"
     if run.status != "queued" and run.waits is not None:
         yield f"{run} is {run.status} and waits"
     if run.waits is not None and not _is_true(model, run, run.waits):
         yield f"{run} waits for {run.waits.kind}, which is not so"
+
+
+def _is_in_queue(run: Run) -> bool:
+    return run.status == "queued" and not run.is_called_off and (run.waits is None or run.waits.kind == "key")
 
 
 def _is_true(model: Model, run: Run, wait: Wait) -> bool:
@@ -92,6 +100,8 @@ def _is_true(model: Model, run: Run, wait: Wait) -> bool:
             return isinstance(wait.what, Run) and wait.what.asks and wait.what in run.needs
         case "time":
             return wait.until_ms > model.steady_ms
+        case "instant":
+            return wait.until_ms > model.wall_ms
         case "pause":
             return model.pause_of(run) is not None
         case "key":

@@ -11,7 +11,8 @@ from typing import Any
 
 from model import flows
 from model.acts import MAX_TREE_EVENTS, Act
-from model.surroundings import Clock, Hashes, Keeper, Packages, Runners
+from model.surroundings import Clock, Hashes, Keeper, Packages, Runners, later
+from model.times import LOOK_MS
 
 from flowd import wiring
 from flowd.catalog.schema_checks import SchemaChecks
@@ -209,12 +210,12 @@ class World:
         await self.stop()
         await self.open()
 
-    async def _accept(self, event: str, type_: str, key: str) -> None:
-        self.call(self.engine.dispatch({"id": event, "type": type_, "payload": {"key": key}}))
+    async def _accept(self, event: str, type_: str, key: str, not_before_ms: int | None) -> None:
+        self.call(self.engine.dispatch({"id": event, "type": type_, "payload": {"key": key}, **later(not_before_ms)}))
 
-    async def _dispatch_from(self, number: int, event: str, type_: str, key: str) -> None:
+    async def _dispatch_from(self, number: int, event: str, type_: str, key: str, not_before_ms: int | None) -> None:
         run = self.seen[number]
-        value = {"id": event, "type": type_, "payload": {"key": key}}
+        value = {"id": event, "type": type_, "payload": {"key": key}, **later(not_before_ms)}
         self.call(self.engine.dispatch(value, caused_by=run.id))
 
     async def _replay(self, event: str, names: tuple[str, ...] | None, and_below: bool) -> None:
@@ -253,6 +254,7 @@ class World:
 
     async def _step_clock(self, ms: int) -> None:
         self.clock.wall_ms += ms
+        self.clock.pass_time(LOOK_MS)
 
     async def _edit(self, flow: str, version: int | None, is_broken: bool) -> None:
         self.packages.versions[flow], self.packages.is_broken = version, is_broken
