@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, claim, ids, new_event
+from store_rig import DONE, FAILED, OPENERS, STEP, Stores, claim, forget_before, ids, new_event
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.exit import Exit
@@ -379,8 +379,7 @@ def test_a_burst_is_forgotten_with_its_event(stores: Stores) -> None:
             await accept(store, debounced(name, quiet), at_ms=10, event=name)
         await end(store, "c", 20)
         await accept(store, timed("newest", None), at_ms=21, event="newest")
-        pruned = await store.prune(before_ms=1_000_000, after_seq=0, dry_run=False, remove_output=lambda _: None)
-        assert pruned.events == 3
+        assert (await forget_before(store, 1_000_000)).events == 3
 
     stores.use(use)
 

@@ -17,11 +17,10 @@ def look(db: Connection, run_seq: int, event_seq: int, at_ms: int) -> Passing:
         "SELECT waits_for, wait_why, timing FROM runs WHERE seq = ?", (run_seq,)
     ).fetchone()
     timing = timings.read(text)
-    wait = _instant(db, timing, at_ms)
-    if waits_for not in ("time", "instant"):
-        wait = first(db, timing, at_ms) or wait
-    elif why == "debounce":
+    wait = _length(db, timing, at_ms) if waits_for not in ("time", "instant") else None
+    if waits_for == "time" and why == "debounce":
         bursts.close(db, run_seq)
+    wait = wait or _instant(db, timing, at_ms)
     if wait is None:
         return Passing.FREE
     _wait(db, run_seq, event_seq, wait, at_ms, before=waits_for)
@@ -29,14 +28,21 @@ def look(db: Connection, run_seq: int, event_seq: int, at_ms: int) -> Passing:
 
 
 def first(db: Connection, timing: Timing, at_ms: int) -> TimeWait | None:
-    """What a run waits for first, from now on; None for nothing. By the clocks of the store."""
+    """What a run that is made now waits for first; None for nothing. By the clocks of the store."""
+    wait = _length(db, timing, at_ms)
+    if wait is not None or timing.not_before_ms is None:
+        return wait
+    return TimeWait(timing.not_before_ms, 0, "notBefore")  # also where that is over: whoever lets it go sees that
+
+
+def _length(db: Connection, timing: Timing, at_ms: int) -> TimeWait | None:
     quiet = timing.quiet
     if quiet is not None:
         whole = quiet.quiet_ms if quiet.max_ms is None else min(quiet.quiet_ms, quiet.max_ms)
         return TimeWait(clocks.steady_ms(db, at_ms) + whole, whole, "debounce")
     if timing.delay_ms:
         return TimeWait(clocks.steady_ms(db, at_ms) + timing.delay_ms, timing.delay_ms, "delay")
-    return None if timing.not_before_ms is None else TimeWait(timing.not_before_ms, 0, "notBefore")
+    return None
 
 
 def note(db: Connection, wait: TimeWait, at_ms: int) -> None:

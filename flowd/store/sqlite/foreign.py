@@ -47,7 +47,8 @@ def set_aside(database: Path, *, sizes: Callable[[str], tuple[int, int]], at_ms:
                 output = Output(None, None, stdout_bytes, stderr_bytes)
                 writes.finish(db, left.attempt, outcome, Exit(), output, at_ms=at_ms, wait=None)
             held = db.execute(
-                "UPDATE runs SET waits_for = 'person', wait_why = NULL, not_before_ms = 0, wait_ms = 0"
+                "UPDATE runs SET waits_for = 'person', wait_why = NULL, not_before_ms = 0, wait_ms = 0,"
+                " expires_at_ms = NULL, queue_left_ms = NULL"
                 " WHERE status = 'queued' AND coalesce(waits_for, '') NOT IN ('needs', 'question')"
             ).rowcount
             outbox.set_aside(db, at_ms=at_ms)
