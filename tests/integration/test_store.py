@@ -12,7 +12,7 @@ from store_rig import STEP, accept, forget_before, new_event
 from flowd.domain.errors import StateError, StorageBusyError
 from flowd.domain.journal import Interest
 from flowd.domain.queueing import NewRun
-from flowd.store.sql import imports, queue
+from flowd.store.sql import expiring, imports, queue
 from flowd.store.sql.pruning import LOOKED_AT
 from flowd.store.sqlite.connection import open_writer
 from flowd.store.sqlite.store import SqliteStore
@@ -134,9 +134,17 @@ def test_a_claim_reads_the_index_of_ready_runs_alone(tmp_path: Path) -> None:
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {queue.NEXT}", (1,))]
         assert plan[0].startswith("SCAN r USING INDEX runs_ready"), plan
         assert not any("TEMP B-TREE" in line for line in plan), plan
-        for question in (queue.DUE, queue.NEXT_DUE):
-            (line,) = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {question}", (1,) * question.count("?"))]
-            assert "INDEX runs_timed" in line, line
+        for question, indices in (
+            (queue.DUE, ["runs_timed"]),
+            (queue.AT_INSTANT, ["runs_at_instant"]),
+            (queue.NEXT_DUE, ["runs_timed", "runs_at_instant", "runs_expiring"]),
+            (expiring.EXPIRED, ["runs_expiring"]),
+        ):
+            plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {question}", (1,) * question.count("?"))]
+            found = [line for line in plan if " runs " in line]
+            assert len(found) == len(indices), plan
+            assert all(f"INDEX {index} " in f"{line} " for line, index in zip(found, indices, strict=True)), plan
+            assert not any("TEMP B-TREE" in line for line in plan), plan
     finally:
         db.close()
 

@@ -8,7 +8,7 @@ from flowd.domain.run import ProcessStatus, Reason
 from flowd.store.sql import clocks, journal, timings
 from flowd.store.sql.connection import Connection
 
-_EXPIRED = (
+EXPIRED = (
     "SELECT seq, event_seq, flow_name, step_name, timing FROM runs WHERE expires_at_ms IS NOT NULL"
     " AND status = 'queued' AND called_off IS NULL AND expires_at_ms <= ? AND coalesce(waits_for, 'key') = 'key'"
     " ORDER BY expires_at_ms, seq LIMIT ?"
@@ -43,7 +43,7 @@ def end(db: Connection, now_ms: int, *, at_ms: int, limit: int) -> list[int]:
     Args:
         now_ms: By the steady clock of the store.
     """
-    found = db.execute(_EXPIRED, (now_ms, limit)).fetchall()
+    found = db.execute(EXPIRED, (now_ms, limit)).fetchall()
     for seq, event_seq, flow, step, timing in found:
         whole_ms = timings.read(timing).queue_timeout_ms or 0
         error = f"Step {flow}/{step} was not started: it had waited {_spelt(whole_ms)} for its turn (queue_timeout_ms)"
