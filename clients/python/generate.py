@@ -50,7 +50,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowd_client import requests
-from flowd_client.request import Encoding, Instant, ListedOutput, Request, ResolvedAs, Stream
+from flowd_client.request import Encoding, Instant, ListedOutput, Named, Request, ResolvedAs, Stream
 
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView

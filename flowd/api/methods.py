@@ -71,6 +71,7 @@ class Methods:
             names.WAIT_RUN: self._wait_run,
             names.WAIT_EVENT: self._wait_event,
             names.READ_OUTPUT: self._read_output,
+            names.FIND: self._find,
             names.LIST_FLOWS: self._list_flows,
             names.EXPLAIN: self._explain,
             names.SUBSCRIBE: self._subscribe,
@@ -260,6 +261,9 @@ class Methods:
         if given.run_id is not None:
             await self._engine.reads.run(given.run_id)
         return await caller.subscribe(given)
+
+    async def _find(self, given: events.Find) -> events.FoundView:
+        return events.FoundView(ids=await self._engine.reads.ids(given.of, given.prefix, limit=given.limit))
 
     async def _list_flows(self, _: params.NoParams) -> catalog.CatalogView:
         return catalog.catalog_view(self._engine.snapshot())

@@ -8,6 +8,7 @@ import click
 
 from flowd.cli import left_out, printing, tree
 from flowd.cli.filters import Filters, filter_options, whole_list
+from flowd.cli.references import EventReference, event_of
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, list_options, only_option
@@ -91,7 +92,7 @@ def _follow(session: Session, event_type: str | None, after: str | None, *, as_j
 
 
 @click.command(cls=Verb, short_help="Show an event, its runs, and all that they caused.")
-@click.argument("event_id", type=Text(), metavar="EVENT")
+@click.argument("event_id", type=EventReference(), metavar="EVENT")
 @only_option
 @as_json_option
 @click.pass_obj
@@ -103,6 +104,7 @@ def event(session: Session, event_id: str, is_alone: bool, as_json: bool) -> Non
       flowd event release-42
       flowd event release-42 --json | jq .event.payload
     """
+    event_id = event_of(session, event_id)
     response = session.ask(requests.get_event(event_id)) if is_alone else session.ask(requests.get_tree(event_id))
     if as_json:
         printing.print_json(response)

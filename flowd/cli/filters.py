@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from flowd.cli.exits import CommandError
+from flowd.cli.references import FlowName, StatusName, StepName
 from flowd.cli.session import Session
 from flowd.cli.verb import Text
 from flowd_client import wire
@@ -84,9 +85,9 @@ class Label(click.ParamType):  # type: ignore[type-arg]  # generic only since cl
 
 
 _OPTIONS = (
-    ("--flow", Text(), "NAME", "Only {of} this flow."),
-    ("--step", Text(), "NAME", "Only {of} this step."),
-    ("--status", Text(), "STATUS", "queued, running, completed, failed, canceled, changed, blocked …"),
+    ("--flow", FlowName(), "NAME", "Only {of} this flow."),
+    ("--step", StepName(), "NAME", "Only {of} this step."),
+    ("--status", StatusName(), "STATUS", "queued, running, completed, failed, canceled, changed, blocked …"),
     ("--reason", Text(), "REASON", "exit, timeout, signal, interrupted, needs_not_met, superseded …"),
     ("--since", When(), "WHEN", "Only of then or later: 2h, 7d, 2026-01-31, 2026-01-31T12:00."),
     ("--until", When(), "WHEN", "Only of before then."),

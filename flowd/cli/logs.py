@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 import click
 
-from flowd.cli import output, people, printed_order, printing, run_words, tree
+from flowd.cli import output, people, printed_order, printing, run_words, tree, waiting
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.follow.lines import LineMultiplexer
+from flowd.cli.references import EventReference, RunReference, event_of, run_of
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, only_option
+from flowd.cli.verb import Verb, only_option
 from flowd_client import requests
 from flowd_client.client import FlowClient
 from flowd_client.errors import InvalidCallError
@@ -20,12 +21,12 @@ from flowd_client.wire import STREAMS, Stream
 
 
 @click.command(cls=Verb, short_help="Print a run's output, or follow it.")
-@click.argument("run_ids", type=Text(), metavar="[RUN]...", nargs=-1)
+@click.argument("run_ids", type=RunReference(), metavar="[RUN]...", nargs=-1)
 @click.option(
     "--event",
     "--event-id",
     "event_id",
-    type=Text(),
+    type=EventReference(),
     metavar="EVENT",
     help="All runs of this event, and of all that they cause.",
 )
@@ -54,7 +55,8 @@ def logs(
 
     Of several runs it prints whole lines, each with the name of its step. -f also follows runs of the event that start
     later, and those of the events that they cause, and goes on over a restart of the daemon. Where nothing of the event
-    goes on without a person, it ends with exit code 1 and the question.
+    goes on without a person, it ends with exit code 1 and the question. Of one run, -f says on a terminal how it ended,
+    and exits with 1 if that was badly.
 
     \b
     Examples:
@@ -65,12 +67,14 @@ def logs(
     """
     if not run_ids and event_id is None:
         raise CommandError("Which run? Name one or several, or --event EVENT. `flowd runs` lists them.")
+    run_ids = tuple(run_of(session, text) for text in run_ids)
+    event_id = None if event_id is None else event_of(session, event_id)
     if event_id is None and len(run_ids) == 1:
         with _telling_no_such_attempt():
             out = output.StepOutput(is_raw=is_raw)
             _print_one(session, run_ids[0], only, attempt, out, is_following=follow)
             out.end()
-        return Exit.GOOD
+        return _told_end(session.view(requests.get_run(run_ids[0]))) if follow and attempt is None else Exit.GOOD
     if attempt is not None:
         raise CommandError("--attempt goes with one run.")
     if follow:
@@ -81,6 +85,17 @@ def logs(
         return Exit.RUN_FAILED if left else Exit.GOOD
     _print_several(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
     return Exit.GOOD
+
+
+def _told_end(run: RunView) -> Exit:
+    """How a run that was followed has ended, in words on a terminal, and as an exit code."""
+    is_bad = run.effective_status in waiting.BAD_STATUSES
+    if sys.stderr.isatty():  # else it has what the step wrote there, and nothing else
+        code = "" if run.exit_code is None else f", exit code {run.exit_code}"
+        said = run.error or run.message
+        why = f": {said.splitlines()[0]}" if said else ""
+        printing.note(f"flowd: {run.flow_name}/{run.step_name} ({run.id}) {run.effective_status}{code}{why}")
+    return Exit.RUN_FAILED if is_bad else Exit.GOOD
 
 
 def _tell_left(session: Session, left: Sequence[RunView]) -> None:

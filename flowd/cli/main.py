@@ -49,6 +49,7 @@ _SECTIONS = {
     },
     "The daemon": {
         "serve": Home("flowd.cli.serve", "serve", "Run the daemon of a workspace."),
+        "stop": Home("flowd.cli.stop", "stop", "Stop the daemon of a workspace."),
         "status": Home("flowd.cli.status", "status", "Show what the daemon does."),
         "top": Home("flowd.screen.verb", "top", "Watch what the daemon does, and act on it."),
         "doctor": Home("flowd.cli.doctor", "doctor", "Check everything that flowd depends on."),
@@ -64,21 +65,32 @@ _SECTIONS = {
         "drain": Home("flowd.cli.daemon", "drain", "Start no more runs; go on accepting events."),
         "notices": Home("flowd.cli.notices", "notices", "List what was told outside of flowd; test a notifier."),
         "hosts": Home("flowd.cli.hosts", "hosts", "List the hosts that share the store; drain or forget one."),
+        "workspaces": Home("flowd.cli.workspaces", "workspaces", "List the workspaces that have a daemon."),
         "service": Home("flowd.cli.service", "service", "Run flowd as a systemd service."),
         "store": Home("flowd.cli.store", "store", "Make, upgrade, check and fill the database that hosts share."),
         "import": Home("flowd.cli.import_", "import_", "Take over the reference system's events and runs."),
         "demo": Home("flowd.cli.new", "demo", "Watch flowd work in a scratch workspace."),
+        "completion": Home("flowd.cli.completion", "completion", "Let the shell complete verbs, ids and names."),
+        "help": Home("flowd.cli.help", "help_", "Show the help of flowd, or of a verb."),
     },
 }
 
 _ALIASES = {
+    "ls": "runs",
+    "ps": "runs",
+    "tail": "logs",
+    "follow": "logs",
+    "kill": "cancel",
+    "rerun": "retry",
+    "send": "dispatch",
+    "check": "validate",
     "list-events": "events",
     "show-event": "event",
     "replay-event": "replay",
     "list-runs": "runs",
     "show-run": "run",
 }
-"""The reference command line's names."""
+"""What people try, and the reference command line's names."""
 
 _COMPLETE_VARIABLE = "_FLOWD_COMPLETE"
 
@@ -89,7 +101,7 @@ _COMPLETE_VARIABLE = "_FLOWD_COMPLETE"
     aliases=_ALIASES,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 good, 1 a run ended badly under --wait, 2 usage, 3 no daemon, 4 not found, 5 refused. "
-    'Completion: eval "$(_FLOWD_COMPLETE=bash_source flowd)"; zsh_source and fish_source work alike.',
+    "Completion for your shell: flowd completion install.",
 )
 @click.version_option(__version__, prog_name="flowd", message="%(prog)s %(version)s")
 @click.pass_context

@@ -9,6 +9,7 @@ from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, named_options, whole_list
 from flowd.cli.reading_events import read_payload
+from flowd.cli.references import RunReference, run_of
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
 from flowd_client import requests, wire
@@ -90,7 +91,7 @@ def _behind(question: QuestionView) -> str | None:
 
 
 @click.command(cls=Verb, short_help="Let a run that asks count as completed.")
-@click.argument("run_id", type=Text(), metavar="RUN")
+@click.argument("run_id", type=RunReference(), metavar="RUN")
 @click.option("-m", "--note", type=Text(), metavar="TEXT", help=_NOTE_HELP)
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help=_ATTEMPT_HELP)
 @as_json_option
@@ -107,7 +108,7 @@ def approve(session: Session, run_id: str, *, note: str | None, attempt: int | N
 
 
 @click.command(cls=Verb, short_help="Let a run that asks count as failed.")
-@click.argument("run_id", type=Text(), metavar="RUN")
+@click.argument("run_id", type=RunReference(), metavar="RUN")
 @click.option("-m", "--note", type=Text(), metavar="TEXT", help=_NOTE_HELP)
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help=_ATTEMPT_HELP)
 @as_json_option
@@ -123,7 +124,7 @@ def reject(session: Session, run_id: str, *, note: str | None, attempt: int | No
 
 
 @click.command(cls=Verb, short_help="Say how a run that asks counts from now on.")
-@click.argument("run_id", type=Text(), metavar="RUN")
+@click.argument("run_id", type=RunReference(), metavar="RUN")
 @click.option(
     "--as", "status", type=click.Choice(get_args(ResolvedAs)), required=True, metavar="STATUS",
     help="completed, changed, skipped or failed.",
@@ -148,12 +149,12 @@ def resolve(
 def _resolve(
     session: Session, run_id: str, status: ResolvedAs, *, note: str | None, attempt: int | None, as_json: bool
 ) -> None:
-    response = session.ask(requests.resolve_run(run_id, status, note=note, attempt=attempt))
+    response = session.ask(requests.resolve_run(run_of(session, run_id), status, note=note, attempt=attempt))
     _tell(response, "counts as", as_json=as_json)
 
 
 @click.command(cls=Verb, short_help="Answer a run that asks, and let it go on.")
-@click.argument("run_id", type=Text(), metavar="RUN")
+@click.argument("run_id", type=RunReference(), metavar="RUN")
 @click.option("--input", "text", metavar="JSON|@FILE", help="What its steps are told. Default: nothing but to go on.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help=_ATTEMPT_HELP)
 @as_json_option
@@ -169,7 +170,11 @@ def answer(session: Session, run_id: str, *, text: str | None, attempt: int | No
     given: Any = None if text is None else read_payload(text, "--input")
     if text is not None and given is None:
         raise CommandError("An input of null says nothing; leave --input out to let the run go on without one.")
-    _tell(session.ask(requests.answer_run(run_id, given, attempt=attempt)), "was answered:", as_json=as_json)
+    _tell(
+        session.ask(requests.answer_run(run_of(session, run_id), given, attempt=attempt)),
+        "was answered:",
+        as_json=as_json,
+    )
 
 
 def _tell(response: Any, how: str, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from flowd.cli import bulk, passed_needs, printing, retrying, waiting
 from flowd.cli.dispatch import finish, tell_accepted
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.filters import Filters, filter_options
+from flowd.cli.references import EventReference, RunReference, event_of, run_of
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, only_option, wait_options
@@ -25,7 +26,7 @@ def _refuse_dry_run(dry_run: bool) -> None:
 
 
 @click.command(cls=Verb, short_help="Run a stored event's steps again.")
-@click.argument("event_id", type=Text(), required=False, metavar="EVENT")
+@click.argument("event_id", type=EventReference(), required=False, metavar="EVENT")
 @click.option(
     "--step", "steps", type=Text(), multiple=True, metavar="STEP", help="Only this step or flow/step; may be repeated."
 )
@@ -95,6 +96,7 @@ def replay(
             as_json=as_json,
         )
     _refuse_dry_run(dry_run)
+    event_id = event_of(session, event_id)
     request = requests.replay_event(
         event_id,
         steps=steps or None,
@@ -113,8 +115,10 @@ def replay(
 
 
 @click.command(cls=Verb, short_help="Make another attempt of a run that ended badly.")
-@click.argument("run_id", type=Text(), required=False, metavar="RUN")
-@click.option("--event", "event_id", type=Text(), metavar="EVENT", help="With --failed: of this event's tree.")
+@click.argument("run_id", type=RunReference(), required=False, metavar="RUN")
+@click.option(
+    "--event", "event_id", type=EventReference(), metavar="EVENT", help="With --failed: of this event's tree."
+)
 @click.option("--failed", is_flag=True, help="All that failed.")
 @filter_options(of="runs of", searched="an id, the event's type, flow, step, error or message")
 @_dry_run_option
@@ -168,9 +172,10 @@ def retry(
         )
     if event_id is not None:
         return retrying.retry_failed(
-            session, event_id, is_alone=is_alone, wait=wait, timeout_s=timeout_s, as_json=as_json
+            session, event_of(session, event_id), is_alone=is_alone, wait=wait, timeout_s=timeout_s, as_json=as_json
         )
     assert run_id is not None
+    run_id = run_of(session, run_id)
     response = session.ask(requests.retry_run(run_id, will_wait=wait and timeout_s != 0))
     hint = f"See `{session.typed('run', run_id)}`."
     is_late = False
@@ -189,11 +194,11 @@ def retry(
 
 
 @click.command(cls=Verb, short_help="End a run, or all runs of an event.")
-@click.argument("run_id", type=Text(), required=False, metavar="RUN")
+@click.argument("run_id", type=RunReference(), required=False, metavar="RUN")
 @click.option(
     "--event",
     "event_id",
-    type=Text(),
+    type=EventReference(),
     metavar="EVENT",
     help="End every unfinished run of its tree, all that it causes.",
 )
@@ -242,10 +247,10 @@ def cancel(
     if (run_id is None) == (event_id is None):
         raise CommandError("Which run? Give either a run, or --event EVENT, or filters like --flow and --since.")
     if run_id is not None:
-        response = session.ask(requests.cancel_run(run_id))
+        response = session.ask(requests.cancel_run(run_of(session, run_id)))
         views = [read_run(response)]
     else:
-        response = session.ask(requests.cancel_event(event_id or "", tree=not is_alone))
+        response = session.ask(requests.cancel_event(event_of(session, event_id or ""), tree=not is_alone))
         views = list(read_runs(response))
     if as_json:
         printing.print_json(response)

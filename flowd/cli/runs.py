@@ -9,6 +9,7 @@ import click
 from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, filter_options, whole_list
+from flowd.cli.references import EventReference, RunReference, event_of, run_of
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, list_options
 from flowd_client import requests
@@ -19,7 +20,7 @@ _OUTPUT_LINES = 20
 
 
 @click.command(cls=Verb, short_help="List runs, newest first.")
-@click.option("--event", "--event-id", "event_id", type=Text(), metavar="EVENT", help="Only this event's.")
+@click.option("--event", "--event-id", "event_id", type=EventReference(), metavar="EVENT", help="Only this event's.")
 @click.option("--host", type=Text(), metavar="NAME", help="Only with an attempt on this host; see `flowd hosts`.")
 @filter_options(of="of", searched="an id, the event's type, flow, step, error or message")
 @list_options(following="Print what is running and queued, then each change.")
@@ -47,6 +48,7 @@ def runs(
       flowd runs --host box-2 --status failed
       flowd runs -f --flow release-notes
     """
+    event_id = None if event_id is None else event_of(session, event_id)
     if is_following:
         from flowd.cli.follow import runs as follow_runs  # noqa: PLC0415 - 5 ms that a list does not pay
 
@@ -93,7 +95,7 @@ def _tell_left_out(session: Session, event_id: str, flow: str | None) -> None:
 
 
 @click.command(cls=Verb, short_help="Show a run: how it ended, its attempts, its output.")
-@click.argument("run_id", type=Text(), metavar="RUN")
+@click.argument("run_id", type=RunReference(), metavar="RUN")
 @click.option("--definition", is_flag=True, help="Show what its last attempt was made with, too.")
 @as_json_option
 @click.pass_obj
@@ -106,7 +108,7 @@ def run(session: Session, run_id: str, definition: bool, as_json: bool) -> None:
       flowd run run_16439a6acab8 --definition
       flowd run run_16439a6acab8 --json | jq .run.result
     """
-    response = session.ask(requests.get_run(run_id, definition=definition))
+    response = session.ask(requests.get_run(run_of(session, run_id), definition=definition))
     if as_json:
         printing.print_json(response)
     else:

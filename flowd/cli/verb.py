@@ -88,10 +88,11 @@ class LazyGroup(click.Group):
         """Find a verb as click does, and guess what a misspelt one means."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            raise click.UsageError(f"There is no verb {name!r}.{self._guess(name)}", ctx)
+            raise click.UsageError(f"There is no verb {name!r}.{self.guess(name)}", ctx)
         return super().resolve_command(ctx, args)
 
-    def _guess(self, name: str) -> str:
+    def guess(self, name: str) -> str:
+        """Which verb is perhaps meant, as a sentence with a blank before it; empty where none is near."""
         import difflib  # noqa: PLC0415 - only after a typing error
 
         close = difflib.get_close_matches(name, self._homes, n=1)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from typing import Literal
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, RunNotFoundError
@@ -55,6 +56,10 @@ class Reads:
             # The pid of a step that runs since a moment ago is not in the store yet.
             run = replace(run, attempts=(*run.attempts[:-1], self._attempts.enrich(run.attempts[-1])))
         return self.shown(run)
+
+    async def ids(self, of: Literal["run", "event"], prefix: str, *, limit: int) -> list[str]:
+        """Ids that begin so; see `flowd.ports.records.Records.ids`."""
+        return await self._store.ids(of, prefix, limit=limit)
 
     async def definition(self, run_id: str) -> Definition | None:
         """What the last attempt of a run was made with, its arguments masked. None: nothing, or nobody knows."""

@@ -1,7 +1,7 @@
 """What the store remembers, to be looked at or forgotten."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from flowd.domain.definition import Definition
 from flowd.domain.filters import EventFilter, RunFilter
@@ -23,6 +23,10 @@ class Records(Protocol):
         Raises:
             InvalidParamsError: The cursor is none of ours.
         """
+        ...
+
+    async def ids(self, of: Literal["run", "event"], prefix: str, *, limit: int) -> list[str]:
+        """The first ids of runs or events that begin so, in the order of their characters."""
         ...
 
     async def run(self, run_id: str) -> Run | None:

@@ -344,8 +344,10 @@ def test_text_is_utf_8_in_a_locale_that_knows_ascii_only(desk: Desk) -> None:
     assert (code, err) == (0, "")
     assert "é€" in out
     assert desk.flowd("dispatch", "--type", "é", "--payload", '{"a": "€"}')[0] == 0
-    assert desk.daemon.calls[0].params == {"eventId": "é€", "tree": True}
-    assert desk.daemon.calls[1].params["event"].items() >= {"type": "é", "payload": {"a": "€"}}.items()
+    found, shown, sent = desk.daemon.calls
+    assert found.params == {"prefix": "é€", "of": "event"}
+    assert shown.params == {"eventId": "é€", "tree": True}
+    assert sent.params["event"].items() >= {"type": "é", "payload": {"a": "€"}}.items()
 
 
 def test_what_is_no_text_is_refused_before_it_is_sent(desk: Desk) -> None:
@@ -365,7 +367,7 @@ def test_logs_are_the_exact_bytes_on_their_streams(desk: Desk) -> None:
         return {"text": text, "offset": begin, "nextOffset": end, "size": len(data), "eof": end == len(data)}
 
     desk.answers[wire.READ_OUTPUT] = part
-    desk.answers[wire.WAIT_RUN] = {"run": run_of()}
+    desk.answers[wire.WAIT_RUN] = desk.answers[wire.GET_RUN] = {"run": run_of()}
     for options in ([], ["-f"], ["-f", "--attempt", "1"]):  # the last one follows, though the run has ended
         with desk.start("logs", "r", *options) as process:
             assert process.communicate(timeout=60) == (streams["stdout"], streams["stderr"])

@@ -26,6 +26,7 @@ WAIT_RUN: Final = "flow.waitRun"
 WAIT_EVENT: Final = "flow.waitEvent"
 READ_OUTPUT: Final = "flow.readOutput"
 LIST_FLOWS: Final = "flow.listFlows"
+FIND: Final = "flow.find"
 EXPLAIN: Final = "flow.explain"
 SUBSCRIBE: Final = "flow.subscribe"
 UNSUBSCRIBE: Final = "flow.unsubscribe"
@@ -228,6 +229,12 @@ METHODS: Final[dict[str, Method]] = {
             ),
         ),
         Method(UNSUBSCRIBE, "End a subscription of this connection."),
+        Method(
+            FIND,
+            "Ids of runs or events that begin so.",
+            (Route("GET", "/ids", "read", note="`?prefix=run_16&of=run`"),),
+            is_retry_safe=True,
+        ),
         Method(
             LIST_FLOWS,
             "The flow packages in force, and the broken ones.",

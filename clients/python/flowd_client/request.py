@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Stream = wire.Stream
 ListedOutput = wire.ListedOutput
+Named = wire.Named
 Encoding = Literal["utf-8", "base64"]
 Instant = Union["datetime", str]
 ResolvedAs = Literal["completed", "changed", "failed", "skipped"]

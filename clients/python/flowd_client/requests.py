@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowd_client import wire
 from flowd_client.discovery import run_around, trace_around
-from flowd_client.request import CANCEL_S, Encoding, Instant, ListedOutput, Request, ResolvedAs, Stream
+from flowd_client.request import CANCEL_S, Encoding, Instant, ListedOutput, Named, Request, ResolvedAs, Stream
 from flowd_client.request import given as _given
 from flowd_client.request import instant as _instant
 from flowd_client.request import labels as _labels
@@ -311,6 +311,15 @@ def read_output(
     )  # fmt: skip
     params = {"runId": run_id, "stream": stream, "offset": offset, **given}
     return Request(wire.READ_OUTPUT, params, _PART_READERS[encoding], wait_ms / 1000)
+
+
+def find_ids(prefix: str, *, of: Named = "run", limit: int | None = None) -> Request[tuple[str, ...]]:
+    """Ids of runs or events that begin so, in their order: the first 10, or up to 50 with ``limit``."""
+    return Request(wire.FIND, {"prefix": prefix, "of": of, **_given(limit=limit)}, _read_ids)
+
+
+def _read_ids(response: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(response["ids"])
 
 
 def list_flows() -> Request[CatalogView]:

@@ -30,6 +30,8 @@ OLDEST: Final = "oldest"
 """As ``after`` of a subscription: begin with the oldest update that is kept."""
 
 Stream = Literal["stdout", "stderr"]
+Named = Literal["run", "event"]
+"""What an id may be of."""
 ListedOutput = Literal["tail"]
 """What a list of runs may show of their output."""
 

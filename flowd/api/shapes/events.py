@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -50,6 +50,20 @@ class Replay(Params):
     from_steps: list[str] | None = msgspec.field(default=None, name="from")
     tree: bool = False
     caused_by: Identifier | None = None
+
+
+class Find(Params):
+    """What ids begin with, and whether they are of runs or of events."""
+
+    prefix: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    of: Literal["run", "event"] = "run"
+    limit: Annotated[int, msgspec.Meta(ge=1, le=50)] = 10
+
+
+class FoundView(View):
+    """The first ids that begin so, in the order of their characters."""
+
+    ids: list[str]
 
 
 class ListEvents(Params):

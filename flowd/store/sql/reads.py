@@ -1,6 +1,7 @@
 """Every question to the database. Pages go by `seq`, so that they stay right while rows are added."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from flowd.domain import definition as definitions
 from flowd.domain.definition import Definition
@@ -76,6 +77,13 @@ def _definition_of_last_attempt(db: Connection, run_seq: int) -> Definition:
         (run_seq,),
     ).fetchone()
     return definitions.parse(body)
+
+
+def ids(db: Connection, of: Literal["run", "event"], prefix: str, limit: int) -> list[str]:
+    """Those that begin so, see `flowd.ports.records.Records.ids`."""
+    table = {"run": "runs", "event": "events"}[of]
+    sql = f"SELECT id FROM {table} WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+    return [id_ for (id_,) in db.execute(sql, (prefix, prefix + "\U0010ffff", limit))]
 
 
 def definition(db: Connection, run_id: str) -> Definition | None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from flowd.domain.awaited import Waiting
 from flowd.domain.concurrency import KeyLimits
@@ -289,6 +289,10 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, WaitStore, KeepingStore, Jour
     async def runs(self, where: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
         """See `flowd.ports.Store.runs`."""
         return await self._read(lambda db: run_lists.runs(db, where, limit, cursor))
+
+    async def ids(self, of: Literal["run", "event"], prefix: str, *, limit: int) -> list[str]:
+        """See `flowd.ports.Store.ids`."""
+        return await self._read(lambda db: reads.ids(db, of, prefix, limit))
 
     async def output(self, run_id: str, number: int) -> Output | None:
         """See `flowd.ports.Store.output`."""

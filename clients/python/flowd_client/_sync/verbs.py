@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowd_client import requests
-from flowd_client.request import Encoding, Instant, ListedOutput, Request, ResolvedAs, Stream
+from flowd_client.request import Encoding, Instant, ListedOutput, Named, Request, ResolvedAs, Stream
 
 if TYPE_CHECKING:
     from flowd_client.views.catalog import CatalogView, ExplainView
@@ -305,6 +305,10 @@ class Verbs:
                 turns=turns,
             )
         )
+
+    def find_ids(self, prefix: str, *, of: Named = "run", limit: int | None = None) -> tuple[str, ...]:
+        """Ids of runs or events that begin so, in their order: the first 10, or up to 50 with ``limit``."""
+        return self._do(requests.find_ids(prefix, of=of, limit=limit))
 
     def list_flows(self) -> CatalogView:
         """The flow packages: in force, broken and shadowed."""

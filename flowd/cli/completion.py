@@ -1,0 +1,84 @@
+"""``flowd completion``: completion of verbs, options, ids and names by the shell."""
+
+import os
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+
+from flowd.cli import printing
+from flowd.cli.exits import CommandError
+from flowd.cli.verb import Verb
+
+_VARIABLE = "_FLOWD_COMPLETE"
+SHELLS = ("bash", "zsh", "fish")
+_shell = click.argument("shell", type=click.Choice(SHELLS), required=False)
+
+
+@click.group(short_help="Let the shell complete verbs, ids and names.")
+def completion() -> None:
+    """Let the shell complete verbs, options, runs, events, flows, steps, statuses and files."""
+
+
+@completion.command(cls=Verb, short_help="Write the file that the shell reads by itself.")
+@_shell
+def install(shell: str | None) -> None:
+    """Write the file that the shell reads by itself, for the user who calls: of bash (with bash-completion), zsh or
+    fish; by default of the one in $SHELL.
+
+    \b
+    Examples:
+      flowd completion install
+      flowd completion install zsh
+    """
+    shell = _chosen(shell)
+    path = _place(shell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_script(shell), encoding="utf-8")
+    printing.line(f"wrote {path}")
+    if shell == "zsh":
+        printing.note(
+            f"zsh finds it with these lines in ~/.zshrc, if you do not have them: fpath=({path.parent} $fpath); "
+            "autoload -Uz compinit; compinit"
+        )
+    printing.note("New shells complete `flowd`.")
+
+
+@completion.command(cls=Verb, short_help="Print what the shell reads.")
+@_shell
+def show(shell: str | None) -> None:
+    """Print what the shell reads, to put it where you like.
+
+    \b
+    Examples:
+      flowd completion show bash >> ~/.bashrc
+    """
+    click.echo(_script(_chosen(shell)))
+
+
+def _chosen(shell: str | None) -> str:
+    found = shell or Path(os.environ.get("SHELL", "")).name
+    if found not in SHELLS:
+        raise CommandError(f"Which shell? Name one of {', '.join(SHELLS)}.")
+    return found
+
+
+def _place(shell: str) -> Path:
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    places = {
+        "bash": data / "bash-completion/completions/flowd",
+        "zsh": data / "zsh/site-functions/_flowd",
+        "fish": config / "fish/completions/flowd.fish",
+    }
+    return places[shell]
+
+
+def _script(shell: str) -> str:
+    from flowd.cli.main import cli  # noqa: PLC0415 - which imports us when we are used
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    # Without its `source`, which asks bash for its version: there need be none here.
+    completer = kind(cli, {}, "flowd", _VARIABLE)
+    return completer.source_template % completer.source_vars()

@@ -1,0 +1,181 @@
+"""Ids on the command line: typed in part, or said in words, and completed by the shell.
+
+A run is ``@last``, ``@failed``, the beginning of its id with or without ``run_``, or ``FLOW/STEP`` for its newest run;
+an event is ``@last``, ``@failed`` or the beginning of its id. A whole id means itself, also where others begin with it.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+
+import click
+from click.shell_completion import CompletionItem
+
+from flowd.cli.exits import CommandError, Exit
+from flowd.cli.session import Session
+from flowd.cli.verb import Text
+from flowd_client import requests
+from flowd_client.errors import CallError, FlowClientError
+from flowd_client.request import Named
+from flowd_client.views.event import read_events
+from flowd_client.views.run import RunView, read_runs
+
+LAST, FAILED = "@last", "@failed"
+_SHOWN = 5
+_OFFERED = 20
+_WHOLE = re.compile(r"run_[0-9a-f]{12}")
+_HEX = re.compile(r"[0-9a-f]{2,12}")
+
+
+class _Reference(Text):
+    kind: Named
+
+    def shell_complete(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Those that begin so; without a beginning, the newest."""
+        session = ctx.find_object(Session)
+        if session is None:
+            return []
+        with suppress(FlowClientError, CommandError, OSError):
+            words = [LAST, FAILED] if incomplete[:1] in ("", "@") else []
+            offered = _newest(session, self.kind) if len(incomplete) < 1 else _beginning(session, self.kind, incomplete)
+            return [CompletionItem(word) for word in (*words, *offered) if word.startswith(incomplete)]
+        return []
+
+
+class RunReference(_Reference):
+    """A run."""
+
+    name = "run"
+    kind = "run"
+
+
+class EventReference(_Reference):
+    """An event."""
+
+    name = "event"
+    kind = "event"
+
+
+def run_of(session: Session, text: str) -> str:
+    """The id of the run that is meant; what is none is left as it is, for the daemon to say so."""
+    return _resolved(session, text, "run")
+
+
+def event_of(session: Session, text: str) -> str:
+    """The id of the event that is meant, likewise."""
+    return _resolved(session, text, "event")
+
+
+def _resolved(session: Session, text: str, kind: Named) -> str:
+    if text in (LAST, FAILED):
+        return _said(session, text, kind)
+    if kind == "run" and _WHOLE.fullmatch(text):
+        return text
+    found = _beginning(session, kind, text)
+    if text in found:
+        return text
+    if not found:
+        return _other(session, text) if kind == "run" else text
+    if len(found) > 1:
+        shown = ", ".join(found[:_SHOWN]) + (" …" if len(found) > _SHOWN else "")
+        raise CommandError(f"{text!r} is the beginning of several {kind}s: {shown}. Type more of it.", Exit.NOT_FOUND)
+    return found[0]
+
+
+def _beginning(session: Session, kind: Named, text: str) -> list[str]:
+    begins = [text, *([f"run_{text}"] if kind == "run" and _HEX.fullmatch(text) else [])]
+    found: list[str] = []
+    for begin in begins:
+        try:
+            ids: tuple[str, ...] = session.view(requests.find_ids(begin, of=kind))
+        except CallError:  # an older daemon does not know the question, and what is no id at all has no beginning
+            return []
+        found += ids
+    return found
+
+
+def _said(session: Session, word: str, kind: Named) -> str:
+    status = "failed" if word == FAILED else None
+    if kind == "run":
+        ids = [run.id for run in _runs(session, status=status)]
+    else:
+        ids = [event.id for event in read_events(session.ask(requests.list_events(limit=1, status=status)))]
+    if not ids:
+        raise CommandError(f"There is no {kind}{' that failed' if status else ''} yet.", Exit.NOT_FOUND)
+    return ids[0]
+
+
+def _other(session: Session, text: str) -> str:
+    """What is no run's id: ``FLOW/STEP``, or an event's, which people try where a run is asked for."""
+    flow, slash, step = text.partition("/")
+    if slash and (runs := _runs(session, flow=flow, step=step)):
+        return str(runs[0].id)
+    if text in _beginning(session, "event", text):
+        raise CommandError(
+            f"{text} is an event, and this is about a run: `{session.typed('runs', event=text)}` lists its runs.",
+            Exit.NOT_FOUND,
+        )
+    return text
+
+
+def _runs(session: Session, **filters: str | None) -> Sequence[RunView]:
+    """The newest run of a filter, if there is one."""
+    cursor = None
+    while True:
+        page = read_runs(session.ask(requests.list_runs(limit=1, cursor=cursor, **filters)))  # type: ignore[arg-type]
+        if page.items or (cursor := page.next_cursor) is None:
+            return page.items
+
+
+def _newest(session: Session, kind: Named) -> list[str]:
+    if kind == "run":
+        return [run.id for run in read_runs(session.ask(requests.list_runs(limit=_OFFERED)))]
+    return [event.id for event in read_events(session.ask(requests.list_events(limit=_OFFERED)))]
+
+
+class FlowName(Text):
+    """The name of a flow."""
+
+    name = "flow"
+
+    def shell_complete(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Those in force."""
+        return [
+            CompletionItem(name) for name in sorted({flow for flow, _ in _steps(ctx)}) if name.startswith(incomplete)
+        ]
+
+
+class StepName(Text):
+    """The name of a step."""
+
+    name = "step"
+
+    def shell_complete(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Those in force, of the flow that is named if one is."""
+        flow = ctx.params.get("flow")
+        names = sorted({step for of, step in _steps(ctx) if flow in (None, of)})
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class StatusName(Text):
+    """A process status or a result status."""
+
+    name = "status"
+
+    def shell_complete(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """All there are."""
+        return [CompletionItem(one) for one in STATUSES if one.startswith(incomplete)]
+
+
+STATUSES = (
+    "queued", "running", "completed", "failed", "canceled", "changed", "skipped", "blocked", "needs_intervention",
+)  # fmt: skip
+
+
+def _steps(ctx: click.Context) -> list[tuple[str, str]]:
+    session = ctx.find_object(Session)
+    if session is None:
+        return []
+    with suppress(FlowClientError, CommandError, OSError):
+        return [(flow.name, step.name) for flow in session.view(requests.list_flows()).flows for step in flow.steps]
+    return []

@@ -1,0 +1,81 @@
+"""``flowd stop``: ends the daemon of a workspace as SIGTERM does."""
+
+import os
+import signal
+import time
+
+import click
+
+from flowd.cli import printing
+from flowd.cli.exits import CommandError, Exit
+from flowd.cli.session import Session
+from flowd.cli.verb import Duration, Verb
+from flowd.cli.waiting import progress
+from flowd_client import requests
+from flowd_client.errors import DaemonNotRunningError
+
+_LOOK_S = 0.1
+
+
+@click.command(cls=Verb, short_help="Stop the daemon of a workspace.")
+@click.option("--cancel", "is_canceling", is_flag=True, help="End running steps instead of waiting for them.")
+@click.option("--timeout", "timeout_s", type=Duration(), metavar="T", help="Wait no longer; then exit with 1.")
+@click.pass_obj
+def stop(session: Session, *, is_canceling: bool, timeout_s: float | None) -> Exit:
+    """Stop the daemon, and return when it has ended. What happens to running steps is what the setting on_stop says: by
+    default they go on to their ends first. Queued runs start with the next daemon.
+
+    Ctrl-C ends the waiting alone. A daemon that systemd runs is stopped by systemd, which starts it anew otherwise.
+
+    \b
+    Examples:
+      flowd stop
+      flowd stop --cancel
+    """
+    try:
+        status = session.ask(requests.status())
+    except DaemonNotRunningError:
+        printing.note("No daemon runs here.")
+        return Exit.GOOD
+    pid, manager = status.get("pid"), status.get("manager")
+    if isinstance(manager, dict):
+        user = "" if manager.get("scope") == "system" else " --user"
+        raise CommandError(f"systemd runs this daemon: systemctl{user} stop {manager.get('unit')}", Exit.REFUSED)
+    if not isinstance(pid, int):
+        raise CommandError("The daemon does not say which process it is: stop it where it was started.", Exit.REFUSED)
+    try:
+        os.kill(pid, signal.SIGTERM)
+        if is_canceling:
+            time.sleep(_LOOK_S)  # two at once would be one
+            os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it ends just now
+    except PermissionError:
+        raise CommandError(
+            f"The daemon, process {pid}, is another user's, who alone can stop it.", Exit.REFUSED
+        ) from None
+    return _wait(session, pid, None if timeout_s is None else time.monotonic() + timeout_s)
+
+
+def _wait(session: Session, pid: int, deadline_s: float | None) -> Exit:
+    with progress() as (show, _):
+        while _lives(pid):
+            if deadline_s is not None and time.monotonic() > deadline_s:
+                printing.note(
+                    f"flowd: process {pid} still waits for its steps; `{session.typed('status')}` shows them."
+                )
+                return Exit.RUN_FAILED
+            show("the daemon lets its steps end")
+            time.sleep(_LOOK_S)
+    printing.line("stopped")
+    return Exit.GOOD
+
+
+def _lives(pid: int) -> bool:
+    """Whether the process is there, and no zombie of whoever started it."""
+    import psutil  # noqa: PLC0415 - 10 ms that other verbs do not pay
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,79 @@
+"""Runs and events that are named by a part of their id, or in words; and what a shell completes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from daemon_rig import Workspace, flowd_says, say
+
+
+@pytest.fixture
+def busy(place: Workspace) -> Workspace:
+    """A good run of event ``release-1``, a failed one of ``other-2``, and an event of nobody."""
+    place.flow("good", say("changed"))
+    place.flow("bad", "exit 3")
+    place.start()
+    place.call("flow.dispatch", event={"id": "release-1", "type": "good.go"}, wait=True)
+    place.call("flow.dispatch", event={"id": "other-2", "type": "bad.go"}, wait=True)
+    place.call("flow.dispatch", event={"id": "release-10", "type": "nobody.go"})
+    return place
+
+
+def run_ids(place: Workspace) -> list[str]:
+    return [run["id"] for run in reversed(place.call("flow.listRuns")["runs"])]
+
+
+def test_a_run_is_named_by_any_unique_beginning_or_in_words(busy: Workspace) -> None:
+    good, bad = run_ids(busy)
+    for named in (bad, bad[:-4], bad[len("run_") :], bad[len("run_") : -5], "@last", "@failed", "bad/main"):
+        assert bad in flowd_says(busy, "run", named), named
+    assert good in flowd_says(busy, "run", "good/main")
+    assert "beginning of several runs" in flowd_says(busy, "run", "run_", code=4)
+    assert "run_zzz" in flowd_says(busy, "run", "run_zzz", code=4)
+    assert "none/such" in flowd_says(busy, "run", "none/such", code=4)
+    said = flowd_says(busy, "retry", "other-2", code=4)
+    assert "other-2 is an event" in said
+    assert "flowd runs" in said
+    assert flowd_says(busy, "logs", "@last").strip() == ""
+    assert len(busy.call("flow.getRun", runId=bad)["run"]["attempts"]) == 1
+    flowd_says(busy, "retry", "@failed")
+    assert len(busy.call("flow.waitRun", runId=bad, timeoutMs=20_000)["run"]["attempts"]) == 2
+
+
+def test_an_event_is_named_by_any_unique_beginning_or_in_words(busy: Workspace) -> None:
+    assert "other-2" in flowd_says(busy, "event", "oth")
+    assert "release-1\n" in flowd_says(busy, "event", "release-1")  # itself, though another begins so
+    assert "release-10" in flowd_says(busy, "event", "@last")
+    assert "other-2" in flowd_says(busy, "event", "@failed")
+    assert "beginning of several events: release-1, release-10" in flowd_says(busy, "event", "rel", code=4)
+    assert "good" in flowd_says(busy, "runs", "--event", "release-1")
+    assert "bad" in flowd_says(busy, "runs", "--event", "oth")
+
+
+def completed(place: Workspace, *words: str) -> list[str]:
+    """What bash is offered for the last word."""
+    line = ["flowd", "-w", str(place.path), *words]
+    environ = {
+        **os.environ,
+        "_FLOWD_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(line),
+        "COMP_CWORD": str(len(line) - 1),
+    }
+    argv = [sys.executable, "-m", "flowd"]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environ, check=True, timeout=60)
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_a_shell_completes_ids_flows_steps_and_statuses(busy: Workspace) -> None:
+    good, bad = run_ids(busy)
+    assert completed(busy, "run", good[:8]) == [good]
+    assert completed(busy, "run", "@") == ["@last", "@failed"]
+    assert completed(busy, "event", "oth") == ["other-2"]
+    assert completed(busy, "runs", "--flow", "g") == ["good"]
+    assert completed(busy, "runs", "--flow", "good", "--step", "m") == ["main"]
+    assert completed(busy, "runs", "--status", "ca") == ["canceled"]
+    assert "dispatch" in completed(busy, "dis")
+    assert busy.stop() == 0
+    assert completed(busy, "run", bad[:8]) == []
