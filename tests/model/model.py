@@ -357,6 +357,7 @@ class Model(Queue):
             self.started.remove(run)
         self.steady_ms = self.wall_ms
         self.places = self.max_parallel
+        self.is_dying = False
         self.gone.clear()
         for run in self.runs:
             if run.waits is not None and run.waits.kind == "time":

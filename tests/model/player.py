@@ -97,9 +97,10 @@ class Player:
         was_running = about is not None and about.status == "running"
         # What a daemon makes up for begins by the clock of the next one, which the model cannot know.
         are_clocks_even = self.model.wall_ms == self.model.steady_ms or not has_times(self.sequence.flows)
-        world.store.arming = act.dies if are_clocks_even else None
+        world.store.arming, world.store.has_claimed = act.dies if are_clocks_even else None, False
         await world.perform(act)
         died_at = world.store.died_at
+        model.is_dying = died_at is not None and not world.store.has_claimed  # before anybody got a place
         refused: str | None = None
         if self._is_lost(died_at, was_running=was_running):
             self.told[-1] += " [lost]"

@@ -35,6 +35,7 @@ class Queue(Times):
         self.lanes: dict[tuple[str, str, str | None], Lane] = {}
         self.pauses: set[str] = set()
         self.max_parallel = self.places = max_parallel
+        self.is_dying = False
         self.started: list[Run] = []
         self._numbers = 0
         self._waiting: deque[tuple[Run, str]] = deque()
@@ -293,7 +294,11 @@ class Queue(Times):
         self._waiting.extend((run, "ended") for run in expired)
         self._work()
         has_parked = False
-        while (ready := self.ready()) and sum(run.status == "running" for run in self.runs) < self.places:
+        while (
+            not self.is_dying
+            and (ready := self.ready())
+            and sum(run.status == "running" for run in self.runs) < self.places
+        ):
             has_parked = not self._start(ready[0]) or has_parked
         if has_parked:
             self.look()

@@ -56,6 +56,8 @@ class MortalStore(SqliteStore):
         super().__init__(path, max_queued=1000, max_tree_events=MAX_TREE_EVENTS, clock=clock)
         self.arming: tuple[str, str] | None = None
         self.died_at: tuple[str, str] | None = None
+        self.has_claimed = False
+        """Whether any run got a place, or was found to have no package, since this was set."""
         self.under_way = 0
         self.changed = asyncio.Event()
 
@@ -68,6 +70,7 @@ class MortalStore(SqliteStore):
         self.under_way += 1
         try:
             value = await work()
+            self.has_claimed |= name == "claim" and bool(value.started or value.is_missing_package)
         finally:
             self.under_way -= 1
             self.changed.set()
