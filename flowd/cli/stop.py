@@ -73,9 +73,7 @@ def _wait(session: Session, pid: int, deadline_s: float | None) -> Exit:
 
 def _lives(pid: int) -> bool:
     """Whether the process is there, and no zombie of whoever started it."""
-    import psutil  # noqa: PLC0415 - 10 ms that other verbs do not pay
+    from flowd.observe.processes import find_process  # noqa: PLC0415 - 10 ms that other verbs do not pay
 
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    process = find_process(pid)
+    return process is not None and not process.is_zombie

@@ -58,14 +58,9 @@ def statuses() -> Iterator[dict[str, Any]]:
 
 def _listening() -> Iterator[Path]:
     """The sockets of processes of this user that look like a daemon."""
-    import psutil  # noqa: PLC0415 - 10 ms that other verbs do not pay
+    from flowd.observe.processes import all_processes  # noqa: PLC0415 - 10 ms that other verbs do not pay
 
-    for process in psutil.process_iter(["uids", "cmdline"]):
-        uids, words = process.info["uids"], process.info["cmdline"] or []
-        if uids is None or uids.real != os.getuid() or "serve" not in words or "flowd" not in " ".join(words[:4]):
-            continue
-        with suppress(psutil.Error):
-            # Its older name, which the oldest psutil that we take has alone.
-            connections = getattr(process, "net_connections", None) or process.connections
-            paths = {str(one.laddr) for one in connections("unix") if one.laddr}
-            yield from (Path(path) for path in sorted(paths) if path.endswith(".sock"))
+    for process in all_processes():
+        words = process.command_line
+        if process.uid == os.getuid() and "serve" in words and "flowd" in " ".join(words[:4]):
+            yield from (path for path in process.unix_sockets if path.suffix == ".sock")

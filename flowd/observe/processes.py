@@ -60,6 +60,16 @@ class ProcessView:
         return self._status() == psutil.STATUS_ZOMBIE
 
     @property
+    def unix_sockets(self) -> list[Path]:
+        """Where the Unix sockets are that it has open and that have a name."""
+        # Its older name, which the oldest psutil that we take has alone.
+        connections = getattr(self._process, "net_connections", None) or self._process.connections
+        try:
+            return sorted({Path(str(one.laddr)) for one in connections("unix") if one.laddr})
+        except psutil.Error:
+            return []
+
+    @property
     def rss_bytes(self) -> int | None:
         """The memory that it has in use."""
         try:
