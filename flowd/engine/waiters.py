@@ -92,8 +92,8 @@ class Waiters:
                 async with asyncio.timeout(timeout_s):
                     return Waited(await self._end_of(run_id, caller), is_late=False)
             except TimeoutError:
-                run = await self._read(run_id)
-                return Waited(run, is_late=not run.status.is_final and not await self._is_stuck(run))
+                run, is_over = await self._as_it_is(run_id)
+                return Waited(run, is_late=not is_over)
 
     async def _end_of(self, run_id: str, caller: str | None) -> Run:
         while True:
@@ -120,19 +120,25 @@ class Waiters:
         Raises:
             WouldDeadlockError: The caller must not wait for it.
         """
-        run = await self._read(run_id)
-        self._completions.belongs(run)
-        if run.status.is_final or await self._is_stuck(run):
+        run, is_over = await self._as_it_is(run_id)
+        if is_over:
             return run, True
         await self._steps.refuse(caller, Awaited(run_id=run_id))
         if run.status is ProcessStatus.QUEUED:
             self._steps.refuse_without_place(caller)
         return run, False
 
-    async def _is_stuck(self, run: Run) -> bool:
-        if run.status is not ProcessStatus.QUEUED or goes_by_itself(run.waiting_for):
-            return False
-        return not await self._store.is_round_going_on(run.id)
+    async def _as_it_is(self, run_id: str) -> tuple[Run, bool]:
+        """The run, and whether it has ended or nothing of its round goes on without a person."""
+        run = await self._read(run_id)
+        self._completions.belongs(run)
+        if not _is_kept(run):
+            return run, run.status.is_final
+        if await self._store.is_round_going_on(run_id):
+            return run, False
+        # Perhaps because it has ended meanwhile: what was read before that is not how it is.
+        run = await self._read(run_id)
+        return run, run.status.is_final or _is_kept(run)
 
     async def for_event(
         self, event_id: str, *, is_tree: bool, timeout_s: float | None, caller: str | None = None
@@ -173,3 +179,8 @@ class Waiters:
                         changed.cancel()
         except TimeoutError:
             return await self._store.is_going_on(event_id, is_tree=is_tree)
+
+
+def _is_kept(run: Run) -> bool:
+    """Whether it does not go on by itself."""
+    return run.status is ProcessStatus.QUEUED and not goes_by_itself(run.waiting_for)
