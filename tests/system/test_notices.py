@@ -1,5 +1,6 @@
 """Failures and questions are told outside of flowd, whatever happens to the daemon and to who is told."""
 
+import base64
 import contextlib
 import json
 import random
@@ -232,3 +233,20 @@ def test_a_trouble_is_on_the_page(place: Workspace) -> None:
     fire(place, "e1", "build.go")
     until(lambda: place.call("daemon.status").get("troubles"), what="the trouble")
     assert "no relay" in http.get("/ui/").body.decode()
+
+
+def test_another_flowd_takes_a_notice_as_an_event(place: Workspace) -> None:
+    secret = f"whsec_{base64.b64encode(b'0123456789abcdef01234567').decode()}"
+    (place.path / "secret").write_text(f"{secret}\n")
+    hook = '[hooks.peer]\nkind = "standard-webhooks"\nsecret_file = "secret"\n'
+    http = HttpPlace(place)
+    http.configure(hook)
+    place.flow("build", "exit 1")
+    place.flow("answer", "true", trigger="flowd.failed")
+    http.start()
+    http.configure(f'{hook}[[notify]]\nflows = ["build"]\nwebhook = "{http.url}/hooks/peer"\nsecret_file = "secret"\n')
+    flowd(place, "reload")
+    fire(place, "e1", "build.go")
+    events = until(lambda: place.call("flow.listEvents", type="flowd.failed")["events"], what="the event")
+    (notice,) = place.call("flow.notices")["notices"]
+    assert [event["id"] for event in events] == [notice["id"]]
