@@ -53,6 +53,9 @@ log = logging.getLogger("flowd.daemon")
 
 _HANG_S = 3600.0
 
+_SETTLE_S = 5.0
+"""So long a stop waits for notices of what has just ended."""
+
 _GARBAGE_OBJECTS = 10_000
 """Made and not freed before the collector looks at the youngest; with Python's 700 it takes 2 % of the loop's time."""
 
@@ -152,6 +155,8 @@ class Daemon:
                 lag = tasks.create_task(self._metrics.watch_loop(), name="loop lag")
                 await self._stop_asked.wait()
                 end_steps = await self._wind_down()
+                if self._exit_code == EXIT_OK:
+                    await self._parts.engine.notices.settle(bound_s=_SETTLE_S)
                 await server.close()
                 for task in (guard, beat, lag):
                     task.cancel()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -81,7 +81,7 @@ class Notices:
         where: Whereabouts,
         nonce: Callable[[], str],
         is_shared: bool = False,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        gather_s: float = GATHER_S,
     ) -> None:
         """``is_shared``: other hosts have the same outbox."""
         self._store = store
@@ -90,13 +90,16 @@ class Notices:
         self._where = where
         self._nonce = nonce
         self._poll_s = _SHARED_POLL_S if is_shared else _POLL_S
-        self._sleep = sleep
+        self._gather_s = gather_s
         self._notifiers: dict[str, Notifier] = {}
         self._others: tuple[NotifyRule, ...] = ()
         self._health: dict[str, NotifierHealth] = {}
         self._busy: set[str] = set()
         self._rung = asyncio.Event()
         self._has_new = False
+        self._is_looking = False
+        self._is_hurried = asyncio.Event()
+        self._progress = asyncio.Event()
         self._swept_at_ms: int | None = None
         self.page: Callable[[], str | None] = lambda: None
         """The address of the web page, where browsers can reach it."""
@@ -211,14 +214,23 @@ class Notices:
             await self._store.release_notices(self._where.host)
         async with asyncio.TaskGroup() as tasks:
             while True:
+                self._is_looking, self._has_new = True, False
                 wait_s = await self._begin(tasks)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await self._rung.wait()
-                self._rung.clear()
+                self._is_looking = False
+                self._progress.set()
+                await _within(wait_s, self._rung)
                 if self._has_new:
-                    await self._sleep(GATHER_S)
-                    self._has_new = False
+                    await _within(self._gather_s, self._is_hurried)
+                self._rung.clear()
+
+    async def settle(self, *, bound_s: float) -> None:
+        """The end has come: send what is new while there is time. The rest is sent by who comes next."""
+        self._is_hurried.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(bound_s):
+                while self._notifiers and (self._busy or self._is_looking or self._rung.is_set()):
+                    self._progress.clear()
+                    await self._progress.wait()
 
     async def _once_there_is_any(self) -> None:
         while not self._notifiers:
@@ -267,6 +279,7 @@ class Notices:
         finally:
             self._busy.discard(notice.notifier)
             self._rung.set()
+            self._progress.set()
 
     async def _try(self, notice: Notice) -> Sent:
         notifier = self._notifiers.get(notice.notifier)
@@ -321,6 +334,13 @@ class Notices:
         names = [*self._notifiers, *(rule.name for rule in self._others)]
         while await self._store.sweep_notices(names, steady_ms=now_ms, at_ms=self._clock.now_ms()):
             pass
+
+
+async def _within(wait_s: float | None, event: asyncio.Event) -> None:
+    """Wait for an event, but no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await event.wait()
 
 
 def _notices(count: int) -> str:

@@ -59,21 +59,17 @@ class World:
     def __init__(self, store: OpenStore) -> None:
         self.store = store
         self.clock = Clock()
-        self.gathered = 0
         self.notices = self.outbox("here")
         store.tell_side_effects(lambda effects: self.notices.ring() if effects.has_notices else None)
 
-    def outbox(self, host: str) -> Notices:
-        async def gather(_: float) -> None:
-            self.gathered += 1
-
+    def outbox(self, host: str, *, gather_s: float = 0.0) -> Notices:
         return Notices(
             store=self.store,
             clock=self.clock,
             redactor=Redactor(),
             where=Whereabouts(host, "/ws"),
             nonce=lambda: "0",
-            sleep=gather,
+            gather_s=gather_s,
         )
 
     async def fail(self, name: str) -> None:
@@ -131,7 +127,6 @@ def test_a_failure_is_sent_once_to_each_and_what_came_of_it_is_kept(tmp_path: Pa
         assert [payload["eventId"] for payload in (*mail.got, *chat.got)] == ["event-1", "event-1"]
         assert mail.got[0]["id"] != chat.got[0]["id"]
         assert mail.got[0]["host"] == "here"
-        assert world.gathered >= 1
         assert world.notices.health("mail").sent == 1
         assert await world.notices.problem() is None
 
@@ -326,3 +321,43 @@ def test_without_notifiers_the_store_is_not_asked(tmp_path: Path) -> None:
         assert await world.states() == []
 
     use(tmp_path, test)
+
+
+def test_at_a_stop_what_is_new_is_sent_at_once_and_what_hangs_is_left(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        mail, chat = Sender(), Sender()
+        chat.may_answer.clear()
+        world.notices = world.outbox("here", gather_s=1000.0)
+        world.notices.use([Notifier(MAIL, mail), Notifier(CHAT, chat)])
+        work = asyncio.create_task(world.notices.work())
+        for name in "123":
+            await world.fail(name)
+        stop = asyncio.create_task(world.notices.settle(bound_s=1000.0))
+
+        async def are_sent() -> bool:
+            return len(mail.got) == 3 and len(chat.got) == 1
+
+        await world.until(are_sent)
+        assert not stop.done()
+        chat.may_answer.set()
+        await stop
+        assert await world.states() == ["sent"] * 6
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    use(tmp_path, test, works=False)
+
+
+def test_a_stop_does_not_wait_for_a_notifier_that_hangs(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        mail = Sender()
+        mail.may_answer.clear()
+        world.notices.use([Notifier(MAIL, mail)])
+        await world.fail("1")
+        work = asyncio.create_task(world.notices.work())
+        await world.notices.settle(bound_s=0.1)
+        assert await world.states() == ["waiting"]
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    use(tmp_path, test, works=False)
