@@ -97,18 +97,19 @@ class Methods:
         accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by, traceparent=trace)
         if not given.wait:
             view = _warned(await events.dispatch_view(accepted, accepted.runs), given, accepted)
-            if view.warning is None:
-                view.warning = self._unserved(accepted.runs)
-            return view
+            return self._with_unserved(view, accepted.runs)
         waited = await self._waited(accepted.event.id, accepted.runs, given)
-        return _with_waited(_warned(await events.dispatch_view(accepted, waited.runs), given, accepted), waited)
+        view = _warned(await events.dispatch_view(accepted, waited.runs), given, accepted)
+        return _with_waited(self._with_unserved(view, waited.runs), waited)
 
-    def _unserved(self, runs_: Sequence[Run]) -> str | None:
-        """Which of an event's runs no host starts just now, and why, as a sentence; None where each has one."""
-        for run in runs_:
-            if (able := self._engine.reads.unserved(run)) is not None:
-                return f"Step {run.flow_name}/{run.step_name} matches, but {able.problem}."
-        return None
+    def _with_unserved(self, view: events.DispatchView, runs_: Sequence[Run]) -> events.DispatchView:
+        """With those of the runs that no host starts just now, and a word about the first of them."""
+        found = [(run, able) for run in runs_ if (able := self._engine.reads.unserved(run)) is not None]
+        if found:
+            view.unserved = [runs.unserved_view(run, able) for run, able in found[: wire.MAX_LIMIT]]
+            run, able = found[0]
+            view.warning = view.warning or f"Step {run.flow_name}/{run.step_name} matches, but {able.problem}."
+        return view
 
     async def _replay(self, given: events.Replay) -> events.DispatchView:
         caller = None if given.timeout_ms == 0 and not given.tree else given.caused_by  # which only looks
@@ -117,9 +118,10 @@ class Methods:
             given.event_id, given.steps, from_steps=given.from_steps, is_missing=given.missing, waiting=waiting
         )
         if not given.wait:
-            return await events.replay_view(replayed, replayed.runs)
+            return self._with_unserved(await events.replay_view(replayed, replayed.runs), replayed.runs)
         waited = await self._waited(replayed.event.id, replayed.runs, given)
-        return _with_waited(await events.replay_view(replayed, waited.runs), waited)
+        view = self._with_unserved(await events.replay_view(replayed, waited.runs), waited.runs)
+        return _with_waited(view, waited)
 
     async def _waited(self, event_id: str, runs_: Sequence[Run], given: events.Dispatch | events.Replay) -> "_Waited":
         timeout_s = None if given.timeout_ms is None else given.timeout_ms / 1000

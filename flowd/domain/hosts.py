@@ -173,6 +173,7 @@ class Able(NamedTuple):
         is_draining: Some could, but are to start nothing.
         names: These hosts, where they share a store.
         bound_to: The only host that counts, as it has the folder of a run's round; None where that is not so.
+        required: All labels that it requires, where somebody has looked.
     """
 
     lacked: list[str]
@@ -180,6 +181,7 @@ class Able(NamedTuple):
     is_draining: bool = False
     names: tuple[str, ...] = ()
     bound_to: str | None = None
+    required: tuple[str, ...] = ()
 
     @property
     def unserved(self) -> Unserved | None:

@@ -28,11 +28,12 @@ class Showing:
 
     def unserved(self, run: Run) -> Able | None:
         """Who could run a queued run that no host starts just now; None of all others."""
-        if not _is_ready(run) and not isinstance(run.waiting_for, PackageWait):
+        if not _is_ready(run) and not isinstance(run.waiting_for, PackageWait | HostWait):
             return None
         lacked = self._steps.lacked(run.flow_name, run.step_name)
         able = self._able(run.flow_name, run.step_name, lacked, run.bound_to)
-        return able if able.unserved is not None else None
+        required = self._steps.required(run.flow_name, run.step_name)
+        return able._replace(required=required) if able.unserved is not None else None
 
     def why_unserved(self, queue: StepQueue) -> Unserved | None:
         """Why no host starts these runs; None where one does."""

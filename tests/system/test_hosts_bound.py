@@ -60,6 +60,9 @@ def test_a_run_that_is_bound_to_a_host_that_is_away_waits_for_that_host(hosts: H
     until(lambda: (again(hosts, "e") or "").startswith(gone), what="anna to hear that bert is gone")
     assert run_of(anna, run_ids[1])["waitingFor"] == wait
     until(lambda: unserved(hosts) == {"folder": 1}, what="the run to be counted anew")
+    event = {"id": "e", "type": "round.go", "payload": {}}
+    (told,) = anna.call("flow.dispatch", event=event)["unserved"]
+    assert (told["runId"], told["unserved"], told["name"], told["hosts"]) == (run_ids[1], "folder", "bert", 0)
     assert "waits for host bert, which has the folder of its round" in flowd_says(anna, "queue")
     # Others of the step are not bound to it.
     assert again(hosts, "other") == (

@@ -7,7 +7,7 @@ from typing import Any
 
 import postgres_rig
 import pytest
-from daemon_rig import Workspace, flowd_says, say, until, workspace
+from daemon_rig import Workspace, about_the_file, flowd_says, say, until, workspace
 from hosts_rig import Hosts, two_hosts
 
 
@@ -62,6 +62,7 @@ def test_commits_are_told_and_packages_that_differ_between_live_hosts(hosts: Hos
     hosts.stop()
 
 
+@about_the_file
 def test_a_host_without_others_has_nobody_to_compare_its_packages_with() -> None:
     with workspace() as place:
         place.flow("work", say("changed"))

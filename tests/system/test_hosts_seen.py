@@ -120,6 +120,12 @@ def why(place: Workspace) -> tuple[int | None, str | None]:
     return step.get("hosts"), step.get("unserved")
 
 
+def counted(place: Workspace) -> dict[str, int]:
+    """How many runs no host starts, by why."""
+    told = place.call("daemon.status", metrics=True)["metrics"]["flowd_queue_unserved"]
+    return {one["labels"]["why"]: one["value"] for one in told}
+
+
 def test_it_is_told_why_no_host_starts_a_step() -> None:
     with workspace() as place:
         place.flow("work", say("changed"), step='runs_on = ["gpu", "big"]')
@@ -127,11 +133,19 @@ def test_it_is_told_why_no_host_starts_a_step() -> None:
         until(lambda: why(place) == (0, "labels"), bound_s=known_within_s(place), what="who can run it")
         sent = place.call("flow.dispatch", event={"id": "e", "type": "work.go", "payload": {}})
         assert sent["warning"].startswith("Step work/main matches, but this host has no label gpu, so its runs wait")
+        (unserved,) = sent["unserved"]
+        problem = unserved.pop("problem")
+        assert sent["warning"] == f"Step work/main matches, but {problem}."
+        assert unserved == {
+            "runId": sent["runIds"][0], "flow": "work", "step": "main", "unserved": "labels", "hosts": 0,
+            "runsOn": ["big", "gpu"],
+        }  # fmt: skip
+        late = place.call("flow.replay", eventId="e", wait=True, timeoutMs=0)
+        assert [one["unserved"] for one in late["unserved"]] == ["labels"]
         assert run_of(place, sent["runIds"][0])["waitingFor"] == {"host": {"labels": ["big", "gpu"], "hosts": 0}}
-        told = place.call("daemon.status", metrics=True)["metrics"]
-        unserved = {one["labels"]["why"]: one["value"] for one in told["flowd_queue_unserved"]}
-        assert unserved == {"draining": 0, "folder": 0, "labels": 1, "package": 0}
-        assert "flowd_lease_age_seconds" not in told  # there are none
+        until(lambda: counted(place) == {"draining": 0, "folder": 0, "labels": 2, "package": 0}, what="both runs")
+        metrics = place.call("daemon.status", metrics=True)["metrics"]
+        assert ("flowd_lease_age_seconds" in metrics) is (place.store is not None)
         assert place.stop() == 0
 
 

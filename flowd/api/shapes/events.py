@@ -9,7 +9,7 @@ import msgspec
 from flowd.api.json import instant
 from flowd.api.params import Identifier, Labels, Limit, Milliseconds, Params, SearchText
 from flowd.api.shapes import View
-from flowd.api.shapes.runs import JsonObject, RunView, run_view
+from flowd.api.shapes.runs import JsonObject, RunView, UnservedView, run_view
 from flowd.domain.matching import LeftOut
 from flowd.domain.run import Run
 from flowd.domain.stored import Accepted, StoredEvent
@@ -177,7 +177,8 @@ class DispatchView(View):
     they need another step, too.
     ``matched`` is 0 for a duplicate, whose ``runs`` are the original ones. ``conflict``: the id is stored already, with
     other content. ``timedOut`` is there only where runs were waited for: whether the time was up while something still
-    went on without a person; ``state``, where that was a tree, is how all of its runs are.
+    went on without a person; ``state``, where that was a tree, is how all of its runs are. ``unserved``: its runs that
+    no host starts just now, and why, as ``flow.explain`` says it of steps.
     """
 
     status: Literal["accepted", "duplicate"]
@@ -193,6 +194,7 @@ class DispatchView(View):
     state: EventStateView | None = None
     left_out: list[LeftOutView] | None = None
     outside: list[LeftOutView] | None = None
+    unserved: list[UnservedView] | None = None
 
 
 class _Body(msgspec.Struct):

@@ -11,6 +11,7 @@ from flowd.api.shapes import View
 from flowd.api.shapes.definitions import DefinitionView
 from flowd.api.shapes.people import AnswerView, ResolutionView, answer_view, resolution_view
 from flowd.api.shapes.waiting import WaitingView, waiting_view
+from flowd.domain.hosts import Able, Unserved
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
 from flowd.domain.shelf import Shared
@@ -256,6 +257,37 @@ def shared_view(shared: Shared | None) -> SharedOutputView | None:
         return None
     missing = None if shared.gap is None else (shared.gap.begin, shared.gap.end)
     return SharedOutputView(kept_at=instant(shared.at_ms), complete=shared.is_whole, missing=missing)
+
+
+class UnservedView(View):
+    """A queued run that no host starts just now. ``runsOn``: labels that its step requires of a host; ``hosts``: how
+    many can run it, which is 0; ``name``: the only one that may, as it has the folder of the run's round. ``unserved``:
+    why, as those that could are ``draining``, none has the ``labels``, none has the ``package``, or that one is not
+    there (``folder``); ``problem``: the same as a sentence without a subject."""
+
+    run_id: str
+    flow: str
+    step: str
+    unserved: Unserved
+    problem: str
+    hosts: int
+    runs_on: tuple[str, ...] | None = None
+    name: str | None = None
+
+
+def unserved_view(run: Run, able: Able) -> UnservedView:
+    """A run that no host starts, and who could."""
+    assert able.unserved is not None
+    return UnservedView(
+        run_id=run.id,
+        flow=run.flow_name,
+        step=run.step_name,
+        unserved=able.unserved,
+        problem=able.problem or "",
+        hosts=able.hosts or 0,
+        runs_on=able.required or None,
+        name=able.bound_to,
+    )
 
 
 def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated: bool | None = None) -> RunView:

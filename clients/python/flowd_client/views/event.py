@@ -86,6 +86,29 @@ class EventStateView:
 
 
 @dataclass(frozen=True)
+class UnservedView:
+    """A queued run that no host starts just now.
+
+    Attributes:
+        unserved: Why: those that could are ``draining``, none has the ``labels``, none has the ``package``, or the one
+            that has the ``folder`` of its round is not there.
+        problem: The same as a sentence without a subject.
+        hosts: How many can run it.
+        runs_on: Labels that a host must have to run it.
+        name: The only host that may, as it has the folder of its round; None where any may.
+    """
+
+    run_id: str
+    flow: str
+    step: str
+    unserved: str
+    problem: str
+    hosts: int
+    runs_on: tuple[str, ...]
+    name: str | None
+
+
+@dataclass(frozen=True)
 class DispatchView:
     """What a dispatch or replay came to.
 
@@ -100,6 +123,7 @@ class DispatchView:
         runs: As they are now; final if waited for.
         left_out: Whose share of the event was not run.
         outside: Steps that need one of those that were started, and were not started with it.
+        unserved: Runs that no host starts just now.
     """
 
     status: str = field(metadata=called("status", default="unknown"))
@@ -115,6 +139,7 @@ class DispatchView:
     left_out: tuple[LeftOutView, ...]
     outside: tuple[LeftOutView, ...]
     raw: Mapping[str, Any] = field(repr=False, compare=False)
+    unserved: tuple[UnservedView, ...] = ()
 
     @property
     def is_duplicate(self) -> bool:
