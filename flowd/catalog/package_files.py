@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,12 +66,13 @@ class PackageFiles:
         if known is None or not known.is_settled or any(stamp(path) != seen for path, seen in known.stamps.items()):
             if len(self._known) >= _MAX_PACKAGES:
                 self._known.clear()
-            known = self._known[key] = _look(root, scripts, known, _content if is_by_content else _digest)
+            known = self._known[key] = _look(root, scripts, known, is_by_content=is_by_content)
         return known.total
 
 
-def _look(root: str, scripts: Sequence[str], before: _Known | None, digest: Callable[[str], str]) -> _Known:
+def _look(root: str, scripts: Sequence[str], before: _Known | None, *, is_by_content: bool) -> _Known:
     at_ns = time.time_ns()
+    digest = _content if is_by_content else _digest
     listed = list_files(root, MAX_FILES)
     folders, files = listed if listed is not None else ([], [])
     files = list(dict.fromkeys([resolve(root, MANIFEST), *(resolve(root, script) for script in scripts), *files]))
@@ -83,13 +85,21 @@ def _look(root: str, scripts: Sequence[str], before: _Known | None, digest: Call
         is_kept = before is not None and before.is_settled and before.stamps.get(path) == seen
         digests[path] = before.digests[path] if before is not None and is_kept else digest(path)
     sizes = [seen[1] for path in files if (seen := stamps[path])]
+    lying = _in_any_checkout(digests, root, scripts) if is_by_content else digests
     return _Known(
         stamps,
         digests,
-        digest_of(digests, root) if digests else None,
+        digest_of(lying, root) if digests else None,
         is_settled=max((seen[3] for seen in stamps.values() if seen), default=0) < at_ns - TICK_NS,
         is_small=len(stamps) <= _SMALL_FILES and sum(sizes) <= _SMALL_BYTES,
     )
+
+
+def _in_any_checkout(digests: Mapping[str, str], root: str, scripts: Sequence[str]) -> dict[str, str]:
+    """The same files; a script that the manifest names by an absolute path lies there, wherever the checkout is."""
+    absolute = {resolve(root, script) for script in scripts if os.path.isabs(script)}
+    outside = {path for path in absolute if not path.startswith(f"{root}{os.sep}")}
+    return {(f"{root}/[absolute]{path}" if path in outside else path): found for path, found in digests.items()}
 
 
 def _digest(path: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from flowd.domain.errors import RefusedError
@@ -14,6 +15,9 @@ log = logging.getLogger("flowd.engine")
 _AGAIN_AFTER_S = 1.0
 _LOOK_EVERY_S = 30.0
 """A file that no step names changes its package, and tells nobody."""
+_SHARE = 20
+"""Between two looks at very many packages, as many times as long as one of them takes, and no longer than this."""
+_AT_MOST_S = 600.0
 
 
 class Checkout:
@@ -38,9 +42,11 @@ class Checkout:
         """Tell it at the beginning, and whenever it is different, however long the store is away. Without end."""
         while True:
             self._news.clear()
+            began_s = time.monotonic()
             wait_s = _LOOK_EVERY_S
             try:
                 await self._tell()
+                wait_s = min(_AT_MOST_S, max(wait_s, _SHARE * (time.monotonic() - began_s)))
             except RefusedError:
                 wait_s = _AGAIN_AFTER_S
             except Exception:

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from flowd.catalog.files import MAX_FILES
+from flowd.catalog.files import MAX_FILES, MAX_HASHED_BYTES
 from flowd.catalog.package_files import PackageFiles
 from flowd.catalog.scan import scan_once
 
@@ -94,3 +95,23 @@ def test_a_very_large_package_is_told_and_hashed_by_what_its_manifest_names(pack
 
 def test_a_package_that_is_gone_has_none(tmp_path: Path) -> None:
     assert hash_of(PackageFiles(), tmp_path / "gone") is None
+
+
+def test_the_hash_by_content_is_the_same_in_every_checkout(package: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.sh"
+    elsewhere.write_text("#!/bin/sh\n")
+    with (package / "weights").open("wb") as file:
+        file.truncate(MAX_HASHED_BYTES + 1)
+    copy = tmp_path / "deep" / "below" / "flows" / "x"
+    shutil.copytree(package, copy)
+    os.utime(copy / "weights", (1, 1))
+    scripts = ["run.sh", str(elsewhere)]
+
+    def whole(folder: Path) -> str | None:
+        return asyncio.run(PackageFiles().whole(str(folder), scripts))
+
+    assert whole(package) == whole(copy)
+    assert hash_of(PackageFiles(), package) != hash_of(PackageFiles(), copy)  # which would read it at each start
+    with (copy / "weights").open("r+b") as file:
+        file.write(b"1")
+    assert whole(package) != whole(copy)
