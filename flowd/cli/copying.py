@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from flowd.settings.values import Settings
 
 
+_SAID = ("FLOWD_STORE", "FLOWD_HOST")
+
+
 def copy_store(session: Session, *, is_back: bool, replaces: bool, is_dry: bool) -> "Copied":
     """``flowd store copy``."""
     from flowd.copies import between  # noqa: PLC0415 - for this verb alone
@@ -84,12 +87,14 @@ def told() -> Iterator[None]:
 
 
 def settings_of(session: Session) -> "Settings":
-    """The settings of the workspace's daemon: of its service, where it has one."""
+    """The settings of the workspace's daemon: of its service, where it has one. A store or a host that the caller names
+    is meant all the same."""
     from flowd.doctor import whereabouts  # noqa: PLC0415 - for these verbs alone
     from flowd.settings import sources  # noqa: PLC0415
 
     where = whereabouts.find(session.workspace, os.environ, socket=session.chosen_socket)
-    return sources.load(workspace=session.workspace, environ=where.environ)
+    said = {name: os.environ[name] for name in _SAID if os.environ.get(name)}
+    return sources.load(workspace=session.workspace, environ={**where.environ, **said})
 
 
 @contextmanager

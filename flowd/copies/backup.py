@@ -120,8 +120,15 @@ def check_database(database: Path, header: Header, manifest: Manifest, name: str
 
 
 def _refuse_nothing(settings: Settings) -> None:
-    path = settings.state_dir / state_folder.DATABASE
-    if settings.store is None and not path.exists():
+    if settings.store is not None:
+        return
+    folder = settings.state_dir
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        raise StateError(
+            f"{folder} is for its user's eyes alone. Do it as that user: runuser -u USER -- flowd backup …"
+        )
+    path = folder / state_folder.DATABASE
+    if not path.exists():
         raise StateError(f"There is no {path}: nothing was stored yet that could be backed up.")
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import postgres_rig
@@ -218,3 +218,26 @@ def test_no_daemon_starts_where_a_database_was_taken_away_and_the_new_one_is_not
     to_folder(place)
     state_folder.prepare(state, place.settings.workspace)
     assert not os.path.lexists(state / "draft")
+
+
+@pytest.mark.parametrize("role", ["postgres", "copier"])
+def test_keys_get_numbers_after_those_that_were_copied_whoever_copies(
+    place: Place, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    """The second one is what a daemon is: it may read and write rows, and no more."""
+    from flowd.store.postgres import owning  # noqa: PLC0415 - not every machine has its driver
+    from flowd.store.postgres.address import Address  # noqa: PLC0415
+
+    if role != "postgres":
+        postgres_rig.server().execute(f"CREATE ROLE {role} LOGIN")
+        owning.bring_up_to_date(Address(place.url, place.url, "flowd"), is_new=False, host_role=role)
+    place.filled(0)
+    with closing(open_writer(place.settings.state_dir / "flowd.db")) as db:
+        db.execute("INSERT INTO lanes (id, kind, grp, key, lim, used) VALUES (7, 'step', 'g', '[]', 1, 1)")
+    monkeypatch.setenv("FLOWD_STORE", place.url.replace("postgres@", f"{role}@"))
+    to_shared(replace(place, settings=sources.load(workspace=place.settings.workspace)))
+    with postgres_rig.writing(place.url) as db:
+        (new,) = db.execute(
+            "INSERT INTO lanes (kind, grp, key, lim) VALUES ('step', 'g', '[1]', 1) RETURNING id"
+        ).fetchone()
+    assert new > 7

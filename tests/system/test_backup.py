@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import postgres_rig
 import pytest
 from daemon_rig import Workspace, about_the_file, flowd, flowd_says, say, until, workspace
 
@@ -170,3 +171,28 @@ def test_a_backup_goes_through_a_pipe(place: Workspace) -> None:
 def test_what_makes_no_sense_is_told(place: Workspace, words: list[str]) -> None:
     place.start()
     assert flowd(place, *words).returncode == 2
+
+
+@about_the_file
+def test_what_ran_is_interrupted_and_what_waited_runs_once_in_a_shared_store(place: Workspace, tmp_path: Path) -> None:
+    place.flow("held", HELD)
+    place.start(FLOWD_MAX_PARALLEL="1")
+    for event_id in ("one", "two"):
+        place.call("flow.dispatch", event={"id": event_id, "type": "held.go", "payload": {}})
+    until(lambda: ran(place, "held"))
+    flowd_says(place, "backup", str(tmp_path / "b.tar"))
+    with another(place) as there:
+        there.store = postgres_rig.workspace_store()
+        said = flowd_says(there, "restore", str(tmp_path / "b.tar"))
+        assert "1 run that ran then" in said
+        assert "1 run that waited then" in said
+        (there.path / "flows/held/go").touch()
+        there.start()
+        until(lambda: unfinished(there) == 0)
+        runs = {run["eventId"]: run for run in there.call("flow.listRuns")["runs"]}
+        assert (runs["one"]["reason"], runs["two"]["effectiveStatus"]) == ("interrupted", "changed")
+        assert ran(there, "held") == {"two": 1}
+        assert there.stop() == 0
+        postgres_rig.drop(there.store)
+    (place.path / "flows/held/go").touch()
+    assert place.stop() == 0
