@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowd.copies.restore import Restored
 
 _PIPE = "-"
-_NICER = 10
+_NICER = 19
 """Than the daemon, and than its steps."""
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE")

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from flowd.copies.output_names import ENDINGS
 from flowd.domain.errors import StateError
+from flowd.state.steadily import PIECE_BYTES
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -99,6 +100,7 @@ class Writer:
         self._outlet = _Outlet(file)
         self._at_s = header.begun_at_ms // 1000
         self._tar = tarfile.open(fileobj=self._outlet, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_AT_ONCE_BYTES)  # noqa: SIM115
+        self._tar.copybufsize = PIECE_BYTES  # type: ignore[attr-defined]
         self._add_json(HEADER, asdict(header))
 
     def __enter__(self) -> "Writer":

@@ -22,6 +22,8 @@ class BackupFile:
         """
         if path.is_dir():
             raise StateError(f"{path} is a folder. Name a file in it.")
+        if not path.parent.is_dir():
+            raise StateError(f"There is no folder {path.parent}. Make it first.")
         if os.path.lexists(path) and not is_forced:
             raise StateError(f"{path} is there already. Take another name, or say --force.")
         self._path = path

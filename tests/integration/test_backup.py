@@ -142,6 +142,10 @@ def test_a_file_is_written_over_only_when_asked(place: Place, made: Path) -> Non
     assert made.read_bytes() == before
     place.back_up(made, is_forced=True)
     assert made.read_bytes() != before
+    with pytest.raises(StateError, match="There is no folder"):
+        place.back_up(made.parent / "none/b.tar")
+    with pytest.raises(StateError, match="is a folder"):
+        place.back_up(made.parent)
 
 
 def test_of_an_attempt_that_was_pruned_meanwhile_no_file_is_restored(place: Place, tmp_path: Path) -> None:
