@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import postgres_rig
@@ -39,6 +40,7 @@ def lived_in(place: Workspace) -> dict[str, str]:
     place.flow("cause", say("changed", next=[{"type": "small.go", "payload": {"n": 1}}]))
     place.flow("later", f"echo x >> ran; {say('changed')}")
     place.flow("keyed", HELD, step=KEYED)
+    place.flow("quiet", say("changed"), step="[steps.debounce]\nquiet_ms = 3_600_000\n")
     place.start()
     done = {event_id: send(place, event_id, event_id) for event_id in ("small", "big", "bad", "ask", "cause")}
     for run_id in done.values():
@@ -49,6 +51,11 @@ def lived_in(place: Workspace) -> dict[str, str]:
     until(lambda: len(place.call("flow.listRuns", eventId=f"{done['cause']}:0")["runs"]) == 1)
     flowd_says(place, "pause", "later")
     done["later"] = send(place, "later", "later")
+    for number in (1, 2):  # the second one's run is the one that is left
+        done[f"quiet{number}"] = send(place, f"quiet{number}", "quiet")
+    at = (datetime.now(UTC) + timedelta(hours=5)).isoformat()
+    event = {"id": "hence", "type": "small.go", "payload": {}, "notBefore": at}
+    (done["hence"],) = place.call("flow.dispatch", event=event)["runIds"]
     place.call("daemon.drain")
     done |= {event_id: send(place, event_id, "keyed", repo="a") for event_id in ("k1", "k2")}
     return done
@@ -80,12 +87,12 @@ def test_a_store_goes_over_whole_and_back_and_what_waits_goes_on(place: Workspac
 
     place.store = store
     dry = json.loads(flowd_says(place, "store", "copy", "--dry-run", "--json"))
-    assert (dry["events"], dry["runs"], dry["waiting"], dry["outputs"]) == (9, 9, 3, 1)
+    assert (dry["events"], dry["runs"], dry["waiting"], dry["outputs"]) == (12, 12, 5, 1)
     said = json.loads(flowd(place, "store", "copy", "--json").stdout)
     assert said["rows"] == dry["rows"]
     assert said["rows"]["journal"] > 20
     again = flowd(place, "store", "copy")
-    assert (again.returncode, "it has 9 events" in again.stderr) == (5, True), again.stderr
+    assert (again.returncode, "it has 12 events" in again.stderr) == (5, True), again.stderr
 
     place.start(FLOWD_HOST="anna")
     assert seen(place) == before
@@ -112,11 +119,15 @@ def test_a_store_goes_over_whole_and_back_and_what_waits_goes_on(place: Workspac
     kept = flowd(place, "store", "copy", "--back")
     assert (kept.returncode, "--replace" in kept.stderr) == (5, True), kept.stderr
     back = json.loads(flowd_says(place, "store", "copy", "--back", "--replace", "--json"))
-    assert (back["events"], back["outputs"]) == (10, 1)
+    assert (back["events"], back["outputs"]) == (13, 1)
     place.store = None
     place.start()
     assert seen(place) == now
-    assert place.call("daemon.status")["runs"]["queued"] == 0
+    assert place.call("daemon.status")["runs"]["queued"] == 2
+    # One more event comes to the same burst.
+    third = send(place, "quiet3", "quiet")
+    assert place.call("flow.getRun", runId=ids["quiet2"])["run"]["reason"] == "superseded"
+    assert place.call("flow.getRun", runId=third)["run"]["waitingFor"]["why"] == "debounce"
 
 
 def test_running_runs_and_daemons_are_refused(place: Workspace, store: str) -> None:
