@@ -136,9 +136,11 @@ def test_a_run_that_waits_for_its_time_counts_as_waiting_and_a_caller_is_told_wh
         await accept(store, timed("a", Timing(delay_ms=50)), timed("b", Timing(delay_ms=20)), at_ms=10)
         view = await store.queue(limit=10, cursor=None)
         assert (view.ready, view.waiting) == (0, 2)
+        await accept(store, timed("c", Timing(not_before_ms=90)), at_ms=10, event="e2")
+        assert [(depth.waits_for, depth.runs) for depth in await store.depths()] == [("time", 3)]
 
     stores.use(use)
-    assert [effects.next_due_ms for effects in told] == [30]
+    assert [effects.next_due_ms for effects in told] == [30, 90]
 
 
 def test_a_persons_retry_starts_at_once_and_what_is_below_waits_anew(stores: Stores) -> None:

@@ -1,12 +1,17 @@
 """A few of the random sequences that ``make model`` plays by the thousand, and that a difference would be seen."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 from model.play import DifferenceError, play
 
+from flowd.domain.waiting import TimeWait
 from flowd.engine.scheduler import Scheduler
-from flowd.store.sql import queue
+from flowd.store.sql import bursts, expiring, gates, keys, needs, pauses, queue, times
+from flowd.store.sql.passing import Passing
+
+GATES = (("needs", needs), ("time", times), ("pause", pauses), ("key", keys))
 
 
 @pytest.mark.timeout(240)
@@ -19,6 +24,23 @@ def test_a_scheduler_that_sets_no_timer_is_found_out(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Scheduler, "ring_at", lambda *_: None)
     with pytest.raises(DifferenceError):
         play(1, 40)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "instead"),
+    [
+        (times, "look", lambda *_: Passing.FREE),
+        (expiring, "end", lambda *_, **__: []),
+        (bursts, "come", lambda *_: (TimeWait(1, 1, "debounce"), [])),
+    ],
+)
+def test_a_store_that_knows_no_times_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, instead: Callable[..., object]
+) -> None:
+    monkeypatch.setattr(owner, name, instead)
+    monkeypatch.setattr(gates, "GATES", tuple((gate, module.look) for gate, module in GATES))
+    with pytest.raises(DifferenceError):
+        play(1, 60)
 
 
 def test_a_queue_that_starts_the_newest_first_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

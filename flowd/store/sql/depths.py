@@ -14,7 +14,8 @@ _SHARE = 0.05
 """Of the time, for counting. A million queued runs take about a second, which readers of lists would wait for."""
 
 _DEPTHS = (
-    "SELECT CASE waits_for WHEN 'question' THEN 'person' ELSE coalesce(waits_for, 'place') END, count(*),"
+    "SELECT CASE waits_for WHEN 'question' THEN 'person' WHEN 'instant' THEN 'time' ELSE coalesce(waits_for, 'place') END,"
+    " count(*),"
     " min(updated_at_ms) FROM runs WHERE status = 'queued' AND status IN ('queued', 'running') GROUP BY 1 ORDER BY 1"
 )
 _MISSED = (
