@@ -113,6 +113,16 @@ def test_the_sdks_events_are_taken_with_all_their_attributes(open_web: HttpPlace
     assert open_web.send("POST", "/events", message.body, dict(message.headers)).json["status"] == "duplicate"
 
 
+@pytest.mark.parametrize("make", [to_structured_event, to_binary_event])
+def test_the_extension_notbefore_says_when_runs_may_start(open_web: HttpPlace, make: Any) -> None:
+    event_id = f"ce-later-{make.__name__}"
+    later = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    for said, status in (("tomorrow", 400), (later, 202)):
+        message = make(cloud_event(event_id, {}, notbefore=said))
+        assert open_web.send("POST", "/events", message.body, dict(message.headers)).status == status
+    assert stored(open_web, f"/made/ü here {event_id}")["raw"]["notBefore"] == later
+
+
 def test_data_that_is_no_json_is_text_or_base64(open_web: HttpPlace) -> None:
     base = {"ce-specversion": "1.0", "ce-type": "t", "ce-source": "/s"}
     for event_id, kind, body, payload in (

@@ -1,7 +1,9 @@
 """What starts later, with real daemons: over kills, in the queue, and as the command line says it."""
 
+import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -60,6 +62,18 @@ def test_a_run_that_no_place_comes_for_fails_and_what_asks_for_that_follows(plac
     assert runs["after"]["waitingFor"] == {"place": 1}
     place.call("flow.cancelEvent", eventId="long")
     until(lambda: runs_of(place, "hasty")["after"]["effectiveStatus"] == "changed")
+
+
+def test_fire_keeps_delays_and_waits_for_no_instant(place: Workspace) -> None:
+    place.flow("soon", QUICK, step="delay_ms = 300")
+    event = place.path / "event.json"
+    event.write_text('{"id": "e", "type": "soon.go", "notBefore": "2999-01-01T00:00:00Z"}')
+    assert "more than a year ahead" in said(place, "fire", str(event)).stderr
+    later = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    event.write_text(json.dumps({"id": "e", "type": "soon.go", "notBefore": later}))
+    fired = said(place, "fire", str(event))
+    assert (fired.returncode, json.loads(fired.stdout)["results"][0]["result"]["status"]) == (0, "changed")
+    assert "notBefore is not waited for here" in fired.stderr
 
 
 def test_the_command_line_says_when_and_why(place: Workspace) -> None:

@@ -72,6 +72,7 @@ def test_what_a_step_says_while_no_daemon_runs_is_caused_once_by_the_next(place:
             [{"type": "x"}, {"id": "y"}],
             "said a bad next: next[1]: FlowEvent requires string id and type: type is nothing",
         ),
+        ([{"type": "x", "notBefore": "tomorrow"}], "said a bad next: next[0]: The event's notBefore is 'tomorrow'"),
     ],
 )
 def test_a_bad_next_fails_the_run_and_causes_nothing(place: Workspace, next_: object, why: str) -> None:

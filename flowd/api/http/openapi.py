@@ -19,7 +19,8 @@ _NO_CONTROLS = r"^[^\x00-\x1f\x7f]+$"
 _EVENT: Schema = {
     "type": "object",
     "required": ["id", "type"],
-    "description": "Unknown members are kept.",
+    "description": "Unknown members are kept. notBefore, an instant with its offset and a year ahead at most: its runs "
+    "start then.",
     "properties": {
         "id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARS, "pattern": _NO_CONTROLS},
         "type": {"type": "string", "minLength": 1, "maxLength": MAX_TYPE_CHARS, "pattern": _NO_CONTROLS},
