@@ -7,29 +7,30 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
 
 from flowd.catalog.concurrency import read_concurrency
 from flowd.catalog.hosts import read_runs_on
+from flowd.catalog.json_values import json_value, narrow
 from flowd.catalog.needs import check_needs
 from flowd.catalog.places import Places
+from flowd.catalog.schedules import read_schedules
 from flowd.catalog.steps import SchemaUse, read_step
 from flowd.catalog.table import ManifestError, Table, kind_of
 from flowd.domain.concurrency import Concurrency
 from flowd.domain.flow import Step
+from flowd.domain.schedule import Schedule
 from flowd.formats import toml
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is written by people; more than this is another file under its name."""
 
-MAX_CONFIG_DEPTH = 64
-"""Deeper config would overflow the readers behind it."""
-
 MAX_WARNINGS = 50
 """They travel with every list of flows."""
 
-_KNOWN = ("name", "version", "description", "config", "guidance", "steps", "round_dir", "concurrency", "runs_on")
-_INT64 = 2**63
+_KNOWN = (
+    *("name", "version", "description", "config", "guidance", "steps", "round_dir", "concurrency", "runs_on"),
+    "schedules",
+)
 _NAME_LINE = re.compile(r"""^[ \t]*name[ \t]*=[ \t]*(?:"([^"\\\n]+)"|'([^'\n]+)')""", re.MULTILINE)
 _FIRST_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 
@@ -53,6 +54,7 @@ class Manifest:
     warnings: tuple[str, ...]
     has_round_dir: bool = False
     concurrency: Concurrency | None = None
+    schedules: tuple[Schedule, ...] = ()
 
 
 def parse(text: bytes) -> Manifest:
@@ -111,8 +113,11 @@ def _manifest(values: dict[str, object], places: Places) -> Manifest:
     concurrency = read_concurrency(table, "[concurrency]")
     _check_guidance(table)
     has_round_dir = table.boolean("round_dir")
+    schedules = read_schedules(table, name)
     table.warn_unknown(_KNOWN)
-    return Manifest(name, version, description, config, steps, schemas, _bounded(warnings), has_round_dir, concurrency)
+    return Manifest(
+        name, version, description, config, steps, schemas, _bounded(warnings), has_round_dir, concurrency, schedules
+    )
 
 
 def _bounded(warnings: list[str]) -> tuple[str, ...]:
@@ -124,7 +129,7 @@ def _version(table: Table) -> int | float:
     value = table.values.get("version")
     # bool is an int in Python; a number that no int64 or double holds cannot be stored or sent.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(_narrow(value)):
+    if not is_number or not math.isfinite(narrow(value)):
         got = "is missing" if value is None else f"must be a number, got {kind_of(value)}"
         table.fail("version", f"version {got}", "Add version = 1.")
     assert isinstance(value, int | float)
@@ -159,40 +164,7 @@ def _config(table: Table) -> dict[str, object] | None:
     config = table.table("config")
     if config is None:
         return None
-    return {key: _json(config, value, 1) for key, value in config.values.items()}
-
-
-def _json(config: Table, value: object, depth: int) -> object:
-    """A TOML value as JSON has it: dates and times as ISO 8601 strings, what is no finite number as null."""
-    if depth > MAX_CONFIG_DEPTH:
-        config.fail(None, f"config is nested deeper than {MAX_CONFIG_DEPTH} levels", "Flatten it.")
-    match value:
-        case dict():
-            return {key: _json(config, member, depth + 1) for key, member in value.items()}
-        case list():
-            return [_json(config, item, depth + 1) for item in value]
-        case bool() | str():
-            return value
-        case int():
-            return value if -_INT64 <= value < _INT64 else _finite(_narrow(value))
-        case float():
-            return _finite(value)
-        case datetime() | date() | time():
-            return value.isoformat().replace("+00:00", "Z")
-        case _:
-            return None
-
-
-def _narrow(value: object) -> float:
-    """A number as the double that JSON readers make of it; infinite where none can hold it."""
-    try:
-        return float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:
-        return math.inf
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return {key: json_value(config, value, "config", 1) for key, value in config.values.items()}
 
 
 def _check_guidance(table: Table) -> None:

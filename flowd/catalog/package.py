@@ -94,6 +94,7 @@ def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading, elsewhe
         is_whole=not missing,
         has_round_dir=read.has_round_dir,
         concurrency=read.concurrency,
+        schedules=read.schedules,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from flowd.catalog.concurrency import with_limit_warnings
+from flowd.catalog.schedules import with_type_warnings
 from flowd.domain.flow import BrokenPackage, Flow, ShadowedPackage, Snapshot
 
 
@@ -49,7 +50,7 @@ def assemble(found: Iterable[Found], in_force: Mapping[str, str] | None = None) 
             shadowed.append(ShadowedPackage(name, root, by=owners[name]))
         if item.broken is not None:
             broken.append(replace(item.broken, stale=is_in_force or item.broken.stale))
-    return Snapshot(with_limit_warnings(flows), tuple(broken), tuple(shadowed))
+    return Snapshot(with_type_warnings(with_limit_warnings(flows)), tuple(broken), tuple(shadowed))
 
 
 def _owners(items: list[Found], in_force: Mapping[str, str]) -> Mapping[str, str]:

@@ -85,6 +85,10 @@ class Table:
             self.fail(key, f"{key} must be a table, got {kind_of(value)}", f"Write it as [steps.{key}].")
         return self._below(value, key, None)
 
+    def part(self, value: Mapping[str, object], place: Place, label: str) -> "Table":
+        """A table at a place below this one."""
+        return Table(value, places=self._places, place=(*self._place, *place), label=label, warnings=self._warnings)
+
     def _below(self, value: Mapping[str, object], key: str, label: str | None) -> "Table":
         return Table(
             value,

@@ -13,6 +13,7 @@ from flowd.domain.limits import Limits
 from flowd.domain.needs import When
 from flowd.domain.retry import Retry
 from flowd.domain.timing import Debounce
+from flowd.domain.schedule import Schedule
 
 DEFAULT_TIMEOUT_MS = 300_000
 """The reference system's default for ``timeout_ms``."""
@@ -194,6 +195,7 @@ class Flow:
         is_whole: All of its scripts are there and can be started, as far as that depends on them alone.
         warnings: Sentences about keys that nothing reads and other doubtful things.
         concurrency: The key that each of its rounds takes; None without one.
+        schedules: What comes by itself.
     """
 
     name: str
@@ -209,6 +211,7 @@ class Flow:
     is_whole: bool = True
     has_round_dir: bool = False
     concurrency: Concurrency | None = None
+    schedules: tuple[Schedule, ...] = ()
 
     def groups(self) -> Iterator[tuple[Kind, str, Concurrency]]:
         """What it asks for with the group of each, the flow's own first."""

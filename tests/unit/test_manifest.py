@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flowd.catalog.manifest import MAX_CONFIG_DEPTH, Manifest, guess_name, parse
+from flowd.catalog.json_values import MAX_DEPTH
+from flowd.catalog.manifest import Manifest, guess_name, parse
 from flowd.catalog.places import Places
 from flowd.catalog.table import ManifestError
 from flowd.domain.flow import Runner
@@ -268,7 +269,7 @@ def test_config_becomes_json() -> None:
 
 
 def test_config_that_is_nested_beyond_reason_is_refused() -> None:
-    deepest = "[" * MAX_CONFIG_DEPTH + "]" * MAX_CONFIG_DEPTH
+    deepest = "[" * MAX_DEPTH + "]" * MAX_DEPTH
     assert read(f"{HEAD}{STEP}[config]\na = {deepest}").config is not None
     assert "nested deeper" in refused(f"{HEAD}{STEP}[config]\na = [{deepest}]").message
 

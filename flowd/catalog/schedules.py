@@ -1,0 +1,96 @@
+"""Reads ``[[schedules]]``. One that was misread would come at another hour, or never, so every mistake is an error."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import get_args
+
+from flowd.catalog.json_values import json_value
+from flowd.catalog.table import Table, kind_of
+from flowd.domain import schedule
+from flowd.domain.event import MAX_ID_CHARS, MAX_TYPE_CHARS
+from flowd.domain.flow import Flow, Snapshot
+from flowd.domain.schedule import CatchUp, Schedule
+from flowd.formats import cron
+
+_KNOWN = ("name", "cron", "timezone", "type", "payload", "catch_up")
+_WAYS: tuple[CatchUp, ...] = get_args(CatchUp)
+
+
+def read_schedules(manifest: Table, flow: str) -> tuple[Schedule, ...]:
+    """The schedules of a flow, in the order of the manifest.
+
+    Raises:
+        ManifestError: One of them cannot be used, or never comes.
+    """
+    values = manifest.values.get("schedules", [])
+    if not isinstance(values, list):
+        manifest.fail(
+            "schedules",
+            f"schedules must be a list, got {kind_of(values)}",
+            "Write each under [[schedules]], with two brackets on each side.",
+        )
+    found: dict[str, Schedule] = {}
+    for index, value in enumerate(values):
+        if not isinstance(value, dict):
+            remedy = "Write it under [[schedules]]."
+            manifest.fail("schedules", f"schedule {index + 1} must be a table, got {kind_of(value)}", remedy)
+        table = manifest.part(value, ("schedules", index), f"schedule {index + 1}")
+        read = _schedule(table, flow)
+        if read.name in found:
+            table.fail("name", "another schedule of this flow has the same name", "Rename one.")
+        found[read.name] = read
+    return tuple(found.values())
+
+
+def _schedule(table: Table, flow: str) -> Schedule:
+    name = table.needed_string("name", example='"every-night"')
+    table.label = f'schedule "{name}"' if name.isprintable() and len(name) <= 60 else table.label
+    if len(schedule.event_id(flow, name, 0)) > MAX_ID_CHARS:
+        table.fail("name", "name is too long: ids of events are made of it and the flow's name", "Shorten one.")
+    for member in table.values:
+        if member not in _KNOWN:
+            table.fail(member, f"schedules have no key {kind_of(member)}", f"Use {', '.join(_KNOWN)}.")
+    expression = table.needed_string("cron", example='"30 2 * * *"')
+    zone = _zone(table)
+    try:
+        cron.read_cron(expression, zone)
+    except cron.CronError as error:
+        table.fail("cron", f"cron {kind_of(expression)} {error.message}", error.remedy)
+    event_type = table.needed_string("type", example='"an.event.type"')
+    if len(event_type) > MAX_TYPE_CHARS:
+        table.fail("type", f"type is longer than {MAX_TYPE_CHARS} characters", "Give it a short name.")
+    payload = json_value(table, table.values.get("payload", {}), "payload")
+    return Schedule(name, expression, event_type, zone, payload, _catch_up(table))
+
+
+def _zone(table: Table) -> str:
+    if "timezone" not in table.values:
+        return "UTC"
+    zone = table.needed_string("timezone", example='"Europe/Berlin"')
+    try:
+        cron.read_zone(zone)
+    except cron.CronError as error:
+        table.fail("timezone", f"timezone {kind_of(zone)} {error.message}", error.remedy)
+    return zone
+
+
+def _catch_up(table: Table) -> CatchUp:
+    value = table.values.get("catch_up", "latest")
+    way = next((way for way in _WAYS if way == value), None)
+    if way is None:
+        table.fail("catch_up", f"catch_up {kind_of(value)} is unknown", 'Use "latest" or "none".')
+    return way
+
+
+def with_type_warnings(flows: Sequence[Flow]) -> tuple[Flow, ...]:
+    """The flows of a snapshot, with a warning in each that has a schedule whose events start nothing."""
+    if not any(flow.schedules for flow in flows):
+        return tuple(flows)
+    asked = Snapshot(flows=tuple(flows))
+    return tuple(_warned(flow, asked) for flow in flows)
+
+
+def _warned(flow: Flow, snapshot: Snapshot) -> Flow:
+    idle = [one for one in flow.schedules if not snapshot.candidates(one.type)]
+    told = [f'schedule "{one.name}": its events start nothing, as no step waits for type "{one.type}"' for one in idle]
+    return replace(flow, warnings=(*flow.warnings, *told)) if told else flow
