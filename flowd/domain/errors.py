@@ -31,6 +31,7 @@
     │   ├── StorageFullError     storage_full
     │   ├── StorageBusyError     storage_busy
     │   └── StorageFailedError   storage_failed (fatal: the daemon stops)
+    ├── SlotDecidedError, SlotEarlyError   of schedules, which hear of them alone
     └── StateError               bad_state (the daemon does not start)
 
 The slug is what programs read; `flowd_client.wire` maps each to its JSON-RPC code and HTTP status. The message is a
@@ -258,6 +259,14 @@ class StorageFailedError(RefusedError):
     """The disk failed a write or an fsync. What SQLite says after that cannot be trusted, so the daemon stops."""
 
     slug = "storage_failed"
+
+
+class SlotDecidedError(FlowdError):
+    """A slot of a schedule counts already, and its event is forgotten. No caller is told of it."""
+
+
+class SlotEarlyError(FlowdError):
+    """By the clock of the store, the slot of a schedule has not come yet. No caller is told of it."""
 
 
 class StateError(FlowdError):

@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 
 from flowd.domain.awaited import Waiting
-from flowd.domain.errors import FlowdError, NotRetryableError, RunActiveError
+from flowd.domain.errors import FlowdError, NotRetryableError, RunActiveError, SlotDecidedError, SlotEarlyError
 from flowd.domain.event import Event
 from flowd.domain.flow import Snapshot
 from flowd.domain.matching import Verdict
 from flowd.domain.queueing import Claim, Claimed, SideEffects
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Reason, Run
+from flowd.domain.slots import Slot
 from flowd.domain.stored import Accepted
 from flowd.engine import recovery, run_log
 from flowd.engine.attempts import Attempts
@@ -33,6 +34,7 @@ from flowd.engine.reads import Reads
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.running_step import RunningStep
 from flowd.engine.scheduler import TASK_PREFIX, Holder, Scheduler
+from flowd.engine.schedules import Schedules
 from flowd.engine.tallies import Tallies
 from flowd.engine.uncancellable import UncancellableCalls
 from flowd.engine.waiters import Waiters
@@ -71,6 +73,7 @@ class Engine:
         tallies: Tallies,
         hosts: HostControl,
         notices: Notices,
+        schedules: Schedules,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -95,6 +98,8 @@ class Engine:
         """The hosts that share the store."""
         self.notices = notices
         """Who is told of failures and questions outside of flowd."""
+        self.schedules = schedules
+        """What comes by itself."""
         self.tallies = tallies
         """What was counted since it began."""
         self.questions = questions
@@ -170,6 +175,7 @@ class Engine:
     def packages_changed(self, _: Snapshot) -> None:
         """Another snapshot of the catalog is in force: runs that wait for their package may go on."""
         self._package_waits.packages_changed()
+        self.schedules.packages_changed()
 
     def cause_nothing(self) -> None:
         """Leave alone what results say is to come next: whoever runs one step means that step."""
@@ -246,12 +252,18 @@ class Engine:
         only: tuple[str, str] | None = None,
         caused_by: str | None = None,
         traceparent: str | None = None,
+        slot: Slot | None = None,
     ) -> Accepted:
         """Accept an event; see `Intake.accept`. Its runs start as places are free, even if this call is cancelled."""
-        return await self._calls.do(self._dispatch(value, only, caused_by, traceparent))
+        return await self._calls.do(self._dispatch(value, only, caused_by, traceparent, slot))
 
     async def _dispatch(
-        self, value: object, only: tuple[str, str] | None, caused_by: str | None, traceparent: str | None
+        self,
+        value: object,
+        only: tuple[str, str] | None,
+        caused_by: str | None,
+        traceparent: str | None,
+        slot: Slot | None,
     ) -> Accepted:
         places, claimed, began_s = 0, Claimed(), time.perf_counter()
 
@@ -262,12 +274,14 @@ class Engine:
 
         try:
             said = {"caused_by": caused_by, "traceparent": traceparent}
-            accepted = await self._intake.accept(value, only=only, claim=claim, **said)
+            accepted = await self._intake.accept(value, only=only, claim=claim, slot=slot, **said)
             self.tallies.accepted(accepted, time.perf_counter() - began_s)
             claimed = accepted.claimed or claimed
             if not accepted.is_duplicate:
                 self._completions.begin(accepted.runs)
             run_log.tell_accepted(accepted, caused_by)
+        except (SlotDecidedError, SlotEarlyError):
+            raise  # nobody has sent anything
         except FlowdError as refusal:
             self.tallies.refused(refusal.slug)
             raise

@@ -17,6 +17,7 @@ from flowd.domain.event import Event
 from flowd.domain.filters import RunFilter
 from flowd.domain.matching import LeftOut, Match, Verdict
 from flowd.domain.queueing import Claim, NewRun
+from flowd.domain.slots import Slot
 from flowd.domain.stored import Accepted, NewEvent, NewEventRuns
 from flowd.engine import run_labels, timings
 from flowd.engine.new_rounds import Selection, first_round, how_many_start, original
@@ -81,6 +82,7 @@ class Intake:
         only: tuple[str, str] | None = None,
         caused_by: str | None = None,
         traceparent: str | None = None,
+        slot: Slot | None = None,
         claim: Callable[[int], Claim | None],
     ) -> Accepted:
         """Store an event with a queued run for each step that it matches.
@@ -90,6 +92,7 @@ class Intake:
             only: A flow and a step of it to run instead, whatever they match.
             caused_by: The run whose step sends it, see `flowd.ports.Store.accept`.
             traceparent: Kept with it and given to its steps (W3C Trace Context).
+            slot: The slot of a schedule that it tells, see `flowd.ports.Store.accept`.
             claim: Told how many runs may start, gives what is to be claimed in the same transaction. Called last,
                 when nothing but the store can refuse the event any more.
 
@@ -103,7 +106,7 @@ class Intake:
         new = await self.prepare(self.read(value, at_ms=at_ms), only=only)
         event = new.event if traceparent is None else replace(new.event, traceparent=traceparent)
         accepted = await self._store.accept(
-            event, new.runs, at_ms=at_ms, claim=claim(how_many_start(new.runs)), caused_by=caused_by
+            event, new.runs, at_ms=at_ms, claim=claim(how_many_start(new.runs)), caused_by=caused_by, slot=slot
         )
         return accepted if accepted.is_duplicate else replace(accepted, outside=new.outside)
 

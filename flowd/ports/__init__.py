@@ -5,6 +5,7 @@ from flowd.ports.clock import Clock
 from flowd.ports.journal import Journal, Nonces
 from flowd.ports.output_shelf import OutputShelf
 from flowd.ports.people import PauseStore, QuestionStore
+from flowd.ports.schedules import ScheduleStore
 from flowd.ports.steps import Keeper, Runners
 from flowd.ports.store import OpenStore, Store
 from flowd.ports.trees import TreeStore
@@ -22,6 +23,7 @@ __all__ = [
     "PayloadChecks",
     "QuestionStore",
     "Runners",
+    "ScheduleStore",
     "Store",
     "TreeStore",
 ]

@@ -11,6 +11,7 @@ from flowd.domain.outcome import Outcome
 from flowd.domain.progress import Progress
 from flowd.domain.queueing import Claim, Claimed, Finished, LeftRunning, NewRun
 from flowd.domain.run import Attempt, Run
+from flowd.domain.slots import Slot
 from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, Output
 from flowd.domain.waiting import MissedStep, TimeWait
 
@@ -40,6 +41,7 @@ class Queue(Protocol):
         at_ms: int,
         claim: Claim | None = None,
         caused_by: str | None = None,
+        slot: Slot | None = None,
     ) -> Accepted:
         """Store an event and its queued runs in one transaction, or find it stored already.
 
@@ -48,8 +50,11 @@ class Queue(Protocol):
         Args:
             caused_by: A run whose step dispatches the event. Where that run is running, it is the cause, and known
                 events are as with the ``follows`` of `finish`; else the event is nobody's.
+            slot: The slot of a schedule that the event tells: it counts from now on, in the same transaction.
 
         Raises:
+            SlotEarlyError: By the store's clock the slot has not come.
+            SlotDecidedError: The slot counts already, and its event is forgotten.
             CauseCanceledError: Somebody has asked to cancel that run.
             ChainLimitError: The event would be too deep below the root of its tree, or one too many for it.
             TooManyRunsError: These are more than `MAX_AT_ONCE`, and the event is not known.

@@ -11,6 +11,7 @@ from flowd.ports.output_shelf import OutputShelf
 from flowd.ports.people import PauseStore, QuestionStore
 from flowd.ports.queue import Queue
 from flowd.ports.records import Records, Upkeep
+from flowd.ports.schedules import ScheduleStore
 from flowd.ports.trees import TreeStore
 
 
@@ -18,7 +19,7 @@ class Store(Queue, Records, Upkeep, Protocol):
     """Durable memory: what the engine itself needs of a store."""
 
 
-class OpenStore(Store, TreeStore, QuestionStore, PauseStore, Journal, Nonces, NoticeStore, Protocol):
+class OpenStore(Store, TreeStore, QuestionStore, PauseStore, ScheduleStore, Journal, Nonces, NoticeStore, Protocol):
     """A store with a life of its own: all that one adapter of a database offers."""
 
     @property

@@ -9,6 +9,7 @@ import flowd
 from flowd.api import json
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
+from flowd.domain.slots import Slot
 from flowd.engine.attempt_tools import Tools
 from flowd.engine.attempts import Attempts
 from flowd.engine.claims import Claims
@@ -31,10 +32,12 @@ from flowd.engine.questions import Questions
 from flowd.engine.reads import Reads
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import Holder, Scheduler, Timers
+from flowd.engine.schedules import Schedules
 from flowd.engine.shelving import SharedShelving, Shelving
 from flowd.engine.showing import Showing
 from flowd.engine.steps_in_force import StepsInForce
 from flowd.engine.storage_waits import StorageWaits
+from flowd.engine.store_clock import StoreClock
 from flowd.engine.tallies import Tallies
 from flowd.engine.telling import Whereabouts
 from flowd.engine.uncancellable import UncancellableCalls
@@ -59,12 +62,14 @@ def assemble(
     clock: Clock,
     call_later: Timers | None = None,
     shared: Shared | None = None,
+    has_schedules: bool = False,
 ) -> tuple[Engine, Feed]:
     """The engine and its feed on top of these adapters.
 
     Args:
         call_later: The running loop's unless given.
         shared: As what we share the store with other hosts; None where it is our own.
+        has_schedules: Tell the slots of schedules.
     """
     boot = boot_id()
     round_folders = RoundFolders(settings.state_dir / state_folder.ROUNDS, store)
@@ -172,6 +177,19 @@ def assemble(
     reader = OutputReader(store, outputs, redactor=redactor, is_active=attempts.is_active, elsewhere=elsewhere)
     feed = Feed(journal=store, reader=reader, clock=clock, redactor=redactor, show=showing.run)
     store.tell_commits(feed.ring if shelf is None else partial(_ring, feed, shelving))
+
+    async def tell(event: object, *, slot: Slot) -> object:
+        return await engine.dispatch(event, slot=slot)
+
+    schedules = Schedules(
+        store=store,
+        catalog=catalog,
+        clock=StoreClock(clock, None if shared is None else store.now_ms),
+        tell=tell,
+        now_s=time.monotonic,
+    )
+    if has_schedules:
+        background.append(schedules.work)
     calls = UncancellableCalls()
     questions = Questions(
         store=store,
@@ -236,6 +254,7 @@ def assemble(
             commit=commit,
         ),
         notices=notices,
+        schedules=schedules,
     )
     store.tell_side_effects(engine.follow_up)
     return engine, feed

@@ -139,6 +139,7 @@ async def build(
         redactor=redactor,
         clock=clock,
         shared=shared,
+        has_schedules=socket_path is not None,
     )
     listeners += [engine.packages_changed, *(shared.listeners if shared else ())]
     return Parts(store, keeper, catalog, checks, engine, feed, catalog_journal)

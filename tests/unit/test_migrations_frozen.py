@@ -24,6 +24,7 @@ SQLITE = {
     "0016_bound_to.sql": "deb4ce0e337802d9",
     "0017_notices.sql": "9a99dc674722e6b8",
     "0018_times.sql": "6735a0d1a30666d5",
+    "0019_schedules.sql": "3483d1d394d09715",
 }
 """A change of a schema is a new file with a new line here; a line that is here stays as it is."""
 
@@ -33,6 +34,7 @@ POSTGRES = {
     "0003_packages.sql": "87ea4d877bfcfa9e",
     "0004_notices.sql": "ec2bb01d3e752eff",
     "0005_times.sql": "52e0770f974ff5db",
+    "0006_schedules.sql": "45b7e8c3b64caec4",
 }
 """The same."""
 

@@ -47,6 +47,11 @@ class PostgresStore(SqlStore):
         self._shelf = PostgresShelf(read=self._read, write=self._writer.do)
         self._asked = 0
 
+    def _now_ms(self, db: Connection, at_ms: int) -> int:  # noqa: ARG002 - that is this host's clock
+        """By the server's clock."""
+        (now_ms,) = db.execute("SELECT server_ms()").fetchone()
+        return int(now_ms)
+
     @property
     def output_shelf(self) -> PostgresShelf:
         """See `flowd.ports.OpenStore.output_shelf`."""

@@ -88,6 +88,7 @@ def forget(db: Connection, name: str, *, is_forced: bool) -> int | None:
     db.execute("DELETE FROM host_abilities WHERE host = ?", (name,))
     db.execute("DELETE FROM host_packages WHERE host = ?", (name,))
     db.execute("DELETE FROM host_notifiers WHERE host = ?", (name,))
+    db.execute("DELETE FROM schedules_of_hosts WHERE host = ?", (name,))
     # The folders of their rounds are gone with it.
     db.execute("UPDATE runs SET bound_to = '' WHERE status IN ('queued', 'running') AND bound_to = ?", (name,))
     return db.execute("UPDATE attempts SET lease_until_ms = 0 WHERE host = ? AND status = 'running'", (name,)).rowcount

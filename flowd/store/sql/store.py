@@ -18,6 +18,7 @@ from flowd.domain.matching import LeftOut
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import MAX_WAITING, Claim, Claimed, Finished, LeftRunning, NewRun, QueueBounds, SideEffects
 from flowd.domain.run import Attempt, Run
+from flowd.domain.slots import Slot
 from flowd.domain.stored import Accepted, Counts, NewEvent, NewEventRuns, Output, Page, StoredEvent
 from flowd.domain.tallies import StoreTallies
 from flowd.domain.trees import MAX_EVENTS, TreeBounds
@@ -44,6 +45,7 @@ from flowd.store.sql.keeping_store import KeepingStore
 from flowd.store.sql.notice_store import NoticeStore
 from flowd.store.sql.pause_store import PauseStore
 from flowd.store.sql.people_store import PeopleStore
+from flowd.store.sql.schedule_store import ScheduleStore
 from flowd.store.sql.tree_store import TreeStore
 from flowd.store.sql.wait_store import WaitStore
 from flowd.store.sql.writer import Reserve, Writer
@@ -59,7 +61,7 @@ _TELL_EVERY_S = 10.0
 """Followers ask again and again."""
 
 
-class SqlStore(TreeStore, PeopleStore, PauseStore, WaitStore, KeepingStore, JournalStore, NoticeStore):
+class SqlStore(TreeStore, PeopleStore, PauseStore, ScheduleStore, WaitStore, KeepingStore, JournalStore, NoticeStore):
     """Durable memory in a database. See `flowd.ports.Store` for what every method guarantees.
 
     What is in here, and beside it, is the same for every database; `Database` is what they differ in.
@@ -168,9 +170,12 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, WaitStore, KeepingStore, Jour
         at_ms: int,
         claim: Claim | None = None,
         caused_by: str | None = None,
+        slot: Slot | None = None,
     ) -> Accepted:
         """See `flowd.ports.Store.accept`."""
         limit = self._queue_bounds
+        if slot is not None:
+            return await self._accept_slot(slot, event, runs, at_ms=at_ms, claim=claim)
         if caused_by is not None:
             new, bounds = NewEventRuns(event, tuple(runs)), self._tree_bounds
             return await self._writer.do(
