@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.schedule import ScheduleView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
 
 T = TypeVar("T")

@@ -22,6 +22,7 @@ from flowd.api.notice_methods import NoticeMethods
 from flowd.api.pages import Pages
 from flowd.api.question_methods import QuestionMethods
 from flowd.api.queue_methods import QueueMethods
+from flowd.api.schedule_methods import ScheduleMethods
 from flowd.api.shapes import catalog, daemon, events, runs, trees, updates
 from flowd.api.shapes.definitions import definition_view
 from flowd.api.subscriptions import Caller
@@ -87,6 +88,7 @@ class Methods:
             **QueueMethods(engine).handlers,
             **HostMethods(engine).handlers,
             **NoticeMethods(engine).handlers,
+            **ScheduleMethods(engine).handlers,
         }
         self.table: dict[str, Method] = {name: method_of(handlers[name]) for name in names.METHODS}
 

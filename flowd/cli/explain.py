@@ -7,6 +7,7 @@ import click
 
 from flowd.cli import graph, printing, time_words
 from flowd.cli.exits import CommandError
+from flowd.cli.flows import by_itself
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
@@ -97,6 +98,8 @@ def draw_verdicts(view: ExplainView, *, indent: str = "") -> None:
             printing.line(indent + text)
     if len(steps) > _MAX_LINES:
         printing.line(f"{indent}… and {len(steps) - _MAX_LINES} more steps; --json lists all")
+    for schedule in view.schedules[:_MAX_LINES]:
+        printing.line(f"{indent}schedule {schedule.flow}/{schedule.name}: {by_itself(schedule)}")
     for broken in view.broken:
         printing.line(f"{indent}{printing.status('broken')} {broken.name}: {broken.sentence()}")
     if not view.steps and not view.broken:

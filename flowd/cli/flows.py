@@ -10,7 +10,7 @@ from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
 from flowd_client import requests
-from flowd_client.views.catalog import CatalogView, FlowView, StepView, read_catalog
+from flowd_client.views.catalog import CatalogView, FlowView, ScheduleDefinitionView, StepView, read_catalog
 
 
 @click.command(cls=Verb, short_help="List the flow packages that the daemon has in force.")
@@ -74,8 +74,21 @@ def draw_flow(flow: FlowView) -> None:
         printing.line(text)
     if len(steps) > 1 and not any(step.needs for step in flow.steps):
         printing.line("\nIts steps have no needs: those that match an event are independent and start together.")
+    if flow.schedules:
+        printing.line("\nIt comes by itself; `flowd schedules` has when next, and how the last times ended:")
+    for schedule in flow.schedules:
+        printing.line(f"  {schedule.name}: {by_itself(schedule)}")
     for warning in flow.warnings:
         printing.line(f"warning: {warning}")
+
+
+def by_itself(schedule: ScheduleDefinitionView) -> str:
+    """When an event comes, and of which type.
+
+    >>> by_itself(ScheduleDefinitionView("night", "30 2 * * *", "Europe/Berlin", "night.came", "latest"))
+    '"30 2 * * *" by the clock of Europe/Berlin sends night.came'
+    """
+    return f'"{schedule.cron}" by the clock of {schedule.timezone} sends {schedule.type}'
 
 
 def _starts(step: StepView) -> str:

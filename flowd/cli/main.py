@@ -42,6 +42,9 @@ _SECTIONS = {
     },
     "Flow packages": {
         "flows": Home("flowd.cli.flows", "flows", "List the flow packages that the daemon has in force."),
+        "schedules": Home(
+            "flowd.cli.schedules", "schedules", "List what comes by itself, when, and how the last times ended."
+        ),
         "validate": Home("flowd.cli.validate", "validate", "Check flow packages on disk. Needs no daemon."),
         "new": Home("flowd.cli.new", "new", "Write a working flow package to start from."),
         "fire": Home("flowd.cli.local", "fire", "Run an event's steps right here. Needs no daemon."),

@@ -97,8 +97,8 @@ def is_in(spans: Sequence[Span], at_ms: int) -> bool:
 
 
 def covered(spans: Sequence[Span], more: Span, *, now_ms: int) -> tuple[Span, ...]:
-    """The spans with one more, joined where they touch. Of more than `MAX_SPANS` two are joined that have now not between
-    them: the oldest that are less than a day apart, else those that are nearest to each other.
+    """The spans with one more, joined where they touch. Of more than `MAX_SPANS` two are joined that have now not
+    between them: the oldest that are less than a day apart, else those that are nearest to each other.
 
     >>> covered([(1, 3), (7, 9)], (3, 5), now_ms=5)
     ((1, 5), (7, 9))

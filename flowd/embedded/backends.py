@@ -47,6 +47,7 @@ _OPERATIONS = {
     wire.PAUSE: "pause",
     wire.RESUME_FLOWS: "resume",
     wire.PARALLEL: "parallel",
+    wire.SCHEDULES: "schedules",
     wire.HOSTS: "hosts",
     wire.DRAIN_HOST: "drainHost",
     wire.UNDRAIN_HOST: "undrainHost",

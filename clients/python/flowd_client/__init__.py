@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flowd_client.views.queue import PausedView, PauseView, QueuedRunView, QueueView, ResumedView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import AttemptView, OutputEntry, OutputView, RunView, SharedOutputView
+    from flowd_client.views.schedule import ScheduleView, SlotView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
     from flowd_client.views.update import UpdateView
 
@@ -40,9 +41,9 @@ __all__ = [  # noqa: F405
     "HostsView", "InvalidCallError", "LeftOutView", "LocalFlowClientUnsupportedStateError", "NotFoundError",
     "NoticeView", "NoticesView", "NotifierView", "OutputEntry", "OutputView", "PackageDifferenceView", "Page",
     "PauseView", "PausedView", "QuestionView", "QueueView", "QueuedRunView", "RefusedError", "ResumedView", "RunView",
-    "SharedOutputView", "TimedOutError", "Transport", "TreeEventView", "UnauthorizedError", "UnavailableModeError",
-    "UntrustedDaemonError", "UpdateView", "WaitedEventView",
-    "create_async_flow_client", "create_flow_client", "find_socket", "find_workspace",
+    "ScheduleView", "SharedOutputView", "SlotView", "TimedOutError", "Transport", "TreeEventView", "UnauthorizedError",
+    "UnavailableModeError", "UntrustedDaemonError", "UpdateView", "WaitedEventView", "create_async_flow_client",
+    "create_flow_client", "find_socket", "find_workspace",
 ]
 _HOMES = {
     "AsyncFlowClient": "_async.client", "AsyncTransport": "_async.transport", "FlowClient": "_sync.client",
@@ -58,6 +59,7 @@ _HOMES = {
     "QueueView": "views.queue", "ResumedView": "views.queue", "HostView": "views.host", "HostsView": "views.host",
     "PackageDifferenceView": "views.host",
     "NoticeView": "views.notice", "NoticesView": "views.notice", "NotifierView": "views.notice",
+    "ScheduleView": "views.schedule", "SlotView": "views.schedule",
 }
 """Where a name is defined; all others are errors."""
 # fmt: on

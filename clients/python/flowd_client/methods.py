@@ -18,6 +18,7 @@ ANSWER_RUN: Final = "flow.answerRun"
 QUEUE: Final = "flow.queue"
 PAUSE: Final = "flow.pause"
 RESUME_FLOWS: Final = "flow.resume"
+SCHEDULES: Final = "flow.schedules"
 LIST_EVENTS: Final = "flow.listEvents"
 GET_EVENT: Final = "flow.getEvent"
 LIST_RUNS: Final = "flow.listRuns"
@@ -245,6 +246,12 @@ METHODS: Final[dict[str, Method]] = {
             EXPLAIN,
             "Why each step matches an event or does not.",
             (Route("POST", "/explain", "read", note="The body is as for `POST /events`."),),
+            is_retry_safe=True,
+        ),
+        Method(
+            SCHEDULES,
+            "What comes by itself, when it comes next, and how the last times ended.",
+            (Route("GET", "/schedules", "read"),),
             is_retry_safe=True,
         ),
         Method(STATUS, "What the daemon is doing.", (Route("GET", "/status", "read"),), is_retry_safe=True),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.schedule import ScheduleView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
 
 _read_run = _reader("run", "read_run")
@@ -42,6 +43,7 @@ _read_waited_event = _reader("tree", "read_waited_event")
 _read_dispatch = _reader("event", "read_dispatch")
 _read_catalog = _reader("catalog", "read_catalog")
 _read_explain = _reader("catalog", "read_explain")
+_read_schedules = _reader("schedule", "read_schedules")
 _read_hosts = _reader("host", "read_hosts")
 _read_host = _reader("host", "read_host")
 _read_notices = _reader("notice", "read_notices")
@@ -401,6 +403,14 @@ def retry_notice(notice_id: str) -> Request[NoticeView]:
 def test_notifier(notifier: str) -> Request[dict[str, Any]]:
     """Send a test through a notifier: whether it was ``sent``, and the ``answer`` or the ``problem``."""
     return Request(wire.TEST_NOTIFIER, {"notifier": notifier}, _read_members)
+
+
+def schedules(
+    *, flow: str | None = None, limit: int | None = None, cursor: str | None = None
+) -> Request[Page[ScheduleView]]:
+    """What comes by itself: the schedules of all flows, or of one, when each comes next, and how the last times
+    ended."""
+    return Request(wire.SCHEDULES, _given(flow=flow, limit=limit, cursor=cursor), _read_schedules)
 
 
 def hosts() -> Request[HostsView]:

@@ -12,6 +12,7 @@ from flowd.domain.hosts import Able, Unserved
 from flowd.domain.matching import Verdict, Why
 from flowd.domain.needs import When
 from flowd.domain.timing import NOT_BEFORE, Debounce
+from flowd.domain.schedule import CatchUp, Schedule
 
 
 class Explain(Params):
@@ -66,6 +67,17 @@ class StepView(View):
     debounce: DebounceView | None = None
 
 
+class ScheduleDefinitionView(View):
+    """A schedule as its package has it. ``flow`` is the one that it belongs to, where others are shown, too."""
+
+    name: str
+    cron: str
+    timezone: str
+    type: str
+    catch_up: CatchUp
+    flow: str | None = None
+
+
 class FlowView(View):
     """A flow in force; ``stale``: its files are broken, and its last good definition is kept."""
 
@@ -79,6 +91,7 @@ class FlowView(View):
     description: str | None = None
     warnings: tuple[str, ...] = ()
     concurrency: ConcurrencyView | None = None
+    schedules: list[ScheduleDefinitionView] | None = None
 
 
 class BrokenView(View):
@@ -156,7 +169,8 @@ class VerdictView(View):
 
 class ExplainView(View):
     """What every step says to an event, and the packages that could not be asked. ``notBefore``: when the event lets
-    its runs start, as it says that."""
+    its runs start, as it says that. ``schedules``:
+    those that send events of its type."""
 
     event_id: str
     type: str
@@ -164,6 +178,7 @@ class ExplainView(View):
     steps: list[VerdictView]
     broken: list[BrokenView]
     not_before: str | None = None
+    schedules: list[ScheduleDefinitionView] | None = None
 
 
 def catalog_view(snapshot: Snapshot) -> CatalogView:
@@ -188,6 +203,13 @@ def flow_view(flow: Flow) -> FlowView:
         description=flow.description,
         warnings=tuple(flow.warnings),
         concurrency=_concurrency_view(flow.concurrency),
+        schedules=[_schedule_view(schedule) for schedule in flow.schedules] or None,
+    )
+
+
+def _schedule_view(schedule: Schedule, flow: str | None = None) -> ScheduleDefinitionView:
+    return ScheduleDefinitionView(
+        schedule.name, schedule.cron, schedule.timezone, schedule.type, schedule.catch_up, flow
     )
 
 
@@ -216,6 +238,13 @@ def explain_view(
         steps=[_verdict_view(verdict, able(verdict.flow, verdict.step)) for verdict in verdicts],
         broken=[broken_view(package) for package in snapshot.broken],
         not_before=not_before if isinstance(not_before := event.members.get(NOT_BEFORE), str) else None,
+        schedules=[
+            _schedule_view(schedule, flow.name)
+            for flow in snapshot.flows
+            for schedule in flow.schedules
+            if schedule.type == event.type
+        ]
+        or None,
     )
 
 

@@ -26,7 +26,8 @@ def begin(
             "SELECT flow_name, name, rule, since_ms FROM schedules_of_hosts WHERE host = ?", (host,)
         )
     }
-    for gone in [key for key in since if key not in keys and key.flow not in broken]:
+    wanted = frozenset(keys)
+    for gone in [key for key in since if key not in wanted and key.flow not in broken]:
         db.write(
             "DELETE FROM schedules_of_hosts WHERE host = ? AND flow_name = ? AND name = ? AND rule = ?", (host, *gone)
         )

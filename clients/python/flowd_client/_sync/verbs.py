@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
     from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.schedule import ScheduleView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
 
 T = TypeVar("T")
@@ -381,6 +382,14 @@ class Verbs:
     def test_notifier(self, notifier: str) -> dict[str, Any]:
         """Send a test through a notifier: whether it was ``sent``, and the ``answer`` or the ``problem``."""
         return self._do(requests.test_notifier(notifier))
+
+    def schedules(
+        self, *, flow: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[ScheduleView]:
+        """What comes by itself: the schedules of all flows, or of one, when each comes next, and how the last times
+        ended.
+        """
+        return self._do(requests.schedules(flow=flow, limit=limit, cursor=cursor))
 
     def hosts(self) -> HostsView:
         """The hosts that share the store, by name; where the store is in the state folder, this one alone."""

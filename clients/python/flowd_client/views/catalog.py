@@ -44,6 +44,18 @@ class StepView:
 
 
 @dataclass(frozen=True)
+class ScheduleDefinitionView:
+    """A schedule as its package has it; ``flow`` is the one that it belongs to, where others are shown, too."""
+
+    name: str
+    cron: str
+    timezone: str
+    type: str
+    catch_up: str
+    flow: str | None = None
+
+
+@dataclass(frozen=True)
 class FlowView:
     """A flow in force. ``state`` is ``ok``, or ``stale``: its files are broken, an earlier definition is kept.
 
@@ -62,6 +74,7 @@ class FlowView:
     warnings: tuple[str, ...]
     concurrency: Members | None = field(hash=False)
     raw: Mapping[str, Any] = field(repr=False, compare=False)
+    schedules: tuple[ScheduleDefinitionView, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +161,8 @@ class VerdictView:
 @dataclass(frozen=True)
 class ExplainView:
     """What every step says to an event, and the packages that could not be asked. ``not_before``: when the event lets
-    its runs start, as it says that."""
+    its runs start, as it says that. ``schedules``:
+    those that send events of its type."""
 
     event_id: str | None
     type: str | None
@@ -157,6 +171,7 @@ class ExplainView:
     broken: tuple[BrokenView, ...]
     raw: Mapping[str, Any] = field(repr=False, compare=False)
     not_before: str | None = None
+    schedules: tuple[ScheduleDefinitionView, ...] = ()
 
 
 def read_catalog(response: object) -> CatalogView:
