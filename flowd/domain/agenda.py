@@ -31,6 +31,8 @@ class Agenda:
     @property
     def next_ms(self) -> int | None:
         """When something is due; in the past where something has to be looked at. None where nothing ever is."""
+        while self._heap and self._entries.get(self._heap[0][2].key) != self._heap[0][1]:
+            heapq.heappop(self._heap)  # dropped, or put anew
         return self._heap[0][0] if self._heap else None
 
     def plan(self, key: ScheduleKey) -> Plan | None:
@@ -61,10 +63,8 @@ class Agenda:
         if now_ms < self._seen_ms - SET_BACK_MS:
             self.look_anew()
         self._seen_ms = max(self._seen_ms, now_ms)
-        while self._heap and self._heap[0][0] <= now_ms:
-            _, number, plan = heapq.heappop(self._heap)
-            if self._entries.get(plan.key) != number:
-                continue  # dropped, or put anew
+        while (next_ms := self.next_ms) is not None and next_ms <= now_ms:
+            _, _, plan = heapq.heappop(self._heap)
             slots = plan.due(now_ms)
             if plan.next_ms is not None:
                 self._push(plan, plan.next_ms)

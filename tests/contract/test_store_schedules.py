@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from store_rig import OPENERS, STEP, Stores, new_event
+from store_rig import OPENERS, STEP, Stores, forget_before, new_event
 
 from flowd.domain.errors import QueueFullError, SlotDecidedError, SlotEarlyError
 from flowd.domain.queueing import NewRun
@@ -43,8 +43,7 @@ async def tell(
 async def forget_all(store: OpenStore) -> None:
     """All events but the newest."""
     await store.accept(new_event("later"), [], at_ms=at(501))
-    pruned = await store.prune(before_ms=at(10_000_000), after_seq=0, dry_run=False, remove_output=lambda _: None)
-    assert pruned.events
+    assert (await forget_before(store, at(10_000_000))).events
 
 
 def test_a_slot_is_remembered_with_its_event(stores: Stores) -> None:

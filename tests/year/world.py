@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from store_rig import forget_before
 from year.plain import DAY_MS, MINUTE_MS, PlainCron, PlainSchedule
 
 from flowd.domain.agenda import SET_BACK_MS
@@ -260,12 +261,7 @@ class World:
     async def prune(self) -> None:
         """All events are forgotten, but the newest one."""
         self.counts.prunes += 1
-        after: int | None = 0
-        while after is not None:
-            pruned = await self.store.prune(
-                before_ms=1 << 50, after_seq=after, dry_run=False, remove_output=lambda _: None
-            )
-            after = pruned.next_seq
+        await forget_before(self.store, 1 << 50)
 
     async def change_packages(self) -> None:
         """A schedule is edited, taken away, or put back."""
