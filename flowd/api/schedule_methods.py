@@ -5,7 +5,7 @@ from typing import Any
 
 from flowd.api import params
 from flowd.api.shapes import schedules
-from flowd.domain.errors import InvalidParamsError
+from flowd.domain.errors import InvalidParamsError, StepNotFoundError
 from flowd.engine.engine import Engine
 from flowd_client import methods as names
 
@@ -22,5 +22,8 @@ class ScheduleMethods:
             raise InvalidParamsError("cursor is none of this list.", param="cursor")
         after, limit = int((given.cursor or "0")[:18]), params.page_limit(given.limit)
         shown, next_index = self._engine.schedules.page(given.flow, limit=limit, after=after)
-        broken = [one for one in self._engine.snapshot().broken if given.flow in (None, one.name)]
+        snapshot = self._engine.snapshot()
+        broken = [one for one in snapshot.broken if given.flow in (None, one.name)]
+        if given.flow is not None and given.flow not in snapshot.by_name and not broken:
+            raise StepNotFoundError(f"Unknown flow: {given.flow[:200]}. `flowd flows` lists what is there.")
         return schedules.schedules_view(await self._engine.schedules.known(shown), broken, next_index=next_index)

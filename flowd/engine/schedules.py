@@ -21,7 +21,7 @@ from flowd.ports import Catalog, OpenStore
 
 log = logging.getLogger("flowd.engine")
 
-LOOK_S = 15.0
+LOOK_S = 5.0
 """Timers do not see a clock that is set, nor a machine that sleeps; a look at the clock does. Well below
 `flowd.domain.slots.GRACE_MS`, so that no slot is late for it."""
 
