@@ -12,7 +12,9 @@ from flowd.catalog.package import MANIFEST, Package, load
 from flowd.catalog.precedence import Found, assemble
 from flowd.catalog.schema_process import SchemaProcess
 from flowd.catalog.schemas import Elsewhere
+from flowd.catalog.workspace_tasks import FILE, Tasks, read_tasks
 from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot
+from flowd.domain.schedule import TASKS, Schedule
 from flowd.state import ownership, trust
 
 ROOTS = ((".codex/flows", Origin.INSTALLED), ("flows", Origin.SOURCE))
@@ -47,6 +49,7 @@ class Scanner:
         workspace: Where ``.codex/flows`` and ``flows`` lie.
         roots: Other roots in order of precedence; relative ones are relative to the workspace.
         is_vouched: Take packages whoever can write them.
+        has_tasks: Have the tasks of the workspace, too.
     """
 
     def __init__(
@@ -55,8 +58,11 @@ class Scanner:
         roots: Sequence[tuple[str | Path, Origin]] | None = None,
         *,
         is_vouched: bool = False,
+        has_tasks: bool = False,
     ) -> None:
         self._is_vouched = is_vouched
+        self._has_tasks = has_tasks
+        self._tasks: tuple[Schedule, ...] = ()
         self._workspace = os.path.abspath(workspace)
         given = ROOTS if roots is None else roots
         self._roots = [(os.path.normpath(os.path.join(self._workspace, root)), origin) for root, origin in given]
@@ -79,7 +85,28 @@ class Scanner:
             self._folders = None
         snapshot = assemble(found, self._in_force)
         self._in_force = {flow.name: flow.root for flow in snapshot.flows}
-        return snapshot
+        return self._with_tasks(snapshot) if self._has_tasks else snapshot
+
+    def _with_tasks(self, snapshot: Snapshot) -> Snapshot:
+        """With the tasks of the workspace; where these are broken now, with those that it had."""
+        read = read_tasks(Path(self._workspace))
+        if isinstance(read, Tasks) and not self._is_vouched and read.schedules:
+            found = ownership.problem([os.path.join(self._workspace, FILE)])
+            if found is not None and not trust.is_trusted(Path(self._workspace)):
+                read = BrokenPackage(
+                    os.path.join(self._workspace, ".codex"),
+                    TASKS,
+                    Origin.SOURCE,
+                    os.path.join(self._workspace, FILE),
+                    f"it is not trusted: {found}",
+                    f"Take it over (chown, chmod go-w), or trust all of the workspace: flowd trust {self._workspace}",
+                    types=(),
+                )
+        if isinstance(read, BrokenPackage):
+            broken = replace(read, stale=bool(self._tasks))
+            return replace(snapshot, tasks=self._tasks, broken=(*snapshot.broken, broken))
+        self._tasks = () if read is None else read.schedules
+        return replace(snapshot, tasks=self._tasks)
 
     def folders(self) -> Folders:
         """The folders in which a change may change the snapshot, as of the last scan; never the state folder."""
@@ -163,6 +190,9 @@ class Scanner:
                     wanted.setdefault(above, set()).add(name)
             for above, name in entry.package.links:
                 wanted.setdefault(above, set()).add(name)
+        if self._has_tasks:
+            for above, name in _path_up(os.path.join(self._workspace, FILE), self._workspace):
+                wanted.setdefault(above, set()).add(name)
         for root, _ in self._roots:
             for above, name in (*_path_up(root, self._workspace), *links_of(root, self._workspace)):
                 wanted.setdefault(above, set()).add(name)
@@ -172,9 +202,9 @@ class Scanner:
         return {folder: names for folder, names in found.items() if not f"{folder}/".startswith(f"{state}/")}
 
 
-def scan_once(workspace: Path, *, is_vouched: bool = False) -> Snapshot:
+def scan_once(workspace: Path, *, is_vouched: bool = False, has_tasks: bool = False) -> Snapshot:
     """The snapshot of a workspace now, for those who look once."""
-    return Scanner(workspace, is_vouched=is_vouched).scan()
+    return Scanner(workspace, is_vouched=is_vouched, has_tasks=has_tasks).scan()
 
 
 def _children(root: str) -> list[str]:

@@ -51,7 +51,7 @@ def _schedule(table: Table, flow: str) -> Schedule:
         if member not in _KNOWN:
             table.fail(member, f"schedules have no key {kind_of(member)}", f"Use {', '.join(_KNOWN)}.")
     expression = table.needed_string("cron", example='"30 2 * * *"')
-    zone = _zone(table)
+    zone = read_timezone(table)
     try:
         cron.read_cron(expression, zone)
     except cron.CronError as error:
@@ -60,10 +60,15 @@ def _schedule(table: Table, flow: str) -> Schedule:
     if len(event_type) > MAX_TYPE_CHARS:
         table.fail("type", f"type is longer than {MAX_TYPE_CHARS} characters", "Give it a short name.")
     payload = json_value(table, table.values.get("payload", {}), "payload")
-    return Schedule(name, expression, event_type, zone, payload, _catch_up(table))
+    return Schedule(name, expression, event_type, zone, payload, read_catch_up(table))
 
 
-def _zone(table: Table) -> str:
+def read_timezone(table: Table) -> str:
+    """By whose clock a cron is meant.
+
+    Raises:
+        ManifestError: There is no such zone.
+    """
     if "timezone" not in table.values:
         return "UTC"
     zone = table.needed_string("timezone", example='"Europe/Berlin"')
@@ -74,7 +79,12 @@ def _zone(table: Table) -> str:
     return zone
 
 
-def _catch_up(table: Table) -> CatchUp:
+def read_catch_up(table: Table) -> CatchUp:
+    """What becomes of slots that nobody was there for.
+
+    Raises:
+        ManifestError: It says something else than that.
+    """
     value = table.values.get("catch_up", "latest")
     way = next((way for way in _WAYS if way == value), None)
     if way is None:

@@ -30,7 +30,7 @@ class WatchedCatalog:
         rescan_interval_s: Seconds between looks at the disk that nothing asks for.
         on_change: Called after each swap but the first. What it raises is logged.
         watching: False looks at the disk in `open` and `reload` only.
-        is_vouched: See `flowd.catalog.scan.Scanner`.
+        is_vouched: See `flowd.catalog.scan.Scanner`, likewise ``has_tasks``.
     """
 
     def __init__(
@@ -42,8 +42,9 @@ class WatchedCatalog:
         on_change: OnChange | None = None,
         watching: bool = True,
         is_vouched: bool = False,
+        has_tasks: bool = False,
     ) -> None:
-        self._scanner = Scanner(workspace, roots, is_vouched=is_vouched)
+        self._scanner = Scanner(workspace, roots, is_vouched=is_vouched, has_tasks=has_tasks)
         self._rescan_interval_s = rescan_interval_s
         self._on_change = on_change
         self._watching = watching

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from flowd.catalog.doubts import doubts
+from flowd.catalog.workspace_tasks import read_tasks, untold
 from flowd.cli import disk, printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.flows import remarks
@@ -15,7 +16,7 @@ from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.domain import hosts
 from flowd.domain.errors import StateError
-from flowd.domain.flow import Flow, Snapshot
+from flowd.domain.flow import BrokenPackage, Flow, Snapshot
 from flowd.domain.secrets import asked_for
 from flowd.domain.secrets import unknown as unknown_secret
 from flowd.settings import sources, unknown
@@ -51,9 +52,14 @@ def validate(session: Session, paths: tuple[Path, ...], of_hosts: bool, as_json:
     snapshots = [_check(path.absolute()) for path in paths]
     if not paths:
         snapshots = [_with_doubts(disk.scan(session.workspace), session.workspace)]
+    tasks = None if paths else read_tasks(session.workspace)
+    are_tasks_run = tasks is not None and _are_tasks_run(session.workspace)
     merged = Snapshot(
         flows=tuple(flow for snapshot in snapshots for flow in snapshot.flows),
-        broken=tuple(item for snapshot in snapshots for item in snapshot.broken),
+        broken=(
+            *(item for snapshot in snapshots for item in snapshot.broken),
+            *([tasks] if are_tasks_run and isinstance(tasks, BrokenPackage) else []),
+        ),
         shadowed=tuple(item for snapshot in snapshots for item in snapshot.shadowed),
     )
     response = disk.flows(merged)
@@ -65,6 +71,10 @@ def validate(session: Session, paths: tuple[Path, ...], of_hosts: bool, as_json:
         _draw(read_catalog(response))
         draw_differences(differing)
         for sentence in () if paths else unknown.find_files(session.workspace):
+            printing.note(f"flowd: {sentence}.")
+        if isinstance(tasks, BrokenPackage) and not are_tasks_run:
+            printing.note(f"flowd: Tasks are not run, and could not be: {tasks.sentence()}")
+        for sentence in untold(tasks, is_on=are_tasks_run, snapshot=merged):
             printing.note(f"flowd: {sentence}.")
     return Exit.RUN_FAILED if merged.broken or differing else Exit.GOOD
 
@@ -139,6 +149,14 @@ def _missing_secrets(snapshot: Snapshot, workspace: Path) -> dict[str, list[str]
         if name not in known:
             told.setdefault(flow.name, []).append(f'step "{step}": {unknown_secret(name, known)}')
     return told
+
+
+def _are_tasks_run(workspace: Path) -> bool:
+    """Whether the settings want tasks of the workspace run."""
+    try:
+        return sources.load(workspace).workspace_tasks
+    except StateError:
+        return False  # which is told by whatever needs the settings
 
 
 def _workspace_of(package: Path) -> Path | None:

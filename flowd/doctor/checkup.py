@@ -21,6 +21,7 @@ from flowd.doctor import (
     step_secrets,
     waiting,
     whereabouts,
+    workspace_tasks,
 )
 from flowd.doctor.finding import Finding, Level, fail, ok, warn
 from flowd.doctor.scene import Scene
@@ -35,6 +36,7 @@ from flowd_client import discovery
 
 _CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Finding]]], ...] = (
     ("packages", packages.check),
+    ("tasks", workspace_tasks.check),
     ("state", state_folder.check),
     ("daemon", daemon_process.check),
     ("keeper", keeper_process.check),

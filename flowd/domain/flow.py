@@ -278,11 +278,13 @@ class Snapshot:
 
     Attributes:
         flows: In discovery order, which is also the order of matches and run ids.
+        tasks: Of the workspace, where these are to be run.
     """
 
     flows: tuple[Flow, ...] = ()
     broken: tuple[BrokenPackage, ...] = ()
     shadowed: tuple[ShadowedPackage, ...] = ()
+    tasks: tuple[Schedule, ...] = ()
 
     @cached_property
     def by_name(self) -> Mapping[str, Flow]:

@@ -3,17 +3,17 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from flowd.domain import known_schedule, schedule
 from flowd.domain.agenda import SET_BACK_MS, Agenda
 from flowd.domain.errors import FlowdError, RefusedError, SlotDecidedError, SlotEarlyError
-from flowd.domain.flow import Flow, Snapshot
+from flowd.domain.flow import Snapshot
 from flowd.domain.instants import instant
 from flowd.domain.known_schedule import KnownSchedule, LastSlot, ScheduleState
 from flowd.domain.pauses import Pause
-from flowd.domain.schedule import Schedule
+from flowd.domain.schedule import TASKS, Schedule
 from flowd.domain.slots import Plan, ScheduleKey, Slot, Told
 from flowd.engine.store_clock import StoreClock
 from flowd.formats.cron import read_cron
@@ -42,6 +42,24 @@ class Tell(Protocol):
     def __call__(self, value: object, /, *, slot: Slot) -> Awaitable[object]:
         """Accept it, and remember the slot with it."""
         ...
+
+
+class Owned(NamedTuple):
+    """A schedule of a flow, or of the workspace, which is no flow."""
+
+    flow: str
+    is_stale: bool
+    schedule: Schedule
+
+    @property
+    def key(self) -> ScheduleKey:
+        """As the store knows it."""
+        return ScheduleKey(self.flow, self.schedule.name, self.schedule.rule)
+
+    @property
+    def shown_flow(self) -> str:
+        """Whose it is, for people."""
+        return self.flow or TASKS
 
 
 class Schedules:
@@ -120,49 +138,40 @@ class Schedules:
             return None
         return min(self._look_s, max(0.0, (next_ms - self._clock.now_ms()) / 1000))
 
-    def page(self, flow: str | None, *, limit: int, after: int) -> tuple[list[tuple[Flow, Schedule]], int | None]:
+    def page(self, flow: str | None, *, limit: int, after: int) -> tuple[list[Owned], int | None]:
         """Schedules in force, by flow and as it has them, from the ``after``-th on; and where the next page begins."""
-        found = [
-            (one, defined)
-            for one in self._catalog.snapshot.flows
-            if flow in (None, one.name)
-            for defined in one.schedules
-        ]
+        found = [one for one in _all(self._catalog.snapshot) if flow in (None, one.shown_flow)]
         end = after + limit
         return found[after:end], end if end < len(found) else None
 
-    async def known(self, shown: Sequence[tuple[Flow, Schedule]]) -> list[KnownSchedule]:
+    async def known(self, shown: Sequence[Owned]) -> list[KnownSchedule]:
         """These schedules with what comes and what came."""
         if not shown:
             return []
-        keys = [_key(flow, defined) for flow, defined in shown]
+        keys = [one.key for one in shown]
         told = await self._store.told_last(keys)
         ids = [schedule.event_id(key.flow, key.name, one.slot_ms) for key in keys for one in told.get(key, ())]
         ends = await self._store.ends_of(ids)
         pauses = await self._store.pauses()
         return [
-            self._known(flow, defined, _last(key, told.get(key, ()), ends), pauses)
-            for (flow, defined), key in zip(shown, keys, strict=True)
+            self._known(one, _last(key, told.get(key, ()), ends), pauses) for one, key in zip(shown, keys, strict=True)
         ]
 
-    def _known(
-        self, flow: Flow, defined: Schedule, last: tuple[LastSlot, ...], pauses: Sequence[Pause]
-    ) -> KnownSchedule:
-        key = _key(flow, defined)
-        plan = self._agenda.plan(key)
-        state, problem = self._state(flow, key, pauses)
-        return KnownSchedule(flow.name, defined, state, None if plan is None else plan.next_ms, last, problem)
+    def _known(self, one: Owned, last: tuple[LastSlot, ...], pauses: Sequence[Pause]) -> KnownSchedule:
+        plan = self._agenda.plan(one.key)
+        state, problem = self._state(one, pauses)
+        next_ms = None if plan is None else plan.next_ms
+        return KnownSchedule(one.shown_flow, one.schedule, state, next_ms, last, problem)
 
-    def _state(self, flow: Flow, key: ScheduleKey, pauses: Sequence[Pause]) -> tuple[ScheduleState, str | None]:
-        if waiting := self._waiting.get(key):
+    def _state(self, one: Owned, pauses: Sequence[Pause]) -> tuple[ScheduleState, str | None]:
+        if waiting := self._waiting.get(one.key):
             slot = schedule.slot_text(waiting[0].slot_ms)
             return ScheduleState.REFUSED, f"its slot {slot} was not taken yet: {self._problem or 'it is being told'}"
-        paused = next(
-            (one.what for one in pauses if one.what.step is None and one.what.flow in (None, flow.name)), None
-        )
+        held = (pause.what.flow for pause in pauses if pause.what.step is None)
+        paused = next((flow or "all" for flow in held if flow is None or flow == one.flow), None)
         if paused is not None:
-            return ScheduleState.PAUSED, f"{'all' if paused.flow is None else flow.name} is paused, so its runs wait"
-        if flow.stale:
+            return ScheduleState.PAUSED, f"{paused} is paused, so its runs wait"
+        if one.is_stale:
             return ScheduleState.STALE, "its package is broken; what it was before goes on"
         return ScheduleState.READY, None
 
@@ -173,9 +182,9 @@ class Schedules:
         snapshot = self._catalog.snapshot
         if snapshot is self._followed:
             return
-        wanted = {_key(flow, defined): defined for flow in snapshot.flows for defined in flow.schedules}
+        wanted = {one.key: one.schedule for one in _all(snapshot)}
         if self._followed is None or wanted.keys() != self._defined.keys():
-            broken = {package.name for package in snapshot.broken}
+            broken = {"" if package.name == TASKS else package.name for package in snapshot.broken}
             begun = await self._store.begin_schedules(wanted, broken=broken, at_ms=self._clock.wall_ms())
             for key in self._agenda.keys - wanted.keys():
                 self._agenda.drop(key)
@@ -254,8 +263,12 @@ class Schedules:
             log.warning("schedules wait", extra={"slots": slots, "slug": error.slug, "problem": error.message})
 
 
-def _key(flow: Flow, defined: Schedule) -> ScheduleKey:
-    return ScheduleKey(flow.name, defined.name, defined.rule)
+def _all(snapshot: Snapshot) -> Iterator[Owned]:
+    for flow in snapshot.flows:
+        for one in flow.schedules:
+            yield Owned(flow.name, flow.stale, one)
+    for one in snapshot.tasks:
+        yield Owned("", is_stale=False, schedule=one)
 
 
 def _last(key: ScheduleKey, told: Sequence[Told], ends: Mapping[str, Collection[str]]) -> tuple[LastSlot, ...]:
@@ -268,9 +281,10 @@ def _last(key: ScheduleKey, told: Sequence[Told], ends: Mapping[str, Collection[
 
 def _event(slot: Slot, defined: Schedule) -> dict[str, object]:
     return {
+        **defined.members,
         "id": slot.event_id,
         "type": defined.type,
-        "source": schedule.source(slot.key.flow, slot.key.name),
+        "source": defined.source or schedule.source(slot.key.flow, slot.key.name),
         "occurredAt": instant(slot.slot_ms),
         "payload": defined.payload,
     }

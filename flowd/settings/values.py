@@ -72,6 +72,7 @@ class Simple(Struct, frozen=True, kw_only=True):
     ] = "auto"
     log_format: Literal["auto", "pretty", "json", "journal"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    workspace_tasks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Settings:
         cgroup: Whether the keeper gives each step a cgroup: ``auto`` where one is delegated to flowd's own unit,
             ``off``, or below the cgroup of this path.
         orphan_grace_s: How long steps go on without any daemon before they are ended; 0 is for ever.
+        workspace_tasks: Send the events of ``.codex/workspace.toml``, whose tasks another scheduler may run.
         interpreters: By runner name, instead of looking on PATH.
         inherit: Names of environment variables that steps inherit; None is all but flowd's own secrets: a
             ``GITHUB_TOKEN`` in the daemon's environment is in every step's.
@@ -130,6 +132,7 @@ class Settings:
     cgroup: str
     log_format: str
     log_level: str
+    workspace_tasks: bool
     interpreters: Mapping[str, str]
     inherit: tuple[str, ...] | None
     redact: tuple[str, ...]

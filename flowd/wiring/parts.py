@@ -104,6 +104,7 @@ async def build(
         on_change=lambda _, snapshot: [tell(snapshot) for tell in listeners],
         watching=is_watching,
         is_vouched=settings.is_vouched,
+        has_tasks=settings.workspace_tasks and socket_path is not None,
     )
     opened = await asyncio.gather(keeper.open(), catalog.open(), return_exceptions=True)
     failure = next((error for error in opened if isinstance(error, BaseException)), None)

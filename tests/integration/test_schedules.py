@@ -19,7 +19,7 @@ from flowd.domain.people import Person
 from flowd.domain.schedule import Schedule
 from flowd.domain.slots import Slot
 from flowd.domain.stored import NewEvent
-from flowd.engine.schedules import LOOK_S, MAX_REFUSED, Schedules
+from flowd.engine.schedules import LOOK_S, MAX_REFUSED, Owned, Schedules
 from flowd.engine.store_clock import StoreClock
 from flowd.store.sqlite.store import SqliteStore
 
@@ -296,10 +296,10 @@ def test_pages_of_schedules_go_by_flows(tmp_path: Path) -> None:
         other = Flow("g", 1, "/g", Origin.SOURCE, (), "sha256:1", schedules=(MINUTELY,))
         rig.packages.snapshot = Snapshot((flow, other))
         first, after = schedules.page(None, limit=1, after=0)
-        assert ([one.name for _, one in first], after) == (["hourly"], 1)
+        assert ([one.schedule.name for one in first], after) == (["hourly"], 1)
         second, end = schedules.page(None, limit=1, after=1)
-        assert ([one.name for _, one in second], end) == (["minutely"], None)
-        assert schedules.page("g", limit=5, after=0) == ([(other, MINUTELY)], None)
+        assert ([one.schedule.name for one in second], end) == (["minutely"], None)
+        assert schedules.page("g", limit=5, after=0) == ([Owned("g", is_stale=False, schedule=MINUTELY)], None)
         assert schedules.page("none", limit=5, after=0) == ([], None)
 
     run(tmp_path, HOURLY)(check)

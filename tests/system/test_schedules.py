@@ -136,3 +136,26 @@ def next_slot_of(place: Workspace, flow: str) -> datetime:
         return [one for one in place.call("flow.schedules", flow=flow)["schedules"] if "next" in one]
 
     return datetime.fromisoformat(until(found)[0]["next"])
+
+
+def test_tasks_of_a_workspace_are_run_once_a_setting_says_so(place: Workspace, tmp_path: Path) -> None:
+    shim = fault_shims.environment(tmp_path, "clock")
+    place.flow("night", say("changed"), trigger="night")
+    tasks = '[[workspace.tasks]]\nid = "t"\nkind = "flow"\nflow = "night"\nschedule = "30 2 * * *"\n'
+    (place.path / ".codex").mkdir(exist_ok=True)
+    (place.path / ".codex" / "workspace.toml").write_text(f'[workspace]\nname = "shop"\n{tasks}')
+    assert "task t of .codex/workspace.toml is not run" in flowd_says(place, "validate")
+    assert "task t of .codex/workspace.toml is not run" in flowd(place, "doctor").stdout
+    place.start(**shim)
+    assert place.call("flow.schedules")["schedules"] == []
+    assert place.stop() == 0
+    (place.path / ".codex" / "flowd.toml").write_text("workspace_tasks = true\n")
+    assert "is not run" not in flowd_says(place, "validate")
+    place.start(**shim)
+    slot = next_slot(place)
+    set_clock(shim, slot - timedelta(seconds=2))
+    last = last_ended(place, slot)
+    assert (last["eventId"], last["status"]) == (f"workspace:shop:t:{slot:%Y-%m-%dT%H:%M:%SZ}", "changed")
+    event = place.call("flow.getEvent", eventId=last["eventId"])["event"]
+    assert (event["type"], event["source"], event["payload"]) == ("night", "shop", {"taskId": "t"})
+    assert "workspace.toml/shop:t" in flowd_says(place, "schedules")
