@@ -17,6 +17,7 @@ from flowd_client import methods as names
 _RECENT_RUNS = 200
 _LAST_RESULTS = 10
 _LISTED = 200
+_SCHEDULES = 100
 _RARE = 20
 """Of how many flows, or steps of a flow, the latest runs are asked for where others run far more often."""
 
@@ -73,6 +74,7 @@ async def show(visit: Visit) -> Shown:
         "graph": await asyncio.to_thread(draw, nodes, edges, f"The steps of {name}") if nodes else None,
         "left_out": max(0, len(nodes) - MAX_NODES),
         "last": {step: runs[:_LAST_RESULTS] for step, runs in last.items()},
+        "schedules": await _schedules(visit, flow) if flow else [],
         "triggers": sorted({step["triggerType"] for step in flow["steps"] if step.get("triggerType")}) if flow else [],
     }
     return Shown("flow.html", members)
@@ -82,6 +84,15 @@ def _warnings(visit: Visit, flows: Sequence[View]) -> dict[str, list[str]]:
     """What is to be said of each of these flows, although they are in force."""
     doubts = visit.doubts([flow["name"] for flow in flows])
     return {flow["name"]: [*flow.get("warnings", ()), *doubts.get(flow["name"], ())] for flow in flows}
+
+
+async def _schedules(visit: Visit, flow: View) -> list[View]:
+    """What comes to a flow by itself."""
+    if not flow.get("schedules"):
+        return []
+    asked = {"flow": flow["name"], "limit": _SCHEDULES}
+    found: list[View] = (await visit.ask(names.SCHEDULES, asked))["schedules"]
+    return found
 
 
 async def _last_results(visit: Visit, flow: str, steps: Sequence[str]) -> dict[str, list[View]]:

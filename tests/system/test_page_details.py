@@ -12,6 +12,9 @@ import pytest
 from daemon_rig import say, until, workspace
 from http_rig import HttpPlace, Reply
 
+from flowd.domain.schedule import Schedule
+from flowd.domain.schedule import event_id as slot_id
+
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 HOSTILE = "<script>alert(1)</script>"
 
@@ -385,6 +388,27 @@ def test_flows_and_what_is_wrong_with_them(web: HttpPlace) -> None:
     assert re.search(r"flows/broken/flow.toml:?\d*</code>: .*runner", shown)
     assert "flows/broken/flow.toml" in page(web, "/ui/flows/broken")
     assert web.get("/ui/flows/nowhere", accept="text/html").status == 404
+
+
+def test_a_flow_shows_what_comes_by_itself(web: HttpPlace) -> None:
+    night = '[[schedules]]\nname = "night"\ncron = "30 2 * * *"\ntimezone = "Asia/Tokyo"\ntype = "nightly.go"\n'
+    web.place.flow("nightly", say("changed"), top=night)
+    web.place.call("daemon.reload")
+    until(lambda: web.place.call("flow.schedules", flow="nightly")["schedules"][0].get("next"))
+    shown = page(web, "/ui/flows/nightly")
+    assert re.search(r"<time datetime=\"[^\"]+\">\d{4}-\d\d-\d\d 02:30</time> Asia/Tokyo", shown)
+    assert "never yet" in shown
+    slots = [slot_id("nightly", "night", slot_ms) for slot_ms in (1_700_000_040_000, 1_700_100_000_000)]
+    web.place.call("flow.dispatch", event={"id": slots[0], "type": "nightly.go"}, wait=True)
+    rule = Schedule("night", "30 2 * * *", "nightly.go", "Asia/Tokyo", {}).rule
+    with web.place.database() as db:
+        told = json.dumps([[1_700_000_040_000, 1_700_000_040_001], [1_700_100_000_000, 1_700_100_000_001]])
+        db.execute("INSERT INTO schedules VALUES (?, ?, ?, ?, ?)", ("nightly", "night", rule, "[]", told))
+    shown = page(web, "/ui/flows/nightly")
+    assert re.search(r'<a class="status s-changed" href="[^"]*/ui/events/schedule%3Anightly%2Fnight%3A2023', shown)
+    assert "forgotten" in shown
+    web.place.call("flow.pause", flow="nightly")
+    assert 'title="nightly is paused, so its runs wait">paused' in page(web, "/ui/flows/nightly")
 
 
 def test_what_validate_doubts_is_told_beside_the_flow(web: HttpPlace) -> None:
