@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import postgres_rig
 import pytest
@@ -31,6 +32,11 @@ HOUR_MS = 60 * MINUTE_MS
 BEGIN_MS = int(datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC).timestamp()) * 1000
 HOURLY = Schedule("hourly", "0 * * * *", "t")
 _numbers = count(1)
+
+
+def execute(statement: str) -> list[Any]:
+    """Do something behind the hosts' backs."""
+    return postgres_rig.server().execute("SET search_path = flowd", statement, database="test")
 
 
 class Host:
@@ -73,12 +79,15 @@ class World:
         self._stack = stack
         self.url = postgres_rig.DATABASE.address(folder)
         self.hosts: list[Host] = []
+        # The database is used again by tests that want the server's own clock.
+        ((own_clock,),) = execute("SELECT pg_get_functiondef('server_ms'::regproc)")
+        stack.callback(lambda: execute(own_clock))
         self.set_clock(BEGIN_MS)
 
     def set_clock(self, now_ms: int) -> None:
         self.now_ms = now_ms
         made = f"CREATE OR REPLACE FUNCTION server_ms() RETURNS BIGINT LANGUAGE sql AS $$ SELECT {now_ms}::bigint $$"
-        postgres_rig.server().execute("SET search_path = flowd", made, database="test")
+        execute(made)
 
     async def host(self, name: str, schedule: Schedule = HOURLY, *, off_ms: int = 0) -> Host:
         session = HostSession(name, name, f"session-{next(_numbers)}", "1.0", ())
