@@ -12,8 +12,8 @@ from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
 from flowd.domain.needs import When
 from flowd.domain.retry import Retry
-from flowd.domain.timing import Debounce
 from flowd.domain.schedule import Schedule
+from flowd.domain.timing import Debounce
 
 DEFAULT_TIMEOUT_MS = 300_000
 """The reference system's default for ``timeout_ms``."""

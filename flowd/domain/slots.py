@@ -16,10 +16,10 @@ from flowd.domain.schedule import CatchUp
 GRACE_MS = 60_000
 """A slot that is no older still counts, whatever ``catch_up`` says: a restart must not lose one."""
 
-MAX_SPANS = 12
+MAX_SPANS = 16
 """Beyond them a time in between is given up: a clock that is set back there finds its slots decided."""
 
-_SHORT_MS = 86_400_000
+_SHORT_MS = 30 * 86_400_000
 """A time in between that is longer comes of a clock that jumped, not of a daemon that was away."""
 
 REMEMBERED = 3
@@ -98,7 +98,7 @@ def is_in(spans: Sequence[Span], at_ms: int) -> bool:
 
 def covered(spans: Sequence[Span], more: Span, *, now_ms: int) -> tuple[Span, ...]:
     """The spans with one more, joined where they touch. Of more than `MAX_SPANS` two are joined that have now not
-    between them: the oldest that are less than a day apart, else those that are nearest to each other.
+    between them: the oldest that are less than a month apart, else those that are nearest to each other.
 
     >>> covered([(1, 3), (7, 9)], (3, 5), now_ms=5)
     ((1, 5), (7, 9))

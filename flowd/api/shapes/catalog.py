@@ -11,8 +11,8 @@ from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, Ru
 from flowd.domain.hosts import Able, Unserved
 from flowd.domain.matching import Verdict, Why
 from flowd.domain.needs import When
-from flowd.domain.timing import NOT_BEFORE, Debounce
 from flowd.domain.schedule import CatchUp, Schedule
+from flowd.domain.timing import NOT_BEFORE, Debounce
 
 
 class Explain(Params):
