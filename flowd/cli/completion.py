@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 
 from flowd.cli import printing
 from flowd.cli.exits import CommandError
-from flowd.cli.verb import Verb
+from flowd.cli.verb import Verb, shared_options
 
 _VARIABLE = "_FLOWD_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -17,7 +17,16 @@ _shell = click.argument("shell", type=click.Choice(SHELLS), required=False)
 
 @click.group(short_help="Let the shell complete verbs, ids and names.")
 def completion() -> None:
-    """Let the shell complete verbs, options, runs, events, flows, steps, statuses and files."""
+    """Let the shell complete verbs, options, runs, events, flows, steps, statuses and files.
+
+    \b
+    Examples:
+      flowd completion install
+      flowd completion show zsh
+    """
+
+
+completion.params.extend(shared_options())
 
 
 @completion.command(cls=Verb, short_help="Write the file that the shell reads by itself.")

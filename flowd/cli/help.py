@@ -2,10 +2,10 @@
 
 import click
 
-from flowd.cli.verb import LazyGroup
+from flowd.cli.verb import LazyGroup, Verb
 
 
-@click.command(short_help="Show the help of flowd, or of a verb.")
+@click.command("help", cls=Verb, short_help="Show the help of flowd, or of a verb.")
 @click.argument("verbs", metavar="[VERB]...", nargs=-1)
 @click.pass_context
 def help_(ctx: click.Context, verbs: tuple[str, ...]) -> None:
