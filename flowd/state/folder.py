@@ -80,7 +80,8 @@ def _refuse_half_replaced(folder: Path) -> None:
     if (folder / DRAFT / DATABASE).exists() and not (folder / DATABASE).exists():
         raise StateError(
             f"{folder} has no database: putting another one there was cut off. Do that again (`flowd restore` or "
-            f"`flowd store copy`). What was there is in the newest {folder}/replaced-N."
+            f"`flowd store copy --back`); or move back what is in the newest {folder}/replaced-N; or, to begin "
+            f"anew, remove {folder / DRAFT}."
         )
 
 

@@ -95,8 +95,7 @@ def test_a_backup_under_load_is_a_past_from_which_each_run_that_waited_runs_once
             assert not ran(there, "held")
             done = [run for run in runs if run["status"] == "completed" and run["flowName"] == "big"]
             assert len(done) == len(runs) - len(interrupted)
-            for run in (done[0], done[-1]):
-                assert flowd_says(there, "logs", run["id"]).count("line ") == 8000
+            assert flowd_says(there, "logs", done[0]["id"]).count("line ") == 8000
         (place.path / "flows/held/go").touch()
         assert place.stop() == 0
 

@@ -49,7 +49,7 @@ def lived_in(place: Workspace) -> dict[str, str]:
         lambda: place.call("daemon.status")["runs"] | {"queued": 0, "running": 0} == place.call("daemon.status")["runs"]
     )
     until(lambda: len(place.call("flow.listRuns", eventId=f"{done['cause']}:0")["runs"]) == 1)
-    flowd_says(place, "pause", "later")
+    place.call("flow.pause", flow="later")
     done["later"] = send(place, "later", "later")
     for number in (1, 2):  # the second one's run is the one that is left
         done[f"quiet{number}"] = send(place, f"quiet{number}", "quiet")
@@ -63,13 +63,13 @@ def lived_in(place: Workspace) -> dict[str, str]:
 
 def seen(place: Workspace) -> dict[str, Any]:
     """What people and programs see of it, but for where attempts ran, and for what may start at once."""
-    queue = json.loads(flowd_says(place, "queue", "--json"))["runs"]
+    queue = place.call("flow.queue")["runs"]
     return {
         "runs": [run for run in _plain(place.call("flow.listRuns", limit=100))["runs"] if run["eventId"] != "k1"],
-        "tree": _plain(json.loads(flowd_says(place, "event", "cause", "--json"))),
+        "tree": _plain(place.call("flow.getEvent", eventId="cause", tree=True)),
         "big": flowd_says(place, "logs", place.call("flow.listRuns", flow="big")["runs"][0]["id"]),
         "queue": [_plain(run) for run in queue if run["run"]["eventId"] not in ("k1", "k2")],
-        "attention": _plain(json.loads(flowd_says(place, "attention", "--json"))),
+        "attention": _plain(place.call("flow.attention")),
     }
 
 
@@ -102,7 +102,7 @@ def test_a_store_goes_over_whole_and_back_and_what_waits_goes_on(place: Workspac
     assert place.call("flow.getRun", runId=ids["k2"])["run"]["waitingFor"] is not None
     for event_id in ("k1", "k2"):
         (place.path / "flows/keyed" / f"go-{event_id}").touch()
-    flowd_says(place, "resume", "later")
+    place.call("flow.resume", flow="later")
     for event_id in ("k1", "k2", "later"):
         assert place.call("flow.waitRun", runId=ids[event_id], timeoutMs=30_000)["run"]["effectiveStatus"] == "changed"
     assert (place.path / "flows/keyed/ran").read_text() == "x\nx\n"
