@@ -16,6 +16,7 @@ from flowd.domain.queueing import NewRun, SideEffects
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus
 from flowd.domain.stored import NewEventRuns, Output
+from flowd.domain.timing import Timing
 from flowd.domain.trees import CausedBy
 from flowd.domain.waiting import TimeWait
 from flowd.ports import OpenStore
@@ -352,5 +353,20 @@ def test_of_what_was_sent_only_the_newest_are_kept(stores: Stores, monkeypatch: 
                 await store.note_sent(notice, "a", at_ms=10 + number)
         assert await store.sweep_notices(["mail"], steady_ms=20, at_ms=20) == 3
         assert await told(store) == [("failed", "run-3"), ("failed", "run-4")]
+
+    stores.use(use)
+
+
+def test_a_run_that_has_waited_for_too_long_is_told_to_who_asks_for_that_or_for_failures(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        late, none = NotifyRule("late", frozenset({"queue_timeout"})), NotifyRule("none", frozenset({"blocked"}))
+        store.use_notify_rules([late, MAIL, none])
+        timed = NewRun("run-1", STEP, timing=Timing(queue_timeout_ms=100))
+        await store.accept(new_event("event-1"), [timed], at_ms=10)
+        assert (await store.claim(claim(at_ms=110))).started == ()
+        assert [(one.notifier, one.what, one.told["reason"]) for one in await all_of(store)] == [
+            ("late", "queue_timeout", "queue_timeout"),
+            ("mail", "queue_timeout", "queue_timeout"),
+        ]
 
     stores.use(use)
