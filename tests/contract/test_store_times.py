@@ -271,6 +271,17 @@ def test_what_never_started_waits_anew(stores: Stores) -> None:
     stores.use(use)
 
 
+def test_a_run_whose_time_nobody_holds_while_it_waits_for_something_else_keeps_nobody_busy(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        await accept(store, timed("a", Timing(queue_timeout_ms=100)), at_ms=10)
+        # As a host does that is not up to date yet.
+        await store._writer.do(lambda db: db.execute("UPDATE runs SET waits_for = 'package'"))  # type: ignore[attr-defined]
+        assert (await store.claim(claim(0, at_ms=500))).next_due_ms is None
+        assert (await run_of(store, "a")).status is ProcessStatus.QUEUED
+
+    stores.use(use)
+
+
 # --- quiet -----------------------------------------------------------------------------------------------------------
 
 

@@ -14,8 +14,11 @@ EXPIRED = (
     " ORDER BY expires_at_ms, seq LIMIT ?"
 )
 NEXT = (
-    "(SELECT min(expires_at_ms) FROM runs WHERE expires_at_ms IS NOT NULL AND status = 'queued' AND called_off IS NULL)"
+    "(SELECT min(expires_at_ms) FROM runs WHERE expires_at_ms IS NOT NULL AND status = 'queued' AND called_off IS NULL"
+    " AND coalesce(waits_for, 'key') = 'key')"
 )
+"""When the next one's time is over. A host of before queue timeouts holds none of them, so only those count that wait."""
+
 HOLD = "queue_left_ms = CASE WHEN expires_at_ms IS NULL THEN queue_left_ms ELSE expires_at_ms - ? END, expires_at_ms = NULL"
 """Of an UPDATE of runs that wait for something else from now on, which is the value: by the steady clock of the store."""
 
