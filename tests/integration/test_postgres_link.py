@@ -176,8 +176,8 @@ def test_who_stands_still_in_a_transaction_lets_others_write_after_a_while(
     async def body(store: PostgresStore) -> None:
         await accept(store, "a")
         frozen = connection.PostgresWriter(store._database._address)  # type: ignore[attr-defined]
-        frozen.execute("SET idle_in_transaction_session_timeout = 300")
         frozen.begin()
+        frozen.execute("SET idle_in_transaction_session_timeout = 300")
         assert await accept(store, "b") == "run-b"
         with pytest.raises(connection.LostError):
             frozen.execute("SELECT 1")
