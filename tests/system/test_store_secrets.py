@@ -37,11 +37,11 @@ def assert_is_shown_nowhere(place: Workspace, run_id: str) -> None:
     """While the step of the run goes on, and when it has ended."""
     assert place.process is not None
     steps = 0
-    for process in _ours(place):
-        assert SECRET not in " ".join(process.cmdline())
-        if process.pid != place.process.pid:
-            assert SECRET not in str(process.environ()), process
-        steps += process.environ().get("FLOWD_RUN_ID") == run_id
+    for pid, words, environ in _ours(place):
+        assert SECRET not in " ".join(words)
+        if pid != place.process.pid:
+            assert SECRET not in str(environ), words
+        steps += environ.get("FLOWD_RUN_ID") == run_id
     assert steps
     (place.path / "flows/tell/go").touch()
     run = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
@@ -56,13 +56,14 @@ def assert_is_shown_nowhere(place: Workspace, run_id: str) -> None:
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
-def _ours(place: Workspace) -> list[psutil.Process]:
-    """The daemon, the keeper, its standby and all steps."""
+def _ours(place: Workspace) -> list[tuple[int, list[str], dict[str, str]]]:
+    """The daemon, the keeper, its standby and all steps: their words and their environments."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if str(place.path) in " ".join([*process.cmdline(), *process.environ().values()]):
-                found.append(process)
+            one = (process.pid, process.cmdline(), process.environ())
+            if str(place.path) in " ".join([*one[1], *one[2].values()]):
+                found.append(one)
     return found
 
 
