@@ -184,7 +184,9 @@ def test_the_command_draws_the_order_of_the_steps(workspace: Workspace) -> None:
         "      └─ tell  when failure",
     ]
     (workspace.path / "e.json").write_text('{"id": "e", "type": "release.asked"}')
-    assert flowd(workspace, "explain", str(workspace.path / "e.json")).stdout.splitlines() == [
+    lines = flowd(workspace, "explain", str(workspace.path / "e.json")).stdout.splitlines()
+    # With a store that hosts share, those that can run each step are told below.
+    assert [line for line in lines if ": on host " not in line] == [
         "5 steps match e (release.asked)",
         "release:",
         "  checkout       matched",
