@@ -16,9 +16,11 @@ from flowd.catalog.places import Places
 from flowd.catalog.schedules import read_schedules
 from flowd.catalog.steps import SchemaUse, read_step
 from flowd.catalog.table import ManifestError, Table, kind_of
+from flowd.catalog.watches import read_watches
 from flowd.domain.concurrency import Concurrency
 from flowd.domain.flow import Step
 from flowd.domain.schedule import Schedule
+from flowd.domain.watches import Watch
 from flowd.formats import toml
 
 MAX_MANIFEST_BYTES = 1024 * 1024
@@ -29,7 +31,7 @@ MAX_WARNINGS = 50
 
 _KNOWN = (
     *("name", "version", "description", "config", "guidance", "steps", "round_dir", "concurrency", "runs_on"),
-    "schedules",
+    *("schedules", "watches"),
 )
 _NAME_LINE = re.compile(r"""^[ \t]*name[ \t]*=[ \t]*(?:"([^"\\\n]+)"|'([^'\n]+)')""", re.MULTILINE)
 _FIRST_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
@@ -43,6 +45,7 @@ class Manifest:
         schemas: By step name, for the steps whose trigger names a schema.
         warnings: Sentences about what nothing reads.
         concurrency: Of whole rounds.
+        watches: The files whose changes become events.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Manifest:
     has_round_dir: bool = False
     concurrency: Concurrency | None = None
     schedules: tuple[Schedule, ...] = ()
+    watches: tuple[Watch, ...] = ()
 
 
 def parse(text: bytes) -> Manifest:
@@ -107,16 +111,18 @@ def _manifest(values: dict[str, object], places: Places) -> Manifest:
     table = Table(values, places=places, place=(), label="", warnings=warnings)
     name = table.needed_string("name", example='"a-name"')
     version = _version(table)
-    steps, schemas = _steps(table, places, warnings)
+    steps, schemas = _steps(table)
     description = table.text("description")
     config = _config(table)
     concurrency = read_concurrency(table, "[concurrency]")
     _check_guidance(table)
     has_round_dir = table.boolean("round_dir")
     schedules = read_schedules(table, name)
+    watches = read_watches(table, name)
     table.warn_unknown(_KNOWN)
+    told = _bounded(warnings)
     return Manifest(
-        name, version, description, config, steps, schemas, _bounded(warnings), has_round_dir, concurrency, schedules
+        name, version, description, config, steps, schemas, told, has_round_dir, concurrency, schedules, watches
     )
 
 
@@ -136,7 +142,7 @@ def _version(table: Table) -> int | float:
     return value
 
 
-def _steps(table: Table, places: Places, warnings: list[str]) -> tuple[tuple[Step, ...], Mapping[str, SchemaUse]]:
+def _steps(table: Table) -> tuple[tuple[Step, ...], Mapping[str, SchemaUse]]:
     values = table.values.get("steps")
     runs_on = read_runs_on(table)
     if not isinstance(values, list) or not values:
@@ -148,7 +154,7 @@ def _steps(table: Table, places: Places, warnings: list[str]) -> tuple[tuple[Ste
     for index, value in enumerate(values):
         if not isinstance(value, dict):
             table.fail("steps", f"step {index + 1} must be a table, got {kind_of(value)}", "Write it under [[steps]].")
-        part = Table(value, places=places, place=("steps", index), label=f"step {index + 1}", warnings=warnings)
+        part = table.part(value, ("steps", index), f"step {index + 1}")
         step, use = read_step(part, runs_on=runs_on)
         if step.name in steps:
             part.fail("name", "another step of this flow has the same name", "Rename one: run ids are made of names.")

@@ -95,6 +95,7 @@ def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading, elsewhe
         has_round_dir=read.has_round_dir,
         concurrency=read.concurrency,
         schedules=read.schedules,
+        watches=read.watches,
     )
 
 

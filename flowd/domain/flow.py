@@ -14,6 +14,7 @@ from flowd.domain.needs import When
 from flowd.domain.retry import Retry
 from flowd.domain.schedule import Schedule
 from flowd.domain.timing import Debounce
+from flowd.domain.watches import Watch
 
 DEFAULT_TIMEOUT_MS = 300_000
 """The reference system's default for ``timeout_ms``."""
@@ -196,6 +197,7 @@ class Flow:
         warnings: Sentences about keys that nothing reads and other doubtful things.
         concurrency: The key that each of its rounds takes; None without one.
         schedules: What comes by itself.
+        watches: The files whose changes it makes events of.
     """
 
     name: str
@@ -212,6 +214,7 @@ class Flow:
     has_round_dir: bool = False
     concurrency: Concurrency | None = None
     schedules: tuple[Schedule, ...] = ()
+    watches: tuple[Watch, ...] = ()
 
     def groups(self) -> Iterator[tuple[Kind, str, Concurrency]]:
         """What it asks for with the group of each, the flow's own first."""
@@ -300,6 +303,11 @@ class Snapshot:
     def has_order_between_events(self) -> bool:
         """Whether anything has a key or a priority, so that runs of one event may have to do with those of others."""
         return bool(self.key_limits) or any(step.priority for flow in self.flows for step in flow.steps)
+
+    @cached_property
+    def watches(self) -> tuple[Watch, ...]:
+        """The watches of all flows."""
+        return tuple(watch for flow in self.flows for watch in flow.watches)
 
     @cached_property
     def has_labels(self) -> bool:
