@@ -16,14 +16,12 @@ from flowd.catalog.workspace_tasks import FILE, Tasks, read_tasks
 from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot
 from flowd.domain.schedule import TASKS, Schedule
 from flowd.state import ownership, trust
+from flowd.watching.folders import Folders
 
 ROOTS = ((".codex/flows", Origin.INSTALLED), ("flows", Origin.SOURCE))
 """Relative to the workspace, in order of precedence."""
 
 _STATE_DIR = ".codex/flowd"
-
-Folders = Mapping[str, frozenset[str] | None]
-"""Folders to watch, whether they exist yet or not, and which names in them matter (None: all)."""
 
 
 @dataclass(frozen=True, slots=True)

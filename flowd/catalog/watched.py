@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from flowd.catalog.scan import Folders, Scanner
-from flowd.catalog.watcher import Watcher
+from flowd.catalog.scan import Scanner
 from flowd.domain.flow import Origin, Snapshot
 from flowd.domain.tallies import CatalogTallies
+from flowd.watching.folders import Folders
+from flowd.watching.watcher import Watcher
 
 _log = logging.getLogger("flowd.catalog")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from flowd.catalog.watched import WatchedCatalog
-from flowd.catalog.watcher import Watcher
 from flowd.domain.flow import Snapshot
+from flowd.watching.watcher import Watcher
 
 BOUND_S = 5.0
 # Far beyond the bound: what a test sees in time was reported, not found by a look now and then.
@@ -418,7 +418,7 @@ EXHAUSTED = """
 import logging, os, resource, sys, threading
 from pathlib import Path
 from flowd.catalog.scan import Scanner
-from flowd.catalog.watcher import Watcher
+from flowd.watching.watcher import Watcher
 
 restored = threading.Event()
 
@@ -485,7 +485,7 @@ FEW_WATCHES = """
 import logging, sys, threading
 from pathlib import Path
 from flowd.catalog.scan import Scanner
-from flowd.catalog.watcher import Watcher
+from flowd.watching.watcher import Watcher
 
 class Print(logging.Handler):
     def emit(self, record):

@@ -7,7 +7,6 @@ and there is a look now and then without any.
 
 import logging
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 # The documented low-level interface: only with it can a new watch be made before the old one is dropped.
 from watchfiles._rust_notify import RustNotify
 
-from flowd.catalog.scan import Folders
+from flowd.watching.folders import Folders, Identity, identities
 
-_log = logging.getLogger("flowd.catalog")
+_log = logging.getLogger("flowd.watching")
 
 DEBOUNCE_MS = 100
 """The longest that a stream of changes delays a look."""
@@ -29,7 +28,6 @@ POLL_INTERVAL_S = 1.0
 REWATCH_INTERVAL_S = 30.0
 
 _MODIFIED = 2
-_Identity = tuple[int, int]
 
 
 class Watcher:
@@ -99,7 +97,7 @@ class Watcher:
             self._look()
             is_suspect = False
             while not self._stop.is_set():
-                if is_suspect or not _covers(standing, _identities(self._folders())):
+                if is_suspect or not _covers(standing, identities(self._folders())):
                     # The new watch before the end of the old one, and a look after it: no gap for a change to fall in.
                     old = notify
                     notify, standing = self._stand()
@@ -111,7 +109,7 @@ class Watcher:
         finally:
             notify.close()
 
-    def _wait(self, notify: RustNotify, standing: Mapping[str, _Identity]) -> bool:
+    def _wait(self, notify: RustNotify, standing: Mapping[str, Identity]) -> bool:
         """Wait for reports, or for the next look without one. True when the watch has proved not to be sound."""
         interval_s = self._rescan_interval_s if standing else min(POLL_INTERVAL_S, self._rescan_interval_s)
         reports = notify.watch(DEBOUNCE_MS, STEP_MS, max(STEP_MS, int(interval_s * 1000)), self._stop)
@@ -126,11 +124,11 @@ class Watcher:
         # A watched folder that came or went: its watch may hang on the old one, whose number the new one may have got.
         return any(kind != _MODIFIED and path in standing for kind, path in reports)
 
-    def _stand(self) -> tuple[RustNotify, Mapping[str, _Identity]]:
+    def _stand(self) -> tuple[RustNotify, Mapping[str, Identity]]:
         """A new watch on the folders that exist. A folder may vanish in between, so it tries a few times."""
         tries = 5
         while True:
-            standing = _identities(self._folders())
+            standing = identities(self._folders())
             try:
                 return RustNotify(list(standing), False, False, 300, False, False), standing  # noqa: FBT003
             except (FileNotFoundError, PermissionError):
@@ -147,24 +145,7 @@ class Watcher:
             return False
 
 
-def _identities(folders: Iterable[str]) -> dict[str, _Identity]:
-    """Those of the folders that exist and can be watched, each with what tells it from another one of its name."""
-    found: dict[str, _Identity] = {}
-    for folder in folders:
-        try:
-            # A name that is not UTF-8 cannot be given to the watch, and would cost all the others theirs. Its package
-            # is refused anyway, and its renaming is a change in the folder above.
-            folder.encode()
-            status = os.stat(folder)
-        except (OSError, UnicodeEncodeError):
-            continue
-        # One that may not be listed cannot be watched either; what its files become is seen by the looks now and then.
-        if stat.S_ISDIR(status.st_mode) and os.access(folder, os.R_OK):
-            found[folder] = (status.st_dev, status.st_ino)
-    return found
-
-
-def _covers(standing: Mapping[str, _Identity], needed: Mapping[str, _Identity]) -> bool:
+def _covers(standing: Mapping[str, Identity], needed: Mapping[str, Identity]) -> bool:
     return all(standing.get(folder) == identity for folder, identity in needed.items())
 
 
