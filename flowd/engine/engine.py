@@ -38,6 +38,7 @@ from flowd.engine.schedules import Schedules
 from flowd.engine.tallies import Tallies
 from flowd.engine.uncancellable import UncancellableCalls
 from flowd.engine.waiters import Waiters
+from flowd.engine.watches import Watches
 from flowd.ports import Catalog, Clock, Keeper, OpenStore
 
 log = logging.getLogger("flowd.engine")
@@ -74,6 +75,7 @@ class Engine:
         hosts: HostControl,
         notices: Notices,
         schedules: Schedules,
+        watches: Watches,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -100,6 +102,8 @@ class Engine:
         """Who is told of failures and questions outside of flowd."""
         self.schedules = schedules
         """What comes by itself."""
+        self.watches = watches
+        """The files whose changes become events."""
         self.tallies = tallies
         """What was counted since it began."""
         self.questions = questions
@@ -173,9 +177,11 @@ class Engine:
         self._outputs.make_folder()
 
     def packages_changed(self, _: Snapshot) -> None:
-        """Another snapshot of the catalog is in force: runs that wait for their package may go on."""
+        """Another snapshot of the catalog is in force: runs that wait for their package may go on, and other files may
+        be watched."""
         self._package_waits.packages_changed()
         self.schedules.packages_changed()
+        self.watches.packages_changed()
 
     def cause_nothing(self) -> None:
         """Leave alone what results say is to come next: whoever runs one step means that step."""

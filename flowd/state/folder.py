@@ -14,12 +14,13 @@ DATABASE = "flowd.db"
 OUTPUT = "output"
 REACH = "reach"
 ROUNDS = "rounds"
+WATCHES = "watches"
 KEEPER = "keeper"
 LOCK = "daemon.lock"
 DRAFT = "draft"
 """Where another state is made before it takes the place of this one."""
 
-_WRITTEN_INTO = (KEEPER, f"{KEEPER}/units", REACH, f"{REACH}/bin", ROUNDS)
+_WRITTEN_INTO = (KEEPER, f"{KEEPER}/units", REACH, f"{REACH}/bin", ROUNDS, WATCHES)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _DISK_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)

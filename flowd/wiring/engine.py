@@ -41,8 +41,10 @@ from flowd.engine.store_clock import StoreClock
 from flowd.engine.tallies import Tallies
 from flowd.engine.telling import Whereabouts
 from flowd.engine.uncancellable import UncancellableCalls
+from flowd.engine.watches import Watches
 from flowd.keeper.capabilities import boot_id, now_s
 from flowd.ports import Catalog, Clock, Keeper, OpenStore, PackageHashes, PayloadChecks, Runners
+from flowd.ports.watches import WatchedFiles
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.state.git_commit import commit_of
@@ -63,6 +65,7 @@ def assemble(
     call_later: Timers | None = None,
     shared: Shared | None = None,
     has_schedules: bool = False,
+    watched: WatchedFiles | None = None,
 ) -> tuple[Engine, Feed]:
     """The engine and its feed on top of these adapters.
 
@@ -70,6 +73,7 @@ def assemble(
         call_later: The running loop's unless given.
         shared: As what we share the store with other hosts; None where it is our own.
         has_schedules: Tell the slots of schedules.
+        watched: Watches for changes of files; None where nobody does.
     """
     boot = boot_id()
     round_folders = RoundFolders(settings.state_dir / state_folder.ROUNDS, store)
@@ -154,7 +158,18 @@ def assemble(
         rules=settings.retention,
         after=round_folders.sweep,
     )
-    background: list[Callable[[], Coroutine[None, None, None]]] = [package_waits.work, keeping.look_for_ever]
+    watches = Watches(
+        files=watched,
+        catalog=catalog,
+        clock=clock,
+        dispatch=lambda event: engine.dispatch(event),  # noqa: PLW0108 - it is made below
+        call_later=call_later,
+    )
+    background: list[Callable[[], Coroutine[None, None, None]]] = [
+        package_waits.work,
+        keeping.look_for_ever,
+        watches.work,
+    ]
     if shared is not None:
         scheduler.hold(Holder.STORE, shared.is_held)
         background += shared.works(
@@ -255,6 +270,7 @@ def assemble(
         ),
         notices=notices,
         schedules=schedules,
+        watches=watches,
     )
     store.tell_side_effects(engine.follow_up)
     return engine, feed

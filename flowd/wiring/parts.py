@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowd.api import json
 from flowd.catalog.package_files import PackageFiles
 from flowd.catalog.schema_checks import SchemaChecks
 from flowd.catalog.watched import WatchedCatalog
@@ -24,9 +25,11 @@ from flowd.settings import values as settings_values
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.store.sqlite.foreign import take_possession
+from flowd.watching.trees import WatchedTrees
 from flowd.wiring.clock import SystemClock
 from flowd.wiring.engine import assemble
 from flowd.wiring.executor import StepKeeper, build_keeper
+from flowd.wiring.sharing import Shared
 from flowd.wiring.store import open_store
 
 
@@ -141,6 +144,21 @@ async def build(
         clock=clock,
         shared=shared,
         has_schedules=socket_path is not None,
+        watched=_watched(settings, clock, shared) if is_watching and socket_path is not None else None,
     )
     listeners += [engine.packages_changed, *(shared.listeners if shared else ())]
     return Parts(store, keeper, catalog, checks, engine, feed, catalog_journal)
+
+
+def _watched(settings: Settings, clock: SystemClock, shared: Shared | None) -> WatchedTrees:
+    """Watches for changes of files. Each host for those that it has itself."""
+    return WatchedTrees(
+        settings.workspace,
+        state_dir=settings.state_dir,
+        folder=settings.state_dir / state_folder.WATCHES,
+        host=None if shared is None else settings.host,
+        nonce="" if shared is None else shared.host.host_id,
+        instant=lambda: json.instant(clock.now_ms()),
+        max_payload_bytes=settings.max_payload_bytes,
+        rescan_interval_s=settings.rescan_interval_s,
+    )
