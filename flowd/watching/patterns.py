@@ -119,7 +119,7 @@ def _way(line: str) -> list[str] | None:
 
 def _leads(way: Sequence[str], folder: Sequence[str]) -> bool:
     """Whether the parts of a pattern can fit something below a folder."""
-    if way[-1] == "*" and len(folder) >= len(way):
+    if way[-1] == "*" and "**" not in way and len(folder) >= len(way):
         return False
     for part, name in zip(way, folder, strict=False):
         if part == "**":
