@@ -114,7 +114,9 @@ def _compiled(line: str) -> tuple[bool, re.Pattern[str]] | None:
 def _way(line: str) -> list[str] | None:
     """The parts of a pattern that begins at the top; None for one that fits at any depth."""
     parts = line.rstrip("/").split("/")
-    return parts if len(parts) > 1 else None
+    if len(parts) == 1:
+        return None
+    return [*parts, "**"] if line.endswith("/") else parts
 
 
 def _leads(way: Sequence[str], folder: Sequence[str]) -> bool:
