@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from flowd_client.views.run import OutputView, RunView
     from flowd_client.views.schedule import ScheduleView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
+    from flowd_client.views.watch import WatchesView
 
 T = TypeVar("T")
 

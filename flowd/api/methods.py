@@ -26,6 +26,7 @@ from flowd.api.schedule_methods import ScheduleMethods
 from flowd.api.shapes import catalog, daemon, events, runs, trees, updates
 from flowd.api.shapes.definitions import definition_view
 from flowd.api.subscriptions import Caller
+from flowd.api.watch_methods import WatchMethods
 from flowd.domain.errors import InvalidParamsError, RefusedError
 from flowd.domain.filters import RunFilter
 from flowd.domain.people import Person
@@ -89,6 +90,7 @@ class Methods:
             **HostMethods(engine).handlers,
             **NoticeMethods(engine).handlers,
             **ScheduleMethods(engine).handlers,
+            **WatchMethods(engine).handlers,
         }
         self.table: dict[str, Method] = {name: method_of(handlers[name]) for name in names.METHODS}
 

@@ -78,6 +78,8 @@ def explain(
     printing.line(f"{view.matched} {noun} {view.event_id} ({view.type})")
     if view.not_before and view.matched and (time_words.left_s(view.not_before) or 0) > 0:
         printing.line(f"runs start at {time_words.on_the_clock(view.not_before)}, for the event says notBefore")
+    for label in view.watches:
+        printing.line(f"watch {label} sends such events")
     draw_verdicts(view)
 
 

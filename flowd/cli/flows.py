@@ -68,6 +68,12 @@ def draw_flow(flow: FlowView) -> None:
             ("rounds", at_a_time(flow.concurrency)),
         )
     )
+    for watch in flow.watches:
+        ignored = "" if watch.gitignore else ", ignored files too"
+        printing.line(
+            f"watch {watch.name}: {watch.type} for changes of {', '.join(watch.paths)}{ignored}, "
+            f"once they have settled for {watch.settle_ms} ms"
+        )
     printing.line()
     steps = {step.name: step for step in flow.steps}
     for text in graph.lines({step.name: step.needs for step in flow.steps}, lambda name: _starts(steps[name])):

@@ -45,6 +45,7 @@ _SECTIONS = {
         "schedules": Home(
             "flowd.cli.schedules", "schedules", "List what comes by itself, when, and how the last times ended."
         ),
+        "watches": Home("flowd.cli.watches", "watches", "List what is watched, and the newest event of each watch."),
         "validate": Home("flowd.cli.validate", "validate", "Check flow packages on disk. Needs no daemon."),
         "new": Home("flowd.cli.new", "new", "Write a working flow package to start from."),
         "fire": Home("flowd.cli.local", "fire", "Run an event's steps right here. Needs no daemon."),

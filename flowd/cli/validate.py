@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from flowd.catalog.doubts import doubts
+from flowd.catalog.watch_doubts import watch_doubts
 from flowd.catalog.workspace_tasks import read_tasks, untold
 from flowd.cli import disk, printing
 from flowd.cli.exits import CommandError, Exit
@@ -120,7 +121,14 @@ def _with_doubts(snapshot: Snapshot, workspace: Path) -> Snapshot:
     secrets, labels = _missing_secrets(snapshot, workspace), disk.labels_here(workspace, snapshot)
     flows = (
         dataclasses.replace(
-            flow, warnings=(*flow.warnings, *doubts(flow), *_elsewhere(flow, labels), *secrets.get(flow.name, ()))
+            flow,
+            warnings=(
+                *flow.warnings,
+                *doubts(flow),
+                *watch_doubts(snapshot, flow, workspace),
+                *_elsewhere(flow, labels),
+                *secrets.get(flow.name, ()),
+            ),
         )
         for flow in snapshot.flows
     )

@@ -358,8 +358,17 @@ class Daemon:
         fate = await self._own_service.fate()
         view.on_service_stop = "cancel" if fate.is_canceled_at_stop else None
         view.on_service_restart = "kill" if fate.is_killed_at_restart else None
-        untold = await self._parts.engine.notices.problem()
-        view.troubles = troubles(self._settings, fate, http=self._http.problem, notices=untold) or None
+        engine = self._parts.engine
+        view.troubles = (
+            troubles(
+                self._settings,
+                fate,
+                http=self._http.problem,
+                notices=await engine.notices.problem(),
+                watches=engine.watches.states(),
+            )
+            or None
+        )
         if asked.settings:
             view.settings = self._settings.table()
         if asked.metrics:

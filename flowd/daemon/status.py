@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from flowd.api.shapes.daemon import AskingView, AttentionView, RetentionView, St
 from flowd.api.shapes.queue import pause_view
 from flowd.daemon.own_service import StepsFate
 from flowd.domain import questions
+from flowd.domain.watches import WatchState
 from flowd.engine.engine import Engine
 from flowd.engine.keeping import Keeping
 from flowd.observe import logs, own_unit
@@ -116,15 +118,22 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
 
 
 def troubles(
-    settings: Settings, fate: StepsFate, *, http: str | None, notices: str | None = None
+    settings: Settings,
+    fate: StepsFate,
+    *,
+    http: str | None,
+    notices: str | None = None,
+    watches: Iterable[WatchState] = (),
 ) -> list[dict[str, str]]:
-    """What does not work while the rest does: ``http`` is why HTTP is not served, ``notices`` what was not sent."""
+    """What does not work while the rest does: ``http`` is why HTTP is not served, ``notices`` what was not sent, and
+    ``watches`` may have problems."""
     found = {
         "log": logs.trouble(),
         "http": http,
         "settings": settings.closed_sentence,
         "unit": fate.problem,
         "notices": notices,
+        **{f"watch {state.watch.label}": state.problem for state in watches},
     }
     return [{"what": what, "problem": problem} for what, problem in found.items() if problem is not None]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from flowd.catalog.scan import Scanner
 from flowd.doctor.finding import Finding, ok, warn
 from flowd.doctor.scene import Scene
+from flowd.watching.tree import Tree
 
 FILES_BESIDE_STEPS = 256
 """Connections of clients, the database, watches, and some to spare. Each running step takes one more."""
@@ -28,9 +29,7 @@ def check(scene: Scene) -> Iterator[Finding]:
 def _watches(scene: Scene) -> Finding:
     if not sys.platform.startswith("linux"):
         return ok("limits.watches", "this system watches folders without inotify")
-    scanner = Scanner(scene.settings.workspace)
-    scanner.scan()
-    folders = [folder for folder in scanner.folders() if os.path.isdir(folder)]
+    folders = _folders(scene)
     limits = ", ".join(f"{name} {_limit(name)}" for name in ("max_user_watches", "max_user_instances"))
     number = _try_watching(folders)
     text = f"{len(folders)} folders to watch; {limits}"
@@ -44,6 +43,18 @@ def _watches(scene: Scene) -> Finding:
         f"{text}; the programs of this user have used up {name}: flowd looks every second instead of watching",
         f"Raise it: sudo sysctl fs.inotify.{name}={max(1024, 2 * _limit(name))}",
     )
+
+
+def _folders(scene: Scene) -> list[str]:
+    """Those of the packages, and those of the files that flows watch."""
+    scanner = Scanner(scene.settings.workspace)
+    snapshot = scanner.scan()
+    found = {folder for folder in scanner.folders() if os.path.isdir(folder)}
+    for watch in snapshot.watches:
+        tree = Tree(watch, str(scene.settings.workspace))
+        tree.look()
+        found.update(tree.standing)
+    return sorted(found)
 
 
 def _limit(name: str) -> int:

@@ -48,6 +48,7 @@ _OPERATIONS = {
     wire.RESUME_FLOWS: "resume",
     wire.PARALLEL: "parallel",
     wire.SCHEDULES: "schedules",
+    wire.WATCHES: "watches",
     wire.HOSTS: "hosts",
     wire.DRAIN_HOST: "drainHost",
     wire.UNDRAIN_HOST: "undrainHost",

@@ -71,6 +71,7 @@ async def show(visit: Visit) -> Shown:
         "warnings": _warnings(visit, [flow])[name] if flow else [],
         "shadowed": [one for one in catalog["shadowed"] if one["name"] == name],
         "paused": paused,
+        "watches": await _watches(visit, flow),
         "graph": await asyncio.to_thread(draw, nodes, edges, f"The steps of {name}") if nodes else None,
         "left_out": max(0, len(nodes) - MAX_NODES),
         "last": {step: runs[:_LAST_RESULTS] for step, runs in last.items()},
@@ -93,6 +94,12 @@ async def _schedules(visit: Visit, flow: View) -> list[View]:
     asked = {"flow": flow["name"], "limit": _SCHEDULES}
     found: list[View] = (await visit.ask(names.SCHEDULES, asked))["schedules"]
     return found
+
+
+async def _watches(visit: Visit, flow: View | None) -> list[View]:
+    if flow is None or not flow.get("watches"):
+        return []
+    return [watch for watch in (await visit.ask(names.WATCHES))["watches"] if watch["flow"] == flow["name"]]
 
 
 async def _last_results(visit: Visit, flow: str, steps: Sequence[str]) -> dict[str, list[View]]:

@@ -47,3 +47,16 @@ def read(path: str) -> list[str]:
             return os.fsdecode(file.read(MAX_BYTES)).splitlines()
     except OSError:
         return []
+
+
+def ignores(top: str, path: str) -> bool:
+    """Whether the ``.gitignore`` files from ``top`` down leave out a path relative to it, or a folder above it."""
+    rules: Ignoring | None = None
+    at = ""
+    for name in path.split("/"):
+        lines = read(os.path.join(top, at, NAME))
+        rules = Ignoring(rules, at, lines, b"") if lines else rules
+        at = f"{at}/{name}" if at else name
+        if rules is not None and rules.hides(at if at == path else f"{at}/"):
+            return True
+    return False

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flowd_client.views.schedule import ScheduleView, SlotView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
     from flowd_client.views.update import UpdateView
+    from flowd_client.views.watch import WatchesView, WatchView
 
 # fmt: off
 __all__ = [  # noqa: F405
@@ -42,8 +43,8 @@ __all__ = [  # noqa: F405
     "NoticeView", "NoticesView", "NotifierView", "OutputEntry", "OutputView", "PackageDifferenceView", "Page",
     "PauseView", "PausedView", "QuestionView", "QueueView", "QueuedRunView", "RefusedError", "ResumedView", "RunView",
     "ScheduleView", "SharedOutputView", "SlotView", "TimedOutError", "Transport", "TreeEventView", "UnauthorizedError",
-    "UnavailableModeError", "UntrustedDaemonError", "UpdateView", "WaitedEventView", "create_async_flow_client",
-    "create_flow_client", "find_socket", "find_workspace",
+    "UnavailableModeError", "UntrustedDaemonError", "UpdateView", "WaitedEventView", "WatchView", "WatchesView",
+    "create_async_flow_client", "create_flow_client", "find_socket", "find_workspace",
 ]
 _HOMES = {
     "AsyncFlowClient": "_async.client", "AsyncTransport": "_async.transport", "FlowClient": "_sync.client",
@@ -57,6 +58,7 @@ _HOMES = {
     "TreeEventView": "views.tree", "UpdateView": "views.update", "WaitedEventView": "views.tree",
     "PausedView": "views.queue", "PauseView": "views.queue", "QueuedRunView": "views.queue",
     "QueueView": "views.queue", "ResumedView": "views.queue", "HostView": "views.host", "HostsView": "views.host",
+    "WatchView": "views.watch", "WatchesView": "views.watch",
     "PackageDifferenceView": "views.host",
     "NoticeView": "views.notice", "NoticesView": "views.notice", "NotifierView": "views.notice",
     "ScheduleView": "views.schedule", "SlotView": "views.schedule",

@@ -28,6 +28,7 @@ WAIT_EVENT: Final = "flow.waitEvent"
 READ_OUTPUT: Final = "flow.readOutput"
 LIST_FLOWS: Final = "flow.listFlows"
 FIND: Final = "flow.find"
+WATCHES: Final = "flow.watches"
 EXPLAIN: Final = "flow.explain"
 SUBSCRIBE: Final = "flow.subscribe"
 UNSUBSCRIBE: Final = "flow.unsubscribe"
@@ -277,6 +278,12 @@ METHODS: Final[dict[str, Method]] = {
             PARALLEL,
             "Change how many runs may be under way at once, until the next start of the daemon.",
             (Route("POST", "/parallel", "control", note="The body has `max`."),),
+        ),
+        Method(
+            WATCHES,
+            "What is watched for changes of files, on this host, and the newest event of each watch.",
+            (Route("GET", "/watches", "read"),),
+            is_retry_safe=True,
         ),
         Method(
             HOSTS,

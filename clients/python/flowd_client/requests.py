@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flowd_client.views.run import OutputView, RunView
     from flowd_client.views.schedule import ScheduleView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
+    from flowd_client.views.watch import WatchesView
 
 _read_run = _reader("run", "read_run")
 _read_runs = _reader("run", "read_runs")
@@ -48,6 +49,7 @@ _read_hosts = _reader("host", "read_hosts")
 _read_host = _reader("host", "read_host")
 _read_notices = _reader("notice", "read_notices")
 _read_notice = _reader("notice", "read_notice")
+_read_watches = _reader("watch", "read_watches")
 _read_members = _reader("reading", "members")
 _PART_READERS = {"utf-8": _reader("run", "read_output"), "base64": _reader("run", "read_output_bytes")}
 
@@ -411,6 +413,11 @@ def schedules(
     """What comes by itself: the schedules of all flows, or of one, when each comes next, and how the last times
     ended."""
     return Request(wire.SCHEDULES, _given(flow=flow, limit=limit, cursor=cursor), _read_schedules)
+
+
+def watches() -> Request[WatchesView]:
+    """The watches of all flows in force, on the host that answers."""
+    return Request(wire.WATCHES, {}, _read_watches)
 
 
 def hosts() -> Request[HostsView]:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from flowd.api.params import Params
 from flowd.api.shapes import View
+from flowd.api.shapes.watches import FlowWatchView, flow_watch_view
 from flowd.domain.concurrency import Concurrency, OnBusy
 from flowd.domain.event import Event
 from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, Runner, Snapshot, Step
@@ -92,6 +93,7 @@ class FlowView(View):
     warnings: tuple[str, ...] = ()
     concurrency: ConcurrencyView | None = None
     schedules: list[ScheduleDefinitionView] | None = None
+    watches: list[FlowWatchView] | None = None
 
 
 class BrokenView(View):
@@ -169,8 +171,8 @@ class VerdictView(View):
 
 class ExplainView(View):
     """What every step says to an event, and the packages that could not be asked. ``notBefore``: when the event lets
-    its runs start, as it says that. ``schedules``:
-    those that send events of its type."""
+    its runs start, as it says that. ``schedules`` and ``watches`` (``flow/watch``): those that send events of its
+    type."""
 
     event_id: str
     type: str
@@ -179,6 +181,7 @@ class ExplainView(View):
     broken: list[BrokenView]
     not_before: str | None = None
     schedules: list[ScheduleDefinitionView] | None = None
+    watches: list[str] | None = None
 
 
 def catalog_view(snapshot: Snapshot) -> CatalogView:
@@ -204,6 +207,7 @@ def flow_view(flow: Flow) -> FlowView:
         warnings=tuple(flow.warnings),
         concurrency=_concurrency_view(flow.concurrency),
         schedules=[_schedule_view(schedule) for schedule in flow.schedules] or None,
+        watches=[flow_watch_view(watch) for watch in flow.watches] or None,
     )
 
 
@@ -245,6 +249,7 @@ def explain_view(
             if schedule.type == event.type
         ]
         or None,
+        watches=[watch.label for watch in snapshot.watches if watch.type == event.type] or None,
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flowd_client.views.run import OutputView, RunView
     from flowd_client.views.schedule import ScheduleView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
+    from flowd_client.views.watch import WatchesView
 
 T = TypeVar("T")
 
@@ -390,6 +391,10 @@ class AsyncVerbs:
         ended.
         """
         return await self._do(requests.schedules(flow=flow, limit=limit, cursor=cursor))
+
+    async def watches(self) -> WatchesView:
+        """The watches of all flows in force, on the host that answers."""
+        return await self._do(requests.watches())
 
     async def hosts(self) -> HostsView:
         """The hosts that share the store, by name; where the store is in the state folder, this one alone."""

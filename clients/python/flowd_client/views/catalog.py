@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowd_client.views.reading import Members, called, members, read
+from flowd_client.views.watch import FlowWatchView
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class FlowView:
 
     Attributes:
         concurrency: How many of its rounds may be under way at a time, as of a step.
+        watches: The files whose changes it makes events of.
     """
 
     name: str
@@ -75,6 +77,7 @@ class FlowView:
     concurrency: Members | None = field(hash=False)
     raw: Mapping[str, Any] = field(repr=False, compare=False)
     schedules: tuple[ScheduleDefinitionView, ...] = ()
+    watches: tuple[FlowWatchView, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,8 @@ class VerdictView:
 @dataclass(frozen=True)
 class ExplainView:
     """What every step says to an event, and the packages that could not be asked. ``not_before``: when the event lets
-    its runs start, as it says that. ``schedules``:
-    those that send events of its type."""
+    its runs start, as it says that. ``schedules`` and ``watches`` (``flow/watch``): those that send events of its
+    type."""
 
     event_id: str | None
     type: str | None
@@ -172,6 +175,7 @@ class ExplainView:
     raw: Mapping[str, Any] = field(repr=False, compare=False)
     not_before: str | None = None
     schedules: tuple[ScheduleDefinitionView, ...] = ()
+    watches: tuple[str, ...] = ()
 
 
 def read_catalog(response: object) -> CatalogView:
