@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 # the interpreter does at its end.
 TESTS ?= tests/unit tests/contract tests/system/test_main_job.py tests/integration/test_cli_*.py
 
-.PHONY: help demo crash crash-hosts model year vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging bench bench-postgres sync-client format clean bun
+.PHONY: help demo crash crash-hosts model year saves vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging bench bench-postgres sync-client format clean bun
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -75,8 +75,8 @@ distro: $(VENV)/.ready bun ## The same with the distribution's Python, as an ord
 newest: $(VENV)/.ready ## The same with the newest Python that uv has or may download
 	@.ci/elsewhere newest --numprocesses $(WORKERS) --dist worksteal $(TESTS)
 
-nightly:        ## All that takes longer: check, every test on all of the above, crash, crash-hosts, model, year, vm; all of it, whatever fails
-	EXECUTE_DAEMONS=1 $(MAKE) --keep-going check test-postgres lowest distro newest crash crash-hosts model year vm TESTS=tests
+nightly:        ## All that takes longer: check, every test on all of the above, crash, crash-hosts, model, year, saves, vm; all of it, whatever fails
+	EXECUTE_DAEMONS=1 $(MAKE) --keep-going check test-postgres lowest distro newest crash crash-hosts model year saves vm TESTS=tests
 
 crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
 	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)
@@ -90,6 +90,9 @@ model: $(VENV)/.ready ## Play SEQUENCES random sequences (5000) on the engine an
 
 year: $(VENV)/.ready ## Simulate a year of 200 schedules with clocks that are set, and compare it with a model, from SEED or a random one
 	PYTHONPATH=.:clients/python:tests $(BIN)/python -m year.harness $(SEED)
+
+saves: $(VENV)/.ready ## Save files as people's programs do, SAVES times (300) from SEED, with daemons killed meanwhile, and watch
+	SAVES=$(or $(SAVES),300) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest -q --timeout 3600 tests/system/test_saves.py
 
 vm: $(VENV)/.ready ## Boot a Debian in qemu, and try flowd under its systemd (VM="-k reload" for some of it)
 	@PYTHONPATH=.:clients/python:tests $(BIN)/python -m vm $(VM)
