@@ -99,8 +99,8 @@ class OneWatch:
         """Look at everything. Tells whether there is anything new to tell."""
         with self._lock:
             is_news = self.tree.look() or (not self._has_looked and self.has_news)
-            self._has_looked = True
             self._write_anew()
+            self._has_looked = True
             return is_news and self.has_news
 
     def look_at(self, paths: Collection[str]) -> bool:

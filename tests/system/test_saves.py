@@ -283,6 +283,8 @@ def mirrored(place: Workspace, tmp_path: Path) -> tuple[Workspace, Path]:
         (place.path / name).parent.mkdir(parents=True, exist_ok=True)
         (place.path / name).write_text("first\n")
     run("git", "init", "-q", at=place.path)
+    run("git", "add", "-A", at=place.path)
+    run("git", "-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "first", at=place.path)
     shutil.copytree(place.path, mirror, ignore=shutil.ignore_patterns(".git", "flows", ".codex"))
     return place, mirror
 
