@@ -333,8 +333,6 @@ def test_a_day_of_real_saves(mirrored: tuple[Workspace, Path]) -> None:
 def test_a_checkout_of_many_files_is_told_whole(mirrored: tuple[Workspace, Path]) -> None:
     place, mirror = mirrored
     words = ("git", "-c", "user.name=x", "-c", "user.email=x@x")
-    run(*words, "add", "-A", at=place.path)
-    run(*words, "commit", "-qm", "few", at=place.path)
     run(*words, "checkout", "-qb", "many", at=place.path)
     for number in range(400):
         file = place.path / "src" / f"d{number % 40}" / f"{number}.txt"

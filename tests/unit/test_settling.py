@@ -65,7 +65,7 @@ def test_a_round_that_starts_itself_is_slowed_to_one_event_every_two_seconds() -
         instants.append(at_ms)
     assert instants[:20] == list(range(300, 6_300, 300))
     assert it.is_slowed(at_ms)
-    assert [later - earlier for earlier, later in itertools.pairwise(instants)] == [2_000] * 29
+    assert [later - earlier for earlier, later in itertools.pairwise(instants[30:])] == [2_000] * 29
     assert not it.is_slowed(at_ms + 60_000)
     it.changed(at_ms + 60_000)
     assert it.due_ms == at_ms + 60_300
