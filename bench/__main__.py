@@ -26,13 +26,14 @@ from bench.postgres import shared_accepts, shared_history, shared_queue, shared_
 from bench.processes import commands, idle
 from bench.runs import one, pipelined, runs
 from bench.subjects import Subject
+from bench.watching import watching
 
 DEFAULT: dict[str, Bench] = {
     bench.__name__: bench for bench in (runs, pipelined, one, accept, packages, commands, idle)
 }
 FURTHER: dict[str, Bench] = {
     bench.__name__: bench
-    for bench in (http, page, metrics, follow, catalog, steps, output, order, history, forgetting, hostile)
+    for bench in (http, page, metrics, follow, catalog, watching, steps, output, order, history, forgetting, hostile)
 }
 SHARED: dict[str, Bench] = {
     bench.__name__: bench for bench in (shared_accepts, shared_starts, shared_queue, shared_history, shared_rest)
