@@ -123,10 +123,12 @@ class Watches:
             if event is None:
                 return
             await self._dispatch(event)
-        except (FlowdError, OSError) as error:
-            problem = error.message if isinstance(error, FlowdError) else f"{error.strerror or error}"
+        except Exception as error:
+            problem = _problem(error)
             if label not in self._problems:
-                log.warning("watch not told", extra={"watch": label, "problem": problem})
+                is_expected = isinstance(error, FlowdError | OSError)
+                extra = {"watch": label, "problem": problem}
+                log.warning("watch not told", exc_info=None if is_expected else error, extra=extra)
             self._problems[label] = f"its event is not accepted, and is sent again: {problem}"
             settling.failed(self._clock.steady_ms())
             return
@@ -142,3 +144,9 @@ class Watches:
             return None
         call_later = self._call_later or asyncio.get_running_loop().call_later
         return call_later(max(0, due_ms - self._clock.steady_ms()) / 1000, self._stir.set)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, FlowdError):
+        return error.message
+    return str(error.strerror if isinstance(error, OSError) and error.strerror else error)

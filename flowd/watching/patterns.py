@@ -4,9 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import translate
 
-# The library's own name of the pattern that knows no files, only the text of paths.
-from pathspec.patterns.gitignore.basic import GitIgnoreBasicPattern
-
 _GLOB = re.compile(r"[*?\[\\]")
 _NAMED = re.compile(r"\(\?P<\w+>")
 
@@ -102,6 +99,10 @@ def problem_of(line: str) -> str | None:
 
 
 def _compiled(line: str) -> tuple[bool, re.Pattern[str]] | None:
+    # The library's own name of the pattern that knows no files, only the text of paths. It takes 40 ms to import, and
+    # most have no patterns.
+    from pathspec.patterns.gitignore.basic import GitIgnoreBasicPattern  # noqa: PLC0415
+
     try:
         pattern = GitIgnoreBasicPattern(line)
     except (ValueError, re.error):

@@ -25,7 +25,7 @@ class Scope:
 
     Args:
         top: The workspace.
-        is_own: Whether a folder is one of flowd's own, by what it is known by.
+        is_own: Whether a folder or file is flowd's own, by what it is known by.
     """
 
     def __init__(self, watch: Watch, top: str, is_own: Callable[[Identity], bool]) -> None:
@@ -34,6 +34,10 @@ class Scope:
         self._is_own = is_own
         self._selection = Selection(watch.paths)
         self._ignores = watch.gitignore
+
+    def is_own(self, status: os.stat_result) -> bool:
+        """Whether it is flowd's own."""
+        return self._is_own((status.st_dev, status.st_ino))
 
     def takes(self, path: str) -> bool:
         """See `Selection.takes`."""

@@ -34,7 +34,7 @@ class Tree:
 
     Args:
         workspace: Absolute path of what the watch's patterns are relative to.
-        is_own: Whether a folder is one of flowd's own, by what it is known by.
+        is_own: Whether a folder or file is flowd's own, by what it is known by.
         before: Files as they were told, by somebody who remembers; None begins with what is there now.
         was_meant: Whether a file was looked at by that one, where the patterns were others then.
         max_files: The most that it looks at.
@@ -59,7 +59,7 @@ class Tree:
         max_files: int = MAX_FILES,
     ) -> None:
         self.watch = watch
-        self._top = workspace
+        self._top = workspace.rstrip("/")
         self._was_meant = was_meant
         self._max_files = max_files
         self._listed = self._seen = 0
@@ -224,6 +224,9 @@ class Tree:
             status = entry.stat(follow_symlinks=False)
         except OSError:
             return None
+        if self._scope.is_own(status):
+            at.folder.hidden.add(name)
+            return None
         return row_of(status) if counts(status) else None
 
     def _is_no_news(self, at: "_Looking", path: str, name: str) -> bool:
@@ -243,20 +246,26 @@ class Tree:
             if not path:
                 self._visit([("", False)], is_deep=False)
             return
+        if name == ignoring.NAME and self.watch.gitignore:
+            self._visit([(above, False)], is_deep=False)
+            return
         try:
             status = os.lstat(at)
         except OSError:
             status = None
-        if name == ignoring.NAME and self.watch.gitignore:
-            self._visit([(above, False)], is_deep=False)
-        elif status is None or not (counts(status) or stat.S_ISDIR(status.st_mode)):
+        self._meet(folder, path, name, status)
+
+    def _meet(self, folder: Folder, path: str, name: str, status: os.stat_result | None) -> None:
+        if status is None or not (counts(status) or stat.S_ISDIR(status.st_mode)):
             self._lose(folder, path, name)
         elif stat.S_ISDIR(status.st_mode):
             self._meet_folder(folder, path, name, (status.st_dev, status.st_ino))
         elif stat.S_ISLNK(status.st_mode) and self._scope.is_named(path):
-            self._visit([(above, False)], is_deep=False)
+            self._visit([(os.path.dirname(path), False)], is_deep=False)
             if name in folder.below:
                 self._visit([(path, False)], is_deep=False)
+        elif self._scope.is_own(status):
+            folder.hidden.add(name)
         else:
             self._meet_file(folder, path, name, row_of(status))
 
@@ -316,10 +325,10 @@ class Tree:
             self.standing[at] = identity
 
     def _absolute(self, path: str) -> str:
-        return f"{self._top}/{path}" if path else self._top
+        return f"{self._top}/{path}" if path else self._top or "/"
 
     def _relative(self, path: str) -> str | None:
-        if path == self._top:
+        if path == self._absolute(""):
             return ""
         return path[len(self._top) + 1 :] if path.startswith(f"{self._top}/") else None
 

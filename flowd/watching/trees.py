@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ class WatchedTrees:
         self._instant = instant
         self._max_bytes = min(MAX_CHANGES_BYTES, max_payload_bytes // 2)
         self._rescan_interval_s = rescan_interval_s
+        self._own = _own(state_dir)
         self._ones: dict[str, OneWatch] = {}
         self._watcher: Watcher | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -159,6 +161,7 @@ class WatchedTrees:
     # --- in the watcher's thread -------------------------------------------------------------------------------------
 
     def _look(self) -> bool:
+        self._own = _own(self._state_dir)
         return self._tell([label for label, one in self._ones.items() if one.look()])
 
     def _look_at(self, paths: Collection[str]) -> bool:
@@ -194,11 +197,20 @@ class WatchedTrees:
         return Pace(rescan_s, poll_s, max(0.2, 10 * look_s))
 
     def _is_own(self, identity: Identity) -> bool:
+        return identity in self._own
+
+
+def _own(state_dir: Path) -> frozenset[Identity]:
+    """What is flowd's own wherever it lies: the state folder, and the files that the daemon's log goes to."""
+    found: set[Identity] = set()
+    for path in (state_dir, 1, 2):
         try:
-            status = os.stat(self._state_dir)
+            status = os.stat(path)
         except OSError:
-            return False
-        return identity == (status.st_dev, status.st_ino)
+            continue
+        if path == state_dir or stat.S_ISREG(status.st_mode):
+            found.add((status.st_dev, status.st_ino))
+    return frozenset(found)
 
 
 def _old() -> float:

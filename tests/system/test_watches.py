@@ -7,8 +7,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import postgres_rig
 import pytest
-from daemon_rig import Workspace, flowd, flowd_says, say, until
+from daemon_rig import Workspace, about_the_file, flowd, flowd_says, say, until
+from hosts_rig import two_hosts
 
 WATCH = '[[watches]]\nname = "sources"\npaths = ["src/**", "!src/gen/**"]\ntype = "source.changed"\nsettle_ms = 50\n'
 
@@ -148,21 +150,18 @@ def test_flowds_own_state_and_what_git_does_never_count(place: Workspace) -> Non
     place.flow("docs", f"echo noise >> $FLOWD_ROUND_DIR/x; {say('changed')}", trigger="source.changed", top=everything)
     manifest = place.path / "flows" / "docs" / "flow.toml"
     manifest.write_text("round_dir = true\n" + manifest.read_text())
-    place.log_path = place.path.with_name(f"{place.path.name}.log")
-    try:
-        start(place)
-        save(place, ".git/index")
-        save(place, ".codex/flows/installed/lock")
-        save(place, "a")
-        until(lambda: is_told(place, "a", "added"), what="an event")
-        (event,) = events(place)
-        place.call("flow.waitRun", runId=event["runIds"][0], timeoutMs=20_000)
-        save(place, "b")
-        until(lambda: is_told(place, "b", "added"), what="an event")
-        assert set(told(place)) == {"a", "b"}
-        assert place.stop() == 0
-    finally:
-        place.log_path.unlink(missing_ok=True)
+    start(place)
+    assert place.log_path.parent == place.path, "the log is in the workspace, too"
+    save(place, ".git/index")
+    save(place, ".codex/flows/installed/lock")
+    save(place, "a")
+    until(lambda: is_told(place, "a", "added"), what="an event")
+    (event,) = events(place)
+    place.call("flow.waitRun", runId=event["runIds"][0], timeoutMs=20_000)
+    save(place, "b")
+    until(lambda: is_told(place, "b", "added"), what="an event")
+    assert set(told(place)) == {"a", "b"}
+    assert place.stop() == 0
 
 
 def test_odd_files_and_folders_that_come_and_go_harm_nothing(watched: Workspace) -> None:
@@ -255,6 +254,32 @@ def test_what_may_not_be_meant_is_told_before_it_is_in_force(place: Workspace) -
         assert "__pycache__" not in said
     finally:
         shutil.rmtree(far)
+
+
+@about_the_file  # makes hosts of its own
+def test_each_host_of_a_store_watches_its_own_files(tmp_path: Path) -> None:
+    with two_hosts(postgres_rig.DATABASE.address(tmp_path)) as hosts:
+        hosts.flow("docs", say("changed"), trigger="source.changed", top=WATCH)
+        for place in hosts.places.values():
+            save(place, "src/a.c", "1")
+        hosts.start()
+        anna, bert = hosts["anna"], hosts["bert"]
+        for place in hosts.places.values():
+            until(lambda place=place: watch(place)["status"] == "watching", what="a watch")  # type: ignore[misc]
+        # The same change on both: two events.
+        for place in hosts.places.values():
+            save(place, "src/b.c")
+        until(lambda: len(events(anna)) == 2, what="an event of each host")
+        save(bert, "src/bert.c")
+        until(lambda: len(events(anna)) == 3, what="another event of one")
+        assert sorted(event["source"] for event in events(anna)) == [
+            "watch:docs/sources@anna",
+            "watch:docs/sources@bert",
+            "watch:docs/sources@bert",
+        ]
+        assert watch(anna)["files"] == 2
+        assert watch(bert)["files"] == 3
+        hosts.stop()
 
 
 def test_the_page_shows_what_is_watched(watched: Workspace) -> None:

@@ -86,6 +86,29 @@ def test_git_and_what_is_flowds_own_never_count(tmp_path: Path) -> None:
     assert not it.look()
 
 
+def test_a_file_of_flowds_own_does_not_count(tmp_path: Path) -> None:
+    log = tmp_path / "daemon.log"
+    write(log, "ready")
+    own = log.stat()
+    it = Tree(Watch("f", "w", ("**",), "t"), str(tmp_path), is_own=lambda known: known == (own.st_dev, own.st_ino))
+    it.look()
+    write(log, "ready, and more")
+    assert not it.look_at([str(log)])
+    assert not it.look()
+    assert it.files == 0
+
+
+def test_a_workspace_may_be_the_root_of_all(tmp_path: Path) -> None:
+    name = str(tmp_path).removeprefix("/")
+    write(tmp_path / "a")
+    it = tree(Path("/"), f"{name}/*")
+    assert [path for path, _ in it.told()] == [f"{name}/a"]
+    write(tmp_path / "b")
+    assert it.look_at([str(tmp_path / "b")])
+    assert changes(it) == {f"{name}/b": "added"}
+    assert "/" in it.standing
+
+
 def test_what_a_gitignore_leaves_out_does_not_count(tmp_path: Path) -> None:
     write(tmp_path / ".gitignore", "*.o\nbuild/\n/top\n")
     write(tmp_path / "src" / ".gitignore", "!keep.o\nlocal\n")
