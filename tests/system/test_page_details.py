@@ -391,16 +391,16 @@ def test_flows_and_what_is_wrong_with_them(web: HttpPlace) -> None:
 
 
 def test_a_flow_shows_what_comes_by_itself(web: HttpPlace) -> None:
-    night = '[[schedules]]\nname = "night"\ncron = "30 2 * * *"\ntimezone = "Asia/Tokyo"\ntype = "nightly.go"\n'
+    night = '[[schedules]]\nname = "night"\ncron = "30 2 1 1 *"\ntimezone = "Asia/Tokyo"\ntype = "nightly.go"\n'
     web.place.flow("nightly", say("changed"), top=night)
     web.place.call("daemon.reload")
     until(lambda: web.place.call("flow.schedules", flow="nightly")["schedules"][0].get("next"))
     shown = page(web, "/ui/flows/nightly")
-    assert re.search(r"<time datetime=\"[^\"]+\">\d{4}-\d\d-\d\d 02:30</time> Asia/Tokyo", shown)
+    assert re.search(r"<time datetime=\"[^\"]+\">\d{4}-01-01 02:30</time> Asia/Tokyo", shown)
     assert "never yet" in shown
     slots = [slot_id("nightly", "night", slot_ms) for slot_ms in (1_700_000_040_000, 1_700_100_000_000)]
     web.place.call("flow.dispatch", event={"id": slots[0], "type": "nightly.go"}, wait=True)
-    rule = Schedule("night", "30 2 * * *", "nightly.go", "Asia/Tokyo", {}).rule
+    rule = Schedule("night", "30 2 1 1 *", "nightly.go", "Asia/Tokyo", {}).rule
     with web.place.database() as db:
         told = json.dumps([[1_700_000_040_000, 1_700_000_040_001], [1_700_100_000_000, 1_700_100_000_001]])
         db.execute("INSERT INTO schedules VALUES (?, ?, ?, ?, ?)", ("nightly", "night", rule, "[]", told))

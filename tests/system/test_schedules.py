@@ -15,13 +15,16 @@ from daemon_rig import Workspace, flowd, flowd_says, say, until
 PAGE = Path(__file__).parents[2] / "docs" / "time.md"
 FILE = re.compile(r"<!-- file: (flows/archive/\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 NIGHTLY = '[[schedules]]\nname = "night"\ncron = "30 2 * * *"\ntype = "night.go"\n'
+YEARLY = NIGHTLY.replace("* * *", "1 1 *")
 
 
 def own_clock(place: Workspace, folder: Path) -> dict[str, str]:
-    """What lets a test set the clock that a daemon's schedules go by."""
+    """What lets a test set the clock that a daemon's schedules go by; it shows a noon, at which nothing comes."""
     if place.store is not None:
         pytest.skip("NOT TESTED: a set clock, because a shared store has its server's, which is not ours to set")
-    return fault_shims.environment(folder, "clock")
+    shim = fault_shims.environment(folder, "clock")
+    set_clock(shim, datetime.now(UTC).replace(hour=12, minute=0, second=0) + timedelta(days=1))
+    return shim
 
 
 def set_clock(shim: dict[str, str], at: datetime) -> None:
@@ -107,8 +110,8 @@ def test_a_slot_is_told_once_over_restarts_and_clocks_and_a_missed_one_is_made_u
 
 
 def test_what_comes_by_itself_is_shown_where_people_look(place: Workspace) -> None:
-    place.flow("night", say("completed"), top=NIGHTLY)
-    place.flow("idle", say("completed"), top=NIGHTLY.replace("night.go", "none.go"))
+    place.flow("night", say("completed"), top=YEARLY)
+    place.flow("idle", say("completed"), top=YEARLY.replace("night.go", "none.go"))
     broken = place.path / "flows" / "broken"
     broken.mkdir()
     (broken / "flow.toml").write_text(
@@ -126,13 +129,13 @@ def test_what_comes_by_itself_is_shown_where_people_look(place: Workspace) -> No
     assert "broken broken" in shown
     assert "idle/night" in shown
     assert "Unknown flow: none" in flowd_says(place, "schedules", "none", code=4)
-    by_clock = '"30 2 * * *" by the clock of UTC sends night.go'
+    by_clock = '"30 2 1 1 *" by the clock of UTC sends night.go'
     assert f"night: {by_clock}" in flowd_says(place, "flows", "night")
     assert f"schedule night/night: {by_clock}" in flowd_says(place, "explain", "--type", "night.go")
     with place.client() as client:
         (view,) = client.schedules(flow="night")
         assert (view.name, view.state, view.next, view.last) == ("night", "ready", next_at, ())
-        assert client.list_flows().flows[0].schedules[0].cron == "30 2 * * *"
+        assert client.list_flows().flows[0].schedules[0].cron == "30 2 1 1 *"
         page = client.schedules(limit=1)
         assert [one.flow for one in (*page, *client.schedules(cursor=page.next_cursor))] == ["idle", "night"]
     flowd_says(place, "pause", "night")
