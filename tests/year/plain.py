@@ -32,6 +32,12 @@ class PlainCron:
             found += slots[bisect_right(slots, after_ms) : bisect_right(slots, until_ms)]
         return found
 
+    def quiet_until(self, at_ms: int) -> int:
+        """The next slot of this day, or its end: until then there is none."""
+        slots = self.of_day(at_ms // DAY_MS)
+        at = bisect_right(slots, at_ms)
+        return slots[at] if at < len(slots) else (at_ms // DAY_MS + 1) * DAY_MS
+
     def newest(self, after_ms: int, until_ms: int) -> int | None:
         """The last one of these."""
         for day in range(until_ms // DAY_MS, after_ms // DAY_MS - 1, -1):
@@ -145,6 +151,7 @@ class PlainSchedule:
     told: list[int] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
     seen_ms: int | None = None
+    _quiet_until_ms: int = 0
 
     def look(self, now_ms: int) -> None:
         """What has come since it was looked at last is due: all of it that is recent, else what catching up means."""
@@ -159,12 +166,17 @@ class PlainSchedule:
             due = [] if newest is None else [newest]
         self._wait(due)
         self.seen_ms = max(now_ms, after_ms)
+        self._quiet_until_ms = 0
 
     def live(self, now_ms: int) -> None:
         """Time has passed, and each slot was looked at when it came."""
         assert self.seen_ms is not None
+        if self.seen_ms <= now_ms < self._quiet_until_ms:
+            self.seen_ms = now_ms
+            return
         self._wait(self.cron.between(self.seen_ms, now_ms))
         self.seen_ms = max(now_ms, self.seen_ms)
+        self._quiet_until_ms = self.cron.quiet_until(self.seen_ms)
 
     def _wait(self, due: list[int]) -> None:
         self.waiting += [slot for slot in due if not self.has_told(slot) and slot not in self.waiting]
