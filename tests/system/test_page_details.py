@@ -409,6 +409,7 @@ def test_a_flow_shows_what_comes_by_itself(web: HttpPlace) -> None:
     assert "forgotten" in shown
     web.place.call("flow.pause", flow="nightly")
     assert 'title="nightly is paused, so its runs wait">paused' in page(web, "/ui/flows/nightly")
+    web.place.call("flow.resume", flow="nightly")  # other tests look at what is paused
 
 
 def test_what_validate_doubts_is_told_beside_the_flow(web: HttpPlace) -> None:

@@ -249,7 +249,7 @@ def test_what_may_not_be_meant_is_told_before_it_is_in_force(place: Workspace) -
             + WATCH.replace("sources", "out").replace('"src/**", "!src/gen/**"', '"far/**"')
             + WATCH.replace("sources", "state").replace('"src/**", "!src/gen/**"', '"flows/**", ".codex/flowd/**"'),
         )
-        said = flowd_says(place, "validate")
+        said, found = flowd_says(place, "validate"), flowd(place, "doctor").stdout
         for sentence in (
             'watch "sources": there is no file that its paths fit: src/**, !src/gen/**',
             'watch "deaf": no step is started by its type, "nobody.hears"',
@@ -258,7 +258,7 @@ def test_what_may_not_be_meant_is_told_before_it_is_in_force(place: Workspace) -
             "watch \"state\": .codex/flowd/** is flowd's own or git's, which is never watched",
         ):
             assert sentence in said
-            assert sentence in flowd(place, "doctor").stdout
+            assert sentence in found
         save(place, "src/a.c")
         (place.path / ".gitignore").write_text("__pycache__/\n")
         said = flowd_says(place, "validate")
