@@ -23,7 +23,7 @@ _PYTHONS = (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}", "/usr/
 
 def _found() -> tuple[str, str]:
     """A Python of our version that every user may run, and a PYTHONPATH for it that every user may read."""
-    ours = os.pathsep.join(path for path in sys.path if path)
+    ours = os.pathsep.join(path for path in sys.path if path and not _is_standard(path))
     if os.geteuid() == 0:
         for python in _PYTHONS:
             if _works(python, ours):
@@ -33,6 +33,11 @@ def _found() -> tuple[str, str]:
             if _works(python, copied):
                 return python, copied
     return sys.executable, ours
+
+
+def _is_standard(path: str) -> bool:
+    """Whether it is of our own standard library, whose extensions another build of Python cannot load."""
+    return path.endswith(".zip") or ("site-packages" not in path and path.startswith(sysconfig.get_path("stdlib")))
 
 
 def _works(python: str, paths: str) -> bool:
