@@ -26,6 +26,7 @@ from bench.postgres import shared_accepts, shared_history, shared_queue, shared_
 from bench.processes import commands, idle
 from bench.runs import one, pipelined, runs
 from bench.subjects import Subject
+from bench.two_hosts import shared_hosts
 from bench.watching import watching
 
 DEFAULT: dict[str, Bench] = {
@@ -36,7 +37,8 @@ FURTHER: dict[str, Bench] = {
     for bench in (http, page, metrics, follow, catalog, watching, steps, output, order, history, forgetting, hostile)
 }
 SHARED: dict[str, Bench] = {
-    bench.__name__: bench for bench in (shared_accepts, shared_starts, shared_queue, shared_history, shared_rest)
+    bench.__name__: bench
+    for bench in (shared_accepts, shared_starts, shared_hosts, shared_queue, shared_history, shared_rest)
 }
 """Of `make bench-postgres`."""
 
