@@ -24,9 +24,12 @@ def watched(place: Workspace) -> Workspace:
 
 
 def save(place: Workspace, path: str, text: str = "") -> Path:
+    """Save a file in one step, so that it changes once however slow we are."""
     file = place.path / path
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    new = place.path.with_name(f"{place.path.name}.new")
+    new.write_text(text)
+    new.replace(file)
     return file
 
 
@@ -191,19 +194,21 @@ def told_by_name(place: Workspace) -> set[str]:
 
 
 def test_a_step_that_writes_where_it_is_watched_starts_itself_until_it_writes_no_more(place: Workspace) -> None:
-    script = f"[ ! -e {place.path}/go ] || date +%N > {place.path}/src/out; {say('changed')}"
-    place.flow("loop", script, trigger="source.changed", top=WATCH)
+    write = f"echo written >> {place.path}/written; date +%N > {place.path}/src/out"
+    place.flow(
+        "loop", f"[ ! -e {place.path}/go ] || {{ {write}; }}; {say('changed')}", trigger="source.changed", top=WATCH
+    )
     save(place, "src/in")
     save(place, "go")
     start(place)
     save(place, "src/in", "go")
     until(lambda: len(told(place).get("src/out", ())) >= 3, bound_s=60, what="a round that starts itself")
     (place.path / "go").unlink()
-    until(lambda: not active(place) and not watch(place)["changing"], bound_s=60, what="the end of it")
-    seen = len(events(place))
+    until(lambda: not active(place), bound_s=60, what="the end of the step that may be writing yet")
     save(place, "src/last")
     until(lambda: is_told(place, "src/last", "added"), what="an event")
-    assert len(events(place)) == seen + 1
+    written = (place.path / "written").read_text().count("written")
+    assert 3 <= len(told(place)["src/out"]) <= written
     assert place.stop() == 0
 
 
