@@ -143,10 +143,14 @@ def test_those_who_wait_and_follow_on_a_terminal_see_how_far_it_is_and_no_lines_
         words = "dispatch", "--type", "pull.go", "--id", "e1", "--wait"
         waiting = threads.submit(on_terminal, *words, cwd=place.path, said=seen)
         run_id = until(lambda: [run["id"] for run in place.call("flow.listRuns", status="running")["runs"]])[0]
-        following = threads.submit(on_terminal, "logs", "-f", run_id, cwd=place.path)
-        several = threads.submit(on_terminal, "logs", "-f", "--event", "e1", cwd=place.path)
-        raw = threads.submit(on_terminal, "logs", "-f", "--raw", run_id, cwd=place.path)
+        heard = [bytearray() for _ in range(3)]
+        ways = (run_id,), ("--event", "e1"), ("--raw", run_id)
+        following, several, raw = (
+            threads.submit(on_terminal, "logs", "-f", *way, cwd=place.path, said=said)
+            for way, said in zip(ways, heard, strict=True)
+        )
         until(lambda: b"40 % layer 3 of 7" in seen, what="the progress beside the spinner")
+        until(lambda: all(b"begun" in said for said in heard), what="those who follow while it goes on")
         (place.path / "flows/pull/go").touch()
         waiting.result(30)
         for follower in (following, several):
