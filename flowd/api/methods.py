@@ -98,7 +98,7 @@ class Methods:
         if given.wait:
             self._engine.waiters.refuse_early(given.caused_by)
         trace = _traceparent(given.traceparent)
-        accepted = await self._engine.dispatch(given.event, caused_by=given.caused_by, traceparent=trace)
+        accepted = await self._engine.sending.dispatch(given.event, caused_by=given.caused_by, traceparent=trace)
         if not given.wait:
             view = _warned(await events.dispatch_view(accepted, accepted.runs), given, accepted)
             return self._with_unserved(view, accepted.runs)
@@ -118,7 +118,7 @@ class Methods:
     async def _replay(self, given: events.Replay) -> events.DispatchView:
         caller = None if given.timeout_ms == 0 and not given.tree else given.caused_by  # which only looks
         waiting = self._engine.waiters.about_to_wait(caller, tree_of=given.event_id if given.tree else None)
-        replayed = await self._engine.replay(
+        replayed = await self._engine.sending.replay(
             given.event_id, given.steps, from_steps=given.from_steps, is_missing=given.missing, waiting=waiting
         )
         if not given.wait:
@@ -167,7 +167,7 @@ class Methods:
 
     async def _retry_run(self, given: runs.RetryRun) -> runs.OneRunView:
         waiting = self._engine.waiters.about_to_wait(given.caused_by)
-        return runs.OneRunView(run=runs.run_view(await self._engine.retry_run(given.run_id, waiting=waiting)))
+        return runs.OneRunView(run=runs.run_view(await self._engine.sending.retry_run(given.run_id, waiting=waiting)))
 
     async def _list_events(self, given: events.ListEvents) -> events.EventPageView:
         page = await self._engine.reads.events(

@@ -70,7 +70,7 @@ async def _run_in(settings: Settings, event: object, only: tuple[str, str] | Non
             parts.engine.wait_for_no_instant()
             if only is not None:
                 parts.engine.cause_nothing()
-            accepted = await parts.engine.dispatch(event, only=only, traceparent=trace_around())
+            accepted = await parts.engine.sending.dispatch(event, only=only, traceparent=trace_around())
             runs = await _see_through(parts.engine, accepted.event.id)
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.

@@ -33,6 +33,7 @@ from flowd.engine.reads import Reads
 from flowd.engine.round_folders import RoundFolders
 from flowd.engine.scheduler import Holder, Scheduler, Timers
 from flowd.engine.schedules import Schedules
+from flowd.engine.sending import Sending
 from flowd.engine.shelving import SharedShelving, Shelving
 from flowd.engine.showing import Showing
 from flowd.engine.steps_in_force import StepsInForce
@@ -162,7 +163,7 @@ def assemble(
         files=watched,
         catalog=catalog,
         clock=clock,
-        dispatch=lambda event: engine.dispatch(event),  # noqa: PLW0108 - it is made below
+        dispatch=lambda event: engine.sending.dispatch(event),  # noqa: PLW0108 - it is made below
         call_later=call_later,
     )
     background: list[Callable[[], Coroutine[None, None, None]]] = [
@@ -194,7 +195,7 @@ def assemble(
     store.tell_commits(feed.ring if shelf is None else partial(_ring, feed, shelving))
 
     async def tell(event: object, *, slot: Slot) -> object:
-        return await engine.dispatch(event, slot=slot)
+        return await engine.sending.dispatch(event, slot=slot)
 
     schedules = Schedules(
         store=store,
@@ -235,6 +236,7 @@ def assemble(
     background.append(notices.work)
     if shared is not None:
         background.append(NotifiersOfHosts(shared.store, notices).work)
+    reads = Reads(store=store, attempts=attempts, reader=reader, redactor=redactor, showing=showing)
     engine = Engine(
         store=store,
         keeper=keeper,
@@ -243,13 +245,24 @@ def assemble(
         intake=intake,
         scheduler=scheduler,
         attempts=attempts,
-        claims=claims,
+        sending=Sending(
+            store=store,
+            clock=clock,
+            intake=intake,
+            scheduler=scheduler,
+            claims=claims,
+            completions=completions,
+            reads=reads,
+            redactor=redactor,
+            calls=calls,
+            tallies=tallies,
+        ),
         package_waits=package_waits,
         background=background,
         outputs=outputs,
         keeping=keeping,
         round_folders=round_folders,
-        reads=Reads(store=store, attempts=attempts, reader=reader, redactor=redactor, showing=showing),
+        reads=reads,
         completions=completions,
         boot_id=boot,
         redactor=redactor,

@@ -214,15 +214,19 @@ class World:
         await self.open()
 
     async def _accept(self, event: str, type_: str, key: str, not_before_ms: int | None) -> None:
-        self.call(self.engine.dispatch({"id": event, "type": type_, "payload": {"key": key}, **later(not_before_ms)}))
+        self.call(
+            self.engine.sending.dispatch({"id": event, "type": type_, "payload": {"key": key}, **later(not_before_ms)})
+        )
 
     async def _dispatch_from(self, number: int, event: str, type_: str, key: str, not_before_ms: int | None) -> None:
         run = self.seen[number]
         value = {"id": event, "type": type_, "payload": {"key": key}, **later(not_before_ms)}
-        self.call(self.engine.dispatch(value, caused_by=run.id))
+        self.call(self.engine.sending.dispatch(value, caused_by=run.id))
 
     async def _replay(self, event: str, names: tuple[str, ...] | None, and_below: bool) -> None:
-        self.call(self.engine.replay(event, None if and_below else names, from_steps=names if and_below else None))
+        self.call(
+            self.engine.sending.replay(event, None if and_below else names, from_steps=names if and_below else None)
+        )
 
     async def _exit(self, number: int, end: flows.End) -> None:
         run = self.seen[number]
@@ -232,7 +236,7 @@ class World:
         self.call(self.engine.cancels.run(self.seen[number].id))
 
     async def _retry(self, number: int) -> None:
-        self.call(self.engine.retry_run(self.seen[number].id))
+        self.call(self.engine.sending.retry_run(self.seen[number].id))
 
     async def _resolve(self, number: int, status: ResolutionStatus) -> None:
         self.call(self.engine.questions.resolve(self.seen[number].id, status, by=ME))
