@@ -70,7 +70,8 @@ class MortalStore(SqliteStore):
         self.under_way += 1
         try:
             value = await work()
-            self.has_claimed |= name == "claim" and bool(value.started or value.is_missing_package)
+            claimed = value if name == "claim" else getattr(value, "claimed", None)  # accepts and ends claim, too
+            self.has_claimed |= claimed is not None and bool(claimed.started or claimed.is_missing_package)
         finally:
             self.under_way -= 1
             self.changed.set()
