@@ -41,12 +41,16 @@ def watches(session: Session, *, as_json: bool) -> None:
             printing.line(f"warning {watch.flow}/{watch.name}: {watch.problem}")
 
 
+def state_of(watch: WatchView) -> str:
+    """How a watch is, in a word."""
+    return "changing" if watch.changing and watch.status in ("watching", "polling") else watch.status
+
+
 def _row(watch: WatchView) -> tuple[str, ...]:
-    state = "changing" if watch.changing and watch.status in ("watching", "polling") else watch.status
     paths = ", ".join(watch.paths)
     return (
         f"{watch.flow}/{watch.name}",
-        state,
+        state_of(watch),
         f"{watch.files}",
         settles(watch.settle_ms),
         watch.type,
