@@ -13,6 +13,7 @@ from flowd.formats.terminal import escaped
 from flowd.screen import actions
 from flowd.screen.acting import ActingScreen
 from flowd.screen.board import Answers, Board, Section, board_of
+from flowd.screen.by_itself_screen import ByItselfScreen
 from flowd.screen.daemon_link import DaemonLink
 from flowd.screen.dialogs import Help
 from flowd.screen.run_screen import RunScreen
@@ -32,6 +33,7 @@ _KEYS = (
     ("e", "Show all runs of this run's event, and nothing else"),
     *((action.key, action.words) for action in actions.ACTIONS),
     ("u", "Resume what is paused"),
+    ("b", "By itself: schedules, watches, and notices that could not be sent"),
     ("/", "Filter: words, flow=… step=… status=… LABEL=…"),
     ("Escape", "End the filter"),
     ("t", "Dark or light"),
@@ -50,6 +52,7 @@ class Overview(ActingScreen):
             Binding(action.key, f"act('{action.name}')", action.name.capitalize(), show=action.name != "answer")
             for action in actions.ACTIONS
         ),
+        Binding("b", "by_itself", "By itself"),
         Binding("u", "resume", "Resume", show=False),
         Binding("escape", "unfilter", "All", show=False),
         Binding("e", "event", "Event", show=False),
@@ -156,6 +159,10 @@ class Overview(ActingScreen):
             self.do(lambda: actions.resume(self.client, pauses, self.ask))
         else:
             self.tell("Nothing is paused.")
+
+    def action_by_itself(self) -> None:
+        """Show what comes by itself, and what goes out."""
+        self.app.push_screen(ByItselfScreen(self.client))
 
     def action_section(self, name: str) -> None:
         """Go to a section."""
