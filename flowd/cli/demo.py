@@ -265,11 +265,14 @@ class _Demo:
         return len(self.client.list_runs(event_id=EVENT))
 
     def _pid(self, run_id: str) -> int:
-        attempts = self.client.get_run(run_id).attempts
-        pid = attempts[-1].pid if attempts else None
-        if pid is None:
-            raise DemoError(f"the run {run_id} has no process")
-        return pid
+        pids: list[int] = []
+
+        def is_known() -> bool:  # a step can print before the daemon is told that it has started
+            pids[:] = [each.pid for each in self.client.get_run(run_id).attempts if each.pid is not None]
+            return bool(pids)
+
+        self.stage.wait_for(is_known, f"the run {run_id} has no process")
+        return pids[-1]
 
     def _wait_for_output(self, run_id: str, text: str) -> None:
         self.stage.wait_for(

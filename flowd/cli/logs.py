@@ -55,8 +55,8 @@ def logs(
 
     Of several runs it prints whole lines, each with the name of its step. -f also follows runs of the event that start
     later, and those of the events that they cause, and goes on over a restart of the daemon. Where nothing of the event
-    goes on without a person, it ends with exit code 1 and the question. Of one run, -f says on a terminal how it ended,
-    and exits with 1 if that was badly.
+    goes on without a person, it ends with exit code 1 and the question. -f exits with 1 if a run ended badly; of one
+    run it says on a terminal how.
 
     \b
     Examples:
@@ -82,9 +82,18 @@ def logs(
 
         left = follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
         _tell_left(session, left)
-        return Exit.RUN_FAILED if left else Exit.GOOD
+        return Exit.RUN_FAILED if left or _has_ended_badly(session, run_ids, event_id, is_alone=is_alone) else Exit.GOOD
     _print_several(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
     return Exit.GOOD
+
+
+def _has_ended_badly(session: Session, run_ids: Sequence[str], event_id: str | None, *, is_alone: bool) -> bool:
+    """Whether a run that was followed ended badly, and no later round of its flow has made up for it."""
+    runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
+    if event_id is not None:
+        events = tree.read(session, event_id)
+        runs += [run for event in (events[:1] if is_alone else events) for run in tree.newest(event)]
+    return any(run.effective_status in waiting.BAD_STATUSES for run in runs)
 
 
 def _told_end(run: RunView) -> Exit:

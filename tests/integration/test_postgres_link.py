@@ -68,7 +68,10 @@ class Link:
             one.close()
 
     def _forward(self, source: socket.socket, target: socket.socket, *, is_client: bool) -> bool:
-        data = source.recv(65_536)
+        try:
+            data = source.recv(65_536)
+        except ConnectionResetError:  # whoever ended it had not read all
+            return False
         if not data:
             return False
         if is_client and b";COMMIT" in data and self.cut is not None:
@@ -78,7 +81,10 @@ class Link:
                 target.sendall(data)
                 target.recv(1)  # the answer has begun: the commit is done
             return False
-        target.sendall(data)
+        try:
+            target.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
         return True
 
 
