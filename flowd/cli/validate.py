@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from flowd.catalog.doubts import doubts
+from flowd.catalog.schedule_doubts import schedule_doubts
 from flowd.catalog.watch_doubts import watch_doubts
 from flowd.catalog.workspace_tasks import read_tasks, untold
 from flowd.cli import disk, printing
@@ -125,6 +126,7 @@ def _with_doubts(snapshot: Snapshot, workspace: Path) -> Snapshot:
             warnings=(
                 *flow.warnings,
                 *doubts(flow),
+                *schedule_doubts(snapshot, flow),
                 *watch_doubts(snapshot, flow, workspace),
                 *_elsewhere(flow, labels),
                 *secrets.get(flow.name, ()),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flowd.catalog.scan import scan_once
+from flowd.catalog.schedule_doubts import schedule_doubts
 from flowd.catalog.watch_doubts import watch_doubts
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
@@ -34,7 +35,10 @@ def check(scene: Scene) -> Iterator[Finding]:
             "Remove one of the two, or give it another name.",
         )
     for flow in snapshot.flows:
-        for sentence in watch_doubts(snapshot, flow, scene.settings.workspace):
+        for sentence in (
+            *schedule_doubts(snapshot, flow),
+            *watch_doubts(snapshot, flow, scene.settings.workspace),
+        ):
             yield warn(f"package.{flow.name}", sentence, f"Correct it in {flow.root}/flow.toml.")
     yield from _interpreters(scene, snapshot)
 
