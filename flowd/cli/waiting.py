@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flowd.cli import people, printing, run_words
+from flowd.cli import people, printing, run_words, time_words
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd_client import requests, wire
@@ -25,6 +25,9 @@ _RESTART_S = 20.0
 """How long the daemon may be gone while we wait: runs outlive its restart, so do those who wait for them."""
 
 _RECONNECT_S = 0.2
+
+_SOON_S = 10.0
+"""What starts by then is not worth a line of its own."""
 
 BAD_STATUSES = frozenset({"failed", "blocked", "needs_intervention", "canceled"})
 
@@ -134,7 +137,18 @@ def _obstacle(session: Session, run: RunView) -> str | None:
         return "The daemon is draining and starts no more runs; waiting for the next one."
     if status.get("waitingForStorage"):
         return "The daemon cannot write to its disk; its log says why. It continues as soon as it can."
-    return None
+    return _later(run)
+
+
+def _later(run: RunView) -> str | None:
+    """When a run starts that waits for its time, by the clock, so that the sentence stays the same; None where it is
+    soon, or more events may put it off."""
+    said = run.waiting_for or {}
+    left_s = time_words.left_s(said.get("until"))
+    if left_s is None or left_s < _SOON_S or said.get("why") == "debounce":
+        return None
+    what = f"attempt {said['attempt']} of run {run.id}" if "attempt" in said else f"run {run.id}"
+    return f"waiting for {what}, which starts at {time_words.on_the_clock(said['until'])}."
 
 
 def _status(session: Session) -> dict[str, Any]:

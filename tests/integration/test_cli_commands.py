@@ -184,6 +184,34 @@ def test_who_waits_is_told_once_what_for(desk: Desk, run: str, status: dict[str,
 
 
 @pytest.mark.parametrize(
+    ("waits", "words"),
+    [
+        (
+            {"until": "2199-01-01T00:00:00.000Z", "why": "notBefore"},
+            "waiting for run run_1, which starts at 2199-01-01",
+        ),
+        ({"until": "2199-01-01T00:00:00.000Z", "why": "delay"}, "waiting for run run_1, which starts at 2199-01-01"),
+        (
+            {"until": "2199-01-01T00:00:00.000Z", "why": "retry", "attempt": 2, "of": 4},
+            "waiting for attempt 2 of run run_1, which starts at 2199-01-01",
+        ),
+        ({"until": "2199-01-01T00:00:00.000Z", "why": "debounce"}, ""),
+        ({"until": "2019-01-01T00:00:00.000Z", "why": "delay"}, ""),
+    ],
+)
+def test_who_waits_for_a_run_of_much_later_is_told_when_it_starts(
+    desk: Desk, waits: dict[str, Any], words: str
+) -> None:
+    desk.answers[wire.DISPATCH] = accepted(run_of("queued"))
+    looks = iter([*[run_of("queued", id="run_1", waitingFor=waits)] * 3, run_of()])
+    desk.answers[wire.WAIT_RUN] = lambda _: {"run": next(looks)}
+    code, _, err = desk.flowd("dispatch", "--type", "t", "--wait")
+    assert code == 0
+    assert len(err.splitlines()) == bool(words)
+    assert words in err
+
+
+@pytest.mark.parametrize(
     ("runs", "outlook"),
     [(["queued"], "they start with the next daemon"), (["queued", "running"], "the queued ones start with"),
      (["running"], "they go on")],
