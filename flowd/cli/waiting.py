@@ -190,8 +190,9 @@ def verdict(session: Session, runs: Sequence[RunView], *, is_late: bool, timeout
     """The exit code for runs that were waited for. Says on stderr which have not ended, and what is asked."""
     if is_late:
         left = [run for run in runs if not run.is_final]
-        late = f"{len(left)} of {len(runs)} runs had not ended after {timeout_s:g} s"
-        printing.note(f"flowd: {late}; {_outlook(session, left)}. {hint}")
+        late = f"{len(left)} of {len(runs)} runs had not ended after {timeout_s:g} s; {_outlook(session, left)}"
+        older = f"these runs have ended, and after {timeout_s:g} s others of the event had not; they go on"
+        printing.note(f"flowd: {late if left else older}. {hint}")
     people.tell_questions(session, runs)
     is_bad = any(not run.is_final or run.effective_status in BAD_STATUSES for run in runs)
     return Exit.RUN_FAILED if is_late or is_bad else Exit.GOOD
