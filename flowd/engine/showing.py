@@ -8,17 +8,22 @@ from flowd.domain.masking import masked_run
 from flowd.domain.queue_view import StepQueue
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import ProcessStatus, Run
-from flowd.domain.waiting import HostWait, PackageWait, PlaceWait
+from flowd.domain.waiting import HostWait, PackageWait, PlaceWait, TimeWait
 from flowd.engine.served import Served
 from flowd.engine.steps_in_force import StepsInForce
+from flowd.ports import Clock
+
+MIN_STEP_MS = 1_000
+"""Clocks that go apart by less are slewed, and not set."""
 
 
 class Showing:
     """Shows runs: with secrets masked, and with what the store does not know of why they wait."""
 
-    def __init__(self, *, redactor: Redactor, steps: StepsInForce, served: Served | None = None) -> None:
+    def __init__(self, *, redactor: Redactor, steps: StepsInForce, clock: Clock, served: Served | None = None) -> None:
         """``served``: what the hosts of a shared store can run; None where there is this one alone."""
         self._redactor = redactor
+        self._clock = clock
         self._steps = steps
         self._served = served
 
@@ -55,7 +60,9 @@ class Showing:
 
     def run(self, run: Run) -> Run:
         """The run as it may be seen."""
-        if isinstance(run.waiting_for, PackageWait):
+        if isinstance(run.waiting_for, TimeWait):
+            run = replace(run, waiting_for=self._by_wall_clock(run.waiting_for))
+        elif isinstance(run.waiting_for, PackageWait):
             labels = self._steps.lacking(run.flow_name, run.step_name)
             if labels:
                 run = replace(run, waiting_for=HostWait(labels))
@@ -67,6 +74,13 @@ class Showing:
             labels = self._steps.required(run.flow_name, run.step_name)
             run = replace(run, waiting_for=HostWait(labels, name=run.bound_to))
         return masked_run(run, self._redactor)
+
+    def _by_wall_clock(self, wait: TimeWait) -> TimeWait:
+        """When it ends as people read it. The store's own clock, where hosts share it, is that already."""
+        if wait.why == "notBefore" or self._served is not None:
+            return wait
+        step_ms = self._clock.now_ms() - self._clock.steady_ms()
+        return wait if abs(step_ms) < MIN_STEP_MS else replace(wait, until_ms=wait.until_ms + step_ms)
 
 
 def _is_ready(run: Run) -> bool:

@@ -89,7 +89,7 @@ def assemble(
     waits = StorageWaits(time.monotonic)
     outputs = OutputFiles(settings.state_dir / state_folder.OUTPUT, max_output_bytes=settings.max_output_bytes)
     steps = StepsInForce(catalog, settings.all_labels)
-    showing = Showing(redactor=redactor, steps=steps, served=None if shared is None else shared.served)
+    showing = Showing(redactor=redactor, steps=steps, clock=clock, served=None if shared is None else shared.served)
     intake = Intake(
         store=store,
         catalog=catalog,
