@@ -40,7 +40,7 @@ def told(place: Workspace) -> list[dict[str, Any]]:
 
 
 def states(place: Workspace) -> list[str]:
-    return [notice["state"] for notice in place.call("flow.notices")["notices"]]
+    return [notice["state"] for notice in place.call("flow.notices", limit=500)["notices"]]
 
 
 def test_what_fails_on_one_host_is_told_by_another_that_has_the_notifier(hosts: Hosts) -> None:
