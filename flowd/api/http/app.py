@@ -11,7 +11,7 @@ import time
 from collections.abc import Hashable, Sequence
 
 from flowd.api.http import cloud_events, paths, peer
-from flowd.api.http.asgi import ClientGoneError, Connection, Receive, Send
+from flowd.api.http.asgi import ClientGoneError, Connection, Message, Receive, Send
 from flowd.api.http.auth import Authenticator, Sender
 from flowd.api.http.body import Bodies
 from flowd.api.http.call import Call
@@ -177,7 +177,14 @@ class HttpApp:
         if (refusal := self._no_place(reader)) is not None:
             await refused(refusal).send(receive, send)
             return
-        task = asyncio.ensure_future(response.send(receive, send))
+        has_begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        task = asyncio.ensure_future(response.send(receive, noted))
         self._live[task] = reader
         task.add_done_callback(self._live.pop)
         try:
@@ -185,3 +192,6 @@ class HttpApp:
                 await task
         finally:
             task.cancel()
+        if not has_begun:  # it was ended before its first turn
+            gone = HttpError("not_ready", "The daemon is about to exit; ask the next one.", closes=True)
+            await refused(gone).send(receive, send)
