@@ -17,6 +17,8 @@ from flowd.keeper.step import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flowd.keeper.cgroup import Cgroups
 
 
@@ -30,7 +32,19 @@ class StepProcesses:
         active: dict[str, Step],
         leaders: dict[int, Step],
         cgroups: Cgroups | None,
+        *,
+        spared_pid: Callable[[], int],
     ) -> None:
+        """Nothing is searched yet.
+
+        Args:
+            can: What the kernel can do here.
+            processes: Reads them.
+            active: The steps that run, by id.
+            leaders: Those that are our children, by pid.
+            cgroups: What confines steps, where one is delegated.
+            spared_pid: Tells which child of ours is of no step, as of now; 0 for none.
+        """
         self._can = can
         self._processes = processes
         self._active = active
@@ -41,8 +55,7 @@ class StepProcesses:
         self._has_disowned = False
         self._table: Table | None = None
         self._orphans_of: dict[str, list[Process]] = {}  # in the table, by owner
-        self.spared_pid = 0
-        """A child of ours that is of no step."""
+        self._spared_pid = spared_pid
         self._children_fd = -1
         if can.children:
             pid = os.getpid()
@@ -55,7 +68,7 @@ class StepProcesses:
     def reap(self) -> None:
         """Reap the orphans that have ended, and list those that live."""
         if self._can.children:
-            strangers = [pid for pid in self._children() if pid not in self._leaders and pid != self.spared_pid]
+            strangers = [pid for pid in self._children() if pid not in self._leaders and pid != self._spared_pid()]
             self._orphans = [pid for pid in strangers if not self._is_reaped(pid)]
         elif self._can.subreaper and self._can.waitid:
             self._reap_unlisted()
@@ -152,7 +165,7 @@ class StepProcesses:
             self._orphans_of = {}
             if self._can.children:
                 for process in self._table.children.get(os.getpid(), ()):
-                    if process.pid in self._leaders or process.pid == self.spared_pid:
+                    if process.pid in self._leaders or process.pid == self._spared_pid():
                         continue
                     if owner := self._owner(process.pid):
                         self._orphans_of.setdefault(owner, []).append(process)

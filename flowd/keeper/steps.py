@@ -64,7 +64,9 @@ class Steps:
         self.is_ending = False
         self.starter = Starter(can, processes, journal=journal, spawner=spawner, recorder=recorder, cgroups=cgroups)
         self.leaders = Leaders(can, processes)
-        self.step_processes = StepProcesses(can, processes, self.active, self.leaders.own, cgroups)
+        self.step_processes = StepProcesses(
+            can, processes, self.active, self.leaders.own, cgroups, spared_pid=lambda: recorder.standby.pid
+        )
 
     # --- what the daemon asks for
 
@@ -160,7 +162,6 @@ class Steps:
         """Some children have ended: notice the leaders among them, and reap the orphans."""
         if self._recorder.standby.has_died():
             self._recorder.look_after_standby()
-        self.step_processes.spared_pid = self._recorder.standby.pid
         if not self._notice_ends(list(self.leaders.own.values())):
             self.step_processes.reap()
             self.step_processes.new_turn()

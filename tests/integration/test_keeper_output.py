@@ -219,6 +219,19 @@ def test_with_everybody_dead_a_step_waits_at_a_full_pipe_and_goes_on(tmp_path: P
     run(test())
 
 
+def test_ending_the_first_step_of_a_keeper_spares_its_standby(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with keeper(tmp_path) as (rig, client):
+            await client.start(rig.launch("first", "echo $$; exec sleep 300"))
+            (standby,) = await until(lambda: standbys(rig.directory), "there is a standby")
+            await client.stop("first", cause="canceled", grace_s=5.0)
+            assert (await client.wait("first")).signal == signal.SIGTERM
+            assert await rig.run(client, "second", "exit 0")
+            assert standbys(rig.directory) == [standby]
+
+    run(test())
+
+
 def test_a_standby_that_dies_is_replaced_and_ends_with_the_keeper(tmp_path: Path) -> None:
     async def test() -> None:
         async with keeper(tmp_path) as (rig, client):
