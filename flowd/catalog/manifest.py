@@ -12,7 +12,6 @@ from flowd.catalog.concurrency import read_concurrency
 from flowd.catalog.hosts import read_runs_on
 from flowd.catalog.json_values import json_value, narrow
 from flowd.catalog.needs import check_needs
-from flowd.catalog.places import Places
 from flowd.catalog.schedules import read_schedules
 from flowd.catalog.steps import SchemaUse, read_step
 from flowd.catalog.table import ManifestError, Table, kind_of
@@ -22,6 +21,7 @@ from flowd.domain.flow import Step
 from flowd.domain.schedule import Schedule
 from flowd.domain.watches import Watch
 from flowd.formats import toml
+from flowd.formats.places import Places
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is written by people; more than this is another file under its name."""

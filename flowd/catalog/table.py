@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NoReturn, TypeVar
 
-from flowd.catalog.places import Place, Places
+from flowd.formats.places import Place, Places
 
 T = TypeVar("T")
 

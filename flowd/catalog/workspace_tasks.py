@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowd.catalog.json_values import json_value
-from flowd.catalog.places import Places
 from flowd.catalog.schedules import read_catch_up, read_timezone
 from flowd.catalog.table import ManifestError, Table, kind_of
 from flowd.domain import schedule
@@ -15,6 +14,7 @@ from flowd.domain.event import MAX_ID_CHARS, MAX_TYPE_CHARS
 from flowd.domain.flow import BrokenPackage, Origin, Snapshot
 from flowd.domain.schedule import TASKS, Schedule
 from flowd.formats import cron, toml
+from flowd.formats.places import Places
 
 FILE = os.path.join(".codex", TASKS)
 MAX_BYTES = 1024 * 1024

@@ -8,12 +8,16 @@ class TomlError(ValueError):
 
     Attributes:
         line: Where it is wrong, from 1; None where no one line is.
+        column: The column there, from 1.
         is_nested: It is nested too deeply, and may be good TOML otherwise.
     """
 
-    def __init__(self, message: str, line: int | None = None, *, is_nested: bool = False) -> None:
+    def __init__(
+        self, message: str, line: int | None = None, column: int | None = None, *, is_nested: bool = False
+    ) -> None:
         super().__init__(message)
         self.line = line
+        self.column = column
         self.is_nested = is_nested
 
 
@@ -27,7 +31,7 @@ def parse(text: str) -> dict[str, object]:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         message = f"not valid TOML: {error.msg[:200]} (column {error.colno})"
-        raise TomlError(message, error.lineno) from None
+        raise TomlError(message, error.lineno, error.colno) from None
     except RecursionError:
         raise TomlError("not usable TOML: it is nested too deeply", is_nested=True) from None
     except ValueError as error:  # a number of thousands of digits, an impossible date

@@ -7,10 +7,10 @@ import pytest
 
 from flowd.catalog.json_values import MAX_DEPTH
 from flowd.catalog.manifest import Manifest, guess_name, parse
-from flowd.catalog.places import Places
 from flowd.catalog.table import ManifestError
 from flowd.domain.flow import Runner
 from flowd.domain.retry import Retry
+from flowd.formats.places import Places
 
 HEAD = 'name = "rel"\nversion = 1\n'
 STEP = '[[steps]]\nname = "build"\nrunner = "bun"\nscript = "exec/build.ts"\n'

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowd.catalog.manifest import Manifest, guess_name, parse
-from flowd.catalog.places import Places
 from flowd.catalog.table import ManifestError
 from flowd.domain.flow import MAX_TIMEOUT_MS
+from flowd.formats.places import Places
 
 _KEYS = ["name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "on"]
 _values = st.recursive(

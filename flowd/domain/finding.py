@@ -1,0 +1,85 @@
+"""What is wrong or doubtful in a file that people write: the one form in which the daemon, its log, the CLI and editors
+are told of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    ERROR = "error"
+    """The file is not used as it is."""
+
+    WARNING = "warning"
+    """It is used, and may not do what its author means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong in one file.
+
+    Attributes:
+        file: Absolute path.
+        code: A slug that stays the same when the sentence is reworded, such as ``unknown-key``.
+        message: One sentence without file and line, and without a full stop.
+        remedy: A sentence that says what to do; None where the message does.
+        suggestion: The word that was probably meant, as it is written in the file, without quotes.
+        line: From 1; None where only the file is known.
+        column: From 1, in code points; None where only the line is known. A byte order mark does not count.
+        end_column: The first column behind it, on the same line.
+    """
+
+    file: str
+    code: str
+    severity: Severity
+    message: str
+    remedy: str | None = None
+    suggestion: str | None = None
+    line: int | None = None
+    column: int | None = None
+    end_column: int | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the file is not used as it is."""
+        return self.severity is Severity.ERROR
+
+    @property
+    def position(self) -> str:
+        """The file, with line and column as far as they are known, as compilers write it.
+
+        >>> Finding("/f.toml", "unknown-key", Severity.WARNING, "m", line=3, column=5).position
+        '/f.toml:3:5'
+        """
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
+    def text(self) -> str:
+        """The message with what was probably meant.
+
+        >>> Finding("/f", "unknown-key", Severity.WARNING, 'unknown key "grace"', suggestion="grace_ms").text()
+        'unknown key "grace"; did you mean grace_ms?'
+        """
+        return self.message if self.suggestion is None else f"{self.message}; did you mean {self.suggestion}?"
+
+    def sentence(self) -> str:
+        """All of it in one line.
+
+        >>> Finding("/f.toml", "missing-key", Severity.ERROR, "name is missing", 'Add name = "a".', line=1).sentence()
+        '/f.toml:1: name is missing. Add name = "a".'
+        """
+        told = self.text()
+        stop = "" if told.endswith("?") else "."
+        return f"{self.position}: {told}{stop}" + (f" {self.remedy}" if self.remedy else "")
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings by file, line and column, each once; what has no line comes last in its file."""
+    unknown = 1 << 60
+    return tuple(
+        sorted(
+            dict.fromkeys(findings),
+            key=lambda one: (one.file, one.line or unknown, one.column or unknown, one.severity, one.message),
+        )
+    )
