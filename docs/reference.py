@@ -21,7 +21,7 @@ from flowd_client import wire
 from flowd_client.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "http.md", ROOT / "docs" / "metrics.md")
+PAGES = (ROOT / "docs" / "reference" / "api.md", ROOT / "docs" / "http.md", ROOT / "docs" / "metrics.md")
 
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _NOTHING: Any = None

@@ -199,7 +199,9 @@ def _command() -> str:
     """The flowd that is running now, as a path that stays valid."""
     chosen = executable.find()
     if chosen is None:
-        raise CommandError("Cannot find the flowd command; install flowd (pipx install codex-flowd).", Exit.REFUSED)
+        raise CommandError(
+            "Cannot find the flowd command; install flowd, in a clone of its repository: pipx install .", Exit.REFUSED
+        )
     return chosen
 
 

@@ -12,6 +12,9 @@ DISTRIBUTION = "codex-flowd"
 MIN_PYTHON = (3, 11)
 
 
+_HOW = "in a clone of its repository: pip install ."
+
+
 def check(_: Scene | None = None) -> Iterator[Finding]:
     """Check the installation. Needs no workspace."""
     python = ".".join(map(str, sys.version_info[:3]))
@@ -27,7 +30,7 @@ def _packages() -> Finding:
     try:
         wanted = [line for line in metadata.requires(DISTRIBUTION) or [] if "extra ==" not in line]
     except metadata.PackageNotFoundError:
-        return fail("flowd", f"{__version__}, but it is not installed", f"Install it: pip install {DISTRIBUTION}")
+        return fail("flowd", f"{__version__}, but it is not installed", f"Install it, {_HOW}")
     found, missing = [], []
     for line in wanted:
         name = _name(line)
@@ -36,7 +39,7 @@ def _packages() -> Finding:
         except metadata.PackageNotFoundError:
             missing.append(line)
     if missing:
-        return fail("flowd", f"{__version__} lacks {', '.join(missing)}", f"Reinstall: pip install {DISTRIBUTION}")
+        return fail("flowd", f"{__version__} lacks {', '.join(missing)}", f"Install flowd anew, {_HOW}")
     return ok("flowd", f"{__version__} with {', '.join(found)}")
 
 

@@ -29,7 +29,7 @@ def top(session: Session, url: str | None, token_file: Path | None) -> int:
     """Show what runs, what waits and for what, what asks for a person, and what has ended, live, on the whole terminal.
     Open a run to follow its output; cancel, retry, replay, approve, answer, pause. `?` shows the keys.
 
-    Needs Textual: pip install 'codex-flowd[top]'
+    Needs Textual: in a clone of flowd's repository, pip install '.[top]'
 
     \b
     Examples:

@@ -79,8 +79,8 @@ def check(user: str, command: str, workspace: Path) -> None:
     why = f"{closed} is closed to that user" if closed else said[-1] if said else f"exit code {done.returncode}"
     raise StateError(
         f"The service would run as {user}, who cannot run {command}: {why}. Install flowd where every user can reach "
-        "it, and call that one: sudo python3 -m venv /opt/flowd && sudo /opt/flowd/bin/pip install codex-flowd (or: "
-        "sudo pipx install --global codex-flowd). Or name another user with --run-as."
+        "it, and call that one; in a clone of its repository: sudo python3 -m venv /opt/flowd && "
+        "sudo /opt/flowd/bin/pip install . (or: sudo pipx install --global .). Or name another user with --run-as."
     )
 
 

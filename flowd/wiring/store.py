@@ -79,8 +79,8 @@ def shared_address(settings: Settings) -> "Address":
         from flowd.store.postgres.address import Address  # noqa: PLC0415 - an extra, which few have
     except ImportError as error:
         raise StateError(
-            f"The store is a PostgreSQL database, and what connects to one is not installed ({error}). Install it: "
-            f"pip install 'codex-flowd[postgres]'"
+            f"The store is a PostgreSQL database, and what connects to one is not installed ({error}). Install flowd "
+            "with it, in a clone of its repository: pip install '.[postgres]'"
         ) from error
     return Address(where.url, where.shown, where.schema)
 

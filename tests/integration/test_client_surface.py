@@ -96,7 +96,7 @@ def test_without_flowd_local_mode_says_what_to_install(tmp_path: Path) -> None:
     )
     argv = [sys.executable, "-c", f"import sys, flowd_client\n{script}"]
     said = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert "pip install codex-flowd" in said
+    assert "in a clone of its repository: pip install ." in said
 
 
 def test_the_blocking_client_loads_neither_asyncio_nor_anything_from_outside(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import pwd
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import documentation
 import pytest
 from daemon_rig import Workspace, flowd, flowd_says, workspace
 from http_rig import HttpPlace, write_secret
@@ -177,8 +177,8 @@ def test_canceling_an_event_closes_its_questions(place: Workspace) -> None:
 
 
 def test_the_example_in_python_of_the_documentation_answers_and_pauses() -> None:
-    page = (Path(__file__).parents[2] / "docs/order.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"<!-- run: people -->\n```python\n(.*?)```", page, re.DOTALL)
+    page = documentation.CHECKOUT / "docs/order.md"
+    (example,) = (block.text for block in documentation.blocks(page) if block.name == "people")
     with workspace() as place:
         place.flow("release", ASK, runner="python", trigger="ask.go")
         place.start()

@@ -1,17 +1,21 @@
-"""The README's blocks run as they stand."""
+"""The blocks of README.md and of docs/reference/api.md run as they stand."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+import documentation
 import pytest
 from daemon_rig import Workspace
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = dict(re.findall(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", README, re.DOTALL))
+PAGES = ("README.md", "docs/reference/api.md")
+BLOCKS = {
+    block.name: block.text
+    for page in PAGES
+    for block in documentation.blocks(documentation.CHECKOUT / page)
+    if block.kind == "run"
+}
 
 
 def run(argv: list[str], place: Workspace, text: str) -> str:
@@ -35,11 +39,11 @@ def test_the_client_example_works(place: Workspace) -> None:
     place.start()
     said = run([sys.executable, "-"], place, BLOCKS["client"])
     assert said.startswith("hello ")
-    assert "readme:1" in said
+    assert "example:1" in said
 
 
 def test_the_socket_example_works(place: Workspace) -> None:
     if not any(os.access(f"{folder}/nc", os.X_OK) for folder in os.environ["PATH"].split(os.pathsep)):
-        pytest.skip("NOT TESTED: the README's nc example, because nc is not here (Debian: netcat-openbsd)")
+        pytest.skip("NOT TESTED: the example with nc, because nc is not here (Debian: netcat-openbsd)")
     place.start()
     assert '"runs":[]' in run(["sh"], place, BLOCKS["socket"])

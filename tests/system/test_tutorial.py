@@ -1,32 +1,28 @@
-"""The tutorials, done to the letter: their files written, their commands run in order, their output compared."""
+"""Tutorials and recipes, done to the letter: their files written, their commands run in order, their output compared.
+
+So is every page whose blocks have marks and that no other test reads.
+"""
 
 import os
-import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import documentation
 import pytest
 from daemon_rig import Workspace
 
-CHECKOUT = Path(__file__).parents[2]
-RUNS = {
-    "tutorial.md": {"validate", "local", "again", "serve", "http", "replay"},
-    "tutorial-order.md": {"repository", "validate", "serve", "dispatch", "approve", "break", "mend", "cancel"},
-}
-BLOCK = re.compile(r"<!-- (file|run|output): (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+CHECKOUT = documentation.CHECKOUT
+TUTORIALS = documentation.tutorials()
 
 
-def text_of(tutorial: str) -> str:
-    return (CHECKOUT / "docs" / tutorial).read_text(encoding="utf-8")
-
-
-def steps(tutorial: str) -> Iterator[tuple[str, str, str]]:
-    """Each block of a tutorial in order: its kind, its name and its text."""
-    for match in BLOCK.finditer(text_of(tutorial)):
-        yield match[1], match[2], match[3]
+def steps(page: str) -> Iterator[tuple[str, str, str]]:
+    """Each marked block of a page in order: its kind, its name and its text."""
+    for block in documentation.blocks(CHECKOUT / page):
+        if block.kind in ("file", "run", "output"):
+            yield block.kind, block.name, block.text
 
 
 def free_port() -> int:
@@ -35,25 +31,33 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.mark.parametrize("tutorial", RUNS)
-def test_every_block_is_executed_or_compared(tutorial: str) -> None:
-    blocks = list(steps(tutorial))
-    assert len(blocks) == text_of(tutorial).count("\n```") // 2
-    names = {kind: {name for what, name, _ in blocks if what == kind} for kind in ("file", "run", "output")}
-    assert names["run"] == RUNS[tutorial]
-    assert names["output"] < names["run"]
+def test_the_tutorials_are_among_them() -> None:
+    assert {"docs/tutorial.md", "docs/tutorial-order.md"} <= set(TUTORIALS)
+
+
+@pytest.mark.parametrize("tutorial", ["docs/tutorial.md", "docs/tutorial-order.md"])
+def test_every_block_of_a_tutorial_is_executed_or_compared(tutorial: str) -> None:
+    assert len(list(steps(tutorial))) == documentation.fences(CHECKOUT / tutorial)
+
+
+@pytest.mark.parametrize("tutorial", TUTORIALS)
+def test_what_is_compared_was_executed(tutorial: str) -> None:
+    names = {kind: {name for what, name, _ in steps(tutorial) if what == kind} for kind in ("run", "output")}
+    assert names["output"] <= names["run"]
 
 
 def test_the_release_is_the_example() -> None:
     example = CHECKOUT / "examples" / "flows" / "release"
     files = {path.relative_to(example).as_posix(): path.read_text(encoding="utf-8") for path in example.rglob("*.*")}
     shown = {
-        name.removeprefix("flows/release/"): text for kind, name, text in steps("tutorial-order.md") if kind == "file"
+        name.removeprefix("flows/release/"): text
+        for kind, name, text in steps("docs/tutorial-order.md")
+        if kind == "file"
     }
     assert shown == files
 
 
-@pytest.mark.parametrize("tutorial", RUNS)
+@pytest.mark.parametrize("tutorial", TUTORIALS)
 def test_the_tutorial_works_to_the_letter(place: Workspace, tutorial: str) -> None:
     port = str(free_port())
     environment = {

@@ -30,7 +30,7 @@ def test_a_user_who_cannot_run_this_flowd_is_found_before_anything_is_written(bo
         refused = install(box, home, *options, flowd=f"{closed}/flowd")
         assert refused.returncode == 5
         assert f"would run as {OTHER_USER}, who cannot run {closed}/flowd: {closed} is closed" in refused.stderr
-        assert "/opt/flowd/bin/pip install codex-flowd" in refused.stderr
+        assert "/opt/flowd/bin/pip install ." in refused.stderr
     assert is_untouched(box)
 
 

@@ -68,7 +68,7 @@ def open_engine(*, state: State | None, state_dir: str | Path | None, **options:
     except ImportError as error:
         raise UnavailableModeError(
             'mode "local" runs steps in this process with flowd\'s own engine, which is not installed here'
-            f" ({error}). Install it with: pip install codex-flowd"
+            f" ({error}). Install flowd, in a clone of its repository: pip install ."
         ) from error
     return cast("LocalEngine", home.LocalEngine(state=state, state_dir=state_dir, **options))
 
