@@ -1,4 +1,5 @@
-"""What every step finds wherever flowd is installed: the command ``flowd``, and for Python the module ``flowd_client``.
+"""What every step finds wherever flowd is installed: the command ``flowd``, and for Python ``flowd_client`` and
+``flowd_step``.
 
 A folder of flowd's own has them, so that nothing else of flowd's environment comes into a step's reach.
 """
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 import flowd_client
+import flowd_step
 from flowd.state import files
 
-_MODULES: Final = (flowd_client,)
+_MODULES: Final = (flowd_client, flowd_step)
 
 
 class Reach:
