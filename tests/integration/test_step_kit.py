@@ -69,6 +69,26 @@ def test_a_step_of_every_style_has_it_in_reach(rig: Rig, tmp_path: Path, source:
     assert done.stdout.count(b"FLOW_RESULT") == 1
 
 
+def old_python() -> str:
+    """The oldest interpreter from 3.8 that is here, by its name or among pyenv's; or a skip."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for minor in range(8, 11):
+        named = [shutil.which(f"python3.{minor}"), *map(str, pyenv.glob(f"3.{minor}.*/bin/python3"))]
+        for found in filter(None, named):
+            asked = subprocess.run(
+                [found, "-c", "import sys; print(sys.version_info[1])"], capture_output=True, text=True
+            )
+            if asked.stdout.strip() == str(minor):  # pyenv's shim of a version that is not chosen prints nothing
+                return found
+    pytest.skip("NOT TESTED: a step with a Python from 3.8 to 3.10, because none is here")
+
+
+@pytest.mark.parametrize("source", [SCRIPT, MODULE], ids=["script", "module"])
+def test_the_interpreter_of_a_step_may_be_an_old_one(rig: Rig, tmp_path: Path, source: str) -> None:
+    done = ended(rig, source, tmp_path, (old_python(), "-W", "error"))
+    assert (done.said, done.stderr) == (SAID, "")
+
+
 def test_a_step_with_dependencies_of_its_own_has_it_in_reach(rig: Rig, tmp_path: Path) -> None:
     path = f"{CHECKOUT / '.tools/bin'}{os.pathsep}{rig.environ['PATH']}"
     if shutil.which("uv", path=path) is None:
