@@ -17,7 +17,6 @@ from flowd.cli.verb import Text
 from flowd_client import requests
 from flowd_client.errors import CallError, FlowClientError
 from flowd_client.request import Named
-from flowd_client.views.event import read_events
 from flowd_client.views.run import RunView, read_runs
 
 LAST, FAILED = "@last", "@failed"
@@ -99,7 +98,7 @@ def _said(session: Session, word: str, kind: Named) -> str:
     if kind == "run":
         ids = [run.id for run in _runs(session, status=status)]
     else:
-        ids = [event.id for event in read_events(session.ask(requests.list_events(limit=1, status=status)))]
+        ids = [event.id for event in session.view(requests.list_events(limit=1, status=status))]
     if not ids:
         raise CommandError(f"There is no {kind}{' that failed' if status else ''} yet.", Exit.NOT_FOUND)
     return ids[0]
@@ -130,7 +129,7 @@ def _runs(session: Session, **filters: str | None) -> Sequence[RunView]:
 def _newest(session: Session, kind: Named) -> list[str]:
     if kind == "run":
         return [run.id for run in read_runs(session.ask(requests.list_runs(limit=_OFFERED)))]
-    return [event.id for event in read_events(session.ask(requests.list_events(limit=_OFFERED)))]
+    return [event.id for event in session.view(requests.list_events(limit=_OFFERED))]
 
 
 class FlowName(Text):

@@ -1,8 +1,9 @@
 """Says on stderr that the daemon does not answer, while a command waits for it."""
 
 import contextlib
+import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowd.cli.exits import tell
@@ -37,10 +38,30 @@ class TellingTransport(UnixTransport):
             elif not is_quiet:
                 tell(f"The daemon has not answered for {_SILENCE_S:g} s. Waiting for it.")
 
-        teller = threading.Timer(_SILENCE_S, look)
+        with _called_after(_SILENCE_S, look):
+            yield
+
+
+@contextlib.contextmanager
+def _called_after(delay_s: float, tell_it: Callable[[], None]) -> Iterator[None]:
+    """Call this if the block takes longer.
+
+    The main thread, which is that of nearly all commands, is interrupted for it: to start a thread takes longer than
+    most answers, and the process would have to wait for its end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        teller = threading.Timer(delay_s, tell_it)
         teller.daemon = True
         teller.start()
         try:
             yield
         finally:
             teller.cancel()
+        return
+    before = signal.signal(signal.SIGALRM, lambda *_: tell_it())
+    timer = signal.setitimer(signal.ITIMER_REAL, delay_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, before)

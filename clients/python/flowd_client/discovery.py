@@ -4,7 +4,6 @@ import os
 import re
 import stat
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -214,9 +213,11 @@ def state_dir(workspace: Path) -> Path:
 def runtime_folders() -> tuple[Path, ...]:
     """Where flowd leaves what is of no use after a reboot: the first is where it writes, the others may hold what a
     daemon with another environment left."""
+    from tempfile import gettempdir  # noqa: PLC0415 - with compressors and random numbers, for few who find a daemon
+
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     user = os.geteuid()
-    usual = (Path(f"/run/user/{user}/flowd"), Path(tempfile.gettempdir()) / f"flowd-{user}")
+    usual = (Path(f"/run/user/{user}/flowd"), Path(gettempdir()) / f"flowd-{user}")
     return (Path(runtime) / "flowd", *usual) if runtime else usual[::-1]
 
 
