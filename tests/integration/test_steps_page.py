@@ -29,7 +29,7 @@ def test_the_package_of_the_page_works(tmp_path: Path) -> None:
 def test_what_the_page_shows_a_step_to_read_and_to_say_is_that() -> None:
     (context,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     assert json.loads(context)["flow"]["needs"]["write"]["result"]["path"] == "NOTES.md"
-    lines = [text.encode() for text in re.findall(r"```\n(FLOW_.*?\n)```", PAGE, re.DOTALL)]
+    lines = [text.encode() for text in re.findall(r"```text\n(FLOW_.*?\n)```", PAGE, re.DOTALL)]
     said = [result.find(lambda at, count, line=line: line[at : at + count], len(line)) for line in lines]  # type: ignore[misc]
     assert [isinstance(found, result.FlowResult) for found in said] == [True, False]
     assert progress.last(lines[1]) == progress.Progress(40, "layer 3 of 7")
