@@ -1,6 +1,7 @@
 """``flowd fire`` and ``flowd exec``: run steps in this process, without a daemon, and store nothing.
 
-They print what the reference runner prints for ``fire`` and ``run``.
+On stdout they print what the reference runner prints for ``fire`` and ``run``; what steps write is on stderr, as it
+comes.
 """
 
 import logging
@@ -20,14 +21,26 @@ if TYPE_CHECKING:
     from flowd.embedded import RunReport
 
 
+def _trying_options(function: Any) -> Any:
+    """What verbs have in common that only try steps out."""
+    live = click.option(
+        "--live", "is_live", is_flag=True, help="Let steps send events to the workspace's daemon, as in a shell."
+    )
+    quiet = click.option("-q", "--quiet", "is_quiet", is_flag=True, help="The result alone; show no output of steps.")
+    return live(quiet(function))
+
+
 @click.command(cls=Verb, short_help="Run an event's steps right here. Needs no daemon.")
 @click.argument("event", required=False, metavar="EVENT.json|-")
 @click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@_trying_options
 @click.pass_obj
-def fire(session: Session, event: str | None, event_option: str | None) -> int:
+def fire(session: Session, *, event: str | None, event_option: str | None, is_quiet: bool, is_live: bool) -> int:
     """Run every step that matches an event, here and now, and print their results as JSON. Nothing is stored.
 
-    Delays between steps are kept; a notBefore of the event is not waited for.
+    What the steps write is shown on stderr as they write it; stdout has the JSON alone. What they send, by `next`,
+    `flowd dispatch` or a client, is told and runs here, too; the workspace's daemon gets it only with --live. Delays
+    between steps are kept; a notBefore of the event is not waited for. Ctrl-C ends the steps.
 
     Exits with 1 if a step fails, is blocked or needs intervention.
 
@@ -35,19 +48,21 @@ def fire(session: Session, event: str | None, event_option: str | None) -> int:
     Examples:
       flowd fire event.json
       flowd fire --event event.json | jq '.results[].result.status'
+      flowd fire event.json --quiet --live
     """
     body = _event(event, event_option)
     from flowd import embedded  # noqa: PLC0415 - heavy
+    from flowd.cli.audience import on_stderr  # noqa: PLC0415
 
     _tell_warnings()
     if body.get(NOT_BEFORE) is not None:
         printing.note("flowd: notBefore is not waited for here; `flowd dispatch` waits for it.")
     try:
-        reports = embedded.fire(session.workspace, body)
+        reports = embedded.fire(session.workspace, body, on_stderr(is_quiet=is_quiet), is_live=is_live)
     except FlowdError as error:
         raise _told(error) from error
     printing.print_json({"eventId": body.get("id"), "results": [_shape(report) for report in reports]})
-    return _code(reports)
+    return _code(reports, is_quiet=is_quiet)
 
 
 @click.command("exec", cls=Verb, short_help="Run one step right here. Needs no daemon.")
@@ -55,9 +70,23 @@ def fire(session: Session, event: str | None, event_option: str | None) -> int:
 @click.argument("step", type=Text())
 @click.argument("event", required=False, metavar="EVENT.json|-")
 @click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@_trying_options
 @click.pass_obj
-def exec_(session: Session, flow: str, step: str, event: str | None, event_option: str | None) -> int:
+def exec_(
+    session: Session,
+    *,
+    flow: str,
+    step: str,
+    event: str | None,
+    event_option: str | None,
+    is_quiet: bool,
+    is_live: bool,
+) -> int:
     """Run one step for an event, here and now, whatever its trigger says, and print its result as JSON.
+
+    What it writes is shown on stderr as it writes it; stdout has the JSON alone. What it sends, by `next`,
+    `flowd dispatch` or a client, is told and starts nothing; the workspace's daemon gets it only with --live. Ctrl-C
+    ends the step.
 
     Exits with 1 if it fails, is blocked or needs intervention.
 
@@ -67,20 +96,24 @@ def exec_(session: Session, flow: str, step: str, event: str | None, event_optio
     """
     body = _event(event, event_option)
     from flowd import embedded  # noqa: PLC0415 - heavy
+    from flowd.cli.audience import on_stderr  # noqa: PLC0415
 
     _tell_warnings()
     try:
-        report = embedded.execute(session.workspace, flow, step, body)
+        audience = on_stderr(is_quiet=is_quiet)
+        report = embedded.execute(session.workspace, flow, step, body, audience, is_live=is_live)
     except FlowdError as error:
         raise _told(error) from error
     printing.print_json(_shape(report))
-    return _code([report])
+    return _code([report], is_quiet=is_quiet)
 
 
 class _Teller(logging.Handler):
     """Prints the engine's warnings like the command's own: a line on stderr, not a log record."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == "run ended":
+            return  # which the verb tells itself
         facts = vars(record)
         where = f"{facts.get('file')}:{facts['line']}" if facts.get("line") else facts.get("file")
         error = ". ".join(str(part) for part in (facts.get("error"), facts.get("remedy")) if part)
@@ -127,9 +160,9 @@ def _shape(report: "RunReport") -> dict[str, Any]:
     return shape
 
 
-def _code(reports: "list[RunReport]") -> Exit:
+def _code(reports: "list[RunReport]", *, is_quiet: bool) -> Exit:
     for report in reports:
-        if report.error:
+        if report.error and is_quiet:  # else it was told when it ended
             sentence, _, excerpt = report.error.partition("\n")
             tell(sentence)
             if excerpt:

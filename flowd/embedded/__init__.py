@@ -5,5 +5,6 @@ library's ``mode="local"`` talks to. Both stand on `flowd.embedded.running`.
 """
 
 from flowd.embedded.firing import RunReport, execute, fire
+from flowd.embedded.rehearsal import Audience, Sent
 
-__all__ = ["RunReport", "execute", "fire"]
+__all__ = ["Audience", "RunReport", "Sent", "execute", "fire"]

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
-from flowd.embedded.running import private_settings, running
+from flowd.embedded.ending import until_told_to_end
+from flowd.embedded.rehearsal import Audience, rehearsing
+from flowd.embedded.running import private_settings
 from flowd.engine.engine import Engine
 from flowd.settings.values import Settings
 from flowd_client.discovery import trace_around
@@ -35,43 +37,53 @@ class RunReport:
     exit_ok: bool
 
 
-def fire(workspace: Path, event: object) -> list[RunReport]:
+def fire(workspace: Path, event: object, audience: Audience | None = None, *, is_live: bool = False) -> list[RunReport]:
     """Run every step that an event matches, and all that they cause, and report in match order, causes first.
 
-    Delays of steps, and the quiet that they wait for, are waited for; a ``notBefore`` of an event is not.
+    Delays of steps, and the quiet that they wait for, are waited for; a ``notBefore`` of an event is not. What steps
+    send in other ways than by their results runs here, too, unless they are ``is_live``, see
+    `flowd.embedded.rehearsal.rehearsing`. An interrupt ends steps with their own grace, a second one at once.
 
     Raises:
         FlowdError: The event is none.
+        KeyboardInterrupt: The process was told to end, by SIGINT, SIGTERM or SIGHUP.
     """
-    return _run(workspace, event, None)
+    return _run(workspace, event, None, audience, is_live=is_live)
 
 
-def execute(workspace: Path, flow: str, step: str, event: object) -> RunReport:
-    """Run one step for an event, whatever its trigger and schema say.
+def execute(
+    workspace: Path, flow: str, step: str, event: object, audience: Audience | None = None, *, is_live: bool = False
+) -> RunReport:
+    """Run one step for an event, whatever its trigger and schema say. What it sends starts nothing, as in `fire`.
 
     Raises:
         StepNotFoundError: There is no such flow or step.
         FlowdError: The event is none.
+        KeyboardInterrupt: As `fire`.
     """
-    return _run(workspace, event, (flow, step))[0]
+    return _run(workspace, event, (flow, step), audience, is_live=is_live)[0]
 
 
-def _run(workspace: Path, event: object, only: tuple[str, str] | None) -> list[RunReport]:
+def _run(
+    workspace: Path, event: object, only: tuple[str, str] | None, audience: Audience | None, *, is_live: bool
+) -> list[RunReport]:
     # The folder goes after the loop, which sees its threads end even if it is interrupted twice: one of them may be
     # about to start the keeper in it.
     with private_settings(workspace) as settings:
-        return asyncio.run(_run_in(settings, event, only))
+        return asyncio.run(until_told_to_end(_run_in(settings, event, only, audience, is_live=is_live)))
 
 
-async def _run_in(settings: Settings, event: object, only: tuple[str, str] | None) -> list[RunReport]:
+async def _run_in(
+    settings: Settings, event: object, only: tuple[str, str] | None, audience: Audience | None, *, is_live: bool
+) -> list[RunReport]:
     runs: list[Run] = []
     try:
-        async with running(settings) as parts:
-            parts.engine.wait_for_no_instant()
-            if only is not None:
-                parts.engine.cause_nothing()
-            accepted = await parts.engine.sending.dispatch(event, only=only, traceparent=trace_around())
-            runs = await _see_through(parts.engine, accepted.event.id)
+        async with rehearsing(settings, audience, causes=only is None, is_live=is_live) as rehearsal:
+            if isinstance(event, dict) and isinstance(event.get("id"), str):
+                rehearsal.knows(event["id"])
+            accepted = await rehearsal.engine.sending.dispatch(event, only=only, traceparent=trace_around())
+            runs = await _see_through(rehearsal.engine, accepted.event.id)
+            await rehearsal.settle()
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.
     return [_report(run) for run in runs]

@@ -6,11 +6,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 from flowd import wiring
 from flowd.domain.errors import StateError
+from flowd.ports import Runners
 from flowd.settings import sources as settings_sources
 from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
@@ -43,6 +44,8 @@ async def running(
     step_environ: Mapping[str, str] | None = None,
     socket_path: Path | None = None,
     keeps_steps: bool = False,
+    rehearsal_socket: Path | None = None,
+    around_runners: Callable[[Runners], Runners] | None = None,
 ) -> AsyncIterator[Parts]:
     """An open engine on a state folder whose lock the caller holds.
 
@@ -52,6 +55,7 @@ async def running(
     Args:
         step_environ: The whole environment of steps; None is the caller's, less flowd's secrets.
         socket_path: Told to steps.
+        rehearsal_socket: Told to steps that are only tried out; likewise ``around_runners``, see `flowd.wiring.build`.
 
     Raises:
         StateError: State on disk cannot be used.
@@ -69,6 +73,8 @@ async def running(
         socket_path=socket_path,
         is_watching=False,
         launched_by=LAUNCHED_BY,
+        rehearsal_socket=rehearsal_socket,
+        around_runners=around_runners,
     )
     try:
         try:
@@ -77,7 +83,7 @@ async def running(
                 yield parts
                 parts.engine.wind_down()
                 if not keeps_steps:
-                    await _end_steps(parts)
+                    await end_steps(parts)
                 raise _EndedError
         except* _EndedError:
             pass
@@ -85,7 +91,8 @@ async def running(
         await parts.close(end_steps=not keeps_steps)
 
 
-async def _end_steps(parts: Parts) -> None:
+async def end_steps(parts: Parts) -> None:
+    """End what is under way, each step within its own grace, and record it as canceled."""
     await parts.engine.end_active(grace_s=None)
     while not parts.engine.is_idle:  # noqa: ASYNC110 - each ends within its own grace, and the keeper sees to that
         await asyncio.sleep(_POLL_S)

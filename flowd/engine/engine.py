@@ -178,8 +178,9 @@ class Engine:
         self.watches.packages_changed()
 
     def cause_nothing(self) -> None:
-        """Leave alone what results say is to come next: whoever runs one step means that step."""
+        """Start nothing that a step sends, by its result or in any other way: whoever runs one step means that step."""
         self._follows.are_wanted = False
+        self._intake.starts_unasked = False
 
     def wait_for_no_instant(self) -> None:
         """Let runs start whatever their events say of when: whoever runs them means now."""

@@ -1,7 +1,7 @@
 """Accepts and replays events: normalises them, matches them, and only then stores them, in one transaction."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from flowd.domain import event as events
@@ -74,12 +74,15 @@ class Intake:
         self._max_payload_bytes = max_payload_bytes
         self.waits_for_instants = True
         """False: runs start whatever their events say of when."""
+        self.starts_unasked = True
+        """False: an event starts only the steps that whoever sends it names."""
 
     async def accept(
         self,
         value: object,
         *,
         only: tuple[str, str] | None = None,
+        among: Collection[tuple[str, str]] | None = None,
         caused_by: str | None = None,
         traceparent: str | None = None,
         slot: Slot | None = None,
@@ -90,6 +93,7 @@ class Intake:
         Args:
             value: The event as it came.
             only: A flow and a step of it to run instead, whatever they match.
+            among: Flows and steps; of those that it matches, only these are run, and now, whatever they say of times.
             caused_by: The run whose step sends it, see `flowd.ports.Store.accept`.
             traceparent: Kept with it and given to its steps (W3C Trace Context).
             slot: The slot of a schedule that it tells, see `flowd.ports.Store.accept`.
@@ -103,14 +107,20 @@ class Intake:
             RefusedError: It cannot be stored now. Nothing was.
         """
         at_ms = self._clock.now_ms()
-        new = await self.prepare(self.read(value, at_ms=at_ms), only=only)
+        new = await self.prepare(self.read(value, at_ms=at_ms), only=only, among=among)
         event = new.event if traceparent is None else replace(new.event, traceparent=traceparent)
         accepted = await self._store.accept(
             event, new.runs, at_ms=at_ms, claim=claim(how_many_start(new.runs)), caused_by=caused_by, slot=slot
         )
         return accepted if accepted.is_duplicate else replace(accepted, outside=new.outside)
 
-    async def prepare(self, event: Event, *, only: tuple[str, str] | None = None) -> NewEventRuns:
+    async def prepare(
+        self,
+        event: Event,
+        *,
+        only: tuple[str, str] | None = None,
+        among: Collection[tuple[str, str]] | None = None,
+    ) -> NewEventRuns:
         """All that is to be stored of a normalised event, if it is not known yet.
 
         Raises:
@@ -119,7 +129,12 @@ class Intake:
             PayloadTooLargeError: It is larger than ``max_payload_bytes``.
         """
         body = await self._body(event)
+        if among is None and only is None and not self.starts_unasked:
+            among = ()
         found, left_out, outside = await self._matches(event, body, only)
+        if among is not None:
+            found = [match for match in found if (match.flow.name, match.step.name) in among]
+            left_out, outside = (), ()
         content = {key: member for key, member in event.members.items() if key != "receivedAt"}
         new = NewEvent(
             id=event.id,
@@ -137,7 +152,7 @@ class Intake:
                 await asyncio.sleep(0)
             runs += first_round(self._steps, event.id, found[first : first + _AT_ONCE])
         given = self._given(runs, event)
-        if only is None:  # else somebody wants this step to run, whatever it waits for else
+        if only is None and among is None:  # else somebody wants this step to run, whatever it waits for else
             not_before_ms = timing.not_before_ms(event.members, now_ms=self._clock.now_ms())
             given = self._timed(given, event, not_before_ms if self.waits_for_instants else None)
         return NewEventRuns(new, given, outside)

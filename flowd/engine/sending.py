@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from flowd.domain.awaited import Waiting
@@ -56,20 +56,23 @@ class Sending:
         value: object,
         *,
         only: tuple[str, str] | None = None,
+        among: Collection[tuple[str, str]] | None = None,
         caused_by: str | None = None,
         traceparent: str | None = None,
         slot: Slot | None = None,
     ) -> Accepted:
         """Accept an event; see `Intake.accept`. Its runs start as places are free, even if this call is cancelled."""
-        return await self._calls.do(self._dispatch(value, only, caused_by, traceparent, slot))
+        return await self._calls.do(self._dispatch(value, caused_by, traceparent, slot, only=only, among=among))
 
     async def _dispatch(
         self,
         value: object,
-        only: tuple[str, str] | None,
         caused_by: str | None,
         traceparent: str | None,
         slot: Slot | None,
+        *,
+        only: tuple[str, str] | None,
+        among: Collection[tuple[str, str]] | None,
     ) -> Accepted:
         places, claimed, began_s = 0, Claimed(), time.perf_counter()
 
@@ -80,7 +83,7 @@ class Sending:
 
         try:
             said = {"caused_by": caused_by, "traceparent": traceparent}
-            accepted = await self._intake.accept(value, only=only, claim=claim, slot=slot, **said)
+            accepted = await self._intake.accept(value, only=only, among=among, claim=claim, slot=slot, **said)
             self._tallies.accepted(accepted, time.perf_counter() - began_s)
             claimed = accepted.claimed or claimed
             if not accepted.is_duplicate:

@@ -19,7 +19,7 @@ from flowd.runners.places import check_executable, script_path, working_folder
 from flowd.runners.reach import Reach
 from flowd.runners.secrets import StepSecrets
 from flowd.runners.styles import Style, Styles
-from flowd_client.discovery import STEP_WORKSPACE
+from flowd_client.discovery import REHEARSAL, STEP_WORKSPACE
 
 BOOTSTRAPS: Final = Path(__file__).resolve().parent / "bootstraps"
 
@@ -53,6 +53,7 @@ class StepRunners:
         environ: Mapping[str, str],
         interpreters: Mapping[str, str],
         launched_by: str = "flowd",
+        is_rehearsal: bool = False,
         secrets: StepSecrets | None = None,
         reach: Reach | None = None,
     ) -> None:
@@ -64,6 +65,7 @@ class StepRunners:
             environ: The environment that steps inherit: PATH is looked up in it, and the code-mode gate.
             interpreters: The ``[runners]`` settings by runner.
             launched_by: Told to steps.
+            is_rehearsal: Steps are only tried out: their clients are to speak to this socket alone.
             secrets: Those that steps may be given.
             reach: What steps find behind all that is on their own paths.
         """
@@ -71,6 +73,7 @@ class StepRunners:
         self._socket_path = socket_path
         self._environ = environ
         self._launched_by = launched_by
+        self._is_rehearsal = is_rehearsal
         self._secrets = secrets or StepSecrets({}, environ)
         self._reach = reach
         self._interpreters = Interpreters(workspace=workspace, environ=environ, overrides=interpreters)
@@ -243,6 +246,8 @@ class StepRunners:
         env[STEP_WORKSPACE] = str(self._workspace)
         if self._socket_path:
             env["FLOWD_SOCKET"] = self._socket_path
+            if self._is_rehearsal:
+                env[REHEARSAL] = self._socket_path
         if needs := _short_needs(context):
             env["FLOWD_NEEDS"] = needs.decode()
         if backend_url := self._environ.get(_BACKEND_URL):

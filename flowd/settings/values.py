@@ -17,6 +17,7 @@ from flowd.domain.trees import MAX_EVENTS
 from flowd.formats.typed import Meta, Struct
 from flowd.notifiers.config import NotifierConfig
 from flowd.settings.store import StoreAddress
+from flowd_client.discovery import REHEARSAL
 
 MIB = 1024 * 1024
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -30,7 +31,7 @@ SECRETS = ("FLOWD_HTTP_SECRET", "FLOWD_HTTP_TOKEN", "FLOWD_STORE", "CODEX_FLOW_B
 _PRIVATE = (
     *SECRETS, "CREDENTIALS_DIRECTORY", "FLOWD_MARK", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS",
     "LISTEN_PID", "LISTEN_FDNAMES", "INVOCATION_ID", "JOURNAL_STREAM", "MANAGERPID", "SYSTEMD_EXEC_PID",
-    "FLOWD_DEBUG_HANG", "STATE_DIRECTORY", "RUNTIME_DIRECTORY",
+    "FLOWD_DEBUG_HANG", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", REHEARSAL,
 )  # fmt: skip
 """Secrets, and what systemd and tests say to the daemon alone."""
 

@@ -17,7 +17,7 @@ from flowd.engine.catalog_journal import CatalogJournal
 from flowd.engine.engine import Engine
 from flowd.engine.feed import Feed
 from flowd.engine.outputs import OutputFiles
-from flowd.ports import OpenStore
+from flowd.ports import OpenStore, Runners
 from flowd.runners.commands import StepRunners
 from flowd.runners.reach import Reach
 from flowd.runners.secrets import StepSecrets
@@ -66,6 +66,8 @@ async def build(
     on_storage_failure: Callable[[StorageFailedError], None],
     on_keeper_lost: Callable[[KeeperLostError], None] | None = None,
     socket_path: Path | None,
+    rehearsal_socket: Path | None = None,
+    around_runners: Callable[[Runners], Runners] | None = None,
     is_watching: bool = True,
     launched_by: str = "flowd",
     redactor: Redactor | None = None,
@@ -75,6 +77,8 @@ async def build(
     """Open everything for one state folder, whose lock the caller holds.
 
     Args:
+        rehearsal_socket: Told to steps that are only tried out, see `flowd_client.discovery.REHEARSAL`.
+        around_runners: Puts something of the caller's between the engine and the runners.
         redactor: Masks what is shown; by default one for the settings and ``environ``.
         step_environ: What steps inherit, instead of what the settings choose from ``environ``.
         step_open_files: The soft limit of open files that steps begin with; by default our own.
@@ -117,12 +121,14 @@ async def build(
         await keeper.close(end_steps=False)
         await store.close()
         raise failure
-    runners = StepRunners(
+    told_path = rehearsal_socket or socket_path
+    runners: Runners = StepRunners(
         workspace=settings.workspace,
-        socket_path=None if socket_path is None else str(socket_path),
+        socket_path=None if told_path is None else str(told_path),
         environ=dict(environ),  # looked into at each start, and os.environ decodes what it is asked for
         interpreters=settings.interpreters,
         launched_by=launched_by,
+        is_rehearsal=rehearsal_socket is not None,
         secrets=StepSecrets(settings.secrets, environ),
         reach=Reach(folder / state_folder.REACH, inherited),
     )
@@ -139,7 +145,7 @@ async def build(
         catalog=catalog,
         checks=checks,
         packages=PackageFiles(),
-        runners=runners,
+        runners=runners if around_runners is None else around_runners(runners),
         redactor=redactor,
         clock=clock,
         shared=shared,

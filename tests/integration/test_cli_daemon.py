@@ -175,7 +175,7 @@ def test_without_a_daemon_packages_are_validated_explained_and_run(tmp_path: Pat
     code, out, err = flowd(tmp_path, "exec", "fails", "step", "-", stdin=b'{"id": "e", "type": "t"}')
     assert code == 1
     assert json.loads(out)["status"] == "failed"
-    assert err.startswith("flowd: ")
+    assert err.startswith("boom\nflowd: fails/step failed in ")
     assert flowd(tmp_path, "exec", "count", "nope", str(event))[0] == 4
     assert flowd(tmp_path, "fire", "-", stdin=b'{"id": "e"}')[0] == 2
     assert not (tmp_path / ".codex").exists(), "nothing is stored"

@@ -5,7 +5,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from daemon_rig import Workspace, flowd_says, say, until
+from daemon_rig import Workspace, flowd, flowd_says, say, until
 from http_rig import HttpPlace
 
 from flowd_client import create_flow_client
@@ -226,9 +226,9 @@ def test_fire_runs_all_that_is_caused_and_exec_the_one_step(place: Workspace) ->
     chain(place, f"touch {place.path}/tail-ran; {says()}")
     event = place.path / "event.json"
     event.write_text('{"id": "e", "type": "head.go"}')
-    only = json.loads(flowd_says(place, "exec", "head", "main", str(event)))
+    only = json.loads(flowd(place, "exec", "head", "main", str(event)).stdout)
     assert only["flow"] == "head"
-    fired = json.loads(flowd_says(place, "fire", str(event)))
+    fired = json.loads(flowd(place, "fire", str(event)).stdout)
     assert [result["flow"] for result in fired["results"]] == ["head", "mid", "tail"]
     assert (place.path / "tail-ran").exists()
 

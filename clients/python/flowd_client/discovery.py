@@ -28,6 +28,10 @@ _STATE_VARIABLES = ("FLOWD_STATE_DIR", "CODEX_FLOW_BACKEND_DATA_DIR")
 STEP_WORKSPACE = "FLOWD_STEP_WORKSPACE"
 """Tells a step the workspace that it runs for. Nothing takes it as a setting."""
 
+REHEARSAL = "FLOWD_REHEARSAL"
+"""Tells a step that somebody only tries it out, and the socket of who does. Every client in it speaks to that one, and
+to no daemon, wherever its caller says that one is: what it sends there is told, and starts nothing elsewhere."""
+
 _OF_STEPS_DAEMON = ("FLOWD_SOCKET", "FLOWD_HTTP", *_STATE_VARIABLES)
 """Inside a step, these speak of the daemon that started it."""
 
@@ -97,6 +101,12 @@ def is_in_step() -> bool:
     return bool(os.environ.get("FLOWD_RUN_ID"))
 
 
+def rehearsal_socket() -> Path | None:
+    """The socket that every client speaks to in a step that is only tried out; None elsewhere. See `REHEARSAL`."""
+    told = os.environ.get(REHEARSAL)
+    return Path(told) if told else None
+
+
 def meant_for(workspace: Path, environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
     """The environment as it is meant for a workspace that somebody has named, absolute and without links.
 
@@ -112,7 +122,8 @@ def meant_for(workspace: Path, environ: Mapping[str, str] | None = None) -> Mapp
 def find_socket(workspace: str | Path, *, is_named: bool = False) -> Path:
     """Where the workspace's daemon listens, whether or not one does now.
 
-    As the daemon's own settings say: ``$FLOWD_SOCKET``, else ``socket`` in ``.codex/flowd.toml`` or the user's file,
+    In a step that is only tried out it is the socket of who does, see `REHEARSAL`. Else, as the daemon's own settings
+    say: ``$FLOWD_SOCKET``, else ``socket`` in ``.codex/flowd.toml`` or the user's file,
     else ``flowd.sock`` in `state_dir`. A daemon for which that path was too long leaves ``flowd.sock.path`` beside it,
     with the path that it took instead. A system service's socket is in ``/run/flowd-sockets``, made
     by systemd before there is a daemon that could leave word.
@@ -121,6 +132,8 @@ def find_socket(workspace: str | Path, *, is_named: bool = False) -> Path:
         is_named: The workspace was named, and not found. Inside a step of another one, the environment is not asked
             then: what it says is of that one's daemon.
     """
+    if (rehearsal := rehearsal_socket()) is not None:
+        return rehearsal
     root = Path(workspace).expanduser().resolve()
     environ = meant_for(root) if is_named else os.environ
     state = _setting(root, "state_dir", _STATE_VARIABLES, environ) or root / STATE_DIR

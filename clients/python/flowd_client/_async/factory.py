@@ -30,12 +30,19 @@ def create_async_flow_client(mode: Mode = "socket", *, timeout_s: float = 30.0, 
         timeout_s: Limit of each call; a verb that waits on purpose adds its own time to it.
         options: Those of the mode: `SocketOptions`, `HttpOptions`, `LocalOptions`.
 
+    In a step that somebody only tries out (``flowd fire``, ``exec``, ``dev``) what a client would send to a daemon goes
+    to who does, in every mode.
+
     Raises:
         UnavailableModeError: There is no such mode, or what it needs is not installed.
         TypeError: The mode has no such option.
     """
     from flowd_client._async.client import AsyncFlowClient  # noqa: PLC0415 - each client loads only its own half
 
+    if (rehearsal := given.rehearsal(mode, options)) is not None:
+        from flowd_client._async.unix import AsyncUnixTransport  # noqa: PLC0415 - each client loads only what it needs
+
+        return AsyncFlowClient(AsyncUnixTransport(rehearsal), timeout_s=timeout_s)
     match mode:
         case "socket":
             from flowd_client._async.unix import AsyncUnixTransport  # noqa: PLC0415

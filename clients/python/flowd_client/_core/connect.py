@@ -10,7 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from flowd_client.discovery import MAX_SOCKET_PATH_BYTES, SYSTEM_SOCKETS, find_service, user_dir, workspace_of
+from flowd_client.discovery import (
+    MAX_SOCKET_PATH_BYTES,
+    SYSTEM_SOCKETS,
+    find_service,
+    rehearsal_socket,
+    user_dir,
+    workspace_of,
+)
 from flowd_client.errors import DaemonNotRunningError, FlowClientError, UntrustedDaemonError
 
 BACKLOG_PAUSE_S = 0.01
@@ -18,7 +25,12 @@ BACKLOG_PAUSE_S = 0.01
 
 
 def locator(path: Path | Callable[[], Path]) -> Callable[[], Path]:
-    """What tells where to connect: a daemon that starts later may choose another place for its socket."""
+    """What tells where to connect: a daemon that starts later may choose another place for its socket.
+
+    A step that is only tried out connects to who does, wherever its caller sends it.
+    """
+    if (rehearsal := rehearsal_socket()) is not None:
+        return lambda: rehearsal
     if isinstance(path, Path):
         return lambda: path
     return path

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
-from flowd_client.discovery import find_socket, find_workspace
+from flowd_client.discovery import find_socket, find_workspace, rehearsal_socket
 from flowd_client.errors import UnavailableModeError
 
 if TYPE_CHECKING:
@@ -89,6 +89,13 @@ def socket_place(
         return lambda: find_socket(found)
     root = Path(workspace).expanduser().absolute()
     return lambda: find_socket(root, is_named=True)
+
+
+def rehearsal(mode: Mode, options: Mapping[str, object]) -> Path | None:
+    """The socket to speak to instead of what the mode says, in a step that is only tried out; None elsewhere, and for
+    an engine of the step's own."""
+    keeps_to_itself = mode == "local" and options.get("state", "memory") != "file"
+    return None if keeps_to_itself or mode not in get_args(Mode) else rehearsal_socket()
 
 
 def local_engine(

@@ -1,0 +1,195 @@
+"""``flowd fire`` and ``flowd exec``: what steps write is shown as it comes, and what they send reaches no daemon."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_rig import command
+from daemon_rig import Workspace, flowd, say, until, workspace
+from terminal_rig import on_terminal
+
+FLOWD = f"{sys.executable} -m flowd"
+
+
+@pytest.fixture
+def place() -> Iterator[Workspace]:
+    with workspace() as it:
+        yield it
+
+
+@pytest.fixture
+def other() -> Iterator[Workspace]:
+    with workspace() as it:
+        yield it
+
+
+def event(place: Workspace, kind: str = "try.go") -> str:
+    path = place.path / f"{kind}.json"
+    path.write_text(json.dumps({"id": "e1", "type": kind}))
+    return str(path)
+
+
+def dispatch_by(client: str) -> str:
+    code = f"from flowd_client import create_flow_client as c; c({client}).dispatch_event"
+    return f"""{sys.executable} -c '{code}({{"id": "sent", "type": "other.go"}})'"""
+
+
+def ways(place: Workspace, other: Workspace) -> dict[str, str]:
+    """What a step may do to reach the daemon that its workspace has, or another one."""
+    event = "dispatch --id sent --type other.go"
+    return {
+        "the command": f"{FLOWD} {event}",
+        "the command without its socket": f"cd {place.path}/flows && unset FLOWD_SOCKET; {FLOWD} {event}",
+        "the command with a workspace": f"{FLOWD} {event} -w {place.path}",
+        "the command with a socket": f"{FLOWD} {event} --socket {place.socket}",
+        "a variable with a socket": f"FLOWD_SOCKET={place.socket} {FLOWD} {event}",
+        "a variable with a workspace": f"FLOWD_WORKSPACE={place.path} {FLOWD} {event}",
+        "another workspace": f"{FLOWD} {event} -w {other.path}",
+        "the client": dispatch_by(""),
+        "the client with a workspace": dispatch_by(f'workspace="{place.path}"'),
+        "the client with a socket": dispatch_by(f'socket_path="{place.socket}"'),
+        "the client over HTTP": dispatch_by('mode="http", base_url="http://127.0.0.1:1"'),
+        "the client with the state of the daemon": dispatch_by(f'mode="local", workspace="{place.path}", state="file"'),
+        "flowd within flowd": f"{FLOWD} exec inner main {place.path}/inner.json --live",
+    }
+
+
+def test_no_daemon_gets_what_a_step_sends_that_is_only_tried_out(place: Workspace, other: Workspace) -> None:
+    lines = ways(place, other)
+    place.flow("try", "\n".join(f"( {line} ) || exit 9" for line in lines.values()) + "\n" + say("completed"))
+    place.flow("inner", f"{FLOWD} dispatch --id sent --type other.go; {say('completed')}")
+    (place.path / "inner.json").write_text('{"id": "i", "type": "inner.go"}')
+    place.start()
+    other.start()
+    done = flowd(place, "exec", "try", "main", event(place))
+    assert (done.returncode, json.loads(done.stdout)["result"]) == (0, {"status": "completed"}), done.stderr
+    for one in (place, other):
+        assert one.call("flow.listEvents")["events"] == []
+    assert 'try/main sent other.go "sent". It stays here: no daemon gets it.' in done.stderr
+
+
+def test_each_event_that_exec_keeps_is_told_also_those_of_the_result(place: Workspace) -> None:
+    going_on = [{"id": "n1", "type": "other.go"}, {"type": "more.go"}]
+    place.flow("try", f"{FLOWD} dispatch --id s1 --type other.go --wait; {say('completed', next=going_on)}")
+    place.flow("other", f"touch {place.path}/ran; {say('completed')}")
+    place.start()
+    done = flowd(place, "exec", "try", "main", event(place))
+    told = [line for line in done.stderr.splitlines() if " sent " in line]
+    assert [line.partition(" sent ")[2].partition(".  ")[0].split()[0] for line in told] == [
+        "other.go",
+        "other.go",
+        "more.go",
+    ]
+    assert place.call("flow.listEvents")["events"] == []
+    assert not (place.path / "ran").exists()
+
+
+def test_a_next_that_is_none_is_told_by_exec(place: Workspace) -> None:
+    place.flow("try", say("completed", next=[{"id": "n1"}]))
+    done = flowd(place, "exec", "try", "main", event(place))
+    assert "try/main: a daemon would not take what comes next: next[0]" in done.stderr
+
+
+def test_fire_runs_what_is_sent_right_here(place: Workspace) -> None:
+    place.flow("try", f"{FLOWD} dispatch --id s1 --type other.go; {say('completed')}")
+    place.flow("other", f"echo here; {say('changed')}")
+    place.start()
+    done = flowd(place, "fire", event(place))
+    results = json.loads(done.stdout)["results"]
+    assert [(one["flow"], one["result"]["status"]) for one in results] == [("try", "completed"), ("other", "changed")]
+    assert 'try/main sent other.go "s1". It runs here: no daemon gets it.' in done.stderr
+    assert place.call("flow.listEvents")["events"] == []
+
+
+def test_live_lets_a_step_send_to_the_daemon_of_its_workspace(place: Workspace) -> None:
+    place.flow("try", f"{FLOWD} dispatch --id s1 --type other.go; {say('completed')}")
+    place.start()
+    done = flowd(place, "exec", "try", "main", event(place), "--live")
+    assert done.returncode == 0, done.stderr
+    assert [one["id"] for one in place.call("flow.listEvents")["events"]] == ["s1"]
+
+
+@pytest.mark.parametrize("verb", [("fire",), ("exec", "try", "main")])
+def test_what_a_step_writes_is_shown_while_it_runs_and_stdout_has_the_result_alone(
+    place: Workspace, tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    gate = place.path / "gate"
+    place.flow("try", f"echo early; until [ -e {gate} ]; do sleep 0.05; done; echo late >&2; {say('completed')}")
+    with command(place, tmp_path, *verb, event(place)) as running:
+        until(lambda: running.err == ["early"])
+        gate.touch()
+        assert running.process.wait(30) == 0
+    assert running.err[:2] == ["early", "late"]
+    assert running.err[-1].startswith("flowd: try/main completed in ")
+    assert len(running.out) == 1
+    assert json.loads(running.out[0])
+
+
+def test_lines_of_both_streams_come_in_the_order_in_which_they_were_written(place: Workspace) -> None:
+    lines = "; ".join(f"echo line {n}{' >&2' * (n % 2)}; sleep 0.02" for n in range(6))
+    place.flow("try", f"{lines}; {say('completed')}")
+    done = flowd(place, "exec", "try", "main", event(place))
+    assert done.stderr.splitlines()[:6] == [f"line {n}" for n in range(6)]
+
+
+def test_of_several_steps_each_line_is_behind_its_name_and_each_end_is_told(place: Workspace) -> None:
+    place.flow("one", f"echo from one; {say('completed', message='all good')}", trigger="try.go")
+    place.flow("second", "printf 'no end'; exit 3", trigger="try.go")
+    done = flowd(place, "fire", event(place))
+    said = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert {"one/main    | from one", "second/main | no end"} <= {*said, *(line.strip() for line in said)}
+    assert any(line.startswith("flowd: one/main completed in ") and line.endswith(": all good") for line in said)
+    assert any(line.startswith("flowd: second/main failed in ") and line.endswith(": exited with 3") for line in said)
+
+
+def test_quiet_shows_no_output_but_why_a_step_failed(place: Workspace) -> None:
+    place.flow("try", "echo loud; exit 3")
+    done = flowd(place, "fire", event(place), "-q")
+    assert json.loads(done.stdout)["results"][0]["status"] == "failed"
+    assert done.stderr.startswith("flowd: Step try/main exited with 3\n")
+
+
+def test_a_terminal_gets_no_control_sequences_and_no_lines_of_progress(place: Workspace) -> None:
+    place.flow(
+        "try", f"printf '\\033]0;owned\\007title\\n'; echo 'FLOW_PROGRESS {{\"percent\": 5}}'; {say('completed')}"
+    )
+    shown = on_terminal("exec", "try", "main", event(place), cwd=place.path)
+    assert "title" in shown
+    assert "owned\x07" not in shown
+    assert "FLOW_PROGRESS" not in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_steps_with_their_grace_and_leaves_no_process(place: Workspace, number: int) -> None:
+    place.flow("try", f"trap 'echo cleaned; exit 1' TERM; echo {place.path}/ready; while :; do sleep 0.05; done")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("FLOWD_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowd", "fire", event(place), "-w", str(place.path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"{place.path}/ready\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "cleaned" in err
+    assert "flowd: try/main canceled in " in err
+    until(lambda: not place.processes(str(place.path)))
+
+
+def test_the_engine_of_a_caller_is_asked_by_its_steps(place: Workspace) -> None:
+    """Everything that a step can ask a daemon, it can ask who tries it out."""
+    place.flow("try", f"{FLOWD} runs --json; {FLOWD} flows >&2; {say('completed')}")
+    done = flowd(place, "exec", "try", "main", event(place))
+    runs: Any = json.loads(next(line for line in done.stderr.splitlines() if line.startswith("{")))
+    assert [run["status"] for run in runs["runs"]] == ["running"]
