@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 # the interpreter does at its end.
 TESTS ?= tests/unit tests/contract tests/system/test_main_job.py tests/integration/test_cli_*.py
 
-.PHONY: help demo crash crash-hosts model year saves vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging bench bench-postgres sync-client format clean bun
+.PHONY: help demo crash crash-hosts model year saves vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging site bench bench-postgres sync-client format clean bun
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -99,6 +99,10 @@ vm: $(VENV)/.ready ## Boot a Debian in qemu, and try flowd under its systemd (VM
 
 docs: $(VENV)/.ready ## Write the reference tables of the documentation
 	PYTHONPATH=. $(BIN)/python docs/reference.py
+
+site: $(VENV)/.ready ## Build the documentation as a web site in build/site; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site is ready: $(BIN)/python -m http.server --directory build/site"
 
 pictures: $(VENV)/.ready ## Take the pictures of the documentation anew, by the tests that show them
 	PICTURES=1 $(BIN)/python -m pytest -q tests/browser/test_story.py tests/system/test_top_picture.py
