@@ -60,7 +60,6 @@ NAVIGATION: dict[str, dict[str, str]] = {
     "Reference": {
         "Commands": "reference/cli.md",
         "flow.toml": "reference/packages.md",
-        "Steps": "reference/steps.md",
         "How runs end": "reference/runs.md",
         "Settings": "settings.md",
         "Settings ": "reference/settings.md",

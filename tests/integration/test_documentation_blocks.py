@@ -40,6 +40,7 @@ def checked_by(language: str) -> Callable[[Block], None] | None:
         "ini": check_ini,
         "js": check_script,
         "text": check_said,
+        "": check_said,
     }.get(language)
 
 
