@@ -180,9 +180,11 @@ class BrowserSite:
         )
 
     async def _root(self, call: Call) -> Response | Stream:
-        # Programs that ask for the root have always been told that there is nothing.
+        # Programs that ask for the root have always been told that there is nothing; who tries it by hand is told more.
         if "text/html" not in (call.header(b"accept") or ""):
-            raise HttpError("not_found", "not found")
+            base = self._wrapping.base_path
+            hint = f"This is flowd. Its page is at {base}/ui/, and {base}/openapi.json describes its API."
+            raise HttpError("not_found", "not found", hint=hint)
         return self._wrapping.redirect("/ui/")
 
     async def _follow(self, call: Call) -> Response | Stream:

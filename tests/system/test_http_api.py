@@ -130,6 +130,9 @@ def test_texts_that_clients_know_stay_as_they_are(web: HttpPlace) -> None:
         answer = web.get(path)
         assert (answer.status, answer.json["error"]) == (404, text), path
         assert answer.headers["content-type"] == "application/json"
+        if text == "not found":
+            assert "/openapi.json" in answer.json["hint"], path
+    assert "/ui/" in web.get("/").json["hint"]
     assert web.get("/healthz").json == {"ok": True}
     assert web.get("/readyz").json == {"ok": True}
 

@@ -45,7 +45,7 @@ class PathTable(Generic[T]):
             return found  # a trailing slash, with which a POST can mean nothing else
         found = self._match(method, segments) or self._match_open(method, segments)
         if found is None:
-            raise HttpError("not_found", "not found")
+            raise HttpError("not_found", "not found", hint="No route has this path. /openapi.json lists them.")
         return found
 
     def _match(self, method: str, segments: list[bytes]) -> Found[T] | None:
