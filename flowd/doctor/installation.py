@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from flowd import __version__
-from flowd.doctor.finding import Finding, fail, ok
+from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 
 DISTRIBUTION = "codex-flowd"
+CLIENT = "codex-flowd-client"
 MIN_PYTHON = (3, 11)
 
 
@@ -24,6 +25,16 @@ def check(_: Scene | None = None) -> Iterator[Finding]:
     else:
         yield ok("python", where)
     yield _packages()
+    yield from _client()
+
+
+def _client() -> Iterator[Finding]:
+    """Both have the client's modules, so whoever is removed takes the other's along."""
+    try:
+        found = f"{CLIENT} {metadata.version(CLIENT)} is installed beside {DISTRIBUTION}, which has the same modules"
+    except metadata.PackageNotFoundError:
+        return
+    yield warn("client", found, f"Remove it (pip uninstall {CLIENT}), and install flowd anew, {_HOW}")
 
 
 def _packages() -> Finding:
