@@ -48,11 +48,11 @@ class Methods:
         engine: Engine,
         *,
         status: Callable[[daemon.Status], Awaitable[daemon.StatusView]],
-        drain: Callable[[], Awaitable[daemon.DrainView]],
+        drain: Callable[[daemon.Drain], Awaitable[daemon.DrainView]],
         reload_settings: Callable[[], catalog.ReloadedSettingsView | None] = lambda: None,
         open_page: Callable[[Person], Awaitable[daemon.PageView]] | None = None,
     ) -> None:
-        """``status(asked)``, ``drain()``, ``reload_settings()`` and ``open_page(by)`` are the daemon's."""
+        """``status(asked)``, ``drain(asked)``, ``reload_settings()`` and ``open_page(by)`` are the daemon's."""
         self._open_page = open_page
         self._reload_settings = reload_settings
         self._engine = engine
@@ -98,7 +98,9 @@ class Methods:
         if given.wait:
             self._engine.waiters.refuse_early(given.caused_by)
         trace = _traceparent(given.traceparent)
-        accepted = await self._engine.sending.dispatch(given.event, caused_by=given.caused_by, traceparent=trace)
+        accepted = await self._engine.sending.dispatch(
+            given.event, caused_by=given.caused_by, traceparent=trace, must_match=given.require_match
+        )
         if not given.wait:
             view = _warned(await events.dispatch_view(accepted, accepted.runs), given, accepted)
             return self._with_unserved(view, accepted.runs)
@@ -287,8 +289,8 @@ class Methods:
         view.settings = settings
         return view
 
-    async def _daemon_drain(self, _: params.NoParams) -> daemon.DrainView:
-        return await self._drain()
+    async def _daemon_drain(self, given: daemon.Drain) -> daemon.DrainView:
+        return await self._drain(given)
 
     async def _page_link(self, _: params.NoParams, by: Person) -> daemon.PageView:
         if self._open_page is None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from flowd.cli import printing
+from flowd.cli import printing, typos
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.filters import Filters
 from flowd.cli.session import Session
@@ -57,6 +57,8 @@ def act(
     found: Iterable[tuple[str, str]],
     request: Callable[[str], Request[Any]],
     *,
+    filters: Filters,
+    event_type: str | None = None,
     noun: str,
     done: str,
     dry_run: bool,
@@ -67,6 +69,7 @@ def act(
 
     Args:
         found: An id, and what people call it.
+        filters: What found it, and of events their ``event_type``.
         noun: What they are: ``run``.
         done: What is done to them: ``canceled``.
     """
@@ -91,6 +94,8 @@ def act(
             show(f"{so_far()}: {label}")
             if dry_run and not as_json:
                 printing.line(f"{id_}  {label}")
+    if not ids and not left:
+        (typos.tell if as_json else typos.refuse)(session, filters, event_type)
     if as_json:
         printing.print_json({f"{noun}Ids": ids, "dryRun": dry_run, "leftAlone": dict(left)})
         return Exit.GOOD

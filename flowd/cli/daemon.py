@@ -1,4 +1,4 @@
-"""``flowd reload`` and ``flowd drain``: requests to the daemon itself."""
+"""``flowd reload``, ``flowd drain`` and ``flowd undrain``: requests to the daemon itself."""
 
 import math
 import time
@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from flowd.cli import printing
-from flowd.cli.exits import Exit
+from flowd.cli.exits import CommandError, Exit
 from flowd.cli.flows import remarks
 from flowd.cli.session import Session
 from flowd.cli.verb import Duration, Verb, as_json_option
@@ -65,12 +65,14 @@ def _changes(before: CatalogView, after: CatalogView) -> list[str]:
 
 
 @click.command(cls=Verb, short_help="Start no more runs; go on accepting events.")
+@click.option("--off", is_flag=True, help="Start runs again: take a drain back.")
 @click.option("--wait", is_flag=True, help="Wait until nothing runs any more.")
 @click.option("--timeout", "timeout_s", type=Duration(), metavar="T", help="Wait no longer; then exit with 1.")
 @as_json_option
 @click.pass_obj
-def drain(session: Session, *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
-    """Let the daemon start no more runs. It goes on accepting events; their runs wait on disk for the next daemon.
+def drain(session: Session, *, off: bool, wait: bool, timeout_s: float | None, as_json: bool) -> int:
+    """Let the daemon start no more runs, until --off or for the next daemon, which starts what was accepted meanwhile:
+    it goes on accepting events, whose runs wait on disk.
 
     With --wait, return when nothing runs any more: the daemon then stops at once when it is told to.
 
@@ -78,12 +80,19 @@ def drain(session: Session, *, wait: bool, timeout_s: float | None, as_json: boo
     Examples:
       flowd drain --wait && systemctl --user restart flowd
       flowd drain --wait --timeout 10m
+      flowd drain --off
     """
+    if off:
+        if wait or timeout_s is not None:
+            raise CommandError("--off waits for nothing: leave --wait and --timeout out.")
+        return _end_drain(session, as_json=as_json)
     response = session.ask(requests.drain())
     running = response.get("running")
     count = len(running) if isinstance(running, list) else 0
     if not as_json:
         printing.line(f"draining; {count} {'run' if count == 1 else 'runs'} under way")
+        if not wait and timeout_s is None:
+            printing.note(f"To start runs again: {session.typed('drain')} --off")
     is_waiting = wait or timeout_s is not None
     is_idle = _wait_until_idle(session, timeout_s, is_silent=as_json) if is_waiting else not count
     if as_json:
@@ -91,6 +100,29 @@ def drain(session: Session, *, wait: bool, timeout_s: float | None, as_json: boo
     elif is_waiting and is_idle:
         printing.line("nothing runs any more")
     return Exit.RUN_FAILED if is_waiting and not is_idle else Exit.GOOD
+
+
+@click.command(cls=Verb, short_help="Start runs again: the same as drain --off.")
+@as_json_option
+@click.pass_obj
+def undrain(session: Session, as_json: bool) -> int:
+    """Let the daemon start runs again, as `flowd drain --off` does.
+
+    \b
+    Examples:
+      flowd undrain
+    """
+    return _end_drain(session, as_json=as_json)
+
+
+def _end_drain(session: Session, *, as_json: bool) -> Exit:
+    was = session.ask(requests.status()).get("state")
+    response = session.ask(requests.drain(off=True))
+    if as_json:
+        printing.print_json(response)
+    else:
+        printing.line("ready; runs start again" if was == "draining" else "ready; it was not draining")
+    return Exit.GOOD
 
 
 def _wait_until_idle(session: Session, timeout_s: float | None, *, is_silent: bool) -> bool:

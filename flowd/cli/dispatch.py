@@ -6,16 +6,15 @@ from typing import Any
 
 import click
 
-from flowd.cli import left_out, printing, tree, waiting
+from flowd.cli import following, left_out, nearest, printing, tree, waiting
 from flowd.cli.exits import CommandError, Exit
-from flowd.cli.explain import draw_verdicts
 from flowd.cli.later import Later, later
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Duration, Text, Verb, only_option, wait_options
 from flowd_client import requests
-from flowd_client.errors import ConnectionLostError, InvalidCallError, TimedOutError
+from flowd_client.errors import ConflictError, ConnectionLostError, InvalidCallError, TimedOutError
 from flowd_client.views.event import DispatchView, read_dispatch
 
 
@@ -33,6 +32,10 @@ from flowd_client.views.event import DispatchView, read_dispatch
 @click.option(
     "--traceparent", type=Text(), help="Of the trace that it belongs to (W3C). Default: TRACEPARENT of the environment."
 )
+@click.option("--require-match", is_flag=True, help="Store nothing and exit with 5 if no step matches.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Print the output of its runs and of all that they cause, to the end of all."
+)
 @wait_options("Wait for the runs and all that they cause; exit 1 if one ends badly.")
 @only_option
 @click.pass_obj
@@ -48,6 +51,8 @@ def dispatch(
     not_before: str | None,
     in_s: float | None,
     traceparent: str | None,
+    require_match: bool,
+    follow: bool,
     wait: bool,
     timeout_s: float | None,
     as_json: bool,
@@ -55,15 +60,22 @@ def dispatch(
 ) -> int:
     """Send an event, from a file, from stdin (-), or made of options; options win over the file.
 
-    When this returns, the event and a run for each matching step are on the daemon's disk.
+    When this returns, the event and a run for each matching step are on the daemon's disk. Where no step matches, that
+    is told on stderr with the nearest misses.
+
+    With --follow, stdout and stderr have what its steps print, and stderr how each run ended; it exits with 1 if one
+    ended badly.
 
     \b
     Examples:
       flowd dispatch event.json --wait
+      flowd dispatch event.json --follow
       flowd dispatch --type build.requested --payload '{"ref":"main"}'
       flowd dispatch --type report.due --in 10m
       curl -s https://example.org/event | flowd dispatch - --json
     """
+    if follow and (as_json or timeout_s is not None):
+        raise CommandError("--follow prints output, to the end: leave --json and --timeout out, or take --wait.")
     path = one_of(event, event_option)
     body = with_options(
         None if path is None else read_event(path),
@@ -79,20 +91,29 @@ def dispatch(
         )
     # Waiting is done run by run afterwards: what was accepted is known at once, and Ctrl-C or a restart of the
     # daemon in between loses nothing.
-    response = _hand_in(session, body, traceparent)
+    try:
+        response = _hand_in(session, body, traceparent, require_match=require_match)
+    except ConflictError as error:
+        if error.slug == "no_match":
+            _tell_nearest(session, body, f"{error.message} Nearest:")
+            return Exit.REFUSED
+        raise
     if not as_json:
-        tell_accepted(read_dispatch(response))
+        tell_accepted(session, read_dispatch(response), is_followed=follow)
     elif response.get("warning"):
         printing.note(f"flowd: {response['warning']}")
+    if follow and response.get("runIds"):
+        return following.to_the_end(session, read_dispatch(response).event_id, is_alone=is_alone)
     code = finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json, is_alone=is_alone)
     if not as_json and not response.get("runIds"):
-        _tell_why_not(session, body)
-    return code
+        _tell_nearest(session, body, "No step matches, so nothing runs. Nearest:")
+    # A daemon of before an update does not know the wish, and has stored the event.
+    return Exit.REFUSED if require_match and not response.get("runIds") else code
 
 
-def _hand_in(session: Session, body: Any, traceparent: str | None) -> Any:
+def _hand_in(session: Session, body: Any, traceparent: str | None, *, require_match: bool) -> Any:
     try:
-        return session.ask(requests.dispatch_event(body, traceparent=traceparent))
+        return session.ask(requests.dispatch_event(body, traceparent=traceparent, require_match=require_match))
     except (ConnectionLostError, TimedOutError) as error:
         # It may be stored, and an id that was made here is known to nobody who wants to look or to send it again.
         event_id = body.get("id") if isinstance(body, dict) else None
@@ -100,16 +121,19 @@ def _hand_in(session: Session, body: Any, traceparent: str | None) -> Any:
         raise CommandError(error.message + told, Exit.NO_DAEMON) from error
 
 
-def tell_accepted(view: DispatchView) -> None:
-    """What was accepted, in a line."""
+def tell_accepted(session: Session, view: DispatchView, *, is_followed: bool = False) -> None:
+    """What was accepted, in a line; on stderr where stdout is for the output of steps."""
+    say = printing.note if is_followed else printing.line
     if view.is_duplicate:
         known = "1 run" if len(view.run_ids) == 1 else f"{len(view.run_ids)} runs"
-        printing.line(f"{printing.status('duplicate')} {view.event_id}: known already with {known}, nothing started")
+        say(f"{printing.status('duplicate')} {view.event_id}: known already with {known}, nothing started")
         if view.conflict:
             printing.note(f"flowd: {view.warning or 'The stored event with this id has other content.'}")
+        else:
+            printing.note(f"flowd: To run it again: {session.typed('replay', view.event_id)}")
     else:
         noun = "run" if view.matched == 1 else "runs"
-        printing.line(f"{printing.status('accepted')} {view.event_id}: {view.matched} {noun}")
+        say(f"{printing.status('accepted')} {view.event_id}: {view.matched} {noun}")
         if view.warning:
             printing.note(f"flowd: {view.warning}")
     for share in view.outside:
@@ -168,8 +192,14 @@ def _finish_tree(session: Session, response: dict[str, Any], *, timeout_s: float
     return waiting.verdict(session, considered, is_late=is_late, timeout_s=timeout_s, hint=hint)
 
 
-def _tell_why_not(session: Session, body: Mapping[str, Any]) -> None:
+def _tell_nearest(session: Session, body: Mapping[str, Any], sentence: str) -> None:
+    """That nothing matches, and what almost does."""
     view = session.view(requests.explain(body))
-    if not view.matched:
-        printing.line("No step matches, because:")
-        draw_verdicts(view, indent="  ")
+    if view.matched:
+        return  # a duplicate, or a package that has come just now
+    said = list(nearest.lines(view))
+    printing.note(f"flowd: {sentence if said else sentence.removesuffix(' Nearest:')}")
+    for text in said:
+        printing.note(text)
+    if len(view.steps) > 1:
+        printing.note(f"`{session.typed('explain')}` with the same event says it of all {len(view.steps)} steps.")

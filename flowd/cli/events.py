@@ -48,6 +48,9 @@ def events(
     """
     if is_following:
         filters.refuse(*filters.typed())
+        from flowd.cli import typos  # noqa: PLC0415 - most lists are not followed
+
+        typos.tell(session, filters, event_type)
         _follow(session, event_type, after, as_json=as_json)
         return
     response = whole_list(
@@ -60,11 +63,13 @@ def events(
     )
     if as_json:
         printing.print_json(response)
+    if not response["events"]:
+        from flowd.cli import typos  # noqa: PLC0415 - most lists are not empty
+
+        typos.tell_empty(session, "No events.", filters, event_type, as_json=as_json)
+    if as_json or not response["events"]:
         return
     page = read_events(response)
-    if not page:
-        printing.note("No events.")
-        return
     rows = [
         (item.id, item.type or "-", item.source or "-", _runs(item), printing.when(item.created_at)) for item in page
     ]

@@ -96,7 +96,7 @@ def draw_verdicts(view: ExplainView, *, indent: str = "") -> None:
     others = [verdict for verdict in view.steps if verdict.flow not in drawn]
     steps = sorted(others, key=lambda verdict: ranks.get(verdict.reason, 5))
     for verdict in steps[:_MAX_LINES]:
-        for text in _sentences(verdict, view.type):
+        for text in sentences(verdict, view.type):
             printing.line(indent + text)
     if len(steps) > _MAX_LINES:
         printing.line(f"{indent}… and {len(steps) - _MAX_LINES} more steps; --json lists all")
@@ -138,17 +138,18 @@ def _word(verdict: VerdictView, event_type: str | None) -> str:
     if verdict.matches:
         times = time_words.asked(verdict.delay_ms, verdict.queue_timeout_ms, verdict.debounce)
         return "; ".join([printing.status("matched"), *times])
-    return f"not started: {next(_sentences(verdict, event_type)).partition(': ')[2].removesuffix(':')}"
+    return f"not started: {next(sentences(verdict, event_type)).partition(': ')[2].removesuffix(':')}"
 
 
 def _draw_more(verdict: VerdictView, indent: str) -> None:
     """What is to be said of a step beyond a line."""
-    _, *more = _sentences(verdict, None)
+    _, *more = sentences(verdict, None)
     for text in more:
         printing.line(f"{indent}  {verdict.step}:{text[3:]}")
 
 
-def _sentences(verdict: VerdictView, event_type: str | None) -> Iterator[str]:
+def sentences(verdict: VerdictView, event_type: str | None) -> Iterator[str]:
+    """What a step says to the event: a line, and more where its payload does not fit."""
     label = f"{verdict.flow}/{verdict.step}"
     match verdict.reason:
         case "matched":

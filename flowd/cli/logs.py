@@ -2,12 +2,12 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
-from flowd.cli import output, people, printed_order, printing, run_words, tree, waiting
+from flowd.cli import following, output, printed_order, printing, tree
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.follow.lines import LineMultiplexer
 from flowd.cli.references import EventReference, RunReference, event_of, run_of
@@ -78,44 +78,16 @@ def logs(
     if attempt is not None:
         raise CommandError("--attempt goes with one run.")
     if follow:
-        from flowd.cli.follow import logs as follow_logs  # noqa: PLC0415 - asyncio, which nothing else here needs
-
-        left = follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
-        _tell_left(session, left)
-        return Exit.RUN_FAILED if left or _has_ended_badly(session, run_ids, event_id, is_alone=is_alone) else Exit.GOOD
+        return following.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
     _print_several(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
     return Exit.GOOD
 
 
-def _has_ended_badly(session: Session, run_ids: Sequence[str], event_id: str | None, *, is_alone: bool) -> bool:
-    """Whether a run that was followed ended badly, and no later round of its flow has made up for it."""
-    runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
-    if event_id is not None:
-        events = tree.read(session, event_id)
-        runs += [run for event in (events[:1] if is_alone else events) for run in tree.newest(event)]
-    return any(run.effective_status in waiting.BAD_STATUSES for run in runs)
-
-
 def _told_end(run: RunView) -> Exit:
     """How a run that was followed has ended, in words on a terminal, and as an exit code."""
-    is_bad = run.effective_status in waiting.BAD_STATUSES
     if sys.stderr.isatty():  # else it has what the step wrote there, and nothing else
-        code = "" if run.exit_code is None else f", exit code {run.exit_code}"
-        said = run.error or run.message
-        why = f": {said.splitlines()[0]}" if said else ""
-        printing.note(f"flowd: {run.flow_name}/{run.step_name} ({run.id}) {run.effective_status}{code}{why}")
-    return Exit.RUN_FAILED if is_bad else Exit.GOOD
-
-
-def _tell_left(session: Session, left: Sequence[RunView]) -> None:
-    """Why nothing goes on."""
-    unfinished = [run for run in left if not run.is_final]
-    if unfinished:
-        first = unfinished[0]
-        many = "1 run has" if len(unfinished) == 1 else f"{len(unfinished)} runs have"
-        waits = f" {run_words.waiting(first)}" if run_words.waiting(first) else ""
-        printing.note(f"flowd: {many} not ended: {first.flow_name}/{first.step_name} ({first.id}){waits}")
-    people.tell_questions(session, left)
+        following.tell_ends([run])
+    return Exit.RUN_FAILED if following.is_bad(run) else Exit.GOOD
 
 
 @contextmanager

@@ -96,6 +96,12 @@ _ALIASES = {
 }
 """What people try, and the reference command line's names."""
 
+_UNLISTED = {
+    "list": Home("flowd.cli.listing", "list_", "List flow packages on disk. Needs no daemon."),
+    "undrain": Home("flowd.cli.daemon", "undrain", "Start runs again: the same as drain --off."),
+}
+"""The reference command line's, and the other half of a verb."""
+
 _COMPLETE_VARIABLE = "_FLOWD_COMPLETE"
 
 
@@ -103,6 +109,7 @@ _COMPLETE_VARIABLE = "_FLOWD_COMPLETE"
     cls=LazyGroup,
     sections=_SECTIONS,
     aliases=_ALIASES,
+    unlisted=_UNLISTED,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 good, 1 a run ended badly under --wait, 2 usage, 3 no daemon, 4 not found, 5 refused. "
     "Completion for your shell: flowd completion install.",

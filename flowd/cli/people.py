@@ -50,7 +50,9 @@ def attention(session: Session, *, filters: Filters, limit: int | None, cursor: 
         return
     page = read_questions(response)
     if not page:
-        printing.note("No run asks for a person.")
+        from flowd.cli import typos  # noqa: PLC0415 - most lists are not empty
+
+        typos.tell_empty(session, "No run asks for a person.", filters)
         return
     for number, question in enumerate(page):
         if number:

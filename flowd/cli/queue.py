@@ -44,7 +44,9 @@ def queue(session: Session, *, filters: Filters, limit: int | None, cursor: str 
         printing.line(run_words.pause(pause))
     found = response.get("runs", ())
     if not found:
-        printing.note("Nothing is queued.")
+        from flowd.cli import typos  # noqa: PLC0415 - most lists are not empty
+
+        typos.tell_empty(session, "Nothing is queued.", filters)
         return
     rows = []
     for entry in found:

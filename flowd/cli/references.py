@@ -7,11 +7,13 @@ an event is ``@last``, ``@failed`` or the beginning of its id. A whole id means 
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from flowd.cli.exits import CommandError, Exit
+from flowd.cli.leads import did_you_mean
 from flowd.cli.session import Session
 from flowd.cli.verb import Text
 from flowd_client import requests
@@ -24,6 +26,10 @@ _SHOWN = 5
 _OFFERED = 20
 _WHOLE = re.compile(r"run_[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{2,12}")
+
+
+class NamesEventError(CommandError):
+    """What is to be a run is an event."""
 
 
 class _Reference(Text):
@@ -55,9 +61,33 @@ class EventReference(_Reference):
     kind = "event"
 
 
+class RunOrEventReference(_Reference):
+    """A run, or an event for those of its runs that are meant."""
+
+    name = "run"
+    kind = "run"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Both."""
+        events = EventReference().shell_complete(ctx, param, incomplete)
+        runs = super().shell_complete(ctx, param, incomplete)
+        return runs + [item for item in events if item.value not in (LAST, FAILED)]
+
+
 def run_of(session: Session, text: str) -> str:
     """The id of the run that is meant; what is none is left as it is, for the daemon to say so."""
     return _resolved(session, text, "run")
+
+
+def run_or_event_of(session: Session, text: str) -> tuple[str | None, str | None]:
+    """The run that is meant, or the event where no run is: one of both."""
+    try:
+        found = run_of(session, text)
+    except NamesEventError:
+        return None, text
+    if found == text and not _WHOLE.fullmatch(text) and (events := _beginning(session, "event", text)):
+        return None, event_of(session, text) if len(events) > 1 else events[0]
+    return found, None
 
 
 def event_of(session: Session, text: str) -> str:
@@ -110,7 +140,7 @@ def _other(session: Session, text: str) -> str:
     if slash and (runs := _runs(session, flow=flow, step=step)):
         return str(runs[0].id)
     if text in _beginning(session, "event", text):
-        raise CommandError(
+        raise NamesEventError(
             f"{text} is an event, and this is about a run: `{session.typed('runs', event=text)}` lists its runs.",
             Exit.NOT_FOUND,
         )
@@ -161,6 +191,19 @@ class StatusName(Text):
 
     name = "status"
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read one.
+
+        >>> StatusName().convert("cancelled", None, None)
+        'canceled'
+        """
+        text = super().convert(value, param, ctx)
+        found = _OTHER_WORDS.get(text.lower(), text)
+        if found not in STATUSES:
+            guess = did_you_mean(found, STATUSES)
+            self.fail(f"there is no status {text!r}.{guess} Statuses are {', '.join(STATUSES)}.", param, ctx)
+        return found
+
     def shell_complete(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         """All there are."""
         return [CompletionItem(one) for one in STATUSES if one.startswith(incomplete)]
@@ -169,6 +212,20 @@ class StatusName(Text):
 STATUSES = (
     "queued", "running", "completed", "failed", "canceled", "changed", "skipped", "blocked", "needs_intervention",
 )  # fmt: skip
+
+
+_OTHER_WORDS = {
+    "active": "running",
+    "cancelled": "canceled",
+    "error": "failed",
+    "failure": "failed",
+    "ok": "completed",
+    "pending": "queued",
+    "success": "completed",
+    "succeeded": "completed",
+    "waiting": "queued",
+}
+"""What people call statuses elsewhere."""
 
 
 def _steps(ctx: click.Context) -> list[tuple[str, str]]:

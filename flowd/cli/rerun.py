@@ -2,11 +2,11 @@
 
 import click
 
-from flowd.cli import bulk, passed_needs, printing, retrying, waiting
+from flowd.cli import bulk, passed_needs, printing, retrying
 from flowd.cli.dispatch import finish, tell_accepted
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.filters import Filters, filter_options
-from flowd.cli.references import EventReference, RunReference, event_of, run_of
+from flowd.cli.references import EventReference, RunOrEventReference, RunReference, event_of, run_of, run_or_event_of
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, only_option, wait_options
@@ -90,6 +90,8 @@ def replay(
             lambda found: requests.replay_event(
                 found, steps=steps or None, missing=missing, from_steps=from_steps or None
             ),
+            filters=filters,
+            event_type=event_type,
             noun="event",
             done="replayed",
             dry_run=dry_run,
@@ -108,18 +110,18 @@ def replay(
     response = session.ask(request)
     view = read_dispatch(response)
     if not as_json:
-        tell_accepted(view)
+        tell_accepted(session, view)
     if (steps or from_steps) and view.runs:
         passed_needs.tell(session, view, (*steps, *from_steps))
     return finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json, is_alone=is_alone)
 
 
 @click.command(cls=Verb, short_help="Make another attempt of a run that ended badly.")
-@click.argument("run_id", type=RunReference(), required=False, metavar="RUN")
+@click.argument("run_id", type=RunOrEventReference(), required=False, metavar="[RUN|EVENT]")
 @click.option(
-    "--event", "event_id", type=EventReference(), metavar="EVENT", help="With --failed: of this event's tree."
+    "--event", "event_id", type=EventReference(), metavar="EVENT", help="All that failed of this event's tree."
 )
-@click.option("--failed", is_flag=True, help="All that failed.")
+@click.option("--failed", is_flag=True, help="All that failed: what retrying an event means anyway.")
 @filter_options(of="runs of", searched="an id, the event's type, flow, step, error or message")
 @_dry_run_option
 @only_option
@@ -145,7 +147,7 @@ def retry(
     \b
     Examples:
       flowd retry run_16439a6acab8 --wait
-      flowd retry --event release-42 --failed --wait
+      flowd retry release-42 --wait
       flowd retry --flow release --since 2h --dry-run
       flowd retry --reason timeout --label repo=flowd
     """
@@ -160,37 +162,27 @@ def retry(
             session,
             ((run.id, bulk.label_of(run)) for run in bulk.runs(session, filters, (status,))),
             requests.retry_run,
+            filters=filters,
             noun="run",
             done="retried",
             dry_run=dry_run,
             as_json=as_json,
         )
     _refuse_dry_run(dry_run)
-    if (run_id is None) == (event_id is None) or failed != (event_id is not None):
-        raise CommandError(
-            "Which runs? Give either a run, or --event EVENT --failed, or filters like --flow and --since."
-        )
+    if (run_id is None) == (event_id is None):
+        raise CommandError("Which runs? Give either a run, or an event, or filters like --flow and --since.")
+    if run_id is None:
+        event_id = event_of(session, event_id or "")
+    else:
+        run_id, event_id = run_or_event_of(session, run_id)
     if event_id is not None:
         return retrying.retry_failed(
-            session, event_of(session, event_id), is_alone=is_alone, wait=wait, timeout_s=timeout_s, as_json=as_json
+            session, event_id, is_alone=is_alone, wait=wait, timeout_s=timeout_s, as_json=as_json
         )
     assert run_id is not None
-    run_id = run_of(session, run_id)
-    response = session.ask(requests.retry_run(run_id, will_wait=wait and timeout_s != 0))
-    hint = f"See `{session.typed('run', run_id)}`."
-    is_late = False
-    if wait:
-        stored = f"The retry of {run_id} is stored"
-        records, is_late = waiting.wait_for(session, [run_id], timeout_s=timeout_s, stored=stored, hint=hint)
-        response = {**response, "run": records[0]}
-    view = read_run(response)
-    if as_json:
-        printing.print_json(response)
-    else:
-        draw_runs([view])
-    if not wait:
-        return Exit.GOOD
-    return waiting.verdict(session, [view], is_late=is_late, timeout_s=timeout_s, hint=hint)
+    if failed:
+        raise CommandError("--failed is of an event, or of all: leave it out for a run.")
+    return retrying.retry_run(session, run_id, wait=wait, timeout_s=timeout_s, as_json=as_json)
 
 
 @click.command(cls=Verb, short_help="End a run, or all runs of an event.")
@@ -238,6 +230,7 @@ def cancel(
             session,
             ((run.id, bulk.label_of(run)) for run in bulk.runs(session, filters, statuses)),
             requests.cancel_run,
+            filters=filters,
             noun="run",
             done="canceled",
             dry_run=dry_run,

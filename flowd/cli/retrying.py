@@ -1,4 +1,4 @@
-"""``flowd retry --event EVENT --failed``: another attempt of all that failed of an event and below it."""
+"""``flowd retry``: another attempt of a run, or of all that failed of an event and below it."""
 
 from flowd.cli import printing, tree, waiting
 from flowd.cli.exits import Exit
@@ -8,6 +8,25 @@ from flowd_client import requests
 from flowd_client.discovery import is_in_step
 from flowd_client.errors import ConflictError
 from flowd_client.views.run import RunView, read_run
+
+
+def retry_run(session: Session, run_id: str, *, wait: bool, timeout_s: float | None, as_json: bool) -> int:
+    """Retry a run, wait if asked to, show it, and give the exit code."""
+    response = session.ask(requests.retry_run(run_id, will_wait=wait and timeout_s != 0))
+    hint = f"See `{session.typed('run', run_id)}`."
+    is_late = False
+    if wait:
+        stored = f"The retry of {run_id} is stored"
+        records, is_late = waiting.wait_for(session, [run_id], timeout_s=timeout_s, stored=stored, hint=hint)
+        response = {**response, "run": records[0]}
+    view = read_run(response)
+    if as_json:
+        printing.print_json(response)
+    else:
+        draw_runs([view])
+    if not wait:
+        return Exit.GOOD
+    return waiting.verdict(session, [view], is_late=is_late, timeout_s=timeout_s, hint=hint)
 
 
 def retry_failed(

@@ -50,11 +50,13 @@ def runs(
     """
     event_id = None if event_id is None else event_of(session, event_id)
     if is_following:
+        from flowd.cli import typos  # noqa: PLC0415 - as below
         from flowd.cli.follow import runs as follow_runs  # noqa: PLC0415 - 5 ms that a list does not pay
 
         filters.refuse("since", "until", "text")
         if host is not None:
             raise CommandError("--host is for lists, not for -f, which prints what happens from now on.")
+        typos.tell(session, filters)
         follow_runs.follow(session, event_id=event_id, filters=filters, after=after, as_json=as_json)
         return
     response = whole_list(
@@ -69,12 +71,15 @@ def runs(
     )
     if as_json:
         printing.print_json(response)
+    if not response["runs"]:
+        from flowd.cli import typos  # noqa: PLC0415 - most lists are not empty
+
+        typos.tell_empty(session, "No runs.", filters, as_json=as_json)
+    if as_json:
         return
     page = read_runs(response)
     if page:
         draw_runs(page.items)
-    else:
-        printing.note("No runs.")
     if page.next_cursor:
         more = session.typed("runs", event=event_id, host=host, **filters.typed(), limit=limit, cursor=page.next_cursor)
         printing.note(f"More: {more}")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from flowd.cli import printing, run_words
+from flowd.cli.exits import CommandError
 from flowd.cli.printing import size
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
@@ -27,18 +28,27 @@ Response = Mapping[str, Any]
 
 @click.command(cls=Verb, short_help="Show what the daemon does.")
 @click.option("--config", is_flag=True, help="Also each setting, and where it comes from.")
+@click.option("--all", "of_all", is_flag=True, help="Of the daemons of all workspaces, a line each.")
 @as_json_option
 @click.pass_obj
-def status(session: Session, config: bool, as_json: bool) -> None:
+def status(session: Session, *, config: bool, of_all: bool, as_json: bool) -> None:
     """Show what the daemon does: what it runs, what waits, what it holds, its limits. Exits with 3 when there is none.
 
     \b
     Examples:
       flowd status
       flowd status --config
+      flowd status --all
       flowd status --json | jq .runs
       flowd status --json | jq .metrics.flowd_queue_runs
     """
+    if of_all:
+        from flowd.cli import workspaces  # noqa: PLC0415 - which looks at processes
+
+        if config:
+            raise CommandError("--config is of one daemon: leave --all out.")
+        workspaces.show(as_json=as_json)
+        return
     response = ask(session, settings=config, metrics=as_json)
     if as_json:
         printing.print_json(response)

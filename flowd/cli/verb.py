@@ -62,12 +62,19 @@ class LazyGroup(click.Group):
     """A group whose verbs are imported when they are used."""
 
     def __init__(
-        self, *args: Any, sections: dict[str, dict[str, Home]], aliases: dict[str, str], **kwargs: Any
+        self,
+        *args: Any,
+        sections: dict[str, dict[str, Home]],
+        aliases: dict[str, str],
+        unlisted: dict[str, Home],
+        **kwargs: Any,
     ) -> None:
+        """``unlisted`` are verbs that work and are shown by no list."""
         super().__init__(*args, **kwargs)
         self.params.extend(shared_options())
         self._sections = sections
         self._aliases = aliases
+        self._unlisted = unlisted
         self._homes = {name: home for homes in sections.values() for name, home in homes.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -76,7 +83,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
         """Import a verb."""
-        home = self._homes.get(self._aliases.get(cmd_name, cmd_name))
+        home = self._homes.get(self._aliases.get(cmd_name, cmd_name)) or self._unlisted.get(cmd_name)
         if home is None:
             return None
         command: click.Command = getattr(import_module(home.module), home.name)
@@ -87,16 +94,20 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a verb as click does, and guess what a misspelt one means."""
         name = args[0]
+        if name == "run" and len(args) > 2:
+            from flowd.cli.leads import is_of_a_step  # noqa: PLC0415 - `flowd run RUN` does without
+
+            args = ["exec", *args[1:]] if is_of_a_step(args[1:]) else args
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             raise click.UsageError(f"There is no verb {name!r}.{self.guess(name)}", ctx)
         return super().resolve_command(ctx, args)
 
     def guess(self, name: str) -> str:
         """Which verb is perhaps meant, as a sentence with a blank before it; empty where none is near."""
-        import difflib  # noqa: PLC0415 - only after a typing error
+        from flowd.cli.leads import did_you_mean, elsewhere  # noqa: PLC0415 - only after a typing error
 
-        close = difflib.get_close_matches(name, self._homes, n=1)
-        return f" Did you mean {close[0]!r}?" if close else ""
+        said = elsewhere(name)
+        return f" {said}" if said else did_you_mean(name, [*self._homes, *self._aliases])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The verbs by section, without importing any."""

@@ -1,7 +1,7 @@
 """``flowd workspaces``: the daemons of this user, whichever workspace they serve."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,24 +27,38 @@ def workspaces(as_json: bool) -> None:
       flowd workspaces
       flowd workspaces --json | jq -r '.workspaces[].workspace'
     """
+    show(as_json=as_json)
+
+
+def show(*, as_json: bool) -> None:
+    """Print what the daemons of this user do, a line each."""
     found = sorted(statuses(), key=lambda status: str(status.get("workspace")))
     if as_json:
         printing.print_json({"workspaces": found})
     elif found:
-        rows = [
-            (
-                str(status["workspace"]),
-                str(status["state"]),
-                str(status["runs"].get("running", 0)),
-                str(status["runs"].get("queued", 0)),
-                str((status.get("attention") or {}).get("count", 0)),
-                str(status["pid"]),
-            )
-            for status in found
-        ]
-        printing.table(("WORKSPACE", "STATE", "RUNNING", "QUEUED", "ASKING", "PID"), rows, whole=("WORKSPACE",))
+        printing.table(
+            ("WORKSPACE", "STATE", "RUNNING", "QUEUED", "ASKING", "FAILED", "STARTED", "PID"),
+            [_row(status) for status in found],
+            whole=("WORKSPACE", "STATE"),
+        )
     else:
         printing.note("No daemon runs.")
+
+
+def _row(status: Mapping[str, Any]) -> tuple[str, ...]:
+    runs = status.get("runs") or {}
+    places = (status.get("limits") or {}).get("maxParallel")
+    up_s = status.get("uptimeMs")
+    return (
+        str(status["workspace"]),
+        f"{status.get('state', '-')}{', in trouble' if status.get('troubles') else ''}",
+        f"{runs.get('running', 0)}" + (f" of {places}" if places else ""),
+        str(runs.get("queued", 0)),
+        str((status.get("attention") or {}).get("count", 0)),
+        str(runs.get("failed", 0)),
+        printing.age(up_s / 1000) if isinstance(up_s, int | float) else "-",
+        str(status["pid"]),
+    )
 
 
 def statuses() -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@ from flowd.api.http.tally import total
 from flowd.api.methods import Methods
 from flowd.api.metrics.family import Measured
 from flowd.api.shapes.catalog import ReloadedSettingsView
-from flowd.api.shapes.daemon import DrainView, PageView, Status, StatusView
+from flowd.api.shapes.daemon import Drain, DrainView, PageView, Status, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.daemon import signals, surroundings
@@ -35,7 +35,7 @@ from flowd.daemon.page import PrivatePage, Served, serve
 from flowd.daemon.reloading import changes_of, settings_anew
 from flowd.daemon.shutdown import wind_down
 from flowd.daemon.status import Birth, manager_view, status_view, troubles
-from flowd.domain.errors import FlowdError, StateError, StorageFailedError
+from flowd.domain.errors import FlowdError, RefusedError, StateError, StorageFailedError
 from flowd.domain.launching import KeeperLostError
 from flowd.domain.people import Person
 from flowd.domain.redaction import Redactor
@@ -340,10 +340,16 @@ class Daemon:
     def _is_draining(self) -> bool:
         return self._is_stopping or self._parts.engine.is_draining
 
-    async def _drain(self) -> DrainView:
-        self._parts.engine.drain()
-        log.info("draining")
-        return DrainView(state="draining", running=list(self._parts.engine.active))
+    async def _drain(self, asked: Drain) -> DrainView:
+        engine = self._parts.engine
+        if asked.off and self._is_stopping:
+            raise RefusedError("The daemon is stopping; what is queued starts with the next one.")
+        if asked.off:
+            await engine.undrain()
+        else:
+            engine.drain()
+        log.info("drain ended" if asked.off else "draining")
+        return DrainView(state="draining" if engine.is_draining else "ready", running=list(engine.active))
 
     async def _measure(self) -> list[Measured]:
         return await self._metrics.measure(await self._status(Status()))

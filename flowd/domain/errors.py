@@ -20,6 +20,7 @@
     ├── NeedsActiveError         needs_active
     ├── NotAskingError           not_asking
     ├── AlreadyAnsweredError     already_answered
+    ├── NoMatchError             no_match
     ├── TooManyRunsError         too_many_runs
     ├── HostAliveError           host_alive
     ├── ChainLimitError          chain_limit
@@ -199,6 +200,12 @@ class TooManyRunsError(FlowdError):
     """The steps that an event matches, or a replay means, are more than may have runs at once."""
 
     slug = "too_many_runs"
+
+
+class NoMatchError(FlowdError):
+    """The event matches no step, and its sender wants it to be refused then."""
+
+    slug = "no_match"
 
 
 class HostAliveError(FlowdError):

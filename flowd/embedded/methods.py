@@ -10,7 +10,7 @@ from flowd.api import json, params, people
 from flowd.api.failures import error_from
 from flowd.api.method import Method
 from flowd.api.methods import Methods, bare_event
-from flowd.api.shapes.daemon import DrainView, Status, StatusView
+from flowd.api.shapes.daemon import Drain, DrainView, Status, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.domain.errors import FlowdError
 from flowd.domain.people import Person
@@ -60,9 +60,12 @@ def table(engine: Engine, settings: Settings) -> dict[str, Method]:
             settings=settings.table() if asked.settings else None,
         )
 
-    async def drain() -> DrainView:
-        engine.drain()
-        return DrainView(state="draining", running=list(engine.active))
+    async def drain(asked: Drain) -> DrainView:
+        if asked.off:
+            await engine.undrain()
+        else:
+            engine.drain()
+        return DrainView(state="draining" if engine.is_draining else "ready", running=list(engine.active))
 
     def looking(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def look_first(given: Any, *who: Person) -> Any:

@@ -191,6 +191,10 @@ class Engine:
         runs stay queued on disk."""
         self._scheduler.hold(Holder.DAEMON)
 
+    async def undrain(self) -> None:
+        """Let this host start runs again, whoever wanted it to start none."""
+        await self.hosts.undrain(self.hosts.name)
+
     @property
     def is_draining(self) -> bool:
         """Whether somebody wants nothing to start here."""

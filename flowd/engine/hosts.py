@@ -42,6 +42,11 @@ class HostControl:
         self._clock = clock
         self._commit = commit
 
+    @property
+    def name(self) -> str:
+        """This host's."""
+        return self._name
+
     async def list(self) -> list[KnownHost]:
         """All hosts, by name."""
         return [await self._own()] if self._shared is None else await self._shared.known()

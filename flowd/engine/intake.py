@@ -10,6 +10,7 @@ from flowd.domain.awaited import Waiting
 from flowd.domain.errors import (
     EventNotFoundError,
     InvalidEventError,
+    NoMatchError,
     PayloadTooLargeError,
     StepNotFoundError,
 )
@@ -86,6 +87,7 @@ class Intake:
         caused_by: str | None = None,
         traceparent: str | None = None,
         slot: Slot | None = None,
+        must_match: bool = False,
         claim: Callable[[int], Claim | None],
     ) -> Accepted:
         """Store an event with a queued run for each step that it matches.
@@ -97,6 +99,7 @@ class Intake:
             caused_by: The run whose step sends it, see `flowd.ports.Store.accept`.
             traceparent: Kept with it and given to its steps (W3C Trace Context).
             slot: The slot of a schedule that it tells, see `flowd.ports.Store.accept`.
+            must_match: Refuse it where it starts nothing, unless it is stored already.
             claim: Told how many runs may start, gives what is to be claimed in the same transaction. Called last,
                 when nothing but the store can refuse the event any more.
 
@@ -104,10 +107,13 @@ class Intake:
             InvalidEventError: It is no event.
             StepNotFoundError: There is no such step.
             PayloadTooLargeError: It is larger than ``max_payload_bytes``.
+            NoMatchError: It starts nothing, and ``must_match``. Nothing was stored.
             RefusedError: It cannot be stored now. Nothing was.
         """
         at_ms = self._clock.now_ms()
         new = await self.prepare(self.read(value, at_ms=at_ms), only=only, among=among)
+        if must_match and not new.runs and await self._store.event(new.event.id) is None:
+            raise _no_match(new.event)
         event = new.event if traceparent is None else replace(new.event, traceparent=traceparent)
         accepted = await self._store.accept(
             event, new.runs, at_ms=at_ms, claim=claim(how_many_start(new.runs)), caused_by=caused_by, slot=slot
@@ -295,6 +301,13 @@ class Intake:
         if body.count(b"{") + body.count(b"[") > events.MAX_DEPTH and await _is_too_deep(event):
             raise InvalidEventError(f"The event is nested deeper than {events.MAX_DEPTH} levels.")
         return body
+
+
+def _no_match(event: NewEvent) -> NoMatchError:
+    broken = f" {event.left_out[0].label}, which may be meant: {event.left_out[0].why}" if event.left_out else ""
+    return NoMatchError(
+        f"No step matches event {event.id} of type {event.type}, so nothing was stored.{broken}", eventId=event.id
+    )
 
 
 async def _is_too_deep(event: Event) -> bool:

@@ -60,9 +60,11 @@ class Sending:
         caused_by: str | None = None,
         traceparent: str | None = None,
         slot: Slot | None = None,
+        must_match: bool = False,
     ) -> Accepted:
         """Accept an event; see `Intake.accept`. Its runs start as places are free, even if this call is cancelled."""
-        return await self._calls.do(self._dispatch(value, caused_by, traceparent, slot, only=only, among=among))
+        sent = self._dispatch(value, caused_by, traceparent, slot, only=only, among=among, must_match=must_match)
+        return await self._calls.do(sent)
 
     async def _dispatch(
         self,
@@ -73,6 +75,7 @@ class Sending:
         *,
         only: tuple[str, str] | None,
         among: Collection[tuple[str, str]] | None,
+        must_match: bool,
     ) -> Accepted:
         places, claimed, began_s = 0, Claimed(), time.perf_counter()
 
@@ -83,7 +86,9 @@ class Sending:
 
         try:
             said = {"caused_by": caused_by, "traceparent": traceparent}
-            accepted = await self._intake.accept(value, only=only, among=among, claim=claim, slot=slot, **said)
+            accepted = await self._intake.accept(
+                value, only=only, among=among, claim=claim, slot=slot, must_match=must_match, **said
+            )
             self._tallies.accepted(accepted, time.perf_counter() - began_s)
             claimed = accepted.claimed or claimed
             if not accepted.is_duplicate:

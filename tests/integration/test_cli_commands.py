@@ -290,14 +290,17 @@ def test_an_event_that_matches_nothing_is_explained(desk: Desk) -> None:
         {"flow": "f", "step": "near", "matches": False, "reason": "schema", "schema": "s.json", "errors": [error]},
     ]
     desk.answers[wire.EXPLAIN] = {"eventId": "e1", "type": "t", "matched": 0, "steps": steps, "broken": []}
-    code, out, _ = desk.flowd("dispatch", "--type", "t")
-    assert code == 0
-    assert out.splitlines()[1:] == [
-        "No step matches, because:",
+    code, out, err = desk.flowd("dispatch", "--type", "t")
+    assert (code, out) == (0, "accepted e1: 0 runs\n")
+    assert err.splitlines() == [
+        "flowd: No step matches, so nothing runs. Nearest:",
         "  f/near: the payload does not fit s.json:",
         "      $.name required: is missing",
-        "  f/other: waits for type u, not t",
+        "`flowd explain` with the same event says it of all 2 steps.",
     ]
+    # A daemon of before an update does not know the wish, and has stored it.
+    assert desk.flowd("dispatch", "--type", "t", "--require-match")[0] == 5
+    assert desk.daemon.calls[-2].params["requireMatch"] is True
 
 
 def test_a_conflicting_duplicate_is_warned_about_on_stderr(desk: Desk) -> None:

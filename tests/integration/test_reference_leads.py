@@ -1,5 +1,6 @@
 """What the TypeScript system reads and takes, and flowd does not, is told with a lead."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,45 @@ def test_its_variables_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["list"], "Here that is `flowd flows`."),
         (["serve", "--port", "3586"], "In flowd, `--http HOST:PORT` does that."),
-        (["run", "demo", "hello", "--event", "e.json"], "`flowd exec FLOW STEP EVENT.json`."),
     ],
 )
 def test_its_command_lines_get_a_lead(args: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(args) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_its_list_and_run_work(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    package = tmp_path / "flows" / "demo"
+    package.mkdir(parents=True)
+    (package / "flow.toml").write_text(
+        'name = "demo"\nversion = 1\n[[steps]]\nname = "hello"\nrunner = "exec"\nscript = "hello.sh"\n'
+    )
+    (package / "hello.sh").write_text('#!/bin/sh\necho \'FLOW_RESULT {"status": "changed"}\'\n')
+    (package / "hello.sh").chmod(0o755)
+    event = tmp_path / "event.json"
+    event.write_text('{"id": "e", "type": "none"}')
+    assert run(["list", "-w", str(tmp_path)]) == 0
+    assert capfd.readouterr().out == f"demo\t{package}\n"
+    assert run(["run", "demo", "hello", "--event", str(event), "-w", str(tmp_path)]) == 0
+    assert json.loads(capfd.readouterr().out) == {"flow": "demo", "step": "hello", "result": {"status": "changed"}}
+    (tmp_path / "flows" / "broken").mkdir()
+    (tmp_path / "flows" / "broken" / "flow.toml").write_text("name = 3\n")
+    assert run(["list", "-w", str(tmp_path)]) == 1
+    told = capfd.readouterr()
+    assert (told.out, "broken is broken" in told.err) == (f"demo\t{package}\n", True)
+
+
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [
+        ("shutdown", "Here `flowd stop` ends the daemon."),
+        ("enqueue", "Here `flowd dispatch` sends an event"),
+        ("journalctl", "Here `flowd logs -f RUN`"),
+        ("relaod", "Did you mean 'reload'?"),
+        ("rernu", "Did you mean 'rerun'?"),
+    ],
+)
+def test_the_words_of_others_get_a_lead(verb: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([verb]) == 2
     assert told in capsys.readouterr().err

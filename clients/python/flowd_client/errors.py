@@ -196,6 +196,7 @@ _SLUGS: dict[type[CallError], tuple[str, ...]] = {
     ConflictError: (
         *("run_finished", "run_active", "not_retryable", "dependent_active", "needs_active", "not_asking"),
         *("already_answered", "chain_limit", "cause_canceled", "would_deadlock", "too_many_runs", "host_alive"),
+        "no_match",
     ),
     UnauthorizedError: (
         *("unauthorized", "invalid_signature", "stale_signature", "nonce_reused", "missing_scope", "host_not_allowed"),

@@ -92,7 +92,8 @@ class Method(NamedTuple):
 
 _DISPATCH_NOTE = (
     "The body is the event, or `{event, wait, timeoutMs}`, or a CloudEvent. `?wait=true&timeoutMs=` waits for the runs,"
-    " with `&tree=true` for all that they cause, too. A header `traceparent` is kept with the event."
+    " with `&tree=true` for all that they cause, too. `?requireMatch=true` refuses an event that starts nothing."
+    " A header `traceparent` is kept with the event."
 )
 
 METHODS: Final[dict[str, Method]] = {
@@ -257,7 +258,7 @@ METHODS: Final[dict[str, Method]] = {
         ),
         Method(STATUS, "What the daemon is doing.", (Route("GET", "/status", "read"),), is_retry_safe=True),
         Method(RELOAD, "Look at the flow packages and the settings on disk now."),
-        Method(DRAIN, "Start no more runs; go on accepting events."),
+        Method(DRAIN, "Start no more runs, or with `off` start them again; go on accepting events."),
         Method(
             QUEUE,
             "What is queued: who is next, and what the others wait for.",

@@ -61,6 +61,7 @@ def dispatch_event(
     timeout_ms: int | None = None,
     tree: bool = False,
     traceparent: str | None = None,
+    require_match: bool = False,
 ) -> Request[DispatchView]:
     """Hand in an event. When this returns, the event and a run per matching step are on the daemon's disk.
 
@@ -76,9 +77,10 @@ def dispatch_event(
         tree: Wait for all that the event's runs cause, too.
         traceparent: Of the trace that it belongs to (W3C Trace Context), kept with it and given to its steps;
             ``TRACEPARENT`` of the environment by default.
+        require_match: Refuse the event, and store nothing, where no step matches it (``no_match``).
     """
     waiting = _given(wait=True, timeoutMs=timeout_ms, tree=tree or None) if wait else {}
-    cause = _given(causedBy=run_around(), traceparent=traceparent or trace_around())
+    cause = _given(causedBy=run_around(), traceparent=traceparent or trace_around(), requireMatch=require_match or None)
     return Request(
         wire.DISPATCH, {"event": event, **cause, **waiting}, _read_dispatch, _wait_s(timeout_ms) if wait else 0.0
     )
@@ -346,9 +348,13 @@ def reload() -> Request[CatalogView]:
     return Request(wire.RELOAD, {}, _read_catalog)
 
 
-def drain() -> Request[dict[str, Any]]:
-    """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
-    return Request(wire.DRAIN, {}, _read_members)
+def drain(*, off: bool = False) -> Request[dict[str, Any]]:
+    """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued.
+
+    Args:
+        off: Let it start them again.
+    """
+    return Request(wire.DRAIN, {"off": True} if off else {}, _read_members)
 
 
 def open_page() -> Request[dict[str, Any]]:

@@ -87,6 +87,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "cause_canceled": Failure(-32038, 409, "The run that would cause this is being canceled."),
     "would_deadlock": Failure(-32039, 409, "What the step would wait for cannot go on before the step has ended."),
     "too_many_runs": Failure(-32049, 409, "The event matches more steps than may have runs at once, which are 5,000."),
+    "no_match": Failure(-32052, 409, "The event matches no step, and was to be refused then: nothing was stored."),
     "host_alive": Failure(-32051, 409, "The host may be there, so what runs on it cannot be declared lost."),
     "queue_full": Failure(-32040, 429, "As many runs are queued as may be; send the event again later."),
     "too_many_connections": Failure(-32042, 503, "max_connections clients are connected already."),

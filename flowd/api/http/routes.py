@@ -122,7 +122,13 @@ class Routes:
             given = value if is_wrapped else {}
             event = await self._known(value["event"] if is_wrapped else value)
         trace = _header_trace(call) or call.query.get("traceparent") or given.get("traceparent")
-        asked = {"event": {}, "causedBy": _said(call, given, "causedBy"), "traceparent": trace, **_waiting(call, given)}
+        asked = {
+            "event": {},
+            "causedBy": _said(call, given, "causedBy"),
+            "traceparent": trace,
+            "requireMatch": _is_asked(call, given, "requireMatch"),
+            **_waiting(call, given),
+        }
         dispatch = params.convert(asked, Dispatch, is_text=True)
         dispatch.event = event
         return json_response(await self._waited(names.DISPATCH, dispatch, call), 202)
@@ -272,8 +278,12 @@ def _waiting(call: Call, options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "wait": bool(options.get("wait")) if asked is None else asked.lower() in _TRUE,
         "timeoutMs": _said(call, options, "timeoutMs"),
-        "tree": str(_said(call, options, "tree")).lower() in _TRUE,
+        "tree": _is_asked(call, options, "tree"),
     }
+
+
+def _is_asked(call: Call, options: Mapping[str, Any], name: str) -> bool:
+    return str(_said(call, options, name)).lower() in _TRUE
 
 
 def _from_url(call: Call, kind: type[P], *, query: bool = True) -> P:

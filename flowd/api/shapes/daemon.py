@@ -153,10 +153,16 @@ class PageView(View):
     until_stop: bool = False
 
 
-class DrainView(View):
-    """A daemon that starts nothing more; ``running`` are the runs whose steps are still under way."""
+class Drain(Params):
+    """With ``off``, the daemon starts runs again."""
 
-    state: Literal["draining"]
+    off: bool = False
+
+
+class DrainView(View):
+    """A daemon that starts nothing more, or is ``ready`` again; ``running`` are the runs whose steps are under way."""
+
+    state: Literal["ready", "draining"]
     running: list[str]
 
 

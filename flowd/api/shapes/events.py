@@ -23,7 +23,9 @@ class Dispatch(Params, forbid_unknown_fields=False):
     ignored, as the reference system does.
 
     ``causedBy`` is the run whose step sends it, the ``FLOWD_RUN_ID`` of that step. ``traceparent`` is that of the trace
-    that it belongs to (W3C Trace Context); without one it is in that of the event that caused it.
+    that it belongs to (W3C Trace Context); without one it is in that of the event that caused it. With
+    ``requireMatch``, an event that starts nothing is refused (``no_match``) and not stored; one that is stored already
+    is a duplicate all the same.
     """
 
     event: Any
@@ -32,6 +34,7 @@ class Dispatch(Params, forbid_unknown_fields=False):
     caused_by: Identifier | None = None
     tree: bool = False
     traceparent: str | None = None
+    require_match: bool = False
 
 
 class Replay(Params):

@@ -39,6 +39,7 @@ class Verbs:
         timeout_ms: int | None = None,
         tree: bool = False,
         traceparent: str | None = None,
+        require_match: bool = False,
     ) -> DispatchView:
         """Hand in an event. When this returns, the event and a run per matching step are on the daemon's disk.
 
@@ -54,9 +55,12 @@ class Verbs:
             tree: Wait for all that the event's runs cause, too.
             traceparent: Of the trace that it belongs to (W3C Trace Context), kept with it and given to its steps;
                 ``TRACEPARENT`` of the environment by default.
+            require_match: Refuse the event, and store nothing, where no step matches it (``no_match``).
         """
         return self._do(
-            requests.dispatch_event(event, wait=wait, timeout_ms=timeout_ms, tree=tree, traceparent=traceparent)
+            requests.dispatch_event(
+                event, wait=wait, timeout_ms=timeout_ms, tree=tree, traceparent=traceparent, require_match=require_match
+            )
         )
 
     def replay_event(
@@ -328,9 +332,13 @@ class Verbs:
         """The flow packages, after the daemon has looked at the disk anew."""
         return self._do(requests.reload())
 
-    def drain(self) -> dict[str, Any]:
-        """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued."""
-        return self._do(requests.drain())
+    def drain(self, *, off: bool = False) -> dict[str, Any]:
+        """Let the daemon start no more runs; it goes on accepting events, and their runs stay queued.
+
+        Args:
+            off: Let it start them again.
+        """
+        return self._do(requests.drain(off=off))
 
     def open_page(self) -> dict[str, Any]:
         """A link to the daemon's web page that logs its first visitor in: ``url``, ``expiresAt``, and

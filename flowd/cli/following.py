@@ -1,0 +1,89 @@
+"""Follows runs to their ends, and says how each ended: for ``logs -f`` and ``dispatch --follow``."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from flowd.cli import people, printing, run_words, tree, waiting
+from flowd.cli.exits import Exit
+from flowd.cli.session import Session
+from flowd_client import requests
+from flowd_client.views.run import RunView
+from flowd_client.wire import Stream
+
+_MAX_TOLD = 10
+"""Runs that ended badly and have a line each; more are counted."""
+
+
+def to_the_end(session: Session, event_id: str, *, is_alone: bool) -> Exit:
+    """Print what the runs of an event print, and of all that they cause, until nothing of it goes on without a person.
+
+    Returns:
+        1 where a run ended badly, or waits for a person.
+    """
+    hint = f"See `{session.typed('event', event_id)}`."
+    with waiting.telling_on_interrupt(lambda: f"flowd: Event {event_id} is stored with its runs, and goes on. {hint}"):
+        return follow(session, (), event_id, None, is_raw=False, is_alone=is_alone, is_telling=True)
+
+
+def follow(
+    session: Session,
+    run_ids: Sequence[str],
+    event_id: str | None,
+    only: Stream | None,
+    *,
+    is_raw: bool,
+    is_alone: bool,
+    is_telling: bool | None = None,
+) -> Exit:
+    """Follow several runs, and those of an event, as `flowd.cli.follow.logs.follow` does.
+
+    Args:
+        is_telling: Say how they ended. By default on a terminal: else stderr has what steps wrote there, and no more.
+    """
+    from flowd.cli.follow import logs as follow_logs  # noqa: PLC0415 - asyncio, which nothing else here needs
+
+    left = follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
+    runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
+    if event_id is not None:
+        events = tree.read(session, event_id)
+        runs += [run for event in (events[:1] if is_alone else events) for run in tree.newest(event)]
+    if sys.stderr.isatty() if is_telling is None else is_telling:
+        tell_ends(runs)
+    _tell_left(session, left)
+    return Exit.RUN_FAILED if left or any(map(is_bad, runs)) else Exit.GOOD
+
+
+def is_bad(run: RunView) -> bool:
+    """Whether a run ended badly."""
+    return run.effective_status in waiting.BAD_STATUSES
+
+
+def tell_ends(runs: Sequence[RunView]) -> None:
+    """How runs ended: one in a line; of several those that ended badly, and how many ended how."""
+    ended = [run for run in runs if run.is_final]
+    for run in ended[:1] if len(runs) == 1 else [run for run in ended if is_bad(run)][:_MAX_TOLD]:
+        printing.note(f"flowd: {end_of(run)}")
+    if len(runs) > 1:
+        counts = Counter(run.effective_status for run in runs)
+        told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        printing.note(f"flowd: {len(runs)} runs: {told}")
+
+
+def end_of(run: RunView) -> str:
+    """How a run ended, in a line: its status, its exit code, and why."""
+    code = "" if run.exit_code is None else f", exit code {run.exit_code}"
+    said = run.error or run.message
+    why = f": {said.splitlines()[0]}" if said else ""
+    return f"{run.flow_name}/{run.step_name} ({run.id}) {run.effective_status}{code}{why}"
+
+
+def _tell_left(session: Session, left: Sequence[RunView]) -> None:
+    """Why nothing goes on."""
+    unfinished = [run for run in left if not run.is_final]
+    if unfinished:
+        first = unfinished[0]
+        many = "1 run has" if len(unfinished) == 1 else f"{len(unfinished)} runs have"
+        waits = f" {run_words.waiting(first)}" if run_words.waiting(first) else ""
+        printing.note(f"flowd: {many} not ended: {first.flow_name}/{first.step_name} ({first.id}){waits}")
+    people.tell_questions(session, left)

@@ -1,0 +1,139 @@
+"""What the command line says where nothing happens, or something else than was meant: no match, a duplicate, names that
+nothing has, a drain; and how a dispatch that is followed ends."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from daemon_rig import Workspace, flowd, flowd_says, workspace
+from http_rig import HttpPlace
+
+from flowd_client import create_flow_client
+from flowd_client.errors import ConflictError
+
+
+def begin(place: Workspace) -> Workspace:
+    """Flows ``ship``, which ends well and causes ``bad``, and ``bad``, which fails."""
+    result = {"status": "changed", "next": [{"id": "caused", "type": "bad.go", "payload": {}}]}
+    place.flow("ship", f"echo shipped; echo 'FLOW_RESULT {json.dumps(result)}'")
+    place.flow("bad", "echo why >&2; exit 3")
+    place.start()
+    return place
+
+
+@pytest.fixture
+def busy(place: Workspace) -> Workspace:
+    return begin(place)
+
+
+@pytest.fixture(scope="module")
+def still() -> Iterator[Workspace]:
+    """The same, in which nothing happens."""
+    with workspace() as place:
+        yield begin(place)
+
+
+def test_a_followed_dispatch_prints_the_whole_tree_and_ends_with_how_it_ended(busy: Workspace) -> None:
+    done = flowd(busy, "dispatch", "--id", "e", "--type", "ship.go", "--follow")
+    (caused,) = busy.call("flow.listRuns", eventId="caused")["runs"]
+    assert done.returncode == 1
+    assert [line.split(" | ")[1] for line in done.stdout.splitlines() if "FLOW_RESULT" not in line] == ["shipped"]
+    told = done.stderr.splitlines()
+    assert told[0] == "accepted e: 1 run"
+    assert "bad/main  | why" in told or "bad/main | why" in told
+    assert told[-2:] == [
+        f"flowd: bad/main ({caused['id']}) failed, exit code 3: Step bad/main exited with 3",
+        "flowd: 2 runs: 1 changed, 1 failed",
+    ]
+    alone = flowd(busy, "dispatch", "--id", "e2", "--type", "ship.go", "--follow", "--only")
+    assert alone.returncode == 0
+    assert alone.stderr.splitlines()[-1].endswith(" changed, exit code 0")
+    assert flowd(busy, "dispatch", "--type", "ship.go", "--follow", "--json").returncode == 2
+
+
+def test_an_event_that_must_match_is_refused_before_it_is_stored(busy: Workspace) -> None:
+    done = flowd(busy, "dispatch", "--id", "e", "--type", "ship.goo", "--require-match")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr.splitlines()[:2] == [
+        "flowd: No step matches event e of type ship.goo, so nothing was stored. Nearest:",
+        "  ship/main: waits for type ship.go, not ship.goo",
+    ]
+    assert busy.call("flow.listEvents")["events"] == []
+    assert flowd(busy, "dispatch", "--id", "e", "--type", "ship.goo").returncode == 0
+    # What is stored already is a duplicate all the same: sending it twice changes nothing.
+    assert "duplicate" in flowd_says(busy, "dispatch", "--id", "e", "--type", "ship.goo", "--require-match", code=5)
+    assert "accepted f: 1 run" in flowd_says(busy, "dispatch", "--id", "f", "--type", "ship.go", "--require-match")
+
+
+def test_an_event_that_must_match_is_refused_through_every_door(place: Workspace, tmp_path: Path) -> None:
+    web = HttpPlace(place).start()
+    asked = {"id": "e", "type": "nobody.go", "payload": {}}
+    with create_flow_client(mode="http", base_url=web.url) as by_http, web.place.client() as by_socket:
+        for client in (by_http, by_socket):
+            with pytest.raises(ConflictError) as caught:
+                client.dispatch_event(asked, require_match=True)
+            assert (caught.value.slug, caught.value.data["eventId"]) == ("no_match", "e")
+    wrapped = web.send("POST", "/events", {"event": asked, "requireMatch": True})
+    assert (wrapped.status, wrapped.json["slug"]) == (409, "no_match")
+    assert web.place.call("flow.listEvents")["events"] == []
+    with create_flow_client(mode="local", workspace=tmp_path) as local, pytest.raises(ConflictError):
+        local.dispatch_event(asked, require_match=True)
+
+
+def test_a_duplicate_says_how_to_run_it_again(busy: Workspace) -> None:
+    flowd_says(busy, "dispatch", "--id", "e 1", "--type", "ship.go")
+    done = flowd(busy, "dispatch", "--id", "e 1", "--type", "ship.go")
+    assert "known already with 1 run, nothing started" in done.stdout
+    assert done.stderr == f"flowd: To run it again: flowd replay 'e 1' -w {busy.path}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["runs", "--flow", "shp"], "There is no flow 'shp'. Did you mean 'ship'?"),
+        (["runs", "--flow", "ship", "--step", "mian"], "There is no step 'mian' of flow 'ship'. Did you mean 'main'?"),
+        (
+            ["events", "--type", "shp.go"],
+            "No step waits for type 'shp.go', and no event has it. Did you mean 'ship",
+        ),
+        (["events", "--flow", "shp"], "There is no flow 'shp'."),
+        (["queue", "--flow", "shp"], "There is no flow 'shp'."),
+        (["attention", "--flow", "shp"], "There is no flow 'shp'."),
+        (["cancel", "--flow", "shp"], "There is no flow 'shp'."),
+        (["replay", "--type", "shp.go"], "No step waits for type 'shp.go'"),
+    ],
+)
+def test_names_that_nothing_has_are_told_with_what_was_perhaps_meant(
+    still: Workspace, words: list[str], told: str
+) -> None:
+    assert told in flowd_says(still, *words, code=4)
+
+
+def test_what_is_known_and_empty_is_empty_and_programs_get_their_list(busy: Workspace) -> None:
+    assert flowd(busy, "runs", "--flow", "ship").stderr == "No runs.\n"
+    assert flowd(busy, "events", "--type", "ship.go").stderr == "No events.\n"
+    done = flowd(busy, "runs", "--flow", "shp", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"runs": []})
+    assert "Did you mean 'ship'?" in done.stderr
+    assert "there is no status 'faild'. Did you mean 'failed'?" in flowd_says(busy, "runs", "--status", "faild", code=2)
+    busy.call("flow.dispatch", event={"id": "e", "type": "bad.go"}, wait=True)
+    busy.call("flow.dispatch", event={"id": "odd", "type": "odd.go"}, wait=True)
+    (busy.path / "flows/bad/flow.toml").unlink()
+    flowd_says(busy, "reload")
+    assert flowd(busy, "runs", "--flow", "bad", "--status", "success").stderr == "No runs.\n"  # gone, with runs
+    assert flowd(busy, "events", "--type", "odd.go", "--until", "2001-01-31").stderr == "No events.\n"
+
+
+@pytest.mark.parametrize("words", [["drain", "--off"], ["undrain"]])
+def test_a_drain_has_a_way_back(busy: Workspace, words: list[str]) -> None:
+    assert "To start runs again: flowd drain" in flowd_says(busy, "drain")
+    (run_id,) = busy.call("flow.dispatch", event={"id": "e", "type": "bad.go"})["runIds"]
+    assert busy.call("flow.getRun", runId=run_id)["run"]["status"] == "queued"
+    assert "ready; runs start again" in flowd_says(busy, *words)
+    assert busy.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]["status"] == "failed"
+    assert busy.call("daemon.status")["state"] == "ready"
+    assert "it was not draining" in flowd_says(busy, *words)
+    with busy.client() as client:
+        assert client.drain()["state"] == "draining"
+        assert client.drain(off=True)["state"] == "ready"
