@@ -129,7 +129,7 @@ def tell_accepted(session: Session, view: DispatchView, *, is_followed: bool = F
         say(f"{printing.status('duplicate')} {view.event_id}: known already with {known}, nothing started")
         if view.conflict:
             printing.note(f"flowd: {view.warning or 'The stored event with this id has other content.'}")
-        else:
+        elif all(run.is_final for run in view.runs):  # else whoever sends it again waits for them
             printing.note(f"flowd: To run it again: {session.typed('replay', view.event_id)}")
     else:
         noun = "run" if view.matched == 1 else "runs"

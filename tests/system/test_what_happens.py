@@ -82,7 +82,7 @@ def test_an_event_that_must_match_is_refused_through_every_door(place: Workspace
 
 
 def test_a_duplicate_says_how_to_run_it_again(busy: Workspace) -> None:
-    flowd_says(busy, "dispatch", "--id", "e 1", "--type", "ship.go")
+    flowd_says(busy, "dispatch", "--id", "e 1", "--type", "ship.go", "--wait", code=1)
     done = flowd(busy, "dispatch", "--id", "e 1", "--type", "ship.go")
     assert "known already with 1 run, nothing started" in done.stdout
     assert done.stderr == f"flowd: To run it again: flowd replay 'e 1' -w {busy.path}\n"
