@@ -4,24 +4,33 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; all else i
 the tables are current.
 """
 
+import copy
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 
+from docs import packaging
 from flowd.api.http.hooks import Hooks
 from flowd.api.http.responses import JSON
 from flowd.api.http.route import Route
 from flowd.api.http.routes import Routes
 from flowd.api.methods import Methods
 from flowd.api.metrics.families import ALL
+from flowd.cli.main import cli
 from flowd_client import wire
 from flowd_client.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "docs" / "reference" / "api.md", ROOT / "docs" / "http.md", ROOT / "docs" / "metrics.md")
+PAGES = (
+    ROOT / "docs" / "reference" / "api.md",
+    ROOT / "docs" / "reference" / "cli.md",
+    ROOT / "docs" / "http.md",
+    ROOT / "docs" / "metrics.md",
+)
 
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _NOTHING: Any = None
@@ -103,6 +112,31 @@ def _metrics() -> str:
     )
 
 
+def _verbs() -> str:
+    root = click.Context(cli, info_name="flowd", **cli.context_settings)
+    return "\n".join(f"### {name}\n\n```console\n$ {name} --help\n{text}\n```\n" for name, text in _helps(root, cli))
+
+
+def _helps(context: click.Context, group: click.Group) -> Iterator[tuple[str, str]]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None or command.hidden:
+            continue
+        inner = click.Context(command, info_name=name, parent=context, terminal_width=100, max_content_width=100)
+        yield inner.command_path, _help(command, inner)
+        if isinstance(command, click.Group):
+            yield from _helps(inner, command)
+
+
+def _help(command: click.Command, context: click.Context) -> str:
+    """What ``--help`` prints, without the options of every verb."""
+    own = copy.copy(command)
+    own.params = [it for it in command.params if not packaging.SHARED & {*it.opts}]
+    own.add_help_option = False
+    lines = own.get_help(context).splitlines()
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def _table(head: str, rows: Iterator[tuple[str, ...]]) -> str:
     columns = head.split(" | ")
     lines = [" | ".join(columns), "|".join("---" for _ in columns), *(" | ".join(row) for row in rows)]
@@ -114,14 +148,16 @@ _TABLES = {
     "errors": _errors,
     "http_errors": _http_errors,
     "routes": _routes,
+    "verbs": _verbs,
     "metrics": _metrics,
 }
 
 
 def main() -> None:
-    """Bring all pages up to date."""
+    """Bring all pages up to date, and the man page."""
     for page in PAGES:
         page.write_text(current(page.read_text(encoding="utf-8")), encoding="utf-8")
+    packaging.MAN_PAGE.write_text(packaging.man_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

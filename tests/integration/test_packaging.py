@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,23 @@ def test_the_man_page_has_every_command_and_no_fault_of_its_language(made: Path)
         check=True,
     )
     assert done.stderr == ""
+
+
+def test_the_wheel_has_the_man_page(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(argv, cwd=CHECKOUT, capture_output=True, check=True, timeout=100)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert [name for name in names if name.endswith(".data/data/share/man/man1/flowd.1")] != []
+
+
+def test_a_linter_of_man_pages_finds_nothing(made: Path) -> None:
+    if shutil.which("mandoc") is None:
+        pytest.skip("NOT CHECKED: mandoc is not here")
+    argv = ["mandoc", "-T", "lint", "-W", "warning", str(made / "flowd.1")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    # No date: the page says of which version it is, and is the same whenever it is made.
+    assert [line for line in done.stdout.splitlines() if "missing date" not in line] == []
 
 
 def test_a_shell_reads_the_completions(made: Path) -> None:
