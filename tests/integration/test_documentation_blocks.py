@@ -214,7 +214,7 @@ def _calls_of_line(line: str) -> Iterator[list[str]]:
 def _parse(words: list[str]) -> None:
     """As click does, but for what options and arguments mean: a file need not be there."""
     command: click.Command = cli
-    context = click.Context(cli, info_name="flowd")
+    context = click.Context(cli, info_name="flowd", **cli.context_settings)
     left = words
     while isinstance(command, click.Group):
         _, left, _ = command.make_parser(context).parse_args(left)
