@@ -34,14 +34,6 @@ def test_the_quick_start_works_to_the_letter(place: Workspace) -> None:
     assert "hello" in said
 
 
-def test_the_client_example_works(place: Workspace) -> None:
-    run([sys.executable, "-m", "flowd", "new", "hello"], place, "")
-    place.start()
-    said = run([sys.executable, "-"], place, BLOCKS["client"])
-    assert said.startswith("hello ")
-    assert "example:1" in said
-
-
 def test_the_socket_example_works(place: Workspace) -> None:
     if not any(os.access(f"{folder}/nc", os.X_OK) for folder in os.environ["PATH"].split(os.pathsep)):
         pytest.skip("NOT TESTED: the example with nc, because nc is not here (Debian: netcat-openbsd)")
