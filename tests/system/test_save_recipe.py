@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon_rig import Workspace
 
 SECTION = re.search(
-    r"^## On save\n(.*?)(?=^## |\Z)",
+    r"^## Run something on save\n(.*?)(?=^## |\Z)",
     (Path(__file__).parents[2] / "docs" / "time.md").read_text(encoding="utf-8"),
     re.DOTALL | re.MULTILINE,
 )
