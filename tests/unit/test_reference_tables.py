@@ -8,6 +8,7 @@ import pytest
 
 from docs import packaging, reference
 from docs.reference import ROOT
+from flowd.domain.run import Reason
 from flowd_client import methods, wire
 
 
@@ -16,6 +17,12 @@ def test_the_tables_of_a_page_are_current(page: Path) -> None:
     _need_the_click_that_is_locked()
     text = page.read_text(encoding="utf-8")
     assert reference.current(text) == text, "run `make docs`"
+
+
+def test_every_status_and_reason_is_explained() -> None:
+    page = (ROOT / "docs" / "reference" / "runs.md").read_text(encoding="utf-8")
+    for word in (*wire.PROCESS_STATUSES, *wire.RESULT_STATUSES, *Reason):
+        assert f"`{word}`" in page, word
 
 
 def test_the_man_page_is_current() -> None:
