@@ -1,14 +1,13 @@
 """Reads ``[concurrency]``, ``[steps.concurrency]`` and ``priority``. A key that was misread would let runs collide, so
 every mistake is an error."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from flowd.catalog.table import Table, kind_of
 from flowd.domain import pointer
 from flowd.domain.concurrency import Concurrency, Kind, OnBusy
-from flowd.domain.flow import Flow
+from flowd.domain.flow import Flow, Step
 
 MAX_LIMIT = 100_000
 MAX_POINTERS = 20
@@ -27,7 +26,7 @@ def read_concurrency(above: Table, header: str) -> Concurrency | None:
         header: How the table is written.
 
     Raises:
-        ManifestError: A member is unknown, or has a value that cannot be used.
+        ManifestError: It is no table, or its members do not go together.
     """
     value = above.values.get("concurrency")
     if value is not None and not isinstance(value, dict):
@@ -35,14 +34,12 @@ def read_concurrency(above: Table, header: str) -> Concurrency | None:
     table = above.needed_table("concurrency")
     if table is None:
         return None
-    for member in table.values:
-        if member not in _KNOWN:
-            table.fail(member, f"concurrency has the unknown key {kind_of(member)}", f"Use {', '.join(_KNOWN)}.")
+    table.refuse_unknown(_KNOWN, "concurrency has the unknown key")
     asked = Concurrency(
-        group=_group(table),
-        key=read_pointers(table, "concurrency"),
+        group=table.tried(None, _group, table),
+        key=table.tried((), read_pointers, table, "concurrency"),
         limit=table.integer("limit", 1, low=1, high=MAX_LIMIT),
-        on_busy=_on_busy(table),
+        on_busy=table.choice("on_busy", "queue", _WAYS, "concurrency.on_busy"),
     )
     if asked.on_busy == "replace" and asked.limit > 1:
         table.fail(
@@ -56,8 +53,7 @@ def read_concurrency(above: Table, header: str) -> Concurrency | None:
 def read_priority(step: Table) -> int:
     """The priority of a step's runs; 0 unless it says otherwise.
 
-    Raises:
-        ManifestError: It is no whole number in the range.
+    What is no whole number in the range is an error.
     """
     return step.integer("priority", 0, low=-MAX_PRIORITY, high=MAX_PRIORITY)
 
@@ -83,23 +79,24 @@ def read_pointers(table: Table, name: str) -> tuple[str, ...]:
         table.fail("key", f"{name}.key must be a list, got {kind_of(value)}", remedy)
     if len(value) > MAX_POINTERS:
         table.fail("key", f"{name}.key has more than {MAX_POINTERS} pointers", "Use fewer.")
-    for text in value:
+    for index, text in enumerate(value):
         if not isinstance(text, str):
-            table.fail("key", f"{name}.key must hold strings, got {kind_of(text)}", remedy)
+            table.fail("key", f"{name}.key must hold strings, got {kind_of(text)}", remedy, member=(index,))
         try:
             pointer.parse(text)
         except ValueError as error:
-            table.fail("key", f"{name}.key {kind_of(text)} is no JSON Pointer: it {error}", remedy)
+            message = f"{name}.key {kind_of(text)} is no JSON Pointer: it {error}"
+            table.fail("key", message, remedy, member=(index,), suggestion=_as_pointer(text))
     return tuple(value)
 
 
-def _on_busy(table: Table) -> OnBusy:
-    value = table.values.get("on_busy", "queue")
-    way = next((way for way in _WAYS if way == value), None)
-    if way is None:
-        remedy = f"Use one of {', '.join(_WAYS)}."
-        table.fail("on_busy", f"concurrency.on_busy {kind_of(value)} is unknown", remedy)
-    return way
+def _as_pointer(text: str) -> str | None:
+    """
+    >>> _as_pointer("payload.repo"), _as_pointer("payload/repo"), _as_pointer("~")
+    ('/payload/repo', '/payload/repo', None)
+    """
+    found = "/" + text.strip("/").replace(".", "/")
+    return found if all(part.isidentifier() for part in found[1:].split("/")) else None
 
 
 def with_limit_warnings(flows: Sequence[Flow]) -> tuple[Flow, ...]:
@@ -114,9 +111,20 @@ def with_limit_warnings(flows: Sequence[Flow]) -> tuple[Flow, ...]:
 
 def _warned(flow: Flow, disputed: dict[tuple[Kind, str], dict[int, str]]) -> Flow:
     found = [
-        f'group "{group}" of {kind}s has limit {asked.limit} here and {smallest} in flow {limits[smallest]}; '
-        f"the smallest, {smallest}, counts for all"
-        for kind, group, asked in flow.groups()
+        flow.doubt(
+            (*(() if step is None else flow.place(step.name)), "concurrency", "limit"),
+            "disputed-limit",
+            f'group "{group}" of {kind}s has limit {asked.limit} here and {smallest} in flow {limits[smallest]}; '
+            f"the smallest, {smallest}, counts for all",
+        )
+        for (kind, group, asked), step in zip(flow.groups(), _asking(flow), strict=True)
         if (limits := disputed.get((kind, group))) and asked.limit > (smallest := min(limits))
     ]
-    return replace(flow, warnings=(*flow.warnings, *found)) if found else flow
+    return flow.with_findings(found)
+
+
+def _asking(flow: Flow) -> Iterator[Step | None]:
+    """Who asks for each of the flow's groups; None is the flow itself."""
+    if flow.concurrency is not None:
+        yield None
+    yield from (step for step in flow.steps if step.concurrency is not None)

@@ -29,11 +29,12 @@ def read_runs_on(table: Table, above: Iterable[str] = ()) -> tuple[str, ...]:
     value = table.values.get("runs_on", [])
     if not isinstance(value, list):
         table.fail("runs_on", f"runs_on must be a list, got {kind_of(value)}", _EXAMPLE)
-    for label in value:
+    for index, label in enumerate(value):
         if not isinstance(label, str):
-            table.fail("runs_on", f"runs_on must hold strings, got {kind_of(label)}", _EXAMPLE)
+            table.fail("runs_on", f"runs_on must hold strings, got {kind_of(label)}", _EXAMPLE, member=(index,))
         if not is_label(label):
-            table.fail("runs_on", f"runs_on has {kind_of(label)}, which is no label", f"Use {LABEL_RULE}.")
+            message = f"runs_on has {kind_of(label)}, which is no label"
+            table.fail("runs_on", message, f"Use {LABEL_RULE}.", member=(index,))
     labels = sorted({*above, *value})
     if len(labels) > MAX_LABELS:
         table.fail("runs_on", f"runs_on has more than {MAX_LABELS} labels", "No host has so many.")
@@ -52,7 +53,7 @@ def read_lost_after(step: Table, grace_ms: int) -> int | None:
     """
     if "lost_after_ms" not in step.values:
         return None
-    lost_after_ms = step.integer("lost_after_ms", 0, low=MIN_LOST_AFTER_MS, high=MAX_LOST_AFTER_MS)
+    lost_after_ms = step.integer("lost_after_ms", MAX_LOST_AFTER_MS, low=MIN_LOST_AFTER_MS, high=MAX_LOST_AFTER_MS)
     if grace_ms > longest_grace_ms(lost_after_ms):
         step.fail(
             "lost_after_ms",

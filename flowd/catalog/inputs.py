@@ -24,13 +24,15 @@ def read_env(table: Table) -> tuple[dict[str, str], dict[str, Input]]:
     inputs: dict[str, Input] = {}
     for name, value in env.values.items():
         if not name or "=" in name or "\0" in name:
-            env.fail(name, f"env has the invalid variable name {kind_of(name)}", "Rename or remove it.")
+            env.error(name, f"env has the invalid variable name {kind_of(name)}", "Rename or remove it.")
         if name.startswith(_OWN_VARIABLES):
             env.warn(name, f"env variable {name} may be set by flowd itself, which wins")
         if isinstance(value, dict):
-            inputs[name] = _Reader(env, name, f"env variable {name}", needs).read(value)
+            reader = _Reader(env, name, f"env variable {name}", needs)
+            inputs[name] = env.tried(Input(), reader.read, value)
         elif not isinstance(value, str) or "\0" in value:
-            env.fail(name, f"env variable {name} must be a string", f'Write it in quotes: {name} = "...".')
+            remedy = f'Write it in quotes: {name} = "...".'
+            env.error(name, f"env variable {name} must be a string", remedy, code="wrong-type")
         else:
             fixed[name] = value
     return fixed, inputs
@@ -47,30 +49,31 @@ def read_args(table: Table) -> tuple[str | Input, ...]:
         table.fail("args", f"args must be a list, got {kind_of(args)}", 'Write args = ["--tag", "v1"].')
     if len(args) > MAX_ARGS:
         table.fail("args", f"args has more than {MAX_ARGS} members", "Put them into a file of the package.")
-    return tuple(_arg(table, number, value) for number, value in enumerate(args, start=1))
+    return tuple(table.tried("", _arg, table, index, value) for index, value in enumerate(args))
 
 
-def _arg(table: Table, number: int, value: object) -> str | Input:
-    label = f"argument {number}"
+def _arg(table: Table, index: int, value: object) -> str | Input:
+    label = f"argument {index + 1}"
     if isinstance(value, str) and "\0" not in value:
         return value
     if not isinstance(value, dict):
-        table.fail("args", f"{label} must be a string or a table, got {kind_of(value)}", _REMEDY)
-    found = _Reader(table, "args", label, _needs(table)).read(value)
+        table.fail("args", f"{label} must be a string or a table, got {kind_of(value)}", _REMEDY, member=(index,))
+    found = _Reader(table, "args", label, _needs(table), (index,)).read(value)
     if found.secret is not None:
         remedy = "Give it as a variable: everybody on the machine can read arguments."
-        table.fail("args", f"{label} is a secret", remedy)
+        table.fail("args", f"{label} is a secret", remedy, member=(index,))
     return found
 
 
 class _Reader:
     """Reads one value that is looked up."""
 
-    def __init__(self, table: Table, key: str, label: str, needs: list[object]) -> None:
+    def __init__(self, table: Table, key: str, label: str, needs: list[object], at: tuple[int, ...] = ()) -> None:
         self._table = table
         self._key = key
         self._label = label
         self._needs = needs
+        self._at = at
 
     def read(self, value: dict[str, object]) -> Input:
         for member in value:
@@ -113,7 +116,7 @@ class _Reader:
         return text_of(default)
 
     def _fail(self, problem: str, remedy: str = _REMEDY) -> NoReturn:
-        self._table.fail(self._key, f"{self._label} {problem}", remedy)
+        self._table.fail(self._key, f"{self._label} {problem}", remedy, member=self._at)
 
 
 def _needs(step: Table) -> list[object]:

@@ -18,7 +18,7 @@ def read_labels(step: Table) -> dict[str, str]:
         return {}
     if len(labels.values) > MAX_LABELS:
         step.fail("labels", f"labels has more than {MAX_LABELS} members", "Use fewer.")
-    return {name: _pointer(labels, name, value) for name, value in labels.values.items()}
+    return {name: labels.tried("", _pointer, labels, name, value) for name, value in labels.values.items()}
 
 
 def _pointer(labels: Table, name: str, value: object) -> str:

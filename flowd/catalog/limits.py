@@ -24,18 +24,16 @@ def read_limits(step: Table) -> Limits | None:
     """The limits of a step; None when it asks for none.
 
     Raises:
-        ManifestError: A limit is unknown, or has a value that cannot be used.
+        ManifestError: It is no table.
     """
     table = step.needed_table("limits")
     if table is None:
         return None
-    for key in table.values:
-        if key not in _RANGES and key != "umask":
-            table.fail(key, f"limits has the unknown key {kind_of(key)}", f"Use {', '.join(_RANGES)} or umask.")
+    table.refuse_unknown((*_RANGES, "umask"), "limits has the unknown key")
     asked = {
         key: table.integer(key, low, low=low, high=high) for key, (low, high) in _RANGES.items() if key in table.values
     }
-    limits = Limits(**asked, umask=_umask(table))
+    limits = Limits(**asked, umask=table.tried(None, _umask, table))
     return limits if limits.asked() else None
 
 

@@ -6,18 +6,20 @@ What the reference system accepts is accepted, with its defaults; what it silent
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from flowd.catalog.concurrency import read_concurrency
 from flowd.catalog.hosts import read_runs_on
 from flowd.catalog.json_values import json_value, narrow
 from flowd.catalog.needs import check_needs
+from flowd.catalog.report import Report
 from flowd.catalog.schedules import read_schedules
 from flowd.catalog.steps import SchemaUse, read_step
 from flowd.catalog.table import ManifestError, Table, kind_of
 from flowd.catalog.watches import read_watches
 from flowd.domain.concurrency import Concurrency
-from flowd.domain.flow import Step
+from flowd.domain.finding import Finding, Severity
+from flowd.domain.flow import Step, sentences
 from flowd.domain.schedule import Schedule
 from flowd.domain.watches import Watch
 from flowd.formats import toml
@@ -25,9 +27,6 @@ from flowd.formats.places import Places
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is written by people; more than this is another file under its name."""
-
-MAX_WARNINGS = 50
-"""They travel with every list of flows."""
 
 _KNOWN = (
     *("name", "version", "description", "config", "guidance", "steps", "round_dir", "concurrency", "runs_on"),
@@ -43,9 +42,11 @@ class Manifest:
 
     Attributes:
         schemas: By step name, for the steps whose trigger names a schema.
-        warnings: Sentences about what nothing reads.
+        findings: What is doubtful in it, such as keys that nothing reads.
+        places: Where its keys and values are.
         concurrency: Of whole rounds.
         watches: The files whose changes become events.
+        doubtful: Names of steps in which something is wrong; none in a manifest that can be used.
     """
 
     name: str
@@ -54,31 +55,61 @@ class Manifest:
     config: Mapping[str, object] | None
     steps: tuple[Step, ...]
     schemas: Mapping[str, SchemaUse]
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    places: Places = field(compare=False, repr=False)
     has_round_dir: bool = False
     concurrency: Concurrency | None = None
     schedules: tuple[Schedule, ...] = ()
     watches: tuple[Watch, ...] = ()
+    doubtful: frozenset[str] = frozenset()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The findings as sentences, see `flowd.domain.flow.sentences`."""
+        return sentences(self.findings)
 
 
-def parse(text: bytes) -> Manifest:
-    """Read a manifest. Any bytes give a manifest or a `ManifestError`, nothing else.
+class RefusedManifestError(ManifestError):
+    """A manifest that cannot be used, with all that is wrong with it.
+
+    Attributes:
+        findings: All that is wrong or doubtful, in order; the first error is told by ``message``.
+        manifest: What could be read, for looking at the files that it names; None where it is no TOML.
+        name: The flow's name, where the text got far enough to have one.
+        types: What its triggers wait for, where the text is TOML, and that is not what is wrong.
+    """
+
+    def __init__(
+        self,
+        findings: tuple[Finding, ...],
+        manifest: Manifest | None,
+        name: str | None,
+        types: tuple[str, ...] | None,
+    ) -> None:
+        first = next(one for one in findings if one.is_error)
+        super().__init__(first.message, first.remedy or "", line=first.line)
+        self.findings = findings
+        self.manifest = manifest
+        self.name = name
+        self.types = types
+
+
+def parse(text: bytes, file: str = "") -> Manifest:
+    """Read a manifest. Any bytes give a manifest or a `RefusedManifestError`, nothing else.
+
+    Args:
+        file: Its absolute path, for findings.
 
     Raises:
-        ManifestError: It is too large, not UTF-8, no TOML, or breaks a rule. The first rule that it breaks is told.
+        RefusedManifestError: It is too large, not UTF-8, no TOML, or breaks a rule. All rules that it breaks are told.
     """
-    if len(text) > MAX_MANIFEST_BYTES:
-        raise ManifestError(
-            f"the manifest is larger than {MAX_MANIFEST_BYTES} bytes", "Move large data into files of the package."
-        )
-    source = _decode(text)
-    values = _toml(source)
-    try:
-        return _manifest(values, Places(source))
-    except ManifestError as error:
-        error.name = _usable_name(values.get("name"))
-        error.types = _trigger_types(values)
-        raise
+    values, places = _toml(_decode(text, file), file)
+    report = Report(file, places)
+    table = Table(values, report, kind="flow")
+    manifest = _manifest(table, report)
+    if not report.errors():
+        return manifest
+    raise RefusedManifestError(manifest.findings, manifest, _usable_name(values.get("name")), _trigger_types(values))
 
 
 def guess_name(text: bytes) -> str | None:
@@ -89,46 +120,57 @@ def guess_name(text: bytes) -> str | None:
     return _usable_name(found[1] or found[2]) if found else None
 
 
-def _decode(text: bytes) -> str:
+def _decode(text: bytes, file: str) -> str:
+    if len(text) > MAX_MANIFEST_BYTES:
+        message = f"the manifest is larger than {MAX_MANIFEST_BYTES} bytes"
+        raise _unreadable(
+            Finding(file, "too-large", Severity.ERROR, message, "Move large data into files of the package.")
+        )
     try:
         return text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
-        raise ManifestError("the manifest is not UTF-8", "Save it as UTF-8.", line=line) from None
+        message = "the manifest is not UTF-8"
+        raise _unreadable(Finding(file, "not-utf8", Severity.ERROR, message, "Save it as UTF-8.", line=line)) from None
 
 
-def _toml(source: str) -> dict[str, object]:
+def _toml(source: str, file: str) -> tuple[dict[str, object], Places]:
     remedy = "Correct the TOML there; https://toml.io has the format."
     try:
-        return toml.parse(source)
+        return toml.parse(source), Places(source)
     except toml.TomlError as error:
         remedy = "Flatten its tables." if error.is_nested else remedy
-        raise ManifestError(str(error), remedy, line=error.line) from None
+        end = None if error.column is None else error.column + 1
+        finding = Finding(file, "invalid-toml", Severity.ERROR, str(error), remedy, None, error.line, error.column, end)
+        raise _unreadable(finding) from None
 
 
-def _manifest(values: dict[str, object], places: Places) -> Manifest:
-    warnings: list[str] = []
-    table = Table(values, places=places, place=(), label="", warnings=warnings)
-    name = table.needed_string("name", example='"a-name"')
-    version = _version(table)
-    steps, schemas = _steps(table)
-    description = table.text("description")
-    config = _config(table)
-    concurrency = read_concurrency(table, "[concurrency]")
-    _check_guidance(table)
-    has_round_dir = table.boolean("round_dir")
-    schedules = read_schedules(table, name)
-    watches = read_watches(table, name)
-    table.warn_unknown(_KNOWN)
-    told = _bounded(warnings)
-    return Manifest(
-        name, version, description, config, steps, schemas, told, has_round_dir, concurrency, schedules, watches
+def _unreadable(finding: Finding) -> RefusedManifestError:
+    return RefusedManifestError((finding,), None, None, None)
+
+
+def _manifest(table: Table, report: Report) -> Manifest:
+    name = table.tried("", table.needed_string, "name", example='"a-name"')
+    version = table.tried(0, _version, table)
+    steps, schemas, doubtful = table.tried(((), {}, frozenset()), _steps, table)
+    read = Manifest(
+        name=name,
+        version=version,
+        description=table.text("description"),
+        config=table.tried(None, _config, table),
+        steps=steps,
+        schemas=schemas,
+        findings=(),
+        places=report.places,
+        has_round_dir=table.boolean("round_dir"),
+        concurrency=table.tried(None, read_concurrency, table, "[concurrency]"),
+        schedules=table.tried((), read_schedules, table, name),
+        watches=table.tried((), read_watches, table, name),
+        doubtful=doubtful,
     )
-
-
-def _bounded(warnings: list[str]) -> tuple[str, ...]:
-    more = len(warnings) - MAX_WARNINGS
-    return tuple(warnings) if more <= 0 else (*warnings[:MAX_WARNINGS], f"and {more} more")
+    _check_guidance(table)
+    table.warn_unknown(_KNOWN)
+    return replace(read, findings=report.findings())
 
 
 def _version(table: Table) -> int | float:
@@ -136,34 +178,45 @@ def _version(table: Table) -> int | float:
     # bool is an int in Python; a number that no int64 or double holds cannot be stored or sent.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(narrow(value)):
-        got = "is missing" if value is None else f"must be a number, got {kind_of(value)}"
-        table.fail("version", f"version {got}", "Add version = 1.")
+        if value is None:
+            table.fail("version", "version is missing", "Add version = 1.", code="missing-key")
+        table.fail("version", f"version must be a number, got {kind_of(value)}", "Add version = 1.", code="wrong-type")
     assert isinstance(value, int | float)
     return value
 
 
-def _steps(table: Table) -> tuple[tuple[Step, ...], Mapping[str, SchemaUse]]:
+def _steps(table: Table) -> tuple[tuple[Step, ...], Mapping[str, SchemaUse], frozenset[str]]:
     values = table.values.get("steps")
-    runs_on = read_runs_on(table)
+    runs_on = table.tried((), read_runs_on, table)
     if not isinstance(values, list) or not values:
         got = "there are no steps" if values is None or values == [] else f"steps must be a list, got {kind_of(values)}"
-        table.fail("steps", got, "Add a step under [[steps]], with two brackets on each side.")
+        remedy = "Add a step under [[steps]], with two brackets on each side."
+        table.fail("steps", got, remedy, code="missing-key" if values is None else "wrong-type")
+    doubtful: list[str] = []
     steps: dict[str, Step] = {}
     tables: dict[str, Table] = {}
     schemas: dict[str, SchemaUse] = {}
     for index, value in enumerate(values):
         if not isinstance(value, dict):
-            table.fail("steps", f"step {index + 1} must be a table, got {kind_of(value)}", "Write it under [[steps]].")
-        part = table.part(value, ("steps", index), f"step {index + 1}")
-        step, use = read_step(part, runs_on=runs_on)
+            message = f"step {index + 1} must be a table, got {kind_of(value)}"
+            table.error("steps", message, "Write it under [[steps]].", code="wrong-type", member=(index,))
+            continue
+        part = table.part(value, ("steps", index), f"step {index + 1}", "step")
+        before = part.errors()
+        step, use = part.tried((None, None), read_step, part, runs_on=runs_on)
+        if part.errors() > before:
+            doubtful.append(step.name if step is not None else "")
+        if step is None:
+            continue
         if step.name in steps:
-            part.fail("name", "another step of this flow has the same name", "Rename one: run ids are made of names.")
+            message, remedy = "another step of this flow has the same name", "Rename one: run ids are made of names."
+            part.error("name", message, remedy, code="duplicate-name")
         steps[step.name] = step
         tables[step.name] = part
         if use is not None:
             schemas[step.name] = use
-    check_needs(steps, tables)
-    return tuple(steps.values()), schemas
+    check_needs(steps, tables, doubtful)
+    return tuple(steps.values()), schemas, frozenset(doubtful)
 
 
 def _config(table: Table) -> dict[str, object] | None:
@@ -177,7 +230,7 @@ def _check_guidance(table: Table) -> None:
     """Check guidance's shape, so that a mistake is told. Nothing reads it here."""
     guidance = table.table("guidance")
     if guidance is not None:
-        guidance.warn_unknown({"skills"})
+        guidance.warn_unknown(("skills",))
 
 
 def _trigger_types(values: Mapping[str, object]) -> tuple[str, ...] | None:

@@ -1,11 +1,12 @@
 """Reads ``needs`` and ``when`` of ``[[steps]]``, and checks that a flow's steps can follow each other."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from flowd.catalog.table import Table, kind_of
+from flowd.catalog.table import ManifestError, Table, kind_of
 from flowd.domain.flow import Step, Trigger
 from flowd.domain.needs import WHENS, When
+from flowd.formats.guesses import near_word
 
 _MAX_NAMES_CHARS = 500
 _REMEDY = 'Write the names of steps of this flow: needs = ["checkout"].'
@@ -21,11 +22,11 @@ def read_needs(step: Table) -> tuple[str, ...]:
     if not isinstance(names, list):
         step.fail("needs", f"needs must be a list of steps, got {kind_of(names)}", _REMEDY)
     seen: set[str] = set()
-    for name in names:
+    for index, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
-            step.fail("needs", f"needs must hold names of steps, got {kind_of(name)}", _REMEDY)
+            step.fail("needs", f"needs must hold names of steps, got {kind_of(name)}", _REMEDY, member=(index,))
         if name in seen:
-            step.fail("needs", f"needs has {kind_of(name)} twice", "Name each step once.")
+            step.fail("needs", f"needs has {kind_of(name)} twice", "Name each step once.", member=(index,))
         seen.add(name)
     return tuple(names)
 
@@ -34,43 +35,65 @@ def read_when(step: Table) -> When:
     """What a step asks of the ends of its needs.
 
     Raises:
-        ManifestError: It is unknown, or the step has no needs.
+        ManifestError: The step has no needs.
     """
     given = step.values.get("when")
     if given is None:
         return "success"
     if not step.values.get("needs"):
         step.fail("when", "when asks how needs ended, and this step has none", 'Add needs = ["…"], or remove when.')
-    found = [when for when in WHENS if when == given]
-    if not found:
-        step.fail("when", f"when {kind_of(given)} is unknown", f"Use one of {', '.join(WHENS)}.")
-    return found[0]
+    return step.choice("when", "success", WHENS, "when")
 
 
-def check_needs(steps: Mapping[str, Step], tables: Mapping[str, Table]) -> None:
-    """Check the needs of a flow's steps against each other.
+def check_needs(steps: Mapping[str, Step], tables: Mapping[str, Table], doubtful: Collection[str] = ()) -> None:
+    """Check the needs of a flow's steps against each other. An error is noted where a step needs itself, one that there
+    is not, or one that needs it; or where no event can start it together with what it needs.
 
-    Raises:
-        ManifestError: A step needs itself, one that there is not, or one that needs it; or no event can start it
-            together with what it needs.
+    Args:
+        doubtful: Names of steps that could not be read as they were meant, with which the order cannot be judged; ""
+            is one without a name, which may be the one that another step needs.
     """
-    for step in steps.values():
-        for need in step.needs:
-            if need == step.name:
-                tables[step.name].fail("needs", "needs the step itself", "Remove its name.")
-            if need not in steps:
-                names = ", ".join(name for name in steps if name != step.name) or "none"
-                message = f"needs {kind_of(need)}, which is no step of this flow"
-                tables[step.name].fail("needs", message, f"Its other steps: {names[:_MAX_NAMES_CHARS]}.")
+    are_known = [_are_known(step, steps, tables[step.name], doubtful) for step in steps.values()]
+    if not all(are_known) or doubtful:
+        return
     triggers: dict[str, Trigger] = {}
+    unclear: set[str] = set()
     for step in _in_order(steps, tables):
-        trigger = _strictest(step, triggers, tables[step.name])
+        if not unclear.isdisjoint(step.needs):
+            unclear.add(step.name)
+            continue
+        try:
+            trigger = _strictest(step, triggers, tables[step.name])
+        except ManifestError:
+            unclear.add(step.name)
+            continue
         if trigger is not None:
             triggers[step.name] = trigger
 
 
+def _are_known(step: Step, steps: Mapping[str, Step], table: Table, doubtful: Collection[str]) -> bool:
+    is_fine = True
+    for index, need in enumerate(step.needs):
+        others = [name for name in steps if name != step.name]
+        if need == step.name:
+            table.error("needs", "needs the step itself", "Remove its name.", code="needs-circle", member=(index,))
+        elif need not in steps and "" not in doubtful:
+            table.error(
+                "needs",
+                f"needs {kind_of(need)}, which is no step of this flow",
+                f"Its other steps: {(', '.join(others) or 'none')[:_MAX_NAMES_CHARS]}.",
+                code="unknown-step",
+                member=(index,),
+                suggestion=near_word(need, others),
+            )
+        else:
+            continue
+        is_fine = False
+    return is_fine
+
+
 def _in_order(steps: Mapping[str, Step], tables: Mapping[str, Table]) -> Iterable[Step]:
-    """The steps, each behind those that it needs."""
+    """The steps, each behind those that it needs; none where some need each other."""
     try:
         order = list(TopologicalSorter({step.name: step.needs for step in steps.values()}).static_order())
     except CycleError as error:
@@ -78,22 +101,24 @@ def _in_order(steps: Mapping[str, Step], tables: Mapping[str, Table]) -> Iterabl
         first = circle.index(next(name for name in steps if name in circle))
         told = [*circle[first:], *circle[:first]]
         message = f"needs go in a circle: {' -> '.join([*told, told[0]])}"
-        tables[told[0]].fail("needs", message, "Remove one of these needs.")
+        tables[told[0]].error("needs", message, "Remove one of these needs.", code="needs-circle")
+        return []
     return [steps[name] for name in order]
 
 
 def _strictest(step: Step, known: Mapping[str, Trigger], table: Table) -> Trigger | None:
     """The trigger which an event that starts a step matches, and by which it matches those of all above it, too."""
     found = step.trigger
-    for need in step.needs:
+    for index, need in enumerate(step.needs):
         above = known.get(need)
         if above is None:
             message = f"needs {kind_of(need)}, which no event starts: it has neither a trigger nor needs"
-            table.fail("needs", message, "Give that step a trigger.")
+            table.fail("needs", message, "Give that step a trigger.", code="never-runs", member=(index,))
         both = above if found is None else _stricter(found, above)
         if found is not None and both is None:
             message = f"can never run: it takes an event of type {found.type}, and its need {need} one of {above.type}"
-            table.fail("needs", message, "Give them triggers that one event can match.")
+            remedy = "Give them triggers that one event can match."
+            table.fail("needs", message, remedy, code="never-runs", member=(index,))
         found = both
     return found
 

@@ -1,21 +1,16 @@
 """Reads one package's folder into its flow, or into what is wrong with it. Knows no other package."""
 
 import os
-import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from flowd.catalog import manifest
-from flowd.catalog.files import MAX_FILES, Reading, digest_of, links_of, list_files
-from flowd.catalog.manifest import MAX_MANIFEST_BYTES, Manifest
-from flowd.catalog.schema_files import SchemaFileError
-from flowd.catalog.schemas import Elsewhere, compile_schema
-from flowd.catalog.steps import SchemaUse
-from flowd.catalog.table import ManifestError
-from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, PayloadCheck, Runner, Step
-from flowd.domain.script import HEAD_BYTES, head_problem
-
-MANIFEST = "flow.toml"
+from flowd.catalog.files import Reading, digest_of, links_of
+from flowd.catalog.manifest import MAX_MANIFEST_BYTES, Manifest, RefusedManifestError
+from flowd.catalog.named_files import Looked, look
+from flowd.catalog.schemas import Elsewhere
+from flowd.domain.finding import Finding, Severity, in_order
+from flowd.domain.flow import MANIFEST, BrokenPackage, Flow, Origin
 
 
 @dataclass(frozen=True)
@@ -35,155 +30,73 @@ class Package:
     links: tuple[tuple[str, str], ...] = ()
 
 
-def load(folder: str, origin: Origin, elsewhere: Elsewhere) -> Package:
+def load(folder: str, origin: Origin, elsewhere: Elsewhere, *, text: bytes | None = None) -> Package:
     """Read a package. Never raises for anything that its files hold.
 
     Args:
         folder: Absolute path; it holds a ``flow.toml``.
         elsewhere: Compiles schemas that may be costly.
+        text: The manifest, in place of the one on disk.
     """
-    package = _load(folder, origin, elsewhere)
+    package = _load(folder, origin, elsewhere, text)
     base = os.path.dirname(folder)
     links = dict.fromkeys(pair for path in package.reading.stamps for pair in links_of(path, base))
     return replace(package, links=tuple(links))
 
 
-def _load(folder: str, origin: Origin, elsewhere: Elsewhere) -> Package:
+def _load(folder: str, origin: Origin, elsewhere: Elsewhere, given: bytes | None) -> Package:
     reading = Reading()
     path = os.path.join(folder, MANIFEST)
     text = b""
     try:
-        text = reading.read(path, MAX_MANIFEST_BYTES)
-        read = manifest.parse(text)
+        text = reading.read(path, MAX_MANIFEST_BYTES) if given is None else given
+        read = manifest.parse(text, path)
     except OSError as error:
         message = f"the manifest cannot be read: {error.strerror or error}"
         remedy = "Make it a readable file of reasonable size."
-        return _broken(reading, None, BrokenPackage(folder, "", origin, path, message, remedy))
-    except ManifestError as error:
+        finding = Finding(path, "unreadable", Severity.ERROR, message, remedy)
+        return _broken(reading, None, broken_by((finding,), folder, origin))
+    except RefusedManifestError as error:
         name = error.name or manifest.guess_name(text)
-        broken = BrokenPackage(folder, "", origin, path, error.message, error.remedy, error.line, types=error.types)
+        found = () if error.manifest is None else look(error.manifest, folder, reading, elsewhere).findings
+        broken = replace(broken_by((*error.findings, *found), folder, origin), types=error.types)
         return _broken(reading, name, broken)
-    try:
-        return Package(reading, flow=_flow(read, folder, origin, reading, elsewhere), name=read.name)
-    except SchemaFileError as error:
+    looked = look(read, folder, reading, elsewhere)
+    if any(finding.is_error for finding in looked.findings):
         types = tuple(step.trigger.type for step in read.steps if step.trigger is not None)
-        broken = BrokenPackage(folder, "", origin, error.file, error.message, error.remedy, error.line, types=types)
+        broken = replace(broken_by((*read.findings, *looked.findings), folder, origin), types=types)
         return _broken(reading, read.name, broken)
+    return Package(reading, flow=_flow(read, looked, folder, origin, reading), name=read.name)
 
 
-def resolve(folder: str, path: str) -> str:
-    """A path of the manifest as an absolute one. It may lead anywhere."""
-    return os.path.normpath(os.path.join(folder, path))
+def broken_by(findings: Iterable[Finding], folder: str, origin: Origin, name: str = "") -> BrokenPackage:
+    """A package of which all this is wrong; of errors in several files, those in its manifest are told first."""
+    found = in_order(findings)
+    errors = [one for one in found if one.is_error]
+    first = next((one for one in errors if os.path.basename(one.file) == MANIFEST), errors[0])
+    return BrokenPackage(
+        folder, name, origin, first.file, first.message, first.remedy or "", first.line, findings=found
+    )
 
 
-def _flow(read: Manifest, folder: str, origin: Origin, reading: Reading, elsewhere: Elsewhere) -> Flow:
-    schemas = _Schemas(folder, reading, elsewhere)
-    steps = tuple(schemas.with_check(step, read.schemas.get(step.name)) for step in read.steps)
-    missing = [warning for step in steps if (warning := _script_warning(step, folder, reading))]
-    doubts = [warning for step in steps for warning in _schema_warnings(step)]
+def _flow(read: Manifest, looked: Looked, folder: str, origin: Origin, reading: Reading) -> Flow:
     return Flow(
         name=read.name,
         version=read.version,
         root=folder,
         origin=origin,
-        steps=steps,
+        steps=looked.steps,
         package_hash=digest_of(reading.digests, folder),
         description=read.description,
         config=read.config,
-        warnings=(*read.warnings, *missing, *_runner_warnings(steps), *doubts, *_size_warnings(folder)),
-        is_whole=not missing,
+        findings=in_order((*read.findings, *looked.findings)),
+        is_whole=looked.is_whole,
         has_round_dir=read.has_round_dir,
         concurrency=read.concurrency,
         schedules=read.schedules,
         watches=read.watches,
+        where=read.places.value,
     )
-
-
-def _runner_warnings(steps: Sequence[Step]) -> Iterator[str]:
-    for step in steps:
-        if step.runner is Runner.CODE_MODE:
-            yield f'step "{step.name}": {CODE_MODE_PROBLEM}; until then, its runs fail'
-
-
-def _size_warnings(folder: str) -> Iterator[str]:
-    if list_files(folder, MAX_FILES) is None:
-        yield (
-            f"the package has more than {MAX_FILES} files, so the packageHash of a run covers only flow.toml and the"
-            " script; leave out what is made or fetched"
-        )
-
-
-def _schema_warnings(step: Step) -> Iterator[str]:
-    check = step.trigger.check if step.trigger else None
-    if step.trigger is None or check is None:
-        return
-    what = f'step "{step.name}": schema {step.trigger.schema}'
-    if check.why_costly:
-        yield (
-            f"{what} {check.why_costly}, so it is checked in a process of its own; where that takes longer than"
-            " max_check_ms for an event, the event does not start this step, and says so"
-        )
-    if check.unchecked_formats:
-        names = ", ".join(check.unchecked_formats[:5])
-        yield (
-            f"{what} has format ({names}), which its draft of JSON Schema does not check; use pattern, or"
-            ' "$schema": "http://json-schema.org/draft-07/schema#", where format is checked'
-        )
-
-
-def _script_warning(step: Step, folder: str, reading: Reading) -> str | None:
-    """Why the step cannot be started for now, as far as that depends on its script alone."""
-    path = resolve(folder, step.script)
-    if not reading.note(path):
-        return f'step "{step.name}": script {step.script} is not there; until it is, its runs fail'
-    problem = _exec_problem(path) if step.runner is Runner.EXEC else None
-    return problem and f'step "{step.name}": script {step.script} {problem}; until then, its runs fail'
-
-
-def _exec_problem(path: str) -> str | None:
-    """The part of `flowd.runners.places.check_executable` that no environment changes."""
-    try:
-        if not os.stat(path).st_mode & 0o111:
-            return f"is not executable; run `chmod +x {shlex.quote(path)}`"
-        with open(path, "rb") as file:
-            return head_problem(file.read(HEAD_BYTES))
-    except OSError:
-        return None
-
-
-@dataclass
-class _Schemas:
-    """The checks of one package, each schema compiled once."""
-
-    folder: str
-    reading: Reading
-    elsewhere: Elsewhere
-    checks: dict[tuple[str, bool], PayloadCheck] = field(default_factory=dict)
-
-    def with_check(self, step: Step, use: SchemaUse | None) -> Step:
-        if use is None or step.trigger is None:
-            return step
-        path = resolve(self.folder, use.path)
-        key = (path, use.is_subset)
-        if key not in self.checks:
-            self.checks[key] = self._compiled(step, use, path)
-        return replace(step, trigger=replace(step.trigger, check=self.checks[key]))
-
-    def _compiled(self, step: Step, use: SchemaUse, path: str) -> PayloadCheck:
-        try:
-            return compile_schema(
-                path,
-                package=self.folder,
-                read=self.reading.read,
-                elsewhere=self.elsewhere,
-                is_subset=use.is_subset,
-            )
-        except SchemaFileError as error:
-            if os.path.lexists(path):
-                raise
-            # A missing file has no line; the one that names it does.
-            message = f'step "{step.name}": schema {use.path} does not exist'
-            raise SchemaFileError(os.path.join(self.folder, MANIFEST), message, error.remedy, use.line) from None
 
 
 def _broken(reading: Reading, name: str | None, broken: BrokenPackage) -> Package:

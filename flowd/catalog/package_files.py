@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowd.catalog.files import MAX_FILES, MAX_HASHED_BYTES, TICK_NS, Reading, Stamp, digest_of, list_files, stamp
-from flowd.catalog.package import MANIFEST, resolve
+from flowd.catalog.named_files import resolve
+from flowd.domain.flow import MANIFEST
 
 _SMALL_FILES: Final = 50
 _SMALL_BYTES: Final = 256 * 1024

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flowd.catalog.files import links_of
-from flowd.catalog.package import MANIFEST, Package, load
+from flowd.catalog.package import Package, load
 from flowd.catalog.precedence import Found, assemble
 from flowd.catalog.schema_process import SchemaProcess
 from flowd.catalog.schemas import Elsewhere
 from flowd.catalog.workspace_tasks import FILE, Tasks, read_tasks
-from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot
+from flowd.domain.flow import MANIFEST, BrokenPackage, Flow, Origin, Snapshot
 from flowd.domain.schedule import TASKS, Schedule
 from flowd.state import ownership, trust
 from flowd.watching.folders import Folders

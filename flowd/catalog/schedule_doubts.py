@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 
 from flowd.domain.event import Event
+from flowd.domain.finding import Finding
 from flowd.domain.flow import Flow, Snapshot
 from flowd.domain.matching import judge
 from flowd.domain.schedule import Schedule
 
 
-def schedule_doubts(snapshot: Snapshot, flow: Flow) -> Iterator[str]:
-    """Sentences about the schedules of a flow whose payload no step takes, so that each slot starts nothing."""
-    for one in flow.schedules:
+def schedule_doubts(snapshot: Snapshot, flow: Flow) -> Iterator[Finding]:
+    """Findings about the schedules of a flow whose payload no step takes, so that each slot starts nothing."""
+    for index, one in enumerate(flow.schedules):
         refused = _refusal(snapshot, flow, one)
         if refused is not None:
-            yield f'schedule "{one.name}": its events start nothing, as {refused}'
+            message = f'schedule "{one.name}": its events start nothing, as {refused}'
+            yield flow.doubt(("schedules", index, "payload"), "starts-nothing", message)
 
 
 def _refusal(snapshot: Snapshot, flow: Flow, one: Schedule) -> str | None:

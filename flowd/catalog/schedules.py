@@ -1,7 +1,6 @@
 """Reads ``[[schedules]]``. One that was misread would come at another hour, or never, so every mistake is an error."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import get_args
 
 from flowd.catalog.json_values import json_value
@@ -11,6 +10,7 @@ from flowd.domain.event import MAX_ID_CHARS, MAX_TYPE_CHARS
 from flowd.domain.flow import Flow, Snapshot
 from flowd.domain.schedule import CatchUp, Schedule
 from flowd.formats import cron
+from flowd.formats.guesses import near_word
 
 _KNOWN = ("name", "cron", "timezone", "type", "payload", "catch_up")
 _WAYS: tuple[CatchUp, ...] = get_args(CatchUp)
@@ -34,10 +34,13 @@ def read_schedules(manifest: Table, flow: str) -> tuple[Schedule, ...]:
         if not isinstance(value, dict):
             remedy = "Write it under [[schedules]]."
             manifest.fail("schedules", f"schedule {index + 1} must be a table, got {kind_of(value)}", remedy)
-        table = manifest.part(value, ("schedules", index), f"schedule {index + 1}")
-        read = _schedule(table, flow)
+        table = manifest.part(value, ("schedules", index), f"schedule {index + 1}", "schedule")
+        read = table.tried(None, _schedule, table, flow)
+        if read is None:
+            continue
         if read.name in found:
-            table.fail("name", "another schedule of this flow has the same name", "Rename one.")
+            message = "another schedule of this flow has the same name"
+            table.error("name", message, "Rename one.", code="duplicate-name")
         found[read.name] = read
     return tuple(found.values())
 
@@ -47,20 +50,32 @@ def _schedule(table: Table, flow: str) -> Schedule:
     table.label = f'schedule "{name}"' if name.isprintable() and len(name) <= 60 else table.label
     if len(schedule.event_id(flow, name, 0)) > MAX_ID_CHARS:
         table.fail("name", "name is too long: ids of events are made of it and the flow's name", "Shorten one.")
-    for member in table.values:
-        if member not in _KNOWN:
-            table.fail(member, f"schedules have no key {kind_of(member)}", f"Use {', '.join(_KNOWN)}.")
+    table.refuse_unknown(_KNOWN, "schedules have no key")
+    zone = table.tried("UTC", read_timezone, table)
+    return Schedule(
+        name,
+        table.tried("", _cron, table, zone),
+        table.tried("", _type, table),
+        zone,
+        table.tried({}, json_value, table, table.values.get("payload", {}), "payload"),
+        read_catch_up(table),
+    )
+
+
+def _cron(table: Table, zone: str) -> str:
     expression = table.needed_string("cron", example='"30 2 * * *"')
-    zone = read_timezone(table)
     try:
         cron.read_cron(expression, zone)
     except cron.CronError as error:
         table.fail("cron", f"cron {kind_of(expression)} {error.message}", error.remedy)
+    return expression
+
+
+def _type(table: Table) -> str:
     event_type = table.needed_string("type", example='"an.event.type"')
     if len(event_type) > MAX_TYPE_CHARS:
         table.fail("type", f"type is longer than {MAX_TYPE_CHARS} characters", "Give it a short name.")
-    payload = json_value(table, table.values.get("payload", {}), "payload")
-    return Schedule(name, expression, event_type, zone, payload, read_catch_up(table))
+    return event_type
 
 
 def read_timezone(table: Table) -> str:
@@ -82,14 +97,9 @@ def read_timezone(table: Table) -> str:
 def read_catch_up(table: Table) -> CatchUp:
     """What becomes of slots that nobody was there for.
 
-    Raises:
-        ManifestError: It says something else than that.
+    Something else is an error.
     """
-    value = table.values.get("catch_up", "latest")
-    way = next((way for way in _WAYS if way == value), None)
-    if way is None:
-        table.fail("catch_up", f"catch_up {kind_of(value)} is unknown", 'Use "latest" or "none".')
-    return way
+    return table.choice("catch_up", "latest", _WAYS, "catch_up")
 
 
 def with_type_warnings(flows: Sequence[Flow]) -> tuple[Flow, ...]:
@@ -101,6 +111,18 @@ def with_type_warnings(flows: Sequence[Flow]) -> tuple[Flow, ...]:
 
 
 def _warned(flow: Flow, snapshot: Snapshot) -> Flow:
-    idle = [one for one in flow.schedules if not snapshot.candidates(one.type)]
-    told = [f'schedule "{one.name}": its events start nothing, as no step waits for type "{one.type}"' for one in idle]
-    return replace(flow, warnings=(*flow.warnings, *told)) if told else flow
+    return flow.with_findings(
+        flow.doubt(
+            ("schedules", index, "type"),
+            "starts-nothing",
+            f'schedule "{one.name}": its events start nothing, as no step waits for type "{one.type}"',
+            suggestion=_near_type(one.type, snapshot),
+        )
+        for index, one in enumerate(flow.schedules)
+        if not snapshot.candidates(one.type)
+    )
+
+
+def _near_type(event_type: str, snapshot: Snapshot) -> str | None:
+    types = {step.trigger.type for flow in snapshot.flows for step in flow.steps if step.trigger is not None}
+    return near_word(event_type, sorted(types), cutoff=0.8)

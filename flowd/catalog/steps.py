@@ -6,6 +6,7 @@ from flowd.catalog.concurrency import read_concurrency, read_priority
 from flowd.catalog.hosts import read_lost_after, read_runs_on
 from flowd.catalog.inputs import read_args, read_env
 from flowd.catalog.labels import read_labels
+from flowd.catalog.leads import meant_value
 from flowd.catalog.limits import read_limits
 from flowd.catalog.needs import read_needs, read_when
 from flowd.catalog.table import Table, kind_of
@@ -20,12 +21,10 @@ _MAX_FACTOR = 100
 _DEFAULT_MAX_DELAY_MS = 3_600_000
 _DEFAULT_JITTER = 0.1
 
-_KNOWN = frozenset(
-    {
-        *("name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"),
-        *("needs", "when", "args", "concurrency", "priority", "labels", "runs_on", "lost_after_ms"),
-        *("delay_ms", "queue_timeout_ms", "debounce"),
-    }
+_KNOWN = (
+    *("name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"),
+    *("needs", "when", "args", "concurrency", "priority", "labels", "runs_on", "lost_after_ms"),
+    *("delay_ms", "queue_timeout_ms", "debounce"),
 )
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
 # A canceled run stays canceled: another attempt would undo what its caller, or a younger run's step, asked for.
@@ -56,14 +55,14 @@ def read_step(table: Table, *, runs_on: tuple[str, ...] = ()) -> tuple[Step, Sch
         runs_on: The labels that its flow requires of hosts.
 
     Raises:
-        ManifestError: A required key is missing, or a key has a value that cannot be used.
+        ManifestError: It has no name. What else is wrong is noted as an error, and the step is none to be run then.
     """
-    runner = _runner(table)
+    runner = table.tried(Runner.EXEC, _runner, table)
     name = table.needed_string("name", example='"a-name"')
     table.label = f'step "{name}"'
-    script = table.needed_string("script", example='"path/to/script"')
-    trigger, use = _trigger(table)
-    env, inputs = read_env(table)
+    script = table.tried("", table.needed_string, "script", example='"path/to/script"')
+    trigger, use = table.tried((None, None), _trigger, table)
+    env, inputs = table.tried(({}, {}), read_env, table)
     grace_ms = table.integer("grace_ms", DEFAULT_GRACE_MS, low=0, high=MAX_GRACE_MS)
     step = Step(
         name=name,
@@ -71,34 +70,32 @@ def read_step(table: Table, *, runs_on: tuple[str, ...] = ()) -> tuple[Step, Sch
         script=script,
         timeout_ms=table.milliseconds("timeout_ms", DEFAULT_TIMEOUT_MS, low=1, high=MAX_TIMEOUT_MS),
         grace_ms=grace_ms,
-        cwd=table.string("cwd"),
+        cwd=table.tried(None, table.string, "cwd"),
         trigger=trigger,
         env=env,
         inputs=inputs,
-        args=read_args(table),
-        retry=_retry(table),
+        args=table.tried((), read_args, table),
+        retry=table.tried(None, _retry, table),
         detach=table.boolean("detach"),
-        limits=read_limits(table),
-        needs=read_needs(table),
-        when=read_when(table),
-        concurrency=read_concurrency(table, "[steps.concurrency]"),
+        limits=table.tried(None, read_limits, table),
+        needs=table.tried((), read_needs, table),
+        when=table.tried("success", read_when, table),
+        concurrency=table.tried(None, read_concurrency, table, "[steps.concurrency]"),
         priority=read_priority(table),
-        labels=read_labels(table),
-        runs_on=read_runs_on(table, runs_on),
+        labels=table.tried({}, read_labels, table),
+        runs_on=table.tried(runs_on, read_runs_on, table, runs_on),
         lost_after_ms=read_lost_after(table, grace_ms),
         delay_ms=read_delay(table),
         queue_timeout_ms=read_queue_timeout(table),
-        debounce=read_debounce(table),
+        debounce=table.tried(None, read_debounce, table),
     )
     table.warn_unknown(_KNOWN)
     return step, use
 
 
 def _runner(table: Table) -> Runner:
-    runner = table.needed_string("runner", example='"bun"')
-    if runner not in tuple(Runner):
-        table.fail("runner", f"runner {kind_of(runner)} is unknown", f"Use one of {', '.join(Runner)}.")
-    return Runner(runner)
+    table.needed_string("runner", example='"exec"')
+    return table.choice("runner", Runner.EXEC, tuple(Runner), "runner")
 
 
 def _trigger(table: Table) -> tuple[Trigger | None, SchemaUse | None]:
@@ -112,17 +109,10 @@ def _trigger(table: Table) -> tuple[Trigger | None, SchemaUse | None]:
     if "*" in event_type.removesuffix(".*"):
         trigger.warn("type", f'"*" in trigger type {kind_of(event_type)} {_NO_WILDCARD}')
     schema = trigger.string("schema") or None
-    is_subset = _is_subset(trigger)
-    trigger.warn_unknown({"type", "schema", "schema_mode"})
+    is_subset = trigger.choice("schema_mode", "full", ("full", "subset"), "schema_mode") == "subset"
+    trigger.warn_unknown(("type", "schema", "schema_mode"))
     use = None if schema is None else SchemaUse(schema, is_subset, trigger.line("schema"))
     return Trigger(event_type, schema), use
-
-
-def _is_subset(trigger: Table) -> bool:
-    mode = trigger.values.get("schema_mode", "full")
-    if mode not in ("full", "subset"):
-        trigger.fail("schema_mode", f"schema_mode {kind_of(mode)} is unknown", 'Use "full" or "subset".')
-    return mode == "subset"
 
 
 def _retry(table: Table) -> Retry | None:
@@ -130,16 +120,21 @@ def _retry(table: Table) -> Retry | None:
     if retry is None:
         return None
     if "max_attempts" not in retry.values:
-        retry.fail("max_attempts", "retry needs max_attempts", "Add max_attempts = 3, or remove the retry table.")
+        retry.fail(
+            "max_attempts",
+            "retry needs max_attempts",
+            "Add max_attempts = 3, or remove the retry table.",
+            code="missing-key",
+        )
     policy = Retry(
         max_attempts=retry.integer("max_attempts", 1, low=1, high=MAX_ATTEMPTS),
-        on=_reasons(retry),
+        on=retry.tried((), _reasons, retry),
         delay_ms=retry.integer("delay_ms", 1_000, low=0, high=MAX_DELAY_MS),
         factor=retry.number("factor", 2.0, low=1, high=_MAX_FACTOR),
         max_delay_ms=retry.integer("max_delay_ms", _DEFAULT_MAX_DELAY_MS, low=0, high=MAX_DELAY_MS),
         jitter=retry.number("jitter", _DEFAULT_JITTER, low=0, high=1),
     )
-    retry.warn_unknown({"max_attempts", "on", "delay_ms", "factor", "max_delay_ms", "jitter"})
+    retry.warn_unknown(("max_attempts", "on", "delay_ms", "factor", "max_delay_ms", "jitter"))
     return policy
 
 
@@ -148,7 +143,10 @@ def _reasons(retry: Table) -> tuple[str, ...]:
     remedy = f"Use a list of {', '.join((*_RETRYABLE, *ON_RESULTS))}."
     if not isinstance(reasons, list):
         retry.fail("on", f"retry.on must be a list, got {kind_of(reasons)}", remedy)
-    for reason in reasons:
-        if reason not in _RETRYABLE and reason not in ON_RESULTS:
-            retry.fail("on", f"retry.on has the unknown reason {kind_of(reason)}", remedy)
+    known = (*_RETRYABLE, *ON_RESULTS)
+    for index, reason in enumerate(reasons):
+        if reason not in known:
+            message = f"retry.on has the unknown reason {kind_of(reason)}"
+            meant = meant_value("on", reason, known) if isinstance(reason, str) else None
+            retry.error("on", message, remedy, code="unknown-value", member=(index,), suggestion=meant)
     return tuple(reasons)

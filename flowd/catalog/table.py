@@ -1,12 +1,18 @@
-"""Reads a table of a manifest, typed: with warnings for what is dropped, and errors that say where."""
+"""Reads a table of a manifest, typed: what is wrong is noted with its place, and the reading goes on."""
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NoReturn, ParamSpec, TypeVar
 
-from flowd.formats.places import Place, Places
+from flowd.catalog.leads import lead, meant_value
+from flowd.catalog.report import Report
+from flowd.domain.finding import Finding, Severity
+from flowd.formats import guesses
+from flowd.formats.places import Place
 
 T = TypeVar("T")
+U = TypeVar("U")
+P = ParamSpec("P")
 
 
 class ManifestError(Exception):
@@ -16,60 +22,119 @@ class ManifestError(Exception):
         message: What is wrong, without file and line.
         remedy: A sentence that says what to do.
         line: One-based, None when it cannot be told.
-        name: The flow's name, where the text got far enough to have one.
-        types: Of its triggers, where the text is TOML.
     """
 
-    types: tuple[str, ...] | None = None
-
-    def __init__(self, message: str, remedy: str, *, line: int | None = None, name: str | None = None) -> None:
+    def __init__(self, message: str, remedy: str, *, line: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
         self.line = line
-        self.name = name
 
 
 class Table:
     """A table under its place in the manifest.
 
     Args:
+        report: Where everything is noted that is wrong or dropped.
+        place: Where it is.
         label: How messages name it (``step "build"``); empty for the manifest itself.
-        warnings: Grows by a sentence for everything that is dropped.
+        kind: What it is to `flowd.catalog.leads`.
     """
 
     def __init__(
-        self, values: Mapping[str, object], *, places: Places, place: Place, label: str, warnings: list[str]
+        self, values: Mapping[str, object], report: Report, *, place: Place = (), label: str = "", kind: str = ""
     ) -> None:
         self.values = values
         self.label = label
-        self._places = places
+        self.kind = kind
+        self._report = report
         self._place = place
-        self._warnings = warnings
 
     def line(self, *place: str | int) -> int | None:
         """The line of something in this table."""
-        return self._places.line(*self._place, *place)
+        return self._report.places.line(*self._place, *place)
 
-    def fail(self, key: str | None, message: str, remedy: str) -> NoReturn:
-        """Refuse the manifest because of this key, or of the whole table.
+    def fail(
+        self,
+        key: str | None,
+        message: str,
+        remedy: str,
+        *,
+        code: str = "invalid-value",
+        member: Sequence[str | int] = (),
+        suggestion: str | None = None,
+    ) -> NoReturn:
+        """Note an error, and end what is being read: to the next `tried`, or the whole manifest.
+
+        Args:
+            key: Of this table; None for the whole table.
+            member: Where in the key's value it is.
 
         Raises:
             ManifestError: Always.
         """
-        raise ManifestError(self._labelled(message), remedy, line=self.line(*([key] if key is not None else [])))
+        found = self.error(key, message, remedy, code=code, member=member, suggestion=suggestion)
+        raise ManifestError(found.message, remedy, line=found.line)
 
-    def warn(self, key: str, message: str) -> None:
+    def error(
+        self,
+        key: str | None,
+        message: str,
+        remedy: str,
+        *,
+        code: str = "invalid-value",
+        member: Sequence[str | int] = (),
+        suggestion: str | None = None,
+    ) -> Finding:
+        """Note an error, for which the manifest will be refused when all of it is read. Arguments as `fail`."""
+        finding = Finding("", code, Severity.ERROR, self._labelled(message), remedy, suggestion)
+        return self._note(finding, key, member)
+
+    def errors(self) -> int:
+        """How many errors were noted in all of the manifest until now."""
+        return self._report.errors()
+
+    def tried(self, instead: U, read: Callable[P, T], *given: P.args, **named: P.kwargs) -> T | U:
+        """What a reader of this table gives for these arguments; ``instead`` where it failed, which is noted then."""
+        try:
+            return read(*given, **named)
+        except ManifestError:
+            return instead
+
+    def warn(
+        self,
+        key: str,
+        message: str,
+        remedy: str | None = None,
+        *,
+        code: str = "doubtful-value",
+        suggestion: str | None = None,
+    ) -> None:
         """Note something doubtful about a key."""
-        line = self.line(key)
-        self._warnings.append(self._labelled(message) if line is None else f"line {line}: {self._labelled(message)}")
+        finding = Finding("", code, Severity.WARNING, self._labelled(message), remedy, suggestion)
+        self._note(finding, key, ())
+
+    def _note(self, finding: Finding, key: str | None, member: Sequence[str | int]) -> Finding:
+        is_there = key is not None and key in self.values
+        place = (*self._place, *((key,) if key is not None and is_there else ()), *(member if is_there else ()))
+        return self._report.note(finding, place, is_value=is_there and finding.code != "unknown-key")
 
     def warn_unknown(self, known: Iterable[str]) -> None:
         """Note every key that nothing reads."""
-        read = frozenset(known)
+        for key, (meant, remedy) in self._unknown(known):
+            self.warn(key, f'unknown key "{short(key)}" is ignored', remedy, code="unknown-key", suggestion=meant)
+
+    def refuse_unknown(self, known: Sequence[str], message: str) -> None:
+        """Note every key that nothing reads as an error; ``message`` is followed by the key."""
+        for key, (meant, remedy) in self._unknown(known):
+            use = f"Use {', '.join(known)}."
+            self.error(key, f"{message} {kind_of(key)}", remedy or use, code="unknown-key", suggestion=meant)
+
+    def _unknown(self, known: Iterable[str]) -> Iterable[tuple[str, tuple[str | None, str | None]]]:
+        words = tuple(known)
         for key in self.values:
-            if key not in read:
-                self.warn(key, f'unknown key "{_short(key)}" is ignored')
+            if key not in words:
+                yield key, lead(self.kind, key, (word for word in words if word not in self.values))
 
     def table(self, key: str, *, label: str | None = None) -> "Table | None":
         """The table under this key; None when there is none, with a warning when it is something else."""
@@ -82,21 +147,16 @@ class Table:
         if value is None:
             return None
         if not isinstance(value, dict):
-            self.fail(key, f"{key} must be a table, got {kind_of(value)}", f"Write it as [steps.{key}].")
+            message = f"{key} must be a table, got {kind_of(value)}"
+            self.fail(key, message, f"Write it as [steps.{key}].", code="wrong-type")
         return self._below(value, key, None)
 
-    def part(self, value: Mapping[str, object], place: Place, label: str) -> "Table":
+    def part(self, value: Mapping[str, object], place: Place, label: str, kind: str = "") -> "Table":
         """A table at a place below this one."""
-        return Table(value, places=self._places, place=(*self._place, *place), label=label, warnings=self._warnings)
+        return Table(value, self._report, place=(*self._place, *place), label=label, kind=kind)
 
     def _below(self, value: Mapping[str, object], key: str, label: str | None) -> "Table":
-        return Table(
-            value,
-            places=self._places,
-            place=(*self._place, key),
-            label=self.label if label is None else label,
-            warnings=self._warnings,
-        )
+        return self.part(value, (key,), self.label if label is None else label, key)
 
     def text(self, key: str) -> str | None:
         """The string under this key, of any lines; None where there is none, and with a warning where it is another."""
@@ -120,73 +180,93 @@ class Table:
             ManifestError: It is missing, blank, no string, or holds a control character.
         """
         value = self.values.get(key)
+        if value is None:
+            self.fail(key, f"{key} is missing", f"Add {key} = {example}.", code="missing-key")
         if not isinstance(value, str) or not value.strip():
-            got = "is missing" if value is None else f"must be a non-blank string, got {kind_of(value)}"
-            self.fail(key, f"{key} {got}", f"Add {key} = {example}.")
+            message = f"{key} must be a non-blank string, got {kind_of(value)}"
+            self.fail(key, message, f"Add {key} = {example}.", code="wrong-type")
         self._refuse_controls(key, value)
         return value
 
     def integer(self, key: str, default: int, *, low: int, high: int) -> int:
-        """The whole number under this key.
-
-        Raises:
-            ManifestError: It is no whole number from ``low`` to ``high``.
-        """
+        """The whole number under this key; what is no number from ``low`` to ``high`` is an error, and the default."""
         value = self.values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self.fail(
-                key, f"{key} must be {low}..{high}, got {kind_of(value)}", f"Set {key} to a number in that range."
-            )
-        return value
+        if not isinstance(value, bool) and isinstance(value, int) and low <= value <= high:
+            return value
+        self._no_number(key, value, low, high)
+        return default
 
     def number(self, key: str, default: float, *, low: float, high: float) -> float:
-        """The number under this key.
-
-        Raises:
-            ManifestError: It is no number from ``low`` to ``high``.
-        """
+        """The number under this key; what is no number from ``low`` to ``high`` is an error, and the default."""
         value = self.values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            self.fail(
-                key, f"{key} must be {low}..{high}, got {kind_of(value)}", f"Set {key} to a number in that range."
-            )
-        return float(value)
+        if not isinstance(value, bool) and isinstance(value, int | float) and low <= value <= high:
+            return float(value)
+        self._no_number(key, value, low, high)
+        return default
+
+    def _no_number(self, key: str, value: object, low: float, high: float) -> None:
+        message = f"{key} must be {low}..{high}, got {kind_of(value)}"
+        meant = guesses.number(value, key) if isinstance(value, str) else None
+        remedy = f"Set {key} to a number in that range."
+        if meant is None or not low <= meant <= high:
+            self.error(key, message, remedy, code="out-of-range")
+        else:
+            self.error(key, message, f"Write {key} = {meant}.", code="wrong-type", suggestion=str(meant))
 
     def milliseconds(self, key: str, default: int, *, low: int, high: int) -> int:
-        """A duration, read as the reference system does: what is no number is dropped, a fraction is rounded up.
-
-        Raises:
-            ManifestError: It is a number outside ``low`` to ``high``.
-        """
+        """A duration, read as the reference system does: what is no number is dropped with a warning, a fraction is
+        rounded up. A number outside ``low`` to ``high`` is an error."""
         value = self.values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.warn(key, f"{key} must be a number of milliseconds, got {kind_of(value)}; {default} is used")
+            message = f"{key} must be a number of milliseconds, got {kind_of(value)}; {default} is used"
+            meant = guesses.number(value, key) if isinstance(value, str) else None
+            if meant is None or not low <= meant <= high:
+                self.warn(key, message, code="wrong-type")
+            else:
+                self.warn(key, message, f"Write {key} = {meant}.", code="wrong-type", suggestion=str(meant))
             return default
         whole = math.ceil(value) if math.isfinite(value) else None
         if whole is None or not low <= whole <= high:
-            self.fail(
-                key,
-                f"{key} must be {low}..{high}, got {kind_of(value)}",
-                f"Set it to milliseconds in that range, or leave it out for {default}.",
-            )
+            message = f"{key} must be {low}..{high}, got {kind_of(value)}"
+            remedy = f"Set it to milliseconds in that range, or leave it out for {default}."
+            self.error(key, message, remedy, code="out-of-range")
+            return default
         return whole
+
+    def choice(self, key: str, default: T, known: Sequence[T], name: str) -> T:
+        """One of these words under this key; another one is an error, and the default.
+
+        Args:
+            name: How messages call it.
+        """
+        value = self.values.get(key, default)
+        found = [each for each in known if each == value]
+        if found:
+            return found[0]
+        words = [str(each) for each in known]
+        meant = meant_value(key, value, words) if isinstance(value, str) else None
+        remedy = f"Use one of {', '.join(words)}."
+        self.error(key, f"{name} {kind_of(value)} is unknown", remedy, code="unknown-value", suggestion=meant)
+        return default
 
     def boolean(self, key: str) -> bool:
         """The boolean under this key, False when there is none.
 
-        Raises:
-            ManifestError: It is something else.
+        Something else is an error.
         """
         value = self.values.get(key, False)
-        if not isinstance(value, bool):
-            self.fail(key, f"{key} must be true or false, got {kind_of(value)}", f"Set {key} to true or false.")
-        return value
+        if isinstance(value, bool):
+            return value
+        meant = value.lower() if isinstance(value, str) and value.lower() in ("true", "false") else None
+        message = f"{key} must be true or false, got {kind_of(value)}"
+        self.error(key, message, f"Set {key} to true or false.", code="wrong-type", suggestion=meant)
+        return False
 
     def _kept(self, key: str, kind: type[T], name: str) -> T | None:
         value = self.values.get(key)
         if value is None or isinstance(value, kind):
             return value
-        self.warn(key, f"{key} must be {name}, got {kind_of(value)}; it is ignored")
+        self.warn(key, f"{key} must be {name}, got {kind_of(value)}; it is ignored", code="wrong-type")
         return None
 
     def _refuse_controls(self, key: str, value: str) -> None:
@@ -211,7 +291,7 @@ def kind_of(value: object) -> str:
         case int() | float():
             return str(value)
         case str():
-            return f'"{_short(value)}"'
+            return f'"{short(value)}"'
         case list():
             return "an array"
         case dict():
@@ -220,6 +300,7 @@ def kind_of(value: object) -> str:
             return "a date or time"
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """A text of the file as a message shows it: printable, and of 60 characters at most."""
     printable = "".join(char if char.isprintable() else "?" for char in text)
     return printable if len(printable) <= 60 else f"{printable[:57]}..."

@@ -2,7 +2,7 @@
 early or never, so every mistake is an error."""
 
 from flowd.catalog.concurrency import read_pointers
-from flowd.catalog.table import Table, kind_of
+from flowd.catalog.table import Table
 from flowd.domain.timing import MAX_WAIT_MS, Debounce
 
 _KNOWN = ("quiet_ms", "max_ms", "key")
@@ -11,8 +11,7 @@ _KNOWN = ("quiet_ms", "max_ms", "key")
 def read_delay(step: Table) -> int:
     """How long a step waits; 0 unless it says otherwise.
 
-    Raises:
-        ManifestError: It is no whole number of milliseconds up to a year.
+    What is no whole number of milliseconds up to a year is an error.
     """
     return step.integer("delay_ms", 0, low=0, high=MAX_WAIT_MS)
 
@@ -20,8 +19,7 @@ def read_delay(step: Table) -> int:
 def read_queue_timeout(step: Table) -> int | None:
     """How long a step's runs may wait for their turn; None for as long as it takes.
 
-    Raises:
-        ManifestError: It is no whole number of milliseconds up to a year.
+    What is no whole number of milliseconds up to a year is an error.
     """
     if "queue_timeout_ms" not in step.values:
         return None
@@ -38,9 +36,7 @@ def read_debounce(step: Table) -> Debounce | None:
     table = step.needed_table("debounce")
     if table is None:
         return None
-    for member in table.values:
-        if member not in _KNOWN:
-            table.fail(member, f"debounce has the unknown key {kind_of(member)}", f"Use {', '.join(_KNOWN)}.")
+    table.refuse_unknown(_KNOWN, "debounce has the unknown key")
     if step.values.get("needs"):
         step.fail(
             "debounce",
@@ -50,7 +46,12 @@ def read_debounce(step: Table) -> Debounce | None:
     if step.values.get("delay_ms"):
         step.fail("delay_ms", "delay_ms goes without debounce, whose quiet_ms waits already", "Remove one of them.")
     if "quiet_ms" not in table.values:
-        step.fail("debounce", "debounce needs quiet_ms", "Add quiet_ms = 2000, or remove the debounce table.")
-    quiet_ms = table.integer("quiet_ms", 0, low=1, high=MAX_WAIT_MS)
+        table.fail(
+            "quiet_ms",
+            "debounce needs quiet_ms",
+            "Add quiet_ms = 2000, or remove the debounce table.",
+            code="missing-key",
+        )
+    quiet_ms = table.integer("quiet_ms", 1, low=1, high=MAX_WAIT_MS)
     max_ms = table.integer("max_ms", 0, low=quiet_ms, high=MAX_WAIT_MS) if "max_ms" in table.values else None
-    return Debounce(quiet_ms, max_ms, read_pointers(table, "debounce"))
+    return Debounce(quiet_ms, max_ms, table.tried((), read_pointers, table, "debounce"))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from flowd.domain.finding import Finding
 from flowd.domain.flow import Flow, Runner, Snapshot
 from flowd.domain.watches import Watch
 from flowd.watching.ignoring import ignores
@@ -14,17 +15,18 @@ _OWN = (".codex/flowd", ".codex/flows", ".git")
 _WHOLE = ("*", "**", "**/*", "*.*")
 
 
-def watch_doubts(snapshot: Snapshot, flow: Flow, workspace: Path) -> Iterator[str]:
-    """Sentences about the watches of a flow: one that no step hears, sees nothing or too much, or hears of its own
+def watch_doubts(snapshot: Snapshot, flow: Flow, workspace: Path) -> Iterator[Finding]:
+    """Findings about the watches of a flow: one that no step hears, sees nothing or too much, or hears of its own
     steps."""
-    for watch in flow.watches:
-        for sentence in _doubts(snapshot, flow, watch, workspace):
-            yield f'watch "{watch.name}": {sentence}'
+    for index, watch in enumerate(flow.watches):
+        if not snapshot.candidates(watch.type):
+            message = f'watch "{watch.name}": no step is started by its type, "{watch.type}"'
+            yield flow.doubt(("watches", index, "type"), "starts-nothing", message)
+        for sentence in _doubts(flow, watch, workspace):
+            yield flow.doubt(("watches", index, "paths"), "doubtful-watch", f'watch "{watch.name}": {sentence}')
 
 
-def _doubts(snapshot: Snapshot, flow: Flow, watch: Watch, workspace: Path) -> Iterator[str]:
-    if not snapshot.candidates(watch.type):
-        yield f'no step is started by its type, "{watch.type}"'
+def _doubts(flow: Flow, watch: Watch, workspace: Path) -> Iterator[str]:
     own = [line for line in watch.paths if any(f"{line}/".startswith(f"{own}/") for own in _OWN)]
     if own:
         yield f"{own[0]} is flowd's own or git's, which is never watched"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flowd.catalog.scan import Scanner
+from flowd.domain.finding import Finding
 from flowd.domain.flow import Origin, Snapshot
 from flowd.domain.tallies import CatalogTallies
 from flowd.watching.folders import Folders
@@ -130,5 +131,16 @@ def _report(old: Snapshot, new: Snapshot) -> None:
     known = set(old.broken)
     for package in new.broken:
         if package not in known:
-            fields = {"flow": package.name, "file": package.file, "line": package.line, "stale": package.stale}
-            _log.warning("package_broken", extra={**fields, "error": package.error, "remedy": package.remedy})
+            for error in package.errors():
+                fields = {"flow": package.name, "stale": package.stale, "error": error.text()}
+                _log.warning("package_broken", extra={**fields, **_place(error)})
+    doubted = {finding for flow in old.flows for finding in flow.findings}
+    for flow in new.flows:
+        for finding in flow.findings:
+            if finding not in doubted and not flow.stale:
+                _log.info("package_doubtful", extra={"flow": flow.name, "doubt": finding.text(), **_place(finding)})
+
+
+def _place(finding: Finding) -> dict[str, object]:
+    place = {"file": finding.file, "line": finding.line, "column": finding.column}
+    return {**place, "remedy": finding.remedy, "code": finding.code}

@@ -29,10 +29,13 @@ def read_watches(manifest: Table, flow: str) -> tuple[Watch, ...]:
     for index, value in enumerate(values):
         if not isinstance(value, dict):
             manifest.fail("watches", f"watch {index + 1} must be a table, got {kind_of(value)}", remedy)
-        table = manifest.part(value, ("watches", index), f"watch {index + 1}")
-        watch = _read(table, flow)
+        table = manifest.part(value, ("watches", index), f"watch {index + 1}", "watch")
+        watch = table.tried(None, _read, table, flow)
+        if watch is None:
+            continue
         if watch.name in found:
-            table.fail("name", "another watch of this flow has the same name", "Rename one of them.")
+            message = "another watch of this flow has the same name"
+            table.error("name", message, "Rename one of them.", code="duplicate-name")
         found[watch.name] = watch
     return tuple(found.values())
 
@@ -42,14 +45,12 @@ def _read(table: Table, flow: str) -> Watch:
     if len(name) > MAX_NAME_CHARS or "/" in name:
         table.fail("name", f"name {kind_of(name)} has a slash, or more than {MAX_NAME_CHARS} characters", "Shorten it.")
     table.label = f'watch "{name}"'
-    for member in table.values:
-        if member not in _KNOWN:
-            table.fail(member, f"unknown key {kind_of(member)}", f"Use {', '.join(_KNOWN)}.")
+    table.refuse_unknown(_KNOWN, "unknown key")
     return Watch(
         flow=flow,
         name=name,
-        paths=_paths(table),
-        type=_type(table),
+        paths=table.tried((), _paths, table),
+        type=table.tried("", _type, table),
         settle_ms=table.integer("settle_ms", DEFAULT_SETTLE_MS, low=MIN_SETTLE_MS, high=MAX_SETTLE_MS),
         gitignore=table.values.get("gitignore") is None or table.boolean("gitignore"),
     )
@@ -62,11 +63,11 @@ def _paths(table: Table) -> tuple[str, ...]:
         table.fail("paths", f"paths {got}", _EXAMPLE)
     if len(value) > MAX_PATTERNS:
         table.fail("paths", f"paths has more than {MAX_PATTERNS} patterns", "Use fewer, or wider ones.")
-    for line in value:
+    for index, line in enumerate(value):
         if not isinstance(line, str):
-            table.fail("paths", f"paths must hold strings, got {kind_of(line)}", _EXAMPLE)
+            table.fail("paths", f"paths must hold strings, got {kind_of(line)}", _EXAMPLE, member=(index,))
         if problem := problem_of(line):
-            table.fail("paths", f"path {kind_of(line)} {problem}", _EXAMPLE)
+            table.fail("paths", f"path {kind_of(line)} {problem}", _EXAMPLE, member=(index,))
     if all(line.startswith("!") for line in value):
         table.fail("paths", "paths leaves things out, and takes nothing", 'Put what is to be watched first: "src/**".')
     return tuple(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowd.catalog.json_values import json_value
+from flowd.catalog.report import Report
 from flowd.catalog.schedules import read_catch_up, read_timezone
 from flowd.catalog.table import ManifestError, Table, kind_of
 from flowd.domain import schedule
@@ -52,7 +53,12 @@ def read_tasks(workspace: Path) -> Tasks | BrokenPackage | None:
         if len(text) > MAX_BYTES:
             raise ManifestError(f"it is larger than {MAX_BYTES} bytes", "Make it smaller.")
         source = text.decode("utf-8-sig")
-        return _tasks(Table(toml.parse(source), places=Places(source), place=(), label="", warnings=[]), workspace)
+        table = Table(toml.parse(source), report := Report(str(path), Places(source)))
+        tasks = _tasks(table, workspace)
+        if report.errors():
+            first = next(one for one in report.findings() if one.is_error)
+            raise ManifestError(first.message, first.remedy or "", line=first.line)
+        return tasks
     except UnicodeDecodeError:
         return _broken(path, "it is not UTF-8", "Save it as UTF-8.", None)
     except toml.TomlError as error:

@@ -7,13 +7,15 @@ from typing import Any
 from flowd.api import json
 from flowd.api.shapes import View
 from flowd.api.shapes import catalog as shapes
+from flowd.catalog.package import load
+from flowd.catalog.precedence import Found, assemble
 from flowd.catalog.scan import scan_once
 from flowd.catalog.schema_process import SchemaProcess
 from flowd.cli.exits import CommandError
 from flowd.domain import event as events
 from flowd.domain import hosts, joining, matching, timing
 from flowd.domain.errors import InvalidEventError, StateError
-from flowd.domain.flow import Flow, Snapshot, Step
+from flowd.domain.flow import Flow, Origin, Snapshot, Step
 from flowd.domain.instants import read_whole_instant
 from flowd.settings import sources
 from flowd.settings.values import Simple
@@ -28,6 +30,27 @@ def scan(workspace: Path) -> Snapshot:
     if not workspace.is_dir():
         raise CommandError(f"{workspace} is not a folder.")
     return scan_once(workspace)
+
+
+def scan_package(folder: Path, text: bytes | None = None) -> Snapshot:
+    """One package, wherever it lies, read now.
+
+    Args:
+        text: Its manifest's, in place of what is on disk.
+    """
+    with SchemaProcess() as elsewhere:
+        package = load(str(folder), Origin.SOURCE, elsewhere, text=text)
+    found = Found(flow=package.flow) if package.broken is None else Found(broken=package.broken)
+    return assemble([found])
+
+
+def with_package(snapshot: Snapshot, other: Snapshot) -> Snapshot:
+    """A snapshot in which a package is as another snapshot has it."""
+    new = [*map(Found, other.flows), *(Found(broken=item) for item in other.broken)]
+    roots = {flow.root for flow in other.flows} | {item.root for item in other.broken}
+    flows = [Found(flow=flow) for flow in snapshot.flows if flow.root not in roots]
+    broken = [Found(broken=item) for item in snapshot.broken if item.root not in roots]
+    return assemble([*new, *flows, *broken])
 
 
 def flows(snapshot: Snapshot) -> dict[str, Any]:

@@ -155,7 +155,8 @@ def remarks(view: CatalogView) -> Iterator[str]:
             yield f"warning {flow.name}: {warning}"
     for item in view.broken:
         kept = " The last good definition stays in force." if item.is_stale else ""
-        yield f"{printing.status('broken')} {item.name}: {item.sentence()}{kept}"
+        for sentence in item.sentences():
+            yield f"{printing.status('broken')} {item.name}: {sentence}{kept}"
     for hidden in view.shadowed:
         yield f"shadowed {hidden.name}: {hidden.root} is hidden by {hidden.by}"
 

@@ -1,27 +1,24 @@
 """``flowd validate``: checks packages on disk."""
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
 
-from flowd.catalog.doubts import doubts
-from flowd.catalog.schedule_doubts import schedule_doubts
-from flowd.catalog.watch_doubts import watch_doubts
 from flowd.catalog.workspace_tasks import read_tasks, untold
-from flowd.cli import disk, printing
+from flowd.checking import packages
+from flowd.cli import disk, findings, printing
 from flowd.cli.exits import CommandError, Exit
-from flowd.cli.flows import remarks
 from flowd.cli.hosts import draw_differences
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
-from flowd.domain import hosts
 from flowd.domain.errors import StateError
-from flowd.domain.flow import BrokenPackage, Flow, Snapshot
+from flowd.domain.flow import MANIFEST, BrokenPackage, Snapshot
 from flowd.domain.secrets import asked_for
-from flowd.domain.secrets import unknown as unknown_secret
 from flowd.settings import sources, unknown
+from flowd.settings.values import Settings
 from flowd_client import requests
 from flowd_client.views.catalog import CatalogView, read_catalog
 from flowd_client.views.host import PackageDifferenceView
@@ -31,13 +28,24 @@ _ROOTS = ("flows", ".codex/flows")
 
 @click.command(cls=Verb, short_help="Check flow packages on disk. Needs no daemon.")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings, too.")
+@click.option(
+    "--stdin", "unsaved", is_flag=True, help="Check the text on stdin in place of what PATH, a flow.toml, has on disk."
+)
 @click.option(
     "--hosts", "of_hosts", is_flag=True, help="Tell which of them differ between the live hosts of the store."
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON, in the shape of `flowd flows --json`.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="As JSON, in the shape of `flowd flows --json`, with all findings."
+)
 @click.pass_obj
-def validate(session: Session, paths: tuple[Path, ...], of_hosts: bool, as_json: bool) -> int:
+def validate(
+    session: Session, *, paths: tuple[Path, ...], strict: bool, unsaved: bool, of_hosts: bool, as_json: bool
+) -> int:
     """Check the packages of the workspace, or those in PATHs: package folders, their flow.toml, or workspaces.
+
+    All that is wrong is told, and all that is allowed and may not be meant, in the order of lines: keys that nothing
+    reads, files that are not there, steps that no event starts or that could not be started here. Nothing is run.
 
     With --hosts the daemon is asked, too, which of these packages are not the same on all live hosts that share its
     store, by all files that they have.
@@ -48,12 +56,19 @@ def validate(session: Session, paths: tuple[Path, ...], of_hosts: bool, as_json:
     Examples:
       flowd validate
       flowd validate flows/release
-      flowd validate --json | jq .broken
+      flowd validate --strict
+      flowd validate --json | jq '.findings[]'
+      flowd validate --stdin flows/release/flow.toml < unsaved.toml
       flowd validate --hosts
     """
-    snapshots = [_check(path.absolute()) for path in paths]
-    if not paths:
-        snapshots = [_with_doubts(disk.scan(session.workspace), session.workspace)]
+    texts: dict[str, bytes] = {}
+    if unsaved:
+        texts = _unsaved_text(paths)
+        snapshots = [_unsaved(*next(iter(texts.items())))]
+    elif paths:
+        snapshots = [_check(path.absolute()) for path in paths]
+    else:
+        snapshots = [_checked(disk.scan(session.workspace), session.workspace)]
     tasks = None if paths else read_tasks(session.workspace)
     are_tasks_run = tasks is not None and _are_tasks_run(session.workspace)
     merged = Snapshot(
@@ -64,13 +79,16 @@ def validate(session: Session, paths: tuple[Path, ...], of_hosts: bool, as_json:
         ),
         shadowed=tuple(item for snapshot in snapshots for item in snapshot.shadowed),
     )
+    found = packages.findings(merged)
     response = disk.flows(merged)
     differing = _differing(session, {flow.name for flow in merged.flows} if paths else None) if of_hosts else ()
     if as_json:
         told = {package.name: dict(package.hashes) for package in differing}
-        printing.print_json({**response, "hosts": told} if of_hosts else response)
+        more = {"hosts": told} if of_hosts else {}
+        printing.print_json({**response, **more, "findings": findings.as_json(found)})
     else:
         _draw(read_catalog(response))
+        findings.draw(found, texts)
         draw_differences(differing)
         for sentence in () if paths else unknown.find_files(session.workspace):
             printing.note(f"flowd: {sentence}.")
@@ -78,7 +96,8 @@ def validate(session: Session, paths: tuple[Path, ...], of_hosts: bool, as_json:
             printing.note(f"flowd: Tasks are not run, and could not be: {tasks.sentence()}")
         for sentence in untold(tasks, is_on=are_tasks_run, snapshot=merged):
             printing.note(f"flowd: {sentence}.")
-    return Exit.RUN_FAILED if merged.broken or differing else Exit.GOOD
+    is_bad = merged.broken or differing or any(finding.is_error or strict for finding in found)
+    return Exit.RUN_FAILED if is_bad else Exit.GOOD
 
 
 def _differing(session: Session, names: Collection[str] | None) -> Sequence[PackageDifferenceView]:
@@ -100,65 +119,68 @@ def _differing(session: Session, names: Collection[str] | None) -> Sequence[Pack
 
 def _check(path: Path) -> Snapshot:
     """The packages that a path means."""
-    folder = path.parent if path.name == "flow.toml" else path
+    folder = path.parent if path.name == MANIFEST else path
     if not folder.is_dir():
         raise CommandError(f"{path} is not a folder.")
     workspace = _workspace_of(folder)
     if workspace is None:
-        return _with_doubts(disk.scan(folder), folder)
+        return _alone(folder) if (folder / MANIFEST).exists() else _checked(disk.scan(folder), folder)
     snapshot = disk.scan(workspace)
-    root = folder.resolve()
-    chosen = dataclasses.replace(
-        snapshot,
-        flows=tuple(flow for flow in snapshot.flows if Path(flow.root).resolve() == root),
-        broken=tuple(item for item in snapshot.broken if Path(item.root).resolve() == root),
-        shadowed=tuple(item for item in snapshot.shadowed if Path(item.root).resolve() == root),
+    return _checked(snapshot, workspace, only=folder)
+
+
+def _alone(folder: Path, text: bytes | None = None) -> Snapshot:
+    """A package that lies in no workspace. Its folder is taken for one."""
+    return _checked(disk.scan_package(folder, text), folder)
+
+
+def _unsaved_text(paths: Sequence[Path]) -> dict[str, bytes]:
+    """The text on stdin, by the path of the flow.toml that it is to be."""
+    if len(paths) != 1 or paths[0].name != MANIFEST or not paths[0].parent.is_dir():
+        raise CommandError("--stdin needs the path of one flow.toml in a folder, whose text it takes.")
+    return {str(paths[0].absolute()): sys.stdin.buffer.read()}
+
+
+def _unsaved(path: str, text: bytes) -> Snapshot:
+    """The package of one flow.toml, with a text that may not be saved."""
+    folder = Path(path).parent
+    workspace = _workspace_of(folder)
+    if workspace is None:
+        return _alone(folder, text)
+    snapshot = disk.with_package(disk.scan(workspace), disk.scan_package(folder, text))
+    return _checked(snapshot, workspace, only=folder)
+
+
+def _checked(snapshot: Snapshot, workspace: Path, *, only: Path | None = None) -> Snapshot:
+    """With warnings of what is allowed, and may not be meant; the settings are the workspace's.
+
+    Args:
+        only: The folder of the one package that is asked for.
+    """
+    found = packages.checked(snapshot, workspace, _settings(snapshot, workspace))
+    if only is None:
+        return found
+    root = only.resolve()
+    return dataclasses.replace(
+        found,
+        flows=tuple(flow for flow in found.flows if Path(flow.root).resolve() == root),
+        broken=tuple(item for item in found.broken if Path(item.root).resolve() == root),
+        shadowed=tuple(item for item in found.shadowed if Path(item.root).resolve() == root),
     )
-    return _with_doubts(chosen, workspace)
 
 
-def _with_doubts(snapshot: Snapshot, workspace: Path) -> Snapshot:
-    """With warnings of what is allowed, and may not be meant; the settings are the workspace's."""
-    secrets, labels = _missing_secrets(snapshot, workspace), disk.labels_here(workspace, snapshot)
-    flows = (
-        dataclasses.replace(
-            flow,
-            warnings=(
-                *flow.warnings,
-                *doubts(flow),
-                *schedule_doubts(snapshot, flow),
-                *watch_doubts(snapshot, flow, workspace),
-                *_elsewhere(flow, labels),
-                *secrets.get(flow.name, ()),
-            ),
-        )
-        for flow in snapshot.flows
-    )
-    return dataclasses.replace(snapshot, flows=tuple(flows))
-
-
-def _elsewhere(flow: Flow, labels: frozenset[str]) -> Iterator[str]:
-    """A sentence for each step that this host cannot run."""
-    for step in flow.steps:
-        if lacked := hosts.missing(step.runs_on, labels):
-            yield f'step "{step.name}": {hosts.lacking_sentence(lacked)}'
-
-
-def _missing_secrets(snapshot: Snapshot, workspace: Path) -> dict[str, list[str]]:
-    """By flow, a sentence for each secret that a step asks for, and that the workspace's settings do not name."""
-    asked = list(asked_for(snapshot.flows))
-    told: dict[str, list[str]] = {}
-    if not asked:
-        return told
+def _settings(snapshot: Snapshot, workspace: Path) -> Settings | None:
+    """The settings of a workspace, None where they cannot be read; that is told where a step asks for them."""
     try:
-        known = sources.load(workspace).secrets
+        return sources.load(workspace)
     except StateError as error:
-        printing.note(f"flowd: Whether the settings have the secrets that steps ask for is not known: {error.message}")
-        return told
-    for flow, step, name in asked:
-        if name not in known:
-            told.setdefault(flow.name, []).append(f'step "{step}": {unknown_secret(name, known)}')
-    return told
+        if any(asked_for(snapshot.flows)):
+            printing.note(
+                f"flowd: Whether the settings have the secrets that steps ask for is not known: {error.message}"
+            )
+        if any(step.runs_on for flow in snapshot.flows for step in flow.steps):
+            raise CommandError(error.message) from error
+        return None
 
 
 def _are_tasks_run(workspace: Path) -> bool:
@@ -177,8 +199,6 @@ def _workspace_of(package: Path) -> Path | None:
             workspace = package.parents[depth]
             if root != "flows" or package.parent.parent.name != ".codex":
                 return workspace
-    if (package / "flow.toml").exists():
-        raise CommandError(f"{package} lies in no flows folder; put it into <workspace>/flows to check it.")
     return None
 
 
@@ -186,7 +206,9 @@ def _draw(view: CatalogView) -> None:
     for flow in view.flows:
         noun = "step" if len(flow.steps) == 1 else "steps"
         printing.line(f"{printing.status('ok')} {flow.name} ({len(flow.steps)} {noun}) {flow.root}")
-    for text in remarks(view):
-        printing.line(text)
+    for item in view.broken:
+        printing.line(f"{printing.status('broken')} {item.name} {item.root or item.file}")
+    for hidden in view.shadowed:
+        printing.line(f"{printing.status('shadowed')} {hidden.name} {hidden.root}")
     if not (view.flows or view.broken or view.shadowed):
         printing.note("There is no flow package here. `flowd new NAME` writes one.")

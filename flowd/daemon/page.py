@@ -107,7 +107,7 @@ def serve(
 def _doubts(flows: Iterable[Flow], names: Collection[str], secrets: Collection[str]) -> dict[str, list[str]]:
     """What ``flowd validate`` doubts of those flows that have these names."""
     asked = [flow for flow in flows if flow.name in names]
-    told = {flow.name: list(doubts(flow)) for flow in asked}
+    told = {flow.name: [finding.text() for finding in doubts(flow)] for flow in asked}
     for flow, step, secret in asked_for(asked):
         if secret not in secrets:
             told[flow.name].append(f'step "{step}": {unknown(secret, secrets)}')

@@ -26,8 +26,8 @@ def check(scene: Scene) -> Iterator[Finding]:
     count = len(snapshot.flows)
     yield ok("workspace", f"{scene.settings.workspace} with {count} flow {'package' if count == 1 else 'packages'}")
     for package in snapshot.broken:
-        where = f"{package.file}:{package.line}" if package.line else package.file
-        yield fail(f"package.{package.name}", f"broken: {where}: {package.error}", package.remedy)
+        for told in package.errors():
+            yield fail(f"package.{package.name}", f"broken: {told.position}: {told.text()}", told.remedy or "")
     for hidden in snapshot.shadowed:
         yield warn(
             f"package.{hidden.name}",
@@ -35,11 +35,11 @@ def check(scene: Scene) -> Iterator[Finding]:
             "Remove one of the two, or give it another name.",
         )
     for flow in snapshot.flows:
-        for sentence in (
+        for doubt in (
             *schedule_doubts(snapshot, flow),
             *watch_doubts(snapshot, flow, scene.settings.workspace),
         ):
-            yield warn(f"package.{flow.name}", sentence, f"Correct it in {flow.root}/flow.toml.")
+            yield warn(f"package.{flow.name}", doubt.text(), f"Correct it at {doubt.position}.")
     yield from _interpreters(scene, snapshot)
 
 

@@ -75,11 +75,8 @@ class Finding:
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings by file, line and column, each once; what has no line comes last in its file."""
-    unknown = 1 << 60
-    return tuple(
-        sorted(
-            dict.fromkeys(findings),
-            key=lambda one: (one.file, one.line or unknown, one.column or unknown, one.severity, one.message),
-        )
-    )
+    """Findings by file, line and column, each once; what is about all of a file comes first.
+
+    Those of one place keep their order.
+    """
+    return tuple(sorted(dict.fromkeys(findings), key=lambda one: (one.file, one.line or 0, one.column or 0)))

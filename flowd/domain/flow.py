@@ -1,13 +1,15 @@
 """Flow packages as data: flows, steps, triggers, and the catalog snapshot that holds them. No I/O."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from graphlib import TopologicalSorter
+from typing import Protocol
 
 from flowd.domain.concurrency import Concurrency, Kind
+from flowd.domain.finding import Finding, Severity, in_order
 from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
 from flowd.domain.needs import When
@@ -18,6 +20,12 @@ from flowd.domain.watches import Watch
 
 DEFAULT_TIMEOUT_MS = 300_000
 """The reference system's default for ``timeout_ms``."""
+
+MANIFEST = "flow.toml"
+"""What a package's folder has to hold."""
+
+MAX_WARNINGS = 50
+"""They travel with every list of flows."""
 
 MAX_TIMEOUT_MS = 7 * 86_400_000
 DEFAULT_GRACE_MS = 5_000
@@ -181,6 +189,32 @@ class Step:
     debounce: Debounce | None = None
 
 
+class Where(Protocol):
+    """Knows the places of one manifest's values."""
+
+    def __call__(self, *place: str | int) -> tuple[int, int, int] | None:
+        """Line, column and end column of a value, or of the nearest table around it."""
+        ...
+
+
+def _nowhere(*_: str | int) -> None:
+    return None
+
+
+def sentences(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Findings as lists of flows have them: a sentence each, with its line, and at most `MAX_WARNINGS` of them."""
+    told = tuple(_sentence(finding) for finding in findings)
+    more = len(told) - MAX_WARNINGS
+    return told if more <= 0 else (*told[:MAX_WARNINGS], f"and {more} more")
+
+
+def _sentence(finding: Finding) -> str:
+    text = finding.text()
+    if finding.remedy is not None:
+        text = f"{text}{'' if text.endswith('?') else '.'} {finding.remedy.rstrip('.')}"
+    return text if finding.line is None else f"line {finding.line}: {text}"
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """One package in force.
@@ -194,7 +228,8 @@ class Flow:
         stale: The files on disk are broken; this is the last definition that was not.
         has_round_dir: Each round of it has a folder.
         is_whole: All of its scripts are there and can be started, as far as that depends on them alone.
-        warnings: Sentences about keys that nothing reads and other doubtful things.
+        findings: Keys that nothing reads and other doubtful things, in the order of lines.
+        where: The place of a value of its manifest, as line, column and end column; None where it is not known.
         concurrency: The key that each of its rounds takes; None without one.
         schedules: What comes by itself.
         watches: The files whose changes it makes events of.
@@ -209,12 +244,40 @@ class Flow:
     description: str | None = None
     config: Mapping[str, object] | None = None
     stale: bool = False
-    warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     is_whole: bool = True
     has_round_dir: bool = False
     concurrency: Concurrency | None = None
     schedules: tuple[Schedule, ...] = ()
     watches: tuple[Watch, ...] = ()
+    where: Where = field(default=_nowhere, compare=False, repr=False)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The findings as sentences."""
+        return sentences(self.findings)
+
+    def with_findings(self, more: Iterable[Finding]) -> "Flow":
+        """The same flow with more to tell of it."""
+        found = in_order((*self.findings, *more))
+        return self if found == self.findings else replace(self, findings=found)
+
+    def doubt(
+        self,
+        place: Sequence[str | int],
+        code: str,
+        message: str,
+        remedy: str | None = None,
+        suggestion: str | None = None,
+    ) -> Finding:
+        """A warning about a place of its manifest."""
+        file = f"{self.root}/{MANIFEST}"
+        return Finding(file, code, Severity.WARNING, message, remedy, suggestion, *(self.where(*place) or ()))
+
+    def place(self, step: str, *below: str | int) -> tuple[str | int, ...]:
+        """The place of a step of this name in the manifest, or of what is below it."""
+        index = next((index for index, each in enumerate(self.steps) if each.name == step), 0)
+        return ("steps", index, *below)
 
     def groups(self) -> Iterator[tuple[Kind, str, Concurrency]]:
         """What it asks for with the group of each, the flow's own first."""
@@ -242,6 +305,7 @@ class BrokenPackage:
         error: What is wrong, without file and line.
         remedy: What to do about it.
         stale: An earlier definition stays in force.
+        findings: All that is wrong or doubtful in its files, in order; the first error is told by ``error``.
     """
 
     root: str
@@ -253,6 +317,13 @@ class BrokenPackage:
     line: int | None = None
     stale: bool = False
     types: tuple[str, ...] | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def errors(self) -> tuple[Finding, ...]:
+        """All errors in its files, in order: at least the one that ``error`` tells."""
+        found = tuple(one for one in self.findings if one.is_error)
+        own = Finding(self.file, "broken", Severity.ERROR, self.error, self.remedy or None, line=self.line)
+        return found or (own,)
 
     def sentence(self) -> str:
         """File, line, error and remedy in one line, as compilers write it."""

@@ -129,7 +129,7 @@ def test_a_schema_that_is_no_json_is_told_at_its_own_line(tmp_path: Path) -> Non
 def test_a_missing_script_is_a_warning(tmp_path: Path) -> None:
     (write(tmp_path / "flows" / "x", manifest("x")) / "run.sh").unlink()
     (warning,) = only(scan_once(tmp_path)).warnings
-    assert warning == 'step "s": script run.sh is not there; until it is, its runs fail'
+    assert warning == 'line 6: step "s": script run.sh is not there; until it is, its runs fail'
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,9 @@ def test_an_exec_script_that_no_kernel_starts_is_a_warning(
     path.write_bytes(script)
     path.chmod(mode)
     told = (
-        () if problem is None else (f'step "s": script run.sh {problem.format(path=path)}; until then, its runs fail',)
+        ()
+        if problem is None
+        else (f'line 6: step "s": script run.sh {problem.format(path=path)}; until then, its runs fail',)
     )
     assert only(scan_once(tmp_path)).warnings == told
 

@@ -345,6 +345,30 @@ def test_a_broken_package_is_logged_once_with_its_facts(tmp_path: Path, caplog: 
     assert record.__dict__["remedy"]
 
 
+def test_all_that_is_wrong_or_doubtful_in_packages_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "flowd.catalog")
+    wrong = write(tmp_path / "flows" / "a", manifest("a", "grace_ms = -1\nneeds = ['t']\n")) / "flow.toml"
+    doubtful = write(tmp_path / "flows" / "b", manifest("b", 'timeout_ms = "5m"\n'))
+    (doubtful / "run.sh").touch(mode=0o755)
+    (doubtful / "run.sh").write_text("#!/bin/sh\n")
+
+    async def scenario(it: Following) -> None:
+        write(tmp_path / "flows" / "c", manifest("c"))
+        await it.until_names("b", "c")
+
+    in_loop(tmp_path, scenario)
+    files = {str(wrong), str(doubtful / "flow.toml")}
+    told = [it.__dict__ for it in caplog.records if it.__dict__.get("file") in files]
+    assert [(it["message"], it["line"], it["column"], it["code"]) for it in told] == [
+        ("package_broken", 7, 12, "out-of-range"),
+        ("package_broken", 8, 10, "unknown-step"),
+        ("package_doubtful", 7, 14, "wrong-type"),
+    ]
+    assert told[2]["doubt"].endswith("did you mean 300000?")
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems hold Unicode only")
 def test_a_folder_whose_name_is_not_unicode_does_not_cost_the_others_their_watch(
     tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -213,7 +213,7 @@ def test_validate_warns_of_a_secret_that_the_settings_do_not_name(tmp_path: Path
     folder = tmp_path / "flows/rel"
     with (folder / "flow.toml").open("a") as manifest:
         manifest.write('\n[steps.env]\nTOKEN = { secret = "npm" }\n')
-    words = 'warning rel: step "step": the settings have no [secrets.npm]; add it to .codex/flowd.toml'
+    words = 'warning: step "step": the settings have no [secrets.npm]; add it to .codex/flowd.toml'
     for paths in ((), (str(folder),)):
         code, out, _ = flowd(tmp_path, "validate", *paths)
         assert (code, words in out) == (0, True), out
@@ -229,7 +229,7 @@ def test_validate_warns_of_a_step_that_no_event_starts(tmp_path: Path) -> None:
     with (tmp_path / "flows/rel/flow.toml").open("a") as manifest:
         manifest.write('[[steps]]\nname = "lost"\nrunner = "exec"\nscript = "step.sh"\n')
     code, out, _ = flowd(tmp_path, "validate")
-    assert (code, 'warning rel: step "lost": no event starts it' in out) == (0, True), out
+    assert (code, 'warning: step "lost": no event starts it' in out) == (0, True), out
 
 
 def test_validate_names_file_and_line_and_can_look_at_one_package(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_validate_names_file_and_line_and_can_look_at_one_package(tmp_path: Path
     (tmp_path / "flows/bad/flow.toml").write_text('name = "bad"\nversion = "one"\n')
     code, out, err = flowd(tmp_path, "validate")
     assert (code, err) == (1, "")
-    assert f"{tmp_path}/flows/bad/flow.toml:2: " in out
+    assert f"{tmp_path}/flows/bad/flow.toml:2:11: error: version must be a number" in out
     assert answer(tmp_path, "validate", code=1)["broken"][0]["name"] == "bad"
     err = flowd(tmp_path, "fire", "-", stdin=b'{"id": "e", "type": "t"}')[2]
     assert 'bad/flow.toml:2: version must be a number, got "one". Add version = 1.\n' in err

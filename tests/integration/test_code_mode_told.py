@@ -39,7 +39,7 @@ def workspace(tmp_path: Path) -> Path:
 def test_validate_and_explain_tell_it_in_a_sentence(workspace: Path) -> None:
     snapshot = scan_once(workspace)
     (warning,) = snapshot.flows[0].warnings
-    assert warning.startswith('step "agent": runner "')
+    assert warning.startswith('line 5: step "agent": runner "')
     assert SENTENCE in warning
     event = normalise({"id": "e", "type": "a"}, now="2026-01-01T00:00:00.000Z")
     agent, other = explain_view(event, explain(snapshot, event), snapshot, lambda *_: Able([], 1)).steps

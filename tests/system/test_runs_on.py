@@ -76,8 +76,8 @@ def test_explain_and_validate_say_what_this_host_lacks(labelled: Workspace) -> N
     place = labelled
     sentence = "this host has no label gpu, so its runs wait for one that has ([host] labels, or FLOWD_LABELS)"
     checked = flowd_says(place, "validate")
-    assert f'warning far: step "main": {sentence}' in checked
-    assert "warning near" not in checked
+    assert f'far/flow.toml:8:11: warning: step "main": {sentence}' in checked
+    assert "near/flow.toml" not in checked
     event = json.dumps({"id": "e", "type": "far.go", "payload": {}})
     (place.path / "event.json").write_text(event)
     assert f"but {sentence}" in flowd_says(place, "explain", str(place.path / "event.json"))

@@ -120,8 +120,8 @@ def test_what_comes_by_itself_is_shown_where_people_look(place: Workspace) -> No
     )
     checked = flowd(place, "validate")
     assert checked.returncode == 1
-    assert 'flow.toml:5: schedule "s": cron "0 0 31 2 *" never comes' in checked.stdout
-    assert 'warning idle: schedule "night": its events start nothing' in checked.stdout
+    assert 'flow.toml:5:8: error: schedule "s": cron "0 0 31 2 *" never comes' in checked.stdout
+    assert 'warning: schedule "night": its events start nothing' in checked.stdout
     assert "never comes" in flowd(place, "doctor").stdout
     place.start()
     next_at = next_slot_of(place, "night")

@@ -19,7 +19,7 @@ def told(text: str) -> list[str]:
         name=read.name, version=read.version, root="/r", origin="workspace", steps=read.steps, package_hash="",
         concurrency=read.concurrency,
     )  # fmt: skip
-    return list(doubts.doubts(flow))
+    return [finding.text() for finding in doubts.doubts(flow)]
 
 
 @pytest.mark.parametrize("more", ["", "needs = []\n"])
@@ -46,7 +46,7 @@ def test_a_misspelled_member_of_the_event_is_told_wherever_a_pointer_is(more: st
     text = HEAD + (STEP + more + trigger if trigger else STEP + TRIGGER + more)
     (said,) = told(text)
     assert said.startswith(f"{who}the pointer '/paylod/x' leads")
-    assert said.endswith("did you mean payload?")
+    assert said.endswith("did you mean /payload/x?")
     assert told(text.replace("/paylod", "/payload")) == []
     assert told(text.replace("/paylod", "/repository")) == []  # senders may add members
 

@@ -74,9 +74,11 @@ def test_findings_come_by_file_line_and_column_and_each_once() -> None:
     def finding(file: str, line: int | None, column: int | None, message: str = "m") -> Finding:
         return Finding(file, "c", Severity.WARNING, message, line=line, column=column)
 
-    wanted = [finding("/a", 2, 1), finding("/a", 10, 1), finding("/a", 10, 7), finding("/a", None, None)]
+    wanted = [finding("/a", None, None), finding("/a", 2, 1), finding("/a", 10, 1), finding("/a", 10, 7)]
     wanted.append(finding("/b", 1, None))
     assert list(in_order([*reversed(wanted), wanted[0]])) == wanted
+    one, other = finding("/a", 1, 1, "z"), finding("/a", 1, 1, "a")
+    assert in_order([one, other]) == (one, other)
 
 
 def test_a_sentence_has_place_message_suggestion_and_remedy() -> None:

@@ -178,7 +178,7 @@ def test_numbers_too_large_to_store_are_refused_as_a_version() -> None:
 @pytest.mark.parametrize(
     ("addition", "warning"),
     [
-        ("descripton = 1\n", 'line 3: unknown key "descripton" is ignored'),
+        ("descripton = 1\n", 'line 3: unknown key "descripton" is ignored; did you mean description?'),
         ("description = 1\n", "line 3: description must be a string, got 1; it is ignored"),
         ("config = 5\n", "line 3: config must be a table, got 5; it is ignored"),
         ('guidance = "x"\n', 'line 3: guidance must be a table, got "x"; it is ignored'),

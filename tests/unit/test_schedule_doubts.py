@@ -23,7 +23,7 @@ def package(workspace: Path, name: str, text: str) -> None:
 def told(workspace: Path) -> dict[str, list[str]]:
     snapshot = scan_once(workspace)
     assert not snapshot.broken
-    return {flow.name: list(schedule_doubts(snapshot, flow)) for flow in snapshot.flows}
+    return {flow.name: [finding.text() for finding in schedule_doubts(snapshot, flow)] for flow in snapshot.flows}
 
 
 def test_a_payload_that_no_step_takes_is_told(tmp_path: Path) -> None:

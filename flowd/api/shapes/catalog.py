@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from flowd.api.params import Params
 from flowd.api.shapes import View
+from flowd.api.shapes.findings import FindingView, finding_view
 from flowd.api.shapes.watches import FlowWatchView, flow_watch_view
 from flowd.domain.concurrency import Concurrency, OnBusy
 from flowd.domain.event import Event
@@ -97,7 +98,8 @@ class FlowView(View):
 
 
 class BrokenView(View):
-    """A package that cannot be used as it is on disk; ``stale``: its last good definition is in force."""
+    """A package that cannot be used as it is on disk; ``stale``: its last good definition is in force. ``findings``:
+    all that is wrong or doubtful in it; the first error is ``error``, too."""
 
     name: str
     root: str
@@ -107,6 +109,7 @@ class BrokenView(View):
     remedy: str
     stale: bool
     line: int | None = None
+    findings: list[FindingView] | None = None
 
 
 class ShadowedView(View):
@@ -228,6 +231,7 @@ def broken_view(package: BrokenPackage) -> BrokenView:
         remedy=package.remedy,
         stale=package.stale,
         line=package.line,
+        findings=[finding_view(finding) for finding in package.findings] or None,
     )
 
 

@@ -81,8 +81,39 @@ class FlowView:
 
 
 @dataclass(frozen=True)
+class FindingView:
+    """One thing that is wrong (``error``) or doubtful (``warning``) in a file. Lines and columns count from 1.
+
+    Attributes:
+        code: A slug that stays the same when the message is reworded.
+        end_column: The first column behind it.
+        suggestion: What was probably meant.
+    """
+
+    path: str
+    line: int | None
+    column: int | None
+    end_column: int | None
+    severity: str
+    code: str
+    message: str
+    remedy: str | None
+    suggestion: str | None
+
+    def sentence(self) -> str:
+        """All of it in one line, as compilers write it."""
+        where = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
+        told = f"{self.message}." if self.suggestion is None else f"{self.message}; did you mean {self.suggestion}?"
+        return f"{where}: {told} {self.remedy or ''}".rstrip()
+
+
+@dataclass(frozen=True)
 class BrokenView:
-    """A package that cannot be used as it is on disk; ``is_stale`` when an earlier definition stays in force."""
+    """A package that cannot be used as it is on disk; ``is_stale`` when an earlier definition stays in force.
+
+    Attributes:
+        findings: All that is wrong or doubtful in it; the first error is ``error``, too. Empty from an older daemon.
+    """
 
     name: str
     root: str | None
@@ -92,6 +123,11 @@ class BrokenView:
     error: str
     remedy: str
     is_stale: bool = field(metadata=called("stale"))
+    findings: tuple[FindingView, ...] = ()
+
+    def sentences(self) -> tuple[str, ...]:
+        """A sentence for each error, with its place."""
+        return tuple(one.sentence() for one in self.findings if one.severity == "error") or (self.sentence(),)
 
     def sentence(self) -> str:
         """File, line, error and remedy in one line, as compilers write it."""

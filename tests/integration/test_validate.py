@@ -1,0 +1,203 @@
+"""`flowd validate`: what it finds on disk beyond the manifests' texts, and how it is told."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowd.cli.main import run
+
+HEAD = 'name = "rel"\nversion = 1\n'
+STEP = '[[steps]]\nname = "build"\nrunner = "exec"\nscript = "build.sh"\n'
+TRIGGER = '[steps.trigger]\ntype = "rel.go"\n'
+
+Check = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = tmp_path / "flows" / "rel"
+    found.mkdir(parents=True)
+    (found / "build.sh").write_text("#!/bin/sh\n")
+    (found / "build.sh").chmod(0o755)
+    return found
+
+
+@pytest.fixture
+def check(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Check:
+    monkeypatch.chdir(tmp_path)
+
+    def check(*args: str) -> tuple[int, str]:
+        code = run(["validate", *args])
+        return code, capsys.readouterr().out
+
+    return check
+
+
+def found(check: Check, *args: str) -> list[dict[str, Any]]:
+    findings: list[dict[str, Any]] = json.loads(check("--json", *args)[1])["findings"]
+    return findings
+
+
+def test_a_package_without_mistakes_has_no_findings(folder: Path, check: Check) -> None:
+    (folder / "flow.toml").write_text(HEAD + STEP + TRIGGER)
+    assert check("--strict") == (0, f"ok rel (1 step) {folder}\n")
+    assert found(check) == []
+
+
+def test_each_finding_has_its_line_with_carets_below_what_is_meant(folder: Path, check: Check) -> None:
+    (folder / "flow.toml").write_text(HEAD + "cron = '@daily'\n" + STEP + '\ttimeout_ms = "5m"\n' + TRIGGER)
+    assert check() == (
+        0,
+        f"""ok rel (1 step) {folder}
+flows/rel/flow.toml:3:1: warning: unknown key "cron" is ignored
+   3 | cron = '@daily'
+     | ^^^^
+     = A schedule sends an event at its times: [[schedules]] with name, cron = "30 2 * * *" and a type.
+flows/rel/flow.toml:8:15: warning: step "build": timeout_ms must be a number of milliseconds, got "5m"; \
+300000 is used; did you mean 300000?
+   8 |     timeout_ms = "5m"
+     |                  ^^^^
+     = Write timeout_ms = 300000.
+0 errors, 2 warnings
+""",
+    )
+
+
+def test_warnings_fail_the_check_where_that_is_asked_for(folder: Path, check: Check) -> None:
+    (folder / "flow.toml").write_text(HEAD + "cron = '@daily'\n" + STEP + TRIGGER)
+    assert (check()[0], check("--strict")[0]) == (0, 1)
+
+
+def test_findings_are_json_with_every_member(folder: Path, check: Check) -> None:
+    (folder / "flow.toml").write_text(HEAD + 'cronn = ""\n' + STEP.replace('"exec"', '"bash"') + TRIGGER)
+    warning, error = found(check)
+    assert error == {
+        "path": str(folder / "flow.toml"),
+        "line": 6,
+        "column": 10,
+        "endColumn": 16,
+        "severity": "error",
+        "code": "unknown-value",
+        "message": 'step 1: runner "bash" is unknown',
+        "remedy": "Use one of bun, node, python, exec, code-mode.",
+        "suggestion": "exec",
+    }
+    assert warning.keys() == error.keys()
+    (broken,) = json.loads(check("--json")[1])["broken"]
+    assert (broken["error"], broken["line"]) == (error["message"], 6)
+
+
+def test_files_of_several_steps_are_all_looked_at(folder: Path, check: Check) -> None:
+    (folder / "bad.json").write_text('{\n"type": ,}')
+    more = STEP.replace("build", "test") + '[steps.trigger]\ntype = "a"\nschema = "no.json"\n'
+    third = STEP.replace('"build"', '"pack"') + '[steps.trigger]\ntype = "a"\nschema = "bad.json"\n'
+    (folder / "flow.toml").write_text(HEAD + STEP + TRIGGER + more + third + "grace_ms = true\n")
+    assert [(Path(one["path"]).name, one["line"], one["code"]) for one in found(check)] == [
+        ("bad.json", 2, "bad-schema"),
+        ("flow.toml", 12, "missing-script"),
+        ("flow.toml", 15, "missing-schema"),
+        ("flow.toml", 23, "unknown-key"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "line", "code"),
+    [
+        ("", 3, "never-runs"),
+        ('cwd = "nowhere"\n' + TRIGGER, 7, "unusable-cwd"),
+        ('cwd = "@/../.."\n' + TRIGGER, 7, "unusable-cwd"),
+        ('[steps.trigger]\ntype = " rel.go"\n', 8, "blank-in-type"),
+        ('[steps.trigger]\ntype = "rel.*.go"\n', 8, "doubtful-value"),
+        ('[steps.trigger]\ntype = "a"\nschema = "event.json"\n', 9, "never-matches"),
+        ('[steps.trigger]\ntype = "a"\nschema = "closed.json"\n', 9, "never-matches"),
+    ],
+)
+def test_what_is_allowed_and_not_meant_is_a_warning(
+    folder: Path, check: Check, step: str, line: int, code: str
+) -> None:
+    event = {"properties": {"type": {}, "payload": {}}}
+    (folder / "event.json").write_text(json.dumps(event))
+    closed = {"required": ["tag"], "properties": {"tga": {}}, "additionalProperties": False}
+    (folder / "closed.json").write_text(json.dumps(closed))
+    (folder / "flow.toml").write_text(HEAD + STEP + step)
+    assert [(one["line"], one["code"], one["severity"]) for one in found(check)] == [(line, code, "warning")]
+
+
+@pytest.mark.parametrize(
+    ("runner", "script", "text", "said"),
+    [
+        ("bun", "a.ts", "", "bun is not on flowd's PATH"),
+        ("node", "a.mjs", "", "node is not on flowd's PATH"),
+        ("python", "a.sh", "", "runner python does not run scripts that end in .sh"),
+        ("python", "a.py", '# /// script\n# dependencies = ["rich"]\n# ///\n', "asks for rich (PEP 723)"),
+        ("exec", "a", "#!/not/here\n", "/not/here"),
+        ("exec", "a", "#!/usr/bin/env nothing-like-it\n", "asks env for nothing-like-it"),
+    ],
+)
+def test_a_step_that_could_not_be_started_here_is_a_warning(
+    folder: Path,
+    check: Check,
+    monkeypatch: pytest.MonkeyPatch,
+    runner: str,
+    script: str,
+    text: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.delenv("CODEX_FLOW_BACKEND_BUN", raising=False)
+    monkeypatch.delenv("FLOWD_BUN", raising=False)
+    (folder / script).write_text(text)
+    (folder / script).chmod(0o755)
+    step = f'[[steps]]\nname = "s"\nrunner = "{runner}"\nscript = "{script}"\n'
+    (folder / "flow.toml").write_text(HEAD + step + TRIGGER)
+    (one,) = found(check)
+    assert (one["line"], one["severity"]) == (5 if one["code"] == "unusable-runner" else 6, "warning")
+    assert said in one["message"]
+
+
+def test_an_interpreter_that_the_settings_name_is_taken(folder: Path, tmp_path: Path, check: Check) -> None:
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex/flowd.toml").write_text('[runners]\nbun = "nothing/bun"\n')
+    (folder / "a.ts").touch()
+    step = STEP.replace("exec", "bun").replace("build.sh", "a.ts")
+    (folder / "flow.toml").write_text(HEAD + step + TRIGGER)
+    assert "`[runners] bun` names nothing/bun" in found(check)[0]["message"]
+
+
+def test_a_package_in_no_workspace_is_checked_where_it_lies(folder: Path, tmp_path: Path, check: Check) -> None:
+    alone = folder.rename(tmp_path / "alone")
+    (alone / "flow.toml").write_text(HEAD + "paths = []\n" + STEP + TRIGGER)
+    for path in (alone, alone / "flow.toml"):
+        assert [one["code"] for one in found(check, str(path))] == ["unknown-key"]
+
+
+def test_a_text_that_is_not_saved_is_checked_in_its_place(
+    folder: Path, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "flow.toml").write_text(HEAD + STEP + TRIGGER)
+
+    def unsaved(text: str, *args: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        return check("--stdin", *args)
+
+    code, out = unsaved(HEAD + STEP + "grace_ms = -1\n", "flows/rel/flow.toml")
+    assert code == 1
+    assert out.startswith(f"broken rel {folder}\nflows/rel/flow.toml:7:12: error: ")
+    assert "   7 | grace_ms = -1\n     |            ^^\n" in out
+    assert unsaved(HEAD + STEP + TRIGGER, "flows/rel/flow.toml") == (0, f"ok rel (1 step) {folder}\n")
+    assert unsaved("", "flows/rel")[0] == 2
+
+
+def test_a_hidden_package_is_a_warning(folder: Path, tmp_path: Path, check: Check) -> None:
+    (folder / "flow.toml").write_text(HEAD + STEP + TRIGGER)
+    installed = tmp_path / ".codex/flows/rel"
+    installed.mkdir(parents=True)
+    for name in ("flow.toml", "build.sh"):
+        (installed / name).write_bytes((folder / name).read_bytes())
+        (installed / name).chmod(0o755)
+    (one,) = found(check)
+    assert (one["code"], one["path"], one["line"]) == ("shadowed", str(folder / "flow.toml"), None)
