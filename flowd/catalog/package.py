@@ -58,15 +58,33 @@ def _load(folder: str, origin: Origin, elsewhere: Elsewhere, given: bytes | None
         return _broken(reading, None, broken_by((finding,), folder, origin))
     except RefusedManifestError as error:
         name = error.name or manifest.guess_name(text)
-        found = () if error.manifest is None else look(error.manifest, folder, reading, elsewhere).findings
-        broken = replace(broken_by((*error.findings, *found), folder, origin), types=error.types)
-        return _broken(reading, name, broken)
+        if error.manifest is None:
+            return _broken(reading, name, broken_by(error.findings, folder, origin))
+        looked = look(error.manifest, folder, reading, elsewhere)
+        draft = _draft(_flow(error.manifest, looked, folder, origin, reading), error.manifest.doubtful)
+        broken = broken_by((*error.findings, *looked.findings), folder, origin)
+        return _broken(reading, name, replace(broken, types=error.types, draft=draft))
     looked = look(read, folder, reading, elsewhere)
+    flow = _flow(read, looked, folder, origin, reading)
     if any(finding.is_error for finding in looked.findings):
         types = tuple(step.trigger.type for step in read.steps if step.trigger is not None)
-        broken = replace(broken_by((*read.findings, *looked.findings), folder, origin), types=types)
+        broken = replace(broken_by((*read.findings, *looked.findings), folder, origin), types=types, draft=flow)
         return _broken(reading, read.name, broken)
-    return Package(reading, flow=_flow(read, looked, folder, origin, reading), name=read.name)
+    return Package(reading, flow=flow, name=read.name)
+
+
+def _draft(flow: Flow, doubtful: frozenset[str]) -> Flow:
+    """What is right in a package that cannot be used, in the places that it has there."""
+    kept = {index: step for index, step in enumerate(flow.steps) if step.name not in doubtful}
+    indices = list(kept)
+
+    def where(*place: str | int) -> tuple[int, int, int] | None:
+        match place:
+            case ("steps", int(index), *below):
+                return flow.where("steps", indices[index], *below)
+        return flow.where(*place)
+
+    return replace(flow, steps=tuple(kept.values()), where=where)
 
 
 def broken_by(findings: Iterable[Finding], folder: str, origin: Origin, name: str = "") -> BrokenPackage:

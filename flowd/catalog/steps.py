@@ -40,12 +40,10 @@ class SchemaUse:
     Attributes:
         path: As the manifest has it.
         is_subset: Check it as the reference system does, by four keywords only.
-        line: Of the manifest, for messages.
     """
 
     path: str
     is_subset: bool
-    line: int | None
 
 
 def read_step(table: Table, *, runs_on: tuple[str, ...] = ()) -> tuple[Step, SchemaUse | None]:
@@ -111,7 +109,7 @@ def _trigger(table: Table) -> tuple[Trigger | None, SchemaUse | None]:
     schema = trigger.string("schema") or None
     is_subset = trigger.choice("schema_mode", "full", ("full", "subset"), "schema_mode") == "subset"
     trigger.warn_unknown(("type", "schema", "schema_mode"))
-    use = None if schema is None else SchemaUse(schema, is_subset, trigger.line("schema"))
+    use = None if schema is None else SchemaUse(schema, is_subset)
     return Trigger(event_type, schema), use
 
 

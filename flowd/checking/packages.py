@@ -12,7 +12,7 @@ from flowd.catalog.schema_doubts import trigger_doubts
 from flowd.catalog.watch_doubts import watch_doubts
 from flowd.domain import definition, hosts
 from flowd.domain.finding import Finding, Severity, in_order
-from flowd.domain.flow import MANIFEST, Flow, Snapshot
+from flowd.domain.flow import MANIFEST, BrokenPackage, Flow, Snapshot
 from flowd.domain.secrets import asked_for
 from flowd.domain.secrets import unknown as unknown_secret
 from flowd.runners.trial import Trial
@@ -44,7 +44,17 @@ def checked(
         )
         for flow in snapshot.flows
     )
-    return replace(snapshot, flows=tuple(flows))
+    broken = (_checked_draft(package, trial) for package in snapshot.broken)
+    return replace(snapshot, flows=tuple(flows), broken=tuple(broken))
+
+
+def _checked_draft(package: BrokenPackage, trial: Trial) -> BrokenPackage:
+    """A broken package with what is doubtful in the steps that are right by themselves."""
+    draft = package.draft
+    if draft is None:
+        return package
+    found = (*doubts(draft), *trigger_doubts(draft), *_unstartable(draft, trial))
+    return replace(package, findings=in_order((*package.findings, *found)))
 
 
 def findings(snapshot: Snapshot) -> tuple[Finding, ...]:

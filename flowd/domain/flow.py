@@ -306,6 +306,7 @@ class BrokenPackage:
         remedy: What to do about it.
         stale: An earlier definition stays in force.
         findings: All that is wrong or doubtful in its files, in order; the first error is told by ``error``.
+        draft: What is right in it, for those who look for more to tell. Never in force.
     """
 
     root: str
@@ -318,6 +319,7 @@ class BrokenPackage:
     stale: bool = False
     types: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
+    draft: Flow | None = field(default=None, compare=False, repr=False)
 
     def errors(self) -> tuple[Finding, ...]:
         """All errors in its files, in order: at least the one that ``error`` tells."""

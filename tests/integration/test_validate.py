@@ -201,3 +201,14 @@ def test_a_hidden_package_is_a_warning(folder: Path, tmp_path: Path, check: Chec
         (installed / name).chmod(0o755)
     (one,) = found(check)
     assert (one["code"], one["path"], one["line"]) == ("shadowed", str(folder / "flow.toml"), None)
+
+
+def test_what_is_doubtful_beside_an_error_is_told_with_it(folder: Path, check: Check) -> None:
+    wrong = STEP.replace("build", "wrong", 1) + "grace_ms = -1\n"
+    (folder / "flow.toml").write_text(HEAD + wrong + STEP + STEP.replace('"build"', '"test"') + 'cwd = "nowhere"\n')
+    assert [(one["line"], one["code"]) for one in found(check)] == [
+        (7, "out-of-range"),
+        (8, "never-runs"),
+        (12, "never-runs"),
+        (16, "unusable-cwd"),
+    ]
