@@ -14,7 +14,7 @@ MAX_POINTERS = 20
 MAX_PRIORITY = 1_000
 MAX_GROUP_CHARS = 200
 
-_KNOWN = ("key", "group", "limit", "on_busy")
+KEYS = ("key", "group", "limit", "on_busy")
 _WAYS: tuple[OnBusy, ...] = get_args(OnBusy)
 
 
@@ -34,7 +34,7 @@ def read_concurrency(above: Table, header: str) -> Concurrency | None:
     table = above.needed_table("concurrency")
     if table is None:
         return None
-    table.refuse_unknown(_KNOWN, "concurrency has the unknown key")
+    table.refuse_unknown(KEYS, "concurrency has the unknown key")
     asked = Concurrency(
         group=table.tried(None, _group, table),
         key=table.tried((), read_pointers, table, "concurrency"),

@@ -7,6 +7,7 @@ from flowd.domain import pointer
 from flowd.domain.inputs import MAX_ARGS, Input, text_of
 
 _OWN_VARIABLES = ("FLOWD_", "CODEX_FLOW_")
+KEYS = ("pointer", "need", "default", "secret")
 _REMEDY = 'Write text, { pointer = "/payload/tag" }, or { need = "STEP", pointer = "/artifacts/path" }.'
 
 
@@ -77,7 +78,7 @@ class _Reader:
 
     def read(self, value: dict[str, object]) -> Input:
         for member in value:
-            if member not in ("pointer", "need", "default", "secret"):
+            if member not in KEYS:
                 self._fail(f"has the unknown member {kind_of(member)}")
         for member in ("pointer", "need", "secret"):
             if not isinstance(value.get(member, ""), str):

@@ -17,6 +17,7 @@ _RANGES = {
     "file_bytes": (1, 1 << 50),
     "niceness": (-20, 19),
 }
+KEYS = (*_RANGES, "umask")
 _OCTAL = re.compile(r"0?[0-7]{3}")
 
 
@@ -29,7 +30,7 @@ def read_limits(step: Table) -> Limits | None:
     table = step.needed_table("limits")
     if table is None:
         return None
-    table.refuse_unknown((*_RANGES, "umask"), "limits has the unknown key")
+    table.refuse_unknown(KEYS, "limits has the unknown key")
     asked = {
         key: table.integer(key, low, low=low, high=high) for key, (low, high) in _RANGES.items() if key in table.values
     }

@@ -28,7 +28,7 @@ from flowd.formats.places import Places
 MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is written by people; more than this is another file under its name."""
 
-_KNOWN = (
+KEYS = (
     *("name", "version", "description", "config", "guidance", "steps", "round_dir", "concurrency", "runs_on"),
     *("schedules", "watches"),
 )
@@ -169,7 +169,7 @@ def _manifest(table: Table, report: Report) -> Manifest:
         doubtful=doubtful,
     )
     _check_guidance(table)
-    table.warn_unknown(_KNOWN)
+    table.warn_unknown(KEYS)
     return replace(read, findings=report.findings())
 
 

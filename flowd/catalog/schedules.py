@@ -12,7 +12,7 @@ from flowd.domain.schedule import CatchUp, Schedule
 from flowd.formats import cron
 from flowd.formats.guesses import near_word
 
-_KNOWN = ("name", "cron", "timezone", "type", "payload", "catch_up")
+KEYS = ("name", "cron", "timezone", "type", "payload", "catch_up")
 _WAYS: tuple[CatchUp, ...] = get_args(CatchUp)
 
 
@@ -50,7 +50,7 @@ def _schedule(table: Table, flow: str) -> Schedule:
     table.label = f'schedule "{name}"' if name.isprintable() and len(name) <= 60 else table.label
     if len(schedule.event_id(flow, name, 0)) > MAX_ID_CHARS:
         table.fail("name", "name is too long: ids of events are made of it and the flow's name", "Shorten one.")
-    table.refuse_unknown(_KNOWN, "schedules have no key")
+    table.refuse_unknown(KEYS, "schedules have no key")
     zone = table.tried("UTC", read_timezone, table)
     return Schedule(
         name,

@@ -21,11 +21,13 @@ _MAX_FACTOR = 100
 _DEFAULT_MAX_DELAY_MS = 3_600_000
 _DEFAULT_JITTER = 0.1
 
-_KNOWN = (
+KEYS = (
     *("name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"),
     *("needs", "when", "args", "concurrency", "priority", "labels", "runs_on", "lost_after_ms"),
     *("delay_ms", "queue_timeout_ms", "debounce"),
 )
+TRIGGER_KEYS = ("type", "schema", "schema_mode")
+RETRY_KEYS = ("max_attempts", "on", "delay_ms", "factor", "max_delay_ms", "jitter")
 _RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
 # A canceled run stays canceled: another attempt would undo what its caller, or a younger run's step, asked for.
 _NEVER_RETRIED = {Reason.CANCELED, Reason.SUPERSEDED, Reason.CHAIN_LIMIT, *UNSTARTED}
@@ -87,7 +89,7 @@ def read_step(table: Table, *, runs_on: tuple[str, ...] = ()) -> tuple[Step, Sch
         queue_timeout_ms=read_queue_timeout(table),
         debounce=table.tried(None, read_debounce, table),
     )
-    table.warn_unknown(_KNOWN)
+    table.warn_unknown(KEYS)
     return step, use
 
 
@@ -108,7 +110,7 @@ def _trigger(table: Table) -> tuple[Trigger | None, SchemaUse | None]:
         trigger.warn("type", f'"*" in trigger type {kind_of(event_type)} {_NO_WILDCARD}')
     schema = trigger.string("schema") or None
     is_subset = trigger.choice("schema_mode", "full", ("full", "subset"), "schema_mode") == "subset"
-    trigger.warn_unknown(("type", "schema", "schema_mode"))
+    trigger.warn_unknown(TRIGGER_KEYS)
     use = None if schema is None else SchemaUse(schema, is_subset)
     return Trigger(event_type, schema), use
 
@@ -132,7 +134,7 @@ def _retry(table: Table) -> Retry | None:
         max_delay_ms=retry.integer("max_delay_ms", _DEFAULT_MAX_DELAY_MS, low=0, high=MAX_DELAY_MS),
         jitter=retry.number("jitter", _DEFAULT_JITTER, low=0, high=1),
     )
-    retry.warn_unknown(("max_attempts", "on", "delay_ms", "factor", "max_delay_ms", "jitter"))
+    retry.warn_unknown(RETRY_KEYS)
     return policy
 
 

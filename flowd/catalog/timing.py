@@ -5,7 +5,7 @@ from flowd.catalog.concurrency import read_pointers
 from flowd.catalog.table import Table
 from flowd.domain.timing import MAX_WAIT_MS, Debounce
 
-_KNOWN = ("quiet_ms", "max_ms", "key")
+KEYS = ("quiet_ms", "max_ms", "key")
 
 
 def read_delay(step: Table) -> int:
@@ -36,7 +36,7 @@ def read_debounce(step: Table) -> Debounce | None:
     table = step.needed_table("debounce")
     if table is None:
         return None
-    table.refuse_unknown(_KNOWN, "debounce has the unknown key")
+    table.refuse_unknown(KEYS, "debounce has the unknown key")
     if step.values.get("needs"):
         step.fail(
             "debounce",

@@ -9,7 +9,7 @@ MAX_WATCHES = 50
 MAX_PATTERNS = 100
 MAX_NAME_CHARS = 100
 
-_KNOWN = ("name", "paths", "type", "settle_ms", "gitignore")
+KEYS = ("name", "paths", "type", "settle_ms", "gitignore")
 _EXAMPLE = 'Write patterns as in a .gitignore, relative to the workspace: paths = ["src/**", "!src/gen/**"].'
 
 
@@ -45,7 +45,7 @@ def _read(table: Table, flow: str) -> Watch:
     if len(name) > MAX_NAME_CHARS or "/" in name:
         table.fail("name", f"name {kind_of(name)} has a slash, or more than {MAX_NAME_CHARS} characters", "Shorten it.")
     table.label = f'watch "{name}"'
-    table.refuse_unknown(_KNOWN, "unknown key")
+    table.refuse_unknown(KEYS, "unknown key")
     return Watch(
         flow=flow,
         name=name,
