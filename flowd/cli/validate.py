@@ -205,10 +205,10 @@ def _workspace_of(package: Path) -> Path | None:
 def _draw(view: CatalogView) -> None:
     for flow in view.flows:
         noun = "step" if len(flow.steps) == 1 else "steps"
-        printing.line(f"{printing.status('ok')} {flow.name} ({len(flow.steps)} {noun}) {flow.root}")
+        printing.line_with_status("", "ok", f" {flow.name} ({len(flow.steps)} {noun}) {flow.root}")
     for item in view.broken:
-        printing.line(f"{printing.status('broken')} {item.name} {item.root or item.file}")
+        printing.line_with_status("", "broken", f" {item.name} {item.root or item.file}")
     for hidden in view.shadowed:
-        printing.line(f"{printing.status('shadowed')} {hidden.name} {hidden.root}")
+        printing.line_with_status("", "shadowed", f" {hidden.name} {hidden.root}")
     if not (view.flows or view.broken or view.shadowed):
         printing.note("There is no flow package here. `flowd new NAME` writes one.")

@@ -1,10 +1,17 @@
 """Findings: their order and their sentences, and where they point in a TOML text."""
 
+import doctest
+from types import ModuleType
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowd.catalog import concurrency, leads, schema_doubts
+from flowd.cli import findings as cli_findings
+from flowd.domain import finding
 from flowd.domain.finding import Finding, Severity, in_order
+from flowd.formats import guesses, places
 from flowd.formats.places import Place, Places, Span
 
 TEXT = '''name = "rel"  # a comment
@@ -71,13 +78,13 @@ def test_any_text_has_spans_within_its_lines(text: str) -> None:
 
 
 def test_findings_come_by_file_line_and_column_and_each_once() -> None:
-    def finding(file: str, line: int | None, column: int | None, message: str = "m") -> Finding:
+    def told(file: str, line: int | None, column: int | None, message: str = "m") -> Finding:
         return Finding(file, "c", Severity.WARNING, message, line=line, column=column)
 
-    wanted = [finding("/a", None, None), finding("/a", 2, 1), finding("/a", 10, 1), finding("/a", 10, 7)]
-    wanted.append(finding("/b", 1, None))
+    wanted = [told("/a", None, None), told("/a", 2, 1), told("/a", 10, 1), told("/a", 10, 7)]
+    wanted.append(told("/b", 1, None))
     assert list(in_order([*reversed(wanted), wanted[0]])) == wanted
-    one, other = finding("/a", 1, 1, "z"), finding("/a", 1, 1, "a")
+    one, other = told("/a", 1, 1, "z"), told("/a", 1, 1, "a")
     assert in_order([one, other]) == (one, other)
 
 
@@ -85,3 +92,43 @@ def test_a_sentence_has_place_message_suggestion_and_remedy() -> None:
     finding = Finding("/f", "c", Severity.ERROR, "no such step", "Name one.", "build", 3, 9, 14)
     assert finding.sentence() == "/f:3:9: no such step; did you mean build? Name one."
     assert Finding("/f", "c", Severity.ERROR, "it is gone").sentence() == "/f: it is gone."
+
+
+@pytest.mark.parametrize("module", [finding, places, guesses, leads, concurrency, schema_doubts, cli_findings])
+def test_doctests(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted
+    assert not results.failed
+
+
+def shown(line: str, column: int | None, end_column: int | None = None) -> list[str]:
+    told = Finding("/f", "c", Severity.ERROR, "m", line=1, column=column, end_column=end_column)
+    return [text for _, text in cli_findings.snippet(told, [line])]
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "end_column", "carets"),
+    [
+        ('name = "日本" # x', 8, 12, " " * 7 + "^" * 6),
+        ('\t\tname = "x"', 3, 7, " " * 8 + "^" * 4),
+        ("name = ", 8, 9, " " * 7 + "^"),
+        ("name = ", 8, None, " " * 7 + "^"),
+        ("a\x1b = 1", 1, 3, "^^"),
+    ],
+)
+def test_carets_stand_below_what_is_meant(line: str, column: int, end_column: int | None, carets: str) -> None:
+    assert shown(line, column, end_column)[1] == carets
+
+
+def test_of_a_long_line_the_part_that_is_meant_is_shown() -> None:
+    text, carets = shown("x" * 500 + "here" + "x" * 500, 501, 505)
+    assert len(text) == 160
+    assert text[carets.index("^") :].startswith("here")
+    assert carets.count("^") == 4
+    text, carets = shown("y" * 1000, 1, 1001)
+    assert (len(text), carets) == (160, "^" * 160)
+
+
+def test_without_a_column_the_line_alone_is_shown() -> None:
+    assert shown("name = 1", None) == ["name = 1"]
+    assert shown("", 1) == []
