@@ -138,7 +138,8 @@ class OutputReader:
         stored = await self._store.output(run_id, number)
         attempt = attempt_id(run_id, number)
         if stored is None and (self._elsewhere is None or any(self._outputs.sizes(attempt))):
-            return stream_order.pieces(self._outputs.order(attempt), self._outputs.sizes(attempt))
+            sizes = self._outputs.sizes(attempt)  # first: what is printed meanwhile is of no known order yet
+            return stream_order.pieces(self._outputs.order(attempt), sizes)
         if stored is not None and (stored.order is not None or self._elsewhere is None):
             order = self._outputs.order(attempt) if stored.order is None else stored.order
             return stream_order.pieces(order, (stored.stdout_bytes, stored.stderr_bytes))

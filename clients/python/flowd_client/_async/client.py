@@ -11,14 +11,15 @@ from flowd_client._async.net import sleep
 from flowd_client._async.updates import AsyncUpdates
 from flowd_client._async.verbs import AsyncVerbs
 from flowd_client._core.reconnect import RECONNECT_S, REPEAT_S, ReconnectPolicy
-from flowd_client.errors import FlowClientError, UnavailableModeError
+from flowd_client.errors import FlowClientError, InvalidCallError, UnavailableModeError
 from flowd_client.follow import Follower
-from flowd_client.request import Encoding, Request, Stream
+from flowd_client.ordered import followed
+from flowd_client.request import Request, Stream
 from flowd_client.subscription import Subscription
 
 if TYPE_CHECKING:
     from flowd_client._async.transport import AsyncTransport
-    from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.run import RunView
 
 T = TypeVar("T")
 
@@ -70,45 +71,51 @@ class AsyncFlowClient(AsyncVerbs):
             request = request.after(spent_s)
             left_s = None if left_s is None else left_s - spent_s
 
-    def follow_output(self, run_id: str, *, attempt: int | None = None) -> AsyncIterator[tuple[Stream, str]]:
+    async def follow_output(self, run_id: str, *, attempt: int | None = None) -> AsyncIterator[tuple[Stream, str]]:
         """Output as ``(kind, text)`` from its beginning, as it is written, until the run has ended.
 
         Begins with the latest attempt and goes on with those after it; with ``attempt`` it gives just that one. Goes on
         after a restart of the daemon: nothing is missed and nothing comes twice.
         """
-        return ((kind, part.text) async for kind, part in self._follow(run_id, "utf-8", attempt))
-
-    def follow_output_bytes(
-        self, run_id: str, *, attempt: int | None = None, on_look: Callable[[RunView], None] | None = None
-    ) -> AsyncIterator[tuple[Stream, bytes]]:
-        """As `follow_output`, with the exact bytes.
-
-        Args:
-            on_look: Called with the run whenever it is looked at while no attempt of it is under way, ten times a
-                second or less.
-        """
-        return ((kind, part.data) async for kind, part in self._follow(run_id, "base64", attempt, on_look))
-
-    async def _follow(
-        self,
-        run_id: str,
-        encoding: Encoding,
-        attempt: int | None,
-        on_look: Callable[[RunView], None] | None = None,
-    ) -> AsyncIterator[tuple[Stream, OutputView]]:
-        follower = Follower(run_id, encoding, attempt=attempt)
+        follower = Follower(run_id, "utf-8", attempt=attempt)
         policy = ReconnectPolicy(RECONNECT_S, wire.READ_OUTPUT)
         while True:
             if (request := follower.next_part()) is not None:
                 part = await self._do(request, policy)
                 if (kind := follower.take_part(part)) is not None:
-                    yield kind, part
+                    yield kind, part.text
             elif (look := follower.next_look()) is not None:
-                run = await self._do(look, policy)
-                follower.take_look(run)
-                if on_look is not None:
-                    on_look(run)
+                follower.take_look(await self._do(look, policy))
             else:
+                return
+
+    async def follow_output_bytes(
+        self, run_id: str, *, attempt: int | None = None, on_look: Callable[[RunView], None] | None = None
+    ) -> AsyncIterator[tuple[Stream, bytes]]:
+        """As `follow_output`, with the exact bytes, in the order in which both streams were printed.
+
+        Args:
+            on_look: Called with the run whenever it is looked at while no attempt of it is under way, ten times a
+                second or less.
+        """
+        plan = followed(run_id, attempt=attempt)
+        policy = ReconnectPolicy(RECONNECT_S, wire.READ_OUTPUT)
+        step = next(plan, None)
+        while step is not None:
+            if not isinstance(step, Request):
+                yield step
+                step = next(plan, None)
+                continue
+            try:
+                view = await self._do(step, policy)
+            except InvalidCallError as error:
+                step = plan.throw(error)
+                continue
+            if on_look is not None and step.method == wire.WAIT_RUN:
+                on_look(view)
+            try:
+                step = plan.send(view)
+            except StopIteration:
                 return
 
     def subscribe(

@@ -12,14 +12,15 @@ from flowd_client._core.reconnect import RECONNECT_S, REPEAT_S, ReconnectPolicy
 from flowd_client._sync.net import sleep
 from flowd_client._sync.updates import Updates
 from flowd_client._sync.verbs import Verbs
-from flowd_client.errors import FlowClientError, UnavailableModeError
+from flowd_client.errors import FlowClientError, InvalidCallError, UnavailableModeError
 from flowd_client.follow import Follower
-from flowd_client.request import Encoding, Request, Stream
+from flowd_client.ordered import followed
+from flowd_client.request import Request, Stream
 from flowd_client.subscription import Subscription
 
 if TYPE_CHECKING:
     from flowd_client._sync.transport import Transport
-    from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.run import RunView
 
 T = TypeVar("T")
 
@@ -76,39 +77,45 @@ class FlowClient(Verbs):
         Begins with the latest attempt and goes on with those after it; with ``attempt`` it gives just that one. Goes on
         after a restart of the daemon: nothing is missed and nothing comes twice.
         """
-        return ((kind, part.text) for kind, part in self._follow(run_id, "utf-8", attempt))
-
-    def follow_output_bytes(
-        self, run_id: str, *, attempt: int | None = None, on_look: Callable[[RunView], None] | None = None
-    ) -> Iterator[tuple[Stream, bytes]]:
-        """As `follow_output`, with the exact bytes.
-
-        Args:
-            on_look: Called with the run whenever it is looked at while no attempt of it is under way, ten times a
-                second or less.
-        """
-        return ((kind, part.data) for kind, part in self._follow(run_id, "base64", attempt, on_look))
-
-    def _follow(
-        self,
-        run_id: str,
-        encoding: Encoding,
-        attempt: int | None,
-        on_look: Callable[[RunView], None] | None = None,
-    ) -> Iterator[tuple[Stream, OutputView]]:
-        follower = Follower(run_id, encoding, attempt=attempt)
+        follower = Follower(run_id, "utf-8", attempt=attempt)
         policy = ReconnectPolicy(RECONNECT_S, wire.READ_OUTPUT)
         while True:
             if (request := follower.next_part()) is not None:
                 part = self._do(request, policy)
                 if (kind := follower.take_part(part)) is not None:
-                    yield kind, part
+                    yield kind, part.text
             elif (look := follower.next_look()) is not None:
-                run = self._do(look, policy)
-                follower.take_look(run)
-                if on_look is not None:
-                    on_look(run)
+                follower.take_look(self._do(look, policy))
             else:
+                return
+
+    def follow_output_bytes(
+        self, run_id: str, *, attempt: int | None = None, on_look: Callable[[RunView], None] | None = None
+    ) -> Iterator[tuple[Stream, bytes]]:
+        """As `follow_output`, with the exact bytes, in the order in which both streams were printed.
+
+        Args:
+            on_look: Called with the run whenever it is looked at while no attempt of it is under way, ten times a
+                second or less.
+        """
+        plan = followed(run_id, attempt=attempt)
+        policy = ReconnectPolicy(RECONNECT_S, wire.READ_OUTPUT)
+        step = next(plan, None)
+        while step is not None:
+            if not isinstance(step, Request):
+                yield step
+                step = next(plan, None)
+                continue
+            try:
+                view = self._do(step, policy)
+            except InvalidCallError as error:
+                step = plan.throw(error)
+                continue
+            if on_look is not None and step.method == wire.WAIT_RUN:
+                on_look(view)
+            try:
+                step = plan.send(view)
+            except StopIteration:
                 return
 
     def subscribe(
