@@ -3,14 +3,19 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from flowd.cli import people, printing, run_words, tree, waiting
+from flowd.cli import people, printed_order, printing, run_words, tree, waiting
 from flowd.cli.exits import Exit
 from flowd.cli.session import Session
 from flowd_client import requests
-from flowd_client.views.run import RunView
+from flowd_client.views.run import RunView, read_runs
 from flowd_client.wire import Stream
 
+if TYPE_CHECKING:
+    from flowd.cli.follow.logs import Begun
+
+_MAX_TAILS = 200
 _MAX_TOLD = 10
 """Runs that ended badly and have a line each; more are counted."""
 
@@ -35,23 +40,52 @@ def follow(
     is_raw: bool,
     is_alone: bool,
     is_telling: bool | None = None,
+    lines: int | None = None,
 ) -> Exit:
     """Follow several runs, and those of an event, as `flowd.cli.follow.logs.follow` does.
 
     Args:
+        lines: Of what is printed already, only so many of each run.
         is_telling: Say how they ended. By default on a terminal: else stderr has what steps wrote there, and no more.
     """
     from flowd.cli.follow import logs as follow_logs  # noqa: PLC0415 - asyncio, which nothing else here needs
 
-    left = follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
-    runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
-    if event_id is not None:
-        events = tree.read(session, event_id)
-        runs += [run for event in (events[:1] if is_alone else events) for run in tree.newest(event)]
+    tails = {}
+    if lines is not None:
+        runs = _runs(session, run_ids, event_id, is_alone=is_alone)
+        tails = {run.id: _tail(session, run, only, lines) for run in runs if run.attempt_count}
+    left = follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone, tails=tails)
+    runs = _runs(session, run_ids, event_id, is_alone=is_alone)
     if sys.stderr.isatty() if is_telling is None else is_telling:
         tell_ends(runs)
     _tell_left(session, left)
     return Exit.RUN_FAILED if left or any(map(is_bad, runs)) else Exit.GOOD
+
+
+def follow_flow(session: Session, flow: str, only: Stream | None, *, is_raw: bool, lines: int | None) -> None:
+    """Follow the runs of a flow, until Ctrl-C."""
+    from flowd.cli.follow import logs as follow_logs  # noqa: PLC0415 - as above
+
+    tails = {}
+    if lines is not None:
+        running = read_runs(session.ask(requests.list_runs(flow=flow, status="running", limit=_MAX_TAILS)))
+        tails = {run.id: _tail(session, run, only, lines) for run in running.items}
+    follow_logs.follow_flow(session, flow, only, is_raw=is_raw, tails=tails)
+
+
+def _runs(session: Session, run_ids: Sequence[str], event_id: str | None, *, is_alone: bool) -> list[RunView]:
+    runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
+    if event_id is not None:
+        events = tree.read(session, event_id)
+        runs += [run for event in (events[:1] if is_alone else events) for run in tree.newest(event)]
+    return runs
+
+
+def _tail(session: Session, run: RunView, only: Stream | None, lines: int) -> "Begun":
+    from flowd.cli.follow.logs import Begun  # noqa: PLC0415 - as above
+
+    tail = printed_order.tail(session, run.id, run.attempt_count, lines, only)
+    return Begun(tail.pieces, (run.attempt_count, *tail.ends))
 
 
 def is_bad(run: RunView) -> bool:

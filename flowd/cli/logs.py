@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 import click
 
-from flowd.cli import following, output, printed_order, printing, tree
+from flowd.cli import following, log_choice, output, printed_order, printing, tree, typos
 from flowd.cli.exits import CommandError, Exit
+from flowd.cli.filters import Filters, When
 from flowd.cli.follow.lines import LineMultiplexer
-from flowd.cli.references import EventReference, RunReference, event_of, run_of
+from flowd.cli.references import EventReference, FlowName, RunReference, event_of, run_of
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, only_option
 from flowd_client import requests
@@ -31,6 +32,10 @@ from flowd_client.wire import STREAMS, Stream
     help="All runs of this event, and of all that they cause.",
 )
 @only_option
+@click.option("--last", "is_last", is_flag=True, help="The runs of the newest dispatch or replay, of --flow or of all.")
+@click.option("--flow", type=FlowName(), metavar="NAME", help="The newest runs of this flow; with -f, all that come.")
+@click.option("--since", type=When(), metavar="WHEN", help="All runs of events since then: 10m, 2h, 2026-01-31T12:00.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of each run.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the runs have ended.")
 @click.option("--stdout", "only", flag_value="stdout", default=None, help="Only what it wrote to stdout.")
 @click.option("--stderr", "only", flag_value="stderr", help="Only what it wrote to stderr.")
@@ -42,6 +47,10 @@ def logs(
     *,
     run_ids: tuple[str, ...],
     event_id: str | None,
+    is_last: bool,
+    flow: str | None,
+    since: str | None,
+    lines: int | None,
     follow: bool,
     only: Stream | None,
     attempt: int | None,
@@ -61,25 +70,46 @@ def logs(
     \b
     Examples:
       flowd logs run_16439a6acab8
-      flowd logs -f run_16439a6acab8
+      flowd logs -f -n 20 run_16439a6acab8
+      flowd logs --last
+      flowd logs --flow release --since 2h
+      flowd logs -f --flow release
       flowd logs -f --event release-42
       flowd logs run_16439a6acab8 --stderr --attempt 1 2>errors.txt
     """
-    if not run_ids and event_id is None:
-        raise CommandError("Which run? Name one or several, or --event EVENT. `flowd runs` lists them.")
-    run_ids = tuple(run_of(session, text) for text in run_ids)
-    event_id = None if event_id is None else event_of(session, event_id)
+    is_chosen = is_last or flow is not None or since is not None
+    if is_chosen and (run_ids or event_id is not None):
+        raise CommandError("--last, --flow and --since choose runs: name none beside them.")
+    if is_chosen:
+        filters = Filters(flow=flow, since=since)
+        if follow and not is_last:
+            return _follow_flow(session, filters, only, is_raw=is_raw, lines=lines)
+        chosen = log_choice.newest_round(session, filters) if is_last else log_choice.recent(session, filters)
+        run_ids = tuple(run.id for run in chosen)
+    elif not run_ids and event_id is None:
+        raise CommandError("Which run? Name one or several, or --last, --event EVENT, --flow NAME or --since TIME.")
+    else:
+        run_ids = tuple(run_of(session, text) for text in run_ids)
+        event_id = None if event_id is None else event_of(session, event_id)
     if event_id is None and len(run_ids) == 1:
         with _telling_no_such_attempt():
             out = output.StepOutput(is_raw=is_raw)
-            _print_one(session, run_ids[0], only, attempt, out, is_following=follow)
+            _print_one(session, run_ids[0], only, attempt, out, is_following=follow, lines=lines)
             out.end()
         return _told_end(session.view(requests.get_run(run_ids[0]))) if follow and attempt is None else Exit.GOOD
     if attempt is not None:
         raise CommandError("--attempt goes with one run.")
     if follow:
-        return following.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
-    _print_several(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone)
+        return following.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone, lines=lines)
+    _print_several(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone, lines=lines)
+    return Exit.GOOD
+
+
+def _follow_flow(session: Session, filters: Filters, only: Stream | None, *, is_raw: bool, lines: int | None) -> Exit:
+    if filters.flow is None or filters.since is not None:
+        raise CommandError("-f follows named runs, --last, --event EVENT or --flow NAME; --since is of what was.")
+    typos.tell(session, filters)
+    following.follow_flow(session, filters.flow, only, is_raw=is_raw, lines=lines)
     return Exit.GOOD
 
 
@@ -108,16 +138,24 @@ def _print_one(
     out: output.StepOutput,
     *,
     is_following: bool,
+    lines: int | None,
 ) -> None:
-    # What has ended is read in its order; of what is printed meanwhile, that stream comes first that is seen first.
-    if is_following and not (attempt is None and session.view(requests.wait_run(run_id, timeout_ms=0)).is_final):
-        _follow(session, run_id, only, attempt, out)
-        return
+    after = None
     is_silent = True
-    for stream, data in _pieces(session, run_id, only, attempt):
+    if lines is not None:
+        # What is followed is known by its number: another attempt may begin meanwhile.
+        number = session.view(requests.get_run(run_id)).attempt_count if attempt is None and is_following else attempt
+        tail = printed_order.tail(session, run_id, number or None, lines, only)
+        pieces = iter(tail.pieces)
+        after = (number, *tail.ends) if number else None
+    else:
+        pieces = iter(()) if is_following else _pieces(session, run_id, only, attempt)
+    for stream, data in pieces:
         out.write(stream, data)
         is_silent = False
-    if is_silent and sys.stderr.isatty():
+    if is_following:
+        _follow(session, run_id, only, attempt, out, after=after)
+    elif is_silent and lines != 0 and sys.stderr.isatty():
         printing.note("The run has written nothing.")
 
 
@@ -129,21 +167,27 @@ def _print_several(
     *,
     is_raw: bool,
     is_alone: bool,
+    lines: int | None,
 ) -> None:
     runs = [session.view(requests.get_run(run_id)) for run_id in run_ids]
     if event_id is not None:
         events = tree.read(session, event_id)
         runs += [run for event in (events[:1] if is_alone else events) for run in event.runs]
-    lines = LineMultiplexer(output.write, clean=output.line_cleaner(is_raw=is_raw))
+    woven = LineMultiplexer(output.write, clean=output.line_cleaner(is_raw=is_raw))
     names = {run.id: printing.clean(f"{run.flow_name}/{run.step_name}") for run in runs}
     counts = Counter(names.values())
     names = {run_id: name if counts[name] == 1 else f"{name} {run_id}" for run_id, name in names.items()}
     for name in names.values():
-        lines.prefix(name)
+        woven.prefix(name)
     for run_id, name in names.items():
-        for stream, data in _pieces(session, run_id, only, None):
-            lines.feed(name, stream, data)
-        lines.end(name)
+        pieces = _pieces(session, run_id, only, None) if lines is None else _tail(session, run_id, only, lines)
+        for stream, data in pieces:
+            woven.feed(name, stream, data)
+        woven.end(name)
+
+
+def _tail(session: Session, run_id: str, only: Stream | None, lines: int) -> Iterator[tuple[Stream, bytes]]:
+    yield from printed_order.tail(session, run_id, None, lines, only).pieces
 
 
 def _pieces(session: Session, run_id: str, only: Stream | None, attempt: int | None) -> Iterator[tuple[Stream, bytes]]:
@@ -174,7 +218,15 @@ def _parts(session: Session, run_id: str, stream: Stream, attempt: int | None) -
             return
 
 
-def _follow(session: Session, run_id: str, only: Stream | None, attempt: int | None, out: output.StepOutput) -> None:
+def _follow(
+    session: Session,
+    run_id: str,
+    only: Stream | None,
+    attempt: int | None,
+    out: output.StepOutput,
+    *,
+    after: tuple[int, int, int] | None,
+) -> None:
     from flowd.cli.follow.progress import WithoutProgress  # noqa: PLC0415 - most do not follow
     from flowd.cli.follow.waits import WaitTeller  # noqa: PLC0415
 
@@ -183,7 +235,7 @@ def _follow(session: Session, run_id: str, only: Stream | None, attempt: int | N
     waits = WaitTeller(lambda line: printing.note(f"flowd: {line}")) if sys.stderr.isatty() else None
     with FlowClient(session.transport) as client:
         on_look = None if waits is None else waits.take
-        for stream, data in client.follow_output_bytes(run_id, attempt=attempt, on_look=on_look):
+        for stream, data in client.follow_output_bytes(run_id, attempt=attempt, after=after, on_look=on_look):
             if only in (None, stream):
                 out.write(stream, stdout.feed(data) if stdout is not None and stream == "stdout" else data)
     if stdout is not None:

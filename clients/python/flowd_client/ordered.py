@@ -18,16 +18,27 @@ Plan = Generator["Request[Any] | Piece", Any, None]
 """Gives requests, and wants the view of each, or the error thrown in; and pieces, for which it wants nothing."""
 
 
-def followed(run_id: str, *, attempt: int | None = None, poll_ms: int = POLL_MS) -> Plan:
+Places = tuple[int, int, int]
+"""An attempt's number, and offsets in its stdout and stderr."""
+
+
+def followed(run_id: str, *, attempt: int | None = None, after: Places | None = None, poll_ms: int = POLL_MS) -> Plan:
     """Both streams of the latest attempt and of those that come after it, or of just one, until the run has ended.
 
     The order is that in which flowd took the lines from the step: those of the two streams that are written within the
     same 50 µs or so may change places.
+
+    Args:
+        after: Begin behind these places, with what their attempt prints there.
     """
+    number, look_ms = attempt or 0, 0
+    if after is not None:
+        number = after[0]
+        yield from _Attempt(run_id, number, poll_ms, *after[1:]).parts()
+    elif attempt is not None:
+        yield from _Attempt(run_id, number, poll_ms).parts()
     if attempt is not None:
-        yield from _Attempt(run_id, attempt, poll_ms).parts()
         return
-    number, look_ms = 0, 0
     while True:
         run: RunView = yield requests.wait_run(run_id, timeout_ms=look_ms)
         look_ms = LOOK_MS
@@ -42,16 +53,16 @@ class _Attempt:
     """Stdout leads: each part of it tells how far stderr had come before. Stderr alone is read once nothing new is on
     stdout, and told once stdout has been looked at after that."""
 
-    def __init__(self, run_id: str, number: int, poll_ms: int) -> None:
+    def __init__(self, run_id: str, number: int, poll_ms: int, out_at: int = 0, errors_at: int = 0) -> None:
         self._run_id = run_id
         self._number = number
         self._poll_ms = poll_ms
-        self._out_at = 0
-        self._errors_at = 0
+        self._out_at = out_at
+        self._errors_at = errors_at
         """What was told of stderr ends there."""
         self._held = b""
         """Of stderr, read and not told yet."""
-        self._held_end = 0
+        self._held_end = errors_at
         self._is_exact = True
         """Whether what is held has as many bytes as the stream has there; where a secret is masked it has not."""
         self._has_turns = True

@@ -3,8 +3,9 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flowd.cli import output, printing
 from flowd.cli.follow.events import RECONNECT_S
@@ -28,6 +29,13 @@ _SHARE = 5
 """A look at a large tree takes time: the next one comes no sooner than five times that later."""
 
 
+class Begun(NamedTuple):
+    """What is to be shown of a run so far, and the places behind that: an attempt, offsets in stdout and stderr."""
+
+    pieces: Sequence[tuple[Stream, bytes]]
+    places: tuple[int, int, int]
+
+
 def follow(
     session: Session,
     run_ids: Iterable[str],
@@ -36,9 +44,13 @@ def follow(
     *,
     is_raw: bool,
     is_alone: bool,
+    tails: Mapping[str, Begun] | None = None,
 ) -> tuple[RunView, ...]:
     """Print the runs' outputs line by line until all of them have ended, and nothing of the event goes on without a
     person. Goes on over a restart of the daemon.
+
+    Args:
+        tails: What to print of runs that have begun, and where to go on with those; of all others, all of it.
 
     Returns:
         The runs of the event that ask a person, or wait for one; some of them where they are many.
@@ -46,32 +58,56 @@ def follow(
     Raises:
         FlowClientError: There is no such run or event, or the daemon did not come back.
     """
-    return asyncio.run(_follow_all(session, tuple(run_ids), event_id, only, is_raw=is_raw, is_alone=is_alone))
+    left: tuple[RunView, ...] = ()
+
+    async def take_up(follower: "_LogFollower", tasks: asyncio.TaskGroup) -> None:
+        nonlocal left
+        for run in [await follower.client.get_run(run_id) for run_id in run_ids]:
+            follower.take(run, tasks)
+        if event_id is not None:
+            left = await _follow_event(follower.client, follower, event_id, tasks, is_alone=is_alone)
+
+    asyncio.run(_follow_all(session, take_up, only, is_raw=is_raw, tails=tails or {}))
+    return left
+
+
+def follow_flow(session: Session, flow: str, only: Stream | None, *, is_raw: bool, tails: Mapping[str, Begun]) -> None:
+    """Print what a flow's runs print, of those under way and of all that come, until Ctrl-C; otherwise as `follow`."""
+
+    async def take_up(follower: "_LogFollower", tasks: asyncio.TaskGroup) -> None:
+        async with follower.client.subscribe(["run"], reconnect_s=RECONNECT_S) as updates:
+            cursor = None
+            while True:
+                page = await follower.client.list_runs(flow=flow, status="running", limit=_PAGE, cursor=cursor)
+                for run in page.items:
+                    follower.take(run, tasks)
+                if (cursor := page.next_cursor) is None:
+                    break
+            async for update in updates:
+                if update.run is not None and update.run.flow_name == flow and update.run.attempt_count:
+                    follower.take(update.run, tasks)
+
+    asyncio.run(_follow_all(session, take_up, only, is_raw=is_raw, tails=tails))
 
 
 async def _follow_all(
     session: Session,
-    run_ids: tuple[str, ...],
-    event_id: str | None,
+    take_up: "Callable[[_LogFollower, asyncio.TaskGroup], Awaitable[None]]",
     only: Stream | None,
     *,
     is_raw: bool,
-    is_alone: bool,
-) -> tuple[RunView, ...]:
-    left: tuple[RunView, ...] = ()
+    tails: Mapping[str, Begun],
+) -> None:
     clean = output.line_cleaner(is_raw=is_raw)
     if printing.is_terminal():
         lines = LineMultiplexer(output.write, live_width=shutil.get_terminal_size().columns, clean=clean)
     else:
         lines = LineMultiplexer(output.write, clean=clean)
     async with AsyncFlowClient(AsyncUnixTransport(lambda: session.socket_path)) as client:
-        follower = _LogFollower(client, lines, only, tells_progress=is_raw or not printing.is_terminal())
+        follower = _LogFollower(client, lines, only, is_raw or not printing.is_terminal(), dict(tails))
         try:
             async with asyncio.TaskGroup() as tasks:
-                for run in [await client.get_run(run_id) for run_id in run_ids]:
-                    follower.take(run, tasks)
-                if event_id is not None:
-                    left = await _follow_event(client, follower, event_id, tasks, is_alone=is_alone)
+                await take_up(follower, tasks)
         except ExceptionGroup as group:  # and no `except*`: before Python 3.11.4, what that raises is a group again
             known, other = group.split((FlowClientError, OSError))
             if known is None or other is not None:
@@ -79,7 +115,6 @@ async def _follow_all(
             raise known.exceptions[0] from None  # the first reason is the one to tell
         finally:
             lines.close()
-    return left
 
 
 async def _follow_event(
@@ -150,11 +185,12 @@ async def _take_event(
     cursor: str | None = None
     while True:
         page = await client.get_tree(event_id, limit=1 if is_alone else _PAGE, cursor=cursor)
+        ended = [run.id for event in page for run in event.runs if run.is_final]
         for event in page:
             known.add(event.id)
             for run in event.runs:
                 if run.attempt_count:
-                    follower.take(run, tasks)
+                    follower.take(run, tasks, behind=ended)
         cursor = page.next_cursor
         if cursor is None or is_alone:
             return waited
@@ -166,13 +202,25 @@ class _LogFollower:
     lines: LineMultiplexer
     only: Stream | None
     tells_progress: bool
+    tails: dict[str, Begun]
     followed: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    """The last one of each run that was followed."""
     names: dict[str, str] = field(default_factory=dict)
 
-    def take(self, run: RunView, tasks: asyncio.TaskGroup) -> None:
-        """Follow a run, unless that is done already."""
-        if run.id not in self.followed:
-            self.followed[run.id] = tasks.create_task(self._follow(run.id, self._name(run)))
+    def take(self, run: RunView, tasks: asyncio.TaskGroup, *, behind: Iterable[str] = ()) -> None:
+        """Follow a run, unless that is done already: another attempt that comes after its end is followed, too.
+
+        Args:
+            behind: Runs that have ended; what they printed comes first.
+        """
+        known = self.followed.get(run.id)
+        if known is None or (known.done() and run.attempt_count > self.attempts.get(run.id, run.attempt_count)):
+            first = [task for one in behind if one != run.id and (task := self.followed.get(one))]
+            self.followed[run.id] = tasks.create_task(self._follow(run.id, self._name(run), first))
+
+    def _note(self, run: RunView) -> None:
+        self.attempts[run.id] = run.attempt_count
 
     def leave(self, run_ids: Iterable[str]) -> None:
         """Follow these no further: no attempt of them is under way, and none begins without a person."""
@@ -188,9 +236,15 @@ class _LogFollower:
         self.lines.prefix(name)
         return name
 
-    async def _follow(self, run_id: str, name: str) -> None:
+    async def _follow(self, run_id: str, name: str, first: Collection[asyncio.Task[None]]) -> None:
+        if first:
+            await asyncio.wait(first)
         stdout = None if self.tells_progress else WithoutProgress()
-        async for stream, data in self.client.follow_output_bytes(run_id):
+        begun = self.tails.pop(run_id, None)
+        for stream, data in () if begun is None else begun.pieces:
+            self.lines.feed(name, stream, data)
+        after = None if begun is None else begun.places
+        async for stream, data in self.client.follow_output_bytes(run_id, after=after, on_look=self._note):
             if self.only in (None, stream):
                 self.lines.feed(name, stream, data if stdout is None or stream == "stderr" else stdout.feed(data))
         if stdout is not None:

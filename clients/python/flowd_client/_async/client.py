@@ -13,7 +13,7 @@ from flowd_client._async.verbs import AsyncVerbs
 from flowd_client._core.reconnect import RECONNECT_S, REPEAT_S, ReconnectPolicy
 from flowd_client.errors import FlowClientError, InvalidCallError, UnavailableModeError
 from flowd_client.follow import Follower
-from flowd_client.ordered import followed
+from flowd_client.ordered import Places, followed
 from flowd_client.request import Request, Stream
 from flowd_client.subscription import Subscription
 
@@ -90,15 +90,21 @@ class AsyncFlowClient(AsyncVerbs):
                 return
 
     async def follow_output_bytes(
-        self, run_id: str, *, attempt: int | None = None, on_look: Callable[[RunView], None] | None = None
+        self,
+        run_id: str,
+        *,
+        attempt: int | None = None,
+        after: Places | None = None,
+        on_look: Callable[[RunView], None] | None = None,
     ) -> AsyncIterator[tuple[Stream, bytes]]:
         """As `follow_output`, with the exact bytes, in the order in which both streams were printed.
 
         Args:
+            after: The number of an attempt, and offsets in its stdout and stderr: begin behind these.
             on_look: Called with the run whenever it is looked at while no attempt of it is under way, ten times a
                 second or less.
         """
-        plan = followed(run_id, attempt=attempt)
+        plan = followed(run_id, attempt=attempt, after=after)
         policy = ReconnectPolicy(RECONNECT_S, wire.READ_OUTPUT)
         step = next(plan, None)
         while step is not None:
