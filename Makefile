@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 # the interpreter does at its end.
 TESTS ?= tests/unit tests/contract tests/system/test_main_job.py tests/integration/test_cli_*.py
 
-.PHONY: help demo crash crash-hosts model year saves vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging site bench bench-postgres sync-client format clean bun
+.PHONY: help demo crash crash-hosts model year saves vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging site bench bench-postgres sync-client format clean bun vscode
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -39,10 +39,23 @@ bun:
 	    || echo "NOTICE: npm could not install them; what needs them is left out and says so"; \
 	else echo "NOTICE: npm is not here; what needs Bun or vscode-jsonrpc is left out and says so"; fi
 
+# What the extension for VS Code is built and tested with, in the versions of its lock.
+VSCODE := clients/vscode
+$(VSCODE)/node_modules/.package-lock.json: $(VSCODE)/package-lock.json
+	@if command -v npm >/dev/null 2>&1; then \
+	  echo "installing what $(VSCODE) is built with from the npm registry"; \
+	  cd $(VSCODE) && { npm ci --silent && touch node_modules/.package-lock.json \
+	    || echo "NOTICE: npm could not install it; the extension for VS Code is left out, and the tests say so"; }; \
+	else echo "NOTICE: npm is not here; the extension for VS Code is left out, and the tests say so"; fi
+
+vscode: $(VENV)/.ready $(VSCODE)/node_modules/.package-lock.json ## Check, test and pack the extension for VS Code
+	$(BIN)/python -m pytest -q tests/system/test_vscode.py
+	@echo "built $(VSCODE)/build/flowd.vsix"
+
 demo: $(VENV)/.ready bun ## Start flowd in a scratch workspace and take an event through it
 	@$(BIN)/flowd demo
 
-test: $(VENV)/.ready bun ## Run all tests
+test: $(VENV)/.ready bun $(VSCODE)/node_modules/.package-lock.json ## Run all tests
 	$(PYTEST)
 
 test-postgres: $(VENV)/.ready bun ## Run the system tests with the store in a PostgreSQL database, and what takes long with one
@@ -128,4 +141,4 @@ format: $(VENV)/.ready
 	$(BIN)/ruff format .
 
 clean:          ## Remove what make made
-	rm -rf $(VENV) $(TOOLS) .demo dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TOOLS) .demo dist .pytest_cache .mypy_cache .ruff_cache $(VSCODE)/node_modules $(VSCODE)/dist $(VSCODE)/build

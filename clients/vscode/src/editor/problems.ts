@@ -1,0 +1,171 @@
+/** Marks in files what `flowd validate` finds, and offers the word that was probably meant. */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as vscode from "vscode";
+import { findFlowd, validate } from "../core/command.ts";
+import { marks, replacement, sentence } from "../core/findings.ts";
+import type { Finding } from "../core/findings.ts";
+import type { Workspace } from "../core/workspace.ts";
+import type { Folders } from "./folders.ts";
+
+/** Several files are often saved at once. */
+const GATHER_MS = 150;
+
+/** What a diagnostic was made of, for the quick fix. */
+class FoundProblem extends vscode.Diagnostic {
+  constructor(
+    range: vscode.Range,
+    readonly finding: Finding,
+  ) {
+    super(
+      range,
+      sentence(finding),
+      finding.severity === "error" ? vscode.DiagnosticSeverity.Error : vscode.DiagnosticSeverity.Warning,
+    );
+    this.source = "flowd";
+    this.code = finding.code;
+  }
+}
+
+interface State {
+  files: string[];
+  timer?: NodeJS.Timeout | undefined;
+  running?: Promise<void> | undefined;
+  isDue: boolean;
+}
+
+export class Problems implements vscode.Disposable {
+  private readonly shown = vscode.languages.createDiagnosticCollection("flowd");
+  private readonly states = new Map<Workspace, State>();
+  private readonly disposables: vscode.Disposable[];
+
+  constructor(
+    private readonly folders: Folders,
+    private readonly log: vscode.LogOutputChannel,
+  ) {
+    this.disposables = [
+      this.shown,
+      folders.onDidChange(() => this.lookAtNew()),
+      folders.onDidChangePackages((workspace) => this.lookSoon(workspace)),
+      vscode.workspace.onDidSaveTextDocument((document) => this.saved(document.uri)),
+      vscode.languages.registerCodeActionsProvider(
+        { pattern: "**/{flow,flowd}.toml" },
+        { provideCodeActions: quickFixes },
+        { providedCodeActionKinds: [vscode.CodeActionKind.QuickFix] },
+      ),
+    ];
+    this.lookAtNew();
+  }
+
+  /** Look at a workspace now. Resolves when what it has is shown. */
+  async look(workspace: Workspace): Promise<void> {
+    const state = this.stateOf(workspace);
+    if (state.running) {
+      state.isDue = true;
+      return state.running;
+    }
+    state.running = (async () => {
+      do {
+        state.isDue = false;
+        await this.validate(workspace, state);
+      } while (state.isDue);
+    })().finally(() => (state.running = undefined));
+    return state.running;
+  }
+
+  dispose(): void {
+    for (const state of this.states.values()) clearTimeout(state.timer);
+    for (const one of this.disposables) one.dispose();
+  }
+
+  private lookAtNew(): void {
+    const open = new Set(this.folders.all);
+    for (const [workspace, state] of this.states) {
+      if (open.has(workspace)) continue;
+      this.clear(state);
+      clearTimeout(state.timer);
+      this.states.delete(workspace);
+    }
+    for (const workspace of open) if (!this.states.has(workspace)) this.lookSoon(workspace);
+  }
+
+  private saved(file: vscode.Uri): void {
+    const workspace = file.scheme === "file" ? this.folders.of(file.fsPath) : undefined;
+    if (!workspace) return;
+    const [root] = path.relative(workspace.folder, file.fsPath).split(path.sep);
+    if (root === "flows" || root === ".codex") this.lookSoon(workspace);
+  }
+
+  private lookSoon(workspace: Workspace): void {
+    const state = this.stateOf(workspace);
+    clearTimeout(state.timer);
+    state.timer = setTimeout(() => void this.look(workspace), GATHER_MS);
+  }
+
+  private stateOf(workspace: Workspace): State {
+    let state = this.states.get(workspace);
+    if (!state) this.states.set(workspace, (state = { files: [], isDue: false }));
+    return state;
+  }
+
+  private clear(state: State): void {
+    for (const file of state.files) this.shown.delete(vscode.Uri.file(file));
+    state.files = [];
+  }
+
+  private async validate(workspace: Workspace, state: State): Promise<void> {
+    const settings = vscode.workspace.getConfiguration("flowd", vscode.Uri.file(workspace.folder));
+    if (!settings.get("validate", true)) return this.clear(state);
+    try {
+      const program = await findFlowd(workspace.folder, settings.get("path", ""));
+      const found = marks(await validate(program, workspace.folder, textOf), textOf);
+      if (!this.folders.all.includes(workspace)) return;
+      this.clear(state);
+      for (const [file, ofFile] of found) {
+        this.shown.set(
+          vscode.Uri.file(file),
+          ofFile.map(
+            (mark) => new FoundProblem(new vscode.Range(mark.line, mark.begin, mark.line, mark.end), mark.finding),
+          ),
+        );
+        state.files.push(file);
+      }
+    } catch (error) {
+      this.clear(state);
+      this.log.warn(`${workspace.folder}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+}
+
+/** A file as it is in the editor, else as it is on disk. */
+function textOf(file: string): string {
+  const open = vscode.workspace.textDocuments.find(
+    (document) => document.uri.scheme === "file" && document.uri.fsPath === file,
+  );
+  if (open && !open.isDirty) return open.getText();
+  try {
+    return fs.readFileSync(file, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+function quickFixes(
+  document: vscode.TextDocument,
+  range: vscode.Range,
+  context: vscode.CodeActionContext,
+): vscode.CodeAction[] {
+  void range;
+  return context.diagnostics.flatMap((problem) => {
+    const better =
+      problem instanceof FoundProblem ? replacement(problem.finding, document.getText(problem.range)) : undefined;
+    if (better === undefined) return [];
+    const fix = new vscode.CodeAction(`Change to ${better}`, vscode.CodeActionKind.QuickFix);
+    fix.edit = new vscode.WorkspaceEdit();
+    fix.edit.replace(document.uri, problem.range, better);
+    fix.diagnostics = [problem];
+    fix.isPreferred = true;
+    return [fix];
+  });
+}

@@ -1,0 +1,60 @@
+/** Where a workspace is, where its daemon listens, and whom not to speak to. */
+
+import assert from "node:assert/strict";
+import { createServer } from "node:net";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { after, test } from "node:test";
+import { distrust, findSocket, findWorkspace, systemSocket } from "../src/core/place.ts";
+import { Place, until } from "./rig.ts";
+
+const place = new Place();
+after(() => place.cleanUp());
+const nobody = { XDG_CONFIG_HOME: "/nonexistent" };
+
+test("a workspace is the nearest folder with a flow package or what flowd keeps, else the folder itself", () => {
+  const inside = path.dirname(place.write("app/src/deep/x", ""));
+  assert.equal(findWorkspace(inside), inside);
+  place.write("flows/a/flow.toml", "");
+  assert.equal(findWorkspace(inside), place.folder);
+  place.write("app/.codex/flowd.toml", "");
+  assert.equal(findWorkspace(inside), path.join(place.folder, "app"));
+});
+
+test("the socket is where it was set, where the environment or the settings say, or in the state folder", () => {
+  const other = new Place();
+  const at = (name: string): string => path.join(other.folder, name);
+  const usual = at(".codex/flowd/flowd.sock");
+  assert.equal(findSocket(other.folder, "", nobody), usual);
+  other.write(".codex/flowd/flowd.sock.path", "/run/user/1/f.sock\n");
+  assert.equal(findSocket(other.folder, "", nobody), "/run/user/1/f.sock");
+  other.write(".codex/flowd.toml", 'state_dir = "state"\n');
+  assert.equal(findSocket(other.folder, "", nobody), at("state/flowd.sock"));
+  other.write(".codex/flowd.toml", 'state_dir = "state"\nsocket = "s.sock"\n');
+  assert.equal(findSocket(other.folder, "", nobody), at("s.sock"));
+  assert.equal(findSocket(other.folder, "", { ...nobody, FLOWD_SOCKET: "/tmp/e.sock" }), "/tmp/e.sock");
+  assert.equal(findSocket(other.folder, "mine.sock", { ...nobody, FLOWD_SOCKET: "/tmp/e.sock" }), at("mine.sock"));
+  other.write(".codex/flowd.toml", "socket = [broken\n");
+  assert.equal(findSocket(other.folder, "", nobody), "/run/user/1/f.sock");
+  fs.rmSync(other.folder, { recursive: true });
+});
+
+test("a system service's socket is named as flowd names it", () => {
+  assert.equal(systemSocket("/srv/my app"), "/run/flowd-sockets/srv/my app.sock");
+  assert.match(systemSocket("/srv/Über"), /^\/run\/flowd-sockets\/[0-9a-f]{16}\.sock$/);
+  assert.match(systemSocket("/srv/it's"), /^\/run\/flowd-sockets\/[0-9a-f]{16}\.sock$/);
+  assert.match(systemSocket("/srv/a\\b"), /^\/run\/flowd-sockets\/[0-9a-f]{16}\.sock$/);
+});
+
+test("a socket of our own is trusted, and nothing is sent to another user's", async (t) => {
+  const file = path.join(place.folder, "some.sock");
+  const heard: string[] = [];
+  const server = createServer((socket) => socket.on("data", (data) => heard.push(String(data)))).listen(file);
+  await until(() => server.listening, "a socket");
+  t.after(() => server.close());
+  assert.equal(distrust(file), undefined);
+  if (process.geteuid?.() !== 0) return t.skip("NOT TESTED: another user's socket, because only root can make one");
+  fs.chownSync(file, 12345, 12345);
+  assert.match(distrust(file)!, /belongs to another user \(12345\)/);
+  return undefined;
+});
