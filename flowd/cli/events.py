@@ -11,7 +11,7 @@ from flowd.cli.filters import Filters, filter_options, whole_list
 from flowd.cli.references import EventReference, event_of
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option, list_options, only_option
+from flowd.cli.verb import Text, Verb, absolute_option, as_json_option, list_options, only_option
 from flowd_client import requests
 from flowd_client.views.event import EventView, read_event, read_events
 from flowd_client.views.tree import TreeEventView, read_tree
@@ -73,7 +73,7 @@ def events(
     rows = [
         (item.id, item.type or "-", item.source or "-", _runs(item), printing.when(item.created_at)) for item in page
     ]
-    printing.table(("EVENT", "TYPE", "SOURCE", "RUNS", "STORED"), rows)
+    printing.table(("EVENT", "TYPE", "SOURCE", "RUNS", "STORED"), rows, yields=("SOURCE", "TYPE", "STORED"))
     if page.next_cursor:
         more = session.typed("events", type=event_type, **filters.typed(), limit=limit, cursor=page.next_cursor)
         printing.note(f"More: {more}")
@@ -99,6 +99,7 @@ def _follow(session: Session, event_type: str | None, after: str | None, *, as_j
 @click.command(cls=Verb, short_help="Show an event, its runs, and all that they caused.")
 @click.argument("event_id", type=EventReference(), metavar="EVENT")
 @only_option
+@absolute_option
 @as_json_option
 @click.pass_obj
 def event(session: Session, event_id: str, is_alone: bool, as_json: bool) -> None:

@@ -143,7 +143,7 @@ def draw_catalog(view: CatalogView) -> None:
     if not rows:
         printing.note("There is no flow package. `flowd new NAME` writes one.")
         return
-    printing.table(("FLOW", "STATE", "VERSION", "STEPS", "FOLDER"), rows, whole=("FLOW", "STATE"))
+    printing.table(("FLOW", "STATE", "VERSION", "STEPS", "FOLDER"), rows, yields=("FOLDER", "STEPS"), whole=("STATE",))
     for text in remarks(view):
         printing.line(text)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import printing, time_words
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option, shared_options
 from flowd_client import requests
@@ -52,7 +52,8 @@ def hosts(context: click.Context, *, as_json: bool) -> None:
     printing.table(
         ("HOST", "STATE", "RUNS", "VERSION", "LABELS", "SEEN", "CLOCK", "COMMIT"),
         [_row(host) for host in view],
-        whole=("HOST", "STATE", "COMMIT"),
+        yields=("LABELS", "VERSION", "CLOCK", "COMMIT"),
+        whole=("STATE",),
     )
     if view.packages:
         printing.line("")
@@ -80,7 +81,7 @@ def short(digest: str) -> str:
 
 def _row(host: HostView) -> tuple[str, ...]:
     labels = ", ".join(label for label in host.labels if not label.startswith("host:"))
-    seen = "now" if host.silent_ms < _TOLD_OFFSET_MS else printing.age(host.silent_ms / 1000)
+    seen = "now" if host.silent_ms < _TOLD_OFFSET_MS else time_words.apart(host.silent_ms / 1000)
     return (
         f"{host.name} (this)" if host.this else host.name,
         host.state,

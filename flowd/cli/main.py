@@ -27,7 +27,7 @@ _SECTIONS = {
     },
     "Runs": {
         "runs": Home("flowd.cli.runs", "runs", "List runs, newest first."),
-        "run": Home("flowd.cli.runs", "run", "Show a run: how it ended, its attempts, its output."),
+        "run": Home("flowd.cli.runs", "run", "Show a run: why it ended so, its attempts, the end of its output."),
         "logs": Home("flowd.cli.logs", "logs", "Print a run's output, or follow it."),
         "retry": Home("flowd.cli.rerun", "retry", "Make another attempt of a run that ended badly."),
         "queue": Home("flowd.cli.queue", "queue", "Show what waits, for what, and since when."),

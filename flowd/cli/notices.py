@@ -5,7 +5,7 @@ import click
 from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option, shared_options
+from flowd.cli.verb import Text, Verb, absolute_option, as_json_option, shared_options
 from flowd_client import requests, wire
 from flowd_client.views.notice import NoticesView, NoticeView, NotifierView, read_notice, read_notices
 
@@ -27,6 +27,7 @@ class NoticesGroup(click.Group):
 @click.option("--notifier", type=Text(), metavar="NAME", help="Only of this notifier.")
 @click.option("--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
 @click.option("--cursor", type=Text(), metavar="CURSOR", help="Continue where the last list ended.")
+@absolute_option
 @as_json_option
 @click.pass_context
 def notices(
@@ -68,14 +69,17 @@ def _print(view: NoticesView) -> None:
         printing.table(
             ("NOTIFIER", "TELLS", "OF", "TO", "SENT", "WAITING", "PROBLEM"),
             [_notifier_row(notifier) for notifier in view.notifiers],
-            whole=("NOTIFIER",),
+            prose="PROBLEM",
+            yields=("OF", "TO", "TELLS"),
         )
     if view:
         printing.line()
         printing.table(
             ("NOTICE", "STATE", "WHEN", "NOTIFIER", "WHAT", "TRIES", "TEXT"),
             [_row(notice) for notice in view],
-            whole=("NOTICE", "STATE", "NOTIFIER"),
+            prose="TEXT",
+            yields=("WHAT", "TRIES", "NOTIFIER"),
+            whole=("STATE",),
         )
 
 

@@ -11,7 +11,7 @@ from flowd.cli.filters import Filters, named_options, whole_list
 from flowd.cli.reading_events import read_payload
 from flowd.cli.references import RunReference, run_of
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option
+from flowd.cli.verb import Text, Verb, absolute_option, as_json_option
 from flowd_client import requests, wire
 from flowd_client.request import ResolvedAs
 from flowd_client.views.question import QuestionView, read_questions
@@ -25,6 +25,7 @@ _ATTEMPT_HELP = "Only if this is still the run's last attempt."
 @named_options
 @click.option("--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
 @click.option("--cursor", type=Text(), metavar="CURSOR", help="Continue where the last list ended.")
+@absolute_option
 @as_json_option
 @click.pass_obj
 def attention(session: Session, *, filters: Filters, limit: int | None, cursor: str | None, as_json: bool) -> None:

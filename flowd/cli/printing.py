@@ -3,14 +3,17 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
 
 from flowd.cli.exits import discard
 from flowd.formats.terminal import escaped, escaped_json
+
+ABSOLUTE = "flowd.absolute"
+"""In the meta of click's context: whether times are wanted in place of ages."""
 
 STATUS_STYLES = {
     "queued": "dim",
@@ -82,20 +85,34 @@ def clean(text: str) -> str:
     return escaped(text)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> None:
-    """Print a table of aligned columns. No cell is ever cut or folded, because people copy ids.
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    prose: str | None = None,
+    yields: Sequence[str] = (),
+    whole: Collection[str] = (),
+) -> None:
+    """Print a table. No cell is ever cut, because people copy ids, and nobody is to look a reason up elsewhere.
 
-    On a terminal that is too narrow, the widest columns leave the table: their cells stand below their row, behind the
-    column's name.
+    Into a pipe, all columns are aligned, with two spaces or more between them and never two within a cell. On a
+    terminal that is too narrow, columns leave the table for a line beneath each row, always in the same order: first
+    ``prose``, then those that yield, then the others from the right; see `flowd.cli.tables`.
 
     Args:
-        whole: Columns that leave it last of all; the first never does.
+        prose: The column of sentences: where one does not fit, it alone stands beneath its row.
+        yields: Columns that leave before others, in this order.
+        whole: Columns that never leave, as the first never does.
     """
-    if is_terminal():
-        _draw(headers, [[_one_line(cell) for cell in row] for row in rows], whole)
+    cells = [[_one_line(cell) for cell in row] for row in rows]
+    if not is_terminal():
+        for text in aligned([headers, *cells]):
+            line(text)
         return
-    for text in aligned([headers, *rows]):
-        line(text)
+    from flowd.cli import tables  # noqa: PLC0415 - piped output does not pay for it
+
+    for parts in tables.lay_out(headers, cells, tables.Order(prose, tuple(yields), frozenset(whole))):
+        _echo("".join(_bold(text) if is_name else status(text) for text, is_name in parts))
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -111,41 +128,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _one_line(cell: str) -> str:
     return " ".join(clean(cell).split()) or "-"
-
-
-def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], whole: Collection[str]) -> None:
-    from shutil import get_terminal_size  # noqa: PLC0415 - 3 ms that piped output does not pay
-
-    widths = [max(map(_width, column)) for column in zip(headers, *rows, strict=True)]
-    beside, below = list(range(len(headers))), []
-    while len(beside) > 1 and sum(widths[column] + 2 for column in beside) - 2 > get_terminal_size().columns:
-        widest = max(beside[1:], key=lambda column: (headers[column] not in whole, widths[column]))
-        beside.remove(widest)
-        below.append(widest)
-
-    def shown(cells: Sequence[str], style: Callable[[str], str]) -> str:
-        padded = (style(cells[column]) + " " * (widths[column] - _width(cells[column])) for column in beside)
-        return "  ".join(padded).rstrip()
-
-    _echo(shown(headers, _bold))
-    for row in rows:
-        _echo(shown(row, status))
-        for column in sorted(below):
-            if row[column] != "-":
-                _echo(f"  {_bold(headers[column])}  {status(row[column])}")
-
-
-def _width(text: str) -> int:
-    """Columns of the terminal that a text takes.
-
-    >>> _width("ab"), _width("\u65e5"), _width("e\u0301")
-    (2, 2, 1)
-    """
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len  # noqa: PLC0415 - only for those who need it
-
-    return cell_len(text)
 
 
 def _bold(text: str) -> str:
@@ -178,24 +160,30 @@ def fields(pairs: Sequence[tuple[str, str | None]]) -> None:
 
 
 def when(at: datetime | None) -> str:
-    """An instant: as an age for a person, in ISO 8601 otherwise."""
+    """An instant: for a person how long ago or ahead it is, or with ``--absolute`` the time by the clock of here;
+    elsewhere in ISO 8601, in UTC."""
     if at is None:
         return "-"
     if not is_terminal():
         return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return age((datetime.now(UTC) - at).total_seconds())
+    from flowd.cli import time_words  # noqa: PLC0415 - as above
+
+    return time_words.clock(at) if wants_times() else time_words.near(at)
 
 
-def age(seconds: float) -> str:
-    """How long ago.
+def wants_times() -> bool:
+    """Whether ``--absolute`` is given."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(ABSOLUTE))
 
-    >>> age(3), age(125), age(7200), age(3 * 86400)
-    ('3s ago', '2m ago', '2h ago', '3d ago')
-    """
-    for limit, unit, name in ((90, 1, "s"), (5400, 60, "m"), (129_600, 3600, "h")):
-        if seconds < limit:
-            return f"{max(0, int(seconds // unit))}{name} ago"
-    return f"{int(seconds // 86_400)}d ago"
+
+def when_exactly(at: datetime | None) -> str:
+    """An instant for a view that has room: how long ago it is, and the time by the clock of here."""
+    if at is None or not is_terminal():
+        return when(at)
+    from flowd.cli import time_words  # noqa: PLC0415 - as above
+
+    return f"{time_words.near(at)} ({time_words.clock(at)})"
 
 
 def took(duration_ms: int | None) -> str:

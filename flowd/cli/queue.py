@@ -7,8 +7,9 @@ import click
 from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, named_options, whole_list
+from flowd.cli.runs import why
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option
+from flowd.cli.verb import Text, Verb, absolute_option, as_json_option
 from flowd_client import requests, wire
 from flowd_client.views.run import read_run
 
@@ -17,6 +18,7 @@ from flowd_client.views.run import read_run
 @named_options
 @click.option("--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
 @click.option("--cursor", type=Text(), metavar="CURSOR", help="Continue where the last list ended.")
+@absolute_option
 @as_json_option
 @click.pass_obj
 def queue(session: Session, *, filters: Filters, limit: int | None, cursor: str | None, as_json: bool) -> None:
@@ -56,11 +58,11 @@ def queue(session: Session, *, filters: Filters, limit: int | None, cursor: str 
                 run.id,
                 f"{run.flow_name}/{run.step_name}",
                 run.event_id or "-",
-                f"{run_words.waiting(run) or 'ready'}{_behind(entry.get('rounds'))}",
+                f"{why(run) or 'ready'}{_behind(entry.get('rounds'))}",
                 printing.when(datetime.fromisoformat(entry["since"])),
             )
         )
-    printing.table(("RUN", "STEP", "EVENT", "WAITS", "SINCE"), rows, whole=("RUN", "WAITS"))
+    printing.table(("RUN", "STEP", "EVENT", "WAITS", "SINCE"), rows, prose="WAITS", yields=("EVENT", "SINCE"))
     more = response.get("nextCursor")
     if more:
         printing.note(f"{response['ready']} are ready, {response['waiting']} wait.")

@@ -1,6 +1,5 @@
-"""``flowd runs`` and ``flowd run``: list runs, and show how one ended."""
+"""``flowd runs`` and ``flowd run``: list runs, and show one; what is drawn of one is in `flowd.cli.run_view`."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,12 +10,9 @@ from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, filter_options, whole_list
 from flowd.cli.references import EventReference, RunReference, event_of, run_of
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option, list_options
+from flowd.cli.verb import Text, Verb, absolute_option, as_json_option, list_options
 from flowd_client import requests
-from flowd_client.views.run import AttemptView, RunView, read_run, read_runs
-
-_OUTPUT_LINES = 20
-"""Of each stream at the end of `flowd run`."""
+from flowd_client.views.run import RunView, read_run, read_runs
 
 
 @click.command(cls=Verb, short_help="List runs, newest first.")
@@ -99,33 +95,34 @@ def _tell_left_out(session: Session, event_id: str, flow: str | None) -> None:
     left_out.tell(event_id, [share for share in shares if flow is None or share.flow in (flow, "*")])
 
 
-@click.command(cls=Verb, short_help="Show a run: how it ended, its attempts, its output.")
+@click.command(cls=Verb, short_help="Show a run: why it ended so, its attempts, the end of its output.")
 @click.argument("run_id", type=RunReference(), metavar="RUN")
+@click.option("--full", is_flag=True, help="All that is known of it and of each attempt, and more of its output.")
 @click.option("--definition", is_flag=True, help="Show what its last attempt was made with, too.")
+@absolute_option
 @as_json_option
 @click.pass_obj
-def run(session: Session, run_id: str, definition: bool, as_json: bool) -> None:
-    """Show a run: how it ended and why, its attempts, its result, and the end of its output.
+def run(session: Session, run_id: str, *, full: bool, definition: bool, as_json: bool) -> None:
+    """Show a run on one screen: how it ended and why, which attempt that was, when the next one comes, and what it
+    printed last.
 
     \b
     Examples:
       flowd run run_16439a6acab8
+      flowd run @failed --full
       flowd run run_16439a6acab8 --definition
       flowd run run_16439a6acab8 --json | jq .run.result
     """
-    response = session.ask(requests.get_run(run_of(session, run_id), definition=definition))
+    response = session.ask(requests.get_run(run_of(session, run_id), definition=definition or not as_json))
     if as_json:
         printing.print_json(response)
-    else:
-        view = read_run(response)
-        _draw_run(view)
-        if view.definition is not None:
-            printing.line()
-            printing.line("definition")
-            printing.fields([(f"  {name}", _short(value)) for name, value in view.definition.items()])
-        if view.output:
-            printing.line()
-            printing.note(f"All of it: {session.typed('logs', view.id)}")
+        return
+    from flowd.cli import run_view  # noqa: PLC0415 - a list does not pay for it
+
+    view = read_run(response)
+    run_view.draw(session, view, why(view), is_full=full)
+    if definition and view.definition is not None:
+        run_view.draw_definition(view.definition)
 
 
 def draw_runs(items: Sequence[RunView]) -> None:
@@ -138,14 +135,14 @@ def draw_runs(items: Sequence[RunView]) -> None:
             f"{item.flow_name}/{item.step_name}",
             item.event_id or "-",
             printing.when(started_at(item)),
-            printing.took(_duration_ms(item)),
+            printing.took(duration_ms(item)),
         )
         for item in items
     ]
     headers: tuple[str, ...] = ("RUN", "STATUS", "STEP", "EVENT", "STARTED", "TOOK")
     if any(whys):
         headers, rows = (*headers, "WHY"), [(*row, why) for row, why in zip(rows, whys, strict=True)]
-    printing.table(headers, rows, whole=("RUN", "STATUS"))
+    printing.table(headers, rows, prose="WHY", yields=("EVENT", "TOOK", "STARTED"), whole=("STATUS",))
 
 
 def started_at(item: RunView) -> datetime | None:
@@ -153,134 +150,36 @@ def started_at(item: RunView) -> datetime | None:
     return item.attempts[-1].started_at if item.attempts else item.started_at
 
 
-def _duration_ms(item: RunView) -> int | None:
+def duration_ms(item: RunView) -> int | None:
     """How long a run took. None for one that was interrupted, unless that was measured: a daemon from before durations
     were measured counts the time until the next daemon found out (after a power cut, say)."""
     is_measured = any(attempt.duration_ms is not None for attempt in item.attempts)
     return None if item.reason == "interrupted" and not is_measured else item.duration_ms
 
 
+def _with_last_end(item: RunView, waiting: str) -> str:
+    """What a queued run waits for, and for a retry why there is one."""
+    last = item.attempts[-1].why if item.attempts and "attempt" in (item.waiting_for or {}) else None
+    return f"{waiting}, after: {last}" if last else waiting
+
+
 def why(item: RunView) -> str:
-    """What it asks or waits for, why it was not run, what a person said of it, or how it ended and what it says of
-    that, without what the row says already."""
+    """What it asks or waits for, why it was not run, what a person said of it, or why it ended so: what the step says
+    of it, or printed last, with what flowd saw."""
     if item.needs_attention and item.message:
         return item.message
     if item.process_status == "queued":
-        return run_words.waiting(item) or ""
+        return _with_last_end(item, run_words.waiting(item) or "")
     if item.process_status == "running":
-        return run_words.progress(item.progress)
+        attempt = f"attempt {item.attempt_count}" if item.attempt_count > 1 else ""
+        return ": ".join(filter(None, (attempt, run_words.progress(item.progress))))
     if item.reason in ("needs_not_met", "superseded", "key_busy") and item.message:
         return item.message
     if item.resolution is not None:
         return run_words.word(item.resolution)
-    error = (_sentence(item.error) or "").removeprefix(f"Step {item.flow_name}/{item.step_name} ")
-    # What the step says of its end is more than how its process ended.
+    if item.why is not None:
+        return item.why
+    # A daemon of an earlier version says only what it saw, and what the step said.
+    error = (item.error or "").partition("\n")[0].removeprefix(f"Step {item.flow_name}/{item.step_name} ")
     said = None if item.effective_status in ("completed", "changed") else item.message
-    return ": ".join(part for part in (error, said) if part)
-
-
-def _draw_run(item: RunView) -> None:
-    printing.fields(
-        (
-            ("run", item.id),
-            ("status", item.effective_status),
-            ("process", item.process_status),
-            ("reason", item.reason),
-            ("error", _sentence(item.error)),
-            ("asks", (item.message or "It asks for a person; see its result.") if item.needs_attention else None),
-            ("resolved", run_words.resolution(item.resolution)),
-            ("answer", run_words.answer(item.answer)),
-            ("waits", run_words.waiting(item)),
-            ("progress", run_words.progress(item.progress) or None),
-            ("step", f"{item.flow_name}/{item.step_name}"),
-            ("event", item.event_id),
-            ("labels", ", ".join(f"{name}={value}" for name, value in item.labels.items()) or None),
-            ("replay of", item.replay_of),
-            ("runner", item.runner),
-            ("package", item.package_hash),
-            ("created", printing.when(item.created_at)),
-            ("took", None if _duration_ms(item) is None else printing.took(_duration_ms(item))),
-            ("result", None if item.result_payload is None else _json(item.result_payload)),
-            ("said", None if item.reported_result is None else f"{_json(item.reported_result)} (does not count)"),
-        )
-    )
-    for attempt in item.attempts:
-        printing.line()
-        # The last attempt's output follows below, whole or its end; what earlier ones printed is in their errors.
-        _draw_attempt(attempt, is_last=attempt is item.attempts[-1])
-    _draw_output(item)
-
-
-def _draw_attempt(attempt: AttemptView, *, is_last: bool) -> None:
-    printing.fields(
-        (
-            ("attempt", str(attempt.attempt_number)),
-            ("host", attempt.host),
-            ("status", attempt.status),
-            ("reason", attempt.reason),
-            ("exit", _exit(attempt)),
-            ("error", None if is_last else attempt.error),
-            ("said", None if attempt.result is None else _json(attempt.result)),
-            ("resolved", run_words.resolution(attempt.resolution)),
-            ("was told", run_words.answer(attempt.answer)),
-            ("started", printing.when(attempt.started_at)),
-            ("took", None if attempt.duration_ms is None else printing.took(attempt.duration_ms)),
-            ("command", _command(attempt.command)),
-            ("cwd", attempt.cwd),
-            ("pid", None if attempt.pid is None else str(attempt.pid)),
-            (
-                "memory",
-                None if attempt.max_rss_bytes is None else f"{attempt.max_rss_bytes / 1_048_576:.1f} MiB at most",
-            ),
-            ("cpu", None if attempt.cpu_ms is None else printing.took(attempt.cpu_ms)),
-            ("left behind", "\n".join(attempt.leftovers)),
-            ("survivors", "\n".join(attempt.survivors)),
-        )
-    )
-
-
-def _command(words: Sequence[str]) -> str | None:
-    from shlex import join  # noqa: PLC0415 - a list shows no commands
-
-    return join(words) if words else None
-
-
-def _exit(attempt: AttemptView) -> str | None:
-    if attempt.signal is not None:
-        return f"{_signal_name(attempt.signal)} ({attempt.signal})"
-    return None if attempt.exit_code is None else str(attempt.exit_code)
-
-
-def _signal_name(number: int) -> str:
-    from signal import Signals  # noqa: PLC0415 - few runs end so
-
-    try:
-        return Signals(number).name
-    except ValueError:
-        return "signal"
-
-
-def _sentence(error: str | None) -> str | None:
-    """What stands before the excerpt of the output."""
-    return None if error is None else error.split("\n", 1)[0]
-
-
-def _draw_output(item: RunView) -> None:
-    for entry in item.output:
-        lines = entry.text.splitlines()
-        printing.line()
-        cut = f", the last {_OUTPUT_LINES} of {len(lines)} lines" if len(lines) > _OUTPUT_LINES else ""
-        printing.line(f"{entry.kind}{cut}:")
-        for text in lines[-_OUTPUT_LINES:]:
-            printing.line(f"  {text}")
-    if item.is_final and item.attempts and not item.output:
-        printing.line()
-        printing.line("It printed nothing on stdout or stderr.")
-
-
-def _short(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)
+    return f"{said} ({error})" if said and error else said or error

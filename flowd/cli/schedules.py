@@ -6,7 +6,7 @@ import click
 
 from flowd.cli import printing
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option
+from flowd.cli.verb import Text, Verb, absolute_option, as_json_option
 from flowd_client import requests, wire
 from flowd_client.views.schedule import ScheduleView, SlotView, read_schedules
 
@@ -14,6 +14,7 @@ from flowd_client.views.schedule import ScheduleView, SlotView, read_schedules
 @click.command(cls=Verb, short_help="List what comes by itself, when, and how the last times ended.")
 @click.argument("flow", type=Text(), required=False, metavar="[FLOW]")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N. Default: all.")
+@absolute_option
 @as_json_option
 @click.pass_obj
 def schedules(session: Session, flow: str | None, *, limit: int | None, as_json: bool) -> None:
@@ -35,7 +36,8 @@ def schedules(session: Session, flow: str | None, *, limit: int | None, as_json:
         printing.table(
             ("SCHEDULE", "NEXT", "ZONE", "CRON", "CATCH UP", "STATE", "LAST"),
             [_row(one) for one in sorted(view, key=lambda one: (one.next is None, one.next))],
-            whole=("SCHEDULE", "NEXT"),
+            yields=("LAST", "CATCH UP", "ZONE", "CRON"),
+            whole=("NEXT",),
         )
     else:
         printing.note("Nothing comes by itself. [[schedules]] in a flow.toml makes it.")
@@ -63,13 +65,19 @@ def _whole(session: Session, flow: str | None, limit: int | None) -> dict[str, A
 def _row(one: ScheduleView) -> tuple[str, ...]:
     return (
         f"{one.flow}/{one.name}",
-        one.next_local or "-",
+        _next(one),
         one.timezone,
         one.cron,
         one.catch_up,
         one.state,
         ", ".join(map(last, one.last)) or "-",
     )
+
+
+def _next(one: ScheduleView) -> str:
+    """When it comes next: how far ahead for a person, unless times are wanted; then by the clock of its zone."""
+    is_near = one.next is not None and printing.is_terminal() and not printing.wants_times()
+    return printing.when(one.next) if is_near else one.next_local or "-"
 
 
 def last(slot: SlotView) -> str:

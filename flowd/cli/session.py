@@ -120,7 +120,8 @@ class Session:
 
         Args:
             words: The verb and its arguments.
-            options: Long options in their order; those that are None are left out, and a list repeats its own.
+            options: Long options in their order; those that are None or False are left out, True is a flag's, and a
+                list repeats its own.
         """
         line = ["flowd", *words]
         if self._workspace is not None:
@@ -128,7 +129,9 @@ class Session:
         if self._socket is not None:
             line += ["--socket", str(self._socket)]
         for name, value in options.items():
-            if value is not None:
+            if value is True:
+                line.append(f"--{name}")
+            elif value is not None and value is not False:
                 each = [str(value)] if isinstance(value, str | int) else value
                 line += [word for one in each for word in (f"--{name}", one)]
         return shlex.join(line)

@@ -10,7 +10,7 @@ from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.printing import size
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb, as_json_option
+from flowd.cli.verb import Verb, absolute_option, as_json_option
 from flowd_client import requests, wire
 from flowd_client.errors import InvalidCallError
 
@@ -29,6 +29,7 @@ Response = Mapping[str, Any]
 @click.command(cls=Verb, short_help="Show what the daemon does.")
 @click.option("--config", is_flag=True, help="Also each setting, and where it comes from.")
 @click.option("--all", "of_all", is_flag=True, help="Of the daemons of all workspaces, a line each.")
+@absolute_option
 @as_json_option
 @click.pass_obj
 def status(session: Session, *, config: bool, of_all: bool, as_json: bool) -> None:
@@ -58,7 +59,7 @@ def status(session: Session, *, config: bool, of_all: bool, as_json: bool) -> No
     if config and isinstance(settings, list):
         printing.line()
         rows = [tuple(_text(item.get(key)) for key in ("name", "value", "origin")) for item in settings]
-        printing.table(("SETTING", "VALUE", "FROM"), rows)
+        printing.table(("SETTING", "VALUE", "FROM"), rows, yields=("FROM",))
 
 
 def ask(session: Session, *, settings: bool, metrics: bool) -> Response:
@@ -138,7 +139,7 @@ def draw_running(steps: list[Response]) -> None:
         )
         for step in steps
     ]
-    printing.table(("RUNNING", "STEP", "ATTEMPT", "SINCE", "PID"), rows, whole=("RUNNING",))
+    printing.table(("RUNNING", "STEP", "ATTEMPT", "SINCE", "PID"), rows, yields=("PID",))
 
 
 def _daemon(response: Response) -> str:

@@ -1,5 +1,6 @@
 """Says in words what steps ask of times, and when something is."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -42,12 +43,19 @@ def length(ms: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
-def left_s(instant: object) -> float | None:
-    """How long it is until an instant; None where it is none."""
+def instant(said: object) -> datetime | None:
+    """An instant from a view; None where it is none."""
     try:
-        return (datetime.fromisoformat(str(instant)) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
+        found = datetime.fromisoformat(str(said))
+    except ValueError:
         return None
+    return found if found.tzinfo else None
+
+
+def left_s(said: object) -> float | None:
+    """How long it is until an instant; None where it is none."""
+    at = instant(said)
+    return None if at is None else (at - datetime.now(UTC)).total_seconds()
 
 
 def from_now(instant: object) -> str:
@@ -58,6 +66,36 @@ def from_now(instant: object) -> str:
     if seconds < 1:
         return "in a moment"
     return f"in {seconds:.0f} s" if seconds < _MANY_S else f"at {on_the_clock(instant)}"
+
+
+def near(at: datetime) -> str:
+    """How long ago an instant was, or how far ahead it is."""
+    return apart((datetime.now(UTC) - at).total_seconds())
+
+
+def apart(seconds: float) -> str:
+    """How long ago something was; with less than nothing, how far ahead it is.
+
+    >>> apart(3.7), apart(125), apart(7200), apart(3 * 86400)
+    ('3 s ago', '2 min ago', '2 h ago', '3 d ago')
+    >>> apart(0), apart(-0.5), apart(-40), apart(-5400)
+    ('now', 'now', 'in 40 s', 'in 2 h')
+    """
+    many = abs(seconds)
+    if many < 1:
+        return "now"
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (129_600, 3600, "h"), (math.inf, 86_400, "d")):
+        if many < limit:
+            # What has passed is told in whole units, what is to come to the nearest one.
+            return f"{int(many // unit)} {name} ago" if seconds > 0 else f"in {round(many / unit)} {name}"
+    return "never"
+
+
+def clock(at: datetime) -> str:
+    """An instant on the clock of whoever reads it, to the second; with its date where that is another day."""
+    then = at.astimezone()
+    is_today = then.date() == datetime.now(UTC).astimezone().date()
+    return f"{then:%H:%M:%S}" if is_today else f"{then:%Y-%m-%d %H:%M:%S}"
 
 
 def on_the_clock(instant: object) -> str:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from flowd.cli import printing
 from flowd.cli.session import Session
 from flowd_client import wire
 
@@ -176,6 +177,7 @@ def list_options(*, following: str) -> Callable[[Any], Any]:
             metavar="CURSOR",
             help="With -f: begin after this update (its cursor is in the JSON).",
         ),
+        absolute_option,
         as_json_option,
     )
 
@@ -203,6 +205,19 @@ def wait_options(waiting: str) -> Callable[[Any], Any]:
     )
     return lambda function: wait(timeout(as_json_option(function)))
 
+
+def _remember_absolute(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[printing.ABSOLUTE] = True
+
+
+absolute_option: Callable[[Any], Any] = click.option(
+    "--absolute",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_absolute,
+    help="Times by the clock of here (TZ) in place of how long ago.",
+)
 
 only_option: Callable[[Any], Any] = click.option(
     "--only", "is_alone", is_flag=True, help="The event alone, without what its runs cause."

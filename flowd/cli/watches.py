@@ -4,12 +4,13 @@ import click
 
 from flowd.cli import printing
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb, as_json_option
+from flowd.cli.verb import Verb, absolute_option, as_json_option
 from flowd_client import requests
 from flowd_client.views.watch import WatchView, read_watches
 
 
 @click.command(cls=Verb, short_help="List what is watched, and the newest event of each watch.")
+@absolute_option
 @as_json_option
 @click.pass_obj
 def watches(session: Session, *, as_json: bool) -> None:
@@ -32,7 +33,8 @@ def watches(session: Session, *, as_json: bool) -> None:
     printing.table(
         ("WATCH", "STATE", "FILES", "SETTLES", "TYPE", "PATHS", "LAST EVENT"),
         [_row(watch) for watch in found],
-        whole=("WATCH", "STATE"),
+        yields=("PATHS", "TYPE", "SETTLES"),
+        whole=("STATE",),
     )
     for watch in found:
         if watch.last_event_id:

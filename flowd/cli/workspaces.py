@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import printing, time_words
 from flowd.cli.verb import Verb, as_json_option
 from flowd_client import wire
 from flowd_client.errors import FlowClientError
@@ -39,7 +39,8 @@ def show(*, as_json: bool) -> None:
         printing.table(
             ("WORKSPACE", "STATE", "RUNNING", "QUEUED", "ASKING", "FAILED", "STARTED", "PID"),
             [_row(status) for status in found],
-            whole=("WORKSPACE", "STATE"),
+            yields=("PID", "STARTED", "FAILED"),
+            whole=("STATE",),
         )
     else:
         printing.note("No daemon runs.")
@@ -56,7 +57,7 @@ def _row(status: Mapping[str, Any]) -> tuple[str, ...]:
         str(runs.get("queued", 0)),
         str((status.get("attention") or {}).get("count", 0)),
         str(runs.get("failed", 0)),
-        printing.age(up_s / 1000) if isinstance(up_s, int | float) else "-",
+        time_words.apart(up_s / 1000) if isinstance(up_s, int | float) else "-",
         str(status["pid"]),
     )
 

@@ -1,6 +1,16 @@
 """The end of what a step printed, as its error shows it."""
 
+import re
+from itertools import takewhile
+from typing import Literal
+
 MAX_CHARS = 4_000
+
+_COLOURS = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")
+_FRAME = re.compile(r"\s+at \S")
+"""A line of a stack, as JavaScript's interpreters print it: below what went wrong."""
+_BEHIND_FRAMES = re.compile(r"(?:\s.*|[}\])]*|(?:Node\.js|Bun) v\d.*)")
+"""What these interpreters print after a stack: members of the error, and their own version."""
 
 
 def excerpt(stderr: str, stdout: str, *, max_chars: int = MAX_CHARS) -> str:
@@ -27,6 +37,39 @@ def excerpt(stderr: str, stdout: str, *, max_chars: int = MAX_CHARS) -> str:
         "stdout": max(room - half, room - sizes["stderr"]),
     }
     return "\n".join(_block(name, lines, shares[name]) for name, lines in ends.items())
+
+
+def last_words(text: str, stream: Literal["stderr", "stdout"]) -> str | None:
+    r"""The last line of a stream that says something, from an error that ends with an `excerpt`; None where none does.
+
+    >>> failed = "It failed\n" + excerpt("a\n\x1b[31mboom\x1b[0m\n", 'no host\nFLOW_RESULT {"status":"changed"}\n')
+    >>> last_words(failed, "stderr"), last_words(failed, "stdout"), last_words("It failed", "stderr")
+    ('boom', 'no host', None)
+    >>> stack = "Error: x\n    at f (a.js:1:2) {\n  code: 1\n}\n\nNode.js v22.1.0\n"
+    >>> last_words("It failed\n" + excerpt(stack, ""), "stderr")
+    'Error: x'
+    """
+    lines = _without_stack(_block_of(text.split("\n"), stream))
+    return next((line.strip() for line in reversed(lines) if _says_something(line)), None)
+
+
+def _block_of(lines: list[str], stream: str) -> list[str]:
+    """What an excerpt shows of a stream."""
+    begin = next((n for n, line in enumerate(lines) if line.startswith((f"{stream}:", f"{stream}, the "))), len(lines))
+    return [_COLOURS.sub("", line[2:]) for line in takewhile(lambda line: line.startswith("  "), lines[begin + 1 :])]
+
+
+def _without_stack(lines: list[str]) -> list[str]:
+    last = next((n for n in reversed(range(len(lines))) if _FRAME.match(lines[n])), None)
+    if last is None or not all(_BEHIND_FRAMES.fullmatch(line) for line in lines[last + 1 :]):
+        return lines
+    while last > 0 and _FRAME.match(lines[last - 1]):
+        last -= 1
+    return lines[:last]
+
+
+def _says_something(line: str) -> bool:
+    return any(map(str.isalnum, line)) and "FLOW_RESULT " not in line
 
 
 def _lines(text: str) -> list[str]:

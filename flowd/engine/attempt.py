@@ -295,11 +295,9 @@ class ActiveAttempt:
         tools.waits.over(f"start {self.run_id}")
         tools.outputs.let_go(attempt.id, await tools.shelving.ended(attempt.id, output))
         await tools.keeper.forget(attempt.id)
-        # In a burst the journal drops lines by level: one of many good ends must not cost a bad one its line.
         ended = finished.outcome or outcome
         tools.tallies.attempt_ended(ended.status, exit_.duration_ms, output)
-        level = logging.WARNING if ended.status is ProcessStatus.FAILED else logging.INFO
-        run_log.tell(level, "run ended", run, status=ended.status.value, reason=ended.reason, attempt=attempt.number)
+        run_log.tell_attempt_ended(run, ended, attempt.number, retry_in_ms=delay_ms)
         if ended.status is ProcessStatus.COMPLETED:
             run_log.tell_conflict(run)
             for new in follows:

@@ -154,7 +154,7 @@ class Engine:
         """See to what a commit did beside what was asked for: wake who waits for runs, end what is to end, start what
         may start."""
         for run in side_effects.ended:
-            run_log.tell(logging.INFO, "run ended", run, status=run.effective_status, reason=run.reason)
+            run_log.tell_ended_unstarted(run)
             self._completions.tell(run)
         for run_id in side_effects.to_end:
             self._calls.begin(self._attempts.cancel(run_id))

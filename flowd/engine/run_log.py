@@ -4,10 +4,13 @@ import logging
 from dataclasses import replace
 
 from flowd.domain.exit import Exit
-from flowd.domain.run import Run
+from flowd.domain.outcome import Outcome
+from flowd.domain.run import ATTENTION, ProcessStatus, Run, effective_status
 from flowd.domain.stored import Accepted, NewEvent, Output, StoredEvent
 
 LOGGER = "flowd.runs"
+
+_WANT_SOMEBODY = ATTENTION | {"failed"}
 
 log = logging.getLogger(LOGGER)
 _engine_log = logging.getLogger("flowd.engine")
@@ -31,6 +34,29 @@ def tell_accepted(accepted: Accepted, caused_by: str | None) -> None:
         _engine_log.warning("event not caused", extra={"event_id": accepted.event.id, "cause": caused_by})
     if accepted.is_cause_idle:
         _engine_log.warning("cause not running", extra={"event_id": accepted.event.id, "cause": caused_by})
+
+
+def tell_attempt_ended(run: Run, outcome: Outcome, attempt: int, *, retry_in_ms: int | None) -> None:
+    """Log how an attempt ended; ``result`` is what the step said where that is more than how its process ended."""
+    status, said = outcome.status.value, outcome.result
+    more: dict[str, object] = {}
+    if said is not None and said.status != status:
+        more["result"] = said.status
+    if retry_in_ms is not None:
+        more["retry_in_ms"] = retry_in_ms
+    level = _level(effective_status(status, said.status if said else None), outcome.status)
+    tell(level, "run ended", run, status=status, reason=outcome.reason, attempt=attempt, **more)
+
+
+def tell_ended_unstarted(run: Run) -> None:
+    """Log that a run ended, and no attempt of it."""
+    tell(_level(run.effective_status, run.status), "run ended", run, status=run.effective_status, reason=run.reason)
+
+
+def _level(effective: str, process: ProcessStatus) -> int:
+    """Failures and questions are warnings: they want somebody. In a burst the journal drops lines by level, and one of
+    many good ends must not cost a bad one its line."""
+    return logging.WARNING if effective in _WANT_SOMEBODY or process is ProcessStatus.FAILED else logging.INFO
 
 
 def tell_conflict(run: Run) -> None:

@@ -93,18 +93,16 @@ def _key(said: Mapping[str, Any]) -> str:
 
 
 def why(run: Mapping[str, Any]) -> str:
-    """What there is to say of how a run ended: the step's own words before flowd's.
+    """What there is to say of how a run ended: why, or what the step says of an end that is well.
 
-    >>> why({"result": {"message": "done"}, "reason": "x"}), why({"result": {"message": 1}, "reason": "timeout"})
-    ('done', 'timeout')
-    >>> why({"flowName": "a", "stepName": "b", "error": "Step a/b exited with 3"})
-    'exited with 3'
+    >>> why({"result": {"message": "done"}}), why({"result": {"message": 1}, "reason": "step_removed"})
+    ('done', 'step removed')
+    >>> why({"why": "no such host (exit code 3)", "result": {"message": "x"}})
+    'no such host (exit code 3)'
     """
     message = (run.get("result") or {}).get("message")
-    if isinstance(message, str) and message:
-        return message
-    error = str(run.get("error") or run.get("reason") or "")
-    return error.removeprefix(f"Step {run.get('flowName')}/{run.get('stepName')} ")
+    said = message if isinstance(message, str) else ""
+    return str(run.get("why") or said or str(run.get("reason") or "").replace("_", " "))
 
 
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

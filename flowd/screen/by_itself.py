@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from rich.text import Text
 
-from flowd.cli import printing
+from flowd.cli import printing, time_words
 from flowd.cli.schedules import last
 from flowd.cli.watches import state_of
 from flowd.formats.terminal import escaped
@@ -185,4 +185,4 @@ def _problem(problem: str | None) -> list[Text]:
 
 
 def _age(at: datetime | None, now: datetime) -> str:
-    return "-" if at is None else printing.age((now - at).total_seconds())
+    return "-" if at is None else time_words.apart((now - at).total_seconds())

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from flowd.cli import printing, run_words
 from flowd.cli.printing import STATUS_STYLES
+from flowd.cli.runs import why
 from flowd.formats.terminal import escaped
 from flowd_client.views.run import AttemptView, RunView
 
@@ -29,10 +30,10 @@ def facts(run: RunView) -> Text:
 def _pairs(run: RunView) -> Iterable[tuple[str, str | None]]:
     yield "run", run.id
     yield "event", run.event_id
-    yield "asks" if run.needs_attention else "says", run.message
+    yield ("asks", run.message) if run.needs_attention else ("says", None if run.why else run.message)
     yield "waits", run_words.waiting(run) if run.process_status == "queued" else None
     yield "progress", run_words.progress(run.progress)
-    yield "error", (run.error or "").partition("\n")[0]  # the rest quotes the output, which is below
+    yield "why", why(run) if run.is_final and not run.needs_attention else None
     yield "ended", _end(run)
     yield "attempts", _attempts(run.attempts)
     yield "host", run.attempts[0].host if len(run.attempts) == 1 else None

@@ -9,7 +9,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import DataTable, Static
 
-from flowd.cli import printing
 from flowd.cli.printing import STATUS_STYLES
 from flowd.formats.terminal import escaped
 from flowd.screen.board import Row, Section
@@ -124,7 +123,19 @@ class SectionView(Vertical):
 
 
 def _since(at: datetime | None, now: datetime) -> str:
-    return "-" if at is None else printing.age((now - at).total_seconds()).removesuffix(" ago")
+    return "-" if at is None else _in_short((now - at).total_seconds())
+
+
+def _in_short(seconds: float) -> str:
+    """So long, in the four columns that there are for it.
+
+    >>> _in_short(3), _in_short(125), _in_short(7200), _in_short(3 * 86400)
+    ('3s', '2m', '2h', '3d')
+    """
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "m"), (129_600, 3600, "h")):
+        if seconds < limit:
+            return f"{max(0, int(seconds // unit))}{name}"
+    return f"{int(seconds // 86_400)}d"
 
 
 def _age(text: str) -> Text:

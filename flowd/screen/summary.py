@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from flowd.cli import printing
+from flowd.cli import time_words
 from flowd.formats.terminal import escaped
 from flowd.screen.board import Board, Section
 from flowd_client.views.host import HostView
@@ -65,7 +65,7 @@ def _urgency(host: HostView) -> int:
 
 
 def _away(host: HostView) -> str:
-    since = "" if host.state == "draining" else f", heard of {printing.age(host.silent_ms / 1000)}"
+    since = "" if host.state == "draining" else f", heard of {time_words.apart(host.silent_ms / 1000)}"
     return f"{host.name} {host.state}{since}"
 
 

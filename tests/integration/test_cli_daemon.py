@@ -93,6 +93,8 @@ def test_an_event_is_run_followed_and_shown(workspace: Path) -> None:
     assert flowd(workspace, "logs", run["id"]) == (code, out, err)
     code, out, _ = flowd(workspace, "run", run["id"])
     assert code == 0
+    assert "out 3" in out
+    code, out, _ = flowd(workspace, "run", run["id"], "--full")
     assert f"{workspace}/flows/count/step.sh" in out
     code, out, _ = flowd(workspace, "event", "c1")
     assert run["id"] in out

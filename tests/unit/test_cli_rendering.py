@@ -88,11 +88,12 @@ def test_lists_tell_when_the_last_attempt_began_and_nothing_of_what_never_did(
         ),
         (
             {"error": "Step a/b exited with 1\nstderr: x", "result": {"status": "failed", "message": "no room"}},
-            "exited with 1: no room",
+            "no room (exited with 1)",
         ),
         ({"status": "completed", "result": {"status": "failed", "message": "no room"}}, "no room"),
         ({"status": "completed", "result": {"status": "changed", "message": "done"}}, ""),
         ({"error": "Step a/b exited with 1\nstderr: x"}, "exited with 1"),
+        ({"error": "Step a/b exited with 1\nstderr: x", "why": "x (exit code 1)"}, "x (exit code 1)"),
     ],
 )
 def test_the_reason_of_an_end_is_a_persons_word_or_the_steps_own_beside_the_exit(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.ansi import AnsiDecoder
 
-from flowd.screen import lines, output_view, wanted
+from flowd.screen import lines, output_view, section, wanted
 from flowd.screen.board import Answers, Board, Section, board_of
 from flowd.screen.facts import facts
 from flowd.screen.lines import MAX_LINE_BYTES, Lines, coloured
@@ -20,7 +20,7 @@ from flowd_client.views.queue import read_queue
 from flowd_client.views.run import OutputView, RunView, read_run
 
 
-@pytest.mark.parametrize("module", [wanted, lines, output_view], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [wanted, lines, output_view, section], ids=lambda module: module.__name__)
 def test_doctests(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted
@@ -85,7 +85,7 @@ def test_the_summary_tells_which_hosts_start_nothing_the_unreachable_ones_first(
     line = summary(board, "/w").plain.splitlines()[2]
     words = (
         "2 of 5 hosts are ready",
-        "h3\\x1b unreachable, heard of 2m ago",
+        "h3\\x1b unreachable, heard of 2 min ago",
         "h2\\x1b draining",
         "h1\\x1b gone, heard of",
     )

@@ -96,7 +96,7 @@ def test_of_many_watches_those_with_a_problem_come_first() -> None:
     assert lines[0] == "WATCHES 20 of 21"
     assert lines[2].split() == ["docs/slow", "polling", "7", "-"]
     assert lines[3] == "  too many folders"
-    assert lines[4].split() == ["docs/w0", "watching", "7", "5m", "ago"]
+    assert lines[4].split() == ["docs/w0", "watching", "7", "5", "min", "ago"]
 
 
 def test_notices_are_shown_that_were_given_up_or_wait_since_a_try_came_to_nothing() -> None:
@@ -109,7 +109,7 @@ def test_notices_are_shown_that_were_given_up_or_wait_since_a_try_came_to_nothin
     assert [one.id for one in found(notices=notices).notices] == ["n-again", "n-over"]
     lines = said(notices=notices, notifiers=({"name": "mail", "waiting": 2, "problem": "no relay"},))
     assert lines[0] == "NOTICES NOT SENT 2"
-    assert lines[2].split() == ["n-again", "waiting", "2m", "ago", "mail", "failed", "3"]
+    assert lines[2].split() == ["n-again", "waiting", "2", "min", "ago", "mail", "failed", "3"]
     assert lines[3:5] == ["  n-again says so.", "  no relay"]
     assert "given up" in lines[5]
     assert lines[-1] == "mail: 2 waiting; no relay"

@@ -11,6 +11,7 @@ from flowd.api.shapes import View
 from flowd.api.shapes.definitions import DefinitionView
 from flowd.api.shapes.people import AnswerView, ResolutionView, answer_view, resolution_view
 from flowd.api.shapes.waiting import WaitingView, waiting_view
+from flowd.domain import why
 from flowd.domain.hosts import Able, Unserved
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
@@ -110,7 +111,7 @@ class AttemptView(View):
     """One process tree of a run. ``durationMs`` is measured by a clock that nobody sets; it is missing while it runs,
     and where nobody saw its end. What an attempt had said (``result``), and how a person put that right, is told here
     once another attempt has followed; ``answer`` is what it was told. ``host``: where it ran, in a store that hosts
-    share."""
+    share. ``why`` is as in `RunView`."""
 
     id: str
     attempt_number: int
@@ -118,6 +119,7 @@ class AttemptView(View):
     worker_id: str
     started_at: str
     reason: str | None = None
+    why: str | None = None
     error: str | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -156,7 +158,9 @@ class RunView(View):
     asks, and nobody has answered. With a ``resolution`` what counts is a person's word: ``result`` has that, and
     ``reportedResult`` what the step said. ``answer`` is what its attempts are told. ``labels`` are those that its step
     declared when it was made. ``progress`` is what its step last said of that, as long as it runs. ``definition`` is
-    only there where a single run was asked for with it.
+    only there where a single run was asked for with it. ``why`` is one line on why it ended other than well: the
+    message of its result, else the last line that it printed, with what flowd saw; ``error`` has all of it.
+    ``attemptsBefore`` are those that do not count against its step's ``maxAttempts``: those before a person's retry.
     """
 
     id: str
@@ -186,6 +190,7 @@ class RunView(View):
     waiting_for: WaitingView | None = None
     round: int = 1
     reason: str | None = None
+    why: str | None = None
     error: str | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -196,6 +201,7 @@ class RunView(View):
     answer: AnswerView | None = None
     labels: dict[str, str] | None = None
     progress: ProgressView | None = None
+    attempts_before: int | None = None
     definition: DefinitionView | None = None
 
 
@@ -309,7 +315,7 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         package_hash=run.package_hash,
         created_at=instant(run.created_at_ms),
         updated_at=instant(run.updated_at_ms),
-        attempts=[attempt_view(attempt) for attempt in run.attempts],
+        attempts=[attempt_view(attempt, f"{run.flow_name}/{run.step_name}") for attempt in run.attempts],
         result_status=None if run.result is None else run.result.status,
         result=_embedded(run.result),
         result_json=None if run.result is None else run.result.text,
@@ -321,6 +327,7 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         waiting_for=None if run.waiting_for is None else waiting_view(run.waiting_for, run),
         round=run.round,
         reason=run.reason,
+        why=why.of_run(run),
         error=run.error,
         exit_code=run.exit_code,
         signal=run.signal,
@@ -330,12 +337,13 @@ def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated:
         resolution=resolution_view(run.resolution),
         answer=answer_view(run.answer),
         labels=dict(run.labels) or None,
+        attempts_before=run.attempts_before or None,
         progress=None if run.progress is None else ProgressView(run.progress.percent, run.progress.message),
     )
 
 
-def attempt_view(attempt: Attempt) -> AttemptView:
-    """One attempt of a run."""
+def attempt_view(attempt: Attempt, label: str) -> AttemptView:
+    """One attempt of a run of ``label``, which is ``flow/step``."""
     return AttemptView(
         id=attempt.id,
         attempt_number=attempt.number,
@@ -343,6 +351,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         worker_id=attempt.worker_id,
         started_at=instant(attempt.started_at_ms),
         reason=attempt.reason,
+        why=why.of_attempt(attempt, label),
         error=attempt.error,
         exit_code=attempt.exit_code,
         signal=attempt.signal,

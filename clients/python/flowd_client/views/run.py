@@ -41,6 +41,7 @@ class AttemptView:
 
     Attributes:
         reason: Why it ended other than well: ``exit``, ``signal``, ``timeout``, ``spawn`` …
+        why: The same in one line for people, as `RunView.why`.
         leftovers: ``"<pid> <command>"`` of processes that the step left behind and flowd ended.
         survivors: ``"<pid> <command>"`` of processes that could not be ended.
         duration_ms: How long it took, by a clock that nobody sets. None while it runs, and where nobody saw its end.
@@ -73,6 +74,7 @@ class AttemptView:
     resolution: Members | None = field(hash=False)
     answer: Members | None = field(hash=False)
     host: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class RunView:
         effective_status: ``result_status`` if there is one, else ``process_status``, else ``unknown``.
         needs_attention: Whether a person is wanted: blocked or needs_intervention, and nobody has answered.
         reason: Why it ended other than well; None while it goes on or when it went well.
+        why: The same in one line for people: what its step says of it, or printed last, and what the daemon saw.
         result_payload: The whole FLOW_RESULT; None when there is none.
         reported_result: What the step said and does not count: a success that a failed process printed, or a question
             that a person has answered (``resolution``).
@@ -102,6 +105,7 @@ class RunView:
         package_hash: Of the flow package that its last attempt ran with.
         definition: What its last attempt was made with: ``{"root", "script", "runner", "timeoutMs", …}``; None where
             that was not asked for.
+        attempts_before: Attempts that do not count against its step's ``maxAttempts``: those before a person's retry.
         labels: What it is found by, as its step declared them when it was made.
         progress: How far its running step says that it is: ``{"percent": 0 to 100, "message": text}``, each where it
             says that; empty where it says nothing, and once it has ended.
@@ -149,6 +153,8 @@ class RunView:
     labels: Mapping[str, str] = field(hash=False)
     progress: Mapping[str, Any] = field(hash=False)
     definition: Members | None = field(hash=False)
+    attempts_before: int = field(metadata=called("attemptsBefore", default=0))
+    why: str | None
     raw: Members = field(repr=False, compare=False)
 
     @property
