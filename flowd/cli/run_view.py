@@ -41,9 +41,9 @@ def draw(session: Session, item: RunView, why: str, *, is_full: bool) -> None:
     if not (is_whole and is_full):
         printing.line()
     if not is_whole:
-        printing.note(f"All of its output: {session.typed('logs', item.id)}")
+        printing.line(f"All of its output: {session.typed('logs', item.id)}")
     if not is_full:
-        printing.note(f"All about it: {session.typed('run', item.id, full=True)}")
+        printing.line(f"All about it: {session.typed('run', item.id, full=True)}")
 
 
 def draw_definition(definition: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import contextlib
+import logging
 import threading
 import warnings
 import weakref
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from flowd.embedded.backends import ENGINE_TASK, NoState, PrivateState, SharedState
 from flowd.embedded.callback import CallbackBackend, LocalBackend, OnOutput
+from flowd.engine import run_log
 from flowd_client import fork
 from flowd_client.aio_updates import AsyncUpdateStream
 from flowd_client.discovery import find_workspace
@@ -54,6 +56,7 @@ class LocalEngine:
             env: The whole environment of steps; None is the caller's, less flowd's secrets.
             on_output: Called in the engine's thread with run id, stream and text, as steps write.
         """
+        _say_nothing_of_ends()
         root = find_workspace() if workspace is None else Path(workspace).expanduser().absolute()
         folder = None if state_dir is None else Path(state_dir).expanduser().absolute()
         self._state = state
@@ -133,6 +136,14 @@ def _close_all() -> None:
         host.close()
         if not host.is_told:
             warnings.warn(_LEFT_OPEN, ResourceWarning, stacklevel=2)
+
+
+def _say_nothing_of_ends() -> None:
+    """Whoever asks hears how runs end from the calls. Without a handler, Python would print the bare name of the log
+    entry on stderr; a program that has handlers gets all of it, as before."""
+    log = logging.getLogger(run_log.LOGGER)
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
 
 
 def _backend(

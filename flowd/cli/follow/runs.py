@@ -7,6 +7,7 @@ from datetime import datetime
 from flowd.cli import printing, run_words
 from flowd.cli.filters import Filters
 from flowd.cli.follow import events as follow_events
+from flowd.cli.runs import why
 from flowd.cli.session import Session
 from flowd_client.client import FlowClient
 from flowd_client.views.run import RunView
@@ -112,12 +113,10 @@ def _draw(update: UpdateView) -> str:
     parts.append(run.event_id or "-")
     if update.status == run.process_status and run.is_final:
         parts.append(printing.took(run.duration_ms))
-        if run.reason:
-            parts.append(f"({run.reason})")
+        if said := why(run) or run.reason:
+            parts.append(said)
     elif update.status == run.process_status and (waits := run_words.waiting(run)):
         parts.append(f"({waits})")
-    if run.needs_attention and run.message:
-        parts.append(run.message)
     return "  ".join(parts)
 
 
