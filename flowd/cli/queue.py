@@ -7,7 +7,7 @@ import click
 from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, named_options, whole_list
-from flowd.cli.runs import why
+from flowd.cli.run_words import why
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, absolute_option, as_json_option
 from flowd_client import requests, wire

@@ -1,4 +1,4 @@
-"""Says in words what keeps a run from starting, and what people said of it."""
+"""Says in words why a run is as it is: what keeps it from starting, what people said of it, why it ended."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -152,3 +152,31 @@ def answer(said: Mapping[str, Any] | None) -> str | None:
         return None
     given = f"{json.dumps(said['input'], ensure_ascii=False)} " if "input" in said else ""
     return f"{given}by {person(said.get('by'))} at {said.get('at')}"
+
+
+def _with_last_end(item: RunView, waits: str) -> str:
+    """What a queued run waits for, and for a retry why there is one."""
+    last = item.attempts[-1].why if item.attempts and "attempt" in (item.waiting_for or {}) else None
+    return f"{waits}, after: {last}" if last else waits
+
+
+def why(item: RunView) -> str:
+    """What it asks or waits for, why it was not run, what a person said of it, or why it ended so: what the step says
+    of it, or printed last, with what flowd saw."""
+    if item.needs_attention and item.message:
+        return item.message
+    if item.process_status == "queued":
+        return _with_last_end(item, waiting(item) or "")
+    if item.process_status == "running":
+        attempt = f"attempt {item.attempt_count}" if item.attempt_count > 1 else ""
+        return ": ".join(filter(None, (attempt, progress(item.progress))))
+    if item.reason in ("needs_not_met", "superseded", "key_busy") and item.message:
+        return item.message
+    if item.resolution is not None:
+        return word(item.resolution)
+    if item.why is not None:
+        return item.why
+    # A daemon of an earlier version says only what it saw, and what the step said.
+    error = (item.error or "").partition("\n")[0].removeprefix(f"Step {item.flow_name}/{item.step_name} ")
+    said = None if item.effective_status in ("completed", "changed") else item.message
+    return f"{said} ({error})" if said and error else said or error

@@ -120,14 +120,14 @@ def run(session: Session, run_id: str, *, full: bool, definition: bool, as_json:
     from flowd.cli import run_view  # noqa: PLC0415 - a list does not pay for it
 
     view = read_run(response)
-    run_view.draw(session, view, why(view), is_full=full)
+    run_view.draw(session, view, run_words.why(view), is_full=full)
     if definition and view.definition is not None:
         run_view.draw_definition(view.definition)
 
 
 def draw_runs(items: Sequence[RunView]) -> None:
     """Runs as a table, with the first sentence of each one's error if there is any."""
-    whys = [why(item) for item in items]
+    whys = [run_words.why(item) for item in items]
     rows: list[tuple[str, ...]] = [
         (
             item.id,
@@ -155,31 +155,3 @@ def duration_ms(item: RunView) -> int | None:
     were measured counts the time until the next daemon found out (after a power cut, say)."""
     is_measured = any(attempt.duration_ms is not None for attempt in item.attempts)
     return None if item.reason == "interrupted" and not is_measured else item.duration_ms
-
-
-def _with_last_end(item: RunView, waiting: str) -> str:
-    """What a queued run waits for, and for a retry why there is one."""
-    last = item.attempts[-1].why if item.attempts and "attempt" in (item.waiting_for or {}) else None
-    return f"{waiting}, after: {last}" if last else waiting
-
-
-def why(item: RunView) -> str:
-    """What it asks or waits for, why it was not run, what a person said of it, or why it ended so: what the step says
-    of it, or printed last, with what flowd saw."""
-    if item.needs_attention and item.message:
-        return item.message
-    if item.process_status == "queued":
-        return _with_last_end(item, run_words.waiting(item) or "")
-    if item.process_status == "running":
-        attempt = f"attempt {item.attempt_count}" if item.attempt_count > 1 else ""
-        return ": ".join(filter(None, (attempt, run_words.progress(item.progress))))
-    if item.reason in ("needs_not_met", "superseded", "key_busy") and item.message:
-        return item.message
-    if item.resolution is not None:
-        return run_words.word(item.resolution)
-    if item.why is not None:
-        return item.why
-    # A daemon of an earlier version says only what it saw, and what the step said.
-    error = (item.error or "").partition("\n")[0].removeprefix(f"Step {item.flow_name}/{item.step_name} ")
-    said = None if item.effective_status in ("completed", "changed") else item.message
-    return f"{said} ({error})" if said and error else said or error

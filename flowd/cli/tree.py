@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from flowd.cli import printing
-from flowd.cli.runs import started_at, why
+from flowd.cli.run_words import why
+from flowd.cli.runs import started_at
 from flowd.cli.session import Session
 from flowd_client import requests
 from flowd_client.views.run import RunView

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from flowd.cli import printing, run_words
-from flowd.cli.runs import why
+from flowd.cli.run_words import why
 from flowd.screen.wanted import Wanted
 from flowd_client.views.host import HostView
 from flowd_client.views.question import QuestionView

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from flowd.cli import printing, run_words
 from flowd.cli.printing import STATUS_STYLES
-from flowd.cli.runs import why
+from flowd.cli.run_words import why
 from flowd.formats.terminal import escaped
 from flowd_client.views.run import AttemptView, RunView
 

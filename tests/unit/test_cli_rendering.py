@@ -46,13 +46,13 @@ def test_the_reference_command_lines_names_work(alias: str) -> None:
 def test_a_run_that_waits_for_a_key_says_for_whom() -> None:
     key = {"group": "repo", "key": ["x"], "holder": "run_1", "behind": 0}
     view = read_run({"run": {"id": "run_2", "status": "queued", "waitingFor": {"key": key}}})
-    assert runs.why(view) == "waits for run_1 of repo x"
+    assert run_words.why(view) == "waits for run_1 of repo x"
 
 
 def test_a_run_that_waits_for_its_package_names_its_step() -> None:
     record = {"id": "r", "status": "queued", "flowName": "rmv", "stepName": "mid", "waitingFor": {"package": "rmv"}}
     assert (
-        runs.why(read_run({"run": record}))
+        run_words.why(read_run({"run": record}))
         == "waits for step mid of rmv, which is in no package: it is gone, or broken"
     )
 
@@ -99,7 +99,7 @@ def test_lists_tell_when_the_last_attempt_began_and_nothing_of_what_never_did(
 def test_the_reason_of_an_end_is_a_persons_word_or_the_steps_own_beside_the_exit(
     record: dict[str, object], told: str
 ) -> None:
-    assert runs.why(read_run({"id": "r", "flowName": "a", "stepName": "b", "status": "failed", **record})) == told
+    assert run_words.why(read_run({"id": "r", "flowName": "a", "stepName": "b", "status": "failed", **record})) == told
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flowd.cli import run_view
-from flowd.cli.runs import why
+from flowd.cli.run_words import why
 from flowd.cli.session import Session
 from flowd_client.views.run import read_run
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from flowd.cli import printing, run_words
 from flowd.cli.filters import Filters
 from flowd.cli.follow import events as follow_events
-from flowd.cli.runs import why
+from flowd.cli.run_words import why
 from flowd.cli.session import Session
 from flowd_client.client import FlowClient
 from flowd_client.views.run import RunView
