@@ -12,6 +12,7 @@ from daemon_rig import Workspace
 def test_the_page_about_reading_shows_what_lists_show(place: Workspace) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     said: dict[str, str] = {}
+    ran: list[str] = []
     for block in documentation.blocks(documentation.CHECKOUT / "docs" / "reading.md"):
         match block.kind:
             case "file":
@@ -26,6 +27,8 @@ def test_the_page_about_reading_shows_what_lists_show(place: Workspace) -> None:
                     stdout=subprocess.PIPE, text=True, timeout=60, check=True,
                 )  # fmt: skip
                 said[block.name] = done.stdout
+                ran.append(block.name)
             case "output":
                 assert said.pop(block.name) == block.text
     assert not said
+    assert ran == ["reading-why"]
