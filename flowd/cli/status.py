@@ -27,7 +27,7 @@ Response = Mapping[str, Any]
 
 
 @click.command(cls=Verb, short_help="Show what the daemon does.")
-@click.option("--config", is_flag=True, help="Also each setting, and where it comes from.")
+@click.option("--config", is_flag=True, help="Also each setting as a file has it, and where it is from.")
 @click.option("--all", "of_all", is_flag=True, help="Of the daemons of all workspaces, a line each.")
 @absolute_option
 @as_json_option
@@ -57,9 +57,10 @@ def status(session: Session, *, config: bool, of_all: bool, as_json: bool) -> No
     _draw(session, response)
     settings = response.get("settings")
     if config and isinstance(settings, list):
+        from flowd.cli.settings import draw as draw_settings  # noqa: PLC0415 - only where it is asked for
+
         printing.line()
-        rows = [tuple(_text(item.get(key)) for key in ("name", "value", "origin")) for item in settings]
-        printing.table(("SETTING", "VALUE", "FROM"), rows, yields=("FROM",))
+        draw_settings(settings)
 
 
 def ask(session: Session, *, settings: bool, metrics: bool) -> Response:

@@ -376,7 +376,7 @@ class Daemon:
             or None
         )
         if asked.settings:
-            view.settings = self._settings.table()
+            view.settings = list(self._settings.table)
         if asked.metrics:
             view.metrics = await metrics_view(await self._metrics.measure(view))
         return view

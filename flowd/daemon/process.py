@@ -28,7 +28,7 @@ def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
     redactor = Redactor(settings.redact, os.environ)
     redactor.learn_values(settings.store.passwords if settings.store else ())
     logs.configure(settings.log_format, settings.log_level, redactor.text)  # type: ignore[arg-type]
-    for sentence in unknown.find(os.environ, settings):
+    for sentence in (*(doubt.sentence() for doubt in settings.doubts), *unknown.find(os.environ, settings)):
         log.warning(sentence)
     if settings.link_sentence:
         log.warning(settings.link_sentence, extra={"remedy": settings.link_remedy})
@@ -58,7 +58,7 @@ def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
 def turn_away(error: StateError) -> None:
     """Tell systemd, and callers who wait at its sockets, why nothing will serve them for now."""
     notifier = Notifier.of(os.environ)
-    notifier.status(f"cannot serve: {error.message}")
+    notifier.status(f"cannot serve: {' '.join(error.message.split())}")  # it is one line
     refusing.turn_away(error)
 
 

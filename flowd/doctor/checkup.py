@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flowd.doctor import (
     clocks,
@@ -108,7 +109,7 @@ def _about(settings: Settings, place: Whereabouts) -> Iterator[Finding]:
     """What the settings are, and what sets nothing."""
     if settings.link_sentence:
         yield warn("workspace.link", settings.link_sentence, settings.link_remedy or "")
-    yield ok("settings", _origins(settings.origins) + (f"; as {place.unit} has them" if place.unit else ""))
+    yield ok("settings", _set(settings.table) + (f"; as {place.unit} has them" if place.unit else ""))
     yield from _unread(place.environ, settings)
     for file, why in place.told.closed:
         yield warn(
@@ -135,8 +136,8 @@ def _files(files: Iterable[Path]) -> str:
     return "".join(f" and {file}" for file in files)
 
 
-def _origins(origins: Mapping[str, str]) -> str:
-    set_ = sorted(name for name, origin in origins.items() if not origin.startswith(("default", "found", "flag -w")))
+def _set(table: Iterable[Mapping[str, Any]]) -> str:
+    set_ = sorted(setting["name"] for setting in table if not setting["origin"].startswith("default"))
     return f"set: {', '.join(set_)}; the rest are defaults" if set_ else "all are defaults"
 
 

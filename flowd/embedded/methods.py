@@ -57,7 +57,7 @@ def table(engine: Engine, settings: Settings) -> dict[str, Method]:
             state_dir=str(settings.state_dir),
             events=counts.events,
             runs=dict(counts.runs),
-            settings=settings.table() if asked.settings else None,
+            settings=list(settings.table) if asked.settings else None,
         )
 
     async def drain(asked: Drain) -> DrainView:

@@ -1,6 +1,11 @@
-"""Reads TOML, and says where it is wrong. The one owner of `tomli`."""
+"""Reads TOML, and says where it is wrong; spells values of it. The one owner of `tomli`."""
+
+import json
+import re
 
 import tomli
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class TomlError(ValueError):
@@ -36,3 +41,39 @@ def parse(text: str) -> dict[str, object]:
         raise TomlError("not usable TOML: it is nested too deeply", is_nested=True) from None
     except ValueError as error:  # a number of thousands of digits, an impossible date
         raise TomlError(f"not usable TOML: {str(error)[:200]}") from None
+
+
+def key(name: str) -> str:
+    """A key as it is written.
+
+    >>> key("max_parallel"), key("my hook")
+    ('max_parallel', '"my hook"')
+    """
+    return name if _BARE.fullmatch(name) else _text(name)
+
+
+def spelled(value: object) -> str:
+    """A value of TOML as it is written, on one line.
+
+    >>> spelled(["a", 'b"', True, {"c": 1.5}])
+    '["a", "b\\\\"", true, { c = 1.5 }]'
+    """
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return _text(value)
+        case int() | float():
+            return repr(value)
+        case list() | tuple():
+            return f"[{', '.join(map(spelled, value))}]"
+        case dict():
+            members = ", ".join(f"{key(name)} = {spelled(member)}" for name, member in value.items())
+            return f"{{ {members} }}" if members else "{}"
+        case _:
+            return str(value)  # dates and times
+
+
+def _text(text: str) -> str:
+    # A JSON string is a TOML basic string as well, but for one character that JSON leaves as it is.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

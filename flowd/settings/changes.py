@@ -1,14 +1,25 @@
 """What of changed settings a running daemon takes over, and what waits for its next start."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from flowd.settings.values import Settings
 
 _NO_SETTINGS = (
-    "origins", "is_vouched", "named_by_workspace", "closed", "link", "http", "log_level", "retention", "notifiers",
+    "origins", "doubts", "table", "is_vouched", "named_by_workspace", "closed", "link", "http", "log_level",
+    "retention", "notifiers",
 )  # fmt: skip
 _HTTP_TAKEN = ("access", "hooks")
+_AS_IN_FILES = {
+    "notifiers": ("notify",),
+    "http.access": (
+        "http.tokens", "http.secret_file", "http.secret_env", "http.signatures", "http.public_read", "http.open",
+        "http.allow_replayed_v1", "http.window_s",
+    ),
+}  # fmt: skip
+"""What a change of some settings means in a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +56,28 @@ def between(now: Settings, read: Settings) -> Change:
         taken.append("retention")
     if now.notifiers != read.notifiers:
         taken.append("notifiers")
-    settings = replace(now, http=http, log_level=read.log_level, retention=read.retention, notifiers=read.notifiers)
+    settings = replace(
+        now,
+        http=http,
+        log_level=read.log_level,
+        retention=read.retention,
+        notifiers=read.notifiers,
+        table=_table(now, read, taken),
+    )
     return Change(settings, tuple(taken), tuple(waiting))
+
+
+def _table(now: Settings, read: Settings, taken: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """The settings as they count from now on."""
+    heads = {head for name in taken for head in _AS_IN_FILES.get(name, (name,))}
+
+    def is_taken(row: Mapping[str, Any]) -> bool:
+        return any(re.match(rf"{re.escape(head)}(?![a-z_])", row["name"]) for head in heads)
+
+    kept = {row["name"]: row for row in now.table if not is_taken(row)}
+    fresh = {row["name"]: row for row in read.table if is_taken(row)}
+    names = dict.fromkeys([*(row["name"] for row in read.table), *kept])
+    return tuple(row for name in names if (row := fresh.get(name) or kept.get(name)) is not None)
 
 
 def _others(now: Settings, read: Settings) -> Iterator[str]:

@@ -1,101 +1,124 @@
-"""Reads and checks the two settings files: ``<workspace>/.codex/flowd.toml`` and the user's ``flowd/config.toml``."""
+"""Reads the two settings files, ``<workspace>/.codex/flowd.toml`` and the user's ``flowd/config.toml``, and tells all
+that is wrong with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from flowd.domain.finding import Finding, Severity, in_order
 from flowd.formats import toml
-from flowd.formats.typed import Meta, Struct, read_table, types_of
-from flowd.settings.host import HostTable
+from flowd.formats.checking import Misfit, misfits
+from flowd.formats.places import Places
+from flowd.formats.typed import Field, fields_of, from_text, read
+from flowd.settings.tables import Tables
 from flowd.settings.values import SettingsError, Simple
 from flowd_client import small_file
 
-_Program = Annotated[str, Meta(description='the path of a program, like "/usr/local/bin/bun"')]
-_Name = Annotated[str, Meta(min_length=1)]
-_NAMES = Meta(description="a list of names of environment variables")
-_PATTERNS = Meta(description='a list of names of environment variables, or patterns of them like "*_TOKEN"')
-_TablesByName = Annotated[dict[str, dict[str, Any]], Meta(description="tables by name, like [hooks.github]")]
-
-
-class Runners(Struct, forbid_unknown_fields=True):
-    """``[runners]``: interpreters that are not looked for on PATH."""
-
-    python: _Program | None = None
-    bun: _Program | None = None
-    node: _Program | None = None
-
-
-class Environment(Struct, forbid_unknown_fields=True):
-    """``[environment]``: what steps inherit, what is kept from them, and what is masked."""
-
-    inherit: Annotated[tuple[str, ...], _NAMES] | None = None
-    redact: Annotated[tuple[_Name, ...], _NAMES] = ()
-    withhold: Annotated[tuple[_Name, ...], _PATTERNS] = ()
-
-
-class _Tables(Struct):
-    hooks: _TablesByName | None = None
-    notify: Annotated[list[dict[str, Any]], Meta(description="tables in a list, each begun with [[notify]]")] | None = (
-        None
-    )
-    secrets: _TablesByName | None = None
-    retention: Annotated[dict[str, Any], Meta(description="a table, [retention]")] | None = None
-
 
 class SettingsFile(NamedTuple):
-    """A settings file: its members as they are written, and its tables read."""
+    """A settings file: its members as they are written, its tables read, and where everything stands."""
 
     path: Path
     members: Mapping[str, Any]
-    runners: Runners
-    environment: Environment
-    host: HostTable
-    hooks: Mapping[str, Mapping[str, Any]]
-    secrets: Mapping[str, Mapping[str, Any]]
-    notify: Sequence[Mapping[str, Any]]
-    retention: Mapping[str, Any] | None
+    tables: Tables
+    places: Places
+
+    def position(self, *place: str | int) -> str:
+        """The file and the line of a setting in it."""
+        line = self.places.line(*place)
+        return str(self.path) if line is None else f"{self.path}:{line}"
 
 
-_TABLES = ("runners", "environment", "host", "http", "hooks", "notify", "secrets", "retention")
-_KNOWN = {*types_of(Simple), "state_dir", "socket", "store", *_TABLES}
+class Checked(NamedTuple):
+    """What came of reading a file; ``file`` is None where it cannot be used."""
+
+    file: SettingsFile | None
+    findings: tuple[Finding, ...] = ()
 
 
-def read_file(path: Path) -> SettingsFile:
-    """Read a settings file. One that does not exist sets nothing.
+class FileError(SettingsError):
+    """Settings files cannot be used. ``findings`` are all that is wrong or doubtful in them."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        sentences = [finding.sentence() for finding in findings if finding.is_error]
+        message = (
+            sentences[0] if len(sentences) == 1 else "\n  ".join([f"{len(sentences)} settings are wrong:", *sentences])
+        )
+        super().__init__(message)
+        self.findings = tuple(findings)
+
+
+def read_files(paths: Sequence[Path]) -> tuple[list[SettingsFile], tuple[Finding, ...]]:
+    """Read settings files. One that does not exist sets nothing.
+
+    Returns:
+        The files, and what is doubtful about them.
 
     Raises:
-        SettingsError: It cannot be read, or has a name in it that is no setting, or a table that is wrong.
+        FileError: Something in them cannot be used.
     """
-    members = _parse(path)
-    for name in members:
-        if name not in _KNOWN:
-            raise SettingsError(f"{path} has no setting {name!r}. Known are: {', '.join(sorted(_KNOWN))}.")
-    try:
-        tables = read_table(members, _Tables, f"{path}:")
-        return SettingsFile(
-            path,
-            members,
-            runners=read_table(members.get("runners", {}), Runners, f"{path}: [runners]"),
-            environment=read_table(members.get("environment", {}), Environment, f"{path}: [environment]"),
-            host=read_table(members.get("host", {}), HostTable, f"{path}: [host]"),
-            hooks=tables.hooks or {},
-            secrets=tables.secrets or {},
-            retention=tables.retention,
-            notify=tables.notify or (),
-        )
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+    checked = [check_file(path) for path in paths]
+    findings = [finding for each in checked for finding in each.findings]
+    if any(finding.is_error for finding in findings):
+        raise FileError(findings)
+    return [each.file for each in checked if each.file is not None], tuple(findings)
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def check_file(path: Path) -> Checked:
+    """Read a settings file, and find all that is wrong with it by itself. Never raises."""
     try:
         text = small_file.read(path).decode("utf-8-sig")
     except FileNotFoundError:
-        return {}
+        text = ""
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"Cannot read {path}: {error}") from error
+        return Checked(None, (Finding(str(path), "unreadable", Severity.ERROR, f"it cannot be read: {error}"),))
+    return check_text(path, text)
+
+
+def check_text(path: Path, text: str) -> Checked:
+    """The same for the text of a file."""
     try:
-        return toml.parse(text)
+        members = toml.parse(text)
     except toml.TomlError as error:
-        where = str(path) if error.line is None else f"{path}:{error.line}"
-        raise SettingsError(f"{where}: {error}.") from error
+        return Checked(None, (_not_toml(path, error),))
+    places = Places(text)
+    findings = list(_spelled_numbers(path, members, places))
+    findings += [_finding(path, misfit, places) for misfit in misfits(members, Tables)]
+    if any(finding.is_error for finding in findings):
+        return Checked(None, in_order(findings))
+    return Checked(SettingsFile(path, members, read(members, Tables), places), in_order(findings))
+
+
+def _not_toml(path: Path, error: toml.TomlError) -> Finding:
+    return Finding(
+        str(path), "invalid-toml", Severity.ERROR, str(error), "Correct the TOML there.", None, error.line, error.column
+    )
+
+
+def _spelled_numbers(path: Path, members: dict[str, Any], places: Places) -> Iterator[Finding]:
+    """Take numbers in quotes for numbers, as flowd always has."""
+    for field in fields_of(Simple).values():
+        said = members.get(field.name)
+        if field.kind.base in (int, float) and isinstance(said, str) and _is_number(said, field):
+            members[field.name] = from_text(said, field.type)
+            span = places.value(field.name)
+            yield Finding(
+                str(path),
+                "quoted-number",
+                Severity.WARNING,
+                f"{field.name} is a number in quotes",
+                f"Write {field.name} = {members[field.name]}.",
+                None,
+                *(span or ()),
+            )
+
+
+def _is_number(said: str, field: Field) -> bool:
+    return not isinstance(from_text(said, field.type), str)
+
+
+def _finding(path: Path, misfit: Misfit, places: Places) -> Finding:
+    span = places.key(*misfit.place) if misfit.is_key else places.value(*misfit.place)
+    return Finding(
+        str(path), misfit.code, Severity.ERROR, misfit.message, misfit.remedy, misfit.suggestion, *(span or (None,) * 3)
+    )

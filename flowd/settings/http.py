@@ -3,70 +3,28 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 from flowd.api.http.config import (
     DEFAULT_HOST,
     DEFAULT_PORT,
-    SCOPES,
     Access,
     Address,
     HttpConfig,
     Limits,
     PassedAddress,
-    Scope,
     Token,
     UnixAddress,
 )
-from flowd.formats.typed import Meta, Struct, read_table
 from flowd.settings.addresses import choose_address
 from flowd.settings.files import SettingsFile
 from flowd.settings.hooks import read_hook
+from flowd.settings.http_tables import HttpTable, TokenTable
 from flowd.settings.secrets import SecretsReader
 
 _ENVELOPE_BYTES = 64 * 1024
 """What an event may have around its payload."""
 
 _TRUE = ("1", "true", "yes", "on")
-
-_Path = Annotated[str, Meta(description="a path")]
-_Variable = Annotated[str, Meta(description="a variable's name")]
-_TablesByName = Annotated[dict[str, dict[str, Any]], Meta(description="tables by name, like [http.tokens.ci]")]
-_Positive = Annotated[int, Meta(ge=1)]
-
-
-class _HttpTable(Struct, forbid_unknown_fields=True):
-    listen: Annotated[str | int | bool, Meta(description="an address")] | None = None
-    secret_file: _Path | None = None
-    secret_env: _Variable | None = None
-    signatures: Literal["v1", "v2", "both"] = "v1"
-    public_read: bool | None = None
-    open: bool = False
-    allow_replayed_v1: bool = False
-    base_path: Annotated[str, Meta(pattern=r"^(/[^/?#\s]+)*/?$", description="a path like /flowd")] = ""
-    cloud_events_id: Literal["source-and-id", "id"] = "source-and-id"
-    allowed_hosts: Annotated[tuple[str, ...], Meta(description="a list of strings")] = ()
-    max_body_bytes: Annotated[int, Meta(ge=1024)] | None = None
-    max_connections: _Positive = Limits.max_connections
-    max_streams: Annotated[int, Meta(ge=0)] = Limits.max_streams
-    header_s: _Positive = int(Limits.header_s)
-    body_s: _Positive = int(Limits.body_s)
-    keep_alive_s: _Positive = int(Limits.keep_alive_s)
-    stall_s: _Positive = int(Limits.stall_s)
-    window_s: _Positive = 300
-    tokens: Annotated[dict[str, dict[str, Any]], Meta(description="tables by name, like [http.tokens.ci]")] | None = (
-        None
-    )
-
-
-class _TokenTable(Struct, forbid_unknown_fields=True):
-    scopes: Annotated[list[Scope], Meta(min_length=1, description=f"a list of strings, some of {', '.join(SCOPES)}")]
-    file: _Path | None = None
-    env: _Variable | None = None
-    sha256: (
-        Annotated[str, Meta(pattern="^[0-9A-Fa-f]{64}$", description="64 hex digits: printf %s TOKEN | sha256sum")]
-        | None
-    ) = None
 
 
 def load(
@@ -89,20 +47,19 @@ def load(
     Raises:
         ValueError: A value cannot be used; the message says which, and what it may be.
     """
-    found = ((str(file.path), file.members["http"]) for file in files if "http" in file.members)
-    place, members = next(found, ("", {}))
-    table = read_table(members, _HttpTable, f"{place}: [http]")
+    found = ((str(file.path), file.tables.http) for file in files if file.tables.http is not None)
+    place, table = next(found, ("", HttpTable()))
     listen = None if table.listen is None else str(table.listen)
     address, origin = choose_address(flag, environ, listen, place, root)
     if address is None:
         return None, origin
     secrets = SecretsReader(environ, root)
-    is_open = is_open or table.open or environ.get("FLOWD_HTTP_OPEN", "").lower() in _TRUE
-    access = _access(table, place, secrets, address, is_open=is_open)
+    opened = is_open or table.open or open_by(environ)
+    access = _access(table, place, secrets, address, is_open=opened)
     hooks = {
         name: read_hook(name, hook, str(file.path), secrets)
         for file in reversed(files)
-        for name, hook in file.hooks.items()
+        for name, hook in (file.tables.hooks or {}).items()
     }
     limits = Limits(
         max_body_bytes=table.max_body_bytes or max_payload_bytes + _ENVELOPE_BYTES,
@@ -128,7 +85,12 @@ def load(
     return config, origin
 
 
-def _access(table: _HttpTable, place: str, reader: SecretsReader, address: Address, *, is_open: bool) -> Access:
+def open_by(environ: Mapping[str, str]) -> bool:
+    """Whether the environment lets everybody on this machine in."""
+    return environ.get("FLOWD_HTTP_OPEN", "").lower() in _TRUE
+
+
+def _access(table: HttpTable, place: str, reader: SecretsReader, address: Address, *, is_open: bool) -> Access:
     secrets = reader.shim_secrets()
     if table.secret_file is not None or table.secret_env is not None:
         secrets += reader.named(table.secret_file, table.secret_env, f"{place}: [http]")
@@ -157,8 +119,7 @@ def _access(table: _HttpTable, place: str, reader: SecretsReader, address: Addre
     return access
 
 
-def _token(name: str, members: Mapping[str, Any], where: str, reader: SecretsReader) -> Token:
-    table = read_table(members, _TokenTable, where)
+def _token(name: str, table: TokenTable, where: str, reader: SecretsReader) -> Token:
     if table.sha256 is not None:
         digest = bytes.fromhex(table.sha256)
     else:

@@ -1,12 +1,13 @@
 """Reads ``[retention]``: how long what has ended is kept."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar, Literal
 
-from flowd.domain.retention import STATUSES, Rule
-from flowd.formats.typed import Meta, Struct, read_table
+from flowd.domain.retention import STATUSES
+from flowd.domain.retention import Rule as KeepingRule
+from flowd.formats.typed import About, Meta, Problem, Rule, Struct
 
 MIN_AGE_MS = 60_000
 MAX_RULES = 100
@@ -27,61 +28,81 @@ _Size = Annotated[str, Meta(pattern=r"^\d{1,6}(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$", d
 _Number = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
-class _RuleTable(Struct, forbid_unknown_fields=True):
-    flow: Annotated[str, Meta(min_length=1, description="a flow's name")] | None = None
-    status: Annotated[str, Meta(description=f"one of {', '.join(STATUSES)}")] | None = None
-    max_age: _Age | None = None
-    max_events: _Number | None = None
-    max_bytes: _Size | None = None
+def _too_young(said: str) -> Iterator[Problem]:
+    if _amount(said, _UNITS_MS) < MIN_AGE_MS:
+        yield Problem(f"must be at least a minute, got {said!r}")
 
 
-class _RetentionTable(Struct, forbid_unknown_fields=True):
-    max_age: _Age | None = None
-    max_events: _Number | None = None
-    max_bytes: _Size | None = None
-    rules: Annotated[tuple[dict[str, Any], ...], Meta(description="tables, like [[retention.rules]]")] = ()
+def _too_many(said: Sequence[object]) -> Iterator[Problem]:
+    if len(said) > MAX_RULES:
+        yield Problem(f"has {len(said)} rules; at most {MAX_RULES} are looked at")
 
 
-def load(files: Sequence[tuple[Path, Mapping[str, Any] | None]]) -> tuple[tuple[Rule, ...], str]:
-    """The rules of the strongest file that has some, in the order in which they are tried, and where they are from.
+_MaxAge = Annotated[
+    _Age | None, About("Nothing that ended longer ago: `s`, `m`, `h`, `d` or `w`.", example='"90d"'), Rule(_too_young)
+]
+_MaxEvents = Annotated[_Number | None, About("The newest so many events.", example="100000")]
+_MaxBytes = Annotated[_Size | None, About("So much in all.", example='"5GB"')]
 
-    Raises:
-        ValueError: A table cannot be used.
-    """
-    for path, members in files:
-        if members is not None:
-            return _read(members, f"{path}: [retention]"), str(path)
+
+class RuleTable(Struct, forbid_unknown_fields=True):
+    """``[[retention.rules]]``."""
+
+    ANY_OF: ClassVar = ("flow", "status")
+
+    flow: Annotated[
+        Annotated[str, Meta(min_length=1, description="a flow's name")] | None,
+        About("Only what this flow ran.", example='"release"'),
+    ] = None
+    status: Annotated[
+        Annotated[Literal[STATUSES], Meta(description=f"one of {', '.join(STATUSES)}")] | None,  # type: ignore[valid-type]
+        About("Only what ended so.", example='"failed"'),
+    ] = None
+    max_age: _MaxAge = None
+    max_events: _MaxEvents = None
+    max_bytes: _MaxBytes = None
+
+    def problems(self) -> Iterator[Problem]:
+        """It has to be for something."""
+        if self.flow is None and self.status is None:
+            yield Problem("needs flow, status or both: limits for all others are [retention]'s own")
+
+
+class RetentionTable(Struct, forbid_unknown_fields=True):
+    """``[retention]``."""
+
+    ANY_OF: ClassVar = ("max_age", "max_events", "max_bytes", "rules")
+
+    max_age: _MaxAge = None
+    max_events: _MaxEvents = None
+    max_bytes: _MaxBytes = None
+    rules: Annotated[
+        tuple[RuleTable, ...],
+        Meta(description="tables, like [[retention.rules]]"),
+        About("Other limits for some: `[[retention.rules]]`. The first that fits counts.", default="none"),
+        Rule(_too_many),
+    ] = ()
+
+    def problems(self) -> Iterator[Problem]:
+        """It has to limit something."""
+        if not self.rules and self.max_age is None and self.max_events is None and self.max_bytes is None:
+            yield Problem("limits nothing: give max_age, max_events or max_bytes, or [[retention.rules]]")
+
+
+def load(files: Sequence[tuple[Path, RetentionTable | None]]) -> tuple[tuple[KeepingRule, ...], str]:
+    """The rules of the strongest file that has some, in the order in which they are tried, and where they are from."""
+    for path, table in files:
+        if table is not None:
+            others = _limits(table) if (table.max_age or table.max_events or table.max_bytes) else KeepingRule()
+            return (*map(_limits, table.rules), others), str(path)
     return (), "default"
 
 
-def _read(members: Mapping[str, Any], where: str) -> tuple[Rule, ...]:
-    table = read_table(members, _RetentionTable, where)
-    if len(table.rules) > MAX_RULES:
-        raise ValueError(f"{where} has {len(table.rules)} rules; at most {MAX_RULES} are looked at.")
-    rules = []
-    for number, each in enumerate(table.rules, 1):
-        its = f"{where.removesuffix('[retention]')}[[retention.rules]] {number}"
-        rule = read_table(each, _RuleTable, its)
-        if rule.flow is None and rule.status is None:
-            raise ValueError(f"{its} needs flow, status or both: limits for all others are [retention]'s own.")
-        if rule.status is not None and rule.status not in STATUSES:
-            raise ValueError(f"{its}: status must be one of {', '.join(STATUSES)}, got {rule.status[:60]!r}.")
-        rules.append(_rule(rule, its, flow=rule.flow, status=rule.status))
-    if table.max_age is None and table.max_events is None and table.max_bytes is None:
-        if not rules:
-            raise ValueError(f"{where} limits nothing: give max_age, max_events or max_bytes, or [[retention.rules]].")
-        return (*rules, Rule())
-    return (*rules, _rule(table, where))
-
-
-def _rule(
-    table: _RuleTable | _RetentionTable, where: str, *, flow: str | None = None, status: str | None = None
-) -> Rule:
+def _limits(table: RuleTable | RetentionTable) -> KeepingRule:
+    of = (table.flow, table.status) if isinstance(table, RuleTable) else (None, None)
     age = None if table.max_age is None else _amount(table.max_age, _UNITS_MS)
-    if age is not None and age < MIN_AGE_MS:
-        raise ValueError(f"{where}: max_age must be at least a minute, got {table.max_age!r}.")
     size = None if table.max_bytes is None else _amount(table.max_bytes, _UNITS_BYTES)
-    return Rule(flow, status, age, table.max_events, size)
+    return KeepingRule(*of, age, table.max_events, size)
 
 
 def _amount(text: str, units: Mapping[str, int]) -> int:

@@ -3,22 +3,26 @@
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from flowd.api.http.config import HttpConfig
 from flowd.domain.retention import Rule
 from flowd.domain.secrets import SecretSource
-from flowd.formats.typed import convert, types_of
+from flowd.formats.typed import Field, convert, fields_of, from_text
 from flowd.notifiers.config import NotifierConfig
 from flowd.settings import host as settings_host
 from flowd.settings import http as settings_http
 from flowd.settings import retention as settings_retention
 from flowd.settings import store as settings_store
-from flowd.settings.files import SettingsFile, read_file
+from flowd.settings.files import SettingsFile, read_files
+from flowd.settings.host import HostTable
 from flowd.settings.notify import read_notifiers
+from flowd.settings.shown import Showing, variables_of
 from flowd.settings.step_secrets import read_secrets
 from flowd.settings.store import StoreAddress
+from flowd.settings.tables import Environment, Runners, Tables
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings, SettingsError, Simple, is_managed
 from flowd.settings.workspace import choose, is_unicode, swapped_link
 from flowd.state import place, trust
@@ -27,19 +31,11 @@ from flowd_client import discovery, wire
 
 T = TypeVar("T")
 
-_SIMPLE = types_of(Simple)
+_SIMPLE = fields_of(Simple)
+_ALL = fields_of(Tables)
 
-_MORE_VARIABLES = {
-    "executor": ("CODEX_FLOW_BACKEND_EXECUTOR",),
-    "state_dir": ("CODEX_FLOW_BACKEND_DATA_DIR",),
-}
-"""Beside ``FLOWD_<NAME>``: the reference system's."""
-
-_INTERPRETERS = {
-    "python": ("FLOWD_PYTHON",),
-    "bun": ("FLOWD_BUN", "CODEX_FLOW_BACKEND_BUN"),
-    "node": ("FLOWD_NODE",),
-}
+_ENVIRONMENT = tuple(fields_of(Environment))
+_INTERPRETERS = {name: field.about.variables for name, field in fields_of(Runners).items()}
 
 
 _UNFENCED = (
@@ -49,7 +45,7 @@ _UNFENCED = (
 
 
 def _variables(name: str) -> tuple[str, ...]:
-    return (f"FLOWD_{name.upper()}", *_MORE_VARIABLES.get(name, ()))
+    return variables_of("", _ALL[name])
 
 
 VARIABLES = frozenset(
@@ -93,9 +89,10 @@ def load(
     closed = user_file if user_file is not None and _is_behind_closed_folder(user_file) else None
     user_file = None if closed else user_file
     paths = (root / ".codex" / "flowd.toml", *([user_file] if user_file else []))
-    sources = _Sources(flags, environ, [read_file(path) for path in paths], root)
+    files, doubts = read_files(paths)
+    sources = _Sources(flags, environ, files, root)
     sources.origins["workspace"] = "flag -w" if workspace is not None else "found"
-    values = {name: sources.value(name, kind, default) for name, (kind, default) in _SIMPLE.items()}
+    values = {name: sources.value(field) for name, field in _SIMPLE.items()}
     values["executor"] = values["executor"].removesuffix("-run")
     if sources.origins["on_stop"] == "default" and is_managed(environ):
         values["on_stop"], sources.origins["on_stop"] = "keep", DEFAULT_WHERE_MANAGED
@@ -105,7 +102,7 @@ def load(
     state_dir = sources.path("state_dir", default=root / wire.STATE_DIR)
     if sources.origins["state_dir"] == str(paths[0]):
         _refuse_to_take_over(state_dir, root, paths[0])
-    return Settings(
+    settings = Settings(
         workspace=root,
         closed=closed,
         link=swapped_link(workspace, root),
@@ -125,8 +122,33 @@ def load(
         named_by_workspace=sources.named_by_workspace(),
         is_vouched=is_vouched,
         origins=sources.origins,
+        doubts=doubts,
         **values,
     )
+    return replace(
+        settings, table=tuple(shown.view() for shown in Showing(files, _counting(settings, flags, environ)).all())
+    )
+
+
+def _counting(
+    settings: Settings, flags: Mapping[str, object], environ: Mapping[str, str]
+) -> dict[str, tuple[Any, str]]:
+    """What counts of the settings that do not come from a file alone, by their names there."""
+    origins = settings.origins
+    counting = {
+        **{name: (getattr(settings, name), origins[name]) for name in (*_SIMPLE, "state_dir", "socket")},
+        **{f"runners.{name}": (settings.interpreters.get(name), origins[f"runners.{name}"]) for name in _INTERPRETERS},
+        **{f"environment.{name}": (getattr(settings, name), origins[name]) for name in _ENVIRONMENT},
+        "store": (settings_store.LOCAL if settings.store is None else str(settings.store), origins["store"]),
+        "host.name": (settings.host, origins["host"]),
+        "host.labels": (settings.labels, origins["labels"]),
+        "http.listen": (None if settings.http is None else str(settings.http.address), origins["http"]),
+    }
+    if flags.get("http_open") or settings_http.open_by(environ):
+        counting["http.open"] = (True, "flag --http-open" if flags.get("http_open") else "$FLOWD_HTTP_OPEN")
+    if path := environ.get("FLOWD_HTTP_SECRET_FILE"):
+        counting["http.secret_file"] = (path, "$FLOWD_HTTP_SECRET_FILE")
+    return counting
 
 
 def _refuse_to_take_over(state_dir: Path, root: Path, file: Path) -> None:
@@ -204,16 +226,16 @@ class _Sources:
                 return file.members[name], str(file.path)
         return None, None
 
-    def value(self, name: str, kind: Any, default: Any) -> Any:
+    def value(self, field: Field) -> Any:
         """One of the simple settings, checked."""
-        raw, origin = self._first(name)
-        self.origins[name] = origin or "default"
+        raw, origin = self._first(field.name)
+        self.origins[field.name] = origin or "default"
         if origin is None:
-            return default
+            return field.default
         try:
-            return convert(raw, kind)
+            return convert(from_text(raw, field.type), field.type)
         except ValueError as error:
-            raise SettingsError(f"{origin}: {name} {error}") from None
+            raise SettingsError(f"{origin}: {field.name} {error}") from None
 
     def path(self, name: str, *, default: Path) -> Path:
         """A path; relative ones are in the workspace."""
@@ -232,19 +254,15 @@ class _Sources:
         return path
 
     def interpreters(self) -> dict[str, str]:
-        """Each runner's interpreter from its strongest source; the origin is the strongest source of any."""
+        """Each runner's interpreter from its strongest source."""
         found: dict[str, str] = {}
-        self.origins["interpreters"] = "default"
-        for file in reversed(self._files):
-            named = {runner: path for runner in _INTERPRETERS if (path := getattr(file.runners, runner)) is not None}
-            found |= named
-            if named:
-                self.origins["interpreters"] = str(file.path)
         for runner, variables in _INTERPRETERS.items():
-            for variable in reversed(variables):
-                if self._environ.get(variable):
-                    found[runner] = self._environ[variable]
-                    self.origins["interpreters"] = f"${variable}"
+            said = [(self._environ.get(variable), f"${variable}") for variable in variables]
+            said += [(getattr(file.tables.runners or Runners(), runner), str(file.path)) for file in self._files]
+            path, origin = next(((path, origin) for path, origin in said if path), (None, "default"))
+            self.origins[f"runners.{runner}"] = origin
+            if path is not None:
+                found[runner] = path
         return found
 
     def inherit(self) -> tuple[str, ...] | None:
@@ -254,9 +272,9 @@ class _Sources:
             self.origins["inherit"] = "$CODEX_FLOW_BACKEND_FORWARD_ENV"
             return tuple(name.strip() for name in forwarded.split(",") if name.strip())
         for file in self._files:
-            if file.environment.inherit is not None:
+            if file.tables.environment is not None and file.tables.environment.inherit is not None:
                 self.origins["inherit"] = str(file.path)
-                return file.environment.inherit
+                return file.tables.environment.inherit
         self.origins["inherit"] = "default"
         return None
 
@@ -281,17 +299,17 @@ class _Sources:
 
     def host(self) -> str:
         """What this host is called."""
-        said = [(file.path, file.host) for file in self._files]
+        said = [(file.path, file.tables.host or HostTable()) for file in self._files]
         return self._noted("host", lambda: settings_host.name(self._environ, said, socket.gethostname))
 
     def labels(self) -> tuple[str, ...]:
         """The labels that somebody gave this host."""
-        said = [(file.path, file.host) for file in self._files]
+        said = [(file.path, file.tables.host or HostTable()) for file in self._files]
         return self._noted("labels", lambda: settings_host.labels(self._environ, said))
 
     def retention(self) -> tuple[Rule, ...]:
         """How long what has ended is kept; nothing is forgotten where nobody says."""
-        said = [(file.path, file.retention) for file in self._files]
+        said = [(file.path, file.tables.retention) for file in self._files]
         return self._noted("retention", lambda: settings_retention.load(said))
 
     def _noted(self, name: str, read: Callable[[], tuple[T, str]]) -> T:
@@ -311,29 +329,25 @@ class _Sources:
         return self._together("withhold")
 
     def _together(self, name: str) -> tuple[str, ...]:
-        said = {file.path: getattr(file.environment, name) for file in self._files}
+        said = {file.path: getattr(file.tables.environment or Environment(), name) for file in self._files}
         self.origins[name] = ", ".join(str(path) for path, names in said.items() if names) or "default"
         return tuple(dict.fromkeys(each for names in said.values() for each in names))
 
     def secrets(self) -> dict[str, SecretSource]:
         """Where the secrets of steps are kept."""
-        self.origins["secrets"] = ", ".join(str(file.path) for file in self._files if file.secrets) or "default"
-        try:
-            return read_secrets([(file.path, file.secrets) for file in self._files], self._root)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
+        said = [file for file in self._files if file.tables.secrets]
+        self.origins["secrets"] = ", ".join(str(file.path) for file in said) or "default"
+        return read_secrets([file.tables.secrets or {} for file in said], self._root)
 
     def notifiers(self) -> tuple[NotifierConfig, ...]:
         """Who is told of failures and questions."""
-        self.origins["notifiers"] = ", ".join(str(file.path) for file in self._files if file.notify) or "default"
-        try:
-            return read_notifiers([(file.path, file.notify) for file in self._files], self._root)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
+        said = [file for file in self._files if file.tables.notify]
+        self.origins["notifiers"] = ", ".join(str(file.path) for file in said) or "default"
+        return read_notifiers([file.members["notify"] for file in said], self._root)
 
     def named_by_workspace(self) -> frozenset[str]:
         """The runners whose interpreter comes from the workspace's file, and from nothing stronger."""
-        workspace = self._files[0].runners
+        workspace = self._files[0].tables.runners or Runners()
         return frozenset(
             runner
             for runner, variables in _INTERPRETERS.items()

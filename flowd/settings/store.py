@@ -5,11 +5,12 @@ is a `ValueError` whose message names the place, and shows nothing of the addres
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from flowd.formats.typed import Problem
 from flowd.settings.secrets import SecretsReader
 
 LOCAL = "sqlite"
@@ -22,7 +23,7 @@ _SCHEME = re.compile(r"^postgres(?:ql)?://", re.IGNORECASE)
 _SCHEMA = re.compile(r"^[a-z_][a-z0-9_]{0,39}$")
 _SECRET_OPTIONS = ("password", "sslpassword")
 _LOOPBACK = re.compile(r"^(?:localhost|127(?:\.\d+){3}|::1)$", re.IGNORECASE)
-_EXAMPLE = "postgresql://USER@HOST/DATABASE"
+EXAMPLE = "postgresql://USER@HOST/DATABASE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,6 @@ def load(
     Raises:
         ValueError: It cannot be used, or a file has a password.
     """
-    _refuse_passwords(files)
     address, origin = _strongest(environ, files, root)
     if address is not None and environ.get("PGPASSWORD"):
         address = replace(address, passwords=(*address.passwords, environ["PGPASSWORD"]))
@@ -77,17 +77,20 @@ def _strongest(
     return None, "default"
 
 
-def _refuse_passwords(files: Sequence[tuple[Path, object]]) -> None:
-    for path, member in files:
-        try:
-            has_password = isinstance(member, str) and bool(parse(member.strip(), {}).passwords)
-        except ValueError:
-            continue  # which is told where it is the one that counts
-        if has_password:
-            raise ValueError(
-                f"{path}: store has a password in it, which whoever reads this file would know. Take it out, and set "
-                f"${VARIABLE}, the credential {CREDENTIAL}, or a password file ($PGPASSFILE)."
-            )
+def problems(said: str) -> Iterator[Problem]:
+    """What is wrong with an address in a file, of which nothing is shown."""
+    if said.strip() == LOCAL:
+        return
+    try:
+        has_password = bool(parse(said.strip(), {}).passwords)
+    except ValueError as error:
+        yield Problem(str(error).removesuffix("."))
+        return
+    if has_password:
+        yield Problem(
+            "has a password in it, which whoever reads this file would know",
+            remedy=f"Take it out, and set ${VARIABLE}, the credential {CREDENTIAL}, or a password file ($PGPASSFILE).",
+        )
 
 
 def _read(said: object, origin: str, environ: Mapping[str, str]) -> tuple[StoreAddress | None, str]:
@@ -116,7 +119,7 @@ def parse(text: str, environ: Mapping[str, str]) -> StoreAddress:
     """
     scheme = _SCHEME.match(text)
     if scheme is None or not text.isprintable() or "#" in text or " " in text:
-        raise ValueError(f"must be the URL of a PostgreSQL database, like {_EXAMPLE}, or {LOCAL}.")
+        raise ValueError(f"must be the URL of a PostgreSQL database, like {EXAMPLE}, or {LOCAL}.")
     place, _, query = text[scheme.end() :].partition("?")
     authority, slash, database = place.partition("/")
     user_info, at, hosts = authority.rpartition("@")
@@ -139,7 +142,7 @@ def _schema_and_options(query: str) -> tuple[str, list[tuple[str, str]]]:
     try:
         said = parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict") if query else []
     except ValueError:
-        raise ValueError(f"must have its options as NAME=VALUE&NAME=VALUE, like {_EXAMPLE}?schema=team.") from None
+        raise ValueError(f"must have its options as NAME=VALUE&NAME=VALUE, like {EXAMPLE}?schema=team.") from None
     schema = dict(said).get("schema", DEFAULT_SCHEMA)
     if not _SCHEMA.match(schema) or schema.startswith("pg_"):
         raise ValueError("must have a plain name as its schema: at most 40 small letters, digits and '_'.")

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 from flowd.api.http.config import HttpConfig
 from flowd.domain import hosts
 from flowd.domain.errors import StateError
+from flowd.domain.finding import Finding
 from flowd.domain.queueing import MAX_WAITING
 from flowd.domain.retention import Rule
 from flowd.domain.secrets import SecretSource
 from flowd.domain.trees import MAX_EVENTS
-from flowd.formats.typed import Meta, Struct
+from flowd.formats.typed import About, Meta, Struct
 from flowd.notifiers.config import NotifierConfig
 from flowd.settings.store import StoreAddress
 from flowd_client.discovery import REHEARSAL
@@ -49,31 +50,102 @@ class WorkspaceAwayError(SettingsError):
 
 
 class Simple(Struct, frozen=True, kw_only=True):
-    """The settings that are one value each, with their types and defaults. `Settings` says what they mean."""
+    """The settings that are one value each, with their types and defaults."""
 
-    max_parallel: Annotated[int, Meta(ge=1, le=10_000)] = max(4, 2 * _CORES)
-    max_queued: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
-    max_waiting: Annotated[int, Meta(ge=1, le=100_000_000)] = MAX_WAITING
-    max_tree_events: Annotated[int, Meta(ge=1, le=1_000_000)] = MAX_EVENTS
-    max_payload_bytes: Annotated[int, Meta(ge=1024, le=64 * MIB)] = 4 * MIB
-    max_check_ms: Annotated[int, Meta(ge=1, le=60_000)] = 200
-    max_output_bytes: Annotated[int, Meta(ge=64 * 1024, le=1 << 40)] = 64 * MIB
-    shared_output_bytes: Annotated[int, Meta(ge=128 * 1024, le=1 << 40)] = 16 * MIB
-    rescan_interval_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
-    on_stop: Literal["finish", "cancel", "keep"] = "finish"
-    orphan_grace_s: Annotated[float, Meta(ge=0, le=7 * 86_400)] = 600.0
-    executor: Annotated[Literal["direct", "systemd", "systemd-run"], Meta(description="direct or systemd")] = "direct"
-    """``systemd-run`` is the reference system's name for ``systemd``."""
+    max_parallel: Annotated[
+        int,
+        Meta(ge=1, le=10_000),
+        About(
+            "Steps that run at the same time; the rest are queued in order.",
+            default="twice the cores, at least 4",
+            example="8",
+            flag="--max-parallel",
+        ),
+    ] = max(4, 2 * _CORES)
+    max_queued: Annotated[
+        int,
+        Meta(ge=1, le=10_000_000),
+        About("Runs that may be ready and wait for a place; then events are refused with `queue_full`."),
+    ] = 100_000
+    max_waiting: Annotated[
+        int,
+        Meta(ge=1, le=100_000_000),
+        About(
+            "Runs that may wait for something else (others, a person, a time, a pause, a key), likewise. What is owed "
+            "to runs, such as retries, answers and `next`, may be twice as much."
+        ),
+    ] = MAX_WAITING
+    max_tree_events: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000),
+        About("Events in a tree: one, what its runs cause, what theirs cause, and so on."),
+    ] = MAX_EVENTS
+    max_payload_bytes: Annotated[int, Meta(ge=1024, le=64 * MIB), About("Of an event's payload as JSON.")] = 4 * MIB
+    max_check_ms: Annotated[
+        int,
+        Meta(ge=1, le=60_000),
+        About("Milliseconds of CPU time that the costly schema checks of one event may take, in all."),
+    ] = 200
+    max_output_bytes: Annotated[
+        int, Meta(ge=64 * 1024, le=1 << 40), About("Of each stream of an attempt; more ends it.")
+    ] = 64 * MIB
+    shared_output_bytes: Annotated[
+        int,
+        Meta(ge=128 * 1024, le=1 << 40),
+        About(
+            "Of each stream of an attempt, for the other hosts of a shared store to read: of more, its beginning and "
+            "its end."
+        ),
+    ] = 16 * MIB
+    rescan_interval_s: Annotated[
+        float, Meta(ge=1, le=3600), About("Seconds between looks at the packages that no notification asks for.")
+    ] = 10.0
+    on_stop: Annotated[
+        Literal["finish", "cancel", "keep"],
+        About(
+            "What a first SIGTERM does to running steps: let them `finish`, `cancel` them, or `keep` them running for "
+            "the next daemon.",
+            default='`"finish"`; `"keep"` under systemd',
+        ),
+    ] = "finish"
+    orphan_grace_s: Annotated[
+        float,
+        Meta(ge=0, le=7 * 86_400),
+        About(
+            "How many seconds steps run on without any daemon; 0 is for ever. With the executor `systemd` they run to "
+            "their own ends."
+        ),
+    ] = 600.0
+    executor: Annotated[
+        Literal["direct", "systemd", "systemd-run"],
+        Meta(description="direct or systemd"),
+        About(
+            "Who starts steps: `direct` is flowd's keeper, `systemd` makes each attempt a transient unit. "
+            "`systemd-run` is the TypeScript system's name for the latter.",
+            flag="--executor",
+            variables=("CODEX_FLOW_BACKEND_EXECUTOR",),
+        ),
+    ] = "direct"
     cgroup: Annotated[
         str,
         Meta(
             pattern="^(auto|off|/.*)$",
             description="auto, off, or the absolute path of a cgroup (version 2) that flowd may use",
         ),
+        About("A cgroup v2 for each step: `auto` where one is delegated to flowd's unit, `off`, or below this one."),
     ] = "auto"
-    log_format: Literal["auto", "pretty", "json", "journal"] = "auto"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    workspace_tasks: bool = False
+    log_format: Annotated[
+        Literal["auto", "pretty", "json", "journal"],
+        About("The log on stderr; `auto` is pretty on a terminal, else JSON lines.", flag="--log-format"),
+    ] = "auto"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], About("The least that is logged.")] = "info"
+    workspace_tasks: Annotated[
+        bool,
+        About(
+            "Send the events of tasks of kind `flow` in `.codex/workspace.toml`, which another scheduler may run: "
+            "[Time](time.md#tasks-of-a-workspace)."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +184,8 @@ class Settings:
         is_vouched: Whose the workspace and its packages are does not matter, see `flowd.settings.sources.load`.
         origins: By setting, where its value came from.
         link: The link behind which the workspace is, where it may be changed to another one.
+        table: Every setting as a file spells it, JSON-ready, see `flowd.settings.shown`.
+        doubts: What the files have that is taken, and may not be meant.
         closed: The user's settings file, where a folder above it cannot be entered: it counts as absent.
     """
 
@@ -150,6 +224,8 @@ class Settings:
     origins: Mapping[str, str]
     closed: Path | None = None
     link: Path | None = None
+    doubts: tuple[Finding, ...] = ()
+    table: tuple[dict[str, Any], ...] = ()
 
     @property
     def link_sentence(self) -> str | None:
@@ -183,21 +259,6 @@ class Settings:
     def max_frame_bytes(self) -> int:
         """The size of the largest message on the control socket: a payload, escaped, and what is around it."""
         return self.max_payload_bytes + MIB
-
-    def table(self) -> list[dict[str, Any]]:
-        """Every setting with its value and origin, JSON-ready."""
-        shown = {name: getattr(self, name) for name in self.origins}
-        shown["secrets"] = sorted(self.secrets)
-        shown["retention"] = [str(rule) for rule in self.retention] or "for ever"
-        shown["notifiers"] = [notifier.name for notifier in self.notifiers]
-        shown["http"] = None if self.http is None else str(self.http.address)  # and none of its secrets
-        shown["store"] = "in the state folder" if self.store is None else str(self.store)
-        if self.inherit is None:
-            shown["inherit"] = "all but flowd's own secrets and what is withheld"
-        return [
-            {"name": name, "value": str(value) if isinstance(value, Path) else value, "origin": self.origins[name]}
-            for name, value in shown.items()
-        ]
 
 
 def is_managed(environ: Mapping[str, str]) -> bool:

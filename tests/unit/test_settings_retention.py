@@ -30,8 +30,11 @@ def test_rules_come_in_their_order_and_the_table_itself_last(tmp_path: Path) -> 
         Rule(max_age_ms=90 * DAY_MS, max_bytes=5 * 10**9),
     )
     assert settings.origins["retention"].endswith("flowd.toml")
-    (shown,) = [row["value"] for row in settings.table() if row["name"] == "retention"]
-    assert shown == ["nightly completed: 100 events", "failed: 364d", "all others: 90d, 5,000,000,000 bytes"]
+    assert [str(rule) for rule in settings.retention] == [
+        "nightly completed: 100 events",
+        "failed: 364d",
+        "all others: 90d, 5,000,000,000 bytes",
+    ]
 
 
 def test_nothing_is_forgotten_where_nobody_says(tmp_path: Path) -> None:
@@ -54,7 +57,7 @@ def test_nothing_is_forgotten_where_nobody_says(tmp_path: Path) -> None:
         ('[[retention.rules]]\nmax_age = "5d"', "needs flow, status or both"),
         ('[[retention.rules]]\nstatus = "blocked"\nmax_age = "5d"', "status must be one of completed, failed"),
         ('[[retention.rules]]\nflow = ""\nmax_age = "5d"', "a flow's name"),
-        ("retention = 5", "a table, [retention]"),
+        ("retention = 5", "[retention] must be a table"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:

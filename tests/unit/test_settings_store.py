@@ -30,7 +30,8 @@ def refusal(folder: Path, text: str = "", environ: dict[str, str] | None = None)
 def test_the_store_is_the_state_folders_where_nobody_says_otherwise(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     assert settings.store is None
-    assert {"name": "store", "value": "in the state folder", "origin": "default"} in settings.table()
+    (told,) = [row for row in settings.table if row["name"] == "store"]
+    assert (told["line"], told["origin"]) == ('store = "sqlite"', "default")
 
 
 def test_the_environment_beats_the_credential_beats_the_file(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_password_is_known_to_the_driver_and_shown_nowhere(tmp_path: Path) -> 
     assert settings.store is not None
     assert "s3cr%3Aet%2Fword" in settings.store.url
     assert set(settings.store.passwords) == {PASSWORD, "s3cr%3Aet%2Fword"}
-    shown = json.dumps([*settings.table(), repr(settings), repr(settings.store), str(settings.store)])
+    shown = json.dumps([*settings.table, repr(settings), repr(settings.store), str(settings.store)])
     assert "s3cr" not in shown
     assert "postgresql://me@db.example.org/work" in shown
     redactor = Redactor()
@@ -80,7 +81,7 @@ def test_passwords_among_the_options_are_as_secret(tmp_path: Path, option: str) 
 def test_a_password_in_a_file_is_refused_even_where_another_source_counts(tmp_path: Path, address: str) -> None:
     for environ in ({}, {"FLOWD_STORE": "postgresql://elsewhere/work"}, {"FLOWD_STORE": "sqlite"}):
         message = refusal(tmp_path, f'store = "{address}"', environ)
-        assert "flowd.toml: store has a password in it" in message
+        assert "flowd.toml:1:9: store has a password in it" in message
         assert "FLOWD_STORE, the credential flowd-store, or a password file" in message
         assert "s3cr" not in message
         assert "hidden1" not in message
@@ -107,7 +108,7 @@ def test_what_is_no_address_is_refused_without_being_shown(tmp_path: Path, said:
 
 
 def test_a_store_in_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    assert "flowd.toml: store must be the URL of a PostgreSQL database" in refusal(tmp_path, "store = 3")
+    assert "flowd.toml:1:9: store must be the URL of a PostgreSQL database" in refusal(tmp_path, "store = 3")
 
 
 @pytest.mark.parametrize(
@@ -174,8 +175,8 @@ def test_a_hosts_name_and_labels_come_from_the_environment_before_the_file(tmp_p
     assert (settings.host, settings.labels) == ("b", ("cuda:12", "x.y"))
     assert (settings.origins["host"], settings.origins["labels"]) == ("$FLOWD_HOST", "$FLOWD_LABELS")
     assert settings_of(tmp_path, text, {"FLOWD_LABELS": ""}).labels == ()
-    shown = {row["name"]: row["value"] for row in settings.table()}
-    assert (shown["host"], shown["labels"]) == ("b", ("cuda:12", "x.y"))
+    shown = {row["name"]: row["value"] for row in settings.table}
+    assert (shown["host.name"], shown["host.labels"]) == ("b", ["cuda:12", "x.y"])
 
 
 @pytest.mark.parametrize(
@@ -184,9 +185,9 @@ def test_a_hosts_name_and_labels_come_from_the_environment_before_the_file(tmp_p
         ('[host]\nname = "a b"', "[host] name must be a name like a hostname's"),
         (f'[host]\nname = "{"a" * 64}"', "[host] name must be"),
         ('[host]\nname = "-a"', "[host] name must be"),
-        ('[host]\nlabels = ["a b"]', "a label of [host] labels must be at most 64 letters, digits"),
-        ('[host]\nlabels = [""]', "a label of [host] labels must be"),
-        (f'[host]\nlabels = ["{"a" * 65}"]', "a label of [host] labels must be"),
+        ('[host]\nlabels = ["a b"]', "[host] labels: a label must be at most 64 letters, digits"),
+        ('[host]\nlabels = [""]', "[host] labels: a label must be"),
+        (f'[host]\nlabels = ["{"a" * 65}"]', "[host] labels: a label must be"),
         (
             '[host]\nlabels = ["host:other"]',
             "has 'host:other', and host:NAME is a label that the host of that name has",
