@@ -29,15 +29,15 @@ $(VENV)/.ready: pyproject.toml constraints-dev.txt
 	@mkdir -p $(TOOLS)/bin && ln -sf ../../$(BIN)/uv $(TOOLS)/bin/uv
 	@touch $@
 
-# Bun runs the bun steps of the demo and the tests; vscode-jsonrpc is a client that others wrote. One npm command for
-# both, because npm removes what it is not told of.
+# Bun runs the bun steps of the demo and the tests; vscode-jsonrpc is a client that others wrote; Taplo reads our JSON
+# Schemas as editors do. One npm command for all, because npm removes what it is not told of.
 bun:
-	@if [ -x $(BUN) ] && [ -d $(TOOLS)/node_modules/vscode-jsonrpc ]; then :; \
+	@if [ -x $(BUN) ] && [ -d $(TOOLS)/node_modules/vscode-jsonrpc ] && [ -d $(TOOLS)/node_modules/@taplo/cli ]; then :; \
 	elif command -v npm >/dev/null 2>&1; then \
-	  echo "installing Bun and vscode-jsonrpc from the npm registry into $(TOOLS)/"; \
-	  npm install --silent --no-audit --no-fund --no-save --prefix $(TOOLS) bun vscode-jsonrpc >/dev/null 2>&1 \
+	  echo "installing Bun, vscode-jsonrpc and Taplo from the npm registry into $(TOOLS)/"; \
+	  npm install --silent --no-audit --no-fund --no-save --prefix $(TOOLS) bun vscode-jsonrpc @taplo/cli >/dev/null 2>&1 \
 	    || echo "NOTICE: npm could not install them; what needs them is left out and says so"; \
-	else echo "NOTICE: npm is not here; what needs Bun or vscode-jsonrpc is left out and says so"; fi
+	else echo "NOTICE: npm is not here; what needs Bun, vscode-jsonrpc or Taplo is left out and says so"; fi
 
 # What the extension for VS Code is built and tested with, in the versions of its lock.
 VSCODE := clients/vscode

@@ -61,9 +61,9 @@ NAVIGATION: dict[str, dict[str, str]] = {
     "Reference": {
         "Commands": "reference/cli.md",
         "flow.toml": "reference/packages.md",
+        "All keys of flow.toml": "reference/keys.md",
         "How runs end": "reference/runs.md",
         "Settings": "settings.md",
-        "Settings ": "reference/settings.md",
         "API": "reference/api.md",
     },
     "Inside": {"How flowd works": "architecture.md", "Working on flowd": "contributing.md", "Changes": "changelog.md"},

@@ -7,13 +7,14 @@ the tables are current.
 import copy
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from docs import packaging
+from docs import packaging, shapes_reference
 from flowd.api.http.hooks import Hooks
 from flowd.api.http.responses import JSON
 from flowd.api.http.route import Route
@@ -25,11 +26,9 @@ from flowd_client import wire
 from flowd_client.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
-PAGES = (
-    ROOT / "docs" / "reference" / "api.md",
-    ROOT / "docs" / "reference" / "cli.md",
-    ROOT / "docs" / "http.md",
-    ROOT / "docs" / "metrics.md",
+PAGES = tuple(
+    ROOT / "docs" / name
+    for name in ("reference/api.md", "reference/cli.md", "reference/keys.md", "http.md", "metrics.md", "settings.md")
 )
 
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -137,6 +136,10 @@ def _help(command: click.Command, context: click.Context) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _keys(name: str) -> str:
+    return _table("name | may be | default | what it is for", shapes_reference.rows(name))
+
+
 def _table(head: str, rows: Iterator[tuple[str, ...]]) -> str:
     columns = head.split(" | ")
     lines = [" | ".join(columns), "|".join("---" for _ in columns), *(" | ".join(row) for row in rows)]
@@ -150,11 +153,13 @@ _TABLES = {
     "routes": _routes,
     "verbs": _verbs,
     "metrics": _metrics,
+    **{name: partial(_keys, name) for name in (*shapes_reference.shapes(), *shapes_reference.keys())},
 }
 
 
 def main() -> None:
     """Bring all pages up to date, and the man page."""
+    shapes_reference.write()
     for page in PAGES:
         page.write_text(current(page.read_text(encoding="utf-8")), encoding="utf-8")
     packaging.MAN_PAGE.write_text(packaging.man_page(), encoding="utf-8")

@@ -4,17 +4,12 @@ every mistake is an error."""
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
+from flowd.catalog.shapes import MAX_GROUP_CHARS, MAX_POINTERS
 from flowd.catalog.table import Table, kind_of
 from flowd.domain import pointer
 from flowd.domain.concurrency import Concurrency, Kind, OnBusy
 from flowd.domain.flow import Flow, Step
 
-MAX_LIMIT = 100_000
-MAX_POINTERS = 20
-MAX_PRIORITY = 1_000
-MAX_GROUP_CHARS = 200
-
-KEYS = ("key", "group", "limit", "on_busy")
 _WAYS: tuple[OnBusy, ...] = get_args(OnBusy)
 
 
@@ -34,12 +29,12 @@ def read_concurrency(above: Table, header: str) -> Concurrency | None:
     table = above.needed_table("concurrency")
     if table is None:
         return None
-    table.refuse_unknown(KEYS, "concurrency has the unknown key")
+    table.refuse_unknown("concurrency has the unknown key")
     asked = Concurrency(
         group=table.tried(None, _group, table),
         key=table.tried((), read_pointers, table, "concurrency"),
-        limit=table.integer("limit", 1, low=1, high=MAX_LIMIT),
-        on_busy=table.choice("on_busy", "queue", _WAYS, "concurrency.on_busy"),
+        limit=table.integer("limit"),
+        on_busy=table.choice("on_busy", _WAYS, "concurrency.on_busy"),
     )
     if asked.on_busy == "replace" and asked.limit > 1:
         table.fail(
@@ -55,13 +50,13 @@ def read_priority(step: Table) -> int:
 
     What is no whole number in the range is an error.
     """
-    return step.integer("priority", 0, low=-MAX_PRIORITY, high=MAX_PRIORITY)
+    return step.integer("priority")
 
 
 def _group(table: Table) -> str | None:
     if "group" not in table.values:
         return None
-    group = table.needed_string("group", example='"a-name"')
+    group = table.needed_string("group")
     if len(group) > MAX_GROUP_CHARS:
         table.fail("group", f"group is longer than {MAX_GROUP_CHARS} characters", "Give it a short name.")
     return group

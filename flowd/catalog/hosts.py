@@ -7,8 +7,6 @@ from flowd.catalog.table import Table, kind_of
 from flowd.domain.hosts import (
     LABEL_RULE,
     MAX_LABELS,
-    MAX_LOST_AFTER_MS,
-    MIN_LOST_AFTER_MS,
     OWN_LABEL,
     is_label,
     longest_grace_ms,
@@ -53,7 +51,7 @@ def read_lost_after(step: Table, grace_ms: int) -> int | None:
     """
     if "lost_after_ms" not in step.values:
         return None
-    lost_after_ms = step.integer("lost_after_ms", MAX_LOST_AFTER_MS, low=MIN_LOST_AFTER_MS, high=MAX_LOST_AFTER_MS)
+    lost_after_ms = step.integer("lost_after_ms")
     if grace_ms > longest_grace_ms(lost_after_ms):
         step.fail(
             "lost_after_ms",

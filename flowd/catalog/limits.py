@@ -2,22 +2,12 @@
 
 import re
 
+from flowd.catalog.shapes import LimitsTable
 from flowd.catalog.table import Table, kind_of
 from flowd.domain.limits import Limits
+from flowd.formats.typed import fields_of
 
-_RANGES = {
-    # Less than 16 MiB of address space starts no program that is worth limiting.
-    "memory_bytes": (16 << 20, 1 << 50),
-    "cpu_time_s": (1, 7 * 86_400),
-    # Of one core; the largest machines have fewer than a thousand.
-    "cpu_percent": (1, 100_000),
-    # 0, 1 and 2 are taken, and a shell wants some more.
-    "open_files": (8, 1 << 20),
-    "processes": (1, 1 << 20),
-    "file_bytes": (1, 1 << 50),
-    "niceness": (-20, 19),
-}
-KEYS = (*_RANGES, "umask")
+_NUMBERS = tuple(name for name in fields_of(LimitsTable) if name != "umask")
 _OCTAL = re.compile(r"0?[0-7]{3}")
 
 
@@ -30,10 +20,8 @@ def read_limits(step: Table) -> Limits | None:
     table = step.needed_table("limits")
     if table is None:
         return None
-    table.refuse_unknown(KEYS, "limits has the unknown key")
-    asked = {
-        key: table.integer(key, low, low=low, high=high) for key, (low, high) in _RANGES.items() if key in table.values
-    }
+    table.refuse_unknown("limits has the unknown key")
+    asked = {key: table.integer(key) for key in _NUMBERS if key in table.values}
     limits = Limits(**asked, umask=table.tried(None, _umask, table))
     return limits if limits.asked() else None
 

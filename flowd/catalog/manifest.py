@@ -14,6 +14,7 @@ from flowd.catalog.json_values import json_value, narrow
 from flowd.catalog.needs import check_needs
 from flowd.catalog.report import Report
 from flowd.catalog.schedules import read_schedules
+from flowd.catalog.shapes import FlowTable
 from flowd.catalog.steps import SchemaUse, read_step
 from flowd.catalog.table import ManifestError, Table, kind_of
 from flowd.catalog.watches import read_watches
@@ -28,10 +29,6 @@ from flowd.formats.places import Places
 MAX_MANIFEST_BYTES = 1024 * 1024
 """A manifest is written by people; more than this is another file under its name."""
 
-KEYS = (
-    *("name", "version", "description", "config", "guidance", "steps", "round_dir", "concurrency", "runs_on"),
-    *("schedules", "watches"),
-)
 _NAME_LINE = re.compile(r"""^[ \t]*name[ \t]*=[ \t]*(?:"([^"\\\n]+)"|'([^'\n]+)')""", re.MULTILINE)
 _FIRST_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 
@@ -105,7 +102,7 @@ def parse(text: bytes, file: str = "") -> Manifest:
     """
     values, places = _toml(_decode(text, file), file)
     report = Report(file, places)
-    table = Table(values, report, kind="flow")
+    table = Table(values, report, kind="flow", shape=FlowTable)
     manifest = _manifest(table, report)
     if not report.errors():
         return manifest
@@ -150,7 +147,7 @@ def _unreadable(finding: Finding) -> RefusedManifestError:
 
 
 def _manifest(table: Table, report: Report) -> Manifest:
-    name = table.tried("", table.needed_string, "name", example='"a-name"')
+    name = table.tried("", table.needed_string, "name")
     version = table.tried(0, _version, table)
     steps, schemas, doubtful = table.tried(((), {}, frozenset()), _steps, table)
     read = Manifest(
@@ -169,7 +166,7 @@ def _manifest(table: Table, report: Report) -> Manifest:
         doubtful=doubtful,
     )
     _check_guidance(table)
-    table.warn_unknown(KEYS)
+    table.warn_unknown()
     return replace(read, findings=report.findings())
 
 
@@ -230,7 +227,7 @@ def _check_guidance(table: Table) -> None:
     """Check guidance's shape, so that a mistake is told. Nothing reads it here."""
     guidance = table.table("guidance")
     if guidance is not None:
-        guidance.warn_unknown(("skills",))
+        guidance.warn_unknown()
 
 
 def _trigger_types(values: Mapping[str, object]) -> tuple[str, ...] | None:

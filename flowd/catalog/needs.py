@@ -42,7 +42,7 @@ def read_when(step: Table) -> When:
         return "success"
     if not step.values.get("needs"):
         step.fail("when", "when asks how needs ended, and this step has none", 'Add needs = ["…"], or remove when.')
-    return step.choice("when", "success", WHENS, "when")
+    return step.choice("when", WHENS, "when")
 
 
 def check_needs(steps: Mapping[str, Step], tables: Mapping[str, Table], doubtful: Collection[str] = ()) -> None:

@@ -12,7 +12,6 @@ from flowd.domain.schedule import CatchUp, Schedule
 from flowd.formats import cron
 from flowd.formats.guesses import near_word
 
-KEYS = ("name", "cron", "timezone", "type", "payload", "catch_up")
 _WAYS: tuple[CatchUp, ...] = get_args(CatchUp)
 
 
@@ -46,11 +45,11 @@ def read_schedules(manifest: Table, flow: str) -> tuple[Schedule, ...]:
 
 
 def _schedule(table: Table, flow: str) -> Schedule:
-    name = table.needed_string("name", example='"every-night"')
+    name = table.needed_string("name")
     table.label = f'schedule "{name}"' if name.isprintable() and len(name) <= 60 else table.label
     if len(schedule.event_id(flow, name, 0)) > MAX_ID_CHARS:
         table.fail("name", "name is too long: ids of events are made of it and the flow's name", "Shorten one.")
-    table.refuse_unknown(KEYS, "schedules have no key")
+    table.refuse_unknown("schedules have no key")
     zone = table.tried("UTC", read_timezone, table)
     return Schedule(
         name,
@@ -63,7 +62,7 @@ def _schedule(table: Table, flow: str) -> Schedule:
 
 
 def _cron(table: Table, zone: str) -> str:
-    expression = table.needed_string("cron", example='"30 2 * * *"')
+    expression = table.needed_string("cron")
     try:
         cron.read_cron(expression, zone)
     except cron.CronError as error:
@@ -72,7 +71,7 @@ def _cron(table: Table, zone: str) -> str:
 
 
 def _type(table: Table) -> str:
-    event_type = table.needed_string("type", example='"an.event.type"')
+    event_type = table.needed_string("type")
     if len(event_type) > MAX_TYPE_CHARS:
         table.fail("type", f"type is longer than {MAX_TYPE_CHARS} characters", "Give it a short name.")
     return event_type
@@ -99,7 +98,7 @@ def read_catch_up(table: Table) -> CatchUp:
 
     Something else is an error.
     """
-    return table.choice("catch_up", "latest", _WAYS, "catch_up")
+    return table.choice("catch_up", _WAYS, "catch_up")
 
 
 def with_type_warnings(flows: Sequence[Flow]) -> tuple[Flow, ...]:

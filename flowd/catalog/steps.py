@@ -9,29 +9,12 @@ from flowd.catalog.labels import read_labels
 from flowd.catalog.leads import meant_value
 from flowd.catalog.limits import read_limits
 from flowd.catalog.needs import read_needs, read_when
+from flowd.catalog.shapes import RETRIED_BY_DEFAULT, RETRYABLE, SCHEMA_MODES
 from flowd.catalog.table import Table, kind_of
 from flowd.catalog.timing import read_debounce, read_delay, read_queue_timeout
-from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Runner, Step, Trigger
-from flowd.domain.retry import MAX_DELAY_MS, ON_RESULTS, Retry
-from flowd.domain.run import UNSTARTED, Reason
+from flowd.domain.flow import Runner, Step, Trigger
+from flowd.domain.retry import Retry
 
-MAX_GRACE_MS = 3_600_000
-MAX_ATTEMPTS = 100
-_MAX_FACTOR = 100
-_DEFAULT_MAX_DELAY_MS = 3_600_000
-_DEFAULT_JITTER = 0.1
-
-KEYS = (
-    *("name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "limits"),
-    *("needs", "when", "args", "concurrency", "priority", "labels", "runs_on", "lost_after_ms"),
-    *("delay_ms", "queue_timeout_ms", "debounce"),
-)
-TRIGGER_KEYS = ("type", "schema", "schema_mode")
-RETRY_KEYS = ("max_attempts", "on", "delay_ms", "factor", "max_delay_ms", "jitter")
-_RETRY_DEFAULT = (Reason.EXIT.value, Reason.SIGNAL.value, Reason.TIMEOUT.value)
-# A canceled run stays canceled: another attempt would undo what its caller, or a younger run's step, asked for.
-_NEVER_RETRIED = {Reason.CANCELED, Reason.SUPERSEDED, Reason.CHAIN_LIMIT, *UNSTARTED}
-_RETRYABLE = tuple(reason.value for reason in Reason if reason not in _NEVER_RETRIED)
 _NO_WILDCARD = 'is not a wildcard: only ".*" after a prefix is, such as "release.*"; nothing matches every type'
 
 
@@ -58,17 +41,17 @@ def read_step(table: Table, *, runs_on: tuple[str, ...] = ()) -> tuple[Step, Sch
         ManifestError: It has no name. What else is wrong is noted as an error, and the step is none to be run then.
     """
     runner = table.tried(Runner.EXEC, _runner, table)
-    name = table.needed_string("name", example='"a-name"')
+    name = table.needed_string("name")
     table.label = f'step "{name}"'
-    script = table.tried("", table.needed_string, "script", example='"path/to/script"')
+    script = table.tried("", table.needed_string, "script")
     trigger, use = table.tried((None, None), _trigger, table)
     env, inputs = table.tried(({}, {}), read_env, table)
-    grace_ms = table.integer("grace_ms", DEFAULT_GRACE_MS, low=0, high=MAX_GRACE_MS)
+    grace_ms = table.integer("grace_ms")
     step = Step(
         name=name,
         runner=runner,
         script=script,
-        timeout_ms=table.milliseconds("timeout_ms", DEFAULT_TIMEOUT_MS, low=1, high=MAX_TIMEOUT_MS),
+        timeout_ms=table.milliseconds("timeout_ms"),
         grace_ms=grace_ms,
         cwd=table.tried(None, table.string, "cwd"),
         trigger=trigger,
@@ -89,28 +72,28 @@ def read_step(table: Table, *, runs_on: tuple[str, ...] = ()) -> tuple[Step, Sch
         queue_timeout_ms=read_queue_timeout(table),
         debounce=table.tried(None, read_debounce, table),
     )
-    table.warn_unknown(KEYS)
+    table.warn_unknown()
     return step, use
 
 
 def _runner(table: Table) -> Runner:
-    table.needed_string("runner", example='"exec"')
-    return table.choice("runner", Runner.EXEC, tuple(Runner), "runner")
+    table.needed_string("runner")
+    return table.choice("runner", tuple(Runner), "runner")
 
 
 def _trigger(table: Table) -> tuple[Trigger | None, SchemaUse | None]:
     trigger = table.table("trigger")
     if trigger is None:
         return None, None
-    event_type = trigger.needed_string("type", example='"an.event.type"')
+    event_type = trigger.needed_string("type")
     # A bare ".*" would be the prefix ".", which nobody means.
     if event_type == ".*":
         trigger.fail("type", 'trigger type ".*" has nothing before it', 'Write a prefix, such as "release.*".')
     if "*" in event_type.removesuffix(".*"):
         trigger.warn("type", f'"*" in trigger type {kind_of(event_type)} {_NO_WILDCARD}')
     schema = trigger.string("schema") or None
-    is_subset = trigger.choice("schema_mode", "full", ("full", "subset"), "schema_mode") == "subset"
-    trigger.warn_unknown(TRIGGER_KEYS)
+    is_subset = trigger.choice("schema_mode", SCHEMA_MODES, "schema_mode") == "subset"
+    trigger.warn_unknown()
     use = None if schema is None else SchemaUse(schema, is_subset)
     return Trigger(event_type, schema), use
 
@@ -127,26 +110,25 @@ def _retry(table: Table) -> Retry | None:
             code="missing-key",
         )
     policy = Retry(
-        max_attempts=retry.integer("max_attempts", 1, low=1, high=MAX_ATTEMPTS),
+        max_attempts=retry.integer("max_attempts"),
         on=retry.tried((), _reasons, retry),
-        delay_ms=retry.integer("delay_ms", 1_000, low=0, high=MAX_DELAY_MS),
-        factor=retry.number("factor", 2.0, low=1, high=_MAX_FACTOR),
-        max_delay_ms=retry.integer("max_delay_ms", _DEFAULT_MAX_DELAY_MS, low=0, high=MAX_DELAY_MS),
-        jitter=retry.number("jitter", _DEFAULT_JITTER, low=0, high=1),
+        delay_ms=retry.integer("delay_ms"),
+        factor=retry.number("factor"),
+        max_delay_ms=retry.integer("max_delay_ms"),
+        jitter=retry.number("jitter"),
     )
-    retry.warn_unknown(RETRY_KEYS)
+    retry.warn_unknown()
     return policy
 
 
 def _reasons(retry: Table) -> tuple[str, ...]:
-    reasons = retry.values.get("on", list(_RETRY_DEFAULT))
-    remedy = f"Use a list of {', '.join((*_RETRYABLE, *ON_RESULTS))}."
+    reasons = retry.values.get("on", list(RETRIED_BY_DEFAULT))
+    remedy = f"Use a list of {', '.join(RETRYABLE)}."
     if not isinstance(reasons, list):
         retry.fail("on", f"retry.on must be a list, got {kind_of(reasons)}", remedy)
-    known = (*_RETRYABLE, *ON_RESULTS)
     for index, reason in enumerate(reasons):
-        if reason not in known:
+        if reason not in RETRYABLE:
             message = f"retry.on has the unknown reason {kind_of(reason)}"
-            meant = meant_value("on", reason, known) if isinstance(reason, str) else None
+            meant = meant_value("on", reason, RETRYABLE) if isinstance(reason, str) else None
             retry.error("on", message, remedy, code="unknown-value", member=(index,), suggestion=meant)
     return tuple(reasons)

@@ -9,6 +9,7 @@ from flowd.catalog.report import Report
 from flowd.domain.finding import Finding, Severity
 from flowd.formats import guesses
 from flowd.formats.places import Place
+from flowd.formats.typed import Struct, fields_of
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -39,14 +40,23 @@ class Table:
         place: Where it is.
         label: How messages name it (``step "build"``); empty for the manifest itself.
         kind: What it is to `flowd.catalog.leads`.
+        shape: What it may have, see `flowd.catalog.shapes`; None where its readers know.
     """
 
     def __init__(
-        self, values: Mapping[str, object], report: Report, *, place: Place = (), label: str = "", kind: str = ""
+        self,
+        values: Mapping[str, object],
+        report: Report,
+        *,
+        place: Place = (),
+        label: str = "",
+        kind: str = "",
+        shape: type[Struct] | None = None,
     ) -> None:
         self.values = values
         self.label = label
         self.kind = kind
+        self._fields = {} if shape is None else fields_of(shape)
         self._report = report
         self._place = place
 
@@ -119,22 +129,21 @@ class Table:
         place = (*self._place, *((key,) if key is not None and is_there else ()), *(member if is_there else ()))
         return self._report.note(finding, place, is_value=is_there and finding.code != "unknown-key")
 
-    def warn_unknown(self, known: Iterable[str]) -> None:
-        """Note every key that nothing reads."""
-        for key, (meant, remedy) in self._unknown(known):
+    def warn_unknown(self) -> None:
+        """Note every key that its shape does not have."""
+        for key, (meant, remedy) in self._unknown():
             self.warn(key, f'unknown key "{short(key)}" is ignored', remedy, code="unknown-key", suggestion=meant)
 
-    def refuse_unknown(self, known: Sequence[str], message: str) -> None:
-        """Note every key that nothing reads as an error; ``message`` is followed by the key."""
-        for key, (meant, remedy) in self._unknown(known):
-            use = f"Use {', '.join(known)}."
+    def refuse_unknown(self, message: str) -> None:
+        """Note every key that its shape does not have as an error; ``message`` is followed by the key."""
+        for key, (meant, remedy) in self._unknown():
+            use = f"Use {', '.join(self._fields)}."
             self.error(key, f"{message} {kind_of(key)}", remedy or use, code="unknown-key", suggestion=meant)
 
-    def _unknown(self, known: Iterable[str]) -> Iterable[tuple[str, tuple[str | None, str | None]]]:
-        words = tuple(known)
+    def _unknown(self) -> Iterable[tuple[str, tuple[str | None, str | None]]]:
         for key in self.values:
-            if key not in words:
-                yield key, lead(self.kind, key, (word for word in words if word not in self.values))
+            if key not in self._fields:
+                yield key, lead(self.kind, key, (word for word in self._fields if word not in self.values))
 
     def table(self, key: str, *, label: str | None = None) -> "Table | None":
         """The table under this key; None when there is none, with a warning when it is something else."""
@@ -151,9 +160,19 @@ class Table:
             self.fail(key, message, f"Write it as [steps.{key}].", code="wrong-type")
         return self._below(value, key, None)
 
-    def part(self, value: Mapping[str, object], place: Place, label: str, kind: str = "") -> "Table":
-        """A table at a place below this one."""
-        return Table(value, self._report, place=(*self._place, *place), label=label, kind=kind)
+    def part(
+        self,
+        value: Mapping[str, object],
+        place: Place,
+        label: str,
+        kind: str = "",
+        *,
+        shape: type[Struct] | None = None,
+    ) -> "Table":
+        """A table at a place below this one; its shape is as this one's shape says, if any."""
+        field = self._fields.get(str(place[0]))
+        shape = shape if field is None else field.kind.table or field.kind.tables_in_list
+        return Table(value, self._report, place=(*self._place, *place), label=label, kind=kind, shape=shape)
 
     def _below(self, value: Mapping[str, object], key: str, label: str | None) -> "Table":
         return self.part(value, (key,), self.label if label is None else label, key)
@@ -173,13 +192,17 @@ class Table:
             self._refuse_controls(key, value)
         return value
 
-    def needed_string(self, key: str, *, example: str) -> str:
+    def needed_string(self, key: str, *, example: str | None = None) -> str:
         """The non-blank string under this key, as written: nothing is trimmed.
+
+        Args:
+            example: For messages; None for its shape's.
 
         Raises:
             ManifestError: It is missing, blank, no string, or holds a control character.
         """
         value = self.values.get(key)
+        example = example or self._fields[key].about.example
         if value is None:
             self.fail(key, f"{key} is missing", f"Add {key} = {example}.", code="missing-key")
         if not isinstance(value, str) or not value.strip():
@@ -188,21 +211,40 @@ class Table:
         self._refuse_controls(key, value)
         return value
 
-    def integer(self, key: str, default: int, *, low: int, high: int) -> int:
-        """The whole number under this key; what is no number from ``low`` to ``high`` is an error, and the default."""
-        value = self.values.get(key, default)
-        if not isinstance(value, bool) and isinstance(value, int) and low <= value <= high:
-            return value
-        self._no_number(key, value, low, high)
-        return default
+    def integer(self, key: str, *, low: int | None = None) -> int:
+        """The whole number under this key. What is no number in the range of its shape is an error, and the default, or
+        the lowest where there is none.
 
-    def number(self, key: str, default: float, *, low: float, high: float) -> float:
-        """The number under this key; what is no number from ``low`` to ``high`` is an error, and the default."""
+        Args:
+            low: A higher lowest one.
+        """
+        least, high = self._range(key)
+        least = least if low is None else low
+        default = self._default(key, least)
+        value = self.values.get(key, default)
+        if not isinstance(value, bool) and isinstance(value, int) and least <= value <= high:
+            return value
+        self._no_number(key, value, least, high)
+        return int(default)
+
+    def number(self, key: str) -> float:
+        """The number under this key. What is no number in the range of its shape is an error, and the default."""
+        low, high = self._range(key)
+        default = self._default(key, low)
         value = self.values.get(key, default)
         if not isinstance(value, bool) and isinstance(value, int | float) and low <= value <= high:
             return float(value)
         self._no_number(key, value, low, high)
-        return default
+        return float(default)
+
+    def _range(self, key: str) -> tuple[float, float]:
+        meta = self._fields[key].kind.meta
+        assert meta.le is not None
+        return (1 if meta.ge is None else meta.ge), meta.le
+
+    def _default(self, key: str, instead: float) -> float:
+        default = self._fields[key].default
+        return default if isinstance(default, int | float) else instead
 
     def _no_number(self, key: str, value: object, low: float, high: float) -> None:
         message = f"{key} must be {low}..{high}, got {kind_of(value)}"
@@ -213,9 +255,11 @@ class Table:
         else:
             self.error(key, message, f"Write {key} = {meant}.", code="wrong-type", suggestion=str(meant))
 
-    def milliseconds(self, key: str, default: int, *, low: int, high: int) -> int:
+    def milliseconds(self, key: str) -> int:
         """A duration, read as the reference system does: what is no number is dropped with a warning, a fraction is
-        rounded up. A number outside ``low`` to ``high`` is an error."""
+        rounded up. A number outside the range of its shape is an error."""
+        low, high = self._range(key)
+        default = int(self._default(key, low))
         value = self.values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             message = f"{key} must be a number of milliseconds, got {kind_of(value)}; {default} is used"
@@ -233,12 +277,13 @@ class Table:
             return default
         return whole
 
-    def choice(self, key: str, default: T, known: Sequence[T], name: str) -> T:
-        """One of these words under this key; another one is an error, and the default.
+    def choice(self, key: str, known: Sequence[T], name: str) -> T:
+        """One of these words under this key; another one is an error, and the default of its shape, or the first.
 
         Args:
             name: How messages call it.
         """
+        default = next((each for each in known if each == self._fields[key].default), known[0])
         value = self.values.get(key, default)
         found = [each for each in known if each == value]
         if found:

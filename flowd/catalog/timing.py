@@ -3,9 +3,7 @@ early or never, so every mistake is an error."""
 
 from flowd.catalog.concurrency import read_pointers
 from flowd.catalog.table import Table
-from flowd.domain.timing import MAX_WAIT_MS, Debounce
-
-KEYS = ("quiet_ms", "max_ms", "key")
+from flowd.domain.timing import Debounce
 
 
 def read_delay(step: Table) -> int:
@@ -13,7 +11,7 @@ def read_delay(step: Table) -> int:
 
     What is no whole number of milliseconds up to a year is an error.
     """
-    return step.integer("delay_ms", 0, low=0, high=MAX_WAIT_MS)
+    return step.integer("delay_ms")
 
 
 def read_queue_timeout(step: Table) -> int | None:
@@ -23,7 +21,7 @@ def read_queue_timeout(step: Table) -> int | None:
     """
     if "queue_timeout_ms" not in step.values:
         return None
-    return step.integer("queue_timeout_ms", 0, low=1, high=MAX_WAIT_MS)
+    return step.integer("queue_timeout_ms")
 
 
 def read_debounce(step: Table) -> Debounce | None:
@@ -36,7 +34,7 @@ def read_debounce(step: Table) -> Debounce | None:
     table = step.needed_table("debounce")
     if table is None:
         return None
-    table.refuse_unknown(KEYS, "debounce has the unknown key")
+    table.refuse_unknown("debounce has the unknown key")
     if step.values.get("needs"):
         step.fail(
             "debounce",
@@ -52,6 +50,6 @@ def read_debounce(step: Table) -> Debounce | None:
             "Add quiet_ms = 2000, or remove the debounce table.",
             code="missing-key",
         )
-    quiet_ms = table.integer("quiet_ms", 1, low=1, high=MAX_WAIT_MS)
-    max_ms = table.integer("max_ms", 0, low=quiet_ms, high=MAX_WAIT_MS) if "max_ms" in table.values else None
+    quiet_ms = table.integer("quiet_ms")
+    max_ms = table.integer("max_ms", low=quiet_ms) if "max_ms" in table.values else None
     return Debounce(quiet_ms, max_ms, table.tried((), read_pointers, table, "debounce"))

@@ -1,15 +1,11 @@
 """Reads ``[[watches]]``. A watch that was misread would stay silent for ever, so every mistake is an error."""
 
+from flowd.catalog.shapes import MAX_NAME_CHARS, MAX_PATTERNS, MAX_WATCHES
 from flowd.catalog.table import Table, kind_of
 from flowd.domain.event import MAX_TYPE_CHARS
-from flowd.domain.watches import DEFAULT_SETTLE_MS, MAX_SETTLE_MS, MIN_SETTLE_MS, Watch
+from flowd.domain.watches import Watch
 from flowd.watching.patterns import problem_of
 
-MAX_WATCHES = 50
-MAX_PATTERNS = 100
-MAX_NAME_CHARS = 100
-
-KEYS = ("name", "paths", "type", "settle_ms", "gitignore")
 _EXAMPLE = 'Write patterns as in a .gitignore, relative to the workspace: paths = ["src/**", "!src/gen/**"].'
 
 
@@ -41,17 +37,17 @@ def read_watches(manifest: Table, flow: str) -> tuple[Watch, ...]:
 
 
 def _read(table: Table, flow: str) -> Watch:
-    name = table.needed_string("name", example='"sources"')
+    name = table.needed_string("name")
     if len(name) > MAX_NAME_CHARS or "/" in name:
         table.fail("name", f"name {kind_of(name)} has a slash, or more than {MAX_NAME_CHARS} characters", "Shorten it.")
     table.label = f'watch "{name}"'
-    table.refuse_unknown(KEYS, "unknown key")
+    table.refuse_unknown("unknown key")
     return Watch(
         flow=flow,
         name=name,
         paths=table.tried((), _paths, table),
         type=table.tried("", _type, table),
-        settle_ms=table.integer("settle_ms", DEFAULT_SETTLE_MS, low=MIN_SETTLE_MS, high=MAX_SETTLE_MS),
+        settle_ms=table.integer("settle_ms"),
         gitignore=table.values.get("gitignore") is None or table.boolean("gitignore"),
     )
 
@@ -74,7 +70,7 @@ def _paths(table: Table) -> tuple[str, ...]:
 
 
 def _type(table: Table) -> str:
-    found = table.needed_string("type", example='"source.changed"')
+    found = table.needed_string("type")
     if len(found) > MAX_TYPE_CHARS:
         table.fail("type", f"type is longer than {MAX_TYPE_CHARS} characters", "Shorten it.")
     if found.endswith(".*"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from flowd.catalog.json_values import json_value
 from flowd.catalog.report import Report
 from flowd.catalog.schedules import read_catch_up, read_timezone
+from flowd.catalog.shapes import ScheduleTable
 from flowd.catalog.table import ManifestError, Table, kind_of
 from flowd.domain import schedule
 from flowd.domain.event import MAX_ID_CHARS, MAX_TYPE_CHARS
@@ -92,7 +93,7 @@ def _tasks(file: Table, workspace: Path) -> Tasks:
     found: dict[str, Schedule | None] = {}
     others: list[str] = []
     for index, value in enumerate(_list(table, "tasks")):
-        part = file.part(value, ("workspace", "tasks", index), f"task {index + 1}")
+        part = file.part(value, ("workspace", "tasks", index), f"task {index + 1}", shape=ScheduleTable)
         task_id = _id(part)
         if task_id in found:
             part.fail("id", "another task has the same id", "Rename one.")

@@ -47,6 +47,7 @@ _SECTIONS = {
         ),
         "watches": Home("flowd.cli.watches", "watches", "List what is watched, and the newest event of each watch."),
         "validate": Home("flowd.cli.validate", "validate", "Check flow packages on disk. Needs no daemon."),
+        "schema": Home("flowd.cli.schema", "schema", "Print the JSON Schema of flow.toml or flowd.toml."),
         "new": Home("flowd.cli.new", "new", "Write a working flow package to start from."),
         "fire": Home("flowd.cli.local", "fire", "Run an event's steps right here. Needs no daemon."),
         "exec": Home("flowd.cli.local", "exec_", "Run one step right here. Needs no daemon."),

@@ -67,17 +67,25 @@ def _value(kind: Kind) -> dict[str, Any]:
     if kind.base in (list, tuple):
         return {"type": "array", "items": _value(kind_of(kind.args[0])), **_limits("array", kind.meta)}
     if kind.base is dict:
-        values = _value(kind_of(kind.args[1])) if kind.args else {}
-        return {"type": "object", "additionalProperties": values or True}
+        return {"type": "object", **_dict(kind), **_limits("object", kind.meta)}
     if kind.base not in _TYPES:
         return {}
     name = _TYPES[kind.base]
     return {"type": name, **_limits(name, kind.meta)}
 
 
+def _dict(kind: Kind) -> dict[str, Any]:
+    if not kind.args:
+        return {}
+    name, value = map(kind_of, kind.args)
+    schema = {"additionalProperties": _value(value) or True}
+    return schema if name.meta.pattern is None else {"propertyNames": {"pattern": name.meta.pattern}, **schema}
+
+
 def _limits(name: str, meta: Meta) -> dict[str, Any]:
     shortest, longest = _LIMITS.get(name, ("", ""))
     said = {
+        "exclusiveMinimum": meta.gt,
         "minimum": meta.ge,
         "maximum": meta.le,
         "pattern": meta.pattern,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -15,7 +16,15 @@ T = TypeVar("T")
 
 _MAX_SHOWN_CHARS = 60
 _META = ("gt", "ge", "lt", "le", "pattern", "min_length", "max_length", "description")
-_LIST = "a list of strings"
+_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list of strings",
+    tuple: "a list of strings",
+    dict: "a table",
+    Any: "any value",
+}
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -116,6 +125,7 @@ def to_json(value: object, *, indent: int = 0) -> bytes:
     return msgspec.json.format(compact, indent=indent) if indent else compact
 
 
+@cache
 def fields_of(shape: type[Struct]) -> dict[str, Field]:
     """The members of a shape by name."""
     return {
@@ -203,8 +213,9 @@ def expected(annotation: Any) -> str:
         return str(kind.meta.description)
     if kind.base is Literal:
         return f"one of {', '.join(map(str, kind.args))}"
-    names = {bool: "true or false", int: "a whole number", float: "a number", list: _LIST, tuple: _LIST}
-    return names.get(kind.base, "a string") + _range(kind.meta.ge, kind.meta.le)
+    if kind.base is Union:
+        return " or ".join(dict.fromkeys(expected(arg) for arg in kind.args))
+    return _NAMES.get(kind.base, "a string") + _range(kind.meta.ge, kind.meta.le)
 
 
 def _range(low: float | None, high: float | None) -> str:

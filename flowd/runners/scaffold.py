@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from flowd import schemas
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_TYPE_CHARS: Final = 256
@@ -48,7 +50,8 @@ echo "working on attempt $FLOWD_ATTEMPT with ${{#context}} characters of context
 echo 'FLOW_RESULT {{"status":"completed","message":"Hello!"}}'
 """
 
-_MANIFEST: Final = """name = {name}
+_MANIFEST: Final = """{directive}
+name = {name}
 version = 1
 description = {description}
 
@@ -98,7 +101,7 @@ def scaffold(
     """Write a package that works: manifest, schema, script, and an event that triggers it.
 
     The package appears whole, by a rename, so that a watching daemon never reads half of it. Nothing stays behind when
-    writing fails.
+    writing fails. The workspace gets the JSON Schema that the manifest names, for editors.
 
     Args:
         workspace: The folder that has, or gets, ``flows``.
@@ -120,10 +123,14 @@ def scaffold(
     if os.path.lexists(package):
         raise ValueError(f"{package} exists already; choose another name or remove it first")
     root.mkdir(parents=True, exist_ok=True)
+    schemas.install(workspace, "flow")
+    directive = schemas.directive(package / "flow.toml", workspace, "flow")
     # Beside the root, not in it: folders with a dot at their front are packages too.
     holder = Path(tempfile.mkdtemp(prefix=".flowd-new-", dir=root.resolve().parent))
     try:
-        written = [_write(holder / name, path, text) for path, text in _files(name, runner, event_type).items()]
+        written = [
+            _write(holder / name, path, text) for path, text in _files(name, runner, event_type, directive).items()
+        ]
         (holder / name).rename(package)
     except FileExistsError as error:
         raise ValueError(f"{package} exists already; choose another name or remove it first") from error
@@ -157,10 +164,11 @@ def _check(name: str, runner: str, event_type: str) -> None:
         raise ValueError(f"{event_type[:100]!r} is not an event type; use 1 to {_MAX_TYPE_CHARS} printable characters")
 
 
-def _files(name: str, runner: str, event_type: str) -> dict[str, str]:
+def _files(name: str, runner: str, event_type: str, directive: str) -> dict[str, str]:
     script, source = _SCRIPTS[runner]
     schema_path = "schemas/event.schema.json"
     manifest = _MANIFEST.format(
+        directive=directive,
         name=_toml(name),
         description=_toml(f"Answers {event_type}"),
         runner=_toml(runner),

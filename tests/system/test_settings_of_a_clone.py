@@ -113,4 +113,4 @@ def test_a_file_that_is_no_small_one_holds_up_nobody(clone: Workspace, file: str
         said[verb] = done.stdout + done.stderr
         assert done.returncode in (0, 1, 3), done
     if file == "flowd.toml":
-        assert f"Cannot read {path}" in said["doctor"]
+        assert f"{path}: it cannot be read" in said["doctor"]
