@@ -2,12 +2,14 @@
 
 from typing import NoReturn
 
+from flowd.catalog.shapes import InputTable
 from flowd.catalog.table import Table, kind_of
 from flowd.domain import pointer
 from flowd.domain.inputs import MAX_ARGS, Input, text_of
+from flowd.formats.typed import fields_of
 
 _OWN_VARIABLES = ("FLOWD_", "CODEX_FLOW_")
-KEYS = ("pointer", "need", "default", "secret")
+_MEMBERS = tuple(fields_of(InputTable))
 _REMEDY = 'Write text, { pointer = "/payload/tag" }, or { need = "STEP", pointer = "/artifacts/path" }.'
 
 
@@ -78,7 +80,7 @@ class _Reader:
 
     def read(self, value: dict[str, object]) -> Input:
         for member in value:
-            if member not in KEYS:
+            if member not in _MEMBERS:
                 self._fail(f"has the unknown member {kind_of(member)}")
         for member in ("pointer", "need", "secret"):
             if not isinstance(value.get(member, ""), str):

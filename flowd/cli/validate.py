@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -15,9 +15,12 @@ from flowd.cli.hosts import draw_differences
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.domain.errors import StateError
+from flowd.domain.finding import Finding, in_order
 from flowd.domain.flow import MANIFEST, BrokenPackage, Snapshot
 from flowd.domain.secrets import asked_for
+from flowd.settings import findings as settings_findings
 from flowd.settings import sources, unknown
+from flowd.settings.files import SETTINGS_FILE, FileError
 from flowd.settings.values import Settings
 from flowd_client import requests
 from flowd_client.views.catalog import CatalogView, read_catalog
@@ -30,7 +33,10 @@ _ROOTS = ("flows", ".codex/flows")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings, too.")
 @click.option(
-    "--stdin", "unsaved", is_flag=True, help="Check the text on stdin in place of what PATH, a flow.toml, has on disk."
+    "--stdin",
+    "unsaved",
+    is_flag=True,
+    help="Check the text on stdin in place of what PATH has on disk, a flow.toml or flowd.toml.",
 )
 @click.option(
     "--hosts", "of_hosts", is_flag=True, help="Tell which of them differ between the live hosts of the store."
@@ -42,7 +48,8 @@ _ROOTS = ("flows", ".codex/flows")
 def validate(
     session: Session, *, paths: tuple[Path, ...], strict: bool, unsaved: bool, of_hosts: bool, as_json: bool
 ) -> int:
-    """Check the packages of the workspace, or those in PATHs: package folders, their flow.toml, or workspaces.
+    """Check the packages of the workspace and the settings, or those in PATHs: package folders, their flow.toml,
+    workspaces, or a flowd.toml.
 
     All that is wrong is told, and all that is allowed and may not be meant, in the order of lines: keys that nothing
     reads, files that are not there, steps that no event starts or that could not be started here. Nothing is run.
@@ -61,12 +68,12 @@ def validate(
       flowd validate --stdin flows/release/flow.toml < unsaved.toml
       flowd validate --hosts
     """
-    texts: dict[str, bytes] = {}
+    texts = _unsaved_text(paths) if unsaved else {}
+    of_settings = _of_settings(session, paths, texts)
     if unsaved:
-        texts = _unsaved_text(paths)
-        snapshots = [_unsaved(*next(iter(texts.items())))]
+        snapshots = [_unsaved(*each) for each in texts.items() if not _is_settings_file(Path(each[0]))]
     elif paths:
-        snapshots = [_check(path.absolute()) for path in paths]
+        snapshots = [_check(path.absolute()) for path in paths if not _is_settings_file(path)]
     else:
         snapshots = [_checked(disk.scan(session.workspace), session.workspace)]
     tasks = None if paths else read_tasks(session.workspace)
@@ -79,7 +86,7 @@ def validate(
         ),
         shadowed=tuple(item for snapshot in snapshots for item in snapshot.shadowed),
     )
-    found = packages.findings(merged)
+    found = in_order((*packages.findings(merged), *of_settings))
     response = disk.flows(merged)
     differing = _differing(session, {flow.name for flow in merged.flows} if paths else None) if of_hosts else ()
     if as_json:
@@ -87,7 +94,8 @@ def validate(
         more = {"hosts": told} if of_hosts else {}
         printing.print_json({**response, **more, "findings": findings.as_json(found)})
     else:
-        _draw(read_catalog(response))
+        if snapshots:
+            _draw(read_catalog(response))
         findings.draw(found, texts)
         draw_differences(differing)
         for sentence in () if paths else unknown.find_files(session.workspace):
@@ -134,10 +142,30 @@ def _alone(folder: Path, text: bytes | None = None) -> Snapshot:
     return _checked(disk.scan_package(folder, text), folder)
 
 
+def _is_settings_file(path: Path) -> bool:
+    return path.name == SETTINGS_FILE
+
+
+def _of_settings(session: Session, paths: Sequence[Path], texts: Mapping[str, bytes]) -> list[Finding]:
+    """What is wrong with the settings that are asked for: without paths, the workspace's and the user's."""
+    if not paths:
+        return list(settings_findings.find(session.workspace))
+    found: list[Finding] = []
+    for path in [path.absolute() for path in paths]:
+        if str(path) in texts and _is_settings_file(path):
+            found += settings_findings.of_text(path, texts[str(path)])
+        elif _is_settings_file(path):
+            found += settings_findings.of_file(path)
+        elif (file := path / ".codex" / SETTINGS_FILE).exists():
+            found += settings_findings.of_file(file)
+    return found
+
+
 def _unsaved_text(paths: Sequence[Path]) -> dict[str, bytes]:
     """The text on stdin, by the path of the flow.toml that it is to be."""
-    if len(paths) != 1 or paths[0].name != MANIFEST or not paths[0].parent.is_dir():
-        raise CommandError("--stdin needs the path of one flow.toml in a folder, whose text it takes.")
+    is_one = len(paths) == 1 and (paths[0].name == MANIFEST or _is_settings_file(paths[0]))
+    if not is_one or not paths[0].parent.is_dir():
+        raise CommandError("--stdin needs the path of one flow.toml or flowd.toml in a folder, whose text it takes.")
     return {str(paths[0].absolute()): sys.stdin.buffer.read()}
 
 
@@ -173,6 +201,8 @@ def _settings(snapshot: Snapshot, workspace: Path) -> Settings | None:
     """The settings of a workspace, None where they cannot be read; that is told where a step asks for them."""
     try:
         return sources.load(workspace)
+    except FileError:
+        return None  # whose findings are told
     except StateError as error:
         if any(asked_for(snapshot.flows)):
             printing.note(

@@ -14,6 +14,9 @@ from flowd.settings.tables import Tables
 from flowd.settings.values import SettingsError, Simple
 from flowd_client import small_file
 
+SETTINGS_FILE = "flowd.toml"
+"""The workspace's, in ``.codex``."""
+
 
 class SettingsFile(NamedTuple):
     """A settings file: its members as they are written, its tables read, and where everything stands."""
@@ -67,18 +70,20 @@ def read_files(paths: Sequence[Path]) -> tuple[list[SettingsFile], tuple[Finding
 def check_file(path: Path) -> Checked:
     """Read a settings file, and find all that is wrong with it by itself. Never raises."""
     try:
-        text = small_file.read(path).decode("utf-8-sig")
+        return check_text(path, small_file.read(path))
     except FileNotFoundError:
-        text = ""
-    except (OSError, UnicodeDecodeError) as error:
-        return Checked(None, (Finding(str(path), "unreadable", Severity.ERROR, f"it cannot be read: {error}"),))
-    return check_text(path, text)
+        return check_text(path, b"")
+    except OSError as error:
+        return Checked(None, (_unreadable(path, error),))
 
 
-def check_text(path: Path, text: str) -> Checked:
-    """The same for the text of a file."""
+def check_text(path: Path, content: bytes) -> Checked:
+    """The same for what a file holds, or would."""
     try:
+        text = content.decode("utf-8-sig")
         members = toml.parse(text)
+    except UnicodeDecodeError as error:
+        return Checked(None, (_unreadable(path, error),))
     except toml.TomlError as error:
         return Checked(None, (_not_toml(path, error),))
     places = Places(text)
@@ -87,6 +92,10 @@ def check_text(path: Path, text: str) -> Checked:
     if any(finding.is_error for finding in findings):
         return Checked(None, in_order(findings))
     return Checked(SettingsFile(path, members, read(members, Tables), places), in_order(findings))
+
+
+def _unreadable(path: Path, error: Exception) -> Finding:
+    return Finding(str(path), "unreadable", Severity.ERROR, f"it cannot be read: {error}")
 
 
 def _not_toml(path: Path, error: toml.TomlError) -> Finding:

@@ -16,7 +16,7 @@ from flowd.settings import host as settings_host
 from flowd.settings import http as settings_http
 from flowd.settings import retention as settings_retention
 from flowd.settings import store as settings_store
-from flowd.settings.files import SettingsFile, read_files
+from flowd.settings.files import SETTINGS_FILE, SettingsFile, read_files
 from flowd.settings.host import HostTable
 from flowd.settings.notify import read_notifiers
 from flowd.settings.shown import Showing, variables_of
@@ -88,7 +88,7 @@ def load(
     user_file = _user_file(home or _user_dir(environ))
     closed = user_file if user_file is not None and _is_behind_closed_folder(user_file) else None
     user_file = None if closed else user_file
-    paths = (root / ".codex" / "flowd.toml", *([user_file] if user_file else []))
+    paths = (root / ".codex" / SETTINGS_FILE, *([user_file] if user_file else []))
     files, doubts = read_files(paths)
     sources = _Sources(flags, environ, files, root)
     sources.origins["workspace"] = "flag -w" if workspace is not None else "found"

@@ -13,6 +13,7 @@ import pytest
 from documentation import CHECKOUT
 
 from flowd import schemas
+from flowd.catalog.manifest import RefusedManifestError, parse
 from flowd.formats.typed import fields_of
 from flowd.runners.scaffold import scaffold
 from flowd.settings.tables import Tables
@@ -31,6 +32,13 @@ def taplo(folder: Path, *files: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def is_right(manifest: str) -> bool:
+    try:
+        return not parse(manifest.encode()).findings
+    except RefusedManifestError:
+        return False
+
+
 def texts() -> list[tuple[str, str]]:
     """The files of the examples and the whole files in the documentation, each with the name of its schema."""
     blocks = [block for page in documentation.pages() for block in documentation.blocks(page)]
@@ -38,7 +46,7 @@ def texts() -> list[tuple[str, str]]:
     for text in [block.text.replace("…", "a" * 64) for block in blocks if block.language == "toml"]:
         members = tomllib.loads(text).keys()
         if {"name", "version", "steps"} <= members:
-            found.append(("flow", text))
+            found += [("flow", text)] if is_right(text) else []  # some show what validate says of mistakes
         elif members and members <= fields_of(Tables).keys() and members != {"concurrency"}:
             found.append(("settings", text))
     return found

@@ -1,34 +1,38 @@
 """The page about writing packages names every key of flow.toml, and no other one, with its default."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from flowd.catalog import concurrency, inputs, limits, manifest, schedules, steps, timing, watches
+from flowd.catalog import manifest
+from flowd.catalog.shapes import (
+    ConcurrencyTable,
+    DebounceTable,
+    FlowTable,
+    InputTable,
+    LimitsTable,
+    RetryTable,
+    ScheduleTable,
+    StepTable,
+    TriggerTable,
+    WatchTable,
+)
 from flowd.domain.concurrency import Concurrency
 from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS
 from flowd.domain.hosts import DEFAULT_LOST_AFTER_MS
 from flowd.domain.retry import Retry
 from flowd.domain.watches import DEFAULT_SETTLE_MS
+from flowd.formats.typed import Struct, fields_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "authoring.md"
 _TABLE = re.compile(r"^\| key \| default \| \|\n\|[-|]+\|\n((?:\|.*\n)+)", re.MULTILINE)
 _ROW = re.compile(r"^\| `(\w+)` \| (.*?) \| ", re.MULTILINE)
 
 TABLES = (
-    manifest.KEYS,
-    steps.KEYS,
-    steps.TRIGGER_KEYS,
-    steps.RETRY_KEYS,
-    inputs.KEYS,
-    concurrency.KEYS,
-    timing.KEYS,
-    limits.KEYS,
-    schedules.KEYS,
-    watches.KEYS,
-)
+    FlowTable, StepTable, TriggerTable, RetryTable, InputTable, ConcurrencyTable, DebounceTable, LimitsTable,
+    ScheduleTable, WatchTable,
+)  # fmt: skip
 
 
 def tables() -> list[dict[str, str]]:
@@ -36,9 +40,9 @@ def tables() -> list[dict[str, str]]:
     return [dict(_ROW.findall(rows)) for rows in _TABLE.findall(text)]
 
 
-@pytest.mark.parametrize(("index", "keys"), list(enumerate(TABLES)))
-def test_a_table_has_the_keys_that_are_read(index: int, keys: Sequence[str]) -> None:
-    assert sorted(tables()[index]) == sorted(keys)
+@pytest.mark.parametrize(("index", "shape"), list(enumerate(TABLES)))
+def test_a_table_has_the_keys_that_are_read(index: int, shape: type[Struct]) -> None:
+    assert sorted(tables()[index]) == sorted(fields_of(shape))
 
 
 def test_numbers_are_the_defaults_in_force() -> None:

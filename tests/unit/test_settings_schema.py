@@ -64,7 +64,7 @@ def _table(shape: type[Struct]) -> st.SearchStrategy[dict[str, object]]:
 @given(_table(Tables))
 def test_what_the_schema_refuses_the_reader_tells_and_the_other_way_round(members: dict[str, object]) -> None:
     text = "".join(f"{toml.key(name)} = {toml.spelled(value)}\n" for name, value in members.items())
-    told = {finding.code for finding in check_text(FILE, text).findings}
+    told = {finding.code for finding in check_text(FILE, text.encode()).findings}
     if SCHEMA.is_valid(json.loads(json.dumps(tomllib.loads(text)))):
         assert told <= _BEYOND, text
     else:
@@ -91,7 +91,7 @@ def test_the_settings_files_of_the_documentation_are_right(page: Path) -> None:
     blocks = re.findall(r"^```toml\n(.*?)^```", text.replace("…", "a" * 64), re.MULTILINE | re.DOTALL)
     found = [block for block in blocks if is_of_settings(block)]
     for block in found:
-        assert check_text(FILE, block).findings == (), block
+        assert check_text(FILE, block.encode()).findings == (), block
         assert SCHEMA.is_valid(json.loads(json.dumps(tomllib.loads(block), default=str))), block
     assert found or page.name not in ("settings.md", "http.md", "keeping.md", "notices.md")
 

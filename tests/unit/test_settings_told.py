@@ -54,7 +54,7 @@ OWN_LABEL = "'host:x', and host:NAME is a label that the host of that name has b
 
 
 def sentences(text: str) -> list[str]:
-    return [finding.sentence().removeprefix(f"{FILE}:") for finding in check_text(FILE, text).findings]
+    return [finding.sentence().removeprefix(f"{FILE}:") for finding in check_text(FILE, text.encode()).findings]
 
 
 def test_everything_that_is_wrong_is_told_at_once_in_order_of_lines_and_with_what_was_meant() -> None:
@@ -91,7 +91,7 @@ def test_a_daemon_refuses_to_start_with_all_of_both_files(tmp_path: Path) -> Non
 
 
 def test_a_text_that_is_no_toml_is_told_with_its_line_and_column() -> None:
-    (told,) = check_text(FILE, "max_parallel = 4\nmax_queued =\n").findings
+    (told,) = check_text(FILE, b"max_parallel = 4\nmax_queued =\n").findings
     assert (told.code, told.line, told.column) == ("invalid-toml", 2, 13)
 
 
