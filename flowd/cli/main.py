@@ -175,7 +175,7 @@ def _invoke(args: list[str]) -> int:
     if instruction:
         from click.shell_completion import shell_complete  # noqa: PLC0415 - only for shells
 
-        return shell_complete(cli, {}, "flowd", _COMPLETE_VARIABLE, instruction)
+        return shell_complete(cli, {"obj": Session()}, "flowd", _COMPLETE_VARIABLE, instruction)
     try:
         with cli.make_context("flowd", args) as ctx:
             code = cli.invoke(ctx)

@@ -73,6 +73,17 @@ def completed(place: Workspace, *words: str) -> list[str]:
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
+def test_a_shell_completes_in_the_workspace_around_it_without_being_told(
+    busy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {"_FLOWD_COMPLETE": "bash_complete", "COMP_WORDS": "flowd runs --flow g", "COMP_CWORD": "3"}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    argv = [sys.executable, "-m", "flowd"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=busy.path, check=True, timeout=60)
+    assert done.stdout == "plain,good\n"
+
+
 def test_a_shell_completes_ids_flows_steps_and_statuses(busy: Workspace) -> None:
     good, bad = run_ids(busy)
     assert completed(busy, "run", good[:8]) == [good]
