@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from bench import noise, subjects
 from bench.accepts import accept, packages
 from bench.catalogs import catalog
+from bench.developing import developing
 from bench.figures import Bench, Results, markdown, plain
 from bench.following import follow
 from bench.forgetting import forgetting
@@ -34,8 +35,8 @@ DEFAULT: dict[str, Bench] = {
 }
 FURTHER: dict[str, Bench] = {
     bench.__name__: bench
-    for bench in (http, page, metrics, follow, catalog, watching, steps, output, order, history, forgetting, hostile)
-}
+    for bench in (http, page, metrics, follow, catalog, watching, developing, steps, output, order, history)
+} | {bench.__name__: bench for bench in (forgetting, hostile)}
 SHARED: dict[str, Bench] = {
     bench.__name__: bench
     for bench in (shared_accepts, shared_starts, shared_hosts, shared_queue, shared_history, shared_rest)

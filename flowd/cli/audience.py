@@ -77,6 +77,11 @@ class Watcher:
         if self._is_in_line is not None:
             self._put(self._is_in_line, b"\n")
 
+    def goes_on(self, run: Run) -> None:
+        """See `flowd.embedded.Audience`."""
+        self._end_line()
+        self._note(f"{run.flow_name}/{run.step_name}: attempt {run.attempt_count} failed, and another one follows.")
+
     def ends(self, run: Run) -> None:
         """See `flowd.embedded.Audience`."""
         held = self._progress.pop(run.id, None)

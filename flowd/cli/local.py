@@ -5,6 +5,7 @@ comes.
 """
 
 import logging
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +14,8 @@ from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit, tell
 from flowd.cli.reading_events import one_of, read_event
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb
+from flowd.cli.verb import Verb
+from flowd.cli.written import WrittenFlow, WrittenStep
 from flowd.domain.errors import FlowdError, InvalidEventError, NotFoundError
 from flowd.domain.timing import NOT_BEFORE
 
@@ -54,7 +56,7 @@ def fire(session: Session, *, event: str | None, event_option: str | None, is_qu
     from flowd import embedded  # noqa: PLC0415 - heavy
     from flowd.cli.audience import on_stderr  # noqa: PLC0415
 
-    _tell_warnings()
+    tell_warnings()
     if body.get(NOT_BEFORE) is not None:
         printing.note("flowd: notBefore is not waited for here; `flowd dispatch` waits for it.")
     try:
@@ -66,8 +68,8 @@ def fire(session: Session, *, event: str | None, event_option: str | None, is_qu
 
 
 @click.command("exec", cls=Verb, short_help="Run one step right here. Needs no daemon.")
-@click.argument("flow", type=Text())
-@click.argument("step", type=Text())
+@click.argument("flow", type=WrittenFlow())
+@click.argument("step", type=WrittenStep())
 @click.argument("event", required=False, metavar="EVENT.json|-")
 @click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
 @_trying_options
@@ -98,7 +100,7 @@ def exec_(
     from flowd import embedded  # noqa: PLC0415 - heavy
     from flowd.cli.audience import on_stderr  # noqa: PLC0415
 
-    _tell_warnings()
+    tell_warnings()
     try:
         audience = on_stderr(is_quiet=is_quiet)
         report = embedded.execute(session.workspace, flow, step, body, audience, is_live=is_live)
@@ -111,9 +113,13 @@ def exec_(
 class _Teller(logging.Handler):
     """Prints the engine's warnings like the command's own: a line on stderr, not a log record."""
 
+    def __init__(self, told: Collection[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._told = told
+
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage() == "run ended":
-            return  # which the verb tells itself
+        if record.getMessage() in self._told:
+            return
         facts = vars(record)
         where = f"{facts.get('file')}:{facts['line']}" if facts.get("line") else facts.get("file")
         error = ". ".join(str(part) for part in (facts.get("error"), facts.get("remedy")) if part)
@@ -121,9 +127,14 @@ class _Teller(logging.Handler):
         tell(": ".join(str(part) for part in said if part))
 
 
-def _tell_warnings() -> None:
+def tell_warnings(*told: str) -> None:
+    """Print what the engine warns of as the command's own words, and not as a log.
+
+    Args:
+        told: Messages about what the command tells itself.
+    """
     logger = logging.getLogger("flowd")
-    logger.handlers[:] = [_Teller(logging.WARNING)]
+    logger.handlers[:] = [_Teller({"run ended", *told})]
     logger.propagate = False
 
 

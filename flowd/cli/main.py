@@ -49,6 +49,7 @@ _SECTIONS = {
         "validate": Home("flowd.cli.validate", "validate", "Check flow packages on disk. Needs no daemon."),
         "schema": Home("flowd.cli.schema", "schema", "Print the JSON Schema of flow.toml or flowd.toml."),
         "new": Home("flowd.cli.new", "new", "Write a working flow package to start from."),
+        "dev": Home("flowd.cli.dev", "dev", "Run each step as you save it. Needs no daemon."),
         "fire": Home("flowd.cli.local", "fire", "Run an event's steps right here. Needs no daemon."),
         "exec": Home("flowd.cli.local", "exec_", "Run one step right here. Needs no daemon."),
     },

@@ -49,20 +49,35 @@ class Rule:
         return self.max_events is not None or self.max_bytes is not None
 
 
+_AHEAD_MS = 60_000
+"""What ended just now counts as ended before now, and the clock may have been set back meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cutoff:
     """What a rule comes to: a run that it fits may go if it ended before ``before_ms``, or if its event's number is
-    below ``before_seq``. None: for no such reason."""
+    below ``before_seq``. None: for no such reason.
+
+    Attributes:
+        spares_newest: The newest event stays, and that of the newest run, for their numbers would be given again. False
+            only where nobody goes back in the journal.
+    """
 
     flow: str | None = None
     status: str | None = None
     before_ms: int | None = None
     before_seq: int | None = None
+    spares_newest: bool = True
 
 
 def before(before_ms: int) -> tuple[Cutoff]:
     """Everything that ended before an instant, whatever it is."""
     return (Cutoff(before_ms=before_ms),)
+
+
+def everything(now_ms: int) -> tuple[Cutoff]:
+    """Everything that has ended, with nothing left of it; see `Cutoff.spares_newest`."""
+    return (Cutoff(before_ms=now_ms + _AHEAD_MS, spares_newest=False),)
 
 
 @dataclass(frozen=True, slots=True)

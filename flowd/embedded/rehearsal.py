@@ -61,6 +61,10 @@ class Audience(Protocol):
         """It has written this."""
         ...
 
+    def goes_on(self, run: Run) -> None:
+        """An attempt of it has ended, and another one follows."""
+        ...
+
     def ends(self, run: Run) -> None:
         """It has ended for good, or was not started at all."""
         ...
@@ -128,6 +132,8 @@ class Rehearsal:
             if entry.attempt is not None:  # else it says how far it is
                 self._runs[entry.run.id] = entry.run
                 audience.begins(entry.run)
+        elif entry.attempt is not None and entry.status == "queued":
+            audience.goes_on(entry.run)
         elif entry.run.status.is_final and entry.status == entry.run.status:
             audience.ends(entry.run)
             if not self._causes:

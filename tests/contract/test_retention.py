@@ -9,7 +9,7 @@ from flowd.domain.definition import Definition
 from flowd.domain.exit import Exit
 from flowd.domain.filters import EventFilter
 from flowd.domain.queueing import NewRun
-from flowd.domain.retention import Count, Cutoff, Kept, Rule
+from flowd.domain.retention import Count, Cutoff, Kept, Rule, everything
 from flowd.domain.stored import Output
 from flowd.ports import OpenStore
 
@@ -69,6 +69,20 @@ def test_what_may_go_is_looked_at_again_where_it_goes(stores: Stores) -> None:
         done = await store.prune(old.seqs, cutoffs, dry_run=False, remove_output=print)
         assert (len(old.seqs), done.events) == (1, 0)
         assert await left(store) == ["newest", "failed"]
+
+    stores.use(use)
+
+
+def test_nothing_is_left_where_the_newest_are_not_spared_and_ids_may_come_again(stores: Stores) -> None:
+    async def use(store: OpenStore) -> None:
+        for _ in range(2):
+            await run(store, "again", NIGHTLY, OTHER)
+            await run(store, "none")
+            done = await forget(store, everything(10))
+            assert (done.events, done.runs) == (2, 2)
+            assert await left(store) == []
+        await store.accept(new_event("waits"), [NewRun("waits-nightly", NIGHTLY)], at_ms=10)
+        assert (await forget(store, everything(10))).events == 0, "what has not ended stays"
 
     stores.use(use)
 

@@ -154,11 +154,15 @@ def _is_kept(cutoffs: Sequence[Cutoff]) -> Term:
         sql = f"CASE {' '.join(part.sql for part in parts)} ELSE {run.sql} END"
         run = Term(sql, (*(value for part in parts for value in part.values), *run.values))
     event = _keeps(general, "e.created_at_ms", "e.seq")
+    newest_event, newest_run = (
+        ("e.seq = (SELECT max(seq) FROM events) OR ", " OR q.seq = (SELECT max(seq) FROM runs)")
+        if general.spares_newest
+        else ("", "")
+    )
     return Term(
-        "(e.seq = (SELECT max(seq) FROM events) OR (NOT EXISTS (SELECT 1 FROM runs q WHERE q.event_seq = e.seq)"
+        f"({newest_event}(NOT EXISTS (SELECT 1 FROM runs q WHERE q.event_seq = e.seq)"
         f" AND {event.sql}) OR EXISTS (SELECT 1 FROM runs q WHERE q.event_seq = e.seq"
-        f" AND (q.status IN ('queued', 'running') OR {run.sql}"
-        f" OR q.seq = (SELECT max(seq) FROM runs) OR ({rows.IS_QUESTION}))))",
+        f" AND (q.status IN ('queued', 'running') OR {run.sql}{newest_run} OR ({rows.IS_QUESTION}))))",
         (*event.values, *run.values),
     )
 

@@ -1,0 +1,31 @@
+"""What `flowd validate` finds in the packages that are being worked on."""
+
+from pathlib import Path
+
+from flowd.checking import packages
+from flowd.cli import findings, printing
+from flowd.cli.exits import CommandError
+from flowd.cli.validate import _check
+
+
+class Checks:
+    """Tells what is found in a package, where it is not what was found before."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, object] = {}
+
+    def tell(self, root: str) -> None:
+        """Print what there is to say of the package in this folder, as `flowd validate` does; nothing where that is as
+        it was, or there is nothing."""
+        try:
+            found = packages.findings(_check(Path(root)))
+        except CommandError as error:  # the folder is gone
+            if self._known.get(root) != error.message:
+                printing.line(error.message)
+            self._known[root] = error.message
+            return
+        if self._known.get(root, ()) != found:
+            findings.draw(found)
+            if not found:
+                printing.line("Nothing is wrong any more.")
+        self._known[root] = found

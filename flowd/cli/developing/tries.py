@@ -1,0 +1,104 @@
+"""Runs what is planned, one plan at a time, and shows it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+
+from flowd.cli import output, printing
+from flowd.cli.audience import Watcher, is_bad
+from flowd.cli.developing.plans import Plan, Planner
+from flowd.domain import saved
+from flowd.domain.errors import FlowdError
+from flowd.domain.run import Run
+from flowd.embedded import Sent
+from flowd.embedded.given import GivenResults
+from flowd.embedded.trials import Trials
+from flowd_client.wire import Stream
+
+
+class Tries:
+    """What is under way, and what was last. Implements `flowd.embedded.Audience`, and passes over those steps whose
+    results are given."""
+
+    def __init__(self, given: GivenResults) -> None:
+        self._given = given
+        self._out = _new_out()
+        self._task: asyncio.Task[bool] | None = None
+        self.last: Plan | None = None
+
+    def open(self, trials: Trials, planner: Planner) -> None:
+        """Begin with an open engine."""
+        self._trials = trials
+        self._planner = planner
+
+    async def start(self, plan: Plan, why: str, on_over: "Callable[[asyncio.Task[bool]], object]") -> None:
+        """End what is under way, and begin with this. ``on_over`` is told when it has ended."""
+        await self.end()
+        self._task = asyncio.create_task(self.run(plan, why), name="flowd-dev")
+        self._task.add_done_callback(on_over)
+
+    def is_current(self, task: "asyncio.Task[bool]") -> bool:
+        """Whether this was not ended for another one."""
+        return task is self._task
+
+    async def end(self) -> None:
+        """End what is under way, each step within its own grace, and wait for that."""
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            await self._trials.stop()
+            await task
+
+    async def run(self, plan: Plan, why: str) -> bool:
+        """Run what is planned. Whether all went well."""
+        self.last = plan
+        self._out = _new_out()
+        given = self._planner.given(plan)
+        printing.line(f"── {time.strftime('%H:%M:%S')} {f'{why}: ' if why else ''}{_told(plan, given)}")
+        try:
+            runs = await self._trials.run(plan.flow, plan.steps, plan.choice.event, given)
+        except FlowdError as error:
+            printing.line(error.message)
+            return False
+        for run in runs:
+            if run.result is not None and run.status.is_final:
+                self._planner.said(plan, run.step_name, run.result.text)
+        return not any(map(is_bad, runs))
+
+    def begins(self, run: Run) -> None:
+        """See `flowd.embedded.Audience`."""
+        if not self._given.has(run):
+            self._out.begins(run)
+
+    def writes(self, run: Run, stream: Stream, data: bytes) -> None:
+        """See `flowd.embedded.Audience`."""
+        if not self._given.has(run):
+            self._out.writes(run, stream, data)
+
+    def goes_on(self, run: Run) -> None:
+        """See `flowd.embedded.Audience`."""
+        self._out.goes_on(run)
+
+    def ends(self, run: Run) -> None:
+        """See `flowd.embedded.Audience`."""
+        if not self._given.has(run):
+            self._out.ends(run)
+
+    def sent(self, event: Sent) -> None:
+        """See `flowd.embedded.Audience`."""
+        if event.by is None or tuple(event.by.split("/", 1)) not in self._given.results:
+            self._out.sent(event)
+
+
+def _told(plan: Plan, given: Collection[str]) -> str:
+    """What is about to run, and where what it needs comes from."""
+    needed = saved.needed(plan.flow, plan.steps)
+    order = [step.name for step in plan.flow.steps if step.name in needed]
+    first = [name for name in order if name not in given]
+    taken = [name for name in order if name in given]
+    words = f"{plan.label} with event {plan.choice.label}"
+    words += f", after {', '.join(first)}" if first else ""
+    return words + (f", with the known results of {', '.join(taken)}" if taken else "")
+
+
+def _new_out() -> Watcher:
+    return Watcher(output.write, printing.line, is_terminal=printing.is_terminal())

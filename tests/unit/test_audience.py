@@ -1,0 +1,100 @@
+"""What is shown of steps that are only tried out."""
+
+import doctest
+from dataclasses import replace
+
+import pytest
+
+from flowd.cli import audience
+from flowd.cli.audience import Watcher, end_of, is_bad
+from flowd.domain.result import FlowResult
+from flowd.domain.run import ProcessStatus, Run
+from flowd.embedded import Sent, in_order
+from flowd_client.wire import Stream
+
+
+def run(step: str = "main", status: ProcessStatus = ProcessStatus.COMPLETED, **more: object) -> Run:
+    base = Run(f"run_{step}", "e", "f", 1, step, "exec", "sha256:0", status, 0, 0)
+    return replace(base, **{"attempt_count": 1, **more})  # type: ignore[arg-type]
+
+
+class Screen:
+    def __init__(self, *, is_terminal: bool = False) -> None:
+        self.text = b""
+        self.watcher = Watcher(self.write, self.note, is_terminal=is_terminal)
+
+    def write(self, _: Stream, data: bytes) -> None:
+        self.text += data
+
+    def note(self, line: str) -> None:
+        self.text += f"[{line}]\n".encode()
+
+
+def test_the_examples_of_the_modules_hold() -> None:
+    assert doctest.testmod(audience).failed == 0
+    assert doctest.testmod(in_order).failed == 0
+
+
+def test_one_step_is_shown_byte_for_byte() -> None:
+    screen = Screen()
+    screen.watcher.begins(run())
+    screen.watcher.writes(run(), "stdout", b"\x1b[1mbo")
+    screen.watcher.writes(run(), "stderr", b"ld\xff\n")
+    screen.watcher.ends(run())
+    assert screen.text == b"\x1b[1mbold\xff\n[f/main completed]\n"
+
+
+def test_a_line_of_ours_begins_a_line_of_its_own() -> None:
+    screen = Screen()
+    screen.watcher.begins(run())
+    screen.watcher.writes(run(), "stdout", b"no end")
+    screen.watcher.sent(Sent("e1", "t", "f/main"))
+    assert screen.text.startswith(b"no end\n[f/main sent ")
+
+
+def test_from_the_second_step_on_lines_are_behind_their_names() -> None:
+    screen = Screen()
+    screen.watcher.begins(run("a"))
+    screen.watcher.writes(run("a"), "stdout", b"alone\nbegun")
+    screen.watcher.begins(run("other"))
+    screen.watcher.writes(run("other"), "stdout", b"o")
+    screen.watcher.writes(run("a"), "stdout", b"more\n")
+    screen.watcher.writes(run("other"), "stdout", b"ne\n")
+    assert screen.text == b"alone\nbegun\nf/a     | more\nf/other | one\n"
+
+
+def test_a_terminal_gets_no_progress_and_nothing_to_obey() -> None:
+    screen = Screen(is_terminal=True)
+    screen.watcher.begins(run())
+    screen.watcher.writes(run(), "stdout", b'a\x07\nFLOW_PROGRESS {"percent": 1}\nb\n')
+    screen.watcher.ends(run())
+    assert screen.text == b"a\\x07\nb\n[f/main completed]\n"
+
+
+def test_a_step_that_was_never_started_has_an_end_all_the_same() -> None:
+    screen = Screen()
+    screen.watcher.ends(run(status=ProcessStatus.FAILED, attempt_count=0, error="Step f/main was not started: why"))
+    assert screen.text == b"[f/main failed: was not started: why]\n"
+
+
+@pytest.mark.parametrize(
+    ("ended", "said", "bad"),
+    [
+        (
+            run(result=FlowResult("changed", '{"status":"changed","message":"new\\nlines"}')),
+            "f/main changed: new",
+            False,
+        ),
+        (run(result=FlowResult("blocked", '{"status":"blocked"}')), "f/main blocked", True),
+        (run(result=FlowResult("failed", '{"status":"failed"}')), "f/main failed", True),
+        (
+            run(status=ProcessStatus.FAILED, attempt_count=3, error="Step f/main exited with 3\nstderr:\n  x"),
+            "f/main failed after 3 attempts: exited with 3",
+            True,
+        ),
+        (run(status=ProcessStatus.CANCELED), "f/main canceled", True),
+    ],
+)
+def test_the_end_of_a_run_is_a_line(ended: Run, said: str, bad: bool) -> None:
+    assert end_of(ended) == said
+    assert is_bad(ended) is bad
