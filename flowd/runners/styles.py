@@ -55,7 +55,8 @@ def javascript_is_module(source: str) -> bool:
 
 
 def python_is_module(source: str | bytes) -> bool:
-    """Whether the source defines ``run(context)`` at its top level and writes no FLOW_RESULT by itself.
+    """Whether the source defines ``run(context)`` at its top level, and neither reads its context by itself
+    (``flowd_step.context()``) nor writes its FLOW_RESULT.
 
     A source that this Python cannot parse may be one for a newer Python, so it is then told by its text; if it is just
     wrong, either style ends with the same traceback.
@@ -71,7 +72,7 @@ def python_is_module(source: str | bytes) -> bool:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return _has_run(source)
-    if not any(_is_run(node) for node in tree.body):
+    if not any(_is_run(node) for node in tree.body) or any(_reads_context(node) for node in tree.body):
         return False
     return not any(_TOKEN in text for text in _strings(tree))
 
@@ -85,6 +86,24 @@ def _is_run(node: ast.stmt) -> bool:
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name != "run":
         return False
     return bool(node.args.posonlyargs or node.args.args or node.args.vararg)
+
+
+def _reads_context(statement: ast.stmt) -> bool:
+    """Whether importing the source executes ``flowd_step.context()``: without an argument it reads standard input."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return False
+    if isinstance(statement, ast.If) and any(_is_name(node, "__name__") for node in ast.walk(statement.test)):
+        return False
+    calls = (node for node in ast.walk(statement) if isinstance(node, ast.Call) and not node.args and not node.keywords)
+    functions = (call.func for call in calls)
+    return any(
+        isinstance(function, ast.Attribute) and function.attr == "context" and _is_name(function.value, "flowd_step")
+        for function in functions
+    )
+
+
+def _is_name(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _strings(tree: ast.AST) -> Iterator[str]:

@@ -99,6 +99,9 @@ def test_hostile_sources_take_linear_time(unit: str) -> None:
         "def run(*args): ...",
         '"""Prints no FLOW_RESULT itself."""\ndef run(context):\n    """Nor FLOW_RESULT here."""\n',
         "# FLOW_RESULT\ndef run(context): ...",
+        "def run(context):\n    step = flowd_step.context(context)",
+        "def run(context): ...\nif __name__ == '__main__':\n    run(flowd_step.context().raw)",
+        "def run(context): ...\nstep = flowd_step.context({'id': 'e', 'type': 't'})",
     ],
 )
 def test_a_python_run_function_is_module_style(source: str) -> None:
@@ -117,6 +120,9 @@ def test_a_python_run_function_is_module_style(source: str) -> None:
         "def run(context): ...\nprint('FLOW_RESULT ' + x)",
         "def run(context): ...\nprint(f'FLOW_RESULT {x}')",
         "def run(context): ...\nout.write(b'FLOW_RESULT {}')",
+        "with flowd_step.context() as step:\n    run('make')\ndef run(command): ...",
+        "def run(command): ...\nstep = flowd_step.context()",
+        "def run(command): ...\nif True:\n    print(flowd_step.context().name)",
         "this is not python",
         "\0",
     ],
