@@ -175,8 +175,8 @@ def test_a_mistake_in_a_test_is_named(package: FlowPackage, tmp_path: Path) -> N
         package.step("test", needs={"biuld": {}})
     with pytest.raises(FlowPackageError, match="FlowEvent requires string id and type"):
         package.step("build", {"payload": {}})
-    (package.path / "flow.toml").write_text("name = 1\n")
-    with pytest.raises(FlowPackageError, match=r"flow\.toml:1: .*name"):
+    (package.path / "flow.toml").write_text("version = 1\nname = oops\n")
+    with pytest.raises(FlowPackageError, match=r"chain/flow\.toml:2: "):
         package.step("build")
 
 
