@@ -52,6 +52,8 @@ import flowd_step
 def run(context):
     step = flowd_step.context(context)
     print("one"); print("two", file=sys.stderr); print("three")
+    if step.answer:
+        return step.completed(f"built by {step.answer.input['by']}")
     if step.event.payload.get("blocked"):
         return step.blocked("who is to build it?")
     step.emit("built", {"by": os.environ.get("BUILDER")})
@@ -125,6 +127,8 @@ def test_what_waits_for_a_person_is_queued(package: FlowPackage) -> None:
     assert done.statuses == {"build": "blocked", "test": "queued", "publish": "queued"}
     assert done["build"].message == "who is to build it?"
     assert not done.ok
+    answered = package.step("build", package.event(blocked=True), answer={"by": "ada"})
+    assert (answered.status, answered.message) == ("completed", "built by ada")
 
 
 def test_an_event_that_matches_nothing_runs_nothing(package: FlowPackage) -> None:

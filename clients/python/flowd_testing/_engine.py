@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from flowd.domain.errors import FlowdError
 from flowd.domain.flow import BrokenPackage, Flow, Snapshot
 from flowd.domain.launching import Command, StepContext
 from flowd.domain.needs import NeedEnd
+from flowd.domain.people import Answer, Person
 from flowd.domain.run import Run
 from flowd.embedded.in_order import merged
 from flowd.embedded.rehearsal import Rehearsal, rehearsing
@@ -22,6 +24,7 @@ from flowd.engine.engine import Engine
 from flowd.engine.tails import OutputChunk
 from flowd.ports import Runners
 from flowd.settings.values import Settings
+from flowd.wiring.clock import SystemClock
 from flowd_client.wire import STREAMS, Stream
 from flowd_testing._errors import FlowPackageError
 from flowd_testing._reports import StepReport
@@ -34,8 +37,21 @@ _PAGE = 500
 _READ_BYTES = 1024 * 1024
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a step is told that is run alone.
+
+    Attributes:
+        needs: What the steps said that it needs, by their names.
+        answer: What a person answered to it; None where nobody did.
+    """
+
+    needs: Mapping[str, Mapping[str, Any]]
+    answer: Any = None
+
+
 def run(
-    workspace: Path, event: dict[str, Any], *, only: str | None, needs: Mapping[str, Mapping[str, Any]]
+    workspace: Path, event: dict[str, Any], *, only: str | None = None, told: Told | None = None
 ) -> list[StepReport]:
     """Run one step, or the round of the workspace's only flow, and report in the order of its steps.
 
@@ -43,7 +59,7 @@ def run(
         FlowPackageError: See `flowd_testing.FlowPackage`.
     """
     with private_settings(workspace) as settings:
-        return _finish(_run(settings, event, only, needs))
+        return _finish(_run(settings, event, only, told or Told({})))
 
 
 def _finish(work: Coroutine[Any, Any, T]) -> T:
@@ -56,13 +72,11 @@ def _finish(work: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, work).result()
 
 
-async def _run(
-    settings: Settings, event: dict[str, Any], only: str | None, needs: Mapping[str, Mapping[str, Any]]
-) -> list[StepReport]:
-    around = None if not needs else _with_needs(needs)
+async def _run(settings: Settings, event: dict[str, Any], only: str | None, told: Told) -> list[StepReport]:
+    around = None if only is None else _telling(told)
     try:
         async with rehearsing(settings, None, causes=False, around_runners=around) as rehearsal:
-            flow = _flow(rehearsal.engine.snapshot(), only, needs)
+            flow = _flow(rehearsal.engine.snapshot(), only, told.needs)
             rehearsal.knows(event["id"])
             asked: dict[str, Any] = (
                 {"among": {(flow.name, step.name) for step in flow.steps}}
@@ -163,20 +177,22 @@ def _text(chunks: Iterable[OutputChunk]) -> str:
     return b"".join(chunk.data for chunk in chunks).decode("utf-8", "replace")
 
 
-def _with_needs(said: Mapping[str, Mapping[str, Any]]) -> Callable[[Runners], Runners]:
-    ends = tuple(
-        NeedEnd(name, f"run_of_{name}", told["status"], result=json.dumps(told))
-        for name, told in ((name, {"status": "completed", **result}) for name, result in said.items())
-    )
-    return lambda inner: _Told(inner, ends)
+def _telling(told: Told) -> Callable[[Runners], Runners]:
+    said = {name: {"status": "completed", **result} for name, result in told.needs.items()}
+    ends = [NeedEnd(name, f"run_of_{name}", one["status"], result=json.dumps(one)) for name, one in said.items()]
+    answer = None
+    if told.answer is not None:
+        answer = Answer(Person("local", os.geteuid()), SystemClock().now_ms(), json.dumps(told.answer))
+    return lambda inner: _Telling(inner, tuple(ends), answer)
 
 
-class _Told:
-    """Runners that tell steps of needs that were not run. Implements `flowd.ports.Runners`."""
+class _Telling:
+    """Runners that tell steps of needs that were not run, and of an answer. Implements `flowd.ports.Runners`."""
 
-    def __init__(self, inner: Runners, ends: tuple[NeedEnd, ...]) -> None:
+    def __init__(self, inner: Runners, ends: tuple[NeedEnd, ...], answer: Answer | None) -> None:
         self._inner = inner
         self._ends = ends
+        self._answer = answer
 
     async def command(self, definition: Definition, context: StepContext) -> Command:
-        return await self._inner.command(definition, replace(context, needs=self._ends))
+        return await self._inner.command(definition, replace(context, needs=self._ends, answer=self._answer))

@@ -83,7 +83,12 @@ class FlowPackage:
         return example
 
     def step(
-        self, name: str, event: Mapping[str, Any] | None = None, *, needs: Mapping[str, Mapping[str, Any]] | None = None
+        self,
+        name: str,
+        event: Mapping[str, Any] | None = None,
+        *,
+        needs: Mapping[str, Mapping[str, Any]] | None = None,
+        answer: Any = None,
     ) -> StepReport:
         """Run one step, whatever its trigger and schema say of the event.
 
@@ -92,13 +97,15 @@ class FlowPackage:
             event: By default the package's example, see `event`.
             needs: What the steps said that it needs, by their names: ``{"build": {"status": "changed", "path": "x"}}``;
                 without a status, ``completed``. By default it is told of none.
+            answer: What a person gave to its question, as ``flowd answer --input`` does; None where nobody has.
 
         Raises:
             FlowPackageError: The package is broken or has no such step, the step no such needs, or the event is none.
         """
         from flowd_testing import _engine  # noqa: PLC0415 - the engine takes a while to import
 
-        (report,) = _engine.run(self.workspace, self._named(event), only=name, needs=needs or {})
+        told = _engine.Told(needs or {}, answer)
+        (report,) = _engine.run(self.workspace, self._named(event), only=name, told=told)
         return _shown(report)
 
     def round(self, event: Mapping[str, Any] | None = None) -> RoundReport:
@@ -112,7 +119,7 @@ class FlowPackage:
         """
         from flowd_testing import _engine  # noqa: PLC0415 - likewise
 
-        reports = _engine.run(self.workspace, self._named(event), only=None, needs={})
+        reports = _engine.run(self.workspace, self._named(event))
         return RoundReport({report.step: _shown(report) for report in reports})
 
 
