@@ -9,7 +9,7 @@ import click
 from flowd.cli import following, left_out, nearest, printing, tree, waiting
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.later import Later, later
-from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
+from flowd.cli.reading_events import one_of, read_event, read_payload, with_id, with_options
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Duration, Text, Verb, only_option, wait_options
@@ -22,7 +22,10 @@ from flowd_client.views.event import DispatchView, read_dispatch
 @click.argument("event", required=False, metavar="[EVENT.json|-]")
 @click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
 @click.option(
-    "--id", "event_id", type=Text(), help="The event's id: sending one id twice runs nothing twice. Default: a new one."
+    "--id",
+    "event_id",
+    type=Text(),
+    help="The event's id: sending one id twice runs nothing twice. Default: the one in the file, else a new one.",
 )
 @click.option("--type", "event_type", type=Text(), help="The event's type.")
 @click.option("--source", type=Text(), help="Who sends it.")
@@ -89,6 +92,7 @@ def dispatch(
         raise CommandError(
             "Which event? Name a file, - for stdin, or give at least --type. `flowd dispatch -h` shows how."
         )
+    body = with_id(body) if isinstance(body, dict) else body
     # Waiting is done run by run afterwards: what was accepted is known at once, and Ctrl-C or a restart of the
     # daemon in between loses nothing.
     try:

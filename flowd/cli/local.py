@@ -12,7 +12,7 @@ import click
 
 from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit, tell
-from flowd.cli.reading_events import one_of, read_event
+from flowd.cli.reading_events import one_of, read_event, with_id
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.cli.written import WrittenFlow, WrittenStep
@@ -144,8 +144,8 @@ def _event(positional: str | None, option: str | None) -> Any:
         raise CommandError("Which event? Name a file, or - for stdin.")
     body = read_event(path)
     if not isinstance(body, dict):
-        raise CommandError("An event is a JSON object with id and type.")
-    return body
+        raise CommandError("An event is a JSON object with a type.")
+    return with_id(body)
 
 
 def _told(error: FlowdError) -> CommandError:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -44,15 +45,20 @@ def read_payload(value: str, option: str = "--payload") -> Any:
 
 
 def with_options(event: Any, **members: Any) -> Any:
-    """An event with the members that were given as options; None when there is neither.
-
-    An event made of options alone gets an id of its own, so that each such call is a new event. One from a file does
-    not: its id is what makes sending it twice harmless.
-    """
+    """An event with the members that were given as options; None when there is neither."""
     given = {name: value for name, value in members.items() if value is not None}
     if event is None:
-        return {"id": f"cli-{uuid4()}", "payload": {}, **given} if given else None
+        return {"payload": {}, **given} if given else None
     return {**event, **given} if isinstance(event, dict) else event
+
+
+def with_id(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The event, with an id that no other one has where it says none.
+
+    So each sending of a file without an id, as `flowd new` writes it, is a new event; with one, sending it twice is
+    harmless.
+    """
+    return {"id": f"cli-{uuid4()}", **event}
 
 
 def one_of(positional: str | None, option: str | None) -> str | None:

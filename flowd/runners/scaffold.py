@@ -5,110 +5,87 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flowd import schemas
+from flowd.runners.templates import SOURCES, Sketch
 
+RUNNERS: Final = tuple(SOURCES)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_TYPE_CHARS: Final = 256
+_MAX_STEPS: Final = 100
 
-_PYTHON: Final = '''"""Answers {type}."""
-
-from typing import Any
-
-
-def run(context: dict[str, Any]) -> dict[str, Any]:
-    """Called with the flow, the event and the run; what it returns is the step's result."""
-    payload = context["flow"]["event"]["payload"]
-    print(f"working on attempt {{context['runtime']['attempt']}}")  # shown by `flowd logs`
-    return {{"status": "completed", "message": f"Hello, {{payload['name']}}!"}}
-'''
-
-_JAVASCRIPT: Final = """// Answers {type}. Called with the flow, the event and the run; what it returns is the result.
-export default async function run(context{annotation}) {{
-  const {{ name }} = context.flow.event.payload;
-  console.log(`working on attempt ${{context.runtime.attempt}}`); // shown by `flowd logs`
-  return {{ status: "completed", message: `Hello, ${{name}}!` }};
-}}
-"""
-
-_TYPES: Final = """interface Context {
-  flow: { name: string; event: { id: string; type: string; payload: { name: string } } };
-  runtime: { runId: string; attempt: number; replay: boolean };
-}
-
-"""
-
-_SHELL: Final = """#!/bin/sh
-# Answers {type}. The context comes as JSON on stdin; CODEX_FLOW_* and FLOWD_* variables name the event and the run.
-set -eu
-context=$(cat)
-echo "working on attempt $FLOWD_ATTEMPT with ${{#context}} characters of context"  # shown by `flowd logs`
-echo 'FLOW_RESULT {{"status":"completed","message":"Hello!"}}'
-"""
-
-_MANIFEST: Final = """{directive}
-name = {name}
-version = 1
-description = {description}
-
-[[steps]]
-name = "hello"
-runner = {runner}
-script = {script}
-timeout_ms = 60000
-
-[steps.trigger]
-type = {type}
-schema = {schema}
-"""
+Stages = Sequence[Sequence[str]]
+"""The steps of a flow in order: those of one stage run side by side, once all of the stage before have ended."""
 
 
-def _python(event_type: str) -> str:
-    return _PYTHON.format(type=_in_comment(event_type))
+@dataclass(frozen=True)
+class Plan:
+    """What a new package is to be.
+
+    Attributes:
+        name: The flow's and its folder's.
+        runner: Of each step: one of `RUNNERS`.
+        event_type: What starts it; may end in ``.*`` where neither cron nor files do.
+        stages: Its steps.
+        cron: When its event comes by itself, if it does.
+        timezone: By whose clock; None for UTC.
+        files: Of which files a change sends its event, as patterns of a watch.
+        is_installed: Into ``.codex/flows`` rather than ``flows``.
+    """
+
+    name: str
+    runner: str = "python"
+    event_type: str = "demo.hello"
+    stages: Stages = (("hello",),)
+    cron: str | None = None
+    timezone: str | None = None
+    files: Sequence[str] = ()
+    is_installed: bool = False
+
+    @property
+    def steps(self) -> list[tuple[str, Sequence[str]]]:
+        """Each step's name, and the names of those that it needs."""
+        return [
+            (step, self.stages[number - 1] if number else ())
+            for number, stage in enumerate(self.stages)
+            for step in stage
+        ]
+
+    @property
+    def package(self) -> Path:
+        """Its folder, in the workspace."""
+        return Path(".codex/flows" if self.is_installed else "flows", self.name)
 
 
-def _bun(event_type: str) -> str:
-    return _TYPES + _JAVASCRIPT.format(type=_in_comment(event_type), annotation=": Context")
+def read_stages(text: str) -> Stages:
+    """Steps in order as people write them: ``checkout > test, build > publish``.
+
+    Raises:
+        ValueError: There is a name missing, or one twice, or one that is none; a sentence for the user.
+    """
+    stages = [[name.strip() for name in stage.split(",")] for stage in text.split(">")]
+    names = [name for stage in stages for name in stage]
+    for name in names:
+        if not name:
+            raise ValueError(f"{text!r} lacks the name of a step; write them like: checkout > test, build > publish")
+        check_name(name, "a step")
+        if names.count(name) > 1:
+            raise ValueError(f"{text!r} names the step {name!r} twice; the steps of a flow have different names")
+    if len(names) > _MAX_STEPS:
+        raise ValueError(f"these are {len(names)} steps; begin with {_MAX_STEPS} at most")
+    return stages
 
 
-def _node(event_type: str) -> str:
-    return _JAVASCRIPT.format(type=_in_comment(event_type), annotation="")
-
-
-def _exec(event_type: str) -> str:
-    return _SHELL.format(type=_in_comment(event_type))
-
-
-def _in_comment(event_type: str) -> str:
-    return event_type.replace("\\", "/").replace('"', "'")
-
-
-_SCRIPTS: Final[Mapping[str, tuple[str, Callable[[str], str]]]] = {
-    "python": ("exec/hello.py", _python),
-    "bun": ("exec/hello.ts", _bun),
-    "node": ("exec/hello.mjs", _node),
-    "exec": ("exec/hello.sh", _exec),
-}
-
-
-def scaffold(
-    workspace: Path, name: str, *, runner: str = "python", event_type: str = "demo.hello", installed: bool = False
-) -> list[Path]:
-    """Write a package that works: manifest, schema, script, and an event that triggers it.
+def scaffold(workspace: Path, plan: Plan) -> list[Path]:
+    """Write a package that works: manifest, schema, scripts, an event that starts it, and a test.
 
     The package appears whole, by a rename, so that a watching daemon never reads half of it. Nothing stays behind when
     writing fails. The workspace gets the JSON Schema that the manifest names, for editors.
-
-    Args:
-        workspace: The folder that has, or gets, ``flows``.
-        name: The flow's and its folder's name.
-        runner: ``python``, ``bun``, ``node`` or ``exec``.
-        event_type: What triggers it; may end in ``.*``.
-        installed: Into ``.codex/flows`` rather than ``flows``.
 
     Returns:
         The files written, ``flow.toml`` first.
@@ -117,26 +94,24 @@ def scaffold(
         ValueError: A bad name, runner or type, or the folder is there already; a sentence for the user.
         OSError: It cannot be written.
     """
-    _check(name, runner, event_type)
-    root = workspace / ".codex" / "flows" if installed else workspace / "flows"
-    package = root / name
+    _check(plan)
+    package = workspace / plan.package
     if os.path.lexists(package):
         raise ValueError(f"{package} exists already; choose another name or remove it first")
+    root = package.parent
     root.mkdir(parents=True, exist_ok=True)
     schemas.install(workspace, "flow")
     directive = schemas.directive(package / "flow.toml", workspace, "flow")
     # Beside the root, not in it: folders with a dot at their front are packages too.
     holder = Path(tempfile.mkdtemp(prefix=".flowd-new-", dir=root.resolve().parent))
     try:
-        written = [
-            _write(holder / name, path, text) for path, text in _files(name, runner, event_type, directive).items()
-        ]
-        (holder / name).rename(package)
+        written = [_write(holder / plan.name, path, text) for path, text in _files(plan, directive).items()]
+        (holder / plan.name).rename(package)
     except FileExistsError as error:
         raise ValueError(f"{package} exists already; choose another name or remove it first") from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
-    return [package / path.relative_to(holder / name) for path in written]
+    return [package / path.relative_to(holder / plan.name) for path in written]
 
 
 def examples_dir() -> Path:
@@ -152,49 +127,120 @@ def examples_dir() -> Path:
     raise FileNotFoundError(f"flowd's examples are neither in {here / '_examples'} nor beside {here}; reinstall flowd")
 
 
-def _check(name: str, runner: str, event_type: str) -> None:
+def _check(plan: Plan) -> None:
+    check_name(plan.name, "a package")
+    if plan.runner not in SOURCES:
+        raise ValueError(f"{plan.runner!r} is not a runner that a package can be made for; use {', '.join(SOURCES)}")
+    kind = check_type(plan.event_type)
+    if kind.endswith("*") and (plan.cron or plan.files):
+        raise ValueError(f"{kind!r} stands for many types; name the one that the event is to have")
+    if plan.cron and plan.files:
+        raise ValueError("the clock and saved files send events of different payloads; write a package for each")
+
+
+def check_name(name: str, what: str) -> str:
+    """The name, where it can be one of a folder and a file on every system.
+
+    Raises:
+        ValueError: It cannot be; a sentence for the user.
+    """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name[:100]!r} is not a package name; use up to 100 letters, digits, dots, dashes and underscores,"
+            f"{name[:100]!r} is not {what} name; use up to 100 letters, digits, dots, dashes and underscores,"
             " beginning with a letter or digit"
         )
-    if runner not in _SCRIPTS:
-        raise ValueError(f"{runner!r} is not a runner that a package can be made for; use {', '.join(_SCRIPTS)}")
+    return name
+
+
+def check_type(event_type: str) -> str:
+    """The type, where events can have it.
+
+    Raises:
+        ValueError: They cannot; a sentence for the user.
+    """
     if not event_type.strip() or len(event_type) > _MAX_TYPE_CHARS or _CONTROL.search(event_type):
         raise ValueError(f"{event_type[:100]!r} is not an event type; use 1 to {_MAX_TYPE_CHARS} printable characters")
+    return event_type
 
 
-def _files(name: str, runner: str, event_type: str, directive: str) -> dict[str, str]:
-    script, source = _SCRIPTS[runner]
-    schema_path = "schemas/event.schema.json"
-    manifest = _MANIFEST.format(
-        directive=directive,
-        name=_toml(name),
-        description=_toml(f"Answers {event_type}"),
-        runner=_toml(runner),
-        script=_toml(script),
-        type=_toml(event_type),
-        schema=_toml(schema_path),
-    )
+def _files(plan: Plan, directive: str) -> dict[str, str]:
+    source = SOURCES[plan.runner][1]
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
-        "required": ["name"],
-        "properties": {"name": {"type": "string", "minLength": 1}},
+        "required": ["count"] if plan.files else ["name"],
+        "properties": {"count": {"type": "integer"}} if plan.files else {"name": {"type": "string", "minLength": 1}},
     }
-    concrete = f"{event_type[:-1]}example" if event_type.endswith(".*") else event_type
-    event = {"id": f"{name}-1", "type": concrete, "source": "flowd new", "payload": {"name": "world"}}
+    texts = {"flow.toml": "\n".join([directive, *_manifest(plan), ""]), _SCHEMA: _json(schema)}
+    for step, needs in plan.steps:
+        says = None if needs else "count" if plan.files else "name"
+        greeting = "Changed files: {}" if plan.files else "Hello, {}!"
+        texts[_script(plan, step)] = source(Sketch(step, plan.event_type, says, greeting))
+    return {**texts, _EVENT: _json(_event(plan)), f"test_{re.sub(r'[^A-Za-z0-9]', '_', plan.name)}.py": _test(plan)}
+
+
+_SCHEMA, _EVENT = "schemas/event.schema.json", "event.json"
+
+
+def _test(plan: Plan) -> str:
+    statuses = "".join(f'        {json.dumps(step)}: "completed",\n' for step, _ in plan.steps)
+    return _TEST.replace("{statuses}", statuses)
+
+
+_TEST: Final = '''"""Run it with `python3 -m pytest`, where flowd and pytest are installed together."""
+
+
+def test_its_example_runs_through(flow_package):
+    assert flow_package.round().statuses == {
+{statuses}    }
+'''
+
+
+def _script(plan: Plan, step: str) -> str:
+    return f"exec/{step}{SOURCES[plan.runner][0]}"
+
+
+def _manifest(plan: Plan) -> Iterator[str]:
+    yield f"name = {_toml(plan.name)}"
+    yield "version = 1"
+    yield f"description = {_toml(f'Answers {plan.event_type}')}"
+    if plan.cron:
+        yield from ("", "[[schedules]]", 'name = "clock"', f"cron = {_toml(plan.cron)}")
+        if plan.timezone:
+            yield f"timezone = {_toml(plan.timezone)}"
+        yield f"type = {_toml(plan.event_type)}"
+        yield f"payload = {{ name = {_toml(_WORLD)} }}"
+    if plan.files:
+        yield from ("", "[[watches]]", 'name = "files"', f"paths = {_toml(list(plan.files))}")
+        yield f"type = {_toml(plan.event_type)}"
+    for step, needs in plan.steps:
+        yield from ("", "[[steps]]", f"name = {_toml(step)}", f"runner = {_toml(plan.runner)}")
+        yield f"script = {_toml(_script(plan, step))}"
+        yield "timeout_ms = 60000"
+        if needs:
+            yield f"needs = {_toml(list(needs))}"
+        else:
+            yield from ("", "[steps.trigger]", f"type = {_toml(plan.event_type)}", f"schema = {_toml(_SCHEMA)}")
+
+
+_WORLD: Final = "world"
+
+
+def _event(plan: Plan) -> dict[str, Any]:
+    """One that starts it. It has no id, so each time that it is sent it is a new one."""
+    kind = plan.event_type
+    change = {"path": "example.txt", "change": "modified"}
+    watched = {"flow": plan.name, "watch": "files", "count": 1, "changes": [change]}
     return {
-        "flow.toml": manifest,
-        schema_path: _json(schema),
-        script: source(event_type),
-        "event.json": _json(event),
+        "type": f"{kind[:-1]}example" if kind.endswith(".*") else kind,
+        "source": "flowd new",
+        "payload": watched if plan.files else {"name": _WORLD},
     }
 
 
-def _toml(text: str) -> str:
-    # A JSON string without control characters is a TOML basic string as well.
-    return json.dumps(text, ensure_ascii=False)
+def _toml(value: object) -> str:
+    # What JSON makes of strings without control characters, and of lists of these, is TOML as well.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _json(value: object) -> str:

@@ -223,7 +223,8 @@ def test_validate_warns_of_a_secret_that_the_settings_do_not_name(tmp_path: Path
     (tmp_path / ".codex/flowd.toml").write_text('[secrets.npm]\nenv = "NPM"\n')
     assert "warning" not in flowd(tmp_path, "validate")[1]
     (tmp_path / ".codex/flowd.toml").write_text("max_parallel = 0\n")
-    assert "is not known: " in flowd(tmp_path, "validate")[2]
+    code, out, _ = flowd(tmp_path, "validate")
+    assert (code, "error: max_parallel must be" in out, "[secrets.npm]" in out) == (1, True, False), out
 
 
 def test_validate_warns_of_a_step_that_no_event_starts(tmp_path: Path) -> None:
@@ -252,8 +253,8 @@ def test_validate_names_file_and_line_and_can_look_at_one_package(tmp_path: Path
 def test_a_new_package_works_as_it_is(tmp_path: Path) -> None:
     code, out, err = flowd(tmp_path, "new", "hello")
     assert code == 0
-    assert len(out.splitlines()) == 4
-    assert "dispatch" in err
+    assert len(out.splitlines()) == 5
+    assert all(verb in err for verb in ("flowd dev hello", "flowd serve", "flowd dispatch"))
     assert flowd(tmp_path, "validate")[0] == 0
     code, out, _ = flowd(tmp_path, "fire", str(tmp_path / "flows/hello/event.json"))
     assert code == 0
