@@ -60,8 +60,8 @@ NAVIGATION: dict[str, dict[str, str]] = {
     },
     "Reference": {
         "Commands": "reference/cli.md",
-        "flow.toml": "reference/packages.md",
         "All keys of flow.toml": "reference/keys.md",
+        "flow.toml in depth": "reference/packages.md",
         "How runs end": "reference/runs.md",
         "Settings": "settings.md",
         "API": "reference/api.md",
