@@ -121,7 +121,7 @@ def _helps(context: click.Context, group: click.Group) -> Iterator[tuple[str, st
         command = group.get_command(context, name)
         if command is None or command.hidden:
             continue
-        inner = click.Context(command, info_name=name, parent=context, terminal_width=100, max_content_width=100)
+        inner = click.Context(command, info_name=name, parent=context, terminal_width=80, max_content_width=80)
         yield inner.command_path, _help(command, inner)
         if isinstance(command, click.Group):
             yield from _helps(inner, command)
