@@ -43,6 +43,19 @@ def test_the_readme_is_short_and_shows_one_picture() -> None:
     assert len(re.findall(r"!\[", text)) == 1
 
 
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, left = set(), [CHECKOUT / "README.md"]
+    while left:
+        page = left.pop()
+        reached.add(page)
+        for target in _LINK.findall(prose(page)):
+            file = (page.parent / target.partition("#")[0]).resolve()
+            if file.suffix == ".md" and file.exists() and file not in reached:
+                left.append(file)
+    lost = [page.relative_to(CHECKOUT).as_posix() for page in (CHECKOUT / "docs").rglob("*.md") if page not in reached]
+    assert lost == []
+
+
 def test_nothing_says_that_flowd_is_on_an_index_where_it_is_not() -> None:
     files = [*documentation.pages(), *CHECKOUT.glob("flowd/**/*.py"), *CHECKOUT.glob("clients/python/**/*.py")]
     wrong = re.compile(r"(?:pip|pipx|uv)(?: tool)? install (?:--?\w+ )*'?codex-flowd")
