@@ -54,7 +54,8 @@ def rows(name: str) -> Iterator[tuple[str, ...]]:
     """A table of the page: each setting, what it may be, what it is by default, and what it is for."""
     fields = fields_of({**shapes(), **keys()}[name])
     if name == "settings":  # and those that are no table beside them
-        fields |= {name: field for name, field in fields_of(Tables).items() if name not in fields and not _shape(field)}
+        others = fields_of(Tables).items()
+        fields = {**fields, **{name: field for name, field in others if name not in fields and not _shape(field)}}
     for field in fields.values():
         if not _shape(field):
             yield _row(field)

@@ -9,7 +9,7 @@ from flowd.catalog.report import Report
 from flowd.domain.finding import Finding, Severity
 from flowd.formats import guesses
 from flowd.formats.places import Place
-from flowd.formats.typed import Struct, fields_of
+from flowd.formats.typed import Field, Struct, fields_of
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -56,7 +56,7 @@ class Table:
         self.values = values
         self.label = label
         self.kind = kind
-        self._fields = {} if shape is None else fields_of(shape)
+        self._fields: Mapping[str, Field] = {} if shape is None else fields_of(shape)
         self._report = report
         self._place = place
 

@@ -1,9 +1,9 @@
 """Reads values from outside into types, and says in a sentence what does not fit. The one owner of `msgspec`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -126,12 +126,13 @@ def to_json(value: object, *, indent: int = 0) -> bytes:
 
 
 @cache
-def fields_of(shape: type[Struct]) -> dict[str, Field]:
+def fields_of(shape: type[Struct]) -> Mapping[str, Field]:
     """The members of a shape by name."""
-    return {
+    found = {
         field.name: Field(field.name, field.type, kind_of(field.type), field.default, field.required)
         for field in msgspec.structs.fields(shape)
     }
+    return MappingProxyType(found)
 
 
 def kind_of(annotation: Any) -> Kind:
