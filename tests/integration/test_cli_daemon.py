@@ -254,7 +254,7 @@ def test_a_new_package_works_as_it_is(tmp_path: Path) -> None:
     code, out, err = flowd(tmp_path, "new", "hello")
     assert code == 0
     assert len(out.splitlines()) == 5
-    assert all(verb in err for verb in ("flowd dev hello", "flowd serve", "flowd dispatch"))
+    assert all(verb in err for verb in (" dev hello ", " serve ", " dispatch "))
     assert flowd(tmp_path, "validate")[0] == 0
     code, out, _ = flowd(tmp_path, "fire", str(tmp_path / "flows/hello/event.json"))
     assert code == 0
