@@ -1,6 +1,7 @@
 """Says in one line why a run, or an attempt of one, ended as it did: in the step's own words where there are any."""
 
 import re
+from collections.abc import Mapping
 
 from flowd.domain import excerpt
 from flowd.domain.result import FlowResult
@@ -22,18 +23,29 @@ def of_run(run: Run) -> str | None:
     if not run.status.is_final:
         return None
     said = None if run.effective_status in _WENT_WELL else run.result
-    return _why(f"{run.flow_name}/{run.step_name}", run.reason, run.error, said)
+    return line(f"{run.flow_name}/{run.step_name}", run.reason, run.error, None if said is None else _message(said))
 
 
 def of_attempt(attempt: Attempt, label: str) -> str | None:
     """Why one of its attempts ended; ``label`` is ``flow/step``."""
     said = attempt.result
-    return _why(label, attempt.reason, attempt.error, None if said is None or said.status in _WENT_WELL else said)
+    message = None if said is None or said.status in _WENT_WELL else _message(said)
+    return line(label, attempt.reason, attempt.error, message)
 
 
-def _why(label: str, reason: Reason | None, error: str | None, said: FlowResult | None) -> str | None:
+def line(label: str, reason: str | None, error: str | None, message: str | None) -> str | None:
+    """Why something ended, from what is stored with its end.
+
+    Args:
+        label: ``flow/step``.
+        reason: A `Reason`, as it is stored.
+        error: flowd's sentence with the excerpt of the output.
+        message: Of a result that does not say that all went well.
+
+    >>> line("f/s", "exit", "Step f/s exited with 3\\nstderr:\\n  no room", None)
+    'no room (exit code 3)'
+    """
     sentence = (error or "").partition("\n")[0].removeprefix(f"Step {label} ")
-    message = None if said is None else _message(said)
     if not sentence:
         return message
     code = _CODE.fullmatch(sentence)
@@ -52,7 +64,12 @@ def _why(label: str, reason: Reason | None, error: str | None, said: FlowResult 
 def _message(said: FlowResult) -> str | None:
     if '"message"' not in said.text:  # most have none, and may be large
         return None
-    message = said.value.get("message")
+    return message_of(said.value)
+
+
+def message_of(result: Mapping[str, object]) -> str | None:
+    """What a step says for people, on one line; None where it says nothing."""
+    message = result.get("message")
     return _short(message) if isinstance(message, str) and message.strip() else None
 
 

@@ -95,7 +95,7 @@ def commands(run_id: str, workspace: str) -> list[str]:
 def _text(notice: Notice, told: Mapping[str, Any]) -> str:
     """A sentence or two for people: what a chat or a mail shows."""
     step = f"{told['flow']}/{told['step']}"
-    said = _first_line(told.get("message") or told.get("error"))
+    said = _first_line(told.get("message") or told.get("why") or told.get("error"))
     event = f"Event {told['eventId']}."
     match notice.what:
         case "failed" | "queue_timeout":

@@ -79,7 +79,7 @@ def board_of(answers: Answers, wanted: Wanted) -> Board:
     rows = {
         Section.ATTENTION: [_asking(question) for question in answers.questions],
         Section.RUNNING: [Row(run, _begun(run), _progress(run)) for run in reversed(answers.running)],
-        Section.WAITING: [Row(one.run, one.since, run_words.waiting(one.run) or "ready") for one in queue or ()],
+        Section.WAITING: [Row(one.run, one.since, why(one.run) or "ready") for one in queue or ()],
         Section.RECENT: [Row(run, _ended_at(run), _end(run)) for run in _newest(answers.ended)],
     }
     counts = answers.status.get("runs", {})

@@ -107,6 +107,7 @@ def test_a_failure_is_told_with_what_is_known_of_it_and_its_commit_says_so(store
             "rootEventId": "event-1",
             "status": "failed",
             "reason": "exit",
+            "why": "exited with 1",
             "error": "exited with 1",
         }
         assert await store.run("run-1") is not None  # so that the side effects were told

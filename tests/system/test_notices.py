@@ -53,7 +53,7 @@ def test_failures_questions_and_recoveries_are_told(place: Workspace) -> None:
     fire(place, "e1", "build.go", secret="hush")
     (failed,) = until(lambda: told(place), what="the notice")
     assert failed["type"] == "flowd.failed"
-    assert failed["text"] == "build/main failed: Step build/main exited with 3. Event e1."
+    assert failed["text"] == "build/main failed: no (exit code 3). Event e1."
     assert {name: failed[name] for name in ("flow", "step", "eventId", "eventType", "reason", "failures")} == {
         "flow": "build",
         "step": "main",

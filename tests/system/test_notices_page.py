@@ -36,7 +36,7 @@ def test_the_recipes_tell_of_a_failure(place: Workspace, tmp_path: Path) -> None
             client.dispatch_event({"id": "e1", "type": "release.go", "payload": {}}, wait=True)
         mail = until((tmp_path / "sendmail.got").exists, what="the mail") and (tmp_path / "sendmail.got").read_text()
         pop_up = until((tmp_path / "notify-send.got").exists, what="the pop-up")
-        said = "release/main failed: Step release/main exited with 1. Event e1."
+        said = "release/main failed: exited with 1. Event e1."
         assert mail.startswith("-t\n-i\nTo: ops@example.org\nSubject: [flowd] release: failed\n")
         assert mail.rstrip().endswith(said)
         pop_up = (tmp_path / "notify-send.got").read_text()

@@ -23,7 +23,10 @@ def ended(sentence: str, stderr: str = "", stdout: str = "") -> str:
 
 
 def test_doctests() -> None:
-    assert not doctest.testmod(excerpt).failed
+    for module in (excerpt, why):
+        results = doctest.testmod(module)
+        assert results.attempted
+        assert not results.failed
 
 
 @pytest.mark.parametrize(

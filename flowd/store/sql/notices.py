@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flowd.domain import why
 from flowd.domain.notices import MAX_TEXT, MAX_WAITING, NotifyRule, What, is_failure, what_of
 from flowd.domain.run import ProcessStatus, effective_status
 from flowd.store.sql import rows
@@ -189,6 +190,7 @@ def _told(run: _Ended) -> dict[str, Any]:
         "status": run.effective_status,
         "reason": run.reason,
         "message": said[:MAX_TEXT] if isinstance(said, str) and said.strip() else None,
+        "why": why.line(f"{run.flow_name}/{run.step_name}", run.reason, run.error, None),
         "error": None if run.error is None else run.error[:MAX_TEXT],
         "labels": None if run.labels is None else json.loads(run.labels),
         "host": run.host,
