@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowd.cli import left_out, printing, tree
+from flowd.cli import left_out, printing, time_words, tree
 from flowd.cli.filters import Filters, filter_options, whole_list
 from flowd.cli.references import EventReference, event_of
 from flowd.cli.runs import draw_runs
@@ -119,6 +119,13 @@ def event(session: Session, event_id: str, is_alone: bool, as_json: bool) -> Non
         _draw_event(read_event(response), below)
 
 
+def _received(item: EventView) -> str | None:
+    """When it came, as the sender wrote it; for a person only where that is not when it was stored."""
+    at = time_words.instant(item.received_at)
+    is_told = at is not None and at == item.created_at and printing.is_terminal()
+    return None if is_told else item.received_at
+
+
 def _runs(item: EventView) -> str:
     """How many runs an event has, and how many steps were left out."""
     left_out = f", {len(item.left_out)} left out" if item.left_out else ""
@@ -132,8 +139,8 @@ def _draw_event(item: EventView, below: Sequence[TreeEventView]) -> None:
             ("type", item.type),
             ("source", item.source),
             ("occurred", item.occurred_at),
-            ("received", item.received_at),
-            ("stored", printing.when(item.created_at)),
+            ("received", _received(item)),
+            ("stored", printing.when_exactly(item.created_at)),
             ("caused by", None if item.caused_by is None else f"{item.caused_by.run_id} of {item.caused_by.event_id}"),
             ("root", item.root_event_id if item.depth else None),
             ("trace", item.traceparent),

@@ -171,6 +171,16 @@ def when(at: datetime | None) -> str:
     return time_words.clock(at) if wants_times() else time_words.near(at)
 
 
+def when_said(instant: object) -> str:
+    """An instant from a view within a sentence: how long ago it is for a person, else that it was at this time."""
+    from flowd.cli import time_words  # noqa: PLC0415 - as above
+
+    at = time_words.instant(instant)
+    if at is None or not is_terminal():
+        return f"at {instant}"
+    return f"at {time_words.clock(at)}" if wants_times() else time_words.near(at)
+
+
 def wants_times() -> bool:
     """Whether ``--absolute`` is given."""
     context = click.get_current_context(silent=True)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flowd.cli import time_words
+from flowd.cli import printing, time_words
 from flowd.formats.person import person
 from flowd_client.views.run import RunView
 
@@ -111,7 +111,7 @@ def asked_of(item: RunView) -> str | None:
 def pause(said: Mapping[str, Any]) -> str:
     """What is paused, by whom and since when, from a view's pause."""
     what = "all flows are" if said.get("what") == "*" else f"{said.get('what')} is"
-    return f"{what} paused, by {person(said.get('by'))} at {said.get('since')}"
+    return f"{what} paused, by {person(said.get('by'))} {printing.when_said(said.get('since'))}"
 
 
 def pauses_of(pauses: Iterable[Mapping[str, Any]], flow: str | None) -> list[Mapping[str, Any]]:
@@ -131,7 +131,7 @@ def resolution(said: Mapping[str, Any] | None) -> str | None:
     if said is None:
         return None
     note = f": {said['note']}" if said.get("note") else ""
-    return f"{said.get('status')} by {person(said.get('by'))} at {said.get('at')}{note}"
+    return f"{said.get('status')} by {person(said.get('by'))} {printing.when_said(said.get('at'))}{note}"
 
 
 def word(said: Mapping[str, Any]) -> str:
@@ -151,7 +151,7 @@ def answer(said: Mapping[str, Any] | None) -> str | None:
     if said is None:
         return None
     given = f"{json.dumps(said['input'], ensure_ascii=False)} " if "input" in said else ""
-    return f"{given}by {person(said.get('by'))} at {said.get('at')}"
+    return f"{given}by {person(said.get('by'))} {printing.when_said(said.get('at'))}"
 
 
 def _with_last_end(item: RunView, waits: str) -> str:

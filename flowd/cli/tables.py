@@ -65,9 +65,10 @@ def lay_out(
     for row in rows:
         is_beneath = prose is not None and (prose not in beside or width(row[prose]) > room)
         yield _row([*row[:prose], "", *row[prose + 1 :]] if is_beneath and prose is not None else row, beside, widths)
-        if is_beneath and prose is not None and row[prose] != "-":
-            yield from ([(text, False)] for text in _sentence(row[prose], columns))
-        yield from _named([(headers[n], row[n]) for n in sorted(beneath) if row[n] != "-"], columns)
+        sentence = row[prose] if is_beneath and prose is not None and row[prose] != "-" else ""
+        *folded, last = _sentence(sentence, columns) if sentence else [""]
+        yield from ([(text, False)] for text in folded)
+        yield from _named(last, [(headers[n], row[n]) for n in sorted(beneath) if row[n] != "-"], columns)
 
 
 def width(text: str) -> int:
@@ -96,9 +97,10 @@ def _row(cells: Sequence[str], beside: Sequence[int], widths: Sequence[int], *, 
     return parts
 
 
-def _named(cells: Sequence[tuple[str, str]], columns: int) -> Iterator[Parts]:
-    """Cells beneath their row, each behind its column's name: as many on a line as have room there."""
-    parts: Parts = []
+def _named(before: str, cells: Sequence[tuple[str, str]], columns: int) -> Iterator[Parts]:
+    """Cells beneath their row, each behind its column's name: as many on a line as have room there, the first ones
+    behind the end of the sentence."""
+    parts: Parts = [(before, False)] if before else []
     for name, cell in cells:
         more = [(_MARGIN, False), (name, True), (" ", False), (cell, False)]
         if parts and sum(width(text) for text, _ in parts + more) > columns:

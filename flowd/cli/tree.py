@@ -15,11 +15,18 @@ _PAGE = 500
 
 
 class Row(NamedTuple):
-    """A line of the drawing: of an event, whose ``status`` is empty, or of a run."""
+    """A line of the drawing: of an event, whose ``status`` is empty, or of a run.
+
+    Attributes:
+        why: What is to be said of a run: behind the rest, or where that is too long, beneath it.
+        margin: Before what stands beneath.
+    """
 
     label: str
     status: str
     rest: str
+    why: str = ""
+    margin: str = ""
 
 
 def read(session: Session, event_id: str) -> list[TreeEventView]:
@@ -55,11 +62,26 @@ def draw(events: Sequence[TreeEventView]) -> None:
     rows = list(drawn(events))
     labels = max((len(row.label) for row in rows if row.status), default=0)
     statuses = max((len(row.status) for row in rows), default=0)
+    columns = _columns()
     for row in rows:
         if row.status:
-            printing.line_with_status(f"{row.label.ljust(labels)}  ", row.status.ljust(statuses), f"  {row.rest}")
+            whole = "  ".join(filter(None, (row.rest, row.why)))
+            is_beneath = columns is not None and labels + statuses + len(whole) + 4 > columns
+            shown = row.rest if is_beneath else whole
+            printing.line_with_status(f"{row.label.ljust(labels)}  ", row.status.ljust(statuses), f"  {shown}")
+            if is_beneath and row.why:
+                printing.line(f"{row.margin}{row.why}")
         else:
             printing.line(f"{row.label}  {row.rest}")
+
+
+def _columns() -> int | None:
+    """How wide the terminal is; None where nobody looks at one."""
+    if not printing.is_terminal():
+        return None
+    from shutil import get_terminal_size  # noqa: PLC0415 - 3 ms that piped output does not pay
+
+    return get_terminal_size().columns
 
 
 def drawn(events: Sequence[TreeEventView]) -> Iterator[Row]:
@@ -78,11 +100,11 @@ def _runs(event: TreeEventView, margin: str, below: dict[str, list[TreeEventView
     for index, run in enumerate(event.runs):
         is_last = index == len(event.runs) - 1
         again = " (replay)" if run.is_replay else ""
-        yield Row(
-            f"{margin}{_branch(is_last)}{run.flow_name}/{run.step_name}{again}", run.effective_status, _about(run)
-        )
         deeper = margin + ("   " if is_last else "│  ")
         caused = below.get(run.id, [])
+        label = f"{margin}{_branch(is_last)}{run.flow_name}/{run.step_name}{again}"
+        beneath = deeper + ("│  " if caused else "   ")
+        yield Row(label, run.effective_status, _about(run), " ".join(why(run).split()), beneath)
         for place, child in enumerate(caused):
             is_last_child = place == len(caused) - 1
             yield Row(f"{deeper}{_branch(is_last_child)}{child.id}", "", child.type or "")
@@ -94,11 +116,11 @@ def _branch(is_last: bool) -> str:
 
 
 def _about(run: RunView) -> str:
-    """A run's id, when it started, how long it took, and what is to be said of it."""
+    """A run's id, when it started, and how long it took."""
     parts = [run.id]
     began = started_at(run)
     if began is not None:
         parts.append(printing.when(began))
     if run.duration_ms is not None:
         parts.append(printing.took(run.duration_ms))
-    return "  ".join([*parts, *filter(None, [why(run)])])
+    return "  ".join(parts)

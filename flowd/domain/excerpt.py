@@ -1,7 +1,6 @@
 """The end of what a step printed, as its error shows it."""
 
 import re
-from itertools import takewhile
 from typing import Literal
 
 MAX_CHARS = 4_000
@@ -49,14 +48,20 @@ def last_words(text: str, stream: Literal["stderr", "stdout"]) -> str | None:
     >>> last_words("It failed\n" + excerpt(stack, ""), "stderr")
     'Error: x'
     """
-    lines = _without_stack(_block_of(text.split("\n"), stream))
-    return next((line.strip() for line in reversed(lines) if _says_something(line)), None)
+    block = _block_of(text, stream)
+    lines = [_COLOURS.sub("", line) for line in block] if "\x1b" in text else block
+    said = _without_stack(lines) if " at " in text else lines
+    return next((line.strip() for line in reversed(said) if _says_something(line)), None)
 
 
-def _block_of(lines: list[str], stream: str) -> list[str]:
-    """What an excerpt shows of a stream."""
-    begin = next((n for n, line in enumerate(lines) if line.startswith((f"{stream}:", f"{stream}, the "))), len(lines))
-    return [_COLOURS.sub("", line[2:]) for line in takewhile(lambda line: line.startswith("  "), lines[begin + 1 :])]
+def _block_of(text: str, stream: str) -> list[str]:
+    """The lines that an excerpt shows of a stream."""
+    label = next((at for mark in (":\n", ", the ") if (at := text.find(f"\n{stream}{mark}")) >= 0), None)
+    if label is None:
+        return []
+    begin = text.find("\n", label + 1)
+    end = text.find("\nstdout", begin) if stream == "stderr" else -1  # its own lines are indented
+    return [line[2:] for line in text[begin + 1 : end if end >= 0 else None].split("\n")] if begin >= 0 else []
 
 
 def _without_stack(lines: list[str]) -> list[str]:

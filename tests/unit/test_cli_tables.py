@@ -66,9 +66,8 @@ def test_what_has_left_stands_beneath_behind_its_name_and_a_sentence_without() -
     assert drawn(40, a_row(why="no room")) == [
         "RUN               STATUS  STEP",
         "run_0123456789ab  failed  rel/build",
-        "  no room",
-        "  EVENT release-42  STARTED 3 min ago",
-        "  TOOK 1.5s",
+        "  no room  EVENT release-42",
+        "  STARTED 3 min ago  TOOK 1.5s",
     ]
 
 

@@ -42,7 +42,7 @@ def test_below_each_event_stand_its_runs_and_below_each_run_what_it_caused() -> 
 
 def test_a_rows_end_has_the_runs_id_and_what_is_to_be_said_of_it() -> None:
     _, row = tree.drawn(view(event("root", None, run("b", "failed", error="Step f/b exited with 3\nmore"))))
-    assert row.rest == "b  exited with 3"
+    assert (row.rest, row.why, row.margin) == ("b", "exited with 3", "      ")
 
 
 def test_what_was_caused_by_a_run_that_is_not_shown_stands_at_the_end() -> None:
