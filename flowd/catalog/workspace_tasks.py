@@ -2,17 +2,19 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flowd.catalog.json_values import json_value
+from flowd.catalog.package import broken_by
 from flowd.catalog.report import Report
 from flowd.catalog.schedules import read_catch_up, read_timezone
 from flowd.catalog.shapes import ScheduleTable
-from flowd.catalog.table import ManifestError, Table, kind_of
+from flowd.catalog.table import Table, kind_of
 from flowd.domain import schedule
 from flowd.domain.event import MAX_ID_CHARS, MAX_TYPE_CHARS
+from flowd.domain.finding import Finding, Severity
 from flowd.domain.flow import BrokenPackage, Origin, Snapshot
 from flowd.domain.schedule import TASKS, Schedule
 from flowd.formats import cron, toml
@@ -49,23 +51,20 @@ def read_tasks(workspace: Path) -> Tasks | BrokenPackage | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return _broken(path, f"it cannot be read: {error.strerror or error}", "Make it a readable file.", None)
+        return _unreadable(path, f"it cannot be read: {error.strerror or error}", "Make it a readable file.")
+    if len(text) > MAX_BYTES:
+        return _unreadable(path, f"it is larger than {MAX_BYTES} bytes", "Make it smaller.")
     try:
-        if len(text) > MAX_BYTES:
-            raise ManifestError(f"it is larger than {MAX_BYTES} bytes", "Make it smaller.")
         source = text.decode("utf-8-sig")
-        table = Table(toml.parse(source), report := Report(str(path), Places(source)))
-        tasks = _tasks(table, workspace)
-        if report.errors():
-            first = next(one for one in report.findings() if one.is_error)
-            raise ManifestError(first.message, first.remedy or "", line=first.line)
-        return tasks
+        report = Report(str(path), Places(source))
+        table = Table(toml.parse(source), report)
     except UnicodeDecodeError:
-        return _broken(path, "it is not UTF-8", "Save it as UTF-8.", None)
+        return _unreadable(path, "it is not UTF-8", "Save it as UTF-8.")
     except toml.TomlError as error:
-        return _broken(path, str(error), "Correct the TOML there.", error.line)
-    except ManifestError as error:
-        return _broken(path, error.message, error.remedy, error.line)
+        end = None if error.column is None else error.column + 1
+        return _unreadable(path, str(error), "Correct the TOML there.", (error.line, error.column, end))
+    tasks = table.tried(Tasks(), _tasks, table, workspace)
+    return _broken(path, report.findings()) if report.errors() else tasks
 
 
 def untold(tasks: Tasks | BrokenPackage | None, *, is_on: bool, snapshot: Snapshot) -> Iterator[str]:
@@ -81,8 +80,14 @@ def untold(tasks: Tasks | BrokenPackage | None, *, is_on: bool, snapshot: Snapsh
             yield f"{other} of {FILE} is not run: flowd runs tasks of kind flow that have a schedule"
 
 
-def _broken(path: Path, error: str, remedy: str, line: int | None) -> BrokenPackage:
-    return BrokenPackage(str(path.parent), TASKS, Origin.SOURCE, str(path), error, remedy, line, types=())
+def _unreadable(
+    path: Path, message: str, remedy: str, place: tuple[int | None, int | None, int | None] = (None, None, None)
+) -> BrokenPackage:
+    return _broken(path, (Finding(str(path), "unreadable", Severity.ERROR, message, remedy, None, *place),))
+
+
+def _broken(path: Path, findings: Sequence[Finding]) -> BrokenPackage:
+    return replace(broken_by(findings, str(path.parent), Origin.SOURCE, TASKS), types=())
 
 
 def _tasks(file: Table, workspace: Path) -> Tasks:
@@ -94,17 +99,22 @@ def _tasks(file: Table, workspace: Path) -> Tasks:
     others: list[str] = []
     for index, value in enumerate(_list(table, "tasks")):
         part = file.part(value, ("workspace", "tasks", index), f"task {index + 1}", shape=ScheduleTable)
-        task_id = _id(part)
-        if task_id in found:
-            part.fail("id", "another task has the same id", "Rename one.")
-        kind = part.needed_string("kind", example='"flow"')
-        if kind not in _KINDS:
-            part.fail("kind", f"kind {kind_of(kind)} is unknown", f"Use one of {', '.join(_KINDS)}.")
-        found[task_id] = _schedule(part, name, task_id) if kind == "flow" else None
-        if found[task_id] is None and part.values.get("enabled", True):
-            others.append(f"task {task_id} (kind {kind}{', without a schedule' if kind == 'flow' else ''})")
+        part.tried(None, _task, part, name, found, others)
     others += [f"rule {value.get('id', index + 1)}" for index, value in enumerate(_list(table, "reactive"))]
     return Tasks(tuple(task for task in found.values() if task is not None), tuple(others))
+
+
+def _task(part: Table, workspace: str, found: dict[str, Schedule | None], others: list[str]) -> None:
+    """Add a task to those that were found, or to those that flowd does not run."""
+    task_id = _id(part)
+    if task_id in found:
+        part.fail("id", "another task has the same id", "Rename one.", code="duplicate-name")
+    kind = part.needed_string("kind", example='"flow"')
+    if kind not in _KINDS:
+        part.fail("kind", f"kind {kind_of(kind)} is unknown", f"Use one of {', '.join(_KINDS)}.", code="unknown-value")
+    found[task_id] = _schedule(part, workspace, task_id) if kind == "flow" else None
+    if found[task_id] is None and part.values.get("enabled", True):
+        others.append(f"task {task_id} (kind {kind}{', without a schedule' if kind == 'flow' else ''})")
 
 
 def _needed(file: Table, key: str) -> Table | None:

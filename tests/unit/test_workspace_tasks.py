@@ -87,6 +87,13 @@ def test_a_mistake_is_an_error_of_the_file_at_its_line(tmp_path: Path, text: str
     assert (broken.line, broken.file, broken.types) == (line, str(tmp_path / FILE), ())
 
 
+def test_all_mistakes_of_the_file_are_told_with_their_columns(tmp_path: Path) -> None:
+    write(tmp_path, NIGHT.replace("*/30 1-5", "61 1-5") + NIGHT.replace("night", "day") + "enabled = 1\n")
+    broken = read_tasks(tmp_path)
+    assert isinstance(broken, BrokenPackage)
+    assert [(finding.line, finding.column) for finding in broken.errors()] == [(5, 12), (11, 11)]
+
+
 def test_there_may_be_no_file_or_one_that_has_no_tasks(tmp_path: Path) -> None:
     assert read_tasks(tmp_path) is None
     assert read(tmp_path, '[discord]\nx = 1\n[workspace]\nname = "n"\n') == Tasks()
