@@ -102,6 +102,7 @@ test("what has no column is the whole line, and what has no line the first one",
 test("the word that was meant is put in place of what is marked, within its quotes", () => {
   assert.equal(replacement(FOUND, "timeout"), "timeout_ms");
   assert.equal(replacement({ ...FOUND, suggestion: "python" }, '"pyton"'), '"python"');
+  assert.equal(replacement({ ...FOUND, code: "wrong-type", suggestion: "300000" }, '"5m"'), "300000");
   assert.equal(replacement({ ...FOUND, suggestion: null }, "timeout"), undefined);
   assert.equal(replacement({ ...FOUND, column: null }, "timeout"), undefined);
 });

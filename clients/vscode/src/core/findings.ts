@@ -99,9 +99,13 @@ export function sentence(finding: Finding): string {
   return finding.remedy ? `${finding.message}\n${finding.remedy}` : finding.message;
 }
 
-/** What to put in place of the marked text; undefined where nobody knows. Quotes around a word stay. */
+/**
+ * What to put in place of the marked text; undefined where nobody knows. Quotes around a word stay, but for a number or a
+ * truth value that was written as text.
+ */
 export function replacement(finding: Finding, marked: string): string | undefined {
   if (finding.suggestion === null || finding.suggestion === undefined || finding.column === null) return undefined;
+  if (finding.code === "wrong-type") return finding.suggestion;
   const quote = /^(["']).*\1$/.exec(marked)?.[1];
   return quote && !finding.suggestion.startsWith(quote) ? `${quote}${finding.suggestion}${quote}` : finding.suggestion;
 }
