@@ -19,8 +19,8 @@ from flowd.catalog.steps import SchemaUse, read_step
 from flowd.catalog.table import ManifestError, Table, kind_of
 from flowd.catalog.watches import read_watches
 from flowd.domain.concurrency import Concurrency
-from flowd.domain.finding import Finding, Severity
-from flowd.domain.flow import Step, sentences
+from flowd.domain.finding import Finding, Severity, sentences
+from flowd.domain.flow import Step
 from flowd.domain.schedule import Schedule
 from flowd.domain.watches import Watch
 from flowd.formats import toml
@@ -62,7 +62,7 @@ class Manifest:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The findings as sentences, see `flowd.domain.flow.sentences`."""
+        """The findings as sentences, see `flowd.domain.finding.sentences`."""
         return sentences(self.findings)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from flowd.catalog.schema_process import SchemaProcess
-from flowd.domain.flow import SchemaSource
 from flowd.domain.matching import Answer, Answers
+from flowd.domain.payload_check import SchemaSource
 
 
 class SchemaChecks:

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from flowd.catalog.schema_files import SchemaFileError
-from flowd.domain.flow import SchemaError, SchemaSource
 from flowd.domain.matching import Answer
+from flowd.domain.payload_check import SchemaError, SchemaSource
 
 COMPILE_S: Final = 2.0
 """CPU time for compiling one schema; the largest that a package may hold takes a quarter of it."""

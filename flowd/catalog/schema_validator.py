@@ -7,8 +7,8 @@ from itertools import islice
 import jsonschema_rs
 
 from flowd.catalog.subset import MAX_ERRORS
-from flowd.domain.flow import SchemaError
 from flowd.domain.matching import count_values
+from flowd.domain.payload_check import SchemaError
 
 Run = Callable[[object], list[SchemaError]]
 """See `flowd.domain.flow.PayloadCheck.run`."""

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 from flowd.catalog.schema_files import MissingDocumentError, SchemaFileError
 from flowd.catalog.schema_validator import Run
 from flowd.catalog.schemas import compile_here
-from flowd.domain.flow import SchemaSource
+from flowd.domain.payload_check import SchemaSource
 
 MAX_MEMORY_BYTES: Final = 2 << 30
 """A schema that needs more ends the process and nothing else."""

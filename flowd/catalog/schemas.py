@@ -19,8 +19,8 @@ from flowd.catalog.schema_validator import Run, checker, json_path, short
 from flowd.catalog.schema_weight import MAX_CHEAP_BYTES, Weight, weigh
 from flowd.catalog.subschemas import every
 from flowd.catalog.subset import compile_subset
-from flowd.domain.flow import COSTLY, PayloadCheck, SchemaSource
 from flowd.domain.matching import count_values
+from flowd.domain.payload_check import COSTLY, PayloadCheck, SchemaSource
 
 MAX_SUBSET_VALUES = 2_000
 """Of a schema that is checked by four keywords; a larger one is costly. Each value of it takes a microsecond."""

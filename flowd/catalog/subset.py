@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 
-from flowd.domain.flow import SchemaError
+from flowd.domain.payload_check import SchemaError
 
 MAX_ERRORS = 20
 

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+MAX_SENTENCES = 50
+"""They travel with every list of flows."""
+
 
 class Severity(StrEnum):
     """How bad a finding is."""
@@ -80,3 +83,17 @@ def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     Those of one place keep their order.
     """
     return tuple(sorted(dict.fromkeys(findings), key=lambda one: (one.file, one.line or 0, one.column or 0)))
+
+
+def sentences(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Findings as lists of flows have them: a sentence each, with its line, and at most `MAX_SENTENCES` of them."""
+    told = tuple(_sentence(finding) for finding in findings)
+    more = len(told) - MAX_SENTENCES
+    return told if more <= 0 else (*told[:MAX_SENTENCES], f"and {more} more")
+
+
+def _sentence(finding: Finding) -> str:
+    text = finding.text()
+    if finding.remedy is not None:
+        text = f"{text}{'' if text.endswith('?') else '.'} {finding.remedy.rstrip('.')}"
+    return text if finding.line is None else f"line {finding.line}: {text}"

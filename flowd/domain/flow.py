@@ -1,7 +1,6 @@
 """Flow packages as data: flows, steps, triggers, and the catalog snapshot that holds them. No I/O."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -9,10 +8,11 @@ from graphlib import TopologicalSorter
 from typing import Protocol
 
 from flowd.domain.concurrency import Concurrency, Kind
-from flowd.domain.finding import Finding, Severity, in_order
+from flowd.domain.finding import Finding, Severity, in_order, sentences
 from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
 from flowd.domain.needs import When
+from flowd.domain.payload_check import PayloadCheck
 from flowd.domain.retry import Retry
 from flowd.domain.schedule import Schedule
 from flowd.domain.timing import Debounce
@@ -23,9 +23,6 @@ DEFAULT_TIMEOUT_MS = 300_000
 
 MANIFEST = "flow.toml"
 """What a package's folder has to hold."""
-
-MAX_WARNINGS = 50
-"""They travel with every list of flows."""
 
 MAX_TIMEOUT_MS = 7 * 86_400_000
 DEFAULT_GRACE_MS = 5_000
@@ -53,65 +50,6 @@ class Origin(StrEnum):
 
     INSTALLED = "installed"
     SOURCE = "source"
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaError:
-    """Why a payload does not fit: where (``$.a[0]``), which keyword, and a sentence."""
-
-    path: str
-    keyword: str
-    message: str
-
-
-@dataclass(frozen=True)
-class SchemaSource:
-    """A schema as it was read: all that another process needs to make the same check.
-
-    Attributes:
-        path: Absolute path of the schema file.
-        package: Absolute path of the package's folder.
-        documents: The texts of the schema and of every file that it refers to, by absolute path.
-        is_subset: Check as the reference system does, by four keywords only.
-    """
-
-    path: str
-    package: str
-    documents: Mapping[str, bytes]
-    is_subset: bool = False
-
-    @cached_property
-    def key(self) -> str:
-        """The same for the same check."""
-        total = hashlib.sha256(repr((self.path, self.package, self.is_subset)).encode("utf-8", "surrogatepass"))
-        for path in sorted(self.documents):
-            total.update(hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest())
-            total.update(hashlib.sha256(self.documents[path]).digest())
-        return total.hexdigest()
-
-
-@dataclass(frozen=True)
-class PayloadCheck:
-    """A compiled schema.
-
-    Attributes:
-        run: Makes the check here and now: an empty list means that the payload fits. At most 20 errors, never raises.
-            None where it is costly.
-        weight: What one value of a payload can cost, in units of 10 ns and more; `COSTLY` where nothing bounds it.
-        source: For making the check elsewhere; None where it is always cheap.
-        why_costly: The rest of a sentence on the schema, None where it is cheap.
-        unchecked_formats: Values of ``format`` in the schema, in a draft where they are a note to the reader.
-    """
-
-    run: Callable[[object], list[SchemaError]] | None = field(default=None, repr=False)
-    weight: int = 1
-    source: SchemaSource | None = None
-    why_costly: str | None = None
-    unchecked_formats: tuple[str, ...] = ()
-
-
-COSTLY = 1 << 60
-"""The weight of a schema that is never checked on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,20 +137,6 @@ class Where(Protocol):
 
 def _nowhere(*_: str | int) -> None:
     return None
-
-
-def sentences(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Findings as lists of flows have them: a sentence each, with its line, and at most `MAX_WARNINGS` of them."""
-    told = tuple(_sentence(finding) for finding in findings)
-    more = len(told) - MAX_WARNINGS
-    return told if more <= 0 else (*told[:MAX_WARNINGS], f"and {more} more")
-
-
-def _sentence(finding: Finding) -> str:
-    text = finding.text()
-    if finding.remedy is not None:
-        text = f"{text}{'' if text.endswith('?') else '.'} {finding.remedy.rstrip('.')}"
-    return text if finding.line is None else f"line {finding.line}: {text}"
 
 
 @dataclass(frozen=True, slots=True)

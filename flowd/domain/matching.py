@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from flowd.domain.event import Event
-from flowd.domain.flow import BrokenPackage, Flow, PayloadCheck, SchemaError, SchemaSource, Snapshot, Step, Trigger
+from flowd.domain.flow import BrokenPackage, Flow, Snapshot, Step, Trigger
+from flowd.domain.payload_check import PayloadCheck, SchemaError, SchemaSource
 
 Why = Literal["matched", "no_trigger", "type", "schema", "needs"]
 

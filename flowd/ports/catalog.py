@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from flowd.domain.flow import SchemaSource, Snapshot
+from flowd.domain.flow import Snapshot
 from flowd.domain.matching import Answers
+from flowd.domain.payload_check import SchemaSource
 
 
 class Catalog(Protocol):

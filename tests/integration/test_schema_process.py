@@ -11,8 +11,8 @@ import pytest
 from flowd.catalog.schema_files import SchemaFileError
 from flowd.catalog.schema_process import SchemaProcess
 from flowd.catalog.schemas import compile_schema
-from flowd.domain.flow import PayloadCheck, SchemaSource
 from flowd.domain.matching import Answer
+from flowd.domain.payload_check import PayloadCheck, SchemaSource
 
 # Far more than the innocent checks here need, far less than the hostile ones do.
 BUDGET_S = 0.3

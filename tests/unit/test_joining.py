@@ -4,7 +4,8 @@ import pytest
 
 from flowd.domain import joining, matching
 from flowd.domain.event import Event, normalise
-from flowd.domain.flow import Flow, Origin, PayloadCheck, Runner, SchemaError, Snapshot, Step, Trigger
+from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step, Trigger
+from flowd.domain.payload_check import PayloadCheck, SchemaError
 
 REFUSING = PayloadCheck(run=lambda _: [SchemaError("$.n", "type", "must be a number")])
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowd.domain.event import Event, normalise
-from flowd.domain.flow import Flow, Origin, PayloadCheck, Runner, SchemaError, Snapshot, Step, Trigger
+from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step, Trigger
 from flowd.domain.matching import explain, judge, matches
+from flowd.domain.payload_check import PayloadCheck, SchemaError
 
 NOW = "2026-01-01T00:00:00.000Z"
 

@@ -12,7 +12,7 @@ import pytest
 from flowd.catalog.schema_files import MissingDocumentError, SchemaFileError
 from flowd.catalog.schema_validator import Run
 from flowd.catalog.schemas import compile_here, compile_schema
-from flowd.domain.flow import PayloadCheck, SchemaError, SchemaSource
+from flowd.domain.payload_check import PayloadCheck, SchemaError, SchemaSource
 
 
 def read_file(path: str, max_bytes: int) -> bytes:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowd.catalog.subset import MAX_ERRORS, compile_subset
-from flowd.domain.flow import SchemaError
+from flowd.domain.payload_check import SchemaError
 
 
 def fits(schema: dict[str, Any], value: object) -> bool:
