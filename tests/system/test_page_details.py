@@ -385,7 +385,8 @@ def test_a_run_shows_what_it_was_made_with_also_after_an_edit(web: HttpPlace) ->
 def test_flows_and_what_is_wrong_with_them(web: HttpPlace) -> None:
     shown = page(web, "/ui/flows")
     assert "Builds and publishes." in shown
-    assert re.search(r"flows/broken/flow.toml:?\d*</code>: .*runner", shown)
+    assert re.search(r"flows/broken/flow.toml:3:3</code>: .*script is missing", shown)
+    assert re.search(r"flows/broken/flow.toml:5:10</code>: .*runner", shown)
     assert "flows/broken/flow.toml" in page(web, "/ui/flows/broken")
     assert web.get("/ui/flows/nowhere", accept="text/html").status == 404
 
