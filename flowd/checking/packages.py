@@ -87,7 +87,7 @@ def _unstartable(flow: Flow, trial: Trial) -> Iterator[Finding]:
             if problem.key == "script" and span is not None and span[0] in told:
                 continue
             message = f'step "{step.name}": {problem.message}'
-            yield flow.doubt(place, f"unusable-{problem.key}", message, suggestion=problem.suggestion)
+            yield flow.doubt(place, f"unusable-{problem.key}", message, problem.remedy, problem.suggestion)
 
 
 def _elsewhere(flow: Flow, labels: frozenset[str]) -> Iterator[Finding]:

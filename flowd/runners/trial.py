@@ -1,6 +1,7 @@
 """Tells whether a step could be started here, as far as that can be seen without starting anything."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,6 +12,7 @@ from flowd.runners.inline_metadata import inline_metadata
 from flowd.runners.interpreters import Interpreters
 from flowd.runners.places import check_executable, working_folder
 
+_BETWEEN = re.compile(r"(?:; |\. )(?=[A-Za-z])")
 _MAX_SCRIPT_BYTES = 4 * 1024 * 1024
 _ENDINGS = {
     **dict.fromkeys((".js", ".mjs", ".cjs"), ("node", "bun")),
@@ -26,11 +28,13 @@ class Problem(NamedTuple):
     Attributes:
         key: Of the step's table: what it is about.
         message: A sentence without its full stop, which does not name the step.
+        remedy: What to do about it.
         suggestion: The runner that was probably meant.
     """
 
     key: Literal["cwd", "runner", "script"]
     message: str
+    remedy: str | None = None
     suggestion: str | None = None
 
 
@@ -52,11 +56,12 @@ class Trial:
         try:
             working_folder(step, self._workspace)
         except SpawnError as error:
-            yield Problem("cwd", _without_label(step, error))
+            yield Problem("cwd", *_parts(step, error))
         known = _ENDINGS.get(os.path.splitext(step.script)[1].lower(), ())
         if known and step.runner not in (*known, "exec", "code-mode"):
             ending = os.path.splitext(step.script)[1]
-            yield Problem("runner", f"runner {step.runner} does not run scripts that end in {ending}", known[0])
+            message = f"runner {step.runner} does not run scripts that end in {ending}"
+            yield Problem("runner", message, suggestion=known[0])
         elif step.runner in ("bun", "node", "python"):
             yield from self._interpreted(step)
         elif step.runner == "exec":
@@ -66,7 +71,7 @@ class Trial:
         try:
             self._interpreters.locate(step.runner)
         except SpawnError as error:
-            yield Problem("runner", _without_label(step, error))
+            yield Problem("runner", *_parts(step, error))
         if step.runner == "python":
             yield from self._requirements(step)
 
@@ -80,7 +85,8 @@ class Trial:
             yield Problem(
                 "script",
                 f"script {step.script} asks for {', '.join(metadata.dependencies)} (PEP 723), which uv provides, and uv"
-                " is not on PATH; install uv (https://docs.astral.sh/uv)",
+                " is not on PATH",
+                "Install uv (https://docs.astral.sh/uv).",
             )
 
     def _executable(self, step: Definition) -> Iterator[Problem]:
@@ -90,10 +96,12 @@ class Trial:
         try:
             check_executable(step.label, path, {**self._environ, **step.env})
         except SpawnError as error:
-            yield Problem("script", _without_label(step, error))
+            yield Problem("script", *_parts(step, error))
         except OSError:
             return
 
 
-def _without_label(step: Definition, error: SpawnError) -> str:
-    return str(error).removeprefix(f"{step.label}: ")
+def _parts(step: Definition, error: SpawnError) -> tuple[str, str | None]:
+    """The message and the remedy of a refusal, which has them in one sentence, or in two."""
+    message, *remedy = _BETWEEN.split(str(error).removeprefix(f"{step.label}: "), maxsplit=1)
+    return message, f"{remedy[0][0].upper()}{remedy[0][1:].rstrip('.')}." if remedy else None

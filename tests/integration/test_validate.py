@@ -128,14 +128,14 @@ def test_what_is_allowed_and_not_meant_is_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("runner", "script", "text", "said"),
+    ("runner", "script", "text", "said", "remedy"),
     [
-        ("bun", "a.ts", "", "bun is not on flowd's PATH"),
-        ("node", "a.mjs", "", "node is not on flowd's PATH"),
-        ("python", "a.sh", "", "runner python does not run scripts that end in .sh"),
-        ("python", "a.py", '# /// script\n# dependencies = ["rich"]\n# ///\n', "asks for rich (PEP 723)"),
-        ("exec", "a", "#!/not/here\n", "/not/here"),
-        ("exec", "a", "#!/usr/bin/env nothing-like-it\n", "asks env for nothing-like-it"),
+        ("bun", "a.ts", "", "bun is not on flowd's PATH", "Install Bun"),
+        ("node", "a.mjs", "", "node is not on flowd's PATH", "Install Node"),
+        ("python", "a.sh", "", "runner python does not run scripts that end in .sh", ""),
+        ("python", "a.py", '# /// script\n# dependencies = ["rich"]\n# ///\n', "asks for rich (PEP 723)", "Install uv"),
+        ("exec", "a", "#!/not/here\n", "/not/here", ""),
+        ("exec", "a", "#!/usr/bin/env nothing-like-it\n", "asks env for nothing-like-it", "Install it, or set PATH"),
     ],
 )
 def test_a_step_that_could_not_be_started_here_is_a_warning(
@@ -146,6 +146,7 @@ def test_a_step_that_could_not_be_started_here_is_a_warning(
     script: str,
     text: str,
     said: str,
+    remedy: str,
 ) -> None:
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.delenv("CODEX_FLOW_BACKEND_BUN", raising=False)
@@ -157,6 +158,7 @@ def test_a_step_that_could_not_be_started_here_is_a_warning(
     (one,) = found(check)
     assert (one["line"], one["severity"]) == (5 if one["code"] == "unusable-runner" else 6, "warning")
     assert said in one["message"]
+    assert (one["remedy"] or "").startswith(remedy)
 
 
 def test_an_interpreter_that_the_settings_name_is_taken(folder: Path, tmp_path: Path, check: Check) -> None:
