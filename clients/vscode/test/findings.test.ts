@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import * as path from "node:path";
 import { after, test } from "node:test";
-import { CommandProblem, findFlowd, validate } from "../src/core/command.ts";
+import { CommandProblem, findFlowd, validate, validateText } from "../src/core/command.ts";
 import { findingsIn, marks, replacement, sentence } from "../src/core/findings.ts";
 import type { Finding } from "../src/core/findings.ts";
 import { lineOfSchedule, lineOfStep } from "../src/core/manifest.ts";
@@ -47,6 +47,16 @@ test("what is broken and what is doubtful is marked in its file and line by the 
   assert.equal(doubt!.finding.severity, "warning");
   assert.equal(text[doubt!.line], "typ = 1");
   assert.equal(text[doubt!.line]!.slice(doubt!.begin, doubt!.end).startsWith("typ"), true);
+});
+
+test("what is not saved yet is checked as it would be, and a misspelling has what was meant", async () => {
+  const file = place.flow("typed", { main: say("completed") });
+  const text = read(file).replace('"exec"', '"exce"');
+  const [mark] = marks(await validateText(FLOWD, place.folder, file, text), () => text).get(file)!;
+  const marked = text.split("\n")[mark!.line]!.slice(mark!.begin, mark!.end);
+  assert.equal(marked, '"exce"');
+  assert.equal(replacement(mark!.finding, marked), '"exec"');
+  assert.deepEqual(await validateText(FLOWD, place.folder, file, read(file)), []);
 });
 
 test("a workspace that is fine has no finding", async () => {

@@ -3,9 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { NoEvent, answerIn, eventIn, eventTypes, explanation, outcome } from "../src/core/events.ts";
-import { inOrder } from "../src/core/follower.ts";
 import { TerminalText } from "../src/core/terminal_text.ts";
-import type { Dispatched, Flow, OutputPart, Run } from "../src/core/wire.ts";
+import type { Dispatched, Flow, Run } from "../src/core/wire.ts";
 import { ago, barText, duration, icon, summary, waiting, why } from "../src/core/words.ts";
 
 const NOW = Date.parse("2030-01-01T12:00:00.000Z");
@@ -139,39 +138,6 @@ test("types that start something are offered once each, but no prefixes", () => 
       ["b.go", ["b/x", "a/z"]],
     ],
   );
-});
-
-test("the streams are put together as they were written, also from the middle of both", () => {
-  const part = (text: string, offset: number, turns: [number, number][] = []): OutputPart => ({
-    text: Buffer.from(text).toString("base64"),
-    offset,
-    nextOffset: offset + text.length,
-    eof: false,
-    turns,
-  });
-  const merged = (stdout: OutputPart, stderr?: OutputPart) =>
-    inOrder({ stdout, ...(stderr ? { stderr } : {}) }).map(([stream, bytes]) => `${stream[3]}${bytes}`);
-  assert.deepEqual(
-    merged(
-      part("abc", 0, [
-        [0, 0],
-        [2, 3],
-      ]),
-      part("xyzw", 0),
-    ),
-    ["oab", "exyz", "oc", "ew"],
-  );
-  assert.deepEqual(
-    merged(
-      part("bc", 11, [
-        [11, 5],
-        [12, 7],
-      ]),
-      part("yz", 5),
-    ),
-    ["ob", "eyz", "oc"],
-  );
-  assert.deepEqual(merged(part("ab", 0)), ["oab"]);
 });
 
 test("colours reach the terminal, and nothing else that could take it over, however it is cut", () => {

@@ -44,25 +44,47 @@ export async function findFlowd(
  * @param read The text of a file, "" where there is none.
  * @throws {CommandProblem} It printed something else.
  */
-export async function validate(flowd: string, workspace: string, read: (path: string) => string): Promise<Finding[]> {
-  const printed = await run(flowd, ["-w", workspace, "validate", "--json"], workspace);
+export async function validate(flowd: string, workspace: string, read: Reader): Promise<Finding[]> {
+  return found(await run(flowd, ["-w", workspace, "validate", "--json"], workspace), read);
+}
+
+/**
+ * What it finds in a `flow.toml` as it would be with this text.
+ *
+ * @throws {CommandProblem} It printed something else, as a flowd does that knows no `--stdin`.
+ */
+export async function validateText(flowd: string, workspace: string, file: string, text: string): Promise<Finding[]> {
+  const printed = await run(flowd, ["-w", workspace, "validate", "--json", "--stdin", file], workspace, text);
+  return found(printed, () => text);
+}
+
+type Reader = (path: string) => string;
+
+interface Printed {
+  out: string;
+  err: string;
+}
+
+function found(printed: Printed, read: Reader): Finding[] {
   try {
     return findingsIn(printed.out, read);
   } catch {
-    throw new CommandProblem(
-      `flowd validate failed: ${lastLine(printed.err) || lastLine(printed.out) || "it printed nothing"}`,
-    );
+    const said = lastLine(printed.err) || lastLine(printed.out) || "it printed nothing";
+    throw new CommandProblem(`flowd validate failed: ${said}`);
   }
 }
 
 /** Run the program, and give what it printed, however it ended. */
-function run(program: string, words: string[], folder: string): Promise<{ out: string; err: string }> {
+function run(program: string, words: string[], folder: string, input = ""): Promise<Printed> {
   return new Promise((resolve, reject) => {
-    execFile(program, words, { cwd: folder, timeout: BOUND_MS, maxBuffer: MAX_PRINTED_BYTES }, (error, out, err) => {
-      if (error && typeof error.code === "string")
+    const options = { cwd: folder, timeout: BOUND_MS, maxBuffer: MAX_PRINTED_BYTES };
+    const process = execFile(program, words, options, (error, out, err) => {
+      if (error && typeof error.code === "string") {
         reject(new CommandProblem(`${program} cannot be run: ${error.message}`));
-      else resolve({ out, err });
+      } else resolve({ out, err });
     });
+    process.stdin?.on("error", () => undefined); // it need not read what it is given
+    process.stdin?.end(input);
   });
 }
 

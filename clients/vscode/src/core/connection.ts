@@ -84,24 +84,29 @@ export class Connection extends EventEmitter<Events> {
   /**
    * The result of a method.
    *
-   * @param signal Where it is aborted, the daemon is told to end the request.
+   * @param signal Once it is aborted, nothing is waited for any more, and the daemon is told to end the request.
    * @throws {Refusal} The daemon says no, and why.
-   * @throws {Away} No daemon answers, or it went before it did. What was asked may have been done.
+   * @throws {Away} No daemon answers, or it went before it did, or the signal was given. What was asked may have been done.
    */
   async call<Result>(method: string, params: object = {}, signal?: AbortSignal): Promise<Result> {
     const rpc = this.rpc;
     if (!rpc) throw new Away("No daemon runs for this workspace. Start it with `flowd serve`.");
+    if (signal?.aborted) throw new Away("It is no longer wanted.");
     const cancelling = new CancellationTokenSource();
-    const cancel = (): void => cancelling.cancel();
-    signal?.addEventListener("abort", cancel);
+    let cancel: () => void;
+    const unwanted = new Promise<never>((_, reject) => {
+      cancel = () => (cancelling.cancel(), reject(new Away("It is no longer wanted.")));
+      signal?.addEventListener("abort", cancel);
+    });
     try {
-      return await rpc.sendRequest<Result>(method, params, cancelling.token);
+      return await Promise.race([rpc.sendRequest<Result>(method, params, cancelling.token), unwanted]);
     } catch (error) {
+      if (error instanceof Away) throw error;
       const data = error instanceof ResponseError ? (error.data as { slug?: string } | undefined) : undefined;
       if (data?.slug) throw new Refusal((error as Error).message, data.slug);
       throw new Away("The daemon went away before it answered.");
     } finally {
-      signal?.removeEventListener("abort", cancel);
+      signal?.removeEventListener("abort", cancel!);
     }
   }
 

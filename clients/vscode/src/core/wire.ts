@@ -123,6 +123,7 @@ export interface OutputPart {
   text: string;
   offset: number;
   nextOffset: number;
+  size: number;
   eof: boolean;
   turns?: [number, number][];
 }

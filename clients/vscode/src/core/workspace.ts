@@ -13,6 +13,9 @@ const GATHER_MS = 100;
 const AFTER_SLOT_MS = 1500;
 const LONGEST_TIMER_MS = 3_600_000;
 
+/** A daemon that has just started does not know yet when schedules come next. */
+const FIRST_LOOK_MS = 250;
+
 export interface WorkspaceOptions {
   /** The socket that somebody has set, or "". */
   socket: () => string;
@@ -44,6 +47,7 @@ export class Workspace extends EventEmitter<Events> {
   private readonly due = new Set<List>();
   private gathering: NodeJS.Timeout | undefined;
   private slotTimer: NodeJS.Timeout | undefined;
+  private unknownMs = FIRST_LOOK_MS;
   /** Runs that are told of while a list is asked for: what is known of them is as new as that, or newer. */
   private heard: Set<string> | undefined;
   private knowsQuestions = false;
@@ -174,11 +178,15 @@ export class Workspace extends EventEmitter<Events> {
     for (const question of questions) if (!known.has(questionId(question))) this.emit("asked", question);
   }
 
+  /** Ask again once the next slot was due; soon, and ever less often, where the daemon does not know one yet. */
   private setSlotTimer(): void {
     clearTimeout(this.slotTimer);
+    if (this.isClosed || this.schedules.length === 0) return;
+    const isUnknown = this.schedules.some((one) => one.state === "ready" && !one.next);
+    this.unknownMs = isUnknown ? Math.min(2 * this.unknownMs, LONGEST_TIMER_MS) : FIRST_LOOK_MS;
     const next = Math.min(...this.schedules.flatMap((one) => (one.next ? [Date.parse(one.next)] : [])));
-    if (this.isClosed || !Number.isFinite(next)) return;
-    const waitMs = Math.min(Math.max(next - Date.now(), 0) + AFTER_SLOT_MS, LONGEST_TIMER_MS);
+    const dueMs = Math.max(next - Date.now(), 0) + AFTER_SLOT_MS;
+    const waitMs = Math.min(dueMs, isUnknown ? this.unknownMs : LONGEST_TIMER_MS);
     this.slotTimer = setTimeout(() => this.gather("schedules"), waitMs);
   }
 

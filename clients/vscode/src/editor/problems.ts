@@ -3,14 +3,17 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as vscode from "vscode";
-import { findFlowd, validate } from "../core/command.ts";
+import { findFlowd, validate, validateText } from "../core/command.ts";
 import { marks, replacement, sentence } from "../core/findings.ts";
-import type { Finding } from "../core/findings.ts";
+import type { Finding, Mark } from "../core/findings.ts";
 import type { Workspace } from "../core/workspace.ts";
 import type { Folders } from "./folders.ts";
 
 /** Several files are often saved at once. */
 const GATHER_MS = 150;
+
+/** While somebody types, nothing is checked. */
+const QUIET_MS = 400;
 
 /** What a diagnostic was made of, for the quick fix. */
 class FoundProblem extends vscode.Diagnostic {
@@ -38,6 +41,7 @@ interface State {
 export class Problems implements vscode.Disposable {
   private readonly shown = vscode.languages.createDiagnosticCollection("flowd");
   private readonly states = new Map<Workspace, State>();
+  private readonly typing = new Map<string, NodeJS.Timeout>();
   private readonly disposables: vscode.Disposable[];
 
   constructor(
@@ -49,6 +53,7 @@ export class Problems implements vscode.Disposable {
       folders.onDidChange(() => this.lookAtNew()),
       folders.onDidChangePackages((workspace) => this.lookSoon(workspace)),
       vscode.workspace.onDidSaveTextDocument((document) => this.saved(document.uri)),
+      vscode.workspace.onDidChangeTextDocument(({ document }) => this.typed(document)),
       vscode.languages.registerCodeActionsProvider(
         { pattern: "**/{flow,flowd}.toml" },
         { provideCodeActions: quickFixes },
@@ -76,6 +81,7 @@ export class Problems implements vscode.Disposable {
 
   dispose(): void {
     for (const state of this.states.values()) clearTimeout(state.timer);
+    for (const timer of this.typing.values()) clearTimeout(timer);
     for (const one of this.disposables) one.dispose();
   }
 
@@ -97,6 +103,44 @@ export class Problems implements vscode.Disposable {
     if (root === "flows" || root === ".codex") this.lookSoon(workspace);
   }
 
+  private typed(document: vscode.TextDocument): void {
+    const file = document.uri.fsPath;
+    if (document.uri.scheme !== "file" || path.basename(file) !== "flow.toml" || !document.isDirty) return;
+    const workspace = this.folders.of(file);
+    if (!workspace) return;
+    clearTimeout(this.typing.get(file));
+    this.typing.set(
+      file,
+      setTimeout(() => {
+        this.typing.delete(file);
+        void this.lookAtText(workspace, document);
+      }, QUIET_MS),
+    );
+  }
+
+  /** Mark what would be found in a `flow.toml` if it were saved now. */
+  private async lookAtText(workspace: Workspace, document: vscode.TextDocument): Promise<void> {
+    const [file, version, text] = [document.uri.fsPath, document.version, document.getText()];
+    const settings = settingsOf(workspace);
+    if (!settings.get("validate", true)) return;
+    try {
+      const program = await findFlowd(workspace.folder, settings.get("path", ""));
+      const found = marks(await validateText(program, workspace.folder, file, text), () => text);
+      if (document.version !== version || !document.isDirty || document.isClosed) return;
+      this.show(this.stateOf(workspace), file, found.get(file) ?? []);
+    } catch (error) {
+      this.log.debug(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  private show(state: State, file: string, found: readonly Mark[]): void {
+    const problems = found.map(
+      (mark) => new FoundProblem(new vscode.Range(mark.line, mark.begin, mark.line, mark.end), mark.finding),
+    );
+    this.shown.set(vscode.Uri.file(file), problems);
+    if (!state.files.includes(file)) state.files.push(file);
+  }
+
   private lookSoon(workspace: Workspace): void {
     const state = this.stateOf(workspace);
     clearTimeout(state.timer);
@@ -115,27 +159,24 @@ export class Problems implements vscode.Disposable {
   }
 
   private async validate(workspace: Workspace, state: State): Promise<void> {
-    const settings = vscode.workspace.getConfiguration("flowd", vscode.Uri.file(workspace.folder));
+    const settings = settingsOf(workspace);
     if (!settings.get("validate", true)) return this.clear(state);
     try {
       const program = await findFlowd(workspace.folder, settings.get("path", ""));
       const found = marks(await validate(program, workspace.folder, textOf), textOf);
       if (!this.folders.all.includes(workspace)) return;
       this.clear(state);
-      for (const [file, ofFile] of found) {
-        this.shown.set(
-          vscode.Uri.file(file),
-          ofFile.map(
-            (mark) => new FoundProblem(new vscode.Range(mark.line, mark.begin, mark.line, mark.end), mark.finding),
-          ),
-        );
-        state.files.push(file);
-      }
+      for (const [file, ofFile] of found) this.show(state, file, ofFile);
+      vscode.workspace.textDocuments.forEach((document) => this.typed(document)); // what is not on disk counts there
     } catch (error) {
       this.clear(state);
       this.log.warn(`${workspace.folder}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
+}
+
+function settingsOf(workspace: Workspace): vscode.WorkspaceConfiguration {
+  return vscode.workspace.getConfiguration("flowd", vscode.Uri.file(workspace.folder));
 }
 
 /** A file as it is in the editor, else as it is on disk. */
