@@ -24,12 +24,13 @@ class _Timed:
     """Calls of a command: how long each took, and the CPU time that it used, in milliseconds."""
 
     argv: list[str]
+    environ: dict[str, str] = field(default_factory=dict)
     wall_ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
 
     def call(self) -> None:
         began = time.perf_counter()
-        process = subprocess.Popen(self.argv, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(self.argv, stdout=subprocess.DEVNULL, env={**os.environ, **self.environ})
         _, status, usage = os.wait4(process.pid, 0)
         self.wall_ms.append((time.perf_counter() - began) * 1000)
         self.cpu_ms.append((usage.ru_utime + usage.ru_stime) * 1000)
@@ -47,12 +48,19 @@ def _after_runs(subject: Subject, workspace: Path) -> Iterator[Daemon]:
         yield daemon
 
 
+def _completing(typed: str) -> dict[str, str]:
+    """What bash tells a command that is to complete the last word."""
+    return {"_FLOWD_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+
+
 def commands(subject: Subject) -> Iterator[Figure]:
-    """`flowd runs`, `flowd --version` and an import of the client, beside an interpreter that does nothing."""
+    """`flowd runs`, the completion of a run's id, `flowd --version` and an import of the client, beside an interpreter
+    that does nothing."""
     with scratch() as workspace, _after_runs(subject, workspace):
         nothing = _Timed([subject.python, "-c", "pass"])
         ours = {
             "flowd runs": _Timed([subject.flowd, "runs", "-w", str(workspace)]),
+            "completion of a run": _Timed([subject.flowd], _completing(f"flowd run -w {workspace} run_")),
             "flowd --version": _Timed([subject.flowd, "--version"]),
             "import flowd_client": _Timed([subject.python, "-c", _CLIENT]),
         }
