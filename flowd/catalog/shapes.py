@@ -56,6 +56,9 @@ _HostLabels = Annotated[
 _Wait = Annotated[int, Meta(ge=1, le=MAX_WAIT_MS)]
 
 
+_Scalar = Annotated[str | int | float | bool, Meta(description="text, a number or a boolean")]
+
+
 class TriggerTable(Struct):
     """``[steps.trigger]``: which events start the step."""
 
@@ -89,9 +92,7 @@ class InputTable(Struct):
         _Pointer | None, About("Where it is in the event, or in the result of `need`.", example='"/payload/tag"')
     ] = None
     need: Annotated[str | None, About("A step of `needs`, in whose result to look.", example='"build"')] = None
-    default: Annotated[
-        str | int | float | bool | None, About("In place of what is not there.", default="the run fails")
-    ] = None
+    default: Annotated[_Scalar | None, About("In place of what is not there.", default="the run fails")] = None
     secret: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         About("The name of a secret of the settings, alone.", example='"npm"'),
@@ -103,9 +104,7 @@ class ArgTable(Struct):
 
     pointer: Annotated[_Pointer, About("Where it is in the event, or in the result of `need`.")]
     need: Annotated[str | None, About("A step of `needs`, in whose result to look.")] = None
-    default: Annotated[
-        str | int | float | bool | None, About("In place of what is not there.", default="the run fails")
-    ] = None
+    default: Annotated[_Scalar | None, About("In place of what is not there.", default="the run fails")] = None
 
 
 class RetryTable(Struct):

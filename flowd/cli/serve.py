@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowd.cli.exits import CommandError, Exit
+from flowd.cli.exits import CommandError, Exit, tell
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.domain.errors import FlowdError, StateError
@@ -53,6 +53,7 @@ def serve(
     fork_from_init()
     from flowd.daemon import process  # noqa: PLC0415 - heavy
     from flowd.settings import sources as settings_sources  # noqa: PLC0415 - heavy
+    from flowd.settings.files import FileError  # noqa: PLC0415 - as above
     from flowd.settings.values import WorkspaceAwayError, is_managed  # noqa: PLC0415 - as above
 
     flags = {
@@ -77,6 +78,12 @@ def serve(
     except WorkspaceAwayError as error:
         process.turn_away(error)
         raise CommandError(error.message, Exit.NOT_YET if is_managed(os.environ) else Exit.CONFIG) from error
+    except FileError as error:
+        process.turn_away(error)
+        *others, last = error.sentences
+        for sentence in others:
+            tell(sentence)
+        raise CommandError(last, Exit.CONFIG) from error
     except StateError as error:
         process.turn_away(error)
         raise CommandError(error.message, Exit.CONFIG) from error

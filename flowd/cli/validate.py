@@ -20,7 +20,7 @@ from flowd.domain.flow import MANIFEST, BrokenPackage, Snapshot
 from flowd.domain.secrets import asked_for
 from flowd.settings import findings as settings_findings
 from flowd.settings import sources, unknown
-from flowd.settings.files import SETTINGS_FILE, FileError
+from flowd.settings.files import SETTINGS_FILE
 from flowd.settings.values import Settings
 from flowd_client import requests
 from flowd_client.views.catalog import CatalogView, read_catalog
@@ -199,17 +199,15 @@ def _checked(snapshot: Snapshot, workspace: Path, *, only: Path | None = None) -
 
 def _settings(snapshot: Snapshot, workspace: Path) -> Settings | None:
     """The settings of a workspace, None where they cannot be read; that is told where a step asks for them."""
+    asked = {
+        "the settings have the secrets": any(asked_for(snapshot.flows)),
+        "this host has the labels": any(step.runs_on for flow in snapshot.flows for step in flow.steps),
+    }
     try:
         return sources.load(workspace)
-    except FileError:
-        return None  # whose findings are told
     except StateError as error:
-        if any(asked_for(snapshot.flows)):
-            printing.note(
-                f"flowd: Whether the settings have the secrets that steps ask for is not known: {error.message}"
-            )
-        if any(step.runs_on for flow in snapshot.flows for step in flow.steps):
-            raise CommandError(error.message) from error
+        for what in [what for what, is_asked in asked.items() if is_asked]:
+            printing.note(f"flowd: Whether {what} that steps ask for is not known: {' '.join(error.message.split())}")
         return None
 
 

@@ -31,6 +31,7 @@ from flowd.domain.errors import StateError
 from flowd.service import executable
 from flowd.settings import sources as settings_sources
 from flowd.settings import unknown
+from flowd.settings.files import FileError
 from flowd.settings.values import Settings
 from flowd.state import trust
 from flowd_client import discovery
@@ -86,6 +87,11 @@ def examine(workspace: Path, environ: Mapping[str, str], *, socket: Path | None 
         settings = settings_sources.load(
             workspace=workspace, flags={"socket": socket}, environ=place.environ, is_vouched=is_vouched
         )
+    except FileError as error:
+        for finding in error.findings:
+            remedy = "Correct it; the rest is checked once it can be read."
+            yield (fail if finding.is_error else warn)("settings", finding.sentence(), remedy)
+        return
     except StateError as error:
         where = f" ({place.unit} has variables of its unit{_files(place.told.files)})" if place.unit else ""
         yield fail("settings", error.message, f"Correct it{where}; the rest is checked once it can be read.")

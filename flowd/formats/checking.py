@@ -1,9 +1,10 @@
 """Checks the members of a table against its shape, and tells all that does not fit."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Literal, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
+from flowd.formats import guesses
+from flowd.formats.guesses import near_word
 from flowd.formats.typed import Field, Problem, Struct, convert, expected, fields_of, got, read
 
 _SHOWN = (bool, int, float, Literal)
@@ -40,15 +41,6 @@ class Ruled(Protocol):
 def misfits(members: object, shape: type[Struct]) -> Iterator[Misfit]:
     """All that does not fit in a file, whose outermost table has this shape."""
     yield from _Walk(shape).table(members, shape, "", ())
-
-
-def close_to(word: object, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant.
-
-    >>> close_to("max_paralel", ["max_parallel", "max_queued"])
-    'max_parallel'
-    """
-    return next(iter(get_close_matches(str(word)[:100], list(known), n=1, cutoff=0.7)), None)
 
 
 class _Walk:
@@ -89,7 +81,7 @@ class _Walk:
         if name in refused:
             return Misfit(place, "invalid-value", f"{_named(label, name)}: {refused[name]}", is_key=True)
         fields = fields_of(shape)
-        suggestion = close_to(name, fields)
+        suggestion = near_word(name, fields)
         home = None if suggestion else _home(name, self._whole)
         remedy = home or (None if suggestion else f"Known are: {', '.join(sorted(fields))}.")
         message = f"{label or 'flowd'} has no setting {name[:60]!r}"
@@ -121,9 +113,23 @@ def _simple(value: object, field: Field, label: str, place: tuple[str | int, ...
             pass
     choices = kind.args if kind.base is Literal else ()
     shown = got(value) if kind.base in _SHOWN else ""
-    suggestion = close_to(value, choices) if choices and isinstance(value, str) else None
+    suggestion = near_word(value, choices) if choices and isinstance(value, str) else None
+    if (meant := _meant_number(value, field)) is not None:
+        suggestion = str(meant)
     code = "unknown-value" if choices else "wrong-type"
     yield Misfit(place, code, f"{_named(label, field.name)} must be {expected(field.type)}{shown}", None, suggestion)
+
+
+def _meant_number(value: object, field: Field) -> int | None:
+    """The number of a text with a unit, where it fits."""
+    if field.kind.base not in (int, float) or not isinstance(value, str):
+        return None
+    meant = guesses.number(value, field.name)
+    try:
+        convert(meant, field.type)
+    except ValueError:
+        return None
+    return meant
 
 
 def _ruled(

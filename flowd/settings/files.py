@@ -43,12 +43,13 @@ class FileError(SettingsError):
     """Settings files cannot be used. ``findings`` are all that is wrong or doubtful in them."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
-        sentences = [finding.sentence() for finding in findings if finding.is_error]
+        sentences = [error.sentence() for error in findings if error.is_error]
         message = (
             sentences[0] if len(sentences) == 1 else "\n  ".join([f"{len(sentences)} settings are wrong:", *sentences])
         )
         super().__init__(message)
         self.findings = tuple(findings)
+        self.sentences = tuple(sentences)
 
 
 def read_files(paths: Sequence[Path]) -> tuple[list[SettingsFile], tuple[Finding, ...]]:

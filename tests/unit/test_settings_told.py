@@ -177,3 +177,11 @@ def test_what_only_this_environment_makes_of_good_files_is_a_warning(tmp_path: P
     assert [finding.code for finding in find(tmp_path, {"S": "x"}, tmp_path)] == ["quoted-number"]
     file.write_text("max_paralel = 5")
     assert [finding.is_error for finding in find(tmp_path, {}, tmp_path)] == [True]
+
+
+def test_a_number_with_a_unit_is_told_as_the_number_that_it_is() -> None:
+    assert sentences('orphan_grace_s = "10m"\nmax_payload_bytes = "16MiB"\nmax_check_ms = "2h"\n') == [
+        "1:18: orphan_grace_s must be a number from 0 to 604800, got '10m'; did you mean 600?",
+        "2:21: max_payload_bytes must be a whole number from 1024 to 67108864, got '16MiB'; did you mean 16777216?",
+        "3:16: max_check_ms must be a whole number from 1 to 60000, got '2h'.",
+    ]
