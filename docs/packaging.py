@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from click.shell_completion import get_completion_class
 
 import flowd
+from flowd.cli import shells
 from flowd.cli.main import cli
 
 MAN_PAGE = Path(__file__).parent / "man" / "flowd.1"
@@ -71,9 +71,7 @@ def man_page() -> str:
 
 def completion(shell: str) -> str:
     """The text that a shell reads to complete flowd's command lines."""
-    kind = get_completion_class(shell)
-    assert kind is not None
-    return kind(cli, {}, "flowd", "_FLOWD_COMPLETE").source()
+    return shells.script(shell, cli)
 
 
 def _commands(context: click.Context, group: click.Group) -> list[str]:

@@ -4,13 +4,11 @@ import os
 from pathlib import Path
 
 import click
-from click.shell_completion import get_completion_class
 
 from flowd.cli import printing
 from flowd.cli.exits import CommandError
 from flowd.cli.verb import Verb, shared_options
 
-_VARIABLE = "_FLOWD_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 _shell = click.argument("shell", type=click.Choice(SHELLS), required=False)
 
@@ -84,10 +82,7 @@ def _place(shell: str) -> Path:
 
 
 def _script(shell: str) -> str:
+    from flowd.cli import shells  # noqa: PLC0415 - most that is done here is to answer
     from flowd.cli.main import cli  # noqa: PLC0415 - which imports us when we are used
 
-    kind = get_completion_class(shell)
-    assert kind is not None
-    # Without its `source`, which asks bash for its version: there need be none here.
-    completer = kind(cli, {}, "flowd", _VARIABLE)
-    return completer.source_template % completer.source_vars()
+    return shells.script(shell, cli)

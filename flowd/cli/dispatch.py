@@ -9,6 +9,7 @@ import click
 from flowd.cli import following, left_out, nearest, printing, tree, waiting
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.later import Later, later
+from flowd.cli.names import EventFile, JsonOrFile, TypeName
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_id, with_options
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
@@ -19,17 +20,17 @@ from flowd_client.views.event import DispatchView, read_dispatch
 
 
 @click.command(cls=Verb, short_help="Send an event; every matching step runs.")
-@click.argument("event", required=False, metavar="[EVENT.json|-]")
-@click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@click.argument("event", type=EventFile(), required=False, metavar="[EVENT.json|-]")
+@click.option("--event", "event_option", type=EventFile(), metavar="FILE", help="The same as the argument.")
 @click.option(
     "--id",
     "event_id",
     type=Text(),
     help="The event's id: sending one id twice runs nothing twice. Default: the one in the file, else a new one.",
 )
-@click.option("--type", "event_type", type=Text(), help="The event's type.")
+@click.option("--type", "event_type", type=TypeName(), help="The event's type.")
 @click.option("--source", type=Text(), help="Who sends it.")
-@click.option("--payload", metavar="JSON|@FILE", help="The payload.")
+@click.option("--payload", type=JsonOrFile(), metavar="JSON|@FILE", help="The payload.")
 @click.option("--not-before", type=Later(), help="Its runs start then: 2026-01-31T14:05, local time unless it says.")
 @click.option("--in", "in_s", type=Duration(), help="Its runs start so long from now: 90s, 10m, 7d.")
 @click.option(

@@ -8,10 +8,11 @@ import click
 
 from flowd.cli import left_out, printing, time_words, tree
 from flowd.cli.filters import Filters, filter_options, whole_list
+from flowd.cli.names import TypeName
 from flowd.cli.references import EventReference, event_of
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, absolute_option, as_json_option, list_options, only_option
+from flowd.cli.verb import Verb, absolute_option, as_json_option, list_options, only_option
 from flowd_client import requests
 from flowd_client.views.event import EventView, read_event, read_events
 from flowd_client.views.tree import TreeEventView, read_tree
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Verb, short_help="List events, newest first.")
-@click.option("--type", "event_type", type=Text(), metavar="TYPE", help="Only of this type.")
+@click.option("--type", "event_type", type=TypeName(), metavar="TYPE", help="Only of this type.")
 @filter_options(of="with a run of", searched="id, type or source")
 @list_options(following="Print events as they come, instead of a list.")
 @click.pass_obj

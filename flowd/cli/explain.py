@@ -8,6 +8,7 @@ import click
 from flowd.cli import graph, printing, time_words
 from flowd.cli.exits import CommandError
 from flowd.cli.flows import by_itself
+from flowd.cli.names import EventFile, JsonOrFile, TypeName
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, as_json_option
@@ -20,12 +21,12 @@ _MAX_LINES = 30
 
 
 @click.command(cls=Verb, short_help="Say why each step would run for an event, or not.")
-@click.argument("event", required=False, metavar="EVENT.json|-")
-@click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@click.argument("event", type=EventFile(), required=False, metavar="EVENT.json|-")
+@click.option("--event", "event_option", type=EventFile(), metavar="FILE", help="The same as the argument.")
 @click.option("--id", "event_id", type=Text(), help="The event's id. It may have none here.")
-@click.option("--type", "event_type", type=Text(), help="The event's type.")
+@click.option("--type", "event_type", type=TypeName(), help="The event's type.")
 @click.option("--source", type=Text(), help="Who sends it.")
-@click.option("--payload", metavar="JSON|@FILE", help="The payload.")
+@click.option("--payload", type=JsonOrFile(), metavar="JSON|@FILE", help="The payload.")
 @as_json_option
 @click.pass_obj
 def explain(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from flowd.cli.exits import CommandError
-from flowd.cli.references import FlowName, StatusName, StepName
+from flowd.cli.names import FlowName, Label, ReasonName, StatusName, StepName
 from flowd.cli.session import Session
 from flowd.cli.verb import Text
 from flowd_client import wire
@@ -69,26 +69,11 @@ class When(click.ParamType):  # type: ignore[type-arg]  # generic only since cli
         return (found if found.tzinfo else found.astimezone()).isoformat()
 
 
-class Label(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
-    """``NAME=VALUE``, as a pair."""
-
-    name = "label"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """Read one."""
-        if isinstance(value, tuple):
-            return value
-        name, equals, said = Text().convert(value, param, ctx).partition("=")
-        if not name or not equals:
-            self.fail(f"{value!r} is no label; write NAME=VALUE.", param, ctx)
-        return name, said
-
-
 _OPTIONS = (
     ("--flow", FlowName(), "NAME", "Only {of} this flow."),
     ("--step", StepName(), "NAME", "Only {of} this step."),
     ("--status", StatusName(), "STATUS", "queued, running, completed, failed, canceled, changed, blocked …"),
-    ("--reason", Text(), "REASON", "exit, timeout, signal, interrupted, needs_not_met, superseded …"),
+    ("--reason", ReasonName(), "REASON", "exit, timeout, signal, interrupted, needs_not_met, superseded …"),
     ("--since", When(), "WHEN", "Only of then or later: 2h, 7d, 2026-01-31, 2026-01-31T12:00."),
     ("--until", When(), "WHEN", "Only of before then."),
     ("--text", Text(), "TEXT", "Only with this text in {searched}."),

@@ -7,14 +7,15 @@ import click
 
 from flowd.cli import graph, printing, run_words, time_words
 from flowd.cli.exits import CommandError, Exit
+from flowd.cli.names import FlowName
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option
+from flowd.cli.verb import Verb, as_json_option
 from flowd_client import requests
 from flowd_client.views.catalog import CatalogView, FlowView, ScheduleDefinitionView, StepView, read_catalog
 
 
 @click.command(cls=Verb, short_help="List the flow packages that the daemon has in force.")
-@click.argument("name", type=Text(), required=False, metavar="[NAME]")
+@click.argument("name", type=FlowName(), required=False, metavar="[NAME]")
 @as_json_option
 @click.pass_obj
 def flows(session: Session, name: str | None, as_json: bool) -> None:

@@ -12,6 +12,7 @@ import click
 
 from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit, tell
+from flowd.cli.names import EventFile
 from flowd.cli.reading_events import one_of, read_event, with_id
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
@@ -33,8 +34,8 @@ def _trying_options(function: Any) -> Any:
 
 
 @click.command(cls=Verb, short_help="Run an event's steps right here. Needs no daemon.")
-@click.argument("event", required=False, metavar="EVENT.json|-")
-@click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@click.argument("event", type=EventFile(), required=False, metavar="EVENT.json|-")
+@click.option("--event", "event_option", type=EventFile(), metavar="FILE", help="The same as the argument.")
 @_trying_options
 @click.pass_obj
 def fire(session: Session, *, event: str | None, event_option: str | None, is_quiet: bool, is_live: bool) -> int:
@@ -70,8 +71,8 @@ def fire(session: Session, *, event: str | None, event_option: str | None, is_qu
 @click.command("exec", cls=Verb, short_help="Run one step right here. Needs no daemon.")
 @click.argument("flow", type=WrittenFlow())
 @click.argument("step", type=WrittenStep())
-@click.argument("event", required=False, metavar="EVENT.json|-")
-@click.option("--event", "event_option", metavar="FILE", help="The same as the argument.")
+@click.argument("event", type=EventFile(), required=False, metavar="EVENT.json|-")
+@click.option("--event", "event_option", type=EventFile(), metavar="FILE", help="The same as the argument.")
 @_trying_options
 @click.pass_obj
 def exec_(

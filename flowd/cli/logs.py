@@ -11,7 +11,8 @@ from flowd.cli import following, log_choice, output, printed_order, printing, tr
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.filters import Filters, When
 from flowd.cli.follow.lines import LineMultiplexer
-from flowd.cli.references import EventReference, FlowName, RunReference, event_of, run_of
+from flowd.cli.names import FlowName
+from flowd.cli.references import EventReference, RunReference, event_of, run_of
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, only_option
 from flowd_client import requests

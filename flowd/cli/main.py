@@ -176,6 +176,8 @@ def _invoke(args: list[str]) -> int:
     if instruction:
         from click.shell_completion import shell_complete  # noqa: PLC0415 - only for shells
 
+        from flowd.cli import shells  # noqa: F401, PLC0415 - which answers in place of click's own
+
         return shell_complete(cli, {"obj": Session()}, "flowd", _COMPLETE_VARIABLE, instruction)
     try:
         with cli.make_context("flowd", args) as ctx:

@@ -8,6 +8,7 @@ import click
 from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, named_options, whole_list
+from flowd.cli.names import JsonOrFile
 from flowd.cli.reading_events import read_payload
 from flowd.cli.references import RunReference, run_of
 from flowd.cli.session import Session
@@ -158,7 +159,13 @@ def _resolve(
 
 @click.command(cls=Verb, short_help="Answer a run that asks, and let it go on.")
 @click.argument("run_id", type=RunReference(), metavar="RUN")
-@click.option("--input", "text", metavar="JSON|@FILE", help="What its steps are told. Default: nothing but to go on.")
+@click.option(
+    "--input",
+    "text",
+    type=JsonOrFile(),
+    metavar="JSON|@FILE",
+    help="What its steps are told. Default: nothing but to go on.",
+)
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help=_ATTEMPT_HELP)
 @as_json_option
 @click.pass_obj

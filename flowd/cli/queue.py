@@ -7,6 +7,7 @@ import click
 from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, named_options, whole_list
+from flowd.cli.names import FlowOrStepName
 from flowd.cli.run_words import why
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, absolute_option, as_json_option
@@ -76,7 +77,7 @@ def _behind(rounds: int | None) -> str:
 
 
 @click.command(cls=Verb, short_help="Start nothing of a flow, or nothing at all, until it is resumed.")
-@click.argument("what", type=Text(), required=False, metavar="[FLOW[/STEP]]")
+@click.argument("what", type=FlowOrStepName(), required=False, metavar="[FLOW[/STEP]]")
 @as_json_option
 @click.pass_obj
 def pause(session: Session, what: str | None, as_json: bool) -> None:
@@ -101,7 +102,7 @@ def pause(session: Session, what: str | None, as_json: bool) -> None:
 
 
 @click.command(cls=Verb, short_help="Let go what was paused, or queued before a copy was made.")
-@click.argument("what", type=Text(), required=False, metavar="[FLOW[/STEP]]")
+@click.argument("what", type=FlowOrStepName(), required=False, metavar="[FLOW[/STEP]]")
 @as_json_option
 @click.pass_obj
 def resume(session: Session, what: str | None, as_json: bool) -> None:

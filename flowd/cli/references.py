@@ -7,13 +7,11 @@ an event is ``@last``, ``@failed`` or the beginning of its id. A whole id means 
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from flowd.cli.exits import CommandError, Exit
-from flowd.cli.leads import did_you_mean
 from flowd.cli.session import Session
 from flowd.cli.verb import Text
 from flowd_client import requests
@@ -37,9 +35,7 @@ class _Reference(Text):
 
     def shell_complete(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Those that begin so; without a beginning, the newest."""
-        session = ctx.find_object(Session)
-        if session is None:
-            return []
+        session = ctx.ensure_object(Session)
         with suppress(FlowClientError, CommandError, OSError):
             words = [LAST, FAILED] if incomplete[:1] in ("", "@") else []
             offered = _newest(session, self.kind) if len(incomplete) < 1 else _beginning(session, self.kind, incomplete)
@@ -160,78 +156,3 @@ def _newest(session: Session, kind: Named) -> list[str]:
     if kind == "run":
         return [run.id for run in read_runs(session.ask(requests.list_runs(limit=_OFFERED)))]
     return [event.id for event in session.view(requests.list_events(limit=_OFFERED))]
-
-
-class FlowName(Text):
-    """The name of a flow."""
-
-    name = "flow"
-
-    def shell_complete(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Those in force."""
-        return [
-            CompletionItem(name) for name in sorted({flow for flow, _ in _steps(ctx)}) if name.startswith(incomplete)
-        ]
-
-
-class StepName(Text):
-    """The name of a step."""
-
-    name = "step"
-
-    def shell_complete(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Those in force, of the flow that is named if one is."""
-        flow = ctx.params.get("flow")
-        names = sorted({step for of, step in _steps(ctx) if flow in (None, of)})
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
-class StatusName(Text):
-    """A process status or a result status."""
-
-    name = "status"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read one.
-
-        >>> StatusName().convert("cancelled", None, None)
-        'canceled'
-        """
-        text = super().convert(value, param, ctx)
-        found = _OTHER_WORDS.get(text.lower(), text)
-        if found not in STATUSES:
-            guess = did_you_mean(found, STATUSES)
-            self.fail(f"there is no status {text!r}.{guess} Statuses are {', '.join(STATUSES)}.", param, ctx)
-        return found
-
-    def shell_complete(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
-        """All there are."""
-        return [CompletionItem(one) for one in STATUSES if one.startswith(incomplete)]
-
-
-STATUSES = (
-    "queued", "running", "completed", "failed", "canceled", "changed", "skipped", "blocked", "needs_intervention",
-)  # fmt: skip
-
-
-_OTHER_WORDS = {
-    "active": "running",
-    "cancelled": "canceled",
-    "error": "failed",
-    "failure": "failed",
-    "ok": "completed",
-    "pending": "queued",
-    "success": "completed",
-    "succeeded": "completed",
-    "waiting": "queued",
-}
-"""What people call statuses elsewhere."""
-
-
-def _steps(ctx: click.Context) -> list[tuple[str, str]]:
-    session = ctx.find_object(Session)
-    if session is None:
-        return []
-    with suppress(FlowClientError, CommandError, OSError):
-        return [(flow.name, step.name) for flow in session.view(requests.list_flows()).flows for step in flow.steps]
-    return []

@@ -6,10 +6,11 @@ from flowd.cli import bulk, passed_needs, printing, retrying
 from flowd.cli.dispatch import finish, tell_accepted
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.filters import Filters, filter_options
+from flowd.cli.names import StepName, TypeName
 from flowd.cli.references import EventReference, RunOrEventReference, RunReference, event_of, run_of, run_or_event_of
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option, only_option, wait_options
+from flowd.cli.verb import Verb, as_json_option, only_option, wait_options
 from flowd_client import requests
 from flowd_client.views.event import read_dispatch
 from flowd_client.views.run import read_run, read_runs
@@ -28,18 +29,23 @@ def _refuse_dry_run(dry_run: bool) -> None:
 @click.command(cls=Verb, short_help="Run a stored event's steps again.")
 @click.argument("event_id", type=EventReference(), required=False, metavar="EVENT")
 @click.option(
-    "--step", "steps", type=Text(), multiple=True, metavar="STEP", help="Only this step or flow/step; may be repeated."
+    "--step",
+    "steps",
+    type=StepName(),
+    multiple=True,
+    metavar="STEP",
+    help="Only this step or flow/step; may be repeated.",
 )
 @click.option(
     "--from",
     "from_steps",
-    type=Text(),
+    type=StepName(),
     multiple=True,
     metavar="STEP",
     help="This step and all that need it; may be repeated.",
 )
 @click.option("--missing", is_flag=True, help="Only steps that match now and have no run of this event yet.")
-@click.option("--type", "event_type", type=Text(), metavar="TYPE", help="All events of this type.")
+@click.option("--type", "event_type", type=TypeName(), metavar="TYPE", help="All events of this type.")
 @filter_options(of="events with a run of", searched="an event's id, type or source", but="--step")
 @_dry_run_option
 @wait_options("Wait for the runs and all that they cause; exit 1 if one ends badly.")

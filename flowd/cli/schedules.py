@@ -5,14 +5,15 @@ from typing import Any
 import click
 
 from flowd.cli import printing
+from flowd.cli.names import FlowName
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, absolute_option, as_json_option
+from flowd.cli.verb import Verb, absolute_option, as_json_option
 from flowd_client import requests, wire
 from flowd_client.views.schedule import ScheduleView, SlotView, read_schedules
 
 
 @click.command(cls=Verb, short_help="List what comes by itself, when, and how the last times ended.")
-@click.argument("flow", type=Text(), required=False, metavar="[FLOW]")
+@click.argument("flow", type=FlowName(), required=False, metavar="[FLOW]")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N. Default: all.")
 @absolute_option
 @as_json_option
