@@ -8,8 +8,11 @@ from flowd.cli import printing, run_words, time_words
 from flowd.cli.session import Session
 from flowd_client.views.run import AttemptView, OutputEntry, RunView
 
-_SHORT_LINES = 8
-"""Of the output in the short view: with the rest, a usual run fits into 24 lines."""
+_SCREEN_LINES = 24
+"""The short view fits into so many, with one for what is typed next."""
+
+_LEAST_LINES = 4
+"""Of the output in the short view, however much else there is."""
 
 _FULL_LINES = 20
 """Of each stream in the full one."""
@@ -31,13 +34,15 @@ def draw(session: Session, item: RunView, why: str, *, is_full: bool) -> None:
     """
     _headline(item, why)
     printing.line()
-    printing.fields([*_facts(item), *_asked(session, item), *(_more_facts(item) if is_full else _earlier(item))])
+    facts = [*_facts(item), *_asked(session, item), *(_more_facts(item) if is_full else _earlier(item))]
+    printing.fields(facts)
     if is_full:
         for attempt in item.attempts:
             printing.line()
             # The last attempt's output follows below; what earlier ones printed is in their errors.
             _draw_attempt(attempt, is_last=attempt is item.attempts[-1])
-    is_whole = _draw_output(item, is_full=is_full)
+    above = 2 + sum(len(value.splitlines()) for _, value in facts if value)
+    is_whole = _draw_output(item, room=None if is_full else _SCREEN_LINES - above)
     if not (is_whole and is_full):
         printing.line()
     if not is_whole:
@@ -212,14 +217,16 @@ def _sentence(error: str | None) -> str | None:
     return None if error is None else error.split("\n", 1)[0]
 
 
-def _draw_output(item: RunView, *, is_full: bool) -> bool:
-    """Draw the end of what it printed; whether that is all of it."""
-    streams = [(entry.kind, _lines(entry, is_full=is_full)) for entry in item.output]
-    shares = [_FULL_LINES] * len(streams) if is_full else _shares([len(lines) for _, lines in streams])
+def _draw_output(item: RunView, *, room: int | None) -> bool:
+    """Draw the end of what it printed, in so many lines with what comes below; whether that is all of it."""
+    found = ((entry.kind, _lines(entry, is_full=room is None)) for entry in item.output)
+    streams = [(kind, lines) for kind, lines in found if lines]
+    if room is None:
+        shares = [_FULL_LINES] * len(streams)
+    else:  # a stream has two lines above it, and the hints are three with the prompt below them
+        shares = _shares([len(lines) for _, lines in streams], max(_LEAST_LINES, room - 2 * len(streams) - 4))
     is_whole = not item.output_truncated
     for (kind, lines), share in zip(streams, shares, strict=True):
-        if not lines:
-            continue
         is_cut = len(lines) > share
         is_whole = is_whole and not is_cut
         printing.line()
@@ -241,13 +248,13 @@ def _lines(entry: OutputEntry, *, is_full: bool) -> list[str]:
     return [line for line in lines if _SAID_BY not in line]
 
 
-def _shares(counts: Sequence[int]) -> list[int]:
-    """How many lines of each stream are shown: half of all for each, and what the other one leaves.
+def _shares(counts: Sequence[int], room: int) -> list[int]:
+    """How many lines of each stream are shown: half of the room for each, and what the other one leaves.
 
-    >>> _shares([100, 100]), _shares([100, 2]), _shares([3, 100]), _shares([100])
+    >>> _shares([100, 100], 8), _shares([100, 2], 8), _shares([3, 100], 8), _shares([100], 8)
     ([4, 4], [6, 2], [3, 5], [8])
     """
-    half = _SHORT_LINES // max(1, len(counts))
+    half = room // max(1, len(counts))
     spare = sum(max(0, half - count) for count in counts)
     return [min(count, half) if count <= half else half + spare for count in counts]
 

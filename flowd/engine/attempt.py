@@ -297,7 +297,7 @@ class ActiveAttempt:
         await tools.keeper.forget(attempt.id)
         ended = finished.outcome or outcome
         tools.tallies.attempt_ended(ended.status, exit_.duration_ms, output)
-        run_log.tell_attempt_ended(run, ended, attempt.number, retry_in_ms=delay_ms)
+        run_log.tell_attempt_ended(run, ended, attempt.number, retry_in_ms=None if run.status.is_final else delay_ms)
         if ended.status is ProcessStatus.COMPLETED:
             run_log.tell_conflict(run)
             for new in follows:
