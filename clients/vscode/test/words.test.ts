@@ -39,6 +39,7 @@ test("a run says why it is as it is: its step's message, else its error, else ho
   assert.equal(why({ ...RUN, exitCode: 12, reason: "exit" }, NOW), "exit code 12");
   assert.equal(why({ ...RUN, error: "no such file\nsecond line", exitCode: 1 }, NOW), "no such file");
   assert.equal(why({ ...RUN, result: { message: "tests failed" }, error: "exit 1" }, NOW), "tests failed");
+  assert.equal(why({ ...RUN, why: "no room (exit code 1)", error: "exited with 1" }, NOW), "no room (exit code 1)");
   assert.equal(why({ ...RUN, reason: "needs_not_met" }, NOW), "needs not met");
   assert.equal(
     why({ ...RUN, processStatus: "running", progress: { percent: 41.6, message: "layer 3" } }, NOW),

@@ -34,6 +34,7 @@ export interface Run {
   completedAt?: string;
   durationMs?: number;
   reason?: string;
+  why?: string;
   error?: string;
   exitCode?: number;
   signal?: number;

@@ -60,7 +60,8 @@ export function why(run: Run, nowMs: number): string {
   if (run.processStatus === "queued") return waiting(run.waitingFor, nowMs);
   if (run.processStatus === "running") return run.cancelRequested ? "is being canceled" : progress(run);
   const message = run.result?.message;
-  const parts = [typeof message === "string" ? message : "", run.error ?? "", ended(run)];
+  // A daemon of an earlier version has no words of its own for it.
+  const parts = [run.why ?? "", typeof message === "string" ? message : "", run.error ?? "", ended(run)];
   return (parts.find((part) => part !== "") ?? "").split("\n", 1)[0]!;
 }
 
