@@ -1,11 +1,12 @@
 """How lists are laid out on terminals of several widths. Nothing is cut, and what leaves a row leaves in one order."""
 
 import doctest
+import re
 from types import ModuleType
 
 import pytest
 
-from flowd.cli import run_view, tables, time_words
+from flowd.cli import printing, run_view, tables, time_words
 from flowd.cli.tables import Order, lay_out
 
 RUNS = ("RUN", "STATUS", "STEP", "EVENT", "STARTED", "TOOK", "WHY")
@@ -84,3 +85,11 @@ def test_prose_stands_last_wherever_its_column_is() -> None:
         "RUN  SINCE  WAITS",
         "r    now    ready",
     ]
+
+
+def test_into_a_pipe_goes_one_line_a_row_with_all_columns_in_their_places(capsys: pytest.CaptureFixture[str]) -> None:
+    why = "a reason  with\ntwo lines and a long tail " * 9
+    printing.table(RUNS, [a_row(why=why), a_row(event="x" * 90)], prose="WHY", yields=("EVENT",))
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == list(RUNS)
+    assert [re.split(" {2,}", row) for row in rows] == [a_row(why=" ".join(why.split())), a_row(event="x" * 90)]
