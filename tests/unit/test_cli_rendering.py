@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from flowd.cli import filters, flows, printing, run_words, runs
 from flowd.cli.exits import Exit, code_of
 from flowd.cli.main import _SECTIONS, cli
-from flowd.cli.reading_events import parse_json, with_options
+from flowd.cli.reading_events import parse_json, with_id, with_options
 from flowd.cli.verb import Duration
 from flowd.formats import person
 from flowd_client import errors, wire
@@ -177,11 +177,12 @@ def test_options_win_over_the_file_and_make_no_id_for_it() -> None:
 
 
 def test_an_event_of_options_gets_a_new_id_each_time() -> None:
-    first, second = (with_options(None, type="t", id=None) for _ in range(2))
+    first, second = (with_id(with_options(None, type="t", id=None)) for _ in range(2))
     assert first["type"] == "t"
     assert first["payload"] == {}
     assert first["id"] != second["id"]
     assert with_options(None, type=None, id=None) is None
+    assert with_id({"id": "mine"})["id"] == "mine"
 
 
 def test_json_errors_have_line_and_column() -> None:
