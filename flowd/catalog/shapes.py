@@ -10,7 +10,6 @@ from flowd.domain.concurrency import OnBusy
 from flowd.domain.event import MAX_TYPE_CHARS
 from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Runner
 from flowd.domain.hosts import LABEL_PATTERN, LABEL_RULE, MAX_LOST_AFTER_MS, MIN_LOST_AFTER_MS
-from flowd.domain.hosts import MAX_LABELS as MAX_HOST_LABELS
 from flowd.domain.inputs import MAX_ARGS
 from flowd.domain.labels import MAX_LABELS
 from flowd.domain.needs import When
@@ -51,7 +50,7 @@ _Pointers = Annotated[
 ]
 _HostLabels = Annotated[
     tuple[Annotated[str, Meta(pattern=LABEL_PATTERN)], ...],
-    Meta(max_length=MAX_HOST_LABELS, description=f"a list of labels of hosts: {LABEL_RULE}"),
+    Meta(description=f"a list of labels of hosts: {LABEL_RULE}"),
 ]
 _Wait = Annotated[int, Meta(ge=1, le=MAX_WAIT_MS)]
 
@@ -102,7 +101,9 @@ class InputTable(Struct):
 class ArgTable(Struct):
     """The same for an argument, which is no secret: everybody on the machine can read arguments."""
 
-    pointer: Annotated[_Pointer, About("Where it is in the event, or in the result of `need`.")]
+    pointer: Annotated[
+        _Pointer, About("Where it is in the event, or in the result of `need`.", example='"/payload/tag"')
+    ]
     need: Annotated[str | None, About("A step of `needs`, in whose result to look.")] = None
     default: Annotated[_Scalar | None, About("In place of what is not there.", default="the run fails")] = None
 
@@ -211,7 +212,12 @@ class DebounceTable(Struct):
 
     quiet_ms: Annotated[_Wait, About("Milliseconds without another event.", example="2000")]
     max_ms: Annotated[
-        _Wait | None, About("Milliseconds from the first event on, after which it waits no more.", default="no end")
+        _Wait | None,
+        About(
+            "Milliseconds from the first event on, after which it waits no more: `quiet_ms` or more.",
+            default="no end",
+            example="10000",
+        ),
     ] = None
     key: Annotated[
         _Pointers,

@@ -102,8 +102,8 @@ class Startable(NamedTuple):
 
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
-_is_name = re.compile(NAME_PATTERN).match
-_is_label = re.compile(LABEL_PATTERN).match
+_is_name = re.compile(NAME_PATTERN).fullmatch
+_is_label = re.compile(LABEL_PATTERN).fullmatch
 
 
 def is_name(text: str) -> bool:

@@ -1,5 +1,6 @@
 """Checks the members of a table against its shape, and tells all that does not fit."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
@@ -108,7 +109,8 @@ def _simple(value: object, field: Field, label: str, place: tuple[str | int, ...
     if kind.tables_by_name is None and kind.tables_in_list is None:
         try:
             convert(value, field.type)
-            return
+            if kind.meta.pattern is None or not isinstance(value, str) or re.fullmatch(kind.meta.pattern, value):
+                return  # the "$" of a pattern fits before a line end, too, but not in other languages
         except ValueError:
             pass
     choices = kind.args if kind.base is Literal else ()

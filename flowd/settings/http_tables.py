@@ -1,5 +1,6 @@
 """The shape of ``[http]`` and of ``[http.tokens.NAME]``."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -41,7 +42,11 @@ class TokenTable(Struct, forbid_unknown_fields=True):
     sha256: Annotated[
         Annotated[str, Meta(pattern="^[0-9A-Fa-f]{64}$", description="64 hex digits: printf %s TOKEN | sha256sum")]
         | None,
-        About("The SHA-256 of the token: then no file here has it.", is_private=True),
+        About(
+            "The SHA-256 of the token: then no file here has it.",
+            example=f'"{hashlib.sha256().hexdigest()}"',
+            is_private=True,
+        ),
     ] = None
 
     def problems(self) -> Iterable[Problem]:
@@ -96,7 +101,7 @@ class HttpTable(Struct, forbid_unknown_fields=True):
     base_path: Annotated[
         str,
         Meta(pattern=r"^(/[^/?#\s]+)*/?$", description="a path like /flowd"),
-        About("Where a proxy has flowd below its root."),
+        About("Where a proxy has flowd below its root.", example='"/flowd"'),
     ] = ""
     allowed_hosts: Annotated[
         tuple[str, ...],

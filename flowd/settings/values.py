@@ -132,7 +132,10 @@ class Simple(Struct, frozen=True, kw_only=True):
             pattern="^(auto|off|/.*)$",
             description="auto, off, or the absolute path of a cgroup (version 2) that flowd may use",
         ),
-        About("A cgroup v2 for each step: `auto` where one is delegated to flowd's unit, `off`, or below this one."),
+        About(
+            "A cgroup v2 for each step: `auto` where one is delegated to flowd's unit, `off`, or below this one.",
+            example='"/sys/fs/cgroup/flowd"',
+        ),
     ] = "auto"
     log_format: Annotated[
         Literal["auto", "pretty", "json", "journal"],
