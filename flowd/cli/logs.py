@@ -12,7 +12,7 @@ from flowd.cli.exits import CommandError, Exit
 from flowd.cli.filters import Filters, When
 from flowd.cli.follow.lines import LineMultiplexer
 from flowd.cli.names import FlowName
-from flowd.cli.references import EventReference, RunReference, event_of, run_of
+from flowd.cli.references import EventReference, RunOrEventReference, event_of, run_of, run_or_event_of
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, only_option
 from flowd_client import requests
@@ -23,7 +23,7 @@ from flowd_client.wire import STREAMS, Stream
 
 
 @click.command(cls=Verb, short_help="Print a run's output, or follow it.")
-@click.argument("run_ids", type=RunReference(), metavar="[RUN]...", nargs=-1)
+@click.argument("run_ids", type=RunOrEventReference(), metavar="[RUN]...|[EVENT]", nargs=-1)
 @click.option(
     "--event",
     "--event-id",
@@ -90,6 +90,9 @@ def logs(
     elif not run_ids and event_id is None:
         raise CommandError("Which run? Name one or several, or --last, --event EVENT, --flow NAME or --since TIME.")
     else:
+        if len(run_ids) == 1 and event_id is None:
+            meant, event_id = run_or_event_of(session, run_ids[0])
+            run_ids = () if meant is None else (meant,)
         run_ids = tuple(run_of(session, text) for text in run_ids)
         event_id = None if event_id is None else event_of(session, event_id)
     if event_id is None and len(run_ids) == 1:

@@ -7,7 +7,15 @@ from flowd.cli.dispatch import finish, tell_accepted
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.filters import Filters, filter_options
 from flowd.cli.names import StepName, TypeName
-from flowd.cli.references import EventReference, RunOrEventReference, RunReference, event_of, run_of, run_or_event_of
+from flowd.cli.references import (
+    EventReference,
+    NamesEventError,
+    RunOrEventReference,
+    RunReference,
+    event_of,
+    run_of,
+    run_or_event_of,
+)
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option, only_option, wait_options
@@ -246,7 +254,7 @@ def cancel(
     if (run_id is None) == (event_id is None):
         raise CommandError("Which run? Give either a run, or --event EVENT, or filters like --flow and --since.")
     if run_id is not None:
-        response = session.ask(requests.cancel_run(run_of(session, run_id)))
+        response = session.ask(requests.cancel_run(_run_to_cancel(session, run_id)))
         views = [read_run(response)]
     else:
         response = session.ask(requests.cancel_event(event_of(session, event_id or ""), tree=not is_alone))
@@ -258,3 +266,12 @@ def cancel(
     else:
         printing.note("Nothing was left to end.")
     return Exit.GOOD
+
+
+def _run_to_cancel(session: Session, text: str) -> str:
+    """The run that is meant: all runs of an event are ended where that is said, and by no mistake of one's fingers."""
+    try:
+        return run_of(session, text)
+    except NamesEventError as error:
+        whole = session.typed("cancel", event=text)
+        raise CommandError(f"{text} is an event: `{whole}` ends all its runs.", Exit.NOT_FOUND) from error

@@ -34,6 +34,8 @@ def test_a_run_is_named_by_any_unique_beginning_or_in_words(busy: Workspace) -> 
     assert "none/such" in flowd_says(busy, "run", "none/such", code=4)
     said = flowd_says(busy, "run", "other-2", code=4)
     assert "other-2 is an event" in said
+    assert "cancel -w" in flowd_says(busy, "cancel", "other-2", code=4)
+    assert "FLOW_RESULT" in flowd_says(busy, "logs", "release-1")
     assert "flowd runs" in said
     assert flowd_says(busy, "logs", "@last").strip() == ""
     assert len(busy.call("flow.getRun", runId=bad)["run"]["attempts"]) == 1
