@@ -76,7 +76,7 @@ def test_the_tutorial_works_to_the_letter(place: Workspace, tutorial: str) -> No
                 with (place.path / "said").open("w+") as out:
                     # A file and not a pipe: the daemon of one block goes on while the next ones run.
                     argv = ["bash", "-e", "-c", text]
-                    done = subprocess.run(argv, cwd=place.path, env=environment, stdout=out, stderr=out, timeout=30)
+                    done = subprocess.run(argv, cwd=place.path, env=environment, stdout=out, stderr=out, timeout=90)
                     out.seek(0)
                     said[name] = out.read()
                 assert done.returncode == 0, (name, said[name])
