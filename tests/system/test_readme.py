@@ -34,6 +34,13 @@ def test_the_quick_start_works_to_the_letter(place: Workspace) -> None:
     assert "hello" in said
 
 
+def test_a_flow_of_ones_own_works_as_it_is(place: Workspace) -> None:
+    said = run(["bash", "-e"], place, BLOCKS["own"])
+    assert "ok release (4 steps)" in said
+    assert "ok nightly (1 step)" in said
+    assert said.count('"status":"completed"') == 4
+
+
 def test_the_socket_example_works(place: Workspace) -> None:
     if not any(os.access(f"{folder}/nc", os.X_OK) for folder in os.environ["PATH"].split(os.pathsep)):
         pytest.skip("NOT TESTED: the example with nc, because nc is not here (Debian: netcat-openbsd)")
