@@ -14,7 +14,6 @@ from pathlib import Path
 import click
 import documentation
 import pytest
-import yaml
 from documentation import CHECKOUT, Block
 
 from flowd.catalog.manifest import parse
@@ -23,6 +22,8 @@ from flowd.cli.main import cli
 from flowd.formats import toml
 from flowd.settings.sources import load
 from flowd.settings.values import SettingsError
+
+yaml = pytest.importorskip("yaml", reason="NOT TESTED: the blocks of the documentation, because PyYAML is not here")
 
 ALL = [block for page in documentation.pages() for block in documentation.blocks(page)]
 
