@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from flowd.cli.local import tell_warnings
+from flowd.cli.local import tell_warnings, told
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.cli.written import WrittenTarget
+from flowd.domain.errors import FlowdError
 
 
 @click.command(cls=Verb, short_help="Run each step as you save it. Needs no daemon.")
@@ -44,6 +45,9 @@ def dev(session: Session, *, target: str | None, event_path: Path | None, is_onc
     tell_warnings("package_broken")
     choice = None if event_path is None else example(event_path, str(event_path))
     flow, _, step = (target or "").partition("/")
-    with private_settings(session.workspace) as settings:
-        development = Development(session, settings, Target(flow or None, step or None, choice))
-        return asyncio.run(until_told_to_end(development.work(is_once=is_once)))
+    try:
+        with private_settings(session.workspace) as settings:
+            development = Development(session, settings, Target(flow or None, step or None, choice))
+            return asyncio.run(until_told_to_end(development.work(is_once=is_once)))
+    except FlowdError as error:
+        raise told(error) from error

@@ -63,7 +63,7 @@ def fire(session: Session, *, event: str | None, event_option: str | None, is_qu
     try:
         reports = embedded.fire(session.workspace, body, on_stderr(is_quiet=is_quiet), is_live=is_live)
     except FlowdError as error:
-        raise _told(error) from error
+        raise told(error) from error
     printing.print_json({"eventId": body.get("id"), "results": [_shape(report) for report in reports]})
     return _code(reports, is_quiet=is_quiet)
 
@@ -106,7 +106,7 @@ def exec_(
         audience = on_stderr(is_quiet=is_quiet)
         report = embedded.execute(session.workspace, flow, step, body, audience, is_live=is_live)
     except FlowdError as error:
-        raise _told(error) from error
+        raise told(error) from error
     printing.print_json(_shape(report))
     return _code([report], is_quiet=is_quiet)
 
@@ -149,7 +149,8 @@ def _event(positional: str | None, option: str | None) -> Any:
     return with_id(body)
 
 
-def _told(error: FlowdError) -> CommandError:
+def told(error: FlowdError) -> CommandError:
+    """A refusal as the command's own."""
     match error:
         case NotFoundError():
             return CommandError(error.message, Exit.NOT_FOUND)

@@ -82,6 +82,7 @@ async def _run_in(
             if isinstance(event, dict) and isinstance(event.get("id"), str):
                 rehearsal.knows(event["id"])
             accepted = await rehearsal.engine.sending.dispatch(event, only=only, traceparent=trace_around())
+            rehearsal.require_served(accepted.runs)
             runs = await _see_through(rehearsal.engine, accepted.event.id)
             await rehearsal.settle()
     except ExceptionGroup as group:

@@ -3,14 +3,15 @@ they send, so that it reaches no daemon."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
 from flowd.api import json
 from flowd.domain import trees
-from flowd.domain.errors import FlowdError
+from flowd.domain.errors import FlowdError, RefusedError
 from flowd.domain.journal import JOURNALED, EventHead, Interest, JournalEntry
 from flowd.domain.run import Run
 from flowd.embedded import methods
@@ -24,6 +25,8 @@ from flowd.state import sockets
 from flowd.wiring import Parts
 from flowd_client.discovery import rehearsal_socket
 from flowd_client.wire import Stream
+
+log = logging.getLogger("flowd.embedded")
 
 _ALL = Interest(topics=JOURNALED | {"output"})
 
@@ -90,6 +93,19 @@ class Rehearsal:
     def knows(self, event_id: str) -> None:
         """An event of the caller's own, which no step has sent."""
         self._known.add(event_id)
+
+    def require_served(self, runs: Sequence[Run]) -> None:
+        """Refuse to wait for runs of which none starts here, and warn of the others that do not.
+
+        Raises:
+            RefusedError: The labels of this host let none of them start.
+        """
+        found = [(run, able) for run in runs if (able := self.engine.reads.unserved(run)) is not None]
+        for run, able in found:
+            sentence = f"Step {_label(run)} cannot be tried here: {able.problem}."
+            if len(found) == len(runs):
+                raise RefusedError(sentence)
+            log.warning("step does not start", extra={"error": sentence})
 
     async def locate(self) -> None:
         """Tell what happens from now on."""

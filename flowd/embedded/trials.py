@@ -34,7 +34,7 @@ class Trials:
                 returned.
 
         Raises:
-            FlowdError: The event is none.
+            FlowdError: The event is none, or this host cannot run these steps.
         """
         engine = self._rehearsal.engine
         await self.stop()
@@ -50,6 +50,7 @@ class Trials:
             among = {(flow.name, name) for name in {*steps, *saved.needed(flow, steps)}}
             accepted = await engine.sending.dispatch(event, among=among)
         self._event_id = accepted.event.id
+        self._rehearsal.require_served(accepted.runs)
         await engine.waiters.for_event(self._event_id, is_tree=False, timeout_s=None)
         await self._rehearsal.settle()
         page = await engine.reads.runs(RunFilter(event_id=self._event_id), limit=_PAGE)

@@ -69,7 +69,7 @@ class Saves:
         for root in self._roots:
             folders[root] = None
             folders.setdefault(os.path.dirname(root), frozenset({os.path.basename(root)}))
-            for path in _files(root, folders):
+            for path in _files(root, folders, follows=True):
                 if len(stamps) >= MAX_FILES:
                     break
                 _note(stamps, path)
@@ -90,9 +90,9 @@ def _note(stamps: dict[str, Stamp], path: str) -> None:
     stamps[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
-def _files(root: str, folders: dict[str, frozenset[str] | None]) -> Iterator[str]:
-    """The files below a folder, which is noted with those in it. Links to folders count directly below it only, as
-    packages may be such."""
+def _files(root: str, folders: dict[str, frozenset[str] | None], *, follows: bool) -> Iterator[str]:
+    """The files below a folder, whose folders are noted. Links to folders are followed directly below it only, as
+    packages may be such: deeper ones may lead in a circle."""
     try:
         listed = sorted(os.scandir(root), key=lambda entry: entry.name)
     except OSError:
@@ -102,6 +102,6 @@ def _files(root: str, folders: dict[str, frozenset[str] | None]) -> Iterator[str
             continue
         if not entry.is_dir():
             yield entry.path
-        elif not entry.is_symlink() or root not in folders or folders[root] is None:
+        elif follows or not entry.is_symlink():
             folders[entry.path] = None
-            yield from _files(entry.path, folders)
+            yield from _files(entry.path, folders, follows=False)

@@ -166,6 +166,26 @@ def test_a_terminal_gets_no_control_sequences_and_no_lines_of_progress(place: Wo
     assert "FLOW_PROGRESS" not in shown
 
 
+@pytest.mark.parametrize("verb", [("fire",), ("exec", "try", "main"), ("dev", "try", "--once", "--event")])
+def test_a_step_that_this_host_does_not_run_is_refused_and_not_waited_for(
+    place: Workspace, verb: tuple[str, ...]
+) -> None:
+    place.flow("try", say("completed"), step='runs_on = ["gpu"]')
+    done = flowd(place, *verb, event(place))
+    assert done.returncode == (1 if "dev" in verb else 5)
+    assert "Step try/main cannot be tried here: this host has no label gpu" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("verb", [("fire",), ("exec", "try", "main"), ("dev", "try", "--once", "--event")])
+def test_settings_that_are_wrong_are_told_by_their_file(place: Workspace, verb: tuple[str, ...]) -> None:
+    place.flow("try", say("completed"))
+    (place.path / ".codex").mkdir()
+    (place.path / ".codex/flowd.toml").write_text("max_parallel = 0\n")
+    done = flowd(place, *verb, event(place))
+    assert done.returncode == 5
+    assert done.stderr.startswith(f"flowd: {place.path}/.codex/flowd.toml: max_parallel must be ")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_steps_with_their_grace_and_leaves_no_process(place: Workspace, number: int) -> None:
     place.flow("try", f"trap 'echo cleaned; exit 1' TERM; echo {place.path}/ready; while :; do sleep 0.05; done")
