@@ -9,9 +9,11 @@ T = TypeVar("T")
 
 
 async def until_told_to_end(work: Coroutine[None, None, T]) -> T:
-    """The result of some work, which SIGTERM and SIGHUP cancel as `asyncio.run` has SIGINT do it.
+    """The result of some work, which SIGINT, SIGTERM and SIGHUP cancel, each time that they come: what it does to end
+    is cancelled by a second one, and nothing else, as `asyncio.run` would have it.
 
-    For the main task of a process; elsewhere signals are left as they are.
+    For the main task of a process; elsewhere signals are left as they are, and so are those that are ignored, as nohup
+    has it.
 
     Raises:
         KeyboardInterrupt: It was cancelled so, and has ended.
@@ -26,8 +28,8 @@ async def until_told_to_end(work: Coroutine[None, None, T]) -> T:
         task.cancel()
 
     handled = []
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # else it is ignored, as nohup has it, or somebody's
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
             try:
                 loop.add_signal_handler(number, end)
             except (ValueError, RuntimeError):  # not in the main thread

@@ -189,7 +189,7 @@ async def rehearsing(
     """An engine on a private state folder, see `flowd.embedded.running.private_settings`.
 
     Instants that events name are not waited for. At the end, also by a cancellation, steps under way are ended as their
-    own grace says, and what they write meanwhile is told.
+    own grace says, and what they write meanwhile is told. A second cancellation kills them.
 
     Args:
         causes: What steps send, and name as ``next``, runs here, too; else it is only told.
@@ -217,7 +217,10 @@ async def rehearsing(
             yield rehearsal
         except asyncio.CancelledError:
             parts.engine.wind_down()
-            await end_steps(parts)
+            try:
+                await end_steps(parts)
+            except asyncio.CancelledError:  # somebody is in a hurry
+                await end_steps(parts, grace_s=0)
             await rehearsal.settle()
             raise
         finally:

@@ -91,9 +91,9 @@ async def running(
         await parts.close(end_steps=not keeps_steps)
 
 
-async def end_steps(parts: Parts) -> None:
-    """End what is under way, each step within its own grace, and record it as canceled."""
-    await parts.engine.end_active(grace_s=None)
+async def end_steps(parts: Parts, *, grace_s: float | None = None) -> None:
+    """End what is under way, each step within its own grace unless told another, and record it as canceled."""
+    await parts.engine.end_active(grace_s=grace_s)
     while not parts.engine.is_idle:  # noqa: ASYNC110 - each ends within its own grace, and the keeper sees to that
         await asyncio.sleep(_POLL_S)
 

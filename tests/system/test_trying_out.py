@@ -207,6 +207,19 @@ def test_an_interrupt_ends_steps_with_their_grace_and_leaves_no_process(place: W
     until(lambda: not place.processes(str(place.path)))
 
 
+def test_a_second_interrupt_kills_what_takes_its_time(place: Workspace, tmp_path: Path) -> None:
+    script = f"trap 'echo asked' TERM; echo {place.path}/ready; while :; do sleep 0.05; done"
+    place.flow("try", script, step="grace_ms = 600000")
+    with command(place, tmp_path, "exec", "try", "main", event(place)) as running:
+        until(lambda: f"{place.path}/ready" in running.err)
+        running.process.send_signal(signal.SIGINT)
+        until(lambda: "asked" in running.err)
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(30) == 130
+    assert running.err[-1].endswith(": was canceled (ended by SIGKILL)")
+    until(lambda: not place.processes(str(place.path)))
+
+
 def test_the_engine_of_a_caller_is_asked_by_its_steps(place: Workspace) -> None:
     """Everything that a step can ask a daemon, it can ask who tries it out."""
     place.flow("try", f"{FLOWD} runs --json; {FLOWD} flows >&2; {say('completed')}")
