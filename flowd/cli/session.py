@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flowd.cli.exits import CommandError, Exit, tell
 from flowd.domain.errors import StateError
 from flowd_client.discovery import (
+    REHEARSAL,
     STEP_WORKSPACE,
     find_socket,
     find_workspace,
@@ -161,7 +162,7 @@ class Session:
 
     def _daemon_pid(self) -> str | None:
         """The process that has the lock of the workspace's state; None where nobody has."""
-        if self._socket is not None or os.environ.get("FLOWD_SOCKET"):
+        if self._socket is not None or os.environ.get("FLOWD_SOCKET") or os.environ.get(REHEARSAL):
             return None
         from flowd.state.folder import LOCK  # noqa: PLC0415 - only when there is trouble
         from flowd.state.lock import holder, is_locked  # noqa: PLC0415 - only when there is trouble

@@ -176,6 +176,18 @@ def test_a_step_that_this_host_does_not_run_is_refused_and_not_waited_for(
     assert "Step try/main cannot be tried here: this host has no label gpu" in done.stdout + done.stderr
 
 
+def test_what_outlives_a_trial_is_told_why_it_finds_no_daemon(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.start()
+    monkeypatch.setenv("FLOWD_REHEARSAL", f"{place.path}/gone.sock")
+    done = subprocess.run(
+        [sys.executable, "-m", "flowd", "runs", "-w", str(place.path)], capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    assert "FLOWD_REHEARSAL says that this program belongs to that" in done.stderr
+
+
 @pytest.mark.parametrize("verb", [("fire",), ("exec", "try", "main"), ("dev", "try", "--once", "--event")])
 def test_settings_that_are_wrong_are_told_by_their_file(place: Workspace, verb: tuple[str, ...]) -> None:
     place.flow("try", say("completed"))

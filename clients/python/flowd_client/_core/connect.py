@@ -172,6 +172,11 @@ def _owner(path: Path) -> str:
 
 
 def _remedy(path: Path) -> str:
+    if path == rehearsal_socket():
+        return (
+            "It was there while a step was tried out (flowd dev, fire, exec). FLOWD_REHEARSAL says that this program "
+            "belongs to that; without it, it finds its daemon."
+        )
     workspace = workspace_of(path)
     if workspace is None:
         return "Start one with `flowd serve -w <workspace>`."
