@@ -34,6 +34,8 @@ async def in_order(updates: AsyncIterator[Update], turns: Turns) -> AsyncGenerat
             try:
                 update = coming.result()
             except StopAsyncIteration:
+                if held is not None:
+                    yield held
                 return
             coming = None
             if held is not None and _follows(held.chunk, update.chunk):

@@ -76,8 +76,12 @@ def removed_first(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def watching(place: Workspace, tmp_path: Path, *words: str) -> contextlib.AbstractContextManager[Command]:
-    return command(place, tmp_path, "dev", *words)
+@contextlib.contextmanager
+def watching(place: Workspace, tmp_path: Path, *words: str) -> Iterator[Command]:
+    with command(place, tmp_path, "dev", *words) as running:
+        yield running
+        running.process.terminate()
+        assert running.process.wait(30) == 130
 
 
 def ready(running: Command) -> None:
@@ -206,12 +210,17 @@ def test_what_a_step_needs_runs_first_and_once_until_it_is_changed(place: Worksp
             renamed_over(folder / "test.sh", body(f"echo tested {number}"))
             until(lambda number=number: any(line.endswith(f"tested {number}") for line in running.out))
         assert (folder / "built").read_text() == "run\n"
+        renamed_over(folder / "event.json", '{"id": "example", "type": "work.go", "payload": {"other": true}}')
+        until(
+            lambda: (folder / "built").read_text() == "run\nrun\n", what="a run for the event that is another one now"
+        )
+        until(lambda: running.out[-1].startswith("work/test completed"))
         ends = len([line for line in running.out if line.startswith("work/build completed")])
         renamed_over(folder / "build.sh", body("echo run >> built; echo built anew"))
         until(lambda: len([line for line in running.out if line.startswith("work/build completed")]) > ends)
         renamed_over(folder / "test.sh", body("echo tested after"))
         until(lambda: any(line.endswith("tested after") for line in running.out))
-    assert (folder / "built").read_text() == "run\nrun\n"
+    assert (folder / "built").read_text() == "run\nrun\nrun\n"
 
 
 def test_a_save_ends_what_runs_and_begins_anew(place: Workspace, tmp_path: Path) -> None:
@@ -361,7 +370,7 @@ def test_keys_run_again_run_all_below_choose_the_event_and_quit(
     assert "2  work.go  second (events/second.json)" in on.said()
     on.press("2")
     on.shows("with event second (events/second.json)")
-    on.shows("r run again", 4)
+    on.shows("work/test completed in ", 2)
     on.press("q")
     assert on.process.wait(30) == 0
     assert termios.tcgetattr(on.slave) == on.before

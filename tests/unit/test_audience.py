@@ -1,6 +1,8 @@
 """What is shown of steps that are only tried out."""
 
+import asyncio
 import doctest
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -10,12 +12,45 @@ from flowd.cli.audience import Watcher, end_of, is_bad
 from flowd.domain.result import FlowResult
 from flowd.domain.run import ProcessStatus, Run
 from flowd.embedded import Sent, in_order
+from flowd.engine.tails import OutputChunk
+from flowd.engine.updates import Update
 from flowd_client.wire import Stream
 
 
 def run(step: str = "main", status: ProcessStatus = ProcessStatus.COMPLETED, **more: object) -> Run:
     base = Run(f"run_{step}", "e", "f", 1, step, "exec", "sha256:0", status, 0, 0)
     return replace(base, **{"attempt_count": 1, **more})  # type: ignore[arg-type]
+
+
+def chunk(stream: Stream, data: bytes, offset: int = 0, run_id: str = "run_1") -> Update:
+    return Update(1, 0, chunk=OutputChunk(run_id, 1, stream, offset, data, offset + len(data)))
+
+
+async def told(updates: list[Update], turns: list[tuple[int, int]]) -> list[bytes]:
+    async def given() -> AsyncIterator[Update]:
+        for update in updates:
+            yield update
+
+    async def turned(_: OutputChunk) -> list[tuple[int, int]]:
+        return turns
+
+    found = [update async for update in in_order.in_order(given(), turned)]
+    return [b"-" if update.chunk is None else update.chunk.data for update in found]
+
+
+def test_chunks_of_both_streams_that_come_together_are_put_into_their_order() -> None:
+    both = [chunk("stdout", b"1 3 "), chunk("stderr", b"2 4 "), Update(2, 0)]
+    assert asyncio.run(told(both, [(0, 0), (2, 2)])) == [b"1 ", b"2 ", b"3 ", b"4 ", b"-"]
+    first = [chunk("stdout", b"2 "), chunk("stderr", b"1 ")]
+    assert asyncio.run(told(first, [(0, 2)])) == [b"1 ", b"2 "]
+
+
+def test_chunks_that_do_not_belong_together_stay_as_they_are() -> None:
+    others = [chunk("stdout", b"a"), chunk("stderr", b"b", run_id="run_2"), chunk("stderr", b"c"), Update(2, 0)]
+    assert asyncio.run(told(others, [(0, 1)])) == [b"a", b"b", b"c", b"-"]
+    assert asyncio.run(told([chunk("stdout", b"a")], [])) == [b"a"]
+    masked = replace(chunk("stderr", b"***"), chunk=OutputChunk("run_1", 1, "stderr", 0, b"***", 9))
+    assert asyncio.run(told([chunk("stdout", b"a"), masked, Update(2, 0)], [(0, 9)])) == [b"a", b"***", b"-"]
 
 
 class Screen:

@@ -43,6 +43,11 @@ class Choice:
     results: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def content(self) -> str:
+        """The same for the same event. An example that was edited is another one, whatever its id."""
+        return json.dumps(self.event, sort_keys=True)
+
+    @property
     def label(self) -> str:
         """Its id and where it is from."""
         return f"{self.event.get('id')} ({self.origin})"

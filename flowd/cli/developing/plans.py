@@ -37,7 +37,7 @@ class Planner:
         self._session = session
         self._engine = engine
         self._chosen: dict[str, Choice] = {}
-        self._said: dict[tuple[str, object], dict[str, str]] = {}
+        self._said: dict[tuple[str, str], dict[str, str]] = {}
         self._changed: dict[str, set[str]] = {}
 
     def choose(self, flow: str, choice: Choice) -> None:
@@ -55,13 +55,13 @@ class Planner:
 
     def said(self, plan: Plan, step: str, result: str) -> None:
         """What a step said that was run here."""
-        self._said.setdefault((plan.flow.name, plan.choice.event.get("id")), {})[step] = result
+        self._said.setdefault((plan.flow.name, plan.choice.content), {})[step] = result
 
     def given(self, plan: Plan) -> dict[str, str]:
         """What other steps are taken to have said: here, or else in the daemon's newest round of the event."""
         changed = self._changed.get(plan.flow.name, set())
         theirs = {step: result for step, result in plan.choice.results.items() if step not in changed}
-        return theirs | self._said.get((plan.flow.name, plan.choice.event.get("id")), {})
+        return theirs | self._said.get((plan.flow.name, plan.choice.content), {})
 
     async def plan(self, flow: Flow, steps: Collection[str]) -> Plan:
         """These steps, as far as one event starts them: the one that was chosen, else the newest of the daemon that
