@@ -143,8 +143,18 @@ def _files(files: Iterable[Path]) -> str:
 
 
 def _set(table: Iterable[Mapping[str, Any]]) -> str:
-    set_ = sorted(setting["name"] for setting in table if not setting["origin"].startswith("default"))
+    set_ = sorted({_head(setting["name"]) for setting in table if not setting["origin"].startswith("default")})
     return f"set: {', '.join(set_)}; the rest are defaults" if set_ else "all are defaults"
+
+
+def _head(name: str) -> str:
+    """A setting, or the table of several that somebody has made.
+
+    >>> _head("host.name"), _head("http.tokens.ci.scopes"), _head("notify[0].on")
+    ('host.name', 'http.tokens.ci', 'notify')
+    """
+    head, bracket, _ = name.partition("[")
+    return head if bracket or name.count(".") < 2 else name.rpartition(".")[0]
 
 
 def repair(findings: Iterable[Finding]) -> Iterator[Entry]:

@@ -91,7 +91,9 @@ class StatusView(View):
         manager: Who manages the daemon; absent where it was started by hand.
         troubles: What does not work while the rest does, each with ``what`` (``log``, ``http``, ``settings``, ``unit``,
             ``notices``) and ``problem``, a sentence; absent where there are none.
-        settings: Every setting with its value and its source; only where they were asked for.
+        settings: Every setting as a settings file spells it (``name``), with its ``value`` and its source (``origin``),
+            the ``line`` that a file takes for it, the ``default`` in words, and the ``variables`` and the ``flag`` that
+            set it as well, each where there is one; only where they were asked for.
         metrics: All that Prometheus is told, by the names that it is told them by; only where that was asked for.
     """
 
