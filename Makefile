@@ -52,19 +52,6 @@ vscode: $(VENV)/.ready $(VSCODE)/node_modules/.package-lock.json ## Check, test 
 	$(BIN)/python -m pytest -q tests/system/test_vscode.py
 	@echo "built $(VSCODE)/build/flowd.vsix"
 
-# What the extension for VS Code is built and tested with, in the versions of its lock.
-VSCODE := clients/vscode
-$(VSCODE)/node_modules/.package-lock.json: $(VSCODE)/package-lock.json
-	@if command -v npm >/dev/null 2>&1; then \
-	  echo "installing what $(VSCODE) is built with from the npm registry"; \
-	  cd $(VSCODE) && { npm ci --silent && touch node_modules/.package-lock.json \
-	    || echo "NOTICE: npm could not install it; the extension for VS Code is left out, and the tests say so"; }; \
-	else echo "NOTICE: npm is not here; the extension for VS Code is left out, and the tests say so"; fi
-
-vscode: $(VENV)/.ready $(VSCODE)/node_modules/.package-lock.json ## Check, test and pack the extension for VS Code
-	$(BIN)/python -m pytest -q tests/system/test_vscode.py
-	@echo "built $(VSCODE)/build/flowd.vsix"
-
 demo: $(VENV)/.ready bun ## Start flowd in a scratch workspace and take an event through it
 	@$(BIN)/flowd demo
 
