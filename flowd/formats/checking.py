@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 from flowd.formats import guesses
 from flowd.formats.guesses import near_word
-from flowd.formats.typed import Field, Problem, Struct, convert, expected, fields_of, got, read
+from flowd.formats.typed import Field, Kind, Problem, Struct, convert, expected, fields_of, got, kind_of, read
 
 _SHOWN = (bool, int, float, Literal)
 """Types whose values a message may show: somebody may have put a secret where its digest or its file belongs."""
@@ -106,23 +106,44 @@ class _Walk:
 
 def _simple(value: object, field: Field, label: str, place: tuple[str | int, ...]) -> Iterator[Misfit]:
     kind = field.kind
-    if kind.tables_by_name is None and kind.tables_in_list is None:
+    if _fits(value, field):
+        return
+    is_wrong, wanted = f"{_named(label, field.name)} must be {expected(field.type)}", kind
+    items = list(_wrong_items(value, kind))
+    if items:
+        wanted = kind_of(kind.args[0])
+    for below, wrong in items or [((), value)]:
+        choices = wanted.args if wanted.base is Literal else ()
+        suggestion = near_word(wrong, choices) if choices and isinstance(wrong, str) else _meant_number(wrong, field)
+        code = "unknown-value" if choices else "wrong-type"
+        shown = got(wrong) if wanted.base in _SHOWN else ""
+        yield Misfit((*place, *below), code, f"{is_wrong}{shown}", None, suggestion)
+
+
+def _fits(value: object, field: Field) -> bool:
+    kind = field.kind
+    if kind.tables_by_name is not None or kind.tables_in_list is not None:
+        return False  # what these may be was looked at before
+    try:
+        convert(value, field.type)
+    except ValueError:
+        return False
+    # The "$" of a pattern fits before a line end, too, but not in other languages.
+    return kind.meta.pattern is None or not isinstance(value, str) or bool(re.fullmatch(kind.meta.pattern, value))
+
+
+def _wrong_items(value: object, kind: Kind) -> Iterator[tuple[tuple[int, ...], object]]:
+    """What does not fit in a list, each with its place there."""
+    if kind.base not in (list, tuple) or not isinstance(value, list):
+        return
+    for index, item in enumerate(value):
         try:
-            convert(value, field.type)
-            if kind.meta.pattern is None or not isinstance(value, str) or re.fullmatch(kind.meta.pattern, value):
-                return  # the "$" of a pattern fits before a line end, too, but not in other languages
+            convert(item, kind.args[0])
         except ValueError:
-            pass
-    choices = kind.args if kind.base is Literal else ()
-    shown = got(value) if kind.base in _SHOWN else ""
-    suggestion = near_word(value, choices) if choices and isinstance(value, str) else None
-    if (meant := _meant_number(value, field)) is not None:
-        suggestion = str(meant)
-    code = "unknown-value" if choices else "wrong-type"
-    yield Misfit(place, code, f"{_named(label, field.name)} must be {expected(field.type)}{shown}", None, suggestion)
+            yield (index,), item
 
 
-def _meant_number(value: object, field: Field) -> int | None:
+def _meant_number(value: object, field: Field) -> str | None:
     """The number of a text with a unit, where it fits."""
     if field.kind.base not in (int, float) or not isinstance(value, str):
         return None
@@ -131,7 +152,7 @@ def _meant_number(value: object, field: Field) -> int | None:
         convert(meant, field.type)
     except ValueError:
         return None
-    return meant
+    return str(meant)
 
 
 def _ruled(

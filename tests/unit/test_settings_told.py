@@ -50,6 +50,7 @@ max_age = "5s"
 """
 
 
+SCOPES = "must be a list of strings, some of read, dispatch, control"
 OWN_LABEL = "'host:x', and host:NAME is a label that the host of that name has by itself. Take it out."
 
 
@@ -65,8 +66,8 @@ def test_everything_that_is_wrong_is_told_at_once_in_order_of_lines_and_with_wha
         "4:1: flowd has no setting 'signatures'. It belongs under [http].",
         "7:1: [http] has no setting 'lsten'; did you mean listen?",
         "8:1: [http] has no setting 'log_level'. It belongs above the first table of the file.",
-        "11:10: [http.tokens.ci] scopes must be a list of strings, some of read, dispatch, control.",
-        "14:10: [environment] redact must be a list of names of environment variables.",
+        f"11:11: [http.tokens.ci] scopes {SCOPES}, got 'reed'; did you mean read?",
+        "14:16: [environment] redact must be a list of names of environment variables.",
         f"17:18: [host] labels has {OWN_LABEL}",
         "17:28: [host] labels: a label must be at most 64 letters, digits, '.', '_', ':' and '-', got 'a b'.",
         "19:8: [hooks.shop] needs secret_file (a path) or secret_env (a variable's name).",
