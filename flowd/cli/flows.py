@@ -7,6 +7,7 @@ import click
 
 from flowd.cli import graph, printing, run_words, time_words
 from flowd.cli.exits import CommandError, Exit
+from flowd.cli.leads import did_you_mean
 from flowd.cli.names import FlowName
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
@@ -54,7 +55,8 @@ def _unknown(name: str, view: CatalogView) -> CommandError:
     for item in view.broken:
         if item.name == name:
             return CommandError(f"Flow {name} is broken: {item.sentence()}", Exit.NOT_FOUND)
-    return CommandError(f"Unknown flow: {name}. `flowd flows` lists what is there.", Exit.NOT_FOUND)
+    guess = did_you_mean(name, [flow.name for flow in view.flows])
+    return CommandError(f"Unknown flow: {name}.{guess} `flowd flows` lists what is there.", Exit.NOT_FOUND)
 
 
 def draw_flow(flow: FlowView) -> None:

@@ -1,8 +1,6 @@
-"""Follows the output of one attempt: its end as it was printed, in the order of both streams, then what comes."""
+"""Follows the output of one attempt: its end, then what comes, in the order in which both streams were printed."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 
 from flowd_client.aio import AsyncFlowClient
 from flowd_client.views.run import OutputView
@@ -10,8 +8,6 @@ from flowd_client.wire import STREAMS, Stream
 
 TAIL_BYTES = 256 * 1024
 """Of what a stream has printed before, no more than this is shown."""
-
-_POLL_MS = 10_000
 
 Sink = Callable[[Stream, bytes], None]
 
@@ -25,32 +21,9 @@ async def follow(client: AsyncFlowClient, run_id: str, attempt: int, sink: Sink)
     out, errors = await _printed(client, run_id, attempt)
     for stream, data in in_order(out, errors):
         sink(stream, data)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for stream, part in zip(STREAMS, (out, errors), strict=True):
-                parts = _parts(client, run_id, attempt, stream, part.next_offset)
-                tasks.create_task(_hand_over(parts, partial(sink, stream)))
-    except ExceptionGroup as group:  # and no `except*`: before Python 3.11.4, what that raises is a group again
-        raise group.exceptions[0] from None
-
-
-async def _hand_over(parts: AsyncIterator[bytes], sink: Callable[[bytes], None]) -> None:
-    async for data in parts:
-        sink(data)
-
-
-async def _parts(
-    client: AsyncFlowClient, run_id: str, attempt: int, stream: Stream, offset: int
-) -> AsyncIterator[bytes]:
-    """What a stream holds from an offset on, until it has ended."""
-    is_end = False
-    while not is_end:
-        part = await client.read_output(
-            run_id, stream=stream, offset=offset, wait_ms=_POLL_MS, attempt=attempt, encoding="base64"
-        )
-        if part.data:
-            yield part.data
-        offset, is_end = part.next_offset, part.is_end
+    after = (attempt, out.next_offset, errors.next_offset)
+    async for stream, data in client.follow_output_bytes(run_id, attempt=attempt, after=after):
+        sink(stream, data)
 
 
 async def _printed(client: AsyncFlowClient, run_id: str, attempt: int) -> tuple[OutputView, OutputView]:

@@ -30,6 +30,10 @@ def test_workspaces_are_those_that_have_a_daemon(place: Workspace) -> None:
     (ours,) = [status for status in told if status["workspace"] == str(place.path)]
     assert ours["state"] == "ready"
     assert str(place.path) in flowd_says(place, "workspaces")
+    assert str(place.path) in flowd_says(place, "status", "--all")
+    of_all = json.loads(flowd_says(place, "status", "--all", "--json"))["workspaces"]
+    assert ours["pid"] in [status["pid"] for status in of_all]
+    assert "leave --all out" in flowd_says(place, "status", "--all", "--config", code=2)
 
 
 def test_help_is_a_verb_too(place: Workspace) -> None:
