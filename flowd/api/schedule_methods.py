@@ -25,5 +25,5 @@ class ScheduleMethods:
         snapshot = self._engine.snapshot()
         broken = [one for one in snapshot.broken if given.flow in (None, one.name)]
         if given.flow is not None and given.flow not in snapshot.by_name and not broken:
-            raise StepNotFoundError(f"Unknown flow: {given.flow[:200]}. `flowd flows` lists what is there.")
+            raise StepNotFoundError.of_flow(given.flow, snapshot.by_name)
         return schedules.schedules_view(await self._engine.schedules.known(shown), broken, next_index=next_index)

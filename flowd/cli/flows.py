@@ -7,10 +7,10 @@ import click
 
 from flowd.cli import graph, printing, run_words, time_words
 from flowd.cli.exits import CommandError, Exit
-from flowd.cli.leads import did_you_mean
 from flowd.cli.names import FlowName
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
+from flowd.domain.errors import StepNotFoundError
 from flowd_client import requests
 from flowd_client.views.catalog import CatalogView, FlowView, ScheduleDefinitionView, StepView, read_catalog
 
@@ -55,8 +55,8 @@ def _unknown(name: str, view: CatalogView) -> CommandError:
     for item in view.broken:
         if item.name == name:
             return CommandError(f"Flow {name} is broken: {item.sentence()}", Exit.NOT_FOUND)
-    guess = did_you_mean(name, [flow.name for flow in view.flows])
-    return CommandError(f"Unknown flow: {name}.{guess} `flowd flows` lists what is there.", Exit.NOT_FOUND)
+    unknown = StepNotFoundError.of_flow(name, [flow.name for flow in view.flows])
+    return CommandError(unknown.message, Exit.NOT_FOUND)
 
 
 def draw_flow(flow: FlowView) -> None:

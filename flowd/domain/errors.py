@@ -40,8 +40,8 @@ whole sentence for people, with the remedy; it never contains a payload or a sec
 """
 
 import copyreg
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Self
 
 
 class FlowdError(Exception):
@@ -112,6 +112,19 @@ class StepNotFoundError(NotFoundError):
     """No flow, or no step of it, has this name."""
 
     slug = "step_not_found"
+
+    @classmethod
+    def of_flow(cls, name: str, known: Iterable[str]) -> Self:
+        """There is no such flow; perhaps one of those that are known was meant.
+
+        >>> StepNotFoundError.of_flow("relase", ["nightly", "release"]).message
+        "Unknown flow: relase. Did you mean 'release'? `flowd flows` lists what is there."
+        """
+        from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
+
+        close = get_close_matches(name[:200], known, n=1)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        return cls(f"Unknown flow: {name[:200]}.{guess} `flowd flows` lists what is there.")
 
 
 class HostNotFoundError(NotFoundError):

@@ -276,7 +276,7 @@ class Intake:
             return matching.matches(verdicts), matching.left_out(snapshot, event, verdicts), outside
         flow = snapshot.by_name.get(only[0])
         if flow is None:
-            raise StepNotFoundError(f"Unknown flow: {only[0]}. `flowd flows` lists what is there.")
+            raise StepNotFoundError.of_flow(only[0], snapshot.by_name)
         step = flow.step(only[1])
         if step is None:
             names = ", ".join(step.name for step in flow.steps)

@@ -116,7 +116,7 @@ class Pauses:
         if flow is None:
             if what.step is None and any(package.name == what.flow for package in snapshot.broken):
                 return
-            raise StepNotFoundError(f"Unknown flow: {what.flow[:200]}. `flowd flows` lists what is there.")
+            raise StepNotFoundError.of_flow(what.flow, snapshot.by_name)
         if what.step is not None and flow.step(what.step) is None:
             names = ", ".join(step.name for step in flow.steps)
             raise StepNotFoundError(f"Flow {flow.name} has no step {what.step[:200]}. It has: {names}.")
