@@ -130,7 +130,7 @@ class _Demo:
         """What flowd remembers of a run, and what the step made."""
         self._scene("What one of them said, and what it made")
         package = "announce" if "release-notes" in self.left_out else "release-notes"
-        shown = self.stage.flowd("run", self._run_of(EVENT, package).id)
+        shown = self.stage.flowd("run", "--full", self._run_of(EVENT, package).id)
         self._check("exit     0" in shown and "FLOW_RESULT" in shown, "the exit code and the output are kept")
         if package == "release-notes":
             notes = (self.stage.workspace / NOTES).read_text(encoding="utf-8")
