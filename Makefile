@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 # the interpreter does at its end.
 TESTS ?= tests/unit tests/contract tests/system/test_main_job.py tests/integration/test_cli_*.py
 
-.PHONY: help demo crash crash-hosts model year saves vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging site bench bench-postgres sync-client format clean bun vscode
+.PHONY: help demo crash crash-hosts model year saves vm test test-postgres quick nightly lowest distro newest lint types imports check lock docs pictures packaging site bench bench-postgres sync-client format clean bun vscode editor
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
 
@@ -51,6 +51,10 @@ $(VSCODE)/node_modules/.package-lock.json: $(VSCODE)/package-lock.json
 vscode: $(VENV)/.ready $(VSCODE)/node_modules/.package-lock.json ## Check, test and pack the extension for VS Code
 	$(BIN)/python -m pytest -q tests/system/test_vscode.py
 	@echo "built $(VSCODE)/build/flowd.vsix"
+
+editor: vscode  ## Try the extension in a real VS Code, which is installed from the npm registry and partly compiled, in Chromium
+	PYTHONPATH=tests $(BIN)/python tests/vscode_rig.py
+	VSCODE=1 $(BIN)/python -m pytest -q tests/editor
 
 demo: $(VENV)/.ready bun ## Start flowd in a scratch workspace and take an event through it
 	@$(BIN)/flowd demo
@@ -88,8 +92,8 @@ distro: $(VENV)/.ready bun ## The same with the distribution's Python, as an ord
 newest: $(VENV)/.ready ## The same with the newest Python that uv has or may download
 	@.ci/elsewhere newest --numprocesses $(WORKERS) --dist worksteal $(TESTS)
 
-nightly:        ## All that takes longer: check, every test on all of the above, crash, crash-hosts, model, year, saves, vm; all of it, whatever fails
-	EXECUTE_DAEMONS=1 $(MAKE) --keep-going check test-postgres lowest distro newest crash crash-hosts model year saves vm TESTS=tests
+nightly:        ## All that takes longer: check, every test on all of the above, crash, crash-hosts, model, year, saves, vm, editor; all of it, whatever fails
+	EXECUTE_DAEMONS=1 $(MAKE) --keep-going check test-postgres lowest distro newest crash crash-hosts model year saves vm editor TESTS=tests
 
 crash: $(VENV)/.ready ## Kill the daemon and the keeper CRASHES times (500) and count what that cost
 	PYTHONPATH=.:clients/python:tests $(BIN)/python -m crash.harness $(or $(CRASHES),500)

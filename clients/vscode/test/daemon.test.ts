@@ -124,6 +124,8 @@ test("a question is told of once, and what waits for it goes on when it is appro
   assert.equal(node?.label, "Publish v1.2.0?");
   assert.match(node!.description!, /release\/ask · .* · 1 step waits/);
   const asks = await shown(id, (run) => run.needsAttention);
+  const flow = tree([workspace], "flows", Date.now()).find((one) => one.label === "release");
+  assert.equal(flow?.description, "asks");
   const waits = await until(() => workspace.runs.find((run) => run.stepName === "publish"), "the run that waits");
   assert.match(why(waits, Date.now()), /waits for/);
   const unseen = workspace.connection.call("flow.resolveRun", {

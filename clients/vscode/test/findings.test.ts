@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import * as path from "node:path";
 import { after, test } from "node:test";
-import { CommandProblem, findFlowd, validate, validateText } from "../src/core/command.ts";
+import { CommandProblem, findFlowd, installSchemas, validate, validateText } from "../src/core/command.ts";
 import { findingsIn, marks, replacement, sentence } from "../src/core/findings.ts";
 import type { Finding } from "../src/core/findings.ts";
 import { lineOfSchedule, lineOfStep } from "../src/core/manifest.ts";
@@ -86,6 +86,14 @@ test("the program is the one that was set, else the workspace's own, else the on
   assert.equal(await findFlowd(own.folder, ".venv/bin/flowd", searched), mine);
   await assert.rejects(findFlowd(own.folder, "tools/flowd", searched), /flowd\.path says tools\/flowd/);
   await own.cleanUp();
+  await other.cleanUp();
+});
+
+test("the schemas are put where editors of TOML look for them", async () => {
+  const other = new Place();
+  other.flow("any", { main: say("completed") });
+  assert.match(await installSchemas(FLOWD, other.folder), /schema/);
+  assert.ok(fs.existsSync(path.join(other.folder, ".codex/flow.schema.json")));
   await other.cleanUp();
 });
 

@@ -58,9 +58,22 @@ export async function validateText(flowd: string, workspace: string, file: strin
   return found(printed, () => text);
 }
 
+/**
+ * Put the schemas of flow.toml and flowd.toml into the workspace, where editors of TOML look for them.
+ *
+ * @returns What the command says of that.
+ * @throws {CommandProblem} It could not.
+ */
+export async function installSchemas(flowd: string, workspace: string): Promise<string> {
+  const printed = await run(flowd, ["-w", workspace, "schema", "--install"], workspace);
+  if (printed.code !== 0) throw new CommandProblem(`flowd schema failed: ${lastLine(printed.err)}`);
+  return (printed.out + printed.err).trim();
+}
+
 type Reader = (path: string) => string;
 
 interface Printed {
+  code: number | undefined;
   out: string;
   err: string;
 }
@@ -81,7 +94,7 @@ function run(program: string, words: string[], folder: string, input = ""): Prom
     const process = execFile(program, words, options, (error, out, err) => {
       if (error && typeof error.code === "string") {
         reject(new CommandProblem(`${program} cannot be run: ${error.message}`));
-      } else resolve({ out, err });
+      } else resolve({ code: error ? (error.code as number | undefined) : 0, out, err });
     });
     process.stdin?.on("error", () => undefined); // it need not read what it is given
     process.stdin?.end(input);

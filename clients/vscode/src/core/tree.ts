@@ -71,13 +71,12 @@ function flowNode(workspace: Workspace, flow: Flow, nowMs: number): Node {
   const id = `${workspace.folder}|flow|${flow.name}`;
   const schedules = workspace.schedules.filter((one) => one.flow === flow.name);
   const next = schedules.flatMap((one) => (one.next ? [one.next] : [])).sort()[0];
-  const last = workspace.runs.find((run) => run.flowName === flow.name);
   return {
     id,
     label: flow.name,
     description: [
       flow.state === "stale" ? "stale" : "",
-      last ? last.effectiveStatus.replaceAll("_", " ") : "",
+      stateOf(workspace, flow),
       next ? `next ${ago(next, nowMs)}` : "",
     ]
       .filter(Boolean)
@@ -93,6 +92,15 @@ function flowNode(workspace: Workspace, flow: Flow, nowMs: number): Node {
     workspace,
     flow,
   };
+}
+
+/** What a flow is doing, or how its run ended that changed last. */
+function stateOf(workspace: Workspace, flow: Flow): string {
+  if (workspace.questions.some(({ run }) => run.flowName === flow.name)) return "asks";
+  const runs = workspace.runs.filter((run) => run.flowName === flow.name);
+  if (runs.some((run) => run.processStatus === "running")) return "running";
+  const [last] = runs.sort((one, other) => other.updatedAt.localeCompare(one.updatedAt));
+  return last?.effectiveStatus.replaceAll("_", " ") ?? "";
 }
 
 function stepNode(workspace: Workspace, above: string, flow: Flow, step: Step): Node {

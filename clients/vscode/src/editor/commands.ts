@@ -1,7 +1,7 @@
 /** What a person can do. Commands are called with what was clicked on, or from the palette, and ask for the rest. */
 
 import * as vscode from "vscode";
-import { findFlowd } from "../core/command.ts";
+import { findFlowd, installSchemas } from "../core/command.ts";
 import type { Node } from "../core/tree.ts";
 import { Away, Refusal, isFinal } from "../core/wire.ts";
 import type { Run } from "../core/wire.ts";
@@ -69,6 +69,7 @@ export function registerCommands(
     refresh: () =>
       Promise.all(folders.all.map((one) => (one.connection.isConnected ? one.refresh() : one.connection.lookNow()))),
     validateNow: () => Promise.all(folders.all.map((one) => problems.look(one))),
+    installSchemas: () => putSchemas(folders, log),
     serve: (node) => serve(node?.workspace ?? folders.all.find((one) => one.away !== undefined)),
     showLog: () => log.show(),
   };
@@ -146,12 +147,21 @@ async function cancel({ workspace, run }: Chosen): Promise<void> {
   if (wish === yes) await workspace.connection.call("flow.cancelRun", { runId: run.id });
 }
 
+async function putSchemas(folders: Folders, log: vscode.LogOutputChannel): Promise<void> {
+  for (const workspace of folders.all) {
+    log.info(await installSchemas(await programOf(workspace), workspace.folder));
+  }
+  log.show(true);
+}
+
+function programOf(workspace: Workspace): Promise<string> {
+  const settings = vscode.workspace.getConfiguration("flowd", vscode.Uri.file(workspace.folder));
+  return findFlowd(workspace.folder, settings.get("path", ""));
+}
+
 async function serve(workspace: Workspace | undefined): Promise<void> {
   if (!workspace) return void vscode.window.showInformationMessage("A daemon runs for every workspace here.");
-  const program = await findFlowd(
-    workspace.folder,
-    vscode.workspace.getConfiguration("flowd", vscode.Uri.file(workspace.folder)).get("path", ""),
-  );
+  const program = await programOf(workspace);
   const terminal = vscode.window.createTerminal({
     name: "flowd serve",
     cwd: workspace.folder,
