@@ -55,7 +55,7 @@ def with_id(event: Mapping[str, Any]) -> dict[str, Any]:
     """The event, with an id that no other one has where it says none.
 
     So each sending of a file without an id, as `flowd new` writes it, is a new event; with one, sending it twice is
-    harmless. 64 random bits: no two of a billion such events have the same, and a list shows them beside the rest.
+    harmless. 64 random bits: no two of a million such events have the same, and a list shows them beside the rest.
     """
     return {"id": f"cli-{os.urandom(8).hex()}", **event}
 
