@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from flowd import schemas
-from flowd.catalog.shapes import FlowTable, InputTable, StepTable
+from flowd.catalog.shapes import FlowTable, StepTable
+from flowd.catalog.step_shapes import InputTable
 from flowd.formats import json_schema, toml
 from flowd.formats.typed import Field, Struct, expected, fields_of
 from flowd.settings.tables import Tables

@@ -4,7 +4,7 @@ every mistake is an error."""
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
-from flowd.catalog.shapes import MAX_GROUP_CHARS, MAX_POINTERS
+from flowd.catalog.step_shapes import MAX_GROUP_CHARS, MAX_POINTERS
 from flowd.catalog.table import Table, kind_of
 from flowd.domain import pointer
 from flowd.domain.concurrency import Concurrency, Kind, OnBusy

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from flowd.catalog.shapes import InputTable
+from flowd.catalog.step_shapes import InputTable
 from flowd.catalog.table import Table, kind_of
 from flowd.domain import pointer
 from flowd.domain.inputs import MAX_ARGS, Input, text_of

@@ -2,7 +2,7 @@
 
 import re
 
-from flowd.catalog.shapes import LimitsTable
+from flowd.catalog.step_shapes import LimitsTable
 from flowd.catalog.table import Table, kind_of
 from flowd.domain.limits import Limits
 from flowd.formats.typed import fields_of

@@ -9,7 +9,7 @@ from flowd.catalog.labels import read_labels
 from flowd.catalog.leads import meant_value
 from flowd.catalog.limits import read_limits
 from flowd.catalog.needs import read_needs, read_when
-from flowd.catalog.shapes import RETRIED_BY_DEFAULT, RETRYABLE, SCHEMA_MODES
+from flowd.catalog.step_shapes import RETRIED_BY_DEFAULT, RETRYABLE, SCHEMA_MODES
 from flowd.catalog.table import Table, kind_of
 from flowd.catalog.timing import read_debounce, read_delay, read_queue_timeout
 from flowd.domain.flow import Runner, Step, Trigger

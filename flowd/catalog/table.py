@@ -295,10 +295,7 @@ class Table:
         return default
 
     def boolean(self, key: str) -> bool:
-        """The boolean under this key, False when there is none.
-
-        Something else is an error.
-        """
+        """The boolean under this key, False when there is none. Something else is an error."""
         value = self.values.get(key, False)
         if isinstance(value, bool):
             return value

@@ -32,7 +32,11 @@ class Misfit(NamedTuple):
 
 @runtime_checkable
 class Ruled(Protocol):
-    """A table with rules between its members. ``REFUSED`` may say of names why they are none of its members."""
+    """A table with rules between its members.
+
+    ``REFUSED`` may say of names why they are none of its members; ``LEADS`` of names that people know from elsewhere
+    which member they mean, or in a sentence where it is.
+    """
 
     def problems(self) -> Iterable[Problem]:
         """What is wrong with it. `Problem.place` is a member's name."""
@@ -82,8 +86,9 @@ class _Walk:
         if name in refused:
             return Misfit(place, "invalid-value", f"{_named(label, name)}: {refused[name]}", is_key=True)
         fields = fields_of(shape)
-        suggestion = near_word(name, fields)
-        home = None if suggestion else _home(name, self._whole)
+        lead: str | None = getattr(shape, "LEADS", {}).get(name.lower().replace("-", "_"))
+        suggestion = lead if lead in fields else None if lead else near_word(name, fields)
+        home = None if suggestion else lead or _home(name, self._whole)
         remedy = home or (None if suggestion else f"Known are: {', '.join(sorted(fields))}.")
         message = f"{label or 'flowd'} has no setting {name[:60]!r}"
         return Misfit(place, "unknown-key", message, remedy, suggestion, is_key=True)

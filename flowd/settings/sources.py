@@ -16,6 +16,7 @@ from flowd.settings import host as settings_host
 from flowd.settings import http as settings_http
 from flowd.settings import retention as settings_retention
 from flowd.settings import store as settings_store
+from flowd.settings.counting import counting
 from flowd.settings.files import SETTINGS_FILE, SettingsFile, read_files
 from flowd.settings.host import HostTable
 from flowd.settings.notify import read_notifiers
@@ -34,7 +35,6 @@ T = TypeVar("T")
 _SIMPLE = fields_of(Simple)
 _ALL = fields_of(Tables)
 
-_ENVIRONMENT = tuple(fields_of(Environment))
 _INTERPRETERS = {name: field.about.variables for name, field in fields_of(Runners).items()}
 
 
@@ -126,29 +126,8 @@ def load(
         **values,
     )
     return replace(
-        settings, table=tuple(shown.view() for shown in Showing(files, _counting(settings, flags, environ)).all())
+        settings, table=tuple(shown.view() for shown in Showing(files, counting(settings, flags, environ)).all())
     )
-
-
-def _counting(
-    settings: Settings, flags: Mapping[str, object], environ: Mapping[str, str]
-) -> dict[str, tuple[Any, str]]:
-    """What counts of the settings that do not come from a file alone, by their names there."""
-    origins = settings.origins
-    counting = {
-        **{name: (getattr(settings, name), origins[name]) for name in (*_SIMPLE, "state_dir", "socket")},
-        **{f"runners.{name}": (settings.interpreters.get(name), origins[f"runners.{name}"]) for name in _INTERPRETERS},
-        **{f"environment.{name}": (getattr(settings, name), origins[name]) for name in _ENVIRONMENT},
-        "store": (settings_store.LOCAL if settings.store is None else str(settings.store), origins["store"]),
-        "host.name": (settings.host, origins["host"]),
-        "host.labels": (settings.labels, origins["labels"]),
-        "http.listen": (None if settings.http is None else str(settings.http.address), origins["http"]),
-    }
-    if flags.get("http_open") or settings_http.open_by(environ):
-        counting["http.open"] = (True, "flag --http-open" if flags.get("http_open") else "$FLOWD_HTTP_OPEN")
-    if path := environ.get("FLOWD_HTTP_SECRET_FILE"):
-        counting["http.secret_file"] = (path, "$FLOWD_HTTP_SECRET_FILE")
-    return counting
 
 
 def _refuse_to_take_over(state_dir: Path, root: Path, file: Path) -> None:

@@ -1,8 +1,8 @@
 """The shape of a settings file: everything that it may say. The reader, ``status --config``, the JSON Schema and the
 reference of the settings are made of it."""
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar
 
 from flowd.formats.typed import About, Meta, Problem, Rule, Struct
 from flowd.settings import store as settings_store
@@ -82,8 +82,24 @@ class Environment(Struct, forbid_unknown_fields=True):
     ] = ()
 
 
+_OF_PACKAGES = "It belongs to a package: write it into its flow.toml."
+
+
 class Tables(Simple, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A settings file."""
+
+    LEADS: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("workers", "max_workers", "parallel", "parallelism", "jobs", "concurrency"), "max_parallel"),
+        **dict.fromkeys(("data_dir", "state", "datadir"), "state_dir"),
+        **dict.fromkeys(("database", "db", "postgres", "dsn"), "store"),
+        **dict.fromkeys(("port", "address", "bind"), 'It belongs under [http]: listen = "127.0.0.1:7345".'),
+        **dict.fromkeys(("token", "api_key", "tokens"), "Tokens of HTTP are written as [http.tokens.NAME]."),
+        **dict.fromkeys(("webhook", "webhooks"), "What comes in is [hooks.NAME], what goes out is [[notify]]."),
+        **dict.fromkeys(("slack", "email", "mail", "alerts"), "Who is told of failures is written as [[notify]]."),
+        **dict.fromkeys(("steps", "schedules", "watches", "triggers", "flows", "timeout_ms", "retry"), _OF_PACKAGES),
+        **dict.fromkeys(("env", "env_file"), "What steps inherit is under [environment], their own in flow.toml."),
+        **dict.fromkeys(("keep", "max_age", "prune", "cleanup"), 'It belongs under [retention]: max_age = "90d".'),
+    }  # fmt: skip
 
     state_dir: Annotated[
         Annotated[str, _PATH] | None,

@@ -6,17 +6,14 @@ from pathlib import Path
 import pytest
 
 from flowd.catalog import manifest
-from flowd.catalog.shapes import (
+from flowd.catalog.shapes import FlowTable, ScheduleTable, StepTable, WatchTable
+from flowd.catalog.step_shapes import (
     ConcurrencyTable,
     DebounceTable,
-    FlowTable,
     InputTable,
     LimitsTable,
     RetryTable,
-    ScheduleTable,
-    StepTable,
     TriggerTable,
-    WatchTable,
 )
 from flowd.domain.concurrency import Concurrency
 from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS

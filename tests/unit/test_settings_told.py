@@ -50,6 +50,7 @@ max_age = "5s"
 """
 
 
+INHERITED = "What steps inherit is under [environment], their own in flow.toml."
 SCOPES = "must be a list of strings, some of read, dispatch, control"
 OWN_LABEL = "'host:x', and host:NAME is a label that the host of that name has by itself. Take it out."
 
@@ -178,6 +179,16 @@ def test_what_only_this_environment_makes_of_good_files_is_a_warning(tmp_path: P
     assert [finding.code for finding in find(tmp_path, {"S": "x"}, tmp_path)] == ["quoted-number"]
     file.write_text("max_paralel = 5")
     assert [finding.is_error for finding in find(tmp_path, {}, tmp_path)] == [True]
+
+
+def test_names_that_people_know_from_elsewhere_lead_to_those_of_flowd() -> None:
+    text = "workers = 3\nport = 80\n[[schedules]]\n[env]\n"
+    assert sentences(text) == [
+        "1:1: flowd has no setting 'workers'; did you mean max_parallel?",
+        "2:1: flowd has no setting 'port'. It belongs under [http]: listen = \"127.0.0.1:7345\".",
+        "3:3: flowd has no setting 'schedules'. It belongs to a package: write it into its flow.toml.",
+        f"4:2: flowd has no setting 'env'. {INHERITED}",
+    ]
 
 
 def test_a_number_with_a_unit_is_told_as_the_number_that_it_is() -> None:
