@@ -18,8 +18,14 @@ from flowd.domain.errors import FlowdError
     "--event", "event_path", type=click.Path(path_type=Path), metavar="FILE", help="Try steps with the event in FILE."
 )
 @click.option("--once", "is_once", is_flag=True, help="Run now and once; exit with 1 where a step ended badly.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="On stdout a line of JSON for each run, and for findings; all else on stderr.",
+)
 @click.pass_obj
-def dev(session: Session, *, target: str | None, event_path: Path | None, is_once: bool) -> int:
+def dev(session: Session, *, target: str | None, event_path: Path | None, is_once: bool, as_json: bool) -> int:
     """Watch the flow packages, and on each save check the package and run the steps that the save concerns, right here,
     showing what they write. Nothing is stored, and no daemon gets what they send.
 
@@ -35,19 +41,22 @@ def dev(session: Session, *, target: str | None, event_path: Path | None, is_onc
       flowd dev release
       flowd dev release/notes --event events/minor.json
       flowd dev release --once
+      flowd dev release/notes --once --json | jq '.results[0].result'
     """
     from flowd.cli.developing.development import Development  # noqa: PLC0415 - heavy
     from flowd.cli.developing.events import example  # noqa: PLC0415
     from flowd.cli.developing.scope import Target  # noqa: PLC0415
+    from flowd.cli.developing.voice import Voice  # noqa: PLC0415
     from flowd.embedded.ending import until_told_to_end  # noqa: PLC0415
     from flowd.embedded.running import private_settings  # noqa: PLC0415
 
     tell_warnings("package_broken")
     choice = None if event_path is None else example(event_path, str(event_path))
     flow, _, step = (target or "").partition("/")
+    wanted = Target(flow or None, step or None, choice)
     try:
         with private_settings(session.workspace) as settings:
-            development = Development(session, settings, Target(flow or None, step or None, choice))
+            development = Development(session, settings, wanted, Voice(as_json=as_json))
             return asyncio.run(until_told_to_end(development.work(is_once=is_once)))
     except FlowdError as error:
         raise told(error) from error

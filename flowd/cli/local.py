@@ -64,7 +64,7 @@ def fire(session: Session, *, event: str | None, event_option: str | None, is_qu
         reports = embedded.fire(session.workspace, body, on_stderr(is_quiet=is_quiet), is_live=is_live)
     except FlowdError as error:
         raise told(error) from error
-    printing.print_json({"eventId": body.get("id"), "results": [_shape(report) for report in reports]})
+    printing.print_json({"eventId": body.get("id"), "results": [shape(report) for report in reports]})
     return _code(reports, is_quiet=is_quiet)
 
 
@@ -107,7 +107,7 @@ def exec_(
         report = embedded.execute(session.workspace, flow, step, body, audience, is_live=is_live)
     except FlowdError as error:
         raise told(error) from error
-    printing.print_json(_shape(report))
+    printing.print_json(shape(report))
     return _code([report], is_quiet=is_quiet)
 
 
@@ -160,7 +160,8 @@ def told(error: FlowdError) -> CommandError:
             return CommandError(error.message, Exit.REFUSED)
 
 
-def _shape(report: "RunReport") -> dict[str, Any]:
+def shape(report: "RunReport") -> dict[str, Any]:
+    """A run that was tried, as the reference runner prints it."""
     shape: dict[str, Any] = {"flow": report.flow, "step": report.step}
     if report.result is not None:
         shape["result"] = report.result

@@ -87,7 +87,7 @@ async def _run_in(
             await rehearsal.settle()
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.
-    return [_report(run) for run in runs]
+    return [report(run) for run in runs]
 
 
 async def _see_through(engine: Engine, event_id: str) -> list[Run]:
@@ -103,7 +103,8 @@ async def _see_through(engine: Engine, event_id: str) -> list[Run]:
             return runs
 
 
-def _report(run: Run) -> RunReport:
+def report(run: Run) -> RunReport:
+    """How a run ended."""
     is_bad = run.status is not ProcessStatus.COMPLETED or run.effective_status in {*ATTENTION, "failed"}
     return RunReport(
         flow=run.flow_name,

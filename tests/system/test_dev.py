@@ -287,6 +287,18 @@ def test_once_runs_now_and_tells_scripts_how_it_ended(place: Workspace) -> None:
     assert flowd(place, "dev", "work/nothing", "--once").returncode == 4
 
 
+def test_programs_get_a_line_of_json_for_each_run_and_for_what_is_wrong(place: Workspace) -> None:
+    folder = flow(place, build=say("changed", n=1) + "; exit")
+    with (folder / "flow.toml").open("a") as manifest:
+        manifest.write("\n[config]\n[surplus]\n")
+    done = flowd(place, "dev", "--once", "--json")
+    found, ended = (json.loads(line) for line in done.stdout.splitlines())
+    assert [one["severity"] for one in found["findings"]] == ["warning"]
+    result = {"flow": "work", "step": "build", "result": {"status": "changed", "n": 1}}
+    assert ended == {"eventId": "example", "results": [result]}
+    assert "work/build changed in " in done.stderr
+
+
 def test_a_shell_completes_flows_and_steps_without_a_daemon(place: Workspace) -> None:
     flow(place, "notes", build="true", test="true")
     flow(place, "news", build="true")

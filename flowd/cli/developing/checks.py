@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flowd.checking import packages
-from flowd.cli import findings, printing
+from flowd.cli.developing.voice import Voice
 from flowd.cli.exits import CommandError
 from flowd.cli.validate import _check
 
@@ -11,7 +11,8 @@ from flowd.cli.validate import _check
 class Checks:
     """Tells what is found in a package, where it is not what was found before."""
 
-    def __init__(self) -> None:
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
         self._known: dict[str, object] = {}
 
     def tell(self, root: str) -> None:
@@ -21,11 +22,9 @@ class Checks:
             found = packages.findings(_check(Path(root)))
         except CommandError as error:  # the folder is gone
             if self._known.get(root) != error.message:
-                printing.line(error.message)
+                self._voice.say(error.message)
             self._known[root] = error.message
             return
         if self._known.get(root, ()) != found:
-            findings.draw(found)
-            if not found:
-                printing.line("Nothing is wrong any more.")
+            self._voice.tell_findings(found)
         self._known[root] = found

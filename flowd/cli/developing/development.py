@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowd.catalog.scan import ROOTS
-from flowd.cli import printing
 from flowd.cli.developing import keys
 from flowd.cli.developing.checks import Checks
 from flowd.cli.developing.events import Choice, example
 from flowd.cli.developing.plans import Planner
 from flowd.cli.developing.scope import Scope, Target
 from flowd.cli.developing.tries import Tries
+from flowd.cli.developing.voice import Voice
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.domain import saved
@@ -51,13 +51,14 @@ _Wish = _Saved | _Key | asyncio.Task[bool]
 class Development:
     """One call of ``flowd dev``."""
 
-    def __init__(self, session: Session, settings: Settings, target: Target) -> None:
+    def __init__(self, session: Session, settings: Settings, target: Target, voice: Voice) -> None:
         self._session = session
         self._settings = settings
         self._scope = Scope(target)
         self._given = GivenResults()
-        self._tries = Tries(self._given)
-        self._checks = Checks()
+        self._voice = voice
+        self._tries = Tries(self._given, voice)
+        self._checks = Checks(voice)
         self._wishes: asyncio.Queue[_Wish] = asyncio.Queue()
         self._offered: list[Choice] = []
 
@@ -111,13 +112,13 @@ class Development:
     def _greet(self) -> None:
         count = len(self._scope.roots)
         what = self._scope.target.flow or f"{count} {'flow' if count == 1 else 'flows'}"
-        printing.line(f"Watching {what} in {self._settings.workspace}. Save a file, and its step runs here.")
+        self._voice.say(f"Watching {what} in {self._settings.workspace}. Save a file, and its step runs here.")
         self._check(self._scope.roots)
         self._prompt()
 
     def _prompt(self) -> None:
         if keys.has_keys():
-            printing.line(KEYS)
+            self._voice.say(KEYS)
 
     def _check(self, roots: Collection[str]) -> None:
         for root in roots:
@@ -134,7 +135,7 @@ class Development:
                 wish.result()  # a fault of ours is not to be lost
                 self._prompt()
         except CommandError as error:
-            printing.line(error.message)
+            self._voice.say(error.message)
         return True
 
     async def _take_saved(self, paths: frozenset[str]) -> None:
@@ -159,7 +160,7 @@ class Development:
             await self._start_saved(flow, found[flow.name], paths, is_mended=is_mended)
         elif broken:
             await self._tries.end()
-            printing.line("Nothing runs until that is mended.")
+            self._voice.say("Nothing runs until that is mended.")
 
     async def _start_saved(self, flow: Flow, found: saved.Concern, paths: Collection[str], *, is_mended: bool) -> None:
         why = f"{saved.shown(flow, paths)} saved"
@@ -169,7 +170,7 @@ class Development:
             path = Path(found.examples[0])
             self._planner.choose(flow.name, example(path, str(path.relative_to(flow.root))))
         elif not found.steps and not is_mended:
-            printing.line(f"{why}: that changes no step.")
+            self._voice.say(f"{why}: that changes no step.")
             return
         last = self._tries.last
         is_same = last is not None and last.flow.name == flow.name
@@ -199,7 +200,7 @@ class Development:
                 case _:
                     self._prompt()
         except CommandError as error:
-            printing.line(error.message)
+            self._voice.say(error.message)
         return True
 
     async def _again(self, *, is_all: bool = False) -> None:
@@ -214,8 +215,8 @@ class Development:
         flow = self._current()
         self._offered = await self._planner.choices(flow, limit=_CHOICES)
         for number, choice in enumerate(self._offered, 1):
-            printing.line(f"  {number}  {choice.event.get('type')}  {choice.label}")
-        printing.line("Which one?" if self._offered else f"There is none: write {flow.root}/event.json.")
+            self._voice.say(f"  {number}  {choice.event.get('type')}  {choice.label}")
+        self._voice.say("Which one?" if self._offered else f"There is none: write {flow.root}/event.json.")
 
     def _current(self) -> Flow:
         """The flow that is worked on, as it is now.

@@ -4,9 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Collection
 
-from flowd.cli import output, printing
-from flowd.cli.audience import Watcher, is_bad
+from flowd.cli.audience import is_bad
 from flowd.cli.developing.plans import Plan, Planner
+from flowd.cli.developing.voice import Voice
 from flowd.domain import saved
 from flowd.domain.errors import FlowdError
 from flowd.domain.run import Run
@@ -20,9 +20,10 @@ class Tries:
     """What is under way, and what was last. Implements `flowd.embedded.Audience`, and passes over those steps whose
     results are given."""
 
-    def __init__(self, given: GivenResults) -> None:
+    def __init__(self, given: GivenResults, voice: Voice) -> None:
         self._given = given
-        self._out = _new_out()
+        self._voice = voice
+        self._out = voice.watcher()
         self._task: asyncio.Task[bool] | None = None
         self.last: Plan | None = None
 
@@ -51,17 +52,18 @@ class Tries:
     async def run(self, plan: Plan, why: str) -> bool:
         """Run what is planned. Whether all went well."""
         self.last = plan
-        self._out = _new_out()
+        self._out = self._voice.watcher()
         given = self._planner.given(plan)
-        printing.line(f"── {time.strftime('%H:%M:%S')} {f'{why}: ' if why else ''}{_told(plan, given)}")
+        self._voice.say(f"── {time.strftime('%H:%M:%S')} {f'{why}: ' if why else ''}{_told(plan, given)}")
         try:
             runs = await self._trials.run(plan.flow, plan.steps, plan.choice.event, given)
         except FlowdError as error:
-            printing.line(error.message)
+            self._voice.say(error.message)
             return False
         for run in runs:
             if run.result is not None and run.status.is_final:
                 self._planner.said(plan, run.step_name, run.result.text)
+        self._voice.tell_end(plan, runs)
         return not any(map(is_bad, runs))
 
     def begins(self, run: Run) -> None:
@@ -98,7 +100,3 @@ def _told(plan: Plan, given: Collection[str]) -> str:
     words = f"{plan.label} with event {plan.choice.label}"
     words += f", after {', '.join(first)}" if first else ""
     return words + (f", with the known results of {', '.join(taken)}" if taken else "")
-
-
-def _new_out() -> Watcher:
-    return Watcher(output.write, printing.line, is_terminal=printing.is_terminal())
