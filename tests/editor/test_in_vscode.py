@@ -114,6 +114,18 @@ def seen_on_failure(page: Page, folder: Path) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def opened(place: Workspace, browser: Browser, folder: Path) -> Iterator[Page]:
+    """A VS Code that shows a workspace, and flowd in its side bar."""
+    with vscode(folder, free_port()) as home, browser.new_context(viewport={"width": 1180, "height": 760}) as context:
+        page = context.new_page()
+        page.set_default_timeout(BOUND_MS)
+        with seen_on_failure(page, folder):
+            page.goto(f"{home}?folder={place.path}")
+            page.get_by_role("tab", name="flowd").first.click()
+            yield page
+
+
 def picture(page: Page, name: str) -> None:
     if not os.environ.get("PICTURES"):
         return
@@ -132,13 +144,7 @@ def test_a_release_is_sent_followed_approved_and_its_manifest_mended(
     shop: Workspace, browser: Browser, tmp_path: Path
 ) -> None:
     shop.start()
-    with contextlib.ExitStack() as stack:
-        home = stack.enter_context(vscode(tmp_path, free_port()))
-        page = browser.new_context(viewport={"width": 1180, "height": 760}).new_page()
-        page.set_default_timeout(BOUND_MS)
-        stack.enter_context(seen_on_failure(page, tmp_path))
-        page.goto(f"{home}?folder={shop.path}")
-        page.get_by_role("tab", name="flowd").first.click()
+    with opened(shop, browser, tmp_path) as page:
         expect(row(page, "Flows", "release")).to_be_visible()
 
         open_file(page, "release.json")
@@ -185,3 +191,22 @@ def test_a_release_is_sent_followed_approved_and_its_manifest_mended(
         manifest = shop.path / "flows/release/flow.toml"
         until(lambda: "timeout_ms = 60000" in manifest.read_text(encoding="utf-8"), what="the mended manifest")
         expect(page.get_by_role("button", name="No Problems")).to_be_visible()
+
+
+def test_a_daemon_is_started_from_the_editor(shop: Workspace, browser: Browser, tmp_path: Path) -> None:
+    with opened(shop, browser, tmp_path) as page:
+        expect(page.get_by_text("No daemon runs for this workspace.")).to_be_visible()
+        page.get_by_role("button", name="Start flowd").click()
+        expect(row(page, "Flows", "release")).to_be_visible()
+        assert shop.is_ready()
+        command(page, "flowd: Dispatch an Event")
+        palette = page.locator(".quick-input-widget")
+        expect(palette.get_by_role("option").first).to_contain_text("release.tagged")
+        page.keyboard.press("Enter")
+        expect(palette).to_contain_text("The payload, as JSON")
+        page.keyboard.press("Enter")
+        expect(row(page, "Runs", re.compile("release/build.*running"))).to_be_visible()
+        command(page, "flowd: Cancel")
+        palette.get_by_role("option").filter(has_text="release/build").click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel the Run").click()
+        expect(row(page, "Runs", re.compile("release/build.*canceled"))).to_be_visible()
