@@ -1,6 +1,6 @@
 /** Events that a person sends from the editor, and what came of them. */
 
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { Dispatched, Explained, Flow } from "./wire.ts";
 
 export interface Event {
@@ -48,8 +48,9 @@ export function answerIn(text: string): unknown {
   }
 }
 
+/** 64 random bits, as for events of the command line: no two of a million are the same, and a list has room for it. */
 function newId(): string {
-  return `vscode-${randomUUID()}`;
+  return `vscode-${randomBytes(8).toString("hex")}`;
 }
 
 /** The types of events that start something here, each with the steps that it starts. */
