@@ -55,6 +55,14 @@ test("a socket of our own is trusted, and nothing is sent to another user's", as
   assert.equal(distrust(file), undefined);
   if (process.geteuid?.() !== 0) return t.skip("NOT TESTED: another user's socket, because only root can make one");
   fs.chownSync(file, 12345, 12345);
-  assert.match(distrust(file)!, /belongs to another user \(12345\)/);
+  assert.match(distrust(file, nobody)!, /belongs to another user \(12345\)/);
+  assert.equal(distrust(file, { ...nobody, FLOWD_TRUST: `/nowhere:${place.folder}` }), undefined, "vouched for");
+  assert.match(distrust(file, { ...nobody, FLOWD_TRUST: place.folder.slice(0, -1) })!, /belongs to/);
+  const listed = { XDG_CONFIG_HOME: path.join(place.folder, "config") };
+  const list = place.write("config/flowd/trusted", `${path.dirname(place.folder)}/*\n`);
+  fs.chmodSync(list, 0o600);
+  assert.equal(distrust(file, listed), undefined, "in the list");
+  fs.chmodSync(list, 0o622);
+  assert.match(distrust(file, listed)!, /belongs to/, "others may write that list");
   return undefined;
 });

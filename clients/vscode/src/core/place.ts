@@ -61,14 +61,37 @@ export function systemSocket(workspace: string): string {
 
 /**
  * Why a socket is not to be spoken to; undefined where it is. Whoever can make a socket where a daemon's would be could
- * read what is sent there, and answer what they like.
+ * read what is sent there, and answer what they like. A person may have vouched for the folder: by `flowd trust`.
  */
-export function distrust(socket: string): string | undefined {
+export function distrust(socket: string, environment: Environment = process.env): string | undefined {
   const user = process.geteuid?.();
   const owner = fs.statSync(socket).uid;
-  if (user === undefined || owner === user || owner === 0 || realOr(socket).startsWith(`${SYSTEM_SOCKETS}/`))
-    return undefined;
-  return `${socket} belongs to another user (${owner}); nothing was sent there`;
+  if (user === undefined || owner === user || owner === 0) return undefined;
+  const place = realOr(socket);
+  const folders = [SYSTEM_SOCKETS, ...trusted(environment)];
+  if (folders.some((folder) => folder === "*" || lies(place, realOr(folder)))) return undefined;
+  return `${socket} belongs to another user (${owner}), and nothing was sent there; \`flowd trust\` says that it may be`;
+}
+
+/** The folders that somebody has vouched for: in the environment, or in a list that nobody else could write. */
+function trusted(environment: Environment): string[] {
+  const list = path.join(userFolder(environment), "flowd/trusted");
+  const entries = (environment["FLOWD_TRUST"] ?? "").split(":");
+  try {
+    const { uid, mode } = fs.statSync(list);
+    if ((uid === process.geteuid?.() || uid === 0) && !(mode & 0o022)) entries.push(...textOf(list).split("\n"));
+  } catch {
+    // There is none.
+  }
+  return entries.filter(Boolean).map((entry) => (entry.endsWith("/*") ? entry.slice(0, -2) || "/" : entry));
+}
+
+function lies(file: string, folder: string): boolean {
+  return file === folder || file.startsWith(folder.endsWith("/") ? folder : `${folder}/`);
+}
+
+function userFolder(environment: Environment): string {
+  return environment["XDG_CONFIG_HOME"] || path.join(os.homedir(), ".config");
 }
 
 function setting(root: string, key: string, names: string[], environment: Environment): string | undefined {
@@ -76,8 +99,7 @@ function setting(root: string, key: string, names: string[], environment: Enviro
     const value = environment[name];
     if (value) return within(root, value);
   }
-  const home = environment["XDG_CONFIG_HOME"] || path.join(os.homedir(), ".config");
-  for (const file of [path.join(root, ".codex/flowd.toml"), path.join(home, "flowd/config.toml")]) {
+  for (const file of [path.join(root, ".codex/flowd.toml"), path.join(userFolder(environment), "flowd/config.toml")]) {
     const value = configured(file, key);
     if (value) return within(root, value);
   }
