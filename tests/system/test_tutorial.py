@@ -4,7 +4,9 @@ So is every page whose blocks have marks and that no other test reads.
 """
 
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import documentation
 import pytest
-from daemon_rig import Workspace
+from daemon_rig import Workspace, about_the_file, flowd, until
 
 CHECKOUT = documentation.CHECKOUT
 TUTORIALS = documentation.tutorials()
@@ -82,3 +84,26 @@ def test_the_tutorial_works_to_the_letter(place: Workspace, tutorial: str) -> No
                 assert done.returncode == 0, (name, said[name])
             case "output":
                 assert said[name] == text, name
+
+
+@about_the_file
+def test_the_way_back_to_the_version_before_works_to_the_letter(place: Workspace) -> None:
+    place.start()
+    place.call("flow.dispatch", event={"id": "before", "type": "x", "payload": {}})
+    assert place.stop() == 0
+    database = place.path.resolve() / ".codex" / "flowd" / "flowd.db"
+    with sqlite3.connect(database) as newer:  # as a flowd with a schema more would leave it
+        (schema,) = newer.execute("PRAGMA user_version").fetchone()
+        shutil.copyfile(database, database.with_name(f"flowd.db.before-schema-{schema + 1}"))
+        newer.execute(f"PRAGMA user_version = {schema + 1}")
+    newer.close()
+    refused = flowd(place, "serve")
+    assert refused.returncode == 78
+    assert f"copy {database}.before-schema-{schema + 1} into its place" in refused.stderr
+    page = documentation.blocks(CHECKOUT / "docs" / "operating.md")
+    (block,) = (block for block in page if "before-schema-N" in block.text)
+    typed = [line.removeprefix("$ ") for line in block.text.splitlines()]
+    commands = "\n".join(typed).replace("schema-N", f"schema-{schema + 1}")
+    subprocess.run(["bash", "-c", commands], cwd=place.path, capture_output=True, check=True, timeout=30)
+    place.start()
+    until(lambda: [event["id"] for event in place.call("flow.listEvents")["events"]] == ["before"], what="the event")
