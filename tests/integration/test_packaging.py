@@ -36,12 +36,13 @@ def test_the_man_page_has_every_command_and_no_fault_of_its_language(made: Path)
     assert done.stderr == ""
 
 
-def test_the_wheel_has_the_man_page(tmp_path: Path) -> None:
+def test_the_wheel_has_the_man_page_and_the_schemas(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(argv, cwd=CHECKOUT, capture_output=True, check=True, timeout=100)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert [name for name in names if name.endswith(".data/data/share/man/man1/flowd.1")] != []
+    assert {"flowd/schemas/flow.schema.json", "flowd/schemas/flowd.schema.json"} <= {*names}
 
 
 def test_a_linter_of_man_pages_finds_nothing(made: Path) -> None:
