@@ -60,7 +60,7 @@ def status(session: Session, *, config: bool, of_all: bool, as_json: bool) -> No
         from flowd.cli.settings import draw as draw_settings  # noqa: PLC0415 - only where it is asked for
 
         printing.line()
-        draw_settings(settings)
+        draw_settings(settings, _text(response.get("workspace")))
 
 
 def ask(session: Session, *, settings: bool, metrics: bool) -> Response:

@@ -123,12 +123,12 @@ def test_settings_are_shown_as_lines_that_a_file_takes(tmp_path: Path, capsys: p
         '[http]\nlisten = 8080\n[hooks."my hook"]\nkind = "github"\nsecret_env = "S"\n[environment]\nredact = ["A"]\n'
     )
     settings = settings_of(tmp_path, text, {"FLOWD_HOST": "anna", "S": "hush"})
-    draw(settings.table)
-    head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split() == ["SETTING", "FROM", "ALSO", "SET", "BY"]
-    width = head.index("FROM")
-    copied = "\n".join(row[:width] for row in rows)
+    draw(settings.table, str(tmp_path))
+    copied = capsys.readouterr().out
     assert "hush" not in copied
+    assert "max_parallel = 7                      # flag --max-parallel (FLOWD_MAX_PARALLEL, --max-parallel)" in copied
+    assert 'http.listen = "127.0.0.1:8080"        # .codex/flowd.toml:2 (FLOWD_HTTP, --http)' in copied
+    assert "# host.labels                         # default: none (FLOWD_LABELS)" in copied
     again = settings_of(tmp_path, copied, {"S": "hush"})
     for shown, before in zip(again.table, settings.table, strict=True):
         assert (shown["name"], shown["value"]) == (before["name"], before["value"])
