@@ -12,7 +12,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from flowd.cli.exits import CommandError
-from flowd.cli.leads import did_you_mean
 from flowd.cli.session import Session
 from flowd.cli.verb import Text
 from flowd_client import requests
@@ -106,6 +105,8 @@ class StatusName(Text):
         text = super().convert(value, param, ctx)
         found = _OTHER_WORDS.get(text.lower(), text)
         if found not in STATUSES:
+            from flowd.cli.leads import did_you_mean  # noqa: PLC0415 - only after a mistake
+
             guess = did_you_mean(found, STATUSES)
             self.fail(f"there is no status {text!r}.{guess} Statuses are {', '.join(STATUSES)}.", param, ctx)
         return found
