@@ -63,7 +63,8 @@ def _copied() -> list[str]:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
     checkout = Path(__file__).resolve().parents[1]
-    sources = [checkout / "flowd", checkout / "clients" / "python" / "flowd_client"]
+    python = checkout / "clients" / "python"
+    sources = [checkout / "flowd", python / "flowd_client", python / "flowd_step"]
     for source in sources:
         shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
     installed = Path(sysconfig.get_path("purelib"))

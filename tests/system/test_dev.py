@@ -270,7 +270,8 @@ def test_its_end_leaves_no_process_and_no_folder(place: Workspace, tmp_path: Pat
     assert process.wait(30) == 130
     assert "cleaned" in out.read_text()
     until(lambda: not place.processes(str(place.path)))
-    assert list(temporary.iterdir()) == []
+    # Where its paths are too long for sockets, these are in the user's folder for them, which is every daemon's.
+    assert [path for path in temporary.rglob("*") if path != temporary / f"flowd-{os.geteuid()}"] == []
 
 
 def test_once_runs_now_and_tells_scripts_how_it_ended(place: Workspace) -> None:
