@@ -105,11 +105,11 @@ def tell_ends(runs: Sequence[RunView]) -> None:
 
 
 def end_of(run: RunView) -> str:
-    """How a run ended, in a line: its status, its exit code, and why."""
+    """How a run ended, in a line: its status, its exit code, and why, without the code once more."""
     code = "" if run.exit_code is None else f", exit code {run.exit_code}"
-    said = run.error or run.message
-    why = f": {said.splitlines()[0]}" if said else ""
-    return f"{run.flow_name}/{run.step_name} ({run.id}) {run.effective_status}{code}{why}"
+    said = (run.why or run.message or "").partition("\n")[0]
+    why = said.removeprefix(f"exited with {run.exit_code}").removesuffix(f"(exit code {run.exit_code})").strip("; ")
+    return f"{run.flow_name}/{run.step_name} ({run.id}) {run.effective_status}{code}{f': {why}' if why else ''}"
 
 
 def _tell_left(session: Session, left: Sequence[RunView]) -> None:

@@ -77,7 +77,7 @@ def test_following_a_run_ends_with_how_it_ended(place: Workspace) -> None:
         said += chunk
     os.close(leader)
     assert process.wait() == 1
-    assert b"failed, exit code 3" in said
+    assert b" failed, exit code 3: its last words: before\r\n" in said
 
 
 def _read(leader: int) -> bytes:

@@ -43,7 +43,7 @@ def test_a_followed_dispatch_prints_the_whole_tree_and_ends_with_how_it_ended(bu
     assert told[0] == "accepted e: 1 run"
     assert "bad/main  | why" in told or "bad/main | why" in told
     assert told[-2:] == [
-        f"flowd: bad/main ({caused['id']}) failed, exit code 3: Step bad/main exited with 3",
+        f"flowd: bad/main ({caused['id']}) failed, exit code 3: why",
         "flowd: 2 runs: 1 changed, 1 failed",
     ]
     alone = flowd(busy, "dispatch", "--id", "e2", "--type", "ship.go", "--follow", "--only")
