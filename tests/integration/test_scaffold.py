@@ -33,7 +33,9 @@ def test_a_new_package_answers_its_own_event(tmp_path: Path, runner: str) -> Non
     step = manifest["steps"][0]
     assert (manifest["name"], step["runner"], step["trigger"]["type"]) == ("my-flow", runner, 'odd."type\\x')
     schema = json.loads((package / step["trigger"]["schema"]).read_text())
-    event = {"id": "e1", **json.loads((package / "event.json").read_text())}
+    example = json.loads((package / "event.json").read_text())
+    assert "id" not in example, "so that it can be sent again and again"
+    event = {"id": "e1", **example}
     assert events.normalise(event, now="now").type == 'odd."type\\x'
     assert set(schema["required"]) <= set(event["payload"])
 

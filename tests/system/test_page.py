@@ -56,10 +56,12 @@ def own(web: HttpPlace, cookie: str = "") -> dict[str, str]:
     return {"origin": web.url, "cookie": cookie}
 
 
-def test_the_root_leads_browsers_to_the_page_and_tells_programs_nothing(web: HttpPlace) -> None:
+def test_the_root_leads_browsers_to_the_page_and_tells_programs_where_to_look(web: HttpPlace) -> None:
     led = web.get("/", accept="text/html,*/*")
     assert (led.status, led.headers["location"]) == (303, "/ui/")
-    assert web.get("/").slug == "not_found"
+    told = web.get("/")
+    assert (told.status, told.slug) == (404, "not_found")
+    assert all(place in told.json["hint"] for place in ("/ui/", "/openapi.json"))
 
 
 def test_a_stranger_is_asked_for_a_token_and_led_back(web: HttpPlace) -> None:
