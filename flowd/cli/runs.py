@@ -70,7 +70,7 @@ def runs(
     if not response["runs"]:
         from flowd.cli import typos  # noqa: PLC0415 - most lists are not empty
 
-        typos.tell_empty(session, "No runs.", filters, as_json=as_json)
+        typos.tell_empty(session, "No runs.", filters, event_id=event_id, host=host, as_json=as_json)
     if as_json:
         return
     page = read_runs(response)

@@ -8,6 +8,7 @@ from flowd.cli.filters import Filters
 from flowd.cli.leads import did_you_mean
 from flowd.cli.session import Session
 from flowd_client import requests
+from flowd_client.errors import NotFoundError
 from flowd_client.views.catalog import CatalogView
 from flowd_client.views.event import read_events
 from flowd_client.views.run import read_runs
@@ -17,18 +18,28 @@ _EVENTS = 200
 
 
 def tell_empty(
-    session: Session, said: str, filters: Filters, event_type: str | None = None, *, as_json: bool = False
+    session: Session,
+    said: str,
+    filters: Filters,
+    event_type: str | None = None,
+    *,
+    event_id: str | None = None,
+    host: str | None = None,
+    as_json: bool = False,
 ) -> None:
     """Say of a list that it is empty, or why it must be. As JSON, only the latter, for the list says the other.
 
     Raises:
         CommandError: As `refuse`, and the list is for people.
     """
-    if as_json:
-        tell(session, filters, event_type)
+    doubted = doubt(session, filters, event_type, event_id, host)
+    if doubted is None:
+        if not as_json:
+            printing.note(said)
+    elif as_json:
+        printing.note(f"flowd: {doubted}")
     else:
-        refuse(session, filters, event_type)
-        printing.note(said)
+        raise CommandError(doubted, Exit.NOT_FOUND)
 
 
 def refuse(session: Session, filters: Filters, event_type: str | None = None) -> None:
@@ -49,12 +60,37 @@ def tell(session: Session, filters: Filters, event_type: str | None = None) -> N
         printing.note(f"flowd: {said}")
 
 
-def doubt(session: Session, filters: Filters, event_type: str | None = None) -> str | None:
+def doubt(
+    session: Session,
+    filters: Filters,
+    event_type: str | None = None,
+    event_id: str | None = None,
+    host: str | None = None,
+) -> str | None:
     """Which name is none, as a sentence; None where all are names of something."""
+    if event_id is not None and not _is_event(session, event_id):
+        return f"Unknown event: {event_id}. `{session.typed('events')}` lists the stored ones."
+    if host is not None and (said := _host_doubt(session, host)):
+        return said
     if filters.flow is None and filters.step is None and event_type is None:
         return None
     view = session.view(requests.list_flows())
     return next(_doubts(session, view, filters, event_type), None)
+
+
+def _is_event(session: Session, event_id: str) -> bool:
+    try:
+        session.ask(requests.get_event(event_id))
+    except NotFoundError:
+        return False
+    return True
+
+
+def _host_doubt(session: Session, host: str) -> str | None:
+    hosts = {one.name for one in session.view(requests.hosts())}
+    if host in hosts or _has_run(session, host=host):
+        return None
+    return f"There is no host {host!r}.{did_you_mean(host, hosts)} `{session.typed('hosts')}` lists them."
 
 
 def _doubts(session: Session, view: CatalogView, filters: Filters, event_type: str | None) -> Iterator[str]:
@@ -76,10 +112,10 @@ def _doubts(session: Session, view: CatalogView, filters: Filters, event_type: s
             yield f"No step waits for type {event_type!r}, and no event has it.{did_you_mean(event_type, types)}"
 
 
-def _has_run(session: Session, *, flow: str | None, step: str | None = None) -> bool:
+def _has_run(session: Session, *, flow: str | None = None, step: str | None = None, host: str | None = None) -> bool:
     cursor = None
     while True:
-        page = read_runs(session.ask(requests.list_runs(flow=flow, step=step, limit=1, cursor=cursor)))
+        page = read_runs(session.ask(requests.list_runs(flow=flow, step=step, host=host, limit=1, cursor=cursor)))
         if page.items or (cursor := page.next_cursor) is None:
             return bool(page.items)
 

@@ -98,6 +98,8 @@ def test_a_duplicate_says_how_to_run_it_again(busy: Workspace) -> None:
             "No step waits for type 'shp.go', and no event has it. Did you mean 'ship",
         ),
         (["events", "--flow", "shp"], "There is no flow 'shp'."),
+        (["runs", "--event", "shp"], "Unknown event: shp."),
+        (["runs", "--host", "shp"], "There is no host 'shp'"),
         (["queue", "--flow", "shp"], "There is no flow 'shp'."),
         (["pause", "shp"], "Unknown flow: shp. Did you mean 'ship'?"),
         (["schedules", "shp"], "Unknown flow: shp. Did you mean 'ship'?"),
@@ -119,9 +121,15 @@ def test_what_is_known_and_empty_is_empty_and_programs_get_their_list(busy: Work
     done = flowd(busy, "runs", "--flow", "shp", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"runs": []})
     assert "Did you mean 'ship'?" in done.stderr
+    done = flowd(busy, "runs", "--event", "no-such", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"runs": [], "eventId": "no-such"})
+    assert "Unknown event: no-such." in done.stderr
     assert "there is no status 'faild'. Did you mean 'failed'?" in flowd_says(busy, "runs", "--status", "faild", code=2)
     busy.call("flow.dispatch", event={"id": "e", "type": "bad.go"}, wait=True)
     busy.call("flow.dispatch", event={"id": "odd", "type": "odd.go"}, wait=True)
+    assert flowd(busy, "runs", "--event", "odd").stderr == "No runs.\n"
+    here = busy.call("host.list")["hosts"][0]["name"]
+    assert flowd(busy, "runs", "--host", here, "--status", "canceled").stderr == "No runs.\n"
     (busy.path / "flows/bad/flow.toml").unlink()
     flowd_says(busy, "reload")
     assert flowd(busy, "runs", "--flow", "bad", "--status", "success").stderr == "No runs.\n"  # gone, with runs
