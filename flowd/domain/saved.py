@@ -56,6 +56,16 @@ def concern(flow: Flow, before: Flow | None, paths: Collection[str]) -> Concern:
     return Concern(tuple(step.name for step in flow.steps if step.name in found), tuple(examples), is_seen)
 
 
+def sources(flow: Flow, paths: Collection[str]) -> set[str]:
+    """Of these files, those that a save of is taken for one of what steps import."""
+    return {path for path in paths if belongs(flow, path) and os.path.splitext(path)[1] in _SOURCES}
+
+
+def written_by_people(flow: Flow, paths: Collection[str]) -> set[str]:
+    """Of these files, those of the package that no step writes: what it is made of, and its example events."""
+    return {path for path in paths if names(flow, path) or is_example(flow.root, path)}
+
+
 def is_example(root: str, path: str) -> bool:
     """Whether a file is an example event of the package in this folder: ``event.json``, or any JSON in ``events``.
 

@@ -116,6 +116,24 @@ def test_a_save_beside_the_steps_runs_nothing(place: Workspace, tmp_path: Path) 
     assert "ran" not in running.out
 
 
+def test_a_source_that_a_step_writes_does_not_run_it_again(place: Workspace, tmp_path: Path) -> None:
+    folder = flow(place, dump="echo old", load="echo loading")
+    with watching(place, tmp_path) as running:
+        ready(running)
+        renamed_over(
+            folder / "dump.sh", body("echo 'insert' > dump.sql; sleep 0.3; echo 'more' >> dump.sql; echo dumped")
+        )
+        until(lambda: any(line.startswith("dump.sql saved while steps run") for line in running.out))
+        until(lambda: any(line.startswith("work/dump completed") for line in running.out))
+        renamed_over(folder / "dump.sh", body("echo 'insert' > dump.sql; echo 'and again'"))
+        until(lambda: any("and again" in line for line in running.out))
+        until(lambda: sum(line.startswith("work/dump completed") for line in running.out) == 2)
+        renamed_over(folder / "load.sh", body("echo 'loaded anew'"))
+        until(lambda: any("loaded anew" in line for line in running.out))
+    assert sum(line == "dumped" or line.endswith("| dumped") for line in running.out) == 1
+    assert not any(line.split(" ", 1)[-1].startswith("dump.sql saved: ") for line in running.out)
+
+
 def test_a_source_that_steps_share_runs_them_all_and_a_manifest_those_it_changes(
     place: Workspace, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ class Development:
         self._checks = Checks(voice)
         self._wishes: asyncio.Queue[_Wish] = asyncio.Queue()
         self._offered: list[Choice] = []
+        self._told_of: set[str] = set()  # what was said of once
 
     async def work(self, *, is_once: bool) -> Exit:
         """Go on until somebody ends it, or the first trial has ended. All that was started ends with it.
@@ -140,6 +141,8 @@ class Development:
 
     async def _take_saved(self, paths: frozenset[str]) -> None:
         scope = self._scope
+        if self._tries.may_write():
+            paths = self._by_people(paths)
         if any(scope.names(path) and not Path(path).exists() for path in paths):  # noqa: ASYNC240 - a few status calls
             await asyncio.sleep(_AGAIN_S)
         before, scope.snapshot = scope.snapshot, await self._engine.reload()
@@ -161,6 +164,19 @@ class Development:
         elif broken:
             await self._tries.end()
             self._voice.say("Nothing runs until that is mended.")
+
+    def _by_people(self, paths: frozenset[str]) -> frozenset[str]:
+        """Of files that were saved while steps run, those that no step writes: it would be run without end."""
+        own = {path for flow in self._scope.flows for path in saved.written_by_people(flow, paths)}
+        own |= {path for path in paths if self._scope.names(path)}
+        for flow in self._scope.flows:
+            left = {path for path in saved.sources(flow, paths) if path not in own} - self._told_of
+            if left:
+                self._told_of |= left
+                self._voice.say(
+                    f"{saved.shown(flow, left)} saved while steps run, which may write it: r runs them again."
+                )
+        return frozenset(own)
 
     async def _start_saved(self, flow: Flow, found: saved.Concern, paths: Collection[str], *, is_mended: bool) -> None:
         why = f"{saved.shown(flow, paths)} saved"

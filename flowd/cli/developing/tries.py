@@ -15,6 +15,9 @@ from flowd.embedded.given import GivenResults
 from flowd.embedded.trials import Trials
 from flowd_client.wire import Stream
 
+_LAG_S = 0.5
+"""How long after a step has written a file we may hear of it."""
+
 
 class Tries:
     """What is under way, and what was last. Implements `flowd.embedded.Audience`, and passes over those steps whose
@@ -25,6 +28,7 @@ class Tries:
         self._voice = voice
         self._out = voice.watcher()
         self._task: asyncio.Task[bool] | None = None
+        self._ended_s = -_LAG_S
         self.last: Plan | None = None
 
     def open(self, trials: Trials, planner: Planner) -> None:
@@ -49,8 +53,19 @@ class Tries:
             await self._trials.stop()
             await task
 
+    def may_write(self) -> bool:
+        """Whether what we hear of now may have been written by a step that runs, or has just ended."""
+        is_under_way = self._task is not None and not self._task.done()
+        return is_under_way or time.monotonic() - self._ended_s < _LAG_S
+
     async def run(self, plan: Plan, why: str) -> bool:
         """Run what is planned. Whether all went well."""
+        try:
+            return await self._run(plan, why)
+        finally:
+            self._ended_s = time.monotonic()
+
+    async def _run(self, plan: Plan, why: str) -> bool:
         self.last = plan
         self._out = self._voice.watcher()
         given = self._planner.given(plan)
