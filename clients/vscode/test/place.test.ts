@@ -1,10 +1,12 @@
 /** Where a workspace is, where its daemon listens, and whom not to speak to. */
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createServer } from "node:net";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { after, test } from "node:test";
+import { Connection } from "../src/core/connection.ts";
 import { distrust, findSocket, findWorkspace, systemSocket } from "../src/core/place.ts";
 import { Place, until } from "./rig.ts";
 
@@ -37,6 +39,40 @@ test("the socket is where it was set, where the environment or the settings say,
   other.write(".codex/flowd.toml", "socket = [broken\n");
   assert.equal(findSocket(other.folder, "", nobody), "/run/user/1/f.sock");
   fs.rmSync(other.folder, { recursive: true });
+});
+
+test("what is no small file where one is expected is as if it were not there, and nothing waits for it", () => {
+  const other = new Place();
+  const usual = path.join(other.folder, ".codex/flowd/flowd.sock");
+  other.write(".codex/flowd/x", "");
+  for (const name of [".codex/flowd.toml", ".codex/flowd/flowd.sock.path"])
+    execFileSync("mkfifo", [path.join(other.folder, name)]);
+  assert.equal(findSocket(other.folder, "", nobody), usual);
+  fs.rmSync(path.join(other.folder, ".codex/flowd.toml"));
+  other.write(".codex/flowd.toml", `socket = "s.sock"\n${"#".repeat(1 << 20)}`);
+  assert.equal(findSocket(other.folder, "", nobody), usual);
+  fs.rmSync(other.folder, { recursive: true });
+});
+
+test("what only opens the door and never answers is told of once, not each time", async (t) => {
+  const file = path.join(place.folder, "door.sock");
+  let opened = 0;
+  const server = createServer((socket) => (opened++, socket.end("no frame\r\n\r\n"))).listen(file);
+  await until(() => server.listening, "a socket");
+  t.after(() => server.close());
+  const connection = new Connection(() => file);
+  t.after(() => connection.close());
+  let told = 0;
+  connection.on("away", () => told++);
+  connection.open();
+  await until(() => opened > 2, "a third try");
+  assert.equal(told, 1);
+});
+
+test("a workspace's own editor settings say neither which program is run nor where the daemon is", () => {
+  const { contributes } = JSON.parse(fs.readFileSync("package.json", "utf8"));
+  const settings = contributes.configuration.properties;
+  for (const name of ["flowd.path", "flowd.socket"]) assert.equal(settings[name].scope, "machine", name);
 });
 
 test("a system service's socket is named as flowd names it", () => {

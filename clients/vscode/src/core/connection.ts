@@ -99,10 +99,13 @@ export class Connection extends EventEmitter<Events> {
       signal?.addEventListener("abort", cancel);
     });
     try {
-      return await Promise.race([rpc.sendRequest<Result>(method, params, cancelling.token), unwanted]);
+      const result = await Promise.race([rpc.sendRequest<Result>(method, params, cancelling.token), unwanted]);
+      this.answered();
+      return result;
     } catch (error) {
       if (error instanceof Away) throw error;
       const data = error instanceof ResponseError ? (error.data as { slug?: string } | undefined) : undefined;
+      if (data?.slug) this.answered();
       if (data?.slug) throw new Refusal((error as Error).message, data.slug);
       throw new Away("The daemon went away before it answered.");
     } finally {
@@ -116,9 +119,13 @@ export class Connection extends EventEmitter<Events> {
     rpc.onError(() => socket.destroy());
     rpc.listen();
     this.rpc = rpc;
+    this.emit("connected");
+  }
+
+  /** It is a daemon that listens there: its going is news, and it is looked for at once. */
+  private answered(): void {
     this.pauseMs = FIRST_PAUSE_MS;
     this.toldWhy = undefined;
-    this.emit("connected");
   }
 
   private lost(why: string): void {

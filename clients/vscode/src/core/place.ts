@@ -8,6 +8,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { parse } from "smol-toml";
+import { textOf } from "./small_file.ts";
 
 const MARKERS = [".codex/flowd", ".codex/flows", ".codex/flowd.toml"];
 const SYSTEM_SOCKETS = "/run/flowd-sockets";
@@ -121,14 +122,6 @@ function configured(file: string, key: string): string | undefined {
 function within(root: string, value: string): string {
   const home = value === "~" || value.startsWith("~/") ? path.join(os.homedir(), value.slice(1)) : value;
   return path.resolve(root, home);
-}
-
-function textOf(file: string): string {
-  try {
-    return fs.readFileSync(file, "utf8");
-  } catch {
-    return "";
-  }
 }
 
 function realOr(file: string): string {

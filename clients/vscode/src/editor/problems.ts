@@ -1,11 +1,11 @@
 /** Marks in files what `flowd validate` finds, and offers the word that was probably meant. */
 
-import * as fs from "node:fs";
 import * as path from "node:path";
 import * as vscode from "vscode";
 import { findFlowd, validate, validateText } from "../core/command.ts";
 import { marks, replacement, sentence } from "../core/findings.ts";
 import type { Finding, Mark } from "../core/findings.ts";
+import { textOf as textOnDisk } from "../core/small_file.ts";
 import type { Workspace } from "../core/workspace.ts";
 import type { Folders } from "./folders.ts";
 
@@ -184,12 +184,7 @@ function textOf(file: string): string {
   const open = vscode.workspace.textDocuments.find(
     (document) => document.uri.scheme === "file" && document.uri.fsPath === file,
   );
-  if (open && !open.isDirty) return open.getText();
-  try {
-    return fs.readFileSync(file, "utf8");
-  } catch {
-    return "";
-  }
+  return open && !open.isDirty ? open.getText() : textOnDisk(file);
 }
 
 function quickFixes(
