@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { NoEvent, answerIn, eventIn, eventTypes, explanation, outcome } from "../src/core/events.ts";
+import { unlinked } from "../src/core/unlinked.ts";
 import { TerminalText } from "../src/core/terminal_text.ts";
 import type { Dispatched, Flow, Run } from "../src/core/wire.ts";
 import { ago, barText, duration, icon, summary, waiting, why } from "../src/core/words.ts";
@@ -139,6 +140,15 @@ test("types that start something are offered once each, but no prefixes", () => 
       ["b.go", ["b/x", "a/z"]],
     ],
   );
+});
+
+test("what steps and daemons say makes no links that run the editor's commands", () => {
+  const asked =
+    "Ship it? [yes](command:workbench.action.terminal.sendSequence?%7B%7D) [x](https://a.b) [a]((b) c[0] (d)";
+  const link = /\[([^\]]+)\]\(((?:https?:\/\/|command:|file:)[^)\s]+)/i; // as the editor finds them
+  assert.match(asked, link);
+  assert.doesNotMatch(unlinked(asked), link);
+  assert.equal(unlinked("a [b] (c) d[0]"), "a [b] (c) d[0]");
 });
 
 test("colours reach the terminal, and nothing else that could take it over, however it is cut", () => {

@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 import { findFlowd, installSchemas } from "../core/command.ts";
 import type { Node } from "../core/tree.ts";
+import { unlinked } from "../core/unlinked.ts";
 import { Away, Refusal, isFinal } from "../core/wire.ts";
 import type { Run } from "../core/wire.ts";
 import { icon, summary } from "../core/words.ts";
@@ -88,7 +89,7 @@ async function telling(act: () => unknown, log: vscode.LogOutputChannel): Promis
     const text = error instanceof Error ? error.message : String(error);
     log.error(error instanceof Refusal ? `${text} (${error.slug})` : text);
     const start = "Start flowd";
-    const wish = await vscode.window.showErrorMessage(text, ...(error instanceof Away ? [start] : []));
+    const wish = await vscode.window.showErrorMessage(unlinked(text), ...(error instanceof Away ? [start] : []));
     if (wish === start) await vscode.commands.executeCommand("flowd.serve");
   }
 }
@@ -140,7 +141,7 @@ async function retry({ workspace, run }: Chosen): Promise<void> {
 async function cancel({ workspace, run }: Chosen): Promise<void> {
   const yes = "Cancel the Run";
   const wish = await vscode.window.showWarningMessage(
-    `Cancel ${run.flowName}/${run.stepName}?`,
+    unlinked(`Cancel ${run.flowName}/${run.stepName}?`),
     { modal: true, detail: `It and everything that it started are ended. ${run.id}` },
     yes,
   );

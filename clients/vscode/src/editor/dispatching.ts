@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 import { eventIn, eventTypes, explanation, outcome, valueIn } from "../core/events.ts";
 import type { Event } from "../core/events.ts";
 import type { Node } from "../core/tree.ts";
+import { unlinked } from "../core/unlinked.ts";
 import { Away } from "../core/wire.ts";
 import type { Dispatched, Explained, Run } from "../core/wire.ts";
 import type { Workspace } from "../core/workspace.ts";
@@ -48,7 +49,7 @@ export async function explainFile(folders: Folders, log: vscode.LogOutputChannel
 export async function tellOutcome(workspace: Workspace, said: Dispatched): Promise<void> {
   const [show, replay] = ["Show Output", "Replay"];
   const runs = said.runIds.length;
-  const text = outcome(said);
+  const text = unlinked(outcome(said));
   const tell = runs === 0 || said.warning ? vscode.window.showWarningMessage : vscode.window.showInformationMessage;
   const wish = await tell(text, ...(runs ? [show] : []), ...(said.status === "duplicate" ? [replay] : []));
   if (wish === replay)

@@ -5,13 +5,15 @@ import * as path from "node:path";
 import * as vscode from "vscode";
 import { lineOfSchedule, lineOfStep } from "../core/manifest.ts";
 import type { Node } from "../core/tree.ts";
+import { unlinked } from "../core/unlinked.ts";
 
 type About = Pick<Node, "workspace" | "run" | "flow" | "step" | "schedule" | "broken">;
 
 export async function openManifest(about: About): Promise<void> {
   const flow = about.flow ?? about.workspace.flows.find((one) => one.name === about.run?.flowName);
   const root = flow?.root ?? about.broken?.root;
-  if (!root) return void vscode.window.showWarningMessage(`There is no flow ${about.run?.flowName ?? ""} any more.`);
+  if (!root)
+    return void vscode.window.showWarningMessage(unlinked(`There is no flow ${about.run?.flowName ?? ""} any more.`));
   const file = about.broken?.file ?? path.join(root, "flow.toml");
   const text = await fs.readFile(file, "utf8");
   const line = lineIn(text, about);

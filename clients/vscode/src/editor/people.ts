@@ -2,6 +2,7 @@
 
 import * as vscode from "vscode";
 import { answerIn } from "../core/events.ts";
+import { unlinked } from "../core/unlinked.ts";
 import type { Question } from "../core/wire.ts";
 import type { Workspace } from "../core/workspace.ts";
 import type { Chosen } from "./commands.ts";
@@ -51,12 +52,12 @@ export async function tellQuestion(workspace: Workspace, asked: Question): Promi
     "Show Output": () => showOutput(workspace, run),
   };
   const wish = await vscode.window.showInformationMessage(
-    `${run.flowName}/${run.stepName} asks: ${asked.message ?? "(it gives no message)"}`,
+    unlinked(`${run.flowName}/${run.stepName} asks: ${asked.message ?? "(it gives no message)"}`),
     ...Object.keys(acts),
   );
   if (wish) await acts[wish]?.();
 }
 
 function question(workspace: Workspace, runId: string): string {
-  return workspace.questions.find((one) => one.run.id === runId)?.message ?? "";
+  return unlinked(workspace.questions.find((one) => one.run.id === runId)?.message ?? "");
 }
