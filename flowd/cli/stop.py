@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import click
 
@@ -12,7 +14,9 @@ from flowd.cli.session import Session
 from flowd.cli.verb import Duration, Verb
 from flowd.cli.waiting import progress
 from flowd_client import requests
+from flowd_client.discovery import is_in_step, rehearsal_socket
 from flowd_client.errors import DaemonNotRunningError
+from flowd_client.unix import listening_pid
 
 _LOOK_S = 0.1
 
@@ -32,6 +36,8 @@ def stop(session: Session, *, is_canceling: bool, timeout_s: float | None) -> Ex
       flowd stop
       flowd stop --cancel
     """
+    if rehearsal_socket() is not None:
+        raise CommandError("This is a step that is only tried out: it stops no daemon.", Exit.REFUSED)
     try:
         status = session.ask(requests.status())
     except DaemonNotRunningError:
@@ -43,6 +49,12 @@ def stop(session: Session, *, is_canceling: bool, timeout_s: float | None) -> Ex
         raise CommandError(f"systemd runs this daemon: systemctl{user} stop {manager.get('unit')}", Exit.REFUSED)
     if not isinstance(pid, int):
         raise CommandError("The daemon does not say which process it is: stop it where it was started.", Exit.REFUSED)
+    if not _is_here(session.socket_path, pid):
+        raise CommandError(
+            f"The daemon says that it is process {pid}, and no such process listens here: it runs in a container, or "
+            "elsewhere. Stop it there.",
+            Exit.REFUSED,
+        )
     try:
         os.kill(pid, signal.SIGTERM)
         if is_canceling:
@@ -54,7 +66,26 @@ def stop(session: Session, *, is_canceling: bool, timeout_s: float | None) -> Ex
         raise CommandError(
             f"The daemon, process {pid}, is another user's, who alone can stop it.", Exit.REFUSED
         ) from None
+    if _is_around(session.socket_path):
+        printing.note("flowd: The daemon ends once this step has, which it is not waited for from within.")
+        return Exit.GOOD
     return _wait(session, pid, None if timeout_s is None else time.monotonic() + timeout_s)
+
+
+def _is_here(socket: Path, pid: int) -> bool:
+    """Whether the process of this number is who listens there. A daemon in a container says a number that here may be
+    anybody's."""
+    # Only Linux tells. Process 1 is systemd, which has made the socket.
+    return sys.platform != "linux" or listening_pid(socket) in (pid, 1)
+
+
+def _is_around(socket: Path) -> bool:
+    """Whether that daemon runs the step that this is a part of."""
+    told = os.environ.get("FLOWD_SOCKET")
+    try:
+        return bool(is_in_step() and told and os.path.samefile(told, socket))
+    except OSError:
+        return False
 
 
 def _wait(session: Session, pid: int, deadline_s: float | None) -> Exit:

@@ -3,12 +3,14 @@
 import json
 import os
 import pty
+import shlex
 import shutil
 import subprocess
 import sys
 
 import pytest
 from daemon_rig import Workspace, flowd, flowd_says, say, until
+from scripted_daemon import ScriptedDaemon
 
 
 def test_a_daemon_is_stopped_once_its_steps_have_ended_or_are_ended(place: Workspace) -> None:
@@ -22,6 +24,29 @@ def test_a_daemon_is_stopped_once_its_steps_have_ended_or_are_ended(place: Works
     assert "stopped" in flowd_says(place, "stop", "--cancel")
     assert place.process.wait() == 0
     assert "No daemon runs here" in flowd_says(place, "stop")
+
+
+def test_no_process_is_ended_that_only_has_the_number_which_a_daemon_elsewhere_says(place: Workspace) -> None:
+    place.socket.parent.mkdir(parents=True)
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        elsewhere = ScriptedDaemon(place.socket, lambda call: {"pid": bystander.pid, "workspace": str(place.path)})
+        with elsewhere:
+            assert "no such process listens here" in flowd_says(place, "stop", code=5)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_step_that_stops_its_own_daemon_does_not_wait_for_itself(place: Workspace) -> None:
+    place.flow("update", f"{shlex.quote(sys.executable)} -m flowd stop && {say('changed')}")
+    place.start()
+    (run_id,) = place.call("flow.dispatch", event={"id": "e", "type": "update.go"})["runIds"]
+    assert place.process is not None
+    assert place.process.wait(60) == 0
+    place.start()
+    assert place.call("flow.getRun", runId=run_id)["run"]["effectiveStatus"] == "changed"
 
 
 def test_workspaces_are_those_that_have_a_daemon(place: Workspace) -> None:

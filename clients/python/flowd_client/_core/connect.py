@@ -99,16 +99,24 @@ def peer(connection: socket.socket) -> tuple[int | None, int | None]:
         return None, None
 
 
+def listening_pid(path: Path) -> int | None:
+    """The process that listens on a socket, by its number here: one in a container has another there. None on doubt."""
+    try:
+        connection = connect_once(path)
+    except FlowClientError:
+        return None
+    if connection is None:
+        return None
+    with connection:
+        return peer(connection)[0]
+
+
 def stopped_pid(path: Path) -> int | None:
     """The process that listens on a socket, where it is stopped: by SIGSTOP, Ctrl-Z or a debugger. None on doubt."""
     try:
-        connection = connect_once(path)
-        if connection is None:
-            return None
-        with connection:
-            pid, _ = peer(connection)
+        pid = listening_pid(path)
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FlowClientError, OSError):
+    except OSError:
         return None
     return pid if status.rpartition(")")[2].split()[0] in ("T", "t") else None
 
