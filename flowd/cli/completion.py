@@ -8,6 +8,10 @@ import click
 from flowd.cli import printing
 from flowd.cli.exits import CommandError
 from flowd.cli.verb import Verb, shared_options
+from flowd_client import small_file
+
+_OURS = "_FLOWD_COMPLETE"
+"""In each that we have ever written."""
 
 SHELLS = ("bash", "zsh", "fish")
 _shell = click.argument("shell", type=click.Choice(SHELLS), required=False)
@@ -40,8 +44,10 @@ def install(shell: str | None) -> None:
     """
     shell = _chosen(shell)
     path = _place(shell)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_script(shell), encoding="utf-8")
+    try:
+        _write(path, _script(shell))
+    except OSError as error:
+        raise CommandError(f"{error.filename or path}: cannot be written: {error.strerror}.") from error
     printing.line(f"wrote {path}")
     if shell == "zsh":
         printing.note(
@@ -61,6 +67,26 @@ def show(shell: str | None) -> None:
       flowd completion show bash >> ~/.bashrc
     """
     click.echo(_script(_chosen(shell)))
+
+
+def _write(path: Path, script: str) -> None:
+    """Write it where nothing is, or an earlier one of ours: what somebody else has put there stays."""
+    try:
+        before = small_file.read(path).decode("utf-8", "replace")
+    except FileNotFoundError:
+        before = _OURS
+    if before and _OURS not in before:
+        raise CommandError(
+            f"{path} is not of flowd, and stays as it is. Move it away, or use what `flowd completion show` prints."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = path.resolve()  # a link to where somebody keeps such files goes on being one
+    fresh = whole.with_name(f".{whole.name}.{os.getpid()}")
+    try:
+        fresh.write_text(script, encoding="utf-8")
+        fresh.replace(whole)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _chosen(shell: str | None) -> str:
