@@ -4,6 +4,8 @@ import ast
 import io
 import json
 import math
+import os
+import select
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 import flowd_step
 from flowd.domain import progress, result
+from flowd_step import _printing
 
 SOURCES = sorted(Path(flowd_step.__file__).parent.glob("*.py"))
 
@@ -212,3 +215,39 @@ def test_progress_is_what_flowd_reads_and_only_changes_are_printed(capfd: pytest
 def test_it_is_written_for_python_3_8(path: Path) -> None:
     assert len(SOURCES) == 4
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize("said", ["y" * 3_000_000, None])
+def test_what_is_raised_is_said_however_much_it_says_or_cannot(
+    said: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class OddError(Exception):
+        def __str__(self) -> str:
+            return said  # type: ignore[return-value]
+
+    stdin_is(monkeypatch, json.dumps(given()))
+    with pytest.raises(OddError), flowd_step.context():
+        raise OddError
+    (line,) = capfd.readouterr().out.splitlines()
+    assert line.startswith('FLOW_RESULT {"status":"failed","message":"OddError')
+    assert len(line) < 20_000
+
+
+def test_a_result_comes_whole_through_a_pipe_that_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    write, tries = os.write, [BlockingIOError, 3, BlockingIOError, None]
+
+    def full_at_times(number: int, data: bytes) -> int:
+        found = tries.pop(0)
+        if found is BlockingIOError:
+            raise BlockingIOError
+        return write(reader_of[number], bytes(data[:found]))
+
+    reader, writer = os.pipe()
+    reader_of = {1: writer}
+    monkeypatch.setattr(_printing.os, "write", full_at_times)
+    monkeypatch.setattr(select, "select", lambda *waited: ([], [1], []))
+    _printing.write(b"FLOW_RESULT {}\n")
+    monkeypatch.undo()
+    os.close(writer)
+    with open(reader, "rb") as file:
+        assert file.read() == b"FLOW_RESULT {}\n"

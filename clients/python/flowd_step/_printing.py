@@ -44,6 +44,17 @@ def write(found: bytes) -> None:
     rest = memoryview(found)
     try:
         while rest:
-            rest = rest[os.write(1, rest) :]
+            try:
+                rest = rest[os.write(1, rest) :]
+            except BlockingIOError:
+                _wait_for_room()
     except BrokenPipeError:
         pass  # nobody reads; the exit code still tells
+
+
+def _wait_for_room() -> None:
+    """Wait until the pipe takes more: a program that the step has started, such as Node, may have made it one that does
+    not wait, for all that share it."""
+    import select  # noqa: PLC0415 - hardly anybody needs it
+
+    select.select([], [1], [])

@@ -18,6 +18,10 @@ _KEPT = ("failed", "blocked", "needs_intervention")
 """What flowd takes of a step that exits with another code than 0."""
 
 
+_MAX_ERROR_CHARS = 10_000
+"""Of an exception: a message may quote all that somebody has read, and Python prints it whole on stderr."""
+
+
 class EndedError(Exception):
     """The step has said already how it ended."""
 
@@ -210,7 +214,10 @@ class Step:
         is_failure = error is not None and not isinstance(error, (SystemExit, KeyboardInterrupt))
         if is_failure and self._prints and self._status not in _KEPT:
             assert kind is not None
-            text = " ".join(str(error).split())
+            try:
+                text = " ".join(str(error)[:_MAX_ERROR_CHARS].split())
+            except Exception:  # noqa: BLE001 - what was raised cannot be shown, and counts all the same
+                text = ""
             self._status = "failed"
             message = f"{kind.__name__}: {text}" if text else kind.__name__
             _printing.write(_printing.line("FLOW_RESULT", {"status": "failed", "message": message}))
