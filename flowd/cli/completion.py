@@ -14,6 +14,17 @@ _OURS = "_FLOWD_COMPLETE"
 """In each that we have ever written."""
 
 SHELLS = ("bash", "zsh", "fish")
+BASH_COMPLETION = (
+    "/usr/share/bash-completion/bash_completion",
+    "/etc/bash_completion",
+    "/usr/local/share/bash-completion/bash_completion",
+    "/usr/local/etc/profile.d/bash_completion.sh",
+    "/opt/homebrew/etc/profile.d/bash_completion.sh",
+    "/opt/local/etc/profile.d/bash_completion.sh",
+    "/run/current-system/sw/etc/profile.d/bash_completion.sh",
+    "/home/linuxbrew/.linuxbrew/etc/profile.d/bash_completion.sh",
+)
+"""Any of these is there where bash-completion is, by which bash finds our file: Linux, MacPorts, Homebrew, NixOS."""
 _shell = click.argument("shell", type=click.Choice(SHELLS), required=False)
 
 
@@ -54,6 +65,13 @@ def install(shell: str | None) -> None:
             f"zsh finds it with these lines in ~/.zshrc, if you do not have them: fpath=({path.parent} $fpath); "
             "autoload -Uz compinit; compinit"
         )
+    if shell == "bash" and not any(map(os.path.exists, BASH_COMPLETION)):
+        printing.note(
+            "bash reads it only with the package bash-completion, which was not found here: install it "
+            "(apt install bash-completion). Without it, this line in ~/.bashrc does as well: "
+            "source <(flowd completion show bash)"
+        )
+        return
     printing.note("New shells complete `flowd`.")
 
 
