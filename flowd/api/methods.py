@@ -109,12 +109,15 @@ class Methods:
         return _with_waited(self._with_unserved(view, waited.runs), waited)
 
     def _with_unserved(self, view: events.DispatchView, runs_: Sequence[Run]) -> events.DispatchView:
-        """With those of the runs that no host starts just now, and a word about the first of them."""
+        """With those of the runs that no host starts just now, and a word about the first of them; else about a package
+        that is broken on disk."""
         found = [(run, able) for run in runs_ if (able := self._engine.reads.unserved(run)) is not None]
         if found:
             view.unserved = [runs.unserved_view(run, able) for run, able in found[: wire.MAX_LIMIT]]
             run, able = found[0]
             view.warning = view.warning or f"Step {run.flow_name}/{run.step_name} matches, but {able.problem}."
+        if view.warning is None:
+            view.warning = catalog.stale_sentence(self._engine.snapshot(), {run.flow_name for run in runs_})
         return view
 
     async def _replay(self, given: events.Replay) -> events.DispatchView:

@@ -20,12 +20,13 @@ _LOOK_INTERVAL_S = 0.2
 @click.command(cls=Verb, short_help="Read the flow packages on disk now.")
 @as_json_option
 @click.pass_obj
-def reload(session: Session, as_json: bool) -> None:
+def reload(session: Session, as_json: bool) -> Exit:
     """Make the daemon read the flow packages and the settings on disk now, and print what changed and what is broken.
     HTTP's secrets and tokens, webhooks and log_level are in force at once; it says of other settings that they wait for
     a restart.
 
-    It watches them anyway; this is for scripts that want to be sure, and for file systems that tell nobody.
+    It watches them anyway; this is for scripts that want to be sure, and for file systems that tell nobody. Settings
+    that cannot be read leave those of before in force: it says why, and exits with 5.
 
     \b
     Examples:
@@ -33,14 +34,19 @@ def reload(session: Session, as_json: bool) -> None:
     """
     before = session.view(requests.list_flows())
     response = session.ask(requests.reload())
+    problem = (response.get("settings") or {}).get("problem")
+    code = Exit.REFUSED if problem else Exit.GOOD
     if as_json:
         printing.print_json(response)
-        return
+        return code
     after = read_catalog(response)
     for text in [*_changes(before, after), *_settings(response)] or ["nothing changed"]:
         printing.line(text)
     for text in remarks(after):
         printing.line(text)
+    if problem:
+        printing.note("flowd: The settings of before stay in force. `flowd validate` shows all that is wrong.")
+    return code
 
 
 def _settings(response: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import click
 from flowd.cli import graph, printing, time_words
 from flowd.cli.exits import CommandError
 from flowd.cli.flows import by_itself
+from flowd.cli.leads import near
 from flowd.cli.names import EventFile, JsonOrFile, TypeName
 from flowd.cli.reading_events import one_of, read_event, read_payload, with_options
 from flowd.cli.session import Session
@@ -76,7 +77,9 @@ def explain(
         return
     view = read_explain(response)
     noun = "step matches" if view.matched == 1 else "steps match"
-    printing.line(f"{view.matched} {noun} {view.event_id} ({view.type})")
+    meant = meant_type(view)
+    asked = f"; did you mean {meant}?" if meant else ""
+    printing.line(f"{view.matched} {noun} {view.event_id} ({view.type}){asked}")
     if view.not_before and view.matched and (time_words.left_s(view.not_before) or 0) > 0:
         printing.line(f"runs start at {time_words.on_the_clock(view.not_before)}, for the event says notBefore")
     for label in view.watches:
@@ -92,10 +95,13 @@ def _explain_here(session: Session, body: object) -> Any:
 
 def draw_verdicts(view: ExplainView, *, indent: str = "") -> None:
     """A line or two for each step: matches first, then near misses, then the rest."""
+    for broken in view.broken:
+        if broken.is_stale:  # first, for what follows is not what its files say
+            said = f"{broken.sentence()} Its last good version is in force."
+            printing.line(f"{indent}{printing.status('broken')} {broken.name}: {said}")
     drawn = _draw_rounds(view, indent)
-    ranks = {"matched": 0, "schema": 1, "needs": 2, "type": 3, "no_trigger": 4}
     others = [verdict for verdict in view.steps if verdict.flow not in drawn]
-    steps = sorted(others, key=lambda verdict: ranks.get(verdict.reason, 5))
+    steps = sorted(others, key=lambda verdict: _rank(verdict, view.type))
     for verdict in steps[:_MAX_LINES]:
         for text in sentences(verdict, view.type):
             printing.line(indent + text)
@@ -104,9 +110,27 @@ def draw_verdicts(view: ExplainView, *, indent: str = "") -> None:
     for schedule in view.schedules[:_MAX_LINES]:
         printing.line(f"{indent}schedule {schedule.flow}/{schedule.name}: {by_itself(schedule)}")
     for broken in view.broken:
-        printing.line(f"{indent}{printing.status('broken')} {broken.name}: {broken.sentence()}")
+        if not broken.is_stale:
+            printing.line(f"{indent}{printing.status('broken')} {broken.name}: {broken.sentence()}")
     if not view.steps and not view.broken:
         printing.line(f"{indent}there is no flow package. `flowd new NAME` writes one.")
+
+
+def _rank(verdict: VerdictView, event_type: str | None) -> int:
+    """How much a step's verdict says of what becomes of the event: the least says the most. Steps that need others
+    follow those that a trigger starts, for theirs is why they are not started."""
+    if verdict.reason == "needs" and verdict.trigger_type == event_type:
+        return 2
+    return {"matched": 0, "schema": 1, "type": 3, "needs": 4, "no_trigger": 5}.get(verdict.reason, 6)
+
+
+def meant_type(view: ExplainView) -> str | None:
+    """The type that an event's was probably meant to be, where no step waits for it as it is."""
+    if view.matched or any(verdict.reason == "schema" for verdict in view.steps):
+        return None
+    known = sorted({verdict.trigger_type for verdict in view.steps if verdict.trigger_type})
+    exact = [one for one in known if "*" not in one]
+    return next(iter(near(view.type or "", exact)), None) if view.type not in known else None
 
 
 def _draw_rounds(view: ExplainView, indent: str) -> set[str]:

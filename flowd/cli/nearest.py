@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from flowd.cli.explain import sentences
+from flowd.cli.explain import meant_type, sentences
 from flowd.cli.leads import near
 from flowd_client.views.catalog import ExplainView, VerdictView
 
@@ -24,6 +24,8 @@ def lines(view: ExplainView) -> Iterator[str]:
         yield from (f"  {text}" for text in said[: 1 + _MAX_ERRORS])
         if len(said) > 1 + _MAX_ERRORS:
             yield f"      … and {len(said) - 1 - _MAX_ERRORS} more"
+    if meant := meant_type(view):
+        yield f"  Did you mean {meant}?"
     for broken in view.broken[:_MAX_STEPS]:
         yield f"  {broken.name} is broken: {broken.sentence()}"
     if not view.steps and not view.broken:

@@ -94,7 +94,7 @@ def _draw(session: Session, response: Response) -> None:
             ("data", _data(response)),
             ("memory", _memory(response)),
             ("keeper", _outdated(response.get("outdatedKeeper"))),
-            ("flows", _flows(_table(response, "catalog"))),
+            ("flows", flows_line(_table(response, "catalog"))),
             ("events", _text(response.get("events"))),
             ("running", _of(response, "running", "maxParallel")),
             ("queued", _queued(response)),
@@ -192,8 +192,15 @@ def _outdated(keeper: object) -> str | None:
     return f"of {version}, until the steps that it runs have ended" + (f"; cannot keep {lacks}" if lacks else "")
 
 
-def _flows(catalog: Response) -> str:
-    others = [f"{catalog[name]} {name}" for name in ("stale", "broken", "shadowed") if catalog.get(name)]
+def flows_line(catalog: Response) -> str:
+    """How many packages are in force, and how many of them or of others are not as they should be."""
+    stale = catalog.get("stale", 0)
+    counts = {
+        "stale (broken on disk, its last good version runs)": stale,
+        "broken": max(catalog.get("broken", 0) - stale, 0),  # which counts those, too
+        "shadowed": catalog.get("shadowed", 0),
+    }
+    others = [f"{count} {name}" for name, count in counts.items() if count]
     hint = "; see `flowd flows`" if others else ""
     return ", ".join([f"{catalog.get('flows', 0)} in force", *others]) + hint
 

@@ -179,6 +179,8 @@ def _is_index(place: tuple[str | int, ...]) -> TypeGuard[tuple[int]]:
 def _home(name: str, whole: type[Struct]) -> str | None:
     """Where a name belongs that stands in another table."""
     fields = fields_of(whole)
+    if name in fields and fields[name].kind.table is not None:  # as of a line `http.listen = …` below a header
+        return f"Its settings belong under [{name}], each without {name}. before it."
     if name in fields:
         return "It belongs above the first table of the file."
     for table, field in fields.items():

@@ -123,5 +123,5 @@ def test_rules_of_the_settings_say_what_goes(place: Workspace) -> None:
     assert "retention" in flowd_says(place, "reload")
     assert "forgot 2 events" in flowd_says(place, "prune")
     settings.write_text('[retention]\nmax_age = "soon"\n')
-    assert 'max_age must be how long, like "90d"' in flowd_says(place, "reload")
+    assert 'max_age must be how long, like "90d"' in flowd_says(place, "reload", code=5)
     assert place.call("daemon.status")["retention"]["rules"] == ["all others: 1 events"]

@@ -25,9 +25,11 @@ def status_for(http: HttpPlace, token: str) -> int:
     return http.send("POST", "/events", event, {"authorization": f"Bearer {token}"}).status
 
 
-def reload(place: Workspace) -> str:
+def reload(place: Workspace, *, code: int = 0) -> str:
     words = [sys.executable, "-m", "flowd", "reload", "-w", str(place.path)]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("by", ["call", "signal"])
@@ -73,7 +75,7 @@ def test_what_waits_for_a_restart_is_named_by_the_answer_the_log_and_the_command
 
 def test_settings_that_cannot_be_read_leave_those_of_before_in_force(http: HttpPlace, place: Workspace) -> None:
     http.configure("max_parallel = nonsense\n")
-    said = reload(place)
+    said = reload(place, code=5)
     assert "settings not read" in said
     assert "flowd.toml:1" in said
     assert status_for(http, "first-secret") == 202

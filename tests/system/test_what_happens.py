@@ -148,3 +148,17 @@ def test_a_drain_has_a_way_back(busy: Workspace, words: list[str]) -> None:
     with busy.client() as client:
         assert client.drain()["state"] == "draining"
         assert client.drain(off=True)["state"] == "ready"
+
+
+def test_an_event_of_a_flow_that_is_broken_on_disk_says_that_an_older_version_runs(busy: Workspace) -> None:
+    manifest = busy.path / "flows/ship/flow.toml"
+    manifest.write_text(manifest.read_text().replace("runner", "runer"))
+    flowd_says(busy, "reload")
+    done = flowd(busy, "dispatch", "--type", "ship.go")
+    assert (done.returncode, "1 run" in done.stdout) == (0, True)
+    assert done.stderr.startswith(f"flowd: Flow ship is broken on disk ({manifest}:")
+    assert "; its last good version runs. `flowd validate` shows" in done.stderr
+    assert flowd(busy, "dispatch", "--type", "bad.go").stderr == ""
+    (first, *_) = flowd_says(busy, "explain", "--type", "ship.go").splitlines()[1:]
+    assert first.startswith("broken ship: ")
+    assert "1 stale (broken on disk, its last good version runs); see" in flowd_says(busy, "status")

@@ -197,3 +197,9 @@ def test_a_number_with_a_unit_is_told_as_the_number_that_it_is() -> None:
         "2:21: max_payload_bytes must be a whole number from 1024 to 67108864, got '16MiB'; did you mean 16777216?",
         "3:16: max_check_ms must be a whole number from 1 to 60000, got '2h'.",
     ]
+
+
+@pytest.mark.parametrize("table", ["http", "environment"])
+def test_a_line_with_its_tables_name_is_told_where_to_stand(table: str) -> None:
+    said = sentences(f'[{table}]\nhttp.base_path = ""\n')
+    assert any("Its settings belong under [http], each without http. before it." in text for text in said)

@@ -1,6 +1,6 @@
 """The flow packages, and what they say to an event, as callers see them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Literal
 
 from flowd.api.params import Params
@@ -233,6 +233,18 @@ def broken_view(package: BrokenPackage) -> BrokenView:
         line=package.line,
         findings=[finding_view(finding) for finding in package.findings] or None,
     )
+
+
+def stale_sentence(snapshot: Snapshot, flows: Container[str]) -> str | None:
+    """That one of these flows runs as it was before its files were broken; None where all are as they are on disk."""
+    for package in snapshot.broken:
+        if package.stale and package.name in flows:
+            where = package.file if package.line is None else f"{package.file}:{package.line}"
+            return (
+                f"Flow {package.name} is broken on disk ({where}: {package.error}); its last good version runs. "
+                "`flowd validate` shows all that is wrong."
+            )
+    return None
 
 
 def explain_view(
