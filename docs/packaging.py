@@ -40,7 +40,7 @@ _ENVIRONMENT = {
     "FLOWD_STATE_DIR": "The folder of the workspace's state.",
     "FLOWD_SOCKET": "The daemon's socket. Steps have that of their own daemon.",
     "FLOWD_TRUST": "Workspaces that are trusted though others can write to them, with colons in between.",
-    "FLOWD_MAX_PARALLEL, FLOWD_LOG_LEVEL, …": "A setting, by its name in capital letters.",
+    "FLOWD_MAX_PARALLEL, FLOWD_LOG_LEVEL, ...": "A setting, by its name in capital letters.",
 }
 _FILES = {
     "flows/, .codex/flows/": "The workspace's flow packages.",
@@ -108,7 +108,7 @@ def _text(text: str) -> list[str]:
 
 
 def _safe(text: str) -> str:
-    safe = text.replace("\\", "\\e").replace("-", "\\-")
+    safe = text.replace("…", "...").replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{safe}" if safe.lstrip()[:1] in (".", "'") else safe
 
 

@@ -103,6 +103,7 @@ def _retry(table: Table) -> Retry | None:
     if retry is None:
         return None
     if "max_attempts" not in retry.values:
+        retry.warn_unknown()
         retry.fail(
             "max_attempts",
             "retry needs max_attempts",

@@ -25,7 +25,7 @@ class NoticesGroup(click.Group):
 )
 @click.option("--failed", is_flag=True, help="Only what was given up.")
 @click.option("--notifier", type=Text(), metavar="NAME", help="Only of this notifier.")
-@click.option("--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
+@click.option("-n", "--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
 @click.option("--cursor", type=Text(), metavar="CURSOR", help="Continue where the last list ended.")
 @absolute_option
 @as_json_option

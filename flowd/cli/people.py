@@ -24,7 +24,7 @@ _ATTEMPT_HELP = "Only if this is still the run's last attempt."
 
 @click.command(cls=Verb, short_help="List the runs that ask for a person.")
 @named_options
-@click.option("--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
+@click.option("-n", "--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
 @click.option("--cursor", type=Text(), metavar="CURSOR", help="Continue where the last list ended.")
 @absolute_option
 @as_json_option
@@ -54,7 +54,7 @@ def attention(session: Session, *, filters: Filters, limit: int | None, cursor: 
     if not page:
         from flowd.cli import typos  # noqa: PLC0415 - most lists are not empty
 
-        typos.tell_empty(session, "No run asks for a person.", filters)
+        typos.tell_empty(session, "No run asks for a person. `flowd runs --status failed` lists what failed.", filters)
         return
     for number, question in enumerate(page):
         if number:

@@ -17,7 +17,7 @@ from flowd_client.views.run import read_run
 
 @click.command(cls=Verb, short_help="Show what waits, for what, and since when.")
 @named_options
-@click.option("--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
+@click.option("-n", "--limit", type=click.IntRange(1, wire.MAX_LIMIT), metavar="N", help="At most N. Default: 50.")
 @click.option("--cursor", type=Text(), metavar="CURSOR", help="Continue where the last list ended.")
 @absolute_option
 @as_json_option

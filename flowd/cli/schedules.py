@@ -14,7 +14,7 @@ from flowd_client.views.schedule import ScheduleView, SlotView, read_schedules
 
 @click.command(cls=Verb, short_help="List what comes by itself, when, and how the last times ended.")
 @click.argument("flow", type=FlowName(), required=False, metavar="[FLOW]")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N. Default: all.")
+@click.option("-n", "--limit", type=click.IntRange(1), metavar="N", help="At most N. Default: all.")
 @absolute_option
 @as_json_option
 @click.pass_obj

@@ -164,6 +164,7 @@ def list_options(*, following: str) -> Callable[[Any], Any]:
     """
     options = (
         click.option(
+            "-n",
             "--limit",
             type=click.IntRange(1, wire.MAX_LIMIT),
             metavar="N",

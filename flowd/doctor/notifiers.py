@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flowd.doctor.finding import Finding, ok, warn
 from flowd.doctor.scene import Scene
-from flowd.notifiers.command import find_program
+from flowd.notifiers.command import find_program, why_no_program
 from flowd.notifiers.config import NotifierConfig
 from flowd.notifiers.webhook import problem_of_files
 from flowd.settings import values as settings_values
@@ -35,5 +35,5 @@ def _problem(notifier: NotifierConfig, workspace: Path, path: str) -> str | None
         return problem_of_files(notifier)
     program = notifier.command[0]
     if find_program(program, workspace, {"PATH": path}) is None:
-        return f"there is no program {program}"
+        return why_no_program(program, workspace)
     return None

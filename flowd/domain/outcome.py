@@ -116,7 +116,7 @@ def _why_none(exit_: Exit) -> str:
     if exit_.unwritten_bytes:
         return f", as far as is known: {exit_.unwritten_bytes} bytes of its output could not be recorded"
     if not exit_.leftovers:
-        return ""
+        return ', such as FLOW_RESULT {"status": "completed"}'
     how = "still printed when its grace_ms were over" if exit_.was_writing else "were still there"
     return f"; what it had started and left behind {how}, and was ended: {', '.join(exit_.leftovers)}"
 

@@ -100,6 +100,8 @@ def parse(text: bytes) -> FlowResult | MalformedResult:
     FlowResult(status='changed', text='{"status":"changed","n":1}')
     >>> parse(b'[1]')
     MalformedResult(error='it must be a JSON object')
+    >>> parse(b'{status: completed}').error.partition("; ")[2]
+    'a shell takes quotes away unless the line stands in single ones'
     """
     if len(text) > MAX_RESULT_BYTES:
         return MalformedResult(f"the line is longer than {MAX_RESULT_BYTES} bytes")
@@ -109,7 +111,8 @@ def parse(text: bytes) -> FlowResult | MalformedResult:
     except RecursionError:
         return MalformedResult("it is nested too deeply")
     except ValueError as error:
-        return MalformedResult(f"it is not one JSON value ({error})")
+        quotes = "" if b'"' in text else "; a shell takes quotes away unless the line stands in single ones"
+        return MalformedResult(f"it is not one JSON value ({error}){quotes}")
     if not isinstance(value, dict):
         return MalformedResult("it must be a JSON object")
     status = value.get("status")

@@ -108,18 +108,7 @@ def _expression(text: str) -> str:
     >>> _expression("@daily"), _expression("*/5 8-17 * * mon-fri")
     ('0 0 * * *', '*/5 8-17 * * mon-fri')
     """
-    fields = _WORDS.get(text.strip().lower(), text).split()
-    if len(text) > MAX_CRON_CHARS:
-        raise CronError(f"is longer than {MAX_CRON_CHARS} characters")
-    if text.strip().startswith("@") and len(fields) == 1:
-        raise CronError("is an unknown word", f"Use {', '.join(_WORDS)}, or five fields.")
-    if len(fields) == 6:
-        raise CronError(
-            "has six fields: cron counts minutes, and nothing comes more often than once in one",
-            "Leave out the field of seconds.",
-        )
-    if len(fields) != 5:
-        raise CronError(f"has {len(fields)} {'field' if len(fields) == 1 else 'fields'} instead of five")
+    fields = _five_fields(text)
     for index, (name, field) in enumerate(zip(_FIELDS, fields, strict=True)):
         alone = ["*"] * 5
         alone[index] = field
@@ -138,6 +127,26 @@ def _expression(text: str) -> str:
             f"never comes: no day in {_NEVER_IN_YEARS} years is meant by it", "Write a day that a calendar has."
         )
     return expression
+
+
+def _five_fields(text: str) -> list[str]:
+    fields = _WORDS.get(text.strip().lower(), text).split()
+    if len(text) > MAX_CRON_CHARS:
+        raise CronError(f"is longer than {MAX_CRON_CHARS} characters")
+    if text.strip().lower() == "@reboot":
+        raise CronError("is no time", "Let what starts the machine send the event: `flowd dispatch --type TYPE`.")
+    if text.strip().startswith("@") and len(fields) == 1:
+        raise CronError("is an unknown word", f"Use {', '.join(_WORDS)}, or five fields.")
+    if len(fields) == 6 and fields[5].isalpha():
+        raise CronError("has six fields", f"Leave out {_short(fields[5])}: it is the user in /etc/crontab.")
+    if len(fields) == 6:
+        raise CronError(
+            "has six fields: cron counts minutes, and nothing comes more often than once in one",
+            "Leave out the field of seconds.",
+        )
+    if len(fields) != 5:
+        raise CronError(f"has {len(fields)} {'field' if len(fields) == 1 else 'fields'} instead of five")
+    return fields
 
 
 @lru_cache(maxsize=256)

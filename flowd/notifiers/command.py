@@ -39,7 +39,7 @@ class CommandSender:
         """See `flowd.ports.notices.NoticeSender.send`."""
         program = find_program(self._command[0], self._folder, self._environ)
         if program is None:
-            return Sent(f"there is no program {self._command[0]}")
+            return Sent(why_no_program(self._command[0], self._folder))
         try:
             told = await self._guarded([program, *self._command[1:]], json.dumps(payload, ensure_ascii=False).encode())
         except OSError as error:
@@ -82,6 +82,13 @@ def find_program(name: str, folder: Path, environ: Mapping[str, str]) -> str | N
         path = str(folder / name)
         return shutil.which(path)
     return shutil.which(name, path=environ.get("PATH"))
+
+
+def why_no_program(name: str, folder: Path) -> str:
+    """What is wrong with a program that `find_program` does not find; the rest of a sentence."""
+    if "/" in name and (folder / name).is_file():
+        return f"{name} may not be executed: chmod +x {name}"
+    return f"there is no program {name}"
 
 
 async def _ended(guard: Process) -> None:

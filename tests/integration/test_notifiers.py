@@ -82,6 +82,8 @@ def test_a_program_that_fails_says_why(tmp_path: Path) -> None:
 def test_a_program_that_is_gone_is_no_fault_of_flowds(tmp_path: Path) -> None:
     assert run(tmp_path, "no-such-program").problem == "there is no program no-such-program"
     assert run(tmp_path, "./none").problem == "there is no program ./none"
+    (tmp_path / "closed").write_text("#!/bin/sh\n")
+    assert run(tmp_path, "./closed").problem == "./closed may not be executed: chmod +x ./closed"
     (tmp_path / "bad").write_text("#!/no/such/interpreter\n")
     (tmp_path / "bad").chmod(0o755)
     assert run(tmp_path, "./bad").problem == "the program cannot be started: No such file or directory"

@@ -33,8 +33,8 @@ def flowd(place: Workspace, *words: str) -> str:
         (
             "exit 0",
             "",
-            "exited with 0 but printed no FLOW_RESULT line on stdout",
-            "exited with 0 but printed no FLOW_RESULT line on stdout",
+            'exited with 0 but printed no FLOW_RESULT line on stdout, such as FLOW_RESULT {"status": "completed"}',
+            'exited with 0 but printed no FLOW_RESULT line on stdout, such as FLOW_RESULT {"status": "completed"}',
         ),
     ],
 )

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flowd.formats.cron import read_cron
+from flowd.formats.cron import CronError, read_cron
 
 
 def at(text: str) -> int:
@@ -84,3 +84,9 @@ def test_the_end_of_all_years_is_the_end() -> None:
 def test_zones_come_with_flowd_where_the_host_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoneinfo.TZPATH", ())
     assert ZoneInfo.no_cache("Europe/Berlin").utcoffset(datetime(2026, 7, 1)) is not None
+
+
+def test_the_user_of_a_line_of_etc_crontab_is_to_be_left_out() -> None:
+    with pytest.raises(CronError) as caught:
+        read_cron("30 2 * * 1,3 root", "UTC")
+    assert "the user in /etc/crontab" in caught.value.remedy

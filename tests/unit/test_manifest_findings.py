@@ -134,3 +134,9 @@ def test_only_the_first_of_steps_that_cannot_run_is_told() -> None:
 def test_a_text_that_is_no_toml_has_one_finding_with_its_column() -> None:
     found = only('name = "x"\nversion = \n')
     assert (found.code, found.line, found.column, found.end_column) == ("invalid-toml", 2, 11, 12)
+
+
+def test_a_retry_table_without_its_one_key_tells_of_all_the_others_too() -> None:
+    found = findings(HEAD + STEP + '[steps.retry]\nattempts = 3\nbackoff = "exponential"\ninitial_delay = "5s"\n')
+    told = " ".join(f"{one.message} {one.suggestion}" for one in found)
+    assert all(word in told for word in ("needs max_attempts", "attempts", "backoff", "initial_delay"))
