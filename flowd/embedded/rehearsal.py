@@ -89,6 +89,8 @@ class Rehearsal:
         self._known: set[str] = set()
         self._reached = 0
         self._moved = asyncio.Event()
+        self.problem: Exception | None = None
+        """Why the audience is told no more: what it raised, for example because nobody reads its output."""
 
     def knows(self, event_id: str) -> None:
         """An event of the caller's own, which no step has sent."""
@@ -111,8 +113,16 @@ class Rehearsal:
         """Tell what happens from now on."""
         self._reached = await self.parts.feed.locate(None)
 
-    async def tell(self) -> None:
-        """Tell the audience. Without end."""
+    async def tell(self, work: "asyncio.Task[object]") -> None:
+        """Tell the audience. Without end, unless it raises something: then the work that it looks at is cancelled."""
+        try:
+            await self._tell()
+        except Exception as error:  # noqa: BLE001 - it is raised where the work ends
+            self.problem = error
+            self._moved.set()
+            work.cancel()
+
+    async def _tell(self) -> None:
         if self._audience is None:
             return
         following = self.parts.feed.follow(_ALL, self._reached, is_text=False)
@@ -127,11 +137,11 @@ class Rehearsal:
                 self._moved.set()
 
     async def settle(self) -> None:
-        """Return when all that has happened by now was told."""
+        """Return when all that has happened by now was told, or nobody is told any more."""
         if self._audience is None:
             return
         newest = await self.parts.feed.locate(None)
-        while self._reached < newest:
+        while self._reached < newest and self.problem is None:
             self._moved.clear()
             await self._moved.wait()
 
@@ -197,7 +207,7 @@ async def rehearsing(
         around_runners: See `flowd.wiring.build`.
 
     Raises:
-        ExceptionGroup: Around whatever the block raises.
+        ExceptionGroup: Around whatever the block raises, or the audience, which ends the steps, too.
     """
     is_live = is_live and rehearsal_socket() is None
     path = None if is_live else sockets.socket_path(settings.socket)
@@ -212,7 +222,9 @@ async def rehearsing(
             serving = listening_when_called(path, local, max_frame_bytes=settings.max_frame_bytes)
             await stack.enter_async_context(serving)
         await rehearsal.locate()
-        telling = asyncio.create_task(rehearsal.tell(), name="flowd-rehearsal")
+        work = asyncio.current_task()
+        assert work is not None
+        telling = asyncio.create_task(rehearsal.tell(work), name="flowd-rehearsal")
         try:
             yield rehearsal
         except asyncio.CancelledError:
@@ -222,6 +234,9 @@ async def rehearsing(
             except asyncio.CancelledError:  # somebody is in a hurry
                 await end_steps(parts, grace_s=0)
             await rehearsal.settle()
+            if rehearsal.problem is not None:
+                work.uncancel()
+                raise rehearsal.problem from None
             raise
         finally:
             telling.cancel()

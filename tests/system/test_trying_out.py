@@ -232,3 +232,20 @@ def test_the_engine_of_a_caller_is_asked_by_its_steps(place: Workspace) -> None:
     done = flowd(place, "exec", "try", "main", event(place))
     runs: Any = json.loads(next(line for line in done.stderr.splitlines() if line.startswith("{")))
     assert [run["status"] for run in runs["runs"]] == ["running"]
+
+
+@pytest.mark.parametrize("words", [("fire", "event.json"), ("dev", "talks", "--event", "event.json", "--once")])
+def test_what_nobody_reads_any_more_is_ended_with_its_steps(place: Workspace, words: tuple[str, ...]) -> None:
+    place.flow("talks", 'echo $$ >"$0.pid"; while echo talk >&2; do sleep 0.02; done')
+    (place.path / "event.json").write_text('{"type": "talks.go"}')
+    command = [sys.executable, "-m", "flowd", *words]
+    with subprocess.Popen(command, cwd=place.path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
+        assert running.stderr is not None
+        assert any(b"talk" in line for line in running.stderr)
+        running.stderr.close()
+        try:
+            assert running.wait(60) == 141
+        finally:
+            running.kill()
+    (file,) = (place.path / "flows/talks").rglob("*.pid")
+    until(lambda: not os.path.exists(f"/proc/{file.read_text().strip()}"), what="an end of the step")
