@@ -11,6 +11,7 @@ from flowd.cli import printing
 from flowd.cli.exits import CommandError
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
+from flowd_client import small_file
 
 _FILES = {"flow": ("flows/*/flow.toml", ".codex/flows/*/flow.toml"), "settings": (".codex/flowd.toml",)}
 
@@ -64,7 +65,7 @@ def _unnamed(workspace: Path) -> Iterator[tuple[Path, str]]:
     for name, patterns in _FILES.items():
         for file in sorted(file for pattern in patterns for file in workspace.glob(pattern)):
             try:
-                head = file.read_text(encoding="utf-8-sig").lstrip()
+                head = small_file.read(file).decode("utf-8-sig").lstrip()
             except (OSError, UnicodeDecodeError):
                 continue
             if not head.startswith("#:schema "):

@@ -5,8 +5,11 @@ each lies in the workspace, where everybody who clones it has it, whatever flowd
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from flowd_client import small_file
 
 NAMES: Final = {"flow": "flow.schema.json", "settings": "flowd.schema.json"}
 """By what they are of: a package's ``flow.toml``, and the settings files."""
@@ -34,11 +37,9 @@ def install(workspace: Path, name: str) -> bool:
         OSError: It cannot be written.
     """
     place, wanted = copy_in(workspace, name), text(name)
-    try:
-        if place.read_text(encoding="utf-8") == wanted:
+    with suppress(OSError):  # none, or nothing that could be it: a named pipe, whose writer would be waited for
+        if small_file.read(place) == wanted.encode():
             return False
-    except (FileNotFoundError, UnicodeDecodeError):
-        pass
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = place.with_name(f".{place.name}.{os.getpid()}")
     try:
