@@ -213,10 +213,9 @@ def test_a_large_result_after_unterminated_output_arrives_whole_on_its_own_line(
     assert ended.stdout.count(b"\n") == 2
 
 
-@pytest.mark.parametrize("kind", MODULES, ids=ids)
-def test_output_through_a_slow_pipe_arrives_whole(tmp_path: Path, kind: Kind) -> None:
+def through_a_slow_pipe(tmp_path: Path, kind: Kind, source: str) -> Done:
     rig = made(tmp_path, kind)
-    rig.write(kind.script, kind.sources["large"])
+    rig.write(kind.script, source)
     command = rig.command(kind.runner, kind.script)
     (tmp_path / "stdin").write_bytes(command.stdin)
     with (
@@ -231,9 +230,23 @@ def test_output_through_a_slow_pipe_arrives_whole(tmp_path: Path, kind: Kind) ->
             stdout += chunk
             time.sleep(0.0005)  # what makes the pipe slow
         code = process.wait(timeout=30)
-    ended = Done(code, bytes(stdout), "")
+    return Done(code, bytes(stdout), "")
+
+
+@pytest.mark.parametrize("kind", MODULES, ids=ids)
+def test_output_through_a_slow_pipe_arrives_whole(tmp_path: Path, kind: Kind) -> None:
+    ended = through_a_slow_pipe(tmp_path, kind, kind.sources["large"])
     assert (ended.code, ended.said) == (0, {"status": "completed", "big": "ü" * 100_000})
-    assert stdout.count(b"x") == 300_000
+    assert ended.stdout.count(b"x") == 300_000
+
+
+def test_a_result_arrives_whole_through_a_pipe_that_a_child_has_made_one_that_does_not_wait(tmp_path: Path) -> None:
+    source = (
+        "import os\ndef run(context):\n    os.set_blocking(1, False)\n"
+        "    return {'status': 'completed', 'big': 'x' * 900_000}\n"
+    )
+    ended = through_a_slow_pipe(tmp_path, PYTHON_MODULE, source)
+    assert (ended.code, ended.said) == (0, {"status": "completed", "big": "x" * 900_000})
 
 
 @pytest.mark.parametrize("kind", MODULES, ids=ids)

@@ -22,6 +22,7 @@ import importlib.util
 import inspect
 import json
 import os
+import select
 import stat
 import threading
 import traceback
@@ -137,7 +138,10 @@ def _write_line(line: bytes) -> None:
     rest = memoryview(line if _is_at_line_start() else b"\n" + line)
     try:
         while rest:
-            rest = rest[os.write(1, rest) :]
+            try:
+                rest = rest[os.write(1, rest) :]
+            except BlockingIOError:  # a program that the step has started, such as Node, made the pipe so for all
+                select.select([], [1], [])
     except BrokenPipeError:
         pass  # nobody reads; the exit code still tells
 
