@@ -184,7 +184,8 @@ def test_output_beyond_the_limit_ends_the_step_and_is_cut(tmp_path: Path) -> Non
             )
             assert (flood.signal, flood.cause) == (signal.SIGTERM, "output_limit")
             assert (deaf.signal, deaf.cause) == (signal.SIGKILL, "output_limit")
-            assert (brief.code, brief.cause) == (0, "output_limit")
+            assert brief.cause == "output_limit"
+            assert brief.code == 0 or brief.signal == signal.SIGTERM  # whichever comes first, its end or ours
             sizes = [rig.path("flood", "out"), rig.path("deaf", "out"), rig.path("brief", "err")]
             assert [path.stat().st_size for path in sizes] == [5000] * 3
 
