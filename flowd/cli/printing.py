@@ -40,6 +40,15 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def screen_columns() -> int | None:
+    """How wide the terminal is that is printed on; None into a pipe."""
+    if not is_terminal():
+        return None
+    from shutil import get_terminal_size  # noqa: PLC0415 - 3 ms that piped output does not pay
+
+    return get_terminal_size().columns
+
+
 def has_colours() -> bool:
     """Whether stdout is a terminal whose reader wants colours (https://no-color.org)."""
     return is_terminal() and not os.environ.get("NO_COLOR")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from flowd.cli.printing import size
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, absolute_option, as_json_option
 from flowd_client import requests, wire
-from flowd_client.errors import InvalidCallError
+from flowd_client.errors import DaemonNotRunningError, InvalidCallError
 
 _ON_STOP = {
     "finish": "finish: running steps go on to their end",
@@ -33,7 +34,10 @@ Response = Mapping[str, Any]
 @as_json_option
 @click.pass_obj
 def status(session: Session, *, config: bool, of_all: bool, as_json: bool) -> None:
-    """Show what the daemon does: what it runs, what waits, what it holds, its limits. Exits with 3 when there is none.
+    """Show what the daemon does: what it runs, what waits, what it holds, its limits. Exits with 3 when there is none;
+    with --config, it shows before what the settings files and the environment say.
+
+    A terminal shows only the names of settings that nobody has set, a pipe their values, too.
 
     \b
     Examples:
@@ -50,17 +54,31 @@ def status(session: Session, *, config: bool, of_all: bool, as_json: bool) -> No
             raise CommandError("--config is of one daemon: leave --all out.")
         workspaces.show(as_json=as_json)
         return
-    response = ask(session, settings=config, metrics=as_json)
+    try:
+        response = ask(session, settings=config, metrics=as_json)
+    except DaemonNotRunningError:
+        if config and not as_json:
+            _show_files(session)
+        raise
     if as_json:
         printing.print_json(response)
         return
     _draw(session, response)
     settings = response.get("settings")
     if config and isinstance(settings, list):
-        from flowd.cli.settings import draw as draw_settings  # noqa: PLC0415 - only where it is asked for
+        from flowd.cli import settings as drawn  # noqa: PLC0415 - only where it is asked for
 
+        workspace = _text(response.get("workspace"))
         printing.line()
-        draw_settings(settings, _text(response.get("workspace")))
+        drawn.draw(settings, workspace, columns=printing.screen_columns())
+        drawn.tell_wrong(Path(workspace), more="The daemon keeps the settings of before, and another would not start.")
+
+
+def _show_files(session: Session) -> None:
+    """What would count; that no daemon runs is said behind it."""
+    from flowd.cli import settings as drawn  # noqa: PLC0415 - only where it is asked for
+
+    drawn.draw_files(session.workspace)
 
 
 def ask(session: Session, *, settings: bool, metrics: bool) -> Response:

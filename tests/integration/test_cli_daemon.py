@@ -79,6 +79,14 @@ def test_status_tells_of_the_daemon_and_where_each_setting_comes_from(workspace:
     assert "max_parallel" in out
 
 
+def test_settings_are_shown_where_no_daemon_runs(tmp_path: Path) -> None:
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex/flowd.toml").write_text("max_parallel = 3\n")
+    code, out, err = flowd(tmp_path, "status", "--config")
+    assert (code, "No daemon" in err) == (3, True)
+    assert "max_parallel = 3                      # .codex/flowd.toml:1 (" in out
+
+
 def test_an_event_is_run_followed_and_shown(workspace: Path) -> None:
     code, out, err = flowd(workspace, "dispatch", "--type", "count", "--id", "c1", "--wait")
     assert code == 0, err

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from daemon_rig import Workspace, until
+from daemon_rig import Workspace, flowd_says, until
 from http_rig import HttpPlace
 
 HOOK = '[hooks.new]\nkind = "token"\nheader = "x-token"\nsecret_file = "hook.secret"\nid = "{/id}"\ntype = "hooked"\n'
@@ -78,4 +78,7 @@ def test_settings_that_cannot_be_read_leave_those_of_before_in_force(http: HttpP
     said = reload(place, code=5)
     assert "settings not read" in said
     assert "flowd.toml:1" in said
+    told = flowd_says(place, "status", "--config")
+    assert "flowd.toml:1:16: not valid TOML" in told
+    assert "The daemon keeps the settings of before" in told
     assert status_for(http, "first-secret") == 202

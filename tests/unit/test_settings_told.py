@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flowd.cli.settings import draw
+from flowd.cli.settings import draw, draw_files
 from flowd.settings import changes
 from flowd.settings.files import FileError, check_text
 from flowd.settings.findings import find
@@ -203,3 +203,38 @@ def test_a_number_with_a_unit_is_told_as_the_number_that_it_is() -> None:
 def test_a_line_with_its_tables_name_is_told_where_to_stand(table: str) -> None:
     said = sentences(f'[{table}]\nhttp.base_path = ""\n')
     assert any("Its settings belong under [http], each without http. before it." in text for text in said)
+
+
+def test_what_is_set_is_shown_first_and_a_screen_has_only_names_of_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = settings_of(tmp_path, "[http]\nlisten = 8080\n").table
+    draw(table, str(tmp_path))
+    first, second, third, *_ = capsys.readouterr().out.splitlines()
+    assert (first.split(" ")[0], second.split(" ")[0]) == ("max_parallel", "http.listen")
+    assert " # default" in third
+    draw(table, str(tmp_path), columns=80)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [first, second]
+    assert len(lines) < 20
+    assert all(len(line) <= 80 and line.startswith("# ") for line in lines[2:])
+    names = " ".join(line.removeprefix("# ") for line in lines[2:])
+    assert all(row["name"] in names for row in table if row["origin"] == "default")
+
+
+def test_settings_are_shown_without_a_daemon_and_what_is_wrong_in_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    file = tmp_path / ".codex/flowd.toml"
+    file.parent.mkdir()
+    file.write_text("max_parallel = 3\n")
+    draw_files(tmp_path)
+    assert capsys.readouterr().out.startswith("max_parallel = 3                      # .codex/flowd.toml:1 (")
+    file.write_text("max_paralel = 3\n")
+    draw_files(tmp_path)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "",
+        f"flowd: {file}:1:1: flowd has no setting 'max_paralel'; did you mean max_parallel?\n",
+    )
