@@ -43,7 +43,7 @@ def reload(session: Session, as_json: bool) -> Exit:
     for text in [*_changes(before, after), *_settings(response)] or ["nothing changed"]:
         printing.line(text)
     for text in remarks(after):
-        printing.line(text)
+        printing.sentence(text)
     if problem:
         printing.note("flowd: The settings of before stay in force. `flowd validate` shows all that is wrong.")
     return code

@@ -82,13 +82,15 @@ def draw_flow(flow: FlowView) -> None:
     for text in graph.lines({step.name: step.needs for step in flow.steps}, lambda name: _starts(steps[name])):
         printing.line(text)
     if len(steps) > 1 and not any(step.needs for step in flow.steps):
-        printing.line("\nIts steps have no needs: those that match an event are independent and start together.")
+        printing.line()
+        printing.sentence("Its steps have no needs: those that match an event are independent and start together.")
     if flow.schedules:
-        printing.line("\nIt comes by itself; `flowd schedules` has when next, and how the last times ended:")
+        printing.line()
+        printing.sentence("It comes by itself; `flowd schedules` has when next, and how the last times ended:")
     for schedule in flow.schedules:
         printing.line(f"  {schedule.name}: {by_itself(schedule)}")
     for warning in flow.warnings:
-        printing.line(f"warning: {warning}")
+        printing.sentence(f"warning: {warning}")
 
 
 def by_itself(schedule: ScheduleDefinitionView) -> str:
@@ -148,7 +150,7 @@ def draw_catalog(view: CatalogView) -> None:
         return
     printing.table(("FLOW", "STATE", "VERSION", "STEPS", "FOLDER"), rows, yields=("FOLDER", "STEPS"), whole=("STATE",))
     for text in remarks(view):
-        printing.line(text)
+        printing.sentence(text)
 
 
 def remarks(view: CatalogView) -> Iterator[str]:

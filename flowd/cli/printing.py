@@ -35,6 +35,10 @@ STATUS_STYLES = {
 }
 
 
+_COLUMNS = 80
+"""Of a terminal that does not say."""
+
+
 def is_terminal() -> bool:
     """Whether a person reads stdout."""
     return sys.stdout.isatty()
@@ -69,6 +73,20 @@ def line(text: str = "") -> None:
     _echo(clean(text))
 
 
+def sentence(text: str) -> None:
+    """Print a sentence on stdout, folded between words where a terminal would break it within one."""
+    columns = screen_columns()
+    line(text if columns is None else _folded(clean(text), columns))
+
+
+def _folded(text: str, columns: int, **how: str) -> str:
+    if len(text) * 2 <= columns:  # no character is wider than two columns
+        return text
+    from flowd.cli.folding import folded  # noqa: PLC0415 - only for long ones
+
+    return folded(text, columns, **how)
+
+
 def line_with_status(before: str, value: str, after: str) -> None:
     """Print a line with a status in it, which may be padded, coloured on a terminal."""
     name = value.rstrip()
@@ -76,9 +94,12 @@ def line_with_status(before: str, value: str, after: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a note on stderr. It is no error when it cannot be written."""
+    """Print a note on stderr, folded between words on a terminal. It is no error when it cannot be written."""
     try:
-        click.echo(clean(text).encode("utf-8", "backslashreplace"), err=True)
+        shown = clean(text)
+        if sys.stderr.isatty():
+            shown = _folded(shown, os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS)
+        click.echo(shown.encode("utf-8", "backslashreplace"), err=True)
     except BrokenPipeError:
         raise
     except OSError:
@@ -159,9 +180,13 @@ def fields(pairs: Sequence[tuple[str, str | None]]) -> None:
     """Print names and values, one a line. Names without a value are left out."""
     present = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in present), default=0)
+    columns = screen_columns()
     for name, value in present:
         label = _bold(name.ljust(width))
-        first, *rest = clean(value).splitlines() or [""]
+        lines = clean(value).splitlines() or [""]
+        if columns is not None:
+            lines = [text for one in lines for text in _folded(one, columns - width - 2).splitlines() or [""]]
+        first, *rest = lines
         shown = status(first) if name in ("status", "process", "state") else first
         _echo(f"{label}  {shown}")
         for more in rest:

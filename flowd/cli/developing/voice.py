@@ -24,7 +24,7 @@ class Voice:
         if self._as_json:
             printing.note(text)
         else:
-            printing.line(text)
+            printing.sentence(text)
 
     def tell_findings(self, found: Sequence[Finding]) -> None:
         """What is wrong in a package now, or doubtful; maybe nothing any more."""

@@ -1,0 +1,47 @@
+"""How sentences are folded for a terminal."""
+
+import doctest
+import os
+import sys
+
+import pytest
+
+from flowd.cli import folding, printing
+from flowd.cli.folding import folded
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(folding).failed == 0
+
+
+@pytest.mark.parametrize("columns", [20, 40, 79, 80])
+def test_no_word_is_parted_and_none_is_lost(columns: int) -> None:
+    text = "flowd: release/build (run_0123456789ab) failed, exit code 3: cc: fatal error: no input files. 日本語 " * 2
+    lines = folded(text, columns).splitlines()
+    assert " ".join(lines).split() == text.split()
+    assert len(lines) > 1
+
+
+def test_what_fits_is_left_as_it_is() -> None:
+    for text in ("", "  two  blanks  within ", "x" * 40):
+        assert folded(text, 40) == text
+
+
+def test_sentences_and_values_are_folded_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "one two three four five six seven"
+    printing.sentence(said)
+    printing.fields([("why", said)])
+    printing.note(said)
+    assert capsys.readouterr() == (f"{said}\nwhy  {said}\n", f"{said}\n")
+    monkeypatch.setattr(printing, "screen_columns", lambda: 20)
+    monkeypatch.setattr(printing, "has_colours", lambda: False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "fileno", lambda: 2)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((20, 24)))
+    printing.sentence(said)
+    printing.fields([("why", said)])
+    printing.note(said)
+    folds = "one two three four\nfive six seven\n"
+    assert capsys.readouterr() == (f"{folds}why  one two three\n     four five six\n     seven\n", folds)
