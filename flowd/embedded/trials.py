@@ -1,5 +1,6 @@
 """Tries chosen steps of a flow for an event, as often as somebody wants, as if it had never been there before."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ class Trials:
         self._rehearsal = rehearsal
         self._given = given
         self._event_id: str | None = None
+        self._turn = asyncio.Lock()
+        """Held while a trial begins: who ends it then waits for its event, and does not miss it."""
 
     async def run(
         self, flow: Flow, steps: Collection[str], event: Mapping[str, Any], given: Mapping[str, str]
@@ -37,13 +40,24 @@ class Trials:
             FlowdError: The event is none, or this host cannot run these steps.
         """
         engine = self._rehearsal.engine
-        await self.stop()
-        await engine.keeping.forget_all()
+        async with self._turn:
+            event_id = await self._begin(flow, steps, event, given)
+        await engine.waiters.for_event(event_id, is_tree=False, timeout_s=None)
+        await self._rehearsal.settle()
+        page = await engine.reads.runs(RunFilter(event_id=event_id), limit=_PAGE)
+        return [run for run in reversed(page.items) if not self._given.has(run)]
+
+    async def _begin(
+        self, flow: Flow, steps: Collection[str], event: Mapping[str, Any], given: Mapping[str, str]
+    ) -> str:
+        """Forget what was there, and dispatch the event; its id."""
+        engine = self._rehearsal.engine
+        await self._end()
+        await engine.forget_all()
         self._given.results = {
             (flow.name, name): text for name, text in given.items() if name not in steps and flow.step(name)
         }
-        self._event_id = str(event.get("id"))
-        self._rehearsal.knows(self._event_id)
+        self._rehearsal.knows(str(event.get("id")))
         if alone := _unstarted(flow, steps):
             accepted = await engine.sending.dispatch(event, only=(flow.name, alone))
         else:
@@ -51,13 +65,14 @@ class Trials:
             accepted = await engine.sending.dispatch(event, among=among)
         self._event_id = accepted.event.id
         self._rehearsal.require_served(accepted.runs)
-        await engine.waiters.for_event(self._event_id, is_tree=False, timeout_s=None)
-        await self._rehearsal.settle()
-        page = await engine.reads.runs(RunFilter(event_id=self._event_id), limit=_PAGE)
-        return [run for run in reversed(page.items) if not self._given.has(run)]
+        return accepted.event.id
 
     async def stop(self) -> None:
         """End what is under way, each step within its own grace, and close what asks. Nothing where nothing is."""
+        async with self._turn:
+            await self._end()
+
+    async def _end(self) -> None:
         event_id, self._event_id = self._event_id, None
         if event_id is None:
             return

@@ -186,6 +186,12 @@ class Engine:
         """Let runs start whatever their events say of when: whoever runs them means now."""
         self._intake.waits_for_instants = False
 
+    async def forget_all(self) -> None:
+        """Forget all that has ended, see `flowd.engine.keeping.Keeping.forget_all`, and the folders of its rounds: an
+        event of the same id finds nothing of it."""
+        await self.keeping.forget_all()
+        await self._round_folders.looked_after()
+
     def drain(self) -> None:
         """Start nothing more until somebody wants this host to start runs again. Events are still accepted, and their
         runs stay queued on disk."""

@@ -79,6 +79,11 @@ class RoundFolders:
             except (OSError, ValueError, KeyError, TypeError):
                 log.warning("not a round's folder", extra={"path": str(about)})
 
+    async def looked_after(self) -> None:
+        """Return when the folders that were to go by now are gone."""
+        while looks := tuple(self._looks):
+            await asyncio.wait(looks)
+
     def _path(self, run: Run) -> Path:
         return self._folder / ids.round_folder(run.event_id, run.flow_name, run.round)
 

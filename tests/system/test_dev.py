@@ -405,6 +405,57 @@ def test_keys_run_again_run_all_below_choose_the_event_and_quit(
     assert termios.tcgetattr(on.slave) == on.before
 
 
+def sharing(place: Workspace, **scripts: str) -> Path:
+    """A package whose rounds have a folder."""
+    folder = flow(place, **scripts)
+    manifest = folder / "flow.toml"
+    manifest.write_text(manifest.read_text().replace("version = 1\n", "version = 1\nround_dir = true\n"))
+    return folder
+
+
+def test_what_a_step_finds_in_its_rounds_folder_is_made_anew_for_each_trial(
+    place: Workspace, terminal: Callable[..., Terminal]
+) -> None:
+    """What earlier steps had left is gone with their round, and what a step that failed had left is in nobody's way."""
+    folder = sharing(
+        place,
+        checkout='mkdir "$FLOWD_ROUND_DIR/source"',
+        build='cd "$FLOWD_ROUND_DIR/source" || exit 2',
+    )
+    on = terminal("work/build")
+    on.shows("r run again")
+    for times in (1, 2):
+        on.press("r")
+        on.shows("work/build completed in ", times)
+    renamed_over(folder / "build.sh", body('cd "$FLOWD_ROUND_DIR/source" || exit 2; exit 7'))
+    on.shows("exited with 7")
+    on.press("r")
+    on.shows("exited with 7", 2)
+    on.press("a")
+    on.shows("exited with 7", 3)
+    assert "known results" not in on.said()
+    assert "File exists" not in on.said()
+    on.press("q")
+    assert on.process.wait(30) == 0
+
+
+def test_keys_in_quick_succession_begin_anew_each_time(place: Workspace, terminal: Callable[..., Terminal]) -> None:
+    sharing(place, checkout="echo fetching", build="echo building")
+    on = terminal("work/build")
+    on.shows("r run again")
+    for times in (1, 2, 3, 4):
+        on.press("e")
+        on.shows("Which one?", times)
+        on.press("1\rrr")
+    on.press("e")
+    on.shows("Which one?", 5)
+    on.press("1")
+    on.shows("work/build completed in ")
+    on.press("q")
+    assert on.process.wait(30) == 0
+    assert "Fault" not in on.said()
+
+
 def test_ctrl_c_on_the_terminal_ends_the_step_and_leaves_the_terminal_as_it_was(
     place: Workspace, terminal: Callable[..., Terminal]
 ) -> None:

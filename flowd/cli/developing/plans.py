@@ -58,7 +58,13 @@ class Planner:
         self._said.setdefault((plan.flow.name, plan.choice.content), {})[step] = result
 
     def given(self, plan: Plan) -> dict[str, str]:
-        """What other steps are taken to have said: here, or else in the daemon's newest round of the event."""
+        """What other steps are taken to have said: here, or else in the daemon's newest round of the event.
+
+        Nothing where the flow's rounds have a folder: each trial is a round of its own, and what those steps had left
+        in theirs is gone.
+        """
+        if plan.flow.has_round_dir:
+            return {}
         changed = self._changed.get(plan.flow.name, set())
         theirs = {step: result for step, result in plan.choice.results.items() if step not in changed}
         return theirs | self._said.get((plan.flow.name, plan.choice.content), {})

@@ -28,6 +28,7 @@ class Tries:
         self._voice = voice
         self._out = voice.watcher()
         self._task: asyncio.Task[bool] | None = None
+        self._has_begun = False
         self._ended_s = -_LAG_S
         self.last: Plan | None = None
 
@@ -39,6 +40,7 @@ class Tries:
     async def start(self, plan: Plan, why: str, on_over: "Callable[[asyncio.Task[bool]], object]") -> None:
         """End what is under way, and begin with this. ``on_over`` is told when it has ended."""
         await self.end()
+        self._has_begun = False
         self._task = asyncio.create_task(self.run(plan, why), name="flowd-dev")
         self._task.add_done_callback(on_over)
 
@@ -49,9 +51,14 @@ class Tries:
     async def end(self) -> None:
         """End what is under way, each step within its own grace, and wait for that."""
         task, self._task = self._task, None
-        if task is not None and not task.done():
-            await self._trials.stop()
-            await task
+        if task is None or task.done():
+            return
+        if not self._has_begun:  # keys may come quicker than it gets its turn
+            task.cancel()
+            await asyncio.wait([task])
+            return
+        await self._trials.stop()
+        await task
 
     def may_write(self) -> bool:
         """Whether what we hear of now may have been written by a step that runs, or has just ended."""
@@ -60,6 +67,7 @@ class Tries:
 
     async def run(self, plan: Plan, why: str) -> bool:
         """Run what is planned. Whether all went well."""
+        self._has_begun = True
         try:
             return await self._run(plan, why)
         finally:
