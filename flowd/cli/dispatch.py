@@ -40,7 +40,7 @@ from flowd_client.views.event import DispatchView, read_dispatch
 @click.option(
     "-f", "--follow", is_flag=True, help="Print the output of its runs and of all that they cause, to the end of all."
 )
-@wait_options("Wait for the runs and all that they cause; exit 1 if one ends badly.")
+@wait_options("Wait for the runs and all that they cause; exit 1 if one ends badly or is held, as by a pause.")
 @only_option
 @click.pass_obj
 def dispatch(

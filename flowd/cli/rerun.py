@@ -56,7 +56,7 @@ def _refuse_dry_run(dry_run: bool) -> None:
 @click.option("--type", "event_type", type=TypeName(), metavar="TYPE", help="All events of this type.")
 @filter_options(of="events with a run of", searched="an event's id, type or source", but="--step")
 @_dry_run_option
-@wait_options("Wait for the runs and all that they cause; exit 1 if one ends badly.")
+@wait_options("Wait for the runs and all that they cause; exit 1 if one ends badly or is held, as by a pause.")
 @only_option
 @click.pass_obj
 def replay(
@@ -139,7 +139,7 @@ def replay(
 @filter_options(of="runs of", searched="an id, the event's type, flow, step, error or message")
 @_dry_run_option
 @only_option
-@wait_options("Wait for the end; exit 1 if it ends badly.")
+@wait_options("Wait for the end; exit 1 if it ends badly or is held, as by a pause.")
 @click.pass_obj
 def retry(
     session: Session,

@@ -187,15 +187,30 @@ def progress() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
 
 
 def verdict(session: Session, runs: Sequence[RunView], *, is_late: bool, timeout_s: float | None, hint: str) -> Exit:
-    """The exit code for runs that were waited for. Says on stderr which have not ended, and what is asked."""
+    """The exit code for runs that were waited for. Says on stderr which have not ended, what is asked, and what holds
+    runs that nobody waits for any longer, since they cannot go on by themselves."""
     if is_late:
         left = [run for run in runs if not run.is_final]
         late = f"{len(left)} of {len(runs)} runs had not ended after {timeout_s:g} s; {_outlook(session, left)}"
         older = f"these runs have ended, and after {timeout_s:g} s others of the event had not; they go on"
         printing.note(f"flowd: {late if left else older}. {hint}")
     people.tell_questions(session, runs)
+    _tell_held(session, runs)
     is_bad = any(not run.is_final or run.effective_status in BAD_STATUSES for run in runs)
     return Exit.RUN_FAILED if is_late or is_bad else Exit.GOOD
+
+
+def _tell_held(session: Session, runs: Sequence[RunView]) -> None:
+    """Which runs start only when somebody has ended a pause, brought their package back, or said that they may."""
+    for run in runs:
+        held = run.waiting_for or {}
+        if run.is_final or not ("pause" in held or "package" in held or held.get("why") == "foreign"):
+            continue
+        command = ""
+        if "pause" in held:
+            what = str(held["pause"])
+            command = f"; `{session.typed('resume') if what == '*' else session.typed('resume', what)}` lets it start"
+        printing.note(f"flowd: {run.flow_name}/{run.step_name} has not run: {run_words.waiting(run)}{command}")
 
 
 def _outlook(session: Session, left: Sequence[RunView]) -> str:
