@@ -3,12 +3,14 @@
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from flowd import __version__
+from flowd.doctor import installation
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.errors import StateError
@@ -117,18 +119,29 @@ def _answer(path: Path, restart: str | None) -> Iterator[Finding]:
         return
     finally:
         transport.close()
-    yield _is_well(said)
+    yield is_well(said, installation.installed_at_s(), time.time())
     for trouble in said.get("troubles", ()):
         yield warn(f"daemon.{trouble['what']}", trouble["problem"], _TROUBLE_REMEDIES.get(trouble["what"], ""))
 
 
-def _is_well(said: Mapping[str, Any]) -> Finding:
+def is_well(said: Mapping[str, Any], installed_at_s: float | None, now_s: float) -> Finding:
+    """How a daemon is that replied with this status: ready, and of the same code as this command.
+
+    Between releases all code has one version, so a daemon that started before the installation counts as older.
+    """
     what = f"{said.get('state')}, version {said.get('version')}, pid {said.get('pid')}"
     if said.get("version") != __version__:
         return warn(
             "daemon.answer",
             f"{what}; this command is version {__version__}",
             "Restart the daemon, so that both are of one version.",
+        )
+    uptime_ms = said.get("uptimeMs")
+    if uptime_ms is not None and installed_at_s is not None and now_s - uptime_ms / 1000 < installed_at_s:
+        return warn(
+            "daemon.answer",
+            f"{what}; this command was installed after the daemon had started, so both may be of different code",
+            "Restart the daemon, so that both are of the same code.",
         )
     if said.get("state") == "draining":
         return warn("daemon.answer", f"{what}: it starts no more runs", "Restart it when its running steps have ended.")
