@@ -1,6 +1,7 @@
 """Commands that go on while a test does."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,3 +37,18 @@ def command(place: Workspace, tmp_path: Path, *args: str) -> Iterator[Command]:
     finally:
         running.process.kill()
         running.process.wait()
+
+
+def completed(place: Workspace, *words: str) -> list[str]:
+    """What bash is offered for the last word."""
+    line = ["flowd", "-w", str(place.path), *words]
+    environ = {
+        **os.environ,
+        "_FLOWD_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(line),
+        "COMP_CWORD": str(len(line) - 1),
+    }
+    argv = [sys.executable, "-m", "flowd"]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environ, check=True, timeout=60)
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]

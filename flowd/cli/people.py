@@ -6,11 +6,11 @@ from typing import Any, get_args
 import click
 
 from flowd.cli import printing, run_words
+from flowd.cli.asking import AskingReference, asking_of
 from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, named_options, whole_list
 from flowd.cli.names import JsonOrFile
 from flowd.cli.reading_events import read_payload
-from flowd.cli.references import RunReference, run_of
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, absolute_option, as_json_option
 from flowd_client import requests, wire
@@ -95,24 +95,26 @@ def _behind(question: QuestionView) -> str | None:
 
 
 @click.command(cls=Verb, short_help="Let a run that asks count as completed.")
-@click.argument("run_id", type=RunReference(), metavar="RUN")
+@click.argument("run_id", type=AskingReference(), metavar="RUN")
 @click.option("-m", "--note", type=Text(), metavar="TEXT", help=_NOTE_HELP)
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help=_ATTEMPT_HELP)
 @as_json_option
 @click.pass_obj
 def approve(session: Session, run_id: str, *, note: str | None, attempt: int | None, as_json: bool) -> None:
-    """Let a run that asks for a person count as completed. What waits for it goes on.
+    """Let a run that asks for a person count as completed. What waits for it goes on. FLOW/STEP means
+    the run of that step that asks, and @last the newest run that does.
 
     \b
     Examples:
       flowd approve run_16439a6acab8
       flowd approve run_16439a6acab8 -m "read the notes"
+      flowd approve release/ask
     """
     _resolve(session, run_id, "completed", note=note, attempt=attempt, as_json=as_json)
 
 
 @click.command(cls=Verb, short_help="Let a run that asks count as failed.")
-@click.argument("run_id", type=RunReference(), metavar="RUN")
+@click.argument("run_id", type=AskingReference(), metavar="RUN")
 @click.option("-m", "--note", type=Text(), metavar="TEXT", help=_NOTE_HELP)
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help=_ATTEMPT_HELP)
 @as_json_option
@@ -128,7 +130,7 @@ def reject(session: Session, run_id: str, *, note: str | None, attempt: int | No
 
 
 @click.command(cls=Verb, short_help="Say how a run that asks counts from now on.")
-@click.argument("run_id", type=RunReference(), metavar="RUN")
+@click.argument("run_id", type=AskingReference(), metavar="RUN")
 @click.option(
     "--as", "status", type=click.Choice(get_args(ResolvedAs)), required=True, metavar="STATUS",
     help="completed, changed, skipped or failed.",
@@ -153,12 +155,12 @@ def resolve(
 def _resolve(
     session: Session, run_id: str, status: ResolvedAs, *, note: str | None, attempt: int | None, as_json: bool
 ) -> None:
-    response = session.ask(requests.resolve_run(run_of(session, run_id), status, note=note, attempt=attempt))
+    response = session.ask(requests.resolve_run(asking_of(session, run_id), status, note=note, attempt=attempt))
     _tell(response, "counts as", as_json=as_json)
 
 
 @click.command(cls=Verb, short_help="Answer a run that asks, and let it go on.")
-@click.argument("run_id", type=RunReference(), metavar="RUN")
+@click.argument("run_id", type=AskingReference(), metavar="RUN")
 @click.option(
     "--input",
     "text",
@@ -181,7 +183,7 @@ def answer(session: Session, run_id: str, *, text: str | None, attempt: int | No
     if text is not None and given is None:
         raise CommandError("An input of null says nothing; leave --input out to let the run go on without one.")
     _tell(
-        session.ask(requests.answer_run(run_of(session, run_id), given, attempt=attempt)),
+        session.ask(requests.answer_run(asking_of(session, run_id), given, attempt=attempt)),
         "was answered:",
         as_json=as_json,
     )

@@ -1,10 +1,10 @@
 """Runs and events that are named by a part of their id, or in words; and what a shell completes."""
 
-import os
 import subprocess
 import sys
 
 import pytest
+from command_rig import completed
 from daemon_rig import Workspace, flowd_says, say
 
 
@@ -58,21 +58,6 @@ def test_an_event_is_named_by_any_unique_beginning_or_in_words(busy: Workspace) 
     assert "beginning of several events: release-1, release-10" in flowd_says(busy, "event", "rel", code=4)
     assert "good" in flowd_says(busy, "runs", "--event", "release-1")
     assert "bad" in flowd_says(busy, "runs", "--event", "oth")
-
-
-def completed(place: Workspace, *words: str) -> list[str]:
-    """What bash is offered for the last word."""
-    line = ["flowd", "-w", str(place.path), *words]
-    environ = {
-        **os.environ,
-        "_FLOWD_COMPLETE": "bash_complete",
-        "COMP_WORDS": " ".join(line),
-        "COMP_CWORD": str(len(line) - 1),
-    }
-    argv = [sys.executable, "-m", "flowd"]
-    done = subprocess.run(argv, capture_output=True, text=True, env=environ, check=True, timeout=60)
-    assert done.stderr == ""
-    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
 def test_a_shell_completes_in_the_workspace_around_it_without_being_told(
