@@ -87,6 +87,9 @@ def exec_(
 ) -> int:
     """Run one step for an event, here and now, whatever its trigger says, and print its result as JSON.
 
+    It runs alone and for real: the steps that it needs do not run, and it is given no results of theirs. `flowd dev
+    FLOW/STEP --once` runs them first.
+
     What it writes is shown on stderr as it writes it; stdout has the JSON alone. What it sends, by `next`,
     `flowd dispatch` or a client, is told and starts nothing; the workspace's daemon gets it only with --live. Ctrl-C
     ends the step.

@@ -1,6 +1,7 @@
 """Runs an event's steps once and keeps nothing: for ``flowd fire`` and ``flowd exec``."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from flowd.embedded.running import private_settings
 from flowd.engine.engine import Engine
 from flowd.settings.values import Settings
 from flowd_client.discovery import trace_around
+
+log = logging.getLogger("flowd.embedded")
 
 _PAGE = 500
 """Events of a tree that are looked at at once."""
@@ -83,11 +86,23 @@ async def _run_in(
                 rehearsal.knows(event["id"])
             accepted = await rehearsal.engine.sending.dispatch(event, only=only, traceparent=trace_around())
             rehearsal.require_served(accepted.runs)
+            if only is not None:
+                _warn_of_needs(rehearsal.engine, *only)
             runs = await _see_through(rehearsal.engine, accepted.event.id)
             await rehearsal.settle()
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.
     return [report(run) for run in runs]
+
+
+def _warn_of_needs(engine: Engine, flow_name: str, step_name: str) -> None:
+    flow = engine.snapshot().by_name.get(flow_name)
+    step = None if flow is None else flow.step(step_name)
+    if step is not None and step.needs:
+        names = ", ".join(step.needs)
+        sentence = f"{flow_name}/{step_name} needs {names}, and runs here without"
+        remedy = f"`flowd dev {flow_name}/{step_name} --once` runs what it needs first"
+        log.warning("step runs alone", extra={"error": sentence, "remedy": remedy})
 
 
 async def _see_through(engine: Engine, event_id: str) -> list[Run]:

@@ -292,6 +292,19 @@ def test_its_end_leaves_no_process_and_no_folder(place: Workspace, tmp_path: Pat
     assert [path for path in temporary.rglob("*") if path != temporary / f"flowd-{os.geteuid()}"] == []
 
 
+def test_exec_says_that_a_step_runs_without_what_it_needs(place: Workspace) -> None:
+    folder = flow(place, build="echo building", publish="echo publishing")
+    alone = flowd(place, "exec", "work", "publish", str(folder / "event.json"))
+    assert alone.returncode == 0
+    assert "building" not in alone.stderr
+    assert alone.stderr.startswith(
+        "flowd: step runs alone: work/publish needs build, and runs here without. "
+        "`flowd dev work/publish --once` runs what it needs first\n"
+    )
+    first = flowd(place, "exec", "work", "build", str(folder / "event.json"))
+    assert "alone" not in first.stderr
+
+
 def test_once_runs_now_and_tells_scripts_how_it_ended(place: Workspace) -> None:
     folder = flow(place, build="echo building", test="echo testing")
     done = flowd(place, "dev", "work", "--once")
