@@ -1,7 +1,7 @@
 """Prints what steps do that are only tried out: what they write as they write it, how they ended, what they sent."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flowd.cli import output, printing
 from flowd.cli.follow.lines import LineMultiplexer
@@ -21,13 +21,17 @@ class Watcher:
     and no lines by which a step says how far it is.
     """
 
-    def __init__(self, write: Write, note: Callable[[str], None], *, is_terminal: bool) -> None:
+    def __init__(
+        self, write: Write, note: Callable[[str], None], *, is_terminal: bool, steps: Sequence[str] = ()
+    ) -> None:
         """Print nothing yet.
 
         Args:
             write: Takes what steps write, by its stream.
             note: Takes a line of flowd's own.
             is_terminal: A person reads what ``write`` takes.
+            steps: Those that are to come, as FLOW/STEP, where that is known: of several, the first one's lines, too,
+                are behind its name.
         """
         self._write = write
         self._note = note
@@ -37,6 +41,10 @@ class Watcher:
         self._progress: dict[str, WithoutProgress] = {}
         self._shown: dict[Stream, OutputFilter] = {}
         self._is_in_line: Stream | None = None
+        self._will_be_several = len(steps) > 1
+        if self._will_be_several:
+            for step in steps:
+                self._lines.prefix(printing.clean(step))
 
     def begins(self, run: Run) -> None:
         """See `flowd.embedded.Audience`."""
@@ -48,7 +56,7 @@ class Watcher:
 
     @property
     def _are_several(self) -> bool:
-        return len(self._names) > 1
+        return self._will_be_several or len(self._names) > 1
 
     def writes(self, run: Run, stream: Stream, data: bytes) -> None:
         """See `flowd.embedded.Audience`."""

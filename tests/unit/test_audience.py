@@ -2,7 +2,7 @@
 
 import asyncio
 import doctest
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -54,9 +54,9 @@ def test_chunks_that_do_not_belong_together_stay_as_they_are() -> None:
 
 
 class Screen:
-    def __init__(self, *, is_terminal: bool = False) -> None:
+    def __init__(self, *, is_terminal: bool = False, steps: Sequence[str] = ()) -> None:
         self.text = b""
-        self.watcher = Watcher(self.write, self.note, is_terminal=is_terminal)
+        self.watcher = Watcher(self.write, self.note, is_terminal=is_terminal, steps=steps)
 
     def write(self, _: Stream, data: bytes) -> None:
         self.text += data
@@ -96,6 +96,22 @@ def test_from_the_second_step_on_lines_are_behind_their_names() -> None:
     screen.watcher.writes(run("a"), "stdout", b"more\n")
     screen.watcher.writes(run("other"), "stdout", b"ne\n")
     assert screen.text == b"alone\nbegun\nf/a     | more\nf/other | one\n"
+
+
+def test_of_several_that_are_to_come_the_first_one_is_behind_its_name_too() -> None:
+    screen = Screen(steps=["f/a", "f/other"])
+    screen.watcher.begins(run("a"))
+    screen.watcher.writes(run("a"), "stdout", b"first\n")
+    screen.watcher.begins(run("other"))
+    screen.watcher.writes(run("other"), "stdout", b"second\n")
+    assert screen.text == b"f/a     | first\nf/other | second\n"
+
+
+def test_one_that_is_to_come_is_shown_as_it_is() -> None:
+    screen = Screen(steps=["f/a"])
+    screen.watcher.begins(run("a"))
+    screen.watcher.writes(run("a"), "stdout", b"first\n")
+    assert screen.text == b"first\n"
 
 
 def test_a_terminal_gets_no_progress_and_nothing_to_obey() -> None:

@@ -75,8 +75,9 @@ class Tries:
 
     async def _run(self, plan: Plan, why: str) -> bool:
         self.last = plan
-        self._out = self._voice.watcher()
         given = self._planner.given(plan)
+        steps = [*_first(plan, given), *plan.steps]
+        self._out = self._voice.watcher([f"{plan.flow.name}/{step}" for step in steps])
         self._voice.say(f"── {time.strftime('%H:%M:%S')} {f'{why}: ' if why else ''}{_told(plan, given)}")
         try:
             runs = await self._trials.run(plan.flow, plan.steps, plan.choice.event, given)
@@ -114,12 +115,17 @@ class Tries:
             self._out.sent(event)
 
 
+def _first(plan: Plan, given: Collection[str]) -> list[str]:
+    """What runs before, because its results are needed and nobody knows them."""
+    needed = saved.needed(plan.flow, plan.steps)
+    return [step.name for step in plan.flow.steps if step.name in needed and step.name not in given]
+
+
 def _told(plan: Plan, given: Collection[str]) -> str:
     """What is about to run, and where what it needs comes from."""
     needed = saved.needed(plan.flow, plan.steps)
-    order = [step.name for step in plan.flow.steps if step.name in needed]
-    first = [name for name in order if name not in given]
-    taken = [name for name in order if name in given]
+    first = _first(plan, given)
+    taken = [step.name for step in plan.flow.steps if step.name in needed and step.name in given]
     words = f"{plan.label} with event {plan.choice.label}"
     words += f", after {', '.join(first)}" if first else ""
     return words + (f", with the known results of {', '.join(taken)}" if taken else "")

@@ -41,10 +41,10 @@ class Voice:
             results = [shape(report(run)) for run in runs]
             printing.print_json({"eventId": plan.choice.event.get("id"), "results": results})
 
-    def watcher(self) -> Watcher:
-        """For what steps write."""
+    def watcher(self, steps: Sequence[str] = ()) -> Watcher:
+        """For what these steps write."""
         is_terminal = sys.stderr.isatty() if self._as_json else printing.is_terminal()
-        return Watcher(self._write, self.say, is_terminal=is_terminal)
+        return Watcher(self._write, self.say, is_terminal=is_terminal, steps=steps)
 
     def _write(self, stream: Stream, data: bytes) -> None:
         output.write("stderr" if self._as_json else stream, data)
