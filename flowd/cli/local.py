@@ -5,6 +5,7 @@ comes.
 """
 
 import logging
+import shlex
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.cli.written import WrittenFlow, WrittenStep
 from flowd.domain.errors import FlowdError, InvalidEventError, NotFoundError
+from flowd.domain.run import ATTENTION
 from flowd.domain.timing import NOT_BEFORE
 
 if TYPE_CHECKING:
@@ -36,20 +38,38 @@ def _trying_options(function: Any) -> Any:
 @click.command(cls=Verb, short_help="Run an event's steps right here. Needs no daemon.")
 @click.argument("event", type=EventFile(), required=False, metavar="EVENT.json|-")
 @click.option("--event", "event_option", type=EventFile(), metavar="FILE", help="The same as the argument.")
+@click.option(
+    "--approve",
+    "approved",
+    multiple=True,
+    metavar="STEP",
+    help="Let this step count as completed where it asks for a person; again for more.",
+)
 @_trying_options
 @click.pass_obj
-def fire(session: Session, *, event: str | None, event_option: str | None, is_quiet: bool, is_live: bool) -> int:
+def fire(
+    session: Session,
+    *,
+    event: str | None,
+    event_option: str | None,
+    approved: tuple[str, ...],
+    is_quiet: bool,
+    is_live: bool,
+) -> int:
     """Run every step that matches an event, here and now, and print their results as JSON. Nothing is stored.
 
     What the steps write is shown on stderr as they write it; stdout has the JSON alone. What they send, by `next`,
     `flowd dispatch` or a client, is told and runs here, too; the workspace's daemon gets it only with --live. Delays
     between steps are kept; a notBefore of the event is not waited for. Ctrl-C ends the steps.
 
+    What waits for a step that asks for a person does not run, but with --approve.
+
     Exits with 1 if a step fails, is blocked or needs intervention.
 
     \b
     Examples:
       flowd fire event.json
+      flowd fire event.json --approve ask
       flowd fire --event event.json | jq '.results[].result.status'
       flowd fire event.json --quiet --live
     """
@@ -61,10 +81,14 @@ def fire(session: Session, *, event: str | None, event_option: str | None, is_qu
     if body.get(NOT_BEFORE) is not None:
         printing.note("flowd: notBefore is not waited for here; `flowd dispatch` waits for it.")
     try:
-        reports = embedded.fire(session.workspace, body, on_stderr(is_quiet=is_quiet), is_live=is_live)
+        audience = on_stderr(is_quiet=is_quiet)
+        reports = embedded.fire(session.workspace, body, audience, is_live=is_live, approved=approved)
     except FlowdError as error:
         raise told(error) from error
     printing.print_json({"eventId": body.get("id"), "results": [shape(report) for report in reports]})
+    if asking := [report.step for report in reports if report.status in ATTENTION]:
+        words = " ".join(f"--approve {shlex.quote(step)}" for step in dict.fromkeys(asking))
+        tell(f"{asking[0]} asks for a person, whom nobody can ask here. `flowd fire … {words}` goes on behind it.")
     return _code(reports, is_quiet=is_quiet)
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
+from flowd.embedded.approving import see_through
 from flowd.embedded.ending import until_told_to_end
 from flowd.embedded.rehearsal import Audience, rehearsing
 from flowd.embedded.running import private_settings
@@ -14,9 +16,6 @@ from flowd.settings.values import Settings
 from flowd_client.discovery import trace_around
 
 log = logging.getLogger("flowd.embedded")
-
-_PAGE = 500
-"""Events of a tree that are looked at at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +39,26 @@ class RunReport:
     exit_ok: bool
 
 
-def fire(workspace: Path, event: object, audience: Audience | None = None, *, is_live: bool = False) -> list[RunReport]:
+def fire(
+    workspace: Path,
+    event: object,
+    audience: Audience | None = None,
+    *,
+    is_live: bool = False,
+    approved: Collection[str] = (),
+) -> list[RunReport]:
     """Run every step that an event matches, and all that they cause, and report in match order, causes first.
 
     Delays of steps, and the quiet that they wait for, are waited for; a ``notBefore`` of an event is not. What steps
     send in other ways than by their results runs here, too, unless they are ``is_live``, see
     `flowd.embedded.rehearsal.rehearsing`. An interrupt ends steps with their own grace, a second one at once.
+    Steps whose names are ``approved`` count as completed where they ask for a person.
 
     Raises:
         FlowdError: The event is none.
         KeyboardInterrupt: The process was told to end, by SIGINT, SIGTERM or SIGHUP.
     """
-    return _run(workspace, event, None, audience, is_live=is_live)
+    return _run(workspace, event, None, audience, is_live=is_live, approved=approved)
 
 
 def execute(
@@ -68,16 +75,30 @@ def execute(
 
 
 def _run(
-    workspace: Path, event: object, only: tuple[str, str] | None, audience: Audience | None, *, is_live: bool
+    workspace: Path,
+    event: object,
+    only: tuple[str, str] | None,
+    audience: Audience | None,
+    *,
+    is_live: bool,
+    approved: Collection[str] = (),
 ) -> list[RunReport]:
     # The folder goes after the loop, which sees its threads end even if it is interrupted twice: one of them may be
     # about to start the keeper in it.
     with private_settings(workspace) as settings:
-        return asyncio.run(until_told_to_end(_run_in(settings, event, only, audience, is_live=is_live)))
+        return asyncio.run(
+            until_told_to_end(_run_in(settings, event, only, audience, is_live=is_live, approved=approved))
+        )
 
 
 async def _run_in(
-    settings: Settings, event: object, only: tuple[str, str] | None, audience: Audience | None, *, is_live: bool
+    settings: Settings,
+    event: object,
+    only: tuple[str, str] | None,
+    audience: Audience | None,
+    *,
+    is_live: bool,
+    approved: Collection[str],
 ) -> list[RunReport]:
     runs: list[Run] = []
     try:
@@ -88,7 +109,7 @@ async def _run_in(
             rehearsal.require_served(accepted.runs)
             if only is not None:
                 _warn_of_needs(rehearsal.engine, *only)
-            runs = await _see_through(rehearsal.engine, accepted.event.id)
+            runs = await see_through(rehearsal.engine, accepted.event.id, is_tree=True, approved=approved)
             await rehearsal.settle()
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # A refusal is the caller's business; how we wait for steps is not.
@@ -103,19 +124,6 @@ def _warn_of_needs(engine: Engine, flow_name: str, step_name: str) -> None:
         sentence = f"{flow_name}/{step_name} needs {names}, and runs here without"
         remedy = f"`flowd dev {flow_name}/{step_name} --once` runs what it needs first"
         log.warning("step runs alone", extra={"error": sentence, "remedy": remedy})
-
-
-async def _see_through(engine: Engine, event_id: str) -> list[Run]:
-    """The runs of the event and of all that they cause, when nothing goes on without a person, whom nobody can ask."""
-    await engine.waiters.for_event(event_id, is_tree=True, timeout_s=None)
-    runs: list[Run] = []
-    cursor: str | None = None
-    while True:
-        page = await engine.reads.tree(event_id, limit=_PAGE, cursor=cursor)
-        runs += [run for event in page.items for run in event.runs]
-        cursor = page.next_cursor
-        if cursor is None:
-            return runs
 
 
 def report(run: Run) -> RunReport:

@@ -131,6 +131,12 @@ def test_what_waits_for_a_person_is_queued(package: FlowPackage) -> None:
     assert (answered.status, answered.message) == ("completed", "built by ada")
 
 
+def test_a_round_goes_on_behind_a_question_that_the_test_approves(package: FlowPackage) -> None:
+    done = package.round(package.event(blocked=True), approve=["build"])
+    assert done.statuses == {"build": "completed", "test": "failed", "publish": "skipped"}
+    assert "/artifact" in str(done["test"].error)  # which who asks has not made
+
+
 def test_an_event_that_matches_nothing_runs_nothing(package: FlowPackage) -> None:
     done = package.round(package.event("chain.go", name="no tag"))
     assert (dict(done), done.ok) == ({}, False)

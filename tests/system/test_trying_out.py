@@ -131,6 +131,22 @@ def test_what_a_step_writes_is_shown_while_it_runs_and_stdout_has_the_result_alo
     assert json.loads(running.out[0])
 
 
+def test_fire_stops_at_a_question_says_so_and_goes_on_where_it_is_approved(place: Workspace) -> None:
+    folder = place.flow("try", say("needs_intervention", message="publish?"))
+    with (folder / "flow.toml").open("a") as manifest:
+        manifest.write('[[steps]]\nname = "then"\nrunner = "exec"\nscript = "then.sh"\nneeds = ["main"]\n')
+    (folder / "then.sh").write_text(f"#!/bin/sh\n{say('changed')}\n")
+    (folder / "then.sh").chmod(0o755)
+    done = flowd(place, "fire", event(place))
+    assert done.returncode == 1
+    assert "main asks for a person" in done.stderr
+    assert "--approve main` goes on" in done.stderr
+    done = flowd(place, "fire", event(place), "--approve", "main")
+    assert done.returncode == 0, done.stderr
+    assert [one["step"] for one in json.loads(done.stdout)["results"]] == ["main", "then"]
+    assert json.loads(done.stdout)["results"][1]["result"]["status"] == "changed"
+
+
 def test_of_several_steps_each_line_is_behind_its_name_and_each_end_is_told(place: Workspace) -> None:
     place.flow("one", f"echo from one; {say('completed', message='all good')}", trigger="try.go")
     place.flow("second", "printf 'no end'; exit 3", trigger="try.go")

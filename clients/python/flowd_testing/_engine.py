@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from flowd.domain.launching import Command, StepContext
 from flowd.domain.needs import NeedEnd
 from flowd.domain.people import Answer, Person
 from flowd.domain.run import Run
+from flowd.embedded.approving import see_through
 from flowd.embedded.in_order import merged
 from flowd.embedded.rehearsal import Rehearsal, rehearsing
 from flowd.embedded.running import private_settings
@@ -51,15 +52,22 @@ class Told:
 
 
 def run(
-    workspace: Path, event: dict[str, Any], *, only: str | None = None, told: Told | None = None
+    workspace: Path,
+    event: dict[str, Any],
+    *,
+    only: str | None = None,
+    told: Told | None = None,
+    approved: Collection[str] = (),
 ) -> list[StepReport]:
     """Run one step, or the round of the workspace's only flow, and report in the order of its steps.
+
+    Steps that are ``approved`` count as completed where they ask for a person.
 
     Raises:
         FlowPackageError: See `flowd_testing.FlowPackage`.
     """
     with private_settings(workspace) as settings:
-        return _finish(_run(settings, event, only, told or Told({})))
+        return _finish(_run(settings, event, only, told or Told({}), approved))
 
 
 def _finish(work: Coroutine[Any, Any, T]) -> T:
@@ -72,7 +80,9 @@ def _finish(work: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, work).result()
 
 
-async def _run(settings: Settings, event: dict[str, Any], only: str | None, told: Told) -> list[StepReport]:
+async def _run(
+    settings: Settings, event: dict[str, Any], only: str | None, told: Told, approved: Collection[str]
+) -> list[StepReport]:
     around = None if only is None else _telling(told)
     try:
         async with rehearsing(settings, None, causes=False, around_runners=around) as rehearsal:
@@ -84,7 +94,7 @@ async def _run(settings: Settings, event: dict[str, Any], only: str | None, told
                 else {"only": (flow.name, only)}
             )
             await rehearsal.engine.sending.dispatch(event, **asked)
-            await rehearsal.engine.waiters.for_event(event["id"], is_tree=False, timeout_s=None)
+            await see_through(rehearsal.engine, event["id"], is_tree=False, approved=approved)
             runs, sent = await _come_of(rehearsal, event["id"])
             printed = {run.id: await _printed(rehearsal.engine, run) for run in runs}
     except ExceptionGroup as group:  # how we wait for steps is nobody's business

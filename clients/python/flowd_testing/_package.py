@@ -3,7 +3,7 @@
 import itertools
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,18 +108,20 @@ class FlowPackage:
         (report,) = _engine.run(self.workspace, self._named(event), only=name, told=told)
         return _shown(report)
 
-    def round(self, event: Mapping[str, Any] | None = None) -> RoundReport:
+    def round(self, event: Mapping[str, Any] | None = None, *, approve: Collection[str] = ()) -> RoundReport:
         """Run every step that the event matches, and those that need them, in order. Delays are not waited for.
 
         Args:
             event: By default the package's example, see `event`.
+            approve: Names of steps that count as completed where they ask for a person. What waits for others that ask
+                is ``queued`` at the end.
 
         Raises:
             FlowPackageError: The package is broken, or the event is none.
         """
         from flowd_testing import _engine  # noqa: PLC0415 - likewise
 
-        reports = _engine.run(self.workspace, self._named(event))
+        reports = _engine.run(self.workspace, self._named(event), approved=approve)
         return RoundReport({report.step: _shown(report) for report in reports})
 
 
