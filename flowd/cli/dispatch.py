@@ -67,8 +67,8 @@ def dispatch(
     When this returns, the event and a run for each matching step are on the daemon's disk. Where no step matches, that
     is told on stderr with the nearest misses.
 
-    With --follow, stdout and stderr have what its steps print, and stderr how each run ended; it exits with 1 if one
-    ended badly.
+    With --follow, stdout and stderr have what its steps print, and stderr how each run ended as soon as it has, how
+    each attempt did behind which another comes, and at last once more what ended badly; it exits with 1 if one did.
 
     \b
     Examples:

@@ -2,11 +2,12 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from flowd.cli import people, printed_order, printing, run_words, tree, waiting
 from flowd.cli.exits import Exit
+from flowd.cli.follow.ends import EndTeller, end_of
 from flowd.cli.session import Session
 from flowd_client import requests
 from flowd_client.views.run import RunView, read_runs
@@ -46,7 +47,8 @@ def follow(
 
     Args:
         lines: Of what is printed already, only so many of each run.
-        is_telling: Say how they ended. By default on a terminal: else stderr has what steps wrote there, and no more.
+        is_telling: Say how each ended, once it has, and each attempt behind which another comes. By default on a
+            terminal: else stderr has what steps wrote there, and no more.
     """
     from flowd.cli.follow import logs as follow_logs  # noqa: PLC0415 - asyncio, which nothing else here needs
 
@@ -54,10 +56,13 @@ def follow(
     if lines is not None:
         runs = _runs(session, run_ids, event_id, is_alone=is_alone)
         tails = {run.id: _tail(session, run, only, lines) for run in runs if run.attempt_count}
-    left = follow_logs.follow(session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone, tails=tails)
+    ends = EndTeller() if (sys.stderr.isatty() if is_telling is None else is_telling) else None
+    left = follow_logs.follow(
+        session, run_ids, event_id, only, is_raw=is_raw, is_alone=is_alone, tails=tails, ends=ends
+    )
     runs = _runs(session, run_ids, event_id, is_alone=is_alone)
-    if sys.stderr.isatty() if is_telling is None else is_telling:
-        tell_ends(runs)
+    if ends is not None:
+        tell_ends(runs, ends.ended)
     _tell_left(session, left)
     return Exit.RUN_FAILED if left or any(map(is_bad, runs)) else Exit.GOOD
 
@@ -93,23 +98,20 @@ def is_bad(run: RunView) -> bool:
     return run.effective_status in waiting.BAD_STATUSES
 
 
-def tell_ends(runs: Sequence[RunView]) -> None:
-    """How runs ended: one in a line; of several those that ended badly, and how many ended how."""
+def tell_ends(runs: Sequence[RunView], told: Collection[str] = ()) -> None:
+    """How runs ended: one in a line; of several those that ended badly, and how many ended how.
+
+    Args:
+        told: Runs whose ends were told as they came; those of others are told now, too.
+    """
     ended = [run for run in runs if run.is_final]
-    for run in ended[:1] if len(runs) == 1 else [run for run in ended if is_bad(run)][:_MAX_TOLD]:
+    is_one = len(runs) == 1
+    for run in [run for run in ended if run.id not in told or (is_bad(run) and not is_one)][:_MAX_TOLD]:
         printing.note(f"flowd: {end_of(run)}")
-    if len(runs) > 1:
+    if not is_one:
         counts = Counter(run.effective_status for run in runs)
-        told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-        printing.note(f"flowd: {len(runs)} runs: {told}")
-
-
-def end_of(run: RunView) -> str:
-    """How a run ended, in a line: its status, its exit code, and why, without the code once more."""
-    code = "" if run.exit_code is None else f", exit code {run.exit_code}"
-    said = (run.why or run.message or "").partition("\n")[0]
-    why = said.removeprefix(f"exited with {run.exit_code}").removesuffix(f"(exit code {run.exit_code})").strip("; ")
-    return f"{run.flow_name}/{run.step_name} ({run.id}) {run.effective_status}{code}{f': {why}' if why else ''}"
+        said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        printing.note(f"flowd: {len(runs)} runs: {said}")
 
 
 def _tell_left(session: Session, left: Sequence[RunView]) -> None:

@@ -2,13 +2,16 @@
 nothing has, a drain; and how a dispatch that is followed ends."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon_rig import Workspace, flowd, flowd_says, workspace
+from command_rig import command
+from daemon_rig import Workspace, flowd, flowd_says, until, workspace
 from http_rig import HttpPlace
 
+from flowd.cli.printing import took
 from flowd_client import create_flow_client
 from flowd_client.errors import ConflictError
 
@@ -42,14 +45,32 @@ def test_a_followed_dispatch_prints_the_whole_tree_and_ends_with_how_it_ended(bu
     told = done.stderr.splitlines()
     assert told[0] == "accepted e: 1 run"
     assert "bad/main  | why" in told or "bad/main | why" in told
-    assert told[-2:] == [
-        f"flowd: bad/main ({caused['id']}) failed, exit code 3: why",
-        "flowd: 2 runs: 1 changed, 1 failed",
-    ]
+    ended = f"flowd: bad/main ({caused['id']}) failed in {took(caused['durationMs'])}, exit code 3: why"
+    assert told[-2:] == [ended, "flowd: 2 runs: 1 changed, 1 failed"]
+    assert any(re.fullmatch(r"flowd: ship/main \(run_\w+\) changed in \w+, exit code 0", line) for line in told)
+    assert told.count(ended) == 2  # as it came, and at last
     alone = flowd(busy, "dispatch", "--id", "e2", "--type", "ship.go", "--follow", "--only")
     assert alone.returncode == 0
-    assert alone.stderr.splitlines()[-1].endswith(" changed, exit code 0")
+    _, only = alone.stderr.splitlines()
+    assert re.fullmatch(r"flowd: ship/main \(run_\w+\) changed in [\w.]+, exit code 0", only)
     assert flowd(busy, "dispatch", "--type", "ship.go", "--follow", "--json").returncode == 2
+
+
+def test_a_followed_dispatch_tells_each_attempt_behind_which_another_comes(place: Workspace, tmp_path: Path) -> None:
+    script = "echo no input >&2; while [ ! -e go ]; do sleep 0.02; done; exit 3"
+    place.flow("poor", script, step="[steps.retry]\nmax_attempts = 2\ndelay_ms = 10")
+    place.start()
+    with command(place, tmp_path, "dispatch", "--type", "poor.go", "--follow") as follower:
+        until(lambda: "poor/main | no input" in follower.err, what="the first attempt's output")
+        (place.path / "flows/poor/go").touch()
+        assert follower.process.wait(30) == 1
+        _, first, attempt, second, end = follower.err
+    (run,) = place.call("flow.listRuns")["runs"]
+    name = f"flowd: poor/main ({run['id']})"
+    assert first == second == "poor/main | no input"
+    told = rf"{re.escape(name)} attempt 1 failed in [\w.]+: no input \(exit code 3\); .*attempt 2.*"
+    assert re.fullmatch(told, attempt)
+    assert end == f"{name} failed after 2 attempts in {took(run['durationMs'])}, exit code 3: no input"
 
 
 def test_an_event_that_must_match_is_refused_before_it_is_stored(busy: Workspace) -> None:

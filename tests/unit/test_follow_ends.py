@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowd.cli.following import end_of
+from flowd.cli.follow.ends import end_of
 from flowd_client.views.run import read_run
 
 

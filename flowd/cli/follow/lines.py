@@ -65,6 +65,11 @@ class LineMultiplexer:
             self._hide()
             self._sink(key[1], self.prefix(name) + self._clean(final(self._open.pop(key))) + b"\n")
 
+    def say(self, tell: Callable[[], None]) -> None:
+        """Tell something between the lines, which is of no output."""
+        self._hide()
+        tell()
+
     def close(self) -> None:
         """Write every unfinished line."""
         for name in {name for name, _ in self._open}:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from flowd.cli import output, printing
+from flowd.cli.follow.ends import EndTeller
 from flowd.cli.follow.events import RECONNECT_S
 from flowd.cli.follow.lines import LineMultiplexer
 from flowd.cli.follow.progress import WithoutProgress
@@ -45,12 +46,14 @@ def follow(
     is_raw: bool,
     is_alone: bool,
     tails: Mapping[str, Begun] | None = None,
+    ends: EndTeller | None = None,
 ) -> tuple[RunView, ...]:
     """Print the runs' outputs line by line until all of them have ended, and nothing of the event goes on without a
     person. Goes on over a restart of the daemon.
 
     Args:
         tails: What to print of runs that have begun, and where to go on with those; of all others, all of it.
+        ends: Is told of each run that ends, and of each attempt behind which another one comes.
 
     Returns:
         The runs of the event that ask a person, or wait for one; some of them where they are many.
@@ -67,7 +70,7 @@ def follow(
         if event_id is not None:
             left = await _follow_event(follower.client, follower, event_id, tasks, is_alone=is_alone)
 
-    asyncio.run(_follow_all(session, take_up, only, is_raw=is_raw, tails=tails or {}))
+    asyncio.run(_follow_all(session, take_up, only, is_raw=is_raw, tails=tails or {}, ends=ends))
     return left
 
 
@@ -97,6 +100,7 @@ async def _follow_all(
     *,
     is_raw: bool,
     tails: Mapping[str, Begun],
+    ends: EndTeller | None = None,
 ) -> None:
     clean = output.line_cleaner(is_raw=is_raw)
     if printing.is_terminal():
@@ -104,7 +108,7 @@ async def _follow_all(
     else:
         lines = LineMultiplexer(output.write, clean=clean)
     async with AsyncFlowClient(AsyncUnixTransport(lambda: session.socket_path)) as client:
-        follower = _LogFollower(client, lines, only, is_raw or not printing.is_terminal(), dict(tails))
+        follower = _LogFollower(client, lines, only, is_raw or not printing.is_terminal(), dict(tails), ends)
         try:
             async with asyncio.TaskGroup() as tasks:
                 await take_up(follower, tasks)
@@ -203,9 +207,12 @@ class _LogFollower:
     only: Stream | None
     tells_progress: bool
     tails: dict[str, Begun]
+    ends: EndTeller | None = None
     followed: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
     """The last one of each run that was followed."""
+    latest: dict[str, RunView] = field(default_factory=dict)
+    """How each run was at the last look at it."""
     names: dict[str, str] = field(default_factory=dict)
 
     def take(self, run: RunView, tasks: asyncio.TaskGroup, *, behind: Iterable[str] = ()) -> None:
@@ -220,7 +227,13 @@ class _LogFollower:
             self.followed[run.id] = tasks.create_task(self._follow(run.id, self._name(run), first))
 
     def _note(self, run: RunView) -> None:
-        self.attempts[run.id] = run.attempt_count
+        self.attempts[run.id], self.latest[run.id] = run.attempt_count, run
+        if self.ends is not None and (said := self.ends.look(run)):
+            self._say(run, said)
+
+    def _say(self, run: RunView, said: str) -> None:
+        self.lines.end(self._name(run))
+        self.lines.say(lambda: printing.note(f"flowd: {said}"))
 
     def leave(self, run_ids: Iterable[str]) -> None:
         """Follow these no further: no attempt of them is under way, and none begins without a person."""
@@ -250,3 +263,5 @@ class _LogFollower:
         if stdout is not None:
             self.lines.feed(name, "stdout", stdout.end())
         self.lines.end(name)
+        if self.ends is not None and (run := self.latest.get(run_id)) and (said := self.ends.end(run)):
+            self._say(run, said)
