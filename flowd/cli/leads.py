@@ -66,8 +66,12 @@ def lead(args: Sequence[str]) -> str:
 
     >>> lead(["serve", "--port", "3586"])
     ' In flowd, `--http HOST:PORT` does that.'
+    >>> lead(["drain", "off"])
+    ' `flowd drain --off` starts runs again.'
     """
     verb, *rest = args or [""]
+    if verb == "drain" and "off" in rest:
+        return " `flowd drain --off` starts runs again."
     if verb == "serve":
         told = [_SERVE_OPTIONS[word.partition("=")[0]] for word in rest if word.partition("=")[0] in _SERVE_OPTIONS]
         return f" In flowd, {told[0]}." if told else ""

@@ -155,7 +155,8 @@ def run(args: Sequence[str]) -> int:
         where = error.ctx.command_path if error.ctx is not None else "flowd"
         from flowd.cli.leads import lead  # noqa: PLC0415 - only after a mistake
 
-        tell(f"{error.format_message()}{lead(args)} `{where} -h` shows how.")
+        said = error.format_message()
+        tell(f"{said}{'' if said[-1:] in '.?!' else '.'}{lead(args)} `{where} -h` shows how.")
         return Exit.USAGE
     except click.ClickException as error:
         tell(error.format_message())

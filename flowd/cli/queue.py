@@ -4,7 +4,7 @@ from datetime import datetime
 
 import click
 
-from flowd.cli import printing, run_words
+from flowd.cli import drained, printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, named_options, whole_list
 from flowd.cli.names import FlowOrStepName
@@ -52,14 +52,16 @@ def queue(session: Session, *, filters: Filters, limit: int | None, cursor: str 
         typos.tell_empty(session, "Nothing is queued.", filters)
         return
     rows = []
+    held = drained.held(session, (read_run(entry["run"]) for entry in found))
     for entry in found:
         run = read_run(entry["run"])
+        waits = held if held and drained.is_ready(run) else why(run) or "ready"
         rows.append(
             (
                 run.id,
                 f"{run.flow_name}/{run.step_name}",
                 run.event_id or "-",
-                f"{why(run) or 'ready'}{_behind(entry.get('rounds'))}",
+                f"{waits}{_behind(entry.get('rounds'))}",
                 printing.when(datetime.fromisoformat(entry["since"])),
             )
         )
@@ -140,7 +142,10 @@ def _tell_still_paused(session: Session, flow: str | None, *, was_paused: bool) 
         what = str(pause.get("what"))
         command = session.typed("resume") if what == "*" else session.typed("resume", what)
         printing.note(f"flowd: {run_words.pause(pause)}; `{command}` ends that")
-    if not pauses and not was_paused and flow is None:
+    draining = drained.sentence(session)
+    if draining:
+        printing.note(f"flowd: {draining}")
+    elif not pauses and not was_paused and flow is None:
         printing.note("flowd: nothing is paused")
 
 

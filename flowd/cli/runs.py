@@ -5,7 +5,7 @@ from datetime import datetime
 
 import click
 
-from flowd.cli import printing, run_words
+from flowd.cli import drained, printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, filter_options, whole_list
 from flowd.cli.references import EventReference, RunReference, event_of, run_of
@@ -75,7 +75,7 @@ def runs(
         return
     page = read_runs(response)
     if page:
-        draw_runs(page.items)
+        draw_runs(page.items, held=drained.held(session, page.items))
     if page.next_cursor:
         more = session.typed("runs", event=event_id, host=host, **filters.typed(), limit=limit, cursor=page.next_cursor)
         printing.note(f"More: {more}")
@@ -120,14 +120,19 @@ def run(session: Session, run_id: str, *, full: bool, definition: bool, as_json:
     from flowd.cli import run_view  # noqa: PLC0415 - a list does not pay for it
 
     view = read_run(response)
-    run_view.draw(session, view, run_words.why(view), is_full=full)
+    held = drained.held(session, [view])
+    run_view.draw(session, view, held or run_words.why(view), is_full=full)
     if definition and view.definition is not None:
         run_view.draw_definition(view.definition)
 
 
-def draw_runs(items: Sequence[RunView]) -> None:
-    """Runs as a table, with the first sentence of each one's error if there is any."""
-    whys = [run_words.why(item) for item in items]
+def draw_runs(items: Sequence[RunView], *, held: str | None = None) -> None:
+    """Runs as a table, with the first sentence of each one's error if there is any.
+
+    Args:
+        held: What keeps those that are ready, as `flowd.cli.drained` says it.
+    """
+    whys = [held if held and drained.is_ready(item) else run_words.why(item) for item in items]
     rows: list[tuple[str, ...]] = [
         (
             item.id,

@@ -102,7 +102,7 @@ def ask(session: Session, *, settings: bool, metrics: bool) -> Response:
 def _draw(session: Session, response: Response) -> None:
     printing.fields(
         (
-            ("state", _text(response.get("state"))),
+            ("state", _state(session, response)),
             ("daemon", _daemon(response)),
             ("managed by", _manager(response.get("manager"))),
             ("workspace", _text(response.get("workspace"))),
@@ -130,6 +130,11 @@ def _draw(session: Session, response: Response) -> None:
     if isinstance(running, list) and running:
         printing.line()
         draw_running(running)
+
+
+def _state(session: Session, response: Response) -> str:
+    state = _text(response.get("state"))
+    return f"{state}: no run starts; `{session.typed('drain', off=True)}` goes on" if state == "draining" else state
 
 
 def _retention(kept: Response) -> str | None:
