@@ -10,7 +10,7 @@ from flowd.cli import following, left_out, nearest, printing, tree, waiting
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.later import Later, later
 from flowd.cli.names import EventFile, JsonOrFile, TypeName
-from flowd.cli.reading_events import one_of, read_event, read_payload, with_id, with_options
+from flowd.cli.reading_events import one_of, read_event, read_payload, require_type, with_id, with_options
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd.cli.verb import Duration, Text, Verb, only_option, wait_options
@@ -93,7 +93,9 @@ def dispatch(
         raise CommandError(
             "Which event? Name a file, - for stdin, or give at least --type. `flowd dispatch -h` shows how."
         )
-    body = with_id(body) if isinstance(body, dict) else body
+    if isinstance(body, dict):
+        require_type(body)
+        body = with_id(body)
     # Waiting is done run by run afterwards: what was accepted is known at once, and Ctrl-C or a restart of the
     # daemon in between loses nothing.
     try:

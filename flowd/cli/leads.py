@@ -22,10 +22,23 @@ _VERBS = (
     (
         "flowd retry RUN",
         "makes another attempt of a run that ended badly, `flowd replay EVENT` new runs of an event",
-        "restart again redo resubmit",
+        "again redo resubmit",
+    ),
+    (
+        "flowd retry RUN",
+        "makes another attempt of a run; `flowd stop` and `flowd serve` start the daemon anew",
+        "restart",
     ),
     ("flowd runs", "lists runs", "jobs tasks history builds list-units"),
-    ("flowd run RUN", "shows a run", "show describe info inspect view get"),
+    (
+        "flowd run RUN",
+        "shows a run, `flowd flows NAME` a flow, and `flowd event EVENT` an event",
+        "show describe inspect view get",
+    ),
+    ("flowd event EVENT", "draws all that an event has caused, `flowd flows` which steps need which", "tree graph"),
+    ("flowd logs RUN", "prints a run's output", "cat print"),
+    ("flowd validate", "checks a package once you have edited its files, which are in force at once", "edit"),
+    ("flowd status --config", "shows each setting and where it is from", "config settings"),
     ("flowd logs -f RUN", "follows a run's output", "watch attach output journal journalctl stream fg"),
     ("flowd dispatch --wait", "waits for what an event starts, `flowd logs -f RUN` for a run", "wait"),
     ("flowd dispatch --in 10m", "starts an event's runs later", "stash delay at later"),
@@ -47,7 +60,7 @@ _VERBS = (
         "start up daemon boot launch server startup supervisord pueued",
     ),
     ("flowd stop", "ends the daemon", "shutdown down quit exit halt terminate"),
-    ("flowd status", "shows what the daemon does", "stat health ping state is-active config"),
+    ("flowd status", "shows what the daemon does", "stat health ping state is-active info"),
     ("flowd top", "shows live what the daemon does", "monit monitor htop dash dashboard tui"),
     ("flowd reload", "reads the packages and the settings anew", "update reread refresh daemon-reload"),
     ("flowd new NAME", "writes a flow package", "init create generate scaffold"),
@@ -59,6 +72,16 @@ _VERBS = (
     ("flowd --version", "tells the version", "version"),
 )
 """What does it here, what that is, and the words of others for it."""
+
+_RUNS = "`flowd runs --flow NAME` lists the runs of a flow, `--event EVENT` those of an event."
+_NAMELESS = {
+    "runs": _RUNS,
+    "ls": _RUNS,
+    "ps": _RUNS,
+    "status": "`flowd flows NAME` shows a flow, `flowd run RUN` a run, `flowd event EVENT` an event.",
+    "stop": "That ends the daemon; `flowd pause FLOW` holds up a flow, `flowd cancel RUN` ends a run.",
+}
+"""What is meant by a name behind these."""
 
 
 def lead(args: Sequence[str]) -> str:
@@ -76,6 +99,15 @@ def lead(args: Sequence[str]) -> str:
         told = [_SERVE_OPTIONS[word.partition("=")[0]] for word in rest if word.partition("=")[0] in _SERVE_OPTIONS]
         return f" In flowd, {told[0]}." if told else ""
     return ""
+
+
+def for_name(args: Sequence[str]) -> str:
+    """A sentence, likewise, for a name behind a verb that takes none.
+
+    >>> for_name(["runs", "nightly"])
+    ' `flowd runs --flow NAME` lists the runs of a flow, `--event EVENT` those of an event.'
+    """
+    return next((f" {_NAMELESS[word]}" for word in args if word in _NAMELESS), "")
 
 
 def elsewhere(verb: str) -> str | None:

@@ -153,10 +153,11 @@ def run(args: Sequence[str]) -> int:
         return Exit.USAGE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "flowd"
-        from flowd.cli.leads import lead  # noqa: PLC0415 - only after a mistake
+        from flowd.cli.leads import for_name, lead  # noqa: PLC0415 - only after a mistake
 
         said = error.format_message()
-        tell(f"{said}{'' if said[-1:] in '.?!' else '.'}{lead(args)} `{where} -h` shows how.")
+        more = lead(args) or (for_name(args) if "extra argument" in said else "")
+        tell(f"{said}{'' if said[-1:] in '.?!' else '.'}{more} `{where} -h` shows how.")
         return Exit.USAGE
     except click.ClickException as error:
         tell(error.format_message())

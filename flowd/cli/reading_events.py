@@ -20,8 +20,19 @@ def read_event(path: str) -> Any:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
-        raise CommandError(f"{name}: cannot be read: {error.strerror or error}.") from error
+        raise CommandError(f"{name}: cannot be read: {error.strerror or error}.{_meant(name, error)}") from error
     return parse_json(data, name)
+
+
+def _meant(name: str, error: OSError) -> str:
+    """What was perhaps meant by a file that is not there, with a blank before it."""
+    if not isinstance(error, FileNotFoundError) or "/" in name:
+        return ""
+    example = Path("flows", name, "event.json")
+    if example.is_file():
+        return f" Did you mean {example}?"
+    is_type = "." in name and not name.endswith(".json")
+    return f" For an event of that type write --type {name}." if is_type else ""
 
 
 def parse_json(data: str | bytes, name: str) -> Any:
@@ -49,6 +60,19 @@ def with_options(event: Any, **members: Any) -> Any:
     if event is None:
         return {"payload": {}, **given} if given else None
     return {**event, **given} if isinstance(event, dict) else event
+
+
+def require_type(event: Mapping[str, Any]) -> None:
+    """Say what an event lacks that has no type, in the words of the command line.
+
+    Raises:
+        CommandError: It has none.
+    """
+    if event.get("type") is None:
+        from flowd.cli.leads import did_you_mean  # noqa: PLC0415 - only after a mistake
+
+        wrong = next((f" {name!r} is no type:{said}" for name in event if (said := did_you_mean(name, ["type"]))), "")
+        raise CommandError(f'An event needs a type: give --type, or "type" in the file.{wrong}')
 
 
 def with_id(event: Mapping[str, Any]) -> dict[str, Any]:

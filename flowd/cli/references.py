@@ -30,6 +30,10 @@ class NamesEventError(CommandError):
     """What is to be a run is an event."""
 
 
+class NamesFlowError(CommandError):
+    """What is to be a run is a flow, or a step without runs."""
+
+
 class _Reference(Text):
     kind: Named
 
@@ -49,6 +53,10 @@ class RunReference(_Reference):
     name = "run"
     kind = "run"
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Once something is typed, steps too, for their newest runs."""
+        return super().shell_complete(ctx, param, incomplete) + _steps(ctx, incomplete)
+
 
 class EventReference(_Reference):
     """An event."""
@@ -67,7 +75,14 @@ class RunOrEventReference(_Reference):
         """Both."""
         events = EventReference().shell_complete(ctx, param, incomplete)
         runs = super().shell_complete(ctx, param, incomplete)
-        return runs + [item for item in events if item.value not in (LAST, FAILED)]
+        return runs + _steps(ctx, incomplete) + [item for item in events if item.value not in (LAST, FAILED)]
+
+
+def _steps(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    from flowd.cli.names import flows, offered  # noqa: PLC0415 - only where a shell asks
+
+    found = sorted(f"{flow.name}/{step.name}" for flow in flows(ctx) for step in flow.steps) if incomplete else ()
+    return offered(found, incomplete)
 
 
 def run_of(session: Session, text: str) -> str:
@@ -81,6 +96,10 @@ def run_or_event_of(session: Session, text: str) -> tuple[str | None, str | None
         found = run_of(session, text)
     except NamesEventError:
         return None, text
+    except NamesFlowError:  # which may be the beginning of an event's id all the same
+        if not _beginning(session, "event", text):
+            raise
+        found = text
     if found == text and not _WHOLE.fullmatch(text) and (events := _beginning(session, "event", text)):
         return None, event_of(session, text) if len(events) > 1 else events[0]
     return found, None
@@ -140,7 +159,34 @@ def _other(session: Session, text: str) -> str:
             f"{text} is an event, and this is about a run: `{session.typed('runs', event=text)}` lists its runs.",
             Exit.NOT_FOUND,
         )
+    _refuse_flow(session, text)
     return text
+
+
+def _refuse_flow(session: Session, text: str) -> None:
+    """Say of the name of a flow, or of a step, that it is no run.
+
+    Raises:
+        NamesFlowError: It is one, or is spelled much like one.
+    """
+    from flowd.cli.leads import did_you_mean  # noqa: PLC0415 - only after a mistake
+
+    flow, slash, step = text.partition("/")
+    flows = {one.name: [step.name for step in one.steps] for one in session.view(requests.list_flows()).flows}
+    if flow not in flows:
+        guess = did_you_mean(flow, flows) if slash else ""
+        said = f"There is no flow {flow!r}.{guess}" if guess else None
+    elif not slash:
+        said = (
+            f"{flow} is a flow, and this is about a run: `{session.typed('runs', flow=flow)}` lists its runs, and "
+            f"{flow}/{flows[flow][0] if flows[flow] else 'STEP'} is the newest run of a step."
+        )
+    elif step in flows[flow]:
+        said = f"{text} has no run yet."
+    else:
+        said = f"Flow {flow} has no step {step!r}.{did_you_mean(step, flows[flow])} It has {', '.join(flows[flow])}."
+    if said:
+        raise NamesFlowError(said, Exit.NOT_FOUND)
 
 
 def _runs(session: Session, **filters: str | None) -> Sequence[RunView]:

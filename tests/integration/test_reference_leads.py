@@ -64,10 +64,39 @@ def test_its_list_and_run_work(tmp_path: Path, capfd: pytest.CaptureFixture[str]
         ("shutdown", "Here `flowd stop` ends the daemon."),
         ("enqueue", "Here `flowd dispatch` sends an event"),
         ("journalctl", "Here `flowd logs -f RUN`"),
+        ("restart", "`flowd stop` and `flowd serve` start the daemon anew"),
+        ("describe", "`flowd flows NAME` a flow"),
+        ("config", "Here `flowd status --config` shows each setting"),
+        ("info", "Here `flowd status`"),
+        ("tree", "Here `flowd event EVENT` draws"),
+        ("cat", "Here `flowd logs RUN` prints"),
+        ("edit", "Here `flowd validate` checks"),
         ("relaod", "Did you mean 'reload'?"),
         ("rernu", "Did you mean 'rerun'?"),
     ],
 )
 def test_the_words_of_others_get_a_lead(verb: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([verb]) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["status", "release"], "argument (release). `flowd flows NAME` shows a flow"),
+        (["stop", "release"], "`flowd pause FLOW` holds up a flow"),
+        (["runs", "release"], "`flowd runs --flow NAME` lists the runs of a flow"),
+        (["dispatch", "release"], "Did you mean flows/release/event.json?"),
+        (["dispatch", "release.requested"], "For an event of that type write --type release.requested."),
+        (["dispatch", "bare.json"], "An event needs a type: give --type, or \"type\" in the file. 'typ' is no type:"),
+    ],
+)
+def test_a_name_where_none_is_taken_gets_a_lead(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "flows" / "release").mkdir(parents=True)
+    (tmp_path / "flows" / "release" / "event.json").write_text("{}")
+    (tmp_path / "bare.json").write_text('{"typ": "x"}')
+    monkeypatch.chdir(tmp_path)
+    assert run(words) == 2
     assert told in capsys.readouterr().err

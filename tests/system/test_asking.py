@@ -33,7 +33,7 @@ def test_a_step_and_the_word_last_mean_the_run_that_asks(place: Workspace) -> No
     said = " ".join(flowd_says(place, "approve", "gate/main", code=5).split())
     assert f"No run of gate/main asks for a person; its newest, {waiting}, is queued." in said
     assert f"What asks: other/main ({second}); see `flowd attention" in said
-    assert f"What asks: other/main ({second})" in flowd_says(place, "reject", "gate/none", code=4)
+    assert "Flow gate has no step 'none'." in flowd_says(place, "reject", "gate/none", code=4)
     queued(place, "other", "e4")
     assert f"{second} counts as failed" in flowd_says(place, "reject", "@last")
     assert "No run asks for a person." in flowd_says(place, "resolve", "@last", "--as", "changed", code=5)

@@ -37,6 +37,11 @@ def test_a_run_is_named_by_any_unique_beginning_or_in_words(busy: Workspace) -> 
     assert "cancel -w" in flowd_says(busy, "cancel", "other-2", code=4)
     assert "FLOW_RESULT" in flowd_says(busy, "logs", "release-1")
     assert "flowd runs" in said
+    for verb in ("run", "logs", "retry"):
+        told = flowd_says(busy, verb, "good", code=4)
+        assert f"good is a flow, and this is about a run: `flowd runs -w {busy.path} --flow good` lists" in told, verb
+    assert "Flow good has no step 'mian'. Did you mean 'main'?" in flowd_says(busy, "run", "good/mian", code=4)
+    assert "There is no flow 'goood'. Did you mean 'good'?" in flowd_says(busy, "run", "goood/main", code=4)
     assert flowd_says(busy, "logs", "@last").strip() == ""
     assert len(busy.call("flow.getRun", runId=bad)["run"]["attempts"]) == 1
     flowd_says(busy, "retry", "@failed")
@@ -74,6 +79,7 @@ def test_a_shell_completes_in_the_workspace_around_it_without_being_told(
 def test_a_shell_completes_ids_flows_steps_and_statuses(busy: Workspace) -> None:
     good, bad = run_ids(busy)
     assert completed(busy, "run", good[:8]) == [good]
+    assert completed(busy, "run", "go") == completed(busy, "retry", "good/") == ["good/main"]
     assert completed(busy, "run", "@") == ["@last", "@failed"]
     assert completed(busy, "event", "oth") == ["other-2"]
     assert completed(busy, "runs", "--flow", "g") == ["good"]
