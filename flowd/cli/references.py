@@ -159,7 +159,8 @@ def _other(session: Session, text: str) -> str:
             f"{text} is an event, and this is about a run: `{session.typed('runs', event=text)}` lists its runs.",
             Exit.NOT_FOUND,
         )
-    _refuse_flow(session, text)
+    if not text.startswith("run_"):
+        _refuse_flow(session, text)
     return text
 
 
