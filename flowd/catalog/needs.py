@@ -20,7 +20,9 @@ def read_needs(step: Table) -> tuple[str, ...]:
     """
     names = step.values.get("needs", [])
     if not isinstance(names, list):
-        step.fail("needs", f"needs must be a list of steps, got {kind_of(names)}", _REMEDY)
+        is_name = isinstance(names, str) and names.strip()
+        remedy = f"Write needs = [{kind_of(names)}]." if is_name else _REMEDY
+        step.fail("needs", f"needs must be a list of steps, got {kind_of(names)}", remedy)
     seen: set[str] = set()
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():

@@ -173,7 +173,11 @@ def _refuse_flow(session: Session, text: str) -> None:
     from flowd.cli.leads import did_you_mean  # noqa: PLC0415 - only after a mistake
 
     flow, slash, step = text.partition("/")
-    flows = {one.name: [step.name for step in one.steps] for one in session.view(requests.list_flows()).flows}
+    try:
+        view = session.view(requests.list_flows())
+    except CallError:  # then the daemon says what it thinks of the run
+        return
+    flows = {one.name: [step.name for step in one.steps] for one in view.flows}
     if flow not in flows:
         guess = did_you_mean(flow, flows) if slash else ""
         said = f"There is no flow {flow!r}.{guess}" if guess else None

@@ -82,21 +82,21 @@ def _facts(item: RunView) -> Iterator[tuple[str, str | None]]:
 
 
 def _which(item: RunView, last: AttemptView) -> str:
-    """Which attempt of how many; after a person's retry they are counted anew.
+    """Which attempt of how many; after an answer they are counted anew.
 
     >>> from flowd_client.views.run import read_run
     >>> made = {"id": "r", "definition": {"retry": {"maxAttempts": 4}}, "attempts": [{"attemptNumber": 6}]}
     >>> _which(run := read_run(made), run.attempts[-1])
     '6'
     >>> _which(run := read_run({**made, "attemptsBefore": 4}), run.attempts[-1])
-    '6 (2 of 4 since it was retried)'
+    '6 (2 of 4 since it was answered)'
     """
     number, before = last.attempt_number, item.attempts_before
     most = (item.definition or {}).get("retry", {}).get("maxAttempts")
     host = f", on {last.host}" if last.host else ""
     if not isinstance(most, int) or not 1 <= number - before <= most:
         return f"{number}{host}"
-    return (f"{number} ({number - before} of {most} since it was retried)" if before else f"{number} of {most}") + host
+    return (f"{number} ({number - before} of {most} since it was answered)" if before else f"{number} of {most}") + host
 
 
 def _times(item: RunView, last: AttemptView | None) -> str:

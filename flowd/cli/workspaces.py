@@ -49,7 +49,6 @@ def show(*, as_json: bool) -> None:
 def _row(status: Mapping[str, Any]) -> tuple[str, ...]:
     runs = status.get("runs") or {}
     places = (status.get("limits") or {}).get("maxParallel")
-    up_s = status.get("uptimeMs")
     return (
         str(status["workspace"]),
         f"{status.get('state', '-')}{', in trouble' if status.get('troubles') else ''}",
@@ -57,7 +56,7 @@ def _row(status: Mapping[str, Any]) -> tuple[str, ...]:
         str(runs.get("queued", 0)),
         str((status.get("attention") or {}).get("count", 0)),
         str(runs.get("failed", 0)),
-        time_words.apart(up_s / 1000) if isinstance(up_s, int | float) else "-",
+        printing.when(time_words.instant(status.get("startedAt"))),
         str(status["pid"]),
     )
 

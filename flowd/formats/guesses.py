@@ -24,6 +24,8 @@ def near_word(word: str, known: Iterable[str], *, cutoff: float = 0.7) -> str | 
 
     >>> near_word("tiemout_ms", ["timeout_ms", "type"]), near_word("maxAttempts", ["max_attempts"])
     ('timeout_ms', 'max_attempts')
+    >>> near_word("aks", ["build", "ask"])
+    'ask'
     >>> near_word("cron", ["config", "version"]) is None
     True
     """
@@ -34,7 +36,10 @@ def near_word(word: str, known: Iterable[str], *, cutoff: float = 0.7) -> str | 
     if (same := by_form.get(_form(word))) is not None:
         return same
     close = get_close_matches(word.lower(), [each.lower() for each in words], n=1, cutoff=cutoff)
-    return next((each for each in words if close and each.lower() == close[0]), None)
+    if close:
+        return next(each for each in words if each.lower() == close[0])
+    # A short word of which two letters changed places is not half like itself.
+    return next((each for each in words if sorted(_form(each)) == sorted(_form(word))), None)
 
 
 def _form(word: str) -> str:

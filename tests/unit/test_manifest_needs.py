@@ -46,6 +46,17 @@ def test_a_step_needs_others_in_any_order_and_says_after_which_ends_it_runs() ->
 
 
 @pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ('needs = "a"', 'Write needs = ["a"].'),
+        ("needs = 1", 'Write the names of steps of this flow: needs = ["checkout"].'),
+    ],
+)
+def test_a_name_that_is_no_list_is_told_as_one(line: str, remedy: str) -> None:
+    assert refusal(step("a", trigger="go"), step("b", line)).remedy == remedy
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ('needs = "a"', 'needs must be a list of steps, got "a"'),
