@@ -7,7 +7,7 @@ import click
 
 from flowd.cli import printing
 from flowd.cli.exits import CommandError
-from flowd.cli.verb import Verb, shared_options
+from flowd.cli.verb import Verb, Verbs
 from flowd_client import small_file
 
 _OURS = "_FLOWD_COMPLETE"
@@ -28,7 +28,7 @@ BASH_COMPLETION = (
 _shell = click.argument("shell", type=click.Choice(SHELLS), required=False)
 
 
-@click.group(short_help="Let the shell complete verbs, ids and names.")
+@click.group(cls=Verbs, short_help="Let the shell complete verbs, ids and names.")
 def completion() -> None:
     """Let the shell complete verbs, options, runs, events, flows, steps, statuses and files.
 
@@ -37,9 +37,6 @@ def completion() -> None:
       flowd completion install
       flowd completion show zsh
     """
-
-
-completion.params.extend(shared_options())
 
 
 @completion.command(cls=Verb, short_help="Write the file that the shell reads by itself.")

@@ -6,26 +6,18 @@ import click
 
 from flowd.cli import printing, time_words
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, as_json_option, shared_options
+from flowd.cli.verb import Text, Verb, Verbs, as_json_option
 from flowd_client import requests
 from flowd_client.views.host import HostView, PackageDifferenceView, read_host, read_hosts
 
 _TOLD_OFFSET_MS = 1_000
 
 
-class HostsGroup(click.Group):
-    """A group that takes the shared options before its verbs, too."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.params.extend(shared_options())
-
-
 _host_argument = click.argument("name", type=Text(), metavar="NAME")
 
 
 @click.group(
-    cls=HostsGroup,
+    cls=Verbs,
     invoke_without_command=True,
     short_help="List the hosts that share the store; drain or forget one.",
 )

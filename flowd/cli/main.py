@@ -14,7 +14,7 @@ from flowd import __version__
 from flowd.cli.exits import CommandError, Exit, code_of, discard, let_go, tell
 from flowd.cli.output import OutputError, watch_stdout
 from flowd.cli.session import Session
-from flowd.cli.verb import Home, LazyGroup
+from flowd.cli.verb import WAYS_TO_ASK, Home, LazyGroup
 from flowd_client.errors import FlowClientError
 
 _SECTIONS = {
@@ -112,7 +112,7 @@ _COMPLETE_VARIABLE = "_FLOWD_COMPLETE"
     sections=_SECTIONS,
     aliases=_ALIASES,
     unlisted=_UNLISTED,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=WAYS_TO_ASK,
     epilog="Exit codes: 0 good, 1 a run ended badly under --wait, 2 usage, 3 no daemon, 4 not found, 5 refused. "
     "Completion for your shell: flowd completion install.",
 )

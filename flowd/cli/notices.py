@@ -5,21 +5,13 @@ import click
 from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
-from flowd.cli.verb import Text, Verb, absolute_option, as_json_option, shared_options
+from flowd.cli.verb import Text, Verb, Verbs, absolute_option, as_json_option
 from flowd_client import requests, wire
 from flowd_client.views.notice import NoticesView, NoticeView, NotifierView, read_notice, read_notices
 
 
-class NoticesGroup(click.Group):
-    """A group that takes the shared options before its verbs, too."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.params.extend(shared_options())
-
-
 @click.group(
-    cls=NoticesGroup,
+    cls=Verbs,
     invoke_without_command=True,
     short_help="List what was told outside of flowd; test a notifier.",
 )

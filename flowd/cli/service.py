@@ -13,7 +13,7 @@ from flowd.cli.exits import CommandError, Exit
 from flowd.cli.service_install import install, uninstall
 from flowd.cli.service_scope import environment_of, manager_of, scope_option, told
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb, as_json_option, shared_options
+from flowd.cli.verb import Verb, Verbs, as_json_option
 
 if TYPE_CHECKING:
     from flowd.service.systemctl import ServiceManager
@@ -22,15 +22,7 @@ _SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "S
           "NRestarts", "ActiveEnterTimestamp", "FragmentPath")  # fmt: skip
 
 
-class ServiceGroup(click.Group):
-    """A group that takes the shared options before its verbs, too."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params.extend(shared_options())
-
-
-@click.group(cls=ServiceGroup, short_help="Run flowd as a systemd service.")
+@click.group(cls=Verbs, short_help="Run flowd as a systemd service.")
 def service() -> None:
     """Run flowd for a workspace as a systemd service, of your own user manager or of the machine.
 

@@ -11,7 +11,7 @@ from flowd.cli import copying, printing
 from flowd.cli.doctor import draw
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
-from flowd.cli.verb import Verb, as_json_option, shared_options
+from flowd.cli.verb import Verb, Verbs, as_json_option
 from flowd.domain.errors import FlowdError
 
 if TYPE_CHECKING:
@@ -22,15 +22,7 @@ _host_role = click.option(
 )
 
 
-class StoreGroup(click.Group):
-    """A group that takes the shared options before its verbs, too."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.params.extend(shared_options())
-
-
-@click.group(cls=StoreGroup, short_help="Make, upgrade, check and fill the database that hosts share.")
+@click.group(cls=Verbs, short_help="Make, upgrade, check and fill the database that hosts share.")
 def store() -> None:
     """Make, upgrade and check the schema of the PostgreSQL database that the setting store (or FLOWD_STORE) names.
 

@@ -1,6 +1,6 @@
 """Builds verbs: imported when used, with the shared options accepted before and after the verb."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -19,11 +19,23 @@ class Home(NamedTuple):
     short_help: str
 
 
+WAYS_TO_ASK: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
+"""Click's word for how help is asked for. Each command has it, as click keeps what the first caller's context said."""
+
+
 class Verb(click.Command):
     """A command that also takes ``-w`` and ``--socket``, which people write after the verb as often as before it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **{"context_settings": WAYS_TO_ASK, **kwargs})
+        self.params.extend(shared_options())
+
+
+class Verbs(click.Group):
+    """A verb with verbs of its own, that takes the shared options before these, too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"context_settings": WAYS_TO_ASK, **kwargs})
         self.params.extend(shared_options())
 
 

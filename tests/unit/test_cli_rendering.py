@@ -224,3 +224,13 @@ def test_how_long_an_interrupted_run_took_is_not_made_up_of_what_came_after(
     assert capsys.readouterr().out.split()[-1] == shown
     runs.draw_runs([read_run({**run, "durationMs": 2000, "attempts": [{"id": "run_1", "durationMs": 2000}]})])
     assert capsys.readouterr().out.split()[-1] == "2.0s"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_asked_for_in_the_same_ways_whoever_asked_first(verb: str) -> None:
+    """Click keeps the option of whoever was first to ask, and that may be who makes a page of it."""
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    with click.Context(command) as context:
+        command.get_help(context)
+    assert CliRunner().invoke(cli, [verb, "-h"]).exit_code == 0
