@@ -17,6 +17,13 @@ from flowd.domain.errors import FlowdError
 @click.option(
     "--event", "event_path", type=click.Path(path_type=Path), metavar="FILE", help="Try steps with the event in FILE."
 )
+@click.option(
+    "--approve",
+    "approved",
+    multiple=True,
+    metavar="STEP",
+    help="Let this step count as completed where it asks for a person; again for more.",
+)
 @click.option("--once", "is_once", is_flag=True, help="Run now and once; exit with 1 where a step ended badly.")
 @click.option(
     "--json",
@@ -25,7 +32,15 @@ from flowd.domain.errors import FlowdError
     help="On stdout a line of JSON for each run, and for findings; all else on stderr.",
 )
 @click.pass_obj
-def dev(session: Session, *, target: str | None, event_path: Path | None, is_once: bool, as_json: bool) -> int:
+def dev(
+    session: Session,
+    *,
+    target: str | None,
+    event_path: Path | None,
+    approved: tuple[str, ...],
+    is_once: bool,
+    as_json: bool,
+) -> int:
     """Watch the flow packages, and on each save check the package and run the steps that the save concerns, right here,
     showing what they write. Nothing is stored, and no daemon gets what they send.
 
@@ -40,7 +55,7 @@ def dev(session: Session, *, target: str | None, event_path: Path | None, is_onc
       flowd dev
       flowd dev release
       flowd dev release/notes --event events/minor.json
-      flowd dev release --once
+      flowd dev release --once --approve ask
       flowd dev release/notes --once --json | jq '.results[0].result'
     """
     from flowd.cli.developing.development import Development  # noqa: PLC0415 - heavy
@@ -53,7 +68,7 @@ def dev(session: Session, *, target: str | None, event_path: Path | None, is_onc
     tell_warnings("package_broken")
     choice = None if event_path is None else example(event_path, str(event_path))
     flow, _, step = (target or "").partition("/")
-    wanted = Target(flow or None, step or None, choice)
+    wanted = Target(flow or None, step or None, choice, approved)
     try:
         with private_settings(session.workspace) as settings:
             development = Development(session, settings, wanted, Voice(as_json=as_json))

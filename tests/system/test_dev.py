@@ -319,6 +319,14 @@ def test_once_runs_now_and_tells_scripts_how_it_ended(place: Workspace) -> None:
     assert flowd(place, "dev", "work/nothing", "--once").returncode == 4
 
 
+def test_what_waits_for_a_person_is_tried_once_that_is_approved(place: Workspace) -> None:
+    flow(place, ask=say("needs_intervention", message="go on?") + "; exit", then="echo behind it")
+    done = flowd(place, "dev", "work", "--once")
+    assert (done.returncode, "--approve ask goes on" in done.stdout, "behind it" in done.stdout) == (1, True, False)
+    done = flowd(place, "dev", "work", "--once", "--approve", "ask")
+    assert (done.returncode, "behind it" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
 def test_programs_get_a_line_of_json_for_each_run_and_for_what_is_wrong(place: Workspace) -> None:
     folder = flow(place, build=say("changed", n=1) + "; exit")
     with (folder / "flow.toml").open("a") as manifest:

@@ -74,7 +74,7 @@ class Development:
             async with opening as rehearsal:
                 self._engine = rehearsal.engine
                 self._planner = Planner(self._session, rehearsal.engine)
-                self._tries.open(Trials(rehearsal, self._given), self._planner)
+                self._tries.open(Trials(rehearsal, self._given, self._scope.target.approved), self._planner)
                 self._scope.snapshot = await self._engine.reload()
                 self._scope.require()
                 for flow in self._scope.flows:

@@ -18,11 +18,13 @@ class Target:
         flow: None is every flow of the workspace.
         step: None is whatever a save concerns.
         event: None is whatever fits.
+        approved: Names of steps that count as completed where they ask for a person.
     """
 
     flow: str | None = None
     step: str | None = None
     event: Choice | None = None
+    approved: Collection[str] = ()
 
 
 class Scope:

@@ -88,6 +88,8 @@ class Tries:
             if run.result is not None and run.status.is_final:
                 self._planner.said(plan, run.step_name, run.result.text)
         self._voice.tell_end(plan, runs)
+        if asking := [run.step_name for run in runs if run.needs_attention]:
+            self._voice.say(f"{asking[0]} asks for a person, whom nobody can ask here: --approve {asking[0]} goes on.")
         return not any(map(is_bad, runs))
 
     def begins(self, run: Run) -> None:
