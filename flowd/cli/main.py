@@ -112,7 +112,7 @@ _COMPLETE_VARIABLE = "_FLOWD_COMPLETE"
     sections=_SECTIONS,
     aliases=_ALIASES,
     unlisted=_UNLISTED,
-    context_settings=WAYS_TO_ASK,
+    context_settings={"help_option_names": list(WAYS_TO_ASK)},
     epilog="Exit codes: 0 good, 1 a run ended badly under --wait, 2 usage, 3 no daemon, 4 not found, 5 refused. "
     "Completion for your shell: flowd completion install.",
 )

@@ -1,6 +1,6 @@
 """Builds verbs: imported when used, with the shared options accepted before and after the verb."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -19,24 +19,30 @@ class Home(NamedTuple):
     short_help: str
 
 
-WAYS_TO_ASK: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
-"""Click's word for how help is asked for. Each command has it, as click keeps what the first caller's context said."""
+WAYS_TO_ASK = ("-h", "--help")
 
 
-class Verb(click.Command):
-    """A command that also takes ``-w`` and ``--socket``, which people write after the verb as often as before it."""
+class _Asked(click.Command):
+    """A command that takes ``-w`` and ``--socket``, which people write after a verb as often as before it.
+
+    Help is asked for in the same ways in whatever context: click keeps what the first one said.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"context_settings": WAYS_TO_ASK, **kwargs})
+        super().__init__(*args, **kwargs)
         self.params.extend(shared_options())
 
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as said
+        """See `click.Command.get_help_option_names`."""
+        return list(WAYS_TO_ASK)
 
-class Verbs(click.Group):
+
+class Verb(_Asked):
+    """A verb."""
+
+
+class Verbs(_Asked, click.Group):
     """A verb with verbs of its own, that takes the shared options before these, too."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"context_settings": WAYS_TO_ASK, **kwargs})
-        self.params.extend(shared_options())
 
 
 def shared_options() -> list[click.Parameter]:
