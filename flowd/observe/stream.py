@@ -1,5 +1,6 @@
 """Writes log lines to stderr without waiting: for a terminal that is stopped, a pipe that nobody reads, a full disk."""
 
+import errno
 import logging
 import os
 import select
@@ -69,13 +70,39 @@ def _opened(stream: TextIO) -> tuple[Callable[[bytes], int], Callable[[], None]]
         connection = socket.socket(fileno=os.dup(fd))
         return lambda data: connection.send(data, socket.MSG_DONTWAIT), connection.close
     if not stat.S_ISFIFO(mode) and not stat.S_ISCHR(mode):
-        return lambda data: os.write(fd, data), lambda: None
+        copy = _Own(os.dup(fd))
+        return copy.write, copy.close
     try:
         # Another opening of the same pipe or terminal, with flags of its own (Linux).
         own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         return lambda data: _write_if_ready(fd, data), lambda: None
-    return lambda data: os.write(own, data), lambda: os.close(own)
+    opened = _Own(own)
+    return opened.write, opened.close
+
+
+class _Own:
+    """A descriptor of ours. Its number may be another file's, a database's say, once it is closed: no late line goes
+    there. The stream's own number is not taken for the same reason: somebody else may close that."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, data: bytes) -> int:
+        """How much was written.
+
+        Raises:
+            OSError: It is closed, or cannot be written to.
+        """
+        if self._fd < 0:
+            raise OSError(errno.EBADF, "the stream is closed")
+        return os.write(self._fd, data)
+
+    def close(self) -> None:
+        """Close it, once."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def _write_if_ready(fd: int, data: bytes) -> int:

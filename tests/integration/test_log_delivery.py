@@ -18,6 +18,7 @@ from daemon_rig import until
 from flowd.observe import delivery, logs
 from flowd.observe.delivery import Delivery
 from flowd.observe.journal import JournalOutlet
+from flowd.observe.stream import StreamOutlet
 
 LINES = 6_000
 """More than a pipe and the queue hold."""
@@ -184,3 +185,23 @@ def test_the_end_of_a_process_waits_for_its_last_lines_and_not_for_ever(tmp_path
     subprocess.run([sys.executable, "-c", script], stderr=writing, check=True, timeout=30)
     os.close(reading)
     os.close(writing)
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_no_line_goes_to_a_file_that_has_got_the_number_of_a_closed_stream(tmp_path: Path, kind: str) -> None:
+    """That file may be a database: one byte at its beginning, and it is none any more."""
+    if kind == "file":
+        read_end, number = -1, os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    else:
+        read_end, number = os.pipe()
+    with open(number, "w") as stream:
+        outlet = StreamOutlet(stream, logging.Formatter())
+    other = os.open(tmp_path / "database", os.O_RDWR | os.O_CREAT)
+    os.dup2(other, number)
+    outlet.send(b"while it is open\n")
+    outlet.close()
+    with pytest.raises(OSError, match="closed"):
+        outlet.send(b"after its end\n")
+    assert (tmp_path / "database").read_bytes() == b""
+    for fd in {other, number} | ({read_end} if read_end >= 0 else set()):
+        os.close(fd)

@@ -181,8 +181,8 @@ def test_a_state_whose_migration_was_rewritten_is_refused_and_left_alone(tmp_pat
     ],
 )
 def test_a_schema_that_somebody_changed_is_refused(tmp_path: Path, harm: str, told: str) -> None:
-    """In a process of its own: in one that had run other tests, SQLite said twice that the new file is no database.
-    Whose byte or whose close had hit it is not known."""
+    """In a process of its own: in one that had run other tests, SQLite said twice that the new file is no database,
+    most likely as a late line of a log had hit it."""
     done = subprocess.run(
         [sys.executable, "-c", _HARMED, str(tmp_path / "flowd.db"), harm], capture_output=True, text=True, timeout=60
     )
