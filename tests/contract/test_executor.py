@@ -208,7 +208,7 @@ def test_what_prints_after_its_script_has_the_grace_to_do_so(executor_rig: Execu
         launch = executor_rig.launch(late, grace_s=30.0)
         exit_ = await ended(executor, launch)
         assert (said(launch).split(), exit_.leftovers) == (["1", "2", "3", "4", "5", "6"], ())
-        endless = executor_rig.launch("while :; do echo on; sleep 0.05; done & exit 0", grace_s=0.5)
+        endless = executor_rig.launch("while :; do echo on; sleep 0.005; done & exit 0", grace_s=0.5)
         exit_ = await ended(executor, endless)
         assert (exit_.code, bool(exit_.leftovers), exit_.was_writing) == (0, True, True)
 
