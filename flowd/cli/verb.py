@@ -22,7 +22,7 @@ class Home(NamedTuple):
 WAYS_TO_ASK = ("-h", "--help")
 
 
-class _Asked(click.Command):
+class Verb(click.Command):
     """A command that takes ``-w`` and ``--socket``, which people write after a verb as often as before it.
 
     Help is asked for in the same ways in whatever context: click keeps what the first one said.
@@ -37,11 +37,7 @@ class _Asked(click.Command):
         return list(WAYS_TO_ASK)
 
 
-class Verb(_Asked):
-    """A verb."""
-
-
-class Verbs(_Asked, click.Group):
+class Verbs(Verb, click.Group):
     """A verb with verbs of its own, that takes the shared options before these, too."""
 
 
