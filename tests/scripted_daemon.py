@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,8 @@ Script = Callable[[Call], Any]
 class ScriptedDaemon:
     """Answers every request with what ``script(call)`` returns, each in a thread of its own."""
 
-    def __init__(self, path: Path, script: Script, *, greeting: bytes | None = None) -> None:
+    def __init__(self, path: Path, script: Script, *, greeting: bytes | None = None, bound_s: float = 0) -> None:
+        """``bound_s`` is how long the socket is there before it listens."""
         self.path = path
         self.script = script
         self.calls: list[Call] = []
@@ -67,8 +69,9 @@ class ScriptedDaemon:
             self._listener.bind(f"/proc/self/fd/{folder}/{path.name}" if len(str(path)) > 100 else str(path))
         finally:
             os.close(folder)
-        self._listener.listen(64)
-        self._start(self._accept)
+        if not bound_s:
+            self._listener.listen(64)
+        self._start(self._accept, bound_s)
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +105,10 @@ class ScriptedDaemon:
         self._threads.append(thread)
         thread.start()
 
-    def _accept(self) -> None:
+    def _accept(self, bound_s: float) -> None:
+        if bound_s:
+            time.sleep(bound_s)
+            self._listener.listen(64)
         while True:
             try:
                 sock, _ = self._listener.accept()

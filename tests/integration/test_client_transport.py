@@ -187,6 +187,11 @@ def test_a_dead_daemons_socket_is_no_daemon(caller: Caller, tmp_path: Path) -> N
     assert "nothing listens" in error.message
 
 
+def test_a_daemon_that_has_just_bound_its_socket_is_given_the_time_to_listen(caller: Caller, serve) -> None:
+    daemon = serve(echo, bound_s=0.1)
+    assert caller(daemon.path, [("a", {})], 10) == [{"method": "a", "params": {}}]
+
+
 def test_a_silent_daemon_times_out_and_the_next_call_is_answered(caller: Caller, serve) -> None:
     def script(call: Call) -> Any:
         if call.method == "silent":

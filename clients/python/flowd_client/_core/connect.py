@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from flowd_client.errors import DaemonNotRunningError, FlowClientError, Untruste
 
 BACKLOG_PAUSE_S = 0.01
 """Between tries while the daemon's accept queue is full; it empties within a turn of the daemon's loop."""
+
+_FRESH_S = 0.5
+"""A socket that was bound so short a time ago may not listen yet: the two are separate system calls."""
 
 
 def locator(path: Path | Callable[[], Path]) -> Callable[[], Path]:
@@ -44,7 +48,8 @@ def speaks(descriptor: int) -> bool:
 
 
 def connect_once(path: Path, server_uid: int | None = None) -> socket.socket | None:
-    """Connect without blocking. None when the daemon's accept queue is full just now.
+    """Connect without blocking. None when it is to be tried again: the daemon's accept queue is full just now, or the
+    socket was bound a moment ago and does not listen yet.
 
     Args:
         server_uid: Whose daemon is trusted, besides this user's and root's.
@@ -64,6 +69,8 @@ def connect_once(path: Path, server_uid: int | None = None) -> socket.socket | N
         return None
     except OSError as error:
         connection.close()
+        if isinstance(error, ConnectionRefusedError) and _is_fresh(path):
+            return None
         raise _refusal(path, error) from error
     except BaseException:
         connection.close()
@@ -84,6 +91,14 @@ def _connect(connection: socket.socket, path: Path) -> None:
         connection.connect(os.fsencode(f"/proc/self/fd/{folder}/{path.name}"))
     finally:
         os.close(folder)
+
+
+def _is_fresh(path: Path) -> bool:
+    """Whether a file was made just now."""
+    try:
+        return 0 <= time.time() - path.lstat().st_mtime < _FRESH_S
+    except OSError:
+        return False
 
 
 def peer(connection: socket.socket) -> tuple[int | None, int | None]:
