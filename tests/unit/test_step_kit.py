@@ -7,6 +7,7 @@ import math
 import os
 import select
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,46 @@ def test_progress_is_what_flowd_reads_and_only_changes_are_printed(capfd: pytest
         progress.Progress(12, "pulling"),
         progress.Progress(100),
     ]
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "percent"),
+    [
+        (math.nan, None, None),
+        (1, math.nan, None),
+        (math.inf, math.inf, None),
+        (math.inf, 5, 100),
+        (-math.inf, 5, 0),
+        (10**400, 2 * 10**400, 50),
+        (10**400, 1, None),
+        (10**400, 0.5, None),
+        (Decimal("0.5"), Decimal(1), 50),
+        (True, 4, 25),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_no_number_of_progress_fails_a_step(
+    done: float, total: float | None, percent: int | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flowd_step.context(given()).progress(done, total, "on its way")
+    assert shown(capfd) == [progress.Progress(percent, "on its way")]
+
+
+@pytest.mark.parametrize(("done", "total"), [("5", 10), (5, "10"), (None, None), ([5], 10), (1j, 10)])
+def test_progress_that_is_no_number_is_refused_in_a_sentence(done: object, total: object) -> None:
+    with pytest.raises(TypeError, match="progress is told in numbers"):
+        flowd_step.context(given()).progress(done, total)  # type: ignore[arg-type]
+
+
+def test_what_a_step_is_at_is_told_however_long_it_is_and_whatever_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    step = flowd_step.context(given())
+    step.progress(1, 2, "y" * 3_000_000)
+    step.progress(1, 2, OSError("no space"))  # type: ignore[arg-type]
+    first, second = shown(capfd)
+    assert first is not None
+    assert first.message is not None
+    assert first.message.startswith("y" * 500)
+    assert second == progress.Progress(50, "no space")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=[path.stem for path in SOURCES])

@@ -22,6 +22,10 @@ _MAX_ERROR_CHARS = 10_000
 """Of an exception: a message may quote all that somebody has read, and Python prints it whole on stderr."""
 
 
+_MAX_PROGRESS_CHARS = 1_000
+"""Of what the step is at: flowd takes no notice of a line of more than 8 KiB."""
+
+
 class EndedError(Exception):
     """The step has said already how it ended."""
 
@@ -99,13 +103,16 @@ class Step:
 
         Args:
             done: So much of ``total``; of 100, where there is none.
-            total: What it will be at the end. 0 says no percentage.
-            message: What the step is at.
+            total: What it will be at the end. 0 says no percentage, and neither does what cannot be worked out (NaN).
+            message: What the step is at; flowd shows its first 500 characters.
+
+        Raises:
+            TypeError: ``done`` or ``total`` is no number.
         """
-        whole = 100 if total is None else total
-        said: dict[str, Any] = {"percent": max(0, min(100, int(100 * done / whole)))} if whole > 0 else {}
+        percent = _percent(done, 100 if total is None else total)
+        said: dict[str, Any] = {} if percent is None else {"percent": percent}
         if message is not None:
-            said["message"] = message
+            said["message"] = str(message)[:_MAX_PROGRESS_CHARS]
         found = _printing.line("FLOW_PROGRESS", said)
         if found != self._shown:
             self._shown = found
@@ -221,6 +228,19 @@ class Step:
             self._status = "failed"
             message = f"{kind.__name__}: {text}" if text else kind.__name__
             _printing.write(_printing.line("FLOW_RESULT", {"status": "failed", "message": message}))
+
+
+def _percent(done: float, total: float) -> int | None:
+    """How much of ``total`` that is, from 0 to 100; None where that is no number, so that no step fails for it."""
+    try:
+        # JSON has no NaN, which compares with nothing: it is neither at most 100 nor more.
+        found = 100 * done / total if total > 0 else float("nan")
+        return int(max(0, min(100, found))) if found <= 100 or found > 100 else None
+    except OverflowError:
+        return None
+    except TypeError:
+        kinds = f"{type(done).__name__} of {type(total).__name__}"
+        raise TypeError(f"progress is told in numbers, done and total; these are {kinds}") from None
 
 
 def _path(found: str | None) -> Path | None:
