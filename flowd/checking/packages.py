@@ -12,9 +12,10 @@ from flowd.catalog.schema_doubts import trigger_doubts
 from flowd.catalog.watch_doubts import watch_doubts
 from flowd.domain import definition, hosts
 from flowd.domain.finding import Finding, Severity, in_order
-from flowd.domain.flow import MANIFEST, BrokenPackage, Flow, Snapshot
+from flowd.domain.flow import MANIFEST, BrokenPackage, Flow, Runner, Snapshot
 from flowd.domain.secrets import asked_for
 from flowd.domain.secrets import unknown as unknown_secret
+from flowd.runners import module_names
 from flowd.runners.trial import Trial
 from flowd.settings.values import Settings
 
@@ -38,6 +39,7 @@ def checked(
                 *schedule_doubts(snapshot, flow),
                 *watch_doubts(snapshot, flow, workspace),
                 *_unstartable(flow, trial),
+                *_hiding_modules(flow),
                 *(() if settings is None else _elsewhere(flow, settings.all_labels)),
                 *(() if settings is None else _missing_secrets(flow, settings)),
             )
@@ -88,6 +90,24 @@ def _unstartable(flow: Flow, trial: Trial) -> Iterator[Finding]:
                 continue
             message = f'step "{step.name}": {problem.message}'
             yield flow.doubt(place, f"unusable-{problem.key}", message, problem.remedy, problem.suggestion)
+
+
+def _hiding_modules(flow: Flow) -> Iterator[Finding]:
+    """Each file or folder in the place of a module that a Python step beside it may import."""
+    told: set[str] = set()
+    for step in flow.steps:
+        script = os.path.realpath(os.path.join(flow.root, step.script))
+        if step.runner is not Runner.PYTHON:
+            continue
+        for path, module, whose in module_names.hidden_by(os.path.dirname(script)):
+            if path in told:
+                continue
+            told.add(path)
+            what = "the script" if path == script else os.path.relpath(path, os.path.realpath(flow.root))
+            message = (
+                f'step "{step.name}": {what} has the name of {whose}\'s module {module}, and is imported in its place'
+            )
+            yield flow.doubt(flow.place(step.name, "script"), "hidden-module", message, "Give it another name.")
 
 
 def _elsewhere(flow: Flow, labels: frozenset[str]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flowd import schemas
+from flowd.runners import module_names
 from flowd.runners.templates import SOURCES, Sketch
 
 RUNNERS: Final = tuple(SOURCES)
@@ -197,7 +198,11 @@ def test_its_example_runs_through(flow_package):
 
 
 def _script(plan: Plan, step: str) -> str:
-    return f"exec/{step}{SOURCES[plan.runner][0]}"
+    stem = step
+    names = [name for name, _ in plan.steps]
+    while plan.runner == "python" and (module_names.owner(stem) or (stem != step and stem in names)):
+        stem += "_step"
+    return f"exec/{stem}{SOURCES[plan.runner][0]}"
 
 
 def _manifest(plan: Plan) -> Iterator[str]:
