@@ -100,11 +100,19 @@ class _Looking:
         path = resolve(self.folder, step.script)
         what = f'step "{step.name}": script {step.script}'
         if not self.reading.note(path):
-            self._note(f"{what} is not there; until it is, its runs fail", "missing-script", index, "script")
+            self._note_unread_script(index, step, path, what)
             return
         problem = _exec_problem(path) if step.runner is Runner.EXEC else None
         if problem is not None:
             self._note(f"{what} {problem}; until then, its runs fail", "unusable-script", index, "script")
+
+    def _note_unread_script(self, index: int, step: Step, path: str, what: str) -> None:
+        if not os.path.lexists(path):
+            self._note(f"{what} is not there; until it is, its runs fail", "missing-script", index, "script")
+        elif not os.path.isfile(path):
+            self._note(f"{what} is not a regular file; until it is, its runs fail", "unusable-script", index, "script")
+        elif step.runner is not Runner.EXEC or not os.access(path, os.X_OK):  # a program need not be readable
+            self._note(f"{what} cannot be read; until it can, its runs fail", "unusable-script", index, "script")
 
     def _compiled(self, index: int, step: Step, use: SchemaUse, path: str) -> PayloadCheck | None:
         try:

@@ -52,7 +52,9 @@ def _load(folder: str, origin: Origin, elsewhere: Elsewhere, given: bytes | None
         text = reading.read(path, MAX_MANIFEST_BYTES) if given is None else given
         read = manifest.parse(text, path)
     except OSError as error:
-        message = f"the manifest cannot be read: {error.strerror or error}"
+        link = os.path.islink(path) and isinstance(error, FileNotFoundError)
+        reason = f"it is a link to {os.readlink(path)}, which is not there" if link else error.strerror or error
+        message = f"the manifest cannot be read: {reason}"
         remedy = "Make it a readable file of reasonable size."
         finding = Finding(path, "unreadable", Severity.ERROR, message, remedy)
         return _broken(reading, None, broken_by((finding,), folder, origin))

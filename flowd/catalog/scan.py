@@ -2,7 +2,6 @@
 
 import errno
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -221,12 +220,14 @@ def _links_to_folder(item: os.DirEntry[str]) -> bool:
 
 
 def _has_manifest(folder: str) -> bool:
+    """Whether something has that name: a pipe, a folder, or a link to nothing says what it is when it is read."""
     try:
-        return stat.S_ISREG(os.stat(os.path.join(folder, MANIFEST)).st_mode)
+        os.lstat(os.path.join(folder, MANIFEST))
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:  # something is there that cannot be looked at: reading it will say what
+    except OSError:  # something that cannot be looked at
         return True
+    return True
 
 
 def _current(entry: _Entry) -> _Entry | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flowd.catalog.files import Reading
 from flowd.catalog.json_values import json_value
 from flowd.catalog.package import broken_by
 from flowd.catalog.report import Report
@@ -46,14 +47,12 @@ def read_tasks(workspace: Path) -> Tasks | BrokenPackage | None:
     reference system has it."""
     path = workspace / FILE
     try:
-        with open(path, "rb") as file:
-            text = file.read(MAX_BYTES + 1)
+        text = Reading().read(str(path), MAX_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
-        return _unreadable(path, f"it cannot be read: {error.strerror or error}", "Make it a readable file.")
-    if len(text) > MAX_BYTES:
-        return _unreadable(path, f"it is larger than {MAX_BYTES} bytes", "Make it smaller.")
+        message = f"it cannot be read: {error.strerror or error}"
+        return _unreadable(path, message, "Make it a readable file of reasonable size.")
     try:
         source = text.decode("utf-8-sig")
         report = Report(str(path), Places(source))

@@ -56,6 +56,8 @@ def _steps(ctx: click.Context) -> Iterator[tuple[str, str]]:
         return
     for pattern in _MANIFESTS:
         for path in sorted(session.place.glob(pattern)):
+            if not path.is_file():  # opening a named pipe waits for a writer
+                continue
             with suppress(OSError, ValueError):  # broken ones are not offered
                 yield from _steps_of(tomllib.loads(path.read_text(encoding="utf-8")))
 

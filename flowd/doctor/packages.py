@@ -129,6 +129,8 @@ def _uv(scene: Scene, interpreters: Interpreters, snapshot: Snapshot) -> Finding
 
 
 def _has_requirements(script: Path) -> bool:
+    if not script.is_file():  # opening a named pipe waits for a writer
+        return False
     try:
         with script.open("rb") as file:
             metadata = inline_metadata(file.read(_MAX_SCRIPT_BYTES).decode("utf-8", "replace"))

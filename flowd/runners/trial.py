@@ -76,8 +76,11 @@ class Trial:
             yield from self._requirements(step)
 
     def _requirements(self, step: Definition) -> Iterator[Problem]:
+        path = _script(step)
+        if not os.path.isfile(path):  # opening a named pipe waits for a writer
+            return
         try:
-            with open(os.path.join(step.flow_root, step.script), "rb") as file:
+            with open(path, "rb") as file:
                 metadata = inline_metadata(file.read(_MAX_SCRIPT_BYTES).decode("utf-8", "replace"))
         except OSError:
             return
@@ -90,8 +93,8 @@ class Trial:
             )
 
     def _executable(self, step: Definition) -> Iterator[Problem]:
-        path = os.path.normpath(os.path.join(step.flow_root, step.script))
-        if not os.access(path, os.X_OK):
+        path = _script(step)
+        if not os.path.isfile(path) or not os.access(path, os.X_OK):
             return
         try:
             check_executable(step.label, path, {**self._environ, **step.env})
@@ -99,6 +102,10 @@ class Trial:
             yield Problem("script", *_parts(step, error))
         except OSError:
             return
+
+
+def _script(step: Definition) -> str:
+    return os.path.normpath(os.path.join(step.flow_root, step.script))
 
 
 def _parts(step: Definition, error: SpawnError) -> tuple[str, str | None]:

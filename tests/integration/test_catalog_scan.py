@@ -1,7 +1,9 @@
 """Flow folders on a real disk: what is found, what hides what, what stays when something breaks."""
 
+import contextlib
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,20 +58,49 @@ def test_installed_packages_come_first_and_each_root_is_in_utf_16_order(tmp_path
     assert snapshot.flows[0].root == str(tmp_path / INSTALLED / "z")
 
 
-def test_only_immediate_folders_with_a_regular_flow_toml_are_packages(tmp_path: Path) -> None:
+def test_only_immediate_folders_with_a_flow_toml_are_packages(tmp_path: Path) -> None:
     flows = tmp_path / "flows"
     write(flows / "good", manifest("good"))
     write(flows / "group" / "nested", manifest("nested"))
     (flows / "empty").mkdir()
-    (flows / "folder" / "flow.toml").mkdir(parents=True)
-    (flows / "pipe").mkdir()
-    os.mkfifo(flows / "pipe" / "flow.toml")
     (flows / "flow.toml").write_text(manifest("stray"))
     (flows / "loop").symlink_to(flows / "loop")
     (flows / "dangling").symlink_to(flows / "nowhere")
     snapshot = scan_once(tmp_path)
     assert names(snapshot) == ["good"]
     assert snapshot.broken == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("pipe", "it is not a regular file"),
+        ("folder", "Is a directory"),
+        ("socket", "No such device or address"),
+        ("device", "it is not a regular file"),
+        ("link to nothing", "it is a link to nowhere, which is not there"),
+        ("link in a circle", "Too many levels of symbolic links"),
+    ],
+)
+def test_a_flow_toml_that_is_no_file_is_told_and_not_waited_for(tmp_path: Path, kind: str, reason: str) -> None:
+    path = tmp_path / "flows" / "odd" / "flow.toml"
+    path.parent.mkdir(parents=True)
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as odd, contextlib.chdir(path.parent):
+                odd.bind(path.name)
+        case "device":
+            path.symlink_to("/dev/null")
+        case "link to nothing":
+            path.symlink_to("nowhere")
+        case _:
+            path.symlink_to(path.name)
+    (broken,) = scan_once(tmp_path, is_vouched=True).broken
+    assert (broken.file, broken.error) == (str(path), f"the manifest cannot be read: {reason}")
 
 
 def test_the_first_package_of_a_name_wins_and_the_others_are_listed(tmp_path: Path) -> None:

@@ -20,6 +20,19 @@ from flowd.runners.commands import StepRunners
 from flowd.runners.scaffold import RUNNERS, Plan, examples_dir, read_stages, scaffold
 
 
+def test_no_python_script_of_a_new_package_hides_a_module(tmp_path: Path) -> None:
+    stages = read_stages("copy, copy_step > flowd_step > build")
+    files = scaffold(tmp_path, Plan("names", stages=stages))
+    scripts = [step["script"] for step in tomllib.loads(files[0].read_text())["steps"]]
+    assert scripts == [
+        "exec/copy_step_step.py",
+        "exec/copy_step.py",
+        "exec/flowd_step_step.py",
+        "exec/build.py",
+    ]
+    assert {str(path.relative_to(tmp_path / "flows/names")) for path in files} >= set(scripts)
+
+
 @pytest.mark.parametrize("runner", ["python", "bun", "node", "exec"])
 def test_a_new_package_answers_its_own_event(tmp_path: Path, runner: str) -> None:
     workspace = tmp_path / "ws"

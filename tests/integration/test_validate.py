@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,50 @@ def test_a_step_that_could_not_be_started_here_is_a_warning(
     assert (one["line"], one["severity"]) == (5 if one["code"] == "unusable-runner" else 6, "warning")
     assert said in one["message"]
     assert (one["remedy"] or "").startswith(remedy)
+
+
+@pytest.mark.parametrize(("runner", "script"), [("python", "a.py"), ("exec", "a")])
+def test_a_script_that_is_a_pipe_is_not_waited_for(folder: Path, check: Check, runner: str, script: str) -> None:
+    os.mkfifo(folder / script, 0o700)
+    step = f'[[steps]]\nname = "s"\nrunner = "{runner}"\nscript = "{script}"\n'
+    (folder / "flow.toml").write_text(HEAD + step + TRIGGER)
+    (one,) = found(check)
+    assert one["code"] == "unusable-script"
+    assert one["message"] == f'step "s": script {script} is not a regular file; until it is, its runs fail'
+
+
+def test_tasks_of_the_workspace_that_are_a_pipe_are_told_and_not_waited_for(
+    folder: Path, tmp_path: Path, check: Check
+) -> None:
+    (folder / "flow.toml").write_text(HEAD + STEP + TRIGGER)
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex/flowd.toml").write_text("workspace_tasks = true\n")
+    os.mkfifo(tmp_path / ".codex/workspace.toml", 0o600)
+    assert [one["message"] for one in found(check)] == ["it cannot be read: it is not a regular file"]
+
+
+@pytest.mark.parametrize(
+    ("script", "beside", "said"),
+    [
+        ("flowd_step.py", "", "the script has the name of flowd's module flowd_step"),
+        ("main.py", "flowd_client.py", "exec/flowd_client.py has the name of flowd's module flowd_client"),
+        ("main.py", "json.py", "exec/json.py has the name of Python's module json"),
+        ("main.py", "copy/__init__.py", "exec/copy has the name of Python's module copy"),
+        ("main.py", "copy/notes.py", None),
+        ("main.py", "copy.sh", None),
+        ("main.py", "sys.py", None),
+    ],
+)
+def test_what_a_python_step_would_import_in_place_of_a_module_is_told_once(
+    folder: Path, check: Check, script: str, beside: str, said: str | None
+) -> None:
+    for path in (script, beside or script):
+        (folder / "exec" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "exec" / path).write_text("def run(context): ...\n")
+    step = f'[[steps]]\nname = "s"\nrunner = "python"\nscript = "exec/{script}"\n'
+    (folder / "flow.toml").write_text(HEAD + step + TRIGGER + step.replace('"s"', '"t"') + TRIGGER)
+    expected = [] if said is None else [f'step "s": {said}, and is imported in its place']
+    assert [one["message"] for one in found(check)] == expected
 
 
 def test_an_interpreter_that_the_settings_name_is_taken(folder: Path, tmp_path: Path, check: Check) -> None:
