@@ -22,6 +22,9 @@ _ENV_FILE = (
     ".codex/flowd.toml."
 )
 _ENV = "Variables belong to a step: write them under [steps.env]."
+_ENVIRONMENT = (
+    "Variables belong to a step: write them under [steps.env]. What all inherit is [environment] in .codex/flowd.toml."
+)
 _RETRY = "More attempts are asked for by [steps.retry] with max_attempts = 3 and delay_ms = 1000."
 _KEYS = "How many run at a time is said by [steps.concurrency], or [concurrency] for whole rounds of the flow."
 _LIMITS = "What a step may use is bounded by [steps.limits], such as memory_bytes and cpu_percent."
@@ -31,6 +34,15 @@ _PAYLOAD = (
 _WHEN = 'How its needs have to end is said by when, such as when = "always"; which events start it, by [steps.trigger].'
 _CONFIG = "What is handed to every step as it is belongs under [config]."
 _NOTICES = "Failures are told by [[notify]] in .codex/flowd.toml."
+_SETTING = "It is a setting of the daemon: write it into .codex/flowd.toml."
+_SECRETS = (
+    "Where secrets are kept is said by [secrets.NAME] in .codex/flowd.toml; a step is given one by [steps.env] with "
+    'TOKEN = { secret = "NAME" }.'
+)
+_PLACES = (
+    "How many steps run at a time is max_parallel in .codex/flowd.toml; of one step it is said by [steps.concurrency], "
+    "of whole rounds of the flow by [concurrency]."
+)
 _WATCH_NOT = 'Leave files out by a pattern with "!" in paths: "!src/gen/**".'
 
 
@@ -50,7 +62,13 @@ def _table(*rows: tuple[str, str]) -> dict[str, str]:
     return {word: lead for words, lead in rows for word in words.split()}
 
 
+_SETTINGS = (
+    "state_dir socket store runners host http hooks retention executor cgroup on_stop orphan_grace_s rescan_interval_s "
+    "workspace_tasks log_level log_format max_check_ms max_output_bytes max_payload_bytes max_queued max_tree_events "
+    "max_waiting shared_output_bytes"
+)
 _COMMON = (
+    (_SETTINGS, _SETTING),
     ("cron crontab schedule schedules timer every at timezone tz", _CLOCK),
     ("paths path_filter watch watches files globs", _FILES),
     ("on event events triggers", _START),
@@ -61,13 +79,16 @@ _COMMON = (
 _LEADS: dict[str, dict[str, str]] = {
     "flow": _table(
         *_COMMON,
-        ("env environment", _ENV),
+        ("env", _ENV),
+        ("environment", _ENVIRONMENT),
+        ("secrets secret", _SECRETS),
         ("trigger type", _START),
         ("step jobs job tasks stages", _STEPS),
         ("runner script timeout timeout_ms grace_ms cwd working_directory needs depends_on when args detach", _STEP),
         ("retry retries retry_policy", _RETRY),
         ("limits priority labels delay_ms queue_timeout_ms debounce lost_after_ms", _STEP),
-        ("max_parallel max_active_runs mutex lock", _KEYS),
+        ("max_active_runs mutex lock", _KEYS),
+        ("max_parallel", _PLACES),
         ("params inputs vars variables parameters", _CONFIG),
         ("id title", "name"),
     ),
@@ -81,7 +102,7 @@ _LEADS: dict[str, dict[str, str]] = {
         ("environment environ", "env"),
         ("arguments argv parameters", "args"),
         ("file path program executable entrypoint main", "script"),
-        ("interpreter language shell_type uses kind", "runner"),
+        ("interpreter language shell_type uses kind runners", "runner"),
         ("tags tag", "labels"),
         ("host hosts node_selector worker_selector", "runs_on"),
         ("queue_timeout", "queue_timeout_ms"),

@@ -83,20 +83,30 @@ class Environment(Struct, forbid_unknown_fields=True):
 
 
 _OF_PACKAGES = "It belongs to a package: write it into its flow.toml."
+_PACKAGE_WORDS = (
+    "description version guidance config round_dir steps schedules watches triggers flows runs_on lost_after_ms "
+    "runner script args cwd trigger needs when timeout_ms grace_ms retry priority delay_ms queue_timeout_ms debounce "
+    "limits detach"
+)
+_KEYS = (
+    "How many steps run at a time is max_parallel; [concurrency] and [steps.concurrency] belong to a package: write "
+    "them into its flow.toml."
+)
 
 
 class Tables(Simple, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A settings file."""
 
     LEADS: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("workers", "max_workers", "parallel", "parallelism", "jobs", "concurrency"), "max_parallel"),
+        **dict.fromkeys(("workers", "max_workers", "parallel", "parallelism", "jobs"), "max_parallel"),
         **dict.fromkeys(("data_dir", "state", "datadir"), "state_dir"),
         **dict.fromkeys(("database", "db", "postgres", "dsn"), "store"),
         **dict.fromkeys(("port", "address", "bind"), 'It belongs under [http]: listen = "127.0.0.1:7345".'),
         **dict.fromkeys(("token", "api_key", "tokens"), "Tokens of HTTP are written as [http.tokens.NAME]."),
         **dict.fromkeys(("webhook", "webhooks"), "What comes in is [hooks.NAME], what goes out is [[notify]]."),
         **dict.fromkeys(("slack", "email", "mail", "alerts"), "Who is told of failures is written as [[notify]]."),
-        **dict.fromkeys(("steps", "schedules", "watches", "triggers", "flows", "timeout_ms", "retry"), _OF_PACKAGES),
+        **dict.fromkeys(_PACKAGE_WORDS.split(), _OF_PACKAGES),
+        "concurrency": _KEYS,
         **dict.fromkeys(("env", "env_file"), "What steps inherit is under [environment], their own in flow.toml."),
         **dict.fromkeys(("keep", "max_age", "prune", "cleanup"), 'It belongs under [retention]: max_age = "90d".'),
     }  # fmt: skip
