@@ -9,6 +9,8 @@ from flowd.cli.verb import Text, Verb, Verbs, absolute_option, as_json_option
 from flowd_client import requests, wire
 from flowd_client.views.notice import NoticesView, NoticeView, NotifierView, read_notice, read_notices
 
+_NONE = "The settings have no [[notify]]: nobody is told. See docs/notices.md."
+
 
 @click.group(
     cls=Verbs,
@@ -56,7 +58,7 @@ def notices(
 
 def _print(view: NoticesView) -> None:
     if not view.notifiers:
-        printing.note("The settings have no [[notify]]: nobody is told. See docs/notices.md.")
+        printing.note(_NONE)
     else:
         printing.table(
             ("NOTIFIER", "TELLS", "OF", "TO", "SENT", "WAITING", "PROBLEM"),
@@ -101,17 +103,19 @@ def _row(notice: NoticeView) -> tuple[str, ...]:
 
 
 @notices.command(cls=Verb)
-@click.argument("notifier", type=Text(), metavar="NAME")
+@click.argument("notifier", type=Text(), metavar="[NAME]", required=False)
 @as_json_option
 @click.pass_obj
-def test(session: Session, notifier: str, *, as_json: bool) -> None:
-    """Send a test through a notifier of the daemon that is asked, once and at once, and say what came back. Exit code 1
-    where it could not be sent.
+def test(session: Session, notifier: str | None, *, as_json: bool) -> None:
+    """Send a test through a notifier of the daemon that is asked, once and at once, and say what came back. Without a
+    NAME, through the only one there is. Exit code 1 where it could not be sent.
 
     \b
     Examples:
+      flowd notices test
       flowd notices test mail
     """
+    notifier = notifier or _only_notifier(session)
     response = session.ask(requests.test_notifier(notifier))
     if as_json:
         printing.print_json(response)
@@ -122,6 +126,20 @@ def test(session: Session, notifier: str, *, as_json: bool) -> None:
     if not response.get("sent"):
         raise CommandError(f"{notifier} could not send a test: {response.get('problem')} ({took})", Exit.RUN_FAILED)
     printing.line(f"{notifier} has sent a test {took}: {response.get('answer') or 'nothing came back'}")
+
+
+def _only_notifier(session: Session) -> str:
+    """The name of the notifier where there is one.
+
+    Raises:
+        CommandError: There is none, or several.
+    """
+    names = [notifier.name for notifier in read_notices(session.ask(requests.notices(limit=1))).notifiers]
+    if not names:
+        raise CommandError(_NONE, Exit.NOT_FOUND)
+    if len(names) > 1:
+        raise CommandError(f"Which notifier? Name one: {', '.join(names)}.")
+    return names[0]
 
 
 @notices.command(cls=Verb)
