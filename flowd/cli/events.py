@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowd.cli import left_out, printing, time_words, tree
-from flowd.cli.filters import Filters, filter_options, whole_list
+from flowd.cli.filters import Filters, filter_options, tell_more, whole_list
 from flowd.cli.names import TypeName
 from flowd.cli.references import EventReference, event_of
 from flowd.cli.runs import draw_runs
@@ -77,7 +77,7 @@ def events(
     printing.table(("EVENT", "TYPE", "SOURCE", "RUNS", "STORED"), rows, yields=("SOURCE", "TYPE", "STORED"))
     if page.next_cursor:
         more = session.typed("events", type=event_type, **filters.typed(), limit=limit, cursor=page.next_cursor)
-        printing.note(f"More: {more}")
+        tell_more(len(rows), more, limit=limit)
 
 
 def _follow(session: Session, event_type: str | None, after: str | None, *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from flowd.cli import printing
 from flowd.cli.exits import CommandError
 from flowd.cli.names import FlowName, Label, ReasonName, StatusName, StepName
 from flowd.cli.session import Session
@@ -154,3 +155,16 @@ def whole_list(
         more = session.ask(request(wanted - len(response[key]), response["nextCursor"]))
         response = {**more, key: [*response[key], *more[key]]}
     return response
+
+
+def tell_more(shown: int, command: str, *, limit: int | None) -> None:
+    """Say below a list, newest first, how its next rows are seen; on a terminal also that fewer can be asked for.
+
+    Args:
+        shown: How many rows there are.
+        command: What prints the next ones.
+        limit: How many were asked for.
+    """
+    if limit is None and printing.is_terminal():
+        printing.note(f"These are the newest {shown}; -n 10 shows fewer.")
+    printing.note(f"More: {command}")

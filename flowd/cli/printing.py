@@ -122,6 +122,7 @@ def table(
     prose: str | None = None,
     yields: Sequence[str] = (),
     whole: Collection[str] = (),
+    shared: Collection[str] = (),
 ) -> None:
     """Print a table. No cell is ever cut, because people copy ids, and nobody is to look a reason up elsewhere.
 
@@ -133,6 +134,7 @@ def table(
         prose: The column of sentences: where one does not fit, it alone stands beneath its row.
         yields: Columns that leave before others, in this order.
         whole: Columns that never leave, as the first never does.
+        shared: Columns of what rows have in common.
     """
     cells = [[_one_line(cell) for cell in row] for row in rows]
     if not is_terminal():
@@ -141,7 +143,9 @@ def table(
         return
     from flowd.cli import tables  # noqa: PLC0415 - piped output does not pay for it
 
-    for parts in tables.lay_out(headers, cells, tables.Order(prose, tuple(yields), frozenset(whole))):
+    for parts in tables.lay_out(
+        headers, cells, tables.Order(prose, tuple(yields), frozenset(whole), frozenset(shared))
+    ):
         _echo("".join(_bold(text) if is_name else status(text) for text, is_name in parts))
 
 

@@ -65,7 +65,9 @@ def queue(session: Session, *, filters: Filters, limit: int | None, cursor: str 
                 printing.when(datetime.fromisoformat(entry["since"])),
             )
         )
-    printing.table(("RUN", "STEP", "EVENT", "WAITS", "SINCE"), rows, prose="WAITS", yields=("EVENT", "SINCE"))
+    printing.table(
+        ("RUN", "STEP", "EVENT", "WAITS", "SINCE"), rows, prose="WAITS", yields=("EVENT", "SINCE"), shared=("EVENT",)
+    )
     more = response.get("nextCursor")
     if more:
         printing.note(f"{response['ready']} are ready, {response['waiting']} wait.")

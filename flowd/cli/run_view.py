@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from flowd.cli import printing, run_words, time_words
+from flowd.cli import printing, run_times, run_words, time_words
 from flowd.cli.session import Session
 from flowd_client.views.run import AttemptView, OutputEntry, RunView
 
@@ -73,6 +73,8 @@ def _facts(item: RunView) -> Iterator[tuple[str, str | None]]:
     yield "event", f"{item.event_id} (replay of {item.replay_of})" if item.replay_of else item.event_id
     yield "attempt", None if last is None else _which(item, last)
     yield "started" if last else "made", _times(item, last)
+    ended = run_times.ended_unstarted_at(item)
+    yield "ended", None if ended is None else printing.when_exactly(ended)
     yield "next try", _next_try(item)
     yield "progress", run_words.progress(item.progress) or None
     yield "labels", ", ".join(f"{name}={value}" for name, value in item.labels.items()) or None

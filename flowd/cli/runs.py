@@ -1,14 +1,14 @@
 """``flowd runs`` and ``flowd run``: list runs, and show one; what is drawn of one is in `flowd.cli.run_view`."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import click
 
 from flowd.cli import drained, printing, run_words
 from flowd.cli.exits import CommandError
-from flowd.cli.filters import Filters, filter_options, whole_list
+from flowd.cli.filters import Filters, filter_options, tell_more, whole_list
 from flowd.cli.references import EventReference, RunReference, event_of, run_of
+from flowd.cli.run_times import began_or_ended, duration_ms
 from flowd.cli.session import Session
 from flowd.cli.verb import Text, Verb, absolute_option, as_json_option, list_options
 from flowd_client import requests
@@ -78,7 +78,7 @@ def runs(
         draw_runs(page.items, held=drained.held(session, page.items))
     if page.next_cursor:
         more = session.typed("runs", event=event_id, host=host, **filters.typed(), limit=limit, cursor=page.next_cursor)
-        printing.note(f"More: {more}")
+        tell_more(len(page.items), more, limit=limit)
     if event_id is not None and host is None and filters in (Filters(), Filters(flow=filters.flow)):
         _tell_left_out(session, event_id, filters.flow)
 
@@ -139,7 +139,7 @@ def draw_runs(items: Sequence[RunView], *, held: str | None = None) -> None:
             item.effective_status,
             f"{item.flow_name}/{item.step_name}",
             item.event_id or "-",
-            printing.when(started_at(item)),
+            began_or_ended(item),
             printing.took(duration_ms(item)),
         )
         for item in items
@@ -147,16 +147,6 @@ def draw_runs(items: Sequence[RunView], *, held: str | None = None) -> None:
     headers: tuple[str, ...] = ("RUN", "STATUS", "STEP", "EVENT", "STARTED", "TOOK")
     if any(whys):
         headers, rows = (*headers, "WHY"), [(*row, why) for row, why in zip(rows, whys, strict=True)]
-    printing.table(headers, rows, prose="WHY", yields=("EVENT", "TOOK", "STARTED"), whole=("STATUS",))
-
-
-def started_at(item: RunView) -> datetime | None:
-    """When its last attempt began, whose end is the run's; None where it was never started."""
-    return item.attempts[-1].started_at if item.attempts else item.started_at
-
-
-def duration_ms(item: RunView) -> int | None:
-    """How long a run took. None for one that was interrupted, unless that was measured: a daemon from before durations
-    were measured counts the time until the next daemon found out (after a power cut, say)."""
-    is_measured = any(attempt.duration_ms is not None for attempt in item.attempts)
-    return None if item.reason == "interrupted" and not is_measured else item.duration_ms
+    printing.table(
+        headers, rows, prose="WHY", yields=("EVENT", "TOOK", "STARTED"), whole=("STATUS",), shared=("EVENT",)
+    )

@@ -23,11 +23,14 @@ class Order(NamedTuple):
         prose: The column of sentences. It leaves first; where it can stay, a sentence too long stands beneath its row.
         yields: Columns that leave next, in this order. Then the others do, from the right.
         whole: Columns that never leave, as the first never does.
+        shared: Columns of what rows have in common, as runs have their event. Once they have left, what rows that
+            follow each other have in common is told once, beneath the last of them.
     """
 
     prose: str | None = None
     yields: tuple[str, ...] = ()
     whole: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
 
     def of(self, headers: Sequence[str]) -> list[int]:
         """The columns that may leave, the first to do so first; without the prose.
@@ -62,13 +65,16 @@ def lay_out(
         widths[prose] = room
         beside.append(prose)
     yield _row(headers, beside, widths, are_names=True)
-    for row in rows:
+    for number, row in enumerate(rows):
         is_beneath = prose is not None and (prose not in beside or width(row[prose]) > room)
         yield _row([*row[:prose], "", *row[prose + 1 :]] if is_beneath and prose is not None else row, beside, widths)
         sentence = row[prose] if is_beneath and prose is not None and row[prose] != "-" else ""
         *folded, last = _sentence(sentence, columns) if sentence else [""]
         yield from ([(text, False)] for text in folded)
-        yield from _named(last, [(headers[n], row[n]) for n in sorted(beneath) if row[n] != "-"], columns)
+        following = rows[number + 1 : number + 2]
+        shared = {n for n in beneath if headers[n] in order.shared and any(other[n] == row[n] for other in following)}
+        told = [(headers[n], row[n]) for n in sorted(beneath) if row[n] != "-" and n not in shared]
+        yield from _named(last, told, columns)
 
 
 def width(text: str) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from flowd.cli import printing
+from flowd.cli.run_times import began_or_ended
 from flowd.cli.run_words import why
-from flowd.cli.runs import started_at
 from flowd.cli.session import Session
 from flowd_client import requests
 from flowd_client.views.run import RunView
@@ -116,11 +116,11 @@ def _branch(is_last: bool) -> str:
 
 
 def _about(run: RunView) -> str:
-    """A run's id, when it started, and how long it took."""
+    """A run's id, when it started, or ended without that, and how long it took."""
     parts = [run.id]
-    began = started_at(run)
-    if began is not None:
-        parts.append(printing.when(began))
+    when = began_or_ended(run)
+    if when != "-":
+        parts.append(when)
     if run.duration_ms is not None:
         parts.append(printing.took(run.duration_ms))
     return "  ".join(parts)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from flowd.cli import printing, run_words
+from flowd.cli.run_times import ended_at
 from flowd.cli.run_words import why
 from flowd.screen.wanted import Wanted
 from flowd_client.views.host import HostView
@@ -80,7 +81,7 @@ def board_of(answers: Answers, wanted: Wanted) -> Board:
         Section.ATTENTION: [_asking(question) for question in answers.questions],
         Section.RUNNING: [Row(run, _begun(run), _progress(run)) for run in reversed(answers.running)],
         Section.WAITING: [Row(one.run, one.since, why(one.run) or "ready") for one in queue or ()],
-        Section.RECENT: [Row(run, _ended_at(run), _end(run)) for run in _newest(answers.ended)],
+        Section.RECENT: [Row(run, ended_at(run), _end(run)) for run in _newest(answers.ended)],
     }
     counts = answers.status.get("runs", {})
     return Board(
@@ -119,11 +120,7 @@ def _progress(run: RunView) -> str:
 
 def _newest(runs: Iterable[RunView]) -> list[RunView]:
     ended = {run.id: run for run in runs if run.is_final and not run.needs_attention}
-    return sorted(ended.values(), key=lambda run: at.timestamp() if (at := _ended_at(run)) else 0.0, reverse=True)
-
-
-def _ended_at(run: RunView) -> datetime | None:
-    return run.completed_at or run.updated_at  # one that was canceled before it began has only the latter
+    return sorted(ended.values(), key=lambda run: at.timestamp() if (at := ended_at(run)) else 0.0, reverse=True)
 
 
 def _end(run: RunView) -> str:

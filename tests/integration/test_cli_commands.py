@@ -123,6 +123,14 @@ def test_the_line_for_more_lists_the_same_of_the_same_daemon(
     assert asked[1] == {**asked[0], "cursor": "c 9"}
 
 
+def test_a_terminal_is_told_how_a_list_is_made_shorter(desk: Desk) -> None:
+    desk.answers[wire.LIST_RUNS] = {"runs": [run_of(), run_of(id="run_2")], "nextCursor": "c9"}
+    _, out = on_terminal(desk, "runs")
+    assert "These are the newest 2; -n 10 shows fewer." in out
+    assert "-n 10" not in on_terminal(desk, "runs", "-n", "2")[1]
+    assert "-n 10" not in desk.flowd("runs")[2]
+
+
 def test_dispatch_reads_stdin_and_options(desk: Desk) -> None:
     desk.answers[wire.DISPATCH] = accepted(run_of("queued"))
     code, out, _ = desk.flowd("dispatch", "-", "--source", "me", "--payload", "[1]", stdin=b'{"id":"e1","type":"t"}')

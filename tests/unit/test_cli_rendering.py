@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import json
+import re
 import time
 from types import ModuleType
 
@@ -57,7 +58,7 @@ def test_a_run_that_waits_for_its_package_names_its_step() -> None:
     )
 
 
-def test_lists_tell_when_the_last_attempt_began_and_nothing_of_what_never_did(
+def test_lists_tell_when_the_last_attempt_began_or_when_what_never_began_ended(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     times = {"createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z"}
@@ -70,9 +71,13 @@ def test_lists_tell_when_the_last_attempt_began_and_nothing_of_what_never_did(
         **times,
     }
     queued = {"id": "run_2", "status": "queued", **times}
-    runs.draw_runs([read_run(retried), read_run(queued)])
-    _, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
-    assert [row[4] for row in rows] == ["2026-01-01T00:02:00.000Z", "-"]
+    end = {"createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:07.000Z"}
+    skipped = {"id": "run_3", "status": "completed", "resultStatus": "skipped", "completedAt": end["updatedAt"], **end}
+    canceled = {"id": "run_4", "status": "canceled", **end}
+    runs.draw_runs([read_run(record) for record in (retried, queued, skipped, canceled)])
+    _, *rows = (re.split(" {2,}", line) for line in capsys.readouterr().out.splitlines())
+    ended = "ended 2026-01-01T00:00:07.000Z"
+    assert [row[4] for row in rows] == ["2026-01-01T00:02:00.000Z", "-", ended, ended]
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,30 @@ def test_a_sentence_that_is_too_long_stands_beneath_its_row_alone() -> None:
     assert lines[3].strip() == ("long " * 20).strip()
 
 
+def test_what_rows_that_follow_each_other_share_is_told_once_beneath_the_last_of_them() -> None:
+    order = Order("WHY", ("EVENT",), shared=frozenset({"EVENT"}))
+    rows = [["r1", "e" * 30, "no room"], ["r2", "e" * 30, "-"], ["r3", "e" * 31, "-"], ["r4", "e" * 30, "-"]]
+    assert drawn(30, *rows, headers=("RUN", "EVENT", "WHY"), order=order) == [
+        "RUN",
+        "r1",
+        "  no room",
+        "r2",
+        "  EVENT " + "e" * 30,
+        "r3",
+        "  EVENT " + "e" * 31,
+        "r4",
+        "  EVENT " + "e" * 30,
+    ]
+
+
+def test_what_rows_share_is_told_of_each_where_it_has_room() -> None:
+    order = Order("WHY", ("EVENT",), shared=frozenset({"EVENT"}))
+    assert drawn(80, ["r1", "e", "-"], ["r2", "e", "-"], headers=("RUN", "EVENT", "WHY"), order=order)[1:] == [
+        "r1   e      -",
+        "r2   e      -",
+    ]
+
+
 def test_prose_stands_last_wherever_its_column_is() -> None:
     order = Order("WAITS", ("EVENT",))
     assert drawn(40, ["r", "ready", "now"], headers=("RUN", "WAITS", "SINCE"), order=order) == [

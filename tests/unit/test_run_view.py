@@ -80,6 +80,12 @@ def test_a_run_that_is_tried_again_says_why_and_when(capsys: pytest.CaptureFixtu
     assert why(read_run(record)).endswith(", after: no route to host (exit code 3)")
 
 
+def test_a_run_that_was_skipped_says_when(capsys: pytest.CaptureFixture[str]) -> None:
+    end = {"processStatus": "completed", "effectiveStatus": "skipped", "completedAt": "2026-01-01T00:00:02.000Z"}
+    lines = shown(capsys, {"id": "run_1", "flowName": "rel", "stepName": "build", **end})
+    assert "ended  2026-01-01T00:00:02.000Z" in lines
+
+
 def test_a_run_that_asks_says_what_and_how_to_answer(capsys: pytest.CaptureFixture[str]) -> None:
     result = {"status": "blocked", "message": "Publish?"}
     record = a_run(processStatus="completed", result=result, why="Publish?", reason=None, error=None, output=[])
