@@ -48,7 +48,7 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
     workspace = session.place.resolve()
     if not workspace.is_dir():
         raise CommandError(f"The workspace {workspace} is not a folder. Make it, or name another with -w.")
-    manager = manager_of(session, is_user)
+    manager = manager_of(session, is_user, or_absent=dry_run)
     with told():
         unfit.refuse_unfit_path(manager.scope, workspace)
     session.vouch()  # whose service it will be is said below
@@ -73,7 +73,8 @@ def install(session: Session, is_user: bool | None, run_as: str | None, is_start
     if is_started and not dry_run:
         _refuse_under_steps(session, manager, settings)
     is_first = not installation.is_installed(manager.scope, workspace, home=Path.home())
-    _do(installation.check(wanted), dry_run=False)  # which changes nothing
+    if not isinstance(manager, systemctl.AbsentManager):  # else it is for another machine
+        _do(installation.check(wanted), dry_run=False)  # which changes nothing
     try:
         _do(installation.install(manager, units, wanted, is_started=is_started), dry_run=dry_run)
     except CommandError:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.domain.errors import FlowdError
 
 if TYPE_CHECKING:
+    from flowd.observe.own_unit import Scope
     from flowd.service.systemctl import ServiceManager
 
 scope_option = click.option(
@@ -32,22 +34,31 @@ def told() -> Iterator[None]:
         raise CommandError(error.message, Exit.REFUSED) from error
 
 
-def manager_of(session: Session, is_user: bool | None, *, or_installed: bool = False) -> "ServiceManager":
+def manager_of(
+    session: Session, is_user: bool | None, *, or_installed: bool = False, or_absent: bool = False
+) -> "ServiceManager":
     """The manager that is meant. The workspace may be gone: its service is still to be looked at, and removed.
 
     Args:
         is_user: As asked for; None chooses.
+        or_absent: Where there is none, say so, and give one that stands in for it.
         or_installed: Choose the machine's for a workspace that has a service of the machine, and none of the user's.
     """
-    from flowd.service.systemctl import ServiceManager  # noqa: PLC0415 - heavy
+    from flowd.service.systemctl import AbsentManager, ServiceManager  # noqa: PLC0415 - heavy
     from flowd_client.discovery import find_service  # noqa: PLC0415 - light, but only here
 
     is_system = os.geteuid() == 0 if is_user is None else not is_user
     if is_user is None and or_installed and not is_system:
         found = find_service(session.place.resolve())
         is_system = found is not None and found[0] == "system"
-    with told():
-        return ServiceManager("system" if is_system else "user")
+    scope: Scope = "system" if is_system else "user"
+    try:
+        return ServiceManager(scope)
+    except FlowdError as error:
+        if not or_absent:
+            raise CommandError(error.message, Exit.REFUSED) from error
+        printing.note(f"flowd: {error.message}\nflowd: This is what an install would do where the newest systemd does.")
+        return AbsentManager(scope)
 
 
 def environment_of(manager: "ServiceManager", workspace: Path) -> Mapping[str, str]:

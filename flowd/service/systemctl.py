@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -145,6 +146,22 @@ class ServiceManager:
                 f"sudo loginctl enable-linger {user_name()}"
             )
         self._environ["XDG_RUNTIME_DIR"] = str(runtime)
+
+
+class AbsentManager(ServiceManager):
+    """Stands in for a manager that is not there, so that what an install would do can be shown. It is of the newest
+    version, has no unit of flowd, and calls nothing."""
+
+    def __init__(self, scope: Scope) -> None:
+        """Unlike a real one's, this never raises."""
+        self.scope = scope
+
+    def version(self) -> int:
+        """One that has all that units of flowd may ask for."""
+        return sys.maxsize
+
+    def _call(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(argv, 0, "", "")
 
 
 def user_name() -> str:
