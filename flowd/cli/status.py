@@ -1,5 +1,6 @@
 """``flowd status``: shows on one screen what the daemon is doing."""
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,6 +105,7 @@ def _draw(session: Session, response: Response) -> None:
         (
             ("state", _state(session, response)),
             ("daemon", _daemon(response)),
+            ("code", _other_code(response)),
             ("managed by", _manager(response.get("manager"))),
             ("workspace", _text(response.get("workspace"))),
             ("socket", _text(response.get("socket"))),
@@ -169,6 +171,14 @@ def draw_running(steps: list[Response]) -> None:
 def _daemon(response: Response) -> str:
     started = printing.when(_instant(response.get("startedAt")))
     return f"{_text(response.get('version'))}, pid {_text(response.get('pid'))}, started {started}"
+
+
+def _other_code(response: Response) -> str | None:
+    """That a restart is due for what was installed meanwhile."""
+    from flowd.observe import installed  # noqa: PLC0415 - 10 ms that JSON does not pay
+
+    other = installed.other_code(response, installed.installed_at_s(), time.time())
+    return f"{other}: restart the daemon" if other else None
 
 
 def _manager(manager: object) -> str | None:

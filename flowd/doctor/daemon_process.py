@@ -9,12 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from flowd import __version__
-from flowd.doctor import installation
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
 from flowd.domain.errors import StateError
-from flowd.observe import own_unit
+from flowd.observe import installed, own_unit
 from flowd.observe.own_unit import Scope
 from flowd.service import unit_files
 from flowd.service.systemctl import ServiceManager, is_listening, listens_at
@@ -119,30 +117,16 @@ def _answer(path: Path, restart: str | None) -> Iterator[Finding]:
         return
     finally:
         transport.close()
-    yield is_well(said, installation.installed_at_s(), time.time())
+    yield is_well(said, installed.installed_at_s(), time.time())
     for trouble in said.get("troubles", ()):
         yield warn(f"daemon.{trouble['what']}", trouble["problem"], _TROUBLE_REMEDIES.get(trouble["what"], ""))
 
 
 def is_well(said: Mapping[str, Any], installed_at_s: float | None, now_s: float) -> Finding:
-    """How a daemon is that replied with this status: ready, and of the same code as this command.
-
-    Between releases all code has one version, so a daemon that started before the installation counts as older.
-    """
+    """How a daemon is that replied with this status: ready, and of the same code as this command."""
     what = f"{said.get('state')}, version {said.get('version')}, pid {said.get('pid')}"
-    if said.get("version") != __version__:
-        return warn(
-            "daemon.answer",
-            f"{what}; this command is version {__version__}",
-            "Restart the daemon, so that both are of one version.",
-        )
-    uptime_ms = said.get("uptimeMs")
-    if uptime_ms is not None and installed_at_s is not None and now_s - uptime_ms / 1000 < installed_at_s:
-        return warn(
-            "daemon.answer",
-            f"{what}; this command was installed after the daemon had started, so both may be of different code",
-            "Restart the daemon, so that both are of the same code.",
-        )
+    if other := installed.other_code(said, installed_at_s, now_s):
+        return warn("daemon.answer", f"{what}; {other}", "Restart the daemon, so that both are of the same code.")
     if said.get("state") == "draining":
         return warn("daemon.answer", f"{what}: it starts no more runs", "Restart it when its running steps have ended.")
     return ok("daemon.answer", what)

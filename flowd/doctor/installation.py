@@ -3,13 +3,12 @@
 import sys
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 
 from flowd import __version__
 from flowd.doctor.finding import Finding, fail, ok, warn
 from flowd.doctor.scene import Scene
+from flowd.observe.installed import DISTRIBUTION
 
-DISTRIBUTION = "codex-flowd"
 CLIENT = "codex-flowd-client"
 MIN_PYTHON = (3, 11)
 
@@ -27,16 +26,6 @@ def check(_: Scene | None = None) -> Iterator[Finding]:
         yield ok("python", where)
     yield _packages()
     yield from _client()
-
-
-def installed_at_s() -> float | None:
-    """When flowd was installed, in seconds since the epoch; None where that cannot be told."""
-    try:
-        found = metadata.distribution(DISTRIBUTION)
-        record = f"{DISTRIBUTION.replace('-', '_')}-{found.version}.dist-info/RECORD"
-        return Path(str(found.locate_file(record))).stat().st_mtime
-    except (metadata.PackageNotFoundError, OSError):
-        return None
 
 
 def _client() -> Iterator[Finding]:

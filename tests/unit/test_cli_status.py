@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from flowd import __version__
 from flowd.cli import status
+from flowd.cli.session import Session
 from flowd_client.errors import InvalidCallError
 from flowd_client.request import Request
 
@@ -38,3 +40,12 @@ def test_what_it_refuses_else_is_told() -> None:
     with pytest.raises(InvalidCallError):
         status.ask(daemon, settings=True, metrics=False)  # type: ignore[arg-type]
     assert len(daemon.asked) == 1
+
+
+@pytest.mark.parametrize(("uptime_ms", "is_due"), [(10**14, True), (0, False)], ids=["before", "after"])
+def test_a_daemon_from_before_the_installation_is_told_to_be_due_for_a_restart(
+    capsys: pytest.CaptureFixture[str], uptime_ms: int, *, is_due: bool
+) -> None:
+    status._draw(Session(), {"state": "ready", "version": __version__, "uptimeMs": uptime_ms})
+    due = "installed after the daemon had started, so both may be of different code: restart the daemon"
+    assert (due in capsys.readouterr().out) is is_due

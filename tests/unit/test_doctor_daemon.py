@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from flowd import __version__
-from flowd.doctor import installation
 from flowd.doctor.daemon_process import is_well
+from flowd.observe import installed
 
 
 def said(**more: Any) -> dict[str, Any]:
@@ -30,4 +30,4 @@ def test_a_daemon_from_after_it_is_well_and_so_is_one_of_which_that_cannot_be_to
 
 
 def test_the_time_of_the_installation_is_known() -> None:
-    assert installation.installed_at_s() is not None
+    assert installed.installed_at_s() is not None
