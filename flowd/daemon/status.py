@@ -13,7 +13,7 @@ from flowd.api.json import instant
 from flowd.api.shapes.daemon import AskingView, AttentionView, RetentionView, StatusView
 from flowd.api.shapes.queue import pause_view
 from flowd.daemon.own_service import StepsFate
-from flowd.domain import questions
+from flowd.domain import questions, retention
 from flowd.domain.watches import WatchState
 from flowd.engine.engine import Engine
 from flowd.engine.keeping import Keeping
@@ -152,7 +152,7 @@ async def _attention(engine: Engine) -> AttentionView | None:
 def _retention(keeping: Keeping) -> RetentionView | None:
     if not keeping.rules:
         return None
-    rules = [str(rule) for rule in keeping.rules]
+    rules = retention.told(keeping.rules)
     if keeping.last is None:
         return RetentionView(rules)
     forgot = keeping.last.forgot

@@ -31,15 +31,19 @@ class Rule:
     max_events: int | None = None
     max_bytes: int | None = None
 
-    def __str__(self) -> str:
-        """As people read it.
+    def said(self, all_it_fits: str) -> str:
+        """As people read it; one for all flows and statuses with this in the place of these.
 
-        >>> str(Rule("nightly", "completed", max_age_ms=7 * 86_400_000)), str(Rule(max_events=100))
-        ('nightly completed: 7d', 'all others: 100 events')
+        >>> Rule("nightly", "completed", max_age_ms=7 * 86_400_000).said("everything")
+        'nightly completed: 7d'
+        >>> Rule(max_events=1).said("everything"), Rule().said("everything else")
+        ('everything: 1 event', 'everything else: for ever')
         """
-        whose = " ".join(filter(None, (self.flow, self.status))) or "all others"
+        whose = " ".join(filter(None, (self.flow, self.status))) or all_it_fits
         age = None if self.max_age_ms is None else _span(self.max_age_ms)
-        events = None if self.max_events is None else f"{self.max_events:,} events"
+        events = (
+            None if self.max_events is None else f"{self.max_events:,} {'event' if self.max_events == 1 else 'events'}"
+        )
         size = None if self.max_bytes is None else f"{self.max_bytes:,} bytes"
         return f"{whose}: {', '.join(filter(None, (age, events, size))) or 'for ever'}"
 
@@ -47,6 +51,15 @@ class Rule:
     def counts(self) -> bool:
         """Whether it needs to be known how much there is."""
         return self.max_events is not None or self.max_bytes is not None
+
+
+def told(rules: Sequence[Rule]) -> list[str]:
+    """Rules as people read them, in their order. Behind others, one that fits all is for what is left.
+
+    >>> told([Rule(status="failed", max_age_ms=86_400_000), Rule(max_events=1)]), told([Rule(max_events=1)])
+    (['failed: 1d', 'everything else: 1 event'], ['everything: 1 event'])
+    """
+    return [rule.said("everything else" if number else "everything") for number, rule in enumerate(rules)]
 
 
 _AHEAD_MS = 60_000

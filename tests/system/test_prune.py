@@ -112,16 +112,16 @@ def test_rules_of_the_settings_say_what_goes(place: Workspace) -> None:
     place.call("flow.dispatch", event={"id": "now", "type": "quick.go"}, wait=True)
     place.call("flow.dispatch", event={"id": "newest", "type": "quick.go"}, wait=True)
 
-    assert "failed: 365d; all others: 90d" in flowd_says(place, "status")
+    assert "failed: 365d; everything else: 90d" in flowd_says(place, "status")
     assert "would forget 1 event and 1 run" in flowd_says(place, "prune", "--dry-run")
     assert "by the rules of [retention]" in flowd_says(place, "prune")
     assert [event["id"] for event in place.call("flow.listEvents")["events"]] == ["newest", "now", "old failed"]
     told = place.call("daemon.status")["retention"]
-    assert (told["events"], told["runs"], told["rules"]) == (1, 1, ["failed: 365d", "all others: 90d"])
+    assert (told["events"], told["runs"], told["rules"]) == (1, 1, ["failed: 365d", "everything else: 90d"])
 
     settings.write_text("[retention]\nmax_events = 1\n")
     assert "retention" in flowd_says(place, "reload")
     assert "forgot 2 events" in flowd_says(place, "prune")
     settings.write_text('[retention]\nmax_age = "soon"\n')
     assert 'max_age must be how long, like "90d"' in flowd_says(place, "reload", code=5)
-    assert place.call("daemon.status")["retention"]["rules"] == ["all others: 1 events"]
+    assert place.call("daemon.status")["retention"]["rules"] == ["everything: 1 event"]

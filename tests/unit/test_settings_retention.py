@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flowd.domain.retention import Rule
+from flowd.domain.retention import Rule, told
 from flowd.settings.sources import load
 from flowd.settings.values import Settings, SettingsError
 
@@ -30,10 +30,10 @@ def test_rules_come_in_their_order_and_the_table_itself_last(tmp_path: Path) -> 
         Rule(max_age_ms=90 * DAY_MS, max_bytes=5 * 10**9),
     )
     assert settings.origins["retention"].endswith("flowd.toml")
-    assert [str(rule) for rule in settings.retention] == [
+    assert told(settings.retention) == [
         "nightly completed: 100 events",
         "failed: 364d",
-        "all others: 90d, 5,000,000,000 bytes",
+        "everything else: 90d, 5,000,000,000 bytes",
     ]
 
 
