@@ -2,10 +2,9 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
+from store_rig import DONE, FAILED, Stores, claim, ids, new_event
 
 from flowd.domain.awaited import Awaited, HeldUp, Waiting
 from flowd.domain.concurrency import OnBusy, WantedKey
@@ -25,11 +24,6 @@ from flowd.ports import OpenStore
 
 BLOCKED = Outcome(ProcessStatus.COMPLETED, result=FlowResult("blocked", '{"status":"blocked"}'))
 CANCELED = Outcome(ProcessStatus.CANCELED, Reason.CANCELED, "Step flow/a was canceled (ended by SIGTERM)")
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 def key(value: str = "x", *, on_busy: OnBusy = "queue", limit: int = 1) -> WantedKey:

@@ -1,9 +1,7 @@
 """What every store promises of runs that need others: who waits, starts or is skipped, and what a retry puts back."""
 
-from pathlib import Path
-
 import pytest
-from store_rig import DONE, FAILED, OPENERS, Stores, claim, committed, forget_before, ids, new_event
+from store_rig import DONE, FAILED, Stores, claim, committed, forget_before, ids, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import DependentActiveError, InvalidParamsError, NeedsActiveError, NotRetryableError
@@ -22,11 +20,6 @@ from flowd.ports import OpenStore
 SAID_SKIPPED = Outcome(ProcessStatus.COMPLETED, result=FlowResult("skipped", '{"status":"skipped"}'))
 BLOCKED = Outcome(ProcessStatus.COMPLETED, result=FlowResult("blocked", '{"status":"blocked"}'))
 CANCELED = Outcome(ProcessStatus.CANCELED, Reason.CANCELED, "canceled")
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 def new(name: str, *needs: str, when: When = "success", copied: tuple[str, ...] = (), is_named: bool = False) -> NewRun:

@@ -1,9 +1,6 @@
 """What rules of retention let go, on every kind of store."""
 
-from pathlib import Path
-
-import pytest
-from store_rig import DONE, FAILED, OPENERS, Stores, claim, forget, forget_before, new_event
+from store_rig import DONE, FAILED, Stores, claim, forget, forget_before, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.exit import Exit
@@ -15,11 +12,6 @@ from flowd.ports import OpenStore
 
 NIGHTLY = Definition("nightly", 1, "/nightly", "sha256:1", "step", "exec", "run.sh", 1000, 100)
 OTHER = Definition("other", 1, "/other", "sha256:2", "step", "exec", "run.sh", 1000, 100)
-
-
-@pytest.fixture(params=sorted(OPENERS))
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 async def run(store: OpenStore, name: str, *definitions: Definition, failed: str = "", at_ms: int = 10) -> None:

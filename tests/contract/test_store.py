@@ -2,13 +2,11 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from store_rig import (
     DONE,
     FAILED,
-    OPENERS,
     STEP,
     Stores,
     accept,
@@ -32,11 +30,6 @@ from flowd.domain.waiting import MissedStep, PackageWait, TimeWait
 from flowd.ports import OpenStore
 
 RETRY_AT_100 = TimeWait(until_ms=100, whole_ms=90, why="retry")
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 async def run_of(store: OpenStore, run_id: str) -> Run:

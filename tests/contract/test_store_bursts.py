@@ -2,10 +2,8 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-from store_rig import OPENERS, STEP, Stores, new_event
+from store_rig import STEP, Stores, new_event
 
 from flowd.domain.errors import QueueFullError
 from flowd.domain.journal import Interest
@@ -22,11 +20,6 @@ MANY = 250
 AHEAD = 60
 
 BODY = b'{"payload":"' + b"x" * 100_000 + b'"}'
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 async def burst(store: OpenStore, *news: tuple[NewEvent, list[NewRun]]) -> list[Accepted | BaseException]:

@@ -1,10 +1,9 @@
 """What every store promises of events and trees that are canceled."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
+from store_rig import DONE, FAILED, STEP, Stores, accept, begin, claim, ids, new_event
 
 from flowd.domain.errors import AlreadyAnsweredError, CauseCanceledError, EventNotFoundError
 from flowd.domain.exit import Exit
@@ -23,11 +22,6 @@ from flowd.ports import OpenStore
 ADA, BOB = Person("socket", 1000, "ada"), Person("token", name="ci")
 ASKED = FlowResult("blocked", '{"status":"blocked","message":"Publish?"}')
 ASKS = Outcome(ProcessStatus.COMPLETED, result=ASKED, exit_code=0)
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 def follow(event_id: str, *, runs: int = 1) -> NewEventRuns:

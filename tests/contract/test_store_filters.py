@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, begin, forget_before, new_event
+from store_rig import DONE, FAILED, STEP, Stores, begin, forget_before, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.exit import Exit
@@ -35,12 +35,6 @@ OUTCOMES = (
 
 def definition(flow: str, step: str) -> Definition:
     return replace(STEP, flow_name=flow, step_name=step)
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    """Stores of one kind on an empty folder."""
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 async def fill(store: OpenStore, count: int, seed: int = 1) -> None:

@@ -2,10 +2,9 @@
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from store_rig import DONE, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
+from store_rig import DONE, STEP, Stores, accept, begin, claim, ids, new_event
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
@@ -27,11 +26,6 @@ MANY = 600
 """More than any store writes with one statement."""
 
 ADA = Person("socket", 1000, "ada")
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 def follow(event_id: str, *runs: NewRun, fingerprint: bytes = b"0", trace: str | None = None) -> NewEventRuns:

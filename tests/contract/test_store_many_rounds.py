@@ -1,10 +1,8 @@
 """What every store promises of a replay that repeats very many events, or very many steps of one: as of few."""
 
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-from store_rig import DONE, OPENERS, STEP, Stores, accept, begin, claim, ids, new_event
+from store_rig import DONE, STEP, Stores, accept, begin, claim, ids, new_event
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
@@ -18,11 +16,6 @@ from flowd.ports import OpenStore
 
 MANY = 600
 """More than any store asks for with one statement."""
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 def follow(event_id: str, *runs: NewRun, body: bytes = b'{"payload":{}}') -> NewEventRuns:

@@ -1,10 +1,9 @@
 """What every store promises of the outbox: notices are committed with the outcomes that they tell."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, begin, claim, new_event
+from store_rig import DONE, FAILED, STEP, Stores, begin, claim, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import NoticeNotFoundError, NotRetryableError
@@ -28,11 +27,6 @@ ASKS = Outcome(ProcessStatus.COMPLETED, result=ASKED, exit_code=0)
 ADA = Person("socket", 1000, "ada")
 SPENT = FlowResult("changed", '{"status":"changed"}')
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 def step_of(flow: str, step: str = "step") -> Definition:

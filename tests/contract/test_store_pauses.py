@@ -1,9 +1,7 @@
 """What every store promises of what people pause, and of the queue as they look at it."""
 
-from pathlib import Path
-
 import pytest
-from store_rig import DONE, FAILED, OPENERS, Stores, claim, ids, new_event
+from store_rig import DONE, FAILED, Stores, claim, ids, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidParamsError, QueueFullError
@@ -20,11 +18,6 @@ from flowd.ports import OpenStore
 
 ADA, BOB = Person("socket", 1000, "ada"), Person("token", name="ci")
 ALL, FLOW, STEP = Paused(), Paused("flow"), Paused("flow", "b")
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 def definition(flow: str, step: str) -> Definition:

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, committed, ids, new_event
+from store_rig import DONE, FAILED, STEP, Stores, accept, begin, claim, committed, ids, new_event
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import (
@@ -34,11 +33,6 @@ ADA, BOB = Person("socket", 1000, "ada"), Person("token", name="ci")
 ASKED = FlowResult("needs_intervention", '{"status":"needs_intervention","message":"Publish?","n":1}')
 ASKS = Outcome(ProcessStatus.COMPLETED, result=ASKED, exit_code=0)
 APPROVED, REJECTED = Resolution("completed", ADA, 20, "go"), Resolution("failed", BOB, 21)
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 async def ask(store: OpenStore, name: str, outcome: Outcome = ASKS) -> str:

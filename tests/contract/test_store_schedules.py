@@ -1,10 +1,9 @@
 """What every store promises of schedules: a slot counts once, whatever becomes of its event."""
 
 import time
-from pathlib import Path
 
 import pytest
-from store_rig import OPENERS, STEP, Stores, forget_before, new_event
+from store_rig import STEP, Stores, forget_before, new_event
 
 from flowd.domain.errors import QueueFullError, SlotDecidedError, SlotEarlyError
 from flowd.domain.queueing import NewRun
@@ -21,11 +20,6 @@ BEGIN_MS = int(time.time()) * 1000 - 1_000_000
 
 def at(number: int) -> int:
     return BEGIN_MS + number * 1000
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 async def begin(store: OpenStore, *keys: ScheduleKey, broken: tuple[str, ...] = ()) -> dict[ScheduleKey, Remembered]:

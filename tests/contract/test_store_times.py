@@ -1,10 +1,9 @@
 """What every store promises of times: delays, instants, quiet, and how long runs stand in the queue."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, claim, forget_before, ids, new_event
+from store_rig import DONE, FAILED, STEP, Stores, claim, forget_before, ids, new_event
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.exit import Exit
@@ -18,11 +17,6 @@ from flowd.domain.waiting import KeyWait, NeedsWait, PauseWait, TimeWait
 from flowd.ports import OpenStore
 
 ME = Person("socket", 0, "me")
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 def timed(name: str, timing: Timing | None, **more: object) -> NewRun:

@@ -2,11 +2,10 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, accept, begin, claim, forget_before, ids, new_event
+from store_rig import DONE, FAILED, STEP, Stores, accept, begin, claim, forget_before, ids, new_event
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.errors import CauseCanceledError, ChainLimitError, InvalidParamsError
@@ -21,11 +20,6 @@ from flowd.domain.trees import MAX_DEPTH, CausedBy
 from flowd.ports import OpenStore
 
 ASKS = Outcome(ProcessStatus.COMPLETED, result=FlowResult("blocked", '{"status":"blocked"}'), exit_code=0)
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 def follow(event_id: str, *, runs: int = 1, fingerprint: bytes = b"0", body: bytes = b'{"payload":{}}') -> NewEventRuns:

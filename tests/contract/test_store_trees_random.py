@@ -3,10 +3,9 @@
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from store_rig import DONE, FAILED, OPENERS, STEP, Stores, claim, new_event
+from store_rig import DONE, FAILED, STEP, Stores, claim, new_event
 
 from flowd.domain.errors import CauseCanceledError, ChainLimitError
 from flowd.domain.exit import Exit
@@ -17,11 +16,6 @@ from flowd.domain.trees import MAX_DEPTH
 from flowd.ports import OpenStore
 
 IDS = [f"e{n}" for n in range(12)]
-
-
-@pytest.fixture(params=OPENERS)
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
-    return Stores(OPENERS[request.param], tmp_path)
 
 
 @dataclass
