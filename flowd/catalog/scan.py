@@ -199,9 +199,9 @@ class Scanner:
         return {folder: names for folder, names in found.items() if not f"{folder}/".startswith(f"{state}/")}
 
 
-def scan_once(workspace: Path, *, is_vouched: bool = False, has_tasks: bool = False) -> Snapshot:
+def scan_once(workspace: Path, *, is_vouched: bool = False) -> Snapshot:
     """The snapshot of a workspace now, for those who look once."""
-    return Scanner(workspace, is_vouched=is_vouched, has_tasks=has_tasks).scan()
+    return Scanner(workspace, is_vouched=is_vouched).scan()
 
 
 def _children(root: str) -> list[str]:

@@ -145,10 +145,10 @@ class Table:
             if key not in self._fields:
                 yield key, lead(self.kind, key, (word for word in self._fields if word not in self.values))
 
-    def table(self, key: str, *, label: str | None = None) -> "Table | None":
+    def table(self, key: str) -> "Table | None":
         """The table under this key; None when there is none, with a warning when it is something else."""
         value = self._kept(key, dict, "a table")
-        return None if value is None else self._below(value, key, label)
+        return None if value is None else self._below(value, key)
 
     def needed_table(self, key: str) -> "Table | None":
         """The table under this key, None when there is none. Something else in its place is an error."""
@@ -158,7 +158,7 @@ class Table:
         if not isinstance(value, dict):
             message = f"{key} must be a table, got {kind_of(value)}"
             self.fail(key, message, f"Write it as [steps.{key}].", code="wrong-type")
-        return self._below(value, key, None)
+        return self._below(value, key)
 
     def part(
         self,
@@ -174,8 +174,8 @@ class Table:
         shape = shape if field is None else field.kind.table or field.kind.tables_in_list
         return Table(value, self._report, place=(*self._place, *place), label=label, kind=kind, shape=shape)
 
-    def _below(self, value: Mapping[str, object], key: str, label: str | None) -> "Table":
-        return self.part(value, (key,), self.label if label is None else label, key)
+    def _below(self, value: Mapping[str, object], key: str) -> "Table":
+        return self.part(value, (key,), self.label, key)
 
     def text(self, key: str) -> str | None:
         """The string under this key, of any lines; None where there is none, and with a warning where it is another."""

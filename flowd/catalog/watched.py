@@ -4,12 +4,12 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from flowd.catalog.scan import Scanner
 from flowd.domain.finding import Finding
-from flowd.domain.flow import Origin, Snapshot
+from flowd.domain.flow import Snapshot
 from flowd.domain.tallies import CatalogTallies
 from flowd.watching.folders import Folders
 from flowd.watching.watcher import Watcher
@@ -28,7 +28,6 @@ class WatchedCatalog:
 
     Args:
         workspace: Where ``.codex/flows`` and ``flows`` lie.
-        roots: Other roots, see `flowd.catalog.scan.Scanner`.
         rescan_interval_s: Seconds between looks at the disk that nothing asks for.
         on_change: Called after each swap but the first. What it raises is logged.
         watching: False looks at the disk in `open` and `reload` only.
@@ -39,14 +38,13 @@ class WatchedCatalog:
         self,
         workspace: Path,
         *,
-        roots: Sequence[tuple[str | Path, Origin]] | None = None,
         rescan_interval_s: float = 10.0,
         on_change: OnChange | None = None,
         watching: bool = True,
         is_vouched: bool = False,
         has_tasks: bool = False,
     ) -> None:
-        self._scanner = Scanner(workspace, roots, is_vouched=is_vouched, has_tasks=has_tasks)
+        self._scanner = Scanner(workspace, is_vouched=is_vouched, has_tasks=has_tasks)
         self._rescan_interval_s = rescan_interval_s
         self._on_change = on_change
         self._watching = watching

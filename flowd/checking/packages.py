@@ -1,7 +1,7 @@
 """All that is doubtful in the flows of a workspace, for its settings and for the machine that the check runs on."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +20,14 @@ from flowd.runners.trial import Trial
 from flowd.settings.values import Settings
 
 
-def checked(
-    snapshot: Snapshot, workspace: Path, settings: Settings | None, environ: Mapping[str, str] = os.environ
-) -> Snapshot:
+def checked(snapshot: Snapshot, workspace: Path, settings: Settings | None) -> Snapshot:
     """The same snapshot, whose flows have all findings. Starts no process, and runs nothing of the workspace.
 
     Args:
         settings: The workspace's; None where they cannot be read: then nothing is said of secrets and of labels.
-        environ: What steps inherit.
     """
     overrides = {} if settings is None else settings.interpreters
-    trial = Trial(workspace=workspace, environ=environ, overrides=overrides)
+    trial = Trial(workspace=workspace, environ=os.environ, overrides=overrides)
     flows = (
         flow.with_findings(
             (

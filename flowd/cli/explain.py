@@ -93,27 +93,27 @@ def _explain_here(session: Session, body: object) -> Any:
     return disk.explain(session.workspace, body)
 
 
-def draw_verdicts(view: ExplainView, *, indent: str = "") -> None:
+def draw_verdicts(view: ExplainView) -> None:
     """A line or two for each step: matches first, then near misses, then the rest."""
     for broken in view.broken:
         if broken.is_stale:  # first, for what follows is not what its files say
             said = f"{broken.sentence()} Its last good version is in force."
-            printing.line(f"{indent}{printing.status('broken')} {broken.name}: {said}")
-    drawn = _draw_rounds(view, indent)
+            printing.line(f"{printing.status('broken')} {broken.name}: {said}")
+    drawn = _draw_rounds(view)
     others = [verdict for verdict in view.steps if verdict.flow not in drawn]
     steps = sorted(others, key=lambda verdict: _rank(verdict, view.type))
     for verdict in steps[:_MAX_LINES]:
         for text in sentences(verdict, view.type):
-            printing.line(indent + text)
+            printing.line(text)
     if len(steps) > _MAX_LINES:
-        printing.line(f"{indent}… and {len(steps) - _MAX_LINES} more steps; --json lists all")
+        printing.line(f"… and {len(steps) - _MAX_LINES} more steps; --json lists all")
     for schedule in view.schedules[:_MAX_LINES]:
-        printing.line(f"{indent}schedule {schedule.flow}/{schedule.name}: {by_itself(schedule)}")
+        printing.line(f"schedule {schedule.flow}/{schedule.name}: {by_itself(schedule)}")
     for broken in view.broken:
         if not broken.is_stale:
-            printing.line(f"{indent}{printing.status('broken')} {broken.name}: {broken.sentence()}")
+            printing.line(f"{printing.status('broken')} {broken.name}: {broken.sentence()}")
     if not view.steps and not view.broken:
-        printing.line(f"{indent}there is no flow package. `flowd new NAME` writes one.")
+        printing.line("there is no flow package. `flowd new NAME` writes one.")
 
 
 def _rank(verdict: VerdictView, event_type: str | None) -> int:
@@ -133,7 +133,7 @@ def meant_type(view: ExplainView) -> str | None:
     return next(iter(near(view.type or "", exact)), None) if view.type not in known else None
 
 
-def _draw_rounds(view: ExplainView, indent: str) -> set[str]:
+def _draw_rounds(view: ExplainView) -> set[str]:
     """The steps of each flow that the event starts and whose steps need each other, in their order. Those flows."""
     flows: dict[str, dict[str, VerdictView]] = {}
     for verdict in view.steps:
@@ -145,17 +145,17 @@ def _draw_rounds(view: ExplainView, indent: str) -> set[str]:
     }
     for flow, steps in flows.items():
         if flow in drawn:
-            _draw_round(flow, steps, view.type, indent)
+            _draw_round(flow, steps, view.type)
     return drawn
 
 
-def _draw_round(flow: str, steps: dict[str, VerdictView], event_type: str | None, indent: str) -> None:
-    printing.line(f"{indent}{flow}:")
+def _draw_round(flow: str, steps: dict[str, VerdictView], event_type: str | None) -> None:
+    printing.line(f"{flow}:")
     needs = {name: verdict.needs for name, verdict in steps.items()}
     for text in graph.lines(needs, lambda name: _word(steps[name], event_type)):
-        printing.line(f"{indent}  {text}")
+        printing.line(f"  {text}")
     for verdict in steps.values():
-        _draw_more(verdict, indent)
+        _draw_more(verdict)
 
 
 def _word(verdict: VerdictView, event_type: str | None) -> str:
@@ -166,11 +166,11 @@ def _word(verdict: VerdictView, event_type: str | None) -> str:
     return f"not started: {next(sentences(verdict, event_type)).partition(': ')[2].removesuffix(':')}"
 
 
-def _draw_more(verdict: VerdictView, indent: str) -> None:
+def _draw_more(verdict: VerdictView) -> None:
     """What is to be said of a step beyond a line."""
     _, *more = sentences(verdict, None)
     for text in more:
-        printing.line(f"{indent}  {verdict.step}:{text[3:]}")
+        printing.line(f"  {verdict.step}:{text[3:]}")
 
 
 def sentences(verdict: VerdictView, event_type: str | None) -> Iterator[str]:

@@ -44,6 +44,6 @@ def warn(check: str, found: str, remedy: str, repair: Callable[[], str] | None =
     return Finding(check, Level.WARN, found, remedy, repair)
 
 
-def fail(check: str, found: str, remedy: str, repair: Callable[[], str] | None = None) -> Finding:
+def fail(check: str, found: str, remedy: str) -> Finding:
     """It does not work."""
-    return Finding(check, Level.FAIL, found, remedy, repair)
+    return Finding(check, Level.FAIL, found, remedy)

@@ -12,8 +12,8 @@ _BEHIND_FRAMES = re.compile(r"(?:\s.*|[}\])]*|(?:Node\.js|Bun) v\d.*)")
 """What these interpreters print after a stack: members of the error, and their own version."""
 
 
-def excerpt(stderr: str, stdout: str, *, max_chars: int = MAX_CHARS) -> str:
-    """The last lines of both streams, labelled, in at most ``max_chars`` characters.
+def excerpt(stderr: str, stdout: str) -> str:
+    """The last lines of both streams, labelled, in at most `MAX_CHARS` characters.
 
     Each stream may have half of them, and what the other one leaves. Cut at line starts; a single line that is longer
     than all there is room for keeps its end. Of a line that was drawn over itself (progress), the last drawing is kept.
@@ -28,7 +28,7 @@ def excerpt(stderr: str, stdout: str, *, max_chars: int = MAX_CHARS) -> str:
     ends = {"stderr": _lines(stderr), "stdout": _lines(stdout)}
     if not any(ends.values()):
         return "It printed nothing on stdout or stderr."
-    room = max_chars - sum(len(_label(name, 10**6, is_cut=True)) + 1 for name in ends)
+    room = MAX_CHARS - sum(len(_label(name, 10**6, is_cut=True)) + 1 for name in ends)
     sizes = {name: _size(lines) for name, lines in ends.items()}
     half = room // 2
     shares = {

@@ -33,19 +33,6 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
-    """What a renewal came to.
-
-    Attributes:
-        held: All attempts that this host holds; their leases count from the renewal on.
-        store_ms: The store's own clock.
-    """
-
-    held: tuple[Held, ...]
-    store_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class Lost:
     """An attempt whose lease is over.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from flowd.domain import retry
 from flowd.domain.errors import RefusedError
 from flowd.domain.run import Run
-from flowd.domain.tenure import Held, Lost, Presence, Renewal, may_run_until_s, outcome_of, renew_after_s
+from flowd.domain.tenure import Held, Lost, Presence, may_run_until_s, outcome_of, renew_after_s
 from flowd.domain.waiting import TimeWait
 from flowd.engine import run_log
 from flowd.engine.attempts import Attempts
@@ -93,10 +93,10 @@ class Tenure:
             RefusedError: The store cannot be reached. What runs goes on until its lease is over.
         """
         asked_s, before = self._boot_s(), self._attempts.numbers()
-        renewal = await self._leases.renew(
+        leases = await self._leases.renew(
             running=len(before), places=self._scheduler.max_parallel, is_draining=self._scheduler.is_drained
         )
-        if renewal is None:
+        if leases is None:
             log.critical("another daemon has the name of this host, or it was forgotten")
             self._on_replaced()
             return
@@ -105,9 +105,9 @@ class Tenure:
             log.info("leases are renewed again")
         self._presence.renewed(asked_s)
         self._on_renewed(asked_s)
-        self._renew_after_s = renew_after_s(held.lost_after_ms for held in renewal.held)
-        self._keeper.lease({held.attempt_id: self._until_s(held, asked_s) for held in renewal.held})
-        await self._follow(renewal, before)
+        self._renew_after_s = renew_after_s(held.lost_after_ms for held in leases)
+        self._keeper.lease({held.attempt_id: self._until_s(held, asked_s) for held in leases})
+        await self._follow(leases, before)
 
     async def sweep(self) -> int:
         """Declare lost whatever other hosts should have renewed; how many attempts. Nothing where this host was not
@@ -127,16 +127,16 @@ class Tenure:
         grace_ms = self._attempts.grace_ms(held.run_id, held.number)
         return may_run_until_s(asked_s, lost_after_ms=held.lost_after_ms, grace_ms=grace_ms or 0)
 
-    async def _follow(self, renewal: Renewal, before: dict[str, int]) -> None:
+    async def _follow(self, leases: list[Held], before: dict[str, int]) -> None:
         """Cancel what somebody wants canceled, end what is not ours any more, and give back what nobody knows of."""
-        for held in renewal.held:
+        for held in leases:
             if held.cancel_requested:
                 await self._attempts.cancel_once(held.run_id)
-        names = {(held.run_id, held.number) for held in renewal.held}
+        names = {(held.run_id, held.number) for held in leases}
         for run_id, number in before.items():
             if (run_id, number) not in names:  # else it has ended, which the keeper knows
                 await self._attempts.fence(run_id, number)
-        await self._give_back([held for held in renewal.held if not self._attempts.is_active(held.run_id, held.number)])
+        await self._give_back([held for held in leases if not self._attempts.is_active(held.run_id, held.number)])
 
     async def _give_back(self, unknown: list[Held]) -> None:
         """Queue again what was claimed here without anybody's hearing of it: the answer of the store was lost. Two

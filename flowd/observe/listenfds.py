@@ -46,10 +46,10 @@ def control_socket(environ: Mapping[str, str] = os.environ) -> socket.socket | N
     return None
 
 
-def stream_sockets(environ: Mapping[str, str] = os.environ) -> list[socket.socket]:
+def stream_sockets() -> list[socket.socket]:
     """All listening sockets that systemd passed, whatever their names."""
     found = []
-    for fd in (fd for fds in passed(environ).values() for fd in fds):
+    for fd in (fd for fds in passed(os.environ).values() for fd in fds):
         with suppress(OSError):
             candidate = socket.socket(fileno=os.dup(fd))
             if candidate.type == socket.SOCK_STREAM and candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):

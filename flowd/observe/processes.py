@@ -94,8 +94,8 @@ class ProcessView:
             return ""
 
 
-def find_process(pid: int | None = None) -> ProcessView | None:
-    """The process of this id, None where there is none; by default our own."""
+def find_process(pid: int) -> ProcessView | None:
+    """The process of this id, None where there is none."""
     try:
         return ProcessView(psutil.Process(pid))
     except (psutil.Error, ValueError):

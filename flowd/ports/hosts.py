@@ -7,7 +7,7 @@ from flowd.domain.hosts import KnownHost, Startable
 from flowd.domain.notices import NotifyRule
 from flowd.domain.outcome import Outcome
 from flowd.domain.run import Attempt, Run
-from flowd.domain.tenure import Lost, Renewal
+from flowd.domain.tenure import Held, Lost
 from flowd.domain.waiting import TimeWait
 
 Served = dict[tuple[str, str], tuple[str, ...]]
@@ -83,9 +83,9 @@ class Leases(Protocol):
     changed.
     """
 
-    async def renew(self, *, running: int, places: int, is_draining: bool = False) -> Renewal | None:
-        """Renew all leases of this host, and say that it is there. None where another daemon has taken its name since:
-        then it holds nothing any more.
+    async def renew(self, *, running: int, places: int, is_draining: bool = False) -> list[Held] | None:
+        """Renew all leases of this host, and say that it is there. Returns all attempts that it holds, whose leases
+        count from now on; None where another daemon has taken its name since: then it holds nothing any more.
 
         Args:
             running: How many runs are under way here, of so many ``places``.

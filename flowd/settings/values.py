@@ -276,7 +276,7 @@ def is_managed(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("INVOCATION_ID")) and meant in (None, str(os.getpid()), str(os.getppid()))
 
 
-def step_environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def step_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """What steps inherit: the daemon's environment, or the named part of it, less flowd's own secrets, what systemd
     says to the daemon alone, what says how to reach a shared store, and what the settings withhold."""
     inherited = environ if settings.inherit is None else {n: environ[n] for n in settings.inherit if n in environ}

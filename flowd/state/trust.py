@@ -20,7 +20,7 @@ class UntrustedError(StateError):
     """A workspace that another user can write, and nobody has vouched for."""
 
 
-def require(workspace: Path, environ: Mapping[str, str] = os.environ, *, also: int | None = None) -> None:
+def require(workspace: Path, *, also: int | None = None) -> None:
     """Refuse a workspace whose files are not the caller's own word, unless a person has said that it is trusted.
 
     Args:
@@ -30,7 +30,7 @@ def require(workspace: Path, environ: Mapping[str, str] = os.environ, *, also: i
         UntrustedError: It says whose the path is, and how to trust it.
     """
     found = ownership.workspace_problem(workspace, also=also)
-    if found is not None and not is_trusted(workspace, environ):
+    if found is not None and not is_trusted(workspace):
         raise UntrustedError(
             f"The workspace {workspace} is not trusted: {found}, and whoever can write there decides what runs as you. "
             f"If you trust them: {shlex.join(['flowd', 'trust', str(workspace)])} (or {VARIABLE}={workspace}); else "
@@ -47,14 +47,14 @@ def is_service_of_root(workspace: Path) -> bool:
     return (discovery.find_service(root) or ("",))[0] == "system" or os.path.lexists(discovery.system_socket(root))
 
 
-def require_file(path: Path, environ: Mapping[str, str] = os.environ) -> None:
+def require_file(path: Path) -> None:
     """Refuse a file outside the workspace that somebody else can write, unless its folder is trusted.
 
     Raises:
         UntrustedError: It says whose it is.
     """
     found = ownership.problem([path])
-    if found is not None and not is_trusted(path.parent, environ):
+    if found is not None and not is_trusted(path.parent):
         raise UntrustedError(
             f"{path} is not trusted: {found}, and whoever can write there decides what runs as you. Correct that, or "
             f"set {VARIABLE}={path.parent}."

@@ -43,7 +43,6 @@ class OneWatch:
         instant: Callable[[], str],
         is_own: Callable[[Identity], bool],
         max_bytes: int,
-        max_files: int = MAX_FILES,
     ) -> None:
         self.watch = watch
         self._workspace = workspace
@@ -53,7 +52,6 @@ class OneWatch:
         self._instant = instant
         self._is_own = is_own
         self._max_bytes = max_bytes
-        self._max_files = max_files
         self._lock = threading.Lock()
         self._event: Mapping[str, Any] | None = None
         self._epoch = ""
@@ -90,7 +88,7 @@ class OneWatch:
             is_own=self._is_own,
             before=before,
             was_meant=was_meant,
-            max_files=self._max_files,
+            max_files=MAX_FILES,
         )
 
     # --- looking -----------------------------------------------------------------------------------------------------
@@ -215,7 +213,7 @@ class OneWatch:
         if not self._has_looked:
             return
         if tree.is_too_large:
-            yield f"there are more than {self._max_files} files and folders; narrow its paths"
+            yield f"there are more than {MAX_FILES} files and folders; narrow its paths"
         if tree.links_out:
             yield f"{min(list(tree.links_out), default='')} is a link out of the workspace, and none such is followed"
         if not tree.standing:

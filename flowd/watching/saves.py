@@ -34,14 +34,13 @@ class Saves:
         on_saved: Callable[[frozenset[str]], object],
         *,
         also: Callable[[], Collection[str]] = tuple,
-        rescan_interval_s: float = 10.0,
     ) -> None:
         self._roots = [os.path.abspath(root) for root in roots]
         self._also = also
         self._on_saved = on_saved
         self._folders: dict[str, frozenset[str] | None] = {}
         self._stamps = self._look()
-        self._watcher = Watcher(self._tell, self._watched, rescan_interval_s=rescan_interval_s, name="saves")
+        self._watcher = Watcher(self._tell, self._watched, name="saves")
 
     def start(self) -> None:
         """Begin to watch. A save since this object was made is told, too."""

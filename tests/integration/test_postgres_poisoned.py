@@ -49,9 +49,9 @@ def test_a_host_with_a_poisoned_environment_stores_and_tells_the_same(
             (started,) = (
                 await poisoned.claim(Claim(1, "k", "b", lambda *_: STEP, 2, 2, host=anna, asked_s=1.0))
             ).started
-            renewal = await poisoned.renew(running=1, places=1)
-            assert renewal is not None
-            assert [held.run_id for held in renewal.held] == ["run"]
+            leases = await poisoned.renew(running=1, places=1)
+            assert leases is not None
+            assert [held.run_id for held in leases] == ["run"]
             assert await clean.expired() == []
             await poisoned.finish(started.attempt, DONE, Exit(code=0), Output(WORD.encode(), WORD.encode()), at_ms=3)
             seen = [await store.run("run") for store in (clean, poisoned)]

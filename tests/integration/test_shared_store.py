@@ -110,18 +110,18 @@ def test_a_renewal_names_what_is_held_and_who_is_to_be_canceled(tmp_path: Path) 
         assert await anna.store.cancel_wishes() == [second.run.id]
         assert await bert.store.cancel_wishes() == []
         world.let_leases_end()
-        renewal = await anna.store.renew(running=2, places=4)
-        assert renewal is not None
-        assert {(held.attempt_id, held.lost_after_ms, held.cancel_requested) for held in renewal.held} == {
+        leases = await anna.store.renew(running=2, places=4)
+        assert leases is not None
+        assert {(held.attempt_id, held.lost_after_ms, held.cancel_requested) for held in leases} == {
             (first.run.id, 120_000, False),
             (second.run.id, 120_000, True),
         }
         assert [lost.left.run.id for lost in await anna.store.expired()] == [third.run.id]
         assert world.execute("SELECT running, places FROM hosts WHERE name = 'anna'") == [(2, 4)]
         await anna.store.finish(first.attempt, DONE, Exit(), Output(), at_ms=4)
-        renewal = await anna.store.renew(running=1, places=4)
-        assert renewal is not None
-        assert [held.run_id for held in renewal.held] == [second.run.id]
+        leases = await anna.store.renew(running=1, places=4)
+        assert leases is not None
+        assert [held.run_id for held in leases] == [second.run.id]
 
     use(tmp_path, test)
 
@@ -145,9 +145,9 @@ def test_a_lost_attempt_is_declared_once_and_its_own_end_counts_no_more(tmp_path
         finished = await anna.store.finish(started.attempt, DONE, Exit(code=0), Output(), at_ms=6)
         assert finished.run.status is ProcessStatus.QUEUED
         assert finished.run.attempts[0].reason is Reason.INTERRUPTED
-        renewal = await anna.store.renew(running=1, places=4)
-        assert renewal is not None
-        assert renewal.held == ()
+        leases = await anna.store.renew(running=1, places=4)
+        assert leases is not None
+        assert leases == []
 
     use(tmp_path, test)
 
@@ -178,9 +178,9 @@ def test_the_next_daemon_of_a_state_folder_has_what_the_last_one_held_and_the_la
         assert await anna.store.left_running() == []
         assert await anna.store.renew(running=1, places=4) is None
         assert not await anna.store.return_run(mine.run.id, at_ms=5)
-        renewal = await again.store.renew(running=1, places=4)
-        assert renewal is not None
-        assert [held.run_id for held in renewal.held] == [mine.run.id]
+        leases = await again.store.renew(running=1, places=4)
+        assert leases is not None
+        assert [held.run_id for held in leases] == [mine.run.id]
 
     use(tmp_path, test)
 

@@ -13,7 +13,7 @@ from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import LeftRunning
 from flowd.domain.retry import Retry
 from flowd.domain.run import Attempt, ProcessStatus, Reason, Run
-from flowd.domain.tenure import GAP_S, TRUSTED_AFTER_S, Held, Lost, Renewal
+from flowd.domain.tenure import GAP_S, TRUSTED_AFTER_S, Held, Lost
 from flowd.domain.waiting import TimeWait
 from flowd.engine.completions import Completions
 from flowd.engine.tenure import Tenure
@@ -63,11 +63,11 @@ class World:
 
     # --- the store
 
-    async def renew(self, *, running: int, places: int, is_draining: bool) -> Renewal | None:
+    async def renew(self, *, running: int, places: int, is_draining: bool) -> list[Held] | None:
         if self.failure is not None:
             raise self.failure
         self.during()
-        return None if self.is_replaced else Renewal(self.in_store, 0)
+        return None if self.is_replaced else list(self.in_store)
 
     async def return_run(self, run_id: str, *, at_ms: int) -> bool:
         self.said.append(("given back", run_id))

@@ -25,11 +25,10 @@ class Follower:
     ``attempt`` it reads just that one. The stream that spoke last is waited on; the other is looked at in between.
     """
 
-    def __init__(self, run_id: str, encoding: Encoding, *, attempt: int | None = None, poll_ms: int = POLL_MS) -> None:
+    def __init__(self, run_id: str, encoding: Encoding, *, attempt: int | None = None) -> None:
         self._run_id = run_id
         self._encoding = encoding
         self._attempt = attempt or 0
-        self._poll_ms = poll_ms
         self._look_ms = 0
         self._is_last = attempt is not None
         self._is_looking_aside = False
@@ -50,7 +49,7 @@ class Follower:
             self._run_id,
             stream=self._stream,
             offset=self._offsets[self._stream],
-            wait_ms=0 if self._is_looking_aside else self._poll_ms,
+            wait_ms=0 if self._is_looking_aside else POLL_MS,
             attempt=self._attempt,
             encoding=self._encoding,
         )

@@ -93,11 +93,6 @@ class SystemdExecutor:
         return None
 
     @property
-    def capabilities(self) -> frozenset[str]:
-        """The cgroup controllers that limits can be kept with."""
-        return self._controllers
-
-    @property
     def can_fence(self) -> bool:
         """False: systemd ends a unit by its timeout alone, and nothing of ours lives on without a daemon."""
         return False

@@ -12,7 +12,7 @@ from flowd.domain.notices import NotifyRule
 from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import LeftRunning
 from flowd.domain.run import Attempt, Run
-from flowd.domain.tenure import Lost, Renewal
+from flowd.domain.tenure import Held, Lost
 from flowd.domain.waiting import TimeWait
 from flowd.ports.hosts import Served
 from flowd.store.postgres.address import Address
@@ -110,17 +110,15 @@ class SharedStore(PostgresStore):
         """See `flowd.ports.queue.Queue.left_running`: of this host alone."""
         return await self._read(lambda db: leases.of_session(db, self._host))
 
-    async def renew(self, *, running: int, places: int, is_draining: bool = False) -> Renewal | None:
+    async def renew(self, *, running: int, places: int, is_draining: bool = False) -> list[Held] | None:
         """See `flowd.ports.hosts.Leases.renew`."""
 
-        def renew(db: Connection) -> Renewal | None:
+        def renew(db: Connection) -> list[Held] | None:
             assert isinstance(db, PostgresWriter)
             changes, now_ms = db.total_changes, time.time_ns() // 1_000_000
-            renewal = leases.renew(
-                db, self._host, running=running, places=places, is_draining=is_draining, now_ms=now_ms
-            )
+            held = leases.renew(db, self._host, running=running, places=places, is_draining=is_draining, now_ms=now_ms)
             db.total_changes = changes  # no news for other hosts
-            return renewal
+            return held
 
         return await self._writer.do(renew)
 

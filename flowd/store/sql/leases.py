@@ -11,7 +11,7 @@ from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import LeftRunning
 from flowd.domain.run import Attempt, Run
 from flowd.domain.stored import Output
-from flowd.domain.tenure import Held, Lost, Renewal
+from flowd.domain.tenure import Held, Lost
 from flowd.domain.waiting import TimeWait
 from flowd.store.sql import queue, rows, writes
 from flowd.store.sql.connection import Connection
@@ -22,12 +22,12 @@ _MAX_LOST = 100
 
 def renew(
     db: Connection, host: HostSession, *, running: int, places: int, is_draining: bool, now_ms: int
-) -> Renewal | None:
+) -> list[Held] | None:
     """See `flowd.ports.hosts.Leases.renew`. ``now_ms`` is by this host's wall clock."""
     seen = db.execute(
         "UPDATE hosts SET seen_at_ms = server_ms(), running = ?, places = ?, is_draining = ?,"
         " clock_offset_ms = ? - server_ms()"
-        " WHERE name = ? AND session = ? RETURNING seen_at_ms",
+        " WHERE name = ? AND session = ? RETURNING 1",
         (running, places, int(is_draining), now_ms, host.name, host.session),
     ).fetchone()
     if seen is None:
@@ -38,10 +38,7 @@ def renew(
         " RETURNING r.id, a.number, a.lost_after_ms, r.cancel_requested",
         (host.session,),
     ).fetchall()
-    return Renewal(
-        tuple(Held(attempt_id(run, number), run, number, lost_ms, bool(wish)) for run, number, lost_ms, wish in held),
-        seen[0],
-    )
+    return [Held(attempt_id(run, number), run, number, lost_ms, bool(wish)) for run, number, lost_ms, wish in held]
 
 
 def cancel_wishes(db: Connection, host: HostSession) -> list[str]:
