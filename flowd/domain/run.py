@@ -1,9 +1,7 @@
 """Runs and attempts: their statuses, and the transitions between them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
 from flowd.domain.labels import Label
 from flowd.domain.people import Answer, Resolution
@@ -13,7 +11,13 @@ from flowd.domain.waiting import WaitingFor
 
 
 class ProcessStatus(StrEnum):
-    """What flowd saw of the run."""
+    """What flowd saw of the run. The store changes it by compare-and-swap.
+
+    A run that is queued may also end unstarted: as canceled; as failed, where its step was removed or it waited too
+    long for its turn; as completed, where what it needs did not end as it asks, or another run came in its place. A
+    running one goes back to the queue for another attempt, or because its start provably never happened; a final one
+    by a caller's retry, of itself or of a run that it needs.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -25,26 +29,6 @@ class ProcessStatus(StrEnum):
     def is_final(self) -> bool:
         """Nothing happens to the run by itself any more."""
         return self not in (ProcessStatus.QUEUED, ProcessStatus.RUNNING)
-
-
-TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = MappingProxyType(
-    {
-        # Failed: its step was removed before it could start, or it waited too long for its turn. Completed: what it
-        # needs did not end as it asks, or another run came in its place.
-        ProcessStatus.QUEUED: frozenset(
-            {ProcessStatus.RUNNING, ProcessStatus.COMPLETED, ProcessStatus.CANCELED, ProcessStatus.FAILED}
-        ),
-        # Back to the queue: another attempt by the step's retry policy, or a start that provably never happened.
-        ProcessStatus.RUNNING: frozenset(
-            {ProcessStatus.COMPLETED, ProcessStatus.FAILED, ProcessStatus.CANCELED, ProcessStatus.QUEUED}
-        ),
-        # A caller's retry of a run that needs attention, or of one that this run needs.
-        ProcessStatus.COMPLETED: frozenset({ProcessStatus.QUEUED}),
-        ProcessStatus.FAILED: frozenset({ProcessStatus.QUEUED}),
-        ProcessStatus.CANCELED: frozenset({ProcessStatus.QUEUED}),
-    }
-)
-"""The only ways from one status to another. The store changes a status by compare-and-swap along these."""
 
 
 class Reason(StrEnum):

@@ -7,7 +7,7 @@ import pytest
 from flowd.domain.exit import Exit
 from flowd.domain.outcome import Outcome, decide
 from flowd.domain.result import FlowResult, MalformedResult
-from flowd.domain.run import TRANSITIONS, Attempt, ProcessStatus, Reason
+from flowd.domain.run import Attempt, ProcessStatus, Reason
 
 CHANGED = FlowResult("changed", '{"status":"changed"}')
 BLOCKED = FlowResult("blocked", '{"status":"blocked"}')
@@ -67,12 +67,6 @@ def test_cancel_wins_over_whatever_the_step_said() -> None:
 def test_an_unseen_exit_with_a_whole_result_is_believed() -> None:
     decided = outcome(Exit(), CHANGED)
     assert (decided.status, decided.result, decided.exit_code) == (ProcessStatus.COMPLETED, CHANGED, None)
-
-
-def test_no_final_status_leads_anywhere_but_back_to_the_queue() -> None:
-    for status in ProcessStatus:
-        if status.is_final:
-            assert TRANSITIONS[status] == {ProcessStatus.QUEUED}
 
 
 @pytest.mark.parametrize(
