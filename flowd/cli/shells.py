@@ -5,6 +5,7 @@ of events are offered beside folders, and no others.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,26 +26,30 @@ if TYPE_CHECKING:
 
 VARIABLE = "_FLOWD_COMPLETE"
 _KNOWS_JSON = "_FLOWD_COMPLETE_JSON"
+_PART = "_FLOWD_COMPLETE_PART"
+"""What bash's line editor replaces, as it was typed: of a word, what stands behind the last ``:`` or ``=``."""
+
+_ESCAPED = re.compile(r"\\.")
+_BARE = re.compile(r"[^A-Za-z0-9_@%+=:,./\u0080-\U0010ffff-]")
+_IN_DOUBLE_QUOTES = re.compile(r'[\\"$`]')
 
 _BASH = r"""
 %(complete_func)s() {
-    local line=${COMP_LINE:0:COMP_POINT} cur=${COMP_WORDS[COMP_CWORD]} before='' completion value
+    local line=${COMP_LINE:0:COMP_POINT} cur=${COMP_WORDS[COMP_CWORD]} completion
     COMPREPLY=()
-    cur=${cur#[\"\']}
     [[ $cur == [:=] ]] && cur=''
+    local bare=${cur#[\"\']}
     while IFS= read -r completion; do
-        value=${completion#*,}
         case ${completion%%%%,*} in
-            # readline replaces what is behind the last : or = alone.
-            word) before=${value%%"$cur"} ;;
             dir) compopt -o dirnames ;;
             file) compopt -o default ;;
             json)
                 compopt -o filenames
-                mapfile -t COMPREPLY < <(compgen -f -X '!*.json' -- "$cur"; compgen -d -- "$cur") ;;
-            plain) COMPREPLY+=("$(printf %%q "${value#"$before"}")") ;;
+                mapfile -t COMPREPLY < <(compgen -f -X '!*.json' -- "$bare"; compgen -d -- "$bare") ;;
+            plain) COMPREPLY+=("${completion#*,}") ;;
         esac
-    done < <(env COMP_LINE="$line" _FLOWD_COMPLETE_JSON=1 %(complete_var)s=bash_complete "$1")
+    done < <(env COMP_LINE="$line" _FLOWD_COMPLETE_JSON=1 _FLOWD_COMPLETE_PART="$cur" \
+        %(complete_var)s=bash_complete "$1")
 }
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
@@ -106,8 +111,12 @@ class _Whole(ShellComplete):
     """Answers with whole words: of ``--flow=re``, too, of which click completes the value alone."""
 
     def get_completions(self, args: list[str], incomplete: str) -> "list[CompletionItem]":
-        """As click, with what stands before the value; all files where the shell's script knows of no others."""
-        found = super().get_completions(args, incomplete)
+        """As click, with what stands before the value; all files where the shell's script knows of no others.
+
+        Nothing with a character that is not printed, as ids may have: shells write these in ways that let what stands
+        beside them be executed (bash, in a word that begins with a quote), and some are obeyed by terminals.
+        """
+        found = [item for item in super().get_completions(args, incomplete) if str(item.value).isprintable()]
         name, equals, _ = incomplete.partition("=")
         is_old = not os.environ.get(_KNOWS_JSON)
         for item in found:
@@ -134,9 +143,55 @@ class Bash(_Whole, BashComplete):
         return words[1:], incomplete
 
     def complete(self) -> str:
-        """The answer, and before it the word that is completed."""
-        said = super().complete()
-        return f"word,{self.get_completion_args()[1]}\n{said}" if os.environ.get(_KNOWS_JSON) else said
+        """The answer: behind ``plain,`` what is to be inserted, quoted as the word is.
+
+        The script of an earlier flowd quotes by itself, and is told the word that is completed.
+        """
+        part = os.environ.get(_PART)
+        if part is None:
+            said = super().complete()
+            return f"word,{self.get_completion_args()[1]}\n{said}" if os.environ.get(_KNOWS_JSON) else said
+        args, incomplete = self.get_completion_args()
+        line = os.environ.get("COMP_LINE", "")
+        before = _last_word(line[: len(line) - len(part)]) if line.endswith(part) else ""
+        found = self.get_completions(args, incomplete)
+        answers = (_inserted(item, before, part) if item.type == "plain" else item.value for item in found)
+        return "\n".join(f"{item.type},{said}" for item, said in zip(found, answers, strict=True) if said is not None)
+
+
+def _last_word(line: str) -> str:
+    """Of a word that goes on behind a line, what stands in the line.
+
+    >>> _last_word("flowd event release:"), _last_word("flowd event "), _last_word("flowd event a\\\\ b:")
+    ('release:', '', 'a b:')
+    """
+    words = split_arg_string(f"{line}.")
+    return words[-1][:-1] if words else ""
+
+
+def _inserted(item: CompletionItem, before: str, part: str) -> str | None:
+    """What takes the place of a part of a word; None where that cannot be told."""
+    quote = part[0] if part[:1] in ("'", '"') else ""
+    is_quoted_within = not quote and not {"'", '"'}.isdisjoint(_ESCAPED.sub("", part))
+    if is_quoted_within or not str(item.value).startswith(before):
+        return None
+    return quoted(str(item.value)[len(before) :], quote)
+
+
+def quoted(text: str, quote: str) -> str:
+    r"""A text as bash takes it for itself behind this quote, which bash's line editor closes; nothing is executed.
+
+    >>> print(quoted("$(x)'", ""), quoted("$(x)'", "'"), quoted("$(x)!", '"'))
+    \$\(x\)\' $(x)'\''' \$(x)"\!""
+    """
+    if not quote:
+        return _BARE.sub(r"\\\g<0>", text)
+    if quote == "'":
+        found = text.replace("'", r"'\''")
+    else:
+        # A backslash before ! would stay, and without one it is a word of the history.
+        found = _IN_DOUBLE_QUOTES.sub(r"\\\g<0>", text).replace("!", r'"\!"')
+    return found + quote if found.endswith(quote) else found  # what ends with a quote counts there as closed
 
 
 class Zsh(_Whole, ZshComplete):

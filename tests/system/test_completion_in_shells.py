@@ -17,6 +17,21 @@ from daemon_rig import Workspace, say, workspace
 
 PROMPT = "READY>"
 BOUND_S = 60.0
+NASTY = (
+    "a$(touch OBEYED)",
+    "b`touch OBEYED`",
+    "c'$(touch OBEYED)'",
+    'd"$(touch OBEYED)"',
+    "e;touch OBEYED;f",
+    "f\\$(touch OBEYED)",
+    "g:$(touch OBEYED)=*",
+    "h!touch ~ OBEYED!!",
+    "i<(touch OBEYED) {j,k}",
+    "j\u202eé",
+    "k\u2028$(touch OBEYED)",
+    "l\u009b$(touch OBEYED)",
+)
+"""Ids of events that say what a shell is to do. Those with characters that are not printed are not offered."""
 START = {
     "bash": ["bash", "--norc", "--noprofile", "-i"],
     "zsh": ["zsh", "-f", "-i"],
@@ -42,6 +57,8 @@ def busy() -> Iterator[Workspace]:
         place.start()
         event = {"id": "release:v1.1", "type": "nightly.go", "payload": {"repo": "tools"}}
         place.call("flow.dispatch", event=event, wait=True)
+        for id_ in NASTY:
+            place.call("flow.dispatch", event={"id": id_, "type": "nasty"})
         yield place
 
 
@@ -117,6 +134,28 @@ def test_a_shell_completes_on_a_terminal(busy: Workspace, name: str) -> None:
             # Keys are taken one after the other: what the line is once the shell has completed it, it prints.
             shell.type(f"{typed}\t\x01echo '>'; echo '<' \n")
             shell.wait_for(f"\n< {completed}")
+
+
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+def test_no_completed_word_is_obeyed(busy: Workspace, name: str, quote: str) -> None:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed, so its completion was not tried")
+    with contextlib.closing(Shell(name, busy)) as shell:
+        for id_ in NASTY:
+            # A word that is completed has its quote closed; behind one that is not there is one to close.
+            closing = "" if id_.isprintable() else quote
+            shell.type(f"flowd event {quote}{id_[0]}\t{closing}\x01printf '\\n<%s>' \n")
+            shell.wait_for(f"\n<{id_}>" if id_.isprintable() else f"\n<{id_[0]}>")
+    assert not (busy.path / "OBEYED").exists()
+
+
+@pytest.mark.parametrize("typed", ["e\\;", "g:\\$", "g:\\$\\(touch\\ OBEYED\\)="])
+def test_a_word_is_completed_behind_what_was_completed(busy: Workspace, typed: str) -> None:
+    (id_,) = [one for one in NASTY if one[0] == typed[0]]
+    with contextlib.closing(Shell("bash", busy)) as shell:
+        shell.type(f"flowd event {typed}\t\x01printf '\\n<%s>' \n")
+        shell.wait_for(f"\n<{id_}>")
 
 
 def test_fish_offers_what_completes_a_line(busy: Workspace) -> None:

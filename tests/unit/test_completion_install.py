@@ -1,10 +1,12 @@
 """`flowd completion install` and what is there already."""
 
+import doctest
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from flowd.cli import shells
 from flowd.cli.completion import completion
 from flowd.cli.exits import CommandError
 
@@ -43,3 +45,9 @@ def test_an_earlier_one_is_renewed_and_a_link_to_it_stays_one(file: Path, tmp_pa
     assert file.is_symlink()
     assert "complete -o nosort" in kept.read_text()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["bash-completion", "dotfiles"]
+
+
+def test_doctests() -> None:
+    results = doctest.testmod(shells)
+    assert results.attempted
+    assert not results.failed
