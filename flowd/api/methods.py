@@ -23,7 +23,7 @@ from flowd.api.pages import Pages
 from flowd.api.question_methods import QuestionMethods
 from flowd.api.queue_methods import QueueMethods
 from flowd.api.schedule_methods import ScheduleMethods
-from flowd.api.shapes import catalog, daemon, events, runs, trees, updates
+from flowd.api.shapes import catalog, daemon, events, output, runs, trees, updates, waiting
 from flowd.api.shapes.definitions import definition_view
 from flowd.api.subscriptions import Caller
 from flowd.api.watch_methods import WatchMethods
@@ -113,7 +113,7 @@ class Methods:
         that is broken on disk."""
         found = [(run, able) for run in runs_ if (able := self._engine.reads.unserved(run)) is not None]
         if found:
-            view.unserved = [runs.unserved_view(run, able) for run, able in found[: wire.MAX_LIMIT]]
+            view.unserved = [waiting.unserved_view(run, able) for run, able in found[: wire.MAX_LIMIT]]
             run, able = found[0]
             view.warning = view.warning or f"Step {run.flow_name}/{run.step_name} matches, but {able.problem}."
         if view.warning is None:
@@ -210,7 +210,7 @@ class Methods:
         page = await self._engine.reads.runs(where, limit=params.page_limit(given.limit), cursor=given.cursor)
         if given.output is None:
             return runs.runs_view(page.items, event_id=given.event_id, next_cursor=page.next_cursor)
-        views = [await self._run_with_output(run, runs.LISTED_TAIL_BYTES) for run in page.items]
+        views = [await self._run_with_output(run, output.LISTED_TAIL_BYTES) for run in page.items]
         return runs.RunsView(event_id=given.event_id, runs=views, next_cursor=page.next_cursor)
 
     async def _get_run(self, given: runs.GetRun) -> runs.OneRunView:
@@ -224,7 +224,7 @@ class Methods:
         waited = await self._engine.waiters.for_run(given.run_id, timeout_s=timeout_s, caller=given.caused_by)
         return runs.WaitedRunView(run=await self._run_with_output(waited.run), timed_out=waited.is_late)
 
-    async def _run_with_output(self, run: Run, tail_bytes: int = runs.OUTPUT_TAIL_BYTES) -> runs.RunView:
+    async def _run_with_output(self, run: Run, tail_bytes: int = output.OUTPUT_TAIL_BYTES) -> runs.RunView:
         if not run.attempts:
             return runs.run_view(run, [], is_truncated=False)
         tails: dict[wire.Stream, bytes] = {}
@@ -234,15 +234,15 @@ class Methods:
             offset = max(0, start.size - tail_bytes)
             tails[stream] = (await self._part(run.id, stream, offset, tail_bytes)).data
             is_cut = is_cut or offset > 0
-        output = runs.output_entries(Output(tails["stdout"], tails["stderr"]), run.updated_at_ms)
-        return runs.run_view(run, output, is_truncated=is_cut)
+        entries = output.output_entries(Output(tails["stdout"], tails["stderr"]), run.updated_at_ms)
+        return runs.run_view(run, entries, is_truncated=is_cut)
 
     async def _part(self, run_id: str, stream: wire.Stream, offset: int, count: int) -> OutputPart:
         return await self._engine.reads.output(
             run_id, stream, offset=offset, count=count, attempt_number=None, wait_s=0.0
         )
 
-    async def _read_output(self, given: runs.ReadOutput) -> runs.OutputView:
+    async def _read_output(self, given: output.ReadOutput) -> output.OutputView:
         part = await self._engine.reads.output(
             given.run_id,
             given.stream,
@@ -258,14 +258,14 @@ class Methods:
             turns = await self._engine.reads.turns(
                 given.run_id, given.stream, begin=given.offset, end=next_offset, attempt_number=given.attempt
             )
-        return runs.OutputView(
+        return output.OutputView(
             text=text,
             offset=given.offset,
             next_offset=next_offset,
             size=part.size,
             eof=part.is_final and next_offset >= part.size,
             turns=turns,
-            shared=runs.shared_view(part.shared),
+            shared=output.shared_view(part.shared),
         )
 
     async def _subscribe(self, given: updates.Subscribe, caller: Caller) -> updates.SubscribedView:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct, structs
 
-from flowd.api.shapes import catalog, events, runs, trees, updates
+from flowd.api.shapes import catalog, events, output, runs, trees, updates
 from flowd_client.views import reading
 from flowd_client.views.catalog import (
     BrokenView,
@@ -236,7 +236,7 @@ OLDER = {"eventId", "runId", "attemptId", "finishedAt"}
         (EventStateView, events.EventStateView, set(), set()),
         (TreeEventView, events.TreeEventView, set(), set()),
         (WaitedEventView, trees.WaitedEventView, set(), set()),
-        (OutputView, runs.OutputView, {"data"}, set()),
+        (OutputView, output.OutputView, {"data"}, set()),
         (FlowView, catalog.FlowView, set(), set()),
         (StepView, catalog.StepView, set(), set()),
         (BrokenView, catalog.BrokenView, set(), set()),

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowd.api.http.call import Call
 from flowd.api.http.responses import HttpError, Response, Stream
-from flowd.api.shapes.runs import OutputView, ReadOutput
+from flowd.api.shapes.output import OutputView, ReadOutput
 
 ReadPart = Callable[[ReadOutput], Awaitable[OutputView]]
 

@@ -17,7 +17,8 @@ from flowd.api.metrics.family import Measured
 from flowd.api.shapes.catalog import Explain
 from flowd.api.shapes.daemon import Status, StatusOverHttp
 from flowd.api.shapes.events import Dispatch, DispatchView, Replay
-from flowd.api.shapes.runs import GetRun, ReadOutput, WaitRun
+from flowd.api.shapes.output import ReadOutput
+from flowd.api.shapes.runs import GetRun, WaitRun
 from flowd.api.shapes.trees import CancelEvent, GetEvent, WaitEvent
 from flowd.domain.errors import FlowdError
 from flowd.domain.flow import Snapshot

@@ -9,7 +9,8 @@ import msgspec
 from flowd.api.json import instant
 from flowd.api.params import Identifier, Labels, Limit, Milliseconds, Params, SearchText
 from flowd.api.shapes import View
-from flowd.api.shapes.runs import JsonObject, RunView, UnservedView, run_view
+from flowd.api.shapes.runs import JsonObject, RunView, run_view
+from flowd.api.shapes.waiting import UnservedView
 from flowd.domain.matching import LeftOut
 from flowd.domain.run import Run
 from flowd.domain.stored import Accepted, StoredEvent

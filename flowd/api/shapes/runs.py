@@ -1,4 +1,4 @@
-"""Runs, their attempts and their output, as callers see them."""
+"""Runs and their attempts, as callers see them."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -6,24 +6,15 @@ from typing import Annotated, Literal
 import msgspec
 
 from flowd.api.json import instant
-from flowd.api.params import Encoding, Identifier, Labels, Limit, Milliseconds, Offset, Params, SearchText
+from flowd.api.params import Identifier, Labels, Limit, Milliseconds, Params, SearchText
 from flowd.api.shapes import View
 from flowd.api.shapes.definitions import DefinitionView
+from flowd.api.shapes.output import OutputEntry
 from flowd.api.shapes.people import AnswerView, ResolutionView, answer_view, resolution_view
 from flowd.api.shapes.waiting import WaitingView, waiting_view
 from flowd.domain import why
-from flowd.domain.hosts import Able, Unserved
 from flowd.domain.result import FlowResult
 from flowd.domain.run import Attempt, ProcessStatus, Run
-from flowd.domain.shelf import Shared
-from flowd.domain.stored import Output
-from flowd_client.wire import Stream
-
-OUTPUT_TAIL_BYTES = 64 * 1024
-"""Of each stream, in the view of a single run."""
-
-LISTED_TAIL_BYTES = 4 * 1024
-"""Of each stream, in lists that were asked for it."""
 
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """JSON that is embedded as it was stored, without being parsed again."""
@@ -82,29 +73,6 @@ class WaitRun(Params):
     run_id: Identifier
     timeout_ms: Milliseconds | None = None
     caused_by: Identifier | None = None
-
-
-class ReadOutput(Params):
-    """Which part of which stream. ``attempt`` is the last one by default; ``waitMs`` waits for something to read, or,
-    with ``otherOffset``, for the other stream to reach beyond that. ``turns``: tell the order between both streams."""
-
-    run_id: Identifier
-    stream: Stream = "stdout"
-    offset: Offset = 0
-    max_bytes: Annotated[int, msgspec.Meta(ge=1, le=1024 * 1024)] = 256 * 1024
-    attempt: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
-    encoding: Encoding = "utf-8"
-    other_offset: Offset | None = None
-    turns: bool = False
-
-
-class OutputEntry(View):
-    """A piece of output."""
-
-    kind: Stream
-    text: str
-    created_at: str
 
 
 class AttemptView(View):
@@ -226,76 +194,6 @@ class RunsView(View):
     next_cursor: str | None = None
 
 
-class SharedOutputView(View):
-    """Output of a step of another host, as far as it is known here: by ``keptAt``, up to the part's ``size``.
-
-    ``missing`` are the bytes from an offset to another one that only that host has: the stream is larger than
-    `shared_output_bytes`. ``complete``: all that was written is known, but for these; false while the step runs, and
-    for ever where its host was lost before it could tell the rest.
-    """
-
-    kept_at: str
-    complete: bool
-    missing: tuple[int, int] | None = None
-
-
-class OutputView(View):
-    """Part of a stream. ``nextOffset`` is where to read on; ``eof``: the attempt has ended, and this is its end.
-
-    ``text`` is UTF-8 with U+FFFD where the bytes are not UTF-8, and never cuts a character in two; with
-    ``encoding: "base64"`` it is the exact bytes. ``turns``, where they were asked for, are pairs of offsets: where the
-    part begins or goes on, and how far the other stream had come by then, as far as that is known. ``shared`` is there
-    where it was written on another host; instead of bytes that are on that host alone, ``text`` says so once.
-    """
-
-    text: str
-    offset: int
-    next_offset: int
-    size: int
-    eof: bool
-    turns: list[tuple[int, int]] | None = None
-    shared: SharedOutputView | None = None
-
-
-def shared_view(shared: Shared | None) -> SharedOutputView | None:
-    """What is told of another host's output."""
-    if shared is None:
-        return None
-    missing = None if shared.gap is None else (shared.gap.begin, shared.gap.end)
-    return SharedOutputView(kept_at=instant(shared.at_ms), complete=shared.is_whole, missing=missing)
-
-
-class UnservedView(View):
-    """A queued run that no host starts just now. ``runsOn``: labels that its step requires of a host; ``hosts``: how
-    many can run it, which is 0; ``name``: the only one that may, as it has the folder of the run's round. ``unserved``:
-    why, as those that could are ``draining``, none has the ``labels``, none has the ``package``, or that one is not
-    there (``folder``); ``problem``: the same as a sentence without a subject."""
-
-    run_id: str
-    flow: str
-    step: str
-    unserved: Unserved
-    problem: str
-    hosts: int
-    runs_on: tuple[str, ...] | None = None
-    name: str | None = None
-
-
-def unserved_view(run: Run, able: Able) -> UnservedView:
-    """A run that no host starts, and who could."""
-    assert able.unserved is not None
-    return UnservedView(
-        run_id=run.id,
-        flow=run.flow_name,
-        step=run.step_name,
-        unserved=able.unserved,
-        problem=able.problem or "",
-        hosts=able.hosts or 0,
-        runs_on=able.required or None,
-        name=able.bound_to,
-    )
-
-
 def run_view(run: Run, output: list[OutputEntry] | None = None, *, is_truncated: bool | None = None) -> RunView:
     """A run; with ``output`` and ``is_truncated`` only where a single run was asked for."""
     started_at_ms, completed_at_ms = run.started_at_ms, run.completed_at_ms
@@ -376,16 +274,6 @@ def attempt_view(attempt: Attempt, label: str) -> AttemptView:
 def runs_view(runs: Sequence[Run], *, event_id: str | None = None, next_cursor: str | None = None) -> RunsView:
     """Several runs, without their output."""
     return RunsView(event_id=event_id, runs=[run_view(run) for run in runs], next_cursor=next_cursor)
-
-
-def output_entries(output: Output, at_ms: int) -> list[OutputEntry]:
-    """The ends of both streams, as far as they are inline."""
-    streams: tuple[tuple[Stream, bytes | None], ...] = (("stdout", output.stdout), ("stderr", output.stderr))
-    return [
-        OutputEntry(kind, data[-OUTPUT_TAIL_BYTES:].decode("utf-8", "replace"), instant(at_ms))
-        for kind, data in streams
-        if data
-    ]
 
 
 def _embedded(result: FlowResult | None) -> msgspec.Raw | None:

@@ -6,6 +6,7 @@ import msgspec
 
 from flowd.api.json import instant
 from flowd.api.shapes import View
+from flowd.domain.hosts import Able, Unserved
 from flowd.domain.run import Run
 from flowd.domain.waiting import (
     HostWait,
@@ -92,3 +93,34 @@ def _time_view(waiting: TimeWait, run: Run) -> WaitingView:
     if waiting.max_attempts is not None:
         view.attempt, view.of = run.attempt_count - run.attempts_before + 1, waiting.max_attempts
     return view
+
+
+class UnservedView(View):
+    """A queued run that no host starts just now. ``runsOn``: labels that its step requires of a host; ``hosts``: how
+    many can run it, which is 0; ``name``: the only one that may, as it has the folder of the run's round. ``unserved``:
+    why, as those that could are ``draining``, none has the ``labels``, none has the ``package``, or that one is not
+    there (``folder``); ``problem``: the same as a sentence without a subject."""
+
+    run_id: str
+    flow: str
+    step: str
+    unserved: Unserved
+    problem: str
+    hosts: int
+    runs_on: tuple[str, ...] | None = None
+    name: str | None = None
+
+
+def unserved_view(run: Run, able: Able) -> UnservedView:
+    """A run that no host starts, and who could."""
+    assert able.unserved is not None
+    return UnservedView(
+        run_id=run.id,
+        flow=run.flow_name,
+        step=run.step_name,
+        unserved=able.unserved,
+        problem=able.problem or "",
+        hosts=able.hosts or 0,
+        runs_on=able.required or None,
+        name=able.bound_to,
+    )
