@@ -17,9 +17,9 @@ from oslash.either import Left
 
 from flowd.api import json, params, people
 from flowd.api.calls import Calls
+from flowd.api.event_methods import bare_event
 from flowd.api.failures import error_from, error_of
 from flowd.api.method import Method
-from flowd.api.methods import bare_event
 from flowd.api.subscriptions import Caller
 from flowd.api.turns import FairTurns, LargeTurns
 from flowd.domain.errors import FlowdError, InvalidParamsError

@@ -7,9 +7,10 @@ from typing import Any, Final, NamedTuple
 
 import flowd
 from flowd.api import json, params, people
+from flowd.api.event_methods import bare_event
 from flowd.api.failures import error_from
 from flowd.api.method import Method
-from flowd.api.methods import Methods, bare_event
+from flowd.api.methods import Methods
 from flowd.api.shapes.daemon import Drain, DrainView, Status, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.domain.errors import FlowdError
