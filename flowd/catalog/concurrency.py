@@ -8,7 +8,8 @@ from flowd.catalog.step_shapes import MAX_GROUP_CHARS, MAX_POINTERS
 from flowd.catalog.table import Table, kind_of
 from flowd.domain import pointer
 from flowd.domain.concurrency import Concurrency, Kind, OnBusy
-from flowd.domain.flow import Flow, Step
+from flowd.domain.flow import Flow
+from flowd.domain.step import Step
 
 _WAYS: tuple[OnBusy, ...] = get_args(OnBusy)
 

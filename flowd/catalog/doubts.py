@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from flowd.domain import pointer
 from flowd.domain.finding import Finding
-from flowd.domain.flow import Flow, Step
+from flowd.domain.flow import Flow
 from flowd.domain.inputs import Input
+from flowd.domain.step import Step
 from flowd.formats.guesses import near_word
 
 _MEMBERS = ("id", "type", "source", "occurredAt", "receivedAt", "payload")

@@ -20,8 +20,8 @@ from flowd.catalog.table import ManifestError, Table, kind_of
 from flowd.catalog.watches import read_watches
 from flowd.domain.concurrency import Concurrency
 from flowd.domain.finding import Finding, Severity, sentences
-from flowd.domain.flow import Step
 from flowd.domain.schedule import Schedule
+from flowd.domain.step import Step
 from flowd.domain.watches import Watch
 from flowd.formats import toml
 from flowd.formats.places import Places

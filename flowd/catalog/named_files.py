@@ -11,9 +11,10 @@ from flowd.catalog.schema_files import SchemaFileError
 from flowd.catalog.schemas import Elsewhere, compile_schema
 from flowd.catalog.steps import SchemaUse
 from flowd.domain.finding import Finding, Severity
-from flowd.domain.flow import CODE_MODE_PROBLEM, MANIFEST, Runner, Step
+from flowd.domain.flow import MANIFEST
 from flowd.domain.payload_check import PayloadCheck
 from flowd.domain.script import HEAD_BYTES, head_problem
+from flowd.domain.step import CODE_MODE_PROBLEM, Runner, Step
 
 
 @dataclass(frozen=True, slots=True)

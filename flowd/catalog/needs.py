@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from flowd.catalog.table import ManifestError, Table, kind_of
-from flowd.domain.flow import Step, Trigger
 from flowd.domain.needs import WHENS, When
+from flowd.domain.step import Step, Trigger
 from flowd.formats.guesses import near_word
 
 _MAX_NAMES_CHARS = 500

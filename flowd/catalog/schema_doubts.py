@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 
 from flowd.domain.finding import Finding
-from flowd.domain.flow import Flow, Step
+from flowd.domain.flow import Flow
+from flowd.domain.step import Step
 
 _OF_AN_EVENT = frozenset({"id", "type", "source", "occurredAt", "receivedAt", "payload"})
 _KINDS: Mapping[str, tuple[type, ...]] = {

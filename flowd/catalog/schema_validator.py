@@ -11,7 +11,7 @@ from flowd.domain.matching import count_values
 from flowd.domain.payload_check import SchemaError
 
 Run = Callable[[object], list[SchemaError]]
-"""See `flowd.domain.flow.PayloadCheck.run`."""
+"""See `flowd.domain.payload_check.PayloadCheck.run`."""
 
 _MAX_MESSAGE_CHARS = 300
 # The library makes all errors of a payload at once, each with a copy of the value at fault: 8 µs and more apiece.

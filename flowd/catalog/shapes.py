@@ -22,12 +22,12 @@ from flowd.catalog.step_shapes import (
     Wait,
 )
 from flowd.domain.event import MAX_TYPE_CHARS
-from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Runner
 from flowd.domain.hosts import MAX_LOST_AFTER_MS, MIN_LOST_AFTER_MS
 from flowd.domain.inputs import MAX_ARGS
 from flowd.domain.labels import MAX_LABELS
 from flowd.domain.needs import When
 from flowd.domain.schedule import CatchUp
+from flowd.domain.step import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, Runner
 from flowd.domain.timing import MAX_WAIT_MS
 from flowd.domain.watches import DEFAULT_SETTLE_MS, MAX_SETTLE_MS, MIN_SETTLE_MS
 from flowd.formats.typed import About, Meta, Struct

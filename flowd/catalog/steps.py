@@ -12,8 +12,8 @@ from flowd.catalog.needs import read_needs, read_when
 from flowd.catalog.step_shapes import RETRIED_BY_DEFAULT, RETRYABLE, SCHEMA_MODES
 from flowd.catalog.table import Table, kind_of
 from flowd.catalog.timing import read_debounce, read_delay, read_queue_timeout
-from flowd.domain.flow import Runner, Step, Trigger
 from flowd.domain.retry import Retry
+from flowd.domain.step import Runner, Step, Trigger
 
 _NO_WILDCARD = 'is not a wildcard: only ".*" after a prefix is, such as "release.*"; nothing matches every type'
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flowd.domain.finding import Finding
-from flowd.domain.flow import Flow, Runner, Snapshot
+from flowd.domain.flow import Flow, Snapshot
+from flowd.domain.step import Runner
 from flowd.domain.watches import Watch
 from flowd.watching.ignoring import ignores
 from flowd.watching.patterns import Selection

@@ -12,9 +12,10 @@ from flowd.catalog.schema_doubts import trigger_doubts
 from flowd.catalog.watch_doubts import watch_doubts
 from flowd.domain import definition, hosts
 from flowd.domain.finding import Finding, Severity, in_order
-from flowd.domain.flow import MANIFEST, BrokenPackage, Flow, Runner, Snapshot
+from flowd.domain.flow import MANIFEST, BrokenPackage, Flow, Snapshot
 from flowd.domain.secrets import asked_for
 from flowd.domain.secrets import unknown as unknown_secret
+from flowd.domain.step import Runner
 from flowd.runners import module_names
 from flowd.runners.trial import Trial
 from flowd.settings.values import Settings

@@ -15,8 +15,9 @@ from flowd.cli.exits import CommandError
 from flowd.domain import event as events
 from flowd.domain import hosts, joining, matching, timing
 from flowd.domain.errors import InvalidEventError, StateError
-from flowd.domain.flow import Flow, Origin, Snapshot, Step
+from flowd.domain.flow import Flow, Origin, Snapshot
 from flowd.domain.instants import read_whole_instant
+from flowd.domain.step import Step
 from flowd.settings import sources
 from flowd.settings.values import Simple
 

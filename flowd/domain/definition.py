@@ -6,17 +6,18 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 from flowd.domain import hosts
-from flowd.domain.flow import Flow, Step
+from flowd.domain.flow import Flow
 from flowd.domain.inputs import Input
 from flowd.domain.limits import Limits
 from flowd.domain.retry import Retry
+from flowd.domain.step import Step
 
 
 @dataclass(frozen=True)
 class Definition:
     """All that starting a step needs beyond the event. Survives a restart of the daemon as JSON.
 
-    Attributes are those of `flowd.domain.flow.Flow` and `flowd.domain.flow.Step`; ``waits_for_quiet``: it has a
+    Attributes are those of `flowd.domain.flow.Flow` and `flowd.domain.step.Step`; ``waits_for_quiet``: it has a
     ``debounce``, so that its runs stand for several events.
     """
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from flowd.domain.flow import Snapshot, Step
+from flowd.domain.flow import Snapshot
 from flowd.domain.matching import LeftOut, Verdict
+from flowd.domain.step import Step
 
 
 def join(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> list[Verdict]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from flowd.domain.event import Event
-from flowd.domain.flow import BrokenPackage, Flow, Snapshot, Step, Trigger
+from flowd.domain.flow import BrokenPackage, Flow, Snapshot
 from flowd.domain.payload_check import PayloadCheck, SchemaError, SchemaSource
+from flowd.domain.step import Step, Trigger
 
 Why = Literal["matched", "no_trigger", "type", "schema", "needs"]
 

@@ -4,7 +4,8 @@ import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from flowd.domain.flow import Flow, Step
+from flowd.domain.flow import Flow
+from flowd.domain.step import Step
 
 MANIFEST = "flow.toml"
 

@@ -8,10 +8,11 @@ from typing import Literal
 from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, RunNotFoundError
 from flowd.domain.filters import EventFilter, RunFilter
-from flowd.domain.flow import Flow, Step
+from flowd.domain.flow import Flow
 from flowd.domain.hosts import Able, Unserved
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
+from flowd.domain.step import Step
 from flowd.domain.stored import Counts, EventState, Page, StoredEvent, TreeEvent
 from flowd.engine.attempts import Attempts
 from flowd.engine.output_reader import OutputPart, OutputReader

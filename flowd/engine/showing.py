@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from flowd.domain.flow import Flow, Step
+from flowd.domain.flow import Flow
 from flowd.domain.hosts import Able, Unserved
 from flowd.domain.masking import masked_run
 from flowd.domain.queue_view import StepQueue
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import ProcessStatus, Run
+from flowd.domain.step import Step
 from flowd.domain.waiting import HostWait, PackageWait, PlaceWait, TimeWait
 from flowd.engine.served import Served
 from flowd.engine.steps_in_force import StepsInForce

@@ -2,8 +2,9 @@
 
 from flowd.domain import definition as definitions
 from flowd.domain.definition import Definition
-from flowd.domain.flow import Flow, Step
+from flowd.domain.flow import Flow
 from flowd.domain.hosts import missing
+from flowd.domain.step import Step
 from flowd.ports import Catalog
 
 _KEPT = 10_000

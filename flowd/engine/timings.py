@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from flowd.domain import concurrency
-from flowd.domain.flow import Snapshot, Step
+from flowd.domain.flow import Snapshot
 from flowd.domain.queueing import NewRun
+from flowd.domain.step import Step
 from flowd.domain.timing import Timing, WantedQuiet
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from flowd.domain.definition import Definition
-from flowd.domain.flow import CODE_MODE_PROBLEM
 from flowd.domain.launching import Command, SpawnError, StepContext
+from flowd.domain.step import CODE_MODE_PROBLEM
 from flowd.formats.typed import to_json
 from flowd.runners.context import document, needs_of
 from flowd.runners.inputs import Inputs, find_inputs, has_inputs, has_secrets

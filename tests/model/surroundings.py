@@ -11,10 +11,11 @@ from model.model import RETRY_MS
 from flowd.domain.concurrency import Concurrency
 from flowd.domain.definition import Definition
 from flowd.domain.exit import Exit
-from flowd.domain.flow import BrokenPackage, Flow, Origin, Runner, Snapshot, Step, Trigger
+from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot
 from flowd.domain.instants import instant
 from flowd.domain.launching import Command, KeeperRecord, Launch, StepContext
 from flowd.domain.retry import Retry
+from flowd.domain.step import Runner, Step, Trigger
 from flowd.domain.timing import Debounce
 
 

@@ -16,9 +16,9 @@ from flowd.catalog.step_shapes import (
     TriggerTable,
 )
 from flowd.domain.concurrency import Concurrency
-from flowd.domain.flow import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS
 from flowd.domain.hosts import DEFAULT_LOST_AFTER_MS
 from flowd.domain.retry import Retry
+from flowd.domain.step import DEFAULT_GRACE_MS, DEFAULT_TIMEOUT_MS
 from flowd.domain.watches import DEFAULT_SETTLE_MS
 from flowd.formats.typed import Struct, fields_of
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step
+from flowd.domain.flow import Flow, Origin, Snapshot
+from flowd.domain.step import Runner, Step
 from flowd.engine.checkout import Checkout
 
 STEPS = (Step("one", Runner.EXEC, "a.sh"), Step("two", Runner.EXEC, "b.sh"))

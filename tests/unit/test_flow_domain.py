@@ -1,6 +1,7 @@
 """Flows and snapshots as data."""
 
-from flowd.domain.flow import BrokenPackage, Flow, Origin, Runner, Snapshot, Step, Trigger
+from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot
+from flowd.domain.step import Runner, Step, Trigger
 
 ONE = Step(name="one", runner=Runner.BUN, script="a.ts", trigger=Trigger("a"))
 TWO = Step(name="two", runner=Runner.NODE, script="b.ts", trigger=Trigger("a.*"))

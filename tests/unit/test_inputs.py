@@ -5,8 +5,9 @@ import pytest
 from flowd.catalog.manifest import parse
 from flowd.catalog.table import ManifestError
 from flowd.domain import definition
-from flowd.domain.flow import Flow, Origin, Step
+from flowd.domain.flow import Flow, Origin
 from flowd.domain.inputs import Input, MissingInputError, look_up
+from flowd.domain.step import Step
 
 HEAD = (
     'name = "rel"\nversion = 1\n[[steps]]\nname = "fetch"\nrunner = "exec"\nscript = "a"\n[steps.trigger]\ntype = "x"\n'

@@ -4,8 +4,9 @@ import pytest
 
 from flowd.domain import joining, matching
 from flowd.domain.event import Event, normalise
-from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step, Trigger
+from flowd.domain.flow import Flow, Origin, Snapshot
 from flowd.domain.payload_check import PayloadCheck, SchemaError
+from flowd.domain.step import Runner, Step, Trigger
 
 REFUSING = PayloadCheck(run=lambda _: [SchemaError("$.n", "type", "must be a number")])
 

@@ -7,8 +7,9 @@ import pytest
 
 from flowd.domain import instants, labels
 from flowd.domain.definition import Definition
-from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step
+from flowd.domain.flow import Flow, Origin, Snapshot
 from flowd.domain.queueing import NewRun
+from flowd.domain.step import Runner, Step
 from flowd.engine import run_labels
 
 ASKED = {"repo": "/payload/repo", "pr": "/payload/pr", "draft": "/payload/draft", "tags": "/payload/tags"}

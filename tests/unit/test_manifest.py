@@ -8,8 +8,8 @@ import pytest
 from flowd.catalog.json_values import MAX_DEPTH
 from flowd.catalog.manifest import Manifest, guess_name, parse
 from flowd.catalog.table import ManifestError
-from flowd.domain.flow import Runner
 from flowd.domain.retry import Retry
+from flowd.domain.step import Runner
 from flowd.formats.places import Places
 
 HEAD = 'name = "rel"\nversion = 1\n'

@@ -7,7 +7,8 @@ from flowd.catalog.manifest import Manifest, parse
 from flowd.catalog.precedence import Found, assemble
 from flowd.catalog.table import ManifestError
 from flowd.domain.concurrency import Concurrency
-from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step
+from flowd.domain.flow import Flow, Origin, Snapshot
+from flowd.domain.step import Runner, Step
 
 HEAD = 'name = "rel"\nversion = 1\n'
 STEP = '[[steps]]\nname = "build"\nrunner = "exec"\nscript = "x"\n'

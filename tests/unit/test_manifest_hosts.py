@@ -5,7 +5,8 @@ import pytest
 from flowd.catalog.manifest import Manifest, parse
 from flowd.catalog.table import ManifestError
 from flowd.domain import definition as definitions
-from flowd.domain.flow import Flow, Origin, Step
+from flowd.domain.flow import Flow, Origin
+from flowd.domain.step import Step
 
 HEAD = 'name = "rel"\nversion = 1\n'
 STEP = '[[steps]]\nname = "build"\nrunner = "exec"\nscript = "x"\n'

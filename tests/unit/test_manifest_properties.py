@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flowd.catalog.manifest import Manifest, guess_name, parse
 from flowd.catalog.table import ManifestError
-from flowd.domain.flow import MAX_TIMEOUT_MS
+from flowd.domain.step import MAX_TIMEOUT_MS
 from flowd.formats.places import Places
 
 _KEYS = ["name", "runner", "script", "timeout_ms", "grace_ms", "cwd", "trigger", "env", "retry", "detach", "on"]

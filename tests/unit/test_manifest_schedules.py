@@ -7,8 +7,9 @@ import pytest
 from flowd.catalog.manifest import Manifest, parse
 from flowd.catalog.schedules import with_type_warnings
 from flowd.catalog.table import ManifestError
-from flowd.domain.flow import Flow, Origin, Runner, Step, Trigger
+from flowd.domain.flow import Flow, Origin
 from flowd.domain.schedule import Schedule
+from flowd.domain.step import Runner, Step, Trigger
 
 HEAD = 'name = "rel"\nversion = 1\n[[steps]]\nname = "build"\nrunner = "exec"\nscript = "x"\n'
 FIRST = HEAD.count("\n") + 1

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowd.domain.event import Event, normalise
-from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step, Trigger
+from flowd.domain.flow import Flow, Origin, Snapshot
 from flowd.domain.matching import explain, judge, matches
 from flowd.domain.payload_check import PayloadCheck, SchemaError
+from flowd.domain.step import Runner, Step, Trigger
 
 NOW = "2026-01-01T00:00:00.000Z"
 

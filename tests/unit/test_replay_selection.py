@@ -7,8 +7,9 @@ import pytest
 
 from flowd.domain import definition
 from flowd.domain.errors import InvalidParamsError
-from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step
+from flowd.domain.flow import Flow, Origin, Snapshot
 from flowd.domain.matching import Match
+from flowd.domain.step import Runner, Step
 from flowd.engine.new_rounds import Selection
 from flowd.engine.steps_in_force import StepsInForce
 

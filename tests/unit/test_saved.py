@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from flowd.domain import saved
-from flowd.domain.flow import Flow, Origin, Runner, Step, Trigger
+from flowd.domain.flow import Flow, Origin
+from flowd.domain.step import Runner, Step, Trigger
 
 
 def flow(*steps: Step, root: str = "/ws/flows/f", **more: object) -> Flow:

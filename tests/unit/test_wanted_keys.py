@@ -4,8 +4,9 @@ import json
 
 from flowd.domain import definition
 from flowd.domain.concurrency import Concurrency, WantedKey
-from flowd.domain.flow import Flow, Origin, Runner, Snapshot, Step
+from flowd.domain.flow import Flow, Origin, Snapshot
 from flowd.domain.queueing import NewRun
+from flowd.domain.step import Runner, Step
 from flowd.engine.wanted_keys import WantedKeys
 
 

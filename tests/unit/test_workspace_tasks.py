@@ -6,8 +6,9 @@ import pytest
 
 from flowd.catalog.scan import Scanner
 from flowd.catalog.workspace_tasks import FILE, Tasks, read_tasks, untold
-from flowd.domain.flow import BrokenPackage, Flow, Origin, Runner, Snapshot, Step, Trigger
+from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot
 from flowd.domain.schedule import TASKS, Schedule
+from flowd.domain.step import Runner, Step, Trigger
 
 NIGHT = '[[workspace.tasks]]\nid = "night"\nkind = "flow"\nflow = "rel"\nschedule = "*/30 1-5 * * mon"\n'
 

@@ -9,11 +9,12 @@ from flowd.api.shapes.findings import FindingView, finding_view
 from flowd.api.shapes.watches import FlowWatchView, flow_watch_view
 from flowd.domain.concurrency import Concurrency, OnBusy
 from flowd.domain.event import Event
-from flowd.domain.flow import CODE_MODE_PROBLEM, BrokenPackage, Flow, Origin, Runner, Snapshot, Step
+from flowd.domain.flow import BrokenPackage, Flow, Origin, Snapshot
 from flowd.domain.hosts import Able, Unserved
 from flowd.domain.matching import Verdict, Why
 from flowd.domain.needs import When
 from flowd.domain.schedule import CatchUp, Schedule
+from flowd.domain.step import CODE_MODE_PROBLEM, Runner, Step
 from flowd.domain.timing import NOT_BEFORE, Debounce
 
 
