@@ -89,7 +89,7 @@ class Upkeep(Protocol):
         remove_output: Callable[[str], None],
     ) -> Pruned:
         """Forget those of these events that may go now, in one transaction: with their runs and attempts. The id of an
-        event that is forgotten is a new one from then on.
+        event that is forgotten may be used again.
 
         Args:
             dry_run: Only count.

@@ -1,27 +1,19 @@
 """The part of `SqliteStore` that reads the journal, and notes in it what is for looking at only."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from flowd.domain.journal import FlowState, Interest, JournalPage
 from flowd.domain.progress import Progress
 from flowd.domain.run import Attempt
 from flowd.store.sql import journal, progresses
-from flowd.store.sql.connection import Connection
-from flowd.store.sql.writer import Writer
-
-T = TypeVar("T")
+from flowd.store.sql.store_part import StorePart
 
 
-class JournalStore:
+class JournalStore(StorePart):
     """See `flowd.ports.Journal` for what every method guarantees."""
 
-    _writer: Writer
     _told_as = ""
     """How this host is called, where others have packages of theirs."""
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        raise NotImplementedError
 
     async def journal(self, interest: Interest, *, after: int | None, limit: int) -> JournalPage:
         """See `flowd.ports.Journal.journal`."""

@@ -1,24 +1,15 @@
 """The part of `SqlStore` that finds and forgets what is old."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from flowd.domain.retention import Cutoff, Rule
 from flowd.domain.stored import KeptEvents, OldEvents, Pruned
 from flowd.store.sql import pruning
-from flowd.store.sql.connection import Connection
-from flowd.store.sql.writer import Writer
-
-T = TypeVar("T")
+from flowd.store.sql.store_part import StorePart
 
 
-class KeepingStore:
+class KeepingStore(StorePart):
     """See `flowd.ports.Upkeep` for what every method guarantees."""
-
-    _writer: Writer
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        raise NotImplementedError
 
     async def old_events(self, cutoffs: Sequence[Cutoff], *, after_seq: int) -> OldEvents:
         """See `flowd.ports.Upkeep.old_events`."""

@@ -1,24 +1,16 @@
 """The part of `SqlStore` that keeps the outbox."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from flowd.domain.notices import ClaimedNotices, Notice, NoticeCounts, NoticeState, NotifyRule
 from flowd.domain.stored import Page
 from flowd.store.sql import outbox
 from flowd.store.sql.connection import Connection
-from flowd.store.sql.writer import Writer
-
-T = TypeVar("T")
+from flowd.store.sql.store_part import StorePart
 
 
-class NoticeStore:
+class NoticeStore(StorePart):
     """See `flowd.ports.notices.NoticeStore` for what every method guarantees."""
-
-    _writer: Writer
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        raise NotImplementedError
 
     def _tries_ms(self, db: Connection, steady_ms: int) -> int:  # noqa: ARG002 - hosts that share a store ask it
         """By the clock that tries go by."""

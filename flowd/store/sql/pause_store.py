@@ -1,8 +1,5 @@
 """The part of `SqliteStore` that begins and ends pauses, and shows the queue."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from flowd.domain.filters import EVERY_RUN, RunFilter
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
@@ -10,20 +7,14 @@ from flowd.domain.queue_view import Depth, QueueView, StepQueue
 from flowd.store.sql import pauses, pausing, queue_reads
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.depths import Rationed, missed
-from flowd.store.sql.writer import Writer
-
-T = TypeVar("T")
+from flowd.store.sql.store_part import StorePart
 
 
-class PauseStore:
+class PauseStore(StorePart):
     """See `flowd.ports.PauseStore` for what every method guarantees."""
 
-    _writer: Writer
     _depths: Rationed[Depth]
     _step_queues: Rationed[StepQueue]
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        raise NotImplementedError
 
     async def pauses(self) -> list[Pause]:
         """See `flowd.ports.PauseStore.pauses`."""

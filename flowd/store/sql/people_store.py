@@ -1,7 +1,6 @@
 """The part of `SqliteStore` that lists questions and takes what people say to them."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from flowd.domain.filters import EVERY_RUN, RunFilter
 from flowd.domain.people import Answer, Resolution
@@ -10,20 +9,13 @@ from flowd.domain.run import Run
 from flowd.domain.stored import NewEventRuns, Page
 from flowd.domain.trees import TreeBounds
 from flowd.store.sql import people
-from flowd.store.sql.connection import Connection
-from flowd.store.sql.writer import Writer
-
-T = TypeVar("T")
+from flowd.store.sql.store_part import StorePart
 
 
-class PeopleStore:
+class PeopleStore(StorePart):
     """See `flowd.ports.QuestionStore` for what every method guarantees."""
 
-    _writer: Writer
     _tree_bounds: TreeBounds
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        raise NotImplementedError
 
     async def resolve(
         self, run_id: str, attempt: int | None, resolution: Resolution, follows: Sequence[NewEventRuns] = ()

@@ -1,27 +1,20 @@
 """The part of `SqlStore` that remembers slots of schedules."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TypeVar
+from collections.abc import Collection, Sequence
 
 from flowd.domain.queueing import Claim, NewRun, QueueBounds
 from flowd.domain.slots import Remembered, ScheduleKey, Slot, Told
 from flowd.domain.stored import Accepted, NewEvent
 from flowd.store.sql import schedules
 from flowd.store.sql.connection import Connection
-from flowd.store.sql.writer import Writer
-
-T = TypeVar("T")
+from flowd.store.sql.store_part import StorePart
 
 
-class ScheduleStore:
+class ScheduleStore(StorePart):
     """See `flowd.ports.schedules.ScheduleStore` for what every method guarantees."""
 
-    _writer: Writer
     _queue_bounds: QueueBounds
     _told_as = ""
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        raise NotImplementedError
 
     def _now_ms(self, db: Connection, at_ms: int) -> int:  # noqa: ARG002 - of a database that is in this host
         """Now by the store's clock, which is ours."""

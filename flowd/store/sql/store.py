@@ -1,12 +1,7 @@
 """`SqlStore`: the store port on a database that speaks SQL. One writer thread, a few readers."""
 
-import asyncio
-import logging
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import Literal
 
 from flowd.domain.awaited import Waiting
 from flowd.domain.concurrency import KeyLimits
@@ -37,7 +32,7 @@ from flowd.store.sql import (
     trees,
     writes,
 )
-from flowd.store.sql.connection import Connection, ReadConnection, WriteConnection
+from flowd.store.sql.connection import Connection, WriteConnection
 from flowd.store.sql.database import Database
 from flowd.store.sql.depths import Rationed, depths
 from flowd.store.sql.journal_store import JournalStore
@@ -45,20 +40,14 @@ from flowd.store.sql.keeping_store import KeepingStore
 from flowd.store.sql.notice_store import NoticeStore
 from flowd.store.sql.pause_store import PauseStore
 from flowd.store.sql.people_store import PeopleStore
+from flowd.store.sql.readers import Readers
 from flowd.store.sql.schedule_store import ScheduleStore
 from flowd.store.sql.tree_store import TreeStore
 from flowd.store.sql.wait_store import WaitStore
 from flowd.store.sql.writer import Reserve, Writer
 
-log = logging.getLogger("flowd.store")
-
-T = TypeVar("T")
-_READERS = 2
 _PRUNE_AFTER_CHANGES = 100
 """Rows that are written between two looks at the length of the journal."""
-
-_TELL_EVERY_S = 10.0
-"""Followers ask again and again."""
 
 
 class SqlStore(TreeStore, PeopleStore, PauseStore, ScheduleStore, WaitStore, KeepingStore, JournalStore, NoticeStore):
@@ -103,10 +92,7 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, ScheduleStore, WaitStore, Kee
         self._writer.connection.host_steady_ms = None if clock is None else clock.steady_ms
         self._depths = Rationed(depths)
         self._step_queues = Rationed(self._count_steps)
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flowd-reader")
-        self._local = threading.local()
-        self._connections: list[ReadConnection] = []
-        self._tell_failed_read_at_s = 0.0
+        self._readers = Readers(database)
 
     def _tidy(self, db: WriteConnection) -> SideEffects | None:
         journal.write_told(db)
@@ -133,9 +119,7 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, ScheduleStore, WaitStore, Kee
     async def close(self) -> None:
         """Finish the writes under way and close the file."""
         await self._writer.close()
-        await asyncio.to_thread(self._readers.shutdown)
-        for connection in self._connections:
-            connection.close()
+        await self._readers.close()
 
     @property
     def commits(self) -> int:
@@ -318,42 +302,3 @@ class SqlStore(TreeStore, PeopleStore, PauseStore, ScheduleStore, WaitStore, Kee
     async def remember_nonce(self, nonce: str, at_ms: int, expires_at_ms: int) -> bool:
         """See `flowd.ports.Nonces.remember_nonce`."""
         return await self._writer.do(lambda db: nonces.remember(db, nonce, at_ms=at_ms, expires_at_ms=expires_at_ms))
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._ask, question)
-
-    def _ask(self, question: Callable[[Connection], T], *, is_again: bool = False) -> T:
-        try:
-            return self._ask_once(question)
-        except Exception as error:
-            if not self._database.is_about_storage(error):
-                raise
-            if self._database.may_repeat(error) and not is_again:
-                self._drop_reader()
-                return self._ask(question, is_again=True)
-            self._drop_reader()
-            refusal = self._database.translate(error, is_reading=True)
-            if isinstance(refusal, StorageFailedError) and time.monotonic() >= self._tell_failed_read_at_s:
-                self._tell_failed_read_at_s = time.monotonic() + _TELL_EVERY_S
-                log.error("read failed", extra={"problem": str(error)})
-            raise refusal from error
-
-    def _ask_once(self, question: Callable[[Connection], T]) -> T:
-        connection: ReadConnection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._database.open_reader()
-            self._connections.append(connection)
-        # One snapshot for all the statements of a question.
-        connection.begin()
-        try:
-            return question(connection)
-        finally:
-            connection.roll_back()
-
-    def _drop_reader(self) -> None:
-        """Close this thread's connection: a statement that failed halfway would hold its old snapshot open."""
-        connection: ReadConnection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            self._local.connection = None
-            self._connections.remove(connection)
-            connection.close()

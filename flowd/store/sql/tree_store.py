@@ -1,7 +1,6 @@
 """The part of `SqliteStore` that reads trees and cancels them."""
 
-from collections.abc import Callable, Collection
-from typing import TypeVar
+from collections.abc import Collection
 
 from flowd.domain.awaited import Awaited, HeldUp
 from flowd.domain.people import Person
@@ -9,19 +8,11 @@ from flowd.domain.run import Run
 from flowd.domain.stored import EventState, Page, TreeEvent
 from flowd.domain.trees import CalledOff
 from flowd.store.sql import cancels, held_up, tree_reads
-from flowd.store.sql.connection import Connection
-from flowd.store.sql.writer import Writer
-
-T = TypeVar("T")
+from flowd.store.sql.store_part import StorePart
 
 
-class TreeStore:
+class TreeStore(StorePart):
     """See `flowd.ports.TreeStore` for what every method guarantees."""
-
-    _writer: Writer
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        raise NotImplementedError
 
     async def call_off(self, event_id: str, by: Person, *, is_tree: bool, at_ms: int) -> CalledOff:
         """See `flowd.ports.TreeStore.call_off`."""

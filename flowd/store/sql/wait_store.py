@@ -1,24 +1,13 @@
 """The part of `SqliteStore` that ends waits for a package and for a person's word."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from flowd.domain.run import Run
 from flowd.domain.waiting import MissedStep
 from flowd.store.sql import waits
-from flowd.store.sql.connection import Connection
-from flowd.store.sql.writer import Writer
-
-T = TypeVar("T")
+from flowd.store.sql.store_part import StorePart
 
 
-class WaitStore:
+class WaitStore(StorePart):
     """See `flowd.ports.Store` for what every method guarantees."""
-
-    _writer: Writer
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        raise NotImplementedError
 
     async def steps_missed(self) -> list[MissedStep]:
         """See `flowd.ports.Store.steps_missed`."""
