@@ -6,33 +6,24 @@ from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
-from flowd.domain.ids import longer_run_id
 from flowd.domain.queueing import NewRun
-from flowd.domain.run import ProcessStatus, Run
-from flowd.domain.waiting import PauseWait, TimeWait
+from flowd.domain.run import Run
+from flowd.domain.waiting import TimeWait
 from flowd.store.sql import (
     bursts,
     clocks,
     copied_needs,
     earlier_rounds,
-    expiring,
     gates,
     inserting,
     keys,
-    pauses,
+    new_runs,
     reads,
-    rows,
     times,
-    timings,
 )
 from flowd.store.sql.connection import Connection
 from flowd.store.sql.copied_needs import Copies
 
-_COLUMNS = (
-    "runs (id, event_seq, flow_name, flow_version, step_name, runner, package_hash, replay_of, status, created_at_ms,"
-    " updated_at_ms, ready_seq, waits_for, waits_on, wait_why, not_before_ms, wait_ms, round, round_seq, run_when, needs_left,"
-    " step_key, priority, labels, cause_seq, timing)"
-)
 _MAX_AT_GATES = 200
 """Runs that are brought to gates in the transaction that makes them: some 30 ms."""
 
@@ -76,7 +67,7 @@ def insert(
         before_keys: See `wait_before_keys`.
     """
     (made,), has_rounds = insert_many(db, [Group(event_seq, event_id, runs, numbers)], at_ms, before_keys=before_keys)
-    created = _all_created(event_id, runs, numbers, made, at_ms)
+    created = new_runs.created(event_id, runs, numbers, made, at_ms)
     seqs = [its.seq for its in made]
     if has_rounds:
         copied_needs.write(db, zip(runs, seqs, strict=True), copies or {})
@@ -88,7 +79,7 @@ def insert_all(db: Connection, groups: Sequence["Group"], at_ms: int) -> list[In
     """The same for the runs of many events, none of which needs another or has a key."""
     made, _ = insert_many(db, groups, at_ms)
     return [
-        Inserted(_all_created(group.event_id, group.runs, group.numbers, its, at_ms), [one.seq for one in its])
+        Inserted(new_runs.created(group.event_id, group.runs, group.numbers, its, at_ms), [one.seq for one in its])
         for group, its in zip(groups, made, strict=True)
     ]
 
@@ -107,30 +98,16 @@ class Group(NamedTuple):
     cause_seq: int | None = None
 
 
-class Made(NamedTuple):
-    """A run that was inserted.
-
-    Attributes:
-        kept_by: The pause that it waits for.
-        wait: The time.
-    """
-
-    seq: int
-    id: str
-    kept_by: str | None
-    wait: TimeWait | None
-
-
 def insert_many(
     db: Connection, groups: Sequence[Group], at_ms: int, *, before_keys: TimeWait | None = None
-) -> tuple[list[list[Made]], bool]:
+) -> tuple[list[list[new_runs.Made]], bool]:
     """Insert the runs of many events, with their rounds and what they need of each other; and whether there are any
     rounds. What comes to the gate of pauses at once, and is paused, waits there; who comes to another gate is brought
     there by `settle`."""
     rounds = _open_rounds(db, groups)
     before_keys = clocks.of_store(db, before_keys)
     wanted = [
-        _Wanted(
+        new_runs.Wanted(
             group.event_seq,
             group.event_id,
             run,
@@ -142,7 +119,7 @@ def insert_many(
         for run in group.runs
         for flow in (run.definition.flow_name,)
     ]
-    left = iter(_insert_runs(db, wanted, at_ms))
+    left = iter(new_runs.insert(db, wanted, at_ms))
     made = [list(islice(left, len(group.runs))) for group in groups]
     needs = [
         row
@@ -152,58 +129,6 @@ def insert_many(
     ]
     inserting.insert(db, "needs (need_seq, run_seq, place)", needs)
     return made, any(rounds)
-
-
-class _Wanted(NamedTuple):
-    """A run to insert.
-
-    Attributes:
-        place: The number of its round, and the ``seq`` of its round's row if it has one.
-    """
-
-    event_seq: int
-    event_id: str
-    run: NewRun
-    place: tuple[int, int | None]
-    wait: TimeWait | None
-    cause_seq: int | None
-
-
-def _insert_runs(db: Connection, wanted: Sequence[_Wanted], at_ms: int) -> list[Made]:
-    if not wanted:
-        return []
-    (ready,) = db.execute("SELECT last + 1 FROM ready_numbers").fetchone()  # triggers go on counting
-    keep = pauses.keeping(db)
-    kept = [None if keep is None or _comes_later(one) else keep(one.run.definition) for one in wanted]
-    lines = [_row(one, by, ready + index, at_ms) for index, (one, by) in enumerate(zip(wanted, kept, strict=True))]
-    seqs: dict[str, int] = dict(inserting.insert_new(db, _COLUMNS, lines, returning="id, seq"))
-    made: list[Made] = []
-    for one, by, line in zip(wanted, kept, lines, strict=True):
-        run_id = one.run.id
-        seq = seqs.pop(run_id, None)
-        if seq is None:  # another run has its id
-            step = one.run.definition
-            run_id = longer_run_id(run_id, one.event_id, step.flow_name, step.step_name)
-            ((_, seq),) = inserting.insert_new(db, _COLUMNS, [(run_id, *line[1:])], returning="id, seq")
-        made.append(Made(seq, run_id, by, one.wait))
-        if one.run.timing is not None:
-            _begin_times(db, one, made[-1], at_ms)
-    labels = [(*label, its.seq) for one, its in zip(wanted, made, strict=True) for label in one.run.labels]
-    inserting.insert(db, "labels (name, value, run_seq)", labels)
-    return made
-
-
-def _begin_times(db: Connection, wanted: _Wanted, made: Made, at_ms: int) -> None:
-    timing = wanted.run.timing
-    if made.wait is not None:
-        times.note(db, made.wait, at_ms)
-    elif timing is not None and timing.queue_timeout_ms is not None and not _comes_later(wanted) and not made.kept_by:
-        expiring.begin(db, made.seq, timing.queue_timeout_ms, at_ms)
-
-
-def _comes_later(wanted: _Wanted) -> bool:
-    """Whether it waits for something before the gate of pauses."""
-    return bool(wanted.run.needs or wanted.run.copied) or wanted.wait is not None
 
 
 def comes_to_gate(run: NewRun) -> bool:
@@ -312,77 +237,10 @@ def _is_linked(run: NewRun) -> bool:
     return bool(run.needs or run.copied or run.round_key)
 
 
-def _needs(runs: Sequence[NewRun], made: Sequence[Made]) -> Iterator[tuple[object, ...]]:
+def _needs(runs: Sequence[NewRun], made: Sequence[new_runs.Made]) -> Iterator[tuple[object, ...]]:
     by_step = {
         (run.definition.flow_name, run.definition.step_name): its.seq for run, its in zip(runs, made, strict=True)
     }
     for run, its in zip(runs, made, strict=True):
         for place, need in enumerate(run.needs):
             yield by_step[run.definition.flow_name, need], its.seq, place
-
-
-def _row(wanted: _Wanted, kept_by: str | None, ready_seq: int, at_ms: int) -> rows.Row:
-    new = wanted.run
-    definition = new.definition
-    needs_others = bool(new.needs or new.copied)
-    waits_for, *time = times.columns(wanted.wait)
-    if needs_others:
-        waits_for = "needs"
-    elif kept_by is not None:
-        waits_for = "pause"
-    elif waits_for is None and new.has_key:
-        waits_for = "key"  # until it has come to it; for what, it says then
-    return (
-        new.id,
-        wanted.event_seq,
-        definition.flow_name,
-        definition.flow_version,
-        definition.step_name,
-        definition.runner,
-        definition.package_hash,
-        new.replay_of,
-        ProcessStatus.QUEUED,
-        at_ms,
-        at_ms,
-        ready_seq,
-        waits_for,
-        kept_by,
-        *time,
-        *wanted.place,
-        new.when if needs_others else None,
-        len(new.needs),
-        keys.written(new.key),
-        new.priority,
-        rows.labels(new.labels),
-        wanted.cause_seq,
-        timings.written(new.timing),
-    )
-
-
-def _all_created(
-    event_id: str, runs: Sequence[NewRun], numbers: Mapping[str, int], made: Sequence[Made], at_ms: int
-) -> tuple[Run, ...]:
-    return tuple(
-        _created(event_id, run, numbers.get(run.definition.flow_name, 1), its, at_ms)
-        for run, its in zip(runs, made, strict=True)
-    )
-
-
-def _created(event_id: str, new: NewRun, number: int, made: Made, at_ms: int) -> Run:
-    definition = new.definition
-    return Run(
-        id=made.id,
-        event_id=event_id,
-        flow_name=definition.flow_name,
-        flow_version=definition.flow_version,
-        step_name=definition.step_name,
-        runner=definition.runner,
-        package_hash=definition.package_hash,
-        status=ProcessStatus.QUEUED,
-        created_at_ms=at_ms,
-        updated_at_ms=at_ms,
-        replay_of=new.replay_of,
-        waiting_for=made.wait if made.kept_by is None else PauseWait(made.kept_by),
-        round=number,
-        labels=new.labels,
-    )
