@@ -1,8 +1,7 @@
 """``flowd workspaces``: the daemons of this user, whichever workspace they serve."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,20 @@ import click
 
 from flowd.cli import printing, time_words
 from flowd.cli.verb import Verb, as_json_option
-from flowd_client import wire
-from flowd_client.errors import FlowClientError
+from flowd_client import discovery, wire
+from flowd_client.errors import DaemonNotRunningError, FlowClientError
 from flowd_client.unix import UnixTransport
 
 _ANSWER_S = 2.0
+NO_ANSWER = "does not answer"
+"""The state of a daemon that hangs, or is stopped."""
 
 
 @click.command(cls=Verb, short_help="List the workspaces that have a daemon.")
 @as_json_option
 def workspaces(as_json: bool) -> None:
-    """List the workspaces that have a daemon of this user on this machine, and what each does.
+    """List the workspaces that have a daemon of this user on this machine, and what each does. One whose daemon does
+    not answer within 2 s is listed as such.
 
     \b
     Examples:
@@ -47,6 +49,8 @@ def show(*, as_json: bool) -> None:
 
 
 def _row(status: Mapping[str, Any]) -> tuple[str, ...]:
+    if status.get("state") == NO_ANSWER:
+        return str(status["workspace"]), NO_ANSWER, "-", "-", "-", "-", "-", str(status["pid"])
     runs = status.get("runs") or {}
     places = (status.get("limits") or {}).get("maxParallel")
     return (
@@ -62,19 +66,48 @@ def _row(status: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def statuses() -> Iterator[dict[str, Any]]:
-    """What each daemon of this user says of itself. One that does not answer is left out."""
-    for path in _listening():
-        with suppress(FlowClientError, OSError):
+    """What each daemon of this user says of itself; of one that does not answer, only whose it is, and that."""
+    for pid, sockets in _listening():
+        said = _said_by(pid, sockets)
+        if said is not None:
+            yield said
+
+
+def _said_by(pid: int, sockets: Iterable[Path]) -> dict[str, Any] | None:
+    silent = None
+    for path in sockets:
+        try:
             status = UnixTransport(path).call(wire.STATUS, {}, timeout_s=_ANSWER_S)
-            if isinstance(status, dict) and "workspace" in status and "pid" in status:
-                yield status
+        except DaemonNotRunningError:
+            continue  # it has just ended
+        except (FlowClientError, OSError):
+            is_its_own = path.name == wire.SOCKET_NAME or _is_systems(path)
+            silent = path if is_its_own and silent is None else silent
+            continue
+        if isinstance(status, dict) and "workspace" in status and "pid" in status:
+            return status
+    return None if silent is None else {**_whose(silent), "pid": pid, "state": NO_ANSWER}
 
 
-def _listening() -> Iterator[Path]:
-    """The sockets of processes of this user that look like a daemon."""
+def _whose(socket: Path) -> dict[str, str]:
+    """The workspace that a socket is of by its path; the socket itself where its path does not tell."""
+    if _is_systems(socket):
+        workspace = Path("/", socket.relative_to(discovery.SYSTEM_SOCKETS)).with_suffix("")
+    else:
+        folder = socket.parent
+        workspace = folder.parents[1] if folder.match(wire.STATE_DIR) else socket
+    return {"workspace": str(workspace), "socket": str(socket)}
+
+
+def _is_systems(socket: Path) -> bool:
+    return socket.is_relative_to(discovery.SYSTEM_SOCKETS)
+
+
+def _listening() -> Iterator[tuple[int, list[Path]]]:
+    """The processes of this user that look like a daemon, with their sockets."""
     from flowd.observe.processes import all_processes  # noqa: PLC0415 - 10 ms that other verbs do not pay
 
     for process in all_processes():
         words = process.command_line
         if process.uid == os.getuid() and "serve" in words and "flowd" in " ".join(words[:4]):
-            yield from (path for path in process.unix_sockets if path.suffix == ".sock")
+            yield process.pid, [path for path in process.unix_sockets if path.suffix == ".sock"]

@@ -6,6 +6,7 @@ import pty
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -61,6 +62,20 @@ def test_workspaces_are_those_that_have_a_daemon(place: Workspace) -> None:
     of_all = json.loads(flowd_says(place, "status", "--all", "--json"))["workspaces"]
     assert ours["pid"] in [status["pid"] for status in of_all]
     assert "leave --all out" in flowd_says(place, "status", "--all", "--config", code=2)
+
+
+def test_a_daemon_that_does_not_answer_is_told_of_all_the_same(place: Workspace) -> None:
+    place.start()
+    assert place.process is not None
+    os.kill(place.process.pid, signal.SIGSTOP)
+    try:
+        told = json.loads(flowd_says(place, "workspaces", "--json"))["workspaces"]
+        (row,) = [line for line in flowd_says(place, "status", "--all").splitlines() if str(place.path) in line]
+    finally:
+        os.kill(place.process.pid, signal.SIGCONT)
+    (ours,) = [status for status in told if status["workspace"] == str(place.path)]
+    assert (ours["state"], ours["pid"]) == ("does not answer", place.process.pid)
+    assert "does not answer" in row
 
 
 def test_help_is_a_verb_too(place: Workspace) -> None:
