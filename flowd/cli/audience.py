@@ -46,8 +46,16 @@ class Watcher:
             for step in steps:
                 self._lines.prefix(printing.clean(step))
 
+    def awaits(self, run: Run) -> None:
+        """See `flowd.embedded.Audience`."""
+        self._know(run)
+
     def begins(self, run: Run) -> None:
         """See `flowd.embedded.Audience`."""
+        self._know(run)
+
+    def _know(self, run: Run) -> None:
+        """Know of a run of which lines come, or may: of several, each is behind its step's name."""
         self._names[run.id] = printing.clean(f"{run.flow_name}/{run.step_name}")
         if self._are_several:
             self._end_line()

@@ -56,6 +56,10 @@ class Audience(Protocol):
     """Who looks on. Called in the engine's loop, in the order in which things happen: all that a run has written comes
     after its begin and before its end."""
 
+    def awaits(self, run: Run) -> None:
+        """A run was made that has not begun. Told of all runs of an event before any of them begins, of some again."""
+        ...
+
     def begins(self, run: Run) -> None:
         """An attempt of a run has started."""
         ...
@@ -158,8 +162,8 @@ class Rehearsal:
             if entry.attempt is not None:  # else it says how far it is
                 self._runs[entry.run.id] = entry.run
                 audience.begins(entry.run)
-        elif entry.attempt is not None and entry.status == "queued":
-            audience.goes_on(entry.run)
+        elif entry.status == "queued":
+            (audience.awaits if entry.attempt is None else audience.goes_on)(entry.run)
         elif entry.run.status.is_final and entry.status == entry.run.status:
             audience.ends(entry.run)
             if not self._causes:

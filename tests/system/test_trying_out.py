@@ -158,6 +158,18 @@ def test_of_several_steps_each_line_is_behind_its_name_and_each_end_is_told(plac
     assert any(line.startswith("flowd: second/main failed in ") and line.endswith(": exited with 3") for line in said)
 
 
+def test_of_steps_in_order_the_first_ones_lines_too_are_behind_its_name(place: Workspace) -> None:
+    folder = place.flow("try", f"echo first; {say('changed')}")
+    with (folder / "flow.toml").open("a") as manifest:
+        manifest.write('[[steps]]\nname = "afterwards"\nrunner = "exec"\nscript = "then.sh"\nneeds = ["main"]\n')
+    (folder / "then.sh").write_text(f"#!/bin/sh\necho then; {say('changed')}\n")
+    (folder / "then.sh").chmod(0o755)
+    said = flowd(place, "fire", event(place)).stderr.splitlines()
+    assert said[0] == "try/main       | first"
+    assert "try/afterwards | then" in said
+    assert flowd(place, "exec", "try", "main", event(place)).stderr.splitlines()[0] == "first"
+
+
 def test_quiet_shows_no_output_but_why_a_step_failed(place: Workspace) -> None:
     place.flow("try", "echo loud; exit 3")
     done = flowd(place, "fire", event(place), "-q")

@@ -92,6 +92,9 @@ class Tries:
             self._voice.say(f"{asking[0]} asks for a person, whom nobody can ask here: --approve {asking[0]} goes on.")
         return not any(map(is_bad, runs))
 
+    def awaits(self, run: Run) -> None:
+        """See `flowd.embedded.Audience`. What is to run was planned, and told to who prints it."""
+
     def begins(self, run: Run) -> None:
         """See `flowd.embedded.Audience`."""
         if not self._given.has(run):
