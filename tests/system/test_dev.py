@@ -102,6 +102,18 @@ def test_a_save_runs_its_step_however_the_editor_saves(place: Workspace, tmp_pat
     assert any("build.sh saved: work/build with event example (event.json)" in line for line in running.out)
 
 
+def test_a_package_that_is_moved_away_is_told_of_and_runs_once_it_is_back(place: Workspace, tmp_path: Path) -> None:
+    folder = flow(place, build="echo ran")
+    with watching(place, tmp_path) as running:
+        ready(running)
+        folder.rename(tmp_path / "away")
+        until(
+            lambda: any(line.startswith("work is not there any more. Nothing is left to run") for line in running.out)
+        )
+        (tmp_path / "away").rename(folder)
+        until(lambda: "ran" in running.out)
+
+
 def test_a_save_beside_the_steps_runs_nothing(place: Workspace, tmp_path: Path) -> None:
     """Else a step that writes into its package would run for ever."""
     folder = flow(place, build="echo $$ >> written.txt; echo ran")

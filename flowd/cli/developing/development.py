@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,7 +145,9 @@ class Development:
             paths = self._by_people(paths)
         if any(scope.names(path) and not Path(path).exists() for path in paths):  # noqa: ASYNC240 - a few status calls
             await asyncio.sleep(_AGAIN_S)
-        before, scope.snapshot = scope.snapshot, await self._engine.reload()
+        flows, before, scope.snapshot = scope.flows, scope.snapshot, await self._engine.reload()
+        if gone := scope.gone(flows):
+            await self._tell_gone(gone)
         found = {
             flow.name: saved.concern(flow, before.by_name.get(flow.name), paths)
             for flow in scope.flows
@@ -164,6 +166,14 @@ class Development:
         elif broken:
             await self._tries.end()
             self._voice.say("Nothing runs until that is mended.")
+
+    async def _tell_gone(self, names: Sequence[str]) -> None:
+        """Packages were removed, or moved away."""
+        last = self._tries.last
+        if last is not None and last.flow.name in names:
+            await self._tries.end()
+        left = "" if self._scope.roots else " Nothing is left to run, until it or another one comes."
+        self._voice.say(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not there any more.{left}")
 
     def _by_people(self, paths: frozenset[str]) -> frozenset[str]:
         """Of files that were saved while steps run, those that no step writes: it would be run without end."""

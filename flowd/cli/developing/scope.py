@@ -1,7 +1,7 @@
 """What is worked on: which flows, which steps of them."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from flowd.cli.developing.events import Choice
@@ -49,6 +49,11 @@ class Scope:
     def roots(self) -> list[str]:
         """The packages' folders."""
         return list(dict.fromkeys([*(flow.root for flow in self.flows), *(one.root for one in self.broken)]))
+
+    def gone(self, before: Sequence[Flow]) -> list[str]:
+        """The names of flows of before that are gone: no flow has the name, and the folder has no package any more."""
+        names, roots = {flow.name for flow in self.flows}, set(self.roots)
+        return [flow.name for flow in before if flow.name not in names and flow.root not in roots]
 
     def names(self, path: str) -> bool:
         """Whether a flow is made of this file."""
