@@ -25,7 +25,7 @@ TAKEN = {
 
 NAVIGATION: dict[str, dict[str, str]] = {
     "Begin": {
-        "flowd": "index.md",
+        "What flowd is": "index.md",
         "Install": "install.md",
         "Tutorial: one event": "tutorial.md",
         "Tutorial: a release in order": "tutorial-order.md",
@@ -70,6 +70,9 @@ NAVIGATION: dict[str, dict[str, str]] = {
 }
 
 _LINK = re.compile(r"(?<=\])\(([^()\s:#]+)((?:#[^()\s]*)?)\)")
+_NOWHERE = "\0"
+"""Stands for where a link led to what is not in the site, until its brackets are taken away."""
+_UNLINKED = re.compile(rf"\[([^\[\]]*)\]{_NOWHERE}")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -101,10 +104,10 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         path = (source.parent / link[1]).resolve().relative_to(ROOT).as_posix()
         target = TAKEN.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
         if target is None:
-            return ""
+            return _NOWHERE
         return f"({os.path.relpath(target, Path(here).parent)}{link[2]})"
 
-    return _outside_code(markdown, lambda text: _LINK.sub(moved, text))
+    return _UNLINKED.sub(r"\1", _outside_code(markdown, lambda text: _LINK.sub(moved, text)))
 
 
 def _outside_code(markdown: str, change: Any) -> str:

@@ -23,6 +23,7 @@ class Found(HTMLParser):
     links: list[str] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     paragraphs: list[str] = field(default_factory=list)
+    text: str = ""
     is_in_paragraph: bool = False
 
     def __post_init__(self) -> None:
@@ -46,6 +47,7 @@ class Found(HTMLParser):
             self.is_in_paragraph = False
 
     def handle_data(self, data: str) -> None:
+        self.text += data
         if self.is_in_paragraph:
             self.paragraphs[-1] += data
 
@@ -74,6 +76,16 @@ def test_every_page_is_in_it_and_in_its_navigation(site: dict[Path, Found]) -> N
         assert file.as_posix() in home.links
     for name in ("systemd.html", "examples.html", "contributing.html", "changelog.html"):
         assert name in home.links
+
+
+def test_what_is_not_in_it_is_named_without_a_link(site: dict[Path, Found]) -> None:
+    text = site[Path("examples.html")].text
+    assert "release-notes" in text
+    assert "[release-notes]" not in text
+
+
+def test_the_first_page_has_a_title_of_its_own(site: dict[Path, Found]) -> None:
+    assert "What flowd is - flowd" in site[Path("index.html")].text
 
 
 def test_every_link_leads_to_a_page_and_to_a_place_on_it(site: dict[Path, Found]) -> None:
