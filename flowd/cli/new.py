@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -18,7 +19,11 @@ _RUNNERS = ["python", "exec", "bun", "node"]
 @click.argument("name", required=False)
 @click.option("--runner", type=click.Choice(_RUNNERS), help="How its steps run. Default: python.")
 @click.option("--type", "event_type", metavar="TYPE", help="The event type that starts it. Default: NAME.requested.")
-@click.option("--steps", metavar="STEPS", help="Its steps: > for after, a comma for side by side. Default: hello.")
+@click.option(
+    "--steps",
+    metavar="STEPS",
+    help="Its steps: > for after, a comma for side by side, ? behind one that asks a person. Default: hello.",
+)
 @click.option("--cron", metavar="EXPR", help="Start it by the clock, too: minute, hour, day, month, weekday.")
 @click.option("--timezone", metavar="ZONE", help="By whose clock, such as Europe/Berlin. Default: UTC.")
 @click.option(
@@ -49,6 +54,7 @@ def new(
       flowd new hello
       flowd new release --runner bun --type release.published
       flowd new release --steps "checkout > test, build > publish"
+      flowd new deploy --steps "build > ask? > publish"
       flowd new nightly --cron "30 2 * * *" --timezone Europe/Berlin
       flowd new docs --on-save "docs/**/*.md" --runner exec
     """
@@ -64,10 +70,11 @@ def new(
         return
     for file in written:
         printing.line(f"created {_shown(file)}")
-    _tell_what_next(session, plan.name, next(file for file in written if file.name == "event.json"))
+    event = next(file for file in written if file.name == "event.json")
+    _tell_what_next(session, plan.name, event, asking=[step for step, _ in plan.steps if step in plan.asking])
 
 
-def _tell_what_next(session: Session, name: str, event: Path) -> None:
+def _tell_what_next(session: Session, name: str, event: Path, *, asking: Sequence[str]) -> None:
     chosen = session.chosen_workspace
     flowd = "flowd" if chosen is None else f"flowd -w {shlex.quote(_shown(chosen))}"
     shown = shlex.quote(_shown(event))
@@ -76,6 +83,7 @@ def _tell_what_next(session: Session, name: str, event: Path) -> None:
         (f"{flowd} serve", "the daemon, in another terminal"),
         (f"{flowd} dispatch {shown} --wait", "send it an event"),
     ]
+    lines += [(f"{flowd} approve {name}/{step}", "say yes where it asks") for step in asking]
     width = max(len(command) for command, _ in lines)
     printing.note("\nTry it:\n" + "\n".join(f"  {command:<{width}}  # {what}" for command, what in lines))
 

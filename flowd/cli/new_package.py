@@ -9,7 +9,7 @@ import click
 
 from flowd.cli.exits import CommandError
 from flowd.formats.cron import CronError, read_cron
-from flowd.runners.scaffold import RUNNERS, Plan, check_name, check_type, read_stages, scaffold
+from flowd.runners.scaffold import RUNNERS, Plan, check_name, check_type, read_steps, scaffold
 from flowd.watching.patterns import problem_of
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def plan(name: str, given: Given) -> Plan:
         if given.runner is not None:
             made = replace(made, runner=given.runner)
         if given.steps is not None:
-            made = replace(made, stages=read_stages(given.steps))
+            made = _with_steps(made, given.steps)
         if given.timezone is not None and given.cron is None:
             raise ValueError("a time zone is for --cron, which says when")
         if given.cron is not None:
@@ -80,11 +80,20 @@ def asked(given: Given) -> Plan:
     if not (given.cron or given.files or given.event_type):
         made = _with_start(made)
     if given.steps is None:
-        click.echo('Its steps: one name, or several: ">" for after, "," for side by side, as in a > b, c > d', err=True)
-        made = replace(made, stages=_ask("Steps", "hello", read_stages))
+        click.echo(
+            'Its steps: one name, or several: ">" for after, "," for side by side, "?" behind one that asks a person,\n'
+            "as in a > b, c > ask? > d",
+            err=True,
+        )
+        made = _ask("Steps", "hello", lambda text: _with_steps(made, text))
     if given.runner is None:
         made = replace(made, runner=_choose("Runner", RUNNERS))
     return made
+
+
+def _with_steps(made: Plan, text: str) -> Plan:
+    steps = read_steps(text)
+    return replace(made, stages=steps.stages, asking=steps.asking)
 
 
 def _with_start(made: Plan) -> Plan:

@@ -5,10 +5,10 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flowd import schemas
 from flowd.runners import module_names
@@ -24,6 +24,13 @@ Stages = Sequence[Sequence[str]]
 """The steps of a flow in order: those of one stage run side by side, once all of the stage before have ended."""
 
 
+class Steps(NamedTuple):
+    """The steps of a flow, and which of them ask a person whether it may go on."""
+
+    stages: Stages
+    asking: Collection[str] = ()
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a new package is to be.
@@ -33,6 +40,7 @@ class Plan:
         runner: Of each step: one of `RUNNERS`.
         event_type: What starts it; may end in ``.*`` where neither cron nor files do.
         stages: Its steps.
+        asking: Those of them that ask a person whether it may go on; not of the last stage.
         cron: When its event comes by itself, if it does.
         timezone: By whose clock; None for UTC.
         files: Of which files a change sends its event, as patterns of a watch.
@@ -43,6 +51,7 @@ class Plan:
     runner: str = "python"
     event_type: str = "demo.hello"
     stages: Stages = (("hello",),)
+    asking: Collection[str] = ()
     cron: str | None = None
     timezone: str | None = None
     files: Sequence[str] = ()
@@ -63,13 +72,15 @@ class Plan:
         return Path(".codex/flows" if self.is_installed else "flows", self.name)
 
 
-def read_stages(text: str) -> Stages:
-    """Steps in order as people write them: ``checkout > test, build > publish``.
+def read_steps(text: str) -> Steps:
+    """Steps in order as people write them: ``checkout > test, build > ask? > publish``; with ``?`` they ask a person.
 
     Raises:
-        ValueError: There is a name missing, or one twice, or one that is none; a sentence for the user.
+        ValueError: There is a name missing, or one twice, or one that is none, or nothing waits for one that asks; a
+            sentence for the user.
     """
-    stages = [[name.strip() for name in stage.split(",")] for stage in text.split(">")]
+    written = [[name.strip() for name in stage.split(",")] for stage in text.split(">")]
+    stages = [[_bare(name) for name in stage] for stage in written]
     names = [name for stage in stages for name in stage]
     for name in names:
         if not name:
@@ -79,7 +90,15 @@ def read_stages(text: str) -> Stages:
             raise ValueError(f"{text!r} names the step {name!r} twice; the steps of a flow have different names")
     if len(names) > _MAX_STEPS:
         raise ValueError(f"these are {len(names)} steps; begin with {_MAX_STEPS} at most")
-    return stages
+    asking = {_bare(name) for stage in written for name in stage if name.endswith("?")}
+    for name in stages[-1]:
+        if name in asking:
+            raise ValueError(f"no step waits for what {name!r} asks; let one that asks come before it: ask? > {name}")
+    return Steps(stages, asking)
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix("?").rstrip()
 
 
 def scaffold(workspace: Path, plan: Plan) -> list[Path]:
@@ -176,23 +195,31 @@ def _files(plan: Plan, directive: str) -> dict[str, str]:
     for step, needs in plan.steps:
         says = None if needs else "count" if plan.files else "name"
         greeting = "Changed files: {}" if plan.files else "Hello, {}!"
-        texts[_script(plan, step)] = source(Sketch(step, plan.event_type, says, greeting))
+        question = _question(plan, step) if step in plan.asking else None
+        texts[_script(plan, step)] = source(Sketch(step, plan.event_type, says, greeting, question))
     return {**texts, _EVENT: _json(_event(plan)), f"test_{re.sub(r'[^A-Za-z0-9]', '_', plan.name)}.py": _test(plan)}
 
 
 _SCHEMA, _EVENT = "schemas/event.schema.json", "event.json"
 
 
+def _question(plan: Plan, step: str) -> str:
+    """What a step asks: whether what waits for it may run."""
+    after = [name for name, needs in plan.steps if step in needs]
+    return f"Go on with {' and '.join(after)}?"
+
+
 def _test(plan: Plan) -> str:
     statuses = "".join(f'        {json.dumps(step)}: "completed",\n' for step, _ in plan.steps)
-    return _TEST.replace("{statuses}", statuses)
+    approve = f"approve={json.dumps(sorted(plan.asking))}" if plan.asking else ""
+    return _TEST.replace("{statuses}", statuses).replace("{approve}", approve)
 
 
 _TEST: Final = '''"""Run it with `python3 -m pytest`, where flowd and pytest are installed together."""
 
 
 def test_its_example_runs_through(flow_package):
-    assert flow_package.round().statuses == {
+    assert flow_package.round({approve}).statuses == {
 {statuses}    }
 '''
 

@@ -15,12 +15,14 @@ class Sketch:
         event_type: What triggers its flow.
         says: The event's member that a step without needs names in its message; None in one with needs.
         greeting: That message, with ``{}`` in the place of the member.
+        question: What the step asks a person; None where it asks nothing.
     """
 
     step: str
     event_type: str
     says: str | None
     greeting: str
+    question: str | None = None
 
 
 def _python(sketch: Sketch) -> str:
@@ -28,11 +30,15 @@ def _python(sketch: Sketch) -> str:
     lines += ["    step = flowd_step.context(context)"]
     if sketch.says is not None:
         lines += ['    print(f"working on attempt {step.attempt}")  # shown by `flowd logs`']
-        member = f"{{step.event.payload[{sketch.says!r}]}}"
-        lines += [f'    return step.completed(f"{sketch.greeting.format(member)}")']
     else:
         lines += ["    for need in step.needs.values():"]
         lines += ['        print(f"{need.name} has {need.status}: {need.message}")  # shown by `flowd logs`']
+    if sketch.question is not None:
+        lines += [f"    return step.needs_intervention({_quoted(sketch.question)})"]
+    elif sketch.says is not None:
+        member = f"{{step.event.payload[{sketch.says!r}]}}"
+        lines += [f'    return step.completed(f"{sketch.greeting.format(member)}")']
+    else:
         lines += [f"    return step.completed({_quoted(f'{sketch.step} is done')})"]
     return "\n".join([*lines, ""])
 
@@ -60,12 +66,17 @@ def _javascript(sketch: Sketch, annotation: str) -> str:
     lines = [f"// {_purpose(sketch)}", f"export default async function run(context{annotation}) {{"]
     if sketch.says is not None:
         lines += ["  console.log(`working on attempt ${context.runtime.attempt}`); // shown by `flowd logs`"]
-        member = f"${{context.flow.event.payload.{sketch.says}}}"
-        lines += [f'  return {{ status: "completed", message: `{sketch.greeting.format(member)}` }};']
     else:
         lines += ["  for (const [name, need] of Object.entries(context.flow.needs ?? {})) {"]
         lines += ["    console.log(`${name} has ${need.status}: ${need.result?.message}`); // shown by `flowd logs`"]
-        lines += ["  }", f'  return {{ status: "completed", message: {_quoted(f"{sketch.step} is done")} }};']
+        lines += ["  }"]
+    if sketch.question is not None:
+        lines += [f'  return {{ status: "needs_intervention", message: {_quoted(sketch.question)} }};']
+    elif sketch.says is not None:
+        member = f"${{context.flow.event.payload.{sketch.says}}}"
+        lines += [f'  return {{ status: "completed", message: `{sketch.greeting.format(member)}` }};']
+    else:
+        lines += [f'  return {{ status: "completed", message: {_quoted(f"{sketch.step} is done")} }};']
     return "\n".join([*lines, "}", ""])
 
 
@@ -84,13 +95,16 @@ def _exec(sketch: Sketch) -> str:
     else:
         lines += ['echo "what came before: $FLOWD_NEEDS"  # shown by `flowd logs`']
         message = f"{sketch.step} is done"
-    said = json.dumps({"status": "completed", "message": message})
+    status = "completed" if sketch.question is None else "needs_intervention"
+    said = json.dumps({"status": status, "message": sketch.question or message})
     return "\n".join([*lines, f"echo 'FLOW_RESULT {said}'", ""])
 
 
 def _purpose(sketch: Sketch) -> str:
     """A sentence for a comment, whatever the event's type holds."""
     shown = sketch.event_type.replace("\\", "/").replace('"', "'")
+    if sketch.question is not None:
+        return f"Asks a person: `flowd approve` lets what waits for {sketch.step} run, `flowd reject` does not."
     return f"Answers {shown}." if sketch.says is not None else f"Comes later when {shown} is answered."
 
 

@@ -15,7 +15,7 @@ from documentation import CHECKOUT
 from flowd import schemas
 from flowd.catalog.manifest import RefusedManifestError, parse
 from flowd.formats.typed import fields_of
-from flowd.runners.scaffold import Plan, read_stages, scaffold
+from flowd.runners.scaffold import Plan, read_steps, scaffold
 from flowd.settings.tables import Tables
 
 TAPLO = CHECKOUT / ".tools" / "node_modules" / ".bin" / "taplo"
@@ -69,7 +69,7 @@ def test_an_editor_passes_what_is_right_and_marks_each_line_that_is_wrong(tmp_pa
     right = [write(tmp_path, number, *each) for number, each in enumerate(texts())]
     assert len({file.name for file in right if file.name.startswith("flowd")}) > 5
     assert len([file for file in right if file.name == "flow.toml"]) > 10
-    plans = (Plan("nightly", stages=read_stages("a > b, c"), cron="0 3 * * *"), Plan("saved", files=("src/**",)))
+    plans = (Plan("nightly", stages=read_steps("a > b, c").stages, cron="0 3 * * *"), Plan("saved", files=("src/**",)))
     made = [scaffold(tmp_path, plan)[0] for plan in plans]
     for manifest in made:
         assert manifest.read_text(encoding="utf-8").startswith("#:schema ../../.codex/flow.schema.json\n")

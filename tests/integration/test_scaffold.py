@@ -17,12 +17,12 @@ from flowd.cli import disk
 from flowd.domain import event as events
 from flowd.domain.definition import Definition
 from flowd.runners.commands import StepRunners
-from flowd.runners.scaffold import RUNNERS, Plan, examples_dir, read_stages, scaffold
+from flowd.runners.scaffold import RUNNERS, Plan, examples_dir, read_steps, scaffold
 
 
 def test_no_python_script_of_a_new_package_hides_a_module(tmp_path: Path) -> None:
-    stages = read_stages("copy, copy_step > flowd_step > build")
-    files = scaffold(tmp_path, Plan("names", stages=stages))
+    steps = read_steps("copy, copy_step > flowd_step > build")
+    files = scaffold(tmp_path, Plan("names", stages=steps.stages))
     scripts = [step["script"] for step in tomllib.loads(files[0].read_text())["steps"]]
     assert scripts == [
         "exec/copy_step_step.py",
@@ -74,8 +74,9 @@ def test_a_new_package_answers_its_own_event(tmp_path: Path, runner: str) -> Non
 
 
 def test_steps_are_read_in_the_order_in_which_people_write_them() -> None:
-    assert read_stages("one") == [["one"]]
-    assert read_stages("checkout > test,build >publish") == [["checkout"], ["test", "build"], ["publish"]]
+    assert read_steps("one").stages == [["one"]]
+    assert read_steps("checkout > test,build >publish").stages == [["checkout"], ["test", "build"], ["publish"]]
+    assert read_steps("test, ask ? > also? > publish") == ([["test", "ask"], ["also"], ["publish"]], {"ask", "also"})
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,9 @@ def test_steps_are_read_in_the_order_in_which_people_write_them() -> None:
         ("a >", "lacks the name of a step"),
         ("a, , b", "lacks the name of a step"),
         ("a > b > a", "names the step 'a' twice"),
+        ("a > b?", "no step waits for what 'b' asks; let one that asks come before it: ask[?] > b"),
+        ("a?? > b", "is not a step name"),
+        ("? > b", "lacks the name of a step"),
         ("a b", "is not a step name"),
         ("../a", "is not a step name"),
         (" > ".join(f"s{n}" for n in range(101)), "101 steps; begin with 100"),
@@ -92,7 +96,7 @@ def test_steps_are_read_in_the_order_in_which_people_write_them() -> None:
 )
 def test_steps_that_cannot_be_meant_are_refused(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        read_stages(text)
+        read_steps(text)
 
 
 @pytest.mark.parametrize("runner", ["python", "bun", "node", "exec"])
@@ -102,7 +106,7 @@ def test_a_package_of_steps_in_order_is_read_without_a_warning(tmp_path: Path, r
     plan = Plan(
         "release",
         runner=runner,
-        stages=read_stages("checkout > test, build > publish"),
+        stages=read_steps("checkout > test, build > publish").stages,
         cron="30 2 * * *" if start == "clock" else None,
         timezone="Europe/Berlin" if start == "clock" else None,
         files=["*.md"] if start == "files" else (),
@@ -127,7 +131,8 @@ def test_a_package_of_steps_in_order_is_read_without_a_warning(tmp_path: Path, r
 
 def test_the_tests_of_new_packages_hold(tmp_path: Path) -> None:
     for runner in RUNNERS:
-        scaffold(tmp_path, Plan(f"my-{runner}.2", runner=runner, stages=read_stages("a > b, c > d")))
+        steps = read_steps("a > b, ask? > c, d")
+        scaffold(tmp_path, Plan(f"my-{runner}.2", runner=runner, stages=steps.stages, asking=steps.asking))
     folders = [str(Path(interpreter(runner)).parent) for runner in ("bun", "node")]  # or this test says what is missing
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "flows"],
