@@ -48,9 +48,9 @@ def screen_columns() -> int | None:
     """How wide the terminal is that is printed on; None into a pipe."""
     if not is_terminal():
         return None
-    from shutil import get_terminal_size  # noqa: PLC0415 - 3 ms that piped output does not pay
-
-    return get_terminal_size().columns
+    # As `shutil.get_terminal_size` has it, whose import loads three libraries that compress.
+    told = os.environ.get("COLUMNS", "")
+    return (int(told) if told.isdecimal() else 0) or os.get_terminal_size(sys.stdout.fileno()).columns or _COLUMNS
 
 
 def has_colours() -> bool:
@@ -137,15 +137,15 @@ def table(
         shared: Columns of what rows have in common.
     """
     cells = [[_one_line(cell) for cell in row] for row in rows]
-    if not is_terminal():
+    columns = screen_columns()
+    if columns is None:
         for text in aligned([headers, *cells]):
             line(text)
         return
     from flowd.cli import tables  # noqa: PLC0415 - piped output does not pay for it
 
-    for parts in tables.lay_out(
-        headers, cells, tables.Order(prose, tuple(yields), frozenset(whole), frozenset(shared))
-    ):
+    order = tables.Order(prose, tuple(yields), frozenset(whole), frozenset(shared))
+    for parts in tables.lay_out(headers, cells, order, columns=columns):
         _echo("".join(_bold(text) if is_name else status(text) for text, is_name in parts))
 
 

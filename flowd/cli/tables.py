@@ -43,14 +43,8 @@ class Order(NamedTuple):
         return [n for n in (*named, *others) if headers[n] not in self.whole]
 
 
-def lay_out(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], order: Order, *, columns: int | None = None
-) -> Iterator[Parts]:
-    """The lines of a table; ``columns`` is how wide the terminal is, None for what it says."""
-    if columns is None:
-        from shutil import get_terminal_size  # noqa: PLC0415 - for those who do not say
-
-        columns = get_terminal_size().columns
+def lay_out(headers: Sequence[str], rows: Sequence[Sequence[str]], order: Order, *, columns: int) -> Iterator[Parts]:
+    """The lines of a table; ``columns`` is how wide the terminal is."""
     widths = [max(map(width, cells)) for cells in zip(headers, *rows, strict=True)]
     prose = headers.index(order.prose) if order.prose in headers else None
     beside = [n for n in range(len(headers)) if n != prose]

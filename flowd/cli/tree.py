@@ -62,7 +62,7 @@ def draw(events: Sequence[TreeEventView]) -> None:
     rows = list(drawn(events))
     labels = max((len(row.label) for row in rows if row.status), default=0)
     statuses = max((len(row.status) for row in rows), default=0)
-    columns = _columns()
+    columns = printing.screen_columns()
     for row in rows:
         if row.status:
             whole = "  ".join(filter(None, (row.rest, row.why)))
@@ -73,15 +73,6 @@ def draw(events: Sequence[TreeEventView]) -> None:
                 printing.line(f"{row.margin}{row.why}")
         else:
             printing.line(f"{row.label}  {row.rest}")
-
-
-def _columns() -> int | None:
-    """How wide the terminal is; None where nobody looks at one."""
-    if not printing.is_terminal():
-        return None
-    from shutil import get_terminal_size  # noqa: PLC0415 - 3 ms that piped output does not pay
-
-    return get_terminal_size().columns
 
 
 def drawn(events: Sequence[TreeEventView]) -> Iterator[Row]:

@@ -1,7 +1,6 @@
 """Follows the output of several runs at once: of those that are named, and of all runs of an event, later ones too."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,10 +102,7 @@ async def _follow_all(
     ends: EndTeller | None = None,
 ) -> None:
     clean = output.line_cleaner(is_raw=is_raw)
-    if printing.is_terminal():
-        lines = LineMultiplexer(output.write, live_width=shutil.get_terminal_size().columns, clean=clean)
-    else:
-        lines = LineMultiplexer(output.write, clean=clean)
+    lines = LineMultiplexer(output.write, live_width=printing.screen_columns() or 0, clean=clean)
     async with AsyncFlowClient(AsyncUnixTransport(lambda: session.socket_path)) as client:
         follower = _LogFollower(client, lines, only, is_raw or not printing.is_terminal(), dict(tails), ends)
         try:
