@@ -1,14 +1,15 @@
 """The flow packages, and what they say to an event, as a client sees them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import Members, called, members, read
 from flowd_client.views.watch import FlowWatchView
 
 
-@dataclass(frozen=True)
+@frozen
 class StepView:
     """A step of a flow. Without ``trigger_type`` and ``needs`` no event starts it.
 
@@ -44,7 +45,7 @@ class StepView:
     debounce: Members | None = field(default=None, hash=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class ScheduleDefinitionView:
     """A schedule as its package has it; ``flow`` is the one that it belongs to, where others are shown, too."""
 
@@ -56,7 +57,7 @@ class ScheduleDefinitionView:
     flow: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class FlowView:
     """A flow in force. ``state`` is ``ok``, or ``stale``: its files are broken, an earlier definition is kept.
 
@@ -80,7 +81,7 @@ class FlowView:
     watches: tuple[FlowWatchView, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class FindingView:
     """One thing that is wrong (``error``) or doubtful (``warning``) in a file. Lines and columns count from 1.
 
@@ -107,7 +108,7 @@ class FindingView:
         return f"{where}: {told} {self.remedy or ''}".rstrip()
 
 
-@dataclass(frozen=True)
+@frozen
 class BrokenView:
     """A package that cannot be used as it is on disk; ``is_stale`` when an earlier definition stays in force.
 
@@ -135,7 +136,7 @@ class BrokenView:
         return f"{where}: {self.error}. {self.remedy}".rstrip()
 
 
-@dataclass(frozen=True)
+@frozen
 class ShadowedView:
     """A package that another one of the same name hides."""
 
@@ -144,7 +145,7 @@ class ShadowedView:
     by: str
 
 
-@dataclass(frozen=True)
+@frozen
 class CatalogView:
     """All flow packages. ``settings`` is there only after a reload that found some changed: which, and what of them."""
 
@@ -155,7 +156,7 @@ class CatalogView:
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class SchemaErrorView:
     """Why a payload does not fit: where (``$.a[0]``), which keyword, and a sentence."""
 
@@ -164,7 +165,7 @@ class SchemaErrorView:
     message: str
 
 
-@dataclass(frozen=True)
+@frozen
 class VerdictView:
     """What one step says to an event. ``reason``: matched, no_trigger, type, schema or needs.
 
@@ -197,7 +198,7 @@ class VerdictView:
     debounce: Members | None = field(default=None, hash=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class ExplainView:
     """What every step says to an event, and the packages that could not be asked. ``not_before``: when the event lets
     its runs start, as it says that. ``schedules`` and ``watches`` (``flow/watch``): those that send events of its

@@ -1,15 +1,16 @@
 """An event, and what dispatching one came to, as a client sees it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import Page, called, inner, members, page, read, records, texts
 from flowd_client.views.run import RunView, read_run
 
 
-@dataclass(frozen=True)
+@frozen
 class LeftOutView:
     """A share of an event that was not run, though it was or may have been meant.
 
@@ -29,7 +30,7 @@ class LeftOutView:
         return self.flow if self.step is None else f"{self.flow}/{self.step}"
 
 
-@dataclass(frozen=True)
+@frozen
 class CausedByView:
     """The run that caused an event, and the event that it is a run of."""
 
@@ -38,7 +39,7 @@ class CausedByView:
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class EventView:
     """A stored event.
 
@@ -70,7 +71,7 @@ class EventView:
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class EventStateView:
     """How an event, or its tree, is.
 
@@ -85,7 +86,7 @@ class EventStateView:
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class UnservedView:
     """A queued run that no host starts just now.
 
@@ -108,7 +109,7 @@ class UnservedView:
     name: str | None
 
 
-@dataclass(frozen=True)
+@frozen
 class DispatchView:
     """What a dispatch or replay came to.
 

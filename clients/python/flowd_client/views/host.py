@@ -1,14 +1,15 @@
 """The hosts that share a store, as a client sees them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import overload
 
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import Members, members, read, records
 
 
-@dataclass(frozen=True)
+@frozen
 class HostView:
     """A host.
 
@@ -36,7 +37,7 @@ class HostView:
     commit: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class PackageDifferenceView:
     """A flow package that is not the same on all live hosts that have it: a hash of all its files by host."""
 
@@ -44,7 +45,7 @@ class PackageDifferenceView:
     hashes: Members = field(hash=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class HostsView(Sequence[HostView]):
     """All hosts, by name. A sequence of them; ``raw`` is the response as it came.
 

@@ -1,14 +1,15 @@
 """What was told outside of flowd, as a client sees it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import overload
 
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import Members, members, read, records, text
 
 
-@dataclass(frozen=True)
+@frozen
 class NoticeView:
     """A notice.
 
@@ -40,7 +41,7 @@ class NoticeView:
     raw: Members = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class NotifierView:
     """A notifier of the host that has answered, and how it has fared since its daemon began.
 
@@ -65,7 +66,7 @@ class NotifierView:
     problem: str | None
 
 
-@dataclass(frozen=True)
+@frozen
 class NoticesView(Sequence[NoticeView]):
     """Notices, newest first. A sequence of them.
 

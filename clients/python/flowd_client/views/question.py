@@ -1,13 +1,14 @@
 """A run that asks for a person, as a client sees it."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import Members, Page, called, members, page, read
 from flowd_client.views.run import RunView, read_run
 
 
-@dataclass(frozen=True)
+@frozen
 class QuestionView:
     """A run that asks for a person.
 

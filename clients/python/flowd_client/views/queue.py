@@ -1,15 +1,16 @@
 """The queue as a whole, and what people have paused, as a client sees it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import overload
 
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import Members, members, read, records, text
 from flowd_client.views.run import RunView, read_run
 
 
-@dataclass(frozen=True)
+@frozen
 class PauseView:
     """A pause.
 
@@ -23,7 +24,7 @@ class PauseView:
     since: datetime | None
 
 
-@dataclass(frozen=True)
+@frozen
 class QueuedRunView:
     """A queued run.
 
@@ -37,7 +38,7 @@ class QueuedRunView:
     rounds: int | None
 
 
-@dataclass(frozen=True)
+@frozen
 class QueueView(Sequence[QueuedRunView]):
     """A part of the queue: first the runs that are ready, in the order in which they start, then those that wait, the
     oldest first. A sequence of them.
@@ -70,7 +71,7 @@ class QueueView(Sequence[QueuedRunView]):
         return self.items[index]
 
 
-@dataclass(frozen=True)
+@frozen
 class PausedView:
     """A pause in force.
 
@@ -82,7 +83,7 @@ class PausedView:
     runs: int
 
 
-@dataclass(frozen=True)
+@frozen
 class ResumedView:
     """The end of a pause.
 

@@ -4,16 +4,17 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Generic, TypeVar, get_args, overload
+
+from flowd_client.views.frozen import frozen
 
 T = TypeVar("T")
 Members = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@frozen
 class Page(Sequence[T], Generic[T]):
     """A part of a list, newest first. A sequence of its items.
 
@@ -56,7 +57,7 @@ def read(view: type[T], source: Members, **given: Any) -> T:
 
     Fields that are ``given`` are not looked for, and ``raw`` is the record itself.
 
-    >>> @dataclass(frozen=True)
+    >>> @frozen
     ... class Step:
     ...     name: str
     ...     timeout_ms: int | None
@@ -68,7 +69,7 @@ def read(view: type[T], source: Members, **given: Any) -> T:
     if "raw" in values:
         values["raw"] = source
     made = object.__new__(view)
-    made.__dict__.update(values)  # as a frozen dataclass's own __init__ does, which takes a call for each field
+    made.__dict__.update(values)  # as its own `__init__` does, which looks at what it was given first
     return made
 
 

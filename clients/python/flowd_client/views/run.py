@@ -2,11 +2,12 @@
 
 from binascii import a2b_base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from flowd_client.errors import BadAnswerError
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import (
     Members,
     Page,
@@ -26,7 +27,7 @@ FINAL_STATUSES = frozenset(PROCESS_STATUSES) - {"queued", "running"}
 ATTENTION_STATUSES = frozenset({"blocked", "needs_intervention"})
 
 
-@dataclass(frozen=True)
+@frozen
 class OutputEntry:
     """A piece of output. ``kind`` is ``stdout`` or ``stderr``."""
 
@@ -35,7 +36,7 @@ class OutputEntry:
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class AttemptView:
     """One process tree of a run.
 
@@ -77,7 +78,7 @@ class AttemptView:
     why: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class RunView:
     """The durable promise to execute one step for one event.
 
@@ -183,7 +184,7 @@ class RunView:
         return self.replay_of is not None or self.id.endswith("_replay")
 
 
-@dataclass(frozen=True)
+@frozen
 class SharedOutputView:
     """What is known of the output of a step that ran on another host than the one that was asked.
 
@@ -199,7 +200,7 @@ class SharedOutputView:
     missing: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class OutputView:
     """A part of a stream.
 

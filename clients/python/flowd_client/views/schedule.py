@@ -1,12 +1,13 @@
 """Schedules, as a client sees them."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import Members, Page, members, page, read
 
 
-@dataclass(frozen=True)
+@frozen
 class SlotView:
     """A slot that was told.
 
@@ -22,7 +23,7 @@ class SlotView:
     status: str | None
 
 
-@dataclass(frozen=True)
+@frozen
 class ScheduleView:
     """A schedule in force.
 

@@ -1,16 +1,17 @@
 """Trees as a client sees them: an event, the events that its runs caused, theirs, and so on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from flowd_client.views.event import CausedByView, EventStateView, read_event_state
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import Page, called, inner, members, page, read, records
 from flowd_client.views.run import RunView, read_run
 
 
-@dataclass(frozen=True)
+@frozen
 class TreeEventView:
     """An event in a tree.
 
@@ -32,7 +33,7 @@ class TreeEventView:
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class WaitedEventView:
     """How the runs of an event, or of its tree, are after they were waited for.
 

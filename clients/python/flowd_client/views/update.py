@@ -1,14 +1,15 @@
 """What happened, as a subscriber sees it."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from flowd_client.views.event import EventView, read_event
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import Members, called, read, text
 from flowd_client.views.run import RunView, read_run
 
 
-@dataclass(frozen=True)
+@frozen
 class UpdateView:
     """One update.
 

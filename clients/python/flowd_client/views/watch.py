@@ -1,14 +1,15 @@
 """Watches, as a client sees them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import overload
 
+from flowd_client.views.frozen import frozen
 from flowd_client.views.reading import Members, members, read, records
 
 
-@dataclass(frozen=True)
+@frozen
 class FlowWatchView:
     """A watch as its flow defines it; see `WatchView`."""
 
@@ -19,7 +20,7 @@ class FlowWatchView:
     gitignore: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class WatchView:
     """A watch.
 
@@ -48,7 +49,7 @@ class WatchView:
     problem: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class WatchesView(Sequence[WatchView]):
     """The watches of all flows in force. A sequence of them; ``raw`` is the response as it came."""
 
