@@ -570,14 +570,19 @@ def test_json_on_a_terminal_is_indented(desk: Desk) -> None:
     assert out.replace("\r", "") == '{\n  "pid": 7\n}\n'
 
 
-def test_a_verb_loads_only_what_it_needs(desk: Desk) -> None:
+@pytest.mark.parametrize("is_terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_verb_loads_only_what_it_needs(desk: Desk, is_terminal: bool) -> None:
     desk.answers[wire.LIST_RUNS] = {"runs": [run_of()]}
     script = (
         "import sys\nfrom flowd.cli.main import run\nassert run(['runs']) == 0\n"
-        "heavy = {'rich', 'asyncio', 'msgspec', 'jsonschema_rs', 'sqlite3', 'psutil'} & set(sys.modules)\n"
+        "heavy = {'rich', 'asyncio', 'msgspec', 'jsonschema_rs', 'sqlite3', 'psutil', 'shutil'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", script], env=desk.env, cwd=desk.folder, check=True, stdout=subprocess.DEVNULL)
+    master, slave = pty.openpty()
+    out = slave if is_terminal else subprocess.DEVNULL
+    subprocess.run([sys.executable, "-c", script], env=desk.env, cwd=desk.folder, check=True, stdout=out)
+    os.close(master)
+    os.close(slave)
 
 
 def test_completion_lists_the_verbs(desk: Desk) -> None:

@@ -27,6 +27,20 @@ def test_what_fits_is_left_as_it_is() -> None:
         assert folded(text, 40) == text
 
 
+@pytest.mark.parametrize(
+    ("told", "of_terminal", "columns"), [("100", 40, 100), ("", 40, 40), ("0", 40, 40), ("wide", 40, 40), ("", 0, 80)]
+)
+def test_the_environment_goes_before_the_terminal_which_may_not_say(
+    monkeypatch: pytest.MonkeyPatch, told: str, of_terminal: int, columns: int
+) -> None:
+    assert printing.screen_columns() is None
+    monkeypatch.setenv("COLUMNS", told)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: 1)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((of_terminal, 24)))
+    assert printing.screen_columns() == columns
+
+
 def test_sentences_and_values_are_folded_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
