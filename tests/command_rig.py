@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from command_copy import run_flowd
 from daemon_rig import Workspace
 
 
@@ -48,7 +49,6 @@ def completed(place: Workspace, *words: str) -> list[str]:
         "COMP_WORDS": " ".join(line),
         "COMP_CWORD": str(len(line) - 1),
     }
-    argv = [sys.executable, "-m", "flowd"]
-    done = subprocess.run(argv, capture_output=True, text=True, env=environ, check=True, timeout=60)
-    assert done.stderr == ""
+    done = run_flowd(env=environ)
+    assert (done.returncode, done.stderr) == (0, "")
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]

@@ -1,4 +1,4 @@
-"""Starts daemons as copies of `daemon_template`, a process that each process of the tests has once."""
+"""Starts daemons and commands as copies of `daemon_template`, a process that each process of the tests has once."""
 
 import array
 import atexit
@@ -24,7 +24,7 @@ _ROOM = "x" * 4096
 
 
 def may_copy(environ: Mapping[str, str]) -> bool:
-    """Whether a daemon of this environment may be a copy, or must be executed.
+    """Whether a process of this environment may be a copy, or must be executed.
 
     ``EXECUTE_DAEMONS=1`` has all be executed, as they are for users.
     """
@@ -38,13 +38,24 @@ def may_copy(environ: Mapping[str, str]) -> bool:
 class CopiedProcess:
     """What `subprocess.Popen` is to a process that was executed. It is a zombie until it was waited for, as there."""
 
-    def __init__(self, words: Sequence[str], environ: Mapping[str, str], log: int) -> None:
-        """``python -m flowd`` with these words, in our folder and with our limits; ``log`` takes what it prints."""
+    def __init__(
+        self,
+        words: Sequence[str],
+        environ: Mapping[str, str],
+        streams: tuple[int, int, int],
+        *,
+        folder: Path | None = None,
+    ) -> None:
+        """``python -m flowd`` with these words and standard streams, in this folder or ours, and with our limits."""
         self.args = ("flowd", *words)
         self.returncode: int | None = None
-        limits = [(limit, resource.getrlimit(limit)) for limit in _LIMITS]
-        request = {"words": list(words), "environ": dict(environ), "folder": str(Path.cwd()), "limits": limits}
-        self.pid: int = _template().ask(request, log)
+        request = {
+            "words": list(words),
+            "environ": dict(environ),
+            "folder": str(folder or Path.cwd()),
+            "limits": [(limit, resource.getrlimit(limit)) for limit in _LIMITS],
+        }
+        self.pid: int = _template().ask(request, *streams)
         self._end = os.pidfd_open(self.pid)
 
     def poll(self) -> int | None:

@@ -16,6 +16,7 @@ from typing import Any
 import postgres_rig
 import psutil
 import pytest
+from command_copy import run_flowd
 from daemon_copy import CopiedProcess, may_copy
 
 from flowd_client import create_flow_client
@@ -76,12 +77,12 @@ class Workspace:
         """Start the daemon, by the words of ``prefix`` where there are any, and wait until it answers."""
         words = ["serve", "-w", str(self.path)]
         environ = {**os.environ, **self.store_variables, **environment}
-        with self.log_path.open("ab") as log:
+        with self.log_path.open("ab") as log, Path(os.devnull).open("rb") as nothing:
             if not prefix and may_copy(environ):
-                self.process = CopiedProcess(words, environ, log.fileno())
+                self.process = CopiedProcess(words, environ, (nothing.fileno(), log.fileno(), log.fileno()))
             else:
                 argv = [*prefix, sys.executable, "-m", "flowd", *words]
-                self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+                self.process = subprocess.Popen(argv, stdin=nothing, stdout=log, stderr=log, env=environ)
         deadline = time.monotonic() + bound_s
         while True:
             assert self.process.poll() is None, f"the daemon ended: {self.log()}"
@@ -195,8 +196,7 @@ def say(status: str, **more: Any) -> str:
 def flowd(place: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
     """The command line, told of the workspace by nothing but ``-w``."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FLOWD_")}
-    argv = [sys.executable, "-m", "flowd", *words, "-w", str(place.path)]
-    return subprocess.run(argv, capture_output=True, text=True, env=environ | place.store_variables, timeout=60)
+    return run_flowd(*words, "-w", place.path, env=environ | place.store_variables)
 
 
 def flowd_says(place: Workspace, *words: str, code: int = 0) -> str:

@@ -1,11 +1,11 @@
-"""`flowd doctor` as a process, for tests that make it something to find."""
+"""`flowd doctor`, for tests that make it something to find."""
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from command_copy import run_flowd
 
 VARIABLES = ("FLOWD_SOCKET", "FLOWD_WORKSPACE", "FLOWD_STATE_DIR", "FLOWD_RUN_ID")
 
@@ -13,12 +13,7 @@ VARIABLES = ("FLOWD_SOCKET", "FLOWD_WORKSPACE", "FLOWD_STATE_DIR", "FLOWD_RUN_ID
 def doctor(workspace: Path, *options: str, code: int = 0, **environment: str) -> dict[str, Any]:
     """The answer of ``flowd doctor --json``, with the findings by check."""
     env = {name: value for name, value in os.environ.items() if name not in VARIABLES} | environment
-    done = subprocess.run(
-        [sys.executable, "-m", "flowd", "doctor", "--json", "-w", str(workspace), *options],
-        env=env,
-        capture_output=True,
-        timeout=60,
-    )
+    done = run_flowd("doctor", "--json", "-w", workspace, *options, env=env)
     assert done.returncode == code, (done.stdout, done.stderr)
     answer: dict[str, Any] = json.loads(done.stdout)
     assert answer["healthy"] is (code == 0)

@@ -10,14 +10,14 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from daemon_rig import START_BOUND_S, Workspace
+from command_copy import run_flowd
+from daemon_rig import Workspace
 
 
 class Reply(NamedTuple):
@@ -125,13 +125,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 def refused_start(place: Workspace, *arguments: str, **environment: str) -> str:
     """What a daemon says that does not start."""
-    done = subprocess.run(
-        [sys.executable, "-m", "flowd", "serve", "-w", str(place.path), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=START_BOUND_S,
-        env={**os.environ, **environment},
-    )
+    done = run_flowd("serve", "-w", place.path, *arguments, env={**os.environ, **environment})
     assert done.returncode != 0
     return done.stderr
 

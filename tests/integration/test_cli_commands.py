@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from command_copy import run_flowd
 from scripted_daemon import Call, NoAnswerError, RefusalError, ScriptedDaemon
 
 from flowd.cli.main import cli
@@ -66,9 +67,8 @@ class Desk:
         return subprocess.Popen([*FLOWD, *args], env=self.env, cwd=self.folder, **{**pipes, **options})
 
     def flowd(self, *args: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        with self.start(*args) as process:
-            out, err = process.communicate(stdin, timeout=60)
-        return process.returncode, out.decode(), err.decode()
+        done = run_flowd(*args, env=self.env, cwd=self.folder, stdin=stdin)
+        return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture

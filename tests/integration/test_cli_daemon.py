@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_copy import run_flowd
 
 from flowd_client import RunView, create_flow_client
 
@@ -43,8 +44,8 @@ def make_workspace(folder: Path) -> Path:
 
 
 def flowd(workspace: Path, *args: str, stdin: bytes = b"") -> tuple[int, str, str]:
-    done = subprocess.run([*FLOWD, "-w", str(workspace), *args], env=ENV, input=stdin, capture_output=True, timeout=60)
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    done = run_flowd("-w", workspace, *args, env=ENV, stdin=stdin)
+    return done.returncode, done.stdout, done.stderr
 
 
 def answer(workspace: Path, *args: str, code: int = 0) -> Any:

@@ -1,11 +1,13 @@
-"""What the tests take for a daemon is one: a copy of a process differs in nothing from a daemon that was executed."""
+"""What the tests take for a daemon or a command is one: a copy differs in nothing from a process that was executed."""
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_copy import run_flowd
 from daemon_copy import CopiedProcess, may_copy
 from daemon_rig import Workspace
 
@@ -24,6 +26,25 @@ def test_a_copy_is_to_the_system_what_an_executed_daemon_is(place: Workspace, mo
     assert executed["environ"].pop(b"EXECUTE_DAEMONS") == b"1"
     assert copied == executed
     assert copied["environ"][b"OF_THIS_TEST"] == "ä \udcff".encode(errors="surrogateescape")
+
+
+def test_a_copy_exits_and_prints_as_an_executed_command_does(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.flow("work", "echo out; echo err >&2; exit 3")
+    place.start()
+    event = b'{"id": "e", "type": "work.go", "payload": {}}'
+    assert run_flowd("dispatch", "-", "--wait", "-w", place.path, stdin=event).returncode == 1
+    commands = (["logs", "@last"], ["run", "@last"], ["runs", "--json"], ["validate"], ["nonsense"], ["runs", "-h"], [])
+    seen = []
+    for executed in ("", "1"):
+        monkeypatch.setenv("EXECUTE_DAEMONS", executed)
+        told = [run_flowd(*words, cwd=place.path) for words in commands]
+        told += [run_flowd("dispatch", "-", stdin=event, cwd=place.path)]
+        told += [run_flowd("logs", "@last", cwd=place.path, is_one_stream=True)]
+        assert {each.args[0] for each in told} == {sys.executable if executed else "flowd"}
+        seen.append([(each.returncode, each.stdout, each.stderr) for each in told])
+    assert seen[0] == seen[1]
+    assert seen[0][0] == (0, "out\n", "err\n")
+    assert seen[0][-1][1:] == ("out\nerr\n", None)
 
 
 def test_what_is_read_before_the_daemon_is_imported_has_it_executed(monkeypatch: pytest.MonkeyPatch) -> None:

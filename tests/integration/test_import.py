@@ -3,11 +3,11 @@
 import json
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from command_copy import run_flowd
 from daemon_rig import Workspace, say, until
 
 from flowd.domain.ids import run_id
@@ -62,8 +62,7 @@ def run(event_id: str, status: str, second: int = 1, *, says: str | None = None,
 
 
 def flowd(place: Workspace, *args: str) -> "subprocess.CompletedProcess[str]":
-    argv = [sys.executable, "-m", "flowd", *args, "-w", str(place.path)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    return run_flowd(*args, "-w", place.path)
 
 
 def imported(place: Workspace, *args: str) -> dict[str, Any]:
@@ -352,11 +351,7 @@ def test_an_imported_runs_id_is_no_path(place: Workspace) -> None:
         ],
     }  # fmt: skip
     (place.path / "state.json").write_text(json.dumps(state))
-    done = subprocess.run(
-        [sys.executable, "-m", "flowd", "import", "-w", str(place.path), str(place.path / "state.json")],
-        capture_output=True,
-        text=True,
-    )
+    done = flowd(place, "import", str(place.path / "state.json"))
     assert done.returncode == 0, done.stderr
     before = {path for path in place.path.rglob("*") if not path.is_relative_to(place.path / ".codex/flowd")}
     place.start()
@@ -378,8 +373,7 @@ def test_prune_forgets_what_was_imported_even_what_had_no_end(place: Workspace) 
         events=[event("one"), event("two", 10), event("new", 20)],
         runs=[run("one", "completed", says="changed"), run("two", "running", 11)],
     )
-    words = [sys.executable, "-m", "flowd", "import", "-w", str(place.path), str(source)]
-    assert subprocess.run(words, capture_output=True).returncode == 0
+    assert flowd(place, "import", str(source)).returncode == 0
     place.flow("hello", say("changed"), trigger="hello.go")
     place.start()
     place.call("flow.dispatch", event={"id": "now", "type": "hello.go", "payload": {}}, wait=True)
@@ -392,7 +386,6 @@ def test_an_id_that_an_attempt_would_have_is_left_out(place: Workspace) -> None:
     source = database(
         place.path / "old.sqlite", events=[event("one")], runs=[{**run("one", "failed"), "id": "run_1:2"}]
     )
-    words = [sys.executable, "-m", "flowd", "import", "-w", str(place.path), str(source)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = flowd(place, "import", str(source))
     assert done.returncode == 2
     assert "has an id that an attempt of another run would have" in done.stderr

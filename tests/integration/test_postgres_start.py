@@ -4,13 +4,13 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import postgres_rig
 import pytest
+from command_copy import run_flowd
 from store_rig import STEP, claim, new_event
 
 from flowd.domain.queueing import NewRun
@@ -32,8 +32,7 @@ class Place:
 
     def flowd(self, *words: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "FLOWD_STORE": url or self.url}
-        argv = [sys.executable, "-m", "flowd", *words, "-w", str(self.folder)]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=60, env=environ)
+        return run_flowd(*words, "-w", self.folder, env=environ)
 
     def says(self, *words: str, code: int, url: str | None = None) -> str:
         done = self.flowd(*words, url=url)

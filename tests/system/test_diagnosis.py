@@ -1,19 +1,16 @@
 """What a failed run says of itself: how it ended, what it said last, what was run where; and how people see that."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+from command_copy import run_flowd
 from daemon_rig import Workspace
 
 TALKS = "echo out-one; echo err-one >&2; printf '10%%\\r99%%\\n' >&2"
 
 
 def flowd(place: Workspace, *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flowd", "-w", str(place.path), *words], capture_output=True, text=True, timeout=30
-    )
+    done = run_flowd("-w", place.path, *words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from command_copy import run_flowd
 from daemon_rig import Workspace, until
 
 from flowd_client.errors import FlowClientError
@@ -24,8 +24,7 @@ def dispatch(place: Workspace, event: str, **members: object) -> None:
 
 
 def said(place: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "flowd", *words, "-w", str(place.path)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    return run_flowd(*words, "-w", place.path)
 
 
 def test_what_waits_for_its_time_waits_on_over_a_kill(place: Workspace) -> None:

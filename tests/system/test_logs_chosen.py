@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_copy import run_flowd
 from command_rig import command
 from daemon_rig import Workspace, flowd, flowd_says, say, until, workspace
 
@@ -73,9 +74,7 @@ def test_the_last_lines_are_those_that_were_printed_last(told: Workspace) -> Non
 
 def merged(place: Workspace, *words: str) -> list[str]:
     """What comes on both streams."""
-    argv = [sys.executable, "-m", "flowd", *words, "-w", str(place.path)]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
-    return done.stdout.splitlines()
+    return run_flowd(*words, "-w", place.path, is_one_stream=True).stdout.splitlines()
 
 
 def waits(name: str) -> str:

@@ -4,11 +4,10 @@ import base64
 import contextlib
 import json
 import random
-import subprocess
-import sys
 import time
 from typing import Any
 
+from command_copy import run_flowd
 from daemon_rig import Workspace, until
 from http_rig import HttpPlace
 
@@ -39,8 +38,7 @@ def fire(place: Workspace, event_id: str, kind: str, **payload: Any) -> None:
 
 
 def flowd(place: Workspace, *words: str, code: int = 0) -> str:
-    argv = [sys.executable, "-m", "flowd", *words, "-w", str(place.path)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = run_flowd(*words, "-w", place.path)
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
 

@@ -1,10 +1,9 @@
 """What is recorded of a step's output, through the daemon."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+from command_copy import run_flowd
 from daemon_rig import Workspace, flowd, say, until
 from doctor_rig import doctor
 from previous_rig import environment_of, newer_version
@@ -67,10 +66,9 @@ def test_logs_print_both_streams_in_the_order_in_which_they_were_printed(place: 
 
 def together(place: Workspace, *words: str) -> list[str]:
     """The lines of a command that prints both streams to one place."""
-    return subprocess.run(
-        [sys.executable, "-m", "flowd", *words, "-w", str(place.path)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=True,
-    ).stdout.splitlines()  # fmt: skip
+    done = run_flowd(*words, "-w", place.path, is_one_stream=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout.splitlines()
 
 
 def test_a_step_without_a_result_is_told_what_was_ended_while_it_printed(place: Workspace) -> None:
