@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from flowd.cli import copying, printing
-from flowd.cli.copying import count, history
+from flowd.cli.copying import history
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.printing import size
 from flowd.cli.session import Session
@@ -190,11 +190,11 @@ def _made_view(made: "Made", file: Path) -> dict[str, Any]:
 def _tell_made(made: "Made", file: Path, *, is_verifying: bool) -> None:
     manifest = made.manifest
     much = "" if made.size is None else f" ({size(made.size)})"
-    outputs = f" with {count(manifest.outputs, 'file')} of output" if manifest.outputs else ""
+    outputs = f" with {printing.count(manifest.outputs, 'file')} of output" if manifest.outputs else ""
     what = "is whole" if is_verifying else "is written and verified"
     printing.line(f"{file}{much} {what}: {history(manifest.rows)}{outputs}, as of {instant(manifest.taken_at_ms)}")
     if manifest.missing:
-        printing.note(f"  without {count(len(manifest.missing), 'file')} of output that somebody has removed")
+        printing.note(f"  without {printing.count(len(manifest.missing), 'file')} of output that somebody has removed")
 
 
 def _restored_view(restored: "Restored", file: Path) -> dict[str, Any]:
@@ -219,6 +219,8 @@ def _tell_restored(restored: "Restored") -> None:
     if restored.aside is not None:
         printing.line(f"  what was there is in {restored.aside}")
     if restored.running:
-        printing.line(f"  {count(restored.running, 'run')} that ran then: the next daemon ends them as interrupted")
+        printing.line(
+            f"  {printing.count(restored.running, 'run')} that ran then: the next daemon ends them as interrupted"
+        )
     if restored.queued:
-        printing.line(f"  {count(restored.queued, 'run')} that waited then: the next daemon goes on with them")
+        printing.line(f"  {printing.count(restored.queued, 'run')} that waited then: the next daemon goes on with them")

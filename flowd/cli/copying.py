@@ -53,24 +53,21 @@ def tell_copied(report: "Copied", *, is_dry: bool) -> None:
     done = "would copy" if is_dry else "copied"
     printing.line(f"{done} {history(report.tables)} from {report.source} to {report.target}")
     if report.outputs:
-        printing.line(f"  with {count(report.outputs, 'file')} of output ({printing.size(report.output_bytes)})")
+        printing.line(
+            f"  with {printing.count(report.outputs, 'file')} of output ({printing.size(report.output_bytes)})"
+        )
     if report.aside is not None:
         printing.line(f"  what was there is in {report.aside}")
     if report.waiting and not is_dry:
         tell(
-            f"What waits ({count(report.waiting, 'run')}) can start from both by now. Start no daemon on "
+            f"What waits ({printing.count(report.waiting, 'run')}) can start from both by now. Start no daemon on "
             f"{report.source} any more, or it runs twice."
         )
 
 
 def history(tables: dict[str, int]) -> str:
     """How much a store has, in words."""
-    return f"{count(tables.get('events', 0), 'event')} and {count(tables.get('runs', 0), 'run')}"
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{printing.count(tables.get('events', 0), 'event')} and {printing.count(tables.get('runs', 0), 'run')}"
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def drain(session: Session, *, off: bool, wait: bool, timeout_s: float | None, a
     running = response.get("running")
     count = len(running) if isinstance(running, list) else 0
     if not as_json:
-        printing.line(f"draining; {count} {'run' if count == 1 else 'runs'} under way")
+        printing.line(f"draining; {printing.count(count, 'run')} under way")
         if not wait and timeout_s is None:
             printing.note(f"To start runs again: {session.typed('drain')} --off")
     is_waiting = wait or timeout_s is not None

@@ -41,7 +41,7 @@ def draw(findings: Sequence[Finding], texts: Mapping[str, bytes] | None = None) 
             _draw(finding, lines)
     if findings:
         errors = sum(finding.is_error for finding in findings)
-        printing.line(f"{_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}")
+        printing.line(f"{printing.count(errors, 'error')}, {printing.count(len(findings) - errors, 'warning')}")
 
 
 def _draw(finding: Finding, lines: Sequence[str]) -> None:
@@ -107,10 +107,6 @@ def _width(text: str) -> int:
     from rich.cells import cell_len  # noqa: PLC0415 - only for those who need it
 
     return cell_len(text)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _styled(text: str, *, fg: str | None = None, bold: bool = False) -> str:

@@ -112,7 +112,7 @@ def drain(session: Session, name: str, *, as_json: bool) -> None:
         printing.print_json(response)
         return
     host = read_host(response)
-    printing.line(f"{host.name} starts nothing more; {_runs(host.running)} under way there")
+    printing.line(f"{host.name} starts nothing more; {printing.count(host.running, 'run')} under way there")
 
 
 @hosts.command(cls=Verb)
@@ -158,8 +158,4 @@ def forget(session: Session, name: str, *, force: bool, as_json: bool) -> None:
     if as_json:
         printing.print_json(response)
         return
-    printing.line(f"{name} is forgotten; {_runs(response.get('runs') or 0)} of it declared lost")
-
-
-def _runs(count: int) -> str:
-    return f"{count} {'run' if count == 1 else 'runs'}"
+    printing.line(f"{name} is forgotten; {printing.count(response.get('runs') or 0, 'run')} of it declared lost")

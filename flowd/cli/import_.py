@@ -9,6 +9,7 @@ import click
 
 from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit
+from flowd.cli.printing import count
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
 from flowd.domain.errors import FlowdError
@@ -125,11 +126,11 @@ def _shape(report: "Report") -> dict[str, Any]:
 
 def _tell(report: "Report", *, is_dry: bool) -> None:
     verb = "would import" if is_dry else "imported"
-    printing.line(f"{report.path}: {verb} {_count(report.events, 'event')} and {_count(report.runs, 'run')}")
+    printing.line(f"{report.path}: {verb} {count(report.events, 'event')} and {count(report.runs, 'run')}")
     if report.known_events or report.known_runs:
-        printing.line(f"  there already: {_count(report.known_events, 'event')}, {_count(report.known_runs, 'run')}")
+        printing.line(f"  there already: {count(report.known_events, 'event')}, {count(report.known_runs, 'run')}")
     if report.interrupted:
-        printing.line(f"  {_count(report.interrupted, 'run')} without a known end: failed, interrupted")
+        printing.line(f"  {count(report.interrupted, 'run')} without a known end: failed, interrupted")
     if report.with_next:
         said = "1 result has" if report.with_next == 1 else f"{report.with_next} results have"
         printing.line(
@@ -138,7 +139,3 @@ def _tell(report: "Report", *, is_dry: bool) -> None:
         )
     for problem in report.problems:
         printing.line(f"  left out: {problem}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

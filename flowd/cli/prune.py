@@ -69,7 +69,7 @@ def prune(session: Session, *, older_than_s: float | None, dry_run: bool, compac
         return
     if older_than_s is not None or not compact:
         done = "would forget" if dry_run else "forgot"
-        much = f"{_count(response['events'], 'event')} and {_count(response['runs'], 'run')}"
+        much = f"{printing.count(response['events'], 'event')} and {printing.count(response['runs'], 'run')}"
         which = f"from before {response['before']}" if "before" in response else "by the rules of [retention]"
         printing.line(f"{done} {much} with {size(response['outputBytes'])} of output, {which}")
     if not dry_run:
@@ -81,7 +81,3 @@ def _tell_room(freed: int, free: int) -> None:
         printing.line(f"the database is {size(freed)} smaller")
     if free >= _MUCH_BYTES:
         printing.line(f"{size(free)} are free inside it, for what is stored next; --compact gives them back")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

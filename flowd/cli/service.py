@@ -167,7 +167,7 @@ def end_steps(session: Session, is_user: bool | None) -> None:
     with told():
         count = asyncio.run(end_steps.end_steps(workspace=workspace, environ=environ, is_asked=is_asked))
     if count or is_asked:
-        printing.line(f"ended {count} {'step' if count == 1 else 'steps'} that flowd had left running")
+        printing.line(f"ended {printing.count(count, 'step')} that flowd had left running")
 
 
 def _installed(session: Session, is_user: bool | None) -> "ServiceManager | None":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from flowd.domain.errors import StateError
+from flowd.state import files
 from flowd.state.steadily import PIECE_BYTES, settle
 
 
@@ -55,11 +56,7 @@ class BackupFile:
         self._file.settle()
         size = os.fstat(self._file.descriptor).st_size
         self._draft.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        files.sync(os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         return size
 
     def close(self) -> None:

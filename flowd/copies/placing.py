@@ -11,8 +11,8 @@ from pathlib import Path
 
 from flowd.copies.conditions import has_history
 from flowd.domain.errors import StateError
+from flowd.state import files, removal
 from flowd.state import folder as state_folder
-from flowd.state import removal
 from flowd.state.folder import DATABASE, DRAFT, KEEPER, OUTPUT, ROUNDS
 from flowd.store.sqlite.bulk import SqliteBulk
 from flowd.store.sqlite.connection import SqliteReader
@@ -127,8 +127,4 @@ def prepare(state_dir: Path, workspace: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync(files.open_own(path, os.O_RDONLY))

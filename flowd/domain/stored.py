@@ -1,9 +1,10 @@
 """What a store takes and gives: events, output, and parts of lists."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from flowd.domain.event import Event, fingerprint
 from flowd.domain.matching import LeftOut
 from flowd.domain.queueing import Caused, Claimed, NewRun
 from flowd.domain.retention import Kept
@@ -33,6 +34,21 @@ class NewEvent:
     fingerprint: bytes
     left_out: tuple[LeftOut, ...] = ()
     traceparent: str | None = None
+
+
+def new_event(event: Event, body: bytes, canonical: Callable[[object], bytes]) -> NewEvent:
+    """A normalised event to accept; ``body`` is all of it as JSON, and ``canonical`` writes JSON that two events with
+    the same content have in common."""
+    content = {key: member for key, member in event.members.items() if key != "receivedAt"}
+    return NewEvent(
+        id=event.id,
+        type=event.type,
+        source=event.source,
+        occurred_at=event.occurred_at,
+        received_at=event.received_at,
+        body=body,
+        fingerprint=fingerprint(canonical(content)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

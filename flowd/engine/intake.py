@@ -19,7 +19,7 @@ from flowd.domain.filters import RunFilter
 from flowd.domain.matching import LeftOut, Match, Verdict
 from flowd.domain.queueing import Claim, NewRun
 from flowd.domain.slots import Slot
-from flowd.domain.stored import Accepted, NewEvent, NewEventRuns
+from flowd.domain.stored import Accepted, NewEvent, NewEventRuns, new_event
 from flowd.engine import run_labels, timings
 from flowd.engine.new_rounds import Selection, first_round, how_many_start, original
 from flowd.engine.steps_in_force import StepsInForce
@@ -141,17 +141,7 @@ class Intake:
         if among is not None:
             found = [match for match in found if (match.flow.name, match.step.name) in among]
             left_out, outside = (), ()
-        content = {key: member for key, member in event.members.items() if key != "receivedAt"}
-        new = NewEvent(
-            id=event.id,
-            type=event.type,
-            source=event.source,
-            occurred_at=event.occurred_at,
-            received_at=event.received_at,
-            body=body,
-            fingerprint=events.fingerprint(self._canonical(content)),
-            left_out=left_out,
-        )
+        new = replace(new_event(event, body, self._canonical), left_out=left_out)
         runs: list[NewRun] = []
         for first in range(0, len(found), _AT_ONCE):
             if first:

@@ -17,7 +17,7 @@ from flowd.domain.errors import InvalidEventError
 from flowd.domain.outcome import Outcome
 from flowd.domain.result import FlowResult, parse
 from flowd.domain.run import Attempt, ProcessStatus, Reason
-from flowd.domain.stored import NewEvent, Output
+from flowd.domain.stored import Output, new_event
 from flowd.store.sql.imports import PastEvent, PastRun
 from flowd_client.views.run import result_payload
 
@@ -50,16 +50,7 @@ def read_event(record: Mapping[str, Any], runs: Sequence[PastRun]) -> PastEvent:
         raise BadRecordError(f"{label} has neither createdAt nor receivedAt")
     try:
         event = events.normalise(members, now=instant(created_at_ms))
-        content = {key: value for key, value in event.members.items() if key != "receivedAt"}
-        new = NewEvent(
-            id=event.id,
-            type=event.type,
-            source=event.source,
-            occurred_at=event.occurred_at,
-            received_at=event.received_at,
-            body=encode(event.members),
-            fingerprint=events.fingerprint(canonical(content)),
-        )
+        new = new_event(event, encode(event.members), canonical)
     except (InvalidEventError, UnicodeEncodeError, RecursionError) as error:
         raise BadRecordError(f"{label} is not an event: {error}") from error
     return PastEvent(new, created_at_ms, runs)

@@ -38,6 +38,14 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
+def sync(descriptor: int) -> None:
+    """Put what was written to an open file, or the names in an open folder, on the disk; and close it."""
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def first_link(folder: Path, below: Path) -> Path | None:
     """The first link on the way from ``below`` down to a folder in it; None where there is none, or the folder lies
     elsewhere: then somebody has named it with all its links."""

@@ -98,7 +98,7 @@ class Memory:
             file.flush()
             os.fsync(file.fileno())
         made.replace(self._path)
-        _sync_folder(self._path.parent)
+        files.sync(os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         self._base_bytes = self._bytes = len(text)
 
     def write_event(self, event: Mapping[str, Any], rows: Iterable[Row]) -> None:
@@ -134,14 +134,6 @@ class Memory:
         """Note that it is still of use."""
         if self._bytes:
             os.utime(self._path, follow_symlinks=False)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _record(kind: bytes, about: Mapping[str, Any], rows: Iterable[Row]) -> bytes:

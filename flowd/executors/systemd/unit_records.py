@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flowd.domain.ids import file_name
+from flowd.state import files
 
 _SUFFIX = "note"
 """Of records on disk since the first version that had them."""
@@ -106,11 +107,7 @@ class UnitRecords:
         with self._writing:  # a stop and the end of an attempt may come together
             _write(draft, json.dumps(asdict(record), separators=(",", ":")).encode())
             os.rename(draft, path)
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            files.sync(os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY))
 
     def write_stdin(self, attempt_id: str, content: bytes) -> Path:
         """The file of a step's standard input."""

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from flowd.state import files
 from flowd.store.sql.bulk import Row, Shape
 from flowd.store.sqlite.connection import BUSY_TIMEOUT_S, SqliteReader, SqliteWriter
 from flowd.store.sqlite.migration import migrate
@@ -66,8 +67,4 @@ def make(path: Path) -> SqliteWriter:
 def finish(db: SqliteWriter, path: Path) -> None:
     """Close a database that was filled; it is on disk then."""
     db.close()
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
