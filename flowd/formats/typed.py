@@ -221,8 +221,8 @@ def expected(annotation: Any) -> str:
 
 def _range(low: float | None, high: float | None) -> str:
     if low is None or high is None:
-        return "" if low is None else f", {low:.15g} or more"
-    return f" from {low:.15g} to {high:.15g}"
+        return "" if low is None else f", {low:.16g} or more"
+    return f" from {low:.16g} to {high:.16g}"
 
 
 def _merged(metas: list[Meta]) -> Meta:
