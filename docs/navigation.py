@@ -66,7 +66,12 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "Settings": "settings.md",
         "API": "reference/api.md",
     },
-    "Inside": {"How flowd works": "architecture.md", "Working on flowd": "contributing.md", "Changes": "changelog.md"},
+    "Inside": {
+        "How flowd works": "architecture.md",
+        "Decisions": "decisions.md",
+        "Working on flowd": "contributing.md",
+        "Changes": "changelog.md",
+    },
 }
 
 _LINK = re.compile(r"(?<=\])\(([^()\s:#]+)((?:#[^()\s]*)?)\)")

@@ -1,4 +1,4 @@
-"""How an exit and a result become an outcome (the table in docs/architecture.md)."""
+"""How an exit and a result become an outcome (docs/reference/runs.md has the reasons)."""
 
 from typing import Any
 
