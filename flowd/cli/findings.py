@@ -47,7 +47,9 @@ def draw(findings: Sequence[Finding], texts: Mapping[str, bytes] | None = None) 
 def _draw(finding: Finding, lines: Sequence[str]) -> None:
     where = finding.position.replace(finding.file, shown_path(finding.file), 1)
     severity = _styled(finding.severity, fg=_COLOURS[finding.severity])
-    _echo(f"{_styled(printing.clean(where), bold=True)}: {severity}: {printing.clean(finding.text())}")
+    # What a manifest says may have lines of its own, which editors would take for findings.
+    said = printing.clean(finding.text()).replace("\n", "\\n")
+    _echo(f"{_styled(printing.clean(where), bold=True)}: {severity}: {said}")
     margin = " " * max(4, len(str(finding.line or "")))
     for number, text in snippet(finding, lines):
         body = printing.clean(text) if number else _styled(text, fg=_COLOURS[finding.severity])

@@ -39,9 +39,8 @@ def plan(name: str, given: Given) -> Plan:
     """
     try:
         check_name(name, "a package")
-        made = Plan(
-            name, event_type=check_type(given.event_type or f"{name}.requested"), is_installed=given.is_installed
-        )
+        kind = f"{name}.requested" if given.event_type is None else check_type(given.event_type)
+        made = Plan(name, event_type=kind, is_installed=given.is_installed)
         if given.runner is not None:
             made = replace(made, runner=given.runner)
         if given.steps is not None:

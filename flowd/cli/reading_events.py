@@ -5,22 +5,32 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from flowd.cli.exits import CommandError
 
+_MAX_BYTES: Final = 512 * 1024 * 1024
+"""An event with the largest payload that settings allow has less, however it is written. What is endless
+(``/dev/zero``) would else take all memory."""
 
-def read_event(path: str) -> Any:
+
+def read_event(path: str, *, most_bytes: int = _MAX_BYTES) -> Any:
     """The JSON in a file, or on stdin for ``-``.
 
     Raises:
-        CommandError: It cannot be read or is not JSON; the message has file, line and column.
+        CommandError: It cannot be read, is larger, or is not JSON; the message has file, line and column.
     """
     name = "stdin" if path == "-" else path
     try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        if path == "-":
+            data = sys.stdin.buffer.read(most_bytes + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(most_bytes + 1)
     except OSError as error:
         raise CommandError(f"{name}: cannot be read: {error.strerror or error}.{_meant(name, error)}") from error
+    if len(data) > most_bytes:
+        raise CommandError(f"{name}: has more than {most_bytes} bytes, and so is no event.")
     return parse_json(data, name)
 
 

@@ -239,6 +239,14 @@ def test_a_text_that_is_not_saved_is_checked_in_its_place(
     assert unsaved("", "flows/rel")[0] == 2
 
 
+def test_a_finding_has_one_line_whatever_the_manifest_says(folder: Path, check: Check) -> None:
+    watch = '[[watches]]\nname = "w"\ntype = "t"\npaths = ["a\\nflows/b/flow.toml:1:1: error: none"]\n'
+    (folder / "flow.toml").write_text(HEAD + watch + STEP + TRIGGER)
+    _, told = check()
+    assert "flows/rel/flow.toml:6:9: warning: " in told
+    assert not [line for line in told.splitlines() if line.startswith("flows/b/")]
+
+
 def test_a_hidden_package_is_a_warning(folder: Path, tmp_path: Path, check: Check) -> None:
     (folder / "flow.toml").write_text(HEAD + STEP + TRIGGER)
     installed = tmp_path / ".codex/flows/rel"

@@ -81,3 +81,9 @@ def test_without_a_terminal_it_wants_a_name(tmp_path: Path) -> None:
     )
     assert (ended.returncode, list(tmp_path.iterdir())) == (2, [])
     assert "flowd new NAME" in ended.stderr
+
+
+def test_a_type_of_nothing_is_refused(tmp_path: Path) -> None:
+    code, said = talk(tmp_path, "", words=("new", "hello", "--type", ""))
+    assert (code, "is not an event type" in said) == (2, True)
+    assert not (tmp_path / "flows").exists()

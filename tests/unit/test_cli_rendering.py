@@ -5,6 +5,7 @@ import importlib
 import json
 import re
 import time
+from pathlib import Path
 from types import ModuleType
 
 import click
@@ -12,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from flowd.cli import filters, flows, printing, run_words, runs
-from flowd.cli.exits import Exit, code_of
+from flowd.cli.exits import CommandError, Exit, code_of
 from flowd.cli.main import _SECTIONS, cli
-from flowd.cli.reading_events import parse_json, with_id, with_options
+from flowd.cli.reading_events import parse_json, read_event, with_id, with_options
 from flowd.cli.verb import Duration
 from flowd.formats import person
 from flowd_client import errors, wire
@@ -239,3 +240,10 @@ def test_help_is_asked_for_in_the_same_ways_whoever_asked_first(verb: str) -> No
     with click.Context(command) as context:
         command.get_help(context)
     assert CliRunner().invoke(cli, [verb, "-h"]).exit_code == 0
+
+
+def test_no_more_of_a_file_is_read_than_an_event_may_have(tmp_path: Path) -> None:
+    (tmp_path / "event.json").write_text('{"type":"a"}')
+    assert read_event(str(tmp_path / "event.json"), most_bytes=12) == {"type": "a"}
+    with pytest.raises(CommandError, match="/dev/zero: has more than 100 bytes, and so is no event"):
+        read_event("/dev/zero", most_bytes=100)
