@@ -22,10 +22,10 @@ from daemon_copy import CopiedProcess, may_copy
 from flowd_client import create_flow_client
 from flowd_client.client import FlowClient
 
-START_BOUND_S = 20.0
+START_BOUND_S = 60.0
 
 
-def until(condition: Callable[[], Any], *, bound_s: float = 30.0, what: str = "the condition") -> Any:
+def until(condition: Callable[[], Any], *, bound_s: float = 60.0, what: str = "the condition") -> Any:
     """The condition's first true value, or a failure after the bound.
 
     Looks at most half of the time: a condition that starts a program would keep what it waits for from going on.
@@ -64,14 +64,20 @@ class Workspace:
         folder = self.path / "flows" / name
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / {"exec": "main.sh", "python": "main.py", "bun": "main.ts", "node": "main.mjs"}[runner]
-        file.write_text(f"#!/bin/sh\n{script}\n" if runner == "exec" else script, encoding="utf-8")
-        file.chmod(0o755)
-        (folder / "flow.toml").write_text(
+        self.save(file, f"#!/bin/sh\n{script}\n" if runner == "exec" else script, mode=0o755)
+        self.save(
+            folder / "flow.toml",
             f'name = "{name}"\nversion = 1\n{top}\n[[steps]]\nname = "main"\nrunner = "{runner}"\n'
             f'script = "{file.name}"\n{step}\n[steps.trigger]\ntype = "{trigger or name + ".go"}"\n',
-            encoding="utf-8",
         )
         return folder
+
+    def save(self, file: Path, text: str, *, mode: int = 0o644) -> None:
+        """Write a file in one step: a daemon that looks at any moment finds what was there or all of this, not half."""
+        new = self.path.with_name(f".{self.path.name}.new")
+        new.write_text(text, encoding="utf-8")
+        new.chmod(mode)
+        new.replace(file)
 
     def start(self, *, bound_s: float = START_BOUND_S, prefix: Sequence[str] = (), **environment: str) -> None:
         """Start the daemon, by the words of ``prefix`` where there are any, and wait until it answers."""

@@ -32,7 +32,7 @@ from flowd.ports import Keeper
 
 UNTIL_GO = "while ! test -e go; do sleep 0.01; done; "
 """A script's beginning that waits for the file ``go`` in its directory."""
-_LONG = pytest.mark.timeout(400)  # the first of them waits for all that run in the box
+_LONG = pytest.mark.timeout(800)  # the first of them waits for all that run in the box
 KINDS = ("direct", pytest.param("systemd", marks=_LONG), pytest.param("systemd-user", marks=_LONG))
 _INSIDE = "FLOWD_TESTS_IN_A_BOX"
 _numbers = count(1)
@@ -183,7 +183,7 @@ def _run_in(box: Box, names: list[str], user: str | None) -> dict[str, tuple[str
     options = ["-q", "-p", "no:cacheprovider", f"--rootdir={CHECKOUT}", f"--config-file={CHECKOUT}/pyproject.toml"]
     environ = {_INSIDE: "1", "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]}
     argv = [sys.executable, "-m", "pytest", *options, f"--junitxml={report}", *paths]
-    done = box.run(*argv, user=user, check=False, bound_s=180.0, **environ)
+    done = box.run(*argv, user=user, check=False, bound_s=400.0, **environ)
     text = box.read(report)
     assert text, f"no tests have run in the box: {done.stdout}{done.stderr}"
     return {case.attrib["name"]: _outcome(case) for case in ET.fromstring(text).iter("testcase")}

@@ -8,6 +8,7 @@ import http.client
 import http.server
 import json
 import os
+import random
 import socket
 import subprocess
 import threading
@@ -137,12 +138,22 @@ def curl(*arguments: str, stdin: bytes | None = None) -> str:
     return done.stdout.decode()
 
 
-def eventually(condition: Any, *, bound_s: float = 30.0) -> None:
+def eventually(condition: Any, *, bound_s: float = 60.0) -> None:
     """Fail when it does not come true."""
     deadline = time.monotonic() + bound_s
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port of loopback for a daemon that is to have the same one again: nobody listens on it, and it is none of those
+    that the kernel gives whoever asks for any, or connects somewhere, while the daemon is down."""
+    for port in random.sample(range(15_000, 32_000), 100):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def write_secret(path: Path, *secrets: str) -> str:

@@ -15,7 +15,7 @@ from flowd.executors.direct.executor import DirectExecutor
 
 T = TypeVar("T")
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How long a test waits for what must happen; only a failing test ever waits so long."""
 
 UNTIL_FILE = "echo $$; while [ ! -e $GO ]; do sleep 0.01; done; echo end; exit "
@@ -29,7 +29,7 @@ def run(test: Coroutine[Any, Any, T]) -> T:
     """Run an async test with a bound."""
 
     async def bounded() -> T:
-        return await asyncio.wait_for(test, 60)
+        return await asyncio.wait_for(test, 100)
 
     return asyncio.run(bounded())
 

@@ -95,7 +95,7 @@ class ScriptedDaemon:
             except OSError:
                 pass
         for thread in self._threads:
-            thread.join(timeout=10)
+            thread.join(timeout=60)
             assert not thread.is_alive()
         for connection in self.connections:
             connection.sock.close()

@@ -13,7 +13,7 @@ from flowd.screen.app import Overview, TopApp
 from flowd.screen.board import Section
 from flowd.screen.daemon_link import DaemonLink, to_socket
 
-_BOUND_S = 20.0
+_BOUND_S = 60.0
 
 HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 

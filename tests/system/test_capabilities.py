@@ -62,7 +62,7 @@ def ended(place: Workspace, run_id: str) -> dict[str, object]:
 @pytest.mark.parametrize("without", WITHOUT)
 def test_supervision_holds(place: Workspace, without: str) -> None:
     place.flow("messy", MESSY, step="grace_ms = 200")
-    place.flow("deaf", DEAF, step="timeout_ms = 1500\ngrace_ms = 200")
+    place.flow("deaf", DEAF, step="timeout_ms = 3000\ngrace_ms = 200")
     place.flow("canceled", DEAF, step="grace_ms = 200")
     place.flow("held", HELD)
     place.start(FLOWD_WITHOUT=without, FLOWD_MAX_PARALLEL="8")

@@ -1,7 +1,6 @@
 """A daemon that is killed under a call: what was stored is never told as not sent."""
 
 import contextlib
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 from client_rig import KINDS, Kind, opened, options_of
 from daemon_rig import Workspace, say, until, workspace
+from http_rig import free_port
 
 from flowd_client import ConnectionLostError, DaemonNotRunningError, FlowClientError
 
@@ -105,8 +105,7 @@ def test_a_stored_dispatch_whose_daemon_is_killed_is_a_lost_call_and_safe_to_rep
 
 
 def test_waits_outlive_a_daemon_that_is_killed_and_comes_back() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     with workspace() as place:
         folder = place.flow("slow", f"while [ ! -e go ]; do sleep 0.02; done; {say('changed')}")
         place.start(FLOWD_HTTP=f"127.0.0.1:{port}")

@@ -54,7 +54,7 @@ def test_a_stepped_clock_changes_no_timeout_no_order_and_no_sign(place: Workspac
 def test_a_retry_that_waits_is_not_put_off_by_a_clock_set_back(place: Workspace, tmp_path: Path) -> None:
     shim = fault_shims.environment(tmp_path, "clock")
     place.flow(
-        "again", "echo x >>tries; exit 1", trigger="again.go\"\n[steps.retry]\nmax_attempts = 2\ndelay_ms = 1500 # \""
+        "again", "echo x >>tries; exit 1", trigger="again.go\"\n[steps.retry]\nmax_attempts = 2\ndelay_ms = 3000 # \""
     )  # fmt: skip
     place.start(**shim)
     run_id = dispatch(place, "e1", "again")

@@ -72,7 +72,7 @@ def last_run(stage: Stage) -> Any:
     return stage.call("flow.listRuns", limit=1)["runs"][0]
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(300)
 def test_ten_deaths_of_all_kinds_lose_double_and_leave_nothing() -> None:
     played = play([*CLASSES, "daemon, any instant", "both, any instant"], seed=7)
     assert not played.verdict.problems, "\n".join([*played.verdict.problems, played.log])

@@ -8,7 +8,7 @@ from daemon_rig import Workspace, say, until
 
 from flowd_client.errors import CallError
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 STEP = f"echo begun >> begun; while [ ! -e go ]; do sleep 0.05; done; {say('changed')}"
 

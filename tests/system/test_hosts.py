@@ -221,7 +221,7 @@ def test_a_server_that_is_away_for_a_while_ends_nothing(hosts: Hosts, tmp_path: 
     hosts.stop()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_frozen_host_is_fenced_by_its_keeper_and_its_run_begins_again_elsewhere(hosts: Hosts, tmp_path: Path) -> None:
     said = tmp_path / "said"
     lease = (

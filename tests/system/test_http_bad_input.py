@@ -191,7 +191,7 @@ def test_a_reader_that_stops_reading_is_hung_up_on(web: HttpPlace) -> None:
         mine = connection.getsockname()
         is_open = lambda: any(c.raddr == mine for c in daemon.net_connections("tcp"))  # noqa: E731
         until(is_open, what="the connection")
-        until(lambda: not is_open(), bound_s=10, what="the end of a stalled reader")
+        until(lambda: not is_open(), what="the end of a stalled reader")
 
 
 PATIENT = "[http]\nmax_connections = 40\nheader_s = 60\nkeep_alive_s = 60\nbody_s = 60\n"

@@ -69,9 +69,9 @@ def other(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 def browse(url: str, profile: Path, *flags: str) -> str:
     """The page's DOM once its scripts are through."""
     done = subprocess.run(
-        [str(CHROMIUM), *FLAGS, *flags, f"--user-data-dir={profile}", "--timeout=15000", "--virtual-time-budget=20000",
+        [str(CHROMIUM), *FLAGS, *flags, f"--user-data-dir={profile}", "--timeout=60000", "--virtual-time-budget=20000",
          "--dump-dom", url],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     return done.stdout
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from client_rig import Kind, http_url, opened
 from daemon_rig import Workspace, say
+from http_rig import free_port
 
 from flowd_client import (
     BadAnswerError,
@@ -108,9 +109,7 @@ def test_over_a_unix_socket(place: Workspace, is_async: bool) -> None:
 
 @BOTH
 def test_a_daemon_that_is_restarted_is_found_again(place: Workspace, is_async: bool) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     place.start(FLOWD_HTTP=address)
     with client(is_async, base_url=f"http://{address}") as flows:
         flows.dispatch_event(EVENT)
@@ -311,7 +310,7 @@ def test_a_server_that_goes_after_its_first_request_leaves_a_lost_call(is_async:
             connection.recv(65536)
             connection.sendall(answer if is_answering else b"")
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = threading.Thread(target=take_one, daemon=True)
         server.start()

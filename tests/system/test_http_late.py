@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from daemon_rig import Workspace, say, until, workspace
+from http_rig import free_port
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def place() -> Iterator[Workspace]:
 
 def test_a_port_that_is_taken_at_the_start_is_served_when_it_is_free(place: Workspace) -> None:
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", free_port()))
         other.listen()
         port = other.getsockname()[1]
         place.start(NOTIFY_SOCKET=str(place.path / "none"), FLOWD_HTTP=f"127.0.0.1:{port}")

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from daemon_rig import Workspace, until, workspace
-from http_rig import HttpPlace, Reply, read_all, refused_start, v2
+from http_rig import HttpPlace, Reply, free_port, read_all, refused_start, v2
 
 from flowd_client import create_flow_client
 from flowd_client._core.http_token import is_own_port
@@ -88,11 +88,6 @@ def _answers(web: HttpPlace) -> bool:
         return web.get("/healthz").status == 200
     except OSError:
         return False
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def test_a_link_in_the_tokens_place_is_refused_and_an_open_file_is_replaced(place: Workspace) -> None:

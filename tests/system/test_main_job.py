@@ -72,12 +72,13 @@ def test_cancel_ends_a_running_step_and_a_queued_one_never_starts(place: Workspa
     place.flow("slow", f"echo started >>log; {nap}")
     place.start(FLOWD_MAX_PARALLEL="1")
     runs = [place.call("flow.dispatch", event={"id": f"e{n}", "type": "slow.go"})["runIds"][0] for n in range(2)]
-    until((place.path / "flows/slow/log").exists, what="the first start")
+    log = place.path / "flows/slow/log"
+    until(lambda: log.exists() and log.read_text() == "started\n", what="the first start")
     queued = place.call("flow.cancelRun", runId=runs[1])["run"]
     assert (queued["status"], queued["reason"], queued["attemptCount"]) == ("canceled", "canceled", 0)
     canceled = place.call("flow.cancelRun", runId=runs[0])["run"]
     assert canceled["status"] == canceled["effectiveStatus"] == "canceled"
-    assert (place.path / "flows/slow/log").read_text() == "started\n"
+    assert log.read_text() == "started\n"
     assert not place.processes(nap)
     assert place.call("flow.cancelRun", runId=runs[0])["run"]["status"] == "canceled"  # again changes nothing
 
@@ -167,7 +168,7 @@ def test_a_second_daemon_is_refused_with_the_pid_of_the_first(place: Workspace) 
     first = place.process
     assert first is not None
     second = subprocess.run(
-        [sys.executable, "-m", "flowd", "serve", "-w", str(place.path)], capture_output=True, text=True, timeout=20
+        [sys.executable, "-m", "flowd", "serve", "-w", str(place.path)], capture_output=True, text=True, timeout=60
     )
     assert second.returncode == 78
     assert f"pid {first.pid}" in second.stderr

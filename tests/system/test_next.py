@@ -114,7 +114,7 @@ def test_a_next_that_is_too_much_is_told_and_what_is_known_or_the_step_itself_is
     assert ended(place, "self", type="circle.go")["status"] == "completed"
     assert len(event_of(place, "self")["runs"]) == 1
     place.call("flow.dispatch", event={"id": "endless", "type": "endless.go"})
-    deepest = until(lambda: place.call("flow.listRuns", flow="endless", status="failed")["runs"], bound_s=30)[0]
+    deepest = until(lambda: place.call("flow.listRuns", flow="endless", status="failed")["runs"], what="the deepest")[0]
     assert deepest["reason"] == "chain_limit"
     assert event_of(place, deepest["eventId"])["event"]["depth"] == 32
 
@@ -122,7 +122,8 @@ def test_a_next_that_is_too_much_is_told_and_what_is_known_or_the_step_itself_is
 def test_a_step_that_dispatches_is_the_cause_and_one_that_is_canceled_causes_nothing_more(place: Workspace) -> None:
     flowd = f"{sys.executable} -m flowd dispatch"
     again = f"{flowd} --type other.go --id late >> {place.path}/said 2>&1; exit 1"
-    place.flow("head", f"trap '{again}' TERM; {flowd} --type tail.go --id tail; sleep 60 & wait")
+    script = f"trap '{again}' TERM; {flowd} --type tail.go --id tail; sleep 60 & wait"
+    place.flow("head", script, step="grace_ms = 60000")
     place.flow("tail", says([]))
     place.start()
     (run,) = place.call("flow.dispatch", event={"id": "e", "type": "head.go"})["runs"]

@@ -99,7 +99,7 @@ def test_a_daemon_that_is_killed_while_it_tells_leaves_no_process_and_tells_agai
     fire(place, "e1", "build.go")
     until(lambda: told(place), what="the first try")
     place.kill()
-    until(lambda: not place.processes("guard.py") and not place.processes("./tell"), what="their end")
+    until(lambda: not place.processes(str(place.path / "tell")), what="their end")
     (place.path / "go").touch()
     place.start()
     until(lambda: place.call("flow.notices")["notices"][0]["state"] == "sent", what="the second try")

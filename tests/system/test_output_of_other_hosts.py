@@ -137,7 +137,7 @@ def test_of_very_large_output_another_host_has_its_beginning_and_its_end(hosts: 
     hosts.stop()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_what_a_host_said_before_it_was_killed_can_still_be_read(hosts: Hosts, tmp_path: Path) -> None:
     said = tmp_path / "said"
     hosts.flow(

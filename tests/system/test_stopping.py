@@ -18,7 +18,7 @@ import pytest
 from daemon_rig import Workspace, say, until, without_leases
 
 WAITS = f"echo $$ >>pids; until [ -e go ]; do sleep 0.02; done; {say('changed')}"
-STUBBORN = "echo $$ >>pids; trap '' TERM; until [ -e go ]; do sleep 0.02; done"
+STUBBORN = "trap '' TERM; echo $$ >>pids; until [ -e go ]; do sleep 0.02; done"
 CLI = [sys.executable, "-m", "flowd"]
 
 
@@ -50,7 +50,7 @@ def send(place: Workspace, number: int) -> None:
     place.process.send_signal(number)
 
 
-def ended(place: Workspace, bound_s: float = 20.0) -> int:
+def ended(place: Workspace, bound_s: float = 60.0) -> int:
     assert place.process is not None
     return place.process.wait(bound_s)
 
@@ -195,7 +195,7 @@ def test_a_keeper_that_no_daemon_comes_back_to_ends_its_steps_and_itself(place: 
     place.kill()
     killed_s = time.monotonic()
     assert all(map(is_alive, steps))
-    until(lambda: not any(map(is_alive, steps)), bound_s=15, what="the end of the steps")
+    until(lambda: not any(map(is_alive, steps)), what="the end of the steps")
     assert time.monotonic() - killed_s > 1.5
     until(lambda: not is_alive(keeper), what="the end of the keeper")
     place.start()
@@ -235,7 +235,7 @@ def in_terminal(place: Workspace) -> Iterator[FileIO]:
         yield terminal
 
 
-def read_until(terminal: FileIO, words: str, *, bound_s: float = 20.0) -> str:
+def read_until(terminal: FileIO, words: str, *, bound_s: float = 60.0) -> str:
     """What the terminal shows until it shows these words, or until nobody writes to it any more."""
     shown = b""
     deadline = time.monotonic() + bound_s

@@ -10,7 +10,7 @@ from http_rig import HttpPlace
 
 from flowd_client import create_flow_client
 
-RETRY_LATER = '[steps.retry]\nmax_attempts = 2\non = ["exit"]\ndelay_ms = 500'
+RETRY_LATER = '[steps.retry]\nmax_attempts = 2\non = ["exit"]\ndelay_ms = 3000'
 
 
 def says(*next_: object, status: str = "completed") -> str:
@@ -162,7 +162,8 @@ def test_a_wait_that_is_too_short_says_that_a_person_is_asked(place: Workspace) 
     place.start()
     place.call("flow.dispatch", event={"id": "e", "type": "asks.go"})
     until(lambda: place.call("flow.attention")["questions"], what="the question")
-    told = flowd_says(place, "replay", "e", "--wait", "--timeout", "1s", code=1)
+    again = ("--type", "asks.go", "--id", "e")  # a duplicate waits for the runs that there are
+    told = flowd_says(place, "dispatch", *again, "--wait", "--timeout", "1s", code=1)
     assert "2 of 3 runs had not ended after 1 s; they go on, some of them once a person has answered" in told
     assert "asks: Publish v1?" in told
 
@@ -236,7 +237,9 @@ def test_fire_runs_all_that_is_caused_and_exec_the_one_step(place: Workspace) ->
 def test_http_takes_trees_as_the_socket_does(place: Workspace) -> None:
     chain(place, "exec sleep 60")
     web = HttpPlace(place).start()
-    late = web.post("/events?wait=true&tree=true&timeoutMs=1500", {"id": "e", "type": "head.go"}).json
+    web.post("/events", {"id": "e", "type": "head.go"})
+    until(lambda: place.call("flow.listRuns", flow="tail", status="running")["runs"], what="the tail")
+    late = web.post("/events?wait=true&tree=true&timeoutMs=300", {"id": "e", "type": "head.go"}).json
     assert (late["timedOut"], late["runs"][0]["status"]) == (True, "completed")
     assert [run["flowName"] for run in late["state"]["open"]] == ["tail"]
     assert web.get("/events/e/wait?timeoutMs=20000").json["timedOut"] is False

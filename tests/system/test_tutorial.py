@@ -5,7 +5,6 @@ So is every page whose blocks have marks and that no other test reads.
 
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import documentation
 import pytest
 from daemon_rig import Workspace, about_the_file, flowd, until
+from http_rig import free_port
 
 CHECKOUT = documentation.CHECKOUT
 TUTORIALS = documentation.tutorials()
@@ -25,12 +25,6 @@ def steps(page: str) -> Iterator[tuple[str, str, str]]:
     for block in documentation.blocks(CHECKOUT / page):
         if block.kind in ("file", "run", "output"):
             yield block.kind, block.name, block.text
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def test_the_tutorials_are_among_them() -> None:

@@ -1,12 +1,12 @@
 """Services that cannot serve just now: whoever calls is told why, and the socket stays for when they can."""
 
 import json
-import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from daemon_rig import say, until
+from http_rig import free_port
 from systemd_rig import OTHER_USER, USER, Box, Service
 
 Make = Callable[..., Service]
@@ -86,9 +86,7 @@ def test_settings_that_cannot_be_used_are_told_to_every_caller_and_cost_no_socke
 
 
 def test_who_waits_at_the_http_socket_is_told_too(box: Box, service: Make) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     place = service()
     box.write(f"{place.path}/.codex/flowd.toml", "max_parallel = 0\n", owner=USER)
     http = f"flowd-http@{place.instance}.socket"
@@ -119,9 +117,7 @@ def test_an_interpreter_that_is_missing_for_a_while_is_found_again(box: Box, ser
 
 
 def test_a_users_service_answers_at_its_http_socket_while_the_workspace_is_away(box: Box, lingering: str) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     box.run("install", "-d", "-o", OTHER_USER, f"{lingering}/.codex")
     box.write(f"{lingering}/.codex/flowd.toml", f'[http]\nlisten = "127.0.0.1:{port}"\n', owner=OTHER_USER)
     box.flowd(lingering, "service", "install", user=OTHER_USER)

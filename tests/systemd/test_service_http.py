@@ -1,9 +1,9 @@
 """HTTP of an installed service: on a port that systemd holds, at the address that the settings name."""
 
 import json
-import socket
 from typing import Any
 
+from http_rig import free_port
 from systemd_rig import OTHER_USER, Box
 
 # Asks as often as it can until told to stop, and prints how often it was answered and how often not.
@@ -18,13 +18,6 @@ while not pathlib.Path("/var/tmp/asked-enough").exists():
         refused += 1
 print(answered, refused)
 """
-
-
-def free_port() -> int:
-    """The box has the machine's network."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def settle(box: Box, workspace: str, text: str) -> None:

@@ -1,9 +1,9 @@
 """What a system service's own circumstances must not do to its steps, and what is told of their ends."""
 
-import socket
 from collections.abc import Callable
 
 from daemon_rig import say
+from http_rig import free_port
 from systemd_rig import OTHER_USER, Box, Service, findings, install
 
 Make = Callable[..., Service]
@@ -30,9 +30,7 @@ def test_the_end_of_a_failed_run_is_a_warning(box: Box, service: Make) -> None:
 
 
 def test_a_port_that_two_workspaces_want_is_told_with_the_other_ones_unit_and_leaves_no_failed_unit(box: Box) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     places = ["/var/tmp/port-a", "/var/tmp/port-b"]
     first, second = (f"flowd-http@var-tmp-port\\x2d{name}.socket" for name in "ab")
     for path in places:

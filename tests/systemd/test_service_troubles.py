@@ -1,11 +1,11 @@
 """What ``flowd service`` does with what cannot run, does not, or shall go."""
 
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 import pytest
 from daemon_rig import until
+from http_rig import free_port
 from systemd_rig import FLOWD, OTHER_USER, USER, Box, Service, findings, install, is_trouble
 
 
@@ -204,9 +204,7 @@ def test_a_service_can_be_removed_when_its_workspace_is_gone(box: Box) -> None:
 def test_a_secret_that_is_a_credential_of_the_unit_is_enough_for_http_on_the_network(box: Box, home: str) -> None:
     instance = box.run("systemd-escape", "--path", home).stdout.strip()
     settings, secret = f"{home}/.codex/flowd.toml", "/etc/flowd-secret"
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     drop_in = f"/etc/systemd/system/flowd@{instance}.service.d/secret.conf"
     box.run("install", "-d", "-o", OTHER_USER, str(PurePosixPath(settings).parent))
     box.write(settings, f'[http]\nlisten = "0.0.0.0:{port}"\n', owner=OTHER_USER)

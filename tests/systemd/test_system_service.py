@@ -87,7 +87,7 @@ def test_a_restart_under_fifty_running_steps_loses_none(box: Box, service: Make)
     place.flow("long", wait_for_file(go))
     place.systemctl("start", place.socket_unit)
     run_ids = place.dispatch("long.go", count=50)
-    until(lambda: box.read(f"{go}.started").count("started") == 50, bound_s=30, what="the start of 50 steps")
+    until(lambda: box.read(f"{go}.started").count("started") == 50, what="the start of 50 steps")
     before = place.main_pid()
 
     place.systemctl("restart")
@@ -96,7 +96,7 @@ def test_a_restart_under_fifty_running_steps_loses_none(box: Box, service: Make)
     assert place.flowd("status", "--json")["runs"]["running"] == 50
     box.run("touch", go)
     until(
-        lambda: place.flowd("status", "--json")["runs"].get("completed") == 50, bound_s=30, what="the end of all runs"
+        lambda: place.flowd("status", "--json")["runs"].get("completed") == 50, what="the end of all runs"
     )
     runs = {run["id"]: run for run in place.runs()}
     assert set(runs) == set(run_ids)

@@ -549,12 +549,12 @@ def test_a_service_waits_for_its_users_manager_and_comes_back_when_it_went_away(
     box.systemctl("start", "--no-block", place.unit)
     until(lambda: box.show(place.unit, "ActiveState") == "activating", what="its start")
     box.systemctl("start", f"user@{UID}.service")
-    until(lambda: box.show(place.unit, "ActiveState") == "active", bound_s=25, what="the service")
+    until(lambda: box.show(place.unit, "ActiveState") == "active", what="the service")
     before = place.main_pid()
     box.systemctl("stop", f"user@{UID}.service")
-    until(lambda: place.main_pid() not in (0, before), bound_s=25, what="its next start")
+    until(lambda: place.main_pid() not in (0, before), what="its next start")
     box.systemctl("start", f"user@{UID}.service")
-    until(lambda: box.show(place.unit, "ActiveState") == "active", bound_s=25, what="the service again")
+    until(lambda: box.show(place.unit, "ActiveState") == "active", what="the service again")
     run = place.flowd("dispatch", "--type", "quick.go", "--wait", "--json")["runs"][0]
     assert run["effectiveStatus"] == "changed"
 
