@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from daemon_rig import until as until_gone
 from keeper_rig import is_alive, keeper, run, until
 
 from flowd.domain.limits import Limits
@@ -38,10 +39,14 @@ def part() -> Iterator[Path]:
     except OSError:
         pytest.skip("we may not make a cgroup here")
     yield path
-    for folder, _, _ in os.walk(path, topdown=False):
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
-    assert not path.exists()
+
+    def is_gone() -> bool:
+        for folder, _, _ in os.walk(path, topdown=False):
+            with contextlib.suppress(OSError):  # a process is in it until the kernel has done away with it
+                os.rmdir(folder)
+        return not path.exists()
+
+    until_gone(is_gone, what="the end of the cgroup")
 
 
 def groups(part: Path) -> list[Path]:

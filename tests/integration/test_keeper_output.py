@@ -236,7 +236,7 @@ def test_a_standby_that_dies_is_replaced_and_ends_with_the_keeper(tmp_path: Path
     async def test() -> None:
         async with keeper(tmp_path) as (rig, client):
             await rig.run(client, "first", "exit 1")
-            (first,) = standbys(rig.directory)
+            (first,) = await until(lambda: standbys(rig.directory), "there is a standby")
             os.kill(first, signal.SIGKILL)
             await until(lambda: standbys(rig.directory) not in ([], [first]), "there is another")
             assert (await rig.run(client, "second", "echo x; exit 2")).leftovers == ()
