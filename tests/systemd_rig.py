@@ -180,7 +180,7 @@ class Box:
         self.pid = pid
 
     def run(
-        self, *argv: str, user: str | None = None, check: bool = True, bound_s: float = 90.0, **environment: str
+        self, *argv: str, user: str | None = None, check: bool = True, bound_s: float = 60.0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root or as a user with its own manager's bus in reach."""
         prefix = ["nsenter", "-t", str(self.pid), "-a", "--", "env"]
@@ -200,7 +200,7 @@ class Box:
         assert not check or done.returncode == 0, f"{shlex.join(argv)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
-    def systemctl(self, *argv: str, user: str | None = None, check: bool = True, bound_s: float = 90.0) -> str:
+    def systemctl(self, *argv: str, user: str | None = None, check: bool = True, bound_s: float = 60.0) -> str:
         """``systemctl``'s output, of the system manager or of a user's."""
         scope = ["--user"] if user is not None else []
         return self.run("systemctl", *scope, *argv, user=user, check=check, bound_s=bound_s).stdout.strip()
@@ -328,7 +328,7 @@ class Service:
 
     def systemctl(self, verb: str, *units: str) -> None:
         """Start, stop, restart or reload the service (or other units); a failure comes with the journal."""
-        done = self.box.run("systemctl", verb, *(units or (self.unit,)), check=False, bound_s=90)
+        done = self.box.run("systemctl", verb, *(units or (self.unit,)), check=False, bound_s=60)
         assert done.returncode == 0, f"systemctl {verb}: {done.stderr}{self.log()}"
 
     def main_pid(self) -> int:

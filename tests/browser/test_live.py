@@ -140,7 +140,7 @@ def test_a_session_ends_with_its_token_and_the_page_leads_back(own: HttpPlace, v
     own.start(FLOWD_HTTP_OPEN="0")
     somebody = visit(own.url)
     page = sign_in(somebody, own, "/ui/runs?flow=quick")
-    assert page.url.endswith("/ui/runs?flow=quick")
+    expect(page).to_have_url(f"{own.url}/ui/runs?flow=quick")
     own.place.stop()
     own.start(FLOWD_HTTP=f"127.0.0.1:{own.port}", FLOWD_HTTP_OPEN="0")
     run_id = dispatch(own, "one", "quick.go")  # the same token, so the session outlives the restart

@@ -1,5 +1,6 @@
 """Without a mouse, without the script, and behind a proxy's path: all of it works."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,7 +66,7 @@ def test_a_question_is_answered_by_keys_alone(web: HttpPlace, visit: Visits) -> 
     expect(page.get_by_role("dialog")).to_be_visible()
     keys.press("Enter")
     expect(question).to_be_hidden()
-    assert status(web, run_id) == "completed"
+    until(lambda: status(web, run_id) == "completed", what="the approval")
 
 
 def test_the_first_tab_leads_past_the_navigation(web: HttpPlace, visit: Visits) -> None:
@@ -91,14 +92,15 @@ def test_without_the_script_a_page_asks_before_it_acts(own: HttpPlace, visit: Vi
     page = sign_in(visit(own.url, script=False), own)
     page.get_by_role("link", name="ask main").first.wait_for()
     page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("button", name="Yes")).to_be_visible()
     assert status(own, run_id) == "needs_intervention"
     page.get_by_role("button", name="Yes").click()
-    assert status(own, run_id) == "completed"
-    assert page.url == f"{own.url}/ui/"
+    expect(page).to_have_url(f"{own.url}/ui/")
+    until(lambda: status(own, run_id) == "completed", what="the approval")
     page.get_by_role("link", name="Runs", exact=True).click()
     page.get_by_label("Status").select_option("failed")
     page.get_by_role("button", name="Show").click()
-    assert "status=failed" in page.url
+    expect(page).to_have_url(re.compile("status=failed"))
     expect(run_row(page, run_id)).to_have_count(0)
 
 

@@ -42,21 +42,18 @@ def test_a_workspace_that_was_away_for_a_while_is_served_again(box: Box, service
     }
     until(lambda: box.show(place.unit, "ActiveState") == "active", what="the service, though nobody calls")
     assert box.show(place.socket_unit, "SubState") == "running"
-    until(lambda: "result" in call(box, place)[0], what="an answer of the daemon")
+    until(lambda: any("result" in answer for answer in call(box, place)), what="an answer of the daemon")
     assert place.flowd("dispatch", "--type", "quick.go", "--wait", "--json")["runs"][0]["effectiveStatus"] == "changed"
 
 
 def test_what_is_queued_starts_by_itself_when_the_workspace_is_back(box: Box, service: Make) -> None:
     place = service()
     tries = "/var/tmp/tries-of-a-queued-run"
-    retry = "[steps.retry]\nmax_attempts = 2\ndelay_ms = 2000"
+    retry = "[steps.retry]\nmax_attempts = 2\ndelay_ms = 5000"
     place.flow("again", f"echo x >>{tries}; exit 1", step=f"timeout_ms = 5000\n{retry}")
     place.systemctl("start")
-    (run,) = place.flowd("dispatch", "--type", "again.go", "--json")["runs"]
-    until(
-        lambda: "until" in place.flowd("run", run["id"], "--json")["run"].get("waitingFor", {}),
-        what="the wait for the retry",
-    )
+    place.dispatch("again.go")
+    until(lambda: "until" in place.runs()[0].get("waitingFor", {}), what="the wait for the retry")
     place.systemctl("stop")
     box.run("mv", place.path, f"{place.path}.away")
     box.systemctl("start", "--no-block", place.unit)
@@ -82,7 +79,7 @@ def test_settings_that_cannot_be_used_are_told_to_every_caller_and_cost_no_socke
     assert limits == ("0", "200")
     assert "cannot serve: " in box.show(place.unit, "StatusText")
     box.write(settings, "max_parallel = 1\n", owner=USER)
-    until(lambda: "result" in call(box, place)[0], what="an answer of the daemon")
+    until(lambda: any("result" in answer for answer in call(box, place)), what="an answer of the daemon")
 
 
 def test_who_waits_at_the_http_socket_is_told_too(box: Box, service: Make) -> None:
@@ -130,5 +127,5 @@ def test_a_users_service_answers_at_its_http_socket_while_the_workspace_is_away(
     box.run("mv", f"{lingering}.away", lingering)
     assert ["is not a folder" in answer and answer.endswith(" 503") for answer in answers] == [True, True]
     assert box.show(http, "ActiveState", user=OTHER_USER) == "active"
-    until(lambda: box.run(*ask).stdout.endswith(" 401"), what="an answer of the daemon")
+    until(lambda: box.run(*ask, check=False).stdout.endswith(" 401"), what="an answer of the daemon")
     box.run("rm", "-r", f"{lingering}/.codex/flowd.toml")

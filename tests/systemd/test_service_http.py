@@ -3,17 +3,20 @@
 import json
 from typing import Any
 
+from daemon_rig import until
 from http_rig import free_port
 from systemd_rig import OTHER_USER, Box
 
-# Asks as often as it can until told to stop, and prints how often it was answered and how often not.
+# Asks as often as it can until told to stop and some times at least, and prints how often it was answered and how often
+# not.
 _ASKER = """
 import pathlib, sys, time, urllib.request
 answered = refused = 0
-while not pathlib.Path("/var/tmp/asked-enough").exists():
+while answered < 4 or not pathlib.Path("/var/tmp/asked-enough").exists():
     try:
         urllib.request.urlopen(sys.argv[1], timeout=30).read()
         answered += 1
+        pathlib.Path("/var/tmp/asking").write_text("yes")
     except OSError:
         refused += 1
 print(answered, refused)
@@ -51,7 +54,12 @@ def test_systemd_holds_the_port_of_the_settings_over_stops_and_restarts(box: Box
     box.systemctl("stop", service, user=OTHER_USER)
     assert get()[0] == 0, "a request starts it"
 
-    box.run("sh", "-c", f"rm -f /var/tmp/asked-enough; python3 -c '{_ASKER}' {url}/runs > /var/tmp/asked 2>&1 &")
+    box.run(
+        "sh",
+        "-c",
+        f"rm -f /var/tmp/asked-enough /var/tmp/asking; python3 -c '{_ASKER}' {url}/runs > /var/tmp/asked 2>&1 &",
+    )
+    until(lambda: box.read("/var/tmp/asking"), what="the first answer")
     for _ in range(3):
         box.systemctl("restart", service, user=OTHER_USER)
     box.run("touch", "/var/tmp/asked-enough")

@@ -128,13 +128,13 @@ def test_an_uninstall_ends_the_steps_of_a_service_that_has_failed(box: Box, home
     box.run(str(FLOWD), "service", "install", "--system", "-w", home)
     unit = box.flowd(home, "status", "--json", user=OTHER_USER)["manager"]["unit"]
     box.flowd(home, "dispatch", "--type", "long.go", user=OTHER_USER)
-    until(lambda: box.run("pgrep", "-xc", "sleep", check=False).stdout.strip() == "2", what="the step's processes")
+    until(lambda: len(box.alive("sleep 300")) == 2, what="the step's processes")
     box.write(f"{home}/.codex/flowd.toml", "max_parallel = ", owner=OTHER_USER)
     box.systemctl("restart", unit, check=False)
     assert box.show(unit, "ActiveState") == "failed"
-    assert box.run("pgrep", "-xc", "sleep").stdout.strip() == "2"  # they wait for the next daemon
+    assert len(box.alive("sleep 300")) == 2  # they wait for the next daemon
     box.run(str(FLOWD), "service", "uninstall", "--system", "-w", home)
-    assert box.run("pgrep", "-x", "sleep", check=False).stdout == ""
+    assert box.alive("sleep 300") == []
     left = box.run(
         "find",
         "/etc/systemd/system",

@@ -20,6 +20,11 @@ def wait_for_file(path: str) -> str:
     return f"echo started >> {path}.started\nwhile ! test -e {path}; do sleep 0.1; done\n{QUICK}"
 
 
+def cgroups(box: Box, place: Service) -> str:
+    """What there is of the service's cgroup. systemd removes it a moment after the last process."""
+    return box.run("sh", "-c", f"find /sys/fs/cgroup -path '*{place.unit}*'").stdout
+
+
 def test_the_first_dispatch_starts_flowd_through_its_socket(box: Box, service: Make) -> None:
     place = service()
     place.flow("quick", f"id -u\n{QUICK}")
@@ -95,9 +100,7 @@ def test_a_restart_under_fifty_running_steps_loses_none(box: Box, service: Make)
     assert place.main_pid() not in (0, before)
     assert place.flowd("status", "--json")["runs"]["running"] == 50
     box.run("touch", go)
-    until(
-        lambda: place.flowd("status", "--json")["runs"].get("completed") == 50, what="the end of all runs"
-    )
+    until(lambda: place.flowd("status", "--json")["runs"].get("completed") == 50, what="the end of all runs")
     runs = {run["id"]: run for run in place.runs()}
     assert set(runs) == set(run_ids)
     assert {(run["effectiveStatus"], run["attemptCount"]) for run in runs.values()} == {("changed", 1)}
@@ -114,7 +117,7 @@ def test_a_stop_ends_all_steps_and_what_they_left_in_the_background(box: Box, se
     place.systemctl("stop")
 
     assert box.show(place.unit, "Result") == "success"
-    assert box.run("sh", "-c", f"find /sys/fs/cgroup -path '*{place.unit}*'").stdout == ""  # nothing is left in it
+    until(lambda: cgroups(box, place) == "", what="the end of its cgroup: nothing is left in it")
     place.systemctl("start")
     assert [run["status"] for run in place.runs()] == ["canceled", "canceled"]
 
@@ -145,13 +148,13 @@ def test_a_stop_of_a_flowd_that_hangs_ends_its_steps_within_the_timeout(box: Box
 
     place.systemctl("stop")  # the manager's own timeout, 90 s, is beyond this command's bound
 
-    assert box.run("sh", "-c", f"find /sys/fs/cgroup -path '*{place.unit}*'").stdout == ""
+    until(lambda: cgroups(box, place) == "", what="the end of its cgroup")
     place.systemctl("start")
     until(lambda: [run["status"] for run in place.runs()] == ["canceled"], what="the record of what was stopped")
 
 
 def test_a_stuck_loop_is_killed_by_the_watchdog_and_the_next_start_adopts_its_steps(box: Box, service: Make) -> None:
-    place = service(Environment="FLOWD_DEBUG_HANG=1", WatchdogSec="1")
+    place = service(Environment="FLOWD_DEBUG_HANG=1", WatchdogSec="3")
     go = f"{place.path}/go"
     place.flow("long", wait_for_file(go))
     place.systemctl("start")
