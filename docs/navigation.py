@@ -23,6 +23,13 @@ TAKEN = {
 }
 """Where pages from outside of docs/ are in the site."""
 
+PACKAGES = {
+    f"examples/flows/{folder.name}": f"examples/{folder.name}.md" for folder in (ROOT / "examples/flows").iterdir()
+}
+"""Folders of the example packages; each is a page of the site, to which the page about all of them leads."""
+
+_LANGUAGES = {".toml": "toml", ".sh": "sh", ".py": "python", ".ts": "typescript", ".json": "json"}
+
 NAVIGATION: dict[str, dict[str, str]] = {
     "Begin": {
         "What flowd is": "index.md",
@@ -75,9 +82,6 @@ NAVIGATION: dict[str, dict[str, str]] = {
 }
 
 _LINK = re.compile(r"(?<=\])\(([^()\s:#]+)((?:#[^()\s]*)?)\)")
-_NOWHERE = "\0"
-"""Stands for where a link led to what is not in the site, until its brackets are taken away."""
-_UNLINKED = re.compile(rf"\[([^\[\]]*)\]{_NOWHERE}")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -97,22 +101,37 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Take the pages from outside in."""
     for source, target in TAKEN.items():
         files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
+    for folder, target in PACKAGES.items():
+        files.append(File.generated(config, target, content=_package_page(ROOT / folder)))
     return files
 
 
+def _package_page(folder: Path) -> str:
+    """A package with all of its files, the manifest first."""
+    paths = sorted((path for path in folder.rglob("*") if path.suffix in _LANGUAGES), key=lambda path: path.parts)
+    paths.sort(key=lambda path: path.name != "flow.toml")
+    parts = [f"# {folder.name}", "One of the [examples](../examples.md)."]
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        parts.append(f"## {path.relative_to(folder).as_posix()}\n\n```` {_LANGUAGES[path.suffix]}\n{text}````")
+    return "\n\n".join(parts) + "\n"
+
+
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Let links lead to where pages are in the site; one to a file that is no page of it becomes text."""
+    """Let links lead to where pages are in the site; one to what is no page of it stays as it is."""
     here = page.file.src_uri
+    if here in PACKAGES.values():
+        return markdown
     source = next((ROOT / name for name, target in TAKEN.items() if target == here), ROOT / "docs" / here)
 
     def moved(link: re.Match[str]) -> str:
         path = (source.parent / link[1]).resolve().relative_to(ROOT).as_posix()
-        target = TAKEN.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
+        target = {**TAKEN, **PACKAGES}.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
         if target is None:
-            return _NOWHERE
+            return link[0]
         return f"({os.path.relpath(target, Path(here).parent)}{link[2]})"
 
-    return _UNLINKED.sub(r"\1", _outside_code(markdown, lambda text: _LINK.sub(moved, text)))
+    return _outside_code(markdown, lambda text: _LINK.sub(moved, text))
 
 
 def _outside_code(markdown: str, change: Any) -> str:

@@ -78,10 +78,12 @@ def test_every_page_is_in_it_and_in_its_navigation(site: dict[Path, Found]) -> N
         assert name in home.links
 
 
-def test_what_is_not_in_it_is_named_without_a_link(site: dict[Path, Found]) -> None:
-    text = site[Path("examples.html")].text
-    assert "release-notes" in text
-    assert "[release-notes]" not in text
+def test_the_page_of_examples_leads_to_all_files_of_each(site: dict[Path, Found]) -> None:
+    for folder in (CHECKOUT / "examples/flows").iterdir():
+        page = Path(f"examples/{folder.name}.html")
+        assert page.as_posix() in site[Path("examples.html")].links
+        manifest = (folder / "flow.toml").read_text(encoding="utf-8")
+        assert manifest.splitlines()[0] in site[page].text
 
 
 def test_the_first_page_has_a_title_of_its_own(site: dict[Path, Found]) -> None:
