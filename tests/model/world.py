@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import inspect
-import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ from flowd.domain.people import Person, ResolutionStatus
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import Run
 from flowd.settings import sources as settings_sources
+from flowd.store.sql.readers import Readers
 from flowd.store.sqlite.connection import open_writer
 from flowd.store.sqlite.store import SqliteStore
 
@@ -49,21 +49,25 @@ def _paused(scope: str) -> Paused:
     return Paused(None if scope == "*" else flow, step or None)
 
 
+class _AtOnce(Readers):
+    """Reads here and now: the turn of another thread takes longer than a question."""
+
+    async def ask(self, question: Callable[[Any], Any]) -> Any:
+        return self._ask(question)
+
+
 class MortalStore(SqliteStore):
     """A store in which one call of one kind never comes back, before it has done anything or after its commit."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         super().__init__(path, max_queued=1000, max_tree_events=MAX_TREE_EVENTS, clock=clock)
+        self._readers = _AtOnce(self._database)
         self.arming: tuple[str, str] | None = None
         self.died_at: tuple[str, str] | None = None
         self.has_claimed = False
         """Whether any run got a place, or was found to have no package, since this was set."""
         self.under_way = 0
         self.changed = asyncio.Event()
-
-    async def _read(self, question: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Here and now: the turn of another thread takes longer than a question."""
-        return self._ask(question)
 
     async def tracked(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
         await self._pass(name, "before")
