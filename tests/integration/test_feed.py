@@ -72,7 +72,7 @@ def feeding(path: Path, scenario: Callable[[EndingStore, Feed], Awaitable[None]]
         )
         store.tell_commits(feed.ring)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await scenario(store, feed)
         finally:
             await store.close()

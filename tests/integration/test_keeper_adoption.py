@@ -53,7 +53,7 @@ def test_an_adopted_step_can_be_stopped_and_swept(tmp_path: Path, without: str) 
         async with keeper(tmp_path, without) as (rig, client):
             tree = "echo $$; (trap '' TERM; setsid sh -c 'echo $$; while :; do sleep 1; done') & sleep 300"
             await client.start(rig.launch("stopped", tree))
-            await client.start(rig.launch("late", tree, timeout_s=1.5, grace_s=0.2))
+            await client.start(rig.launch("late", tree, timeout_s=3.0, grace_s=0.2))
             pids = await rig.pids("stopped", 2) + await rig.pids("late", 2)
             old_pid = await rig.kill_keeper(client)
             await rig.reconnected(client, old_pid)

@@ -83,7 +83,7 @@ class World:
         return [notice.state.value for notice in await self.all()]
 
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await condition():
                 await asyncio.sleep(0.01)
 

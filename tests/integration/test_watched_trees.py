@@ -16,7 +16,7 @@ from flowd.domain.watches import Watch
 from flowd.watching.trees import WatchedTrees
 from flowd.watching.watcher import MAX_REPORTS
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 NEVER_S = 600.0
 """Far beyond the bound: what a test sees in time was reported, not found by a look now and then."""
 

@@ -124,7 +124,7 @@ class World:
 def scheduling(scenario: Callable[[World], Awaitable[None]], *, max_parallel: int = 1) -> None:
     async def run() -> None:
         world = World(max_parallel=max_parallel)
-        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             world.scheduler.open(tasks)
             await scenario(world)
             world.gate.set()

@@ -25,7 +25,7 @@ def sleeping(count: int, scenario: Callable[[WakeQueue, list[Sleeper]], Awaitabl
         sleepers = [Sleeper(bell) for _ in range(count)]
         tasks = [asyncio.create_task(sleeper.sleep_and_wake()) for sleeper in sleepers]
         await asyncio.sleep(0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await scenario(bell, sleepers)
         for task in tasks:
             task.cancel()
