@@ -29,9 +29,12 @@ sys.dont_write_bytecode = False
 
 @pytest.fixture(autouse=True, scope="session")
 def _programs_can_be_interrupted() -> None:
-    """Whoever is started in the background by a shell ignores SIGINT, and so would every program that a test starts."""
+    """Whoever is started in the background by a shell ignores SIGINT, and SIGHUP by ``nohup``, and so would every
+    program that a test starts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # we go on ignoring it; what we start has no such handler
 
 
 @pytest.hookimpl(tryfirst=True)
