@@ -6,7 +6,7 @@ from typing import NamedTuple
 from flowd.cli import printing
 from flowd.cli.session import Session
 from flowd_client import requests
-from flowd_client.views.run import OutputView
+from flowd_client.views.output import OutputView
 from flowd_client.wire import STREAMS, Stream
 
 _PART_BYTES = 256 * 1024

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from flowd_client.aio import AsyncFlowClient
-from flowd_client.views.run import OutputView
+from flowd_client.views.output import OutputView
 from flowd_client.wire import STREAMS, Stream
 
 TAIL_BYTES = 256 * 1024

@@ -34,7 +34,8 @@ from flowd_client.views.event import (
     read_event,
     read_events,
 )
-from flowd_client.views.run import AttemptView, OutputView, RunView, read_output, read_output_bytes, read_run, read_runs
+from flowd_client.views.output import OutputView, read_output, read_output_bytes
+from flowd_client.views.run import AttemptView, RunView, read_run, read_runs
 from flowd_client.views.tree import TreeEventView, WaitedEventView, read_tree, read_waited_event
 from flowd_client.views.update import UpdateView, read_update
 

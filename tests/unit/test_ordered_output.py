@@ -11,7 +11,8 @@ from flowd_client import wire
 from flowd_client.errors import InvalidCallError
 from flowd_client.ordered import followed
 from flowd_client.request import Request, Stream
-from flowd_client.views.run import OutputView, RunView, read_run
+from flowd_client.views.output import OutputView
+from flowd_client.views.run import RunView, read_run
 
 STREAMS = ("stdout", "stderr")
 

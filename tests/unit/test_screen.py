@@ -15,9 +15,10 @@ from flowd.screen.output import in_order
 from flowd.screen.summary import summary
 from flowd.screen.wanted import Wanted, read_wanted
 from flowd_client.views.host import read_hosts
+from flowd_client.views.output import OutputView
 from flowd_client.views.question import read_questions
 from flowd_client.views.queue import read_queue
-from flowd_client.views.run import OutputView, RunView, read_run
+from flowd_client.views.run import RunView, read_run
 
 
 @pytest.mark.parametrize("module", [wanted, lines, output_view, section], ids=lambda module: module.__name__)

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from flowd_client.views.event import CausedByView, DispatchView, EventStateView, EventView, LeftOutView
     from flowd_client.views.host import HostsView, HostView, PackageDifferenceView
     from flowd_client.views.notice import NoticesView, NoticeView, NotifierView
+    from flowd_client.views.output import OutputView, SharedOutputView
     from flowd_client.views.question import QuestionView
     from flowd_client.views.queue import PausedView, PauseView, QueuedRunView, QueueView, ResumedView
     from flowd_client.views.reading import Page
-    from flowd_client.views.run import AttemptView, OutputEntry, OutputView, RunView, SharedOutputView
+    from flowd_client.views.run import AttemptView, OutputEntry, RunView
     from flowd_client.views.schedule import ScheduleView, SlotView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
     from flowd_client.views.update import UpdateView
@@ -53,8 +54,8 @@ _HOMES = {
     "CatalogView": "views.catalog", "ExplainView": "views.catalog", "DispatchView": "views.event",
     "EventView": "views.event", "EventStateView": "views.event", "CausedByView": "views.event",
     "LeftOutView": "views.event", "Page": "views.reading", "QuestionView": "views.question",
-    "AttemptView": "views.run", "OutputEntry": "views.run", "OutputView": "views.run", "RunView": "views.run",
-    "SharedOutputView": "views.run",
+    "AttemptView": "views.run", "OutputEntry": "views.run", "OutputView": "views.output", "RunView": "views.run",
+    "SharedOutputView": "views.output",
     "TreeEventView": "views.tree", "UpdateView": "views.update", "WaitedEventView": "views.tree",
     "PausedView": "views.queue", "PauseView": "views.queue", "QueuedRunView": "views.queue",
     "QueueView": "views.queue", "ResumedView": "views.queue", "HostView": "views.host", "HostsView": "views.host",

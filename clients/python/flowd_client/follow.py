@@ -9,7 +9,8 @@ from flowd_client.request import Encoding, Request, Stream
 from flowd_client.wire import STREAMS
 
 if TYPE_CHECKING:
-    from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.output import OutputView
+    from flowd_client.views.run import RunView
 
 POLL_MS = 10_000
 """How long one poll waits on the stream that spoke last. It ends as soon as the other one speaks, too."""

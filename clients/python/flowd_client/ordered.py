@@ -11,7 +11,8 @@ from flowd_client.follow import LOOK_MS, POLL_MS
 from flowd_client.request import Request, Stream
 
 if TYPE_CHECKING:
-    from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.output import OutputView
+    from flowd_client.views.run import RunView
 
 Piece = tuple[Stream, bytes]
 Plan = Generator["Request[Any] | Piece", Any, None]

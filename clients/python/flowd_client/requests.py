@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.host import HostsView, HostView
     from flowd_client.views.notice import NoticesView, NoticeView
+    from flowd_client.views.output import OutputView
     from flowd_client.views.question import QuestionView
     from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
-    from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.run import RunView
     from flowd_client.views.schedule import ScheduleView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
     from flowd_client.views.watch import WatchesView
@@ -51,7 +52,7 @@ _read_notices = _reader("notice", "read_notices")
 _read_notice = _reader("notice", "read_notice")
 _read_watches = _reader("watch", "read_watches")
 _read_members = _reader("reading", "members")
-_PART_READERS = {"utf-8": _reader("run", "read_output"), "base64": _reader("run", "read_output_bytes")}
+_PART_READERS = {"utf-8": _reader("output", "read_output"), "base64": _reader("output", "read_output_bytes")}
 
 
 def dispatch_event(

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from flowd_client.views.event import DispatchView, EventView
     from flowd_client.views.host import HostsView, HostView
     from flowd_client.views.notice import NoticesView, NoticeView
+    from flowd_client.views.output import OutputView
     from flowd_client.views.question import QuestionView
     from flowd_client.views.queue import PausedView, QueueView, ResumedView
     from flowd_client.views.reading import Page
-    from flowd_client.views.run import OutputView, RunView
+    from flowd_client.views.run import RunView
     from flowd_client.views.schedule import ScheduleView
     from flowd_client.views.tree import TreeEventView, WaitedEventView
     from flowd_client.views.watch import WatchesView
