@@ -136,17 +136,16 @@ def table(
         whole: Columns that never leave, as the first never does.
         shared: Columns of what rows have in common.
     """
-    cells = [[_one_line(cell) for cell in row] for row in rows]
     columns = screen_columns()
     if columns is None:
-        for text in aligned([headers, *cells]):
-            line(text)
+        _echo("\n".join(aligned([headers, *rows])))
         return
     from flowd.cli import tables  # noqa: PLC0415 - piped output does not pay for it
 
+    cells = [[_one_line(cell) for cell in row] for row in rows]
     order = tables.Order(prose, tuple(yields), frozenset(whole), frozenset(shared))
-    for parts in tables.lay_out(headers, cells, order, columns=columns):
-        _echo("".join(_bold(text) if is_name else status(text) for text, is_name in parts))
+    lines = tables.lay_out(headers, cells, order, columns=columns)
+    _echo("\n".join("".join(_bold(text) if is_name else status(text) for text, is_name in parts) for parts in lines))
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

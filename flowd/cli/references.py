@@ -22,8 +22,8 @@ from flowd_client.views.run import RunView, read_runs
 LAST, FAILED = "@last", "@failed"
 _SHOWN = 5
 _OFFERED = 20
-_WHOLE = re.compile(r"run_[0-9a-f]{12}")
-_HEX = re.compile(r"[0-9a-f]{2,12}")
+_WHOLE = r"run_[0-9a-f]{12}"
+_HEX = r"[0-9a-f]{2,12}"
 
 
 class NamesEventError(CommandError):
@@ -100,7 +100,7 @@ def run_or_event_of(session: Session, text: str) -> tuple[str | None, str | None
         if not _beginning(session, "event", text):
             raise
         found = text
-    if found == text and not _WHOLE.fullmatch(text) and (events := _beginning(session, "event", text)):
+    if found == text and not re.fullmatch(_WHOLE, text) and (events := _beginning(session, "event", text)):
         return None, event_of(session, text) if len(events) > 1 else events[0]
     return found, None
 
@@ -113,7 +113,7 @@ def event_of(session: Session, text: str) -> str:
 def _resolved(session: Session, text: str, kind: Named) -> str:
     if text in (LAST, FAILED):
         return _said(session, text, kind)
-    if kind == "run" and _WHOLE.fullmatch(text):
+    if kind == "run" and re.fullmatch(_WHOLE, text):
         return text
     found = _beginning(session, kind, text)
     if text in found:
@@ -127,7 +127,7 @@ def _resolved(session: Session, text: str, kind: Named) -> str:
 
 
 def _beginning(session: Session, kind: Named, text: str) -> list[str]:
-    begins = [text, *([f"run_{text}"] if kind == "run" and _HEX.fullmatch(text) else [])]
+    begins = [text, *([f"run_{text}"] if kind == "run" and re.fullmatch(_HEX, text) else [])]
     found: list[str] = []
     for begin in begins:
         try:
