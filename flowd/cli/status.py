@@ -13,6 +13,7 @@ from flowd.cli.exits import CommandError
 from flowd.cli.printing import size
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb, absolute_option, as_json_option
+from flowd.observe import installed
 from flowd_client import requests, wire
 from flowd_client.errors import DaemonNotRunningError, InvalidCallError
 
@@ -175,8 +176,6 @@ def _daemon(response: Response) -> str:
 
 def _other_code(response: Response) -> str | None:
     """That a restart is due for what was installed meanwhile."""
-    from flowd.observe import installed  # noqa: PLC0415 - 10 ms that JSON does not pay
-
     other = installed.other_code(response, installed.installed_at_s(), time.time())
     return f"{other}: restart the daemon" if other else None
 

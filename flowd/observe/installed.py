@@ -1,8 +1,9 @@
 """Tells whether a daemon runs the code of this installation."""
 
+import os
+import sys
 from collections.abc import Mapping
-from importlib import metadata
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from flowd import __version__
@@ -12,12 +13,12 @@ DISTRIBUTION = "codex-flowd"
 
 def installed_at_s() -> float | None:
     """When flowd was installed, in seconds since the epoch; None where that cannot be told."""
-    try:
-        found = metadata.distribution(DISTRIBUTION)
-        record = f"{DISTRIBUTION.replace('-', '_')}-{found.version}.dist-info/RECORD"
-        return Path(str(found.locate_file(record))).stat().st_mtime
-    except (metadata.PackageNotFoundError, OSError):
-        return None
+    # As `importlib.metadata` looks for it, whose import takes a quarter as long as all of `flowd status`.
+    record = f"{DISTRIBUTION.replace('-', '_')}-{__version__}.dist-info/RECORD"
+    for folder in sys.path:
+        with suppress(OSError):
+            return os.stat(os.path.join(folder, record)).st_mtime
+    return None
 
 
 def other_code(status: Mapping[str, Any], installed_at_s: float | None, now_s: float) -> str | None:

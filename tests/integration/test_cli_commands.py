@@ -566,13 +566,16 @@ def test_json_on_a_terminal_is_indented(desk: Desk) -> None:
     assert out.replace("\r", "") == '{\n  "pid": 7\n}\n'
 
 
+HEAVY = {"rich", "asyncio", "msgspec", "jsonschema_rs", "sqlite3", "psutil", "shutil", "importlib.metadata"}
+
+
 @pytest.mark.parametrize("is_terminal", [False, True], ids=["pipe", "terminal"])
-def test_a_verb_loads_only_what_it_needs(desk: Desk, is_terminal: bool) -> None:
-    desk.answers[wire.LIST_RUNS] = {"runs": [run_of()]}
+@pytest.mark.parametrize("verb", ["runs", "status"])
+def test_a_verb_loads_only_what_it_needs(desk: Desk, verb: str, is_terminal: bool) -> None:
+    desk.answers |= {wire.LIST_RUNS: {"runs": [run_of()]}, wire.STATUS: {"state": "ready", "uptimeMs": 0}}
     script = (
-        "import sys\nfrom flowd.cli.main import run\nassert run(['runs']) == 0\n"
-        "heavy = {'rich', 'asyncio', 'msgspec', 'jsonschema_rs', 'sqlite3', 'psutil', 'shutil'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        f"import sys\nfrom flowd.cli.main import run\nassert run([{verb!r}]) == 0\n"
+        f"heavy = {HEAVY} & set(sys.modules)\nassert not heavy, heavy"
     )
     master, slave = pty.openpty()
     out = slave if is_terminal else subprocess.DEVNULL
