@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowd.cli import following, left_out, nearest, printing, tree, waiting
+from flowd.cli import left_out, printing, tree, waiting
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.later import Later, later
 from flowd.cli.names import EventFile, JsonOrFile, TypeName
@@ -110,6 +110,8 @@ def dispatch(
     elif response.get("warning"):
         printing.note(f"flowd: {response['warning']}")
     if follow and response.get("runIds"):
+        from flowd.cli import following  # noqa: PLC0415 - 5 ms that nobody else pays
+
         return following.to_the_end(session, read_dispatch(response).event_id, is_alone=is_alone)
     code = finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json, is_alone=is_alone)
     if not as_json and not response.get("runIds"):
@@ -201,6 +203,8 @@ def _finish_tree(session: Session, response: dict[str, Any], *, timeout_s: float
 
 def _tell_nearest(session: Session, body: Mapping[str, Any], sentence: str) -> None:
     """That nothing matches, and what almost does."""
+    from flowd.cli import nearest  # noqa: PLC0415 - mostly something matches
+
     view = session.view(requests.explain(body))
     if view.matched:
         return  # a duplicate, or a package that has come just now
