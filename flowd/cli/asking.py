@@ -1,11 +1,12 @@
 """Runs that ask for a person, on the command line: ``FLOW/STEP`` and ``@last`` mean one that asks, not the newest."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 import click
 from click.shell_completion import CompletionItem
 
-from flowd.cli import printing
+from flowd.cli import printing, run_words
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.references import LAST, run_of
 from flowd.cli.session import Session
@@ -104,3 +105,16 @@ def _questions(session: Session, flow: str | None = None, step: str | None = Non
 
 def _step(run: RunView) -> str:
     return f"{run.flow_name}/{run.step_name}"
+
+
+def tell_questions(session: Session, runs: Sequence[RunView]) -> None:
+    """What runs ask of people, or those for whose answer they wait, and the commands that answer, on stderr."""
+    known = {run.id: run for run in runs}
+    asking = dict.fromkeys(run.id if run.needs_attention else run_words.asked_of(run) for run in runs)
+    for run_id in filter(None, asking):
+        run = known.get(run_id) or session.view(requests.get_run(run_id))
+        if run.needs_attention:  # else somebody has answered meanwhile
+            printing.note(f"flowd: {run.flow_name}/{run.step_name} asks: {run.message or '(it gives no message)'}")
+            printing.note(
+                f"flowd: `{session.typed('approve', run.id)}` says yes; reject, resolve and answer work alike."
+            )

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from flowd.cli import people, printed_order, printing, run_words, tree, waiting
+from flowd.cli import asking, printed_order, printing, run_words, tree, waiting
 from flowd.cli.exits import Exit
 from flowd.cli.follow.ends import EndTeller, end_of
 from flowd.cli.session import Session
@@ -122,4 +122,4 @@ def _tell_left(session: Session, left: Sequence[RunView]) -> None:
         many = "1 run has" if len(unfinished) == 1 else f"{len(unfinished)} runs have"
         waits = f" {run_words.waiting(first)}" if run_words.waiting(first) else ""
         printing.note(f"flowd: {many} not ended: {first.flow_name}/{first.step_name} ({first.id}){waits}")
-    people.tell_questions(session, left)
+    asking.tell_questions(session, left)

@@ -1,11 +1,10 @@
 """``flowd attention``, ``approve``, ``reject``, ``resolve`` and ``answer``: what people do about runs that ask."""
 
-from collections.abc import Sequence
 from typing import Any, get_args
 
 import click
 
-from flowd.cli import printing, run_words
+from flowd.cli import printing
 from flowd.cli.asking import AskingReference, asking_of
 from flowd.cli.exits import CommandError
 from flowd.cli.filters import Filters, named_options, whole_list
@@ -16,7 +15,7 @@ from flowd.cli.verb import Text, Verb, absolute_option, as_json_option
 from flowd_client import requests, wire
 from flowd_client.request import ResolvedAs
 from flowd_client.views.question import QuestionView, read_questions
-from flowd_client.views.run import RunView, read_run
+from flowd_client.views.run import read_run
 
 _NOTE_HELP = "Why; it becomes the message of the run's result."
 _ATTEMPT_HELP = "Only if this is still the run's last attempt."
@@ -195,16 +194,3 @@ def _tell(response: Any, how: str, *, as_json: bool) -> None:
         return
     run = read_run(response)
     printing.line(f"{run.id} {how} {printing.status(run.effective_status)}")
-
-
-def tell_questions(session: Session, runs: Sequence[RunView]) -> None:
-    """What runs ask of people, or those for whose answer they wait, and the commands that answer, on stderr."""
-    known = {run.id: run for run in runs}
-    asking = dict.fromkeys(run.id if run.needs_attention else run_words.asked_of(run) for run in runs)
-    for run_id in filter(None, asking):
-        run = known.get(run_id) or session.view(requests.get_run(run_id))
-        if run.needs_attention:  # else somebody has answered meanwhile
-            printing.note(f"flowd: {run.flow_name}/{run.step_name} asks: {run.message or '(it gives no message)'}")
-            printing.note(
-                f"flowd: `{session.typed('approve', run.id)}` says yes; reject, resolve and answer work alike."
-            )

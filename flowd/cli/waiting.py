@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flowd.cli import people, printing, run_words, time_words
+from flowd.cli import asking, printing, run_words, time_words
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd_client import requests, wire
@@ -194,7 +194,7 @@ def verdict(session: Session, runs: Sequence[RunView], *, is_late: bool, timeout
         late = f"{len(left)} of {len(runs)} runs had not ended after {timeout_s:g} s; {_outlook(session, left)}"
         older = f"these runs have ended, and after {timeout_s:g} s others of the event had not; they go on"
         printing.note(f"flowd: {late if left else older}. {hint}")
-    people.tell_questions(session, runs)
+    asking.tell_questions(session, runs)
     _tell_held(session, runs)
     is_bad = any(not run.is_final or run.effective_status in BAD_STATUSES for run in runs)
     return Exit.RUN_FAILED if is_late or is_bad else Exit.GOOD
