@@ -17,6 +17,8 @@ CHECKS = Path(__file__).resolve().parents[2]
 FLOWD = "/usr/local/bin/flowd"
 WHEELS = ("--no-index", f"--find-links={CHECKS}/wheels/needed")
 CGROUPS = Path("/sys/fs/cgroup")
+_COMMAND_BOUND_S = 600.0
+"""Making a venv took more than 90 s without KVM, on a host that was busy."""
 
 QUICK = say("changed")
 ALLOCATE = """\
@@ -55,9 +57,7 @@ def until(condition: Callable[[], Any], *, bound_s: float = 120.0, what: str = "
     return until_within(condition, bound_s=bound_s, what=what)
 
 
-def run(
-    *argv: str, user: str | None = None, check: bool = True, bound_s: float = 90.0, cwd: str = "/", **environment: str
-) -> str:
+def run(*argv: str, user: str | None = None, check: bool = True, cwd: str = "/", **environment: str) -> str:
     """A command's output, as root or as a user with its own manager's bus in reach."""
     prefix: list[str] = []
     if user is not None:
@@ -67,7 +67,7 @@ def run(
     settings = [f"{name}={value}" for name, value in environment.items()]
     done = subprocess.run(
         [*prefix, "env", *settings, *argv],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=bound_s, cwd=cwd, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_COMMAND_BOUND_S, cwd=cwd, check=False,
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert not check or done.returncode == 0, f"{shlex.join(argv)} as {user or 'root'}: {done.returncode}\n{said}"

@@ -23,7 +23,7 @@ def test_a_fresh_account_comes_from_nothing_to_the_readmes_first_steps(service: 
     add_user("ada", lingers=True)
     run("python3", "-m", "venv", "/home/ada/venv", user="ada")
     run("/home/ada/venv/bin/pip", "install", "-q", *WHEELS, f"--find-links={CHECKS}/wheels/now", "codex-flowd",
-        user="ada", bound_s=600)  # fmt: skip
+        user="ada")  # fmt: skip
     place = service("/home/ada/project", user="ada", flowd="/home/ada/venv/bin/flowd")
     printed = place.install()
     assert "is ready at /home/ada/project/.codex/flowd/flowd.sock" in printed

@@ -12,7 +12,7 @@ Seen = Callable[[str], None]
 def test_steps_go_on_over_an_upgrade_by_pip(service: Make, seen: Seen) -> None:
     run("python3", "-m", "venv", "/opt/upgraded")
     pip = ("/opt/upgraded/bin/pip", "install", "-q", *WHEELS)
-    run(*pip, f"--find-links={CHECKS}/wheels/now", "codex-flowd", bound_s=600)
+    run(*pip, f"--find-links={CHECKS}/wheels/now", "codex-flowd")
     place = service("/srv/upgraded", flowd="/opt/upgraded/bin/flowd")
     place.install()
     go = Path("/var/tmp/upgraded-go")
@@ -21,7 +21,7 @@ def test_steps_go_on_over_an_upgrade_by_pip(service: Make, seen: Seen) -> None:
     until(lambda: [run["processStatus"] for run in place.runs("long")].count("running") >= 4, what="running steps")
     old = place.flowd("status", "--json")["version"]
 
-    run(*pip, f"--find-links={CHECKS}/wheels/next", "--upgrade", "--force-reinstall", "codex-flowd", bound_s=600)
+    run(*pip, f"--find-links={CHECKS}/wheels/next", "--upgrade", "--force-reinstall", "codex-flowd")
     assert place.flowd("status", "--json")["version"] == old  # it is still the daemon that was started before
     place.systemctl("restart", place.unit)
 
