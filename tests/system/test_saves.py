@@ -178,7 +178,8 @@ def _rsync(file: Path, text: str, *more: str) -> None:
     source.mkdir(exist_ok=True)
     (source / file.name).write_text(text)
     if shutil.which("rsync"):
-        run("rsync", "-a", *more, f"{source}/{file.name}", f"{file.parent}/")
+        # Of times it compares the seconds: two saves of one size within one would be one to it.
+        run("rsync", "-a", "--ignore-times", *more, f"{source}/{file.name}", f"{file.parent}/")
     elif more:
         in_place(file, text)
     else:
