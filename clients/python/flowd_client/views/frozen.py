@@ -14,7 +14,7 @@ def frozen(view: type[T]) -> type[T]:
     """Make a class what ``dataclass(frozen=True)`` makes of it, with methods that all views share.
 
     That one writes the source of six methods for each class, and compiles it wherever the class is imported: for the
-    views of a run alone a tenth of what `flowd runs` takes, which calls none of them.
+    views of a run alone a fifteenth of what `flowd runs` takes, which calls none of them.
 
     >>> @frozen
     ... class Step:
