@@ -12,7 +12,7 @@ from flowd.domain.outcome import Outcome
 from flowd.domain.queueing import Claim, Claimed, NewRun, StartedRun
 from flowd.domain.result import FlowResult
 from flowd.domain.retention import Cutoff
-from flowd.domain.run import ProcessStatus, Reason
+from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.domain.stored import NewEvent, Pruned
 from flowd.ports import OpenStore
 from flowd.store.sqlite.store import SqliteStore
@@ -92,6 +92,13 @@ async def begin(store: OpenStore, run_id: str | None = None) -> StartedRun:
     (started,) = (await store.claim(claim())).started
     assert run_id in (None, started.run.id)
     return started
+
+
+async def run_of(store: OpenStore, run_id: str) -> Run:
+    """A run that is there."""
+    run = await store.run(run_id)
+    assert run is not None
+    return run
 
 
 def committed(store: OpenStore) -> int:

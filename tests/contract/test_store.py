@@ -4,19 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from store_rig import (
-    DONE,
-    FAILED,
-    STEP,
-    Stores,
-    accept,
-    begin,
-    claim,
-    committed,
-    forget_before,
-    ids,
-    new_event,
-)
+from store_rig import DONE, FAILED, STEP, Stores, accept, begin, claim, committed, forget_before, ids, new_event, run_of
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import EventNotFoundError, InvalidParamsError, QueueFullError
@@ -24,18 +12,12 @@ from flowd.domain.exit import Exit
 from flowd.domain.filters import EventFilter, RunFilter
 from flowd.domain.journal import Interest
 from flowd.domain.queueing import NewRun
-from flowd.domain.run import ProcessStatus, Reason, Run
+from flowd.domain.run import ProcessStatus, Reason
 from flowd.domain.stored import NewEvent, Output
 from flowd.domain.waiting import MissedStep, PackageWait, TimeWait
 from flowd.ports import OpenStore
 
 RETRY_AT_100 = TimeWait(until_ms=100, whole_ms=90, why="retry")
-
-
-async def run_of(store: OpenStore, run_id: str) -> Run:
-    run = await store.run(run_id)
-    assert run is not None
-    return run
 
 
 # --- accepting and starting ------------------------------------------------------------------------------------------

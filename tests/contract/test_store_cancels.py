@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from store_rig import DONE, FAILED, STEP, Stores, accept, begin, claim, ids, new_event
+from store_rig import DONE, FAILED, STEP, Stores, accept, begin, claim, ids, new_event, run_of
 
 from flowd.domain.errors import AlreadyAnsweredError, CauseCanceledError, EventNotFoundError
 from flowd.domain.exit import Exit
@@ -42,12 +42,6 @@ async def end(
     store: OpenStore, begun: StartedRun, outcome: Outcome = DONE, *follows: NewEventRuns, at_ms: int = 3
 ) -> Run:
     return (await store.finish(begun.attempt, outcome, Exit(0), Output(), at_ms=at_ms, follows=follows)).run
-
-
-async def run_of(store: OpenStore, run_id: str) -> Run:
-    run = await store.run(run_id)
-    assert run is not None
-    return run
 
 
 async def statuses(store: OpenStore, *run_ids: str) -> list[str]:

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from store_rig import DONE, STEP, Stores, accept, begin, claim, ids, new_event
+from store_rig import DONE, STEP, Stores, accept, begin, claim, ids, new_event, run_of
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.definition import Definition
@@ -48,12 +48,6 @@ async def events(store: OpenStore) -> list[StoredEvent]:
         cursor = page.next_cursor
         if cursor is None:
             return found[::-1]
-
-
-async def run_of(store: OpenStore, run_id: str) -> Run:
-    run = await store.run(run_id)
-    assert run is not None
-    return run
 
 
 async def journal(store: OpenStore, after: int) -> list[tuple[str, str]]:

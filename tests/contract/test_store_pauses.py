@@ -1,7 +1,7 @@
 """What every store promises of what people pause, and of the queue as they look at it."""
 
 import pytest
-from store_rig import DONE, FAILED, Stores, claim, ids, new_event
+from store_rig import DONE, FAILED, Stores, claim, ids, new_event, run_of
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidParamsError, QueueFullError
@@ -11,7 +11,7 @@ from flowd.domain.journal import Interest
 from flowd.domain.pauses import Pause, Paused
 from flowd.domain.people import Person
 from flowd.domain.queueing import NewRun
-from flowd.domain.run import ProcessStatus, Run
+from flowd.domain.run import ProcessStatus
 from flowd.domain.stored import Output
 from flowd.domain.waiting import NeedsWait, PackageWait, PauseWait, PlaceWait, TimeWait
 from flowd.ports import OpenStore
@@ -62,12 +62,6 @@ async def let_go(store: OpenStore, what: Paused) -> int:
         count, after = await store.let_go(what, after, at_ms=6)  # type: ignore[assignment]
         freed += count
     return freed
-
-
-async def run_of(store: OpenStore, run_id: str) -> Run:
-    run = await store.run(run_id)
-    assert run is not None
-    return run
 
 
 @pytest.mark.parametrize(

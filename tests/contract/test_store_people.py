@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from store_rig import DONE, FAILED, STEP, Stores, accept, begin, claim, committed, ids, new_event
+from store_rig import DONE, FAILED, STEP, Stores, accept, begin, claim, committed, ids, new_event, run_of
 
 from flowd.domain.definition import Definition
 from flowd.domain.errors import (
@@ -40,12 +40,6 @@ async def ask(store: OpenStore, name: str, outcome: Outcome = ASKS) -> str:
     begun = await begin(store, await accept(store, name))
     await store.finish(begun.attempt, outcome, Exit(0), Output(), at_ms=10)
     return begun.run.id
-
-
-async def run_of(store: OpenStore, run_id: str) -> Run:
-    run = await store.run(run_id)
-    assert run is not None
-    return run
 
 
 async def asking(store: OpenStore) -> list[str]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from store_rig import DONE, FAILED, STEP, Stores, claim, forget_before, ids, new_event
+from store_rig import DONE, FAILED, STEP, Stores, claim, forget_before, ids, new_event, run_of
 
 from flowd.domain.concurrency import WantedKey
 from flowd.domain.exit import Exit
@@ -25,12 +25,6 @@ def timed(name: str, timing: Timing | None, **more: object) -> NewRun:
 
 async def accept(store: OpenStore, *runs: NewRun, at_ms: int = 1, event: str = "e") -> tuple[Run, ...]:
     return (await store.accept(new_event(event), list(runs), at_ms=at_ms)).runs
-
-
-async def run_of(store: OpenStore, run_id: str) -> Run:
-    run = await store.run(run_id)
-    assert run is not None
-    return run
 
 
 async def end(store: OpenStore, run_id: str, at_ms: int, *, is_well: bool = True) -> None:
