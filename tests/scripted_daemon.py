@@ -150,3 +150,8 @@ class ScriptedDaemon:
             call.connection.send(json.dumps(answer).encode() + b"\n")
         except OSError:
             pass
+
+
+def echo(call: Call) -> Any:
+    """A script that answers with what it was asked."""
+    return {"method": call.method, "params": call.params}
