@@ -1,4 +1,4 @@
-"""Has costly schemas compiled and checked by in a process that can be killed. Blocking; not for the event loop."""
+"""Compiles costly schemas, and checks by them, in a process that can be killed. Blocking; not for the event loop."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Output as a store has it that hosts share: chunks, made of files and made into such."""
+"""Output in a store that hosts share, in chunks: makes files of them, and them of files."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which output of attempts is not in rows, and what the files are called that have it."""
+"""Which output of attempts is in files and not in rows, and what these files are called."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

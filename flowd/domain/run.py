@@ -1,4 +1,4 @@
-"""Runs and attempts: their statuses, and the transitions between them."""
+"""Runs and attempts, and their statuses."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""The hosts that share a store, as people see them, and what these can want of them."""
+"""The hosts that share a store: shows them, lets them start nothing or go on, and forgets them."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which errors of flowd's own files pass, and are no fault of the step that could not start for them."""
+"""Tells which errors of flowd's own files pass by themselves; a step that could not start is not at fault then."""
 
 import errno
 

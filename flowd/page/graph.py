@@ -1,4 +1,4 @@
-"""Lays a graph out from left to right, in layers, and draws it as SVG.
+"""Lays a graph out from left to right, in layers; `flowd.page.drawing` draws it.
 
 The usual four steps (Sugiyama and others, 1981): break circles, put each node behind all that lead to it, order the
 layers so that few lines cross, and place the nodes near what they are joined to. Pure, and the same for the same graph.

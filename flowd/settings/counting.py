@@ -1,4 +1,4 @@
-"""Says what counts of the settings that do not come from a file alone."""
+"""Tells which values are in force of the settings that flags and variables may set, too, and where each is from."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from flowd.settings.values import Settings, Simple
 
 
 def counting(settings: Settings, flags: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
-    """What counts of the settings that do not come from a file alone, by their names there."""
+    """Each such setting's value and where it is from, by its name in a settings file."""
     origins = settings.origins
     found = {
         **{name: (getattr(settings, name), origins[name]) for name in (*fields_of(Simple), "state_dir", "socket")},

@@ -1,4 +1,4 @@
-"""Warns of what sets nothing, in silence: unknown ``FLOWD_*`` variables, and what the TypeScript system reads."""
+"""Warns of what has no effect: unknown ``FLOWD_*`` variables, and variables that only the TypeScript system reads."""
 
 import os
 from collections.abc import Iterable, Iterator

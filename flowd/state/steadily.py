@@ -1,4 +1,4 @@
-"""Brings much to a disk without holding up those who wait for little to be there."""
+"""Writes much to a disk without holding up those who wait for a little to be written."""
 
 import os
 import time

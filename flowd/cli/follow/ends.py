@@ -1,4 +1,4 @@
-"""Says of runs whose outputs are woven how each ended, and of an attempt behind which another one comes why."""
+"""Says how each followed run ended, and why an attempt failed that another one follows."""
 
 from dataclasses import dataclass, field
 
@@ -48,7 +48,7 @@ def _attempt(run: RunView, number: int) -> str:
 
 
 def _failed(run: RunView) -> int:
-    """The number of its last attempt that ended badly, and behind which another one comes or came; 0 for none."""
+    """The number of the last attempt that failed and was, or will be, followed by another one; 0 for none."""
     if run.process_status == "queued" and "attempt" in (run.waiting_for or {}):
         return len(run.attempts)
     return max(0, len(run.attempts) - 1)

@@ -1,4 +1,4 @@
-"""Finds out whether a pooler stands between us and the server that is of no use to us.
+"""Finds out whether a pooler stands between us and the server in a mode that we cannot use.
 
 In session mode a pooler leaves a connection of the server to one client. In transaction mode it gives each transaction any
 of them: what is listened for, prepared or set in one is not there in the next, and mostly another client has it.

@@ -1,4 +1,4 @@
-"""The part of `SqliteStore` that reads the journal, and notes in it what is for looking at only."""
+"""The part of `SqlStore` that reads the journal, and notes in it what is for looking at only."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The part of `SqliteStore` that begins and ends pauses, and shows the queue."""
+"""The part of `SqlStore` that begins and ends pauses, and shows the queue."""
 
 from flowd.domain.filters import EVERY_RUN, RunFilter
 from flowd.domain.pauses import Pause, Paused

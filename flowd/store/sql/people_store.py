@@ -1,4 +1,4 @@
-"""The part of `SqliteStore` that lists questions and takes what people say to them."""
+"""The part of `SqlStore` that lists questions and takes what people say to them."""
 
 from collections.abc import Sequence
 

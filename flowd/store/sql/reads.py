@@ -1,4 +1,4 @@
-"""Every question to the database. Pages go by `seq`, so that they stay right while rows are added."""
+"""Questions about events and runs. Lists go by `seq`, so that they stay right while rows are added."""
 
 from collections.abc import Sequence
 from typing import Literal

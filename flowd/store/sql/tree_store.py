@@ -1,4 +1,4 @@
-"""The part of `SqliteStore` that reads trees and cancels them."""
+"""The part of `SqlStore` that reads trees and cancels them."""
 
 from collections.abc import Collection
 

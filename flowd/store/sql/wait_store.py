@@ -1,4 +1,4 @@
-"""The part of `SqliteStore` that ends waits for a package and for a person's word."""
+"""The part of `SqlStore` that ends waits for a package and for a person's word."""
 
 from flowd.domain.run import Run
 from flowd.domain.waiting import MissedStep

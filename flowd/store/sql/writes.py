@@ -1,4 +1,4 @@
-"""Every change to the database, one function a use case. Each runs inside the writer's transaction."""
+"""Accepts, replays, starts, ends and cancels. Each function runs inside the writer's transaction."""
 
 from collections.abc import Sequence
 from dataclasses import replace
