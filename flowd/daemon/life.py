@@ -2,7 +2,6 @@
 
 import asyncio
 import faulthandler
-import gc
 import logging
 import os
 import signal
@@ -25,7 +24,7 @@ from flowd.api.shapes.catalog import ReloadedSettingsView
 from flowd.api.shapes.daemon import Drain, DrainView, PageView, Status, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
-from flowd.daemon import signals, surroundings
+from flowd.daemon import garbage, signals, surroundings
 from flowd.daemon.exits import EXIT_KEEPER_LOST, EXIT_OK, EXIT_STORAGE_FAILED
 from flowd.daemon.guard import SHARED_MEMORY, GuardedSocket, until_state_is_lost
 from flowd.daemon.http import HttpPart
@@ -33,19 +32,18 @@ from flowd.daemon.metrics import Metrics, metrics_view
 from flowd.daemon.own_service import OwnService
 from flowd.daemon.page import PrivatePage, Served, serve
 from flowd.daemon.reloading import changes_of, settings_anew
-from flowd.daemon.shutdown import wind_down
-from flowd.daemon.status import Birth, manager_view, status_view, troubles
+from flowd.daemon.shutdown import on_this_stop, wind_down
+from flowd.daemon.status import Birth, status_view
 from flowd.domain.errors import FlowdError, RefusedError, StateError, StorageFailedError
 from flowd.domain.launching import KeeperLostError
 from flowd.domain.people import Person
 from flowd.domain.redaction import Redactor
 from flowd.engine.scheduler import TASK_PREFIX
 from flowd.executors.direct.launcher import environment_without
-from flowd.executors.systemd.pending_job import pending_job
 from flowd.keeper.peer import peer_uid
 from flowd.observe import listenfds, stream
 from flowd.observe.sdnotify import Notifier
-from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
+from flowd.settings.values import Settings
 from flowd.state import folder as state_folder
 from flowd.state import sockets
 
@@ -55,13 +53,6 @@ _HANG_S = 3600.0
 
 _SETTLE_S = 5.0
 """So long a stop waits for notices of what has just ended."""
-
-_GARBAGE_OBJECTS = 10_000
-"""Made and not freed before the collector looks at the youngest; with Python's 700 it takes 2 % of the loop's time."""
-
-_YOUNGEST, _YOUNG = 5, 200
-"""Collections of the youngest objects before one of those that outlived them, and of these before one of all. Nobody
-has a turn during a collection, and one object takes it 1 µs: so the second kind, of 50,000 objects, takes 50 ms."""
 
 
 class Daemon:
@@ -148,9 +139,7 @@ class Daemon:
                 guard = tasks.create_task(self._guard_state(), name="guard state")
                 signals.call_at(signal.SIGHUP, self._hang_up, tasks)
                 self._tell_ready()
-                # What is there by now stays, and what a run leaves behind is mostly freed without the collector.
-                gc.freeze()
-                gc.set_threshold(_GARBAGE_OBJECTS, _YOUNGEST, _YOUNG)
+                garbage.settle()
                 beat = tasks.create_task(self._notifier.beat(self._summary), name="beat")
                 lag = tasks.create_task(self._metrics.watch_loop(), name="loop lag")
                 await self._stop_asked.wait()
@@ -282,7 +271,7 @@ class Daemon:
             # the keeper's folder, if that is still there.
             return self._is_state_lost
         self._notifier.stopping(self._summary())
-        on_stop = await self._on_stop()
+        on_stop = await on_this_stop(self._settings)
         log.info("stopping", extra={"on_stop": on_stop, "running": len(engine.active)})
         is_done = await wind_down(
             engine,
@@ -295,14 +284,6 @@ class Daemon:
             queued = (await engine.reads.counts()).runs["queued"]
             log.info("stopped", extra={"left_running": len(engine.active), "left_queued": queued})
         return is_done
-
-    async def _on_stop(self) -> str:
-        """What to do with running steps. Where systemd manages us and nobody set it, that depends: a restart or an
-        upgrade leaves them to the next daemon, but ``systemctl stop`` means them, too."""
-        on_stop = self._settings.on_stop
-        if on_stop != "keep" or self._settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED:
-            return on_stop
-        return "cancel" if await pending_job(os.environ) == "stop" else on_stop
 
     # --- answering ---------------------------------------------------------------------------------------------------
 
@@ -356,24 +337,15 @@ class Daemon:
 
     async def _status(self, asked: Status) -> StatusView:
         view = await status_view(
-            self._settings, self._parts, birth=self._birth, socket=self._socket, is_draining=self._is_draining
-        )
-        view.http = self._http.where
-        view.page = self._private_page.where
-        view.manager = manager_view(self._notifier)
-        fate = await self._own_service.fate()
-        view.on_service_stop = "cancel" if fate.is_canceled_at_stop else None
-        view.on_service_restart = "kill" if fate.is_killed_at_restart else None
-        engine = self._parts.engine
-        view.troubles = (
-            troubles(
-                self._settings,
-                fate,
-                http=self._http.problem,
-                notices=await engine.notices.problem(),
-                watches=engine.watches.states(),
-            )
-            or None
+            self._settings,
+            self._parts,
+            birth=self._birth,
+            socket=self._socket,
+            is_draining=self._is_draining,
+            http=self._http,
+            page=self._private_page.where,
+            notifier=self._notifier,
+            fate=await self._own_service.fate(),
         )
         if asked.settings:
             view.settings = list(self._settings.table)

@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable
 
 from flowd.engine.engine import Engine
+from flowd.executors.systemd.pending_job import pending_job
+from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
 
 log = logging.getLogger("flowd.daemon")
 
@@ -25,6 +28,15 @@ _SAYINGS = {
     _CANCEL: "canceling running steps; stop again to kill them",
     _KILL: "killing running steps",
 }
+
+
+async def on_this_stop(settings: Settings) -> str:
+    """What to do with running steps. Where systemd manages us and nobody set it, that depends: a restart or an upgrade
+    leaves them to the next daemon, but ``systemctl stop`` means them, too."""
+    on_stop = settings.on_stop
+    if on_stop != "keep" or settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED:
+        return on_stop
+    return "cancel" if await pending_job(os.environ) == "stop" else on_stop
 
 
 async def wind_down(

@@ -12,6 +12,7 @@ import flowd
 from flowd.api.json import instant
 from flowd.api.shapes.daemon import AskingView, AttentionView, RetentionView, StatusView
 from flowd.api.shapes.queue import pause_view
+from flowd.daemon.http import HttpPart
 from flowd.daemon.own_service import StepsFate
 from flowd.domain import questions, retention
 from flowd.domain.watches import WatchState
@@ -46,7 +47,7 @@ class Birth:
         return round((time.monotonic() - self.at_s) * 1000)
 
 
-def manager_view(notifier: Notifier) -> dict[str, Any] | None:
+def _manager(notifier: Notifier) -> dict[str, Any] | None:
     """Who manages this daemon; None where it was started by hand."""
     if not settings_values.is_managed(os.environ) or (unit := own_unit.current()) is None:
         return None
@@ -61,8 +62,24 @@ def manager_view(notifier: Notifier) -> dict[str, Any] | None:
     return view
 
 
-async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket: Path, is_draining: bool) -> StatusView:
-    """The daemon now. Running steps are listed oldest first."""
+async def status_view(
+    settings: Settings,
+    parts: Parts,
+    *,
+    birth: Birth,
+    socket: Path,
+    is_draining: bool,
+    http: HttpPart,
+    page: str | None,
+    notifier: Notifier,
+    fate: StepsFate,
+) -> StatusView:
+    """The daemon now. Running steps are listed oldest first.
+
+    Args:
+        page: Where a page is served that HTTP is not needed for.
+        fate: What a stop and a restart of our unit do to running steps.
+    """
     engine = parts.engine
     snapshot = engine.snapshot()
     counts = await engine.reads.counts()
@@ -114,16 +131,24 @@ async def status_view(settings: Settings, parts: Parts, *, birth: Birth, socket:
             "maxOutputBytes": settings.max_output_bytes,
         },
         retention=_retention(engine.keeping),
+        http=http.where,
+        page=page,
+        manager=_manager(notifier),
+        on_service_stop="cancel" if fate.is_canceled_at_stop else None,
+        on_service_restart="kill" if fate.is_killed_at_restart else None,
+        troubles=_troubles(
+            settings,
+            fate,
+            http=http.problem,
+            notices=await engine.notices.problem(),
+            watches=engine.watches.states(),
+        )
+        or None,
     )
 
 
-def troubles(
-    settings: Settings,
-    fate: StepsFate,
-    *,
-    http: str | None,
-    notices: str | None = None,
-    watches: Iterable[WatchState] = (),
+def _troubles(
+    settings: Settings, fate: StepsFate, *, http: str | None, notices: str | None, watches: Iterable[WatchState]
 ) -> list[dict[str, str]]:
     """What does not work while the rest does: ``http`` is why HTTP is not served, ``notices`` what was not sent, and
     ``watches`` may have problems."""
