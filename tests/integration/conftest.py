@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from desk_rig import Desk
 from scripted_daemon import Script, ScriptedDaemon
 
 
@@ -20,3 +21,11 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ScriptedDaemon]]:
     yield open_one
     for daemon in opened:
         daemon.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A command line, and a daemon whose answers the test writes."""
+    opened = Desk(tmp_path)
+    yield opened
+    opened.daemon.close()
