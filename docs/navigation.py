@@ -75,7 +75,6 @@ NAVIGATION: dict[str, dict[str, str]] = {
     },
     "Inside": {
         "How flowd works": "architecture.md",
-        "Decisions": "decisions.md",
         "Working on flowd": "contributing.md",
         "Changes": "changelog.md",
     },
