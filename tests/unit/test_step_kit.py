@@ -7,6 +7,7 @@ import math
 import os
 import select
 import sys
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,14 @@ def test_there_is_a_way_to_end_for_every_status(status: str) -> None:
 def test_an_attempt_may_say_when_the_next_one_is_due() -> None:
     assert flowd_step.context(given()).failed(retry_after_s=1.5) == {"status": "failed", "retryAfterMs": 1500}
     assert flowd_step.context(given()).blocked("busy", retry_after_s=60)["retryAfterMs"] == 60_000
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, "5", timedelta(seconds=5)])
+def test_what_is_no_number_of_seconds_is_refused_in_a_sentence(wrong: Any) -> None:
+    step = flowd_step.context(given())
+    with pytest.raises(ValueError, match="retry_after_s is a number of seconds, and not"):
+        step.failed("down", retry_after_s=wrong)
+    assert step.failed("down", retry_after_s=5)["retryAfterMs"] == 5000
 
 
 def test_a_step_ends_once() -> None:

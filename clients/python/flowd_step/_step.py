@@ -194,7 +194,7 @@ class Step:
             result["message"] = message
         result.update(members)
         if retry_after_s is not None:
-            result["retryAfterMs"] = max(0, round(retry_after_s * 1000))
+            result["retryAfterMs"] = _milliseconds(retry_after_s)
         if self._next:
             result["next"] = self._next
         found = _printing.line("FLOW_RESULT", result)
@@ -228,6 +228,13 @@ class Step:
             self._status = "failed"
             message = f"{kind.__name__}: {text}" if text else kind.__name__
             _printing.write(_printing.line("FLOW_RESULT", {"status": "failed", "message": message}))
+
+
+def _milliseconds(seconds: float) -> int:
+    try:
+        return max(0, round(seconds * 1000))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"retry_after_s is a number of seconds, and not {seconds!r}") from None
 
 
 def _percent(done: float, total: float) -> int | None:
