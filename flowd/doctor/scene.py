@@ -93,7 +93,7 @@ class Scene:
     @contextmanager
     def reading_file(self) -> Iterator[SqliteReader | None]:
         """The file of the state folder; see `reading`."""
-        if not self.database.exists() or self.database.is_symlink():  # of which the check of the folder tells
+        if not self.database.is_file() or self.database.is_symlink():  # of which the check of the folder tells
             yield None
             return
         wal = self.database.with_name(f"{self.database.name}-wal")

@@ -10,13 +10,13 @@ FOLLOWS_NOT = "it is a link, and flowd follows none where its state is"
 
 
 def open_own(path: str | Path, flags: int, mode: int = 0o600) -> int:
-    """Open a file of the state folder, which must not be a link.
+    """Open a file of the state folder, which must not be a link. Never waits: a named pipe has no writer there.
 
     Raises:
         OSError: It is one (ELOOP), or cannot be opened.
     """
     try:
-        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode)
     except OSError as error:
         # FreeBSD says EMLINK, NetBSD EFTYPE.
         if error.errno == errno.ELOOP or (error.errno != errno.ENOENT and os.path.islink(path)):

@@ -114,3 +114,14 @@ def test_a_file_that_is_no_small_one_holds_up_nobody(clone: Workspace, file: str
         assert done.returncode in (0, 1, 3), done
     if file == "flowd.toml":
         assert f"{path}: it cannot be read" in said["doctor"]
+
+
+@pytest.mark.parametrize("file", ["daemon.lock", "flowd.db"])
+def test_a_pipe_in_the_state_folder_holds_up_nobody(clone: Workspace, file: str) -> None:
+    path = clone.path / ".codex/flowd" / file
+    path.parent.mkdir(mode=0o700, parents=True)
+    pipe(path)
+    for verb in ("status", "doctor"):
+        argv = [sys.executable, "-m", "flowd", verb, "-w", clone.path]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+        assert done.returncode in (0, 1, 3), done

@@ -25,7 +25,8 @@ class Reserve:
         if self._is_held or not self._size_bytes:
             return True
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            # Without O_NONBLOCK, opening a named pipe waits for a reader.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
             descriptor = os.open(self._path, flags, 0o600)
             try:
                 os.posix_fallocate(descriptor, 0, self._size_bytes)
