@@ -72,13 +72,13 @@ def check(scene: Scene) -> Iterator[Finding]:
 
 
 def _in_the_way(folder: Path) -> Path | None:
-    """What has the name of a file of flowd's and is a folder, or the other way round."""
+    """What has the name of a file of flowd's and is none, or that of a folder."""
     for name in (*_FOLDERS, *_FILES):
         try:
-            is_folder = stat.S_ISDIR((folder / name).lstat().st_mode)
+            mode = (folder / name).lstat().st_mode
         except OSError:
             continue
-        if is_folder != (name in _FOLDERS):
+        if not (stat.S_ISDIR(mode) if name in _FOLDERS else stat.S_ISREG(mode)):
             return folder / name
     return None
 
