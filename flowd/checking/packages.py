@@ -92,15 +92,14 @@ def _unstartable(flow: Flow, trial: Trial) -> Iterator[Finding]:
 
 def _hiding_modules(flow: Flow) -> Iterator[Finding]:
     """Each file or folder in the place of a module that a Python step beside it may import."""
-    told: set[str] = set()
+    looked_at: set[str] = set()
     for step in flow.steps:
         script = os.path.realpath(os.path.join(flow.root, step.script))
-        if step.runner is not Runner.PYTHON:
+        folder = os.path.dirname(script)
+        if step.runner is not Runner.PYTHON or folder in looked_at:
             continue
-        for path, module, whose in module_names.hidden_by(os.path.dirname(script)):
-            if path in told:
-                continue
-            told.add(path)
+        looked_at.add(folder)
+        for path, module, whose in module_names.hidden_by(folder):
             what = "the script" if path == script else os.path.relpath(path, os.path.realpath(flow.root))
             message = (
                 f'step "{step.name}": {what} has the name of {whose}\'s module {module}, and is imported in its place'
