@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from command_copy import run_flowd
+from command_copy import run_flowd, without_silence
 from daemon_rig import Workspace
 
 
@@ -27,7 +27,7 @@ class Command:
 
     @property
     def err(self) -> list[str]:
-        return self.err_path.read_text().splitlines()
+        return without_silence(self.err_path.read_text()).splitlines()
 
 
 @contextlib.contextmanager

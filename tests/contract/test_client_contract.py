@@ -263,7 +263,7 @@ def test_a_wait_in_one_thread_does_not_delay_a_cancel_in_another(request: pytest
         waiter = threading.Thread(target=lambda: ended.append(client.wait_run(run)))
         waiter.start()
         assert client.cancel_run(run).status == "canceled"
-        waiter.join(20)
+        waiter.join(60)
         assert [view.status for view in ended] == ["canceled"]
 
 

@@ -119,7 +119,7 @@ def test_a_fork_while_other_threads_use_the_client_leaves_a_child_that_works(
         finally:
             is_over.set()
             for worker in workers:
-                worker.join(20)
+                worker.join(60)
 
 
 def test_a_child_hears_nothing_of_its_parents_subscription_and_leaves_it_alone(served: Workspace) -> None:

@@ -188,7 +188,7 @@ watcher.start()
 save("bbb")
 save("ccc")
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-assert restored.wait(20)
+assert restored.wait(60)
 save("ddd")
 watcher.stop()
 """
@@ -237,7 +237,7 @@ def look():
 watcher = Watcher(look, scanner.folders, rescan_interval_s=600, rewatch_interval_s=600)
 watcher.start()
 manifest.write_text(manifest.read_text().replace("aaa", "bbb"))
-assert seen.wait(20)
+assert seen.wait(60)
 watcher.stop()
 """
 

@@ -250,7 +250,7 @@ def test_ctrl_c_is_quiet_and_130(desk: Desk) -> None:
 
     desk.answers[wire.STATUS] = silent
     with desk.start("status") as process:
-        assert asked.wait(30)
+        assert asked.wait(60)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, b"", b"")
@@ -266,7 +266,7 @@ def test_ctrl_c_in_a_wait_says_that_the_run_goes_on(desk: Desk) -> None:
     desk.answers[wire.DISPATCH] = accepted(run_of("queued"))
     desk.answers[wire.WAIT_RUN] = running
     with desk.start("dispatch", "--type", "a", "--wait") as process:
-        assert asked.wait(30)
+        assert asked.wait(60)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130

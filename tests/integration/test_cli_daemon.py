@@ -68,7 +68,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0, (folder / "log").read_text()
+        assert process.wait(timeout=60) == 0, (folder / "log").read_text()
 
 
 def test_status_tells_of_the_daemon_and_where_each_setting_comes_from(workspace: Path) -> None:

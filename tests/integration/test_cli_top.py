@@ -20,7 +20,7 @@ def on_terminal(*words: str | Path) -> tuple[int, str]:
         while data := os.read(master, 65536):
             said += data
     os.close(master)
-    return process.wait(30), " ".join(said.decode().split())
+    return process.wait(60), " ".join(said.decode().split())
 
 
 def test_without_textual_it_says_how_to_get_it() -> None:

@@ -123,7 +123,7 @@ def test_waiting_outlives_a_restart_of_the_daemon(desk: Desk) -> None:
 
     desk.answers[wire.WAIT_RUN] = die
     with desk.start("dispatch", "--type", "t", "--wait") as process:
-        assert gone.wait(30)
+        assert gone.wait(60)
         desk.daemon.close()
         desk.answers[wire.WAIT_RUN] = {"run": run_of()}
         desk.daemon = ScriptedDaemon(desk.daemon.path, desk.answer)

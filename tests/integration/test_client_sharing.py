@@ -30,7 +30,7 @@ def test_a_wait_in_one_thread_does_not_hold_up_another(serve) -> None:
         if call.method == wire.CANCEL_RUN:
             release.set()
             return "canceled"
-        assert release.wait(10)
+        assert release.wait(60)
         return "waited"
 
     daemon = serve(script)
@@ -39,7 +39,7 @@ def test_a_wait_in_one_thread_does_not_hold_up_another(serve) -> None:
     waiter = threading.Thread(target=lambda: outcomes.append(transport.call(wire.WAIT_RUN, {}, timeout_s=None)))
     waiter.start()
     assert transport.call(wire.CANCEL_RUN, {}, timeout_s=10) == "canceled"
-    waiter.join(10)
+    waiter.join(60)
     transport.close()
     assert outcomes == ["waited"]
 
@@ -49,17 +49,17 @@ def test_a_connection_in_use_at_close_is_closed_by_its_own_call(serve) -> None:
 
     def script(call: Call) -> Any:
         came.set()
-        assert release.wait(10)
+        assert release.wait(60)
         return "answered"
 
     transport = UnixTransport(serve(script).path)
     outcomes: list[Any] = []
     caller = threading.Thread(target=lambda: outcomes.append(transport.call(wire.WAIT_RUN, {}, timeout_s=30)))
     caller.start()
-    assert came.wait(10)
+    assert came.wait(60)
     transport.close()
     release.set()
-    caller.join(10)
+    caller.join(60)
     assert outcomes == ["answered"]
     assert transport._channels._pool._idle == []
 
@@ -124,7 +124,7 @@ def test_closing_a_subscription_ends_a_wait_for_its_next_update_in_another_threa
     waiter = threading.Thread(target=wait)
     waiter.start()
     stream.close()
-    waiter.join(10)
+    waiter.join(60)
     transport.close()
     assert [type(error) for error in raised] == [ConnectionLostError]
 
@@ -133,7 +133,7 @@ def test_async_calls_at_once_are_told_apart_and_share_one_connection(serve) -> N
     everyone_is_here = threading.Barrier(20)
 
     def script(call: Call) -> Any:
-        everyone_is_here.wait(20)  # no answer before all have asked
+        everyone_is_here.wait(60)  # no answer before all have asked
         return call.params["n"]
 
     daemon = serve(script)
@@ -156,7 +156,7 @@ def test_cancelling_one_async_call_leaves_the_others_alone(serve) -> None:
     def script(call: Call) -> Any:
         if call.method == "slow":
             came.set()
-            assert release.wait(10)
+            assert release.wait(60)
         return call.method
 
     daemon = serve(script)

@@ -120,7 +120,7 @@ def test_a_process_whose_run_has_ended_is_named_and_ended_on_request(place: Work
         assert left.poll() is None
         repaired = doctor(place.path, "--repair")["by_check"]["leftovers.processes"]["repaired"]
         assert f"SIGTERM to {left.pid} sleep" in repaired
-        assert left.wait(10) == -signal.SIGTERM
+        assert left.wait(60) == -signal.SIGTERM
         assert unknown.poll() is None  # it may be what a pruned run has left on purpose
         unknown.kill()
 

@@ -77,7 +77,7 @@ def test_a_signal_reaches_only_who_was_looked_at(processes: Processes, sleeper: 
     assert sleeper.poll() is None
     seen.start += 1000
     assert processes.signal(seen, signal.SIGTERM)
-    assert sleeper.wait(10) == -signal.SIGTERM
+    assert sleeper.wait(60) == -signal.SIGTERM
     assert not processes.signal(seen, signal.SIGTERM)
 
 

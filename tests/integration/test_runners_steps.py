@@ -116,7 +116,7 @@ def through_a_slow_pipe(tmp_path: Path, kind: Kind, source: str) -> Done:
         while chunk := os.read(process.stdout.fileno(), 4096):
             stdout += chunk
             time.sleep(0.0005)  # what makes the pipe slow
-        code = process.wait(timeout=30)
+        code = process.wait(timeout=60)
     return Done(code, bytes(stdout), "")
 
 

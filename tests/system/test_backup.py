@@ -44,7 +44,7 @@ class Sender:
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
-        self._thread.join(30)
+        self._thread.join(60)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def test_what_failed_is_retried_and_what_changed_meanwhile_is_left_alone(place: 
     assert "retried 0 runs" in flowd_says(place, "retry", "--reason", "timeout", "--until", "1h")
     assert "retried 3 runs" in flowd_says(place, "retry", "--flow", "flaky", "--reason", "exit")
     for n in range(3):
-        place.call("flow.waitEvent", eventId=f"e{n}", timeoutMs=20_000)
+        place.call("flow.waitEvent", eventId=f"e{n}", timeoutMs=50_000)
     assert statuses(place, "flaky") == ["changed"] * 3
     assert "--wait is for one" in flowd_says(place, "retry", "--flow", "flaky", "--wait", code=2)
     assert "what can be retried is" in flowd_says(place, "retry", "--status", "completed", code=2)

@@ -54,7 +54,7 @@ def dispatch(place: Workspace, flow: str) -> str:
 
 def ended(place: Workspace, run_id: str) -> dict[str, object]:
     """The run when it is over."""
-    run = place.call("flow.waitRun", runId=run_id, timeoutMs=30_000)["run"]
+    run = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert run["status"] not in ("queued", "running"), run
     return dict(run)
 

@@ -17,7 +17,7 @@ def dispatch(place: Workspace, event_id: str, flow: str) -> str:
 
 
 def ended(place: Workspace, run_id: str) -> Any:
-    return place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    return place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
 
 
 def assert_took_what_it_slept(run: Any) -> None:

@@ -49,7 +49,7 @@ def die_at(stage: Stage, point: str, event_id: str, *, victim: str = "daemon") -
     story.kills.append(Kill(time.time(), (victim,), point))
     if victim == "daemon":
         assert stage.process is not None
-        stage.process.wait(30)
+        stage.process.wait(60)
     return story
 
 
@@ -59,7 +59,7 @@ def settle(stage: Stage, story: Story) -> None:
         story.acknowledged[event_id] = dispatch(stage, event_id)
     for run_ids in story.acknowledged.values():
         for run_id in run_ids:
-            stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)
+            stage.call("flow.waitRun", runId=run_id, timeoutMs=50_000)
 
 
 def verdict(stage: Stage, story: Story) -> Verdict:
@@ -105,7 +105,7 @@ def test_a_keeper_that_died_before_it_spawned_costs_no_run(stage: Stage) -> None
     up(stage)
     story = die_at(stage, "journal.begin:after", "silent-1", victim="keeper")
     (run_id,) = story.acknowledged["silent-1"]
-    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert (run["reason"], run.get("exitCode"), run["attemptCount"]) == ("exit", 5, 1), run
     assert verdict(stage, story).problems == []
 
@@ -114,7 +114,7 @@ def test_a_step_whose_keeper_died_before_it_noted_the_pid_is_found_by_its_mark(s
     up(stage)
     story = die_at(stage, "keeper-process.spawn:after", "hangs-1", victim="keeper")
     (run_id,) = story.acknowledged["hangs-1"]
-    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert (run["status"], run.get("reason"), run["attemptCount"]) == ("failed", "timeout", 1)
     assert verdict(stage, story).problems == []
 
@@ -150,14 +150,14 @@ def test_a_daemon_whose_keeper_keeps_dying_ends_and_the_next_one_goes_on(stage: 
     assert "keeper lost" in stage.log()
     up(stage)
     (run_id,) = story.acknowledged["hangs-1"]
-    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    run = stage.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert (run["reason"], run["attemptCount"]) == ("timeout", 1)
 
 
 def test_the_judge_sees_a_lost_event_a_doubled_start_and_a_stale_file(stage: Stage) -> None:
     up(stage)
     (run_id,) = dispatch(stage, "fails-1")
-    stage.call("flow.waitRun", runId=run_id, timeoutMs=20_000)
+    stage.call("flow.waitRun", runId=run_id, timeoutMs=50_000)
     with stage.ledger.open("a") as ledger:
         ledger.write(f"S {run_id} 1 12345 fails\n")
     (stage.state / "output" / "run_stale.stdout").touch()

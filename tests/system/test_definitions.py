@@ -47,7 +47,7 @@ def test_a_queued_run_starts_with_the_definition_in_force_then_and_shows_it(plac
     edited = package_hash(place, "work")
     assert edited != matched
     let_go(place)
-    ended = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    ended = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert (ended["effectiveStatus"], ended["packageHash"]) == ("changed", edited)
     assert [attempt["packageHash"] for attempt in ended["attempts"]] == [edited]
     assert "waitingFor" not in ended
@@ -68,13 +68,13 @@ def test_a_run_whose_package_is_gone_waits_for_it_over_a_restart_and_holds_up_no
         bound_s = 30.0  # until it is known which have what
     let_go(place)
     for run_id in (holder, second):
-        assert place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]["effectiveStatus"] == "changed"
+        assert place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]["effectiveStatus"] == "changed"
     until(lambda: run(place, first)["waitingFor"] == gone, bound_s=bound_s, what="its wait")
     place.kill()
     place.start(FLOWD_MAX_PARALLEL="1")
     until(lambda: run(place, first)["waitingFor"] == gone, bound_s=bound_s, what="its wait")
     shutil.move(place.path / "aside", place.path / "flows/work")
-    ended = place.call("flow.waitRun", runId=first, timeoutMs=20_000)["run"]
+    ended = place.call("flow.waitRun", runId=first, timeoutMs=50_000)["run"]
     assert (ended["status"], ended["exitCode"]) == ("failed", 3)
     assert place.stop() == 0
 
@@ -93,7 +93,7 @@ def test_a_retry_that_waits_says_until_when_and_starts_with_what_is_in_force_the
     place.flow("work", say("changed"))
     place.call(wire.RELOAD)
     place.call("flow.retryRun", runId=run_id)
-    ended = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    ended = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert (ended["effectiveStatus"], ended["attemptCount"]) == ("changed", 2)
     first, last = (attempt["packageHash"] for attempt in ended["attempts"])
     assert first != last == ended["packageHash"]
@@ -122,7 +122,7 @@ def test_two_queued_runs_show_the_files_that_each_of_them_ran(place: Workspace) 
     until((folder / "started").exists, what="the first run")
     (folder / "lib.sh").write_text("echo two\n")
     (folder / "go").touch()
-    ended = [place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"] for run_id in runs]
+    ended = [place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"] for run_id in runs]
     assert ["one" in str(ended[0]["output"]), "two" in str(ended[1]["output"])] == [True, True]
     assert ended[0]["packageHash"] != ended[1]["packageHash"]
     for one in ended:

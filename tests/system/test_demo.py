@@ -89,5 +89,5 @@ def test_an_interrupted_demo_leaves_nothing(scratch: Path, environ: dict[str, st
         # A step that takes a minute is about to run.
         process.send_signal(signal.SIGINT)
         process.stdout.read()
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=60) == 130
     assert left_behind(scratch) == []

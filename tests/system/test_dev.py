@@ -81,7 +81,7 @@ def watching(place: Workspace, tmp_path: Path, *words: str) -> Iterator[Command]
     with command(place, tmp_path, "dev", *words) as running:
         yield running
         running.process.terminate()
-        assert running.process.wait(30) == 130
+        assert running.process.wait(60) == 130
 
 
 def ready(running: Command) -> None:
@@ -297,7 +297,7 @@ def test_its_end_leaves_no_process_and_no_folder(place: Workspace, tmp_path: Pat
     )
     until(lambda: f"{place.path}/on" in out.read_text())
     process.send_signal(number)
-    assert process.wait(30) == 130
+    assert process.wait(60) == 130
     assert "cleaned" in out.read_text()
     until(lambda: not place.processes(str(place.path)))
     # Where its paths are too long for sockets, these are in the user's folder for them, which is every daemon's.
@@ -434,7 +434,7 @@ def test_keys_run_again_run_all_below_choose_the_event_and_quit(
     on.shows("with event second (events/second.json)")
     on.shows("work/test completed in ", 2)
     on.press("q")
-    assert on.process.wait(30) == 0
+    assert on.process.wait(60) == 0
     assert termios.tcgetattr(on.slave) == on.before
 
 
@@ -469,7 +469,7 @@ def test_what_a_step_finds_in_its_rounds_folder_is_made_anew_for_each_trial(
     assert "known results" not in on.said()
     assert "File exists" not in on.said()
     on.press("q")
-    assert on.process.wait(30) == 0
+    assert on.process.wait(60) == 0
 
 
 def test_keys_in_quick_succession_begin_anew_each_time(place: Workspace, terminal: Callable[..., Terminal]) -> None:
@@ -485,7 +485,7 @@ def test_keys_in_quick_succession_begin_anew_each_time(place: Workspace, termina
     on.press("1")
     on.shows("work/build completed in ")
     on.press("q")
-    assert on.process.wait(30) == 0
+    assert on.process.wait(60) == 0
     assert "Fault" not in on.said()
 
 
@@ -498,7 +498,7 @@ def test_ctrl_c_on_the_terminal_ends_the_step_and_leaves_the_terminal_as_it_was(
     on.press("r")
     on.shows(f"{place.path}/on")
     os.killpg(on.process.pid, signal.SIGINT)
-    assert on.process.wait(30) == 130
+    assert on.process.wait(60) == 130
     on.shows("cleaned")
     until(lambda: not place.processes(str(place.path)))
     assert termios.tcgetattr(on.slave) == on.before

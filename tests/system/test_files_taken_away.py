@@ -51,7 +51,7 @@ def go(place: Workspace) -> None:
 
 
 def ended(place: Workspace, run_id: str) -> Any:
-    return place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    return place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
 
 
 def steps(place: Workspace) -> list[psutil.Process]:
@@ -176,7 +176,7 @@ def test_what_cannot_be_made_again_stops_the_daemon_and_its_steps(
     change(state(place) / name if name else state(place))
 
     assert place.process is not None
-    assert place.process.wait(30) == 74
+    assert place.process.wait(60) == 74
     assert "was removed, emptied or replaced" in place.log()
     until(lambda: not steps(place), what="the step's end")
     go(place)
@@ -198,7 +198,7 @@ def test_a_database_without_its_shared_memory_stops_the_daemon_and_the_next_goes
     run_id = begin(place)
     remove(state(place) / "flowd.db-shm")
     assert place.process is not None
-    assert place.process.wait(30) == 74
+    assert place.process.wait(60) == 74
     place.start()
     go(place)
     assert (ended(place, run_id)["effectiveStatus"], log_of(place)) == ("changed", ["start", "end"])
@@ -211,7 +211,7 @@ def test_a_database_that_was_emptied_under_the_daemon_is_never_taken_for_a_new_o
     emptied(state(place) / "flowd.db")
     emptied(state(place) / "flowd.db-wal")
     assert place.process is not None
-    assert place.process.wait(30) == 74
+    assert place.process.wait(60) == 74
     told = flowd_says(place, "serve", code=78)
     assert "is empty" in told or "does not start over state" in told
 

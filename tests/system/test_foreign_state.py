@@ -71,7 +71,7 @@ def test_a_copys_daemon_leaves_the_originals_step_alone(place: Workspace, copy: 
     assert copy.process is not None
     copy.process.send_signal(signal.SIGTERM)
     copy.process.send_signal(signal.SIGTERM)
-    assert copy.process.wait(30) == 0
+    assert copy.process.wait(60) == 0
     doctor(copy.path, "--repair")
     assert step.is_running()
     assert step.status() != psutil.STATUS_ZOMBIE

@@ -92,7 +92,7 @@ def test_no_caller_is_dropped_over_restarts(
         for times in range(1, RESTARTS + 1):
             before = place.log().count("ready")
             daemon.send_signal(signal.SIGTERM)
-            assert daemon.wait(30) == 0, place.log()
+            assert daemon.wait(60) == 0, place.log()
             daemon = serve(place, held)
             assert ask()
             assert place.log().count("ready") > before

@@ -138,7 +138,7 @@ def test_a_second_host_of_a_name_is_not_let_in_while_the_first_lives(hosts: Host
     with pytest.raises(AssertionError, match="There is a host anna already"):
         place.start(FLOWD_STORE=hosts.address, FLOWD_HOST="anna")
     assert place.process is not None
-    assert place.process.wait(20) == 75
+    assert place.process.wait(60) == 75
     hosts.stop()
 
 

@@ -321,7 +321,7 @@ def test_a_server_that_goes_after_its_first_request_leaves_a_lost_call(is_async:
             assert isinstance(raised.value.__cause__, DaemonNotRunningError)
             with pytest.raises(DaemonNotRunningError):
                 flows.wait_run("run_1")
-        server.join(10)
+        server.join(60)
 
 
 @BOTH

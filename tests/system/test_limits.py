@@ -12,7 +12,7 @@ def run_of(place: Workspace, flow: str) -> dict[str, object]:
     """Dispatch to a flow and wait for its run's end."""
     event = {"id": f"{flow}-1", "type": f"{flow}.go", "payload": {}}
     (run_id,) = place.call("flow.dispatch", event=event)["runIds"]
-    return dict(place.call("flow.waitRun", runId=run_id, timeoutMs=30_000)["run"])
+    return dict(place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"])
 
 
 def test_a_steps_limits_hold_and_its_use_is_shown(place: Workspace) -> None:

@@ -165,10 +165,10 @@ def test_a_second_client_on_the_same_state_is_served_by_the_first_and_takes_over
             waiting = threading.Thread(target=lambda: views.append(second.wait_run(again.run_ids[0])))
             waiting.start()
             first.stdin.close()
-            assert first.wait(20) == 0
+            assert first.wait(60) == 0
             assert second.status()["pid"] == os.getpid()
             (folder / "go").touch()
-            waiting.join(20)
+            waiting.join(60)
             assert [(view.status, view.attempt_count) for view in views] == [("changed", 1)]
     assert (folder / "count").read_text() == "x\n"
 
@@ -258,7 +258,7 @@ def test_two_event_loops_can_use_local_clients_at_once(place: Workspace) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert results == ["changed", "changed"]
 
 

@@ -101,7 +101,7 @@ def test_what_a_step_printed_before_it_is_followed_comes_in_its_order(place: Wor
     with command(place, tmp_path, "logs", "-f", "-n", "1", run_id) as follower:
         until(lambda: follower.out == ["3"])
         (folder / "c").touch()
-        assert follower.process.wait(30) == 0
+        assert follower.process.wait(60) == 0
         assert (follower.out[0], follower.err, len(follower.out)) == ("3", ["4"], 2)
 
 
@@ -132,6 +132,6 @@ def test_a_flow_is_followed_through_runs_that_come_and_attempts_that_come_later(
         place.call("flow.retryRun", runId=last)
         until(lambda: sum(last in line for line in follower.out) == 2)
         follower.process.send_signal(signal.SIGINT)
-        assert follower.process.wait(30) == 130
+        assert follower.process.wait(60) == 130
         assert all("again" in line for line in follower.out)
         assert follower.err == []

@@ -203,4 +203,4 @@ def test_a_caller_that_hangs_up_at_once_still_has_its_event_run(place: Workspace
     stored = place.call("flow.listEvents", limit=500)["events"]
     for event in stored:
         for run in event["runIds"]:
-            assert place.call("flow.waitRun", runId=run, timeoutMs=30_000)["run"]["status"] == "completed"
+            assert place.call("flow.waitRun", runId=run, timeoutMs=50_000)["run"]["status"] == "completed"

@@ -31,7 +31,7 @@ def run(place: Workspace, run_id: str) -> dict[str, Any]:
 
 
 def ended(place: Workspace, run_id: str) -> dict[str, Any]:
-    answer = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)
+    answer = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)
     assert not answer["timedOut"], place.log()
     found: dict[str, Any] = answer["run"]
     return found

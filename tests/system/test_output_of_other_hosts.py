@@ -81,7 +81,7 @@ def test_what_a_step_prints_is_followed_on_another_host_as_it_comes(hosts: Hosts
         seen = len(of_run.out), len(of_event.out)
         until(lambda: len(of_run.out) > seen[0] and len(of_event.out) > seen[1], what="lines after a restart")
         go.touch()
-        assert (of_run.process.wait(20), of_event.process.wait(20)) == (1, 1)  # it has no result
+        assert (of_run.process.wait(60), of_event.process.wait(60)) == (1, 1)  # it has no result
         out, err = of_run.out, of_run.err
         woven = [line.removeprefix("work/main | ") for line in of_event.out]
     assert out[:-1] == [f"out {number}" for number in range(1, len(out))]

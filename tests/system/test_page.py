@@ -406,7 +406,7 @@ def test_the_last_hour_is_told_alike_by_a_daemon_and_by_the_next_one() -> None:
         assert last_hour(place) == ("2", "1")
         (place.path / "flows" / "flaky" / "ok").touch()
         place.call("flow.retryRun", runId=run_ids["flaky"])
-        assert not place.call("flow.waitRun", runId=run_ids["flaky"], timeoutMs=20_000)["timedOut"]
+        assert not place.call("flow.waitRun", runId=run_ids["flaky"], timeoutMs=50_000)["timedOut"]
         assert last_hour(place) == ("2", "0")
         place.call("flow.resolveRun", runId=run_ids["gate"], status="failed")
         assert last_hour(place) == ("2", "1")
@@ -461,7 +461,7 @@ def served_as_alice(address: str, **environ: str) -> Iterator[Path]:
             yield place
         finally:
             serving.terminate()
-            serving.wait(30)
+            serving.wait(60)
 
 
 def address_of_this_machine() -> str | None:

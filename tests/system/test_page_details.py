@@ -70,7 +70,7 @@ def dispatch(web: HttpPlace, event_id: str, kind: str, payload: Any = None) -> N
 
 
 def ended(web: HttpPlace, event_id: str) -> None:
-    waited = web.place.call("flow.waitEvent", eventId=event_id, tree=True, timeoutMs=30_000)
+    waited = web.place.call("flow.waitEvent", eventId=event_id, tree=True, timeoutMs=50_000)
     assert not waited["timedOut"]
 
 

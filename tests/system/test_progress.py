@@ -40,7 +40,7 @@ def test_a_running_step_shows_its_progress_until_it_ends(place: Workspace) -> No
     place.start()
     assert until(lambda: _telling(place, run_id), what="the progress after a restart")
     (place.path / "flows/pull/go").touch()
-    ended = place.call("flow.waitRun", runId=run_id, timeoutMs=10_000)["run"]
+    ended = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert ended["status"] == "completed"
     assert "progress" not in ended
 
@@ -126,7 +126,7 @@ def test_hostile_lines_are_harmless(place: Workspace) -> None:
 
     until(lambda: percent() == 99, what="the last progress")
     (place.path / "flows/flood/go").touch()
-    assert place.call("flow.waitRun", runId=run_id, timeoutMs=10_000)["run"]["effectiveStatus"] == "changed"
+    assert place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]["effectiveStatus"] == "changed"
     # Once a second at most, so not one entry of the journal for each line.
     with place.client() as client, client.subscribe(["run"], after="oldest") as updates:
         told = list(takewhile(lambda update: update.status != "completed", updates))
@@ -152,13 +152,13 @@ def test_those_who_wait_and_follow_on_a_terminal_see_how_far_it_is_and_no_lines_
         until(lambda: b"40 % layer 3 of 7" in seen, what="the progress beside the spinner")
         until(lambda: all(b"begun" in said for said in heard), what="those who follow while it goes on")
         (place.path / "flows/pull/go").touch()
-        waiting.result(30)
+        waiting.result(60)
         for follower in (following, several):
-            said = follower.result(30)
+            said = follower.result(60)
             assert "begun" in said
             assert "done" in said
             assert "FLOW_PROGRESS" not in said
-        assert "FLOW_PROGRESS" in raw.result(30)
+        assert "FLOW_PROGRESS" in raw.result(60)
 
 
 def test_who_follows_runs_is_told_changes_of_their_status_alone(place: Workspace) -> None:
@@ -168,7 +168,7 @@ def test_who_follows_runs_is_told_changes_of_their_status_alone(place: Workspace
     (run_id,) = place.call("flow.dispatch", event={"id": "e1", "type": "pull.go"})["runIds"]
     until(lambda: _telling(place, run_id), what="the progress")
     (place.path / "flows/pull/go").touch()
-    place.call("flow.waitRun", runId=run_id, timeoutMs=10_000)
+    place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)
     argv = [sys.executable, "-m", "flowd", "runs", "-f", "--after", "oldest", "--json", "-w", str(place.path)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None

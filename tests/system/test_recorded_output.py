@@ -33,7 +33,7 @@ def test_reopened_streams_keep_the_result_and_the_order_is_stored_with_the_outpu
     )
     place.flow("work", script)
     place.start()
-    run = place.call("flow.waitRun", runId=dispatched(place, "work"), timeoutMs=20_000)["run"]
+    run = place.call("flow.waitRun", runId=dispatched(place, "work"), timeoutMs=50_000)["run"]
     assert (run["status"], run["result"]["message"]) == ("completed", "kept")
     texts = {part["kind"]: part["text"].encode() for part in run["output"]}
     assert texts["stdout"].startswith(b"one\nthree\nFLOW_RESULT ")
@@ -75,7 +75,7 @@ def test_a_step_without_a_result_is_told_what_was_ended_while_it_printed(place: 
     script = "(while :; do echo on; sleep 0.02; done) &\nexit 0"
     place.flow("work", script, step="grace_ms = 300")
     place.start()
-    run = place.call("flow.waitRun", runId=dispatched(place, "work"), timeoutMs=20_000)["run"]
+    run = place.call("flow.waitRun", runId=dispatched(place, "work"), timeoutMs=50_000)["run"]
     assert run["reason"] == "no_result"
     assert "still printed when its grace_ms were over, and was ended" in run["error"]
     assert all(left in run["error"] for left in run["attempts"][0]["leftovers"])
@@ -95,7 +95,7 @@ def test_a_keeper_of_another_version_is_named_by_status_and_doctor(place: Worksp
     found = doctor(place.path)["by_check"]["keeper.version"]
     assert (found["level"], "99.0.0" in str(found)) == ("warn", True)
     (place.path / "flows/work/go").touch()
-    assert place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]["status"] == "completed"
+    assert place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]["status"] == "completed"
     until(lambda: place.call("daemon.status")["keeper"].get("pid") not in (None, keeper), what="another keeper")
     assert "outdatedKeeper" not in place.call("daemon.status")
     assert "keeper.version" not in doctor(place.path)["by_check"]

@@ -45,14 +45,14 @@ def test_a_run_is_named_by_any_unique_beginning_or_in_words(busy: Workspace) -> 
     assert flowd_says(busy, "logs", "@last").strip() == ""
     assert len(busy.call("flow.getRun", runId=bad)["run"]["attempts"]) == 1
     flowd_says(busy, "retry", "@failed")
-    assert len(busy.call("flow.waitRun", runId=bad, timeoutMs=20_000)["run"]["attempts"]) == 2
+    assert len(busy.call("flow.waitRun", runId=bad, timeoutMs=50_000)["run"]["attempts"]) == 2
 
 
 @pytest.mark.parametrize("words", [["other-2"], ["oth"], ["--event", "other-2", "--failed"], ["--event", "other-2"]])
 def test_an_event_is_retried_by_what_failed_of_it(busy: Workspace, words: list[str]) -> None:
     _, bad = run_ids(busy)
     assert bad in flowd_says(busy, "retry", *words)
-    assert len(busy.call("flow.waitRun", runId=bad, timeoutMs=20_000)["run"]["attempts"]) == 2
+    assert len(busy.call("flow.waitRun", runId=bad, timeoutMs=50_000)["run"]["attempts"]) == 2
 
 
 def test_an_event_is_named_by_any_unique_beginning_or_in_words(busy: Workspace) -> None:

@@ -45,5 +45,5 @@ def test_the_last_attempt_asks_and_a_running_one_tells_nothing_of_the_one_before
     assert not {"reason", "error", "exitCode", "signal"} & run.keys()
     assert run["attempts"][0]["reason"] == "exit"
     (place.path / "flows/asks/go").touch()
-    run = place.call("flow.waitRun", runId=run_id, timeoutMs=10_000)["run"]
+    run = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert (run["status"], run["needsAttention"], run["resultStatus"]) == ("completed", True, "blocked")

@@ -29,7 +29,7 @@ def waiting(place: Workspace, run_id: str) -> object:
 
 
 def ended(place: Workspace, run_id: str) -> object:
-    return place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]["effectiveStatus"]
+    return place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]["effectiveStatus"]
 
 
 def test_a_run_waits_over_a_restart_for_a_host_that_has_its_labels_and_holds_up_nobody(labelled: Workspace) -> None:

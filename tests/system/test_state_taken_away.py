@@ -37,7 +37,7 @@ def test_a_removed_state_folder_stops_the_daemon_and_what_it_runs(place: Workspa
     shutil.rmtree(place.path / ".codex" / "flowd")
 
     assert place.process is not None
-    assert place.process.wait(30) == EXIT_STORAGE_FAILED
+    assert place.process.wait(60) == EXIT_STORAGE_FAILED
     assert "was removed, emptied or replaced" in place.log()
     until(lambda: not psutil.pid_exists(pid), what="the step's end")
 
@@ -52,11 +52,11 @@ def test_a_step_that_was_ended_because_the_state_was_moved_away_says_so_when_it_
     state.rename(moved)
 
     assert place.process is not None
-    assert place.process.wait(30) == EXIT_STORAGE_FAILED
+    assert place.process.wait(60) == EXIT_STORAGE_FAILED
     shutil.rmtree(state, ignore_errors=True)
     moved.rename(state)
     place.start()
-    run = place.call("flow.waitRun", runId=run_id, timeoutMs=15_000)["run"]
+    run = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert (run["status"], run["reason"]) == ("failed", "interrupted")
     assert "flowd ended all steps when it stopped" in run["error"]
 
@@ -69,7 +69,7 @@ def test_a_daemon_that_was_robbed_of_its_state_leaves_the_next_ones_socket(place
 
     place.start(FLOWD_HOST="next")  # with a shared store a folder that is made anew is another host
 
-    assert robbed.wait(30) == EXIT_STORAGE_FAILED
+    assert robbed.wait(60) == EXIT_STORAGE_FAILED
     assert place.call("daemon.status")["state"] == "ready"
 
 

@@ -58,7 +58,7 @@ def test_a_command_says_that_the_daemon_is_stopped_and_goes_on_with_it(stopped: 
         process.resume()
         if command == ["events", "-f"]:
             caller.send_signal(signal.SIGINT)
-        caller.wait(30)
+        caller.wait(60)
         assert caller.returncode == {"cancel": 5, "events": 130}.get(command[0], 0)
 
 

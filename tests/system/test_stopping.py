@@ -60,7 +60,7 @@ def said(place: Workspace, words: str) -> None:
 
 
 def run(place: Workspace, run_id: str) -> dict[str, Any]:
-    answer: dict[str, Any] = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    answer: dict[str, Any] = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     return answer
 
 
@@ -157,7 +157,7 @@ def test_a_drained_daemon_stops_at_once(place: Workspace) -> None:
         queued = dispatch(place, "e2")
         assert waiting.poll() is None
         release(place)
-        assert waiting.wait(30) == 0
+        assert waiting.wait(60) == 0
         assert waiting.stdout.read() == b"nothing runs any more\n"
     assert place.call("flow.getRun", runId=queued)["run"]["status"] == "queued"
     assert place.stop() == 0

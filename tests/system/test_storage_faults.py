@@ -28,7 +28,7 @@ def dispatch(place: Workspace, event_id: str, *, flow: str = "work", size: int =
 
 
 def ended(place: Workspace, run_id: str) -> Any:
-    run = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    run = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert run["status"] in ("completed", "failed"), (run, place.log())
     return run
 
@@ -171,7 +171,7 @@ def test_a_failing_fsync_stops_the_daemon_and_leaves_the_steps_to_the_keeper(pla
         dispatch(place, "e2")
     assert refused.value.slug == "storage_failed"
     assert place.process is not None
-    assert place.process.wait(30) == 74
+    assert place.process.wait(60) == 74
     assert "storage failed" in place.log()
     os.kill(keeper, 0)  # it lives, and with it the step
     switch.unlink()
@@ -332,13 +332,13 @@ def test_a_daemon_stops_on_a_full_disk_without_a_fault_and_leaves_no_step(place:
                 until(lambda: "stop again" in place.log(), what="word of the first")
                 place.process.terminate()
 
-            assert place.process.wait(30) == 0, place.log()
+            assert place.process.wait(60) == 0, place.log()
 
             assert "Fault" not in place.log()
             until(lambda: not place.processes(str(place.path / "flows/work/main.sh")), what="the step's end")
             os.unlink(state(place) / "filler")
             place.start()
-            assert place.call("flow.waitRun", runId=run_id, timeoutMs=15_000)["run"]["status"] == "canceled"
+            assert place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]["status"] == "canceled"
             assert place.stop() == 0
         finally:
             place.clean_up()

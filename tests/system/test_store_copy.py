@@ -44,7 +44,7 @@ def lived_in(place: Workspace) -> dict[str, str]:
     place.start()
     done = {event_id: send(place, event_id, event_id) for event_id in ("small", "big", "bad", "ask", "cause")}
     for run_id in done.values():
-        assert not place.call("flow.waitRun", runId=run_id, timeoutMs=30_000)["timedOut"], place.log()
+        assert not place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["timedOut"], place.log()
     until(
         lambda: place.call("daemon.status")["runs"] | {"queued": 0, "running": 0} == place.call("daemon.status")["runs"]
     )
@@ -104,13 +104,13 @@ def test_a_store_goes_over_whole_and_back_and_what_waits_goes_on(place: Workspac
         (place.path / "flows/keyed" / f"go-{event_id}").touch()
     place.call("flow.resume", flow="later")
     for event_id in ("k1", "k2", "later"):
-        assert place.call("flow.waitRun", runId=ids[event_id], timeoutMs=30_000)["run"]["effectiveStatus"] == "changed"
+        assert place.call("flow.waitRun", runId=ids[event_id], timeoutMs=50_000)["run"]["effectiveStatus"] == "changed"
     assert (place.path / "flows/keyed/ran").read_text() == "x\nx\n"
     # Numbers go on after those that were copied.
     with pytest.raises(CallError):
         place.call("flow.getEvent", eventId="none")
     new = send(place, "new", "small")
-    assert place.call("flow.waitRun", runId=new, timeoutMs=30_000)["run"]["effectiveStatus"] == "completed"
+    assert place.call("flow.waitRun", runId=new, timeoutMs=50_000)["run"]["effectiveStatus"] == "completed"
     now = seen(place)
     running = flowd(place, "store", "copy", "--back")
     assert (running.returncode, "serves this workspace" in running.stderr) == (5, True), running.stderr

@@ -332,7 +332,7 @@ def test_closing_from_another_thread_ends_the_iterator(place: Workspace) -> None
         place.call("flow.dispatch", event={"id": "e1", "type": "none"})
         until(lambda: heard, what="the first update")
         updates.close()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
         assert len(heard) == 1
 

@@ -47,7 +47,7 @@ def test_a_closed_terminal_stops_a_daemon_whose_log_goes_to_a_file(place: Worksp
     place.process.send_signal(signal.SIGHUP)
     until(lambda: '"reloaded"' in place.log(), what="a reload, for the terminal is there")
     os.close(master)
-    assert place.process.wait(30) == 0, place.log()
+    assert place.process.wait(60) == 0, place.log()
 
 
 def test_a_daemon_under_nohup_outlives_its_terminal(place: Workspace) -> None:
@@ -86,7 +86,7 @@ def test_process_one_of_a_container_reaps_strangers_and_ends_as_the_daemon_does(
     until(lambda: "keeper restarted" in place.log(), what="the next keeper")
     until(lambda: not zombies(), what="no zombies")
     os.kill(int(one), signal.SIGTERM)
-    assert place.process.wait(30) == 0, place.log()
+    assert place.process.wait(60) == 0, place.log()
 
 
 def test_a_command_in_a_deleted_folder_says_so(tmp_path: Path) -> None:

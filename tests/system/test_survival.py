@@ -55,7 +55,7 @@ def test_kill_9_of_the_keeper_leaves_running_steps_and_their_exits(place: Worksp
     until(lambda: place.call("daemon.status")["keeper"].get("pid") not in (old, None), what="the next keeper")
     (place.path / "flows/work/go").touch()
     for run_id in runs:
-        run = place.call("flow.waitRun", runId=run_id, timeoutMs=30_000)["run"]
+        run = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
         assert run["output"][0]["text"].startswith("begin\nend\n")
         assert run["attemptCount"] == 1
         # Where the kernel does not tell the exit of a process that is not ours, its result stands in for it.
@@ -75,7 +75,7 @@ def test_kill_9_of_both_leaves_running_steps_to_be_adopted(place: Workspace) -> 
     place.start(FLOWD_MAX_PARALLEL="4")
     (place.path / "flows/work/go").touch()
     for run_id in runs:
-        run = place.call("flow.waitRun", runId=run_id, timeoutMs=30_000)["run"]
+        run = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
         assert (run["status"], run["effectiveStatus"]) == ("completed", "changed")
     assert sorted(starts.read_text().split()) == sorted(f"e{n}" for n in range(8))
 
@@ -93,7 +93,7 @@ def test_a_cancel_that_was_asked_for_outlives_the_daemon(place: Workspace) -> No
         with pytest.raises(FlowClientError):
             answer.result()
     place.start()
-    run = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    run = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert (run["status"], run.get("reason")) == ("canceled", "canceled"), (run, place.log())
     pid = int(pid_file.read_text())
     until(lambda: not os.path.exists(f"/proc/{pid}"), what="the step's end")

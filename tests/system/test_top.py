@@ -75,7 +75,7 @@ def test_who_replays_from_a_step_is_told_that_the_folder_of_the_round_will_be_em
     (package / "flow.toml").write_text(manifest + sell, encoding="utf-8")
     place.start()
     place.call("flow.dispatch", event={"id": "p1", "type": "parts.go"})
-    assert not place.call("flow.waitEvent", eventId="p1", timeoutMs=20_000)["timedOut"]
+    assert not place.call("flow.waitEvent", eventId="p1", timeoutMs=50_000)["timedOut"]
     run_ids = {run["stepName"]: run["id"] for run in place.call("flow.listRuns", eventId="p1")["runs"]}
 
     async def does(reader: Reader) -> None:

@@ -124,7 +124,7 @@ def test_what_a_step_writes_is_shown_while_it_runs_and_stdout_has_the_result_alo
     with command(place, tmp_path, *verb, event(place)) as running:
         until(lambda: running.err == ["early"])
         gate.touch()
-        assert running.process.wait(30) == 0
+        assert running.process.wait(60) == 0
     assert "late" in running.err
     assert running.err[-1].startswith("flowd: try/main completed in ")
     assert len(running.out) == 1
@@ -249,7 +249,7 @@ def test_a_second_interrupt_kills_what_takes_its_time(place: Workspace, tmp_path
         running.process.send_signal(signal.SIGINT)
         until(lambda: "asked" in running.err)
         running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(30) == 130
+        assert running.process.wait(60) == 130
     assert running.err[-1].endswith(": was canceled (ended by SIGKILL)")
     until(lambda: not place.processes(str(place.path)))
 

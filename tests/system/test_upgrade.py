@@ -25,11 +25,11 @@ def test_steps_run_through_an_upgrade_and_end_under_the_new_daemon(place: Worksp
     status = place.call("daemon.status")
     assert (status["version"], status["keeper"]["pid"]) == ("99.0.0", keeper)
     (place.path / "flows/work/go").touch()
-    run = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    run = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert (run["exitCode"], run["attemptCount"], run["attempts"][0]["workerId"]) == (6, 1, status["keeper"]["id"])
     assert run["output"][0]["text"].startswith("one\ntwo\n")
     (next_run,) = place.call("flow.dispatch", event={"id": "e2", "type": "work.go", "payload": {}})["runIds"]
-    assert place.call("flow.waitRun", runId=next_run, timeoutMs=20_000)["run"]["exitCode"] == 6  # by the old keeper
+    assert place.call("flow.waitRun", runId=next_run, timeoutMs=50_000)["run"]["exitCode"] == 6  # by the old keeper
     assert place.stop() == 0
     until(lambda: not place.processes(str(place.path / ".codex/flowd/keeper")), what="the idle keeper's end")
     place.start(**new)
@@ -62,7 +62,7 @@ UNDER_WAY = (
 
 
 def ended(place: Workspace, run_id: str) -> Any:
-    return place.call("flow.waitRun", runId=run_id, timeoutMs=30_000)["run"]
+    return place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
 
 
 def as_before(run: Any) -> Any:

@@ -84,7 +84,7 @@ class Asking:
 
 
 def ends(place: Workspace, event_id: str) -> list[str]:
-    state = place.call("flow.waitEvent", eventId=event_id, timeoutMs=30_000)
+    state = place.call("flow.waitEvent", eventId=event_id, timeoutMs=50_000)
     assert state["timedOut"] is False
     return [run["effectiveStatus"] for run in place.call("flow.getEvent", eventId=event_id)["runs"]]
 

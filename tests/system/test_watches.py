@@ -77,7 +77,7 @@ def test_a_save_becomes_an_event_that_starts_a_step(watched: Workspace) -> None:
     assert event["source"].startswith("watch:docs/sources")
     assert event["payload"]["changes"] == [{"path": "src/new/b.c", "change": "added"}]
     (run_id,) = event["runIds"]
-    run = place.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]
+    run = place.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]
     assert run["effectiveStatus"] == "changed"
     assert watch(place)["lastEventId"] == event["id"]
     assert place.stop() == 0
@@ -160,7 +160,7 @@ def test_flowds_own_state_and_what_git_does_never_count(place: Workspace) -> Non
     save(place, "a")
     until(lambda: is_told(place, "a", "added"), what="an event")
     (event,) = events(place)
-    place.call("flow.waitRun", runId=event["runIds"][0], timeoutMs=20_000)
+    place.call("flow.waitRun", runId=event["runIds"][0], timeoutMs=50_000)
     save(place, "b")
     until(lambda: is_told(place, "b", "added"), what="an event")
     assert set(told(place)) == {"a", "b"}

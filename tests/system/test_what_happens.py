@@ -63,7 +63,7 @@ def test_a_followed_dispatch_tells_each_attempt_behind_which_another_comes(place
     with command(place, tmp_path, "dispatch", "--type", "poor.go", "--follow") as follower:
         until(lambda: "poor/main | no input" in follower.err, what="the first attempt's output")
         (place.path / "flows/poor/go").touch()
-        assert follower.process.wait(30) == 1
+        assert follower.process.wait(60) == 1
         _, first, attempt, second, end = follower.err
     (run,) = place.call("flow.listRuns")["runs"]
     name = f"flowd: poor/main ({run['id']})"
@@ -163,7 +163,7 @@ def test_a_drain_has_a_way_back(busy: Workspace, words: list[str]) -> None:
     (run_id,) = busy.call("flow.dispatch", event={"id": "e", "type": "bad.go"})["runIds"]
     assert busy.call("flow.getRun", runId=run_id)["run"]["status"] == "queued"
     assert "ready; runs start again" in flowd_says(busy, *words)
-    assert busy.call("flow.waitRun", runId=run_id, timeoutMs=20_000)["run"]["status"] == "failed"
+    assert busy.call("flow.waitRun", runId=run_id, timeoutMs=50_000)["run"]["status"] == "failed"
     assert busy.call("daemon.status")["state"] == "ready"
     assert "it was not draining" in flowd_says(busy, *words)
     with busy.client() as client:
