@@ -28,17 +28,19 @@ START_BOUND_S = 60.0
 def until(condition: Callable[[], Any], *, bound_s: float = 60.0, what: str = "the condition") -> Any:
     """The condition's first true value, or a failure after the bound.
 
-    Looks at most half of the time: a condition that starts a program would keep what it waits for from going on.
+    Looks at most half of the time, and the less often the longer it has waited: a condition that starts a program, or
+    has a daemon answer, would keep what it waits for from going on.
     """
-    deadline = time.monotonic() + bound_s
+    began_s = time.monotonic()
     while True:
-        began_s = time.monotonic()
+        looked_s = time.monotonic()
         value = condition()
         if value:
             return value
         now_s = time.monotonic()
-        assert now_s < deadline, f"{what} did not come true within {bound_s} s"
-        time.sleep(min(0.25, max(0.02, now_s - began_s)))
+        waited_s = now_s - began_s
+        assert waited_s < bound_s, f"{what} did not come true within {bound_s} s"
+        time.sleep(min(0.25, max(0.02, now_s - looked_s, waited_s / 20)))
 
 
 class Workspace:

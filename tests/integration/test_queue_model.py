@@ -27,20 +27,20 @@ def test_a_scheduler_that_sets_no_timer_is_found_out(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "instead"),
+    ("owner", "name", "instead", "seed"),  # a seed that shows it soon
     [
-        (times, "look", lambda *_: Passing.FREE),
-        (expiring, "end", lambda *_, **__: []),
-        (bursts, "come", lambda *_: (TimeWait(1, 1, "debounce"), [])),
+        (times, "look", lambda *_: Passing.FREE, 1),
+        (expiring, "end", lambda *_, **__: [], 53),
+        (bursts, "come", lambda *_: (TimeWait(1, 1, "debounce"), []), 1),
     ],
 )
 def test_a_store_that_knows_no_times_is_found_out(
-    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, instead: Callable[..., object]
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, instead: Callable[..., object], seed: int
 ) -> None:
     monkeypatch.setattr(owner, name, instead)
     monkeypatch.setattr(gates, "GATES", tuple((gate, module.look) for gate, module in GATES))
     with pytest.raises(DifferenceError):
-        play(1, 60)
+        play(seed, 60)
 
 
 def test_a_queue_that_starts_the_newest_first_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
