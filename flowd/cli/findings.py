@@ -1,6 +1,7 @@
 """Prints findings as compilers do: place, severity and sentence on one line, then the line of the file with carets."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +17,12 @@ from flowd.domain.finding import Finding, Severity
 _MAX_FILE_BYTES = 4 << 20
 _MAX_SHOWN_CHARS = 160
 _TAB = "    "
+_SECRET = re.compile(
+    r"""(?<=://)[^/@\s"']*:(?P<password>[^/@\s"']+)@|\w*(?:password|secrets?|token|api_?key)["']?\s*=\s*(?P<rest>\S.*)""",
+    re.IGNORECASE,
+)
+"""A password in an address, and all that follows a key that is named like one."""
+
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
@@ -64,10 +71,15 @@ def snippet(finding: Finding, lines: Sequence[str]) -> Iterator[tuple[str, str]]
     >>> finding = Finding("/f", "c", Severity.ERROR, "m", line=2, column=6, end_column=9)
     >>> list(snippet(finding, ["", "\\tn = 'ab'"]))
     [('2', "    n = 'ab'"), ('', '        ^^^')]
+
+    What looks like a secret is not shown.
+
+    >>> next(snippet(Finding("/f", "c", Severity.ERROR, "m", line=1), ['store = "postgresql://me:mine@db/work"']))
+    ('1', 'store = "postgresql://me:****@db/work"')
     """
     if finding.line is None or finding.line > len(lines) or not lines[finding.line - 1].strip():
         return
-    line, column = lines[finding.line - 1], finding.column
+    line, column = _SECRET.sub(_stars, lines[finding.line - 1]), finding.column
     if column is None:
         yield str(finding.line), _plain(line)[:_MAX_SHOWN_CHARS]
         return
@@ -76,6 +88,12 @@ def snippet(finding: Finding, lines: Sequence[str]) -> Iterator[tuple[str, str]]
     yield str(finding.line), _plain(line[cut : cut + _MAX_SHOWN_CHARS])
     before, under = _plain(line[cut:start]), _plain(line[start : min(end, cut + _MAX_SHOWN_CHARS)])
     yield "", " " * _width(before) + "^" * max(1, _width(under))
+
+
+def _stars(found: re.Match[str]) -> str:
+    """What was found, with a star for each character of the secret, so that carets stay where they are."""
+    start, end = found.span(found.lastgroup or 0)
+    return f"{found[0][: start - found.start()]}{'*' * (end - start)}{found[0][end - found.start() :]}"
 
 
 def shown_path(file: str) -> str:

@@ -132,3 +132,18 @@ def test_of_a_long_line_the_part_that_is_meant_is_shown() -> None:
 def test_without_a_column_the_line_alone_is_shown() -> None:
     assert shown("name = 1", None) == ["name = 1"]
     assert shown("", 1) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("url = 'https://me:mine@host/x'", "url = 'https://me:****@host/x'"),
+        ("url = 'postgresql:///x?user=me&sslpassword=mine'", "url = 'postgresql:///x?user=me&sslpassword=*****"),
+        ("secrets = ['one', 'two']", "secrets = " + "*" * 14),
+        ("env = { API_TOKEN = 'mine' }", "env = { API_TOKEN = " + "*" * 8),
+        ('secret_file = "/etc/x"', 'secret_file = "/etc/x"'),
+        ('webhook = "https://host:8443/x"', 'webhook = "https://host:8443/x"'),
+    ],
+)
+def test_a_line_is_shown_without_what_looks_like_a_secret(line: str, text: str) -> None:
+    assert shown(line, 1, 2)[0] == text
