@@ -1,8 +1,10 @@
 """A real daemon in a scratch workspace, for tests that look at it from outside."""
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -41,6 +43,20 @@ def until(condition: Callable[[], Any], *, bound_s: float = 60.0, what: str = "t
         waited_s = now_s - began_s
         assert waited_s < bound_s, f"{what} did not come true within {bound_s} s"
         time.sleep(min(0.25, max(0.02, now_s - looked_s, waited_s / 20)))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, although somebody may be writing there meanwhile."""
+    if not path.is_dir():
+        path.unlink()
+    while path.is_dir():
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
+        else:
+            return
 
 
 class Workspace:

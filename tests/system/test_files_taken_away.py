@@ -2,7 +2,6 @@
 everything heals by itself or says what to do."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from daemon_rig import Workspace, about_the_file, flowd_says, say, until
+from daemon_rig import Workspace, about_the_file, flowd_says, remove, say, until
 from doctor_rig import doctor
 from http_rig import HttpPlace
 
@@ -56,10 +55,6 @@ def ended(place: Workspace, run_id: str) -> Any:
 
 def steps(place: Workspace) -> list[psutil.Process]:
     return place.processes(str(place.path / "flows/work/main.sh"))
-
-
-def remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 # --- the folders of running steps, and the daemon killed at once

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import psutil
-from daemon_rig import Workspace, until
+from daemon_rig import Workspace, remove, until
 
 from flowd.state import folder as state_folder
 
@@ -34,7 +34,7 @@ def test_a_removed_state_folder_stops_the_daemon_and_what_it_runs(place: Workspa
     pid_file = place.path / "flows" / "long" / "pid"
     pid = int(until(lambda: pid_file.exists() and pid_file.read_text(), what="the step's pid"))
 
-    shutil.rmtree(place.path / ".codex" / "flowd")
+    remove(place.path / ".codex" / "flowd")
 
     assert place.process is not None
     assert place.process.wait(60) == EXIT_STORAGE_FAILED
@@ -65,7 +65,7 @@ def test_a_daemon_that_was_robbed_of_its_state_leaves_the_next_ones_socket(place
     place.start()
     robbed = place.process
     assert robbed is not None
-    shutil.rmtree(place.path / ".codex" / "flowd")
+    remove(place.path / ".codex" / "flowd")
 
     place.start(FLOWD_HOST="next")  # with a shared store a folder that is made anew is another host
 
