@@ -132,7 +132,9 @@ class Workspace:
         """SIGTERM, and the exit code."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(bound_s)
+        if code := self.process.wait(bound_s):
+            print(self.log()[-5000:])  # shown where the test fails for it
+        return code
 
     def client(self, *, timeout_s: float = 60.0) -> FlowClient:
         """A client of this daemon."""
