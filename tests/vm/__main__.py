@@ -22,7 +22,7 @@ ln -sf /opt/flowd/bin/flowd /usr/local/bin/flowd
 """
 _PYTEST = (
     f"cd {_CHECKS} && FLOWD_IN_VM=1 /opt/flowd/bin/python -m pytest -p no:cacheprovider --color=no "
-    "--timeout=900 -o junit_family=xunit1"
+    "--timeout=1800 -o junit_family=xunit1"
 )
 _REBOOTS = {
     "test_2_after_a_reboot.py": "systemctl reboot",
