@@ -79,12 +79,12 @@ def sentence(text: str) -> None:
     line(text if columns is None else _folded(clean(text), columns))
 
 
-def _folded(text: str, columns: int, **how: str) -> str:
+def _folded(text: str, columns: int) -> str:
     if len(text) * 2 <= columns:  # no character is wider than two columns
         return text
     from flowd.cli.folding import folded  # noqa: PLC0415 - only for long ones
 
-    return folded(text, columns, **how)
+    return folded(text, columns)
 
 
 def line_with_status(before: str, value: str, after: str) -> None:
@@ -186,10 +186,8 @@ def fields(pairs: Sequence[tuple[str, str | None]]) -> None:
     columns = screen_columns()
     for name, value in present:
         label = _bold(name.ljust(width))
-        lines = clean(value).splitlines() or [""]
-        if columns is not None:
-            lines = [text for one in lines for text in _folded(one, columns - width - 2).splitlines() or [""]]
-        first, *rest = lines
+        text = clean(value)
+        first, *rest = (text if columns is None else _folded(text, columns - width - 2)).splitlines() or [""]
         shown = status(first) if name in ("status", "process", "state") else first
         _echo(f"{label}  {shown}")
         for more in rest:

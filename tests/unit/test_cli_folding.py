@@ -27,6 +27,14 @@ def test_what_fits_is_left_as_it_is() -> None:
         assert folded(text, 40) == text
 
 
+def test_of_several_lines_each_is_folded_by_itself_and_what_is_indented_is_kept() -> None:
+    block = "\nTry it:\n  flowd dispatch event.json --wait  # send it an event\n\none two three four five six\n"
+    assert folded(block, 20) == block.replace("four five", "four\nfive")
+    assert folded(block, 80) == block  # each line fits, though all together would not
+    traceback = '  File "checkout.py", line 5, in run\n    subprocess.run(["git", "clone", "--depth", "1"])\n    ~~~^^^^'
+    assert folded(f"ValueError:\n{traceback}", 20) == f"ValueError:\n{traceback}"
+
+
 @pytest.mark.parametrize(
     ("told", "of_terminal", "columns"), [("100", 40, 100), ("", 40, 40), ("0", 40, 40), ("wide", 40, 40), ("", 0, 80)]
 )
@@ -59,3 +67,5 @@ def test_sentences_and_values_are_folded_on_a_terminal_only(
     printing.note(said)
     folds = "one two three four\nfive six seven\n"
     assert capsys.readouterr() == (f"{folds}why  one two three\n     four five six\n     seven\n", folds)
+    printing.fields([("why", "one two three four\n  a[1:2] = b[3:4]; pass\nend")])
+    assert capsys.readouterr().out == "why  one two three\n     four\n       a[1:2] = b[3:4]; pass\n     end\n"
