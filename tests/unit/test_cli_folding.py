@@ -31,7 +31,9 @@ def test_of_several_lines_each_is_folded_by_itself_and_what_is_indented_is_kept(
     block = "\nTry it:\n  flowd dispatch event.json --wait  # send it an event\n\none two three four five six\n"
     assert folded(block, 20) == block.replace("four five", "four\nfive")
     assert folded(block, 80) == block  # each line fits, though all together would not
-    traceback = '  File "checkout.py", line 5, in run\n    subprocess.run(["git", "clone", "--depth", "1"])\n    ~~~^^^^'
+    traceback = (
+        '  File "checkout.py", line 5, in run\n    subprocess.run(["git", "clone", "--depth", "1"])\n    ~~~^^^^'
+    )
     assert folded(f"ValueError:\n{traceback}", 20) == f"ValueError:\n{traceback}"
 
 
