@@ -102,7 +102,7 @@ def dispatch(
         response = _hand_in(session, body, traceparent, require_match=require_match)
     except ConflictError as error:
         if error.slug == "no_match":
-            _tell_nearest(session, body, f"{error.message} Nearest:")
+            _tell_nearest(session, body, error.message)
             return Exit.REFUSED
         raise
     if not as_json:
@@ -115,7 +115,7 @@ def dispatch(
         return following.to_the_end(session, read_dispatch(response).event_id, is_alone=is_alone)
     code = finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json, is_alone=is_alone)
     if not as_json and not response.get("runIds"):
-        _tell_nearest(session, body, "No step matches, so nothing runs. Nearest:")
+        _tell_nearest(session, body, "No step matches, so nothing runs.")
     # A daemon of before an update does not know the wish, and has stored the event.
     return Exit.REFUSED if require_match and not response.get("runIds") else code
 
@@ -206,11 +206,5 @@ def _tell_nearest(session: Session, body: Mapping[str, Any], sentence: str) -> N
     from flowd.cli import nearest  # noqa: PLC0415 - mostly something matches
 
     view = session.view(requests.explain(body))
-    if view.matched:
-        return  # a duplicate, or a package that has come just now
-    said = list(nearest.lines(view))
-    printing.note(f"flowd: {sentence if said else sentence.removesuffix(' Nearest:')}")
-    for text in said:
-        printing.note(text)
-    if len(view.steps) > 1:
-        printing.note(f"`{session.typed('explain')}` with the same event says it of all {len(view.steps)} steps.")
+    if not view.matched:  # else it is a duplicate, or a package has come just now
+        nearest.tell(session, view, sentence)

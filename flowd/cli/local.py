@@ -25,6 +25,9 @@ from flowd.domain.timing import NOT_BEFORE
 if TYPE_CHECKING:
     from flowd.embedded import RunReport
 
+_BROKEN, _LEFT_OUT = "package_broken", "event left out"
+"""What the engine warns of."""
+
 
 def _trying_options(function: Any) -> Any:
     """What verbs have in common that only try steps out."""
@@ -64,7 +67,8 @@ def fire(
 
     What waits for a step that asks for a person does not run, but with --approve.
 
-    Exits with 1 if a step fails, is blocked or needs intervention.
+    Exits with 1 if a step fails, is blocked or needs intervention, or if a broken package may have been meant. Where no
+    step matches, that is told on stderr with the nearest misses.
 
     \b
     Examples:
@@ -77,7 +81,7 @@ def fire(
     from flowd import embedded  # noqa: PLC0415 - heavy
     from flowd.cli.audience import on_stderr  # noqa: PLC0415
 
-    tell_warnings()
+    teller = tell_warnings()
     if body.get(NOT_BEFORE) is not None:
         printing.note("flowd: notBefore is not waited for here; `flowd dispatch` waits for it.")
     try:
@@ -89,7 +93,20 @@ def fire(
     if asking := [report.step for report in reports if report.status in ATTENTION]:
         words = " ".join(f"--approve {shlex.quote(step)}" for step in dict.fromkeys(asking))
         tell(f"{asking[0]} asks for a person, whom nobody can ask here. `flowd fire … {words}` goes on behind it.")
-    return _code(reports, is_quiet=is_quiet)
+    is_broken = teller.has_left_out or (not reports and _tell_nearest(session, body))
+    code = _code(reports, is_quiet=is_quiet)
+    return Exit.RUN_FAILED if is_broken else code
+
+
+def _tell_nearest(session: Session, body: Any) -> bool:
+    """Why an event starts nothing. Whether a package is broken, of which the engine has told."""
+    from flowd.cli import disk, nearest  # noqa: PLC0415 - mostly something matches
+    from flowd_client.views.catalog import read_explain  # noqa: PLC0415
+
+    view = read_explain(disk.explain(session.workspace, body))
+    if not view.matched:  # else a package has come just now
+        nearest.tell(session, view, "No step matches, so nothing runs.", is_broken_told=True)
+    return bool(view.broken)
 
 
 @click.command("exec", cls=Verb, short_help="Run one step right here. Needs no daemon.")
@@ -138,32 +155,49 @@ def exec_(
     return _code([report], is_quiet=is_quiet)
 
 
-class _Teller(logging.Handler):
-    """Prints the engine's warnings like the command's own: a line on stderr, not a log record."""
+class Teller(logging.Handler):
+    """Prints the engine's warnings like the command's own: a line on stderr, not a log record.
+
+    Attributes:
+        has_left_out: A package that is broken, or a check that came to no end, kept steps from an event.
+    """
 
     def __init__(self, told: Collection[str]) -> None:
         super().__init__(logging.WARNING)
         self._told = told
+        self._broken: set[str] = set()
+        self.has_left_out = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage() in self._told:
+        message, facts = record.getMessage(), vars(record)
+        if message in self._told:
             return
-        facts = vars(record)
+        if message == _LEFT_OUT:
+            self._tell_left_out(facts["flow"], facts["why"])
+            return
         where = f"{facts.get('file')}:{facts['line']}" if facts.get("line") else facts.get("file")
         error = ". ".join(str(part) for part in (facts.get("error"), facts.get("remedy")) if part)
-        said = (record.getMessage().replace("_", " "), where, error)
-        tell(": ".join(str(part) for part in said if part))
+        said = ": ".join(str(part) for part in (message.replace("_", " "), where, error) if part)
+        if message == _BROKEN:
+            self._broken.add(facts["flow"])
+        tell(said)
+
+    def _tell_left_out(self, label: str, why: str) -> None:
+        self.has_left_out = True
+        tell(f"left out {label}: {'its package is broken' if label in self._broken else why}")
 
 
-def tell_warnings(*told: str) -> None:
+def tell_warnings(*told: str) -> Teller:
     """Print what the engine warns of as the command's own words, and not as a log.
 
     Args:
         told: Messages about what the command tells itself.
     """
+    teller = Teller({"run ended", *told})
     logger = logging.getLogger("flowd")
-    logger.handlers[:] = [_Teller({"run ended", *told})]
+    logger.handlers[:] = [teller]
     logger.propagate = False
+    return teller
 
 
 def _event(positional: str | None, option: str | None) -> Any:

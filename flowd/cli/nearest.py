@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
+from flowd.cli import printing
 from flowd.cli.explain import meant_type, sentences
 from flowd.cli.leads import near
+from flowd.cli.session import Session
 from flowd_client.views.catalog import ExplainView, VerdictView
 
 _MAX_STEPS = 3
@@ -12,12 +14,24 @@ _MAX_ERRORS = 3
 _MAX_TYPES = 5
 
 
-def lines(view: ExplainView) -> Iterator[str]:
-    """What almost matched, else which types are waited for; empty where that says nothing.
+def tell(session: Session, view: ExplainView, sentence: str, *, is_broken_told: bool = False) -> None:
+    """That nothing matches, and what almost does, on stderr.
 
     Args:
         view: What every step says to the event.
+        sentence: What comes of that; what is nearest follows.
+        is_broken_told: Somebody has said already which packages are broken.
     """
+    said = list(lines(view, is_broken_told=is_broken_told))
+    printing.note(f"flowd: {sentence}{' Nearest:' if said else ''}")
+    for text in said:
+        printing.note(text)
+    if len(view.steps) > 1:
+        printing.note(f"`{session.typed('explain')}` with the same event says it of all {len(view.steps)} steps.")
+
+
+def lines(view: ExplainView, *, is_broken_told: bool = False) -> Iterator[str]:
+    """What almost matched, else which types are waited for; empty where that says nothing. For the rest see `tell`."""
     found = _nearest(view)
     for verdict in found[:_MAX_STEPS]:
         said = list(sentences(verdict, view.type))
@@ -26,7 +40,7 @@ def lines(view: ExplainView) -> Iterator[str]:
             yield f"      … and {len(said) - 1 - _MAX_ERRORS} more"
     if meant := meant_type(view):
         yield f"  Did you mean {meant}?"
-    for broken in view.broken[:_MAX_STEPS]:
+    for broken in () if is_broken_told else view.broken[:_MAX_STEPS]:
         yield f"  {broken.name} is broken: {broken.sentence()}"
     if not view.steps and not view.broken:
         yield "  There is no flow package. `flowd new NAME` writes one."

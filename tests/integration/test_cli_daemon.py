@@ -192,6 +192,40 @@ def test_without_a_daemon_packages_are_validated_explained_and_run(tmp_path: Pat
     assert not (tmp_path / ".codex").exists(), "nothing is stored"
 
 
+def test_fire_says_why_an_event_starts_nothing_as_dispatch_does(tmp_path: Path) -> None:
+    make_workspace(tmp_path)
+    code, out, err = flowd(tmp_path, "fire", "-", stdin=b'{"id": "e", "type": "cuont"}')
+    assert (code, json.loads(out)) == (0, {"eventId": "e", "results": []})
+    assert err.splitlines() == [
+        "flowd: No step matches, so nothing runs. Nearest:",
+        "  count/step: waits for type count, not cuont",
+        "  Did you mean count?",
+        f"`flowd explain -w {tmp_path}` with the same event says it of all 4 steps.",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["bad", "count"])
+def test_fire_fails_where_a_broken_package_may_be_meant(tmp_path: Path, kind: str) -> None:
+    write_flow(tmp_path, "count", COUNT)
+    write_flow(tmp_path, "bad", COUNT)
+    event = json.dumps({"id": "e", "type": kind}).encode()
+    (tmp_path / "flows/bad/flow.toml").write_text("name = bad\n")  # nobody knows what it waits for
+    code, out, err = flowd(tmp_path, "fire", "-", "-q", stdin=event)
+    assert (code, len(json.loads(out)["results"])) == (1, int(kind == "count")), err
+    assert f"flowd: package broken: {tmp_path}/flows/bad/flow.toml:1: " in err
+    assert "flowd: left out bad: its package is broken\n" in err
+    assert err.count("flow.toml:1:") == 1
+
+
+def test_fire_is_good_beside_a_broken_package_that_waits_for_something_else(tmp_path: Path) -> None:
+    write_flow(tmp_path, "count", COUNT)
+    write_flow(tmp_path, "bad", COUNT)
+    manifest = tmp_path / "flows/bad/flow.toml"
+    manifest.write_text(manifest.read_text() + 'schema = "gone.json"\n')
+    assert flowd(tmp_path, "fire", "-", "-q", stdin=b'{"id": "e", "type": "count"}')[0] == 0
+    assert flowd(tmp_path, "fire", "-", "-q", stdin=b'{"id": "e", "type": "nobody"}')[0] == 1
+
+
 @pytest.mark.parametrize(
     ("end", "said"),
     [
