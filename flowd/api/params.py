@@ -1,5 +1,6 @@
 """What the parameters of all methods have in common: how they are read, and types that several use."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Literal, TypeVar, get_args, get_origin
@@ -7,6 +8,7 @@ from typing import Annotated, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from flowd.domain.errors import InvalidParamsError
+from flowd.formats import guesses
 from flowd_client import wire
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
@@ -59,7 +61,17 @@ def convert(members: Mapping[str, object], kind: type[P], *, is_text: bool = Fal
     try:
         return msgspec.convert(present, kind, strict=not is_text)
     except msgspec.ValidationError as error:
-        raise InvalidParamsError(f"{error}.{_allowed(str(error), kind)}".replace("`", "'")) from None
+        problem = str(error)
+        raise InvalidParamsError(
+            f"{problem}.{_allowed(problem, kind)}{_meant(problem, kind)}".replace("`", "'")
+        ) from None
+
+
+def _meant(problem: str, kind: type[Params]) -> str:
+    """Which parameter was probably meant by one that there is not."""
+    found = re.fullmatch(r"Object contains unknown field `(.*)`", problem, re.DOTALL)
+    meant = None if found is None else guesses.near_word(found[1], kind.__struct_encode_fields__)
+    return f" Did you mean '{meant}'?" if meant else ""
 
 
 def _allowed(problem: str, kind: type[Params]) -> str:

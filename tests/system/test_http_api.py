@@ -88,7 +88,7 @@ def test_ids_travel_percent_encoded_in_one_segment(web: HttpPlace, event_id: str
 
 def test_replay_takes_no_body_an_object_or_anything(web: HttpPlace) -> None:
     first = web.post("/events?wait=true", {"id": "rp", "type": "stuck.go"}).json["runIds"]
-    for body in (None, b"", {}, {"wait": True}, {"wait": 1, "unknown": 2}, [], "x", 5):
+    for body in (None, b"", {}, {"wait": True}, {"wait": 1}, [], "x", 5):
         answer = web.post("/events/rp/replay", body)
         assert answer.status == 202
         assert answer.json["runIds"][0].endswith("_replay")

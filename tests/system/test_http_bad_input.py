@@ -73,6 +73,27 @@ def test_a_bad_path_or_query_has_its_proper_status(web: HttpPlace, path: str) ->
     assert answer.status == 200 or answer.slug
 
 
+MISSPELT = {
+    "/events/e1/replay": ({"stepss": ["run"]}, "stepss", "steps"),
+    "/events/e1/cancel": ({"teree": True}, "teree", "tree"),
+    "/pause": ({"flwo": "hello"}, "flwo", "flow"),
+    "/runs/r1/retry": ({"causdBy": "r2"}, "causdBy", "causedBy"),
+    "/runs/r1/cancel": ({"only": True}, "only", None),
+}
+
+
+@pytest.mark.parametrize("path", MISSPELT)
+def test_a_member_of_a_body_that_a_route_does_not_know_is_refused(web: HttpPlace, path: str) -> None:
+    body, unknown, meant = MISSPELT[path]
+    web.post("/events", {"id": "e1", "type": "hello.go"})
+    runs = len(web.get("/runs").json["runs"])
+    answer = web.post(path, body)
+    guess = f" Did you mean '{meant}'?" if meant else ""
+    told = f"Object contains unknown field '{unknown}'.{guess}"
+    assert (answer.status, answer.slug, answer.json["error"]) == (400, "invalid_params", told)
+    assert len(web.get("/runs").json["runs"]) == runs
+
+
 def test_methods_that_a_path_does_not_take_are_405_with_the_ones_it_does(web: HttpPlace) -> None:
     for method, path, allow in (
         ("DELETE", "/runs", "GET, HEAD"),

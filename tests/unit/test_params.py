@@ -5,7 +5,9 @@ import doctest
 import pytest
 
 from flowd.api import params
+from flowd.api.shapes.events import Replay
 from flowd.api.shapes.questions import ResolveRun
+from flowd.api.shapes.queue import Paused
 from flowd.api.shapes.updates import Subscribe
 from flowd.domain.errors import InvalidParamsError
 
@@ -23,6 +25,10 @@ from flowd.domain.errors import InvalidParamsError
             {"topics": ["run", "all"]},
             "Invalid enum value 'all' - at '$.topics[1]'. It may be event, run, flow, output.",
         ),
+        (Paused, {"flwo": "rel"}, "Object contains unknown field 'flwo'. Did you mean 'flow'?"),
+        (Replay, {"eventId": "e", "stepss": ["a"]}, "Object contains unknown field 'stepss'. Did you mean 'steps'?"),
+        (Replay, {"eventId": "e", "form": ["a"]}, "Object contains unknown field 'form'. Did you mean 'from'?"),
+        (ResolveRun, {"runId": "r", "because": "x"}, "Object contains unknown field 'because'."),
         (ResolveRun, {"status": "failed"}, "Object missing required field 'runId'."),
     ],
 )

@@ -28,11 +28,6 @@ from flowd_client import wire
 
 P = TypeVar("P", bound=params.Params)
 
-_TAKING_BODIES = frozenset(
-    {names.RESOLVE_RUN, names.ANSWER_RUN, names.PARALLEL, names.PAUSE, names.RESUME_FLOWS, names.FORGET_HOST}
-)
-"""Methods whose parameters, as far as they are not in the path, are the body. The older ones read no body."""
-
 _FOR_PAGES = frozenset({names.SUBSCRIBE, names.READ_OUTPUT})
 """What the script of a page reads by itself. Both only look."""
 
@@ -95,8 +90,7 @@ class Routes:
 
     def _route(self, name: str, route: names.Route) -> Route:
         method = self._table[name]
-        plain = _with_body(method) if name in _TAKING_BODIES else _plain(method, is_reading=route.verb == "GET")
-        respond = self._special.get(name) or plain
+        respond = self._special.get(name) or (_reading(method) if route.verb == "GET" else _doing(method))
         # The settings, which daemon.status can tell, are for the daemon's own user on the control socket.
         takes = StatusOverHttp if name == names.STATUS else method.params
         # Who has caught what acts could send it for ever, whatever was done since.
@@ -161,9 +155,9 @@ class Routes:
 
     async def _replay(self, call: Call) -> Response | Stream:
         options = call.json_if_any()
+        # Another value than an object says nothing, as in the reference system.
         given = dict(options) if isinstance(options, dict) else {}
-        only = {name: given.get(name) for name in ("steps", "missing", "from")}
-        asked = {**only, "causedBy": _said(call, given, "causedBy"), **_waiting(call, given), **call.values}
+        asked = {**given, "causedBy": _said(call, given, "causedBy"), **_waiting(call, given), **call.values}
         replay = params.convert(asked, Replay, is_text=True)
         if replay.steps is not None or replay.from_steps is not None:
             # Whatever their needs ended as, also a question that a person rejected: it counts as a person's word.
@@ -185,9 +179,9 @@ class Routes:
         return json_response(await call.unless_gone(self._table[names.WAIT_EVENT].call(given)))
 
     async def _cancel_event(self, call: Call) -> Response | Stream:
-        options = call.json_if_any()
-        is_tree = call.query.get("tree") or (options.get("tree") if isinstance(options, dict) else None)
-        given = params.convert({**call.values, "tree": is_tree or False}, CancelEvent, is_text=True)
+        options = _members(call)
+        is_tree = call.query.get("tree") or options.get("tree") or False
+        given = params.convert({**options, **call.values, "tree": is_tree}, CancelEvent, is_text=True)
         return json_response(await _answer(self._table[names.CANCEL_EVENT], given, call))
 
     async def _output(self, call: Call) -> Response | Stream:
@@ -244,24 +238,29 @@ class Routes:
         return json_response(self._document)
 
 
-def _plain(method: Method, *, is_reading: bool) -> Respond:
+def _reading(method: Method) -> Respond:
     async def respond(call: Call) -> Response:
-        if not is_reading:
-            call.json_if_any()
-        return json_response(await _answer(method, _from_url(call, method.params, query=is_reading), call))
+        return json_response(await _answer(method, _from_url(call, method.params), call))
 
     return respond
 
 
-def _with_body(method: Method) -> Respond:
+def _doing(method: Method) -> Respond:
+    """The parameters, as far as they are not in the path, are the body."""
+
     async def respond(call: Call) -> Response:
-        given = call.json_if_any()
-        if not isinstance(given, dict | None):
-            raise HttpError("bad_request", "The body is a JSON object with the parameters.")
-        asked = params.convert({**(given or {}), **call.values}, method.params)
+        asked = params.convert({**_members(call), **call.values}, method.params)
         return json_response(await _answer(method, asked, call))
 
     return respond
+
+
+def _members(call: Call) -> dict[str, Any]:
+    """Those of the body, of which there may be none."""
+    given = call.json_if_any()
+    if not isinstance(given, dict | None):
+        raise HttpError("bad_request", "The body is a JSON object with the parameters.")
+    return given or {}
 
 
 async def _answer(method: Method, given: params.Params, call: Call) -> Any:
@@ -287,13 +286,11 @@ def _is_asked(call: Call, options: Mapping[str, Any], name: str) -> bool:
     return str(_said(call, options, name)).lower() in _TRUE
 
 
-def _from_url(call: Call, kind: type[P], *, query: bool = True) -> P:
+def _from_url(call: Call, kind: type[P]) -> P:
     """Parameters from the path and the query; names that are none of them are ignored, empty values count as absent."""
-    given: dict[str, Any] = {}
-    if query:
-        given |= {name: value for name, value in call.query.items() if value and name in _names(kind)}
-        for name in params.lists(kind) & given.keys():
-            given[name] = [value for value in call.queries[name] if value]
+    given: dict[str, Any] = {name: value for name, value in call.query.items() if value and name in _names(kind)}
+    for name in params.lists(kind) & given.keys():
+        given[name] = [value for value in call.queries[name] if value]
     return params.convert({**given, **call.values}, kind, is_text=True)
 
 
