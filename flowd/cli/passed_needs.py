@@ -26,13 +26,13 @@ def passed(
     """The lines.
 
     Args:
-        runs: All of the event, the oldest first.
+        runs: All of the event, the newest first.
         new: The ids of those that the replay has made.
         named: As on the command line: ``step`` or ``flow/step``.
     """
     needs = {(flow.name, step.name): step.needs for flow in flows for step in flow.steps}
-    before = {(run.flow_name, run.step_name): run for run in runs if run.id not in new}
-    started = [run for run in runs if run.id in new]
+    before = {(run.flow_name, run.step_name): run for run in reversed(runs) if run.id not in new}
+    started = [run for run in reversed(runs) if run.id in new]
     beside = {(run.flow_name, run.step_name) for run in started}
     for run in started:
         flow, step = run.flow_name or "", run.step_name or ""

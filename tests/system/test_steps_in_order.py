@@ -174,6 +174,19 @@ def test_the_command_names_what_a_replay_of_a_step_passes_by(workspace: Workspac
     assert "although" not in flowd(workspace, "replay", "passed", "--from", "test", "--wait").stderr
 
 
+def test_what_a_replay_passes_by_is_of_the_newest_round(workspace: Workspace) -> None:
+    def said() -> str:
+        return flowd(workspace, "replay", "rounds", "--from", "publish", "--wait").stderr
+
+    dispatch(workspace, "rounds", wait=True)
+    (workspace.path / "fail-test").touch()
+    failed = by_step(workspace.call("flow.replay", eventId="rounds", wait=True))["test"]
+    assert f"flowd: release/publish starts although test failed, which it needs ({failed['id']}).\n" in said()
+    (workspace.path / "fail-test").unlink()
+    workspace.call("flow.replay", eventId="rounds", wait=True)
+    assert "although" not in said()
+
+
 def test_the_command_draws_the_order_of_the_steps(workspace: Workspace) -> None:
     assert flowd(workspace, "flows", "release").stdout.partition("\n\n")[2].splitlines() == [
         "checkout       on release.*",
