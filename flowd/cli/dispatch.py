@@ -65,7 +65,8 @@ def dispatch(
     """Send an event, from a file, from stdin (-), or made of options; options win over the file.
 
     When this returns, the event and a run for each matching step are on the daemon's disk. Where no step matches, that
-    is told on stderr with the nearest misses.
+    is told on stderr with the nearest misses. An event whose id is known starts nothing; what is told and waited for is
+    the newest run of each of its steps then, also of a replay.
 
     With --follow, stdout and stderr have what its steps print, and stderr how each run ended as soon as it has, how
     each attempt did behind which another comes, and at last once more what ended badly; it exits with 1 if one did.
@@ -122,19 +123,25 @@ def dispatch(
 
 def _hand_in(session: Session, body: Any, traceparent: str | None, *, require_match: bool) -> Any:
     try:
-        return session.ask(requests.dispatch_event(body, traceparent=traceparent, require_match=require_match))
+        response = session.ask(requests.dispatch_event(body, traceparent=traceparent, require_match=require_match))
     except (ConnectionLostError, TimedOutError) as error:
         # It may be stored, and an id that was made here is known to nobody who wants to look or to send it again.
         event_id = body.get("id") if isinstance(body, dict) else None
         told = f" Its id: {shlex.quote(event_id)}." if isinstance(event_id, str) else ""
         raise CommandError(error.message + told, Exit.NO_DAEMON) from error
+    if not read_dispatch(response).is_duplicate:
+        return response
+    from flowd.cli import known  # noqa: PLC0415 - most events are new
+
+    return known.as_it_is_now(session, response)
 
 
 def tell_accepted(session: Session, view: DispatchView, *, is_followed: bool = False) -> None:
     """What was accepted, in a line; on stderr where stdout is for the output of steps."""
     say = printing.note if is_followed else printing.line
     if view.is_duplicate:
-        known = "1 run" if len(view.run_ids) == 1 else f"{len(view.run_ids)} runs"
+        count = len(view.event.run_ids if view.event else view.run_ids)
+        known = "1 run" if count == 1 else f"{count} runs"
         say(f"{printing.status('duplicate')} {view.event_id}: known already with {known}, nothing started")
         if view.conflict:
             printing.note(f"flowd: {view.warning or 'The stored event with this id has other content.'}")
@@ -189,10 +196,11 @@ def _finish_tree(session: Session, response: dict[str, Any], *, timeout_s: float
     stored = f"Event {view.event_id} is stored with its runs"
     state, is_late = waiting.wait_for_event(session, view.event_id, timeout_s=timeout_s, stored=stored, hint=hint)
     events = tree.read(session, view.event_id)
-    runs = [run for run in events[0].runs if run.id in view.run_ids]
+    # Of a known event another round may have begun meanwhile, and was waited for, too.
+    runs = tree.newest(events[0]) if view.is_duplicate else [run for run in events[0].runs if run.id in view.run_ids]
     if as_json:
-        records = [run.raw for run in runs]
-        printing.print_json({**response, "runs": records, "timedOut": is_late, "state": state.raw})
+        shown = {"runIds": [run.id for run in runs], "runs": [run.raw for run in runs]}
+        printing.print_json({**response, **shown, "timedOut": is_late, "state": state.raw})
     elif len(events) > 1:
         tree.draw(events)
     elif runs:

@@ -105,7 +105,9 @@ def test_an_event_that_matches_nothing_is_explained(desk: Desk) -> None:
 
 def test_a_conflicting_duplicate_is_warned_about_on_stderr(desk: Desk) -> None:
     conflict = {"status": "duplicate", "matched": 0, "conflict": True, "warning": "Other content."}
-    desk.answers[wire.DISPATCH] = {**accepted(run_of()), **conflict}
+    event = {"id": "e1", "runIds": [run_of()["id"]]}
+    desk.answers[wire.DISPATCH] = {**accepted(run_of()), **conflict, "event": event}
+    desk.answers[wire.GET_EVENT] = {"event": event, "runs": [run_of()]}
     for options in ([], ["--json"]):
         code, out, err = desk.flowd("dispatch", "--type", "t", *options)
         assert (code, err) == (0, "flowd: Other content.\n")

@@ -46,3 +46,14 @@ def test_where_several_of_a_step_ask_none_is_taken_and_each_is_named(place: Work
     said = " ".join(flowd_says(place, "approve", "gate/main", code=5).split())
     assert f"2 runs of gate/main ask: {', '.join(ids)}. Name one; `flowd attention -w {place.path} --flow gate" in said
     assert completed(place, "approve", "") == ["@last", *reversed(ids)]
+
+
+def test_an_event_sent_again_asks_what_its_newest_round_asks(place: Workspace) -> None:
+    place.flow("gate", ASKS)
+    place.start()
+    place.call("flow.resolveRun", runId=asks(place, "gate", "e1"), status="completed")
+    sent = ("dispatch", "--id", "e1", "--type", "gate.go", "--wait")
+    assert "asks" not in flowd_says(place, *sent, code=0)
+    (second,) = place.call("flow.replay", eventId="e1", wait=True)["runIds"]
+    said = " ".join(flowd_says(place, *sent, code=1).split())
+    assert f"gate/main asks: Publish v1? flowd: `flowd approve {second}" in said

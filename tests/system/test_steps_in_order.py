@@ -187,6 +187,28 @@ def test_what_a_replay_passes_by_is_of_the_newest_round(workspace: Workspace) ->
     assert "although" not in said()
 
 
+def test_an_event_sent_again_is_reported_as_its_newest_round_left_it(workspace: Workspace) -> None:
+    sent = ("dispatch", "--type", "release.asked", "--id", "mended", "--wait")
+    (workspace.path / "fail-test").touch()
+    assert flowd(workspace, *sent).returncode == 1
+    (workspace.path / "fail-test").unlink()
+    replayed = by_step(workspace.call("flow.replay", eventId="mended", **{"from": ["test"]}, wait=True))
+    again = flowd(workspace, *sent)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.startswith("duplicate mended: known already with 8 runs, nothing started\n")
+    for options in (("--json",), ("--json", "--only")):
+        told = json.loads(flowd(workspace, *sent, *options).stdout)
+        shown = {run["stepName"]: run["id"] for run in told["runs"]}
+        assert told["runIds"] == list(shown.values())
+        assert list(shown) == ["checkout", "test", "build", "publish", "tell"]  # the newest run of each
+        assert {name: shown[name] for name in replayed} == {name: run["id"] for name, run in replayed.items()}
+    assert flowd(workspace, *sent[:-1], "--json").stdout.count('"effectiveStatus": "failed"') == 0
+    (workspace.path / "fail-test").touch()
+    workspace.call("flow.replay", eventId="mended", wait=True)
+    (workspace.path / "fail-test").unlink()
+    assert flowd(workspace, *sent).returncode == 1
+
+
 def test_the_command_draws_the_order_of_the_steps(workspace: Workspace) -> None:
     assert flowd(workspace, "flows", "release").stdout.partition("\n\n")[2].splitlines() == [
         "checkout       on release.*",
