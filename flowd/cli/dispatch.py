@@ -103,7 +103,7 @@ def dispatch(
         response = _hand_in(session, body, traceparent, require_match=require_match)
     except ConflictError as error:
         if error.slug == "no_match":
-            _tell_nearest(session, body, error.message)
+            tell_nearest(session, body, error.message)
             return Exit.REFUSED
         raise
     if not as_json:
@@ -116,7 +116,7 @@ def dispatch(
         return following.to_the_end(session, read_dispatch(response).event_id, is_alone=is_alone)
     code = finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json, is_alone=is_alone)
     if not as_json and not response.get("runIds"):
-        _tell_nearest(session, body, "No step matches, so nothing runs.")
+        tell_nearest(session, body, "No step matches, so nothing runs.")
     # A daemon of before an update does not know the wish, and has stored the event.
     return Exit.REFUSED if require_match and not response.get("runIds") else code
 
@@ -209,10 +209,11 @@ def _finish_tree(session: Session, response: dict[str, Any], *, timeout_s: float
     return waiting.verdict(session, considered, is_late=is_late, timeout_s=timeout_s, hint=hint)
 
 
-def _tell_nearest(session: Session, body: Mapping[str, Any], sentence: str) -> None:
-    """That nothing matches, and what almost does."""
+def tell_nearest(session: Session, body: Mapping[str, Any], sentence: str) -> bool:
+    """That nothing matches, and what almost does; nothing and True where a step does by now."""
     from flowd.cli import nearest  # noqa: PLC0415 - mostly something matches
 
     view = session.view(requests.explain(body))
-    if not view.matched:  # else it is a duplicate, or a package has come just now
+    if not view.matched:
         nearest.tell(session, view, sentence)
+    return bool(view.matched)

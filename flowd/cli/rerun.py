@@ -1,9 +1,12 @@
 """``flowd replay``, ``flowd retry`` and ``flowd cancel``: act on stored events and runs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from flowd.cli import bulk, passed_needs, printing, retrying
-from flowd.cli.dispatch import finish, tell_accepted
+from flowd.cli.dispatch import finish, tell_accepted, tell_nearest
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.filters import Filters, filter_options
 from flowd.cli.names import StepName, TypeName
@@ -80,7 +83,8 @@ def replay(
     name start whatever those ended as, also where one failed or a person rejected it; a note says so. Over HTTP this
     takes the scope control.
 
-    With --missing, only what the event has not started yet, because its package was broken then or not there.
+    With --missing, only what the event has not started yet, because its package was broken then or not there. Where
+    nothing starts, stderr says why.
 
     Instead of an event, filters like those of `flowd events` name all that fit.
 
@@ -127,7 +131,16 @@ def replay(
         tell_accepted(session, view)
     if (steps or from_steps) and view.runs:
         passed_needs.tell(session, view, (*steps, *from_steps))
-    return finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json, is_alone=is_alone)
+    code = finish(session, response, wait=wait, timeout_s=timeout_s, as_json=as_json, is_alone=is_alone)
+    if not as_json and not view.run_ids:
+        _tell_why_none(session, response["event"]["raw"], missing=missing)
+    return code
+
+
+def _tell_why_none(session: Session, event: Mapping[str, Any], *, missing: bool) -> None:
+    """Why a replay of an event starts nothing."""
+    if tell_nearest(session, event, "No step matches, so nothing runs.") and missing:
+        printing.note("flowd: Every step that matches has a run of it already.")
 
 
 @click.command(cls=Verb, short_help="Make another attempt of a run that ended badly.")

@@ -3,6 +3,7 @@ nothing has, a drain; and how a dispatch that is followed ends."""
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,3 +184,23 @@ def test_an_event_of_a_flow_that_is_broken_on_disk_says_that_an_older_version_ru
     (first, *_) = flowd_says(busy, "explain", "--type", "ship.go").splitlines()[1:]
     assert first.startswith("broken ship: ")
     assert "1 stale (broken on disk, its last good version runs); see" in flowd_says(busy, "status")
+
+
+def test_a_replay_that_starts_nothing_says_why(busy: Workspace) -> None:
+    flowd_says(busy, "dispatch", "--id", "e", "--type", "ship.go", "--wait", code=1)
+    flow = busy.path / "flows/ship"
+    had = (flow / "flow.toml").read_text()
+    assert flowd(busy, "replay", "e", "--missing").stderr == "flowd: Every step that matches has a run of it already.\n"
+    (flow / "flow.toml").write_text(had.replace("ship.go", "ship.went"))
+    busy.call("daemon.reload")
+    for options in ([], ["--wait"], ["--missing"]):
+        done = flowd(busy, "replay", "e", *options)
+        assert (done.returncode, done.stdout) == (0, "accepted e: 0 runs\n")
+        assert done.stderr.splitlines()[:2] == [
+            "flowd: No step matches, so nothing runs. Nearest:",
+            "  ship/main: waits for type ship.went, not ship.go",
+        ]
+    assert flowd(busy, "replay", "e", "--json").stderr == ""
+    shutil.rmtree(flow)
+    busy.call("daemon.reload")
+    assert "flowd: No step matches, so nothing runs." in flowd(busy, "replay", "e").stderr
