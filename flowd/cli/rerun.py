@@ -17,7 +17,6 @@ from flowd.cli.references import (
     RunReference,
     event_of,
     run_of,
-    run_or_event_of,
 )
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
@@ -169,11 +168,12 @@ def retry(
 ) -> int:
     """Make another attempt of a run that ended failed, canceled, blocked or needing intervention, or of all runs that
     failed of an event and of what its runs caused, or of all that filters like those of `flowd runs` find: those that
-    failed, unless --status says another.
+    failed, unless --status says another. FLOW/STEP means the newest run of the step of which an attempt has ended.
 
     \b
     Examples:
       flowd retry run_16439a6acab8 --wait
+      flowd retry release/test --wait
       flowd retry release-42 --wait
       flowd retry --flow release --since 2h --dry-run
       flowd retry --reason timeout --label repo=flowd
@@ -201,7 +201,7 @@ def retry(
     if run_id is None:
         event_id = event_of(session, event_id or "")
     else:
-        run_id, event_id = run_or_event_of(session, run_id)
+        run_id, event_id = retrying.run_or_event_to_retry(session, run_id)
     if event_id is not None:
         return retrying.retry_failed(
             session, event_id, is_alone=is_alone, wait=wait, timeout_s=timeout_s, as_json=as_json

@@ -2,12 +2,40 @@
 
 from flowd.cli import printing, tree, waiting
 from flowd.cli.exits import Exit
+from flowd.cli.references import run_or_event_of
 from flowd.cli.runs import draw_runs
 from flowd.cli.session import Session
 from flowd_client import requests
 from flowd_client.discovery import is_in_step
 from flowd_client.errors import ConflictError
-from flowd_client.views.run import RunView, read_run
+from flowd_client.views.run import RunView, read_run, read_runs
+
+_PAGE = 50
+
+
+def run_or_event_to_retry(session: Session, text: str) -> tuple[str | None, str | None]:
+    """The run that is meant, or the event where no run is: one of both.
+
+    ``FLOW/STEP`` is the newest run of which an attempt has ended, so that one in the queue is in nobody's way. It is
+    that one also where it ended well, or where its next attempt is on its way: what failed before is history then, and
+    is retried by its id alone.
+    """
+    run_id, event_id = run_or_event_of(session, text)
+    flow, slash, step = text.partition("/")
+    if run_id is None or run_id == text or not slash:
+        return run_id, event_id
+    return _newest_attempted(session, flow, step) or run_id, None
+
+
+def _newest_attempted(session: Session, flow: str, step: str) -> str | None:
+    cursor = None
+    while True:
+        page = read_runs(session.ask(requests.list_runs(flow=flow, step=step, limit=_PAGE, cursor=cursor)))
+        for run in page:
+            if run.is_final or run.attempt_count > (run.process_status == "running"):
+                return run.id
+        if (cursor := page.next_cursor) is None:
+            return None
 
 
 def retry_run(session: Session, run_id: str, *, wait: bool, timeout_s: float | None, as_json: bool) -> int:

@@ -48,6 +48,19 @@ def test_a_run_is_named_by_any_unique_beginning_or_in_words(busy: Workspace) -> 
     assert len(busy.call("flow.waitRun", runId=bad, timeoutMs=50_000)["run"]["attempts"]) == 2
 
 
+def test_a_step_to_retry_is_its_newest_run_that_has_had_an_attempt(busy: Workspace) -> None:
+    _, bad = run_ids(busy)
+    busy.call("flow.pause", flow="bad")
+    (queued,) = busy.call("flow.dispatch", event={"id": "later", "type": "bad.go"})["runIds"]
+    assert bad in flowd_says(busy, "retry", "bad/main")
+    assert f"Run {bad} is queued" in flowd_says(busy, "retry", "bad/main", code=5)
+    assert queued in flowd_says(busy, "run", "bad/main")
+    busy.call("flow.resume", flow="bad")
+    for run_id in (bad, queued):
+        busy.call("flow.waitRun", runId=run_id, timeoutMs=50_000)
+    assert queued in flowd_says(busy, "retry", "bad/main")
+
+
 @pytest.mark.parametrize("words", [["other-2"], ["oth"], ["--event", "other-2", "--failed"], ["--event", "other-2"]])
 def test_an_event_is_retried_by_what_failed_of_it(busy: Workspace, words: list[str]) -> None:
     _, bad = run_ids(busy)
