@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowd.cli import printing
+from flowd.cli import drained, printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.flows import remarks
 from flowd.cli.session import Session
@@ -97,7 +97,9 @@ def drain(session: Session, *, off: bool, wait: bool, timeout_s: float | None, a
     count = len(running) if isinstance(running, list) else 0
     if not as_json:
         printing.line(f"draining; {printing.count(count, 'run')} under way")
-        if not wait and timeout_s is None:
+        if response.get("stopping"):
+            printing.note(f"flowd: The daemon stops; {drained.NEXT_ONE}.")
+        elif not wait and timeout_s is None:
             printing.note(f"To start runs again: {session.typed('drain')} --off")
     is_waiting = wait or timeout_s is not None
     is_idle = _wait_until_idle(session, timeout_s, is_silent=as_json) if is_waiting else not count

@@ -6,6 +6,9 @@ from flowd.cli.session import Session
 from flowd_client import requests
 from flowd_client.views.run import RunView
 
+NEXT_ONE = "the next one starts what is queued"
+"""What ends the drain of a daemon that is stopping."""
+
 
 def is_ready(run: RunView) -> bool:
     """Whether nothing but a place keeps a run from starting."""
@@ -19,6 +22,9 @@ def held(session: Session, runs: Iterable[RunView]) -> str | None:
 
 def sentence(session: Session) -> str | None:
     """That the daemon drains, and what ends that; None where it does not."""
-    if session.ask(requests.status()).get("state") != "draining":
-        return None
-    return f"the daemon drains; `{session.typed('drain', off=True)}` goes on"
+    status = session.ask(requests.status())
+    if status.get("stopping"):
+        return f"the daemon stops; {NEXT_ONE}"
+    if status.get("state") == "draining":
+        return f"the daemon drains; `{session.typed('drain', off=True)}` goes on"
+    return None

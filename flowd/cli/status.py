@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flowd.cli import printing, run_words
+from flowd.cli import drained, printing, run_words
 from flowd.cli.exits import CommandError
 from flowd.cli.printing import size
 from flowd.cli.session import Session
@@ -137,6 +137,8 @@ def _draw(session: Session, response: Response) -> None:
 
 def _state(session: Session, response: Response) -> str:
     state = _text(response.get("state"))
+    if response.get("stopping"):
+        return f"stopping: no run starts; {drained.NEXT_ONE}"
     return f"{state}: no run starts; `{session.typed('drain', off=True)}` goes on" if state == "draining" else state
 
 

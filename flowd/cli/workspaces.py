@@ -53,9 +53,10 @@ def _row(status: Mapping[str, Any]) -> tuple[str, ...]:
         return str(status["workspace"]), NO_ANSWER, "-", "-", "-", "-", "-", str(status["pid"])
     runs = status.get("runs") or {}
     places = (status.get("limits") or {}).get("maxParallel")
+    state = "stopping" if status.get("stopping") else status.get("state", "-")
     return (
         str(status["workspace"]),
-        f"{status.get('state', '-')}{', in trouble' if status.get('troubles') else ''}",
+        f"{state}{', in trouble' if status.get('troubles') else ''}",
         f"{runs.get('running', 0)}" + (f" of {places}" if places else ""),
         str(runs.get("queued", 0)),
         str((status.get("attention") or {}).get("count", 0)),

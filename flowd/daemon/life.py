@@ -21,7 +21,7 @@ from flowd.api.http.tally import total
 from flowd.api.methods import Methods
 from flowd.api.metrics.family import Measured
 from flowd.api.shapes.catalog import ReloadedSettingsView
-from flowd.api.shapes.daemon import Drain, DrainView, PageView, Status, StatusView
+from flowd.api.shapes.daemon import Drain, DrainView, PageView, Status, StatusView, Stopping
 from flowd.api.subscriptions import Subscriptions
 from flowd.api.unix_socket import UnixServer
 from flowd.daemon import garbage, signals, surroundings
@@ -32,9 +32,9 @@ from flowd.daemon.metrics import Metrics, metrics_view
 from flowd.daemon.own_service import OwnService
 from flowd.daemon.page import PrivatePage, Served, serve
 from flowd.daemon.reloading import changes_of, settings_anew
-from flowd.daemon.shutdown import on_this_stop, wind_down
+from flowd.daemon.shutdown import on_this_stop, what_a_stop_does, wind_down
 from flowd.daemon.status import Birth, status_view
-from flowd.domain.errors import FlowdError, RefusedError, StateError, StorageFailedError
+from flowd.domain.errors import FlowdError, StateError, StorageFailedError
 from flowd.domain.launching import KeeperLostError
 from flowd.domain.people import Person
 from flowd.domain.redaction import Redactor
@@ -72,6 +72,7 @@ class Daemon:
         self._stop_asked = asyncio.Event()
         self._exit_code = EXIT_OK
         self._is_stopping = False
+        self._on_stop = settings.on_stop
         self._own_service = OwnService(settings)
         self._http = HttpPart(settings.http, settings.state_dir)
         self._is_state_lost = False
@@ -271,7 +272,7 @@ class Daemon:
             # the keeper's folder, if that is still there.
             return self._is_state_lost
         self._notifier.stopping(self._summary())
-        on_stop = await on_this_stop(self._settings)
+        self._on_stop = on_stop = await on_this_stop(self._settings)
         log.info("stopping", extra={"on_stop": on_stop, "running": len(engine.active)})
         is_done = await wind_down(
             engine,
@@ -321,16 +322,22 @@ class Daemon:
     def _is_draining(self) -> bool:
         return self._is_stopping or self._parts.engine.is_draining
 
+    @property
+    def _stopping(self) -> Stopping | None:
+        return what_a_stop_does(self._on_stop, self._stops) if self._stop_asked.is_set() else None
+
     async def _drain(self, asked: Drain) -> DrainView:
         engine = self._parts.engine
-        if asked.off and self._is_stopping:
-            raise RefusedError("The daemon is stopping; what is queued starts with the next one.")
         if asked.off:
             await engine.undrain()
         else:
             engine.drain()
         log.info("drain ended" if asked.off else "draining")
-        return DrainView(state="draining" if engine.is_draining else "ready", running=list(engine.active))
+        return DrainView(
+            state="draining" if engine.is_draining else "ready",
+            running=list(engine.active),
+            stopping=self._stopping,
+        )
 
     async def _measure(self) -> list[Measured]:
         return await self._metrics.measure(await self._status(Status()))
@@ -342,6 +349,7 @@ class Daemon:
             birth=self._birth,
             socket=self._socket,
             is_draining=self._is_draining,
+            stopping=self._stopping,
             http=self._http,
             page=self._private_page.where,
             notifier=self._notifier,

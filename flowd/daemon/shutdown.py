@@ -4,8 +4,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from flowd.api.shapes.daemon import Stopping
 from flowd.engine.engine import Engine
 from flowd.executors.systemd.pending_job import pending_job
 from flowd.settings.values import DEFAULT_WHERE_MANAGED, Settings
@@ -23,6 +24,8 @@ _MAX_SAID = 10
 _WAIT, _CANCEL, _KILL = 1, 2, 3
 """What the first, second and third wish to stop comes to. Where the policy is to cancel, the first counts as two."""
 
+_DOINGS: Mapping[int, Stopping] = {_WAIT: "waiting", _CANCEL: "canceling", _KILL: "killing"}
+
 _SAYINGS = {
     _WAIT: "waiting for running steps; stop again to cancel them",
     _CANCEL: "canceling running steps; stop again to kill them",
@@ -37,6 +40,21 @@ async def on_this_stop(settings: Settings) -> str:
     if on_stop != "keep" or settings.origins.get("on_stop") != DEFAULT_WHERE_MANAGED:
         return on_stop
     return "cancel" if await pending_job(os.environ) == "stop" else on_stop
+
+
+def what_a_stop_does(on_stop: str, wishes: int) -> Stopping:
+    """What becomes of running steps once somebody has asked so often for the stop.
+
+    >>> [what_a_stop_does("finish", wishes) for wishes in (1, 2, 3, 4)]
+    ['waiting', 'canceling', 'killing', 'killing']
+    >>> what_a_stop_does("cancel", 1), what_a_stop_does("keep", 2)
+    ('canceling', 'keeping')
+    """
+    return "keeping" if on_stop == "keep" else _DOINGS[_level(on_stop, wishes)]
+
+
+def _level(on_stop: str, wishes: int) -> int:
+    return min(max(wishes, 1) + (on_stop == "cancel"), _KILL)
 
 
 async def wind_down(
@@ -65,7 +83,6 @@ async def wind_down(
         if engine.active:
             _say(engine, "leaving running steps to the keeper; the next daemon goes on with them")
         return engine.is_idle
-    head_start = 1 if on_stop == "cancel" else 0
     level = 0
     said_s = ticked_s = moved_s = time.monotonic()
     while not engine.is_idle and not has_failed():
@@ -77,7 +94,7 @@ async def wind_down(
                 "no room to record how steps ended, or a locked database; the next daemon does it",
             )
             return False
-        wanted = min(wishes() + head_start, _KILL)
+        wanted = _level(on_stop, wishes())
         if wanted > level:
             level, said_s = wanted, time.monotonic()
             _say(engine, _SAYINGS[level])

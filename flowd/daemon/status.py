@@ -10,7 +10,7 @@ from typing import Any
 
 import flowd
 from flowd.api.json import instant
-from flowd.api.shapes.daemon import AskingView, AttentionView, RetentionView, StatusView
+from flowd.api.shapes.daemon import AskingView, AttentionView, RetentionView, StatusView, Stopping
 from flowd.api.shapes.queue import pause_view
 from flowd.daemon.http import HttpPart
 from flowd.daemon.own_service import StepsFate
@@ -69,6 +69,7 @@ async def status_view(
     birth: Birth,
     socket: Path,
     is_draining: bool,
+    stopping: Stopping | None,
     http: HttpPart,
     page: str | None,
     notifier: Notifier,
@@ -88,6 +89,7 @@ async def status_view(
         protocol=wire.PROTOCOL_VERSION,
         pid=os.getpid(),
         state="draining" if is_draining else "ready",
+        stopping=stopping,
         workspace=str(settings.workspace),
         state_dir=str(settings.state_dir),
         socket=str(socket),

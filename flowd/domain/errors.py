@@ -83,9 +83,7 @@ class PayloadTooLargeError(FlowdError):
 
 
 class NotFoundError(FlowdError):
-    """Something was asked for by a name that nothing here has."""
-
-    slug = "not_found"
+    """Something was asked for by a name that nothing here has. Which kind of thing, its subclasses say."""
 
 
 class EventNotFoundError(NotFoundError):

@@ -198,7 +198,11 @@ class Engine:
         self._scheduler.hold(Holder.DAEMON)
 
     async def undrain(self) -> None:
-        """Let this host start runs again, whoever wanted it to start none."""
+        """Let this host start runs again, whoever wanted it to start none.
+
+        Raises:
+            RefusedError: It winds down.
+        """
         await self.hosts.undrain(self.hosts.name)
 
     @property

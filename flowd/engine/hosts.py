@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from flowd.domain.errors import HostAliveError, HostNotFoundError
+from flowd.domain.errors import HostAliveError, HostNotFoundError, RefusedError
 from flowd.domain.hosts import HostState, KnownHost
 from flowd.engine.scheduler import Holder, Scheduler
 from flowd.ports import Clock
@@ -85,7 +85,10 @@ class HostControl:
 
         Raises:
             HostNotFoundError: There is none of this name.
+            RefusedError: This host's daemon is stopping.
         """
+        if name == self._name and self._scheduler.is_paused:
+            raise RefusedError("The daemon is stopping, and starts no more runs: the next one starts what is queued.")
         return await self._want(name, is_draining=False)
 
     async def forget(self, name: str, *, is_forced: bool) -> int:
@@ -118,7 +121,7 @@ class HostControl:
 
     async def _own(self) -> KnownHost:
         commit = await asyncio.to_thread(self._commit)
-        state = HostState.DRAINING if self._scheduler.is_held else HostState.READY
+        state = HostState.DRAINING if self._scheduler.is_held or self._scheduler.is_paused else HostState.READY
         return KnownHost(
             self._name, state, self._version, tuple(sorted(self._labels)), self._running(),
             self._scheduler.max_parallel, self._clock.now_ms(), is_self=True, commit=commit,

@@ -164,6 +164,11 @@ class Scheduler:
         self._set_timer(None)
 
     @property
+    def is_paused(self) -> bool:
+        """Whether nothing starts for good, as the end has come."""
+        return self._is_paused
+
+    @property
     def max_parallel(self) -> int:
         """How many places there are."""
         return self._max_parallel

@@ -91,6 +91,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "host_alive": Failure(-32051, 409, "The host may be there, so what runs on it cannot be declared lost."),
     "queue_full": Failure(-32040, 429, "As many runs are queued as may be; send the event again later."),
     "too_many_connections": Failure(-32042, 503, "max_connections clients are connected already."),
+    "refused": Failure(-32053, 503, "The daemon cannot do this as it is now; the message says why."),
     "shutting_down": Failure(-32043, 503, "The daemon is about to exit, and has not begun this."),
     "too_many_subscriptions": Failure(-32048, 429, "This connection, or all together, have too many subscriptions."),
     "storage_full": Failure(-32044, 503, "The disk under the state folder is full; nothing was stored."),

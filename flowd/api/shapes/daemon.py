@@ -8,6 +8,10 @@ from flowd.api.params import Params
 from flowd.api.shapes import View
 from flowd.api.shapes.queue import PauseView
 
+Stopping = Literal["waiting", "canceling", "killing", "keeping"]
+"""What a daemon that stops does with running steps: it waits for their ends, ends them, kills them, or leaves them to
+the next daemon."""
+
 
 class Status(Params):
     """Whether to tell the settings, too, and all figures that Prometheus is told."""
@@ -74,6 +78,8 @@ class StatusView(View):
     """What a daemon is doing. ``host`` is there only where the engine inside a local client responds, and no daemon.
 
     Attributes:
+        stopping: What the daemon, as it stops, does with running steps: ``waiting`` for them, ``canceling``,
+            ``killing``, or ``keeping`` them for the next daemon. No run starts any more then, whoever asks for that.
         waiting: How many of the queued runs wait for something else than a place.
         attention: Only where runs ask for a person.
         pauses: What is paused; absent where nothing is.
@@ -106,6 +112,7 @@ class StatusView(View):
     events: int
     runs: dict[str, int]
     host: Literal["client"] | None = None
+    stopping: Stopping | None = None
     waiting: int = 0
     attention: AttentionView | None = None
     pauses: list[PauseView] = msgspec.field(default_factory=list)
@@ -162,10 +169,12 @@ class Drain(Params):
 
 
 class DrainView(View):
-    """A daemon that starts nothing more, or is ``ready`` again; ``running`` are the runs whose steps are under way."""
+    """A daemon that starts nothing more, or is ``ready`` again; ``running`` are the runs whose steps are under way.
+    One that is ``stopping`` does not start runs again."""
 
     state: Literal["ready", "draining"]
     running: list[str]
+    stopping: Stopping | None = None
 
 
 class ResumeView(View):
