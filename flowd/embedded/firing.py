@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
-from flowd.embedded.approving import see_through
+from flowd.embedded.approving import require_steps, see_through
 from flowd.embedded.ending import until_told_to_end
 from flowd.embedded.rehearsal import Audience, rehearsing
 from flowd.embedded.running import private_settings
@@ -55,6 +55,7 @@ def fire(
     Steps whose names are ``approved`` count as completed where they ask for a person.
 
     Raises:
+        StepNotFoundError: One that is approved is no step.
         FlowdError: The event is none.
         KeyboardInterrupt: The process was told to end, by SIGINT, SIGTERM or SIGHUP.
     """
@@ -103,6 +104,7 @@ async def _run_in(
     runs: list[Run] = []
     try:
         async with rehearsing(settings, audience, causes=only is None, is_live=is_live) as rehearsal:
+            require_steps(approved, rehearsal.engine.snapshot().flows)
             if isinstance(event, dict) and isinstance(event.get("id"), str):
                 rehearsal.knows(event["id"])
             accepted = await rehearsal.engine.sending.dispatch(event, only=only, traceparent=trace_around())

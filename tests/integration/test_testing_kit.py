@@ -183,6 +183,10 @@ def test_a_mistake_in_a_test_is_named(package: FlowPackage, tmp_path: Path) -> N
         package.step("biuld")
     with pytest.raises(FlowPackageError, match="chain/test does not need 'biuld'; its needs are: build"):
         package.step("test", needs={"biuld": {}})
+    with pytest.raises(
+        FlowPackageError, match="'biuld'. Did you mean 'build'. The steps are: build, test, publish, other"
+    ):
+        package.round(approve=["build", "biuld"])
     with pytest.raises(FlowPackageError, match="FlowEvent requires string id and type"):
         package.step("build", {"payload": {}})
     (package.path / "flow.toml").write_text("version = 1\nname = oops\n")

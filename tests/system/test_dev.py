@@ -339,6 +339,16 @@ def test_what_waits_for_a_person_is_tried_once_that_is_approved(place: Workspace
     assert (done.returncode, "behind it" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("verb", [("fire", "{0}/event.json"), ("dev", "work", "--once")])
+def test_what_is_no_step_cannot_be_approved(place: Workspace, verb: tuple[str, ...]) -> None:
+    folder = flow(place, ask=say("needs_intervention", message="go on?") + "; exit", then=f"touch {place.path}/ran")
+    for name in ("aks", "work/ask"):
+        done = flowd(place, *(word.format(folder) for word in verb), "--approve", name)
+        said = f"flowd: No step to approve is called '{name}'. Did you mean 'ask'? The steps are: ask, then.\n"
+        assert (done.returncode, done.stdout, done.stderr) == (4, "", said)
+    assert not (place.path / "ran").exists()
+
+
 def test_programs_get_a_line_of_json_for_each_run_and_for_what_is_wrong(place: Workspace) -> None:
     folder = flow(place, build=say("changed", n=1) + "; exit")
     with (folder / "flow.toml").open("a") as manifest:

@@ -17,7 +17,7 @@ from flowd.domain.launching import Command, StepContext
 from flowd.domain.needs import NeedEnd
 from flowd.domain.people import Answer, Person
 from flowd.domain.run import Run
-from flowd.embedded.approving import see_through
+from flowd.embedded.approving import require_steps, see_through
 from flowd.embedded.in_order import merged
 from flowd.embedded.rehearsal import Rehearsal, rehearsing
 from flowd.embedded.running import private_settings
@@ -87,6 +87,7 @@ async def _run(
     try:
         async with rehearsing(settings, None, causes=False, around_runners=around) as rehearsal:
             flow = _flow(rehearsal.engine.snapshot(), only, told.needs)
+            require_steps(approved, [flow])
             rehearsal.knows(event["id"])
             asked: dict[str, Any] = (
                 {"among": {(flow.name, step.name) for step in flow.steps}}

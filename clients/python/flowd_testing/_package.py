@@ -117,7 +117,7 @@ class FlowPackage:
                 is ``queued`` at the end.
 
         Raises:
-            FlowPackageError: The package is broken, or the event is none.
+            FlowPackageError: The package is broken, one that is approved is no step of it, or the event is none.
         """
         from flowd_testing import _engine  # noqa: PLC0415 - likewise
 

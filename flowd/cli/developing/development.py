@@ -19,6 +19,7 @@ from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.domain import saved
 from flowd.domain.flow import Flow
+from flowd.embedded.approving import require_steps
 from flowd.embedded.given import GivenResults
 from flowd.embedded.rehearsal import rehearsing
 from flowd.embedded.trials import Trials
@@ -68,6 +69,7 @@ class Development:
 
         Raises:
             CommandError: There is nothing to work on.
+            StepNotFoundError: One that is approved is no step.
         """
         try:
             opening = rehearsing(self._settings, self._tries, causes=False, around_runners=self._given.around)
@@ -77,6 +79,8 @@ class Development:
                 self._tries.open(Trials(rehearsal, self._given, self._scope.target.approved), self._planner)
                 self._scope.snapshot = await self._engine.reload()
                 self._scope.require()
+                if not self._scope.broken:  # else nobody knows its steps yet
+                    require_steps(self._scope.target.approved, self._scope.flows)
                 for flow in self._scope.flows:
                     if self._scope.target.event is not None:
                         self._planner.choose(flow.name, self._scope.target.event)
