@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from flowd.cli import output, printing
 from flowd.cli.follow.lines import LineMultiplexer
 from flowd.cli.follow.progress import WithoutProgress
+from flowd.domain import why
 from flowd.domain.run import ATTENTION, ProcessStatus, Run
 from flowd.embedded import Sent
 from flowd.formats.terminal import OutputFilter
@@ -114,23 +115,20 @@ class Watcher:
 
 
 def end_of(run: Run) -> str:
-    """How a run ended, in a line.
-
-    A failure's own sentence is in it, without the excerpt of what was printed just before.
-    """
+    """How a run ended, in a line, with the words that lists have for why."""
     status = run.effective_status
     words = [f"{run.flow_name}/{run.step_name} {status}"]
     if run.attempt_count > 1:
         words.append(f"after {run.attempt_count} attempts")
     if run.duration_ms is not None:
         words.append(f"in {printing.took(run.duration_ms)}")
-    why = _why(run)
-    return f"{' '.join(words)}{f': {why}' if why else ''}"
+    said = _why(run)
+    return f"{' '.join(words)}{f': {said}' if said else ''}"
 
 
 def _why(run: Run) -> str:
-    if run.error:
-        return run.error.partition("\n")[0].removeprefix(f"Step {run.flow_name}/{run.step_name} ")
+    if said := why.of_run(run):
+        return said
     message = None if run.result is None else run.result.value.get("message")
     return message.partition("\n")[0] if isinstance(message, str) else ""
 

@@ -184,7 +184,7 @@ def test_a_mistake_in_a_test_is_named(package: FlowPackage, tmp_path: Path) -> N
     with pytest.raises(FlowPackageError, match="chain/test does not need 'biuld'; its needs are: build"):
         package.step("test", needs={"biuld": {}})
     with pytest.raises(
-        FlowPackageError, match="'biuld'. Did you mean 'build'. The steps are: build, test, publish, other"
+        FlowPackageError, match=r"'biuld'\. Did you mean 'build'\? The steps are: build, test, publish, other"
     ):
         package.round(approve=["build", "biuld"])
     with pytest.raises(FlowPackageError, match="FlowEvent requires string id and type"):

@@ -155,7 +155,8 @@ def test_of_several_steps_each_line_is_behind_its_name_and_each_end_is_told(plac
     assert done.returncode == 1
     assert {"one/main    | from one", "second/main | no end"} <= {*said, *(line.strip() for line in said)}
     assert any(line.startswith("flowd: one/main completed in ") and line.endswith(": all good") for line in said)
-    assert any(line.startswith("flowd: second/main failed in ") and line.endswith(": exited with 3") for line in said)
+    end = ": exited with 3; its last words: no end"
+    assert any(line.startswith("flowd: second/main failed in ") and line.endswith(end) for line in said)
 
 
 def test_of_steps_in_order_the_first_ones_lines_too_are_behind_its_name(place: Workspace) -> None:

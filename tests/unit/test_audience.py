@@ -10,7 +10,7 @@ import pytest
 from flowd.cli import audience
 from flowd.cli.audience import Watcher, end_of, is_bad
 from flowd.domain.result import FlowResult
-from flowd.domain.run import ProcessStatus, Run
+from flowd.domain.run import ProcessStatus, Reason, Run
 from flowd.embedded import Sent, in_order
 from flowd.engine.tails import OutputChunk
 from flowd.engine.updates import Update
@@ -139,8 +139,13 @@ def test_a_step_that_was_never_started_has_an_end_all_the_same() -> None:
         (run(result=FlowResult("blocked", '{"status":"blocked"}')), "f/main blocked", True),
         (run(result=FlowResult("failed", '{"status":"failed"}')), "f/main failed", True),
         (
-            run(status=ProcessStatus.FAILED, attempt_count=3, error="Step f/main exited with 3\nstderr:\n  x"),
-            "f/main failed after 3 attempts: exited with 3",
+            run(
+                status=ProcessStatus.FAILED,
+                reason=Reason.EXIT,
+                attempt_count=3,
+                error="Step f/main exited with 3\nstderr:\n  Traceback\n  ValueError: nope",
+            ),
+            "f/main failed after 3 attempts: ValueError: nope (exit code 3)",
             True,
         ),
         (run(status=ProcessStatus.CANCELED), "f/main canceled", True),
