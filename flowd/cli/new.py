@@ -22,7 +22,8 @@ _RUNNERS = ["python", "exec", "bun", "node"]
 @click.option(
     "--steps",
     metavar="STEPS",
-    help="Its steps: > for after, a comma for side by side, ? behind one that asks a person. Default: hello.",
+    help="Its steps: > for after, a comma for side by side, ? behind one that asks a person. Default: hello, "
+    "or NAME with --cron and --on-save.",
 )
 @click.option("--cron", metavar="EXPR", help="Start it by the clock, too: minute, hour, day, month, weekday.")
 @click.option("--timezone", metavar="ZONE", help="By whose clock, such as Europe/Berlin. Default: UTC.")

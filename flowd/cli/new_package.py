@@ -49,7 +49,8 @@ def plan(name: str, given: Given) -> Plan:
             raise ValueError("a time zone is for --cron, which says when")
         if given.cron is not None:
             made = replace(made, cron=_cron(given.cron, given.timezone), timezone=given.timezone)
-        return replace(made, files=tuple(map(_pattern, given.files)))
+        made = replace(made, files=tuple(map(_pattern, given.files)))
+        return made if given.steps is not None else replace(made, stages=((_usual_step(made),),))
     except ValueError as error:
         raise CommandError(f"{_sentence(error)}.") from error
 
@@ -84,10 +85,15 @@ def asked(given: Given) -> Plan:
             "as in a > b, c > ask? > d",
             err=True,
         )
-        made = _ask("Steps", "hello", lambda text: _with_steps(made, text))
+        made = _ask("Steps", _usual_step(made), lambda text: _with_steps(made, text))
     if given.runner is None:
         made = replace(made, runner=_choose("Runner", RUNNERS))
     return made
+
+
+def _usual_step(made: Plan) -> str:
+    """What starts by itself greets nobody: its step is called as the flow is."""
+    return made.name if made.cron or made.files else "hello"
 
 
 def _with_steps(made: Plan, text: str) -> Plan:

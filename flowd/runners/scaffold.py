@@ -232,10 +232,16 @@ def _script(plan: Plan, step: str) -> str:
     return f"exec/{stem}{SOURCES[plan.runner][0]}"
 
 
+def _description(plan: Plan) -> str:
+    if plan.cron:
+        return f"Runs by the clock: {plan.cron}, {plan.timezone or 'UTC'}"
+    return f"Runs when files change: {', '.join(plan.files)}" if plan.files else f"Answers {plan.event_type}"
+
+
 def _manifest(plan: Plan) -> Iterator[str]:
     yield f"name = {_toml(plan.name)}"
     yield "version = 1"
-    yield f"description = {_toml(f'Answers {plan.event_type}')}"
+    yield f"description = {_toml(_description(plan))}"
     if plan.cron:
         yield from ("", "[[schedules]]", 'name = "clock"', f"cron = {_toml(plan.cron)}")
         if plan.timezone:

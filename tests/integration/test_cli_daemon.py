@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,24 @@ def test_validate_names_file_and_line_and_can_look_at_one_package(tmp_path: Path
     assert flowd(tmp_path, "validate", str(tmp_path / "flows/count"))[0] == 0
     assert flowd(tmp_path, "validate", str(tmp_path / "flows/bad/flow.toml"))[0] == 1
     assert flowd(tmp_path, "validate", str(tmp_path / "nowhere"))[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--cron", "0 4 * * *"), "Runs by the clock: 0 4 * * *, UTC"),
+        (("--cron", "0 4 * * *", "--timezone", "Europe/Berlin"), "Runs by the clock: 0 4 * * *, Europe/Berlin"),
+        (("--on-save", "*.md", "--on-save", "a.txt"), "Runs when files change: *.md, a.txt"),
+    ],
+)
+def test_a_new_package_that_starts_by_itself_has_a_step_of_its_name(
+    tmp_path: Path, options: tuple[str, ...], what: str
+) -> None:
+    assert flowd(tmp_path, "new", "docs", "--runner", "exec", *options)[0] == 0
+    manifest = tomllib.loads((tmp_path / "flows/docs/flow.toml").read_text())
+    assert manifest["description"] == what
+    assert [(step["name"], step["script"]) for step in manifest["steps"]] == [("docs", "exec/docs.sh")]
+    assert flowd(tmp_path, "fire", str(tmp_path / "flows/docs/event.json"))[0] == 0
 
 
 def test_a_new_package_works_as_it_is(tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def test_on_save(tmp_path: Path) -> None:
     code, said = talk(tmp_path, "docs", "files", "../x", "docs/**/*.md", "", "bun")
     assert code == 0, said
     assert "leads out of the workspace" in said
-    assert 'paths = ["docs/**/*.md"]' in manifest(tmp_path, "docs")
+    text = manifest(tmp_path, "docs")
+    assert 'paths = ["docs/**/*.md"]' in text
+    assert '\nname = "docs"\nrunner = "bun"\nscript = "exec/docs.ts"\n' in text
 
 
 def test_what_flags_say_is_not_asked(tmp_path: Path) -> None:
