@@ -93,6 +93,7 @@ class Rehearsal:
         self._known: set[str] = set()
         self._reached = 0
         self._moved = asyncio.Event()
+        self._is_silent = False
         self.problem: Exception | None = None
         """Why the audience is told no more: what it raised, for example because nobody reads its output."""
 
@@ -112,6 +113,17 @@ class Rehearsal:
             if len(found) == len(runs):
                 raise RefusedError(sentence)
             log.warning("step does not start", extra={"error": sentence})
+
+    @contextlib.asynccontextmanager
+    async def silently(self) -> AsyncIterator[None]:
+        """Tell nothing of what happens meanwhile."""
+        await self.settle()
+        self._is_silent = True
+        try:
+            yield
+            await self.settle()
+        finally:
+            self._is_silent = False
 
     async def locate(self) -> None:
         """Tell what happens from now on."""
@@ -135,7 +147,7 @@ class Rehearsal:
                 if update.chunk is not None:
                     if update.chunk.data and (run := self._runs.get(update.chunk.run_id)) is not None:
                         self._audience.writes(run, update.chunk.stream, update.chunk.data)
-                elif update.entry is not None:
+                elif update.entry is not None and not self._is_silent:
                     self._take(update.entry, self._audience)
                 self._reached = update.cursor
                 self._moved.set()

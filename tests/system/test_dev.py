@@ -266,6 +266,18 @@ def test_a_save_ends_what_runs_and_begins_anew(place: Workspace, tmp_path: Path)
     assert running.out.index("quick") > ended
 
 
+def test_a_save_after_a_round_that_ended_with_a_question_cancels_nothing(place: Workspace, tmp_path: Path) -> None:
+    asks = say("needs_intervention", message="go on?") + "; exit"
+    folder = flow(place, ask=asks, then="true")
+    with watching(place, tmp_path) as running:
+        ready(running)
+        for word in ("first", "second"):
+            renamed_over(folder / "ask.sh", body(f"echo {word}; {asks}"))
+            until(lambda word=word: any(word in line for line in running.out))
+            until(lambda: running.out[-1] == "ask asks for a person, whom nobody can ask here: --approve ask goes on.")
+    assert not [line for line in running.out if "cancel" in line]
+
+
 def test_a_broken_package_is_told_and_runs_again_when_it_is_mended(place: Workspace, tmp_path: Path) -> None:
     folder = flow(place, build="echo ran")
     manifest = (folder / "flow.toml").read_text()
