@@ -38,7 +38,8 @@ class Manifest:
     """A manifest that can be used.
 
     Attributes:
-        schemas: By step name, for the steps whose trigger names a schema.
+        indices: Where each of the steps stands among all of the text, of which some may not be readable.
+        schemas: By these indices, for the steps whose trigger names a schema.
         findings: What is doubtful in it, such as keys that nothing reads.
         places: Where its keys and values are.
         concurrency: Of whole rounds.
@@ -51,7 +52,8 @@ class Manifest:
     description: str | None
     config: Mapping[str, object] | None
     steps: tuple[Step, ...]
-    schemas: Mapping[str, SchemaUse]
+    indices: tuple[int, ...]
+    schemas: Mapping[int, SchemaUse]
     findings: tuple[Finding, ...]
     places: Places = field(compare=False, repr=False)
     has_round_dir: bool = False
@@ -149,13 +151,14 @@ def _unreadable(finding: Finding) -> RefusedManifestError:
 def _manifest(table: Table, report: Report) -> Manifest:
     name = table.tried("", table.needed_string, "name")
     version = table.tried(0, _version, table)
-    steps, schemas, doubtful = table.tried(((), {}, frozenset()), _steps, table)
+    steps, schemas, doubtful = table.tried(({}, {}, frozenset()), _steps, table)
     read = Manifest(
         name=name,
         version=version,
         description=table.text("description"),
         config=table.tried(None, _config, table),
-        steps=steps,
+        steps=tuple(steps.values()),
+        indices=tuple(steps),
         schemas=schemas,
         findings=(),
         places=report.places,
@@ -182,7 +185,7 @@ def _version(table: Table) -> int | float:
     return value
 
 
-def _steps(table: Table) -> tuple[tuple[Step, ...], Mapping[str, SchemaUse], frozenset[str]]:
+def _steps(table: Table) -> tuple[Mapping[int, Step], Mapping[int, SchemaUse], frozenset[str]]:
     values = table.values.get("steps")
     runs_on = table.tried((), read_runs_on, table)
     if not isinstance(values, list) or not values:
@@ -190,9 +193,9 @@ def _steps(table: Table) -> tuple[tuple[Step, ...], Mapping[str, SchemaUse], fro
         remedy = "Add a step under [[steps]], with two brackets on each side."
         table.fail("steps", got, remedy, code="missing-key" if values is None else "wrong-type")
     doubtful: list[str] = []
-    steps: dict[str, Step] = {}
-    tables: dict[str, Table] = {}
-    schemas: dict[str, SchemaUse] = {}
+    steps: dict[int, Step] = {}
+    tables: list[Table] = []
+    schemas: dict[int, SchemaUse] = {}
     for index, value in enumerate(values):
         if not isinstance(value, dict):
             message = f"step {index + 1} must be a table, got {kind_of(value)}"
@@ -200,20 +203,20 @@ def _steps(table: Table) -> tuple[tuple[Step, ...], Mapping[str, SchemaUse], fro
             continue
         part = table.part(value, ("steps", index), f"step {index + 1}", "step")
         before = part.errors()
-        step, use = part.tried((None, None), read_step, part, runs_on=runs_on)
+        step, use = read_step(part, runs_on=runs_on)
         if part.errors() > before:
-            doubtful.append(step.name if step is not None else "")
-        if step is None:
+            doubtful.append(step.name)
+        if not step.name:
             continue
-        if step.name in steps:
+        if any(step.name == other.name for other in steps.values()):
             message, remedy = "another step of this flow has the same name", "Rename one: run ids are made of names."
             part.error("name", message, remedy, code="duplicate-name")
-        steps[step.name] = step
-        tables[step.name] = part
+        steps[index] = step
+        tables.append(part)
         if use is not None:
-            schemas[step.name] = use
-    check_needs(steps, tables, doubtful)
-    return tuple(steps.values()), schemas, frozenset(doubtful)
+            schemas[index] = use
+    check_needs(list(zip(steps.values(), tables, strict=True)), doubtful)
+    return steps, schemas, frozenset(doubtful)
 
 
 def _config(table: Table) -> dict[str, object] | None:

@@ -41,7 +41,7 @@ def look(read: Manifest, folder: str, reading: Reading, elsewhere: Elsewhere) ->
     """Look at all files that a manifest names; at those of a step in which something is wrong only as far as the wrong
     does not matter for them."""
     looking = _Looking(read, folder, reading, elsewhere)
-    steps = [looking.step(index, step) for index, step in enumerate(read.steps)]
+    steps = [looking.step(index, step) for index, step in zip(read.indices, read.steps, strict=True)]
     found = (*looking.findings, *_size(folder))
     return Looked(tuple(steps), found, is_whole=not any(one.code in SCRIPT_CODES for one in found))
 
@@ -78,7 +78,7 @@ class _Looking:
             self._note(
                 f'step "{step.name}": {CODE_MODE_PROBLEM}; until then, its runs fail', "code-mode", index, "runner"
             )
-        use = self.read.schemas.get(step.name)
+        use = self.read.schemas.get(index)
         if use is None or step.trigger is None:
             return step
         path = resolve(self.folder, use.path)

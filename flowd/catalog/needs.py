@@ -1,6 +1,6 @@
 """Reads ``needs`` and ``when`` of ``[[steps]]``, and checks that a flow's steps can follow each other."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from flowd.catalog.table import ManifestError, Table, kind_of
@@ -47,20 +47,23 @@ def read_when(step: Table) -> When:
     return step.choice("when", WHENS, "when")
 
 
-def check_needs(steps: Mapping[str, Step], tables: Mapping[str, Table], doubtful: Collection[str] = ()) -> None:
+def check_needs(steps: Sequence[tuple[Step, Table]], doubtful: Collection[str] = ()) -> None:
     """Check the needs of a flow's steps against each other. An error is noted where a step needs itself, one that there
     is not, or one that needs it; or where no event can start it together with what it needs.
 
     Args:
+        steps: Each with where it stands. Two may have one name, which is told elsewhere.
         doubtful: Names of steps that could not be read as they were meant, with which the order cannot be judged; ""
             is one without a name, which may be the one that another step needs.
     """
-    are_known = [_are_known(step, steps, tables[step.name], doubtful) for step in steps.values()]
-    if not all(are_known) or doubtful:
+    tables = {step.name: table for step, table in steps}
+    are_known = [_are_known(step, tables, table, doubtful) for step, table in steps]
+    order = _in_order(steps)
+    if not all(are_known) or doubtful or len(tables) < len(steps):
         return
     triggers: dict[str, Trigger] = {}
     unclear: set[str] = set()
-    for step in _in_order(steps, tables):
+    for step in order:
         if not unclear.isdisjoint(step.needs):
             unclear.add(step.name)
             continue
@@ -73,7 +76,7 @@ def check_needs(steps: Mapping[str, Step], tables: Mapping[str, Table], doubtful
             triggers[step.name] = trigger
 
 
-def _are_known(step: Step, steps: Mapping[str, Step], table: Table, doubtful: Collection[str]) -> bool:
+def _are_known(step: Step, steps: Collection[str], table: Table, doubtful: Collection[str]) -> bool:
     is_fine = True
     for index, need in enumerate(step.needs):
         others = [name for name in steps if name != step.name]
@@ -94,18 +97,23 @@ def _are_known(step: Step, steps: Mapping[str, Step], table: Table, doubtful: Co
     return is_fine
 
 
-def _in_order(steps: Mapping[str, Step], tables: Mapping[str, Table]) -> Iterable[Step]:
+def _in_order(steps: Sequence[tuple[Step, Table]]) -> Iterable[Step]:
     """The steps, each behind those that it needs; none where some need each other."""
+    graph: dict[str, set[str]] = {step.name: set() for step, _ in steps}
+    for step, _ in steps:
+        graph[step.name] |= graph.keys() & {*step.needs} - {step.name}
     try:
-        order = list(TopologicalSorter({step.name: step.needs for step in steps.values()}).static_order())
+        order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         circle: list[str] = error.args[1][:0:-1]  # each needs the next one
-        first = circle.index(next(name for name in steps if name in circle))
-        told = [*circle[first:], *circle[:first]]
-        message = f"needs go in a circle: {' -> '.join([*told, told[0]])}"
-        tables[told[0]].error("needs", message, "Remove one of these needs.", code="needs-circle")
+        first = circle.index(next(name for name in graph if name in circle))
+        told = [*circle[first:], *circle[:first], circle[first]]
+        table = next(table for step, table in steps if step.name == told[0] and told[1] in step.needs)
+        message = f"needs go in a circle: {' -> '.join(told)}"
+        table.error("needs", message, "Remove one of these needs.", code="needs-circle")
         return []
-    return [steps[name] for name in order]
+    by_name = {step.name: step for step, _ in steps}
+    return [by_name[name] for name in order]
 
 
 def _strictest(step: Step, known: Mapping[str, Trigger], table: Table) -> Trigger | None:

@@ -11,6 +11,7 @@ from flowd.catalog.named_files import Looked, look
 from flowd.catalog.schemas import Elsewhere
 from flowd.domain.finding import Finding, Severity, in_order
 from flowd.domain.flow import MANIFEST, BrokenPackage, Flow, Origin
+from flowd.domain.step import Step
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _load(folder: str, origin: Origin, elsewhere: Elsewhere, given: bytes | None
         if error.manifest is None:
             return _broken(reading, name, broken_by(error.findings, folder, origin))
         looked = look(error.manifest, folder, reading, elsewhere)
-        draft = _draft(_flow(error.manifest, looked, folder, origin, reading), error.manifest.doubtful)
+        draft = _draft(_flow(error.manifest, looked, folder, origin, reading), error.manifest)
         broken = broken_by((*error.findings, *looked.findings), folder, origin)
         return _broken(reading, name, replace(broken, types=error.types, draft=draft))
     looked = look(read, folder, reading, elsewhere)
@@ -75,10 +76,13 @@ def _load(folder: str, origin: Origin, elsewhere: Elsewhere, given: bytes | None
     return Package(reading, flow=flow, name=read.name)
 
 
-def _draft(flow: Flow, doubtful: frozenset[str]) -> Flow:
-    """What is right in a package that cannot be used, in the places that it has there."""
-    kept = {index: step for index, step in enumerate(flow.steps) if step.name not in doubtful}
-    indices = list(kept)
+def _draft(flow: Flow, read: Manifest) -> Flow:
+    """What is right in a package that cannot be used, in the places that it has there: of one name, the first step."""
+    by_name: dict[str, tuple[int, Step]] = {}
+    for index, step in zip(read.indices, flow.steps, strict=True):
+        if step.name not in read.doubtful:
+            by_name.setdefault(step.name, (index, step))
+    indices = [index for index, _ in by_name.values()]
 
     def where(*place: str | int) -> tuple[int, int, int] | None:
         match place:
@@ -86,7 +90,7 @@ def _draft(flow: Flow, doubtful: frozenset[str]) -> Flow:
                 return flow.where("steps", indices[index], *below)
         return flow.where(*place)
 
-    return replace(flow, steps=tuple(kept.values()), where=where)
+    return replace(flow, steps=tuple(step for _, step in by_name.values()), where=where)
 
 
 def broken_by(findings: Iterable[Finding], folder: str, origin: Origin, name: str = "") -> BrokenPackage:

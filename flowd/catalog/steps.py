@@ -37,12 +37,11 @@ def read_step(table: Table, *, runs_on: tuple[str, ...] = ()) -> tuple[Step, Sch
     Args:
         runs_on: The labels that its flow requires of hosts.
 
-    Raises:
-        ManifestError: It has no name. What else is wrong is noted as an error, and the step is none to be run then.
+    What is wrong is noted as an error, and the step is none to be run then; its name is empty where it has none.
     """
     runner = table.tried(Runner.EXEC, _runner, table)
-    name = table.needed_string("name")
-    table.label = f'step "{name}"'
+    name = table.tried("", table.needed_string, "name")
+    table.label = f'step "{name}"' if name else table.label
     script = table.tried("", table.needed_string, "script")
     trigger, use = table.tried((None, None), _trigger, table)
     env, inputs = table.tried(({}, {}), read_env, table)
@@ -85,7 +84,7 @@ def _trigger(table: Table) -> tuple[Trigger | None, SchemaUse | None]:
     trigger = table.table("trigger")
     if trigger is None:
         return None, None
-    event_type = trigger.needed_string("type")
+    event_type = trigger.tried("", trigger.needed_string, "type")
     # A bare ".*" would be the prefix ".", which nobody means.
     if event_type == ".*":
         trigger.fail("type", 'trigger type ".*" has nothing before it', 'Write a prefix, such as "release.*".')
@@ -94,6 +93,8 @@ def _trigger(table: Table) -> tuple[Trigger | None, SchemaUse | None]:
     schema = trigger.string("schema") or None
     is_subset = trigger.choice("schema_mode", SCHEMA_MODES, "schema_mode") == "subset"
     trigger.warn_unknown()
+    if not event_type:
+        return None, None
     use = None if schema is None else SchemaUse(schema, is_subset)
     return Trigger(event_type, schema), use
 

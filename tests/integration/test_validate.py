@@ -267,3 +267,17 @@ def test_what_is_doubtful_beside_an_error_is_told_with_it(folder: Path, check: C
         (12, "never-runs"),
         (16, "unusable-cwd"),
     ]
+
+
+def test_what_is_wrong_with_a_file_is_told_where_it_is_named_beside_steps_that_cannot_be_used(
+    folder: Path, check: Check
+) -> None:
+    nameless = STEP.replace("name", "nmae")
+    again = STEP.replace("build.sh", "gone.sh") + 'trigger = { type = "rel.go", schema = "gone.json" }\n'
+    (folder / "flow.toml").write_text(HEAD + nameless + STEP + TRIGGER + again)
+    _, out = check("--json")
+    lines = (folder / "flow.toml").read_text().split("\n")
+    told = {one["code"]: lines[one["line"] - 1] for one in json.loads(out)["findings"] if one["line"]}
+    assert told["missing-script"] == 'script = "gone.sh"'
+    assert told["missing-schema"].startswith("trigger = ")
+    assert told["duplicate-name"] == 'name = "build"'

@@ -70,7 +70,7 @@ umask = "0027"
     assert step.env == {"CI": "1"}
     assert step.retry == Retry(3, ("exit", "interrupted", "result:blocked"), 5, 1.5, 60_000, 0.0)
     assert manifest.warnings == ()
-    assert (manifest.schemas["build"].path, manifest.schemas["build"].is_subset) == ("schemas/a.json", False)
+    assert (manifest.schemas[0].path, manifest.schemas[0].is_subset) == ("schemas/a.json", False)
 
 
 @pytest.mark.parametrize("runner", ["bun", "node", "python", "exec", "code-mode"])
@@ -246,7 +246,7 @@ def test_a_fraction_of_a_millisecond_is_rounded_up() -> None:
 
 def test_subset_mode_is_noted_for_its_step() -> None:
     manifest = read(HEAD + STEP + '[steps.trigger]\ntype = "a"\nschema = "s.json"\nschema_mode = "subset"\n')
-    assert manifest.schemas["build"].is_subset
+    assert manifest.schemas[0].is_subset
 
 
 def test_config_becomes_json() -> None:

@@ -140,3 +140,42 @@ def test_a_retry_table_without_its_one_key_tells_of_all_the_others_too() -> None
     found = findings(HEAD + STEP + '[steps.retry]\nattempts = 3\nbackoff = "exponential"\ninitial_delay = "5s"\n')
     told = " ".join(f"{one.message} {one.suggestion}" for one in found)
     assert all(word in told for word in ("needs max_attempts", "attempts", "backoff", "initial_delay"))
+
+
+def test_a_step_without_a_name_is_looked_at_all_the_same() -> None:
+    text = HEAD + (
+        '[[steps]]\nnmae = "a"\nrunner = "exec"\nscirpt = "a"\ntimeout_ms = "5m"\nenv = { N = 3 }\n'
+        "[steps.concurency]\nlimit = 1\n"
+    )
+    assert [(one.line, one.code, one.suggestion) for one in findings(text)] == [
+        (3, "missing-key", None),
+        (3, "missing-key", None),
+        (4, "unknown-key", "name"),
+        (6, "unknown-key", "script"),
+        (7, "wrong-type", "300000"),
+        (8, "wrong-type", None),
+        (9, "unknown-key", "concurrency"),
+    ]
+
+
+def test_a_trigger_without_its_type_tells_of_all_its_other_keys_too() -> None:
+    found = findings(HEAD + STEP + '[steps.trigger]\ntypes = ["t"]\nschema_mode = "ful"\n')
+    assert [(one.line, one.code, one.suggestion) for one in found] == [
+        (7, "missing-key", None),
+        (8, "unknown-key", "type"),
+        (9, "unknown-value", "full"),
+    ]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_circle_is_told_beside_steps_of_one_name_and_beside_other_mistakes(*, is_first: bool) -> None:
+    again = STEP.replace("build", "test")
+    circle = STEP + 'needs = ["test"]\n' + STEP.replace("build", "test") + 'needs = ["build"]\n'
+    steps = again + circle if is_first else circle + again
+    bad = STEP.replace("build", "bad") + "grace_ms = -1\n"
+    found = [one for one in findings(HEAD + steps + bad) if one.code != "out-of-range"]
+    assert sorted(one.code for one in found) == ["duplicate-name", "needs-circle"]
+    (told,) = [one for one in found if one.code == "needs-circle"]
+    assert "-> build" in told.message
+    assert told.line is not None
+    assert (HEAD + steps).split("\n")[told.line - 1].startswith("needs = ")
