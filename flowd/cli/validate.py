@@ -2,13 +2,13 @@
 
 import dataclasses
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from flowd.catalog.workspace_tasks import read_tasks, untold
-from flowd.checking import packages
+from flowd.checking import notifiers, packages
 from flowd.cli import disk, findings, printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.hosts import draw_differences
@@ -149,7 +149,7 @@ def _is_settings_file(path: Path) -> bool:
 def _of_settings(session: Session, paths: Sequence[Path], texts: Mapping[str, bytes]) -> list[Finding]:
     """What is wrong with the settings that are asked for: without paths, the workspace's and the user's."""
     if not paths:
-        return list(settings_findings.find(session.workspace))
+        return [*settings_findings.find(session.workspace), *_of_notifiers(session.workspace)]
     found: list[Finding] = []
     for path in [path.absolute() for path in paths]:
         if str(path) in texts and _is_settings_file(path):
@@ -159,6 +159,13 @@ def _of_settings(session: Session, paths: Sequence[Path], texts: Mapping[str, by
         elif (file := path / ".codex" / SETTINGS_FILE).exists():
             found += settings_findings.of_file(file)
     return found
+
+
+def _of_notifiers(workspace: Path) -> Iterator[Finding]:
+    try:
+        yield from notifiers.findings(sources.load(workspace))
+    except StateError:
+        return  # which is told with the settings
 
 
 def _unsaved_text(paths: Sequence[Path]) -> dict[str, bytes]:

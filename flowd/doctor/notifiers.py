@@ -1,13 +1,10 @@
 """Checks that the notifiers of the settings can be used, as far as can be told without sending anything."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
+from flowd.checking.notifiers import problem as problem_of
 from flowd.doctor.finding import Finding, ok, warn
 from flowd.doctor.scene import Scene
-from flowd.notifiers.command import find_program, why_no_program
-from flowd.notifiers.config import NotifierConfig
-from flowd.notifiers.webhook import problem_of_files
 from flowd.settings import values as settings_values
 
 _CHECK = "notifiers"
@@ -20,7 +17,7 @@ def check(scene: Scene) -> Iterator[Finding]:
     path = environ.get("PATH", "")
     problems = []
     for notifier in scene.settings.notifiers:
-        problem = _problem(notifier, scene.settings.workspace, path)
+        problem = problem_of(notifier, scene.settings.workspace, path)
         if problem is not None:
             remedy = f"Correct it in [[notify]] of the settings, then: flowd notices test {notifier.name}"
             problems.append(warn(_CHECK, f"{notifier.name} tells nobody: {problem}", remedy))
@@ -28,12 +25,3 @@ def check(scene: Scene) -> Iterator[Finding]:
     if scene.settings.notifiers and not problems:
         names = ", ".join(notifier.name for notifier in scene.settings.notifiers)
         yield ok(_CHECK, f"{names}: what they need is there; `flowd notices test NAME` tries one out")
-
-
-def _problem(notifier: NotifierConfig, workspace: Path, path: str) -> str | None:
-    if notifier.command is None:
-        return problem_of_files(notifier)
-    program = notifier.command[0]
-    if find_program(program, workspace, {"PATH": path}) is None:
-        return why_no_program(program, workspace)
-    return None

@@ -12,6 +12,9 @@ _SHOWN = (bool, int, float, Literal)
 """Types whose values a message may show: somebody may have put a secret where its digest or its file belongs."""
 
 
+_MAX_OF_EXAMPLES_UNIT = 1_000
+
+
 class Misfit(NamedTuple):
     """Something that does not fit.
 
@@ -120,9 +123,10 @@ def _simple(value: object, field: Field, label: str, place: tuple[str | int, ...
     for below, wrong in items or [((), value)]:
         choices = wanted.args if wanted.base is Literal else ()
         suggestion = near_word(wrong, choices) if choices and isinstance(wrong, str) else _meant_number(wrong, field)
+        remedy = None if items else _with_unit(wrong, field)
         code = "unknown-value" if choices else "wrong-type"
         shown = got(wrong) if wanted.base in _SHOWN else ""
-        yield Misfit((*place, *below), code, f"{is_wrong}{shown}", None, suggestion)
+        yield Misfit((*place, *below), code, f"{is_wrong}{shown}", remedy, suggestion)
 
 
 def _fits(value: object, field: Field) -> bool:
@@ -158,6 +162,18 @@ def _meant_number(value: object, field: Field) -> str | None:
     except ValueError:
         return None
     return str(meant)
+
+
+def _with_unit(value: object, field: Field) -> str | None:
+    """How a bare number is written of a setting that has a unit: with that of its example.
+
+    Nobody means thousands of days, or of gigabytes: such a number is of a smaller unit.
+    """
+    example = field.about.example
+    if type(value) is not int or value > _MAX_OF_EXAMPLES_UNIT or example is None:
+        return None
+    meant, found = re.subn(r"^\"\d+", f'"{value}', example)
+    return f"Write {field.name} = {meant}." if found and _fits(meant.strip('"'), field) else None
 
 
 def _ruled(

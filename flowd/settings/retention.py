@@ -45,9 +45,17 @@ _MaxEvents = Annotated[_Number | None, About("The newest so many events.", examp
 _MaxBytes = Annotated[_Size | None, About("So much in all.", example='"5GB"')]
 
 
+_LEADS = {
+    **dict.fromkeys(("max_days", "days", "keep_days", "max_hours", "age", "ttl", "keep", "older_than"), "max_age"),
+    **dict.fromkeys(("max_size", "size"), "max_bytes"),
+    **dict.fromkeys(("max_count", "count", "max_runs"), "max_events"),
+}
+
+
 class RuleTable(Struct, forbid_unknown_fields=True):
     """``[[retention.rules]]``."""
 
+    LEADS: ClassVar[Mapping[str, str]] = _LEADS
     ANY_OF: ClassVar = ("flow", "status")
 
     flow: Annotated[
@@ -71,6 +79,7 @@ class RuleTable(Struct, forbid_unknown_fields=True):
 class RetentionTable(Struct, forbid_unknown_fields=True):
     """``[retention]``."""
 
+    LEADS: ClassVar[Mapping[str, str]] = _LEADS
     ANY_OF: ClassVar = ("max_age", "max_events", "max_bytes", "rules")
 
     max_age: _MaxAge = None

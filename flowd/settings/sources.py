@@ -36,7 +36,7 @@ _SIMPLE = fields_of(Simple)
 _ALL = fields_of(Tables)
 
 _INTERPRETERS = {name: field.about.variables for name, field in fields_of(Runners).items()}
-
+_USER_FILE = Path("flowd", "config.toml")
 
 _UNFENCED = (
     '{executor}: executor "systemd" has nobody to end a step when its host has lost the store ({store}), and another '
@@ -85,7 +85,7 @@ def load(
     environ = discovery.meant_for(root, environ)
     if not is_vouched:
         trust.require(root, also=also)
-    user_file = _user_file(home or _user_dir(environ))
+    user_file = _user_file(user_path(environ) if home is None else home / _USER_FILE)
     closed = user_file if user_file is not None and _is_behind_closed_folder(user_file) else None
     user_file = None if closed else user_file
     paths = (root / ".codex" / SETTINGS_FILE, *([user_file] if user_file else []))
@@ -151,21 +151,18 @@ def _refuse_to_take_over(state_dir: Path, root: Path, file: Path) -> None:
         )
 
 
-def _user_dir(environ: Mapping[str, str]) -> Path | None:
+def user_path(environ: Mapping[str, str]) -> Path | None:
     """Where the user's settings are; None for a user without a home, as a container may have it."""
     if configured := environ.get("XDG_CONFIG_HOME"):
-        return Path(configured)
+        return Path(configured) / _USER_FILE
     try:
-        return Path.home() / ".config"
+        return Path.home() / ".config" / _USER_FILE
     except RuntimeError:
         return None
 
 
-def _user_file(user_dir: Path | None) -> Path | None:
-    if user_dir is None:
-        return None
-    path = user_dir / "flowd" / "config.toml"
-    if os.path.lexists(path):
+def _user_file(path: Path | None) -> Path | None:
+    if path is not None and os.path.lexists(path):
         trust.require_file(path)
     return path
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
+from flowd.settings.files import SETTINGS_FILE
 from flowd.settings.sources import VARIABLES
 from flowd.settings.values import SECRETS, Settings
 
@@ -40,10 +41,15 @@ def find(names: Iterable[str], settings: Settings) -> Iterator[str]:
 
 
 def find_files(workspace: Path) -> Iterator[str]:
-    """Say of each file that the TypeScript system reads for its daemon, and flowd does not."""
+    """Say of each file that flowd does not read, as somebody may think: that of the TypeScript system's daemon, and
+    settings in a wrong folder."""
     path = workspace / ".codex" / "workspace.toml"
     if os.path.lexists(path):
         yield (
             f"{path} is not read by flowd: its tasks and schedules start nothing here; let cron or a timer send their"
             " events (flowd dispatch)"
         )
+    settings = workspace / ".codex" / SETTINGS_FILE
+    for misplaced in (workspace / SETTINGS_FILE, workspace / "flows" / SETTINGS_FILE):
+        if misplaced.is_file() and not (settings.exists() and misplaced.samefile(settings)):
+            yield f"{misplaced} is read by nothing: the settings of a workspace are in {settings}"

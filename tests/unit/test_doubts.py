@@ -32,6 +32,33 @@ def test_a_step_that_something_starts_is_not() -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "what", "word"),
+    [
+        ('env = { X = "$HOME/x" }\n', "env variable X", "$HOME"),
+        ('env = { PATH = "/opt/bin:${PATH}" }\n', "env variable PATH", "${PATH}"),
+        ('args = ["--run", "$FLOWD_RUN_ID"]\n', "argument 2", "$FLOWD_RUN_ID"),
+        ('args = ["~/x"]\n', "argument 1", "~/"),
+    ],
+)
+def test_a_text_that_only_a_shell_would_change_is_told(more: str, what: str, word: str) -> None:
+    (said,) = told(HEAD + STEP + more + TRIGGER)
+    assert said.startswith(f'step "build": {what} is handed over as it stands: no shell puts anything in for "{word}"')
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        'args = ["-ec", "echo/$HOME"]\n',
+        'args = [".[$key]", "^a$", "$1", "$$", "US$", "/x/~/y", "$ref", "a $HOME b"]\n',
+        'args = [{ pointer = "/payload/a~1b" }]\n',
+        'env = { GIT_SSH_COMMAND = "ssh -i $HOME/.ssh/key" }\n',
+    ],
+)
+def test_what_is_no_variable_or_is_for_a_shell_is_not(more: str) -> None:
+    assert told(HEAD + STEP + more + TRIGGER) == []
+
+
+@pytest.mark.parametrize(
     ("more", "who"),
     [
         ('[steps.env]\nT = { pointer = "/paylod/x" }\n', 'step "build": '),

@@ -80,3 +80,60 @@ def test_a_settings_file_is_checked_alone_and_as_an_editor_has_it(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"max_parallel = 0\n")))
     assert run(["validate", "--json", "--stdin", str(file)]) == 1
     assert [finding["column"] for finding in found(capsys)] == [16]
+
+
+@pytest.mark.parametrize(
+    ("line", "suggestion", "remedy"),
+    [
+        ("max_days = 30", "max_age", None),
+        ("max_age = 90", None, 'Write max_age = "90d".'),
+        ("max_bytes = 5", None, 'Write max_bytes = "5GB".'),
+        ("max_bytes = 5000000000", None, None),
+        ("max_age = true", None, None),
+    ],
+)
+def test_how_long_things_are_kept_is_told_as_it_is_written(
+    workspace: Path, capsys: pytest.CaptureFixture[str], line: str, suggestion: str | None, remedy: str | None
+) -> None:
+    (workspace / ".codex/flowd.toml").write_text(f"[retention]\n{line}\n")
+    assert run(["-w", str(workspace), "validate", "--json"]) == 1
+    (told,) = found(capsys)
+    assert (told["line"], told["suggestion"], told["remedy"]) == (2, suggestion, remedy)
+
+
+@pytest.mark.parametrize("folder", [".", "flows"])
+def test_settings_in_a_folder_where_nothing_reads_them_are_told(
+    workspace: Path, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    misplaced, file = workspace / folder / "flowd.toml", workspace / ".codex/flowd.toml"
+    misplaced.write_text("max_parallel = 3\n")
+    assert run(["-w", str(workspace), "validate"]) == 0
+    told = f"{misplaced} is read by nothing: the settings of a workspace are in {file}"
+    assert told in " ".join(capsys.readouterr().err.split())
+    file.symlink_to(misplaced)
+    assert run(["-w", str(workspace), "validate"]) == 0
+    assert "is read by nothing" not in capsys.readouterr().err
+
+
+def test_a_notifier_whose_program_cannot_be_started_is_a_warning_where_it_stands(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = workspace / "tell.sh"
+    program.write_text("#!/bin/sh\n")
+    (workspace / ".codex/flowd.toml").write_text(
+        '[[notify]]\ncommand = ["./tell.sh"]\n[[notify]]\nname = "gone"\ncommand = ["no-such-program"]\n'
+    )
+    users = workspace.parent / "home/flowd/config.toml"
+    users.parent.mkdir(parents=True)
+    users.write_text('[[notify]]\nname = "gone"\ncommand = ["nor-this"]\n[[notify]]\nwebhook_file = "/no/such/file"\n')
+    assert run(["-w", str(workspace), "validate", "--json"]) == 0
+    told = [(one["path"], one["line"], one["code"], one["message"].split(":")[0]) for one in found(capsys)]
+    file = str(workspace / ".codex/flowd.toml")
+    assert sorted(told, key=lambda one: one[0] != file) == [
+        (file, 2, "unusable-notifier", "[[notify]] tell.sh tells nobody"),
+        (file, 5, "unusable-notifier", "[[notify]] gone tells nobody"),
+        (str(users), 4, "unusable-notifier", "[[notify]] webhook tells nobody"),
+    ]
+    program.chmod(0o755)
+    assert run(["-w", str(workspace), "validate", "--json"]) == 0
+    assert len(found(capsys)) == 2
