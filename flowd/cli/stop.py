@@ -1,9 +1,12 @@
-"""``flowd stop``: ends the daemon of a workspace as SIGTERM does."""
+"""``flowd stop``: ends the daemon of a workspace as SIGTERM does, and as one SIGTERM however often it is typed."""
 
+import fcntl
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -12,13 +15,21 @@ from flowd.cli import printing
 from flowd.cli.exits import CommandError, Exit
 from flowd.cli.session import Session
 from flowd.cli.verb import Duration, Verb
-from flowd.cli.waiting import progress
-from flowd_client import requests
+from flowd.cli.waiting import progress, telling_on_interrupt
+from flowd_client import requests, wire
 from flowd_client.discovery import is_in_step, rehearsal_socket
-from flowd_client.errors import DaemonNotRunningError
+from flowd_client.errors import DaemonNotRunningError, FlowClientError
 from flowd_client.unix import listening_pid
 
 _LOOK_S = 0.1
+
+_HEAR_S = 1.0
+"""So long a daemon has for saying that it has heard a signal."""
+
+_WAITING, _CANCELING, _GONE = 1, 2, 4
+"""How far a daemon is with stopping."""
+
+_LEVELS = {"waiting": _WAITING, "keeping": _WAITING, "canceling": _CANCELING, "killing": 3}
 
 
 @click.command(cls=Verb, short_help="Stop the daemon of a workspace.")
@@ -29,7 +40,9 @@ def stop(session: Session, *, is_canceling: bool, timeout_s: float | None) -> Ex
     """Stop the daemon, and return when it has ended. What happens to running steps is what the setting on_stop says: by
     default they go on to their ends first. Queued runs start with the next daemon.
 
-    Ctrl-C ends the waiting alone. A daemon that systemd runs is stopped by systemd, which starts it anew otherwise.
+    Ctrl-C ends the waiting alone, and the daemon goes on stopping. One that is stopping already is only waited for, or
+    with --cancel told to end its steps. A daemon that systemd runs is stopped by systemd, which starts it anew
+    otherwise.
 
     \b
     Examples:
@@ -55,21 +68,70 @@ def stop(session: Session, *, is_canceling: bool, timeout_s: float | None) -> Ex
             "elsewhere. Stop it there.",
             Exit.REFUSED,
         )
+    goes_on = f"flowd: The daemon goes on stopping; `{session.typed('status')}` shows what it waits for."
+    with telling_on_interrupt(lambda: goes_on):
+        _ask_to_stop(session, pid, _CANCELING if is_canceling else _WAITING)
+        if _is_around(session.socket_path):
+            printing.note("flowd: The daemon ends once this step has, which it is not waited for from within.")
+            return Exit.GOOD
+        return _wait(session, pid, None if timeout_s is None else time.monotonic() + timeout_s)
+
+
+def _ask_to_stop(session: Session, pid: int, wanted: int) -> None:
+    """Send signals until the daemon is as far as wanted, and no more: each one beyond ends its steps harder.
+
+    Raises:
+        CommandError: It is another user's.
+    """
+    with _alone(session.socket_path):
+        level = _level(session, pid) or 0
+        if level == wanted == _WAITING:
+            printing.note(f"flowd: The daemon is stopping already; `{session.typed('stop')} --cancel` ends its steps.")
+        while level < wanted:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                return  # it ends just now
+            except PermissionError:
+                raise CommandError(
+                    f"The daemon, process {pid}, is another user's, who alone can stop it.", Exit.REFUSED
+                ) from None
+            level = _heard(session, pid, beyond=level)
+
+
+def _heard(session: Session, pid: int, *, beyond: int) -> int:
+    """How far the daemon is once it has heard a signal, for two at once would be one."""
+    give_up_at_s = time.monotonic() + _HEAR_S
+    while time.monotonic() < give_up_at_s:
+        level = _level(session, pid)
+        if level is not None and level > beyond:
+            return level
+        time.sleep(_LOOK_S)
+    return beyond + 1
+
+
+def _level(session: Session, pid: int) -> int | None:
+    """How far a daemon is with stopping, from 0; None where it does not say: one of an earlier version does not."""
+    if not _lives(pid):
+        return _GONE
+    with suppress(FlowClientError):
+        status = session.transport.call(wire.STATUS, {}, timeout_s=_HEAR_S)
+        return _LEVELS.get(status.get("stopping"))
+    return None
+
+
+@contextmanager
+def _alone(socket: Path) -> Iterator[None]:
+    """Let no other `flowd stop` go by what the daemon said before it has heard the signal of this one."""
+    folder = None
+    with suppress(OSError):  # not every file system has locks, and the folder may be another user's
+        folder = os.open(socket.parent, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
     try:
-        os.kill(pid, signal.SIGTERM)
-        if is_canceling:
-            time.sleep(_LOOK_S)  # two at once would be one
-            os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        pass  # it ends just now
-    except PermissionError:
-        raise CommandError(
-            f"The daemon, process {pid}, is another user's, who alone can stop it.", Exit.REFUSED
-        ) from None
-    if _is_around(session.socket_path):
-        printing.note("flowd: The daemon ends once this step has, which it is not waited for from within.")
-        return Exit.GOOD
-    return _wait(session, pid, None if timeout_s is None else time.monotonic() + timeout_s)
+        yield
+    finally:
+        if folder is not None:
+            os.close(folder)
 
 
 def _is_here(socket: Path, pid: int) -> bool:
