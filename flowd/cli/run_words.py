@@ -187,3 +187,29 @@ def why(item: RunView) -> str:
     error = (item.error or "").partition("\n")[0].removeprefix(f"Step {item.flow_name}/{item.step_name} ")
     said = None if item.effective_status in ("completed", "changed") else item.message
     return f"{said} ({error})" if said and error else said or error
+
+
+_OUTCOMES = ("well", "failed", "canceled", "blocked", "needs_intervention")
+_ALWAYS_TOLD = 3
+
+
+def outcomes(counts: Mapping[str, Any]) -> str:
+    """How many runs ended how, by what counts, in the words that `--status` takes.
+
+    >>> outcomes({"well": 7, "failed": 2, "canceled": 0, "needsIntervention": 1})
+    '7 well, 2 failed, 0 canceled, 1 needs_intervention'
+    """
+    counted = [(outcome(counts, name), name) for name in _OUTCOMES]
+    told = [*counted[:_ALWAYS_TOLD], *((count, name) for count, name in counted[_ALWAYS_TOLD:] if count != "0")]
+    return ", ".join(f"{count} {name}" for count, name in told)
+
+
+def outcome(counts: Mapping[str, Any], name: str) -> str:
+    """How many runs ended so.
+
+    >>> outcome({"well": 7, "failed": 2010, "more": ["failed"]}, "failed")
+    '2010 or more'
+    """
+    more = counts.get("more", ())
+    bound = " or more" if name in more else " or fewer" if name == "well" and more else ""
+    return f"{counts.get('needsIntervention' if name == 'needs_intervention' else name, 0)}{bound}"

@@ -122,7 +122,7 @@ def _draw(session: Session, response: Response) -> None:
             ("paused", _paused(response)),
             ("attention", _attention(session, response)),
             ("storage", _storage(response.get("waitingForStorage"))),
-            ("ended", ", ".join(f"{_table(response, 'runs').get(name, 0)} {name}" for name in _ENDED)),
+            ("ended", _ended(response)),
             ("limits", _limits(_table(response, "limits"))),
             ("keeps", _retention(_table(response, "retention"))),
             ("on stop", _on_stop(response)),
@@ -237,6 +237,13 @@ def flows_line(catalog: Response) -> str:
     others = [f"{count} {name}" for name, count in counts.items() if count]
     hint = "; see `flowd flows`" if others else ""
     return ", ".join([f"{catalog.get('flows', 0)} in force", *others]) + hint
+
+
+def _ended(response: Response) -> str:
+    """How many runs ended how, by what counts; of a daemon of an earlier version, by what became of their processes."""
+    if "outcomes" in response:
+        return run_words.outcomes(_table(response, "outcomes"))
+    return ", ".join(f"{_table(response, 'runs').get(name, 0)} {name}" for name in _ENDED)
 
 
 def _of(response: Response, name: str, limit: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flowd.cli import printing, time_words
+from flowd.cli import printing, run_words, time_words
 from flowd.cli.verb import Verb, as_json_option
 from flowd_client import discovery, wire
 from flowd_client.errors import DaemonNotRunningError, FlowClientError
@@ -60,7 +60,7 @@ def _row(status: Mapping[str, Any]) -> tuple[str, ...]:
         f"{runs.get('running', 0)}" + (f" of {places}" if places else ""),
         str(runs.get("queued", 0)),
         str((status.get("attention") or {}).get("count", 0)),
-        str(runs.get("failed", 0)),
+        run_words.outcome(status.get("outcomes") or runs, "failed"),
         printing.when(time_words.instant(status.get("startedAt"))),
         str(status["pid"]),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import flowd
 from flowd.api.json import instant
-from flowd.api.shapes.daemon import AskingView, AttentionView, RetentionView, StatusView, Stopping
+from flowd.api.shapes.daemon import AskingView, AttentionView, OutcomesView, RetentionView, StatusView, Stopping
 from flowd.api.shapes.queue import pause_view
 from flowd.daemon.http import HttpPart
 from flowd.daemon.own_service import StepsFate
@@ -106,6 +106,7 @@ async def status_view(
         },
         events=counts.events,
         runs=dict(counts.runs),
+        outcomes=OutcomesView(**counts.outcomes, more=list(counts.uncounted)),
         waiting=counts.waiting,
         attention=await _attention(engine),
         pauses=[pause_view(pause) for pause in await engine.pauses.list()],

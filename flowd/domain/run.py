@@ -53,6 +53,9 @@ class Reason(StrEnum):
     QUEUE_TIMEOUT = "queue_timeout"
 
 
+BAD_RESULTS = ("failed", "canceled", "blocked", "needs_intervention")
+"""What steps and people say of runs that completed and did not end well."""
+
 UNSTARTED = frozenset({Reason.STEP_REMOVED, Reason.NEEDS_NOT_MET, Reason.KEY_BUSY, Reason.QUEUE_TIMEOUT})
 """Reasons for which a run ended and no attempt of it."""
 

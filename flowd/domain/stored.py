@@ -172,12 +172,34 @@ class Page(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How many there are. ``free_bytes`` of the database's file are free inside it; ``waiting`` of the queued runs wait
-    for something else than a place."""
+    for something else than a place.
+
+    Attributes:
+        said: Of the completed runs, how many count as each of `flowd.domain.run.BAD_RESULTS`: their step or a person
+            said so.
+        uncounted: Which of these have more runs, for only the newest were counted.
+    """
 
     events: int = 0
     runs: Mapping[str, int] = field(default_factory=dict)
     free_bytes: int = 0
     waiting: int = 0
+    said: Mapping[str, int] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many runs ended how, each counted once: ``failed`` and ``canceled`` are those that lists of runs have by
+        these names, ``blocked`` and ``needs_intervention`` what completed and said so, ``well`` are all others.
+
+        >>> Counts(runs={"completed": 9, "failed": 1, "canceled": 0}, said={"failed": 2}).outcomes
+        {'well': 7, 'failed': 3, 'canceled': 0}
+        """
+        ended = {"failed": self.runs.get("failed", 0), "canceled": self.runs.get("canceled", 0)}
+        for status, count in self.said.items():
+            if count:
+                ended[status] = ended.get(status, 0) + count
+        return {"well": self.runs.get("completed", 0) - sum(self.said.values()), **ended}
 
 
 @dataclass(frozen=True, slots=True)

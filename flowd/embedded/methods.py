@@ -11,7 +11,7 @@ from flowd.api.event_methods import bare_event
 from flowd.api.failures import error_from
 from flowd.api.method import Method
 from flowd.api.methods import Methods
-from flowd.api.shapes.daemon import Drain, DrainView, Status, StatusView
+from flowd.api.shapes.daemon import Drain, DrainView, OutcomesView, Status, StatusView
 from flowd.api.subscriptions import Subscriptions
 from flowd.domain.errors import FlowdError
 from flowd.domain.people import Person
@@ -58,6 +58,7 @@ def table(engine: Engine, settings: Settings) -> dict[str, Method]:
             state_dir=str(settings.state_dir),
             events=counts.events,
             runs=dict(counts.runs),
+            outcomes=OutcomesView(**counts.outcomes, more=list(counts.uncounted)),
             settings=list(settings.table) if asked.settings else None,
         )
 

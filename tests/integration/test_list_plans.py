@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowd.domain.filters import EventFilter, RunFilter
+from flowd.domain.run import BAD_RESULTS
 from flowd.store.sql import event_lists, people, queue_reads, reads, run_lists, spans, ways
 from flowd.store.sql.run_lists import statement
 from flowd.store.sql.spans import Part
@@ -215,3 +216,20 @@ def test_a_canceled_run_that_had_said_it_failed_is_none_that_failed(db: sqlite3.
     db.execute("UPDATE runs SET status = 'failed', result_status = 'failed', result = '{}' WHERE seq = 3")
     for where in (RunFilter(status="failed"), RunFilter(flow="f", status="failed")):
         assert [run.id for run in run_lists.runs(db, where, 9, None).items] == ["r3"]
+
+
+def test_what_ended_badly_is_counted_by_an_index_and_up_to_a_bound(db: sqlite3.Connection) -> None:
+    beyond = reads.COUNTED + 5
+    add_runs(db, list(range(beyond + 1)))
+    db.execute(f"UPDATE runs SET result_status = 'failed' WHERE seq <= {beyond}")
+    db.execute("UPDATE runs SET result_status = 'canceled' WHERE seq = 1")
+    traced: list[str] = []
+    db.set_trace_callback(traced.append)
+    counts = reads.counts(db, 0)
+    db.set_trace_callback(None)
+    assert (counts.said["failed"], counts.said["canceled"], counts.uncounted) == (reads.COUNTED, 1, ("failed",))
+    plans = [plan(db, sql, []) for sql in traced if "FROM runs" in sql]
+    assert len(plans) == len(BAD_RESULTS)
+    for found in plans:
+        assert "SEARCH r USING INDEX runs_by_result (result_status=?)" in found
+        assert "TEMP B-TREE" not in found

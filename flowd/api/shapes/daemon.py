@@ -74,12 +74,31 @@ class RetentionView(View):
     runs: int = 0
 
 
+class OutcomesView(View):
+    """How many runs ended how, by what counts: what the step or a person said before what became of the process. Each
+    run counts once.
+
+    Attributes:
+        well: All that are none of the others.
+        more: Which of the others are more than told, as only the newest were counted; ``well`` is too many by those.
+    """
+
+    well: int
+    failed: int
+    canceled: int
+    blocked: int = 0
+    needs_intervention: int = 0
+    more: list[str] = msgspec.field(default_factory=list)
+
+
 class StatusView(View):
     """What a daemon is doing. ``host`` is there only where the engine inside a local client responds, and no daemon.
 
     Attributes:
         stopping: What the daemon, as it stops, does with running steps: ``waiting`` for them, ``canceling``,
             ``killing``, or ``keeping`` them for the next daemon. No run starts any more then, whoever asks for that.
+        runs: How many have each process status.
+        outcomes: How those that ended count.
         waiting: How many of the queued runs wait for something else than a place.
         attention: Only where runs ask for a person.
         pauses: What is paused; absent where nothing is.
@@ -111,6 +130,7 @@ class StatusView(View):
     state_dir: str
     events: int
     runs: dict[str, int]
+    outcomes: OutcomesView | None = None
     host: Literal["client"] | None = None
     stopping: Stopping | None = None
     waiting: int = 0

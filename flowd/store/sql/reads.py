@@ -7,7 +7,7 @@ from flowd.domain import definition as definitions
 from flowd.domain.definition import Definition
 from flowd.domain.errors import InvalidParamsError
 from flowd.domain.queueing import LeftRunning
-from flowd.domain.run import Attempt, Run
+from flowd.domain.run import BAD_RESULTS, Attempt, Run
 from flowd.domain.stored import Counts, Output, StoredEvent
 from flowd.store.sql import places, rows
 from flowd.store.sql.connection import Connection
@@ -17,6 +17,9 @@ MAX_PAGE_BYTES = 4 * 1024 * 1024
 
 NEWEST = 1 << 62
 """Beyond all places."""
+
+COUNTED = 2_000
+"""So many of the newest runs of each bad result are counted: whoever asks for the status each second pays for it."""
 
 _AT_ONCE = 500
 """Values in one statement; SQLite takes some more."""
@@ -105,7 +108,21 @@ def counts(db: Connection, free_bytes: int) -> Counts:
     """How many there are."""
     found = dict(db.execute("SELECT name, n FROM counts").fetchall())
     waiting = found.pop("waiting")
-    return Counts(events=found.pop("events"), runs=found, waiting=waiting, free_bytes=free_bytes)
+    said, uncounted = _said(db)
+    return Counts(found.pop("events"), found, free_bytes, waiting, said, uncounted)
+
+
+def _said(db: Connection) -> tuple[dict[str, int], tuple[str, ...]]:
+    """How many completed runs count as each of the bad results, and of which there may be more."""
+    said, uncounted = {}, []
+    for status in BAD_RESULTS:
+        looked_at, said[status] = db.execute(
+            "SELECT count(*), count(CASE WHEN l.status = 'completed' THEN 1 END) FROM (SELECT r.status FROM runs r"
+            f" INDEXED BY runs_by_result WHERE r.result_status = '{status}' ORDER BY r.seq DESC LIMIT {COUNTED}) l"
+        ).fetchone()
+        if looked_at == COUNTED:
+            uncounted.append(status)
+    return said, tuple(uncounted)
 
 
 def position(cursor: str | None, kind: str, *, first: int = NEWEST) -> int:
