@@ -93,9 +93,9 @@ def fire(
     if asking := [report.step for report in reports if report.status in ATTENTION]:
         words = " ".join(f"--approve {shlex.quote(step)}" for step in dict.fromkeys(asking))
         tell(f"{asking[0]} asks for a person, whom nobody can ask here. `flowd fire … {words}` goes on behind it.")
-    is_broken = teller.has_left_out or (not reports and _tell_nearest(session, body))
+    is_broken = not reports and _tell_nearest(session, body)
     code = _code(reports, is_quiet=is_quiet)
-    return Exit.RUN_FAILED if is_broken else code
+    return Exit.RUN_FAILED if is_broken or teller.has_left_out else code
 
 
 def _tell_nearest(session: Session, body: Any) -> bool:

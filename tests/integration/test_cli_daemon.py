@@ -216,6 +216,7 @@ def test_fire_fails_where_a_broken_package_may_be_meant(tmp_path: Path, kind: st
     assert f"flowd: package broken: {tmp_path}/flows/bad/flow.toml:1: " in err
     assert "flowd: left out bad: its package is broken\n" in err
     assert err.count("flow.toml:1:") == 1
+    assert ("flowd: No step matches, so nothing runs. Nearest:\n  Steps wait for count.\n" in err) == (kind == "bad")
 
 
 def test_fire_is_good_beside_a_broken_package_that_waits_for_something_else(tmp_path: Path) -> None:
