@@ -32,6 +32,14 @@ class Verb(click.Command):
         super().__init__(*args, **kwargs)
         self.params.extend(shared_options())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See `click.Command.parse_args`. Mistakes are of this verb: of a missing value, click does not say so."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def get_help_option_names(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as said
         """See `click.Command.get_help_option_names`."""
         return list(WAYS_TO_ASK)

@@ -72,6 +72,9 @@ class Plan:
         return Path(".codex/flows" if self.is_installed else "flows", self.name)
 
 
+_ARROW = re.compile(r"[-=]>|→")
+
+
 def read_steps(text: str) -> Steps:
     """Steps in order as people write them: ``checkout > test, build > ask? > publish``; with ``?`` they ask a person.
 
@@ -79,6 +82,8 @@ def read_steps(text: str) -> Steps:
         ValueError: There is a name missing, or one twice, or one that is none, or nothing waits for one that asks; a
             sentence for the user.
     """
+    if _ARROW.search(text):
+        raise ValueError(f"{text!r} has an arrow; between steps stands > alone: {_ARROW.sub('>', text)}")
     written = [[name.strip() for name in stage.split(",")] for stage in text.split(">")]
     stages = [[_bare(name) for name in stage] for stage in written]
     names = [name for stage in stages for name in stage]

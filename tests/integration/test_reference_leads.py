@@ -81,6 +81,22 @@ def test_the_words_of_others_get_a_lead(verb: str, told: str, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
+    ("words", "verb"),
+    [
+        (["new", "n", "--cron"], "flowd new"),
+        (["service", "install", "--run-as"], "flowd service install"),
+        (["dispatch", "--nope"], "flowd dispatch"),
+        (["--nope"], "flowd"),
+    ],
+)
+def test_what_is_wrong_leads_to_the_help_of_its_verb(
+    words: list[str], verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    assert f" `{verb} -h` shows how." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
         (["status", "release"], "argument (release). `flowd flows NAME` shows a flow"),

@@ -91,6 +91,9 @@ def test_steps_are_read_in_the_order_in_which_people_write_them() -> None:
         ("? > b", "lacks the name of a step"),
         ("a b", "is not a step name"),
         ("../a", "is not a step name"),
+        ("a -> b", "'a -> b' has an arrow; between steps stands > alone: a > b"),
+        ("a => b", "between steps stands > alone: a > b"),
+        ("a→b", "between steps stands > alone: a>b"),
         (" > ".join(f"s{n}" for n in range(101)), "101 steps; begin with 100"),
     ],
 )
