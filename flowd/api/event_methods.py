@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from flowd.api import filters, params
@@ -14,10 +15,15 @@ from flowd.domain.people import Person
 from flowd.domain.run import Run
 from flowd.domain.stored import Accepted
 from flowd.engine.engine import Engine
+from flowd.formats.guesses import near_word
 from flowd_client import methods as names
 from flowd_client import wire
 
 log = logging.getLogger("flowd.api")
+
+_MEMBERS = frozenset({"id", "type", "source", "occurredAt", "receivedAt"})
+_MEMBERS_LOOKED_AT = 20
+_MAX_LIKE_CHARS = 12
 
 
 class EventMethods:
@@ -133,17 +139,38 @@ class EventMethods:
 
 
 def _warned(view: events.DispatchView, given: events.Dispatch, accepted: Accepted) -> events.DispatchView:
-    """With a word about a cause that is none, and about an event that says ``data`` where flowd's say ``payload``: no
-    step would see it there."""
+    """With a word about a cause that is none, and about an event that says ``data`` or ``paylod`` where flowd's say
+    ``payload``: no step would look for it there."""
     event = given.event
     if view.warning is None and accepted.is_cause_idle:
         view.warning = f"Run {given.caused_by} is not running here, so the event was taken as caused by nobody."
-    if view.warning is None and isinstance(event, dict) and "data" in event and "payload" not in event:
-        view.warning = "The event has data and no payload, and its payload is {}: steps match and read the payload."
+    if view.warning is None and isinstance(event, dict) and (name := _meant_as_payload(event)):
+        view.warning = (
+            f"The event has {name} and no payload, and its payload is {{}}: steps match and read the payload."
+        )
         if "specversion" in event:
             view.warning += " Send a CloudEvent over HTTP, with Content-Type: application/cloudevents+json."
         log.warning("event without payload", extra={"event_id": view.event_id, "problem": view.warning})
     return view
+
+
+def _meant_as_payload(event: Mapping[str, Any]) -> str | None:
+    """The member of an event without a payload that its sender probably took for it.
+
+    >>> _meant_as_payload({"type": "t", "paylod": {}}), _meant_as_payload({"type": "t", "data": 1})
+    ('paylod', 'data')
+    >>> _meant_as_payload({"type": "t", "payload": {}, "data": 1}), _meant_as_payload({"type": "t", "repo": "x"})
+    (None, None)
+    """
+    if "payload" in event:
+        return None
+    if "data" in event:
+        return "data"
+    # An event may have any number of members, of any length.
+    first = [
+        name for name in islice(event, _MEMBERS_LOOKED_AT) if name not in _MEMBERS and len(name) <= _MAX_LIKE_CHARS
+    ]
+    return next((name for name in first if near_word(name, ["payload"], cutoff=0.75)), None)
 
 
 def bare_event(given: object) -> object:

@@ -73,6 +73,14 @@ def test_a_bad_path_or_query_has_its_proper_status(web: HttpPlace, path: str) ->
     assert answer.status == 200 or answer.slug
 
 
+def test_an_event_whose_payload_is_misspelt_is_taken_with_a_word_about_it(web: HttpPlace) -> None:
+    answer = web.post("/events", {"id": "mp", "type": "hello.go", "paylod": {"tag": "v1"}})
+    told = "The event has paylod and no payload, and its payload is {}: steps match and read the payload."
+    assert (answer.status, answer.json["warning"]) == (202, told)
+    fine = web.post("/events", {"id": "mp2", "type": "hello.go", "repo": "x", "play": 1})
+    assert "warning" not in fine.json
+
+
 MISSPELT = {
     "/events/e1/replay": ({"stepss": ["run"]}, "stepss", "steps"),
     "/events/e1/cancel": ({"teree": True}, "teree", "tree"),

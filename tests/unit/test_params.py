@@ -1,10 +1,11 @@
 """Parameters of the API that are not what they should be: what the refusal says."""
 
 import doctest
+from types import ModuleType
 
 import pytest
 
-from flowd.api import params
+from flowd.api import event_methods, params
 from flowd.api.shapes.events import Replay
 from flowd.api.shapes.questions import ResolveRun
 from flowd.api.shapes.queue import Paused
@@ -40,7 +41,8 @@ def test_a_value_that_is_none_of_those_allowed_is_refused_with_them(
     assert refused.value.message == told
 
 
-def test_doctests() -> None:
-    results = doctest.testmod(params)
+@pytest.mark.parametrize("module", [params, event_methods])
+def test_doctests(module: ModuleType) -> None:
+    results = doctest.testmod(module)
     assert results.attempted
     assert not results.failed
