@@ -1,6 +1,6 @@
 """``flowd flows``: lists the packages in force. Also prints packages for other verbs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -12,7 +12,7 @@ from flowd.cli.session import Session
 from flowd.cli.verb import Verb, as_json_option
 from flowd.domain.errors import StepNotFoundError
 from flowd_client import requests
-from flowd_client.views.catalog import CatalogView, FlowView, ScheduleDefinitionView, StepView, read_catalog
+from flowd_client.views.catalog import BrokenView, CatalogView, FlowView, ScheduleDefinitionView, StepView, read_catalog
 
 
 @click.command(cls=Verb, short_help="List the flow packages that the daemon has in force.")
@@ -47,6 +47,8 @@ def flows(session: Session, name: str | None, as_json: bool) -> None:
         else:
             draw_flow(flow)
     if not as_json:
+        for text in _broken(item for item in view.broken if item.name == name):
+            printing.sentence(text)
         for pause in run_words.pauses_of(session.ask(requests.queue(limit=1)).get("pauses", ()), name):
             printing.line(run_words.pause(pause))
 
@@ -158,12 +160,16 @@ def remarks(view: CatalogView) -> Iterator[str]:
     for flow in view.flows:
         for warning in flow.warnings:
             yield f"warning {flow.name}: {warning}"
-    for item in view.broken:
+    yield from _broken(view.broken)
+    for hidden in view.shadowed:
+        yield f"shadowed {hidden.name}: {hidden.root} is hidden by {hidden.by}"
+
+
+def _broken(packages: Iterable[BrokenView]) -> Iterator[str]:
+    for item in packages:
         kept = " The last good definition stays in force." if item.is_stale else ""
         for sentence in item.sentences():
             yield f"{printing.status('broken')} {item.name}: {sentence}{kept}"
-    for hidden in view.shadowed:
-        yield f"shadowed {hidden.name}: {hidden.root} is hidden by {hidden.by}"
 
 
 def _steps(flow: FlowView) -> str:

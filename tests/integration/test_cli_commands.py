@@ -209,29 +209,33 @@ def test_logs_are_the_exact_bytes_on_their_streams(desk: Desk) -> None:
         assert process.communicate(timeout=60) == (b"", streams["stderr"])
 
 
-def test_reload_says_what_changed(desk: Desk) -> None:
-    def flow(name: str, package_hash: str) -> dict[str, Any]:
-        return {
-            "name": name,
-            "version": 1,
-            "root": f"/f/{name}",
-            "state": "ok",
-            "packageHash": package_hash,
-            "steps": [],
-        }
+def flow(name: str, package_hash: str, *, state: str = "ok") -> dict[str, Any]:
+    return {
+        "name": name,
+        "version": 1,
+        "root": f"/f/{name}",
+        "state": state,
+        "packageHash": package_hash,
+        "steps": [],
+    }
 
-    desk.answers[wire.LIST_FLOWS] = {"flows": [flow("same", "1"), flow("edited", "1"), flow("gone", "1")]}
-    broken = {
-        "name": "bad",
-        "root": "/f/bad",
-        "file": "/f/bad/flow.toml",
+
+def broken(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "root": f"/f/{name}",
+        "file": f"/f/{name}/flow.toml",
         "line": 3,
         "error": "no name",
         "remedy": "Add it.",
     }
+
+
+def test_reload_says_what_changed(desk: Desk) -> None:
+    desk.answers[wire.LIST_FLOWS] = {"flows": [flow("same", "1"), flow("edited", "1"), flow("gone", "1")]}
     desk.answers[wire.RELOAD] = {
         "flows": [flow("same", "1"), flow("edited", "2"), flow("new", "1")],
-        "broken": [broken],
+        "broken": [broken("bad")],
     }
     code, out, _ = desk.flowd("reload")
     assert code == 0
@@ -241,6 +245,22 @@ def test_reload_says_what_changed(desk: Desk) -> None:
         "changed edited",
         "broken bad: /f/bad/flow.toml:3: no name. Add it.",
     ]
+
+
+def test_a_flow_that_is_stale_says_what_is_wrong_on_disk(desk: Desk) -> None:
+    desk.answers[wire.LIST_FLOWS] = {
+        "flows": [flow("edited", "1", state="stale"), flow("well", "1")],
+        "broken": [{**broken("edited"), "stale": True}, broken("bad")],
+    }
+    desk.answers[wire.QUEUE] = {"runs": []}
+    code, out, _ = desk.flowd("flows", "edited")
+    assert code == 0
+    assert out.splitlines()[-1] == (
+        "broken edited: /f/edited/flow.toml:3: no name. Add it. The last good definition stays in force."
+    )
+    assert "broken" not in desk.flowd("flows", "well")[1]
+    code, _, err = desk.flowd("flows", "bad")
+    assert (code, "Flow bad is broken: /f/bad/flow.toml:3: no name. Add it." in err) == (4, True), err
 
 
 def test_ctrl_c_is_quiet_and_130(desk: Desk) -> None:
