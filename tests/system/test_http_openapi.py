@@ -45,6 +45,12 @@ def test_every_answer_of_the_daemon_fits_its_own_description(web: HttpPlace) -> 
     assert seen > 8
 
 
+def test_a_body_is_described_with_all_members_that_its_route_takes(web: HttpPlace) -> None:
+    pause = web.get("/openapi.json").json["paths"]["/pause"]["post"]["requestBody"]["content"]["application/json"]
+    assert pause["schema"]["properties"].keys() == {"flow", "step"}
+    assert pause["schema"]["additionalProperties"] is False
+
+
 _NOT_TRIED = ("--exclude-path", "/hosts/{host}/forget") if os.environ.get("TEST_STORE") == "postgres" else ()
 """With a store that hosts share, whoever forgets the host that is asked ends its daemon."""
 

@@ -132,7 +132,8 @@ def _body(route: Route) -> Schema | None:
         event = {"schema": {"$ref": openrpc.REF.format(name="Event")}}
         return {"required": True, "content": {JSON: event, STRUCTURED: {"schema": {"type": "object"}}}}
     options = {name: _of_query(schema) for name, schema in properties.items() if name not in _placeholders(route)}
-    return {"content": {JSON: {"schema": {"type": "object", "properties": options}}}}
+    whole = {"type": "object", "properties": options, "additionalProperties": False}
+    return {"content": {JSON: {"schema": whole}}}
 
 
 def _responses(route: Route) -> dict[str, Schema]:
