@@ -5,9 +5,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,12 +19,12 @@ from flowd.cli.verb import Duration, Verb
 from flowd.cli.waiting import progress, telling_on_interrupt
 from flowd_client import requests, wire
 from flowd_client.discovery import is_in_step, rehearsal_socket
-from flowd_client.errors import DaemonNotRunningError, FlowClientError
+from flowd_client.errors import ConnectionLostError, DaemonNotRunningError, FlowClientError
 from flowd_client.unix import listening_pid
 
 _LOOK_S = 0.1
 
-_HEAR_S = 1.0
+_HEAR_S = 5.0
 """So long a daemon has for saying that it has heard a signal."""
 
 _WAITING, _CANCELING, _GONE = 1, 2, 4
@@ -51,9 +52,8 @@ def stop(session: Session, *, is_canceling: bool, timeout_s: float | None) -> Ex
     """
     if rehearsal_socket() is not None:
         raise CommandError("This is a step that is only tried out: it stops no daemon.", Exit.REFUSED)
-    try:
-        status = session.ask(requests.status())
-    except DaemonNotRunningError:
+    status = _status(session)
+    if status is None:
         printing.note("No daemon runs here.")
         return Exit.GOOD
     pid, manager = status.get("pid"), status.get("manager")
@@ -63,6 +63,9 @@ def stop(session: Session, *, is_canceling: bool, timeout_s: float | None) -> Ex
     if not isinstance(pid, int):
         raise CommandError("The daemon does not say which process it is: stop it where it was started.", Exit.REFUSED)
     if not _is_here(session.socket_path, pid):
+        if _status(session) is None:  # it has ended since
+            printing.note("No daemon runs here.")
+            return Exit.GOOD
         raise CommandError(
             f"The daemon says that it is process {pid}, and no such process listens here: it runs in a container, or "
             "elsewhere. Stop it there.",
@@ -75,6 +78,19 @@ def stop(session: Session, *, is_canceling: bool, timeout_s: float | None) -> Ex
             printing.note("flowd: The daemon ends once this step has, which it is not waited for from within.")
             return Exit.GOOD
         return _wait(session, pid, None if timeout_s is None else time.monotonic() + timeout_s)
+
+
+def _status(session: Session) -> Mapping[str, Any] | None:
+    """What the daemon says of itself; None where there is none, or one that has ended before it said anything."""
+    try:
+        status: Mapping[str, Any] = session.ask(requests.status())
+    except DaemonNotRunningError:
+        return None
+    except ConnectionLostError as error:
+        if isinstance(error.__cause__, DaemonNotRunningError):
+            return None
+        raise
+    return status
 
 
 def _ask_to_stop(session: Session, pid: int, wanted: int) -> None:

@@ -263,6 +263,17 @@ def test_a_flow_that_is_stale_says_what_is_wrong_on_disk(desk: Desk) -> None:
     assert (code, "Flow bad is broken: /f/bad/flow.toml:3: no name. Add it." in err) == (4, True), err
 
 
+def test_a_daemon_that_ends_before_it_answers_has_been_stopped(desk: Desk) -> None:
+    def end(call: Call) -> Any:
+        desk.daemon.path.unlink()
+        call.connection.hang_up()
+        raise NoAnswerError
+
+    desk.answers[wire.STATUS] = end
+    code, out, err = desk.flowd("stop")
+    assert (code, out, err) == (0, "", "No daemon runs here.\n")
+
+
 def test_ctrl_c_is_quiet_and_130(desk: Desk) -> None:
     asked = threading.Event()
 

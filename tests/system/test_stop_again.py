@@ -44,7 +44,6 @@ def test_a_second_stop_waits_with_the_first_one(place: Workspace) -> None:
     assert "is stopping already" in flowd_says(place, "stop", "--timeout", "100ms", code=1)
     assert stopping(place) == "waiting"
     (folder / "go").touch()
-    flowd_says(place, "stop")
     assert how_it_ended(place) == ("changed", None)
 
 
@@ -70,7 +69,6 @@ def test_cancel_ends_the_steps_once_however_often_it_is_typed(place: Workspace) 
     flowd_says(place, "stop", "--timeout", "100ms", code=1)
     assert stopping(place) == "canceling"
     (folder / "go").touch()
-    flowd_says(place, "stop")
     status, error = how_it_ended(place)
     assert status == "canceled"
     assert "SIGKILL" not in str(error)
