@@ -49,5 +49,4 @@ def test_a_daemon_that_stops_says_so_and_refuses_to_start_runs_again(place: Work
 
 def host_name(place: Workspace) -> str:
     (host,) = place.call("host.list")["hosts"]
-    assert host["state"] == "draining"
     return str(host["name"])
