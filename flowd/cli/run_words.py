@@ -27,21 +27,14 @@ def waiting(item: RunView) -> str | None:
             return "waits for a person: `flowd resume` starts it"
         case {"until": instant} as said:
             return _until(instant, said)
-        case {"package": name} as said:
-            return f"waits for step {item.step_name} of {name}, {_missing(said.get('gone'))}"
+        case {"package": name}:
+            return f"waits for step {item.step_name} of {name}, which is in no package: it is gone, or broken"
         case {"host": dict(host)}:
             return f"waits for {_able(host)}"
         case {"key": dict(key)}:
             return f"waits for {_key(key)}"
         case _:
             return None
-
-
-def _missing(is_gone: object) -> str:
-    """What is the matter with a step that is in no package."""
-    if is_gone is None:  # a daemon whose hosts have packages of their own does not know, nor one of an earlier version
-        return "which is in no package: it is gone, or broken"
-    return "which is in no package: it fails when that has been so for a minute" if is_gone else "which is broken"
 
 
 def _able(host: Mapping[str, object]) -> str:

@@ -42,14 +42,9 @@ class TimeWait:
 
 @dataclass(frozen=True, slots=True)
 class PackageWait:
-    """No package in force has its step: it was removed, or is broken and no last good definition of it is known.
-
-    Attributes:
-        is_gone: Which of both: of a step that was removed its runs fail soon. None where that was not looked at.
-    """
+    """No package in force has its step: it was removed, or is broken and no last good definition of it is known."""
 
     name: str
-    is_gone: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

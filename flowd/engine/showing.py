@@ -65,8 +65,8 @@ class Showing:
             run = replace(run, waiting_for=self._by_wall_clock(run.waiting_for))
         elif isinstance(run.waiting_for, PackageWait):
             labels = self._steps.lacking(run.flow_name, run.step_name)
-            waiting = HostWait(labels) if labels else replace(run.waiting_for, is_gone=self._is_gone(run))
-            run = replace(run, waiting_for=waiting)
+            if labels:
+                run = replace(run, waiting_for=HostWait(labels))
         elif (
             self._served is not None
             and _is_ready(run)
@@ -75,12 +75,6 @@ class Showing:
             labels = self._steps.required(run.flow_name, run.step_name)
             run = replace(run, waiting_for=HostWait(labels, name=run.bound_to))
         return masked_run(run, self._redactor)
-
-    def _is_gone(self, run: Run) -> bool | None:
-        """Whether the step of a run is in no package; None where it is by now, or hosts have packages of their own."""
-        if self._served is not None or self._steps.definition(run.flow_name, run.step_name) is not None:
-            return None
-        return not self._steps.is_broken(run.flow_name)
 
     def _by_wall_clock(self, wait: TimeWait) -> TimeWait:
         """When it ends as people read it. The store's own clock, where hosts share it, is that already."""

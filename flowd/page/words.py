@@ -53,8 +53,6 @@ def took(duration_ms: object) -> str:
 def waits(said: Mapping[str, Any] | None) -> str:
     """What a queued run waits for, from a view's ``waitingFor``.
 
-    >>> waits({"package": "f", "gone": True}), waits({"package": "f", "gone": False})
-    ('its step, which f does not have: it fails when that has been so for a minute', 'its step, which f does not have')
     >>> waits({"needs": ["build"]}), waits({"place": 3}), waits({"pause": "*"}), waits(None)
     ('build to end', 'a place, number 3 in line', 'the pause of all flows to end', 'a place')
     """
@@ -71,9 +69,8 @@ def waits(said: Mapping[str, Any] | None) -> str:
             return "a person: its state was copied from elsewhere"
         case {"until": _, "why": why}:
             return {"retry": "its retry", "debounce": "quiet"}.get(str(why), "its time")
-        case {"package": name} as told:
-            failing = ": it fails when that has been so for a minute" if told.get("gone") else ""
-            return f"its step, which {name} does not have{failing}"
+        case {"package": name}:
+            return f"its step, which {name} does not have"
         case {"host": dict(host)}:
             return _host(host)
         case {"key": dict(key)}:

@@ -34,11 +34,6 @@ def test_who_did_not_give_up_is_told_nothing(capsys: pytest.CaptureFixture[str])
         ({"pause": "f"}, "paused with f; `flowd resume f` lets it start"),
         ({"pause": "f/s"}, "paused with f/s; `flowd resume f/s` lets it start"),
         ({"pause": "*"}, "paused with all flows; `flowd resume` lets it start"),
-        (
-            {"package": "f", "gone": True},
-            "waits for step s of f, which is in no package: it fails when that has been so for a minute",
-        ),
-        ({"package": "f", "gone": False}, "waits for step s of f, which is broken"),
         ({"package": "f"}, "waits for step s of f, which is in no package: it is gone, or broken"),
         ({"why": "foreign"}, "waits for a person: `flowd resume` starts it"),
     ],

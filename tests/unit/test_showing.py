@@ -1,5 +1,4 @@
-"""When a wait ends is shown by the wall clock, whatever that was set to since the daemon's start; and of a wait for a
-package, whether its step is gone."""
+"""When a wait ends is shown by the wall clock, whatever that was set to since the daemon's start."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -8,7 +7,7 @@ import pytest
 
 from flowd.domain.redaction import Redactor
 from flowd.domain.run import ProcessStatus, Run
-from flowd.domain.waiting import PackageWait, TimeReason, TimeWait
+from flowd.domain.waiting import TimeReason, TimeWait
 from flowd.engine.showing import Showing
 
 RUN = Run("r", "e", "flow", 1, "step", "exec", "sha256:0", ProcessStatus.QUEUED, 1, 1)
@@ -46,32 +45,3 @@ def test_an_instant_and_a_clock_that_is_slewed_are_shown_as_they_are() -> None:
 
 def test_a_shared_store_has_its_own_clock() -> None:
     assert shown(3_600_000, "delay", served=object()) == 1_060_000
-
-
-class Steps:
-    """Steps of packages that lack no labels."""
-
-    def __init__(self, *, is_there: bool, is_broken: bool) -> None:
-        self.definition = lambda *_: object() if is_there else None
-        self.is_broken = lambda _: is_broken
-
-    def lacking(self, *_: str) -> tuple[str, ...]:
-        return ()
-
-
-@pytest.mark.parametrize(
-    ("is_there", "is_broken", "served", "is_gone"),
-    [
-        (False, False, None, True),
-        (False, True, None, False),
-        (True, False, None, None),  # just now: its run is let go soon
-        (False, False, object(), None),  # another host may have it
-    ],
-)
-def test_a_step_that_is_gone_is_told_from_a_broken_one(
-    is_there: bool, is_broken: bool, served: Any, is_gone: bool | None
-) -> None:
-    steps = cast("Any", Steps(is_there=is_there, is_broken=is_broken))
-    showing = Showing(redactor=Redactor(), steps=steps, clock=Clock(0), served=served)
-    waiting = PackageWait("flow")
-    assert showing.run(replace(RUN, waiting_for=waiting)).waiting_for == replace(waiting, is_gone=is_gone)

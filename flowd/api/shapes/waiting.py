@@ -47,8 +47,7 @@ class WaitingView(View):
     its time ``until`` when, and why it waits for one (a ``delay`` of its step; ``notBefore`` of its event;
     ``debounce``: until then no other event of its key may come; a ``retry``, with the number of the ``attempt`` that
     comes then, ``of`` so many); a ``pause`` of all (``*``), of its flow or of ``flow/step``; a ``key``; the ``package``
-    that has its step, with ``gone``: true where it is not there or lacks the step, so that the run fails when that
-    has been so for a minute, false where it is broken; or a ``host`` that can run it.
+    that has its step; or a ``host`` that can run it.
     With ``place`` it is ready, and this one in the order in which runs start (101: behind the first 100). ``foreign``:
     the state was copied from elsewhere, and ``daemon.resume`` lets it start."""
 
@@ -57,7 +56,6 @@ class WaitingView(View):
     attempt: int | None = None
     of: int | None = None
     package: str | None = None
-    gone: bool | None = None
     needs: tuple[str, ...] | None = None
     pause: str | None = None
     place: int | None = None
@@ -72,7 +70,7 @@ def waiting_view(waiting: WaitingFor, run: Run) -> WaitingView:
         case TimeWait():
             return _time_view(waiting, run)
         case PackageWait():
-            return WaitingView(package=waiting.name, gone=waiting.is_gone)
+            return WaitingView(package=waiting.name)
         case HostWait():
             return WaitingView(host=HostWaitView(waiting.labels, waiting.hosts, waiting.name))
         case PersonWait(None):

@@ -97,9 +97,8 @@ class RunView:
             ``{"until": instant, "why": …}`` with ``delay``, ``notBefore``, ``debounce`` or ``retry``, and for a retry
             with the number of its ``"attempt"``, ``"of"`` so many,
             ``{"key": {"group", "key": [value, …], "holder": run_id, "behind"}}``,
-            with ``"asks": run_id`` where the holder waits for a person's answer to that run, ``{"package": name}``,
-            with ``"gone": True`` where its step is in no package, and the run fails when that has been so for a minute,
-            or ``{"host": {"labels": [label, …], "hosts"}}`` where so many hosts have the labels that its step requires,
+            with ``"asks": run_id`` where the holder waits for a person's answer to that run, ``{"package": name}``, or
+            ``{"host": {"labels": [label, …], "hosts"}}`` where so many hosts have the labels that its step requires,
             with ``"name"`` where that host alone has the folder of its round; None where that is nothing but a place.
         round: Which dispatch (1) or replay of its event made it.
         package_hash: Of the flow package that its last attempt ran with.
